@@ -1,0 +1,288 @@
+"""From a `.model` text to a graph: load, check, elaborate."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from compiler.elaborate.elaborator import Elaborator
+from compiler.elaborate.frame import CallSite, Frame, Session, Silence
+from compiler.elaborate.names import unknown_names
+from compiler.elaborate.program import Program, load, program_of
+from compiler.elaborate.training import TrainingSpec, check_optimizer, elaborate_training
+from compiler.elaborate.values import UNKNOWN, Defined, Given, Scope
+from compiler.graph import Graph, Value
+from compiler.operators.source import Input
+from compiler.types import DType
+from grammar import syntax
+from grammar.diagnostics import Diagnostic, Diagnostics, NablacError, did_you_mean
+from grammar.source import Source
+
+__all__ = ["Elaborated", "Program", "check", "elaborate", "elaborate_model", "load", "parse_setting", "program_of"]
+
+_DEEP = 20_000  # Python frames: expressions nest as deep as the grammar allows, calls as deep as MOST_CALLS
+
+
+@dataclass(frozen=True, eq=False)
+class Elaborated:
+    """A model's graph, and what its train block says if it has one."""
+
+    graph: Graph
+    hypers: dict[str, Any]
+    training: TrainingSpec | None
+
+
+def elaborate(
+    program: Program,
+    *,
+    model: str | None = None,
+    preset: str | None = None,
+    hypers: Mapping[str, Any] | None = None,
+    training: bool = False,
+    dtype: DType = DType.F32,
+) -> Graph:
+    """The graph of a program's model; NablacError holds every mistake found.
+
+    `hypers` are values by name; a text is read as the language reads it (`"64"`, `"[3, 3]"`, `"relu"`).
+    """
+    return elaborate_model(program, model=model, preset=preset, hypers=hypers, training=training, dtype=dtype).graph
+
+
+def elaborate_model(
+    program: Program,
+    *,
+    model: str | None = None,
+    preset: str | None = None,
+    hypers: Mapping[str, Any] | None = None,
+    training: bool = False,
+    dtype: DType = DType.F32,
+) -> Elaborated:
+    """As `elaborate`, with the hyperparameters in force and the checked train block."""
+    diagnostics = Diagnostics()
+    diagnostics.extend(unknown_names(program))
+    defined = _chosen(program, model)
+    with _deep_stack():
+        elaborated = _model(program, defined, preset, hypers or {}, training, dtype, diagnostics)
+    diagnostics.raise_if_any()
+    assert elaborated is not None
+    return elaborated
+
+
+def check(program: Program, *, hypers: Mapping[str, Any] | None = None) -> None:
+    """Check everything in a file: every model in both modes, its train block, and every optimizer."""
+    diagnostics = Diagnostics()
+    diagnostics.extend(unknown_names(program))
+    with _deep_stack():
+        for train in program.trains:
+            if train.model.text not in {defined.name for defined in program.models}:
+                hint = did_you_mean(train.model.text, [defined.name for defined in program.models])
+                diagnostics.add(Diagnostic("E601", f"there is no model `{train.model.text}` to train", train.model.span, hint=hint))
+        for defined in program.models:
+            for training in (False, True):
+                _model(program, defined, None, hypers or {}, training, DType.F32, diagnostics)
+            for preset in _presets(defined):
+                _preset_values(_session(False, DType.F32, diagnostics), defined, preset.name.text, diagnostics)
+        for defined in program.definitions.values():
+            if defined.kind == "optimizer":
+                _optimizer(defined, diagnostics)
+    diagnostics.raise_if_any()
+
+
+def parse_setting(text: str) -> tuple[str, str]:
+    """`name=value` of a `--set` option; the value is read where the model's names are known."""
+    name, sign, value = text.partition("=")
+    if not sign or not name.strip().isidentifier() or not value.strip():
+        raise NablacError(
+            Diagnostic("E906", f"`{text}` does not set anything", place="--set", hint="write it as `--set units=64`")
+        )
+    return name.strip(), value.strip()
+
+
+def _chosen(program: Program, model: str | None) -> Defined:
+    models = {defined.name: defined for defined in program.models}
+    if model is not None:
+        if model not in models:
+            raise NablacError(
+                Diagnostic("E420", f"there is no model `{model}` in {program.source.name}", place=program.source.name,
+                           hint=did_you_mean(model, models) or (f"it has {', '.join(models)}" if models else None))
+            )
+        return models[model]
+    if not models:
+        raise NablacError(
+            Diagnostic("E420", f"{program.source.name} holds no model", place=program.source.name,
+                       hint="a model is declared with `model Name(...) { input ...; output ... }`")
+        )
+    if len(models) > 1:
+        trained = [train.model.text for train in program.trains if train.model.text in models]
+        if len(set(trained)) == 1:
+            return models[trained[0]]
+        raise NablacError(
+            Diagnostic("E420", f"{program.source.name} holds {len(models)} models: {', '.join(models)}", place=program.source.name,
+                       hint=f"choose one: `--model {next(iter(models))}`")
+        )
+    return next(iter(models.values()))
+
+
+def _session(training: bool, dtype: DType, diagnostics: Diagnostics) -> Session:
+    return Session(training=training, float_type=dtype, diagnostics=diagnostics)
+
+
+def _model(
+    program: Program,
+    defined: Defined,
+    preset: str | None,
+    hypers: Mapping[str, Any],
+    training: bool,
+    dtype: DType,
+    diagnostics: Diagnostics,
+) -> Elaborated | None:
+    session = _session(training, dtype, diagnostics)
+    elaborator = Elaborator(session)
+    span = defined.syntax.name.span
+    before = len(diagnostics.found)
+    try:
+        given = _preset_values(session, defined, preset, diagnostics) | _settings(session, defined, hypers)
+        outer = Frame("fn", defined.name, defined.scope, "")
+        session.frames.append(outer)
+        instance = elaborator.instantiate(defined, list(given.values()), span)
+        session.frames.pop()
+    except NablacError as error:
+        session.report(error)
+        return None
+    except Silence:
+        return None
+    scope = Scope(defined.scope, dict(instance.hypers))
+    frame = Frame("model", defined.name, scope, "")
+    session.frames.append(frame)
+    session.calls.append(CallSite(span, f"model {defined.name}"))
+    elaborator.run(defined.syntax.body)
+    outputs = _named_outputs(elaborator, frame, defined)
+    session.calls.pop()
+    train = next((each for each in program.trains if each.model.text == defined.name), None)
+    spec = elaborate_training(elaborator, train, frame) if train is not None else None
+    session.frames.pop()
+    if len(diagnostics.found) > before or outputs is None:
+        return None
+    inputs = {name: value for name, value in scope.names.items() if name in frame.declared and _is_input(value)}
+    if session.key is not None:
+        inputs["seed"] = session.key
+    graph = Graph(inputs, outputs, session.updates, defined.name, defined.syntax.doc)
+    return Elaborated(graph, instance.hypers, spec)
+
+
+def _is_input(value: Any) -> bool:
+    return isinstance(value, Value) and isinstance(value.node.op, Input)
+
+
+def _named_outputs(elaborator: Elaborator, frame: Frame, defined: Defined) -> dict[str, Value] | None:
+    """A model's outputs by name; what has none is called `output`, or by its number."""
+    session = elaborator.session
+    if not frame.outputs:
+        session.report(
+            elaborator.fault("E408", f"model {defined.name} has no `output`", defined.syntax.name.span, hint="end it with `output ...`")
+        )
+        return None
+    named: dict[str, Value] = {}
+    unnamed = sum(name is None for name, _, _ in frame.outputs)
+    for place, (name, value, span) in enumerate(frame.outputs):
+        if value is UNKNOWN:
+            return None
+        name = name or ("output" if unnamed == 1 else f"output_{place}")
+        if name in named:
+            session.report(elaborator.fault("E418", f"two outputs are called `{name}`", span, hint="name one: `output other = ...`"))
+            return None
+        if not isinstance(value, Value):
+            session.report(elaborator.fault("E421", f"the output `{name}` is no tensor", span))
+            return None
+        named[name] = value
+    return named
+
+
+def _presets(defined: Defined) -> list[syntax.Preset]:
+    return [statement for statement in defined.syntax.body if isinstance(statement, syntax.Preset)]
+
+
+def _preset_values(session: Session, defined: Defined, preset: str | None, diagnostics: Diagnostics) -> dict[str, Given]:
+    if preset is None:
+        return {}
+    presets = {each.name.text: each for each in _presets(defined)}
+    if preset not in presets:
+        hint = did_you_mean(preset, presets) or (f"it has {', '.join(presets)}" if presets else "it has none")
+        raise NablacError(Diagnostic("E419", f"model {defined.name} has no preset `{preset}`", defined.syntax.name.span, hint=hint))
+    elaborator = Elaborator(session)
+    names = [hyper.name.text for hyper in defined.syntax.hypers]
+    found: dict[str, Given] = {}
+    session.frames.append(Frame("fn", defined.name, Scope(defined.scope), ""))
+    try:
+        for setting in presets[preset].settings:
+            name = setting.name.text
+            if name not in names:
+                error = Diagnostic("E402", f"model {defined.name} has no hyperparameter `{name}`", setting.name.span, hint=did_you_mean(name, names))
+                diagnostics.add(error)
+                continue
+            try:
+                found[name] = Given(name, elaborator.evaluate(setting.value), setting.value.span)
+            except NablacError as error:
+                session.report(error)
+    finally:
+        session.frames.pop()
+    return found
+
+
+def _settings(session: Session, defined: Defined, hypers: Mapping[str, Any]) -> dict[str, Given]:
+    """Hyperparameters from outside; a text is an expression of the language."""
+    from grammar.parser import parse
+
+    names = {hyper.name.text: hyper for hyper in defined.syntax.hypers}
+    found: dict[str, Given] = {}
+    for name, value in hypers.items():
+        if name not in names:
+            hint = did_you_mean(name, names) or (f"it has {', '.join(names)}" if names else "it has none")
+            raise NablacError(
+                Diagnostic("E402", f"model {defined.name} has no hyperparameter `{name}`", defined.syntax.name.span, hint=hint)
+            )
+        span = names[name].span
+        if isinstance(value, str):
+            source = Source(f"--set {name}", f"const {name} = {value}\n")
+            constant = parse(source).declarations[0]
+            if not isinstance(constant, syntax.Const):
+                raise NablacError(Diagnostic("E906", f"`{value}` is not a value", place=f"--set {name}"))
+            session.frames.append(Frame("fn", defined.name, defined.scope, ""))
+            try:
+                value, span = Elaborator(session).evaluate(constant.value), constant.value.span
+            finally:
+                session.frames.pop()
+        found[name] = Given(name, value, span)
+    return found
+
+
+def _optimizer(defined: Defined, diagnostics: Diagnostics) -> None:
+    """An optimizer that no train block uses, with numbers for what has no default."""
+    session = _session(True, DType.F32, diagnostics)
+    elaborator = Elaborator(session)
+    hypers = {hyper.name.text: 0.1 for hyper in defined.syntax.hypers if hyper.default is None}
+    span = defined.syntax.name.span
+    session.frames.append(Frame("fn", defined.name, defined.scope, ""))
+    try:
+        given = [Given(name, value, span) for name, value in hypers.items()]
+        check_optimizer(elaborator, elaborator.instantiate(defined, given, span), span)
+    except NablacError as error:
+        session.report(error)
+    except Silence:
+        pass
+    finally:
+        session.frames.pop()
+
+
+@contextmanager
+def _deep_stack() -> Iterator[None]:
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(limit, _DEEP))
+    try:
+        yield
+    finally:
+        sys.setrecursionlimit(limit)
+

@@ -1,0 +1,280 @@
+"""Sizes of axes: integers, or polynomials with integer coefficients over named dims, `//` and `%`.
+
+A `Size` is an `int` where it is known and a `Dim` where it is not; arithmetic on a `Dim` gives an `int` again
+as soon as the names cancel. Two sizes are equal when their normal forms are. Named dims stand for sizes of at
+least 1; `//` and `%` round down, as in Python.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import reduce
+
+MOST_TERMS = 64
+LARGEST = 2**63 - 1
+
+
+class DimError(Exception):
+    """A size that cannot be: too large, too long an expression, division by zero."""
+
+
+@dataclass(frozen=True, slots=True)
+class Symbol:
+    """A named dim."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Quotient:
+    """`numerator // denominator`, where it does not divide out."""
+
+    numerator: Size
+    denominator: Size
+
+    def __str__(self) -> str:
+        return f"{_wrapped(self.numerator)} // {_wrapped(self.denominator)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Remainder:
+    """`numerator % denominator`, where it does not divide out."""
+
+    numerator: Size
+    denominator: Size
+
+    def __str__(self) -> str:
+        return f"{_wrapped(self.numerator)} % {_wrapped(self.denominator)}"
+
+
+Atom = Symbol | Quotient | Remainder
+Monomial = tuple[tuple[Atom, int], ...]  # atoms with their powers, in order of their text
+
+
+@dataclass(frozen=True, slots=True)
+class Dim:
+    """A polynomial: monomials with their coefficients, in a fixed order; never a plain number."""
+
+    terms: tuple[tuple[Monomial, int], ...]
+
+    @staticmethod
+    def named(name: str) -> Dim:
+        return Dim(((((Symbol(name), 1),), 1),))
+
+    def __add__(self, other: Size) -> Size:
+        return _collect([*self.terms, *_terms(other)])
+
+    __radd__ = __add__
+
+    def __mul__(self, other: Size) -> Size:
+        return _collect((_product(m, n), a * b) for m, a in self.terms for n, b in _terms(other))
+
+    __rmul__ = __mul__
+
+    def __neg__(self) -> Size:
+        return self * -1
+
+    def __sub__(self, other: Size) -> Size:
+        return self + other * -1
+
+    def __rsub__(self, other: Size) -> Size:
+        return self * -1 + other
+
+    def __pow__(self, power: int) -> Size:
+        return reduce(lambda left, right: left * right, [self] * power, 1)
+
+    def __floordiv__(self, other: Size) -> Size:
+        return quotient(self, other)
+
+    def __rfloordiv__(self, other: Size) -> Size:
+        return quotient(other, self)
+
+    def __mod__(self, other: Size) -> Size:
+        return remainder(self, other)
+
+    def __rmod__(self, other: Size) -> Size:
+        return remainder(other, self)
+
+    def __str__(self) -> str:
+        return "".join(_signed(monomial, factor, first=i == 0) for i, (monomial, factor) in enumerate(self.terms))
+
+    __repr__ = __str__
+
+
+Size = int | Dim
+
+
+def quotient(numerator: Size, denominator: Size) -> Size:
+    """`numerator // denominator`, with what divides exactly taken out: `(4*n + 6) // 4` is `n + 1`."""
+    if denominator == 0:
+        raise DimError("division by zero")
+    if isinstance(numerator, int) and isinstance(denominator, int):
+        return numerator // denominator
+    if denominator == 1:
+        return numerator
+    if numerator == denominator:
+        return 1
+    exact, rest = _divide(numerator, denominator)
+    if rest == 0:
+        return exact
+    if isinstance(rest, int) and isinstance(denominator, int):
+        return exact + rest // denominator
+    if exact == 0 and isinstance(rest, Dim) and len(rest.terms) == 1:  # (x // a) // b is x // (a * b)
+        (monomial, factor), *_ = rest.terms
+        if factor == 1 and len(monomial) == 1 and monomial[0][1] == 1 and isinstance(monomial[0][0], Quotient):
+            inner = monomial[0][0]
+            return quotient(inner.numerator, inner.denominator * denominator)
+    return exact + Dim((((((Quotient(rest, denominator)), 1),), 1),))
+
+
+def remainder(numerator: Size, denominator: Size) -> Size:
+    """`numerator % denominator`; terms that divide exactly drop out."""
+    if denominator == 0:
+        raise DimError("division by zero")
+    if isinstance(numerator, int) and isinstance(denominator, int):
+        return numerator % denominator
+    _, rest = _divide(numerator, denominator)
+    if rest == 0:
+        return 0
+    if isinstance(rest, int) and isinstance(denominator, int):
+        return rest % denominator
+    return Dim((((((Remainder(rest, denominator)), 1),), 1),))
+
+
+def evaluate(size: Size, sizes: Mapping[str, int]) -> int:
+    """The number that `size` is when every named dim has the size given; KeyError for one that has none."""
+    found = substitute(size, sizes)
+    if isinstance(found, Dim):
+        raise KeyError(next(iter(sorted(symbols(found)))))
+    return found
+
+
+def substitute(size: Size, sizes: Mapping[str, Size]) -> Size:
+    """`size` with named dims replaced; names that `sizes` lacks stay."""
+    if isinstance(size, int):
+        return size
+    total: Size = 0
+    for monomial, factor in size.terms:
+        term: Size = factor
+        for atom, power in monomial:
+            value = _substitute_atom(atom, sizes)
+            for _ in range(power):
+                term = term * value
+        total = total + term
+    return total
+
+
+def symbols(size: Size) -> set[str]:
+    """The names in a size."""
+    if isinstance(size, int):
+        return set()
+    found: set[str] = set()
+    for monomial, _ in size.terms:
+        for atom, _ in monomial:
+            if isinstance(atom, Symbol):
+                found.add(atom.name)
+            else:
+                found |= symbols(atom.numerator) | symbols(atom.denominator)
+    return found
+
+
+def product(sizes: Iterable[Size]) -> Size:
+    """The number of elements of a shape."""
+    total: Size = 1
+    for size in sizes:
+        total = total * size
+    return total
+
+
+def differ(left: Size, right: Size) -> bool:
+    """Whether the sizes are unequal whatever the named dims are; `n` and `m` may be equal, `n` and `n + 1` not."""
+    gap = left - right
+    return isinstance(gap, int) and gap != 0
+
+
+def _substitute_atom(atom: Atom, sizes: Mapping[str, Size]) -> Size:
+    if isinstance(atom, Symbol):
+        return sizes.get(atom.name, Dim(((((atom, 1),), 1),)))
+    operation = quotient if isinstance(atom, Quotient) else remainder
+    return operation(substitute(atom.numerator, sizes), substitute(atom.denominator, sizes))
+
+
+def _terms(size: Size) -> tuple[tuple[Monomial, int], ...]:
+    return size.terms if isinstance(size, Dim) else (((), size),)
+
+
+def _collect(terms: Iterable[tuple[Monomial, int]]) -> Size:
+    """Equal monomials added up, zeros dropped, in order: higher degree first, then by text, the number last."""
+    sums: dict[Monomial, int] = {}
+    for monomial, factor in terms:
+        sums[monomial] = sums.get(monomial, 0) + factor
+    kept = {monomial: factor for monomial, factor in sums.items() if factor}
+    if any(abs(factor) > LARGEST for factor in kept.values()):
+        raise DimError(f"a size beyond {LARGEST}")
+    if not kept:
+        return 0
+    if len(kept) == 1 and () in kept:
+        return kept[()]
+    if len(kept) > MOST_TERMS:
+        raise DimError(f"a size of more than {MOST_TERMS} terms")
+    return Dim(tuple(sorted(kept.items(), key=lambda term: (-_degree(term[0]), _text(term[0])))))
+
+
+def _product(left: Monomial, right: Monomial) -> Monomial:
+    powers = dict(left)
+    for atom, power in right:
+        powers[atom] = powers.get(atom, 0) + power
+    if sum(powers.values()) > MOST_TERMS:
+        raise DimError(f"a size of a degree beyond {MOST_TERMS}")
+    return tuple(sorted(powers.items(), key=lambda pair: str(pair[0])))
+
+
+def _divide(numerator: Size, denominator: Size) -> tuple[Size, Size]:
+    """Numerator split into a multiple of a one-term denominator, divided, and what is left over."""
+    divisors = _terms(denominator)
+    if len(divisors) != 1:
+        return (1, 0) if numerator == denominator else (0, numerator)
+    by_monomial, by_factor = dict(divisors[0][0]), divisors[0][1]
+    exact: list[tuple[Monomial, int]] = []
+    rest: list[tuple[Monomial, int]] = []
+    for monomial, factor in _terms(numerator):
+        powers = dict(monomial)
+        if factor % by_factor == 0 and all(powers.get(atom, 0) >= power for atom, power in by_monomial.items()):
+            left = {atom: power - by_monomial.get(atom, 0) for atom, power in powers.items()}
+            exact.append((tuple((atom, power) for atom, power in left.items() if power), factor // by_factor))
+        else:
+            rest.append((monomial, factor))
+    return _collect(exact), _collect(rest)
+
+
+def _degree(monomial: Monomial) -> int:
+    return sum(power for _, power in monomial)
+
+
+def _text(monomial: Monomial) -> str:
+    def factors() -> Iterator[str]:
+        for atom, power in monomial:
+            alone = str(atom) if isinstance(atom, Symbol) or len(monomial) == 1 and power == 1 else f"({atom})"
+            yield alone if power == 1 else f"{alone}**{power}"
+
+    return "*".join(factors())
+
+
+def _signed(monomial: Monomial, factor: int, first: bool) -> str:
+    size = abs(factor)
+    text = _text(monomial)
+    if text and size != 1 and not isinstance(monomial[0][0], Symbol) and len(monomial) == 1:
+        text = f"({text})" if not text.startswith("(") or not text.endswith(")") else text
+    body = f"{size}*{text}" if text and size != 1 else text or str(size)
+    if first:
+        return f"-{body}" if factor < 0 else body
+    return f" - {body}" if factor < 0 else f" + {body}"
+
+
+def _wrapped(size: Size) -> str:
+    text = str(size)
+    return text if text.isidentifier() or text.isdigit() else f"({text})"

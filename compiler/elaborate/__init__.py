@@ -1,0 +1,1 @@
+"""Syntax tree to graph: names, instances, shapes; every expression is evaluated once, at compile time."""

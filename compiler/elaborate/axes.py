@@ -1,0 +1,273 @@
+"""`rearrange` and `einsum`: named axes become transposes, reshapes and one matrix product.
+
+The notation is einops' (Rogozhnikov, "Einops", ICLR 2022).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from compiler.dims import DimError, Size, product
+from compiler.elaborate import calls
+from compiler.elaborate.values import Given, describe, is_size
+from compiler.graph import Value, apply
+from compiler.operators.shaping import Reshape, Transpose
+from grammar.diagnostics import NablacError
+from grammar.source import Span
+
+if TYPE_CHECKING:
+    from compiler.elaborate.elaborator import Elaborator
+
+_TOKEN = re.compile(r"\s*([A-Za-z_]\w*|1|\.\.\.|\(|\)|(\S))")
+Groups = list[list[str]]
+
+
+def rearrange(elaborator: Elaborator, given: Given, pattern: Given, sizes: dict[str, Given], span: Span) -> Value:
+    """`"b t (h d) -> b h t d"`: split axes, reorder them, join them."""
+    tensor = calls.tensor_argument(elaborator, given)
+    left, right = _sides(elaborator, pattern, "E311", 1)
+    before, after = _groups(elaborator, left[0], pattern), _groups(elaborator, right, pattern)
+    before, after = _spread(elaborator, before, after, tensor, pattern)
+    names = [name for group in before for name in group]
+    _check_names(elaborator, names, [name for group in after for name in group], pattern, "E311")
+    known = _known_sizes(elaborator, sizes, names, pattern)
+    if len(before) != tensor.type.rank:
+        raise elaborator.fault(
+            "E311",
+            f'"{pattern.value}" has {len(before)} axes on the left, and {tensor.type} has {tensor.type.rank}',
+            pattern.span,
+        )
+    for group, size in zip(before, tensor.shape, strict=True):
+        _solve_group(elaborator, group, size, known, tensor, pattern)
+    wanted = [name for group in after for name in group]
+
+    def build() -> Value:
+        value = tensor
+        apart = tuple(known[name] for name in names)
+        if apart != value.shape:
+            value = Reshape(apart)(value)
+        order = tuple(names.index(name) for name in wanted)
+        if order != tuple(range(len(order))):
+            value = Transpose(order)(value)
+        joined = tuple(product(known[name] for name in group) for group in after)
+        return value if joined == value.shape else Reshape(joined)(value)
+
+    made: Value = calls.typed(elaborator, build, span, [(tensor, given)], what="rearrange")
+    return made
+
+
+def einsum(elaborator: Elaborator, pattern: Given, given: list[Given], span: Span) -> Value:
+    """`"b q d, b k d -> b q k"`: a sum of products over the axes that the right side leaves out."""
+    operands = [calls.tensor_argument(elaborator, each) for each in given]
+    left, right = _sides(elaborator, pattern, "E312", None)
+    if len(left) != len(operands):
+        raise elaborator.fault(
+            "E312", f'"{pattern.value}" names {len(left)} tensors, and {len(operands)} are given', pattern.span
+        )
+    inputs = [_flat(elaborator, side, pattern) for side in left]
+    output = _flat(elaborator, right, pattern)
+    sizes: dict[str, Size] = {}
+    for names, operand, each in zip(inputs, operands, given, strict=True):
+        if len(names) != operand.type.rank:
+            raise elaborator.fault(
+                "E312", f'`{" ".join(names)}` has {len(names)} axes, and {operand.type} has {operand.type.rank}', each.span
+            )
+        if len(set(names)) != len(names):
+            raise elaborator.fault("E312", f'`{" ".join(names)}` names an axis twice', pattern.span)
+        for name, size in zip(names, operand.shape, strict=True):
+            if sizes.setdefault(name, size) != size:
+                raise elaborator.fault("E312", f"axis `{name}` is {sizes[name]} in one tensor and {size} in another", each.span)
+    for name in output:
+        if name not in sizes:
+            raise elaborator.fault("E312", f'axis `{name}` of "{pattern.value}" stands only on the right', pattern.span)
+    if len(set(output)) != len(output):
+        raise elaborator.fault("E312", f'"{pattern.value}" names an axis twice on the right', pattern.span)
+
+    def build() -> Value:
+        value, names = operands[0], inputs[0]
+        for place, (operand, others) in enumerate(zip(operands[1:], inputs[1:], strict=True), start=2):
+            later = {name for each in inputs[place:] for name in each} | set(output)
+            value, names = _contract(value, names, operand, others, later, sizes)
+        return _finish(value, names, output)
+
+    made: Value = calls.typed(elaborator, build, span, list(zip(operands, given, strict=True)), what="einsum")
+    return made
+
+
+def _contract(
+    left: Value, left_names: list[str], right: Value, right_names: list[str], later: set[str], sizes: dict[str, Size]
+) -> tuple[Value, list[str]]:
+    """Two tensors as one batched matrix product [batch, rows, inner] @ [batch, inner, columns]."""
+    left, left_names = _reduce(left, left_names, set(right_names) | later)
+    right, right_names = _reduce(right, right_names, set(left_names) | later)
+    batch = [name for name in left_names if name in right_names and name in later]
+    inner = [name for name in left_names if name in right_names and name not in later]
+    rows = [name for name in left_names if name not in right_names]
+    columns = [name for name in right_names if name not in left_names]
+    if not inner:  # no sum: an outer or elementwise product
+        names = batch + rows + columns
+        a = _arranged(left, left_names, batch + rows, [*(sizes[n] for n in batch + rows), *(1 for _ in columns)])
+        b = _arranged(
+            right, right_names, batch + columns, [*(sizes[n] for n in batch), *(1 for _ in rows), *(sizes[n] for n in columns)]
+        )
+        return apply("mul", a, b), names
+    count = [product(sizes[name] for name in group) for group in (rows, inner, columns)]
+    lead = [sizes[name] for name in batch]
+    a = _arranged(left, left_names, batch + rows + inner, [*lead, count[0], count[1]])
+    b = _arranged(right, right_names, batch + inner + columns, [*lead, count[1], count[2]])
+    made: Value = apply("matmul", a, b)
+    names = batch + rows + columns
+    shape = tuple(sizes[name] for name in names)
+    return (made if made.shape == shape else Reshape(shape)(made)), names
+
+
+def _arranged(value: Value, names: list[str], order: list[str], shape: list[Size]) -> Value:
+    places = tuple(names.index(name) for name in order)
+    if places != tuple(range(len(places))):
+        value = Transpose(places)(value)
+    return value if value.shape == tuple(shape) else Reshape(tuple(shape))(value)
+
+
+def _reduce(value: Value, names: list[str], kept: set[str]) -> tuple[Value, list[str]]:
+    """Sum over the axes that nothing else names."""
+    from compiler.operators.reductions import Sum
+
+    axes = tuple(place for place, name in enumerate(names) if name not in kept)
+    if axes:
+        value = Sum(axes)(value)
+    return value, [name for name in names if name in kept]
+
+
+def _finish(value: Value, names: list[str], output: list[str]) -> Value:
+    value, names = _reduce(value, names, set(output))
+    order = tuple(names.index(name) for name in output)
+    made: Value = value if order == tuple(range(len(order))) else Transpose(order)(value)
+    return made
+
+
+def _sides(elaborator: Elaborator, pattern: Given, code: str, count: int | None) -> tuple[list[str], str]:
+    if not isinstance(pattern.value, str):
+        raise elaborator.fault(code, f"a pattern is a text, and this is {describe(pattern.value)}", pattern.span)
+    sides = pattern.value.split("->")
+    if len(sides) != 2:
+        raise elaborator.fault(code, f'"{pattern.value}" has no `->` between its two sides', pattern.span)
+    left = sides[0].split(",")
+    if count is not None and len(left) != count:
+        raise elaborator.fault(code, f'"{pattern.value}" names {len(left)} tensors on the left', pattern.span)
+    return left, sides[1]
+
+
+def _groups(elaborator: Elaborator, side: str, pattern: Given) -> Groups:
+    """`b t (h d)` as [[b], [t], [h, d]]; `1` is an empty group."""
+    groups: Groups = []
+    inside: list[str] | None = None
+    for match in _TOKEN.finditer(side.rstrip()):
+        token = match[1]
+        if match[2] and token not in "()":
+            raise _bad(elaborator, pattern, f"`{token}` has no place in it")
+        if token == "(":
+            if inside is not None:
+                raise _bad(elaborator, pattern, "parentheses do not nest")
+            inside = []
+        elif token == ")":
+            if inside is None:
+                raise _bad(elaborator, pattern, "a `)` has no `(`")
+            groups.append(inside)
+            inside = None
+        elif inside is not None:
+            inside.extend([token] if token != "1" else [])
+        else:
+            groups.append([token] if token != "1" else [])
+    if inside is not None:
+        raise _bad(elaborator, pattern, "a `(` is not closed")
+    return groups
+
+
+def _bad(elaborator: Elaborator, pattern: Given, why: str) -> NablacError:
+    return elaborator.fault("E311", f'"{pattern.value}" is no pattern: {why}', pattern.span)
+
+
+def _flat(elaborator: Elaborator, side: str, pattern: Given) -> list[str]:
+    groups = _groups(elaborator, side, pattern)
+    if any(len(group) != 1 or group == ["..."] for group in groups):
+        raise elaborator.fault("E312", f'einsum names each axis by one word, "{pattern.value}" does not', pattern.span)
+    return [group[0] for group in groups]
+
+
+def _spread(
+    elaborator: Elaborator, before: Groups, after: Groups, tensor: Value, pattern: Given
+) -> tuple[Groups, Groups]:
+    """`...` as axes of its own."""
+    if ["..."] not in before:
+        if any("..." in group for group in after):
+            raise _bad(elaborator, pattern, "`...` stands only on the right")
+        return before, after
+    count = tensor.type.rank - len(before) + 1
+    if count < 0:
+        raise elaborator.fault("E311", f'"{pattern.value}" has more axes on the left than {tensor.type}', pattern.span)
+    names = [f"...{place}" for place in range(count)]
+    place = before.index(["..."])
+    before = [*before[:place], *([name] for name in names), *before[place + 1 :]]
+    expanded: Groups = []
+    for group in after:
+        if group == ["..."]:
+            expanded.extend([name] for name in names)
+        else:
+            expanded.append([name for each in group for name in (names if each == "..." else [each])])
+    return before, expanded
+
+
+def _check_names(elaborator: Elaborator, left: list[str], right: list[str], pattern: Given, code: str) -> None:
+    for side, names in (("left", left), ("right", right)):
+        double = next((name for name in names if names.count(name) > 1), None)
+        if double:
+            raise elaborator.fault(code, f'"{pattern.value}" names `{double}` twice on the {side}', pattern.span)
+    for name in left:
+        if name not in right:
+            raise elaborator.fault(code, f'axis `{name}` of "{pattern.value}" is missing on the right', pattern.span, hint="sum it away with `sum(x, axis: ...)` or `einsum`")
+    for name in right:
+        if name not in left:
+            raise elaborator.fault(code, f'axis `{name}` of "{pattern.value}" stands only on the right', pattern.span)
+
+
+def _known_sizes(elaborator: Elaborator, sizes: dict[str, Given], names: list[str], pattern: Given) -> dict[str, Size]:
+    known: dict[str, Size] = {}
+    for name, each in sizes.items():
+        if name not in names:
+            raise elaborator.fault("E402", f'"{pattern.value}" has no axis `{name}`', each.span)
+        if not is_size(each.value):
+            raise elaborator.fault("E404", f"`{name}` is a size, and {describe(each.value)} is given", each.span)
+        known[name] = each.value
+    return known
+
+
+def _solve_group(
+    elaborator: Elaborator, group: list[str], size: Size, known: dict[str, Size], tensor: Value, pattern: Given
+) -> None:
+    """The one unknown axis of a joined group, from the group's size."""
+    unknown = [name for name in group if name not in known]
+    rest = product(known[name] for name in group if name in known)
+    if len(unknown) > 1:
+        raise elaborator.fault(
+            "E311",
+            f"the sizes of {' and '.join(f'`{name}`' for name in unknown)} are not known",
+            pattern.span,
+            hint=f"give one: `rearrange(x, \"{pattern.value}\", {unknown[0]}: ...)`",
+        )
+    try:
+        if not unknown:
+            if rest != size:
+                raise elaborator.fault(
+                    "E311", f"`({' '.join(group)})` is {rest}, and the axis of {tensor.type} is {size}", pattern.span
+                )
+            return
+        if rest == 0 or size % rest != 0:
+            raise elaborator.fault(
+                "E311",
+                f"an axis of {size} does not split into `({' '.join(group)})` with {rest} for the known part",
+                pattern.span,
+            )
+        known[unknown[0]] = size // rest
+    except DimError as error:
+        raise elaborator.fault("E307", str(error), pattern.span) from None

@@ -1,0 +1,439 @@
+"""The functions of the language that are not operators: shapes, lists, numbers, draws, and the names of the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from compiler.dims import Dim, Size, product
+from compiler.elaborate import axes, calls, cells
+from compiler.elaborate.values import (
+    NONE,
+    Builtin,
+    Given,
+    Instance,
+    Interval,
+    Module,
+    Primitive,
+    SearchAxis,
+    describe,
+    is_number,
+    is_size,
+)
+from compiler.graph import Operator, Value
+from compiler.operators.casting import Cast
+from compiler.operators.indexing import Iota
+from compiler.operators.random import RandomNormal, RandomUniform
+from compiler.operators.shaping import Concat, Expand, Reshape, Unsqueeze
+from compiler.operators.slicing import Slice
+from compiler.operators.source import constant
+from compiler.types import DType, TypeMismatch
+from grammar.source import Span
+
+if TYPE_CHECKING:
+    from compiler.elaborate.elaborator import Elaborator
+
+Function = Callable[["Elaborator", dict[str, Given], Span], Any]
+
+
+def builtin(name: str, *parameters: str, optional: tuple[str, ...] = ()) -> Callable[[Function], Builtin]:
+    """Make a function of the language of a Python one; its arguments come bound by name."""
+
+    def wrap(function: Function) -> Builtin:
+        def run(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
+            bound = calls.bind_names(elaborator, name, [*parameters, *optional], given, span, None)
+            for parameter in parameters:
+                if parameter not in bound:
+                    shown = ", ".join([*parameters, *(f"{each}: ..." for each in optional)])
+                    raise elaborator.fault("E401", f"{name} needs `{parameter}`", span, hint=f"{name}({shown})")
+            return function(elaborator, bound, span)
+
+        BUILTINS[name] = Builtin(name, run, (*parameters, *optional))
+        return BUILTINS[name]
+
+    return wrap
+
+
+BUILTINS: dict[str, Builtin] = {}
+
+
+# Asking about values
+
+
+@builtin("given", "x")
+def _given(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    return bound["x"].value is not NONE
+
+
+@builtin("shape", "x")
+def _shape(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    return list(calls.tensor_argument(elaborator, bound["x"]).shape)
+
+
+@builtin("size", "x", "axis")
+def _size(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    tensor, axis = calls.tensor_argument(elaborator, bound["x"]), whole(elaborator, bound["axis"], "size")
+    return tensor.shape[_axis(elaborator, tensor, axis, bound["axis"].span)]
+
+
+@builtin("rank", "x")
+def _rank(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    return calls.tensor_argument(elaborator, bound["x"]).type.rank
+
+
+@builtin("dtype", "x")
+def _dtype(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    return calls.tensor_argument(elaborator, bound["x"]).type.dtype
+
+
+@builtin("copy", "instance")
+def _copy(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    value = bound["instance"].value
+    if not isinstance(value, Instance):
+        raise elaborator.fault("E404", f"copy makes a fresh instance of one, and this is {describe(value)}", bound["instance"].span)
+    return value.copy(span)
+
+
+# Lists and numbers
+
+
+@builtin("len", "list")
+def _len(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    return len(_list(elaborator, bound["list"], "len"))
+
+
+@builtin("product", "list")
+def _product(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    from compiler.elaborate.expressions import bounded
+
+    items = _list(elaborator, bound["list"], "product")
+    for item in items:
+        if not is_size(item) and not is_number(item):
+            raise elaborator.fault("E404", f"product multiplies numbers, and the list holds {describe(item)}", bound["list"].span)
+    return bounded(elaborator, product(items), span)
+
+
+@builtin("range", "n")
+def _range(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    count = whole(elaborator, bound["n"], "range")
+    if count > calls.MOST_ITEMS:
+        raise elaborator.fault("E509", f"a list of more than {calls.MOST_ITEMS} items", span)
+    return list(range(count))
+
+
+@builtin("is_list", "x")
+def _is_list(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    return isinstance(bound["x"].value, list)
+
+
+@builtin("pair", "x")
+def _pair(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    value = bound["x"].value
+    if isinstance(value, list):
+        if len(value) != 2:
+            raise elaborator.fault("E404", f"one number or a list of two is needed, and this is {describe(value)}", bound["x"].span)
+        return value
+    if not is_size(value):
+        raise elaborator.fault("E404", f"one number or a list of two is needed, and this is {describe(value)}", bound["x"].span)
+    return [value, value]
+
+
+@builtin("int", "x")
+def _int(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    value = bound["x"].value
+    if isinstance(value, Dim):
+        return value
+    if isinstance(value, bool) or not is_number(value):
+        raise elaborator.fault("E404", f"int takes a number, and this is {describe(value)}", bound["x"].span, hint="a tensor is converted with `cast(x, i64)`")
+    return int(value)
+
+
+@builtin("float", "x")
+def _float(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    value = bound["x"].value
+    if not is_number(value):
+        raise elaborator.fault("E404", f"float takes a number, and this is {describe(value)}", bound["x"].span, hint="a tensor is converted with `cast(x, f32)`")
+    return float(value)
+
+
+@builtin("choice", "first", optional=tuple(f"value{place}" for place in range(2, 33)))
+def _choice(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    return SearchAxis("choice", tuple(each.value for each in bound.values()))
+
+
+def _folding(name: str, function: Callable[..., float]) -> Builtin:
+    """An operator that is computed at once when all its operands are numbers, and is a node otherwise."""
+
+    def run(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
+        values = [each.value for each in given]
+        if name == "log" and len(values) == 1 and isinstance(values[0], Interval):
+            return SearchAxis("log", (values[0].start, values[0].stop))
+        if values and all(is_number(value) for value in values) and all(each.name is None for each in given):
+            try:
+                return function(*values)
+            except TypeError:
+                raise elaborator.fault("E403", f"{name} does not take {len(values)} numbers", span) from None
+            except (ValueError, ZeroDivisionError):
+                shown = ", ".join(str(value) for value in values)
+                raise elaborator.fault("E505", f"{name}({shown}) is not a number", span) from None
+            except OverflowError:
+                raise elaborator.fault("E506", "a number beyond what a float holds", span) from None
+        dtype = elaborator.frame.float_type or elaborator.session.float_type
+        given = [
+            Given(each.name, calls.as_tensor(elaborator, each.value, each.span, dtype), each.span) if isinstance(each.value, Dim) else each
+            for each in given
+        ]
+        return calls.primitive(elaborator, Operator.registry[name], given, span)
+
+    return Builtin(name, run)
+
+
+_NUMBERS: dict[str, Callable[..., float]] = {
+    "sqrt": math.sqrt,
+    "exp": math.exp,
+    "log": math.log,
+    "sin": math.sin,
+    "cos": math.cos,
+    "tan": math.tan,
+    "tanh": math.tanh,
+    "erf": math.erf,
+    "abs": abs,
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "round": round,
+    "maximum": max,
+    "minimum": min,
+}
+
+
+# Making and joining tensors
+
+
+def _filled(name: str, value: float | None) -> None:
+    parameters = ("shape",) if value is not None else ("shape", "value")
+
+    @builtin(name, *parameters, optional=("dtype",))
+    def _fill(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+        dtype = _dtype_option(elaborator, bound)
+        fill = value if value is not None else bound["value"].value
+        scalar = calls.as_tensor(elaborator, fill if dtype is not DType.BOOL or value is None else bool(fill), span, dtype)
+        sizes = _sizes(elaborator, bound["shape"], name)
+        if not sizes:
+            return scalar
+        return calls.typed(elaborator, lambda: Expand(sizes)(scalar), span, [], what=name)
+
+
+_filled("zeros", 0)
+_filled("ones", 1)
+_filled("full", None)
+
+
+@builtin("cast", "x", "dtype")
+def _cast(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    dtype = bound["dtype"].value
+    if not isinstance(dtype, DType):
+        raise elaborator.fault("E404", f"`dtype` of cast is a dtype, and {describe(dtype)} is given", bound["dtype"].span)
+    value = bound["x"].value
+    if isinstance(value, Dim) or is_number(value) or isinstance(value, bool):
+        return calls.as_tensor(elaborator, value, span, dtype)
+    tensor = calls.tensor_argument(elaborator, bound["x"])
+    return elaborator.session.make(lambda: calls.converted(tensor, dtype), span)
+
+
+@builtin("iota", "n", optional=("dtype",))
+def _iota(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    count = bound["n"].value
+    if not is_size(count):
+        raise elaborator.fault("E404", f"iota counts to a size, and this is {describe(count)}", bound["n"].span)
+    made = elaborator.session.make(lambda: Iota(count)(), span)
+    if "dtype" not in bound:
+        return made
+    dtype = _dtype_option(elaborator, bound)
+    return elaborator.session.make(lambda: calls.converted(made, dtype), span)
+
+
+@builtin("reshape", "x", "shape")
+def _reshape(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    tensor = calls.tensor_argument(elaborator, bound["x"])
+    sizes = _sizes(elaborator, bound["shape"], "reshape", inferred=True)
+    return calls.typed(elaborator, lambda: Reshape(sizes)(tensor), span, [(tensor, bound["x"])], what="reshape")
+
+
+@builtin("expand", "x", "shape")
+def _expand(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    tensor = calls.tensor_argument(elaborator, bound["x"])
+    sizes = _sizes(elaborator, bound["shape"], "expand")
+    return calls.typed(elaborator, lambda: Expand(sizes)(tensor), span, [(tensor, bound["x"])], what="expand")
+
+
+@builtin("stack", "tensors", optional=("axis",))
+def _stack(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    items = _list(elaborator, bound["tensors"], "stack")
+    if not items:
+        raise elaborator.fault("E415", "stack takes a list of at least one tensor", span)
+    dtype = next((item.type.dtype for item in items if isinstance(item, Value)), elaborator.session.float_type)
+    tensors = [calls.as_tensor(elaborator, item, bound["tensors"].span, dtype) for item in items]
+    axis = whole(elaborator, bound["axis"], "stack") if "axis" in bound else 0
+    place = _axis(elaborator, tensors[0], axis, span, among=tensors[0].type.rank + 1)
+    given = [(tensor, bound["tensors"]) for tensor in tensors]
+    return calls.typed(
+        elaborator, lambda: Concat(place)(*(Unsqueeze((place,))(tensor) for tensor in tensors)), span, given, what="stack"
+    )
+
+
+@builtin("split", "x", "parts", optional=("axis",))
+def _split(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    tensor, parts = calls.tensor_argument(elaborator, bound["x"]), bound["parts"].value
+    axis = whole(elaborator, bound["axis"], "split") if "axis" in bound else -1
+    place = _axis(elaborator, tensor, axis, span)
+    size = tensor.shape[place]
+    if isinstance(parts, list) and all(is_size(part) for part in parts):
+        sizes: list[Size] = list(parts)
+        total: Size = 0
+        for part in sizes:
+            total = total + part
+        if total != size:
+            raise elaborator.fault(
+                "E301", f"split: the parts add up to {total}, and axis {axis} of {tensor.type} has {size}", bound["parts"].span
+            )
+    elif isinstance(parts, int) and not isinstance(parts, bool) and parts > 0:
+        if parts > 10_000:
+            raise elaborator.fault("E509", "a split into more than 10000 parts", bound["parts"].span)
+        if size % parts != 0:
+            raise elaborator.fault(
+                "E301", f"split: axis {axis} of {tensor.type} does not divide into {parts} equal parts", bound["parts"].span
+            )
+        sizes = [size // parts] * parts
+    else:
+        raise elaborator.fault("E404", f"split takes a number of parts or a list of sizes, and this is {describe(parts)}", bound["parts"].span)
+    found: list[Value] = []
+    start: Size = 0
+    for part in sizes:
+        begin, end = start, start + part
+        found.append(elaborator.session.make(lambda begin=begin, end=end: Slice((place,), (begin,), (end,))(tensor), span))
+        start = end
+    return found
+
+
+def _rearrange(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
+    """`rearrange(x, pattern, name: size ...)`: the sizes go by the pattern's own names."""
+    plain = [each for each in given if each.name is None or each.name in ("x", "pattern")]
+    bound = calls.bind_names(elaborator, "rearrange", ["x", "pattern"], plain, span, None)
+    if len(bound) < 2:
+        raise elaborator.fault("E401", "rearrange needs a tensor and a pattern", span, hint='rearrange(x, "b t (h d) -> b h t d", h: 8)')
+    sizes = {each.name: each for each in given if each.name is not None and each.name not in ("x", "pattern")}
+    return axes.rearrange(elaborator, bound["x"], bound["pattern"], sizes, span)
+
+
+def _einsum(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
+    if not given or not isinstance(given[0].value, str) or any(each.name is not None for each in given):
+        raise elaborator.fault("E401", "einsum needs a pattern, then its tensors", span, hint='einsum("b q d, b k d -> b q k", q, k)')
+    return axes.einsum(elaborator, given[0], given[1:], span)
+
+
+# Draws
+
+
+def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
+    def run(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
+        order = ["p", "shape", "like"] if name == "bernoulli" else ["shape", "like", *parameters]
+        bound = calls.bind_names(elaborator, f"random.{name}", [*order, "dtype"], given, span, None)
+        if "like" in bound:
+            like = calls.tensor_argument(elaborator, bound["like"])
+            sizes, dtype = like.shape, like.type.dtype
+        elif "shape" in bound:
+            sizes, dtype = _sizes(elaborator, bound["shape"], f"random.{name}"), _dtype_option(elaborator, bound)
+        else:
+            raise elaborator.fault("E401", f"random.{name} needs `shape` or `like`", span, hint=f"`random.{name}(like: x)`")
+        if not dtype.is_float:
+            raise elaborator.fault("E304", f"random.{name} draws floats, not {dtype}", span, hint="convert the draw: `cast(x, i64)`")
+        key = elaborator.session.random_key(span)
+
+        def number(parameter: str) -> Value:
+            if parameter in bound:
+                return calls.as_tensor(elaborator, bound[parameter].value, bound[parameter].span, dtype)
+            return constant(parameters[parameter], dtype)
+
+        def draw() -> Any:
+            if name == "normal":
+                return RandomNormal(sizes, dtype)(key) * number("std") + number("mean")
+            uniform = RandomUniform(sizes, dtype)(key)
+            if name == "bernoulli":
+                return Cast(dtype)(Operator.registry["less"]()(uniform, number("p")))
+            low = number("low")
+            return uniform * (number("high") - low) + low
+
+        if name == "bernoulli" and "p" not in bound:
+            raise elaborator.fault("E401", "random.bernoulli needs `p`", span, hint="`random.bernoulli(0.9, like: x)`")
+        return calls.typed(elaborator, draw, span, [], what=f"random.{name}")
+
+    return Builtin(f"random.{name}", run)
+
+
+RANDOM = Module(
+    "random",
+    {
+        "uniform": _drawn("uniform", {"low": 0.0, "high": 1.0}),
+        "normal": _drawn("normal", {"mean": 0.0, "std": 1.0}),
+        "bernoulli": _drawn("bernoulli", {}),
+    },
+)
+
+
+def builtin_names() -> dict[str, Any]:
+    """Every name that the language itself gives, with its value."""
+    names: dict[str, Any] = {name: Primitive(op) for name, op in Operator.registry.items() if op.public}
+    names |= {name: _folding(name, function) for name, function in _NUMBERS.items() if name in Operator.registry}
+    names |= BUILTINS
+    names |= {
+        "rearrange": Builtin("rearrange", _rearrange, ("x", "pattern")),
+        "einsum": Builtin("einsum", _einsum, ("pattern",)),
+        "scan": Builtin("scan", cells.scan_of, ("cell",)),
+        "random": RANDOM,
+        "none": NONE,
+        "pi": math.pi,
+        "infinity": math.inf,
+    }
+    return names | {str(dtype): dtype for dtype in DType}
+
+
+# Arguments of the functions above
+
+
+def whole(elaborator: Elaborator, given: Given, what: str) -> int:
+    if not isinstance(given.value, int) or isinstance(given.value, bool):
+        raise elaborator.fault("E404", f"{what} takes a whole number, and {describe(given.value)} is given", given.span)
+    return given.value
+
+
+def _list(elaborator: Elaborator, given: Given, what: str) -> list[Any]:
+    if not isinstance(given.value, (list, tuple)):
+        raise elaborator.fault("E404", f"{what} takes a list, and {describe(given.value)} is given", given.span)
+    return list(given.value)
+
+
+def _sizes(elaborator: Elaborator, given: Given, what: str, *, inferred: bool = False) -> tuple[Size, ...]:
+    items = given.value if isinstance(given.value, (list, tuple)) else [given.value]
+    for item in items:
+        if not is_size(item):
+            raise elaborator.fault("E404", f"{what} takes a list of sizes, and this holds {describe(item)}", given.span)
+        if isinstance(item, int) and (item < 0 and not (inferred and item == -1)):
+            raise elaborator.fault("E307", f"no axis has the size {item}", given.span)
+    return tuple(items)
+
+
+def _dtype_option(elaborator: Elaborator, bound: dict[str, Given]) -> DType:
+    if "dtype" not in bound:
+        return elaborator.frame.float_type or elaborator.session.float_type
+    value = bound["dtype"].value
+    if not isinstance(value, DType):
+        raise elaborator.fault("E404", f"`dtype` is a dtype, and {describe(value)} is given", bound["dtype"].span)
+    return value
+
+
+def _axis(elaborator: Elaborator, tensor: Value, axis: int, span: Span, among: int | None = None) -> int:
+    try:
+        return tensor.type.axis(axis, among)
+    except TypeMismatch as mismatch:
+        raise elaborator.fault("E314", str(mismatch), span, hint=mismatch.hint) from None

@@ -1,0 +1,455 @@
+"""Calls: arguments meet parameters, numbers become constants, operators check their operands."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import MISSING, fields
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from compiler.dims import Dim, DimError
+from compiler.elaborate.frame import MOST_ITEMS, Silence, label_of
+from compiler.elaborate.values import (
+    NONE,
+    UNKNOWN,
+    Builtin,
+    Defined,
+    Given,
+    Instance,
+    Primitive,
+    ScanOf,
+    describe,
+    is_number,
+    is_size,
+)
+from compiler.graph import Operator, Value
+from compiler.operators.casting import Cast
+from compiler.operators.source import Constant, constant, size_of
+from compiler.types import DType, TypeMismatch
+from grammar import syntax
+from grammar.diagnostics import Label, NablacError, did_you_mean
+from grammar.source import Span
+
+if TYPE_CHECKING:
+    from compiler.elaborate.elaborator import Elaborator
+
+_INDEX_OPERANDS = {"indices", "index"}
+
+
+def arguments(elaborator: Elaborator, written: Iterable[syntax.Argument]) -> list[Given]:
+    """The arguments of a call, evaluated in order."""
+    found: list[Given] = []
+    names: dict[str, Span] = {}
+    for argument in written:
+        name = argument.name.text if argument.name is not None else None
+        if name is None and names:
+            raise elaborator.fault(
+                "E422", "an argument without a name follows one with a name", argument.span, hint="name it too"
+            )
+        if name is not None and argument.name is not None:
+            if name in names:
+                raise elaborator.fault(
+                    "E416", f"`{name}` is given twice", argument.name.span, labels=(Label(names[name], "first here"),)
+                )
+            names[name] = argument.name.span
+        found.append(Given(name, elaborator.evaluate(argument.value), argument.value.span))
+    return found
+
+
+def bind_names(
+    elaborator: Elaborator, what: str, names: Sequence[str], given: list[Given], span: Span, declared: Span | None
+) -> dict[str, Given]:
+    """Arguments by parameter name; too many, unknown ones and doubles are errors."""
+    bound: dict[str, Given] = {}
+    labels = (Label(declared, "defined here"),) if declared is not None and declared.source is not span.source else ()
+    for place, each in enumerate(given):
+        if each.name is None:
+            if place >= len(names):
+                listed = f": {', '.join(names)}" if names else ""
+                raise elaborator.fault(
+                    "E403",
+                    f"{what} takes {len(names)} argument{'s' * (len(names) != 1)}{listed}",
+                    each.span,
+                    note="one too many",
+                    labels=labels,
+                )
+            bound[names[place]] = each
+        elif each.name not in names:
+            raise elaborator.fault(
+                "E402",
+                f"{what} has no argument `{each.name}`",
+                each.span,
+                labels=labels,
+                hint=did_you_mean(each.name, names) or (f"it takes {', '.join(names)}" if names else "it takes none"),
+            )
+        elif each.name in bound:
+            raise elaborator.fault(
+                "E416", f"`{each.name}` is given twice", each.span, labels=(Label(bound[each.name].span, "first here"),)
+            )
+        else:
+            bound[each.name] = each
+    return bound
+
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "int": lambda value: is_size(value),
+    "float": is_number,
+    "bool": lambda value: isinstance(value, bool),
+    "text": lambda value: isinstance(value, str) and not isinstance(value, DType),
+    "str": lambda value: isinstance(value, str) and not isinstance(value, DType),
+    "list": lambda value: isinstance(value, list),
+    "dtype": lambda value: isinstance(value, DType),
+    "fn": lambda value: isinstance(value, (Builtin, Primitive, Instance)) or isinstance(value, Defined),
+    "layer": lambda value: isinstance(value, (Instance, Defined)),
+    "cell": lambda value: isinstance(value, (Instance, Defined)),
+    "tensor": lambda value: isinstance(value, Value),
+}
+
+
+def checked_hyper(elaborator: Elaborator, defined: Defined, hyper: syntax.Hyper, value: Any, span: Span) -> Any:
+    """The hyperparameter's value, of the kind that its declaration asks for."""
+    if hyper.kind is None:
+        return value
+    kind = hyper.kind.text
+    if kind not in _KINDS:
+        raise elaborator.fault(
+            "E404",
+            f"there is no kind `{kind}` of hyperparameter",
+            hyper.kind.span,
+            hint=did_you_mean(kind, _KINDS) or f"the kinds are {', '.join(_KINDS)}",
+        )
+    if value is UNKNOWN:
+        raise Silence
+    if defined.kind == "optimizer" and isinstance(value, Value):
+        return value  # a schedule of the step
+    if not _KINDS[kind](value):
+        raise elaborator.fault(
+            "E404",
+            f"`{hyper.name.text}` of {defined.kind} {defined.name} is {_a(kind)}, and {describe(value)} is given",
+            span,
+            labels=(Label(hyper.span, "declared here"),),
+        )
+    return float(value) if kind == "float" else value
+
+
+def call(elaborator: Elaborator, callee: Any, given: list[Given], span: Span) -> Any:
+    """Call a function, make an instance of a definition, or apply an instance to tensors."""
+    from compiler.elaborate import cells
+
+    match callee:
+        case Defined() if callee.kind == "fn":
+            return elaborator.call_function(callee, given, span)
+        case Defined():
+            if given and isinstance(given[0].value, Value) and callee.kind in ("layer", "cell", "model"):
+                raise elaborator.fault(
+                    "E423",
+                    f"{callee.kind} {callee.name} is given a tensor where its hyperparameters belong",
+                    given[0].span,
+                    hint=f"make it first, then apply it: `{callee.name}(...)(x)`, or `x -> {callee.name}(...)`",
+                )
+            return elaborator.instantiate(callee, given, span)
+        case Instance():
+            return elaborator.apply_instance(callee, given, span)
+        case Builtin():
+            return callee.call(elaborator, given, span)
+        case Primitive():
+            return primitive(elaborator, callee.operator, given, span)
+        case ScanOf():
+            return cells.scan(elaborator, callee, given, span)
+    hint = "a product is written with `*`" if is_number(callee) or isinstance(callee, Value) else None
+    raise elaborator.fault("E407", f"{describe(callee)} is not something to call", span, hint=hint)
+
+
+def is_callable(value: Any) -> bool:
+    return isinstance(value, (Defined, Instance, Builtin, Primitive, ScanOf))
+
+
+# Operators
+
+
+@cache
+def operand_names(operator: type[Operator]) -> tuple[str, ...] | None:
+    """The names of an operator's operands; None where it takes a list of them."""
+    named: tuple[str, ...] | None = getattr(operator, "operand_names", None)
+    if named is not None:
+        return named
+    parameters = list(inspect.signature(operator.infer).parameters.values())[1:]
+    if any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters):
+        return None
+    return tuple(each.name for each in parameters)
+
+
+def primitive(elaborator: Elaborator, operator: type[Operator], given: list[Given], span: Span) -> Any:
+    """An operator called by its name: operands first, then attributes."""
+    operands = operand_names(operator)
+    if operands is None:
+        return _variadic(elaborator, operator, given, span)
+    attributes = [each for each in fields(operator)]  # type: ignore[arg-type]
+    names = [*operands, *(each.name for each in attributes)]
+    given = [_renamed(each, names) for each in given]
+    bound = bind_names(elaborator, operator.name, names, given, span, None)
+    missing = [name for name in operands if name not in bound]
+    if missing:
+        raise elaborator.fault(
+            "E401", f"{operator.name} needs `{missing[0]}`", span, hint=f"{operator.name}({', '.join(names)})"
+        )
+    values = {
+        each.name: _attribute(elaborator, operator, each.name, str(each.type), bound[each.name])
+        for each in attributes
+        if each.name in bound
+    }
+    for each in attributes:
+        if each.name not in bound and each.default is MISSING and each.default_factory is MISSING:
+            raise elaborator.fault("E401", f"{operator.name} needs `{each.name}`", span)
+    return operate(elaborator, operator, values, [bound[name] for name in operands], span)
+
+
+def _variadic(elaborator: Elaborator, operator: type[Operator], given: list[Given], span: Span) -> Any:
+    attributes = {each.name: each for each in fields(operator)}  # type: ignore[arg-type]
+    bound = bind_names(elaborator, operator.name, ["tensors", *attributes], given, span, None)
+    tensors = bound.pop("tensors", None)
+    if tensors is None or not isinstance(tensors.value, (list, tuple)) or not tensors.value:
+        raise elaborator.fault(
+            "E415", f"{operator.name} takes a list of tensors", span, hint=f"`{operator.name}([a, b], axis: -1)`"
+        )
+    values = {name: _attribute(elaborator, operator, name, str(attributes[name].type), each) for name, each in bound.items()}
+    operands = [Given(None, each, tensors.span) for each in tensors.value]
+    return operate(elaborator, operator, values, operands, span)
+
+
+def _renamed(given: Given, names: list[str]) -> Given:
+    """`axis:` serves where an operator has `axes`."""
+    if given.name == "axis" and "axis" not in names and "axes" in names:
+        return Given("axes", given.value, given.span)
+    return given
+
+
+def _attribute(elaborator: Elaborator, operator: type[Operator], name: str, annotation: str, given: Given) -> Any:
+    """An attribute's value in the form that the operator declares."""
+    value, optional = given.value, "None" in annotation
+    if value is UNKNOWN:
+        raise Silence
+    if value is NONE and optional:
+        return None
+    if "tuple" in annotation:
+        items = value if isinstance(value, (list, tuple)) else [value]
+        if all(is_size(item) if "Size" in annotation else isinstance(item, int) for item in items):
+            return tuple(items)
+        wanted = "whole numbers"
+    elif annotation.startswith("bool"):
+        if isinstance(value, bool):
+            return value
+        wanted = "true or false"
+    elif annotation.startswith("float"):
+        if is_number(value):
+            return float(value)
+        wanted = "a number"
+    elif annotation.startswith("int"):
+        if isinstance(value, int) and not isinstance(value, bool):
+            return value
+        wanted = "a whole number"
+    elif annotation.startswith("Size"):
+        if is_size(value):
+            return value
+        wanted = "a size"
+    elif annotation.startswith("DType"):
+        if isinstance(value, DType):
+            return value
+        wanted = "a dtype"
+    else:
+        if isinstance(value, str):
+            return value
+        wanted = "a text"
+    raise elaborator.fault(
+        "E404", f"`{name}` of {operator.name} is {wanted}, and {describe(value)} is given", given.span
+    )
+
+
+def operate(
+    elaborator: Elaborator,
+    operator: type[Operator],
+    attributes: dict[str, Any],
+    operands: Sequence[Given],
+    span: Span,
+    *,
+    sign: str | None = None,
+    at: Span | None = None,
+) -> Any:
+    """Apply an operator; operands that are numbers take the dtype of the tensors beside them."""
+    dtype = _common_dtype(elaborator, operands)
+    names = operand_names(operator) or ()
+    values: list[Value] = []
+    for place, operand in enumerate(operands):
+        indexes = place < len(names) and names[place] in _INDEX_OPERANDS
+        values.append(as_tensor(elaborator, operand.value, operand.span, DType.I64 if indexes else dtype))
+    labelled = list(zip(values, operands, strict=True))
+    return typed(
+        elaborator, lambda: operator(**attributes)(*values), span, labelled, what=f"`{sign}`" if sign else operator.name, at=at
+    )
+
+
+def _common_dtype(elaborator: Elaborator, operands: Sequence[Given]) -> DType:
+    dtypes = [each.value.type.dtype for each in operands if isinstance(each.value, Value)]
+    numeric = [dtype for dtype in dtypes if dtype is not DType.BOOL]
+    if numeric:
+        return numeric[0]
+    if dtypes and all(isinstance(each.value, (Value, bool)) for each in operands):
+        return DType.BOOL
+    return elaborator.frame.float_type or elaborator.session.float_type
+
+
+def typed(
+    elaborator: Elaborator,
+    build: Callable[[], Any],
+    span: Span,
+    operands: Sequence[tuple[Value, Given]],
+    *,
+    what: str = "this",
+    at: Span | None = None,
+) -> Any:
+    """What `build` makes; an operator's refusal becomes an error that shows where each operand comes from."""
+    try:
+        return elaborator.session.make(build, span)
+    except TypeMismatch as mismatch:
+        labels: list[Label] = []
+        for value, given in operands:
+            if given.span.source is span.source and given.span != span:
+                labels.append(Label(given.span, f"this is {value.type}"))
+            origin = label_of(value, given.span, "made here: it")
+            if origin is not None and origin.span != given.span and not isinstance(value.node.op, Constant):
+                labels.append(Label(origin.span, f"{value.type} comes from here"))
+        raise elaborator.fault(
+            "E301", f"{what}: {mismatch}", at or span, labels=tuple(labels), hint=mismatch.hint
+        ) from None
+    except DimError as error:
+        raise elaborator.fault("E307", f"{what}: {error}", at or span) from None
+
+
+# Tensors from other values
+
+
+def as_tensor(elaborator: Elaborator, value: Any, span: Span, dtype: DType) -> Value:
+    """A tensor as it is, a number as a constant of `dtype`, a size as a scalar, a list of numbers as a vector."""
+    match value:
+        case Value():
+            return value
+        case bool() if dtype is DType.BOOL:
+            pass
+        case bool():
+            raise elaborator.fault(
+                "E305", f"{describe(value)} stands beside a tensor of {dtype}", span, hint=f"convert: `cast(x, {dtype})`, or write 1 or 0"
+            )
+        case int() | float() if dtype is DType.BOOL:
+            raise elaborator.fault(
+                "E305", f"{describe(value)} stands beside a tensor of bool", span, hint="convert the tensor: `cast(x, f32)`"
+            )
+        case float() if dtype.is_integer:
+            raise elaborator.fault(
+                "E305",
+                f"{describe(value)} is no {dtype}, and nothing is converted silently",
+                span,
+                hint="convert the tensor: `cast(x, f32)`",
+            )
+        case int() if dtype.is_integer and not _fits(value, dtype):
+            raise elaborator.fault("E305", f"{describe(value)} does not fit in {dtype}", span)
+        case int() | float():
+            pass
+        case Dim():
+            made: Value = elaborator.session.make(lambda: converted(size_of(value), dtype), span)
+            return made
+        case list():
+            return _array(elaborator, value, span, dtype)
+        case _:
+            raise not_a_tensor(elaborator, value, span)
+    try:
+        scalar: Value = elaborator.session.make(lambda: constant(value, dtype), span)
+    except OverflowError:
+        raise elaborator.fault("E305", f"{describe(value)} does not fit in {dtype}", span) from None
+    return scalar
+
+
+def converted(value: Value, dtype: DType) -> Value:
+    """`value` cast to `dtype`, if it is not of it."""
+    result: Value = value if value.type.dtype == dtype else Cast(dtype)(value)
+    return result
+
+
+def _fits(value: int, dtype: DType) -> bool:
+    bits = dtype.bytes * 8
+    low, high = (0, 2**bits) if dtype is DType.U8 else (-(2 ** (bits - 1)), 2 ** (bits - 1))
+    return low <= value < high
+
+
+def _array(elaborator: Elaborator, value: list[Any], span: Span, dtype: DType) -> Value:
+    """A (nested) list of numbers as a tensor."""
+    import numpy as np
+
+    def numbers(items: Any) -> bool:
+        return all(numbers(item) if isinstance(item, list) else isinstance(item, (int, float)) for item in items)
+
+    if not value or not numbers(value):
+        hint = "put tensors together with `stack([a, b], axis: 0)` or `concat([a, b], axis: 0)`" if value else None
+        raise elaborator.fault("E415", f"a tensor is needed, and this is {describe(value)}", span, hint=hint)
+    try:
+        found = np.array(value)
+        array = found.astype(dtype.numpy)
+    except ValueError:
+        raise elaborator.fault("E415", "the lists in this list differ in length", span) from None
+    if dtype.kind == "int" and found.dtype.kind == "f":
+        raise elaborator.fault("E305", f"these numbers are no {dtype}, and nothing is converted silently", span)
+    made: Value = elaborator.session.make(lambda: Constant.of(array)(), span)
+    return made
+
+
+def not_a_tensor(elaborator: Elaborator, value: Any, span: Span) -> NablacError:
+    hint = None
+    if isinstance(value, Instance):
+        hint = "apply it to a tensor: `x -> " + value.defined.name + "(...)`"
+    elif isinstance(value, Defined) and value.kind != "fn":
+        hint = f"make an instance and apply it: `x -> {value.name}(...)`"
+    elif isinstance(value, (Defined, Builtin, Primitive)):
+        hint = "call it: `f(x)`"
+    elif value is NONE:
+        hint = "ask first with `given(x)` whether the optional input is there"
+    elif isinstance(value, ScanOf):
+        hint = "give it the sequences: `scan(cell)(xs, axis: 1)`"
+    elif isinstance(value, tuple):
+        hint = "take its parts apart: `a, b = ...`"
+    return elaborator.fault("E421", f"a tensor is needed, and this is {describe(value)}", span, hint=hint)
+
+
+def tensor_argument(elaborator: Elaborator, given: Given) -> Value:
+    """An argument that must be a tensor."""
+    if isinstance(given.value, Value):
+        return given.value
+    if is_number(given.value):
+        return as_tensor(elaborator, given.value, given.span, elaborator.frame.float_type or elaborator.session.float_type)
+    raise not_a_tensor(elaborator, given.value, given.span)
+
+
+def bounded_list(elaborator: Elaborator, items: list[Any], span: Span) -> list[Any]:
+    if len(items) > MOST_ITEMS:
+        raise elaborator.fault("E509", f"a list of more than {MOST_ITEMS} items", span)
+    return items
+
+
+def declared_parameters(definition: syntax.Definition) -> list[syntax.Declared]:
+    """Every parameter and buffer that a body declares."""
+    found: list[syntax.Declared] = []
+    waiting: list[syntax.Statement] = list(definition.body)
+    while waiting:
+        match waiting.pop():
+            case syntax.Declare(kind="param" | "buffer", names=names):
+                found.extend(names)
+            case syntax.For(body=body):
+                waiting.extend(body)
+            case syntax.If(then=then, otherwise=otherwise):
+                waiting.extend((*then, *otherwise))
+            case _:
+                pass
+    return found
+
+
+def _a(kind: str) -> str:
+    return {"int": "a whole number", "float": "a number", "bool": "true or false", "fn": "a function"}.get(kind, f"a {kind}")

@@ -1,0 +1,608 @@
+"""Applying definitions: statements run in order, once for each application, and leave nodes behind."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from compiler.dims import Size
+from compiler.elaborate import calls, cells, expressions, shapes
+from compiler.elaborate.frame import MOST_CALLS, MOST_ITERATIONS, CallSite, Frame, Session, Silence
+from compiler.elaborate.values import (
+    NONE,
+    UNKNOWN,
+    Defined,
+    Given,
+    Instance,
+    Interval,
+    Lazy,
+    ScanOf,
+    Scope,
+    SearchAxis,
+    describe,
+    show,
+)
+from compiler.graph import Graph, Value
+from compiler.operators.shaping import Expand
+from compiler.operators.source import Buffer, Input, Parameter
+from compiler.types import TensorType
+from grammar import syntax
+from grammar.diagnostics import Label, NablacError, did_you_mean
+from grammar.source import Source, Span
+
+_ALLOWED = {  # which declarations a body may hold
+    "layer": {"input", "param", "buffer"},
+    "model": {"input", "param", "buffer"},
+    "cell": {"input", "param", "state"},
+    "fn": set(),
+    "optimizer": {"state"},
+    "train": {"target"},
+}
+_INTERPOLATED = re.compile(r"\{([^{}]*)\}")
+
+
+class Elaborator:
+    """Evaluates the syntax of one compilation; the frame on top is the definition being applied."""
+
+    def __init__(self, session: Session) -> None:
+        self.session = session
+        self.fault = session.fault
+
+    @property
+    def frame(self) -> Frame:
+        return self.session.frame
+
+    def evaluate(self, expression: syntax.Expression) -> Any:
+        """The compile-time value of an expression; raises NablacError, or Silence for what is reported already."""
+        return expressions.evaluate(self, expression)
+
+    def constant(self, lazy: Lazy) -> Any:
+        """The value of a `const`, evaluated where it is declared when it is first asked for."""
+        if lazy.busy:
+            raise self.fault("E510", f"`{lazy.syntax.name.text}` is defined by itself", lazy.syntax.name.span)
+        lazy.busy = True
+        self.session.frames.append(Frame("fn", lazy.syntax.name.text, lazy.scope, ""))
+        try:
+            value = self.evaluate(lazy.syntax.value)
+        finally:
+            self.session.frames.pop()
+            lazy.busy = False
+        lazy.scope.names[lazy.syntax.name.text] = value
+        return value
+
+    # Instances
+
+    def instantiate(self, defined: Defined, arguments: list[Given], span: Span) -> Instance:
+        """Bind a definition's hyperparameters; defaults are evaluated in order and may use the ones before."""
+        kinds = {hyper.name.text: hyper for hyper in defined.syntax.hypers}
+        given = calls.bind_names(self, f"{defined.kind} {defined.name}", list(kinds), arguments, span, defined.syntax.span)
+        scope = Scope(defined.scope)
+        for name, hyper in kinds.items():
+            if name in given:
+                value = given[name].value
+                where = given[name].span
+            elif hyper.default is not None:
+                value = self._default(defined, scope, hyper)
+                where = hyper.span
+            else:
+                raise self.fault(
+                    "E401",
+                    f"{defined.kind} {defined.name} needs `{name}`",
+                    span,
+                    labels=(Label(hyper.span, "it has no default"),),
+                    hint=f"give it: `{defined.name}({name}: ...)`",
+                )
+            scope.names[name] = calls.checked_hyper(self, defined, hyper, value, where)
+        return Instance(defined, scope.names, span)
+
+    def _default(self, defined: Defined, scope: Scope, hyper: syntax.Hyper) -> Any:
+        assert hyper.default is not None
+        self.session.frames.append(Frame("fn", defined.name, scope, ""))
+        try:
+            value = self.evaluate(hyper.default)
+        finally:
+            self.session.frames.pop()
+        if isinstance(value, Interval):
+            value = SearchAxis("linear", (value.start, value.stop))
+        return value.default if isinstance(value, SearchAxis) else value
+
+    # Application
+
+    def apply(self, callee: Any, arguments: list[Given], span: Span) -> Any:
+        """Call anything that can be called."""
+        return calls.call(self, callee, arguments, span)
+
+    def apply_instance(self, instance: Instance, arguments: list[Given], span: Span) -> Any:
+        """A layer or model on tensors: its outputs, one value or a tuple."""
+        if instance.defined.kind == "cell":
+            return cells.apply_inside(self, instance, arguments, span)
+        if instance.defined.kind == "optimizer":
+            raise self.fault("E407", f"{describe(instance)} is not applied to tensors", span)
+        self.place(instance)
+        frame = self.enter(instance, arguments, span)
+        try:
+            self.run(instance.defined.syntax.body)
+            self._leftover(frame, instance, span)
+            return self._outputs(frame, instance, span)
+        finally:
+            self.leave()
+
+    def call_function(self, defined: Defined, arguments: list[Given], span: Span) -> Any:
+        """A `fn` on its arguments: tensors or compile-time values alike."""
+        bound = self.instantiate(defined, arguments, span)
+        frame = self._push(defined, Scope(defined.scope, bound.hypers), self.frame.path if self.session.frames else "", span)
+        if len(self.session.frames) > 1:
+            outer = self.session.frames[-2]
+            frame.taken, frame.loops, frame.float_type = outer.taken, outer.loops, outer.float_type
+            frame.draws = outer.draws
+        try:
+            self.run(defined.syntax.body)
+            return self._outputs(frame, bound, span)
+        finally:
+            if len(self.session.frames) > 1:
+                self.session.frames[-2].draws = frame.draws
+            self.leave()
+
+    def place(self, instance: Instance) -> None:
+        """Give an instance its path, if it has none."""
+        if instance.path is None:
+            instance.path = self.frame.claim(snake_case(instance.defined.name))
+
+    def enter(self, instance: Instance, arguments: list[Given], span: Span) -> Frame:
+        """A new frame on top for one application of an instance."""
+        scope = Scope(instance.defined.scope, dict(instance.hypers))
+        frame = self._push(instance.defined, scope, instance.path or "", span)
+        frame.instance = instance
+        frame.arguments = [given for given in arguments if given.name is None]
+        frame.named = {given.name: given for given in arguments if given.name is not None}
+        return frame
+
+    def leave(self) -> None:
+        self.session.frames.pop()
+        self.session.calls.pop()
+
+    def _push(self, defined: Defined, scope: Scope, path: str, span: Span) -> Frame:
+        what = f"{'fn' if defined.kind == 'fn' else defined.kind} {defined.name}"
+        if len(self.session.frames) >= MOST_CALLS:
+            repeated = sum(each.name == defined.name for each in self.session.frames)
+            recursive = f"{what} applies itself without end" if repeated > MOST_CALLS // 4 else "applications nest too deeply"
+            raise self.fault(
+                "E503", f"{recursive}: {MOST_CALLS} levels deep", span, hint="repeat with `for i in 0..n { ... }` instead"
+            )
+        frame = Frame(defined.kind, defined.name, scope, path)
+        self.session.frames.append(frame)
+        self.session.calls.append(CallSite(span, what))
+        return frame
+
+    def _leftover(self, frame: Frame, instance: Instance, span: Span) -> None:
+        defined = instance.defined
+        if frame.named:
+            name, given = next(iter(frame.named.items()))
+            inputs = [each.name.text for each in declared_inputs(defined.syntax)]
+            raise self.fault(
+                "E402",
+                f"{defined.kind} {defined.name} has no input `{name}`",
+                given.span,
+                labels=(Label(defined.syntax.name.span, f"its inputs are {', '.join(inputs) or 'none'}"),),
+                hint=did_you_mean(name, inputs),
+            )
+        if frame.arguments:
+            count = len(declared_inputs(defined.syntax))
+            raise self.fault(
+                "E406",
+                f"{defined.kind} {defined.name} takes {count} input{'s' * (count != 1)}",
+                frame.arguments[0].span,
+                note="one too many",
+                labels=(Label(defined.syntax.name.span, "defined here"),),
+            )
+
+    def _outputs(self, frame: Frame, instance: Instance, span: Span) -> Any:
+        if not frame.outputs:
+            raise self.fault(
+                "E408",
+                f"{frame.kind} {frame.name} has no `output`",
+                instance.defined.syntax.name.span,
+                hint="end it with `output ...`",
+            )
+        values = [value for _, value, _ in frame.outputs]
+        if any(value is UNKNOWN for value in values):
+            return UNKNOWN if len(values) == 1 else tuple(values)
+        return values[0] if len(values) == 1 else tuple(values)
+
+    # Statements
+
+    def run(self, statements: Iterable[syntax.Statement]) -> None:
+        """Run statements in order; a faulty one is reported, and what it would have defined becomes unknown."""
+        for statement in statements:
+            try:
+                self._statement(statement)
+            except NablacError as error:
+                self.session.report(error)
+                self._forget(statement)
+            except Silence:
+                self._forget(statement)
+
+    def _statement(self, statement: syntax.Statement) -> None:
+        match statement:
+            case syntax.Assign():
+                self._assign(statement)
+            case syntax.Declare():
+                self._declare(statement)
+            case syntax.Output():
+                self._output(statement)
+            case syntax.For():
+                self._loop(statement)
+            case syntax.If():
+                self.run(statement.then if self.truth(statement.condition) else statement.otherwise)
+            case syntax.Assert():
+                self._assert(statement)
+            case syntax.Preset():
+                if self.frame.kind != "model":
+                    raise self.fault("E414", f"a preset belongs to a model, not to a {self.frame.kind}", statement.span)
+            case syntax.Setting():
+                raise self.fault("E414", "a setting belongs to a `train` block", statement.span)
+
+    def truth(self, condition: syntax.Expression) -> bool:
+        """A condition known at compile time."""
+        value = self.evaluate(condition)
+        if value is UNKNOWN:
+            raise Silence
+        if isinstance(value, Value):
+            raise self.fault(
+                "E315",
+                "a condition must be known when the model is compiled",
+                condition.span,
+                note=f"this is {describe(value)}",
+                hint="choose between tensors with `where(condition, a, b)`",
+            )
+        if not isinstance(value, bool):
+            raise self.fault("E507", f"a condition is true or false, and this is {describe(value)}", condition.span)
+        return value
+
+    def _assign(self, statement: syntax.Assign) -> None:
+        value = self.evaluate(statement.value)
+        targets = statement.targets
+        if len(targets) == 1:
+            self.assign(targets[0], value, statement.value.span)
+            return
+        if not isinstance(value, (tuple, list)):
+            if value is UNKNOWN:
+                raise Silence
+            raise self.fault(
+                "E409", f"{len(targets)} names on the left, and {describe(value)} on the right", statement.value.span
+            )
+        if len(value) != len(targets):
+            raise self.fault(
+                "E409", f"{len(targets)} names on the left, and {len(value)} values on the right", statement.value.span
+            )
+        for target, item in zip(targets, value, strict=True):
+            self.assign(target, item, statement.value.span)
+
+    def assign(self, target: syntax.Name, value: Any, span: Span) -> None:
+        """Bind a name, or the next value of a state or buffer."""
+        if target.primed:
+            self._assign_next(target, value, span)
+            return
+        if target.text == "_":
+            return
+        if isinstance(value, Instance) and value.path is None and value.defined.kind in ("layer", "model", "cell"):
+            value.path = self.frame.claim(target.text)
+        self.frame.scope.names[target.text] = value
+
+    def _assign_next(self, target: syntax.Name, value: Any, span: Span) -> None:
+        frame, name = self.frame, target.text
+        current = frame.states[name].current if name in frame.states else frame.buffers.get(name)
+        if current is None:
+            raise self.fault(
+                "E208",
+                f"`{name}'` is the next value of a state or buffer, and `{name}` is neither here",
+                target.span,
+                hint=did_you_mean(name, [*frame.states, *frame.buffers]) or f"declare it: `state {name}: [batch, ...] = 0`",
+            )
+        if value is UNKNOWN:
+            frame.next_values[name] = value
+            raise Silence
+        tensor = calls.as_tensor(self, value, span, current.type.dtype)
+        if tensor.type != current.type:
+            declared = frame.declared.get(name)
+            raise self.fault(
+                "E309",
+                f"`{name}` is {current.type}, and its next value would be {tensor.type}",
+                span,
+                labels=(Label(declared, "declared here"),) if declared else (),
+            )
+        frame.next_values[name] = tensor
+        if name in frame.states:
+            frame.states[name].next = tensor
+        else:
+            self.session.updates[_path(frame, name)] = tensor
+
+    def _output(self, statement: syntax.Output) -> None:
+        frame = self.frame
+        if frame.kind == "optimizer" or frame.kind == "train":
+            raise self.fault("E414", f"a {frame.kind} block has no outputs", statement.span)
+        value = statement.value
+        items = value.items if isinstance(value, syntax.TupleOf) else (value,)
+        for item in items:
+            if statement.name is not None:
+                name: str | None = statement.name.text
+            elif isinstance(item, syntax.Name) and len(items) >= 1:
+                name = item.text
+            else:
+                name = None
+            try:
+                found = self.evaluate(item)
+            except (NablacError, Silence):
+                frame.outputs.append((name, UNKNOWN, item.span))
+                raise
+            if isinstance(found, (Instance, Defined, ScanOf)) and frame.kind != "fn":
+                frame.outputs.append((name, UNKNOWN, item.span))
+                raise calls.not_a_tensor(self, found, item.span)
+            found_items = found if isinstance(found, tuple) else (found,)
+            for each in found_items:
+                if frame.kind != "fn" and each is not UNKNOWN and each is not NONE:
+                    each = calls.as_tensor(self, each, item.span, frame.float_type or self.session.float_type)
+                frame.outputs.append((name if len(found_items) == 1 else None, each, item.span))
+            if statement.name is not None and not isinstance(found, tuple):
+                frame.scope.names[statement.name.text] = found
+
+    def _loop(self, statement: syntax.For) -> None:
+        items = self._iterate(statement)
+        self.session.iterations += len(items)
+        if self.session.iterations > MOST_ITERATIONS:
+            raise self.fault(
+                "E502",
+                f"the loops of this model run more than {MOST_ITERATIONS} times",
+                statement.iterable.span,
+                note=f"{len(items)} times here",
+                hint="`for` unrolls when the model is compiled; along an axis of a tensor use `scan`",
+            )
+        frame = self.frame
+        found = len(self.session.diagnostics.found)
+        for index, item in enumerate(items):
+            frame.loops.append(index)
+            try:
+                frame.scope.names[statement.variable.text] = item
+                self.run(statement.body)
+            finally:
+                frame.loops.pop()
+            if len(self.session.diagnostics.found) > found:
+                raise Silence  # the rounds to come would only repeat the error
+    
+    def _iterate(self, statement: syntax.For) -> Sequence[Any]:
+        value = self.evaluate(statement.iterable)
+        match value:
+            case Interval(int() as start, int() as stop):
+                return range(start, stop)
+            case list() | tuple():
+                return value
+            case Interval():
+                ends = [each for each in (value.start, value.stop) if not isinstance(each, int)]
+                raise self.fault(
+                    "E508",
+                    f"a loop runs over whole numbers known when the model is compiled, and this end is {describe(ends[0])}",
+                    statement.iterable.span,
+                    hint="along an axis of a tensor use `scan`",
+                )
+        if value is UNKNOWN:
+            raise Silence
+        raise self.fault(
+            "E508", f"a loop runs over `a..b` or a list, not over {describe(value)}", statement.iterable.span
+        )
+
+    def _assert(self, statement: syntax.Assert) -> None:
+        if self.truth(statement.condition):
+            return
+        message = f"`{statement.condition.span.text}` does not hold"
+        if statement.message is not None:
+            text = self.evaluate(statement.message)
+            message = self._interpolate(text, statement.message.span) if isinstance(text, str) else show(text)
+        call = self.session.calls[-1] if self.session.calls else None
+        labels = (Label(call.span, f"{call.what} is applied here"),) if call else ()
+        raise self.fault("E501", message, statement.span, note="this assertion fails", labels=labels)
+
+    def _interpolate(self, text: str, span: Span) -> str:
+        from grammar.parser import parse
+
+        def replaced(match: re.Match[str]) -> str:
+            try:
+                tree = parse(Source(span.source.name, f"const message = {match[1]}\n"))
+                constant = tree.declarations[0]
+                assert isinstance(constant, syntax.Const)
+                return show(self.evaluate(constant.value))
+            except (NablacError, Silence):
+                return match[0]
+
+        return _INTERPOLATED.sub(replaced, text)
+
+    def _forget(self, statement: syntax.Statement) -> None:
+        """Names that a faulty statement would have bound are unknown from here on."""
+        frame = self.frame
+        match statement:
+            case syntax.Assign(targets=targets):
+                for target in targets:
+                    if target.primed:
+                        frame.next_values[target.text] = UNKNOWN  # type: ignore[assignment]
+                    else:
+                        frame.scope.names[target.text] = UNKNOWN
+            case syntax.Declare(names=names):
+                for declared in names:
+                    frame.scope.names.setdefault(declared.name.text, UNKNOWN)
+            case syntax.Output():
+                if not frame.outputs:
+                    frame.outputs.append((None, UNKNOWN, statement.span))
+            case syntax.For(body=body):
+                for inner in body:
+                    self._forget(inner)
+            case syntax.If(then=then, otherwise=otherwise):
+                for inner in (*then, *otherwise):
+                    self._forget(inner)
+            case _:
+                pass
+
+    # Declarations inside a body
+
+    def _declare(self, statement: syntax.Declare) -> None:
+        frame, kind = self.frame, statement.kind
+        if kind not in _ALLOWED[frame.kind]:
+            raise self.fault(
+                "E414",
+                f"`{kind}` has no place in a {frame.kind}",
+                statement.span,
+                hint={"state": "states belong to a `cell`; a layer keeps a `buffer`", "param": "parameters belong to a `layer`, `cell` or `model`"}.get(kind),
+            )
+        for declared in statement.names:
+            name = declared.name.text
+            if name in frame.declared and not frame.loops:
+                raise self.fault(
+                    "E202",
+                    f"`{name}` is declared twice in {frame.kind} {frame.name}",
+                    declared.span,
+                    labels=(Label(frame.declared[name], "first here"),),
+                )
+            frame.declared[name] = declared.name.span
+        for declared in statement.names:
+            try:
+                self._declare_one(statement, declared)
+            except NablacError as error:
+                self.session.report(error)
+                frame.scope.names[declared.name.text] = UNKNOWN
+
+    def _declare_one(self, statement: syntax.Declare, declared: syntax.Declared) -> None:
+        frame, name = self.frame, declared.name.text
+        if statement.kind == "input" or statement.kind == "target":
+            frame.scope.names[name] = self._input(declared)
+        elif statement.kind == "param" or statement.kind == "buffer":
+            frame.scope.names[name] = self._parameter(statement, declared)
+        else:
+            frame.scope.names[name] = cells.declare_state(self, statement, declared)
+
+    def _input(self, declared: syntax.Declared) -> Any:
+        frame, name = self.frame, declared.name.text
+        assert declared.type is not None
+        if frame.instance is None or frame.kind == "train":  # the model itself: a tensor that the caller feeds
+            dtype = shapes.dtype_of(self, declared.type) or self.session.float_type
+            sizes = shapes.sizes_of(self, declared.type, binds=True)
+            made: Value = self.session.make(lambda: Input(name, TensorType(dtype, sizes))(), declared.span)
+            frame.float_type = frame.float_type or (dtype if dtype.is_float else None)
+            return made
+        given = frame.named.pop(name, None) or (frame.arguments.pop(0) if frame.arguments else None)
+        if given is None or given.value is NONE:
+            if declared.optional:
+                return NONE
+            call = self.session.calls[-1]
+            raise self.fault(
+                "E405",
+                f"{frame.kind} {frame.name} needs its input `{name}`",
+                call.span,
+                labels=(Label(declared.span, "declared here"),),
+            )
+        if given.value is UNKNOWN:
+            raise Silence
+        tensor = calls.as_tensor(self, given.value, given.span, frame.float_type or self.session.float_type)
+        shapes.bind_input(self, declared, tensor, given.span)
+        return tensor
+
+    def _parameter(self, statement: syntax.Declare, declared: syntax.Declared) -> Value:
+        frame = self.frame
+        assert declared.type is not None
+        dtype = shapes.dtype_of(self, declared.type) or frame.float_type or self.session.float_type
+        sizes = shapes.sizes_of(self, declared.type)
+        unknown = next((size for size in sizes if not isinstance(size, int)), None)
+        if unknown is not None:
+            raise self.fault(
+                "E310",
+                f"`{declared.name.text}` cannot have an axis of the size {unknown}, which is known only when the model runs",
+                declared.span,
+                labels=tuple(Label(binding.span, f"`{name}` is {unknown} from here") for name, binding in frame.dims.items() if binding.size == unknown),
+                hint="write the size as a number in the model's input",
+            )
+        path, type = _path(frame, declared.name.text), TensorType(dtype, sizes)
+        initial = None if path in self.session.parameters else self._initial(statement, type, sizes, declared)
+        operator = Parameter if statement.kind == "param" else Buffer
+        value = self.session.parameter(operator, path, type, initial, declared.span)
+        if frame.instance is not None:
+            frame.instance.parameters[declared.name.text] = value
+        if statement.kind == "buffer":
+            frame.buffers[declared.name.text] = value
+        return value
+
+    def _initial(
+        self, statement: syntax.Declare, type: TensorType, sizes: tuple[Size, ...], declared: syntax.Declared
+    ) -> Graph | None:
+        """The graph that makes a parameter's first value, fed nothing but the `seed`."""
+        if statement.initializer is None:
+            return None
+        session, span = self.session, statement.initializer.span
+        outer_key, session.key = session.key, None
+        outer_scans, session.scans = session.scans, []
+        outer_type, self.frame.float_type = self.frame.float_type, type.dtype if type.dtype.is_float else None
+        outer_draws, self.frame.draws = self.frame.draws, 0
+        try:
+            if statement.drawn:
+                value = self._draw(statement.initializer, list(sizes), span)
+            else:
+                value = self.evaluate(statement.initializer)
+            tensor = calls.as_tensor(self, value, span, type.dtype)
+            if tensor.type != type:
+                if statement.drawn or tensor.type.dtype != type.dtype:
+                    raise self.fault(
+                        "E417",
+                        f"`{declared.name.text}` is {type}, and its initialiser gives {tensor.type}",
+                        span,
+                        labels=(Label(declared.span, "declared here"),),
+                    )
+                tensor = calls.typed(self, lambda: Expand(type.shape)(tensor), span, [])
+            if any(isinstance(node.op, (Input, Parameter)) and node.results[0] is not session.key for node in Graph({}, {"initial": tensor})):
+                raise self.fault("E417", "a first value cannot depend on inputs or parameters", span)
+            return Graph({"seed": session.key} if session.key is not None else {}, {"initial": tensor})
+        finally:
+            session.key, session.scans = outer_key, outer_scans
+            self.frame.float_type, self.frame.draws = outer_type, outer_draws
+
+    def _draw(self, initializer: syntax.Expression, sizes: list[Size], span: Span) -> Any:
+        """`~ f(args)` is `f(shape, args)`; `~ f` is `f(shape)`."""
+        shape = Given(None, sizes, span)
+        if isinstance(initializer, syntax.Call):
+            callee = self.evaluate(initializer.callee)
+            arguments = calls.arguments(self, initializer.arguments)
+        else:
+            callee, arguments = self.evaluate(initializer), []
+        if not calls.is_callable(callee):
+            raise self.fault(
+                "E417", f"an initialiser is a function of the shape, and this is {describe(callee)}", span,
+                hint="a fixed first value is written with `=`",
+            )
+        return self.apply(callee, [shape, *arguments], span)
+
+
+def declared_inputs(definition: syntax.Definition) -> list[syntax.Declared]:
+    """Every input that a body declares, in `if`s and loops too."""
+    found: list[syntax.Declared] = []
+
+    def walk(statements: Iterable[syntax.Statement]) -> None:
+        for statement in statements:
+            match statement:
+                case syntax.Declare(kind="input", names=names):
+                    found.extend(names)
+                case syntax.For(body=body):
+                    walk(body)
+                case syntax.If(then=then, otherwise=otherwise):
+                    walk(then)
+                    walk(otherwise)
+                case _:
+                    pass
+
+    walk(definition.body)
+    return found
+
+
+def snake_case(name: str) -> str:
+    """`MultiHeadAttention` as `multi_head_attention`; `Conv2D` as `conv2d`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[0-9])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+def _path(frame: Frame, name: str) -> str:
+    return f"{frame.path}.{name}" if frame.path else name
+

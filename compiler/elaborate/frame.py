@@ -1,0 +1,208 @@
+"""What is true while one definition is applied, and the errors that know where that was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from compiler.dims import Dim, Size
+from compiler.elaborate.values import Given, Instance, Scope
+from compiler.graph import Graph, Value, origin
+from compiler.operators.random import FoldKey
+from compiler.operators.source import Input
+from compiler.types import DType, TensorType
+from grammar import syntax
+from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError
+from grammar.source import Span
+
+MOST_CALLS = 64  # nested applications; a recursive layer ends here
+MOST_ITERATIONS = 1_000_000  # of all the loops of one compilation together
+MOST_NODES = 2_000_000
+MOST_ITEMS = 1_000_000  # of a list
+
+
+class Silence(Exception):
+    """An expression holds something that has been reported already."""
+
+
+@dataclass(frozen=True)
+class Binding:
+    """A named dim: its size, and the declaration that fixed it."""
+
+    size: Size
+    span: Span
+
+
+@dataclass(eq=False)
+class State:
+    """A state of a cell inside a scan: its value at the step's start, its first value outside, its next value."""
+
+    name: str
+    current: Value
+    initial: Value
+    span: Span
+    next: Value | None = None
+
+
+@dataclass(eq=False)
+class ScanContext:
+    """The step of a scan while its body is made."""
+
+    length: Size
+    step: Value  # i64 scalar, the step's number: an input of the body
+    states: list[State] = field(default_factory=list)
+
+
+@dataclass(eq=False)
+class Frame:
+    """One application of a definition: its names, dims, parameters, outputs."""
+
+    kind: str
+    name: str
+    scope: Scope
+    path: str
+    instance: Instance | None = None
+    dims: dict[str, Binding] = field(default_factory=dict)
+    ellipsis: tuple[Size, ...] | None = None
+    ellipsis_span: Span | None = None
+    float_type: DType | None = None
+    arguments: list[Given] = field(default_factory=list)
+    named: dict[str, Given] = field(default_factory=dict)
+    outputs: list[tuple[str | None, Any, Span]] = field(default_factory=list)
+    states: dict[str, State] = field(default_factory=dict)
+    first_states: dict[str, Given] = field(default_factory=dict)  # initial states given to a scan
+    buffers: dict[str, Value] = field(default_factory=dict)
+    next_values: dict[str, Value] = field(default_factory=dict)
+    declared: dict[str, Span] = field(default_factory=dict)
+    loops: list[int] = field(default_factory=list)
+    taken: set[str] = field(default_factory=set)
+    draws: int = 0
+
+    def claim(self, name: str) -> str:
+        """A path below this frame's that no other instance of it has."""
+        suffix = "".join(f".{index}" for index in self.loops)
+        number, candidate = 0, name + suffix
+        while candidate in self.taken:
+            number += 1
+            candidate = f"{name}_{number}{suffix}"
+        self.taken.add(candidate)
+        return f"{self.path}.{candidate}" if self.path else candidate
+
+
+@dataclass(frozen=True)
+class CallSite:
+    """Where a definition was applied."""
+
+    span: Span
+    what: str
+
+
+class Session:
+    """One compilation: what is shared by all frames."""
+
+    def __init__(self, *, training: bool, float_type: DType, diagnostics: Diagnostics) -> None:
+        self.training = training
+        self.float_type = float_type
+        self.diagnostics = diagnostics
+        self.calls: list[CallSite] = []
+        self.frames: list[Frame] = []
+        self.scans: list[ScanContext] = []
+        self.parameters: dict[str, Value] = {}
+        self.parameter_spans: dict[str, Span] = {}
+        self.updates: dict[str, Value] = {}
+        self.key: Value | None = None
+        self.piped: list[Given] = []
+        self.iterations = 0
+        self.nodes = 0
+
+    @property
+    def frame(self) -> Frame:
+        return self.frames[-1]
+
+    # Making nodes
+
+    def make(self, build: Callable[[], Any], span: Span) -> Any:
+        """What `build` makes, its nodes marked as coming from `span` and the layer at hand."""
+        self.nodes += 1
+        if self.nodes > MOST_NODES:
+            raise self.fault("E504", f"this model unrolls to more than {MOST_NODES} operators", span)
+        with origin(span, self.frame.path if self.frames else ""):
+            return build()
+
+    def parameter(self, operator: type[Any], path: str, type: TensorType, initial: Graph | None, span: Span) -> Value:
+        """The parameter (or buffer) at `path`, made at its first application and shared by the others."""
+        if path in self.parameters:
+            known = self.parameters[path]
+            if known.type != type:
+                raise self.fault(
+                    "E308",
+                    f"`{path}` is {known.type} since its instance was first applied, and would be {type} here",
+                    span,
+                    hint="an instance applied twice shares its parameters; make a second instance for another shape",
+                )
+            return known
+        made: Value = self.make(lambda: operator(path, type, initial)(), span)
+        self.parameters[path] = made
+        return made
+
+    def random_key(self, span: Span) -> Value:
+        """The key of draws here: the graph's `seed`, folded with the step inside a scan and salted by the place."""
+        if self.key is None:
+            with origin(span, ""):
+                self.key = Input("seed", TensorType(DType.I64))()
+        frame = self.frame
+        salt = _salt(f"{frame.path}/{frame.draws}")
+        frame.draws += 1
+        key = self.make(lambda: FoldKey(salt)(self.key, self._constant_zero()), span)
+        if self.scans:
+            key = self.make(lambda: FoldKey(salt)(key, self.scans[-1].step), span)
+        result: Value = key
+        return result
+
+    def _constant_zero(self) -> Value:
+        from compiler.operators.source import constant
+
+        return constant(0, DType.I64)
+
+    # Errors
+
+    def fault(
+        self,
+        code: str,
+        message: str,
+        span: Span,
+        *,
+        note: str | None = None,
+        labels: tuple[Label, ...] = (),
+        hint: str | None = None,
+    ) -> NablacError:
+        """The error for a mistake at `span`; one inside the library is shown where the user's file asked for it."""
+        if span.source.name.startswith("std/"):
+            for call in reversed(self.calls):
+                if not call.span.source.name.startswith("std/"):
+                    labels = (Label(span, note or "asked for here"), *labels)
+                    span, note = call.span, f"in {call.what}"
+                    break
+        labels = tuple(dict.fromkeys(label for label in labels if label.span != span))
+        return NablacError(Diagnostic(code, message, span, note, labels, hint))
+
+    def report(self, error: NablacError) -> None:
+        known = {(each.code, each.span) for each in self.diagnostics.found}
+        self.diagnostics.extend(each for each in error.diagnostics if (each.code, each.span) not in known)
+
+
+def label_of(value: Any, span: Span, shown: str | None = None) -> Label | None:
+    """A label that says where an operand's type comes from."""
+    if not isinstance(value, Value):
+        return None
+    made = value.node.origin.span or span
+    return Label(made, f"{shown or 'this'} is {value.type}")
+
+
+def _salt(text: str) -> int:
+    """A stable 31-bit number for a text: FNV-1a, folded."""
+    number = 0x811C9DC5
+    for byte in text.encode():
+        number = (number ^ byte) * 0x01000193 & 0xFFFFFFFF
+    return number >> 1

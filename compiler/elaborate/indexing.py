@@ -1,0 +1,139 @@
+"""`x[...]`: NumPy's basic indexing of tensors, and of lists known at compile time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from compiler.dims import Dim, Size
+from compiler.elaborate import calls
+from compiler.elaborate.values import Given, describe, is_size
+from compiler.graph import Operator, Value
+from compiler.operators.shaping import Squeeze
+from compiler.operators.slicing import Slice
+from grammar import syntax
+from grammar.source import Span
+
+if TYPE_CHECKING:
+    from compiler.elaborate.elaborator import Elaborator
+
+
+def index(elaborator: Elaborator, expression: syntax.Index) -> Any:
+    """An item or a stretch of a list, or a part of a tensor."""
+    value = elaborator.evaluate(expression.value)
+    if isinstance(value, (list, tuple)):
+        return _of_list(elaborator, expression, list(value))
+    if isinstance(value, Value):
+        return _of_tensor(elaborator, expression, value)
+    raise elaborator.fault("E314", f"{describe(value)} has no parts to index", expression.span)
+
+
+def _of_list(elaborator: Elaborator, expression: syntax.Index, value: list[Any]) -> Any:
+    if len(expression.items) != 1 or isinstance(expression.items[0], syntax.Ellipsis):
+        raise elaborator.fault("E314", "a list takes one index", expression.span)
+    item = expression.items[0]
+    if isinstance(item, syntax.Slice):
+        bounds = [_whole(elaborator, each) for each in (item.start, item.stop, item.step)]
+        if bounds[2] == 0:
+            raise elaborator.fault("E314", "a step of 0 goes nowhere", item.span)
+        return value[slice(*bounds)]
+    place = _whole(elaborator, item)
+    assert place is not None
+    if not -len(value) <= place < len(value):
+        raise elaborator.fault("E314", f"the list has {len(value)} items, and this asks for item {place}", item.span)
+    return value[place]
+
+
+def _whole(elaborator: Elaborator, expression: syntax.Expression | None) -> int | None:
+    if expression is None:
+        return None
+    value = elaborator.evaluate(expression)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise elaborator.fault("E314", f"an index is a whole number, and this is {describe(value)}", expression.span)
+    return value
+
+
+def _of_tensor(elaborator: Elaborator, expression: syntax.Index, value: Value) -> Any:
+    items = list(expression.items)
+    if len(items) == 1 and not isinstance(items[0], (syntax.Slice, syntax.Ellipsis)):
+        single = elaborator.evaluate(items[0])
+        if isinstance(single, Value):
+            return _take(elaborator, expression, value, 0, single, items[0].span)
+    spread = [place for place, item in enumerate(items) if isinstance(item, syntax.Ellipsis)]
+    if len(spread) > 1:
+        raise elaborator.fault("E314", "one `...` is enough", items[spread[1]].span)
+    count = len(items) - len(spread)
+    if count > value.type.rank:
+        raise elaborator.fault("E314", f"{value.type} has {value.type.rank} axes, and {count} are indexed", expression.span)
+    places = spread[0] if spread else len(items)
+    dropped: list[int] = []
+    slices: list[tuple[int, Size | None, Size | None, int]] = []
+    gathers: list[tuple[int, Value, Span]] = []
+    for place, item in enumerate(items):
+        if isinstance(item, syntax.Ellipsis):
+            continue
+        axis = place if place < places else value.type.rank - len(items) + place
+        if isinstance(item, syntax.Slice):
+            bounds = _slice(elaborator, item)
+            if bounds != (None, None, 1):
+                slices.append((axis, *bounds))
+            continue
+        at = elaborator.evaluate(item)
+        if isinstance(at, Value):
+            gathers.append((axis, at, item.span))
+        elif is_size(at):
+            _check_bound(elaborator, value, axis, at, item.span)
+            slices.append((axis, at, None if at == -1 else at + 1, 1))
+            dropped.append(axis)
+        else:
+            raise elaborator.fault("E314", f"an index is a whole number or a tensor of them, and this is {describe(at)}", item.span)
+    if len(gathers) > 1:
+        raise elaborator.fault("E314", "one index may be a tensor", gathers[1][2], hint="use `take` for each axis")
+    operand = [(value, Given(None, value, expression.value.span))]
+    if slices:
+        axes = tuple(axis for axis, *_ in slices)
+        starts = tuple(start for _, start, _, _ in slices)
+        stops = tuple(stop for _, _, stop, _ in slices)
+        steps = tuple(step for *_, step in slices)
+        whole = value
+        value = calls.typed(
+            elaborator, lambda: Slice(axes, starts, stops, steps)(whole), expression.span, operand, what="the index"
+        )
+    for axis, at, span in gathers:
+        value = _take(elaborator, expression, value, axis, at, span)
+        if at.type.rank != 1 and dropped:
+            raise elaborator.fault("E314", "a tensor index of one axis goes with number indices", span)
+    if dropped:
+        kept = value
+        value = calls.typed(elaborator, lambda: Squeeze(tuple(dropped))(kept), expression.span, operand, what="the index")
+    return value
+
+
+def _slice(elaborator: Elaborator, item: syntax.Slice) -> tuple[Size | None, Size | None, int]:
+    def bound(expression: syntax.Expression | None) -> Size | None:
+        if expression is None:
+            return None
+        value = elaborator.evaluate(expression)
+        if not is_size(value):
+            raise elaborator.fault("E314", f"the end of a slice is a size, and this is {describe(value)}", expression.span)
+        found: Size = value
+        return found
+
+    step = bound(item.step)
+    step = 1 if step is None else step
+    if not isinstance(step, int) or step == 0:
+        raise elaborator.fault("E314", "the step of a slice is a whole number, not 0", item.span)
+    return bound(item.start), bound(item.stop), step
+
+
+def _check_bound(elaborator: Elaborator, value: Value, axis: int, at: Size, span: Span) -> None:
+    size = value.shape[axis]
+    if isinstance(size, int) and isinstance(at, int) and not -size <= at < size:
+        raise elaborator.fault("E314", f"axis {axis} of {value.type} has {size} items, and this asks for item {at}", span)
+    if isinstance(at, Dim) and at == size:
+        raise elaborator.fault("E314", f"axis {axis} of {value.type} ends before item {at}", span, hint="indices count from 0")
+
+
+def _take(elaborator: Elaborator, expression: syntax.Index, value: Value, axis: int, at: Value, span: Span) -> Any:
+    operands = [Given(None, value, expression.value.span), Given(None, at, span)]
+    return calls.operate(elaborator, Operator.registry["take"], {"axis": axis}, operands, expression.span, sign="[...]")
+

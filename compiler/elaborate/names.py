@@ -1,0 +1,88 @@
+"""Unknown names in every declaration of a file, applied or not: a walk over the syntax, before anything is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+from compiler.elaborate.expressions import name_hint
+from compiler.elaborate.program import Program
+from compiler.elaborate.values import Scope
+from grammar import syntax
+from grammar.diagnostics import Diagnostic
+
+_IMPLICIT = {
+    "optimizer": {"param", "grad", "step"},
+    "train": {"step"},
+}
+_EVERYWHERE = {"training", "_"}
+
+
+def unknown_names(program: Program) -> list[Diagnostic]:
+    """One diagnostic for each name that no scope can have."""
+    found: list[Diagnostic] = []
+    for declaration in program.tree.declarations:
+        match declaration:
+            case syntax.Definition():
+                names = {hyper.name.text for hyper in declaration.hypers} | _bound(declaration.body)
+                names |= _IMPLICIT.get(declaration.kind, set())
+                parts: list[Any] = [hyper.default for hyper in declaration.hypers if hyper.default is not None]
+                found += _check([*parts, *declaration.body], names, program.scope)
+            case syntax.Const():
+                found += _check([declaration.value], set(), program.scope)
+            case _:
+                pass  # a train block sees its model's names; it is checked when it is elaborated
+    return found
+
+
+def _check(parts: Iterable[Any], names: set[str], scope: Scope) -> list[Diagnostic]:
+    found: list[Diagnostic] = []
+    for name in _references(parts):
+        if name.text in names or name.text in _EVERYWHERE or name.text in scope:
+            continue
+        hint = name_hint(name.text, [*names, *scope.known()])
+        found.append(Diagnostic("E201", f"nothing is called `{name.text}` here", name.span, hint=hint))
+    return found
+
+
+def _bound(statements: Iterable[syntax.Statement]) -> set[str]:
+    """Every name that a body may bind: declared, assigned, counted, or a dim of an input or state."""
+    names: set[str] = set()
+    for statement in statements:
+        match statement:
+            case syntax.Declare(names=declared):
+                for each in declared:
+                    names.add(each.name.text)
+                    if each.type is not None and statement.kind in ("input", "target"):
+                        names |= {name.text for name in _references(each.type.dims)}
+            case syntax.Assign(targets=targets):
+                names |= {target.text for target in targets if not target.primed}
+            case syntax.Output(name=syntax.Identifier(text=text)):
+                names.add(text)
+            case syntax.For(variable=variable, body=body):
+                names |= {variable.text} | _bound(body)
+            case syntax.If(then=then, otherwise=otherwise):
+                names |= _bound(then) | _bound(otherwise)
+            case _:
+                pass
+    return names
+
+
+def _references(parts: Iterable[Any]) -> list[syntax.Name]:
+    """Every name read in the parts, in the order of the text."""
+    found: list[syntax.Name] = []
+    waiting: list[Any] = list(parts)
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, syntax.Name):
+            found.append(part)
+        elif isinstance(part, syntax.Assign):
+            waiting.append(part.value)
+        elif isinstance(part, tuple):
+            waiting.extend(part)
+        elif isinstance(part, syntax.Preset):
+            waiting.extend(setting.value for setting in part.settings)
+        elif is_dataclass(part) and not isinstance(part, syntax.Identifier):
+            waiting.extend(getattr(part, each.name) for each in fields(part) if not each.name.endswith("span"))
+    return sorted(found, key=lambda name: name.span.start)

@@ -1,0 +1,171 @@
+"""Files and what they declare: imports are followed, the standard library's names are known everywhere."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from compiler.elaborate.builtins import builtin_names
+from compiler.elaborate.values import Defined, Lazy, Scope
+from grammar import syntax
+from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError, did_you_mean
+from grammar.parser import parse, read_source
+from grammar.source import Source, Span
+
+_DECLARED = re.compile(r"^(?:layer|cell|model|optimizer|fn|const)\s+(\w+)", re.MULTILINE)
+MOST_FILES = 256
+
+
+class Library:
+    """The standard library: each name is found by a scan of the texts, and its file parsed when it is first used."""
+
+    def __init__(self) -> None:
+        self.texts: dict[str, str] = {}
+        self.places: dict[str, str] = {}
+        for entry in sorted(files("specs").joinpath("std").iterdir(), key=lambda each: each.name):
+            if entry.name.endswith(".model"):
+                self.texts[entry.name] = entry.read_text("utf-8")
+                self.places |= dict.fromkeys(_DECLARED.findall(self.texts[entry.name]), entry.name)
+        self.scopes: dict[str, Scope] = {}
+
+    def find(self, name: str) -> Any:
+        """What the library calls `name`; KeyError for a name that it does not have."""
+        file = self.places[name]
+        if file not in self.scopes:
+            tree = parse(Source(f"std/{file}", self.texts[file]))
+            scope = self.scopes[file] = Scope(_Names())
+            for declaration in tree.declarations:
+                if isinstance(declaration, syntax.Definition):
+                    scope.names[declaration.name.text] = Defined(declaration, scope)
+                elif isinstance(declaration, syntax.Const):
+                    scope.names[declaration.name.text] = Lazy(declaration, scope)
+        return self.scopes[file].names[name]
+
+
+@cache
+def library() -> Library:
+    return Library()
+
+
+@cache
+def _builtins() -> dict[str, Any]:
+    return builtin_names()
+
+
+class _Names(Scope):
+    """The outermost names: the library's, then the language's own."""
+
+    def missing(self, name: str) -> Any:
+        return library().find(name) if name in library().places else _builtins()[name]
+
+    def known(self) -> Iterator[str]:
+        yield from library().places
+        yield from _builtins()
+
+
+@dataclass(eq=False)
+class Program:
+    """One file with everything that it imports."""
+
+    source: Source
+    tree: syntax.File
+    scope: Scope
+    definitions: dict[str, Defined] = field(default_factory=dict)
+    trains: list[syntax.Train] = field(default_factory=list)
+
+    @property
+    def models(self) -> list[Defined]:
+        return [defined for defined in self.definitions.values() if defined.kind == "model"]
+
+
+def load(path: str | Path) -> Program:
+    """Read a file and what it imports; NablacError holds every mistake found on the way."""
+    return program_of(read_source(Path(path)))
+
+
+def program_of(source: Source) -> Program:
+    """The program of a text; its imports are relative to the source's name."""
+    return _Loader().load(source, None)
+
+
+class _Loader:
+    def __init__(self) -> None:
+        self.loaded: dict[Path, Program] = {}
+        self.loading: list[Path] = []
+
+    def load(self, source: Source, path: Path | None) -> Program:
+        diagnostics = Diagnostics()
+        try:
+            tree = parse(source)
+        except NablacError as error:
+            raise error from None
+        program = Program(source, tree, Scope(_Names()))
+        seen: dict[str, Span] = {}
+        for declaration in tree.declarations:
+            try:
+                self._declare(program, declaration, seen, path)
+            except NablacError as error:
+                diagnostics.extend(error.diagnostics)
+        diagnostics.raise_if_any()
+        return program
+
+    def _declare(self, program: Program, declaration: syntax.Declaration, seen: dict[str, Span], path: Path | None) -> None:
+        match declaration:
+            case syntax.Train():
+                program.trains.append(declaration)
+                return
+            case syntax.Import():
+                self._import(program, declaration, seen, path)
+                return
+        name = declaration.name
+        _new_name(name, seen)
+        if isinstance(declaration, syntax.Definition):
+            program.definitions[name.text] = Defined(declaration, program.scope)
+            program.scope.names[name.text] = program.definitions[name.text]
+        else:
+            program.scope.names[name.text] = Lazy(declaration, program.scope)
+
+    def _import(self, program: Program, declaration: syntax.Import, seen: dict[str, Span], path: Path | None) -> None:
+        written, span = declaration.path.value, declaration.path.span
+        here = Path(program.source.name).parent
+        target = here / written
+        if not written.endswith(".model"):
+            raise _error("E203", f'"{written}" is not a .model file', span, 'imports read: from "layers.model" import Name')
+        resolved = target.resolve()
+        if resolved in self.loading or resolved == Path(program.source.name).resolve():
+            chain = " -> ".join(each.name for each in [*self.loading, resolved])
+            raise _error("E205", f"files import each other in a loop: {chain}", span, "move what both need to a third file")
+        if not target.is_file():
+            near = did_you_mean(target.name, [each.name for each in target.parent.glob("*.model")]) if target.parent.is_dir() else None
+            raise _error("E203", f'there is no file "{written}"', span, near or f"it was looked for at {target}")
+        if len(self.loaded) >= MOST_FILES:
+            raise _error("E203", f"more than {MOST_FILES} files are imported", span, None)
+        if resolved not in self.loaded:
+            self.loading.append(resolved)
+            try:
+                self.loaded[resolved] = self.load(read_source(target), resolved)
+            finally:
+                self.loading.pop()
+        other = self.loaded[resolved]
+        for name in declaration.names:
+            if name.text not in other.scope.names:
+                hint = did_you_mean(name.text, other.scope.names)
+                raise _error("E204", f'"{written}" has no `{name.text}`', name.span, hint)
+            _new_name(name, seen)
+            program.scope.names[name.text] = other.scope.names[name.text]
+
+
+def _new_name(name: syntax.Identifier, seen: dict[str, Span]) -> None:
+    if name.text in seen:
+        label = Label(seen[name.text], "first here")
+        raise NablacError(Diagnostic("E202", f"`{name.text}` is declared twice", name.span, labels=(label,)))
+    seen[name.text] = name.span
+
+
+def _error(code: str, message: str, span: Span, hint: str | None) -> NablacError:
+    return NablacError(Diagnostic(code, message, span, hint=hint))

@@ -1,0 +1,204 @@
+"""`train` and `optimizer` blocks: what they say is checked here, and runs when the model is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from compiler.elaborate import calls
+from compiler.elaborate.frame import CallSite, Frame, Silence, State
+from compiler.elaborate.values import UNKNOWN, Instance, Scope, describe, is_number
+from compiler.graph import Value
+from compiler.operators.source import Input
+from compiler.types import TensorType
+from grammar import syntax
+from grammar.diagnostics import Label, NablacError, did_you_mean
+from grammar.source import Span
+
+if TYPE_CHECKING:
+    from compiler.elaborate.elaborator import Elaborator
+
+
+@dataclass(eq=False)
+class TrainingSpec:
+    """A checked train block: loss and metrics as values of the model's graph, the rest as settings."""
+
+    span: Span
+    targets: dict[str, Value] = field(default_factory=dict)
+    loss: Value | None = None
+    metrics: dict[str, Value] = field(default_factory=dict)
+    optimizer: Instance | None = None
+    data: syntax.Expression | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _share(value: Any) -> bool:
+    return is_number(value) and 0 <= value < 1
+
+
+_SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "epochs": ("a whole number of at least 1", _positive),
+    "batch": ("a whole number of at least 1", _positive),
+    "accumulate": ("a whole number of at least 1", _positive),
+    "patience": ("a whole number of at least 1", _positive),
+    "seed": ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)),
+    "validation": ("a share from 0 to below 1, or a text", lambda value: _share(value) or isinstance(value, str)),
+    "test": ("a share from 0 to below 1, or a text", lambda value: _share(value) or isinstance(value, str)),
+    "shuffle": ("true or false", lambda value: isinstance(value, bool)),
+    "clip_norm": ("a number above 0", lambda value: is_number(value) and value > 0),
+    "clip_value": ("a number above 0", lambda value: is_number(value) and value > 0),
+    "weight_decay": ("a number of at least 0", lambda value: is_number(value) and value >= 0),
+    "average": ("a share from 0 to below 1", _share),
+    "freeze": ("a text or a list of texts", lambda value: isinstance(value, (str, list))),
+}
+_ONCE = {"loss", "optimizer", "data", *_SETTINGS}
+_KNOWN = ["metric", *_ONCE]
+
+_SOURCES = (
+    "arrays",
+    "characters",
+    "csv",
+    "digits",
+    "images",
+    "masked_tokens",
+    "npz",
+    "pairs",
+    "parquet",
+    "text",
+)
+_STAGES = ("columns", "window", "standardize", "min_max", "split", "shuffle", "augment", "characters", "words", "tokens")
+
+
+def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame) -> TrainingSpec:
+    """Check a train block in the sight of its model's names."""
+    spec = TrainingSpec(train.span)
+    frame = Frame("train", train.model.text, Scope(model.scope), "", dims=dict(model.dims), float_type=model.float_type)
+    session = elaborator.session
+    step = Input("step", TensorType(session.float_type))()
+    frame.scope.names["step"] = step
+    session.frames.append(frame)
+    session.calls.append(CallSite(train.span, f"the training of {train.model.text}"))
+    seen: dict[str, Span] = {}
+    try:
+        for statement in train.body:
+            try:
+                if isinstance(statement, syntax.Setting):
+                    _setting(elaborator, spec, statement, seen)
+                else:
+                    elaborator.run([statement])
+            except NablacError as error:
+                session.report(error)
+            except Silence:
+                pass
+        spec.targets = {name: value for name, value in frame.scope.names.items() if name in frame.declared and isinstance(value, Value)}
+        if "loss" not in seen:
+            session.report(
+                elaborator.fault("E602", f"the training of {train.model.text} has no loss", train.model.span, hint="add one: `loss mse(y, target)`")
+            )
+    finally:
+        session.frames.pop()
+        session.calls.pop()
+    return spec
+
+
+def _setting(elaborator: Elaborator, spec: TrainingSpec, setting: syntax.Setting, seen: dict[str, Span]) -> None:
+    name, span = setting.name.text, setting.value.span
+    if name not in _KNOWN:
+        raise elaborator.fault(
+            "E604",
+            f"a train block has no setting `{name}`",
+            setting.name.span,
+            hint=did_you_mean(name, _KNOWN) or f"the settings are {', '.join(sorted(_KNOWN))}",
+        )
+    if name in seen and name in _ONCE:
+        raise elaborator.fault("E608", f"`{name}` is set twice", setting.name.span, labels=(Label(seen[name], "first here"),))
+    seen[name] = setting.name.span
+    if name == "data":
+        _data(elaborator, setting.value)
+        spec.data = setting.value
+        return
+    value = elaborator.evaluate(setting.value)
+    if name == "loss":
+        spec.loss = _scalar(elaborator, "the loss", value, span)
+    elif name == "metric":
+        text = setting.value.callee.span.text if isinstance(setting.value, syntax.Call) else setting.value.span.text
+        spec.metrics[text] = _scalar(elaborator, "a metric", value, span)
+    elif name == "optimizer":
+        if not isinstance(value, Instance) or value.defined.kind != "optimizer":
+            raise elaborator.fault("E607", f"an optimizer is needed, and this is {describe(value)}", span, hint="as in `optimizer adam(lr: 1e-3)`")
+        check_optimizer(elaborator, value, span)
+        spec.optimizer = value
+    else:
+        wanted, allowed = _SETTINGS[name]
+        if not allowed(value):
+            raise elaborator.fault("E605", f"`{name}` is {wanted}, and {describe(value)} is given", span)
+        spec.settings[name] = value
+
+
+def _scalar(elaborator: Elaborator, what: str, value: Any, span: Span) -> Value:
+    tensor = calls.as_tensor(elaborator, value, span, elaborator.session.float_type)
+    if tensor.type.rank or not tensor.type.dtype.is_float:
+        raise elaborator.fault(
+            "E603", f"{what} is one float, and this is {tensor.type}", span, hint="fold it with `mean(...)`" if tensor.type.rank else None
+        )
+    return tensor
+
+
+def check_optimizer(elaborator: Elaborator, instance: Instance, span: Span) -> None:
+    """Run an optimizer's equations once on a parameter of a made-up shape: every type must come out right."""
+    session = elaborator.session
+    dtype = session.float_type
+    type = TensorType(dtype, (7, 5))
+    parameter, gradient = Input("param", type)(), Input("grad", type)()
+    scope = Scope(instance.defined.scope, dict(instance.hypers))
+    frame = Frame("optimizer", instance.defined.name, scope, "", instance=instance, float_type=dtype)
+    scope.names |= {"param": parameter, "grad": gradient, "step": Input("step", TensorType(dtype))()}
+    frame.states["param"] = State("param", parameter, parameter, instance.defined.syntax.name.span)
+    frame.declared["param"] = instance.defined.syntax.name.span
+    session.frames.append(frame)
+    session.calls.append(CallSite(span, f"optimizer {instance.defined.name}"))
+    errors = len(session.diagnostics.found)
+    try:
+        elaborator.run(instance.defined.syntax.body)
+        if len(session.diagnostics.found) > errors:
+            raise Silence
+        for name, state in frame.states.items():
+            if state.next is None or state.next is UNKNOWN:
+                what = "never says what `param'` is" if name == "param" else f"has a state `{name}` without a next value"
+                raise elaborator.fault(
+                    "E606",
+                    f"optimizer {instance.defined.name} {what}",
+                    state.span,
+                    hint="as in `param' = param - lr * grad`" if name == "param" else f"state its equation: `{name}' = ...`",
+                )
+    finally:
+        session.frames.pop()
+        session.calls.pop()
+
+
+def _data(elaborator: Elaborator, expression: syntax.Expression) -> None:
+    """A source piped through stages: each a call with arguments known at compile time."""
+    stages: list[syntax.Expression] = []
+    while isinstance(expression, syntax.Pipe):
+        stages.append(expression.stage)
+        expression = expression.value
+    stages.append(expression)
+    for place, stage in enumerate(reversed(stages)):
+        names = _SOURCES if place == 0 else _STAGES
+        what = "a source of data" if place == 0 else "a stage of the data"
+        if not isinstance(stage, syntax.Call) or not isinstance(stage.callee, syntax.Name):
+            raise elaborator.fault("E609", f"{what} is needed here", stage.span, hint=f"as in `{names[0]}(...)`")
+        name = stage.callee.text
+        if name not in names:
+            raise elaborator.fault(
+                "E609", f"`{name}` is not {what}", stage.callee.span, hint=did_you_mean(name, names) or f"there are {', '.join(names)}"
+            )
+        for argument in calls.arguments(elaborator, stage.arguments):
+            if not isinstance(argument.value, (int, float, str, bool, list)):
+                raise elaborator.fault("E605", f"data is described by numbers and texts, not by {describe(argument.value)}", argument.span)
+

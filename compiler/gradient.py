@@ -1,0 +1,41 @@
+"""Reverse-mode differentiation: values of a graph in, their gradients as new graph out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compiler.graph import Graph, Node, Value
+
+
+def gradients(outputs: Sequence[Value], seeds: Sequence[Value], wrt: Sequence[Value]) -> list[Value | None]:
+    """The gradient of each of `wrt`, given `seeds`, the gradients of `outputs`; None where nothing flows back.
+
+    Only what lies between `wrt` and `outputs` is differentiated: an operator without a gradient raises
+    NotDifferentiable where a gradient has to pass through it, and nowhere else.
+    """
+    nodes = Graph({}, {str(place): output for place, output in enumerate(outputs)}).nodes
+    sources = set(wrt)
+    active: set[Node] = set()  # nodes with an operand that depends on one of `wrt`
+    for node in nodes:
+        if any(operand in sources or operand.node in active for operand in node.operands):
+            active.add(node)
+
+    found: dict[Value, Value] = {}
+    for output, seed in zip(outputs, seeds, strict=True):
+        _accumulate(found, output, seed)
+    for node in reversed(nodes):
+        if node not in active or not any(result in found for result in node.results):
+            continue
+        several = len(node.results) > 1
+        grads = tuple(found.get(result) for result in node.results)
+        result = node.results if several else node.result
+        pulled = node.op.pullback(grads if several else grads[0], *node.operands, result=result)
+        for operand, grad in zip(node.operands, pulled, strict=True):
+            if grad is not None and operand.type.dtype.is_float and (operand in sources or operand.node in active):
+                _accumulate(found, operand, grad)
+    return [found.get(value) for value in wrt]
+
+
+def _accumulate(found: dict[Value, Value], value: Value, grad: Value) -> None:
+    assert grad.type == value.type, f"the gradient of {value} is {grad}"
+    found[value] = found[value] + grad if value in found else grad

@@ -1,0 +1,306 @@
+"""The computation graph: immutable nodes, and whatever a set of outputs reaches.
+
+A `Node` is an operator applied to values; a `Value` is one result of a node and has a type. A value that exists is
+well typed: making a node runs its operator's type rule. Nothing here recurses to the graph's depth.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field, fields, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+
+from compiler.dims import Dim, Size, substitute
+from compiler.types import TensorType
+from grammar.source import Span
+
+if TYPE_CHECKING:
+    import networkx as nx
+    import onnx
+
+    from compiler.types import Array
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a node comes from: the text that asked for it, and the path of the layer that made it."""
+
+    span: Span | None = None
+    path: str = ""
+
+
+_origin: ContextVar[Origin] = ContextVar("origin", default=Origin())  # noqa: B039 - Origin is immutable
+
+
+@contextmanager
+def origin(span: Span | None, path: str) -> Iterator[None]:
+    """Nodes made inside the block come from here."""
+    token = _origin.set(Origin(span, path))
+    try:
+        yield
+    finally:
+        _origin.reset(token)
+
+
+class Value:
+    """One result of a node. Arithmetic signs make nodes; numbers beside them become constants of the same dtype."""
+
+    __slots__ = ("index", "node", "type")
+
+    def __init__(self, node: Node, index: int, type: TensorType) -> None:
+        self.node = node
+        self.index = index
+        self.type = type
+
+    @property
+    def shape(self) -> tuple[Size, ...]:
+        return self.type.shape
+
+    def __repr__(self) -> str:
+        return f"<{self.node.op.name}.{self.index}: {self.type}>"
+
+    def __add__(self, other: Operand) -> Value:
+        return apply("add", self, other)
+
+    def __radd__(self, other: Operand) -> Value:
+        return apply("add", other, self)
+
+    def __sub__(self, other: Operand) -> Value:
+        return apply("sub", self, other)
+
+    def __rsub__(self, other: Operand) -> Value:
+        return apply("sub", other, self)
+
+    def __mul__(self, other: Operand) -> Value:
+        return apply("mul", self, other)
+
+    def __rmul__(self, other: Operand) -> Value:
+        return apply("mul", other, self)
+
+    def __truediv__(self, other: Operand) -> Value:
+        return apply("div", self, other)
+
+    def __rtruediv__(self, other: Operand) -> Value:
+        return apply("div", other, self)
+
+    def __pow__(self, other: Operand) -> Value:
+        return apply("pow", self, other)
+
+    def __matmul__(self, other: Value) -> Value:
+        return apply("matmul", self, other)
+
+    def __neg__(self) -> Value:
+        return apply("neg", self)
+
+
+Operand = Value | int | float | bool
+
+
+class Node:
+    """An operator applied to values: immutable, and compared by identity."""
+
+    __slots__ = ("op", "operands", "origin", "results")
+
+    def __init__(self, op: Operator, operands: tuple[Value, ...], types: Sequence[TensorType]) -> None:
+        self.op = op
+        self.operands = operands
+        self.origin = _origin.get()
+        self.results = tuple(Value(self, index, type) for index, type in enumerate(types))
+
+    @property
+    def result(self) -> Value:
+        """The only result."""
+        (result,) = self.results
+        return result
+
+    def __repr__(self) -> str:
+        return f"<{self.op} of {len(self.operands)}>"
+
+
+class Emit(Protocol):
+    """Writes ONNX nodes for one graph; values go by name, arrays become initializers, None is an absent input."""
+
+    opset: int
+
+    def __call__(self, onnx_type: str, *operands: str | Array | None, **attributes: Any) -> str:
+        """Write a node of one result; its name."""
+
+    def many(self, results: int, onnx_type: str, *operands: str | Array | None, **attributes: Any) -> tuple[str, ...]:
+        """Write a node of several results; their names."""
+
+    def sizes(self, sizes: Sequence[Size]) -> str:
+        """A one-axis i64 tensor that holds the sizes: an initializer, or computed from the inputs' shapes."""
+
+    def body(self, graph: Graph, inputs: Sequence[str], outputs: Sequence[str]) -> onnx.GraphProto:
+        """A nested graph (of a Scan) with these names for the graph's inputs and outputs, in order."""
+
+    def type(self, name: str) -> TensorType:
+        """The type of an operand."""
+
+
+class Operator(ABC):
+    """One operator, and everything the system knows about it.
+
+    A subclass with a `name` is a frozen dataclass: its fields are the operator's attributes, its docstring is its
+    page in the reference. Being defined registers it; nothing lists operators a second time. Methods name their
+    operands (`infer(self, x, y)`), so the signatures here are open: `*Any, **Any` is what a type checker lets them
+    narrow. Attributes may hold symbolic sizes; `bind` makes them numbers, and `compute` sees numbers only.
+    """
+
+    name: ClassVar[str]
+    opset: ClassVar[int] = 17  # the lowest ONNX opset that `lower` needs
+    public: ClassVar[bool] = True  # may be called by its name in the language
+    registry: ClassVar[dict[str, type[Operator]]] = {}
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "name" in vars(cls):
+            known = Operator.registry.setdefault(cls.name, cls)
+            assert known.__qualname__ == cls.__qualname__, f"two operators are called {cls.name}"
+            Operator.registry[cls.name] = cls
+
+    @abstractmethod
+    def infer(self, *operands: Any, **none: Any) -> TensorType | tuple[TensorType, ...]:
+        """The type of the result (or of each), from the operands' types; raises TypeMismatch."""
+
+    @abstractmethod
+    def compute(self, *operands: Any, **bodies: Any) -> Array | tuple[Array, ...]:
+        """The result itself, by NumPy. Operators with nested graphs get `bodies`, one callable for each graph."""
+
+    def pullback(self, grad: Any, *operands: Any, **result: Any) -> tuple[Value | None, ...]:
+        """Each operand's gradient as new graph, None where nothing flows back.
+
+        `grad` is the gradient of the result and `result` the result itself; tuples for operators of many results,
+        where an absent gradient is None.
+        """
+        raise NotDifferentiable(self.name)
+
+    @abstractmethod
+    def lower(self, emit: Emit, *operands: Any, **none: Any) -> str | tuple[str, ...]:
+        """Emit ONNX nodes that mean the same; the name of the result (or of each)."""
+
+    def flops(self, *operands: Any, **none: Any) -> Size:
+        """Floating-point operations of one application, a multiply-add counted as two."""
+        inferred = self.infer(*operands)
+        first = inferred if isinstance(inferred, TensorType) else inferred[0]
+        return first.elements
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        """Nested graphs, as the body of a Scan."""
+        return ()
+
+    def bind(self, sizes: Mapping[str, Size]) -> Operator:
+        """This operator with named dims in its attributes replaced by sizes."""
+        if not self._has_sizes:
+            return self
+        return replace(self, **{each.name: _bind(getattr(self, each.name), sizes) for each in fields(self)})  # type: ignore[type-var]
+
+    @cached_property
+    def _has_sizes(self) -> bool:
+        return any(_holds_dim(getattr(self, each.name)) for each in fields(self))  # type: ignore[arg-type]
+
+    def __call__(self, *operands: Value) -> Any:
+        """Apply to values: the result, or a tuple of results where `infer` gives a tuple."""
+        inferred = self.infer(*(operand.type for operand in operands))
+        if isinstance(inferred, TensorType):
+            return Node(self, operands, (inferred,)).results[0]
+        return Node(self, operands, inferred).results
+
+
+class NotDifferentiable(Exception):
+    """No gradient flows through this operator; the argument is its name."""
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """Named inputs and outputs, and everything that the outputs reach.
+
+    `updates` are the next values of buffers, by the buffer's path: outputs that the next step starts from.
+    """
+
+    inputs: dict[str, Value]
+    outputs: dict[str, Value]
+    updates: dict[str, Value] = field(default_factory=dict)
+    name: str = "model"
+    doc: str | None = None
+
+    @property
+    def ends(self) -> tuple[Value, ...]:
+        """Everything that the graph is for: outputs, then updates."""
+        return (*self.outputs.values(), *self.updates.values())
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """Every node that an end needs, producers before their users, in the order they are first needed.
+
+        Inputs that nothing uses are not among them.
+        """
+        order: list[Node] = []
+        state: dict[Node, int] = {}  # how many operands are done
+        for end in self.ends:
+            stack = [end.node]
+            while stack:
+                node = stack[-1]
+                done = state.get(node, 0)
+                if done > len(node.operands):
+                    stack.pop()
+                elif done == len(node.operands):
+                    order.append(node)
+                    state[node] = done + 1
+                    stack.pop()
+                else:
+                    state[node] = done + 1
+                    if node.operands[done].node not in state:
+                        stack.append(node.operands[done].node)
+        return tuple(order)
+
+    def __iter__(self) -> Iterator[Node]:
+        return iter(self.nodes)
+
+    def __len__(self) -> int:
+        return len(self.nodes)
+
+    @cached_property
+    def dag(self) -> nx.MultiDiGraph[Node]:
+        """The structure as networkx has it: edges run from a producer to its users, keyed by the operand's place."""
+        import networkx as nx
+
+        dag: nx.MultiDiGraph[Node] = nx.MultiDiGraph()
+        dag.add_nodes_from(self.nodes)
+        dag.add_edges_from(
+            (operand.node, node, place) for node in self.nodes for place, operand in enumerate(node.operands)
+        )
+        return dag
+
+
+def apply(name: str, *operands: Operand) -> Value:
+    """Apply the attribute-less operator `name`; numbers become constants of the first value's dtype."""
+    from compiler.operators.source import constant
+
+    dtype = next(operand.type.dtype for operand in operands if isinstance(operand, Value))
+    values = (operand if isinstance(operand, Value) else constant(operand, dtype) for operand in operands)
+    result: Value = Operator.registry[name]()(*values)
+    return result
+
+
+def _holds_dim(attribute: Any) -> bool:
+    if isinstance(attribute, tuple):
+        return any(map(_holds_dim, attribute))
+    if isinstance(attribute, TensorType):
+        return _holds_dim(attribute.shape)
+    if isinstance(attribute, Graph):
+        return any(_holds_dim(value.shape) for node in attribute for value in node.results)
+    return isinstance(attribute, Dim)
+
+
+def _bind(attribute: Any, sizes: Mapping[str, Size]) -> Any:
+    if isinstance(attribute, tuple):
+        return tuple(_bind(each, sizes) for each in attribute)
+    if isinstance(attribute, Dim):
+        return substitute(attribute, sizes)
+    return attribute.bind(sizes) if isinstance(attribute, TensorType) else attribute

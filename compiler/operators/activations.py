@@ -1,0 +1,141 @@
+"""Functions that networks put between their layers; others, as GELU, are equations in the standard library."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from math import pi, sqrt
+from typing import TYPE_CHECKING
+
+from compiler.graph import Value
+from compiler.lazy import LazyModule
+from compiler.operators.arithmetic import Exp, Unary
+from compiler.operators.source import constant
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compiler.types import Array
+else:
+    np = LazyModule("numpy")
+
+
+@dataclass(frozen=True)
+class Tanh(Unary):
+    """The hyperbolic tangent."""
+
+    name, onnx, ufunc = "tanh", "Tanh", "tanh"
+
+    def derivative(self, x: Value, result: Value) -> Value:
+        return 1 - result * result
+
+
+@dataclass(frozen=True)
+class Sigmoid(Unary):
+    """The logistic function `1 / (1 + exp(-x))`."""
+
+    name, onnx = "sigmoid", "Sigmoid"
+
+    def compute(self, x: Array) -> Array:
+        # By tanh, for which NumPy has a vector kernel and which cannot overflow.
+        found = np.asarray(x * x.dtype.type(0.5))
+        np.tanh(found, out=found)
+        found += 1
+        found *= x.dtype.type(0.5)
+        return found
+
+    def derivative(self, x: Value, result: Value) -> Value:
+        return result * (1 - result)
+
+
+@dataclass(frozen=True)
+class Softplus(Unary):
+    """`log(1 + exp(x))`, without overflow."""
+
+    name, onnx = "softplus", "Softplus"
+
+    def compute(self, x: Array) -> Array:
+        return np.asarray(np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))
+
+    def derivative(self, x: Value, result: Value) -> Value:
+        logistic: Value = Sigmoid()(x)
+        return logistic
+
+
+@dataclass(frozen=True)
+class Relu(Unary):
+    """`maximum(x, 0)`; its gradient at 0 is 0."""
+
+    name, onnx = "relu", "Relu"
+
+    def compute(self, x: Array) -> Array:
+        return np.asarray(np.maximum(x, x.dtype.type(0)))
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        from compiler.operators.comparison import Greater, Where
+
+        # By the result, so that `x` need not be kept for the backward pass.
+        zero = constant(0, x.type.dtype)
+        return (Where()(Greater()(result, zero), grad, zero),)
+
+
+@dataclass(frozen=True)
+class Erf(Unary):
+    """The error function `2 / sqrt(pi) * integral of exp(-t**2) from 0 to x`."""
+
+    name, onnx = "erf", "Erf"
+
+    def compute(self, x: Array) -> Array:
+        return np.asarray(_erf(np.asarray(x)), x.dtype)
+
+    def derivative(self, x: Value, result: Value) -> Value:
+        return Exp()(-(x * x)) * (2 / sqrt(pi))  # type: ignore[no-any-return]
+
+
+# W. J. Cody, "Rational Chebyshev approximations for the error function", Mathematics of Computation 23 (1969),
+# 631-637, with the coefficients of his SPECFUN: erf(x) is x times a rational function of x**2 up to 0.46875, and
+# 1 - exp(-x**2) times a rational function of x beyond. Highest power first.
+_SMALL = (
+    (
+        1.85777706184603153e-1,
+        3.16112374387056560e0,
+        1.13864154151050156e2,
+        3.77485237685302021e2,
+        3.20937758913846947e3,
+    ),
+    (1.0, 2.36012909523441209e1, 2.44024637934444173e2, 1.28261652607737228e3, 2.84423683343917062e3),
+)
+_LARGE = (
+    (
+        *(2.15311535474403846e-8, 5.64188496988670089e-1, 8.88314979438837594e0, 6.61191906371416295e1),
+        *(2.98635138197400131e2, 8.81952221241769090e2, 1.71204761263407058e3, 2.05107837782607147e3),
+        1.23033935479799725e3,
+    ),
+    (
+        *(1.0, 1.57449261107098347e1, 1.17693950891312499e2, 5.37181101862009858e2),
+        *(1.62138957456669019e3, 3.29079923573345963e3, 4.36261909014324716e3, 3.43936767414372164e3),
+        1.23033935480374942e3,
+    ),
+)
+_LEFT_OF_LARGE = 0.46875
+_ONE_FROM = 6.0  # erf is 1 to the last bit of f64 from 5.93
+
+
+def _erf(x: Array) -> Array:
+    if x.dtype.itemsize < 4:
+        x = x.astype(np.float32)
+    size = np.minimum(np.abs(x), x.dtype.type(_ONE_FROM))
+    square = size * size
+    beyond = 1 - np.exp(-square) * _rational(size, *_LARGE)
+    near = size * _rational(np.minimum(square, x.dtype.type(_LEFT_OF_LARGE**2)), *_SMALL)
+    found: Array = np.copysign(np.where(size <= _LEFT_OF_LARGE, near, beyond), x)
+    return found
+
+
+def _rational(x: Array, numerator: tuple[float, ...], denominator: tuple[float, ...]) -> Array:
+    convert = x.dtype.type
+
+    def horner(coefficients: tuple[float, ...]) -> Array:
+        return reduce(lambda found, next: found * x + convert(next), coefficients[1:], convert(coefficients[0]))
+
+    return horner(numerator) / horner(denominator)

@@ -1,0 +1,466 @@
+"""Operators that work element by element on numbers; operands of one dtype broadcast as in NumPy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from compiler.graph import Emit, Operator, Value
+from compiler.lazy import LazyModule
+from compiler.operators.shaping import sum_to
+from compiler.operators.source import Constant, constant
+from compiler.types import DType, TensorType, TypeMismatch, broadcast
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compiler.types import Array
+else:
+    np = LazyModule("numpy")
+
+
+class Elementwise(Operator):
+    """One NumPy function and, mostly, one ONNX operator; operands of one dtype of the `kinds` allowed."""
+
+    onnx: ClassVar[str]
+    ufunc: ClassVar[str]  # NumPy's universal function that computes it, where one does
+    kinds: ClassVar[tuple[str, ...]] = ("float", "int")
+    operand_names: ClassVar[tuple[str, ...]] = ("x", "y")
+
+    def infer(self, *operands: Any, **none: Any) -> TensorType:
+        for operand in operands:
+            self.check_kind(operand)
+        result: TensorType = reduce(broadcast, operands)
+        return result
+
+    def check_kind(self, operand: TensorType) -> None:
+        """Refuse a dtype that is not of the operator's kinds."""
+        if operand.dtype.kind not in self.kinds:
+            target = {"float": "f32", "int": "i64", "bool": "bool"}[self.kinds[0]]
+            convert = f"compare it, as in `x != 0`, or convert it: `cast(x, {target})`"
+            hint = convert if target == "bool" else f"convert it: `cast(x, {target})`"
+            raise TypeMismatch(f"`{self.name}` takes {' or '.join(self.kinds)} tensors, not {operand}", hint)
+
+    def compute(self, *operands: Any, **none: Any) -> Array:
+        return np.asarray(getattr(np, self.ufunc)(*operands))  # scalars must stay arrays
+
+    def lower(self, emit: Emit, *operands: Any, **none: Any) -> str:
+        return emit(self.onnx, *operands)
+
+
+class Unary(Elementwise):
+    """A function of one variable, with its derivative."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("float",)
+    operand_names: ClassVar[tuple[str, ...]] = ("x",)
+
+    def derivative(self, x: Value, result: Value) -> Value:
+        """The derivative at `x`, where the function's value is `result`."""
+        raise NotImplementedError
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value | None]:
+        return (grad * self.derivative(x, result),)
+
+
+class Step(Elementwise):
+    """A function whose derivative is zero wherever it has one."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("float",)
+    operand_names: ClassVar[tuple[str, ...]] = ("x",)
+
+    def pullback(self, grad: Value, *operands: Value, result: Value) -> tuple[None, ...]:
+        return (None,) * len(operands)
+
+
+@dataclass(frozen=True)
+class Add(Elementwise):
+    """`x + y`."""
+
+    name, onnx, ufunc = "add", "Add", "add"
+
+    def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
+        return sum_to(x.type, grad), sum_to(y.type, grad)
+
+
+@dataclass(frozen=True)
+class Sub(Elementwise):
+    """`x - y`."""
+
+    name, onnx, ufunc = "sub", "Sub", "subtract"
+
+    def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
+        return sum_to(x.type, grad), sum_to(y.type, -grad)
+
+
+@dataclass(frozen=True)
+class Mul(Elementwise):
+    """`x * y`."""
+
+    name, onnx, ufunc = "mul", "Mul", "multiply"
+
+    def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
+        return sum_to(x.type, grad * y), sum_to(y.type, grad * x)
+
+
+@dataclass(frozen=True)
+class Div(Elementwise):
+    """`x / y`, of floats; integers divide by `//`."""
+
+    name, onnx, ufunc = "div", "Div", "divide"
+    kinds = ("float",)
+
+    def check_kind(self, operand: TensorType) -> None:
+        if operand.dtype.is_integer:
+            raise TypeMismatch(
+                f"`/` divides floats, not {operand}", "`//` divides integers, and `cast(x, f32)` makes floats"
+            )
+        super().check_kind(operand)
+
+    def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
+        return sum_to(x.type, grad / y), sum_to(y.type, -(grad * result / y))
+
+
+@dataclass(frozen=True)
+class FloorDiv(Step):
+    """`x // y`: the quotient rounded down, of integers or floats, as in Python."""
+
+    name, ufunc = "floor_div", "floor_divide"
+    operand_names = ("x", "y")
+    kinds = ("int", "float")
+
+    def lower(self, emit: Emit, x: str, y: str) -> str:
+        multiple = emit("Sub", x, lower_mod(emit, x, y))
+        quotient = emit("Div", multiple, y)  # ONNX truncates; a multiple of y has nothing to truncate
+        return emit("Round", quotient) if emit.type(x).dtype.is_float else quotient
+
+
+@dataclass(frozen=True)
+class Mod(Elementwise):
+    """`x % y`: what `x // y` leaves over, with the sign of `y`, of integers or floats, as in Python."""
+
+    name, ufunc = "mod", "remainder"
+    kinds = ("int", "float")
+
+    def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
+        return sum_to(x.type, grad), sum_to(y.type, -(grad * FloorDiv()(x, y)))
+
+    def lower(self, emit: Emit, x: str, y: str) -> str:
+        return lower_mod(emit, x, y)
+
+
+def lower_mod(emit: Emit, x: str, y: str) -> str:
+    """`x % y` by ONNX's Mod, which has the sign of `y` for integers, but of `x` for floats."""
+    dtype = emit.type(x).dtype
+    if dtype.is_integer:
+        return emit("Mod", x, y)
+    zero = np.zeros((), dtype.numpy)
+    rest = emit("Mod", x, y, fmod=1)
+    apart = emit("Xor", emit("Less", rest, zero), emit("Less", y, zero))
+    wrong = emit("And", apart, emit("Not", emit("Equal", rest, zero)))
+    return emit("Where", wrong, emit("Add", rest, y), rest)
+
+
+@dataclass(frozen=True)
+class Pow(Elementwise):
+    """`x ** y`: floats to the power of floats, or of integers."""
+
+    name, onnx, ufunc = "pow", "Pow", "power"
+    kinds = ("float",)
+
+    def infer(self, x: TensorType, y: TensorType) -> TensorType:
+        self.check_kind(x)
+        if y.dtype.is_integer:
+            return broadcast(x, y.with_dtype(x.dtype))
+        self.check_kind(y)
+        return broadcast(x, y)
+
+    def compute(self, x: Array, y: Array) -> Array:
+        if y.ndim == 0:
+            exponent = y.item()
+            if exponent == 0.5:
+                return np.asarray(np.sqrt(x))
+            if exponent == int(exponent) and 1 <= abs(exponent) <= 64:
+                return np.asarray(_whole_power(x, int(exponent)))
+        return np.asarray(np.power(x, y.astype(x.dtype, copy=False)))
+
+    def lower(self, emit: Emit, x: str, y: str) -> str:
+        dtype = emit.type(x).dtype
+        return emit("Pow", x, y if emit.type(y).dtype == dtype else emit("Cast", y, to=onnx_dtype(dtype)))
+
+    def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value | None, Value | None]:
+        from compiler.operators.casting import Cast
+        from compiler.operators.comparison import Greater, Where
+
+        exponent = y.node.op.scalar() if isinstance(y.node.op, Constant) else None
+        if exponent == 0:
+            return None, None
+        if exponent == 1:
+            return sum_to(x.type, grad), None
+        if exponent == 2:
+            return sum_to(x.type, grad * (x * 2)), None
+        if exponent is not None:
+            power = x ** constant(exponent - 1, x.type.dtype)
+            return sum_to(x.type, grad * (power * exponent)), None
+        wanted = y.type.dtype.is_float
+        y = y if wanted else Cast(x.type.dtype)(y)
+        by_base = sum_to(x.type, grad * (y * x ** (y - 1)))
+        if not wanted:
+            return by_base, None
+        zero, one = constant(0, x.type.dtype), constant(1, x.type.dtype)
+        above = Greater()(x, zero)  # the logarithm of anything else has no place in a gradient
+        return by_base, sum_to(y.type, grad * (result * Where()(above, Log()(Where()(above, x, one)), zero)))
+
+
+def _whole_power(x: Array, exponent: int) -> Array:
+    """`x` to a whole power by repeated squaring: `power(x, 3)` costs 13 times `x * x * x`."""
+    if exponent < 0:
+        return np.reciprocal(_whole_power(x, -exponent))
+    found, square = None, x
+    while exponent:
+        if exponent & 1:
+            found = square if found is None else found * square
+        exponent >>= 1
+        if exponent:
+            square = square * square
+    assert found is not None
+    return found
+
+
+@dataclass(frozen=True)
+class Neg(Elementwise):
+    """`-x`, of floats and signed integers."""
+
+    name, onnx, ufunc = "neg", "Neg", "negative"
+    operand_names = ("x",)
+
+    def check_kind(self, operand: TensorType) -> None:
+        if operand.dtype == DType.U8:
+            raise TypeMismatch(f"{operand} has no negative numbers", "convert it: `cast(x, i32)`")
+        super().check_kind(operand)
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        return (-grad,)
+
+
+@dataclass(frozen=True)
+class Abs(Unary):
+    """The absolute value; its gradient at 0 is 0."""
+
+    name, onnx, ufunc = "abs", "Abs", "absolute"
+    kinds = ("float", "int")
+
+    def derivative(self, x: Value, result: Value) -> Value:
+        sign: Value = Sign()(x)
+        return sign
+
+
+@dataclass(frozen=True)
+class Sign(Step):
+    """-1, 0 or 1: the sign of each number."""
+
+    name, onnx, ufunc = "sign", "Sign", "sign"
+    kinds = ("float", "int")
+
+
+@dataclass(frozen=True)
+class Exp(Unary):
+    """e to the power of `x`."""
+
+    name, onnx, ufunc = "exp", "Exp", "exp"
+
+    def derivative(self, x: Value, result: Value) -> Value:
+        return result
+
+
+@dataclass(frozen=True)
+class Log(Unary):
+    """The natural logarithm."""
+
+    name, onnx, ufunc = "log", "Log", "log"
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        return (grad / x,)
+
+
+@dataclass(frozen=True)
+class Log1p(Unary):
+    """`log(1 + x)`, exact for small `x`."""
+
+    name, ufunc = "log1p", "log1p"
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        return (grad / (x + 1),)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        # Kahan's form, after N. Higham, Accuracy and Stability of Numerical Algorithms, section 1.14.1.
+        one = np.ones((), emit.type(x).dtype.numpy)
+        above = emit("Add", x, one)
+        lost = emit("Equal", above, one)
+        step = emit("Where", lost, one, emit("Sub", above, one))  # never 0 beneath the fraction
+        return emit("Where", lost, x, emit("Mul", emit("Log", above), emit("Div", x, step)))
+
+
+@dataclass(frozen=True)
+class Expm1(Unary):
+    """`exp(x) - 1`, exact for small `x`."""
+
+    name, ufunc = "expm1", "expm1"
+
+    def derivative(self, x: Value, result: Value) -> Value:
+        return result + 1
+
+    def lower(self, emit: Emit, x: str) -> str:
+        # exp(x) - 1 = tanh(x / 2) * (exp(x) + 1), without a difference of near numbers; beyond 1 the plain form is
+        # exact enough, and does not multiply an infinity.
+        dtype = emit.type(x).dtype.numpy
+        one, half = np.ones((), dtype), np.array(0.5, dtype)
+        power = emit("Exp", x)
+        small = emit("Less", emit("Abs", x), one)
+        near = emit("Where", small, x, np.zeros((), dtype))
+        exact = emit("Mul", emit("Tanh", emit("Mul", near, half)), emit("Add", emit("Exp", near), one))
+        return emit("Where", small, exact, emit("Sub", power, one))
+
+
+@dataclass(frozen=True)
+class Sqrt(Unary):
+    """The square root."""
+
+    name, onnx, ufunc = "sqrt", "Sqrt", "sqrt"
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        return (grad * 0.5 / result,)
+
+
+@dataclass(frozen=True)
+class Reciprocal(Unary):
+    """`1 / x`."""
+
+    name, onnx, ufunc = "reciprocal", "Reciprocal", "reciprocal"
+
+    def derivative(self, x: Value, result: Value) -> Value:
+        return -(result * result)
+
+
+@dataclass(frozen=True)
+class Maximum(Elementwise):
+    """The larger of `x` and `y`; where they are equal the gradient goes to `x`."""
+
+    name, onnx, ufunc = "maximum", "Max", "maximum"
+
+    def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
+        from compiler.operators.comparison import GreaterEqual
+
+        return _route(GreaterEqual()(x, y), grad, x, y)
+
+
+@dataclass(frozen=True)
+class Minimum(Elementwise):
+    """The smaller of `x` and `y`; where they are equal the gradient goes to `x`."""
+
+    name, onnx, ufunc = "minimum", "Min", "minimum"
+
+    def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
+        from compiler.operators.comparison import LessEqual
+
+        return _route(LessEqual()(x, y), grad, x, y)
+
+
+def _route(chosen: Value, grad: Value, x: Value, y: Value) -> tuple[Value, Value]:
+    """The gradient to `x` where it was chosen, to `y` elsewhere."""
+    from compiler.operators.comparison import Where
+
+    zero = constant(0, grad.type.dtype)
+    return sum_to(x.type, Where()(chosen, grad, zero)), sum_to(y.type, Where()(chosen, zero, grad))
+
+
+@dataclass(frozen=True)
+class Clip(Elementwise):
+    """`x` moved into `low` to `high`, either of which may be left out; no gradient flows where it was moved."""
+
+    name, onnx = "clip", "Clip"
+    operand_names = ("x",)
+    low: float | None = None
+    high: float | None = None
+
+    def infer(self, x: TensorType) -> TensorType:
+        self.check_kind(x)
+        for bound in (self.low, self.high):
+            if bound is not None and x.dtype.is_integer and not _holds(x.dtype, bound):
+                low, high = _RANGES[x.dtype]
+                raise TypeMismatch(f"{bound} is no bound for {x}", f"give a whole number from {low} to {high}")
+        if self.low is not None and self.high is not None and self.low > self.high:
+            raise TypeMismatch(f"nothing is both above {self.low} and below {self.high}", "exchange the bounds")
+        return x
+
+    def compute(self, x: Array) -> Array:
+        if self.low is None and self.high is None:
+            return x
+        return np.asarray(np.clip(x, *self._bounds(x.dtype)), x.dtype)
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        from compiler.operators.comparison import Equal, Where
+
+        # Where nothing was moved; a bound itself counts as inside, as in torch.
+        return (Where()(Equal()(x, result), grad, constant(0, grad.type.dtype)),)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        return emit("Clip", x, *self._bounds(emit.type(x).dtype.numpy))
+
+    def _bounds(self, dtype: np.dtype[np.generic]) -> tuple[Array | None, Array | None]:
+        low, high = (None if bound is None else np.array(bound, dtype) for bound in (self.low, self.high))
+        return low, high
+
+
+_RANGES = {
+    DType.I8: (-(2**7), 2**7 - 1),
+    DType.U8: (0, 2**8 - 1),
+    DType.I32: (-(2**31), 2**31 - 1),
+    DType.I64: (-(2**63), 2**63 - 1),
+}
+
+
+def _holds(dtype: DType, number: float) -> bool:
+    """Whether an integer type holds the number."""
+    low, high = _RANGES[dtype]
+    return low <= number <= high and number == int(number)
+
+
+@dataclass(frozen=True)
+class Floor(Step):
+    """Rounded down to a whole number."""
+
+    name, onnx, ufunc = "floor", "Floor", "floor"
+
+
+@dataclass(frozen=True)
+class Ceil(Step):
+    """Rounded up to a whole number."""
+
+    name, onnx, ufunc = "ceil", "Ceil", "ceil"
+
+
+@dataclass(frozen=True)
+class Round(Step):
+    """Rounded to the nearest whole number, halves to the even one."""
+
+    name, onnx, ufunc = "round", "Round", "rint"
+
+
+def onnx_dtype(dtype: DType) -> int:
+    """ONNX's number for an element type."""
+    return _ONNX_DTYPES[dtype]
+
+
+# onnx.TensorProto's numbers, part of the file format; importing onnx for them would cost a quarter of a second.
+_ONNX_DTYPES = {
+    DType.F32: 1,
+    DType.U8: 2,
+    DType.I8: 3,
+    DType.I32: 6,
+    DType.I64: 7,
+    DType.BOOL: 9,
+    DType.F16: 10,
+    DType.F64: 11,
+    DType.BF16: 16,
+}

@@ -1,0 +1,56 @@
+"""Operators that change what a tensor counts as, not where its elements are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from compiler.dims import Size
+from compiler.graph import Emit, Operator, Value
+from compiler.operators.arithmetic import onnx_dtype
+from compiler.types import DType, TensorType
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+
+@dataclass(frozen=True)
+class Cast(Operator):
+    """The elements of `x` as `dtype`. Floats lose their fraction on the way to integers; bool is 0 and 1."""
+
+    name = "cast"
+    dtype: DType
+
+    def infer(self, x: TensorType) -> TensorType:
+        return x.with_dtype(self.dtype)
+
+    def compute(self, x: Array) -> Array:
+        return x.astype(self.dtype.numpy)
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value | None]:
+        return (Cast(x.type.dtype)(grad) if x.type.dtype.is_float and self.dtype.is_float else None,)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        return emit("Cast", x, to=onnx_dtype(self.dtype))
+
+
+@dataclass(frozen=True)
+class StopGradient(Operator):
+    """`x` itself, through which no gradient flows."""
+
+    name = "stop_gradient"
+
+    def infer(self, x: TensorType) -> TensorType:
+        return x
+
+    def compute(self, x: Array) -> Array:
+        return x
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[None]:
+        return (None,)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        return emit("Identity", x)
+
+    def flops(self, x: TensorType) -> Size:
+        return 0

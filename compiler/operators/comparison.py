@@ -1,0 +1,162 @@
+"""Operators that ask: comparisons, logic, and the choice between two tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from compiler.graph import Emit, Operator, Value
+from compiler.lazy import LazyModule
+from compiler.operators.arithmetic import Step
+from compiler.operators.shaping import sum_to
+from compiler.operators.source import constant
+from compiler.types import DType, TensorType, TypeMismatch, broadcast
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compiler.types import Array
+else:
+    np = LazyModule("numpy")
+
+
+class Comparison(Step):
+    """A question about numbers: its answers are bool."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("float", "int")
+    operand_names: ClassVar[tuple[str, ...]] = ("x", "y")
+
+    def infer(self, *operands: Any, **none: Any) -> TensorType:
+        return super().infer(*operands).with_dtype(DType.BOOL)
+
+
+@dataclass(frozen=True)
+class Equal(Comparison):
+    """`x == y`."""
+
+    name, onnx, ufunc = "equal", "Equal", "equal"
+    kinds = ("float", "int", "bool")
+
+
+@dataclass(frozen=True)
+class NotEqual(Comparison):
+    """`x != y`."""
+
+    name, ufunc = "not_equal", "not_equal"
+    kinds = ("float", "int", "bool")
+
+    def lower(self, emit: Emit, x: str, y: str) -> str:
+        return emit("Not", emit("Equal", x, y))
+
+
+@dataclass(frozen=True)
+class Less(Comparison):
+    """`x < y`."""
+
+    name, onnx, ufunc = "less", "Less", "less"
+
+
+@dataclass(frozen=True)
+class LessEqual(Comparison):
+    """`x <= y`."""
+
+    name, onnx, ufunc = "less_equal", "LessOrEqual", "less_equal"
+
+
+@dataclass(frozen=True)
+class Greater(Comparison):
+    """`x > y`."""
+
+    name, onnx, ufunc = "greater", "Greater", "greater"
+
+
+@dataclass(frozen=True)
+class GreaterEqual(Comparison):
+    """`x >= y`."""
+
+    name, onnx, ufunc = "greater_equal", "GreaterOrEqual", "greater_equal"
+
+
+@dataclass(frozen=True)
+class IsNan(Comparison):
+    """Whether each number is "not a number"."""
+
+    name, onnx, ufunc = "isnan", "IsNaN", "isnan"
+    operand_names = ("x",)
+    kinds = ("float",)
+
+
+@dataclass(frozen=True)
+class IsInf(Comparison):
+    """Whether each number is infinite, of either sign."""
+
+    name, ufunc = "isinf", "isinf"
+    operand_names = ("x",)
+    kinds = ("float",)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        # ONNX's IsInf takes f16 from opset 20 on only.
+        return emit("Equal", emit("Abs", x), np.array(np.inf, emit.type(x).dtype.numpy))
+
+
+class Logical(Step):
+    """Logic on bool tensors."""
+
+    kinds: ClassVar[tuple[str, ...]] = ("bool",)
+    operand_names: ClassVar[tuple[str, ...]] = ("x", "y")
+
+
+@dataclass(frozen=True)
+class LogicalAnd(Logical):
+    """Whether both are true: `x and y`."""
+
+    name, onnx, ufunc = "logical_and", "And", "logical_and"
+
+
+@dataclass(frozen=True)
+class LogicalOr(Logical):
+    """Whether one at least is true: `x or y`."""
+
+    name, onnx, ufunc = "logical_or", "Or", "logical_or"
+
+
+@dataclass(frozen=True)
+class LogicalXor(Logical):
+    """Whether exactly one is true."""
+
+    name, onnx, ufunc = "logical_xor", "Xor", "logical_xor"
+
+
+@dataclass(frozen=True)
+class LogicalNot(Logical):
+    """Whether it is false: `not x`."""
+
+    name, onnx, ufunc = "logical_not", "Not", "logical_not"
+    operand_names = ("x",)
+
+
+@dataclass(frozen=True)
+class Where(Operator):
+    """`x` where `condition` is true, `y` elsewhere; all three broadcast."""
+
+    name = "where"
+
+    def infer(self, condition: TensorType, x: TensorType, y: TensorType) -> TensorType:
+        if condition.dtype != DType.BOOL:
+            raise TypeMismatch(f"the condition of `where` is {condition}, not bool", "compare it, as in `x != 0`")
+        either = broadcast(x, y)
+        return broadcast(condition, either.with_dtype(DType.BOOL)).with_dtype(either.dtype)
+
+    def compute(self, condition: Array, x: Array, y: Array) -> Array:
+        return np.where(condition, x, y)
+
+    def pullback(
+        self, grad: Value, condition: Value, x: Value, y: Value, *, result: Value
+    ) -> tuple[None, Value, Value]:
+        zero = constant(0, grad.type.dtype)
+        return None, sum_to(x.type, self(condition, grad, zero)), sum_to(y.type, self(condition, zero, grad))
+
+    def lower(self, emit: Emit, condition: str, x: str, y: str) -> str:
+        if emit.type(x).dtype == DType.BOOL:  # onnxruntime chooses between numbers only
+            return emit("Or", emit("And", condition, x), emit("And", emit("Not", condition), y))
+        return emit("Where", condition, x, y)

@@ -1,0 +1,296 @@
+"""Operators that look up elements by their places, put them there, order and count them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from compiler.dims import Size
+from compiler.graph import Emit, Operator, Value
+from compiler.lazy import LazyModule
+from compiler.operators.arithmetic import onnx_dtype
+from compiler.operators.shaping import Mover, Transpose, Unsqueeze, filled
+from compiler.types import DType, TensorType, TypeMismatch, same_dtype
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compiler.types import Array
+else:
+    np = LazyModule("numpy")
+
+Combine = Literal["none", "add"]
+
+
+class Indexed(Mover):
+    """An operator with an operand of places, i32 or i64; places below 0 count from the end."""
+
+    def check_indices(self, indices: TensorType) -> None:
+        """Refuse places that are no integers."""
+        if indices.dtype not in (DType.I32, DType.I64):
+            raise TypeMismatch(f"`{self.name}` looks up by i32 or i64, not {indices}", "convert it: `cast(x, i64)`")
+
+
+@dataclass(frozen=True)
+class Gather(Indexed):
+    """The elements of `x` at `indices` along `axis`: the shape of `indices` takes the place of the axis."""
+
+    name = "take"
+    axis: int = 0
+
+    def infer(self, x: TensorType, indices: TensorType) -> TensorType:
+        self.check_indices(indices)
+        axis = x.axis(self.axis)
+        return x.with_shape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+
+    def compute(self, x: Array, indices: Array) -> Array:
+        return np.asarray(np.take(x, indices, self.axis))
+
+    def pullback(self, grad: Value, x: Value, indices: Value, *, result: Value) -> tuple[Value, None]:
+        axis, places = x.type.axis(self.axis), indices.type.rank
+        # The axis to the front, where rows are added up; then back.
+        forward = (*range(axis, axis + places), *range(axis), *range(axis + places, grad.type.rank))
+        back = (*range(1, axis + 1), 0, *range(axis + 1, x.type.rank))
+        rows = Transpose(forward)(grad) if axis else grad
+        zeros = filled(0, x.type.with_shape(x.shape[axis], *x.shape[:axis], *x.shape[axis + 1 :]))
+        total = ScatterNd("add")(zeros, Unsqueeze((-1,))(indices), rows)
+        return (Transpose(back)(total) if axis else total), None
+
+    def lower(self, emit: Emit, x: str, indices: str) -> str:
+        return emit("Gather", x, indices, axis=self.axis)
+
+
+@dataclass(frozen=True)
+class GatherElements(Indexed):
+    """For each place of `indices`, the element of `x` there, but for `axis`, whose place `indices` holds."""
+
+    name = "gather_elements"
+    axis: int = -1
+
+    def infer(self, x: TensorType, indices: TensorType) -> TensorType:
+        self.check_indices(indices)
+        _same_but_for_axis(x, indices, x.axis(self.axis))
+        return x.with_shape(*indices.shape)
+
+    def compute(self, x: Array, indices: Array) -> Array:
+        return np.take_along_axis(x, indices, self.axis)
+
+    def pullback(self, grad: Value, x: Value, indices: Value, *, result: Value) -> tuple[Value, None]:
+        return ScatterElements(self.axis, "add")(filled(0, x.type), indices, grad), None
+
+    def lower(self, emit: Emit, x: str, indices: str) -> str:
+        return emit("GatherElements", x, indices, axis=self.axis)
+
+
+@dataclass(frozen=True)
+class ScatterElements(Indexed):
+    """`x` with `updates` at `indices` along `axis`: put there, or added where `reduction` is "add"."""
+
+    name = "scatter_elements"
+    axis: int = -1
+    reduction: Combine = "none"
+
+    def infer(self, x: TensorType, indices: TensorType, updates: TensorType) -> TensorType:
+        self.check_indices(indices)
+        same_dtype(x, updates)
+        _check_reduction(self.reduction, x)
+        _same_but_for_axis(x, indices, x.axis(self.axis))
+        if updates.shape != indices.shape:
+            raise TypeMismatch(
+                f"`{self.name}` has updates {updates} for indices {indices}", "their shapes are the same"
+            )
+        return x
+
+    def compute(self, x: Array, indices: Array, updates: Array) -> Array:
+        found = x.copy()
+        if self.reduction == "none":
+            np.put_along_axis(found, indices, updates, self.axis)
+            return found
+        places = list(np.ogrid[tuple(slice(size) for size in indices.shape)])
+        places[self.axis] = indices
+        np.add.at(found, tuple(places), updates)
+        return found
+
+    def pullback(
+        self, grad: Value, x: Value, indices: Value, updates: Value, *, result: Value
+    ) -> tuple[Value, None, Value]:
+        kept = grad if self.reduction == "add" else self(grad, indices, filled(0, updates.type))
+        return kept, None, GatherElements(self.axis)(grad, indices)
+
+    def lower(self, emit: Emit, x: str, indices: str, updates: str) -> str:
+        attributes: dict[str, int | str] = {"axis": self.axis, "reduction": self.reduction}
+        return _lower_scatter(emit, "ScatterElements", x, indices, updates, attributes)
+
+
+@dataclass(frozen=True)
+class GatherNd(Indexed):
+    """The parts of `x` at places of several axes: the last axis of `indices` holds one number for each of them."""
+
+    name = "gather_nd"
+
+    def infer(self, x: TensorType, indices: TensorType) -> TensorType:
+        self.check_indices(indices)
+        depth = _depth(x, indices)
+        return x.with_shape(*indices.shape[:-1], *x.shape[depth:])
+
+    def compute(self, x: Array, indices: Array) -> Array:
+        return np.asarray(x[tuple(np.moveaxis(indices, -1, 0))])
+
+    def pullback(self, grad: Value, x: Value, indices: Value, *, result: Value) -> tuple[Value, None]:
+        return ScatterNd("add")(filled(0, x.type), indices, grad), None
+
+    def lower(self, emit: Emit, x: str, indices: str) -> str:
+        return emit("GatherND", x, _wide(emit, indices))
+
+
+@dataclass(frozen=True)
+class ScatterNd(Indexed):
+    """`x` with `updates` at the places that `gather_nd` looks up: put there, or added where `reduction` is "add"."""
+
+    name = "scatter_nd"
+    reduction: Combine = "none"
+
+    def infer(self, x: TensorType, indices: TensorType, updates: TensorType) -> TensorType:
+        self.check_indices(indices)
+        same_dtype(x, updates)
+        _check_reduction(self.reduction, x)
+        expected = x.with_shape(*indices.shape[:-1], *x.shape[_depth(x, indices) :])
+        if updates != expected:
+            raise TypeMismatch(f"`{self.name}` into {x} at {indices} needs updates {expected}, not {updates}")
+        return x
+
+    def compute(self, x: Array, indices: Array, updates: Array) -> Array:
+        found = x.copy()
+        if self.reduction == "none":
+            found[tuple(np.moveaxis(indices, -1, 0))] = updates
+            return found
+        depth = indices.shape[-1]
+        columns = np.moveaxis(indices.reshape(-1, depth), -1, 0)
+        heads = x.shape[:depth]
+        for column, size in zip(columns, heads, strict=True):
+            if column.size and not (-size <= column.min() and column.max() < size):
+                raise IndexError(f"an index lies outside of an axis of {size}")
+        rows = np.ravel_multi_index(tuple(c % size for c, size in zip(columns, heads, strict=True)), heads)
+        tail = x.shape[depth:]
+        _add_rows(found.reshape(-1, *tail), rows, updates.reshape(-1, *tail))
+        return found
+
+    def pullback(
+        self, grad: Value, x: Value, indices: Value, updates: Value, *, result: Value
+    ) -> tuple[Value, None, Value]:
+        kept = grad if self.reduction == "add" else self(grad, indices, filled(0, updates.type))
+        return kept, None, GatherNd()(grad, indices)
+
+    def lower(self, emit: Emit, x: str, indices: str, updates: str) -> str:
+        return _lower_scatter(emit, "ScatterND", x, _wide(emit, indices), updates, {"reduction": self.reduction})
+
+
+@dataclass(frozen=True)
+class OneHot(Operator):
+    """1 at the place that `indices` holds along a new `axis` of length `depth`, 0 elsewhere."""
+
+    name = "one_hot"
+    depth: Size
+    axis: int = -1
+    dtype: DType = DType.F32
+
+    def infer(self, indices: TensorType) -> TensorType:
+        if not indices.dtype.is_integer:
+            raise TypeMismatch(f"`one_hot` counts places by integers, not {indices}", "convert it: `cast(x, i64)`")
+        axis = indices.axis(self.axis, among=indices.rank + 1)
+        return TensorType(self.dtype, (*indices.shape[:axis], self.depth, *indices.shape[axis:]))
+
+    def compute(self, indices: Array) -> Array:
+        axis = self.axis % (indices.ndim + 1)
+        places = np.arange(self.depth).reshape(-1, *(1,) * (indices.ndim - axis))  # type: ignore[arg-type]
+        found: Array = np.equal(np.expand_dims(indices, axis), places).astype(self.dtype.numpy)
+        return found
+
+    def pullback(self, grad: Value, indices: Value, *, result: Value) -> tuple[None]:
+        return (None,)
+
+    def lower(self, emit: Emit, indices: str) -> str:
+        # ONNX's OneHot lacks kernels for most dtypes, and reads places below 0 as counted from the end.
+        rank = emit.type(indices).rank
+        axis = self.axis % (rank + 1)
+        places = emit("Range", np.array(0), emit("Squeeze", emit.sizes((self.depth,)), np.array([0])), np.array(1))
+        after = tuple(range(1, rank - axis + 1))
+        places = emit("Unsqueeze", places, np.array(after, np.int64)) if after else places
+        equal = emit("Equal", emit("Unsqueeze", _wide(emit, indices), np.array([axis])), places)
+        return emit("Cast", equal, to=onnx_dtype(self.dtype))
+
+
+@dataclass(frozen=True)
+class Iota(Operator):
+    """The numbers 0, 1, 2 up to `size - 1`."""
+
+    name = "iota"
+    size: Size
+    dtype: DType = DType.I64
+
+    def infer(self) -> TensorType:
+        if self.dtype == DType.BOOL:
+            raise TypeMismatch("`iota` counts in numbers, not in bool", "the default is i64")
+        return TensorType(self.dtype, (self.size,))
+
+    def compute(self) -> Array:
+        return np.arange(self.size).astype(self.dtype.numpy)  # type: ignore[arg-type]
+
+    def pullback(self, grad: Value, *, result: Value) -> tuple[()]:
+        return ()
+
+    def lower(self, emit: Emit) -> str:
+        found = emit("Range", np.array(0), emit("Squeeze", emit.sizes((self.size,)), np.array([0])), np.array(1))
+        return found if self.dtype == DType.I64 else emit("Cast", found, to=onnx_dtype(self.dtype))
+
+    def flops(self) -> Size:
+        return 0
+
+
+def _lower_scatter(
+    emit: Emit, onnx_type: str, x: str, indices: str, updates: str, attributes: dict[str, int | str]
+) -> str:
+    """A scatter; onnxruntime adds no f16, so that it goes by way of f32."""
+    if emit.type(x).dtype != DType.F16 or attributes["reduction"] == "none":
+        return emit(onnx_type, x, indices, updates, **attributes)
+    wide, more = (emit("Cast", operand, to=onnx_dtype(DType.F32)) for operand in (x, updates))
+    return emit("Cast", emit(onnx_type, wide, indices, more, **attributes), to=onnx_dtype(DType.F16))
+
+
+def _wide(emit: Emit, indices: str) -> str:
+    return indices if emit.type(indices).dtype == DType.I64 else emit("Cast", indices, to=onnx_dtype(DType.I64))
+
+
+def _check_reduction(reduction: str, x: TensorType) -> None:
+    if reduction not in ("none", "add"):
+        raise TypeMismatch(f"`{reduction}` is no way to scatter", 'the ways are "none" and "add"')
+    if reduction == "add" and x.dtype == DType.BOOL:
+        raise TypeMismatch(f"{x} has nothing to add", "convert it: `cast(x, i64)`")
+
+
+def _same_but_for_axis(x: TensorType, indices: TensorType, axis: int) -> None:
+    agree = x.rank == indices.rank and all(
+        a == b for place, (a, b) in enumerate(zip(x.shape, indices.shape, strict=True)) if place != axis
+    )
+    if not agree:
+        raise TypeMismatch(f"indices {indices} do not fit {x}", f"the shapes agree in all axes but axis {axis}")
+
+
+def _depth(x: TensorType, indices: TensorType) -> int:
+    depth = indices.shape[-1] if indices.rank else None
+    if not isinstance(depth, int) or not 1 <= depth <= x.rank:
+        raise TypeMismatch(
+            f"indices {indices} do not say where in {x}",
+            f"their last axis holds a place in one or more axes: its length is 1 to {x.rank}",
+        )
+    return depth
+
+
+def _add_rows(target: Array, rows: Array, updates: Array) -> None:
+    """`target[rows] += updates` where rows come twice: sorted, then each run added up; `add.at` is far slower."""
+    if not rows.size:
+        return
+    order = np.argsort(rows, kind="stable")
+    ordered = rows[order]
+    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
+    target[ordered[starts]] += np.add.reduceat(updates[order], starts, axis=0)

@@ -1,0 +1,98 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from compiler.dims import Size, product
+from compiler.graph import Emit, Operator, Value
+from compiler.lazy import LazyModule
+from compiler.operators.arithmetic import onnx_dtype
+from compiler.operators.shaping import Reshape, Squeeze, Transpose, Unsqueeze, sum_to
+from compiler.types import DType, TensorType, TypeMismatch, broadcast_shapes, same_dtype
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compiler.types import Array
+else:
+    np = LazyModule("numpy")
+
+
+@dataclass(frozen=True)
+class MatMul(Operator):
+    """The matrix product `x @ y` over the last axis of `x` and the last but one of `y`; the axes before broadcast.
+
+    A tensor of one axis is a row on the left and a column on the right, and its other axis is dropped again.
+    """
+
+    name = "matmul"
+
+    def infer(self, x: TensorType, y: TensorType) -> TensorType:
+        dtype = same_dtype(x, y)
+        if dtype == DType.BOOL:
+            raise TypeMismatch(f"`@` multiplies numbers, not {x} and {y}", "convert them: `cast(x, f32)`")
+        if not x.rank or not y.rank:
+            raise TypeMismatch(f"`@` needs at least one axis on each side, not {x} @ {y}", "a scalar multiplies by `*`")
+        inner, outer = x.shape[-1], y.shape[-min(2, y.rank)]
+        if inner != outer:
+            raise TypeMismatch(
+                f"{x} @ {y}: the last axis of the left is {inner}, "
+                f"the {'only' if y.rank == 1 else 'last but one'} axis of the right is {outer}",
+                _transposed_hint(x, y),
+            )
+        try:
+            leading = broadcast_shapes(x.shape[:-2], y.shape[:-2])
+        except TypeMismatch as mismatch:
+            raise TypeMismatch(f"{x} @ {y}: the axes before the last two do not broadcast: {mismatch}") from None
+        return TensorType(dtype, (*leading, *x.shape[-2:-1], *(y.shape[-1:] if y.rank > 1 else ())))
+
+    def compute(self, x: Array, y: Array) -> Array:
+        if x.ndim > 2 and y.ndim == 2 and x.flags.c_contiguous:  # one product, where NumPy would loop over the batch
+            rows: Array = np.matmul(x.reshape(-1, x.shape[-1]), y)
+            return rows.reshape(*x.shape[:-1], y.shape[-1])
+        return np.asarray(np.matmul(x, y))
+
+    def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
+        rows, columns = x.type.rank == 1, y.type.rank == 1
+        left: Value = Unsqueeze((0,))(x) if rows else x
+        right: Value = Unsqueeze((1,))(y) if columns else y
+        grad = Unsqueeze((-1,))(grad) if columns else grad
+        grad = Unsqueeze((-2,))(grad) if rows else grad
+        by_left = sum_to(left.type, grad @ swapped(right))
+        if right.type.rank == 2 and left.type.rank > 2:  # the sum over the batch is part of one product
+            height, width = left.shape[-1], right.shape[-1]
+            many = product(left.shape[:-1])
+            by_right = swapped(Reshape((many, height))(left)) @ Reshape((many, width))(grad)
+        else:
+            by_right = sum_to(right.type, swapped(left) @ grad)
+        return (
+            Squeeze((0,))(by_left) if rows else by_left,
+            Squeeze((1,))(by_right) if columns else by_right,
+        )
+
+    def lower(self, emit: Emit, x: str, y: str) -> str:
+        dtype = emit.type(x).dtype
+        if dtype not in (DType.I8, DType.U8):
+            return emit("MatMul", x, y)
+        wide = (emit("Cast", operand, to=onnx_dtype(DType.I32)) for operand in (x, y))  # as far as kernels go
+        return emit("Cast", emit("MatMul", *wide), to=onnx_dtype(dtype))
+
+    def flops(self, x: TensorType, y: TensorType) -> Size:
+        return self.infer(x, y).elements * x.shape[-1] * 2
+
+
+def swapped(x: Value) -> Value:
+    """The last two axes exchanged."""
+    rank = x.type.rank
+    exchanged: Value = Transpose((*range(rank - 2), rank - 1, rank - 2))(x)
+    return exchanged
+
+
+def _transposed_hint(x: TensorType, y: TensorType) -> str | None:
+    if y.rank > 1 and x.shape[-1] == y.shape[-1]:
+        return "transpose the right side: `x @ y^T`"
+    if x.rank > 1 and y.rank > 1 and x.shape[-2] == y.shape[-2]:
+        return "transpose the left side: `x^T @ y`"
+    return None

@@ -1,0 +1,141 @@
+"""Operators that run along one axis: where its extremes are, its largest elements, its running sum."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from compiler.dims import Size
+from compiler.graph import Emit, Operator, Value
+from compiler.lazy import LazyModule
+from compiler.operators.arithmetic import onnx_dtype
+from compiler.operators.indexing import ScatterElements
+from compiler.operators.shaping import filled
+from compiler.types import DType, TensorType, TypeMismatch
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compiler.types import Array
+else:
+    np = LazyModule("numpy")
+
+
+def _refuse_bool(name: str, x: TensorType) -> None:
+    if x.dtype == DType.BOOL:
+        raise TypeMismatch(f"`{name}` takes float or int tensors, not {x}", "convert it: `cast(x, i64)`")
+
+
+@dataclass(frozen=True)
+class Place(Operator):
+    """ArgMax or ArgMin."""
+
+    axis: int = -1
+    keep: bool = False
+    onnx: ClassVar[str]
+    ufunc: ClassVar[str]
+
+    def infer(self, x: TensorType) -> TensorType:
+        _refuse_bool(self.name, x)
+        axis = x.axis(self.axis)
+        if x.shape[axis] == 0:
+            raise TypeMismatch(f"axis {axis} of {x} is empty: it has no extreme")
+        between = (1,) if self.keep else ()
+        return TensorType(DType.I64, (*x.shape[:axis], *between, *x.shape[axis + 1 :]))
+
+    def compute(self, x: Array) -> Array:
+        return np.asarray(getattr(np, self.ufunc)(x, axis=self.axis, keepdims=self.keep), np.int64)
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[None]:
+        return (None,)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        return emit(self.onnx, x, axis=self.axis, keepdims=int(self.keep))
+
+    def flops(self, x: TensorType) -> Size:
+        return x.elements
+
+
+@dataclass(frozen=True)
+class ArgMax(Place):
+    """The place of the largest element along `axis`, the first of equals, as i64."""
+
+    name, onnx, ufunc = "argmax", "ArgMax", "argmax"
+
+
+@dataclass(frozen=True)
+class ArgMin(Place):
+    """The place of the smallest element along `axis`, the first of equals, as i64."""
+
+    name, onnx, ufunc = "argmin", "ArgMin", "argmin"
+
+
+@dataclass(frozen=True)
+class CumSum(Operator):
+    """The running sum along `axis`: without the element itself where `exclusive`, from the end where `reverse`."""
+
+    name = "cumsum"
+    axis: int = -1
+    exclusive: bool = False
+    reverse: bool = False
+
+    def infer(self, x: TensorType) -> TensorType:
+        _refuse_bool(self.name, x)
+        x.axis(self.axis)
+        return x
+
+    def compute(self, x: Array) -> Array:
+        forward = np.flip(x, self.axis) if self.reverse else x
+        found = np.cumsum(forward, self.axis, dtype=x.dtype)
+        if self.exclusive:  # not `found - x`, which would lose digits
+            moved = np.moveaxis(np.zeros_like(found), self.axis, 0)
+            moved[1:] = np.moveaxis(found, self.axis, 0)[:-1]
+            found = np.moveaxis(moved, 0, self.axis)
+        return np.flip(found, self.axis) if self.reverse else found
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        return (CumSum(self.axis, self.exclusive, not self.reverse)(grad),)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        dtype = emit.type(x).dtype
+        flags = {"exclusive": int(self.exclusive), "reverse": int(self.reverse)}
+        axis = np.array(self.axis, np.int64)
+        if dtype not in (DType.I8, DType.U8):
+            return emit("CumSum", x, axis, **flags)
+        wide = emit("CumSum", emit("Cast", x, to=onnx_dtype(DType.I32)), axis, **flags)
+        return emit("Cast", wide, to=onnx_dtype(dtype))
+
+
+@dataclass(frozen=True)
+class TopK(Operator):
+    """The `k` largest elements along `axis`, the largest first, and their places as i64, the first of equals first."""
+
+    name = "top_k"
+    k: Size
+    axis: int = -1
+
+    def infer(self, x: TensorType) -> tuple[TensorType, TensorType]:
+        _refuse_bool(self.name, x)
+        axis = x.axis(self.axis)
+        room = x.shape[axis] - self.k
+        if isinstance(self.k, int) and self.k < 1 or isinstance(room, int) and room < 0:
+            raise TypeMismatch(f"axis {axis} of {x} has no {self.k} largest elements")
+        values = x.with_shape(*x.shape[:axis], self.k, *x.shape[axis + 1 :])
+        return values, values.with_dtype(DType.I64)
+
+    def compute(self, x: Array) -> tuple[Array, Array]:
+        # Descending and stable; integers are inverted, as the least of them has no negative.
+        descending = np.invert(x) if x.dtype.kind in "iu" else -x
+        order = np.argsort(descending, self.axis, kind="stable")
+        places = np.moveaxis(np.moveaxis(order, self.axis, 0)[: self.k], 0, self.axis).astype(np.int64)
+        return np.take_along_axis(x, places, self.axis), places
+
+    def pullback(
+        self, grad: tuple[Value | None, Value | None], x: Value, *, result: tuple[Value, Value]
+    ) -> tuple[Value | None]:
+        if grad[0] is None:
+            return (None,)
+        return (ScatterElements(self.axis, "add")(filled(0, x.type), result[1], grad[0]),)
+
+    def lower(self, emit: Emit, x: str) -> tuple[str, ...]:
+        return emit.many(2, "TopK", x, emit.sizes((self.k,)), axis=self.axis, largest=1, sorted=1)

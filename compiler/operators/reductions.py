@@ -1,0 +1,221 @@
+"""Operators that fold axes: `axes` says which (all, where it is None), `keep` leaves them in place with length 1."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from compiler.dims import Size, product
+from compiler.graph import Emit, Operator, Value
+from compiler.lazy import LazyModule
+from compiler.operators.arithmetic import Exp, onnx_dtype
+from compiler.operators.casting import Cast
+from compiler.operators.comparison import Equal, Where
+from compiler.operators.shaping import Expand, Unsqueeze, distinct_axes
+from compiler.operators.source import constant, size_of
+from compiler.types import DType, TensorType, TypeMismatch
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compiler.types import Array
+else:
+    np = LazyModule("numpy")
+
+
+@dataclass(frozen=True)
+class Reduction(Operator):
+    """Fold `axes` (all where None); `keep` leaves them in place with length 1."""
+
+    axes: tuple[int, ...] | None = None
+    keep: bool = False
+    onnx: ClassVar[str]
+    opset = 18  # from which on the axes are an input
+    kinds: ClassVar[tuple[str, ...]] = ("float", "int")
+    of_nothing: ClassVar[bool] = True  # defined for axes of length 0
+    kernels: ClassVar[tuple[str, ...]] = ("f16", "f32", "f64", "i32", "i64")  # onnxruntime's own
+
+    def infer(self, x: TensorType) -> TensorType:
+        if x.dtype.kind not in self.kinds:
+            target = {"float": "f32", "int": "i64", "bool": "bool"}[self.kinds[0]]
+            hint = "compare it, as in `x != 0`" if target == "bool" else f"convert it: `cast(x, {target})`"
+            raise TypeMismatch(f"`{self.name}` takes {' or '.join(self.kinds)} tensors, not {x}", hint)
+        folded = self.folded(x.rank, x)
+        if not self.of_nothing and any(x.shape[axis] == 0 for axis in folded):
+            raise TypeMismatch(f"the {self.name} of no elements: {x}")
+        if self.keep:
+            return x.with_shape(*(1 if axis in folded else size for axis, size in enumerate(x.shape)))
+        return x.with_shape(*(size for axis, size in enumerate(x.shape) if axis not in folded))
+
+    def folded(self, rank: int, x: TensorType | None = None) -> tuple[int, ...]:
+        """The axes folded, counted from the front."""
+        if self.axes is None:
+            return tuple(range(rank))
+        return distinct_axes(x, self.axes) if x is not None else tuple(axis % rank for axis in self.axes)
+
+    def spread(self, value: Value, x: TensorType) -> Value:
+        """A value of the result's shape, with the folded axes in place again, of length 1."""
+        folded = self.folded(x.rank)
+        return value if self.keep or not folded else Unsqueeze(folded)(value)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        type = emit.type(x)
+        axes = self.folded(type.rank)
+        if not axes:
+            return emit("Identity", x)
+        operand = x if type.dtype in self.kernels else emit("Cast", x, to=onnx_dtype(self.stand_in(type.dtype)))
+        found = emit(self.onnx, operand, np.array(axes, np.int64), keepdims=int(self.keep))
+        return found if type.dtype in self.kernels else emit("Cast", found, to=onnx_dtype(type.dtype))
+
+    def stand_in(self, dtype: DType) -> DType:
+        """What onnxruntime folds in place of a dtype that it has no kernel for."""
+        return DType.I32
+
+    def flops(self, x: TensorType) -> Size:
+        return x.elements
+
+
+@dataclass(frozen=True)
+class Sum(Reduction):
+    """The sum over `axes`."""
+
+    name, onnx = "sum", "ReduceSum"
+    opset = 17
+
+    def compute(self, x: Array) -> Array:
+        return np.asarray(np.sum(x, axis=self.axes, keepdims=self.keep, dtype=x.dtype))
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        return (_expanded(self.spread(grad, x.type), x.type),)
+
+
+@dataclass(frozen=True)
+class Mean(Reduction):
+    """The mean over `axes`."""
+
+    name, onnx = "mean", "ReduceMean"
+    kinds = ("float",)
+    of_nothing = False
+
+    def compute(self, x: Array) -> Array:
+        return np.asarray(np.mean(x, axis=self.axes, keepdims=self.keep, dtype=x.dtype))
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        count = product(x.shape[axis] for axis in self.folded(x.type.rank))
+        return (_expanded(self.spread(grad / count_of(count, x.type.dtype), x.type), x.type),)
+
+
+@dataclass(frozen=True)
+class Extremum(Reduction):
+    """Max or Min; elements that share the extreme value share its gradient."""
+
+    of_nothing = False
+    kernels = ("f16", "f32", "f64", "i32", "i64", "i8", "u8")
+    ufunc: ClassVar[str]
+
+    def compute(self, x: Array) -> Array:
+        return np.asarray(getattr(np, self.ufunc)(x, axis=self.axes, keepdims=self.keep))
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        chosen = Cast(x.type.dtype)(Equal()(x, self.spread(result, x.type)))
+        shared = self.spread(grad, x.type) / Sum(self.folded(x.type.rank), keep=True)(chosen)
+        return (chosen * shared,)
+
+
+@dataclass(frozen=True)
+class Max(Extremum):
+    """The largest element over `axes`; elements that share it share its gradient."""
+
+    name, onnx, ufunc = "max", "ReduceMax", "max"
+
+
+@dataclass(frozen=True)
+class Min(Extremum):
+    """The smallest element over `axes`; elements that share it share its gradient."""
+
+    name, onnx, ufunc = "min", "ReduceMin", "min"
+
+
+@dataclass(frozen=True)
+class Prod(Reduction):
+    """The product over `axes`."""
+
+    name, onnx = "prod", "ReduceProd"
+
+    def compute(self, x: Array) -> Array:
+        return np.asarray(np.prod(x, axis=self.axes, keepdims=self.keep, dtype=x.dtype))
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        # result / x, except where x is 0: beside one zero only that element has a gradient, the product of the others.
+        zero, one = constant(0, x.type.dtype), constant(1, x.type.dtype)
+        folded = self.folded(x.type.rank)
+        empty = Equal()(x, zero)
+        zeros = Sum(folded, keep=True)(Cast(x.type.dtype)(empty))
+        nonzero = Where()(empty, one, x)
+        others = Prod(folded, keep=True)(nonzero) / nonzero
+        counts = Equal()(zeros, Cast(x.type.dtype)(empty))  # no zero beside this element
+        return (self.spread(grad, x.type) * Where()(counts, others, zero),)
+
+
+@dataclass(frozen=True)
+class LogSumExp(Reduction):
+    """`log(sum(exp(x)))` over `axes`, without overflow."""
+
+    name, onnx = "logsumexp", "ReduceLogSumExp"
+    kinds = ("float",)
+    of_nothing = False
+
+    def compute(self, x: Array) -> Array:
+        peak = np.max(x, axis=self.axes, keepdims=True)
+        peak = np.where(np.isfinite(peak), peak, x.dtype.type(0))
+        total = np.sum(np.exp(x - peak), axis=self.axes, keepdims=True, dtype=x.dtype)
+        found = np.log(total) + peak
+        return np.asarray(found if self.keep else np.squeeze(found, self.folded(x.ndim)))
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        return (self.spread(grad, x.type) * Exp()(x - self.spread(result, x.type)),)
+
+    def flops(self, x: TensorType) -> Size:
+        return x.elements * 4
+
+
+@dataclass(frozen=True)
+class Quantifier(Reduction):
+    """All or Any."""
+
+    kinds = ("bool",)
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[None]:
+        return (None,)
+
+    def stand_in(self, dtype: DType) -> DType:
+        return DType.U8
+
+
+@dataclass(frozen=True)
+class All(Quantifier):
+    """Whether every element over `axes` is true."""
+
+    name, onnx = "all", "ReduceMin"
+
+    def compute(self, x: Array) -> Array:
+        return np.asarray(np.all(x, axis=self.axes, keepdims=self.keep))
+
+
+@dataclass(frozen=True)
+class Any_(Quantifier):
+    """Whether one element over `axes` at least is true."""
+
+    name, onnx = "any", "ReduceMax"
+
+    def compute(self, x: Array) -> Array:
+        return np.asarray(np.any(x, axis=self.axes, keepdims=self.keep))
+
+
+def _expanded(value: Value, like: TensorType) -> Value:
+    return value if value.shape == like.shape else Expand(like.shape)(value)
+
+
+def count_of(count: Size, dtype: DType) -> Value:
+    """A number of elements as a scalar to compute with."""
+    return constant(count, dtype) if isinstance(count, int) else Cast(dtype)(size_of(count))

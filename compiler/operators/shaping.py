@@ -1,0 +1,309 @@
+"""Operators that move or repeat elements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from compiler.dims import Dim, Size, differ, product, quotient
+from compiler.graph import Emit, Operator, Value
+from compiler.lazy import LazyModule
+from compiler.types import TensorType, TypeMismatch, broadcast_shapes, same_dtype
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compiler.types import Array
+else:
+    np = LazyModule("numpy")
+
+
+class Mover(Operator):
+    """An operator that computes nothing."""
+
+    def flops(self, *operands: TensorType) -> Size:
+        return 0
+
+
+@dataclass(frozen=True)
+class Transpose(Mover):
+    """Axis `i` of the result is axis `permutation[i]` of `x`."""
+
+    name = "transpose"
+    permutation: tuple[int, ...]
+
+    def infer(self, x: TensorType) -> TensorType:
+        if sorted(self.permutation) != list(range(x.rank)):
+            raise TypeMismatch(
+                f"{list(self.permutation)} is no order of the {x.rank} axes of {x}",
+                f"name each of the axes 0 to {x.rank - 1} once" if x.rank else None,
+            )
+        return x.with_shape(*(x.shape[axis] for axis in self.permutation))
+
+    def compute(self, x: Array) -> Array:
+        return np.transpose(x, self.permutation)
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        inverse = tuple(self.permutation.index(axis) for axis in range(x.type.rank))
+        return (Transpose(inverse)(grad),)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        return emit("Transpose", x, perm=self.permutation) if self.permutation else emit("Identity", x)
+
+
+@dataclass(frozen=True)
+class Reshape(Mover):
+    """The elements of `x`, row by row, as a tensor of `shape`; one size may be -1: whatever is left over."""
+
+    name = "reshape"
+    shape: tuple[Size, ...]
+
+    def infer(self, x: TensorType) -> TensorType:
+        return x.with_shape(*self.resolved(x))
+
+    def resolved(self, x: TensorType) -> tuple[Size, ...]:
+        """The shape with its -1 replaced."""
+        wanted = f"[{', '.join(map(str, self.shape))}]"
+        if any(isinstance(size, int) and size < -1 for size in self.shape) or self.shape.count(-1) > 1:
+            raise TypeMismatch(f"{wanted} is no shape", "one size at most may be -1, the others are 0 or more")
+        if -1 not in self.shape:
+            if product(self.shape) != x.elements:
+                raise TypeMismatch(f"{x} does not reshape to {wanted}: {_counts(x.elements, product(self.shape))}")
+            return self.shape
+        rest = product(size for size in self.shape if size != -1)
+        if rest == 0:
+            raise TypeMismatch(f"{x} does not reshape to {wanted}: beside a size of 0, -1 could be anything")
+        whole = quotient(x.elements, rest)
+        if whole * rest != x.elements:
+            raise TypeMismatch(
+                f"{x} does not reshape to {wanted}: {x.elements} is not known to be a multiple of {rest}"
+            )
+        return tuple(whole if size == -1 else size for size in self.shape)
+
+    def compute(self, x: Array) -> Array:
+        return np.reshape(x, self.shape)
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        return (Reshape(x.shape)(grad),)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        source = emit.type(x)
+        shape = self.resolved(source)
+        if 0 in shape:
+            return emit("Reshape", x, emit.sizes(shape), allowzero=1)
+        # ONNX's 0 copies the size of the same axis and its -1 is what is left over: with them, most shapes that
+        # hold named dims are constants.
+        kept = [
+            0 if isinstance(size, Dim) and axis < source.rank and source.shape[axis] == size else size
+            for axis, size in enumerate(shape)
+        ]
+        unknown = [axis for axis, size in enumerate(kept) if isinstance(size, Dim)]
+        if len(unknown) == 1:
+            kept[unknown[0]] = -1
+        return emit("Reshape", x, emit.sizes(kept if len(unknown) <= 1 else shape))
+
+
+def _counts(left: Size, right: Size) -> str:
+    return f"{left} elements {'are not' if differ(left, right) else 'are not known to be'} {right}"
+
+
+@dataclass(frozen=True)
+class Expand(Mover):
+    """Repeat `x` along axes of length 1, or new leading ones, until it has `shape`."""
+
+    name = "expand"
+    shape: tuple[Size, ...]
+
+    def infer(self, x: TensorType) -> TensorType:
+        try:
+            fits = broadcast_shapes(x.shape, self.shape) == self.shape
+        except TypeMismatch:
+            fits = False
+        if not fits:
+            raise TypeMismatch(
+                f"{x} does not expand to [{', '.join(map(str, self.shape))}]", "only axes of length 1 are repeated"
+            )
+        return x.with_shape(*self.shape)
+
+    def compute(self, x: Array) -> Array:
+        return np.broadcast_to(x, self.shape)  # type: ignore[arg-type]
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        return (sum_to(x.type, grad),)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        return emit("Expand", x, emit.sizes(self.shape))
+
+
+@dataclass(frozen=True)
+class Squeeze(Mover):
+    """Drop `axes`, which have length 1."""
+
+    name = "squeeze"
+    axes: tuple[int, ...]
+
+    def infer(self, x: TensorType) -> TensorType:
+        dropped = distinct_axes(x, self.axes)
+        for axis in dropped:
+            if x.shape[axis] != 1:
+                raise TypeMismatch(f"axis {axis} of {x} has length {x.shape[axis]}", "only axes of length 1 go")
+        return x.with_shape(*(size for axis, size in enumerate(x.shape) if axis not in dropped))
+
+    def compute(self, x: Array) -> Array:
+        return np.squeeze(x, self.axes)
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        return (Unsqueeze(distinct_axes(x.type, self.axes))(grad),)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        return emit("Squeeze", x, np.array(self.axes, np.int64)) if self.axes else emit("Identity", x)
+
+
+@dataclass(frozen=True)
+class Unsqueeze(Mover):
+    """New axes of length 1, so that they are `axes` of the result."""
+
+    name = "unsqueeze"
+    axes: tuple[int, ...]
+
+    def infer(self, x: TensorType) -> TensorType:
+        rank = x.rank + len(self.axes)
+        added = distinct_axes(x, self.axes, among=rank)
+        sizes = iter(x.shape)
+        return x.with_shape(*(1 if axis in added else next(sizes) for axis in range(rank)))
+
+    def compute(self, x: Array) -> Array:
+        return np.expand_dims(x, self.axes)
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        return (Squeeze(self.axes)(grad),)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        return emit("Unsqueeze", x, np.array(self.axes, np.int64)) if self.axes else emit("Identity", x)
+
+
+@dataclass(frozen=True)
+class Concat(Mover):
+    """Tensors one after the other along `axis`; their other axes agree."""
+
+    name = "concat"
+    axis: int = 0
+
+    def infer(self, *operands: TensorType) -> TensorType:
+        if not operands:
+            raise TypeMismatch("`concat` of no tensors", "give it a list: `concat([x, y], axis: 0)`")
+        first = operands[0]
+        dtype = same_dtype(*operands)
+        axis = first.axis(self.axis)
+        for other in operands[1:]:
+            if other.rank != first.rank:
+                raise TypeMismatch(
+                    f"{first} and {other} do not concatenate: one has {first.rank} axes, one {other.rank}"
+                )
+            for place, (a, b) in enumerate(zip(first.shape, other.shape, strict=True)):
+                if place != axis and a != b:
+                    raise TypeMismatch(
+                        f"{first} and {other} do not concatenate along axis {axis}: axis {place} is {a} and {b}"
+                    )
+        total: Size = 0
+        for operand in operands:
+            total = total + operand.shape[axis]
+        return TensorType(dtype, (*first.shape[:axis], total, *first.shape[axis + 1 :]))
+
+    def compute(self, *operands: Array) -> Array:
+        return np.concatenate(operands, self.axis)
+
+    def pullback(self, grad: Value, *operands: Value, result: Value) -> tuple[Value, ...]:
+        from compiler.operators.slicing import Slice
+
+        axis = result.type.axis(self.axis)
+        parts: list[Value] = []
+        start: Size = 0
+        for operand in operands:
+            stop = start + operand.shape[axis]
+            parts.append(Slice((axis,), (start,), (stop,))(grad))
+            start = stop
+        return tuple(parts)
+
+    def lower(self, emit: Emit, *operands: str) -> str:
+        return emit("Concat", *operands, axis=self.axis)
+
+
+@dataclass(frozen=True)
+class Flip(Mover):
+    """`x` with the order along `axes` reversed."""
+
+    name = "flip"
+    axes: tuple[int, ...]
+
+    def infer(self, x: TensorType) -> TensorType:
+        distinct_axes(x, self.axes)
+        return x
+
+    def compute(self, x: Array) -> Array:
+        return np.flip(x, self.axes)
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        return (self(grad),)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        if not self.axes:
+            return emit("Identity", x)
+        back, front = np.full(len(self.axes), -1, np.int64), np.full(len(self.axes), np.iinfo(np.int64).min, np.int64)
+        return emit("Slice", x, back, front, np.array(self.axes, np.int64), back)
+
+
+@dataclass(frozen=True)
+class Tile(Mover):
+    """`x` repeated `repeats[i]` times along axis `i`."""
+
+    name = "tile"
+    repeats: tuple[Size, ...]
+
+    def infer(self, x: TensorType) -> TensorType:
+        if len(self.repeats) != x.rank or any(isinstance(times, int) and times < 0 for times in self.repeats):
+            raise TypeMismatch(f"{list(self.repeats)} does not say how often to repeat the {x.rank} axes of {x}")
+        return x.with_shape(*(size * times for size, times in zip(x.shape, self.repeats, strict=True)))
+
+    def compute(self, x: Array) -> Array:
+        return np.tile(x, self.repeats)  # type: ignore[arg-type]
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        from compiler.operators.reductions import Sum
+
+        pairs = tuple(size for pair in zip(self.repeats, x.shape, strict=True) for size in pair)
+        return (Sum(tuple(range(0, len(pairs), 2)))(Reshape(pairs)(grad)),) if pairs else (grad,)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        return emit("Tile", x, emit.sizes(self.repeats)) if self.repeats else emit("Identity", x)
+
+
+def distinct_axes(x: TensorType, axes: Sequence[int], among: int | None = None) -> tuple[int, ...]:
+    """Axes of `x` counted from the front; TypeMismatch for one that it lacks or that comes twice."""
+    found = tuple(x.axis(axis, among) for axis in axes)
+    if len(set(found)) < len(found):
+        raise TypeMismatch(f"{list(axes)} names an axis of {x} twice")
+    return found
+
+
+def sum_to(target: TensorType, grad: Value) -> Value:
+    """Undo a broadcast: sum `grad` until it has the shape of `target`."""
+    from compiler.operators.reductions import Sum
+
+    if grad.shape == target.shape:
+        return grad
+    extra = grad.type.rank - target.rank
+    axes = tuple(range(extra))
+    kept = tuple(axis + extra for axis, size in enumerate(target.shape) if size != grad.shape[axis + extra])
+    if kept:
+        grad = Sum(kept, keep=True)(grad)
+    return Sum(axes, keep=False)(grad) if axes else grad
+
+
+def filled(number: float, like: TensorType) -> Value:
+    """A tensor of one number."""
+    from compiler.operators.source import constant
+
+    scalar: Any = constant(number, like.dtype)
+    return Expand(like.shape)(scalar) if like.shape else scalar  # type: ignore[no-any-return]

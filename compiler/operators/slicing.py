@@ -1,0 +1,194 @@
+"""Parts of tensors, and tensors with something around them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from compiler.dims import Dim, Size, Symbol
+from compiler.graph import Emit, Value
+from compiler.lazy import LazyModule
+from compiler.operators.shaping import Flip, Mover, Reshape, Unsqueeze, distinct_axes
+from compiler.types import DType, TensorType, TypeMismatch
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compiler.types import Array
+else:
+    np = LazyModule("numpy")
+
+
+@dataclass(frozen=True)
+class Slice(Mover):
+    """`x[start:stop:step]` along each of `axes`.
+
+    A bound may be left out (None) or count from the end (below 0). Bounds lie within the axis: what NumPy would
+    cut off in silence is an error, when the model is checked where the sizes are known, otherwise when it runs.
+    """
+
+    name = "slice"
+    axes: tuple[int, ...]
+    starts: tuple[Size | None, ...]
+    stops: tuple[Size | None, ...]
+    steps: tuple[int, ...] = ()  # 1 everywhere, where empty
+
+    def infer(self, x: TensorType) -> TensorType:
+        shape = list(x.shape)
+        for axis, start, stop, step in self.bounds(x):
+            shape[axis] = (stop - start + step - 1) // step
+        return x.with_shape(*shape)
+
+    def bounds(self, x: TensorType) -> list[tuple[int, Size, Size, int]]:
+        """Axis, start, stop and step of each cut, counted from the front."""
+        axes = distinct_axes(x, self.axes)
+        steps = self.steps or (1,) * len(axes)
+        if not len(axes) == len(self.starts) == len(self.stops) == len(steps):
+            raise TypeMismatch(f"a slice of {len(axes)} axes needs as many starts, stops and steps")
+        found: list[tuple[int, Size, Size, int]] = []
+        for axis, start, stop, step in zip(axes, self.starts, self.stops, steps, strict=True):
+            if step < 1:
+                raise TypeMismatch(f"a slice cannot step by {step}", f"reverse it: `flip(x, axes: [{axis}])`")
+            size = x.shape[axis]
+            first, last = _from_front(start, size, 0), _from_front(stop, size, size)
+            if _negative(first) or _negative(last - first) or _negative(size - last):
+                text = f"{'' if start is None else start}:{'' if stop is None else stop}"
+                raise TypeMismatch(f"`{text}` does not lie within axis {axis} of {x}", f"the axis has {size} elements")
+            found.append((axis, first, last, step))
+        return found
+
+    def compute(self, x: Array) -> Array:
+        cuts = [slice(None)] * x.ndim
+        for axis, start, stop, step in self.bounds(TensorType(DType.F32, x.shape)):
+            cuts[axis] = slice(start, stop, step)
+        return x[tuple(cuts)]
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        rank = x.type.rank
+        before: list[Size] = [0] * rank
+        after: list[Size] = [0] * rank
+        for axis, start, stop, step in self.bounds(x.type):
+            if step > 1:
+                grad, stop = _spread(grad, axis, step), start + (grad.shape[axis] - 1) * step + 1
+            before[axis], after[axis] = start, x.shape[axis] - stop
+        return (Pad(tuple(before), tuple(after))(grad),)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        cuts = self.bounds(emit.type(x))
+        if not cuts:
+            return emit("Identity", x)
+        axes, starts, stops, steps = zip(*cuts, strict=True)
+        sizes = emit.type(x).shape
+        # A stop at the end of the axis is written as such, so that it need not be computed.
+        ends = [np.iinfo(np.int64).max if stop == sizes[axis] else stop for axis, stop in zip(axes, stops, strict=True)]
+        return emit(
+            "Slice", x, emit.sizes(starts), emit.sizes([int(end) if not isinstance(end, Dim) else end for end in ends]),
+            np.array(axes, np.int64), np.array(steps, np.int64),
+        )  # fmt: skip
+
+
+def _from_front(bound: Size | None, size: Size, absent: Size) -> Size:
+    if bound is None:
+        return absent
+    return size + bound if _negative(bound) else bound
+
+
+def _negative(size: Size) -> bool:
+    """Whether a size is below 0 whatever its named dims are, of which each is at least 1."""
+    if isinstance(size, int):
+        return size < 0
+    most = 0
+    for monomial, factor in size.terms:
+        if monomial and factor > 0:
+            return False  # without bound
+        if all(isinstance(atom, Symbol) for atom, _ in monomial):
+            most += factor
+    return most < 0
+
+
+def _spread(grad: Value, axis: int, step: int) -> Value:
+    """Put `step - 1` zeros between neighbours along an axis."""
+    size = grad.shape[axis]
+    apart = Unsqueeze((axis + 1,))(grad)
+    zeros = tuple(step - 1 if place == axis + 1 else 0 for place in range(apart.type.rank))
+    padded = Pad((0,) * apart.type.rank, zeros)(apart)
+    shape = (*grad.shape[:axis], size * step, *grad.shape[axis + 1 :])
+    spread: Value = Slice((axis,), (0,), ((size - 1) * step + 1,))(Reshape(shape)(padded))
+    return spread
+
+
+@dataclass(frozen=True)
+class Pad(Mover):
+    """`before[i]` and `after[i]` new elements around axis `i`, for every axis.
+
+    They are `value` where `mode` is "constant"; "edge" repeats the outermost element, and "reflect" mirrors what
+    lies inside it.
+    """
+
+    name = "pad"
+    before: tuple[Size, ...]
+    after: tuple[Size, ...]
+    value: float = 0.0
+    mode: Literal["constant", "reflect", "edge"] = "constant"
+
+    def infer(self, x: TensorType) -> TensorType:
+        if not len(self.before) == len(self.after) == x.rank:
+            raise TypeMismatch(
+                f"{x} has {x.rank} axes, and the padding is given for {len(self.before)} and {len(self.after)}",
+                "give a size before and after every axis, 0 where nothing is added",
+            )
+        if self.mode not in ("constant", "reflect", "edge"):
+            raise TypeMismatch(f"`{self.mode}` is no mode of `pad`", 'the modes are "constant", "reflect" and "edge"')
+        for axis, (size, before, after) in enumerate(zip(x.shape, self.before, self.after, strict=True)):
+            if _negative(before) or _negative(after):
+                raise TypeMismatch(f"axis {axis} of {x} cannot be padded by {before} and {after}", "cut it by a slice")
+            if self.mode == "reflect" and (_negative(size - 1 - before) or _negative(size - 1 - after)):
+                raise TypeMismatch(f"axis {axis} of {x} is too short to reflect {before} before and {after} after it")
+        return x.with_shape(*(a + b + c for a, b, c in zip(self.before, x.shape, self.after, strict=True)))
+
+    def compute(self, x: Array) -> Array:
+        if self.mode == "constant":  # np.pad's own loop over axes costs more than the copy
+            inside = tuple(slice(start, start + size) for start, size in zip(self.before, x.shape, strict=True))
+            found = np.full(self.infer(TensorType(DType.F32, x.shape)).shape, self.value, x.dtype)  # type: ignore[type-var]
+            found[inside] = x
+            return found
+        return np.pad(x, list(zip(self.before, self.after, strict=True)), mode=self.mode)  # type: ignore[arg-type]
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        for axis in range(x.type.rank):
+            if self.before[axis] == 0 and self.after[axis] == 0:
+                continue
+            grad = self._fold(grad, x, axis)
+        return (grad,)
+
+    def _fold(self, grad: Value, x: Value, axis: int) -> Value:
+        """The gradient before one axis was padded."""
+        from compiler.operators.reductions import Sum
+
+        size, before, after = x.shape[axis], self.before[axis], self.after[axis]
+
+        def part(start: Size, stop: Size) -> Value:
+            return Slice((axis,), (start,), (stop,))(grad)  # type: ignore[no-any-return]
+
+        def placed(piece: Value, start: Size) -> Value:
+            zeros = (0,) * piece.type.rank
+            rest = size - start - piece.shape[axis]
+            return Pad((*zeros[:axis], start, *zeros[axis + 1 :]), (*zeros[:axis], rest, *zeros[axis + 1 :]))(piece)  # type: ignore[no-any-return]
+
+        inner = part(before, before + size)
+        if self.mode == "constant":
+            return inner
+        head, tail = part(0, before), part(before + size, before + size + after)
+        if self.mode == "edge":
+            if before != 0:
+                inner = inner + placed(Sum((axis,), keep=True)(head), 0)
+            return inner + placed(Sum((axis,), keep=True)(tail), size - 1) if after != 0 else inner
+        if before != 0:
+            inner = inner + placed(Flip((axis,))(head), 1)
+        return inner + placed(Flip((axis,))(tail), size - 1 - after) if after != 0 else inner
+
+    def lower(self, emit: Emit, x: str) -> str:
+        if not self.before:
+            return emit("Identity", x)
+        value = np.array(self.value, emit.type(x).dtype.numpy) if self.mode == "constant" else None
+        return emit("Pad", x, emit.sizes((*self.before, *self.after)), value, mode=self.mode)

@@ -1,0 +1,138 @@
+"""Where tensors enter the graph."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from compiler.dims import Dim, Size
+from compiler.graph import Emit, Graph, Operator, Value
+from compiler.lazy import LazyModule
+from compiler.types import DType, TensorType
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compiler.types import Array
+else:
+    np = LazyModule("numpy")
+
+_PACK = {"f16": "<e", "f32": "<f", "f64": "<d", "i8": "<b", "u8": "<B", "i32": "<i", "i64": "<q", "bool": "<?"}
+
+
+class Source(Operator):
+    """An operator without operands."""
+
+    public = False
+    type: TensorType
+
+    def infer(self) -> TensorType:
+        return self.type
+
+    def pullback(self, grad: Value, *, result: Value) -> tuple[()]:
+        return ()
+
+    def flops(self) -> Size:
+        return 0
+
+
+class Fed(Source):
+    """A source whose array comes from outside: the executor and the exporter supply it by name."""
+
+    def compute(self) -> Array:
+        raise AssertionError(f"{self} is fed, never computed")
+
+    def lower(self, emit: Emit) -> str:
+        raise AssertionError(f"{self} is an input or an initializer, never a node")
+
+
+@dataclass(frozen=True)
+class Input(Fed):
+    """A tensor that the caller feeds."""
+
+    name = "input"
+    label: str
+    type: TensorType
+
+
+@dataclass(frozen=True)
+class Parameter(Fed):
+    """A trained tensor, called by its path; `initial` is a graph of one output, fed the `seed`, absent for none."""
+
+    name = "parameter"
+    path: str
+    type: TensorType
+    initial: Graph | None = None
+
+
+@dataclass(frozen=True)
+class Buffer(Fed):
+    """A tensor that the step itself updates, as the running mean of a batch norm."""
+
+    name = "buffer"
+    path: str
+    type: TensorType
+    initial: Graph | None = None
+
+
+@dataclass(frozen=True)
+class Constant(Source):
+    """A tensor known when the model is compiled; `data` is its bytes, little-endian, row by row."""
+
+    name = "constant"
+    type: TensorType
+    data: bytes
+
+    @staticmethod
+    def of(array: Array) -> Constant:
+        return Constant(TensorType(DType.of(array), array.shape), np.ascontiguousarray(array).tobytes())
+
+    def compute(self) -> Array:
+        return np.frombuffer(self.data, self.type.dtype.numpy).reshape(self.type.shape)  # type: ignore[arg-type]
+
+    def lower(self, emit: Emit) -> str:
+        return emit("Identity", self.compute())
+
+    def scalar(self) -> int | float | bool | None:
+        """The number that this is, if it is one number."""
+        if self.type.shape or self.type.dtype == DType.BF16:
+            return self.compute().item() if self.type.elements == 1 else None
+        number: int | float | bool = struct.unpack(_PACK[self.type.dtype], self.data)[0]
+        return number
+
+    def __str__(self) -> str:
+        number = self.scalar() if self.type.elements == 1 else None
+        return f"constant({number if number is not None else '...'}: {self.type})"
+
+
+@dataclass(frozen=True)
+class SizeOf(Source):
+    """A size as an i64 scalar."""
+
+    name = "size_of"
+    size: Size
+    type: ClassVar[TensorType] = TensorType(DType.I64)
+
+    def compute(self) -> Array:
+        return np.array(self.size, np.int64)
+
+    def lower(self, emit: Emit) -> str:
+        return emit("Squeeze", emit.sizes((self.size,)), np.array([0]))
+
+
+def constant(value: float | bool | Sequence[int], dtype: DType) -> Value:
+    """A scalar constant, or one axis of integers."""
+    if isinstance(value, (int, float)) and dtype != DType.BF16:
+        convert = float if dtype.is_float else int if dtype.is_integer else bool
+        result: Value = Constant(TensorType(dtype), struct.pack(_PACK[dtype], convert(value)))()
+        return result
+    result = Constant.of(np.array(value, dtype.numpy))()
+    return result
+
+
+def size_of(size: Size) -> Value:
+    """A size as an i64 scalar: a constant where it is known."""
+    result: Value = SizeOf(size)() if isinstance(size, Dim) else constant(size, DType.I64)
+    return result

@@ -1,0 +1,121 @@
+"""Circular and hyperbolic functions, element by element, and their inverses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compiler.graph import Value
+from compiler.operators.arithmetic import Sqrt, Unary
+
+
+@dataclass(frozen=True)
+class Sin(Unary):
+    """The sine of an angle in radians."""
+
+    name, onnx, ufunc = "sin", "Sin", "sin"
+
+    def derivative(self, x: Value, result: Value) -> Value:
+        cosine: Value = Cos()(x)
+        return cosine
+
+
+@dataclass(frozen=True)
+class Cos(Unary):
+    """The cosine of an angle in radians."""
+
+    name, onnx, ufunc = "cos", "Cos", "cos"
+
+    def derivative(self, x: Value, result: Value) -> Value:
+        return -Sin()(x)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True)
+class Tan(Unary):
+    """The tangent of an angle in radians."""
+
+    name, onnx, ufunc = "tan", "Tan", "tan"
+
+    def derivative(self, x: Value, result: Value) -> Value:
+        return result * result + 1
+
+
+@dataclass(frozen=True)
+class Asin(Unary):
+    """The angle, from -pi/2 to pi/2, whose sine is `x`."""
+
+    name, onnx, ufunc = "asin", "Asin", "arcsin"
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        return (grad / Sqrt()(1 - x * x),)
+
+
+@dataclass(frozen=True)
+class Acos(Unary):
+    """The angle, from 0 to pi, whose cosine is `x`."""
+
+    name, onnx, ufunc = "acos", "Acos", "arccos"
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        return (-(grad / Sqrt()(1 - x * x)),)
+
+
+@dataclass(frozen=True)
+class Atan(Unary):
+    """The angle, from -pi/2 to pi/2, whose tangent is `x`."""
+
+    name, onnx, ufunc = "atan", "Atan", "arctan"
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        return (grad / (x * x + 1),)
+
+
+@dataclass(frozen=True)
+class Sinh(Unary):
+    """The hyperbolic sine."""
+
+    name, onnx, ufunc = "sinh", "Sinh", "sinh"
+
+    def derivative(self, x: Value, result: Value) -> Value:
+        cosine: Value = Cosh()(x)
+        return cosine
+
+
+@dataclass(frozen=True)
+class Cosh(Unary):
+    """The hyperbolic cosine."""
+
+    name, onnx, ufunc = "cosh", "Cosh", "cosh"
+
+    def derivative(self, x: Value, result: Value) -> Value:
+        sine: Value = Sinh()(x)
+        return sine
+
+
+@dataclass(frozen=True)
+class Asinh(Unary):
+    """The inverse of the hyperbolic sine."""
+
+    name, onnx, ufunc = "asinh", "Asinh", "arcsinh"
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        return (grad / Sqrt()(x * x + 1),)
+
+
+@dataclass(frozen=True)
+class Acosh(Unary):
+    """The inverse of the hyperbolic cosine, of numbers from 1."""
+
+    name, onnx, ufunc = "acosh", "Acosh", "arccosh"
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        return (grad / Sqrt()(x * x - 1),)
+
+
+@dataclass(frozen=True)
+class Atanh(Unary):
+    """The inverse of the hyperbolic tangent, of numbers between -1 and 1."""
+
+    name, onnx, ufunc = "atanh", "Atanh", "arctanh"
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        return (grad / (1 - x * x),)

@@ -1,0 +1,68 @@
+"""The one walk that every graph change shares: producers first, each node rebuilt on its new operands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from compiler.graph import Graph, Node, Value, origin
+
+Rule = Callable[[Node], "Sequence[Value] | None"]
+
+
+def with_operands(node: Node, operands: tuple[Value, ...]) -> Node:
+    """`node` on other operands of the same types; its results' types stay."""
+    with origin(node.origin.span, node.origin.path):
+        return Node(node.op, operands, [result.type for result in node.results])
+
+
+def replace(ends: Sequence[Value], replacements: Mapping[Value, Value]) -> list[Value]:
+    """`ends` with some of the values they reach replaced by others of the same types."""
+    new: dict[Value, Value] = dict(replacements)
+    for node in Graph({}, {str(place): end for place, end in enumerate(ends)}):
+        if all(result in new for result in node.results):
+            continue
+        _rebuild(node, new)
+    return [new[end] for end in ends]
+
+
+def rewrite(graph: Graph, rule: Rule) -> Graph:
+    """`graph` with each node replaced by what `rule` makes of it (its results' replacements); None leaves it alone.
+
+    The rule sees each node on its new operands; nodes that it makes take the origin of the node they replace.
+    """
+    new: dict[Value, Value] = {}
+    for node in graph:
+        rebuilt = _rebuild(node, new)
+        with origin(node.origin.span, node.origin.path):
+            made = rule(rebuilt)
+        if made is not None:
+            new.update(zip(node.results, made, strict=True))
+    return with_ends(graph, new)
+
+
+def with_ends(graph: Graph, new: Mapping[Value, Value]) -> Graph:
+    """`graph` with its outputs and updates exchanged for their replacements."""
+    return Graph(
+        graph.inputs,
+        {name: new[value] for name, value in graph.outputs.items()},
+        {path: new[value] for path, value in graph.updates.items()},
+        graph.name,
+        graph.doc,
+    )
+
+
+def reached(ends: Iterable[Value], stops: Iterable[Value]) -> set[Node]:
+    """The nodes that depend on any of `stops` among those that `ends` reach, the nodes of `stops` included."""
+    found = {stop.node for stop in stops}
+    for node in Graph({}, {str(place): end for place, end in enumerate(ends)}):
+        if any(operand.node in found for operand in node.operands):
+            found.add(node)
+    return found
+
+
+def _rebuild(node: Node, new: dict[Value, Value]) -> Node:
+    operands = tuple(new[operand] for operand in node.operands)
+    same = all(left is right for left, right in zip(operands, node.operands, strict=True))
+    rebuilt = node if same else with_operands(node, operands)
+    new.update(zip(node.results, rebuilt.results, strict=True))
+    return rebuilt

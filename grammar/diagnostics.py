@@ -1,0 +1,164 @@
+"""What we say to a person whose input is wrong: codes, collection, rendering as text and JSON.
+
+A code's first digit is its subject: 1 syntax, 2 names, 3 shapes and dtypes, 4 layers and arguments,
+5 compile time and limits, 6 training blocks, 7 weights, 8 data given to `run`, 9 files and environment.
+Codes of subjects 1 to 6 are faults of a model (exit status 1), the others of its surroundings (2).
+Every code has a page, `specs/diagnostics/CODE-*.md`, that `nablac explain CODE` prints.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from typing import Any
+
+from grammar.source import Span
+
+TAB_WIDTH = 4
+MOST_SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Label:
+    """A second place that explains the first: where the other shape came from, say."""
+
+    span: Span
+    text: str
+
+
+@dataclass(frozen=True)
+class Diagnostic:
+    """One mistake: where, what, why, and what to do."""
+
+    code: str
+    message: str
+    span: Span | None = None
+    note: str | None = None  # what was expected and found, in a few words, beside the underline
+    labels: tuple[Label, ...] = ()
+    hint: str | None = None
+    place: str | None = None  # where there is no source text: a file, or a file and its entry
+
+    @property
+    def exit_code(self) -> int:
+        return 1 if self.code[1] in "123456" else 2
+
+    def render(self) -> str:
+        """The diagnostic as plain text, ending without a newline."""
+        lines = [f"error[{self.code}]: {self.message}"]
+        if self.span is not None:
+            width = max(len(str(span.line)) for span in (self.span, *(label.span for label in self.labels)))
+            lines += [" " * width + f"--> {self.span}", *_snippet(self.span, self.note, "^", width)]
+            for label in self.labels:
+                if label.span.source is not self.span.source:
+                    lines.append(" " * width + f"::: {label.span}")
+                lines += _snippet(label.span, label.text, "-", width)
+        elif self.place is not None:
+            lines.append(f" --> {self.place}")
+            lines += [f"  = {line}" for line in (self.note or "").splitlines()]
+        elif self.note:
+            lines += [f"  = {line}" for line in self.note.splitlines()]
+        if self.hint is not None:
+            lines.append(f"help: {self.hint}")
+        return "\n".join(lines)
+
+    def to_json(self) -> dict[str, Any]:
+        """The diagnostic as JSON values; lines and columns count from 1."""
+        found: dict[str, Any] = {"code": self.code, "message": self.message}
+        if self.span is not None:
+            found |= _span_json(self.span)
+        if self.place is not None:
+            found["place"] = self.place
+        found["note"] = self.note
+        found["labels"] = [{**_span_json(label.span), "text": label.text} for label in self.labels]
+        found["hint"] = self.hint
+        return found
+
+
+class NablacError(Exception):
+    """One or more mistakes of the user's; never raised for a fault of our own."""
+
+    def __init__(self, *diagnostics: Diagnostic) -> None:
+        self.diagnostics = diagnostics
+        super().__init__("\n\n".join(each.render() for each in diagnostics))
+
+    @property
+    def exit_code(self) -> int:
+        return max((each.exit_code for each in self.diagnostics), default=1)
+
+
+@dataclass
+class Diagnostics:
+    """Mistakes as they are found; raised together, in the order of the text."""
+
+    found: list[Diagnostic] = field(default_factory=list)
+
+    def add(self, diagnostic: Diagnostic) -> None:
+        if diagnostic not in self.found:
+            self.found.append(diagnostic)
+
+    def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
+        for each in diagnostics:
+            self.add(each)
+
+    def raise_if_any(self) -> None:
+        if self.found:
+            raise NablacError(*sorted(self.found, key=_place_in_text))
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str | None:
+    """A hint that names the nearest of the `known` names, if one is near."""
+    close = get_close_matches(name, sorted(set(known)), n=1, cutoff=0.6)
+    return f"did you mean `{close[0]}`?" if close else None
+
+
+def render_all(diagnostics: Sequence[Diagnostic]) -> str:
+    """All diagnostics as one text, the first `MOST_SHOWN` of them in full, ending in a count."""
+    shown = [each.render() for each in diagnostics[:MOST_SHOWN]]
+    total = len(diagnostics)
+    if total > 1:
+        more = f", the first {MOST_SHOWN} shown" if total > MOST_SHOWN else ""
+        shown.append(f"{total} errors{more}")
+    return "\n\n".join(shown)
+
+
+def _place_in_text(diagnostic: Diagnostic) -> tuple[str, int]:
+    span = diagnostic.span
+    return (span.source.name, span.start) if span is not None else ("", -1)
+
+
+def _snippet(span: Span, note: str | None, mark: str, width: int) -> list[str]:
+    """The line of a span, underlined; a span over several lines is underlined to its first line's end."""
+    number, column = span.line, span.column
+    text = span.source.line(number)
+    before = text[: column - 1].expandtabs(TAB_WIDTH)
+    length = max(1, min(span.end - span.start, len(text) - column + 1))
+    underline = mark * max(1, len(text[: column - 1 + length].expandtabs(TAB_WIDTH)) - len(before))
+    shown, start = _clip(text.expandtabs(TAB_WIDTH), len(before))
+    tail = f" {note}" if note else ""
+    gutter = " " * width
+    return [
+        f"{gutter} |",
+        f"{number:>{width}} | {shown}",
+        f"{gutter} | {' ' * start}{underline[: max(1, len(shown) - start)]}{tail}",
+    ]
+
+
+def _clip(text: str, column: int, most: int = 160) -> tuple[str, int]:
+    """At most `most` characters of a line around `column`, and where `column` stands in them."""
+    text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
+    if len(text) <= most:
+        return text, column
+    start = max(0, min(column - most // 2, len(text) - most))
+    return text[start : start + most], column - start
+
+
+def _span_json(span: Span) -> dict[str, Any]:
+    end_line, end_column = span.source.position(span.end)
+    return {
+        "file": span.source.name,
+        "line": span.line,
+        "column": span.column,
+        "end_line": end_line,
+        "end_column": end_column,
+    }

@@ -1,0 +1,105 @@
+"""A `.model` file from disk, or why it is not one."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from grammar import mistakes
+from grammar.diagnostics import NablacError
+from grammar.limits import MOST_BYTES
+from grammar.source import Source
+
+# How files begin that people hand over by mistake.
+_BINARY = (
+    (b"PK\x03\x04", "a zip archive, as PyTorch and NumPy save them"),
+    (b"\x80\x02", "a Python pickle"),
+    (b"\x80\x03", "a Python pickle"),
+    (b"\x80\x04", "a Python pickle"),
+    (b"\x80\x05", "a Python pickle"),
+    (b"\x89HDF\r\n", "an HDF5 file, as Keras saves them"),
+    (b"\x93NUMPY", "a NumPy array"),
+    (b"GGUF", "a GGUF file"),
+    (b"\x1f\x8b", "a gzip archive"),
+)
+_SUFFIXES = {
+    ".onnx": "an ONNX file",
+    ".pt": "a PyTorch file",
+    ".pth": "a PyTorch file",
+    ".ckpt": "a checkpoint",
+    ".h5": "an HDF5 file",
+    ".keras": "a Keras file",
+    ".safetensors": "a file of weights",
+    ".npz": "NumPy arrays",
+    ".npy": "a NumPy array",
+    ".pkl": "a Python pickle",
+    ".pickle": "a Python pickle",
+    ".gguf": "a GGUF file",
+    ".tflite": "a TensorFlow Lite file",
+    ".pb": "a protocol buffer",
+}
+
+
+def read_source(path: str | os.PathLike[str]) -> Source:
+    """The text of a file; raises NablacError where there is none to read."""
+    name = os.fspath(path)
+    content = _content(name)
+    if content.startswith(b"version https://git-lfs.github.com/spec/"):
+        raise NablacError(mistakes.lfs_pointer(name))
+    trained = _trained(name, content)
+    if trained is not None:
+        raise NablacError(mistakes.trained_model(name, trained))
+    if b"\0" in content:
+        raise NablacError(mistakes.binary(name, content.index(b"\0")))
+    try:
+        return Source(name, content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise NablacError(mistakes.not_utf8(name, line, content[error.start])) from None
+
+
+def _content(name: str) -> bytes:
+    try:
+        kind = os.stat(name).st_mode
+        if stat.S_ISDIR(kind):
+            raise NablacError(mistakes.is_directory(name))
+        if not stat.S_ISREG(kind) and not stat.S_ISFIFO(kind):
+            raise NablacError(mistakes.unreadable(name, "it is a device or a socket"))
+        with open(name, "rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except FileNotFoundError:
+        raise NablacError(mistakes.missing_file(name, _beside(name))) from None
+    except NotADirectoryError:
+        raise NablacError(mistakes.missing_file(name, ())) from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise NablacError(mistakes.unreadable(name, reason.lower())) from None
+    if len(content) > MOST_BYTES:
+        trained = _trained(name, content)
+        raise NablacError(mistakes.trained_model(name, trained) if trained else mistakes.file_too_large(name))
+    return content
+
+
+def _trained(name: str, content: bytes) -> str | None:
+    for start, said in _BINARY:
+        if content.startswith(start):
+            return said
+    said_by_name = _SUFFIXES.get(Path(name).suffix.lower())
+    is_text = b"\0" not in content[:4096]
+    if content[:1] == b"\x08" and (b"onnx" in content[:4096] or b"pytorch" in content[:4096]):
+        return "an ONNX file"
+    if content[8:10] == b'{"' and content[3:8] == bytes(5):
+        return "a file of weights (safetensors)"
+    return said_by_name if said_by_name is not None and (not is_text or not content.isascii()) else None
+
+
+def _beside(name: str) -> tuple[str, ...]:
+    """The model files of the folder where the missing one was looked for."""
+    folder = os.path.dirname(name)
+    try:
+        with os.scandir(folder or ".") as entries:
+            found = [entry.name for _, entry in zip(range(1000), entries, strict=False)]
+    except OSError:
+        return ()
+    return tuple(os.path.join(folder, each) for each in found if each.endswith(".model"))

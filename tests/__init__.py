@@ -1,0 +1,1 @@
+"""What nablac promises, as tables and sentences."""

@@ -1,0 +1,1 @@
+"""Every operator against its oracles: one table for each family."""

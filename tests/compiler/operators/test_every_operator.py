@@ -1,0 +1,31 @@
+"""What holds of the operators as a whole."""
+
+from __future__ import annotations
+
+from dataclasses import is_dataclass
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from compiler.operators import OPERATORS
+from compiler.operators.source import Fed
+
+pytest.importorskip("torch", reason="the oracle extra is not installed")
+
+
+def test_every_operator_has_a_case() -> None:
+    files = Path(__file__).parent.glob("test_*.py")
+    tables = (getattr(import_module(f"{__package__}.{file.stem}"), "CASES", ()) for file in files)
+    covered = {case.op.name for table in tables for case in table}
+    # What is fed has no kernel, and constants are in the gradient of every case.
+    missing = {name for name, op in OPERATORS.items() if not issubclass(op, Fed)} - covered - {"constant"}
+    assert not missing
+
+
+@pytest.mark.parametrize("name", sorted(OPERATORS))
+def test_every_operator_has_its_page(name: str) -> None:
+    operator = OPERATORS[name]
+    assert is_dataclass(operator), "its attributes are its fields"
+    doc = operator.__dict__.get("__doc__") or ""
+    assert doc and not doc.startswith(f"{operator.__name__}("), "its docstring is its page in the reference"

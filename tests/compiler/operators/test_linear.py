@@ -1,0 +1,56 @@
+"""Matrix products."""
+
+from __future__ import annotations
+
+import pytest
+
+from compiler.operators.linear import MatMul
+from tests.compiler.operators.harness import OperatorCases, case, each, refuses, tensor_type
+
+torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
+
+CASES = (
+    case("two matrices", MatMul(), x=(2, 3), y=(3, 4), oracle=torch.matmul),
+    case("a batch by a matrix", MatMul(), x=(5, 2, 3), y=(3, 4), oracle=torch.matmul),
+    case("two batches by a matrix", MatMul(), x=(6, 5, 2, 3), y=(3, 4), oracle=torch.matmul),
+    case("a matrix by a batch", MatMul(), x=(2, 3), y=(5, 3, 4), oracle=torch.matmul),
+    case("a batch by a batch", MatMul(), x=(5, 2, 3), y=(5, 3, 4), oracle=torch.matmul),
+    case("batches that broadcast", MatMul(), x=(5, 1, 2, 3), y=(6, 3, 4), oracle=torch.matmul),
+    case("a row by a matrix", MatMul(), x=(3,), y=(3, 4), oracle=torch.matmul),
+    case("a row by a batch", MatMul(), x=(3,), y=(5, 3, 4), oracle=torch.matmul),
+    case("a matrix by a column", MatMul(), x=(2, 3), y=(3,), oracle=torch.matmul),
+    case("a batch by a column", MatMul(), x=(5, 2, 3), y=(3,), oracle=torch.matmul),
+    case("a row by a column", MatMul(), x=(3,), y=(3,), oracle=torch.matmul),
+)
+
+
+@each(CASES)
+class TestLinear(OperatorCases):
+    pass
+
+
+def test_a_product_counts_a_multiplication_and_an_addition_for_each_pair() -> None:
+    assert str(MatMul().flops(tensor_type("f32[n, 3]"), tensor_type("f32[3, 4]"))) == "24*n"
+
+
+@pytest.mark.parametrize(
+    ("types", "message", "hint"),
+    [
+        (("f32[n, 3]", "f32[4, 3]"),
+         "f32[n, 3] @ f32[4, 3]: the last axis of the left is 3, the last but one axis of the right is 4",
+         "transpose the right side: `x @ y^T`"),
+        (("f32[3, n]", "f32[3, 4]"),
+         "f32[3, n] @ f32[3, 4]: the last axis of the left is n, the last but one axis of the right is 3",
+         "transpose the left side: `x^T @ y`"),
+        (("f32[2]", "f32[3]"), "f32[2] @ f32[3]: the last axis of the left is 2, the only axis of the right is 3", None),
+        (("f32[2, 1, 3]", "f32[4, 3, 1]"),
+         "f32[2, 1, 3] @ f32[4, 3, 1]: the axes before the last two do not broadcast: "
+         "axis -1 is 2 on one side and 4 on the other", None),
+        (("f32[]", "f32[3]"), "`@` needs at least one axis on each side, not f32[] @ f32[3]", "a scalar multiplies by `*`"),
+        (("f32[3]", "i64[3]"), "f32[3] and i64[3] do not mix", "convert one: `cast(x, f32)`"),
+        (("bool[3]", "bool[3]"), "`@` multiplies numbers, not bool[3] and bool[3]", "convert them: `cast(x, f32)`"),
+    ],
+)  # fmt: skip
+def test_what_does_not_fit_is_refused(types: tuple[str, str], message: str, hint: str | None) -> None:
+    refused = refuses(MatMul(), *types)
+    assert (str(refused), refused.hint) == (message, hint)

@@ -1,0 +1,160 @@
+"""Activations, losses and metrics against torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from tests.specs.parity import Case, case, check, each, positive, tokens, torch
+
+functional = torch.nn.functional
+SIZES = ({"batch": 1, "n": 1}, {"batch": 2, "n": 6}, {"batch": 7, "n": 4})
+PAIR = {"y": ("batch", "n"), "target": ("batch", "n")}
+
+
+def wide(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """Numbers from far below to far above zero."""
+    return random.standard_normal(shape) * 4
+
+
+def activation(text: str, oracle: Callable[[Any], Any], shape: tuple[str | int, ...] = ("batch", "n")) -> Case:
+    return case(text, f"output {text}", oracle, sizes=SIZES, draws={"x": wide}, x=shape)
+
+
+ACTIVATIONS = (
+    activation("identity(x)", lambda x: x),
+    activation("relu(x)", functional.relu),
+    activation("leaky_relu(x)", functional.leaky_relu),
+    activation("leaky_relu(x, 0.2)", lambda x: functional.leaky_relu(x, 0.2)),
+    activation("elu(x)", functional.elu),
+    activation("elu(x, alpha: 0.5)", lambda x: functional.elu(x, 0.5)),
+    activation("selu(x)", functional.selu),
+    activation("gelu(x)", functional.gelu),
+    activation("gelu_tanh(x)", lambda x: functional.gelu(x, approximate="tanh")),
+    activation("silu(x)", functional.silu),
+    activation("softplus(x)", functional.softplus),
+    activation("mish(x)", functional.mish),
+    activation("hard_sigmoid(x)", functional.hardsigmoid),
+    activation("hard_swish(x)", functional.hardswish),
+    activation("hard_tanh(x)", functional.hardtanh),
+    activation("softsign(x)", functional.softsign),
+    activation("softmax(x, axis: -1)", lambda x: functional.softmax(x, -1)),
+    activation("log_softmax(x, axis: -1)", lambda x: functional.log_softmax(x, -1)),
+    activation("glu(x)", functional.glu, ("batch", 6)),
+    activation("swiglu(x)", lambda x: functional.silu(x[:, :3]) * x[:, 3:], ("batch", 6)),
+    activation("sigmoid(x)", torch.sigmoid),
+    activation("tanh(x)", torch.tanh),
+)
+
+
+def loss(text: str, oracle: Callable[..., Any], **options: Any) -> Case:
+    inputs = {name: options.pop(name) for name in [*options] if isinstance(options[name], tuple) and name != "sizes"}
+    return case(text, f"output {text}", oracle, sizes=SIZES, **options, **(inputs or PAIR))
+
+
+CLASSES: dict[str, Any] = {
+    "types": {"label": "i64"},
+    "draws": {"label": tokens(5)},
+    "logits": ("batch", "n", 5),
+    "label": ("batch", "n"),
+}
+BINARY: dict[str, Any] = {
+    "draws": {"logits": wide, "target": lambda random, shape: random.integers(0, 2, shape).astype(float)},
+    "logits": ("batch", "n"),
+    "target": ("batch", "n"),
+}
+
+
+def by_class(oracle: Callable[..., Any]) -> Callable[..., Any]:
+    return lambda logits, label: oracle(logits.flatten(0, 1), label.flatten())
+
+
+def probabilities(random: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    """Distributions, one class of which has no chance."""
+    found = random.random(shape)
+    found[..., 0] = 0
+    return found / found.sum(-1, keepdims=True)
+
+
+def r_squared(y: Any, target: Any) -> Any:
+    return 1 - ((target - y) ** 2).sum() / ((target - target.mean()) ** 2).sum()
+
+
+LOSSES = (
+    loss("mse(y, target)", functional.mse_loss),
+    loss("mae(y, target)", functional.l1_loss),
+    loss("huber(y, target)", functional.huber_loss),
+    loss("huber(y, target, delta: 0.3)", lambda y, t: functional.huber_loss(y, t, delta=0.3)),
+    loss("log_cosh(y, target)", lambda y, t: torch.log(torch.cosh(y - t)).mean()),
+    loss("cross_entropy(logits, label)", by_class(functional.cross_entropy), **CLASSES),
+    loss(
+        "cross_entropy(logits, label, smoothing: 0.1)",
+        by_class(lambda x, t: functional.cross_entropy(x, t, label_smoothing=0.1)),
+        **CLASSES,
+    ),
+    loss(
+        "cross_entropy(logits, label, ignore: 0)",
+        by_class(lambda x, t: functional.cross_entropy(x, t, ignore_index=0).nan_to_num()),
+        **CLASSES,
+    ),
+    loss(
+        "cross_entropy(logits, label, smoothing: 0.2, ignore: 3)",
+        by_class(lambda x, t: functional.cross_entropy(x, t, ignore_index=3, label_smoothing=0.2).nan_to_num()),
+        **CLASSES,
+    ),
+    loss(
+        "categorical_cross_entropy(logits, target)",
+        functional.cross_entropy,
+        draws={"target": probabilities},
+        logits=("batch", 5),
+        target=("batch", 5),
+    ),
+    loss("binary_cross_entropy(logits, target)", functional.binary_cross_entropy_with_logits, **BINARY),
+    loss(
+        "kl_divergence(log_softmax(x, axis: -1), target)",
+        lambda x, t: functional.kl_div(functional.log_softmax(x, -1), t, reduction="batchmean"),
+        draws={"target": probabilities},
+        x=("batch", 5),
+        target=("batch", 5),
+    ),
+    loss(
+        "hinge(y, target)",
+        lambda y, t: (1 - y * t).clamp(min=0).mean(),
+        draws={"target": lambda random, shape: random.integers(0, 2, shape) * 2.0 - 1},
+        y=("batch",),
+        target=("batch",),
+    ),
+)
+
+METRICS = (
+    loss("accuracy(logits, label)", lambda x, t: (x.argmax(-1) == t).double().mean(), **CLASSES),
+    loss("top_k_accuracy(logits, label, k: 2)", lambda x, t: (x.topk(2).indices == t[..., None]).any(-1).double().mean(), **CLASSES),
+    loss(
+        "masked_accuracy(logits, label, ignore: 0)",
+        lambda x, t: (x.argmax(-1) == t)[t != 0].double().sum() / (t != 0).sum().clamp(min=1),
+        **CLASSES,
+    ),
+    loss("binary_accuracy(logits, target)", lambda x, t: ((x > 0) == (t > 0.5)).double().mean(), **BINARY),
+    loss("rmse(y, target)", lambda y, t: functional.mse_loss(y, t).sqrt()),
+    loss("mape(y, target)", lambda y, t: 100 * ((t - y) / t).abs().mean(), draws={"target": positive}, **PAIR),
+    case("r_squared", "output r_squared(y, target)", r_squared, sizes=SIZES[1:], **PAIR),
+    loss("perplexity(logits, label)", by_class(lambda x, t: functional.cross_entropy(x, t).exp()), **CLASSES),
+    loss("cosine_similarity(y, target)", lambda y, t: functional.cosine_similarity(y, t, -1).mean()),
+)
+
+
+@each(ACTIVATIONS)
+def test_activations_are_torchs(case: Case) -> None:
+    check(case)
+
+
+@each(LOSSES)
+def test_losses_are_torchs(case: Case) -> None:
+    check(case)
+
+
+@each(METRICS)
+def test_metrics_are_what_they_say(case: Case) -> None:
+    check(case)
