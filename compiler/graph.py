@@ -135,8 +135,14 @@ class Emit(Protocol):
     def sizes(self, sizes: Sequence[Size]) -> str:
         """A one-axis i64 tensor that holds the sizes: an initializer, or computed from the inputs' shapes."""
 
-    def body(self, graph: Graph, inputs: Sequence[str], outputs: Sequence[str]) -> onnx.GraphProto:
-        """A nested graph (of a Scan) with these names for the graph's inputs and outputs, in order."""
+    def body(self, graph: Graph, inputs: Sequence[str], outputs: Sequence[str], formal: int) -> onnx.GraphProto:
+        """A nested graph with these names for its inputs and outputs, in order.
+
+        The first `formal` inputs are the nested graph's own; the others are names of this graph.
+        """
+
+    def unique(self, base: str) -> str:
+        """A name like `base` that nothing in the model has."""
 
     def type(self, name: str) -> TensorType:
         """The type of an operand."""

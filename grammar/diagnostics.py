@@ -47,12 +47,7 @@ class Diagnostic:
         """The diagnostic as plain text, ending without a newline."""
         lines = [f"error[{self.code}]: {self.message}"]
         if self.span is not None:
-            width = max(len(str(span.line)) for span in (self.span, *(label.span for label in self.labels)))
-            lines += [" " * width + f"--> {self.span}", *_snippet(self.span, self.note, "^", width)]
-            for label in self.labels:
-                if label.span.source is not self.span.source:
-                    lines.append(" " * width + f"::: {label.span}")
-                lines += _snippet(label.span, label.text, "-", width)
+            lines += _places(self.span, self.note, self.labels)
         elif self.place is not None:
             lines.append(f" --> {self.place}")
             lines += [f"  = {line}" for line in (self.note or "").splitlines()]
@@ -127,30 +122,50 @@ def _place_in_text(diagnostic: Diagnostic) -> tuple[str, int]:
     return (span.source.name, span.start) if span is not None else ("", -1)
 
 
-def _snippet(span: Span, note: str | None, mark: str, width: int) -> list[str]:
-    """The line of a span, underlined; a span over several lines is underlined to its first line's end."""
-    number, column = span.line, span.column
-    text = span.source.line(number)
-    before = text[: column - 1].expandtabs(TAB_WIDTH)
-    length = max(1, min(span.end - span.start, len(text) - column + 1))
-    underline = mark * max(1, len(text[: column - 1 + length].expandtabs(TAB_WIDTH)) - len(before))
-    shown, start = _clip(text.expandtabs(TAB_WIDTH), len(before))
-    tail = f" {note}" if note else ""
+def _places(span: Span, note: str | None, labels: Sequence[Label]) -> list[str]:
+    """The lines of source that a diagnostic is about, each once, with a row of marks for every place in it."""
+    width = max(len(str(each.line)) for each in (span, *(label.span for label in labels)))
     gutter = " " * width
-    return [
-        f"{gutter} |",
-        f"{number:>{width}} | {shown}",
-        f"{gutter} | {' ' * start}{underline[: max(1, len(shown) - start)]}{tail}",
-    ]
+    marked: dict[tuple[str, int], list[tuple[Span, str, str]]] = {
+        (span.source.name, span.line): [(span, "^", note or "")]
+    }
+    for label in labels:
+        marked.setdefault((label.span.source.name, label.span.line), []).append((label.span, "-", label.text))
+    lines = [f"{gutter}--> {span}"]
+    source = span.source
+    for marks in marked.values():
+        first = marks[0][0]
+        if first.source is not source:
+            source = first.source
+            lines.append(f"{gutter}::: {first}")
+        lines += _snippet(marks, width)
+    return lines
+
+
+def _snippet(marks: Sequence[tuple[Span, str, str]], width: int) -> list[str]:
+    """One line of source and its marks; a span over several lines is marked to its first line's end."""
+    first = marks[0][0]
+    text = first.source.line(first.line)
+    shown, offset = _clip(text.expandtabs(TAB_WIDTH), len(text[: first.column - 1].expandtabs(TAB_WIDTH)))
+    rows: list[str] = []
+    for span, mark, note in marks:
+        before = len(text[: span.column - 1].expandtabs(TAB_WIDTH))
+        length = max(1, min(span.end - span.start, len(text) - span.column + 1))
+        after = len(text[: span.column - 1 + length].expandtabs(TAB_WIDTH))
+        start = max(0, before - offset)
+        underline = mark * max(1, min(after - before, len(shown) - start))
+        rows.append(f"{' ' * start}{underline}{' ' + note if note else ''}")
+    gutter = " " * width
+    return [f"{gutter} |", f"{first.line:>{width}} | {shown}", *(f"{gutter} | {row}" for row in rows)]
 
 
 def _clip(text: str, column: int, most: int = 160) -> tuple[str, int]:
-    """At most `most` characters of a line around `column`, and where `column` stands in them."""
+    """At most `most` characters of a line around `column`, and how many are cut off before them."""
     text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     if len(text) <= most:
-        return text, column
+        return text, 0
     start = max(0, min(column - most // 2, len(text) - most))
-    return text[start : start + most], column - start
+    return text[start : start + most], start
 
 
 def _span_json(span: Span) -> dict[str, Any]:

@@ -73,6 +73,8 @@ class Layout:
             return True
         if following.type == "LBRACE":
             return self._at_start()
+        if following.text == "else" and self.made and self.made[-1].type == "RBRACE":
+            return False
         return following.type != "ARROW"
 
     def _open_block(self, token: Token) -> None:

@@ -43,6 +43,8 @@ _LEFT_OVER = (
     ("FOREIGN", r"&&?|\|\|?|!|\^"),
     ("STRAY", r"[\s\S]"),
 )
+# Several in a row are one mistake: control characters and symbols of no ASCII meaning.
+_UNKNOWN = re.compile(r"[^\w\s!-/:-@\[-`{-~]+")
 
 
 class Token(NamedTuple):
@@ -182,15 +184,13 @@ def _check_stray(span: Span, reading: Reading, types: dict[str, str]) -> int:
             reading.mistakes.append(mistakes.curly_quotes(span))
             return span.end
     likely = LOOKALIKES.get(sign)
+    if likely is None and (run := _UNKNOWN.match(source.text, start)) is not None:
+        span = Span(source, start, run.end())
     if likely is not None:
         reading.tokens.append(Token(types[likely], likely, span))
     elif sign not in BLANKS and (not reading.tokens or reading.tokens[-1].type != "MISTAKE"):
         reading.tokens.append(Token("MISTAKE", sign, span))
-    last = reading.mistakes[-1].span if reading.mistakes else None
-    if last is None or last.end != start or reading.mistakes[-1].code != "E105":  # of several in a row, the first
-        reading.mistakes.append(mistakes.stray_character(span, likely, sign in BLANKS))
-    else:
-        reading.mistakes[-1] = mistakes.stray_character(last.to(span), None, False)
+    reading.mistakes.append(mistakes.stray_character(span, likely, sign in BLANKS))
     return span.end
 
 

@@ -31,12 +31,11 @@ def unclosed_docstring(span: Span) -> Diagnostic:
 
 
 def stray_character(span: Span, likely: str | None, blank: bool) -> Diagnostic:
-    sign = span.text[0]
-    called = unicodedata.name(sign, f"U+{ord(sign):04X}").lower() if len(span.text) == 1 else ""
-    shown = f"`{sign}`" if len(called) and sign.isprintable() and not blank and sign < "\x80" else f"{called}"
-    if len(span.text) > 1:
-        shown = "these characters"
+    if span.end - span.start > 1 and not blank:
         return Diagnostic("E105", "these characters are not part of the language", span)
+    sign = span.source.text[span.start]
+    called = unicodedata.name(sign, "").lower() or f"the character U+{ord(sign):04X}"
+    shown = f"`{sign}`" if " " < sign < "\x7f" else called
     hint = f"write `{likely}`" if likely else "write an ordinary space" if blank else None
     return Diagnostic("E105", f"{shown} is not part of the language", span, hint=hint)
 

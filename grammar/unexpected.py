@@ -165,7 +165,7 @@ def words_for(expected: frozenset[str]) -> str:
         left -= EXPRESSION
     elif "PLUS" in left:
         words.append("an operator")
-        left -= BINARY
+        left -= BINARY | {"NAME", "PRIMED"}
     if left & {"INPUT", "LAYER"}:
         left -= DECLARATION
     for name, said in _SAID.items():
@@ -211,19 +211,17 @@ def _docstring(place: Place) -> Diagnostic | None:
 
 
 def _foreign(place: Place) -> Diagnostic | None:
-    first, word = place.first, place.token.text
+    first = place.first
     habit = FOREIGN_STATEMENTS.get(first.text)
     if habit is not None and first.type in ("NAME", "SETTING") and place.at <= place.start + 1:
         return Diagnostic("E118", f"`{first.text}` is not a word of the language", first.span, hint=habit)
-    before = place.before
-    for token in (place.token, *((before,) if before is not None else ())):
+    for token in place.tokens[max(place.start, place.at - 2) : place.at + 1]:  # two names in a row are still a product
         if token.type == "NAME" and token.text in FOREIGN_WORDS:
-            return Diagnostic(
-                "E118", f"`{token.text}` is not a word of the language", token.span, hint=FOREIGN_WORDS[token.text]
-            )
-    if place.token.type == "FOR" or (word == "for" and place.token.type == "NAME"):
-        hint = "repeat statements by `for i in 0..n { ... }`, on lines of their own"
-        return Diagnostic("E118", "`for` does not belong inside an expression", place.token.span, hint=hint)
+            hint = FOREIGN_WORDS[token.text]
+            return Diagnostic("E118", f"`{token.text}` is not a word of the language", token.span, hint=hint)
+        if token.type == "NAME" and token.text == "for":
+            hint = "repeat statements by `for i in 0..n { ... }`, on lines of their own"
+            return Diagnostic("E118", "`for` does not belong inside an expression", token.span, hint=hint)
     return None
 
 
@@ -335,8 +333,14 @@ def _equals_sign(place: Place) -> Diagnostic | None:
     if place.first.type == "OUTPUT" and place.at == place.start + 1:
         hint = "write `output value`, or `output name = value`"
         return Diagnostic("E133", "`output` is followed by what it gives", *_here(place), hint=hint)
+    inside = opener is not None or place.first.type in ("IF", "ASSERT", "FOR")
+    if before is not None and before.type in NAMES and not inside and place.at > place.start + 1:
+        hint = "statements on one line are separated by `;`"
+        return Diagnostic(
+            "E113", "a second `=` in one statement", span, f"expected {words_for(place.expected)}", hint=hint
+        )
     note = "`=` gives a name its value"
-    if opener is not None or place.first.type in ("IF", "ASSERT", "FOR") or "EQUALS" in place.expected:
+    if inside or "EQUALS" in place.expected:
         if before is not None and before.type in EXPRESSION | {"RPAR", "RSQB"} and not _is_indexed(place):
             return Diagnostic("E115", "`=` does not compare", span, note, hint="write `==` to compare")
     return None
@@ -441,7 +445,7 @@ def _missing_brace(place: Place) -> Diagnostic | None:
     if place.token.type == "COLON":
         hint = "write `{` here, and `}` after the block"
         return Diagnostic("E116", "a block starts with `{`, not with `:`", place.token.span, hint=hint)
-    if place.token.type == "NEWLINE" or place.at > place.start and place.first.type in ("IF", "FOR"):
+    if place.token.type == "NEWLINE" or (place.at > place.start and place.first.type in ("IF", "FOR")):
         if place.first.type == "FN" and place.token.type != "NEWLINE":
             return None
         started = f"the block of this `{place.first.text}`"

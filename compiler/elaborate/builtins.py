@@ -87,14 +87,6 @@ def _dtype(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     return calls.tensor_argument(elaborator, bound["x"]).type.dtype
 
 
-@builtin("copy", "instance")
-def _copy(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
-    value = bound["instance"].value
-    if not isinstance(value, Instance):
-        raise elaborator.fault("E404", f"copy makes a fresh instance of one, and this is {describe(value)}", bound["instance"].span)
-    return value.copy(span)
-
-
 # Lists and numbers
 
 
@@ -381,6 +373,17 @@ RANDOM = Module(
 )
 
 
+def _copy(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
+    """`copy(instance, name: value ...)`: a fresh instance with the same hyperparameters but for those named."""
+    if not given or given[0].name is not None or not isinstance(given[0].value, Instance):
+        what = describe(given[0].value) if given else "nothing"
+        raise elaborator.fault("E404", f"copy makes a fresh instance of one, and is given {what}", span)
+    instance = given[0].value
+    changed = {each.name: each for each in given[1:]}
+    same = [Given(name, value, span) for name, value in instance.hypers.items() if name not in changed]
+    return elaborator.instantiate(instance.defined, [*same, *given[1:]], span)
+
+
 def builtin_names() -> dict[str, Any]:
     """Every name that the language itself gives, with its value."""
     names: dict[str, Any] = {name: Primitive(op) for name, op in Operator.registry.items() if op.public}
@@ -389,6 +392,7 @@ def builtin_names() -> dict[str, Any]:
     names |= {
         "rearrange": Builtin("rearrange", _rearrange, ("x", "pattern")),
         "einsum": Builtin("einsum", _einsum, ("pattern",)),
+        "copy": Builtin("copy", _copy, ("instance",)),
         "scan": Builtin("scan", cells.scan_of, ("cell",)),
         "random": RANDOM,
         "none": NONE,

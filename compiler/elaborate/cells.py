@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Size
 from compiler.elaborate import calls, shapes
-from compiler.elaborate.frame import ScanContext, Silence, State
+from compiler.elaborate.frame import Abandoned, ScanContext, Silence, State
 from compiler.elaborate.values import NONE, UNKNOWN, Defined, Given, Instance, ScanOf, describe
 from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
 from compiler.operators.indexing import Iota
-from compiler.operators.shaping import Expand
+from compiler.operators.shaping import Expand, Transpose
 from compiler.operators.source import Constant, Input, SizeOf
 from compiler.rewrite import replace
 from compiler.types import DType, TensorType, TypeMismatch
@@ -96,6 +96,8 @@ def scan(elaborator: Elaborator, scanned: ScanOf, given: list[Given], span: Span
                 hint=did_you_mean(unused[0].name or "", [*frame.states, *inputs])
                 or f"its states are {', '.join(frame.states) or 'none'}",
             )
+    except Abandoned:
+        raise Silence from None
     finally:
         elaborator.leave()
         session.scans.pop()
@@ -138,6 +140,8 @@ def apply_inside(elaborator: Elaborator, instance: Instance, given: list[Given],
         elaborator.run(instance.defined.syntax.body)
         elaborator._leftover(frame, instance, span)
         return elaborator._outputs(frame, instance, span)
+    except Abandoned:
+        return UNKNOWN
     finally:
         elaborator.leave()
 
@@ -279,8 +283,6 @@ def _length(elaborator: Elaborator, sequences: list[tuple[Value, Given]], axis: 
 
 
 def _to_front(elaborator: Elaborator, value: Value, axis: int, span: Span) -> Value:
-    from compiler.operators.shaping import Transpose
-
     if axis == 0:
         return value
     order = (axis, *(each for each in range(value.type.rank) if each != axis))
@@ -289,8 +291,6 @@ def _to_front(elaborator: Elaborator, value: Value, axis: int, span: Span) -> Va
 
 
 def _from_front(elaborator: Elaborator, value: Value, axis: int, span: Span) -> Value:
-    from compiler.operators.shaping import Transpose
-
     axis = min(axis, value.type.rank - 1)
     if axis == 0:
         return value

@@ -8,7 +8,7 @@ from typing import Any
 
 from compiler.dims import Size
 from compiler.elaborate import calls, cells, expressions, shapes
-from compiler.elaborate.frame import MOST_CALLS, MOST_ITERATIONS, CallSite, Frame, Session, Silence
+from compiler.elaborate.frame import MOST_CALLS, MOST_ITERATIONS, Abandoned, CallSite, Frame, Session, Silence
 from compiler.elaborate.values import (
     NONE,
     UNKNOWN,
@@ -76,7 +76,7 @@ class Elaborator:
     def instantiate(self, defined: Defined, arguments: list[Given], span: Span) -> Instance:
         """Bind a definition's hyperparameters; defaults are evaluated in order and may use the ones before."""
         kinds = {hyper.name.text: hyper for hyper in defined.syntax.hypers}
-        given = calls.bind_names(self, f"{defined.kind} {defined.name}", list(kinds), arguments, span, defined.syntax.span)
+        given = calls.bind_names(self, f"{defined.kind} {defined.name}", list(kinds), arguments, span, defined.syntax.name.span)
         scope = Scope(defined.scope)
         for name, hyper in kinds.items():
             if name in given:
@@ -125,6 +125,8 @@ class Elaborator:
             self.run(instance.defined.syntax.body)
             self._leftover(frame, instance, span)
             return self._outputs(frame, instance, span)
+        except Abandoned:
+            return UNKNOWN
         finally:
             self.leave()
 
@@ -467,6 +469,8 @@ class Elaborator:
                 self._declare_one(statement, declared)
             except NablacError as error:
                 self.session.report(error)
+                if statement.kind == "input" and frame.instance is not None:
+                    raise Abandoned from None
                 frame.scope.names[declared.name.text] = UNKNOWN
 
     def _declare_one(self, statement: syntax.Declare, declared: syntax.Declared) -> None:

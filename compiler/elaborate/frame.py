@@ -26,6 +26,10 @@ class Silence(Exception):
     """An expression holds something that has been reported already."""
 
 
+class Abandoned(Exception):
+    """An input does not fit its declaration: what the application would say after that is noise."""
+
+
 @dataclass(frozen=True)
 class Binding:
     """A named dim: its size, and the declaration that fixed it."""
@@ -181,15 +185,17 @@ class Session:
         if span.source.name.startswith("std/"):
             for call in reversed(self.calls):
                 if not call.span.source.name.startswith("std/"):
-                    labels = (Label(span, note or "asked for here"), *labels)
+                    outside = (label for label in labels if not label.span.source.name.startswith("std/"))
+                    labels = (Label(span, note or "asked for here"), *outside)
                     span, note = call.span, f"in {call.what}"
                     break
         labels = tuple(dict.fromkeys(label for label in labels if label.span != span))
         return NablacError(Diagnostic(code, message, span, note, labels, hint))
 
     def report(self, error: NablacError) -> None:
-        known = {(each.code, each.span) for each in self.diagnostics.found}
-        self.diagnostics.extend(each for each in error.diagnostics if (each.code, each.span) not in known)
+        """Keep the error's diagnostics; of several at one place the first is the one that helps."""
+        known = {each.span for each in self.diagnostics.found}
+        self.diagnostics.extend(each for each in error.diagnostics if each.span is None or each.span not in known)
 
 
 def label_of(value: Any, span: Span, shown: str | None = None) -> Label | None:

@@ -63,9 +63,6 @@ class Instance:
     path: str | None = None
     parameters: dict[str, Value] = field(default_factory=dict)
 
-    def copy(self, span: Span) -> Instance:
-        return Instance(self.defined, dict(self.hypers), span)
-
 
 @dataclass(frozen=True, eq=False)
 class Builtin:
@@ -154,10 +151,9 @@ class Scope:
 
     def known(self) -> Iterator[str]:
         """Every name seen from here."""
-        scope: Scope | None = self
-        while scope is not None:
-            yield from scope.names
-            scope = scope.outer
+        yield from self.names
+        if self.outer is not None:
+            yield from self.outer.known()
 
 
 @dataclass(eq=False)

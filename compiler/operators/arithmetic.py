@@ -129,6 +129,9 @@ class FloorDiv(Step):
     operand_names = ("x", "y")
     kinds = ("int", "float")
 
+    def compute(self, x: Array, y: Array) -> Array:
+        return np.asarray(np.floor_divide(x, _divisor(y)))
+
     def lower(self, emit: Emit, x: str, y: str) -> str:
         multiple = emit("Sub", x, lower_mod(emit, x, y))
         quotient = emit("Div", multiple, y)  # ONNX truncates; a multiple of y has nothing to truncate
@@ -142,11 +145,21 @@ class Mod(Elementwise):
     name, ufunc = "mod", "remainder"
     kinds = ("int", "float")
 
+    def compute(self, x: Array, y: Array) -> Array:
+        return np.asarray(np.remainder(x, _divisor(y)))
+
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
         return sum_to(x.type, grad), sum_to(y.type, -(grad * FloorDiv()(x, y)))
 
     def lower(self, emit: Emit, x: str, y: str) -> str:
         return lower_mod(emit, x, y)
+
+
+def _divisor(y: Array) -> Array:
+    """Integers to divide by: none is 0, which onnxruntime refuses too, where NumPy would make it 0 in silence."""
+    if y.dtype.kind in "iu" and not y.all():
+        raise ZeroDivisionError("an integer is divided by 0")
+    return y
 
 
 def lower_mod(emit: Emit, x: str, y: str) -> str:
@@ -386,7 +399,7 @@ class Clip(Elementwise):
     def infer(self, x: TensorType) -> TensorType:
         self.check_kind(x)
         for bound in (self.low, self.high):
-            if bound is not None and x.dtype.is_integer and not _holds(x.dtype, bound):
+            if bound is not None and x.dtype.is_integer and not holds(x.dtype, bound):
                 low, high = _RANGES[x.dtype]
                 raise TypeMismatch(f"{bound} is no bound for {x}", f"give a whole number from {low} to {high}")
         if self.low is not None and self.high is not None and self.low > self.high:
@@ -420,7 +433,7 @@ _RANGES = {
 }
 
 
-def _holds(dtype: DType, number: float) -> bool:
+def holds(dtype: DType, number: float) -> bool:
     """Whether an integer type holds the number."""
     low, high = _RANGES[dtype]
     return low <= number <= high and number == int(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -107,8 +108,9 @@ class ScatterElements(Indexed):
             np.put_along_axis(found, indices, updates, self.axis)
             return found
         places = list(np.ogrid[tuple(slice(size) for size in indices.shape)])
-        places[self.axis] = indices
-        np.add.at(found, tuple(places), updates)
+        places[self.axis] = _from_front(indices, x.shape[self.axis])
+        flat = np.ravel_multi_index(np.broadcast_arrays(*places), x.shape)
+        np.add.at(found.reshape(-1), flat.reshape(-1), updates.reshape(-1))
         return found
 
     def pullback(
@@ -165,14 +167,12 @@ class ScatterNd(Indexed):
             found[tuple(np.moveaxis(indices, -1, 0))] = updates
             return found
         depth = indices.shape[-1]
-        columns = np.moveaxis(indices.reshape(-1, depth), -1, 0)
-        heads = x.shape[:depth]
-        for column, size in zip(columns, heads, strict=True):
-            if column.size and not (-size <= column.min() and column.max() < size):
-                raise IndexError(f"an index lies outside of an axis of {size}")
-        rows = np.ravel_multi_index(tuple(c % size for c, size in zip(columns, heads, strict=True)), heads)
-        tail = x.shape[depth:]
-        _add_rows(found.reshape(-1, *tail), rows, updates.reshape(-1, *tail))
+        heads, width = x.shape[:depth], math.prod(x.shape[depth:])
+        columns = zip(np.moveaxis(indices.reshape(-1, depth), -1, 0), heads, strict=True)
+        rows = np.ravel_multi_index(tuple(_from_front(column, size) for column, size in columns), heads)
+        # Flat: `add.at` has a fast path for one axis, up to six times as fast as its own adding of rows.
+        flat = (rows[:, None] * width + np.arange(width)).reshape(-1)
+        np.add.at(found.reshape(-1), flat, updates.reshape(-1))
         return found
 
     def pullback(
@@ -197,6 +197,8 @@ class OneHot(Operator):
     def infer(self, indices: TensorType) -> TensorType:
         if not indices.dtype.is_integer:
             raise TypeMismatch(f"`one_hot` counts places by integers, not {indices}", "convert it: `cast(x, i64)`")
+        if isinstance(self.depth, int) and self.depth < 1:
+            raise TypeMismatch(f"`one_hot` needs a depth of at least 1, not {self.depth}")
         axis = indices.axis(self.axis, among=indices.rank + 1)
         return TensorType(self.dtype, (*indices.shape[:axis], self.depth, *indices.shape[axis:]))
 
@@ -231,6 +233,8 @@ class Iota(Operator):
     def infer(self) -> TensorType:
         if self.dtype == DType.BOOL:
             raise TypeMismatch("`iota` counts in numbers, not in bool", "the default is i64")
+        if isinstance(self.size, int) and self.size < 0:
+            raise TypeMismatch(f"`iota` cannot count up to {self.size}")
         return TensorType(self.dtype, (self.size,))
 
     def compute(self) -> Array:
@@ -286,11 +290,8 @@ def _depth(x: TensorType, indices: TensorType) -> int:
     return depth
 
 
-def _add_rows(target: Array, rows: Array, updates: Array) -> None:
-    """`target[rows] += updates` where rows come twice: sorted, then each run added up; `add.at` is far slower."""
-    if not rows.size:
-        return
-    order = np.argsort(rows, kind="stable")
-    ordered = rows[order]
-    starts = np.flatnonzero(np.concatenate(([True], ordered[1:] != ordered[:-1])))
-    target[ordered[starts]] += np.add.reduceat(updates[order], starts, axis=0)
+def _from_front(indices: Array, size: int) -> Array:
+    """Places counted from the front; IndexError for one outside of the axis."""
+    if indices.size and not (-size <= indices.min() and indices.max() < size):
+        raise IndexError(f"index {indices.min() if indices.min() < -size else indices.max()} of an axis of {size}")
+    return np.where(indices < 0, indices + size, indices)

@@ -118,7 +118,7 @@ class TopK(Operator):
         _refuse_bool(self.name, x)
         axis = x.axis(self.axis)
         room = x.shape[axis] - self.k
-        if isinstance(self.k, int) and self.k < 1 or isinstance(room, int) and room < 0:
+        if (isinstance(self.k, int) and self.k < 1) or (isinstance(room, int) and room < 0):
             raise TypeMismatch(f"axis {axis} of {x} has no {self.k} largest elements")
         values = x.with_shape(*x.shape[:axis], self.k, *x.shape[axis + 1 :])
         return values, values.with_dtype(DType.I64)

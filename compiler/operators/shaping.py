@@ -120,7 +120,7 @@ class Expand(Mover):
             fits = broadcast_shapes(x.shape, self.shape) == self.shape
         except TypeMismatch:
             fits = False
-        if not fits:
+        if not fits or any(isinstance(size, int) and size < 0 for size in self.shape):
             raise TypeMismatch(
                 f"{x} does not expand to [{', '.join(map(str, self.shape))}]", "only axes of length 1 are repeated"
             )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from compiler.dims import Dim, Size, Symbol
+from compiler.dims import LARGEST, Size, Symbol
 from compiler.graph import Emit, Value
 from compiler.lazy import LazyModule
+from compiler.operators.arithmetic import holds
 from compiler.operators.shaping import Flip, Mover, Reshape, Unsqueeze, distinct_axes
 from compiler.types import DType, TensorType, TypeMismatch
 
@@ -79,12 +80,10 @@ class Slice(Mover):
             return emit("Identity", x)
         axes, starts, stops, steps = zip(*cuts, strict=True)
         sizes = emit.type(x).shape
-        # A stop at the end of the axis is written as such, so that it need not be computed.
-        ends = [np.iinfo(np.int64).max if stop == sizes[axis] else stop for axis, stop in zip(axes, stops, strict=True)]
-        return emit(
-            "Slice", x, emit.sizes(starts), emit.sizes([int(end) if not isinstance(end, Dim) else end for end in ends]),
-            np.array(axes, np.int64), np.array(steps, np.int64),
-        )  # fmt: skip
+        # A stop at the end of the axis is written as the largest number, so that the size need not be computed.
+        ends = [LARGEST if stop == sizes[axis] else stop for axis, stop in zip(axes, stops, strict=True)]
+        places, strides = np.array(axes, np.int64), np.array(steps, np.int64)
+        return emit("Slice", x, emit.sizes(starts), emit.sizes(ends), places, strides)
 
 
 def _from_front(bound: Size | None, size: Size, absent: Size) -> Size:
@@ -139,6 +138,8 @@ class Pad(Mover):
             )
         if self.mode not in ("constant", "reflect", "edge"):
             raise TypeMismatch(f"`{self.mode}` is no mode of `pad`", 'the modes are "constant", "reflect" and "edge"')
+        if not x.dtype.is_float and self.value != 0 and not (x.dtype.is_integer and holds(x.dtype, self.value)):
+            raise TypeMismatch(f"{x} cannot be padded with {self.value}", f"give a number that {x.dtype} holds")
         for axis, (size, before, after) in enumerate(zip(x.shape, self.before, self.after, strict=True)):
             if _negative(before) or _negative(after):
                 raise TypeMismatch(f"axis {axis} of {x} cannot be padded by {before} and {after}", "cut it by a slice")

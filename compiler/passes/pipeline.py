@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from compiler.graph import Graph
+from compiler.graph import Graph, Node, Value
+from compiler.operators.control import Scan
 from compiler.passes.fold_constants import fold_constants
+from compiler.passes.fuse_recurrences import fuse_recurrences
 from compiler.passes.share_equals import share_equals
 from compiler.passes.simplify import simplify
+from compiler.rewrite import rewrite
 
 Pass = Callable[[Graph], Graph]
 
-PASSES: tuple[Pass, ...] = (
-    simplify,
-    fold_constants,
-    share_equals,
-)
+LOCAL: tuple[Pass, ...] = (simplify, fold_constants, share_equals)
+PASSES: tuple[Pass, ...] = (*LOCAL, fuse_recurrences, *LOCAL)
 
 
 def optimize(graph: Graph) -> Graph:
@@ -23,6 +24,24 @@ def optimize(graph: Graph) -> Graph:
 
     What no output needs is gone by construction: a graph is what its ends reach.
     """
+    graph = optimize_bodies(graph)
     for each in PASSES:
         graph = each(graph)
     return graph
+
+
+def optimize_bodies(graph: Graph) -> Graph:
+    """`graph` with the steps of its recurrences rewritten, the innermost first."""
+    if not any(isinstance(node.op, Scan) for node in graph):
+        return graph
+
+    def body_of(node: Node) -> Sequence[Value] | None:
+        if not isinstance(node.op, Scan):
+            return None
+        body = optimize_bodies(node.op.body)
+        for each in LOCAL:
+            body = each(body)
+        results: tuple[Value, ...] = replace(node.op, body=body)(*node.operands)
+        return results
+
+    return rewrite(graph, body_of)

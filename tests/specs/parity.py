@@ -17,16 +17,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
+from compiler.build import Program, elaborate, load, program_of
 from compiler.graph import Graph
-from compiler.types import Array, DType
+from compiler.operators.source import Parameter
+from compiler.types import DType
+from grammar.source import Source
 
 torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
 
+torch.backends.mha.set_fastpath_enabled(False)  # it drops padded positions
 SPECS = Path(__file__).parents[2] / "specs"
 SIZES = ({"batch": 1, "time": 1}, {"batch": 2, "time": 5}, {"batch": 7, "time": 3})
 
+Array = npt.NDArray[Any]
 Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]
 Weights = dict[str, Any]
 
@@ -91,6 +97,7 @@ def case(
     text: str,
     module: Any,
     weights: Callable[[Any], Weights] | None = None,
+    /,
     *,
     types: Mapping[str, str] | None = None,
     draws: Mapping[str, Draw] | None = None,
@@ -124,6 +131,9 @@ def check(case: Case) -> None:
         torch.manual_seed(1)
         for parameter in module.parameters():
             torch.nn.init.normal_(parameter, std=0.5)
+        for buffer in module.buffers():
+            if buffer.is_floating_point():
+                torch.nn.init.uniform_(buffer, 0.5, 1.5)
         module = module.double()
         module.train(case.training)
     weights = {path: array(value) for path, value in case.weights(module).items()} if case.weights else {}
@@ -158,7 +168,8 @@ def check(case: Case) -> None:
 
 
 def array(value: Any) -> Array:
-    return np.asarray(value.detach().numpy() if isinstance(value, torch.Tensor) else value)
+    """A copy: torch changes its buffers in place."""
+    return np.array(value.detach().numpy() if isinstance(value, torch.Tensor) else value)
 
 
 def several(results: Any) -> list[Any]:
@@ -166,3 +177,51 @@ def several(results: Any) -> list[Any]:
     if isinstance(results, (tuple, list)):
         return [each for result in results for each in several(result)]
     return [results]
+
+
+# From a case to graphs, and running them
+
+
+def graph_of(case: Case, dtype: DType) -> Graph:
+    """The model's graph, its floats in `dtype`."""
+    if case.text.partition(":")[0].endswith(".model"):
+        file, _, model = case.text.partition(":")
+        program = load(SPECS / file)
+        hypers = {"dropout": 0.0} if "dropout" in _hypers(program, model) else {}
+        return elaborate(program, model=model or None, hypers={**hypers, **case.hypers}, training=case.training, dtype=dtype)
+    program = program_of(Source("case.model", case.source))
+    return elaborate(program, hypers=case.hypers, training=case.training, dtype=dtype)
+
+
+def updates_of(graph: Graph) -> Graph:
+    """The next values of the buffers as outputs."""
+    return Graph(graph.inputs, dict(graph.updates))
+
+
+def _hypers(program: Program, model: str) -> set[str]:
+    return {hyper.name.text for each in program.models if each.name == model or not model for hyper in each.syntax.hypers}
+
+
+def narrowed(arrays: Mapping[str, Array], dtype: DType) -> dict[str, Array]:
+    return {name: each.astype(dtype.numpy) if each.dtype.kind == "f" else each for name, each in arrays.items()}
+
+
+def run_numpy(graph: Graph, feeds: Mapping[str, Array], weights: Mapping[str, Array], dtype: DType) -> dict[str, Array]:
+    """The outputs by the NumPy runtime."""
+    from runtime.numpy_executor import run
+
+    return run(graph, narrowed({**weights, **feeds}, dtype))
+
+
+def first_values(text: str, seed: int) -> dict[str, Array]:
+    """The first value of every parameter of a model."""
+    from runtime.numpy_executor import run
+
+    graph = elaborate(program_of(Source("case.model", text)))
+    found = {}
+    for node in graph:
+        if isinstance(node.op, Parameter) and node.op.initial is not None:
+            initial = node.op.initial
+            fed = {"seed": np.asarray(seed, np.int64)} if initial.inputs else {}
+            (found[node.op.path],) = run(initial, fed).values()
+    return found

@@ -27,6 +27,17 @@ def shown(padding: Any) -> str:
     return f'"{padding}"' if isinstance(padding, str) else str(list(padding) if isinstance(padding, tuple) else padding)
 
 
+class ChannelsLast(nn.Module):  # type: ignore[misc]
+    """A convolution and relu on images whose channels come last."""
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        self.module = module
+
+    def forward(self, x: Any) -> Any:
+        return torch.relu(self.module(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1))
+
+
 PLANE = tuple(
     case(
         f"Conv2D, kernel {kernel}, stride {stride}, padding {padding}, dilation {dilation}, groups {groups}",
@@ -58,7 +69,7 @@ LINE = tuple(
         *product((1, 3), (1, 2), ("valid", "same", 2), (1,), (1,)),
         (3, 1, "same", 2, 1),
         (3, 2, "valid", 2, 2),
-        (5, 1, 1, 1, 4),
+        (5, 1, 1, 1, 2),
     )
 )
 
@@ -90,10 +101,10 @@ UNEVEN = (
     case(
         "channels last",
         'output x -> Conv2D(6, 3, layout: "NHWC", activation: relu)',
-        nn.Sequential(Permuted := nn.Identity(), nn.Conv2d(4, 6, 3, padding=1), nn.ReLU()),
-        lambda module: convolution("conv2d")(module[1]),
+        ChannelsLast(nn.Conv2d(4, 6, 3, padding=1)),
+        lambda module: convolution("conv2d")(module.module),
         sizes=SIZES,
-        x=IMAGE,
+        x=("batch", "height", "width", 4),
     ),
     case(
         "without bias",
@@ -132,10 +143,6 @@ UNEVEN = (
         x=("batch", 2, 4, "height", "width"),
     ),
 )
-
-
-def channels_last(module: Any) -> Any:
-    return lambda x: module(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
 
 
 TRANSPOSED = tuple(

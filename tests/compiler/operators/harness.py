@@ -271,8 +271,8 @@ class OperatorCases:
         assert found is not None
         for name, value in expected.items():
             assert value.dtype == np.float32
-            tolerance = 10 * case.rtol
-            np.testing.assert_allclose(found[name], value, rtol=tolerance, atol=tolerance * np.abs(value).max(initial=1))
+            rtol = 10 * case.rtol
+            np.testing.assert_allclose(found[name], value, rtol=rtol, atol=rtol * np.abs(value).max(initial=1))
 
     def _value(self, case: Case) -> dict[str, Array]:
         graph = self._plain(case)
@@ -348,4 +348,3 @@ def _convert(array: Array, dtype: DType) -> Array:
         return array.astype(dtype.numpy)
     whole = np.round(np.nan_to_num(array * 2, posinf=9, neginf=-9))
     return np.asarray(np.abs(whole) if dtype == DType.U8 else whole, dtype.numpy)
-

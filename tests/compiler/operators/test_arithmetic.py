@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import erf
+
 import numpy as np
 import pytest
 
@@ -115,11 +117,23 @@ class TestArithmetic(OperatorCases):
     pass
 
 
-def test_erf_is_exact_to_the_last_bits() -> None:
-    from math import erf
+@pytest.mark.parametrize(("dtype", "rtol"), [("float64", 1e-15), ("float32", 5e-7), ("float16", 1e-3)])
+def test_erf_is_exact_to_the_last_bits(dtype: str, rtol: float) -> None:
+    x = np.linspace(-7, 7, 20_001).astype(dtype)
+    found = Erf().compute(x)
+    np.testing.assert_allclose(found, [erf(each) for each in x.tolist()], rtol=rtol, atol=1e-300)
+    assert np.abs(found).max() == 1
 
-    x = np.linspace(-7, 7, 4001)
-    np.testing.assert_allclose(Erf().compute(x), [erf(each) for each in x], rtol=1e-15, atol=1e-300)
+
+def test_erf_keeps_what_is_no_number() -> None:
+    assert np.isnan(Erf().compute(np.array([np.nan]))).all()
+    assert np.isnan(Erf().compute(np.array([np.nan], np.float32))).all()
+
+
+@pytest.mark.parametrize("op", [FloorDiv(), Mod()], ids=str)
+def test_integers_are_not_divided_by_zero(op: FloorDiv | Mod) -> None:
+    with pytest.raises(ZeroDivisionError):
+        op.compute(np.array([1, 2]), np.array([1, 0]))
 
 
 def test_a_quotient_of_integers_suggests_the_other_division() -> None:
@@ -134,7 +148,8 @@ def test_a_quotient_of_integers_suggests_the_other_division() -> None:
         (Add(), ("f32[n, 3]", "f32[m, 3]"),
          "f32[n, 3] and f32[m, 3] do not broadcast: axis -2 is n on one side and m on the other, "
          "and nothing says that they are equal"),
-        (Add(), ("f32[2]", "f32[3]"), "f32[2] and f32[3] do not broadcast: axis -1 is 2 on one side and 3 on the other"),
+        (Add(), ("f32[2]", "f32[3]"),
+         "f32[2] and f32[3] do not broadcast: axis -1 is 2 on one side and 3 on the other"),
         (Add(), ("f32[2]", "i64[2]"), "f32[2] and i64[2] do not mix"),
         (Add(), ("bool[2]", "bool[2]"), "`add` takes float or int tensors, not bool[2]"),
         (Exp(), ("i64[2]",), "`exp` takes float tensors, not i64[2]"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import is_dataclass
 from importlib import import_module
 from pathlib import Path
@@ -29,3 +31,10 @@ def test_every_operator_has_its_page(name: str) -> None:
     assert is_dataclass(operator), "its attributes are its fields"
     doc = operator.__dict__.get("__doc__") or ""
     assert doc and not doc.startswith(f"{operator.__name__}("), "its docstring is its page in the reference"
+
+
+def test_knowing_the_operators_imports_no_numpy() -> None:
+    program = "import sys, compiler.operators; print([m for m in ('numpy', 'networkx', 'onnx') if m in sys.modules])"
+    root = Path(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -45,7 +45,8 @@ CASES = (
          oracle=lambda x, i: x[tuple(i.movedim(-1, 0))]),
     case("parts at places of one axis", GatherNd(), x=(5, 3), indices=twice[:, None], named={"n": 5, "m": 3},
          oracle=lambda x, i: x[i[:, 0]]),
-    case("elements put", ScatterElements(1), x=(2, 4), indices=split, updates=(2, 3), oracle=lambda x, i, u: x.scatter(1, i, u)),
+    case("elements put", ScatterElements(1), x=(2, 4), indices=split, updates=(2, 3),
+         oracle=lambda x, i, u: x.scatter(1, i, u)),
     case("elements added", ScatterElements(1, "add"), x=(2, 4), indices=columns, updates=(2, 3),
          oracle=lambda x, i, u: x.scatter_add(1, i % 4, u)),
     case("elements added along the first axis", ScatterElements(0, "add"), x=(5, 3), indices=columns, updates=(2, 3),
@@ -93,6 +94,8 @@ class TestIndexing(OperatorCases):
          "`scatter_elements` has updates f32[3, 2] for indices i64[2, 3]"),
         (ScatterNd("max"), ("f32[5]", "i64[2, 1]", "f32[2]"), "`max` is no way to scatter"),
         (OneHot(3), ("f32[2]",), "`one_hot` counts places by integers, not f32[2]"),
+        (OneHot(0), ("i64[2]",), "`one_hot` needs a depth of at least 1, not 0"),
+        (Iota(-1), (), "`iota` cannot count up to -1"),
         (Iota(3, DType.BOOL), (), "`iota` counts in numbers, not in bool"),
     ],
 )  # fmt: skip

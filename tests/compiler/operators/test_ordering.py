@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
 
 CASES = (
     case("the place of the largest", ArgMax(), x=distinct((2, 5)), oracle=lambda x: x.argmax(-1)),
-    case("the place of the largest, kept", ArgMax(0, keep=True), x=distinct((3, 2)), oracle=lambda x: x.argmax(0, True)),
+    case("the place of the largest, kept", ArgMax(0, keep=True), x=distinct((3, 2)),
+         oracle=lambda x: x.argmax(0, True)),
     case("the first of equals", ArgMax(0), x=np.array([1.0, 3, 3]), oracle=lambda x: torch.tensor(1)),
     case("the place of the smallest", ArgMin(1), x=distinct((2, 3, 4)), oracle=lambda x: x.argmin(1)),
     case("a running sum", CumSum(), x=(2, 5), oracle=lambda x: x.cumsum(-1)),
@@ -22,9 +23,10 @@ CASES = (
     case("a running sum of what follows", CumSum(1, exclusive=True, reverse=True), x=(2, 4),
          oracle=lambda x: torch.cat([x[:, 1:].flip(1).cumsum(1).flip(1), 0 * x[:, :1]], 1)),
     case("the largest few", TopK(2), x=distinct((3, 5)), oracle=lambda x: torch.topk(x, 2)),
-    case("the largest few along the first axis", TopK(3, axis=0), x=distinct((4, 2)), oracle=lambda x: torch.topk(x, 3, 0)),
+    case("the largest few along the first axis", TopK(3, axis=0), x=distinct((4, 2)),
+         oracle=lambda x: torch.topk(x, 3, 0)),
     case("the largest few of equals", TopK(3), x=integers((2, 6), 3)),
-)  # fmt: skip
+)  # fmt: skip  # fmt: skip
 
 
 @each(CASES)

@@ -57,6 +57,7 @@ class TestShaping(OperatorCases):
         (Reshape((4, -1)), ("f32[n]",), "f32[n] does not reshape to [4, -1]: n is not known to be a multiple of 4"),
         (Reshape((-1, -1)), ("f32[n]",), "[-1, -1] is no shape"),
         (Expand((2, 3)), ("f32[2]",), "f32[2] does not expand to [2, 3]"),
+        (Expand((-1,)), ("f32[1]",), "f32[1] does not expand to [-1]"),
         (Squeeze((0,)), ("f32[n, 1]",), "axis 0 of f32[n, 1] has length n"),
         (Squeeze((2,)), ("f32[n, 1]",), "f32[n, 1] has no axis 2"),
         (Unsqueeze((0, 0)), ("f32[n]",), "[0, 0] names an axis of f32[n] twice"),

@@ -1,0 +1,113 @@
+"""Repetition: one step, as a graph of its own, run along an axis."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from compiler.dims import Size
+from compiler.graph import Emit, Graph, Operator
+from compiler.lazy import LazyModule
+from compiler.types import TensorType, TypeMismatch
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compiler.types import Array
+else:
+    np = LazyModule("numpy")
+
+
+@dataclass(frozen=True)
+class Scan(Operator):
+    """A recurrence along axis 0.
+
+    Operands are the initial states, the sequences, and values that every step sees whole. The body's inputs are the
+    states, one item of each sequence, and the whole values; its outputs are the next states and what to stack.
+    Results are the final states and the stacked outputs. With `reverse` the walk begins at the end, and what a step
+    gives lies where its item lay.
+    """
+
+    name = "scan"
+    public = False
+    opset = 17
+    body: Graph
+    states: int
+    slices: int
+    reverse: bool = False
+
+    def infer(self, *operands: TensorType) -> tuple[TensorType, ...]:
+        inputs = [value.type for value in self.body.inputs.values()]
+        outputs = [value.type for value in self.body.outputs.values()]
+        if len(operands) != len(inputs):
+            raise TypeMismatch(f"the step takes {len(inputs)} operands, and {len(operands)} are given")
+        length = self.length(*operands)
+        for place, (operand, wanted) in enumerate(zip(operands, inputs, strict=True)):
+            item = operand.with_shape(*operand.shape[1:]) if self._is_sequence(place) else operand
+            if item != wanted:
+                raise TypeMismatch(f"operand {place} of the step is {wanted}, and {item} is given")
+        for place in range(self.states):
+            if outputs[place] != inputs[place]:
+                raise TypeMismatch(f"state {place} is {inputs[place]}, and its next value {outputs[place]}")
+        stacked = (each.with_shape(length, *each.shape) for each in outputs[self.states :])
+        return (*outputs[: self.states], *stacked)
+
+    def length(self, *operands: TensorType) -> Size:
+        """The number of steps: the size of axis 0 of every sequence."""
+        sequences = operands[self.states : self.states + self.slices]
+        if not sequences or not sequences[0].rank:
+            raise TypeMismatch("a scan walks along at least one sequence")
+        for other in sequences[1:]:
+            if not other.rank or other.shape[0] != sequences[0].shape[0]:
+                raise TypeMismatch(f"sequences of one length are walked together, not {sequences[0]} and {other}")
+        return sequences[0].shape[0]
+
+    def compute(self, *operands: Array, bodies: list[Callable[..., tuple[Array, ...]]]) -> tuple[Array, ...]:
+        (step,) = bodies
+        states = operands[: self.states]
+        sequences = operands[self.states : self.states + self.slices]
+        whole = operands[self.states + self.slices :]
+        length = len(sequences[0])
+        stacked: list[Array] = []
+        for place in reversed(range(length)) if self.reverse else range(length):
+            results = step(*states, *(sequence[place] for sequence in sequences), *whole)
+            states, given = results[: self.states], results[self.states :]
+            if not stacked:
+                stacked = [np.empty((length, *each.shape), each.dtype) for each in given]
+            for rows, each in zip(stacked, given, strict=True):
+                rows[place] = each
+        if length == 0:
+            raise TypeMismatch("a scan of no steps", "give sequences of at least one item")
+        return (*states, *stacked)
+
+    def lower(self, emit: Emit, *operands: str) -> tuple[str, ...]:
+        formal = self.states + self.slices
+        names = [f"{label}" for label in self.body.inputs]
+        inner = [emit.unique(f"step/{name}") for name in names[:formal]]
+        outputs = [emit.unique(f"step/{name}") for name in self.body.outputs]
+        body = emit.body(self.body, [*inner, *operands[formal:]], outputs, formal)
+        direction = [int(self.reverse)]
+        stacked = len(outputs) - self.states
+        return emit.many(
+            len(outputs),
+            "Scan",
+            *operands[:formal],
+            body=body,
+            num_scan_inputs=self.slices,
+            scan_input_directions=direction * self.slices,
+            scan_output_directions=direction * stacked,
+        )
+
+    @property
+    def graphs(self) -> tuple[Graph, ...]:
+        return (self.body,)
+
+    def flops(self, *operands: TensorType) -> Size:
+        total: Size = 0
+        for node in self.body:
+            total = total + node.op.flops(*(operand.type for operand in node.operands))
+        return total * self.length(*operands)
+
+    def _is_sequence(self, place: int) -> bool:
+        return self.states <= place < self.states + self.slices

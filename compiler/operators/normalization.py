@@ -1,0 +1,71 @@
+"""Operators that scale along an axis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from compiler.dims import Size
+from compiler.graph import Emit, Operator, Value
+from compiler.lazy import LazyModule
+from compiler.operators.reductions import Sum
+from compiler.types import TensorType, TypeMismatch
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compiler.types import Array
+else:
+    np = LazyModule("numpy")
+
+
+class AlongAxis(Operator):
+    """A function of all the items along `axis`."""
+
+    axis: int
+
+    def infer(self, x: TensorType) -> TensorType:
+        if not x.dtype.is_float:
+            raise TypeMismatch(f"`{self.name}` takes float tensors, not {x}", "convert it: `cast(x, f32)`")
+        x.axis(self.axis)
+        return x
+
+    def flops(self, x: TensorType) -> Size:
+        return 5 * x.elements
+
+
+@dataclass(frozen=True)
+class Softmax(AlongAxis):
+    """exp(x) over the sum of exp(x) along `axis`, safe from overflow; rows that are all -inf give NaN."""
+
+    name = "softmax"
+    axis: int = -1
+
+    def compute(self, x: Array) -> Array:
+        exp = np.exp(x - np.max(x, axis=self.axis, keepdims=True))
+        exp /= np.sum(exp, axis=self.axis, keepdims=True)
+        return np.asarray(exp)
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        return (result * (grad - Sum((self.axis,), keep=True)(grad * result)),)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        return emit("Softmax", x, axis=self.axis)
+
+
+@dataclass(frozen=True)
+class LogSoftmax(AlongAxis):
+    """The logarithm of softmax along `axis`, exact where softmax itself would round to 0."""
+
+    name = "log_softmax"
+    axis: int = -1
+
+    def compute(self, x: Array) -> Array:
+        shifted = x - np.max(x, axis=self.axis, keepdims=True)
+        return np.asarray(shifted - np.log(np.sum(np.exp(shifted), axis=self.axis, keepdims=True)))
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        return (grad - Softmax(self.axis)(x) * Sum((self.axis,), keep=True)(grad),)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        return emit("LogSoftmax", x, axis=self.axis)

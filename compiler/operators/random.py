@@ -1,0 +1,187 @@
+"""Draws that depend on a key and a place alone: equal on every backend, in any order, as often as they are repeated.
+
+A draw hashes (key, element number), as counter-based generators do (Salmon et al., "Parallel random numbers: as easy
+as 1, 2, 3", 2011). The hash is Chris Wellons' `lowbias32`, a 32-bit permutation found by search for least bias, run
+over the element number and then over its sum with the key.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from compiler.dims import Size, product
+from compiler.graph import Emit, Operator, Value
+from compiler.lazy import LazyModule
+from compiler.types import DType, TensorType, TypeMismatch
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compiler.types import Array
+else:
+    np = LazyModule("numpy")
+
+GOLDEN = 0x9E3779B9  # 2**32 over the golden ratio: consecutive numbers spread evenly
+_ROUNDS = ((16, 0x7FEB352D), (15, 0x846CA68B), (16, None))
+_BITS = 24  # of a draw that become the fraction of a float
+
+
+def mix(x: Array) -> Array:
+    """The hash of each u32."""
+    for shift, factor in _ROUNDS:
+        x = x ^ (x >> np.uint32(shift))
+        if factor is not None:
+            x = x * np.uint32(factor)
+    return x
+
+
+def lower_mix(emit: Emit, x: str) -> str:
+    for shift, factor in _ROUNDS:
+        x = emit("BitwiseXor", x, emit("BitShift", x, np.array(shift, np.uint32), direction="RIGHT"))
+        if factor is not None:
+            x = emit("Mul", x, np.array(factor, np.uint32))
+    return x
+
+
+class Draw(Operator):
+    """Takes a key and no gradient."""
+
+    public = False
+    opset = 18  # BitwiseXor
+
+    def pullback(self, grad: Value, *operands: Value, result: Value) -> tuple[None, ...]:
+        return (None,) * len(operands)
+
+
+@dataclass(frozen=True)
+class FoldKey(Draw):
+    """A key made of a key, a number and the static `tag`: another one for each of the three; from 0 to 2**31 - 1."""
+
+    name = "fold_key"
+    tag: int = 0
+
+    def infer(self, key: TensorType, number: TensorType) -> TensorType:
+        for each in (key, number):
+            if each != TensorType(DType.I64):
+                raise TypeMismatch(f"a key is folded with whole numbers, not with {each}")
+        return key
+
+    def compute(self, key: Array, number: Array) -> Array:
+        low, high = _words(key)
+        x = mix(mix(mix(low) + high) + np.uint32(self.tag))
+        x = mix(x + _words(number)[0] * np.uint32(GOLDEN))
+        return (x >> np.uint32(1)).astype(np.int64)
+
+    def lower(self, emit: Emit, key: str, number: str) -> str:
+        low, high = _lower_words(emit, key)
+        x = lower_mix(emit, emit("Add", lower_mix(emit, low), high))
+        x = lower_mix(emit, emit("Add", x, np.array(self.tag, np.uint32)))
+        spread = emit("Mul", _lower_words(emit, number)[0], np.array(GOLDEN, np.uint32))
+        x = lower_mix(emit, emit("Add", x, spread))
+        return emit("Cast", emit("BitShift", x, np.array(1, np.uint32), direction="RIGHT"), to=7)
+
+
+def _words(number: Array) -> tuple[Array, Array]:
+    """The two 32-bit words of an i64, the lower one first."""
+    unsigned = np.asarray(number).astype(np.int64).view(np.uint64)
+    return (unsigned & np.uint64(0xFFFFFFFF)).astype(np.uint32), (unsigned >> np.uint64(32)).astype(np.uint32)
+
+
+def _lower_words(emit: Emit, number: str) -> tuple[str, str]:
+    unsigned = emit("Cast", number, to=13)
+    low = emit("Cast", emit("BitwiseAnd", unsigned, np.array(0xFFFFFFFF, np.uint64)), to=12)
+    high = emit("Cast", emit("BitShift", unsigned, np.array(32, np.uint64), direction="RIGHT"), to=12)
+    return low, high
+
+
+class Fill(Draw):
+    """A tensor of `shape`, drawn element by element from an i64 key."""
+
+    shape: tuple[Size, ...]
+    dtype: DType
+
+    def infer(self, key: TensorType) -> TensorType:
+        if key != TensorType(DType.I64):
+            raise TypeMismatch(f"a key is an i64 scalar, not {key}")
+        if not self.dtype.is_float:
+            raise TypeMismatch(f"draws are floats, not {self.dtype}")
+        return TensorType(self.dtype, self.shape)
+
+    def bits(self, key: Array, lane: int) -> Array:
+        """One hashed u32 for each element."""
+        count = int(np.prod(self.shape, dtype=np.int64))
+        numbers = np.arange(count, dtype=np.uint32) * np.uint32(GOLDEN) + np.uint32(lane)
+        with np.errstate(over="ignore"):
+            return mix(mix(numbers) + _words(key)[0]).reshape(self.shape)
+
+    def lower_bits(self, emit: Emit, key: str, lane: int) -> str:
+        count = emit("Squeeze", emit.sizes((product(self.shape),)), np.array([0]))
+        numbers = emit("Cast", emit("Range", np.array(0), count, np.array(1)), to=12)
+        spread = emit("Mul", numbers, np.array(GOLDEN, np.uint32))
+        if lane:
+            spread = emit("Add", spread, np.array(lane, np.uint32))
+        hashed = lower_mix(emit, emit("Add", lower_mix(emit, spread), _lower_words(emit, key)[0]))
+        return emit("Reshape", hashed, emit.sizes(self.shape))
+
+    def fraction(self, bits: Array, offset: float) -> Array:
+        """Each u32 as a number from 0 to below 1, `offset` steps of 2**-24 higher."""
+        dtype = _working(self.dtype).numpy
+        return ((bits >> np.uint32(32 - _BITS)).astype(dtype) + dtype.type(offset)) * dtype.type(2.0**-_BITS)
+
+    def lower_fraction(self, emit: Emit, bits: str, offset: float) -> str:
+        from compiler.onnx.exporter import onnx_dtype
+
+        dtype = _working(self.dtype)
+        shifted = emit("BitShift", bits, np.array(32 - _BITS, np.uint32), direction="RIGHT")
+        x = emit("Cast", shifted, to=onnx_dtype(dtype))
+        x = emit("Add", x, np.array(offset, dtype.numpy)) if offset else x
+        return emit("Mul", x, np.array(2.0**-_BITS, dtype.numpy))
+
+
+def _working(dtype: DType) -> DType:
+    """The type that a draw is computed in."""
+    return DType.F64 if dtype is DType.F64 else DType.F32
+
+
+@dataclass(frozen=True)
+class RandomUniform(Fill):
+    """Numbers from 0 to below 1, all multiples of 2**-24."""
+
+    name = "random_uniform"
+    shape: tuple[Size, ...]
+    dtype: DType = DType.F32
+
+    def compute(self, key: Array) -> Array:
+        return self.fraction(self.bits(key, 0), 0.0).astype(self.dtype.numpy)
+
+    def lower(self, emit: Emit, key: str) -> str:
+        from compiler.onnx.exporter import onnx_dtype
+
+        x = self.lower_fraction(emit, self.lower_bits(emit, key, 0), 0.0)
+        return x if self.dtype in (DType.F32, DType.F64) else emit("Cast", x, to=onnx_dtype(self.dtype))
+
+
+@dataclass(frozen=True)
+class RandomNormal(Fill):
+    """Numbers of mean 0 and variance 1: sqrt(-2 ln u) cos(2 pi v) (Box and Muller, 1958)."""
+
+    name = "random_normal"
+    shape: tuple[Size, ...]
+    dtype: DType = DType.F32
+
+    def compute(self, key: Array) -> Array:
+        u = self.fraction(self.bits(key, 0), 0.5)
+        v = self.fraction(self.bits(key, 0x5BD1E995), 0.0)
+        radius = np.sqrt(u.dtype.type(-2) * np.log(u))
+        return (radius * np.cos(v.dtype.type(2 * np.pi) * v)).astype(self.dtype.numpy)
+
+    def lower(self, emit: Emit, key: str) -> str:
+        from compiler.onnx.exporter import onnx_dtype
+
+        dtype = _working(self.dtype).numpy
+        u = self.lower_fraction(emit, self.lower_bits(emit, key, 0), 0.5)
+        v = self.lower_fraction(emit, self.lower_bits(emit, key, 0x5BD1E995), 0.0)
+        radius = emit("Sqrt", emit("Mul", emit("Log", u), np.array(-2, dtype)))
+        x = emit("Mul", radius, emit("Cos", emit("Mul", v, np.array(2 * np.pi, dtype))))
+        return x if self.dtype in (DType.F32, DType.F64) else emit("Cast", x, to=onnx_dtype(self.dtype))

@@ -1,0 +1,1 @@
+"""Graph or ONNX file to results."""

@@ -1,0 +1,63 @@
+"""What holds of every text in specs/."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from itertools import chain
+
+import numpy as np
+import pytest
+
+from compiler.build import check, load
+from grammar.parser import parse
+from grammar.source import Source
+from grammar.syntax import Definition
+from tests.specs.parity import SPECS
+
+STD = sorted((SPECS / "std").glob("*.model"))
+MODELS = sorted(SPECS.glob("*.model"))
+DECLARED = [each for path in STD for each in parse(Source(path.name, path.read_text())).declarations]
+
+
+def test_no_two_declarations_of_the_library_share_a_name() -> None:
+    names = Counter(each.name.text for each in DECLARED if isinstance(each, Definition))
+    assert [name for name, count in names.items() if count > 1] == []
+
+
+def test_every_layer_cell_and_optimizer_says_what_it_is() -> None:
+    mute = [each.name.text for each in DECLARED if isinstance(each, Definition) and each.kind != "fn" and not each.doc]
+    assert mute == []
+
+
+@pytest.mark.parametrize("path", [*STD, *MODELS], ids=lambda path: path.stem)
+def test_a_file_checks_without_a_diagnostic(path: object) -> None:
+    check(load(str(path)))
+
+
+@pytest.mark.parametrize("path", [*STD, *MODELS], ids=lambda path: path.stem)
+def test_lines_fit_the_page(path: object) -> None:
+    lines = open(str(path), encoding="utf-8").read().splitlines()  # noqa: SIM115
+    assert [line for line in lines if len(line) > 120 or line != line.rstrip()] == []
+
+
+def test_the_passengers_are_144_months() -> None:
+    with open(SPECS / "data" / "airline-passengers.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 144
+    assert rows[0] == {"month": "1949-01", "passengers": "112"}
+    assert rows[-1] == {"month": "1960-12", "passengers": "432"}
+
+
+def test_the_digits_are_fifteen_of_each_from_0_to_1() -> None:
+    with np.load(SPECS / "data" / "digits.npz") as digits:
+        image, label = digits["image"], digits["label"]
+    assert (image.shape, image.dtype, label.dtype) == ((150, 1, 28, 28), np.float32, np.int64)
+    assert (image.min(), image.max()) == (0, 1)
+    assert Counter(label.tolist()) == dict.fromkeys(range(10), 15)
+
+
+def test_every_data_file_has_its_licence_beside_it() -> None:
+    folder = SPECS / "data"
+    listed = (folder / "README.md").read_text()
+    assert [path.name for path in chain(folder.glob("*.*"), folder.glob("LICENSE*")) if path.name != "README.md" and path.name not in listed] == []
