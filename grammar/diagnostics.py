@@ -17,6 +17,7 @@ from grammar.source import Span
 
 TAB_WIDTH = 4
 MOST_SHOWN = 20
+MOST_LINE = 2_000  # characters of a line that are looked at
 
 
 @dataclass(frozen=True)
@@ -146,12 +147,15 @@ def _snippet(marks: Sequence[tuple[Span, str, str]], width: int) -> list[str]:
     """One line of source and its marks; a span over several lines is marked to its first line's end."""
     first = marks[0][0]
     text = first.source.line(first.line)
-    shown, offset = _clip(text.expandtabs(TAB_WIDTH), len(text[: first.column - 1].expandtabs(TAB_WIDTH)))
+    cut = max(0, first.column - MOST_LINE // 2) if len(text) > MOST_LINE else 0
+    text = text[cut : cut + MOST_LINE]  # of a line that no person wrote, the part around the mistake
+    shown, offset = _clip(text.expandtabs(TAB_WIDTH), len(text[: first.column - 1 - cut].expandtabs(TAB_WIDTH)))
     rows: list[str] = []
     for span, mark, note in marks:
-        before = len(text[: span.column - 1].expandtabs(TAB_WIDTH))
-        length = max(1, min(span.end - span.start, len(text) - span.column + 1))
-        after = len(text[: span.column - 1 + length].expandtabs(TAB_WIDTH))
+        column = min(max(0, span.column - 1 - cut), len(text))
+        before = len(text[:column].expandtabs(TAB_WIDTH))
+        length = max(1, min(span.end - span.start, len(text) - column))
+        after = len(text[: column + length].expandtabs(TAB_WIDTH))
         start = max(0, before - offset)
         underline = mark * max(1, min(after - before, len(shown) - start))
         rows.append(f"{' ' * start}{underline}{' ' + note if note else ''}")

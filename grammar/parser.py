@@ -21,7 +21,7 @@ from grammar.syntax import File
 from grammar.table import Table, table
 from grammar.unexpected import Place, diagnose
 
-__all__ = ["parse", "read_source"]
+__all__ = ["comments_of", "parse", "read_source"]
 
 _BLOCK_WORDS = frozenset({"LAYER", "CELL", "MODEL", "OPTIMIZER", "FN", "TRAIN", "IF", "FOR"})
 
@@ -42,6 +42,11 @@ def parse(source: Source) -> File:
     errors.raise_if_any()
     assert isinstance(found, File)
     return replace(found, span=whole)
+
+
+def comments_of(source: Source) -> list[Token]:
+    """The comments of a source, in order; the tree does not hold them."""
+    return read_tokens(source, _pattern(table())).comments
 
 
 def _pattern(rules: Table) -> Pattern:

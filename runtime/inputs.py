@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compiler.dims import Dim, Size, evaluate, substitute, symbols
 from compiler.graph import Graph
 from compiler.operators.source import Buffer, Parameter
-from compiler.types import Array, TensorType
+from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+
+if TYPE_CHECKING:
+    from compiler.types import Array
 
 
 def checked(graph: Graph, feeds: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, int]]:

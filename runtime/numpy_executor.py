@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compiler.graph import Graph
-from compiler.types import Array
 from runtime.inputs import checked
 from runtime.numpy_plan import Plan, errstate, plan
+
+if TYPE_CHECKING:
+    from compiler.types import Array
 
 MOST_PLANS = 16  # kept for each graph, the oldest dropped
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compiler.graph import Graph, Node
 from compiler.operators.source import Constant, Fed
-from compiler.types import Array
+
+if TYPE_CHECKING:
+    from compiler.types import Array
 
 Kernel = Callable[..., Any]
 

@@ -21,10 +21,13 @@ import numpy.typing as npt
 import pytest
 
 from compiler.build import Program, elaborate, load, program_of
+from compiler.gradient import gradients
 from compiler.graph import Graph
-from compiler.operators.source import Parameter
+from compiler.onnx.exporter import export
+from compiler.operators.source import Buffer, Input, Parameter
 from compiler.types import DType
 from grammar.source import Source
+from runtime.numpy_executor import NumpyRunner, run
 
 torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
 
@@ -113,7 +116,20 @@ def case(
     """A row: the text, the module, how its weights map, and the inputs by name with their shapes."""
     drawn = {name: lengths_mask for name, type in (types or {}).items() if type == "bool"} | dict(draws or {})
     return Case(
-        label, text, module, inputs, weights, types or {}, drawn, sizes, training, before, hypers or {}, onnx, updates, rtol
+        label,
+        text,
+        module,
+        inputs,
+        weights,
+        types or {},
+        drawn,
+        sizes,
+        training,
+        before,
+        hypers or {},
+        onnx,
+        updates,
+        rtol,
     )
 
 
@@ -124,47 +140,85 @@ def each(cases: Sequence[Case]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("case", cases, ids=labels)
 
 
-def check(case: Case) -> None:
-    """The one proof: torch, NumPy in f64 and f32, and onnxruntime say the same."""
-    module = case.module
-    if isinstance(module, torch.nn.Module):
+def prepared(case: Case) -> Any:
+    """The case's module in f64 with weights of its own."""
+    if isinstance(case.module, torch.nn.Module):
         torch.manual_seed(1)
-        for parameter in module.parameters():
+        for parameter in case.module.parameters():
             torch.nn.init.normal_(parameter, std=0.5)
-        for buffer in module.buffers():
+        for buffer in case.module.buffers():
             if buffer.is_floating_point():
                 torch.nn.init.uniform_(buffer, 0.5, 1.5)
-        module = module.double()
-        module.train(case.training)
+        case.module.double().train(case.training)
+    return case.module
+
+
+def check(case: Case) -> None:
+    """The one proof: torch, NumPy in f64 and f32, and onnxruntime say the same."""
+    module = prepared(case)
     weights = {path: array(value) for path, value in case.weights(module).items()} if case.weights else {}
-    graphs = {dtype: graph_of(case, dtype) for dtype in (DType.F64, DType.F32)}
-    for graph in graphs.values():
-        paths = {node.op.path: value.shape for node in graph for value in node.results if hasattr(node.op, "path")}
-        assert set(paths) <= set(weights), f"the module has no weight for {sorted(set(paths) - set(weights))}"
+    exact, single = (Runners(graph_of(case, dtype), dtype) for dtype in (DType.F64, DType.F32))
+    missing = exact.paths - set(weights)
+    assert not missing, f"the module has no weight for {sorted(missing)}"
     for sizes in case.sizes:
         feeds = case.feeds(sizes)
         with torch.no_grad():
             expected = [array(each) for each in several(module(*map(torch.as_tensor, feeds.values())))]
-        exact = list(run_numpy(graphs[DType.F64], feeds, weights, DType.F64).values())
-        single_graph = graphs[DType.F32]
-        single = run_numpy(single_graph, feeds, weights, DType.F32)
-        assert len(exact) >= len(expected)
-        for ours, narrow, theirs in zip(exact, single.values(), expected, strict=False):
-            assert ours.shape == theirs.shape
-            scale = max(1.0, float(np.abs(theirs).max())) if theirs.size else 1.0
-            np.testing.assert_allclose(ours, theirs, rtol=case.rtol, atol=case.rtol * scale, err_msg=f"f64 {sizes}")
-            np.testing.assert_allclose(narrow, theirs, rtol=1e-5, atol=1e-5 * scale, err_msg=f"f32 {sizes}")
-        if case.updates is not None:
-            after = {path: array(value) for path, value in case.updates(module).items()}
-            found = run_numpy(updates_of(graphs[DType.F64]), feeds, weights, DType.F64)
-            for path, value in after.items():
-                np.testing.assert_allclose(found[path], value, rtol=1e-12, atol=1e-12, err_msg=path)
-                weights[path] = value
+        found, narrow = exact.numpy(feeds, weights), single.numpy(feeds, weights)
+        for name, theirs in zip(exact.graph.outputs, expected, strict=True):
+            assert found[name].shape == theirs.shape
+            near(found[name], theirs, case.rtol, f"{name} in f64, {sizes}")
+            near(narrow[name], theirs, 1e-5, f"{name} in f32, {sizes}")
         if case.onnx:
-            ort = run_onnx(single_graph, feeds, weights)
-            for name, value in single.items():
-                scale = max(1.0, float(np.abs(value).max())) if value.size else 1.0
-                np.testing.assert_allclose(ort[name], value, rtol=1e-5, atol=1e-5 * scale, err_msg=f"onnxruntime {sizes}")
+            for name, value in single.onnx(feeds, weights).items():
+                near(value, narrow[name.removesuffix(".next")], 1e-5, f"{name} by onnxruntime, {sizes}")
+        if case.updates is not None:
+            for path, value in case.updates(module).items():
+                near(found[path], array(value), case.rtol, f"{path}, {sizes}")
+                weights[path] = array(value)
+
+
+def check_gradients(case: Case) -> None:
+    """The gradients of inputs and parameters are torch's, for a random weighting of all outputs.
+
+    Torch's weights map to ours linearly, so our gradients come back to torch's parameters by the transpose of the map.
+    """
+    module = prepared(case)
+    graph = graph_of(case, DType.F64)
+    feeds = case.feeds(case.sizes[-1])
+    tensors = [torch.tensor(each, requires_grad=each.dtype.kind == "f") for each in feeds.values()]
+    mapped = {path: value for path, value in case.weights(module).items()} if case.weights else {}
+    weights = {path: array(value) for path, value in mapped.items()}
+    their_leaves = [tensor for tensor in tensors if tensor.requires_grad]
+    their_leaves += module.parameters() if isinstance(module, torch.nn.Module) else []
+    theirs = several(module(*tensors))
+    random = np.random.default_rng(5)
+    seeds = [random.standard_normal(each.shape) for each in theirs]
+    total = sum((torch.as_tensor(seed) * each).sum() for seed, each in zip(seeds, theirs, strict=True))
+    if not total.requires_grad:
+        pytest.skip("a count has no gradient")
+    expected = torch.autograd.grad(total, their_leaves, allow_unused=True, materialize_grads=True)
+
+    leaves = {name: value for name, value in graph.inputs.items() if value.type.dtype.is_float}
+    leaves |= {node.op.path: node.result for node in graph if isinstance(node.op, Parameter)}
+    fed = {f"seed of {name}": Input(f"seed of {name}", value.type)() for name, value in graph.outputs.items()}
+    grads = gradients([*graph.outputs.values()], [*fed.values()], [*leaves.values()])
+    flowing = {f"gradient of {path}": grad for path, grad in zip(leaves, grads, strict=True) if grad is not None}
+    runners = Runners(Graph({**graph.inputs, **fed}, flowing), DType.F64)
+    found = runners.numpy({**feeds, **dict(zip(fed, seeds, strict=True))}, weights)
+    ours = {path: found.get(f"gradient of {path}", np.zeros(value.shape)) for path, value in (feeds | weights).items()}
+    flow = sum((torch.as_tensor(ours[path]) * value).sum() for path, value in mapped.items())
+    of_inputs = [ours[name] for name, each in feeds.items() if each.dtype.kind == "f"]
+    parameters = their_leaves[len(of_inputs) :]
+    pulled = torch.autograd.grad(flow, parameters, allow_unused=True, materialize_grads=True) if parameters else ()
+    for place, (mine, other) in enumerate(zip([*of_inputs, *map(array, pulled)], expected, strict=True)):
+        near(mine, array(other), max(1e-10, case.rtol), f"gradient {place}")
+
+
+def near(found: Array, expected: Array, tolerance: float, what: str) -> None:
+    """Equal to a share of each number, or of the largest one where sums cancel."""
+    scale = max(1.0, float(np.abs(expected).max())) if expected.size and expected.dtype.kind == "f" else 1.0
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * scale, err_msg=what)
 
 
 def array(value: Any) -> Array:
@@ -188,35 +242,63 @@ def graph_of(case: Case, dtype: DType) -> Graph:
         file, _, model = case.text.partition(":")
         program = load(SPECS / file)
         hypers = {"dropout": 0.0} if "dropout" in _hypers(program, model) else {}
-        return elaborate(program, model=model or None, hypers={**hypers, **case.hypers}, training=case.training, dtype=dtype)
+        return elaborate(
+            program, model=model or None, hypers={**hypers, **case.hypers}, training=case.training, dtype=dtype
+        )
     program = program_of(Source("case.model", case.source))
     return elaborate(program, hypers=case.hypers, training=case.training, dtype=dtype)
 
 
-def updates_of(graph: Graph) -> Graph:
-    """The next values of the buffers as outputs."""
-    return Graph(graph.inputs, dict(graph.updates))
-
-
 def _hypers(program: Program, model: str) -> set[str]:
-    return {hyper.name.text for each in program.models if each.name == model or not model for hyper in each.syntax.hypers}
+    return {
+        hyper.name.text for each in program.models if each.name == model or not model for hyper in each.syntax.hypers
+    }
 
 
-def narrowed(arrays: Mapping[str, Array], dtype: DType) -> dict[str, Array]:
-    return {name: each.astype(dtype.numpy) if each.dtype.kind == "f" else each for name, each in arrays.items()}
+class Runners:
+    """One graph on both backends."""
+
+    def __init__(self, graph: Graph, dtype: DType) -> None:
+        self.graph, self.dtype = graph, dtype
+        self.paths = {node.op.path for node in graph if isinstance(node.op, (Parameter, Buffer))}
+        self.runner = NumpyRunner(graph)
+        self.session: Any = None
+
+    def numpy(self, feeds: Mapping[str, Array], weights: Mapping[str, Array]) -> dict[str, Array]:
+        """Outputs by name, and next values of buffers by path."""
+        return self.runner.run(self._fed(feeds, weights))
+
+    def onnx(self, feeds: Mapping[str, Array], weights: Mapping[str, Array]) -> dict[str, Array]:
+        """The same by onnxruntime."""
+        if self.session is None:
+            self.session = session_of(self.graph)
+        fed = self._fed(feeds, weights)
+        wanted = [each.name for each in self.session.get_inputs()]
+        names = [each.name for each in self.session.get_outputs()]
+        found = self.session.run(names, {name: fed[name] for name in wanted})
+        return dict(zip(names, found, strict=True))
+
+    def _fed(self, feeds: Mapping[str, Array], weights: Mapping[str, Array]) -> dict[str, Array]:
+        used = {path: value for path, value in weights.items() if path in self.paths}
+        arrays = {**used, **feeds}
+        return {
+            name: each.astype(self.dtype.numpy) if each.dtype.kind == "f" else each for name, each in arrays.items()
+        }
 
 
-def run_numpy(graph: Graph, feeds: Mapping[str, Array], weights: Mapping[str, Array], dtype: DType) -> dict[str, Array]:
-    """The outputs by the NumPy runtime."""
-    from runtime.numpy_executor import run
+def session_of(graph: Graph) -> Any:
+    """A session of the exported graph, its weights as inputs."""
+    import onnxruntime
 
-    return run(graph, narrowed({**weights, **feeds}, dtype))
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    model = export(graph).SerializeToString()
+    return onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
 
 
 def first_values(text: str, seed: int) -> dict[str, Array]:
     """The first value of every parameter of a model."""
-    from runtime.numpy_executor import run
-
     graph = elaborate(program_of(Source("case.model", text)))
     found = {}
     for node in graph:

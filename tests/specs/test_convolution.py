@@ -77,8 +77,8 @@ UNEVEN = (
     case(
         "an even kernel has its odd zero after",
         "output x -> Conv2D(6, 4)",
-        nn.Conv2d(4, 6, 4, padding="same"),
-        convolution("conv2d"),
+        nn.Sequential(nn.ZeroPad2d((1, 2, 1, 2)), nn.Conv2d(4, 6, 4)),
+        lambda module: convolution("conv2d")(module[1]),
         sizes=SIZES,
         x=IMAGE,
     ),
@@ -107,7 +107,7 @@ UNEVEN = (
         x=("batch", "height", "width", 4),
     ),
     case(
-        "without bias",
+        "a convolution without bias",
         "output x -> Conv2D(6, 3, bias: false)",
         nn.Conv2d(4, 6, 3, padding=1, bias=False),
         convolution("conv2d"),
@@ -189,15 +189,25 @@ POOLED = (
         for window, stride, padding in ((2, 2, "valid"), (3, 2, 1), (3, 1, "same"))
         for counted in (True, False)
     ),
-    case("MaxPool2D with holes", "output x -> MaxPool2D(2, 1, dilation: 2)", nn.MaxPool2d(2, 1, dilation=2), sizes=SIZES, x=IMAGE),
+    case(
+        "MaxPool2D with holes",
+        "output x -> MaxPool2D(2, 1, dilation: 2)",
+        nn.MaxPool2d(2, 1, dilation=2),
+        sizes=SIZES,
+        x=IMAGE,
+    ),
     case("a stride of its own", "output x -> MaxPool2D(3)", nn.MaxPool2d(3), sizes=SIZES, x=IMAGE),
     case("windows of two lengths", "output x -> MaxPool2D([3, 2])", nn.MaxPool2d((3, 2)), sizes=SIZES, x=IMAGE),
     case("MaxPool1D", "output x -> MaxPool1D(3, 2)", nn.MaxPool1d(3, 2), sizes=LENGTHS, x=("batch", 4, "length")),
     case("AvgPool1D", "output x -> AvgPool1D(2)", nn.AvgPool1d(2), sizes=LENGTHS, x=("batch", 4, "length")),
     case("GlobalMaxPool2D", "output x -> GlobalMaxPool2D()", lambda x: x.amax((2, 3)), sizes=SIZES, x=IMAGE),
     case("GlobalAvgPool2D", "output x -> GlobalAvgPool2D()", lambda x: x.mean((2, 3)), sizes=SIZES, x=IMAGE),
-    case("GlobalMaxPool1D", "output x -> GlobalMaxPool1D()", lambda x: x.amax(2), sizes=LENGTHS, x=("batch", 4, "length")),
-    case("GlobalAvgPool1D", "output x -> GlobalAvgPool1D()", lambda x: x.mean(2), sizes=LENGTHS, x=("batch", 4, "length")),
+    case(
+        "GlobalMaxPool1D", "output x -> GlobalMaxPool1D()", lambda x: x.amax(2), sizes=LENGTHS, x=("batch", 4, "length")
+    ),
+    case(
+        "GlobalAvgPool1D", "output x -> GlobalAvgPool1D()", lambda x: x.mean(2), sizes=LENGTHS, x=("batch", 4, "length")
+    ),
 )
 
 SHAPED = (

@@ -130,7 +130,11 @@ LOSSES = (
 
 METRICS = (
     loss("accuracy(logits, label)", lambda x, t: (x.argmax(-1) == t).double().mean(), **CLASSES),
-    loss("top_k_accuracy(logits, label, k: 2)", lambda x, t: (x.topk(2).indices == t[..., None]).any(-1).double().mean(), **CLASSES),
+    loss(
+        "top_k_accuracy(logits, label, k: 2)",
+        lambda x, t: (x.topk(2).indices == t[..., None]).any(-1).double().mean(),
+        **CLASSES,
+    ),
     loss(
         "masked_accuracy(logits, label, ignore: 0)",
         lambda x, t: (x.argmax(-1) == t)[t != 0].double().sum() / (t != 0).sum().clamp(min=1),

@@ -9,7 +9,11 @@ import pytest
 
 from tests.specs.parity import Array, first_values
 
-UNIFORM = {"glorot_uniform()": math.sqrt(6 / 1000), "he_uniform()": math.sqrt(6 / 400), "lecun_uniform()": math.sqrt(3 / 400)}
+UNIFORM = {
+    "glorot_uniform()": math.sqrt(6 / 1000),
+    "he_uniform()": math.sqrt(6 / 400),
+    "lecun_uniform()": math.sqrt(3 / 400),
+}
 NORMAL = {
     "glorot_normal()": math.sqrt(2 / 1000),
     "glorot_normal(gain: 3.0)": 3 * math.sqrt(2 / 1000),

@@ -60,4 +60,8 @@ def test_the_digits_are_fifteen_of_each_from_0_to_1() -> None:
 def test_every_data_file_has_its_licence_beside_it() -> None:
     folder = SPECS / "data"
     listed = (folder / "README.md").read_text()
-    assert [path.name for path in chain(folder.glob("*.*"), folder.glob("LICENSE*")) if path.name != "README.md" and path.name not in listed] == []
+    assert [
+        path.name
+        for path in chain(folder.glob("*.*"), folder.glob("LICENSE*"))
+        if path.name != "README.md" and path.name not in listed
+    ] == []

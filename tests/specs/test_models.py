@@ -134,13 +134,19 @@ class Block(nn.Module):  # type: ignore[misc]
         parts: list[Any] = []
         width = channels
         for filters, kernel, stride in shape:
-            parts += [nn.Conv2d(width, filters, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(filters), nn.ReLU()]
+            parts += [
+                nn.Conv2d(width, filters, kernel, stride, kernel // 2, bias=False),
+                nn.BatchNorm2d(filters),
+                nn.ReLU(),
+            ]
             width = filters
         self.parts = nn.Sequential(*parts[:-1])
         stride = math.prod(stride for *_, stride in shape)
         changes = stride != 1 or width != channels
         self.shortcut = (
-            nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width)) if changes else nn.Identity()
+            nn.Sequential(nn.Conv2d(channels, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+            if changes
+            else nn.Identity()
         )
 
     def forward(self, x: Any) -> Any:
@@ -176,7 +182,7 @@ def resnet_weights(module: Any) -> Weights:
     for place, block in zip(places, module.blocks, strict=True):
         layers = [*block.parts, *(block.shortcut if isinstance(block.shortcut, nn.Sequential) else ())]
         for kind, name, part in ((nn.Conv2d, "conv2d", convolution), (nn.BatchNorm2d, "batch_norm", batch_norm)):
-            for number, layer in enumerate(each for each in layers if isinstance(each, kind)):
+            for number, layer in enumerate(item for item in layers if isinstance(item, kind)):
                 found |= part(f"block.{place}.{name}{f'_{number}' if number else ''}")(layer)
     return found
 
@@ -305,7 +311,9 @@ MODELS = (
         sizes=SERIES,
         series=("batch", "time", 1),
     ),
-    model("the paper's GRU", "gru.model:GatedDigits", Gated(), gru_weights, hypers={"hidden": 6}, sizes=BATCH, image=DIGIT),
+    model(
+        "the paper's GRU", "gru.model:GatedDigits", Gated(), gru_weights, hypers={"hidden": 6}, sizes=BATCH, image=DIGIT
+    ),
     model(
         "two GRU layers in both directions",
         "gru.model:BidirectionalDigits",
@@ -392,7 +400,13 @@ def test_an_example_is_torchs_model(case: Case) -> None:
 
 @pytest.mark.parametrize(
     ("file", "preset", "millions"),
-    [("resnet", "resnet18", 11.69), ("resnet", "resnet50", 25.56), ("transformer", "base", 63.08), ("gpt", "gpt2", 124.44), ("bert", "base", 110.1)],
+    [
+        ("resnet", "resnet18", 11.69),
+        ("resnet", "resnet50", 25.56),
+        ("transformer", "base", 63.08),
+        ("gpt", "gpt2", 124.44),
+        ("bert", "base", 110.1),
+    ],
 )
 def test_a_preset_has_the_published_number_of_parameters(file: str, preset: str, millions: float) -> None:
     from compiler.build import elaborate, load

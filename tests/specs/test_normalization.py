@@ -15,7 +15,14 @@ def running(module: nn.Module) -> dict[str, object]:  # type: ignore[name-define
 
 
 CASES = (
-    case("BatchNorm of images", "output x -> BatchNorm()", nn.BatchNorm2d(6), batch_norm("batch_norm"), sizes=SIZES, x=IMAGE),
+    case(
+        "BatchNorm of images",
+        "output x -> BatchNorm()",
+        nn.BatchNorm2d(6),
+        batch_norm("batch_norm"),
+        sizes=SIZES,
+        x=IMAGE,
+    ),
     case(
         "BatchNorm of images in training",
         "output x -> BatchNorm()",

@@ -10,19 +10,22 @@ import pytest
 
 from compiler.build import program_of
 from compiler.elaborate.elaborator import Elaborator
-from compiler.elaborate.frame import CallSite, Frame, Session
+from compiler.elaborate.frame import CallSite, Frame, Session, State
 from compiler.elaborate.values import Scope
 from compiler.graph import Graph
 from compiler.operators.source import Input
 from compiler.types import DType, TensorType
 from grammar.diagnostics import Diagnostics
 from grammar.source import Source
+from runtime.numpy_executor import run
 from tests.specs.parity import elaborate, torch
 
 
 def step_of(text: str) -> Graph:
     """One step of an optimizer: from `param`, `grad`, `step` and its states to the next of each."""
-    program = program_of(Source("case.model", f"const chosen = {text}\nmodel M() {{\n    input x: [n]\n    output x\n}}\n"))
+    program = program_of(
+        Source("case.model", f"const chosen = {text}\nmodel M() {{\n    input x: [n]\n    output x\n}}\n")
+    )
     diagnostics = Diagnostics()
     session = Session(training=True, float_type=DType.F64, diagnostics=diagnostics)
     elaborator = Elaborator(session)
@@ -30,10 +33,16 @@ def step_of(text: str) -> Graph:
     session.frames.append(Frame("fn", "case", program.scope, ""))
     instance = elaborator.evaluate(program.tree.declarations[0].value)  # type: ignore[union-attr]
     type = TensorType(DType.F64, (3, 4))
-    inputs = {"param": Input("param", type)(), "grad": Input("grad", type)(), "step": Input("step", TensorType(DType.F64))()}
-    frame = Frame("optimizer", text, Scope(instance.defined.scope, {**instance.hypers, **inputs}), "", instance=instance)
+    inputs = {
+        "param": Input("param", type)(),
+        "grad": Input("grad", type)(),
+        "step": Input("step", TensorType(DType.F64))(),
+    }
+    frame = Frame(
+        "optimizer", text, Scope(instance.defined.scope, {**instance.hypers, **inputs}), "", instance=instance
+    )
     frame.float_type = DType.F64
-    state = type_of_state(frame, inputs["param"], span)
+    state = state_of(frame, inputs["param"], span)
     frame.states["param"] = state
     session.frames.append(frame)
     session.calls.append(CallSite(span, text))
@@ -43,9 +52,7 @@ def step_of(text: str) -> Graph:
     return Graph(inputs, {name: each.next for name, each in frame.states.items() if each.next is not None})
 
 
-def type_of_state(frame: Frame, value: Any, span: Any) -> Any:
-    from compiler.elaborate.frame import State
-
+def state_of(frame: Frame, value: Any, span: Any) -> Any:
     frame.declared["param"] = span
     return State("param", value, value, span)
 
@@ -85,8 +92,6 @@ OPTIMIZERS = {
 
 @pytest.mark.parametrize("text", OPTIMIZERS)
 def test_ten_steps_are_torchs(text: str) -> None:
-    from runtime.numpy_executor import run
-
     random = np.random.default_rng(3)
     graph, start = step_of(text), random.standard_normal((3, 4))
     parameter = torch.nn.Parameter(torch.tensor(start))
@@ -116,8 +121,6 @@ SCHEDULES = {
 
 @pytest.mark.parametrize("text", SCHEDULES)
 def test_a_schedule_gives_the_rate_of_its_step(text: str) -> None:
-    from runtime.numpy_executor import run
-
     steps, rates = np.array([*SCHEDULES[text]], float), [*SCHEDULES[text].values()]
     source = Source("case.model", f"model M() {{\n    input s: [n]\n    output {text}\n}}\n")
     (found,) = run(elaborate(program_of(source), dtype=DType.F64), {"s": steps}).values()

@@ -1,0 +1,279 @@
+"""Convolutions over any number of spatial axes, channels before them: [batch, channels, ...]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product as every
+from typing import TYPE_CHECKING
+
+from compiler.dims import Size, product
+from compiler.graph import Emit, Operator, Value
+from compiler.lazy import LazyModule
+from compiler.types import TensorType, TypeMismatch, same_dtype
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compiler.types import Array
+else:
+    np = LazyModule("numpy")
+
+
+class Window(Operator):
+    """What slides over spatial axes: strides, pads (all befores, then all afters) and dilations, 1 or 0 where empty."""
+
+    strides: tuple[int, ...]
+    pads: tuple[int, ...]
+    dilations: tuple[int, ...]
+
+    def settings(self, rank: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
+        """Strides, pads and dilations for `rank` spatial axes, checked."""
+        strides = self.strides or (1,) * rank
+        pads = self.pads or (0,) * (2 * rank)
+        dilations = self.dilations or (1,) * rank
+        for what, given, count in (("strides", strides, rank), ("pads", pads, 2 * rank), ("dilations", dilations, rank)):
+            if len(given) != count:
+                raise TypeMismatch(f"{count} {what} are needed for {rank} spatial axes, and {len(given)} are given")
+        if min(strides) < 1 or min(dilations) < 1:
+            raise TypeMismatch("strides and dilations are at least 1")
+        if min(pads) < 0:
+            raise TypeMismatch("pads are at least 0")
+        return strides, pads, dilations
+
+    def slid(self, x: TensorType, kernel: tuple[Size, ...]) -> tuple[Size, ...]:
+        """The spatial sizes after sliding `kernel` over `x`."""
+        rank = x.rank - 2
+        strides, pads, dilations = self.settings(rank)
+        sizes: list[Size] = []
+        for axis in range(rank):
+            padded = x.shape[2 + axis] + pads[axis] + pads[rank + axis]
+            reach = dilations[axis] * (kernel[axis] - 1) + 1
+            if isinstance(padded, int) and isinstance(reach, int) and padded < reach:
+                raise TypeMismatch(f"a kernel that reaches over {reach} does not fit in axis {2 + axis} of {x}, padded to {padded}")
+            sizes.append((padded - reach) // strides[axis] + 1)
+        return tuple(sizes)
+
+
+@dataclass(frozen=True)
+class Conv(Window):
+    """The cross-correlation of `x` [batch, channels, ...] with `w` [filters, channels / groups, ...].
+
+    `pads` are all the paddings before, then all after; `groups` splits channels and filters into independent parts.
+    """
+
+    name = "conv"
+    strides: tuple[int, ...] = ()
+    pads: tuple[int, ...] = ()
+    dilations: tuple[int, ...] = ()
+    groups: int = 1
+
+    def infer(self, x: TensorType, w: TensorType) -> TensorType:
+        dtype = _checked(self.name, x, w)
+        if self.groups < 1 or x.shape[1] != w.shape[1] * self.groups:
+            raise TypeMismatch(f"{x} has {x.shape[1]} channels, and {w} convolves {w.shape[1] * self.groups} in {self.groups} groups")
+        if w.shape[0] % self.groups != 0:
+            raise TypeMismatch(f"{w.shape[0]} filters do not split into {self.groups} groups")
+        return TensorType(dtype, (x.shape[0], w.shape[0], *self.slid(x, w.shape[2:])))
+
+    def compute(self, x: Array, w: Array) -> Array:
+        rank = x.ndim - 2
+        strides, pads, dilations = self.settings(rank)
+        x = _last(_padded(x, pads, rank))
+        sizes = [
+            (x.shape[1 + axis] - dilations[axis] * (w.shape[2 + axis] - 1) - 1) // strides[axis] + 1 for axis in range(rank)
+        ]
+        channels, filters = w.shape[1], w.shape[0] // self.groups
+        y = np.zeros((x.shape[0], *sizes, w.shape[0]), x.dtype)
+        for place in every(*(range(size) for size in w.shape[2:])):
+            window = x[_window(place, sizes, strides, dilations)]
+            if channels == 1 and filters == 1:  # depthwise: a product of elements
+                y += window * w[(slice(None), 0, *place)]
+                continue
+            for group in range(self.groups):
+                inner = slice(group * channels, (group + 1) * channels)
+                outer = slice(group * filters, (group + 1) * filters)
+                y[..., outer] += window[..., inner] @ w[(outer, slice(None), *place)].T
+        return np.ascontiguousarray(_first(y))
+
+    def pullback(self, grad: Value, x: Value, w: Value, *, result: Value) -> tuple[Value, Value]:
+        rank = x.type.rank - 2
+        strides, pads, dilations = self.settings(rank)
+        missing = []
+        for axis in range(rank):
+            reach = dilations[axis] * (w.shape[2 + axis] - 1) + 1
+            covered = (grad.shape[2 + axis] - 1) * strides[axis] + reach - pads[axis] - pads[rank + axis]
+            missing.append(x.shape[2 + axis] - covered)
+        to_x = ConvTranspose(strides, pads, dilations, self.groups, tuple(missing))(grad, w)
+        kernel = w.shape[2:]
+        return to_x, ConvWeightGradient(kernel, strides, pads, dilations, self.groups)(x, grad)
+
+    def lower(self, emit: Emit, x: str, w: str) -> str:
+        strides, pads, dilations = self.settings(emit.type(x).rank - 2)
+        return emit("Conv", x, w, strides=strides, pads=pads, dilations=dilations, group=self.groups)
+
+    def flops(self, x: TensorType, w: TensorType) -> Size:
+        return 2 * self.infer(x, w).elements * product(w.shape[1:])
+
+
+@dataclass(frozen=True)
+class ConvTranspose(Window):
+    """The transpose of a convolution: `x` [batch, channels, ...] with `w` [channels, filters / groups, ...].
+
+    Each item of `x` adds its multiple of the kernel to the result; `output_padding` adds to the far end of each axis.
+    """
+
+    name = "conv_transpose"
+    strides: tuple[int, ...] = ()
+    pads: tuple[int, ...] = ()
+    dilations: tuple[int, ...] = ()
+    groups: int = 1
+    output_padding: tuple[Size, ...] = ()
+
+    def infer(self, x: TensorType, w: TensorType) -> TensorType:
+        dtype = _checked(self.name, x, w)
+        rank = x.rank - 2
+        strides, pads, dilations = self.settings(rank)
+        extra = self.extra(rank)
+        if self.groups < 1 or x.shape[1] != w.shape[0] or w.shape[0] % self.groups != 0:
+            raise TypeMismatch(f"{x} has {x.shape[1]} channels, and {w} takes {w.shape[0]} in {self.groups} groups")
+        sizes = []
+        for axis in range(rank):
+            reach = dilations[axis] * (w.shape[2 + axis] - 1) + 1
+            size = (x.shape[2 + axis] - 1) * strides[axis] + reach - pads[axis] - pads[rank + axis] + extra[axis]
+            if isinstance(size, int) and size < 1:
+                raise TypeMismatch(f"the pads leave nothing of axis {2 + axis} of {x}")
+            sizes.append(size)
+        return TensorType(dtype, (x.shape[0], w.shape[1] * self.groups, *sizes))
+
+    def extra(self, rank: int) -> tuple[Size, ...]:
+        """The output padding of each spatial axis."""
+        extra = self.output_padding or (0,) * rank
+        if len(extra) != rank:
+            raise TypeMismatch(f"{rank} output paddings are needed, and {len(extra)} are given")
+        return extra
+
+    def compute(self, x: Array, w: Array) -> Array:
+        rank = x.ndim - 2
+        strides, pads, dilations = self.settings(rank)
+        extra = self.extra(rank)
+        sizes = x.shape[2:]
+        full = [
+            (sizes[axis] - 1) * strides[axis] + dilations[axis] * (w.shape[2 + axis] - 1) + 1 + int(extra[axis])  # type: ignore[arg-type]
+            for axis in range(rank)
+        ]
+        channels, filters = w.shape[0] // self.groups, w.shape[1]
+        y = np.zeros((x.shape[0], *full, filters * self.groups), x.dtype)
+        x = _last(x)
+        for place in every(*(range(size) for size in w.shape[2:])):
+            window = y[_window(place, list(sizes), strides, dilations)]
+            for group in range(self.groups):
+                inner = slice(group * channels, (group + 1) * channels)
+                outer = slice(group * filters, (group + 1) * filters)
+                window[..., outer] += x[..., inner] @ w[(inner, slice(None), *place)]
+        kept = tuple(slice(pads[axis], full[axis] - pads[rank + axis]) for axis in range(rank))
+        return np.ascontiguousarray(_first(y[(slice(None), *kept)]))
+
+    def pullback(self, grad: Value, x: Value, w: Value, *, result: Value) -> tuple[Value, Value]:
+        conv = Conv(self.strides, self.pads, self.dilations, self.groups)
+        to_w = ConvWeightGradient(w.shape[2:], self.strides, self.pads, self.dilations, self.groups)(grad, x)
+        return conv(grad, w), to_w
+
+    def lower(self, emit: Emit, x: str, w: str) -> str:
+        rank = emit.type(x).rank - 2
+        strides, pads, dilations = self.settings(rank)
+        extra = self.extra(rank)
+        fixed = [size for size in extra if isinstance(size, int)]
+        if len(fixed) != rank:
+            raise TypeMismatch("the gradient of this convolution needs its spatial sizes as numbers in ONNX")
+        return emit(
+            "ConvTranspose", x, w, strides=strides, pads=pads, dilations=dilations, group=self.groups, output_padding=fixed
+        )
+
+    def flops(self, x: TensorType, w: TensorType) -> Size:
+        return 2 * x.elements * product(w.shape[1:])
+
+
+@dataclass(frozen=True)
+class ConvWeightGradient(Window):
+    """The gradient of a convolution's `w`, from its `x` and the gradient of its result.
+
+    Each tap of the kernel is one matrix product of a shifted view of `x` with the gradient.
+    """
+
+    name = "conv_weight_gradient"
+    public = False
+    kernel: tuple[Size, ...]
+    strides: tuple[int, ...] = ()
+    pads: tuple[int, ...] = ()
+    dilations: tuple[int, ...] = ()
+    groups: int = 1
+
+    def infer(self, x: TensorType, grad: TensorType) -> TensorType:
+        return TensorType(same_dtype(x, grad), (grad.shape[1], x.shape[1] // self.groups, *self.kernel))
+
+    def compute(self, x: Array, grad: Array) -> Array:
+        rank = x.ndim - 2
+        strides, pads, dilations = self.settings(rank)
+        kernel = [int(size) for size in self.kernel]  # type: ignore[arg-type]
+        channels, filters = x.shape[1] // self.groups, grad.shape[1] // self.groups
+        result = np.empty((grad.shape[1], channels, *kernel), x.dtype)
+        x, columns = _last(_padded(x, pads, rank)), _last(grad)
+        sizes = list(grad.shape[2:])
+        for place in every(*(range(size) for size in kernel)):
+            window = x[_window(place, sizes, strides, dilations)]
+            for group in range(self.groups):
+                inner = slice(group * channels, (group + 1) * channels)
+                outer = slice(group * filters, (group + 1) * filters)
+                left = columns[..., outer].reshape(-1, filters)
+                result[(outer, slice(None), *place)] = left.T @ window[..., inner].reshape(-1, channels)
+        return result
+
+    def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
+        conv = Conv(self.strides, self.pads, self.dilations, self.groups)
+        to_x, _ = conv.pullback(y, x, grad, result=y)
+        return to_x, conv(x, grad)
+
+    def lower(self, emit: Emit, x: str, grad: str) -> str:
+        from compiler.operators.convolution_lowering import lower_weight_gradient
+
+        return lower_weight_gradient(self, emit, x, grad)
+
+    def flops(self, x: TensorType, grad: TensorType) -> Size:
+        return 2 * grad.elements * (x.shape[1] // self.groups) * product(self.kernel)
+
+
+def _checked(name: str, x: TensorType, w: TensorType) -> object:
+    if not x.dtype.is_float:
+        raise TypeMismatch(f"`{name}` takes float tensors, not {x}", "convert it: `cast(x, f32)`")
+    if x.rank < 3:
+        raise TypeMismatch(f"`{name}` takes [batch, channels, ...], and {x} has {x.rank} axes")
+    if w.rank != x.rank:
+        raise TypeMismatch(f"{x} has {x.rank} axes, and its kernel {w} has {w.rank}")
+    return same_dtype(x, w)
+
+
+def _padded(x: Array, pads: tuple[int, ...], rank: int) -> Array:
+    if not any(pads):
+        return x
+    widths = [(0, 0), (0, 0), *((pads[axis], pads[rank + axis]) for axis in range(rank))]
+    return np.pad(x, widths)
+
+
+def _last(x: Array) -> Array:
+    """Channels last, so that a shifted window goes to the matrix product as it lies."""
+    return np.ascontiguousarray(np.moveaxis(x, 1, -1))
+
+
+def _first(x: Array) -> Array:
+    return np.moveaxis(x, -1, 1)
+
+
+def _window(
+    place: tuple[int, ...], sizes: list[int], strides: tuple[int, ...], dilations: tuple[int, ...]
+) -> tuple[slice, ...]:
+    """The items that one tap of the kernel meets, of an array with channels last."""
+    spatial = (
+        slice(at * dilation, at * dilation + (size - 1) * stride + 1, stride)
+        for at, size, stride, dilation in zip(place, sizes, strides, dilations, strict=True)
+    )
+    return (slice(None), *spatial)

@@ -1,0 +1,46 @@
+"""The gradient of a convolution's weights as plain ONNX operators."""
+
+from __future__ import annotations
+
+from itertools import product as every
+from typing import TYPE_CHECKING, Any
+
+from compiler.dims import Size, product
+from compiler.graph import Emit
+from compiler.lazy import LazyModule
+
+if TYPE_CHECKING:
+    import numpy as np
+else:
+    np = LazyModule("numpy")
+
+
+def lower_weight_gradient(op: Any, emit: Emit, x: str, grad: str) -> str:
+    """The taps' windows side by side, and one matrix product with the gradient for each group."""
+    x_type, grad_type = emit.type(x), emit.type(grad)
+    rank = x_type.rank - 2
+    strides, pads, dilations = op.settings(rank)
+    channels, filters = x_type.shape[1] // op.groups, grad_type.shape[1] // op.groups
+    if any(pads):
+        widths = [0, 0, *pads[:rank], 0, 0, *pads[rank:]]
+        x = emit("Pad", x, np.array(widths, np.int64))
+    batch, sizes = grad_type.shape[0], grad_type.shape[2:]
+    axes = np.arange(2, 2 + rank)
+    windows = []
+    for place in every(*(range(size) for size in op.kernel)):
+        starts = np.array([at * dilation for at, dilation in zip(place, dilations, strict=True)], np.int64)
+        stops: list[Size] = [
+            at * dilation + (size - 1) * stride + 1
+            for at, dilation, size, stride in zip(place, dilations, sizes, strides, strict=True)
+        ]
+        window = emit("Slice", x, starts, emit.sizes(stops), axes, np.array(strides, np.int64))
+        windows.append(emit("Unsqueeze", window, np.array([2])))
+    taps = len(windows)
+    columns = windows[0] if taps == 1 else emit("Concat", *windows, axis=2)  # [batch, channels, taps, ...]
+    items = product(sizes)
+    columns = emit("Reshape", columns, emit.sizes((batch, op.groups, channels * taps, items)))
+    columns = emit("Reshape", emit("Transpose", columns, perm=[1, 2, 0, 3]), emit.sizes((op.groups, channels * taps, batch * items)))
+    rows = emit("Reshape", grad, emit.sizes((batch, op.groups, filters, items)))
+    rows = emit("Reshape", emit("Transpose", rows, perm=[1, 2, 0, 3]), emit.sizes((op.groups, filters, batch * items)))
+    made = emit("MatMul", rows, emit("Transpose", columns, perm=[0, 2, 1]))
+    return emit("Reshape", made, emit.sizes((filters * op.groups, channels, *op.kernel)))

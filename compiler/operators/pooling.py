@@ -1,0 +1,116 @@
+"""Pooling over windows of the spatial axes of [batch, channels, ...]."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import reduce
+from itertools import product as every
+from typing import TYPE_CHECKING
+
+from compiler.dims import Size, product
+from compiler.graph import Emit
+from compiler.lazy import LazyModule
+from compiler.operators.convolution import Window
+from compiler.types import TensorType, TypeMismatch
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compiler.types import Array
+else:
+    np = LazyModule("numpy")
+
+
+class Pool(Window):
+    """One number of each window of size `kernel`."""
+
+    kernel: tuple[int, ...]
+
+    def infer(self, x: TensorType) -> TensorType:
+        if not x.dtype.is_float or x.rank < 3:
+            raise TypeMismatch(f"`{self.name}` takes floats [batch, channels, ...], not {x}")
+        if len(self.kernel) != x.rank - 2 or min(self.kernel) < 1:
+            raise TypeMismatch(f"{x.rank - 2} window sizes of at least 1 are needed, not {list(self.kernel)}")
+        rank = x.rank - 2
+        _, pads, _ = self.settings(rank)
+        if any(pad >= self.kernel[axis % rank] for axis, pad in enumerate(pads)):
+            raise TypeMismatch("a pad is smaller than its window", "a larger one would make windows of padding alone")
+        return x.with_shape(*x.shape[:2], *self.slid(x, self.kernel))
+
+    def windows(self, x: Array, fill: float) -> list[Array]:
+        """One view for each place in the window, each of the result's shape."""
+        rank = x.ndim - 2
+        strides, pads, dilations = self.settings(rank)
+        if any(pads):
+            widths = [(0, 0), (0, 0), *((pads[axis], pads[rank + axis]) for axis in range(rank))]
+            x = np.pad(x, widths, constant_values=fill)
+        sizes = [
+            (x.shape[2 + axis] - dilations[axis] * (self.kernel[axis] - 1) - 1) // strides[axis] + 1 for axis in range(rank)
+        ]
+        found = []
+        for place in every(*(range(size) for size in self.kernel)):
+            spatial = (
+                slice(at * dilation, at * dilation + (size - 1) * stride + 1, stride)
+                for at, size, stride, dilation in zip(place, sizes, strides, dilations, strict=True)
+            )
+            found.append(x[(slice(None), slice(None), *spatial)])
+        return found
+
+    def flops(self, x: TensorType) -> Size:
+        return self.infer(x).elements * product(self.kernel)
+
+
+@dataclass(frozen=True)
+class MaxPool(Pool):
+    """The largest item of each window; NaN where the window holds one (onnxruntime's own kernel hides it)."""
+
+    name = "max_pool"
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...] = ()
+    pads: tuple[int, ...] = ()
+    dilations: tuple[int, ...] = ()
+
+    def compute(self, x: Array) -> Array:
+        return np.asarray(reduce(np.maximum, self.windows(x, -np.inf))).copy()
+
+    def lower(self, emit: Emit, x: str) -> str:
+        strides, pads, dilations = self.settings(len(self.kernel))
+        return emit("MaxPool", x, kernel_shape=self.kernel, strides=strides, pads=pads, dilations=dilations)
+
+
+@dataclass(frozen=True)
+class AveragePool(Pool):
+    """The mean of each window; padding counts as zeros with `count_include_pad`, and not at all without."""
+
+    name = "average_pool"
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...] = ()
+    pads: tuple[int, ...] = ()
+    dilations: tuple[int, ...] = ()
+    count_include_pad: bool = False
+
+    def infer(self, x: TensorType) -> TensorType:
+        if any(each != 1 for each in self.dilations):
+            raise TypeMismatch("an average pool has no dilation")
+        return super().infer(x)
+
+    def compute(self, x: Array) -> Array:
+        total = reduce(np.add, self.windows(x, 0.0))
+        return np.asarray(total / self._counts(x)).astype(x.dtype, copy=False)
+
+    def _counts(self, x: Array) -> Array:
+        if self.count_include_pad or not any(self.pads):
+            return np.array(np.prod(self.kernel), x.dtype)
+        return np.asarray(reduce(np.add, self.windows(np.ones((1, 1, *x.shape[2:]), x.dtype), 0.0)))
+
+    def lower(self, emit: Emit, x: str) -> str:
+        strides, pads, _ = self.settings(len(self.kernel))
+        return emit(
+            "AveragePool",
+            x,
+            kernel_shape=self.kernel,
+            strides=strides,
+            pads=pads,
+            count_include_pad=int(self.count_include_pad),
+        )
+

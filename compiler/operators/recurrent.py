@@ -1,0 +1,197 @@
+"""Whole recurrences as one operator, in ONNX's layout; a pass makes them from a Scan whose step is one of these cells.
+
+Operands: x [time, batch, in], input weights [gates * hidden, in], recurrent weights [gates * hidden, hidden], biases
+[2 * gates * hidden] (those beside the input, then those beside the state), and the initial states [batch, hidden].
+Results: the states of all steps [time, batch, hidden], then the final states. With `reverse` the walk begins at the end.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from compiler.dims import Size
+from compiler.graph import Emit, Operator
+from compiler.lazy import LazyModule
+from compiler.types import TensorType, TypeMismatch, same_dtype
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from compiler.types import Array
+else:
+    np = LazyModule("numpy")
+
+
+class Recurrent(Operator):
+    """One direction of a recurrence over axis 0."""
+
+    public = False
+    gates: ClassVar[int]
+    states: ClassVar[int] = 1
+    onnx: ClassVar[str]
+    hidden: int
+    reverse: bool
+
+    def infer(self, x: TensorType, w: TensorType, r: TensorType, b: TensorType, *first: TensorType) -> tuple[TensorType, ...]:
+        dtype = same_dtype(x, w, r, b, *first)
+        if x.rank != 3 or len(first) != self.states:
+            raise TypeMismatch(f"`{self.name}` takes x [time, batch, in] and {self.states} initial states, not {x}")
+        time, batch, features = x.shape
+        rows = self.gates * self.hidden
+        state = TensorType(dtype, (batch, self.hidden))
+        wanted = {"w": (rows, features), "r": (rows, self.hidden), "b": (2 * rows,)}
+        for (name, shape), given in zip(wanted.items(), (w, r, b), strict=True):
+            if given.shape != shape:
+                raise TypeMismatch(f"`{name}` of `{self.name}` is {TensorType(dtype, shape)}, and {given} is given")
+        if any(each != state for each in first):
+            raise TypeMismatch(f"an initial state of `{self.name}` is {state}, and {first[0]} is given")
+        return (TensorType(dtype, (time, batch, self.hidden)), *([state] * self.states))
+
+    def lower(self, emit: Emit, x: str, w: str, r: str, b: str, *first: str) -> tuple[str, ...]:
+        ahead = np.array([0])
+        w, r, b = (emit("Unsqueeze", each, ahead) for each in (w, r, b))
+        begun = [emit("Unsqueeze", each, ahead) for each in first]
+        direction = "reverse" if self.reverse else "forward"
+        made = emit.many(
+            1 + self.states,
+            self.onnx,
+            x,
+            w,
+            r,
+            b,
+            None,
+            *begun,
+            hidden_size=self.hidden,
+            direction=direction,
+            **self.attributes(),
+        )
+        return (emit("Squeeze", made[0], np.array([1])), *(emit("Squeeze", each, ahead) for each in made[1:]))
+
+    def attributes(self) -> dict[str, Any]:
+        """What the ONNX operator is told besides the size and the direction."""
+        return {}
+
+    def flops(self, x: TensorType, w: TensorType, r: TensorType, b: TensorType, *first: TensorType) -> Size:
+        return 2 * x.shape[0] * x.shape[1] * self.gates * self.hidden * (x.shape[2] + self.hidden)
+
+    def projected(self, x: Array, w: Array, bias: Array) -> Array:
+        """All steps' products with the input weights at once: [time, batch, gates * hidden]."""
+        time, batch, features = x.shape
+        made = (x.reshape(time * batch, features) @ w.T).reshape(time, batch, -1)
+        made += bias
+        return np.asarray(made)
+
+    def order(self, time: int) -> range:
+        return range(time - 1, -1, -1) if self.reverse else range(time)
+
+
+def _sigmoid(x: Array, out: Array) -> None:
+    """1 / (1 + exp(-x)) as (1 + tanh(x / 2)) / 2, which cannot overflow."""
+    np.multiply(x, x.dtype.type(0.5), out=out)
+    np.tanh(out, out=out)
+    out += 1
+    out *= x.dtype.type(0.5)
+
+
+@dataclass(frozen=True)
+class RNN(Recurrent):
+    """h' = activation(W x + R h + b) (Elman 1990); `activation` is tanh or relu."""
+
+    name, onnx = "rnn", "RNN"
+    gates = 1
+    hidden: int
+    reverse: bool = False
+    activation: str = "tanh"
+
+    def compute(self, x: Array, w: Array, r: Array, b: Array, h: Array) -> tuple[Array, ...]:
+        steps = self.projected(x, w, b[: self.hidden] + b[self.hidden :])
+        turned = np.ascontiguousarray(r.T)
+        for place in self.order(len(x)):
+            step = steps[place]
+            step += h @ turned
+            np.tanh(step, out=step) if self.activation == "tanh" else np.maximum(step, 0, out=step)
+            h = step
+        return steps, h.copy()
+
+    def attributes(self) -> dict[str, Any]:
+        return {"activations": [self.activation.capitalize()]}
+
+
+@dataclass(frozen=True)
+class LSTM(Recurrent):
+    """Long short-term memory (Hochreiter and Schmidhuber 1997); gates stacked as input, output, forget, candidate.
+
+    i, o, f = sigmoid(W x + R h + b), c' = f c + i tanh(W_c x + R_c h + b_c), h' = o tanh(c').
+    """
+
+    name, onnx = "lstm", "LSTM"
+    gates = 4
+    states = 2
+    hidden: int
+    reverse: bool = False
+
+    def compute(self, x: Array, w: Array, r: Array, b: Array, h: Array, c: Array) -> tuple[Array, ...]:
+        n = self.hidden
+        steps = self.projected(x, w, b[: 4 * n] + b[4 * n :])
+        turned = np.ascontiguousarray(r.T)
+        outputs = np.empty((*x.shape[:2], n), x.dtype)
+        c = c.copy()
+        for place in self.order(len(x)):
+            step = steps[place]
+            step += h @ turned
+            _sigmoid(step[:, : 3 * n], step[:, : 3 * n])
+            candidate = step[:, 3 * n :]
+            np.tanh(candidate, out=candidate)
+            c *= step[:, 2 * n : 3 * n]
+            candidate *= step[:, :n]
+            c += candidate
+            h = outputs[place]
+            np.tanh(c, out=h)
+            h *= step[:, n : 2 * n]
+        return outputs, h.copy(), c
+
+
+@dataclass(frozen=True)
+class GRU(Recurrent):
+    """Gated recurrent unit (Cho et al. 2014); gates stacked as update z, reset r, candidate.
+
+    h' = (1 - z) n + z h, with n = tanh(W x + b + R (r h)), or, with `linear_before_reset`, n = tanh(W x + b + r (R h + c)).
+    """
+
+    name, onnx = "gru", "GRU"
+    gates = 3
+    hidden: int
+    reverse: bool = False
+    linear_before_reset: bool = False
+
+    def compute(self, x: Array, w: Array, r: Array, b: Array, h: Array) -> tuple[Array, ...]:
+        n = self.hidden
+        beside_state = b[3 * n :].copy()
+        bias = b[: 3 * n].copy()
+        bias[: 2 * n] += beside_state[: 2 * n]
+        if not self.linear_before_reset:
+            bias[2 * n :] += beside_state[2 * n :]
+        steps = self.projected(x, w, bias)
+        gates, candidate = np.ascontiguousarray(r[: 2 * n].T), np.ascontiguousarray(r[2 * n :].T)
+        outputs = np.empty((*x.shape[:2], n), x.dtype)
+        for place in self.order(len(x)):
+            step = steps[place]
+            both = step[:, : 2 * n]
+            both += h @ gates
+            _sigmoid(both, both)
+            z, reset, new = both[:, :n], both[:, n:], step[:, 2 * n :]
+            if self.linear_before_reset:
+                new += reset * (h @ candidate + beside_state[2 * n :])
+            else:
+                new += (reset * h) @ candidate
+            np.tanh(new, out=new)
+            output = outputs[place]
+            np.subtract(h, new, out=output)
+            output *= z
+            output += new
+            h = output
+        return outputs, h.copy()
+
+    def attributes(self) -> dict[str, Any]:
+        return {"linear_before_reset": int(self.linear_before_reset)}

@@ -1,0 +1,158 @@
+"""Expressions to canonical text, with the parentheses that are needed and no others.
+
+Nothing here recurses: an expression may be a thousand operators deep.
+"""
+
+from __future__ import annotations
+
+from grammar.lexer import ESCAPES
+from grammar.syntax import (
+    Argument,
+    Attribute,
+    Binary,
+    Boolean,
+    Call,
+    Conditional,
+    Ellipsis,
+    Expression,
+    Index,
+    ListOf,
+    Name,
+    Number,
+    Pipe,
+    Range,
+    Slice,
+    Text,
+    TupleOf,
+    Unary,
+)
+
+# How tightly each binds, loosest first, as the rules of model.lark stand.
+PIPE, TERNARY, OR, AND, NOT, COMPARISON, RANGE, SUM, PRODUCT, SIGN, POWER, POSTFIX, ATOM = range(13)
+_BINARY = {"or": OR, "and": AND, "+": SUM, "-": SUM, "**": POWER, " ": POWER}
+_BINARY |= dict.fromkeys(("==", "!=", "<", "<=", ">", ">="), COMPARISON)
+_BINARY |= dict.fromkeys(("*", "/", "//", "%", "@"), PRODUCT)
+
+_Node = Expression | Argument | Slice | Ellipsis
+_Piece = str | tuple[_Node, int]  # a node, and how tightly it must bind to go without parentheses
+
+
+def print_expression(node: _Node, level: int = PIPE) -> str:
+    left: list[_Piece] = [(node, level)]
+    written: list[str] = []
+    while left:
+        piece = left.pop()
+        if isinstance(piece, str):
+            written.append(piece)
+            continue
+        inner, wanted = piece
+        pieces = _pieces(inner)
+        if _level(inner) < wanted:
+            pieces = ["(", *pieces, ")"]
+        left.extend(reversed(pieces))
+    return "".join(written)
+
+
+def print_text(node: Text) -> str:
+    escapes = {value: escape for escape, value in ESCAPES.items()}
+    return '"' + "".join(escapes.get(sign, sign) for sign in node.value) + '"'
+
+
+def split_pipe(node: Expression) -> list[Expression]:
+    """The value and the stages of `value -> stage -> stage`."""
+    stages: list[Expression] = []
+    while isinstance(node, Pipe):
+        stages.append(node.stage)
+        node = node.value
+    return [node, *reversed(stages)]
+
+
+def _level(node: _Node) -> int:
+    match node:
+        case TupleOf() | Pipe() | Argument() | Slice():
+            return PIPE
+        case Conditional():
+            return TERNARY
+        case Binary(operator):
+            return _BINARY[operator]
+        case Range():
+            return RANGE
+        case Unary("not"):
+            return NOT
+        case Unary("-"):
+            return SIGN
+        case Unary() | Call() | Index() | Attribute():
+            return POSTFIX
+        case _:
+            return ATOM
+
+
+def _pieces(node: _Node) -> list[_Piece]:
+    match node:
+        case Number():
+            return [_number(node)]
+        case Text():
+            return [print_text(node)]
+        case Boolean(value):
+            return ["true" if value else "false"]
+        case Name(text, primed):
+            return [text + ("'" if primed else "")]
+        case Ellipsis():
+            return ["..."]
+        case ListOf(items):
+            return ["[", *_separated(items), "]"]
+        case TupleOf(items):
+            return _separated(items)
+        case Unary("-", operand):
+            return ["-", (operand, SIGN)]
+        case Unary("not", operand):
+            return ["not ", (operand, NOT)]
+        case Unary(_, operand):
+            return [(operand, POSTFIX), "^T"]
+        case Binary(" ", first, second):
+            return [(first, ATOM), " ", (second, ATOM)]
+        case Binary("**", base, exponent):
+            return [(base, POSTFIX), " ** ", (exponent, SIGN)]
+        case Binary(operator, first, second):
+            level = _BINARY[operator]
+            return [(first, level + (level == COMPARISON)), f" {operator} ", (second, level + 1)]
+        case Conditional(then, condition, otherwise):
+            return [(then, OR), " if ", (condition, OR), " else ", (otherwise, TERNARY)]
+        case Range(start, stop):
+            sign = ".." if _is_short(start) and _is_short(stop) else " .. "
+            return [(start, SUM), sign, (stop, SUM)]
+        case Pipe(value, stage):
+            return [(value, PIPE), " -> ", (stage, TERNARY)]
+        case Argument(name, value):
+            return [f"{name.text}: " if name is not None else "", (value, PIPE)]
+        case Call(callee, arguments):
+            return [(callee, POSTFIX), "(", *_separated(arguments), ")"]
+        case Index(value, items):
+            return [(value, POSTFIX), "[", *_separated(items), "]"]
+        case Attribute(value, name):
+            return [*(["(", (value, PIPE), ")"] if isinstance(value, Number) else [(value, POSTFIX)]), f".{name.text}"]
+        case Slice(start, stop, step):
+            ends: list[_Piece] = [*([(start, PIPE)] if start else []), ":", *([(stop, PIPE)] if stop else [])]
+            return [*ends, ":", (step, PIPE)] if step else ends
+    raise AssertionError(node)
+
+
+def _separated(items: tuple[_Node, ...]) -> list[_Piece]:
+    pieces: list[_Piece] = []
+    for place, item in enumerate(items):
+        pieces += [", ", (item, PIPE)] if place else [(item, PIPE)]
+    return pieces
+
+
+def _is_short(node: Expression) -> bool:
+    return isinstance(node.value, int) if isinstance(node, Number) else _level(node) >= POSTFIX
+
+
+def _number(node: Number) -> str:
+    """As written, where that is known."""
+    written = node.span.text if node.span is not None else ""
+    try:
+        same = type(node.value)(written.replace("_", "")) == node.value
+    except ValueError:
+        same = False
+    return written if same else repr(node.value)

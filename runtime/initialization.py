@@ -1,0 +1,51 @@
+"""First values: every parameter's own initialiser, drawn from one seed, the same on every machine and backend."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compiler.graph import Graph
+from compiler.operators.source import Buffer, Parameter
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.numpy_executor import run
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+
+def initialize(graph: Graph, seed: int = 0) -> dict[str, Array]:
+    """A value for each parameter and buffer, by path; NablacError names those that have no initialiser."""
+    values: dict[str, Array] = {}
+    missing: list[str] = []
+    for op in stored(graph):
+        if op.initial is None:
+            missing.append(op.path)
+            continue
+        feeds = {"seed": np.array(key(seed, op.path), np.int64)} if op.initial.inputs else {}
+        (values[op.path],) = run(op.initial, feeds).values()
+    if missing:
+        listed = ", ".join(f"`{path}`" for path in missing)
+        raise NablacError(
+            Diagnostic(
+                "E707", f"{listed} cannot begin: no initialiser", place=graph.name, hint="give one (`= 0`), or load weights"
+            )
+        )
+    return {path: np.ascontiguousarray(value) for path, value in values.items()}
+
+
+def key(seed: int, path: str) -> int:
+    """The key of one parameter's draws: 63 bits of a hash of the seed and the path."""
+    return int.from_bytes(blake2b(f"{seed}/{path}".encode(), digest_size=8).digest(), "little") >> 1
+
+
+def stored(graph: Graph) -> Iterator[Parameter | Buffer]:
+    """Every parameter and buffer of a graph, each once, in the order of first use."""
+    seen: set[str] = set()
+    for node in graph:
+        if isinstance(node.op, (Parameter, Buffer)) and node.op.path not in seen:
+            seen.add(node.op.path)
+            yield node.op
