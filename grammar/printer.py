@@ -9,13 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from grammar.expression_printer import print_expression, print_text, split_pipe
+from grammar.expression_printer import POSTFIX, print_expression, print_text, split_pipe
 from grammar.lexer import Token
 from grammar.parser import comments_of
 from grammar.source import Source, Span
 from grammar.syntax import (
     Assert,
     Assign,
+    Call,
     Const,
     Declaration,
     Declare,
@@ -331,6 +332,9 @@ def _value(page: _Page, head: str, value: Expression, span: Span) -> None:
     text = head + print_expression(value)
     stages = split_pipe(value) if isinstance(value, Pipe) else []
     too_long = len(text) + len(INDENT) * page.level > WIDTH
+    if isinstance(value, Call) and value.arguments and (too_long or not page.on_one_line(value.span)):
+        _long_call(page, head, value, span)
+        return
     if len(stages) < 2 or not (too_long or _is_broken(page, stages)):
         _simple(page, text, span)
         return
@@ -342,7 +346,7 @@ def _value(page: _Page, head: str, value: Expression, span: Span) -> None:
         heads += f" -> {print_expression(second, level=1)}"
         ends = [second.span.end]
     else:
-        arrow = " " * len(head)
+        arrow = " " * (len(head) - 3)  # so that the stages stand under the value
         ends = [first.span.end]
     lines = [heads]
     for before, stage in zip([first, *stages[1:]][len(stages) - len(rest) - 1 :], rest, strict=False):
@@ -360,6 +364,18 @@ def _value(page: _Page, head: str, value: Expression, span: Span) -> None:
         if place:
             page.comments_before(end)
         page.line_with_comment(line, span.end if place == len(lines) - 1 else end)
+
+
+def _long_call(page: _Page, head: str, call: Call, span: Span) -> None:
+    """An argument a line."""
+    page.line(f"{head}{print_expression(call.callee, level=POSTFIX)}(")
+    page.level += 1
+    for argument in call.arguments:
+        page.comments_before(argument.span.start)
+        page.line_with_comment(f"{print_expression(argument)},", argument.span.end)
+    page.comments_before(span.end)
+    page.level -= 1
+    page.line_with_comment(")", span.end)
 
 
 def _same_line(page: _Page, first: Expression, second: Expression) -> bool:

@@ -1,1 +1,1 @@
-"""The standard library and the example models, written in the language, with their data and the diagnostic pages."""
+"""The library of the language, in the language itself, and example models. Nothing here is Python."""

@@ -33,7 +33,7 @@ class Indexed(Mover):
 
 
 @dataclass(frozen=True)
-class Gather(Indexed):
+class Take(Indexed):
     """The elements of `x` at `indices` along `axis`: the shape of `indices` takes the place of the axis."""
 
     name = "take"

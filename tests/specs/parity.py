@@ -25,9 +25,11 @@ from compiler.gradient import gradients
 from compiler.graph import Graph
 from compiler.onnx.exporter import export
 from compiler.operators.source import Buffer, Input, Parameter
+from compiler.passes.pipeline import optimize
 from compiler.types import DType
 from grammar.source import Source
 from runtime.numpy_executor import NumpyRunner, run
+from runtime.onnx_session import OnnxRunner
 
 torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
 
@@ -158,19 +160,21 @@ def check(case: Case) -> None:
     module = prepared(case)
     weights = {path: array(value) for path, value in case.weights(module).items()} if case.weights else {}
     exact, single = (Runners(graph_of(case, dtype), dtype) for dtype in (DType.F64, DType.F32))
+    fused, shipped = (Runners(optimize(runners.graph), runners.dtype) for runners in (exact, single))
     missing = exact.paths - set(weights)
     assert not missing, f"the module has no weight for {sorted(missing)}"
     for sizes in case.sizes:
         feeds = case.feeds(sizes)
         with torch.no_grad():
             expected = [array(each) for each in several(module(*map(torch.as_tensor, feeds.values())))]
-        found, narrow = exact.numpy(feeds, weights), single.numpy(feeds, weights)
+        found, narrow, rewritten = (each.numpy(feeds, weights) for each in (exact, single, fused))
         for name, theirs in zip(exact.graph.outputs, expected, strict=True):
             assert found[name].shape == theirs.shape
             near(found[name], theirs, case.rtol, f"{name} in f64, {sizes}")
+            near(rewritten[name], theirs, 10 * case.rtol, f"{name} in f64, optimized, {sizes}")
             near(narrow[name], theirs, 1e-5, f"{name} in f32, {sizes}")
-        if case.onnx:
-            for name, value in single.onnx(feeds, weights).items():
+        for runners in (single, shipped) if case.onnx else ():
+            for name, value in runners.onnx(feeds, weights).items():
                 near(value, narrow[name.removesuffix(".next")], 1e-5, f"{name} by onnxruntime, {sizes}")
         if case.updates is not None:
             for path, value in case.updates(module).items():
@@ -262,7 +266,7 @@ class Runners:
         self.graph, self.dtype = graph, dtype
         self.paths = {node.op.path for node in graph if isinstance(node.op, (Parameter, Buffer))}
         self.runner = NumpyRunner(graph)
-        self.session: Any = None
+        self.session: OnnxRunner | None = None
 
     def numpy(self, feeds: Mapping[str, Array], weights: Mapping[str, Array]) -> dict[str, Array]:
         """Outputs by name, and next values of buffers by path."""
@@ -273,10 +277,7 @@ class Runners:
         if self.session is None:
             self.session = session_of(self.graph)
         fed = self._fed(feeds, weights)
-        wanted = [each.name for each in self.session.get_inputs()]
-        names = [each.name for each in self.session.get_outputs()]
-        found = self.session.run(names, {name: fed[name] for name in wanted})
-        return dict(zip(names, found, strict=True))
+        return self.session.run({name: fed[name] for name in self.session.inputs})
 
     def _fed(self, feeds: Mapping[str, Array], weights: Mapping[str, Array]) -> dict[str, Array]:
         used = {path: value for path, value in weights.items() if path in self.paths}
@@ -286,15 +287,9 @@ class Runners:
         }
 
 
-def session_of(graph: Graph) -> Any:
-    """A session of the exported graph, its weights as inputs."""
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 3
-    model = export(graph).SerializeToString()
-    return onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
+def session_of(graph: Graph) -> OnnxRunner:
+    """The exported graph in onnxruntime, its weights as inputs."""
+    return OnnxRunner(export(graph).SerializeToString(), threads=1)
 
 
 def first_values(text: str, seed: int) -> dict[str, Array]:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from tests.specs import test_attention, test_convolution, test_functions, test_models, test_normalization, test_recurrent
+from tests.specs import (
+    test_attention,
+    test_convolution,
+    test_functions,
+    test_models,
+    test_normalization,
+    test_recurrent,
+)
 from tests.specs.parity import Case, check_gradients, each
 
 CASES = (

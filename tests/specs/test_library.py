@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import Counter
 from itertools import chain
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,10 @@ from tests.specs.parity import SPECS
 
 STD = sorted((SPECS / "std").glob("*.model"))
 MODELS = sorted(SPECS.glob("*.model"))
+LAYERS_OF_OTHERS = {  # what others of the library are made of
+    *("fan_in", "fan_out", "per_axis", "per_channel", "window_pads", "masked", "repeat_heads", "sinusoids", "rotate"),
+    *("RNNCell", "LSTMCell", "GRUCell", "EncoderLayer", "DecoderLayer"),
+}
 DECLARED = [each for path in STD for each in parse(Source(path.name, path.read_text())).declarations]
 
 
@@ -30,6 +36,13 @@ def test_every_layer_cell_and_optimizer_says_what_it_is() -> None:
     assert mute == []
 
 
+def test_no_definition_of_the_library_lacks_a_case() -> None:
+    tests = "".join(path.read_text() for path in Path(__file__).parent.glob("test_*.py"))
+    names = [each.name.text for each in DECLARED if isinstance(each, Definition)]
+    used = {*re.findall(r"\w+", tests), *LAYERS_OF_OTHERS}
+    assert [name for name in names if name not in used] == []
+
+
 @pytest.mark.parametrize("path", [*STD, *MODELS], ids=lambda path: path.stem)
 def test_a_file_checks_without_a_diagnostic(path: object) -> None:
     check(load(str(path)))
@@ -39,6 +52,11 @@ def test_a_file_checks_without_a_diagnostic(path: object) -> None:
 def test_lines_fit_the_page(path: object) -> None:
     lines = open(str(path), encoding="utf-8").read().splitlines()  # noqa: SIM115
     assert [line for line in lines if len(line) > 120 or line != line.rstrip()] == []
+
+
+def test_every_file_stands_in_the_table_of_contents() -> None:
+    listed = set(re.findall(r"`(\w+)(?:\.model)?`", (SPECS / "README.md").read_text()))
+    assert [path.stem for path in (*STD, *MODELS) if path.stem not in listed] == []
 
 
 def test_the_passengers_are_144_months() -> None:

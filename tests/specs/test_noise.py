@@ -68,7 +68,7 @@ def test_the_draws_of_onnxruntime_are_those_of_numpy() -> None:
     source = Source("case.model", "model M() {\n    input x: [batch, 20, 6, 7]\n    output x -> Dropout(0.5)\n}\n")
     graph = elaborate(program_of(source), training=True)
     feeds = {"x": IMAGES, "seed": np.asarray(3, np.int64)}
-    (found,) = session_of(graph).run(None, feeds)
+    (found,) = session_of(graph).run(feeds).values()
     np.testing.assert_array_equal(found, run(graph, feeds)["output"])
 
 

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
+import pytest
+
+from compiler.build import elaborate, program_of
+from compiler.passes.pipeline import optimize
+from grammar.source import Source
 from tests.specs.parity import Case, Weights, case, check, each, torch
 from tests.specs.weights import Map, gru, lstm, rnn
 
@@ -210,6 +216,25 @@ def test_the_mean_and_the_product_of_both_directions() -> None:
         )
         text = f'output x -> Bidirectional(GRU(4, sequences: true), merge: "{merge}")'
         check(case(f"merge {merge}", text, module, stacked(gru, ("bidirectional",), directions=True), x=SEQUENCE))
+
+
+FUSED = {
+    "SimpleRNN(4)": {"rnn": 1},
+    "SimpleRNN(4, relu)": {"rnn": 1},
+    "LSTM(4, sequences: true)": {"lstm": 1},
+    "LSTM(4, reverse: true)": {"lstm": 1},
+    "GRU(4)": {"gru": 1},
+    "GRU(4, reset_after: false)": {"gru": 1},
+    "Bidirectional(LSTM(4))": {"lstm": 2},
+}
+
+
+@pytest.mark.parametrize("layer", FUSED)
+def test_a_layers_equations_become_the_fused_operator(layer: str) -> None:
+    text = f"model M() {{\n    input x: [batch, time, 3]\n    output x -> {layer}\n}}\n"
+    graph = optimize(elaborate(program_of(Source("case.model", text))))
+    found = Counter(node.op.name for node in graph)
+    assert {name: found[name] for name in ("scan", "rnn", "lstm", "gru") if found[name]} == FUSED[layer]
 
 
 def test_layers_of_a_loop_are_numbered() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from compiler.dims import Dim
-from compiler.operators.indexing import Gather, GatherElements, GatherNd, Iota, OneHot, ScatterElements, ScatterNd
+from compiler.operators.indexing import GatherElements, GatherNd, Iota, OneHot, ScatterElements, ScatterNd, Take
 from compiler.operators.source import SizeOf
 from compiler.types import DType
 from tests.compiler.operators.harness import OperatorCases, case, each, integers, refuses
@@ -30,13 +30,13 @@ def index_put(x: torch.Tensor, indices: torch.Tensor, updates: torch.Tensor) -> 
 
 
 CASES = (
-    case("rows", Gather(0), x=(5, 3), indices=twice, oracle=lambda x, i: x[i]),
-    case("rows by a table of indices", Gather(0), x=(5, 3), indices=integers((2, 4), 5, -5), oracle=lambda x, i: x[i]),
-    case("rows by i32", Gather(0), x=(5, 3), indices=integers((4,), 5, dtype="int32"), oracle=lambda x, i: x[i.long()]),
-    case("columns", Gather(-1), x=(2, 3, 5), indices=twice, oracle=lambda x, i: x[..., i]),
-    case("an axis between", Gather(1), x=(2, 5, 3), indices=integers((2, 2), 5), oracle=lambda x, i: x[:, i]),
-    case("one row", Gather(0), x=(5, 3), indices=np.array(-2), oracle=lambda x, i: x[i]),
-    case("one column", Gather(1), x=(5, 3), indices=np.array(1), oracle=lambda x, i: x[:, i]),
+    case("rows", Take(0), x=(5, 3), indices=twice, oracle=lambda x, i: x[i]),
+    case("rows by a table of indices", Take(0), x=(5, 3), indices=integers((2, 4), 5, -5), oracle=lambda x, i: x[i]),
+    case("rows by i32", Take(0), x=(5, 3), indices=integers((4,), 5, dtype="int32"), oracle=lambda x, i: x[i.long()]),
+    case("columns", Take(-1), x=(2, 3, 5), indices=twice, oracle=lambda x, i: x[..., i]),
+    case("an axis between", Take(1), x=(2, 5, 3), indices=integers((2, 2), 5), oracle=lambda x, i: x[:, i]),
+    case("one row", Take(0), x=(5, 3), indices=np.array(-2), oracle=lambda x, i: x[i]),
+    case("one column", Take(1), x=(5, 3), indices=np.array(1), oracle=lambda x, i: x[:, i]),
     case("an element of each row", GatherElements(1), x=(2, 4), indices=columns,
          oracle=lambda x, i: torch.gather(x, 1, i % 4)),
     case("an element of each column", GatherElements(0), x=(5, 3), indices=columns,
@@ -82,8 +82,8 @@ class TestIndexing(OperatorCases):
 @pytest.mark.parametrize(
     ("op", "types", "message"),
     [
-        (Gather(0), ("f32[5, 3]", "f32[2]"), "`take` looks up by i32 or i64, not f32[2]"),
-        (Gather(2), ("f32[5, 3]", "i64[2]"), "f32[5, 3] has no axis 2"),
+        (Take(0), ("f32[5, 3]", "f32[2]"), "`take` looks up by i32 or i64, not f32[2]"),
+        (Take(2), ("f32[5, 3]", "i64[2]"), "f32[5, 3] has no axis 2"),
         (GatherElements(1), ("f32[5, 3]", "i64[4, 2]"), "indices i64[4, 2] do not fit f32[5, 3]"),
         (GatherElements(1), ("f32[5, 3]", "i64[5]"), "indices i64[5] do not fit f32[5, 3]"),
         (GatherNd(), ("f32[5, 3]", "i64[2, 3]"), "indices i64[2, 3] do not say where in f32[5, 3]"),

@@ -1,0 +1,25 @@
+"""A compiler for neural networks: `.model` text in; ONNX, results and pictures out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+__all__ = ["Model", "NablacError", "__version__", "compile", "load"]
+
+if TYPE_CHECKING:
+    from grammar.diagnostics import NablacError
+    from nablac.model import Model, compile, load
+
+
+def __getattr__(name: str) -> Any:
+    """The compiler is imported when it is first asked for: `nablac --help` needs none of it."""
+    if name in ("Model", "compile", "load"):
+        from nablac import model
+
+        return getattr(model, name)
+    if name == "NablacError":
+        from grammar.diagnostics import NablacError
+
+        return NablacError
+    raise AttributeError(f"module 'nablac' has no attribute '{name}'")

@@ -1,0 +1,97 @@
+"""The command line: one file for each command, imported when it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+import nablac
+
+COMMANDS = {  # each is a module of this package; the text is its line in `nablac --help`
+    "check": "Check .model files: names, shapes, dtypes.",
+    "compile": "Compile a model to an ONNX file.",
+    "run": "Run a model on input files.",
+    "summary": "Layers, shapes, parameters, operations, memory.",
+    "draw": "Draw a model as SVG, HTML, Mermaid or DOT.",
+    "verify": "Compare the NumPy runtime with onnxruntime.",
+    "explain": "Explain a diagnostic's code.",
+    "doctor": "Show what is installed and what is missing.",
+}
+
+
+class Commands(click.Group):
+    """Commands by name, without importing any but the one that runs."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"nablac.commands.{name}").command
+        return command
+
+    def resolve_command(self, context: click.Context, args: list[str]) -> Any:
+        if args and args[0] not in COMMANDS and not args[0].startswith("-"):
+            from grammar.diagnostics import did_you_mean
+
+            hint = did_you_mean(args[0], COMMANDS)
+            if args[0].endswith(".model"):
+                hint = f"did you mean `nablac check {args[0]}`?"
+            raise click.UsageError(f"there is no command `{args[0]}`" + (f"; {hint}" if hint else ""), context)
+        return super().resolve_command(context, args)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(nablac.__version__, prog_name="nablac")
+def cli() -> None:
+    """A compiler for neural networks: write a network as equations, check it, run it, compile it to ONNX.
+
+    \b
+    nablac check specs/lstm.model
+    nablac compile specs/lstm.model -o lstm.onnx
+    """
+
+
+def main() -> None:
+    """Run the command line: 0 is fine, 1 an error in the input, 2 wrong use or data, 130 interrupted, 70 our fault."""
+    try:
+        status = cli.main(standalone_mode=False)
+        sys.stdout.flush()
+    except click.exceptions.Abort:
+        status = 130
+    except click.ClickException as error:
+        error.show()
+        status = 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = 0
+    except KeyboardInterrupt:
+        click.echo("interrupted", err=True)
+        status = 130
+    except Exception as error:
+        status = _failed(error)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _failed(error: Exception) -> int:
+    """Show a mistake of the user's as a diagnostic, and one of ours as a line to report."""
+    from grammar.diagnostics import NablacError
+    from nablac.commands.output import show_error
+
+    if isinstance(error, NablacError):
+        show_error(error)
+        return error.exit_code
+    if os.environ.get("NABLAC_DEBUG"):
+        raise error
+    click.echo(f"nablac itself failed: {type(error).__name__}: {str(error)[:200]}", err=True)
+    click.echo("This is a fault of nablac. NABLAC_DEBUG=1 shows where; please report it with the model.", err=True)
+    return 70

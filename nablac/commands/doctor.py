@@ -1,0 +1,81 @@
+"""`nablac doctor`: what is installed, and what that allows."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import click
+
+from nablac.commands.options import output_options
+from nablac.commands.output import print_json
+
+CORE = ("lark", "numpy", "networkx", "onnx", "onnxruntime", "click", "rich", "safetensors")
+EXTRAS = {
+    "plot": "matplotlib",
+    "image": "pillow",
+    "text": "tokenizers",
+    "parquet": "pyarrow",
+    "tune": "optuna",
+    "lsp": "pygls",
+    "oracle": "torch",
+}
+
+
+@click.command()
+@output_options
+def command(as_json: bool, quiet: bool) -> int:
+    """Show versions, onnxruntime's devices, optional extras, and anything that will get in the way."""
+    facts = _facts()
+    if as_json:
+        print_json(facts)
+    else:
+        for name, value in facts.items():
+            if isinstance(value, dict):
+                click.echo(f"{name}:")
+                for key, each in value.items():
+                    click.echo(f"  {key:<14} {each}")
+            elif isinstance(value, list):
+                click.echo(f"{name}: {', '.join(value) if value else 'none'}")
+            else:
+                click.echo(f"{name}: {value}")
+    return 1 if facts["problems"] else 0
+
+
+def _facts() -> dict[str, Any]:
+    import nablac
+
+    core = {name: _version(name) for name in CORE}
+    problems = [f"{name} is not installed: pip install {name}" for name, found in core.items() if found is None and name != "onnxruntime"]
+    both = [name for name in ("onnxruntime", "onnxruntime-gpu") if _version(name)]
+    if len(both) == 2:
+        problems.append(
+            "onnxruntime and onnxruntime-gpu are both installed and overwrite each other: "
+            "pip uninstall -y onnxruntime onnxruntime-gpu, then install the one you want"
+        )
+    if not both:
+        problems.append("onnxruntime is not installed: pip install onnxruntime")
+    devices: list[str] = []
+    if both:
+        import onnxruntime
+
+        devices = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
+    extras = {name: _version(package) or f"not installed: pip install 'nablac[{name}]'" for name, package in EXTRAS.items()}
+    return {
+        "nablac": nablac.__version__,
+        "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",
+        "encoding": sys.stdout.encoding or "unknown",
+        "core": {name: found or "not installed" for name, found in core.items()},
+        "onnxruntime devices": devices,
+        "extras": extras,
+        "problems": problems,
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,38 @@
+"""`nablac explain`: the page of a diagnostic."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import click
+
+from nablac.commands.options import output_options
+from nablac.commands.output import print_json
+
+
+@click.command()
+@click.argument("code", required=False)
+@output_options
+def command(code: str | None, as_json: bool, quiet: bool) -> int:
+    """Explain a diagnostic's code, as E303; without one, list them all."""
+    from grammar.diagnostics import did_you_mean
+
+    pages = {
+        entry.name.split("-")[0]: entry
+        for entry in sorted(files("specs").joinpath("diagnostics").iterdir(), key=lambda each: each.name)
+        if entry.name.endswith(".md")
+    }
+    if code is None:
+        titles = {each: page.read_text("utf-8").splitlines()[0].lstrip("# ") for each, page in pages.items()}
+        if as_json:
+            print_json(titles)
+        else:
+            click.echo("\n".join(titles.values()))
+        return 0
+    wanted = code.upper() if code.upper().startswith("E") else f"E{code}"
+    if wanted not in pages:
+        hint = did_you_mean(wanted, pages)
+        raise click.UsageError(f"there is no diagnostic {code}" + (f"; {hint}" if hint else "; `nablac explain` lists them"))
+    text = pages[wanted].read_text("utf-8")
+    print_json({"code": wanted, "page": text}) if as_json else click.echo(text.rstrip())
+    return 0

@@ -1,0 +1,99 @@
+"""Options that several commands share, each said once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from nablac.commands.output import remember
+
+if TYPE_CHECKING:
+    from nablac.model import Model
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _remember_color(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    remember(color=value)
+    return value
+
+
+def _remember_json(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    remember(as_json=value)
+    return value
+
+
+def model_options(command: F) -> F:
+    """FILE, and what chooses and sizes the model in it."""
+    for option in reversed(
+        (
+            click.argument("file", type=click.Path(path_type=Path)),
+            click.option("--model", "name", metavar="NAME", help="The model, where the file holds several."),
+            click.option("--preset", metavar="NAME", help="A size that the model names."),
+            click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter."),
+            click.option("--dtype", type=click.Choice(["f32", "f64"]), default="f32", show_default=True, help="The float type."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def weight_options(command: F) -> F:
+    """Where the weights come from."""
+    for option in reversed(
+        (
+            click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Weights, a .safetensors file."),
+            click.option("--rename", multiple=True, metavar="RULE", help='Map foreign names: "theirs -> ours", or a file of rules.'),
+            click.option("--seed", type=int, default=0, show_default=True, help="Of first weights and draws."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def output_options(command: F) -> F:
+    """How the command talks."""
+    for option in reversed(
+        (
+            click.option("--json", "as_json", is_flag=True, callback=_remember_json, is_eager=True, help="Print JSON."),
+            click.option(
+                "--color",
+                type=click.Choice(["auto", "always", "never"]),
+                default="auto",
+                callback=_remember_color,
+                is_eager=True,
+                expose_value=False,
+                help="Colours of errors.",
+            ),
+            click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors."),
+        )
+    ):
+        command = option(command)
+    return command
+
+
+def compiled(
+    file: Path,
+    name: str | None,
+    preset: str | None,
+    settings: tuple[str, ...],
+    dtype: str,
+    *,
+    weights: Path | None = None,
+    rename: tuple[str, ...] = (),
+    seed: int = 0,
+    backend: str = "numpy",
+    device: str = "cpu",
+) -> Model:
+    """The model that the options describe."""
+    from compiler.build import load, parse_setting
+    from nablac.model import from_program
+
+    hypers = dict(parse_setting(each) for each in settings)
+    model = from_program(
+        load(file), model=name, preset=preset, hypers=hypers, seed=seed, dtype=dtype, backend=backend, device=device
+    )
+    return model.load(weights, rename) if weights is not None else model

@@ -1,0 +1,44 @@
+"""`nablac summary`: what a model is made of and what it costs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from nablac.commands.options import compiled, model_options, output_options
+from nablac.commands.output import print_json, printable, wants_color
+
+
+@click.command()
+@model_options
+@click.option("--size", "sizes", multiple=True, metavar="NAME=N", help="Count at this size of a named dim.")
+@output_options
+def command(
+    file: Path,
+    name: str | None,
+    preset: str | None,
+    settings: tuple[str, ...],
+    dtype: str,
+    sizes: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """The tree of layers: output shapes, parameters, floating-point operations, activation memory."""
+    from nablac.summary import render_summary, summarize
+
+    model = compiled(file, name, preset, settings, dtype)
+    found = summarize(model.graph, dict(_size(each) for each in sizes))
+    if as_json:
+        print_json(found.to_json())
+    else:
+        click.echo(printable(render_summary(found, color=wants_color(sys.stdout)), sys.stdout))
+    return 0
+
+
+def _size(text: str) -> tuple[str, int]:
+    name, sign, number = text.partition("=")
+    if not sign or not number.strip().isdecimal() or int(number) < 1:
+        raise click.UsageError(f"`--size {text}` is not a size; write it as `--size batch=8`")
+    return name.strip(), int(number)

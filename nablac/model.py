@@ -1,0 +1,180 @@
+"""A compiled model in Python: call it, save it, look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compiler.build import Program, elaborate_model, program_of
+from compiler.build import load as load_program
+from compiler.graph import Graph
+from compiler.passes.pipeline import optimize
+from compiler.types import DType
+from grammar.diagnostics import Diagnostic, NablacError
+from grammar.source import Source
+
+if TYPE_CHECKING:
+    import onnx
+
+    from compiler.types import Array
+
+
+class Model:
+    """A model with its weights, run by NumPy or by onnxruntime.
+
+    `model(x=array)` gives a dict of arrays by output name. Weights are made from `seed` when they are first needed.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        hypers: Mapping[str, Any] | None = None,
+        seed: int = 0,
+        backend: str = "numpy",
+        device: str = "cpu",
+    ) -> None:
+        self.graph = graph
+        self.hypers = dict(hypers or {})
+        self.seed = seed
+        self.backend = backend
+        self.device = device
+        self._weights: dict[str, Array] | None = None
+        self._runner: Any = None
+
+    @property
+    def name(self) -> str:
+        return self.graph.name
+
+    @property
+    def weights(self) -> dict[str, Array]:
+        """Every parameter and buffer by path."""
+        if self._weights is None:
+            from runtime.initialization import initialize
+
+            self._weights = initialize(self.graph, self.seed)
+        return self._weights
+
+    def load(self, path: str | Path, rename: Iterable[str] = ()) -> Model:
+        """Take the weights from a `.safetensors` file; NablacError lists every entry that does not fit."""
+        from runtime.weights import load_weights, read_renames
+
+        self._weights = load_weights(path, self.graph, read_renames(rename))
+        self._runner = None
+        return self
+
+    def save(self, path: str | Path) -> None:
+        """Write the weights to a `.safetensors` file."""
+        from runtime.weights import save_weights
+
+        save_weights(path, self.weights)
+
+    def __call__(self, **inputs: Any) -> dict[str, Array]:
+        """Run the model on arrays by input name; NablacError where one is missing or does not fit."""
+        from runtime.inputs import checked
+
+        feeds = self._seeded(inputs)
+        if self.backend == "numpy":
+            if self._runner is None:
+                from runtime.numpy_executor import NumpyRunner
+
+                self._runner = NumpyRunner(self.graph, self.weights)
+            results: dict[str, Array] = self._runner.run(feeds)
+        else:
+            if self._runner is None:
+                from runtime.onnx_session import OnnxRunner
+
+                self._runner = OnnxRunner(self.onnx().SerializeToString(), device=self.device)
+            arrays, _ = checked(self.graph, {**self.weights, **feeds})
+            results = self._runner.run({name: arrays[name] for name in self.graph.inputs})
+        return {name: results[name] for name in self.graph.outputs}
+
+    def onnx(self, opset: int | None = None) -> onnx.ModelProto:
+        """The model as ONNX, weights inside."""
+        from compiler.onnx.exporter import export
+
+        return export(self.graph, opset=opset, weights=self.weights, metadata={"nablac.model": self.name})
+
+    def to_onnx(self, path: str | Path, opset: int | None = None) -> None:
+        """Write the model to an ONNX file, whole or not at all."""
+        from runtime.files import write_bytes
+
+        write_bytes(path, self.onnx(opset).SerializeToString())
+
+    def summary(self, **sizes: int) -> str:
+        """Layers, output shapes, parameters, operations and memory as text."""
+        from nablac.summary import render_summary, summarize
+
+        return render_summary(summarize(self.graph, sizes))
+
+    def train(self, *arguments: Any, **settings: Any) -> None:
+        """Training comes with the symbolic gradient; until then this says so."""
+        raise NablacError(Diagnostic("E911", "this version does not train yet", place=self.name))
+
+    def gradient(self, *arguments: Any, **settings: Any) -> None:
+        """As `train`."""
+        raise NablacError(Diagnostic("E911", "this version has no gradients of whole models yet", place=self.name))
+
+    def _seeded(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """Draws of a model that has some come from the model's seed, unless `seed` is given."""
+        if "seed" in self.graph.inputs and "seed" not in inputs:
+            return {**inputs, "seed": self.seed}
+        return dict(inputs)
+
+    def _repr_html_(self) -> str:
+        from nablac.drawing import draw
+
+        return draw(self.graph, "svg")
+
+    def __repr__(self) -> str:
+        inputs = ", ".join(f"{name}: {value.type}" for name, value in self.graph.inputs.items())
+        outputs = ", ".join(f"{name}: {value.type}" for name, value in self.graph.outputs.items())
+        return f"<Model {self.name}({inputs}) -> {outputs}>"
+
+
+def compile(
+    path_or_text: str | Path,
+    *,
+    model: str | None = None,
+    preset: str | None = None,
+    seed: int = 0,
+    dtype: str = "f32",
+    training: bool = False,
+    backend: str = "numpy",
+    device: str = "cpu",
+    **hypers: Any,
+) -> Model:
+    """Compile a `.model` file, or the text of one, to a model ready to be called.
+
+    NablacError holds every mistake in the text. `hypers` override the model's hyperparameters.
+    """
+    text = str(path_or_text)
+    program = program_of(Source("<text>", text)) if "\n" in text or "{" in text else load_program(text)
+    return from_program(
+        program, model=model, preset=preset, hypers=hypers, seed=seed, dtype=dtype, training=training, backend=backend, device=device
+    )
+
+
+def load(path: str | Path, weights: str | Path, **settings: Any) -> Model:
+    """Compile a `.model` file and take its weights from a `.safetensors` file."""
+    return compile(path, **settings).load(weights)
+
+
+def from_program(
+    program: Program,
+    *,
+    model: str | None = None,
+    preset: str | None = None,
+    hypers: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    dtype: str = "f32",
+    training: bool = False,
+    backend: str = "numpy",
+    device: str = "cpu",
+) -> Model:
+    """The optimised model of a program that is read already."""
+    elaborated = elaborate_model(
+        program, model=model, preset=preset, hypers=hypers, training=training, dtype=DType(dtype)
+    )
+    return Model(optimize(elaborated.graph), hypers=elaborated.hypers, seed=seed, backend=backend, device=device)

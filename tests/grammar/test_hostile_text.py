@@ -1,0 +1,157 @@
+"""Any text gets a tree or a diagnostic, soon."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from grammar.diagnostics import NablacError
+from grammar.limits import MOST_BYTES, MOST_ERRORS, MOST_EXPRESSION_DEPTH, MOST_NESTING
+from grammar.parser import parse, read_source
+from grammar.printer import print_file
+from grammar.source import Source
+from tests.grammar.trees import shape
+
+
+def codes(text: str) -> list[str]:
+    try:
+        parse(Source("hostile.model", text))
+    except NablacError as error:
+        str(error)  # rendering is part of what must not fail
+        return [each.code for each in error.diagnostics]
+    return []
+
+
+def value(text: str) -> str:
+    return f"layer L {{\n  y = {text}\n}}\n"
+
+
+HOSTILE = [
+    ("10 MB of brackets", "(" * 10_000_000, ["E143"]),
+    ("brackets", "([{" * 100_000, ["E128"]),
+    ("nested brackets", value("(" * 200 + ")" * 200), ["E126"]),
+    ("nested blocks", "layer L {" + "if a {" * 10_000 + "}" * 10_001, ["E126"]),
+    ("a chain of `else if`", "layer L {" + "if a { } else " * 10_000 + "{ } }", ["E126"]),
+    ("100,000 terms", value("+".join(["a"] * 100_000)), ["E127"]),
+    ("100,000 minus signs", value("-" * 100_000 + "x"), ["E127"]),
+    ("100,000 powers", value("**".join(["x"] * 100_000)), ["E127"]),
+    ("100,000 transposes", value("x" + "^T" * 100_000), ["E127"]),
+    ("100,000 pipes", value("x" + " -> f" * 100_000), ["E127"]),
+    ("a list of 10,000", value("[" + "1, " * 10_000 + "]"), []),
+    ("a million tokens", "a " * 1_000_000, ["E128"]),
+    ("blank lines", "\n" * 1_000_000, []),
+    ("zero bytes", value("x") + "\0" * 1_000_000, ["E105"]),
+    ("a long string", '"' + "\\" * 999_999, ["E103"]),
+    ("a long number", value("1" * 100_000), ["E107"]),
+    ("else after blank lines", "layer L { if a { }" + "\n" * 100_000 + "else { } }", []),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), [case[1:] for case in HOSTILE], ids=[case[0] for case in HOSTILE])
+def test_hostile_text_gets_one_clear_answer_soon(text: str, expected: list[str]) -> None:
+    start = time.perf_counter()
+    assert codes(text)[: len(expected) or None] == expected
+    assert time.perf_counter() - start < 20
+
+
+def test_as_many_terms_as_the_limit_says_are_read_and_printed() -> None:
+    longest = value("+".join(["a"] * MOST_EXPRESSION_DEPTH))
+    tree = parse(Source("longest.model", longest))
+    assert parse(Source("printed.model", print_file(tree))) is not None
+
+
+def test_as_much_nesting_as_the_limit_says_is_read_and_printed() -> None:
+    depth = MOST_NESTING - 1
+    tree = parse(Source("deep.model", "layer L {" + "if a {" * depth + "}" * depth + "}"))
+    assert shape(parse(Source("printed.model", print_file(tree)))) == shape(tree)
+
+
+def test_no_more_mistakes_are_reported_than_a_person_reads() -> None:
+    assert len(codes("layer L {\n" + "y = = 3\n" * 1000 + "}\n")) == MOST_ERRORS
+
+
+WORDS = st.sampled_from(
+    "layer model cell fn train optimizer const from import input output param state buffer target if else for in "
+    "assert preset and or not true false a b x' h' 1 2.5 1e3 \"s\" \"\"\"d\"\"\" ( ) [ ] { } , : ; = == -> ~ ? + - * ** / // "
+    "% @ < <= . .. ... ^T ^ ' \" # $ & | ! \n".split(" ")
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(WORDS, max_size=40).map(" ".join))
+def test_any_words_parse_and_print_or_are_refused(text: str) -> None:
+    source = Source("words.model", text)
+    try:
+        tree = parse(source)
+    except NablacError as error:
+        assert all(each.code.startswith("E1") for each in error.diagnostics)
+        str(error)
+        return
+    printed = print_file(tree)
+    again = parse(Source("printed.model", printed))
+    assert shape(again) == shape(tree)
+    assert print_file(again) == printed
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(max_size=200))
+def test_any_text_parses_or_is_refused(text: str) -> None:
+    codes(text)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_parse_or_are_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.mktemp("bytes") / "any.model"
+    path.write_bytes(content)
+    try:
+        parse(read_source(path))
+    except NablacError as error:
+        str(error)
+
+
+FILES = [
+    ("not UTF-8", b"layer L {\n\xff }", "E140"),
+    ("a zero byte", b"layer L\0 { }", "E141"),
+    ("a Git LFS pointer", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "E142"),
+    ("too large", b" " * (MOST_BYTES + 1), "E143"),
+    ("a PyTorch file", b"PK\x03\x04" + bytes(100), "E144"),
+    ("a pickle", b"\x80\x04\x95" + bytes(100), "E144"),
+    ("an ONNX file", b"\x08\x08\x12\x07pytorch" + bytes(20), "E144"),
+    ("weights", b"\x40\0\0\0\0\0\0\0" + b'{"w": 0}', "E144"),
+]
+
+
+@pytest.mark.parametrize(("content", "code"), [case[1:] for case in FILES], ids=[case[0] for case in FILES])
+def test_a_file_that_is_no_model_is_refused_for_what_it_is(tmp_path: Path, content: bytes, code: str) -> None:
+    path = tmp_path / "given.model"
+    path.write_bytes(content)
+    with pytest.raises(NablacError) as caught:
+        read_source(path)
+    assert [each.code for each in caught.value.diagnostics] == [code]
+
+
+def test_a_missing_file_is_told_with_a_near_name(tmp_path: Path) -> None:
+    (tmp_path / "forecaster.model").write_text("")
+    with pytest.raises(NablacError) as caught:
+        read_source(tmp_path / "forcaster.model")
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.exit_code) == ("E901", 2)
+    assert found.hint == f"did you mean `{tmp_path}/forecaster.model`?"
+
+
+def test_a_folder_and_an_impossible_name_are_refused(tmp_path: Path) -> None:
+    for name, code in ((str(tmp_path), "E902"), ("a\0b", "E903"), ("x" * 5000, "E903")):
+        with pytest.raises(NablacError) as caught:
+            read_source(name)
+        assert [each.code for each in caught.value.diagnostics] == [code]
+
+
+def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "marked.model"
+    path.write_bytes(b"\xef\xbb\xbflayer L { }\n")
+    assert len(parse(read_source(path)).declarations) == 1
