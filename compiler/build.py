@@ -15,10 +15,9 @@ from compiler.elaborate.program import Program, load, program_of
 from compiler.elaborate.training import TrainingSpec, check_optimizer, elaborate_training
 from compiler.elaborate.values import UNKNOWN, Defined, Given, Scope
 from compiler.graph import Graph, Value
-from compiler.operators.source import Input
 from compiler.types import DType
 from grammar import syntax
-from grammar.diagnostics import Diagnostic, Diagnostics, NablacError, did_you_mean
+from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError, did_you_mean
 from grammar.source import Source
 
 __all__ = ["Elaborated", "Program", "check", "elaborate", "elaborate_model", "load", "parse_setting", "program_of"]
@@ -166,15 +165,11 @@ def _model(
     session.frames.pop()
     if len(diagnostics.found) > before or outputs is None:
         return None
-    inputs = {name: value for name, value in scope.names.items() if name in frame.declared and _is_input(value)}
+    inputs = dict(frame.inputs)  # not from the scope, where a name may have been bound again: `x = x -> Dense(4)`
     if session.key is not None:
         inputs["seed"] = session.key
     graph = Graph(inputs, outputs, session.updates, defined.name, defined.syntax.doc)
     return Elaborated(graph, instance.hypers, spec)
-
-
-def _is_input(value: Any) -> bool:
-    return isinstance(value, Value) and isinstance(value.node.op, Input)
 
 
 def _named_outputs(elaborator: Elaborator, frame: Frame, defined: Defined) -> dict[str, Value] | None:
@@ -191,6 +186,11 @@ def _named_outputs(elaborator: Elaborator, frame: Frame, defined: Defined) -> di
         if value is UNKNOWN:
             return None
         name = name or ("output" if unnamed == 1 else f"output_{place}")
+        if name in frame.inputs:
+            label = Label(frame.declared[name], "the input")
+            hint = "name it otherwise: `output other = ...`"
+            session.report(elaborator.fault("E418", f"an input is called `{name}` already", span, labels=(label,), hint=hint))
+            return None
         if name in named:
             session.report(elaborator.fault("E418", f"two outputs are called `{name}`", span, hint="name one: `output other = ...`"))
             return None

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import reduce
 
 MOST_TERMS = 64
 LARGEST = 2**63 - 1
@@ -85,7 +84,7 @@ class Dim:
         return self * -1 + other
 
     def __pow__(self, power: int) -> Size:
-        return reduce(lambda left, right: left * right, [self] * power, 1)
+        return product([self] * power)
 
     def __floordiv__(self, other: Size) -> Size:
         return quotient(self, other)

@@ -204,7 +204,7 @@ class Operator(ABC):
         """This operator with named dims in its attributes replaced by sizes."""
         if not self._has_sizes:
             return self
-        return replace(self, **{each.name: _bind(getattr(self, each.name), sizes) for each in fields(self)})  # type: ignore[type-var]
+        return replace(self, **{each.name: _bind(getattr(self, each.name), sizes) for each in fields(self)})  # type: ignore[type-var, arg-type]
 
     @cached_property
     def _has_sizes(self) -> bool:

@@ -60,7 +60,8 @@ class DType(StrEnum):
         if self is DType.BF16:
             import ml_dtypes
 
-            return np.dtype(ml_dtypes.bfloat16)
+            found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+            return found
         names = {"f16": "float16", "f32": "float32", "f64": "float64", "u8": "uint8", "bool": "bool"}
         return np.dtype(names.get(self) or self.replace("i", "int"))
 

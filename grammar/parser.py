@@ -56,6 +56,9 @@ def _pattern(rules: Table) -> Pattern:
     return pattern_of(terminals, rules.ignored)
 
 
+LIMITS = ("E126", "E127", "E128")
+
+
 @dataclass
 class _Reader:
     """The parser, and where to go on after a mistake."""
@@ -80,6 +83,8 @@ class _Reader:
                 self._report(place)
             except NablacError as refused:
                 self.errors.extend(refused.diagnostics)
+                if any(each.code in LIMITS for each in refused.diagnostics):
+                    break  # what nests beyond a limit would be refused again at every level
             else:
                 place += 1
                 self.level += (token.type == "LBRACE") - (token.type == "RBRACE")
@@ -142,8 +147,10 @@ class _Reader:
                     return self._enter(at + 1)
                 depth += 1
             elif kind == "RBRACE":
-                if depth == 0:  # of the block around the statement
-                    return at + (at == self.start)
+                if depth == 0:  # of the block around the statement; refused once, it is left out in its turn
+                    at += at == self.start
+                    self._remember(at)
+                    return at
                 depth -= 1
             elif kind in ("LPAR", "LSQB"):
                 brackets += 1

@@ -13,24 +13,41 @@ from grammar.diagnostics import Diagnostic, NablacError
 
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; it takes the place of `path` when the block ends well."""
+    """A temporary name beside `path` to write to; it takes the place of `path` when the block ends well.
+
+    After a crash, or on a full disk, `path` holds what it held before.
+    """
     target = Path(path)
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent or Path("."), prefix=f".{target.name}.", suffix=".part")
-    except OSError as error:
-        raise _unwritable(target, error) from error
+        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".part")
+    except (OSError, ValueError) as error:
+        raise unwritable(target, error) from error
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(target)
+        replace(temporary, target)
     except OSError as error:
-        raise _unwritable(target, error) from error
+        raise unwritable(target, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def replace(written: Path, target: Path) -> None:
+    """Put a finished file in its place, and both the file and its name on the disk."""
+    with written.open("rb+") as file:
+        os.fsync(file.fileno())
+    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+    written.chmod(mode)
+    written.replace(target)
+    if hasattr(os, "O_DIRECTORY"):  # elsewhere a folder cannot be synced
+        folder = os.open(target.parent, os.O_DIRECTORY)
+        try:
+            os.fsync(folder)
+        except OSError:  # some file systems refuse; the file itself is safe
+            pass
+        finally:
+            os.close(folder)
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
@@ -39,13 +56,13 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
+def unwritable(path: Path, error: Exception) -> NablacError:
+    """Why a file cannot be written."""
+    reason = getattr(error, "strerror", None) or error
+    return NablacError(Diagnostic("E904", f"{path} cannot be written: {reason}", place=str(path), hint="name another file with `-o`"))
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
-
-
-def _unwritable(path: Path, error: OSError) -> NablacError:
-    return NablacError(
-        Diagnostic("E904", f"cannot write {path}: {error.strerror or error}", place=str(path), hint="name another file with `-o`")
-    )

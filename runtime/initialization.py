@@ -25,16 +25,21 @@ def initialize(graph: Graph, seed: int = 0) -> dict[str, Array]:
         if op.initial is None:
             missing.append(op.path)
             continue
-        feeds = {"seed": np.array(key(seed, op.path), np.int64)} if op.initial.inputs else {}
-        (values[op.path],) = run(op.initial, feeds).values()
+        feeds = {name: np.array(key(seed, op.path), np.int64) for name in op.initial.inputs}
+        (value,) = run(op.initial, feeds).values()
+        values[op.path] = np.array(value, order="C")  # of its own: it may be a view, or a constant
     if missing:
         listed = ", ".join(f"`{path}`" for path in missing)
+        verb = "has" if len(missing) == 1 else "have"
         raise NablacError(
             Diagnostic(
-                "E707", f"{listed} cannot begin: no initialiser", place=graph.name, hint="give one (`= 0`), or load weights"
+                "E707",
+                f"{listed} {verb} no initializer",
+                place=graph.name,
+                hint="load weights, or state first values in the model: `param W: [n] ~ normal(0.02)`",
             )
         )
-    return {path: np.ascontiguousarray(value) for path, value in values.items()}
+    return values
 
 
 def key(seed: int, path: str) -> int:

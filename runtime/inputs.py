@@ -1,121 +1,237 @@
-"""What a caller feeds, checked against what the graph asks for; one check for both backends."""
+"""What a caller feeds, checked against what is asked for; one check for both backends."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.dims import Dim, Size, evaluate, substitute, symbols
+from compiler.dims import Dim, Size, evaluate, symbols
 from compiler.graph import Graph
 from compiler.operators.source import Buffer, Parameter
-from compiler.types import TensorType
+from compiler.size_origins import SizeOrigin, size_origins
+from compiler.types import DType, TensorType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
-
-def checked(graph: Graph, feeds: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, int]]:
-    """The arrays to feed, by name, and the size of every named dim; NablacError lists all that is wrong."""
-    wanted = {name: value.type for name, value in graph.inputs.items()}
-    for node in graph:
-        if isinstance(node.op, (Parameter, Buffer)):
-            wanted[node.op.path] = node.op.type
-    wrong: list[Diagnostic] = []
-    arrays: dict[str, Array] = {}
-    for name in feeds:
-        if name not in wanted:
-            inputs = ", ".join(f"`{each}`" for each in graph.inputs)
-            hint = did_you_mean(name, wanted) or f"the inputs are {inputs}"
-            wrong.append(Diagnostic("E802", f"the model has no input `{name}`", place=graph.name, hint=hint))
-    for name, type in wanted.items():
-        if name not in feeds:
-            wrong.append(Diagnostic("E801", f"input `{name}` is missing", place=graph.name, note=f"it is {type}"))
-            continue
-        try:
-            arrays[name] = _array(name, feeds[name], type)
-        except NablacError as error:
-            wrong.extend(error.diagnostics)
-    sizes = _sizes(graph.name, wanted, arrays, wrong)
-    if wrong:
-        raise NablacError(*wrong)
-    return arrays, sizes
+_MOST_LISTED = 12
+_KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool"}
 
 
-def _array(name: str, given: Any, type: TensorType) -> Array:
-    dtype = type.dtype.numpy
-    try:
-        array = np.asarray(given)
-    except ValueError:
-        raise _mismatch("E803", name, "rows of different lengths", type) from None
-    if array.dtype == dtype:
-        pass
-    elif not isinstance(given, np.ndarray) and array.dtype.kind in "iufb" and _same_kind(array, dtype):
-        array = array.astype(dtype)
-    elif np.can_cast(array.dtype, dtype, "safe") and array.dtype.kind == np.dtype(dtype).kind:
-        array = array.astype(dtype)
-    else:
-        raise _mismatch("E804", name, f"{array.dtype}", type, f"convert it: `array.astype('{dtype}')`")
-    if array.ndim != type.rank:
-        raise _mismatch("E803", name, f"{array.ndim} axes, {list(array.shape)}", type)
-    return array
+class Signature:
+    """The names and types that a model is fed; `inputs` are those a person feeds, the others are its weights."""
 
+    def __init__(self, name: str, types: Mapping[str, TensorType], inputs: Collection[str]) -> None:
+        self.name = name
+        self.types = dict(types)
+        self.inputs = tuple(inputs)
 
-def _same_kind(array: Array, dtype: np.dtype[Any]) -> bool:
-    if dtype.kind == "f" or dtype.name == "bfloat16":
-        return array.dtype.kind in "iuf"
-    return array.dtype.kind == dtype.kind or (dtype.kind in "iu" and array.dtype.kind in "iu")
+    @staticmethod
+    def of(graph: Graph) -> Signature:
+        """Inputs by label, then parameters and buffers by path."""
+        types = {label: value.type for label, value in graph.inputs.items()}
+        for node in graph:
+            if isinstance(node.op, (Parameter, Buffer)):
+                types[node.op.path] = node.op.type
+        return Signature(graph.name, types, graph.inputs)
 
+    @cached_property
+    def _open_axes(self) -> dict[str, tuple[tuple[int, Size], ...]]:
+        """For each name the axes whose size is a dim."""
+        return {
+            name: tuple((axis, size) for axis, size in enumerate(type.shape) if isinstance(size, Dim))
+            for name, type in self.types.items()
+        }
 
-def _sizes(place: str, wanted: Mapping[str, TensorType], arrays: Mapping[str, Array], wrong: list[Diagnostic]) -> dict[str, int]:
-    """Every named dim from the axes that are just it; then every axis checked."""
-    sizes: dict[str, int] = {}
-    origins: dict[str, str] = {}
-    for name, array in arrays.items():
-        for axis, (size, actual) in enumerate(zip(wanted[name].shape, array.shape, strict=True)):
-            found = _solve(size, actual)
-            if found is None:
+    @cached_property
+    def _dtypes(self) -> dict[str, np.dtype[Any]]:
+        return {name: type.dtype.numpy for name, type in self.types.items()}
+
+    @cached_property
+    def _origins(self) -> dict[str, SizeOrigin]:
+        return size_origins(self.types)
+
+    def check(self, feeds: Mapping[str, Any], held: Collection[str] = ()) -> tuple[dict[str, Array], dict[str, int]]:
+        """The arrays to feed and the size of every named dim; NablacError lists all that is wrong.
+
+        Names in `held` may be absent: they were checked before.
+        """
+        wrong: list[Diagnostic] = []
+        arrays: dict[str, Array] = {}
+        for name, given in feeds.items():
+            type = self.types.get(name)
+            if type is None:
+                wrong.append(self._unknown(name, feeds))
                 continue
-            symbol, number = found
-            if sizes.setdefault(symbol, number) != number:
+            try:
+                array = given
+                if array.__class__ is not np.ndarray or array.dtype != self._dtypes[name]:
+                    array = _converted(name, given, type)
+                if array.shape != type.shape:
+                    self._check_shape(name, array, type)
+                arrays[name] = array
+            except NablacError as error:
+                wrong.extend(error.diagnostics)
+        missing = [name for name in self.types if name not in feeds and name not in held]
+        if missing:
+            wrong.extend(self._missing(missing, feeds))
+        sizes = self._sizes(arrays, wrong)
+        if wrong:
+            raise NablacError(*wrong)
+        return arrays, sizes
+
+    def _check_shape(self, name: str, array: Array, type: TensorType) -> None:
+        """The rank and the sizes that are numbers; named dims are at least 1."""
+        given = f"`{name}` is {type}, and an array of {_count(array.ndim, 'axis', 'axes')}, {list(array.shape)}, is given"
+        if array.ndim != type.rank:
+            hint = None
+            if array.ndim == type.rank - 1 and type.rank and isinstance(type.shape[0], Dim):
+                hint = f"an axis for `{type.shape[0]}` is missing: `{name}[None]`"
+            raise NablacError(Diagnostic("E803", given, place=f"input `{name}`", hint=hint))
+        for axis, (size, actual) in enumerate(zip(type.shape, array.shape, strict=True)):
+            if isinstance(size, int) and size != actual:
+                shown = f"axis {axis} is {actual}, and the model has {size} there"
+                raise NablacError(
+                    Diagnostic("E803", f"`{name}` is {type}, and {list(array.shape)} is given", place=f"input `{name}`", note=shown)
+                )
+            if actual == 0 and size != 0:
+                message = f"`{name}` holds nothing: axis {axis}, `{size}`, is 0"
+                raise NablacError(Diagnostic("E803", message, place=f"input `{name}`", hint="named dims are at least 1"))
+
+    def _sizes(self, arrays: Mapping[str, Array], wrong: list[Diagnostic]) -> dict[str, int]:
+        """Every named dim from its origin; then every axis that names one, checked."""
+        sizes: dict[str, int] = {}
+        for symbol, origin in self._origins.items():
+            array = arrays.get(origin.source)
+            if array is None or not _known(origin.rest, sizes):
+                continue
+            share = array.shape[origin.axis] - evaluate(origin.rest, sizes)
+            if share % origin.factor or share < origin.factor:
+                size = self.types[origin.source].shape[origin.axis]
                 wrong.append(
                     Diagnostic(
-                        "E805",
-                        f"`{symbol}` is {sizes[symbol]} in {origins[symbol]} and {number} in `{name}`",
-                        place=place,
-                        note=f"`{name}` is {wanted[name]} and has the shape {list(array.shape)}",
+                        "E803",
+                        f"axis {origin.axis} of `{origin.source}` is {array.shape[origin.axis]}, which no `{symbol}` makes of `{size}`",
+                        place=f"input `{origin.source}`",
                     )
                 )
-            origins.setdefault(symbol, f"`{name}`, axis {axis}")
-    for name, array in arrays.items():
-        for axis, (size, actual) in enumerate(zip(wanted[name].shape, array.shape, strict=True)):
-            try:
-                expected = evaluate(size, sizes)
-            except KeyError:
                 continue
-            if expected != actual and not (isinstance(size, Dim) and _solve(size, actual)):
-                wrong.append(_mismatch("E803", name, f"{actual} along axis {axis}, {list(array.shape)}", wanted[name]).diagnostics[0])
-    return sizes
+            sizes[symbol] = share // origin.factor
+        for name, array in arrays.items():
+            for axis, size in self._open_axes[name]:
+                actual = array.shape[axis]
+                if not _known(size, sizes) or evaluate(size, sizes) == actual:
+                    continue
+                wrong.append(self._conflict(name, axis, size, actual, sizes))
+        return sizes
+
+    def _conflict(self, name: str, axis: int, size: Size, actual: int, sizes: Mapping[str, int]) -> Diagnostic:
+        names = sorted(symbols(size))
+        origins = {symbol: self._origins[symbol] for symbol in names}
+        if size == Dim.named(names[0]):
+            origin = origins[names[0]]
+            message = f"`{size}` is {sizes[names[0]]} in `{origin.source}` and {actual} in `{name}`"
+        else:
+            because = " and ".join(f"`{symbol}` is {sizes[symbol]} in `{origins[symbol].source}`" for symbol in names)
+            message = f"axis {axis} of `{name}`, `{size}`, is {actual}, and should be {evaluate(size, sizes)}: {because}"
+        involved = {name, *(origin.source for origin in origins.values())}
+        shown = "\n".join(f"`{each}` is {self.types[each]}" for each in self.types if each in involved)
+        return Diagnostic("E805", message, place=f"input `{name}`", note=shown)
+
+    def _unknown(self, name: str, feeds: Mapping[str, Any]) -> Diagnostic:
+        open_names = [each for each in self.types if each not in feeds]
+        hint = did_you_mean(name, open_names or self.types)
+        if hint is None:
+            shown = ", ".join(f"`{each}`" for each in self.inputs[:_MOST_LISTED])
+            hint = f"its inputs are {shown}" if shown else "it has no inputs"
+        return Diagnostic("E802", f"{self.name} has no input `{name}`", place=f"input `{name}`", hint=hint)
+
+    def _missing(self, missing: list[str], feeds: Mapping[str, Any]) -> list[Diagnostic]:
+        """One mistake for each missing input, one for all missing weights."""
+        unknown = [name for name in feeds if name not in self.types]
+        found = [
+            Diagnostic(
+                "E801",
+                f"input `{name}` is missing",
+                place=f"input `{name}`",
+                note=f"it is {self.types[name]}",
+                hint=did_you_mean(name, unknown) and f"`{name}` is what the model calls it",
+            )
+            for name in missing
+            if name in self.inputs
+        ]
+        weights = [name for name in missing if name not in self.inputs]
+        if weights:
+            listed = ", ".join(f"`{name}`" for name in weights[:_MOST_LISTED])
+            more = f" and {len(weights) - _MOST_LISTED} more" if len(weights) > _MOST_LISTED else ""
+            verb = "is" if len(weights) == 1 else "are"
+            hint = "load weights, or initialize them from a seed"
+            found.append(Diagnostic("E801", f"{listed}{more} {verb} missing", place=f"the weights of {self.name}", hint=hint))
+        return found
 
 
-def _solve(size: Size, actual: int) -> tuple[str, int] | None:
-    """The one named dim of `a*n + b` from the size it gives."""
-    names = symbols(size)
-    if len(names) != 1:
-        return None
-    (name,) = names
-    offset, slope = substitute(size, {name: 0}), 0
-    if isinstance(offset, int):
-        first = substitute(size, {name: 1})
-        slope = first - offset if isinstance(first, int) else 0
-    if not isinstance(offset, int) or slope <= 0 or size != slope * Dim.named(name) + offset or (actual - offset) % slope:
-        return None
-    return name, (actual - offset) // slope
+def _converted(name: str, given: Any, type: TensorType) -> Array:
+    """An array of the dtype asked for: exact, a safe widening of the same kind, or Python's own numbers."""
+    wanted = type.dtype.numpy
+    try:
+        array = np.asarray(given)
+    except Exception as error:  # whatever an object's own conversion raises
+        reason = "rows of different lengths" if isinstance(given, (list, tuple)) else f"{given.__class__.__name__}: {error}"
+        raise NablacError(
+            Diagnostic("E803", f"`{name}` is {type}, and what is given is no array", place=f"input `{name}`", note=reason)
+        ) from None
+    if array.dtype == wanted:
+        return array
+    given_kind, wanted_kind = _kind(array.dtype), type.dtype.kind
+    plain = isinstance(given, (list, tuple, int, float)) and _plain(given)
+    if plain and (array.size == 0 or given_kind == wanted_kind or (given_kind, wanted_kind) == ("int", "float")):
+        converted = array.astype(wanted)
+        if wanted_kind == "int" and (converted != array).any():
+            limits = np.iinfo(wanted)
+            note = f"{type.dtype} holds {limits.min} to {limits.max}"
+            raise NablacError(Diagnostic("E804", f"`{name}` is {type}, and a number given is beyond it", place=f"input `{name}`", note=note))
+        return converted
+    if given_kind == wanted_kind and np.can_cast(array.dtype, wanted, "safe"):
+        return array.astype(wanted)
+    hint = f"convert it: `array.astype({wanted.name!r})`" if given_kind else None
+    if given_kind is None:
+        hint = "a tensor holds numbers; turn texts into tokens first" if array.dtype.kind in "US" else None
+    raise NablacError(
+        Diagnostic("E804", f"`{name}` is {type}, and {_dtype_name(array.dtype)} is given", place=f"input `{name}`", hint=hint)
+    )
 
 
-def _mismatch(code: str, name: str, found: str, type: TensorType, hint: str | None = None) -> NablacError:
-    return NablacError(Diagnostic(code, f"input `{name}` is {type}, and it was given {found}", place=f"input `{name}`", hint=hint))
+def _kind(dtype: np.dtype[Any]) -> str | None:
+    return "float" if dtype.name == "bfloat16" else _KINDS.get(dtype.kind)
 
 
+def _dtype_name(dtype: np.dtype[Any]) -> str:
+    """The language's name of a dtype, else NumPy's."""
+    for each in DType:
+        if each is not DType.BF16 and each.numpy == dtype:
+            return str(each)
+    return "text" if dtype.kind in "US" else str(dtype)
+
+
+def _plain(given: Any) -> bool:
+    """Python's own numbers, however nested: they have no dtype of their own."""
+    waiting = [given]
+    while waiting:
+        each = waiting.pop()
+        if isinstance(each, (list, tuple)):
+            waiting.extend(each)
+        elif not isinstance(each, (int, float)) or isinstance(each, np.generic):
+            return False
+    return True
+
+
+def _known(size: Size, sizes: Mapping[str, int]) -> bool:
+    return isinstance(size, int) or symbols(size) <= sizes.keys()
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

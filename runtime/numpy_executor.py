@@ -7,41 +7,51 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from compiler.graph import Graph
-from runtime.inputs import checked
+from runtime.inputs import Signature
 from runtime.numpy_plan import Plan, errstate, plan
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
-MOST_PLANS = 16  # kept for each graph, the oldest dropped
+MOST_PLANS = 16  # kept for each graph, the one that was longest not used dropped
 
 
 class NumpyRunner:
-    """A graph with its weights, ready to be called."""
+    """A graph with its weights, ready to be called.
 
-    def __init__(self, graph: Graph, weights: Mapping[str, Array] | None = None) -> None:
+    Weights given here are checked once; a call may feed others in their place.
+    """
+
+    def __init__(self, graph: Graph, weights: Mapping[str, Any] | None = None) -> None:
         self.graph = graph
-        self.weights = dict(weights or {})
+        self.signature = Signature.of(graph)
+        needed = {name: array for name, array in (weights or {}).items() if name in self.signature.types}
+        self.weights, self._weight_sizes = self.signature.check(needed, held=self.signature.types)
         self.plans: OrderedDict[tuple[tuple[str, int], ...], Plan] = OrderedDict()
+        self._names = (*graph.outputs, *graph.updates)
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
         """Outputs by name, then next values of buffers by path; NablacError for feeds that do not fit."""
-        arrays, sizes = checked(self.graph, {**self.weights, **feeds})
+        arrays, sizes = self.signature.check(feeds, held=self.weights)
+        for name, size in self._weight_sizes.items():
+            sizes.setdefault(name, size)
         with errstate():
-            results = self.plan(sizes).run(arrays)
-        return dict(zip((*self.graph.outputs, *self.graph.updates), results, strict=True))
+            results = self.plan(sizes).run({**self.weights, **arrays})
+        return dict(zip(self._names, results, strict=True))
 
     def plan(self, sizes: Mapping[str, int]) -> Plan:
         """The plan for these sizes, made at the first call."""
         key = tuple(sorted(sizes.items()))
-        if key not in self.plans:
-            self.plans[key] = plan(self.graph, sizes)
+        found = self.plans.get(key)
+        if found is None:
+            found = self.plans[key] = plan(self.graph, sizes)
             if len(self.plans) > MOST_PLANS:
                 self.plans.popitem(last=False)
-        self.plans.move_to_end(key)
-        return self.plans[key]
+        else:
+            self.plans.move_to_end(key)
+        return found
 
 
-def run(graph: Graph, feeds: Mapping[str, Any]) -> dict[str, Array]:
-    """Run a graph once; `feeds` hold inputs by label, parameters and buffers by path."""
-    return NumpyRunner(graph).run(feeds)
+def run(graph: Graph, feeds: Mapping[str, Any], weights: Mapping[str, Any] | None = None) -> dict[str, Array]:
+    """Run a graph once; `feeds` hold inputs by label, and parameters and buffers by path unless `weights` do."""
+    return NumpyRunner(graph, weights).run(feeds)

@@ -1,29 +1,47 @@
-"""A graph made ready to run by NumPy at one set of sizes: a flat list of steps over numbered slots."""
+"""A graph made ready to run by NumPy at one set of sizes: a flat list of steps over numbered slots.
+
+Planning does once what a run would repeat: it binds named dims, numbers the values, finds each one's last use, and
+lets an elementwise step write over an operand that nothing reads afterwards.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.graph import Graph, Node
+from compiler.dims import symbols
+from compiler.graph import Graph, Node, Operator, Value
+from compiler.operators.activations import Relu, Sigmoid
+from compiler.operators.arithmetic import Elementwise
+from compiler.operators.casting import StopGradient
+from compiler.operators.linear import MatMul
+from compiler.operators.reductions import Sum
+from compiler.operators.shaping import Expand, Flip, Reshape, Squeeze, Transpose, Unsqueeze
+from compiler.operators.slicing import Slice
 from compiler.operators.source import Constant, Fed
+from compiler.types import TensorType, TypeMismatch
+from grammar.diagnostics import Diagnostic, NablacError
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
 Kernel = Callable[..., Any]
+_VIEWS = (Expand, Flip, Reshape, Slice, Squeeze, StopGradient, Transpose, Unsqueeze)  # results lie in the operand
+_FRESH = (MatMul, Relu, Sigmoid, Sum)  # results lie in memory of their own
+_NEVER = 2**62
 
 
 @dataclass(frozen=True)
 class Step:
-    """One kernel: where its operands lie, where its results go, and what nobody needs afterwards."""
+    """One kernel: where its arguments lie, where its results go, and what nobody needs afterwards."""
 
     kernel: Kernel
-    operands: tuple[int, ...]
+    arguments: tuple[int, ...]
     results: tuple[int, ...]
     freed: tuple[int, ...]
     node: Node
@@ -31,65 +49,206 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """Steps in order; `fed` are the slots that the caller fills, by the input's label or the parameter's path."""
+    """Steps in order; `fed` are the slots that the caller fills, by the input's label or the parameter's path.
+
+    `copied` are the places of those ends that would be the caller's own arrays, or constants. `peak_bytes` is the most
+    memory that computed values hold at once, inputs and weights not counted.
+    """
 
     steps: tuple[Step, ...]
     fed: dict[str, int]
     fixed: tuple[tuple[int, Array], ...]
     ends: tuple[int, ...]
+    copied: tuple[int, ...]
     slots: int
+    peak_bytes: int
 
     def run(self, feeds: Mapping[str, Array]) -> tuple[Array, ...]:
         """The graph's ends, in order."""
+        slots = self._empty.copy()
+        for name, slot in self.fed.items():
+            slots[slot] = feeds[name]
+        node: Node | None = None
+        try:
+            for kernel, first, second, get, result, freed, node in self._code:  # noqa: B007 - `node` names the culprit
+                if get is not None:
+                    made = kernel(*get(slots))
+                elif second >= 0:
+                    made = kernel(slots[first], slots[second])
+                else:
+                    made = kernel(slots[first])
+                if result.__class__ is int:
+                    slots[result] = made
+                else:
+                    for slot, array in zip(result, made, strict=True):
+                        slots[slot] = array
+                for slot in freed:
+                    slots[slot] = None
+        except (ArithmeticError, IndexError, ValueError, TypeMismatch, MemoryError) as error:
+            raise _stopped(node, error) from error
+        ends = [slots[slot] for slot in self.ends]
+        for place in self.copied:
+            ends[place] = np.array(ends[place])
+        return tuple(ends)
+
+    @cached_property
+    def _empty(self) -> list[Any]:
         slots: list[Any] = [None] * self.slots
         for slot, array in self.fixed:
             slots[slot] = array
-        for name, slot in self.fed.items():
-            slots[slot] = feeds[name]
+        return slots
+
+    @cached_property
+    def _code(self) -> list[tuple[Any, ...]]:
+        """The steps as plain tuples: what the loop unpacks fastest. One and two arguments go by index."""
+        code: list[tuple[Any, ...]] = []
         for step in self.steps:
-            results = step.results
-            if len(results) == 1:
-                slots[results[0]] = step.kernel(*[slots[slot] for slot in step.operands])
-            else:
-                for slot, array in zip(results, step.kernel(*[slots[slot] for slot in step.operands]), strict=True):
-                    slots[slot] = array
-            for slot in step.freed:
-                slots[slot] = None
-        return tuple(slots[slot] for slot in self.ends)
+            arguments = step.arguments
+            first = arguments[0] if arguments else -1
+            second = arguments[1] if len(arguments) == 2 else -1
+            get = None if 1 <= len(arguments) <= 2 else itemgetter(*arguments) if arguments else _nothing
+            result = step.results[0] if len(step.results) == 1 else step.results
+            code.append((step.kernel, first, second, get, result, step.freed, step.node))
+        return code
 
 
 def plan(graph: Graph, sizes: Mapping[str, int]) -> Plan:
     """Bind every named dim, number the values, and note when each is last used."""
-    places: dict[Any, int] = {}
+    places: dict[Value, int] = {}
     fed: dict[str, int] = {}
     fixed: list[tuple[int, Array]] = []
-    nodes = [node for node in graph.nodes]
-    for name, value in graph.inputs.items():
-        places[value] = fed.setdefault(name, len(places))
+    computed: list[tuple[Node, Operator]] = []
+    for label, value in graph.inputs.items():
+        places[value] = fed.setdefault(label, len(fed))
+    slots = len(fed)
     last: dict[int, int] = {}
-    made: list[tuple[Kernel, tuple[int, ...], tuple[int, ...], Node]] = []
-    for node in nodes:
+    for node in graph:
         for result in node.results:
             if result not in places:
-                places[result] = len(places)
-        results = tuple(places[result] for result in node.results)
+                places[result] = slots
+                slots += 1
         if isinstance(node.op, Constant):
-            fixed.append((results[0], node.op.compute()))
+            fixed.append((places[node.result], node.op.compute()))
         elif isinstance(node.op, Fed):
-            fed.setdefault(fed_name(node), results[0])
+            places[node.result] = fed.setdefault(fed_name(node), places[node.result])
         else:
-            operands = tuple(places[operand] for operand in node.operands)
-            for slot in (*operands, *results):
-                last[slot] = len(made)
-            made.append((_kernel(node, sizes), operands, results, node))
+            for value in (*node.operands, *node.results):
+                last[places[value]] = len(computed)
+            computed.append((node, _bound(node, sizes)))
     ends = tuple(places[value] for value in graph.ends)
-    kept = {*ends, *(slot for slot, _ in fixed)}
-    freed: dict[int, list[int]] = {}
-    for slot, step in last.items():
-        if slot not in kept:
+    for slot in (*ends, *(slot for slot, _ in fixed)):
+        last[slot] = _NEVER
+    memory = _Memory(computed, places, last, sizes)
+    steps = memory.steps()
+    copied = tuple(place for place, slot in enumerate(ends) if memory.is_lent(slot) or slot in ends[:place])
+    return Plan(steps, fed, tuple(fixed), ends, copied, slots, memory.peak)
+
+
+class _Memory:
+    """Which values own memory, which are views of others, and when memory dies."""
+
+    def __init__(
+        self,
+        computed: Sequence[tuple[Node, Operator]],
+        places: Mapping[Value, int],
+        last: Mapping[int, int],
+        sizes: Mapping[str, int],
+    ) -> None:
+        self.computed, self.places, self.last, self.sizes = computed, places, last, sizes
+        self.bound: dict[TensorType, TensorType] = {}
+        self.owned: set[int] = set()  # slots whose memory is certainly their own
+        self.viewed: dict[int, int] = {}  # a view's slot: the slot that it lies in
+        self.aliases: dict[int, frozenset[int]] = {}  # owned slots whose memory a slot may hold
+        self.dies: dict[int, int] = {}  # an owned slot: the last step that may read its memory
+        self.bodies: dict[int, int] = {}
+        self.peak = 0
+        for node, op in computed:
+            self._place(node, op)
+
+    def _place(self, node: Node, op: Operator) -> None:
+        operands = [self.places[operand] for operand in node.operands]
+        results = [self.places[result] for result in node.results]
+        if _ufunc(op) is not None or isinstance(op, _FRESH):
+            self.owned.update(results)
+            for slot in results:
+                self.aliases[slot] = frozenset((slot,))
+                self.dies[slot] = self.last[slot]
+            return
+        held = frozenset().union(*(self.aliases.get(slot, ()) for slot in operands))
+        for slot in results:
+            if held:
+                self.aliases[slot] = held
+                for owner in held:
+                    self.dies[owner] = max(self.dies[owner], self.last[slot])
+            if isinstance(op, _VIEWS):
+                self.viewed[slot] = self.viewed.get(operands[0], operands[0])
+
+    def steps(self) -> tuple[Step, ...]:
+        freed: dict[int, list[int]] = {}
+        for slot, step in self.last.items():
             freed.setdefault(step, []).append(slot)
-    steps = tuple(Step(*each, tuple(freed.get(number, ())), node) for number, (*each, node) in enumerate(made))
-    return Plan(steps, fed, tuple(fixed), ends, len(places))
+        steps: list[Step] = []
+        for number, (node, op) in enumerate(self.computed):
+            operands = tuple(self.places[operand] for operand in node.operands)
+            results = tuple(self.places[result] for result in node.results)
+            kernel, arguments, extra = self._kernel(op, node, operands, number)
+            self.bodies[number] = extra
+            steps.append(Step(kernel, arguments, results, tuple(freed.get(number, ())), node))
+        self.peak = self._peak({step.results[0]: step.arguments[-1] for step in steps if len(step.arguments) > len(step.node.operands)})
+        return tuple(steps)
+
+    def _kernel(self, op: Operator, node: Node, operands: tuple[int, ...], number: int) -> tuple[Kernel, tuple[int, ...], int]:
+        """What to call, with which slots, and the memory that nested plans need."""
+        if op.graphs:
+            plans = [plan(body, self.sizes) for body in op.graphs]
+            bodies = [_callable(body, list(each.inputs)) for body, each in zip(plans, op.graphs, strict=True)]
+            return partial(op.compute, bodies=bodies), operands, sum(body.peak_bytes for body in plans)
+        ufunc = _ufunc(op)
+        if ufunc is None or not node.result.type.rank:  # of scalars a universal function makes no arrays
+            return op.compute, operands, 0
+        wanted = self._type(node.result)
+        for operand, slot in zip(node.operands, operands, strict=True):
+            if slot in self.owned and self.dies[slot] <= number and self._type(operand) == wanted:
+                return ufunc, (*operands, slot), 0  # its last, positional argument is where it writes
+        return ufunc, operands, 0
+
+    def is_lent(self, slot: int) -> bool:
+        """Whether a slot is, or is a view of, something that was not computed."""
+        source = self.viewed.get(slot, slot)
+        return source not in self._made
+
+    @cached_property
+    def _made(self) -> set[int]:
+        return {self.places[result] for node, _ in self.computed for result in node.results} - self.viewed.keys()
+
+    def _peak(self, overwritten: Mapping[int, int]) -> int:
+        """The most bytes alive at once; a view keeps what it lies in alive."""
+        death = {slot: self.last[slot] for slot in self._made}
+        for view, source in self.viewed.items():
+            if source in death:
+                death[source] = max(death[source], self.last[view])
+        alive = peak = 0
+        dead: dict[int, int] = {}
+        for number, (node, _) in enumerate(self.computed):
+            for result in node.results:
+                slot = self.places[result]
+                if slot in death:
+                    count = self._type(result).elements
+                    size = count * result.type.dtype.bytes if isinstance(count, int) else 0
+                    alive += size
+                    dead[death[slot]] = dead.get(death[slot], 0) + size
+                    if slot in overwritten:
+                        alive -= size
+                        dead[number] = dead.get(number, 0) - size
+            peak = max(peak, alive + self.bodies[number])
+            alive -= dead.pop(number, 0)
+        return peak
+
+    def _type(self, value: Value) -> TensorType:
+        type = value.type
+        if type not in self.bound:
+            self.bound[type] = type.bind(self.sizes)
+        return self.bound[type]
 
 
 def fed_name(node: Node) -> str:
@@ -98,12 +257,28 @@ def fed_name(node: Node) -> str:
     return str(op.label if hasattr(op, "label") else op.path)
 
 
-def _kernel(node: Node, sizes: Mapping[str, int]) -> Kernel:
+def errstate() -> Any:
+    """Divisions by zero and overflows give infinities and NaN, as everywhere in the field, and no warnings."""
+    return np.errstate(all="ignore")
+
+
+def _bound(node: Node, sizes: Mapping[str, int]) -> Operator:
     op = node.op.bind(sizes)
-    if not op.graphs:
-        return op.compute
-    bodies = [_callable(plan(body, sizes), list(body.inputs)) for body in op.graphs]
-    return partial(op.compute, bodies=bodies)
+    if op is not node.op and not op.graphs and op._has_sizes:  # a nested graph is bound where it is planned
+        free = sorted(set().union(*(symbols(size) for result in node.results for size in result.shape)) - sizes.keys())
+        listed = ", ".join(f"`{name}`" for name in free) or "a size"
+        raise NablacError(
+            Diagnostic("E908", f"nothing that is fed tells {listed}", node.origin.span, hint="let it stand alone as an axis of an input")
+        )
+    return op
+
+
+def _ufunc(op: Operator) -> Kernel | None:
+    """NumPy's own function, where the operator's kernel is nothing else."""
+    if isinstance(op, Elementwise) and type(op).compute is Elementwise.compute:
+        kernel: Kernel = getattr(np, op.ufunc)
+        return kernel
+    return None
 
 
 def _callable(body: Plan, names: list[str]) -> Callable[..., tuple[Array, ...]]:
@@ -113,6 +288,18 @@ def _callable(body: Plan, names: list[str]) -> Callable[..., tuple[Array, ...]]:
     return call
 
 
-def errstate() -> Any:
-    """Divisions by zero and overflows give infinities and NaN, as everywhere in the field, and no warnings."""
-    return np.errstate(all="ignore")
+def _nothing(slots: list[Any]) -> tuple[()]:
+    return ()
+
+
+def _stopped(node: Node | None, error: Exception) -> NablacError:
+    """What the data made an operator refuse, at the line of the model that asked for it."""
+    name = node.op.name if node is not None else "a step"
+    span = node.origin.span if node is not None else None
+    place = None if span is not None else (node.origin.path if node is not None else None) or None
+    if isinstance(error, MemoryError):
+        type = ", ".join(str(result.type) for result in node.results) if node is not None else ""
+        return NablacError(
+            Diagnostic("E807", f"there is not memory enough for `{name}`: {type}", span, place=place, hint="run a smaller batch")
+        )
+    return NablacError(Diagnostic("E806", f"`{name}` cannot run on this data: {error}", span, place=place, hint=getattr(error, "hint", None)))

@@ -2,25 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import ctypes
+import re
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from compiler.dims import Dim, Size
+from compiler.types import DType, TensorType
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.inputs import Signature
 
 if TYPE_CHECKING:
+    import onnx
+    from onnxruntime import OrtValue
+
     from compiler.types import Array
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-_QUIET = 3  # onnxruntime's severity of errors; its warnings are for those who write exporters
+_QUIET = 4  # onnxruntime's fatal severity: its errors are raised too, and its warnings are for exporters
+_KEPT = 256 << 20  # bytes of a model that are kept to look up source lines when it fails
+_TYPES = {
+    "tensor(float16)": DType.F16,
+    "tensor(bfloat16)": DType.BF16,
+    "tensor(float)": DType.F32,
+    "tensor(double)": DType.F64,
+    "tensor(int8)": DType.I8,
+    "tensor(uint8)": DType.U8,
+    "tensor(int32)": DType.I32,
+    "tensor(int64)": DType.I64,
+    "tensor(bool)": DType.BOOL,
+}
+_NODE = re.compile(r"""(?:Name:|node with name |Node \(|Node:|[Nn]ode name: ?)['"]?([^'")]+)""")
+_STATUS = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_NOWHERE = re.compile(r"(?:^|\s)/\S+\.(?:cc|h|cpp):\d+ ")
 
 
 class OnnxRunner:
     """One loaded model; `model` is a path or the bytes of an ONNX file.
 
-    `optimize` set to False runs the graph as it is written, as an oracle does.
+    `threads` are those of one operator (onnxruntime's choice where None); `optimize` set to False runs the graph as it
+    is written, as an oracle does. `severity` 2 lets onnxruntime's warnings through to stderr.
     """
 
     def __init__(
@@ -34,55 +58,160 @@ class OnnxRunner:
     ) -> None:
         import onnxruntime as ort
 
+        self.device = device
+        self._model = model if not isinstance(model, bytes) or len(model) <= _KEPT else None
         self.name = "the model" if isinstance(model, bytes) else str(model)
+        if not isinstance(model, bytes) and not Path(model).is_file():
+            raise NablacError(Diagnostic("E901", f"there is no file {model}", place=str(model)))
         options = ort.SessionOptions()
         options.log_severity_level = severity
         if threads is not None:
             options.intra_op_num_threads = threads
         if not optimize:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-        if device == "cuda" and hasattr(ort, "preload_dlls"):
-            ort.preload_dlls()
-        provider = PROVIDERS[device]
-        if provider not in ort.get_available_providers():
-            raise _no_device(device, f"onnxruntime {ort.__version__} was built without it")
-        providers = [provider] if device == "cpu" else [provider, PROVIDERS["cpu"]]
-        source = model if isinstance(model, bytes) else str(model)
+        providers = _providers(device)
         try:
-            self.session = ort.InferenceSession(source, options, providers=providers)
+            self.session = ort.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=providers)
         except Exception as error:  # onnxruntime's own exceptions have no common base but this
-            raise NablacError(
-                Diagnostic("E909", "onnxruntime does not load this model", place=self.name, note=_first_line(error))
-            ) from error
-        if provider not in self.session.get_providers():
-            raise _no_device(device, "onnxruntime could not start it")
+            raise self._refused("E909", "onnxruntime does not load this model", error) from error
+        if PROVIDERS[device] not in self.session.get_providers():
+            raise _no_device(device, "onnxruntime could not start it; are its libraries (CUDA, cuDNN) installed?")
+        self.session.disable_fallback()
         self.inputs = {each.name: each for each in self.session.get_inputs()}
         self.outputs = [each.name for each in self.session.get_outputs()]
+        types = {name: _type(each) for name, each in self.inputs.items()}
+        self.signature = Signature(self.name, {name: type for name, type in types.items() if type is not None}, list(types))
+        self._foreign = {name for name, type in types.items() if type is None}  # of dtypes the language has not
+        self._bf16 = any("bfloat16" in each.type for each in (*self.inputs.values(), *self.session.get_outputs()))
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the model's file says of itself."""
+        return dict(self.session.get_modelmeta().custom_metadata_map)
+
+    @property
+    def providers(self) -> list[str]:
+        """What runs the model, the first choice first."""
+        return list(self.session.get_providers())
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
-        """Every output by name."""
-        unknown = next((name for name in feeds if name not in self.inputs), None)
-        if unknown is not None:
-            hint = did_you_mean(unknown, self.inputs) or f"the inputs are {', '.join(self.inputs)}"
-            raise NablacError(Diagnostic("E802", f"the model has no input `{unknown}`", place=self.name, hint=hint))
-        missing = [name for name in self.inputs if name not in feeds]
-        if missing:
-            listed = ", ".join(f"`{name}`" for name in missing)
-            raise NablacError(Diagnostic("E801", f"{listed} is missing", place=self.name))
+        """Every output by name; NablacError for feeds that do not fit, or data that an operator refuses."""
+        foreign = {name: feeds[name] for name in feeds if name in self._foreign}
+        arrays, _ = self.signature.check({name: feeds[name] for name in feeds if name not in foreign})
+        arrays.update(foreign)
+        if self._bf16:
+            made = self.run_values({name: self.value(array) for name, array in arrays.items()}, device="cpu")
+            return {name: self.array(value) for name, value in made.items()}
         try:
-            results = self.session.run(None, {name: np.asarray(array) for name, array in feeds.items()})
+            results = self.session.run(None, arrays)
         except Exception as error:  # as above
-            raise NablacError(
-                Diagnostic("E806", "onnxruntime stopped while it ran the model", place=self.name, note=_first_line(error))
-            ) from error
+            raise self._refused("E806", "onnxruntime stopped while it ran the model", error) from error
         return dict(zip(self.outputs, results, strict=True))
+
+    # Values that stay on the device from one run to the next
+
+    def value(self, array: Array) -> OrtValue:
+        """An array on the runner's device."""
+        from onnxruntime import OrtValue
+
+        if array.dtype.name == "bfloat16":  # onnxruntime takes its bits, and does not know NumPy's extension type
+            return OrtValue.ortvalue_from_numpy_with_onnx_type(np.require(array, requirements="C").view(np.uint16), 16)
+        return OrtValue.ortvalue_from_numpy(np.require(array, requirements="C"), self.device, 0)
+
+    def array(self, value: OrtValue) -> Array:
+        """A value as an array of its own memory."""
+        if value.data_type() != "tensor(bfloat16)":
+            return np.array(value.numpy())
+        count = int(np.prod(value.shape(), dtype=np.int64))
+        bits = (ctypes.c_uint16 * count).from_address(value.data_ptr()) if count else b""
+        return np.frombuffer(bits, DType.BF16.numpy).reshape(value.shape()).copy()
+
+    def run_values(
+        self, feeds: Mapping[str, OrtValue], outputs: Collection[str] | None = None, device: str | None = None
+    ) -> dict[str, OrtValue]:
+        """Run on values, unchecked: what a training loop repeats. Results stay on the device unless told."""
+        binding = self.session.io_binding()
+        for name, value in feeds.items():
+            binding.bind_ortvalue_input(name, value)
+        names = list(self.outputs if outputs is None else outputs)
+        for name in names:
+            binding.bind_output(name, device or self.device)
+        try:
+            self.session.run_with_iobinding(binding)
+        except Exception as error:  # as above
+            raise self._refused("E806", "onnxruntime stopped while it ran the model", error) from error
+        return dict(zip(names, binding.get_outputs(), strict=True))
+
+    def _refused(self, code: str, message: str, error: Exception) -> NablacError:
+        """An onnxruntime error as a diagnostic, at the source line of the node it names."""
+        text = " ".join(str(error).split())
+        named = _NODE.search(text)
+        node = self._node(named[1]) if named else None
+        source = {each.key: each.value for each in node.metadata_props} if node is not None else {}
+        place = source.get("source") or source.get("layer") or self.name
+        hint = None
+        if "NOT_IMPLEMENTED" in text:
+            hint = f"its provider for `{self.device}` has no kernel for this; the NumPy backend has: `--backend numpy`"
+        elif "Protobuf parsing failed" in text or "INVALID_PROTOBUF" in text:
+            message = "this is no ONNX file, or it is cut off"
+        return NablacError(Diagnostic(code, message, place=place, note=_shortened(text), hint=hint))
+
+    def _node(self, name: str) -> onnx.NodeProto | None:
+        """The node of that name, in nested graphs too; fused nodes carry names that the file does not have."""
+        import onnx
+
+        if self._model is None:
+            return None
+        try:
+            if isinstance(self._model, bytes):
+                model = onnx.load_model_from_string(self._model)
+            else:
+                model = onnx.load_model(str(self._model), load_external_data=False)
+        except Exception:  # a file that cannot be read has no nodes
+            return None
+        return next((node for node in _nodes(model.graph) if node.name == name), None)
+
+
+def _nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+    waiting = [graph]
+    while waiting:
+        for node in waiting.pop().node:
+            yield node
+            waiting.extend(attribute.g for attribute in node.attribute if attribute.HasField("g"))
+
+
+def _providers(device: str) -> list[str]:
+    """The provider of the device, and the CPU's for what it lacks."""
+    import onnxruntime as ort
+
+    if device not in PROVIDERS:
+        hint = f"there are {' and '.join(f'`{each}`' for each in PROVIDERS)}"
+        raise NablacError(Diagnostic("E910", f"there is no device `{device}`", place="--device", hint=hint))
+    provider = PROVIDERS[device]
+    if provider not in ort.get_available_providers():
+        raise _no_device(device, f"onnxruntime {ort.__version__} was built without it")
+    if device == "cuda" and hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
+    return [provider] if device == "cpu" else [provider, PROVIDERS["cpu"]]
+
+
+def _type(each: Any) -> TensorType | None:
+    """The type of a session's input: a text in its shape is a dim of that name, and an open axis has one of its own."""
+    if each.type not in _TYPES:
+        return None
+    shape: list[Size] = []
+    for axis, size in enumerate(each.shape):
+        shape.append(size if isinstance(size, int) else Dim.named(size or f"axis {axis} of {each.name}"))
+    return TensorType(_TYPES[each.type], tuple(shape))
 
 
 def _no_device(device: str, why: str) -> NablacError:
-    hint = {"cuda": "onnxruntime-gpu takes the place of onnxruntime: uninstall the one, then install the other"}.get(device)
+    hint = "onnxruntime-gpu takes the place of onnxruntime: `pip uninstall onnxruntime`, then `pip install onnxruntime-gpu`"
     return NablacError(Diagnostic("E910", f"there is no device `{device}` here: {why}", place="--device", hint=hint))
 
 
-def _first_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
+def _shortened(text: str) -> str:
+    """What onnxruntime says, without its status and the places in its own source."""
+    text = _STATUS.sub("", text)
+    text = _NOWHERE.sub(" ", text)
     return text if len(text) <= 300 else text[:300] + " ..."

@@ -1,166 +1,178 @@
-"""Weights in `.safetensors` files, by parameter path; nothing is ever unpickled.
-
-A rename rule `theirs -> ours` maps foreign names to paths. `{name}` in it stands for a stretch without dots that is
-the same on both sides, and a `^T` at the end turns the last two axes: `layers.{i}.fc.weight -> block.{i}.dense.W ^T`.
-"""
+"""Weights in `.safetensors` files, by parameter path; nothing is ever unpickled."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compiler.graph import Graph
-from compiler.types import TensorType
+from compiler.types import DType, TensorType, TypeMismatch
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.files import written_whole
 from runtime.initialization import stored
+from runtime.renames import Rename, read_renames, renamed
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
-_PLACE = re.compile(r"\\\{(\w+)\\\}")
+__all__ = ["Rename", "fit_weights", "load_weights", "read_renames", "read_tensors", "save_weights"]
+
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_MOST_UNKNOWN = 20  # entries that are not the model's, each told by name
 
 
-@dataclass(frozen=True)
-class Rename:
-    """One rule: a pattern of foreign names, the path it becomes, and whether the last two axes turn."""
-
-    pattern: re.Pattern[str]
-    path: str
-    turned: bool
-
-    def apply(self, name: str) -> str | None:
-        """The path of a foreign name; None where the rule does not speak of it."""
-        match = self.pattern.fullmatch(name)
-        return self.path.format(**match.groupdict()) if match else None
-
-
-def read_renames(rules: Iterable[str]) -> list[Rename]:
-    """Rules as written on the command line, or lines of files named there; `#` begins a comment."""
-    found: list[Rename] = []
-    for rule in rules:
-        if "->" in rule:
-            found.append(_rename(rule, "--rename"))
-            continue
-        path = Path(rule)
-        if not path.is_file():
-            hint = 'write a rule as "theirs -> ours", or name a file of such lines'
-            raise NablacError(Diagnostic("E706", f"there is no file of rename rules {rule}", place="--rename", hint=hint))
-        for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
-            text = line.split("#")[0].strip()
-            if text:
-                found.append(_rename(text, f"{rule}:{number}"))
-    return found
-
-
-def _rename(rule: str, place: str) -> Rename:
-    theirs, sign, ours = (part.strip() for part in rule.partition("->"))
-    turned = ours.endswith("^T")
-    ours = ours.removesuffix("^T").strip()
-    names, wanted = set(re.findall(r"\{(\w+)\}", theirs)), set(re.findall(r"\{(\w+)\}", ours))
-    if not theirs or not ours or not sign or not wanted <= names:
-        raise NablacError(
-            Diagnostic(
-                "E706",
-                f"`{rule}` is no rename rule",
-                place=place,
-                hint="as in `layers.{i}.fc.weight -> block.{i}.dense.W ^T`, with no new {name} on the right",
-            )
-        )
-    pattern = _PLACE.sub(r"(?P<\1>[^.]+)", re.escape(theirs))
-    return Rename(re.compile(pattern), ours, turned)
-
-
-def save_weights(path: str | Path, weights: Mapping[str, Array]) -> None:
+def save_weights(path: str | Path, weights: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:
     """Write weights to a `.safetensors` file, whole or not at all."""
     from safetensors.numpy import save_file
 
+    # Row by row in memory: safetensors writes the memory as it lies, whatever the strides say.
+    arrays = {name: np.require(array, requirements="C") for name, array in weights.items()}
     with written_whole(path) as temporary:
-        save_file({name: np.ascontiguousarray(array) for name, array in weights.items()}, str(temporary))
+        save_file(arrays, str(temporary), dict(metadata) if metadata else None)
 
 
 def load_weights(path: str | Path, graph: Graph, renames: Iterable[Rename] = ()) -> dict[str, Array]:
-    """The weights of a graph from a file; every missing, unknown or misshaped entry is in one error."""
+    """The weights of a graph from a file; every missing, unknown or misshaped entry is in one error.
+
+    Floats become the model's floats and integers its integers, where they fit.
+    """
+    return fit_weights(read_tensors(path), graph, str(path), list(renames))
+
+
+def fit_weights(
+    given: Mapping[str, Array], graph: Graph, place: str, renames: Sequence[Rename] = ()
+) -> dict[str, Array]:
+    """Arrays by foreign names as a graph's weights by path."""
     wanted = {op.path: op.type for op in stored(graph)}
-    given = _renamed(_read(Path(path)), list(renames), str(path))
+    sources = renamed(list(given), renames, place)
     wrong: list[Diagnostic] = []
-    missing = [name for name in wanted if name not in given]
-    unknown = [name for name in given if name not in wanted]
-    for name in missing:
-        near = did_you_mean(name, unknown)
-        wrong.append(Diagnostic("E701", f"`{name}`: {wanted[name]} is missing", place=str(path), hint=near))
-    for name in unknown:
-        hint = did_you_mean(name, missing) or "`--rename` maps foreign names to paths"
-        wrong.append(Diagnostic("E702", f"the model has no parameter `{name}`", place=str(path), hint=hint))
+    missing = [path for path in wanted if path not in sources]
+    unknown = [path for path in sources if path not in wanted]
+    for path in missing:
+        message = f"`{path}`: {wanted[path]} is missing"
+        wrong.append(Diagnostic("E701", message, place=place, hint=_near(path, wanted[path], unknown, sources, given)))
+    for path in unknown[:_MOST_UNKNOWN]:
+        name = sources[path][0]
+        shown = f"`{name}`" if name == path else f"`{name}`, renamed to `{path}`,"
+        hint = did_you_mean(path, missing or wanted) or "`--rename` maps foreign names to paths"
+        wrong.append(Diagnostic("E702", f"{shown} is no parameter of {graph.name}", place=place, hint=hint))
+    if len(unknown) > _MOST_UNKNOWN:
+        wrong.append(
+            Diagnostic("E702", f"{len(unknown) - _MOST_UNKNOWN} more entries are no parameters of {graph.name}", place=place)
+        )
     found: dict[str, Array] = {}
-    for name, type in wanted.items():
-        if name in given:
-            try:
-                found[name] = _fitted(name, given[name], type, str(path))
-            except NablacError as error:
-                wrong.extend(error.diagnostics)
+    for path, type in wanted.items():
+        if path not in sources:
+            continue
+        name, turned = sources[path]
+        array = np.swapaxes(given[name], -1, -2) if turned and given[name].ndim > 1 else given[name]
+        mistake = _misfit(path, array, type, place)
+        if mistake is not None:
+            wrong.append(mistake)
+        else:
+            found[path] = np.require(array, type.dtype.numpy, ["C", "W"])
     if wrong:
         raise NablacError(*wrong)
     return found
 
 
-def _fitted(name: str, array: Array, type: TensorType, path: str) -> Array:
-    if array.shape != type.shape:
-        hint = "turn it with a rename rule that ends in `^T`" if array.shape == type.shape[::-1] else None
-        message = f"`{name}` is {list(array.shape)}, and the model has {type}"
-        raise NablacError(Diagnostic("E703", message, place=path, hint=hint))
-    dtype = type.dtype.numpy
-    if array.dtype != dtype and (array.dtype.kind in "iub") != (dtype.kind in "iub"):
-        raise NablacError(Diagnostic("E704", f"`{name}` is {array.dtype}, and the model has {type}", place=path))
-    return array.astype(dtype, copy=False)
+def read_tensors(path: str | Path) -> dict[str, Array]:
+    """Every tensor of a `.safetensors` file; NablacError for what is none."""
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    _refuse_others(path)
+    try:
+        with safe_open(str(path), "np") as file:
+            dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - no mapping
+            plain = {name: file.get_tensor(name) for name, dtype in dtypes.items() if dtype != "BF16"}
+        return plain | _read_bf16(path, [name for name, dtype in dtypes.items() if dtype == "BF16"])
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, OverflowError) as error:
+        reason = " ".join(str(error).split())
+        hint = "it may be cut off: fetch or write it again"
+        raise _unreadable(path, "this is no whole .safetensors file", hint, reason) from None
 
 
-def _renamed(given: dict[str, Array], renames: list[Rename], path: str) -> dict[str, Array]:
+def _read_bf16(path: Path, names: Sequence[str]) -> dict[str, Array]:
+    """Tensors of a dtype that NumPy lacks, and safetensors leaves to others; the file was found to be whole before."""
+    if not names:
+        return {}
     found: dict[str, Array] = {}
-    origins: dict[str, str] = {}
-    for name, array in given.items():
-        target = name
-        for rule in renames:
-            ours = rule.apply(name)
-            if ours is not None:
-                target, array = ours, np.swapaxes(array, -1, -2) if rule.turned and array.ndim > 1 else array
-                break
-        if target in found:
-            raise NablacError(
-                Diagnostic("E706", f"`{origins[target]}` and `{name}` both become `{target}`", place=path)
-            )
-        found[target], origins[target] = array, name
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        for name in names:
+            begin, end = header[name]["data_offsets"]
+            file.seek(8 + length + begin)
+            bits = np.frombuffer(file.read(end - begin), DType.BF16.numpy)
+            found[name] = bits.reshape(header[name]["shape"])
     return found
 
 
-def _read(path: Path) -> dict[str, Array]:
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
+def _refuse_others(path: Path) -> None:
+    """Files that are known not to be weights, each with the way out."""
     if not path.is_file():
-        raise NablacError(Diagnostic("E901", f"there is no file {path}", place=str(path)))
-    with path.open("rb") as file:
-        head = file.read(64)
-    if head.startswith(_PICKLES):
-        raise NablacError(
-            Diagnostic(
-                "E705",
-                "this is a pickled checkpoint, and unpickling runs whatever code it holds",
-                place=str(path),
-                hint="where it is trusted: `safetensors.torch.save_file(torch.load(path, weights_only=True), new_path)`",
-            )
-        )
-    if head.startswith(b"version https://git-lfs"):
-        raise NablacError(
-            Diagnostic("E705", "this is a Git LFS pointer, not the weights", place=str(path), hint="fetch them: `git lfs pull`")
-        )
+        what = "this is a folder; a `.safetensors` file is wanted" if path.is_dir() else f"there is no file {path}"
+        beside = [each.name for each in path.parent.glob("*.safetensors")] if path.parent.is_dir() else []
+        raise NablacError(Diagnostic("E901", what, place=str(path), hint=did_you_mean(path.name, beside)))
     try:
-        return dict(load_file(str(path)))
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise NablacError(Diagnostic("E705", f"this is no whole .safetensors file: {error}", place=str(path))) from None
+        with path.open("rb") as file:
+            head = file.read(64)
+    except OSError as error:
+        raise NablacError(Diagnostic("E903", "the file cannot be read", place=str(path), note=error.strerror)) from None
+    if head.startswith(_PICKLES) or path.suffix in (".pkl", ".pickle"):
+        hint = "where you trust it: `safetensors.torch.save_file(torch.load(path, weights_only=True), new_path)`"
+        raise _unreadable(path, "this is a pickled checkpoint, and reading one runs whatever code it holds", hint)
+    if head.startswith(b"version https://git-lfs"):
+        raise _unreadable(path, "this is a Git LFS pointer, not the weights", "fetch them: `git lfs pull`")
+    if head.startswith(b"\x89HDF"):
+        hint = "in Keras: `safetensors.numpy.save_file({w.path: w.numpy() for w in model.weights}, path)`"
+        raise _unreadable(path, "this is an HDF5 file", hint)
+    if not head:
+        raise _unreadable(path, "the file is empty", "it may be cut off: fetch or write it again")
+
+
+def _misfit(path: str, array: Array, type: TensorType, place: str) -> Diagnostic | None:
+    """Why an array is not the parameter's, if it is not."""
+    given = _shown(array)
+    if array.shape != type.shape:
+        turned = array.ndim > 1 and (*array.shape[:-2], array.shape[-1], array.shape[-2]) == type.shape
+        hint = f"turn it by a rename rule: `--rename '{path} -> {path} ^T'`" if turned else None
+        return Diagnostic("E703", f"`{path}` is {given} in the file, and {type} in the model", place=place, hint=hint)
+    dtype: Any = type.dtype.numpy
+    try:
+        same_kind = DType.of(array).kind == type.dtype.kind
+    except TypeMismatch:  # a dtype that the language has not
+        same_kind = array.dtype.kind in "iu" and type.dtype.is_integer
+    if not same_kind or (type.dtype.is_integer and (array.astype(dtype) != array).any()):
+        return Diagnostic("E704", f"`{path}` is {given} in the file, and {type} in the model", place=place)
+    return None
+
+
+def _shown(array: Array) -> str:
+    try:
+        return str(TensorType(DType.of(array), array.shape))
+    except TypeMismatch:  # as above
+        return f"{array.dtype}[{', '.join(map(str, array.shape))}]"
+
+
+def _near(
+    path: str, type: TensorType, unknown: Sequence[str], sources: Mapping[str, tuple[str, bool]], given: Mapping[str, Array]
+) -> str | None:
+    """An entry of the file that may be the missing one: near by name, or the only one of its shape."""
+    near = did_you_mean(path, unknown)
+    if near is not None:
+        return near.replace("did you mean", "is it called").replace("?", " there?")
+    fitting = [each for each in unknown if given[sources[each][0]].shape in (type.shape, type.shape[::-1])]
+    if len(fitting) == 1:
+        turned = " ^T" if given[sources[fitting[0]][0]].shape != type.shape else ""
+        return f"`{fitting[0]}` has its shape: `--rename '{sources[fitting[0]][0]} -> {path}{turned}'`"
+    return None
+
+
+def _unreadable(path: Path, message: str, hint: str, note: str | None = None) -> NablacError:
+    return NablacError(Diagnostic("E705", message, place=str(path), note=note, hint=hint))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Dim, Size, product
 from compiler.elaborate import axes, calls, cells
+from compiler.elaborate.frame import MOST_ITEMS
 from compiler.elaborate.values import (
     NONE,
     Builtin,
@@ -109,8 +111,8 @@ def _product(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any
 @builtin("range", "n")
 def _range(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     count = whole(elaborator, bound["n"], "range")
-    if count > calls.MOST_ITEMS:
-        raise elaborator.fault("E509", f"a list of more than {calls.MOST_ITEMS} items", span)
+    if count > MOST_ITEMS:
+        raise elaborator.fault("E509", f"a list of more than {MOST_ITEMS} items", span)
     return list(range(count))
 
 
@@ -302,9 +304,9 @@ def _split(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     found: list[Value] = []
     start: Size = 0
     for part in sizes:
-        begin, end = start, start + part
-        found.append(elaborator.session.make(lambda begin=begin, end=end: Slice((place,), (begin,), (end,))(tensor), span))
-        start = end
+        cut = Slice((place,), (start,), (start + part,))
+        found.append(elaborator.session.make(partial(cut, tensor), span))
+        start = start + part
     return found
 
 

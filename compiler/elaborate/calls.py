@@ -377,6 +377,8 @@ def converted(value: Value, dtype: DType) -> Value:
 
 def _fits(value: int, dtype: DType) -> bool:
     bits = dtype.bytes * 8
+    low: int
+    high: int
     low, high = (0, 2**bits) if dtype is DType.U8 else (-(2 ** (bits - 1)), 2 ** (bits - 1))
     return low <= value < high
 

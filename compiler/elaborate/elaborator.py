@@ -329,8 +329,8 @@ class Elaborator:
         for item in items:
             if statement.name is not None:
                 name: str | None = statement.name.text
-            elif isinstance(item, syntax.Name) and len(items) >= 1:
-                name = item.text
+            elif isinstance(item, syntax.Name) and item.text not in frame.inputs:
+                name = item.text  # an input bound again, `x = x -> Dense(4)`, gives its name to the input alone
             else:
                 name = None
             try:
@@ -425,7 +425,7 @@ class Elaborator:
             case syntax.Assign(targets=targets):
                 for target in targets:
                     if target.primed:
-                        frame.next_values[target.text] = UNKNOWN  # type: ignore[assignment]
+                        frame.next_values[target.text] = UNKNOWN
                     else:
                         frame.scope.names[target.text] = UNKNOWN
             case syntax.Declare(names=names):
@@ -490,6 +490,7 @@ class Elaborator:
             sizes = shapes.sizes_of(self, declared.type, binds=True)
             made: Value = self.session.make(lambda: Input(name, TensorType(dtype, sizes))(), declared.span)
             frame.float_type = frame.float_type or (dtype if dtype.is_float else None)
+            frame.inputs[name] = made
             return made
         given = frame.named.pop(name, None) or (frame.arguments.pop(0) if frame.arguments else None)
         if given is None or given.value is NONE:

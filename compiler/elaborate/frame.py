@@ -10,7 +10,7 @@ from compiler.dims import Dim, Size
 from compiler.elaborate.values import Given, Instance, Scope
 from compiler.graph import Graph, Value, origin
 from compiler.operators.random import FoldKey
-from compiler.operators.source import Input
+from compiler.operators.source import Input, constant
 from compiler.types import DType, TensorType
 from grammar import syntax
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError
@@ -46,7 +46,7 @@ class State:
     current: Value
     initial: Value
     span: Span
-    next: Value | None = None
+    next: Any = None  # a tensor, or UNKNOWN after an error
 
 
 @dataclass(eq=False)
@@ -77,8 +77,9 @@ class Frame:
     states: dict[str, State] = field(default_factory=dict)
     first_states: dict[str, Given] = field(default_factory=dict)  # initial states given to a scan
     buffers: dict[str, Value] = field(default_factory=dict)
-    next_values: dict[str, Value] = field(default_factory=dict)
+    next_values: dict[str, Any] = field(default_factory=dict)
     declared: dict[str, Span] = field(default_factory=dict)
+    inputs: dict[str, Value] = field(default_factory=dict)  # of the model itself, or targets: what the caller feeds
     loops: list[int] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)
     draws: int = 0
@@ -155,19 +156,14 @@ class Session:
         if self.key is None:
             with origin(span, ""):
                 self.key = Input("seed", TensorType(DType.I64))()
-        frame = self.frame
+        seed, frame = self.key, self.frame
         salt = _salt(f"{frame.path}/{frame.draws}")
         frame.draws += 1
-        key = self.make(lambda: FoldKey(salt)(self.key, self._constant_zero()), span)
+        key = self.make(lambda: FoldKey(salt)(seed, constant(0, DType.I64)), span)
         if self.scans:
             key = self.make(lambda: FoldKey(salt)(key, self.scans[-1].step), span)
         result: Value = key
         return result
-
-    def _constant_zero(self) -> Value:
-        from compiler.operators.source import constant
-
-        return constant(0, DType.I64)
 
     # Errors
 

@@ -184,9 +184,9 @@ def _bind_dim(
             dim.span,
             hint="name the dim alone in another axis, or make it a hyperparameter",
         )
-    name = next(iter(free))
-    frame.dims[name] = Binding(solved, declared.span)
-    frame.scope.names[name] = solved
+    found = next(iter(free))
+    frame.dims[found] = Binding(solved, declared.span)
+    frame.scope.names[found] = solved
 
 
 def _solve(elaborator: Elaborator, dim: syntax.Expression, name: str, size: Size) -> Size | None:

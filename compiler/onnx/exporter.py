@@ -5,12 +5,16 @@ What is written passes `onnx.checker` with full shape inference and loads in onn
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from compiler.dims import Dim, Quotient, Remainder, Size, Symbol, substitute, symbols
+from compiler.dims import Size
 from compiler.graph import Graph, Node, Value
 from compiler.lazy import LazyModule
+from compiler.onnx.sizes import Sizes
+from compiler.onnx.targets import HIGHEST_OPSET, IR_VERSION, LOWEST_OPSET, loaded_by
+from compiler.operators.arithmetic import onnx_dtype
 from compiler.operators.source import Buffer, Constant, Input, Parameter
 from compiler.types import DType, TensorType
 from grammar.diagnostics import Diagnostic, NablacError
@@ -24,28 +28,18 @@ else:
     np = LazyModule("numpy")
     onnx = LazyModule("onnx")
 
-LOWEST_OPSET = 17
-HIGHEST_OPSET = 24
-IR_VERSION = 10
-_ONNX_NAMES = {
-    "f16": "FLOAT16",
-    "bf16": "BFLOAT16",
-    "f32": "FLOAT",
-    "f64": "DOUBLE",
-    "i8": "INT8",
-    "u8": "UINT8",
-    "i32": "INT32",
-    "i64": "INT64",
-    "bool": "BOOL",
-}
+__all__ = ["end_names", "export", "needed_opset", "onnx_dtype"]
+
+SOURCE, LAYER = "source", "layer"  # keys of a node's metadata: `file:line:column`, and the layer's path
 
 
 def needed_opset(graph: Graph) -> int:
     """The lowest opset that every operator of the graph, nested ones included, can be lowered to."""
-    lowest = LOWEST_OPSET
-    for node in graph:
-        lowest = max(lowest, node.op.opset, *(needed_opset(body) for body in node.op.graphs))
-    return lowest
+    return max((_lowest(node) for node in graph), default=LOWEST_OPSET)
+
+
+def _lowest(node: Node) -> int:
+    return max(LOWEST_OPSET, node.op.opset, *(needed_opset(body) for body in node.op.graphs))
 
 
 def export(
@@ -55,51 +49,60 @@ def export(
     weights: Mapping[str, Array] | None = None,
     metadata: Mapping[str, str] | None = None,
 ) -> onnx.ModelProto:
-    """The graph as an ONNX model; parameters become initializers by path, or inputs where `weights` is None.
+    """The graph as an ONNX model.
 
-    Next values of buffers become outputs named by the buffer's path and `.next`.
+    Parameters and buffers become initializers called by their path, or inputs after the others where `weights` is
+    None. Outputs keep their names, and next values of buffers become outputs `<path>.next` (see `end_names`). The
+    opset is the lowest that the graph needs, unless a higher one is asked for.
     """
     lowest = needed_opset(graph)
     if opset is not None and not lowest <= opset <= HIGHEST_OPSET:
-        raise NablacError(
-            Diagnostic(
-                "E907",
-                f"opset {opset} cannot hold this model",
-                place=graph.name,
-                hint=f"choose one from {lowest} to {HIGHEST_OPSET}",
-            )
-        )
+        raise _unfit_opset(graph, opset, lowest)
     opset = opset or lowest
     writer = Writer(graph, opset)
     proto = writer.write(weights)
     model = onnx.helper.make_model(proto, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=IR_VERSION)
     model.producer_name = "nablac"
+    model.producer_version = _version()
     model.doc_string = graph.doc or ""
-    for key, value in (metadata or {}).items():
-        entry = model.metadata_props.add()
-        entry.key, entry.value = key, value
+    onnx.helper.set_model_props(model, dict(metadata or {}))
     return model
 
 
+def end_names(graph: Graph) -> tuple[str, ...]:
+    """What the exported model calls its outputs: the graph's outputs, then `<path>.next` for its updates.
+
+    In ONNX all names share one space: an output called like an input or a weight gets `.output` behind its name.
+    """
+    taken = set(graph.inputs)
+    taken.update(node.op.path for node in graph if isinstance(node.op, (Parameter, Buffer)))
+    found: list[str] = []
+    for name in (*graph.outputs, *(f"{path}.next" for path in graph.updates)):
+        while name in taken:
+            name += ".output"
+        taken.add(name)
+        found.append(name)
+    return tuple(found)
+
+
 class Writer:
-    """Writes one graph, and is the `Emit` of its operators."""
+    """Writes one graph, and is the `Emit` of its operators; a nested graph has a writer of its own inside `outer`."""
 
     def __init__(self, graph: Graph, opset: int, outer: Writer | None = None) -> None:
         self.graph = graph
         self.opset = opset
         self.outer = outer
+        self.root: Writer = outer.root if outer is not None else self
         self.nodes: list[onnx.NodeProto] = []
         self.names: dict[Value, str] = {}
         self.types: dict[str, TensorType] = {}
-        self.size_names: dict[Any, str] = {}
-        self.root: Writer = outer.root if outer is not None else self
+        self.infos: dict[str, TensorType] = {}  # what the nodes here produce, as far as the graph says
         self.current: Node | None = None
         if outer is None:
             self.initializers: dict[str, onnx.TensorProto] = {}
             self.constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
-            self.taken: set[str] = set()
-            self.infos: dict[str, TensorType] = {}
-            self.origins: dict[str, tuple[str, int]] = _dim_origins(graph)
+            self.taken: dict[str, int] = {}  # every name, and how many were made from it
+            self.computed_sizes = Sizes(graph, self, self._operand)
 
     # Emit
 
@@ -110,14 +113,15 @@ class Writer:
         inputs = [self._operand(each) for each in operands]
         while inputs and not inputs[-1]:
             inputs.pop()
-        path = self.current.origin.path if self.current is not None else ""
-        base = f"{path.replace('.', '/')}/{onnx_type}" if path else onnx_type
-        name = self.unique(base)
-        outputs = tuple(self.unique(f"{name}_{place}" if results > 1 else f"{name}_output") for place in range(results))
-        node = onnx.helper.make_node(onnx_type, inputs, list(outputs), name=name, **attributes)
-        span = self.current.origin.span if self.current is not None else None
-        if span is not None:
-            node.doc_string = str(span)
+        source = self.current.origin if self.current is not None else None
+        name = self.unique(f"{source.path.replace('.', '/')}/{onnx_type}" if source and source.path else onnx_type)
+        outputs = (name,) if results == 1 else tuple(self.unique(f"{name}:{place}") for place in range(results))
+        node = onnx.helper.make_node(onnx_type, inputs, outputs, name=name, **attributes)
+        if source is not None:
+            if source.span is not None:
+                node.metadata_props.add(key=SOURCE, value=str(source.span))
+            if source.path:
+                node.metadata_props.add(key=LAYER, value=source.path)
         self.nodes.append(node)
         return outputs
 
@@ -130,241 +134,207 @@ class Writer:
         raise KeyError(name)
 
     def sizes(self, sizes: Sequence[Size]) -> str:
-        key = tuple(sizes)
-        if all(isinstance(size, int) for size in sizes):
-            return self._operand(np.array(sizes, np.int64).reshape(len(sizes)))
-        if key not in self.size_names:
-            parts: list[str | Array] = []
-            static: list[int] = []
-            for size in sizes:
-                if isinstance(size, int):
-                    static.append(size)
-                    continue
-                if static:
-                    parts.append(np.array(static, np.int64))
-                    static = []
-                parts.append(self._size(size))
-            if static:
-                parts.append(np.array(static, np.int64))
-            self.size_names[key] = self._operand(parts[0]) if len(parts) == 1 else self("Concat", *parts, axis=0)
-        return self.size_names[key]
+        name = self.root.computed_sizes.all(sizes)
+        self.root.types.setdefault(name, TensorType(DType.I64, (len(sizes),)))
+        return name
 
     def body(self, graph: Graph, inputs: Sequence[str], outputs: Sequence[str], formal: int) -> onnx.GraphProto:
-        """A nested graph; its inputs past the first `formal` ones are names of this graph."""
         inner = Writer(graph, self.opset, self)
-        values = list(graph.inputs.values())
+        values = tuple(graph.inputs.values())
         for value, name in zip(values, inputs, strict=True):
             inner.names[value] = name
             inner.types[name] = value.type
         inner.lower_nodes()
-        results = []
-        for value, name in zip(graph.outputs.values(), outputs, strict=True):
-            inner.nodes.append(onnx.helper.make_node("Identity", [inner.names[value]], [name], name=self.unique(f"{name}/Identity")))
-            results.append(_info(name, value.type))
-        formals = [_info(name, value.type) for value, name in zip(values[:formal], inputs[:formal], strict=True)]
-        return onnx.helper.make_graph(inner.nodes, graph.name, formals, results)
+        # Inputs of the step may be its results, and one result may be given twice: copies have names of their own.
+        ends = inner.finish(outputs, keep=set(inputs))
+        formals = [_info(name, value.type) for value, name in zip(values[:formal], inputs, strict=False)]
+        return onnx.helper.make_graph(inner.nodes, graph.name, formals, ends, value_info=inner.value_infos(outputs))
+
+    def unique(self, base: str) -> str:
+        taken = self.root.taken
+        if base not in taken:
+            taken[base] = 0
+            return base
+        while True:
+            taken[base] += 1
+            name = f"{base}_{taken[base]}"
+            if name not in taken:
+                taken[name] = 0
+                return name
 
     # Writing
 
     def write(self, weights: Mapping[str, Array] | None) -> onnx.GraphProto:
+        """The whole graph as a proto."""
         inputs: list[onnx.ValueInfoProto] = []
-        for name, value in self.graph.inputs.items():
-            inputs.append(_info(name, value.type))
-            self._bind(value, name)
-        self.taken.update(self.graph.outputs)
-        updates = {path: f"{path}.next" for path in self.graph.updates}
-        self.taken.update(updates.values())
+        for label, value in self.graph.inputs.items():
+            inputs.append(_info(label, value.type))
+            self._bind(value, label)
+        names = end_names(self.graph)
+        for name in names:
+            self.taken[name] = 0
+        stored: list[str] = []
         for node in self.graph:
             if isinstance(node.op, (Parameter, Buffer)):
-                path, value = node.op.path, node.results[0]
-                self._bind(value, path)
-                if weights is None:
-                    inputs.append(_info(path, value.type))
-                else:
-                    array = np.asarray(weights[path]).astype(value.type.dtype.numpy, copy=False)
-                    self.initializers[path] = onnx.numpy_helper.from_array(np.ascontiguousarray(array), path)
+                known = node.op.path in self.types
+                self._bind(node.result, node.op.path)
+                if not known:
+                    stored.append(node.op.path)
+        if weights is None:
+            inputs += [_info(path, self.types[path]) for path in stored]
+        else:
+            self._store(stored, weights)
         self.lower_nodes()
-        ends = [(name, value) for name, value in self.graph.outputs.items()]
-        ends += [(updates[path], value) for path, value in self.graph.updates.items()]
-        outputs = [self._end(name, value) for name, value in ends]
-        used = {name for node in self.nodes for name in _inputs_of(node)}
+        outputs = self.finish(names, keep={*self.graph.inputs, *stored})
+        used = {name for node in self.nodes for name in _read(node)}
         kept = [tensor for name, tensor in self.initializers.items() if name in used]
-        doc = self.graph.doc or ""
-        named = {each.name for each in (*inputs, *outputs)}
-        infos = [_info(name, type) for name, type in self.infos.items() if name not in named and name not in self.initializers]
-        produced = {output for node in self.nodes for output in node.output}
-        infos = [info for info in infos if info.name in produced]
-        return onnx.helper.make_graph(self.nodes, self.graph.name, inputs, outputs, kept, doc, infos)
+        infos = self.value_infos(names)
+        return onnx.helper.make_graph(self.nodes, self.graph.name, inputs, outputs, kept, self.graph.doc, infos)
 
     def lower_nodes(self) -> None:
+        """Every operator lowers itself, in order."""
         for node in self.graph:
+            op = node.op
             self.current = node
-            if isinstance(node.op, Constant):
-                name = self._operand(node.op.compute())
-                self.names[node.results[0]] = name
-                self.types[name] = node.results[0].type
-            elif not isinstance(node.op, (Input, Parameter, Buffer)):
-                made = node.op.lower(self, *(self._name(operand) for operand in node.operands))
-                made = (made,) if isinstance(made, str) else made
-                for value, name in zip(node.results, made, strict=True):
+            if isinstance(op, Constant):
+                name = self._operand(op.compute())
+                self.names[node.result] = name
+                self.types.setdefault(name, node.result.type)
+            elif not isinstance(op, (Input, Parameter, Buffer)):
+                made = op.lower(self, *(self.names[operand] for operand in node.operands))
+                for value, name in zip(node.results, (made,) if isinstance(made, str) else made, strict=True):
                     self.names[value] = name
                     self.types.setdefault(name, value.type)
-                    if self.outer is None:
-                        self.infos.setdefault(name, value.type)
+                    self.infos.setdefault(name, value.type)
         self.current = None
 
-    def unique(self, base: str) -> str:
-        """A name that nothing in the model has, nested graphs included."""
-        name, number = base, 0
-        while name in self.root.taken:
-            number += 1
-            name = f"{base}_{number}"
-        self.root.taken.add(name)
-        return name
+    def finish(self, names: Sequence[str], keep: set[str]) -> list[onnx.ValueInfoProto]:
+        """Give the graph's ends their names: what makes an end writes it under its name, or a copy does.
 
-    def _name(self, value: Value) -> str:
-        return self.names[value]
+        A copy is needed where the end is an input, a weight or a constant, or is given under two names.
+        """
+        produced = {output for node in self.nodes for output in node.output}
+        renamed: dict[str, str] = {}
+        copies: list[tuple[str, str]] = []
+        for name, value in zip(names, self.graph.ends, strict=True):
+            made = self.names[value]
+            if made in produced and made not in keep and made not in renamed:
+                renamed[made] = name
+            else:
+                copies.append((made, name))
+            self.infos[name] = value.type
+        for old in renamed:
+            self.infos.pop(old, None)
+        for node in self.nodes:
+            _rename(node, renamed)
+        for made, name in copies:
+            operands = [renamed.get(made, made)]
+            self.nodes.append(onnx.helper.make_node("Identity", operands, [name], name=self.unique(f"{name}/Identity")))
+        return [_info(name, value.type) for name, value in zip(names, self.graph.ends, strict=True)]
+
+    def value_infos(self, outputs: Sequence[str]) -> list[onnx.ValueInfoProto]:
+        """The types of what the nodes produce, outputs apart: they state their own."""
+        produced = {output for node in self.nodes for output in node.output} - set(outputs)
+        return [_info(name, type) for name, type in self.infos.items() if name in produced]
+
+    def _store(self, paths: Sequence[str], weights: Mapping[str, Array]) -> None:
+        """Weights as initializers."""
+        wrong: list[Diagnostic] = []
+        place = f"the weights of {self.graph.name}"
+        for path in paths:
+            type = self.types[path]
+            if path not in weights:
+                wrong.append(Diagnostic("E701", f"`{path}`: {type} is missing", place=place))
+                continue
+            array = np.asarray(weights[path])
+            if array.shape != type.shape:
+                wrong.append(Diagnostic("E703", f"`{path}` is {list(array.shape)}, and the model has {type}", place=place))
+                continue
+            array = np.require(array, type.dtype.numpy, "C")
+            self.initializers[path] = onnx.numpy_helper.from_array(array, path)
+        if wrong:
+            raise NablacError(*wrong)
 
     def _bind(self, value: Value, name: str) -> None:
         self.names[value] = name
         self.types[name] = value.type
-        self.taken.add(name)
-
-    def _end(self, name: str, value: Value) -> onnx.ValueInfoProto:
-        """Give an output its name: the node that makes it writes it there, or a copy does."""
-        made = self.names[value]
-        sources = {*self.graph.inputs, *self.initializers, *self.graph.outputs}
-        producer = next((node for node in self.nodes if made in node.output), None)
-        if producer is None or made in sources or made.endswith(".next"):
-            self.nodes.append(onnx.helper.make_node("Identity", [made], [name], name=self.unique(f"{name}/Identity")))
-            return _info(name, value.type)
-        for node in self.nodes:
-            _rename(node, made, name)
-        for each, known in self.names.items():
-            if known == made:
-                self.names[each] = name
-        self.infos.pop(made, None)
-        return _info(name, value.type)
+        self.taken.setdefault(name, 0)
 
     def _operand(self, operand: str | Array | None) -> str:
+        """The name of an operand; equal arrays are stored once, for the whole model."""
         if operand is None:
             return ""
         if isinstance(operand, str):
             return operand
-        array = np.asarray(operand)
-        array = np.ascontiguousarray(array).reshape(array.shape)
-        key = (array.dtype.str, array.shape, array.tobytes())
+        array = np.require(operand, requirements="C")
+        key = (array.dtype.name, array.shape, array.tobytes())
         root = self.root
         if key not in root.constants:
             name = root.unique(_constant_name(array))
             root.constants[key] = name
             root.initializers[name] = onnx.numpy_helper.from_array(array, name)
-            if array.dtype.kind != "u" or array.dtype.itemsize == 1:  # the language has no wider unsigned types
+            if array.dtype.name not in ("uint16", "uint32", "uint64"):  # which the language does not have
                 root.types[name] = TensorType(DType.of(array), array.shape)
         return root.constants[key]
 
-    # Sizes known only when the model runs
-
-    def _size(self, size: Size) -> str:
-        """A size as a one-item i64 tensor."""
-        if isinstance(size, int):
-            return self._operand(np.array([size], np.int64))
-        if self.outer is not None and not self._is_local(size):
-            return self.root._size(size)
-        if size in self.size_names:
-            return self.size_names[size]
-        total: str | None = None
-        for monomial, factor in size.terms:
-            term: str | None = None
-            for atom, power in monomial:
-                name = self._atom(atom)
-                for _ in range(power):
-                    term = name if term is None else self("Mul", term, name)
-            if term is None:
-                term = self._operand(np.array([factor], np.int64))
-            elif factor != 1:
-                term = self("Mul", term, np.array([factor], np.int64))
-            total = term if total is None else self("Add", total, term)
-        assert total is not None
-        self.size_names[size] = total
-        return total
-
-    def _is_local(self, size: Size) -> bool:
-        return False
-
-    def _atom(self, atom: Symbol | Quotient | Remainder) -> str:
-        if isinstance(atom, Symbol):
-            key = Dim.named(atom.name)
-            if key not in self.size_names:
-                if atom.name not in self.root.origins:
-                    raise NablacError(
-                        Diagnostic(
-                            "E908",
-                            f"the size `{atom.name}` cannot be read off the model's inputs",
-                            place=self.graph.name,
-                            hint="let it stand alone as an axis of an input",
-                        )
-                    )
-                source, axis = self.root.origins[atom.name]
-                self.size_names[key] = self("Shape", source, start=axis, end=axis + 1)
-            return self.size_names[key]
-        left, right = self._size(atom.numerator), self._size(atom.denominator)
-        remainder = self("Mod", left, right)  # the sign of the divisor, as Python's
-        if isinstance(atom, Remainder):
-            return remainder
-        return self("Div", self("Sub", left, remainder), right)
-
-
-def _dim_origins(graph: Graph) -> dict[str, tuple[str, int]]:
-    """For each named dim an input and its axis that is just that dim."""
-    found: dict[str, tuple[str, int]] = {}
-    for name, value in graph.inputs.items():
-        for axis, size in enumerate(value.shape):
-            if isinstance(size, Dim) and len(symbols(size)) == 1:
-                (symbol,) = symbols(size)
-                if size == Dim.named(symbol):
-                    found.setdefault(symbol, (name, axis))
-    return found
-
 
 def _info(name: str, type: TensorType) -> onnx.ValueInfoProto:
-    return onnx.helper.make_tensor_value_info(name, onnx_dtype(type.dtype), [_dim(size) for size in type.shape])
+    shape = [size if isinstance(size, int) else str(size) for size in type.shape]
+    return onnx.helper.make_tensor_value_info(name, onnx_dtype(type.dtype), shape)
 
 
-def _dim(size: Size) -> int | str:
-    return size if isinstance(size, int) else str(size)
+def _nested(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
+    """The nodes of a node's own graphs."""
+    for attribute in node.attribute:
+        if attribute.type == onnx.AttributeProto.GRAPH:
+            yield from attribute.g.node
 
 
-def onnx_dtype(dtype: DType) -> int:
-    """ONNX's number for an element type."""
-    return int(getattr(onnx.TensorProto, _ONNX_NAMES[dtype]))
-
-
-def _inputs_of(node: onnx.NodeProto) -> set[str]:
+def _read(node: onnx.NodeProto) -> set[str]:
     """Every name that a node reads, in its nested graphs too."""
     found = set(node.input)
     for attribute in node.attribute:
         if attribute.type == onnx.AttributeProto.GRAPH:
-            for inner in attribute.g.node:
-                found |= _inputs_of(inner)
+            found.update(output.name for output in attribute.g.output)
+    for inner in _nested(node):
+        found |= _read(inner)
     return found
 
 
-def _rename(node: onnx.NodeProto, old: str, new: str) -> None:
+def _rename(node: onnx.NodeProto, renamed: Mapping[str, str]) -> None:
+    """Exchange names that a node reads or writes, in its nested graphs too."""
     for names in (node.input, node.output):
         for place, name in enumerate(names):
-            if name == old:
-                names[place] = new
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            for inner in attribute.g.node:
-                _rename(inner, old, new)
+            if name in renamed:
+                names[place] = renamed[name]
+    for inner in _nested(node):
+        _rename(inner, renamed)
 
 
 def _constant_name(array: Array) -> str:
+    """A name that tells a small constant's value."""
     if array.size == 1:
-        return f"constant_{array.reshape(-1)[0]}".replace("-", "minus_").replace("+", "")
+        return f"constant_{array.reshape(-1)[0]}"
+    if array.ndim == 1 and array.size <= 6 and array.dtype.kind == "i":
+        return "constant_" + "_".join(map(str, array))
     return "constant"
 
 
-__all__ = ["export", "needed_opset", "onnx_dtype", "substitute"]
+def _unfit_opset(graph: Graph, opset: int, lowest: int) -> NablacError:
+    if opset < lowest:
+        node = max(graph, key=_lowest)
+        message = f"opset {opset} cannot hold {graph.name}: `{node.op.name}` needs {lowest}"
+    else:
+        message = f"opset {opset} is beyond {HIGHEST_OPSET}, the highest that is written"
+    hint = f"choose one from {lowest} to {HIGHEST_OPSET}; {lowest} loads in {'; '.join(loaded_by(lowest))}"
+    return NablacError(Diagnostic("E907", message, place="--opset", hint=hint))
+
+
+@cache
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("nablac")
+    except PackageNotFoundError:  # run from a checkout
+        return ""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import product as every
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Size, product
 from compiler.graph import Emit, Operator, Value
 from compiler.lazy import LazyModule
-from compiler.types import TensorType, TypeMismatch, same_dtype
+from compiler.types import DType, TensorType, TypeMismatch, same_dtype
 
 if TYPE_CHECKING:
     import numpy as np
@@ -87,12 +87,12 @@ class Conv(Window):
         for place in every(*(range(size) for size in w.shape[2:])):
             window = x[_window(place, sizes, strides, dilations)]
             if channels == 1 and filters == 1:  # depthwise: a product of elements
-                y += window * w[(slice(None), 0, *place)]
+                y += window * _tap(w, place, slice(None), 0)
                 continue
             for group in range(self.groups):
                 inner = slice(group * channels, (group + 1) * channels)
                 outer = slice(group * filters, (group + 1) * filters)
-                y[..., outer] += window[..., inner] @ w[(outer, slice(None), *place)].T
+                y[..., outer] += window[..., inner] @ _tap(w, place, outer, slice(None)).T
         return np.ascontiguousarray(_first(y))
 
     def pullback(self, grad: Value, x: Value, w: Value, *, result: Value) -> tuple[Value, Value]:
@@ -169,8 +169,8 @@ class ConvTranspose(Window):
             for group in range(self.groups):
                 inner = slice(group * channels, (group + 1) * channels)
                 outer = slice(group * filters, (group + 1) * filters)
-                window[..., outer] += x[..., inner] @ w[(inner, slice(None), *place)]
-        kept = tuple(slice(pads[axis], full[axis] - pads[rank + axis]) for axis in range(rank))
+                window[..., outer] += x[..., inner] @ _tap(w, place, inner, slice(None))
+        kept = [slice(pads[axis], full[axis] - pads[rank + axis]) for axis in range(rank)]
         return np.ascontiguousarray(_first(y[(slice(None), *kept)]))
 
     def pullback(self, grad: Value, x: Value, w: Value, *, result: Value) -> tuple[Value, Value]:
@@ -225,7 +225,7 @@ class ConvWeightGradient(Window):
                 inner = slice(group * channels, (group + 1) * channels)
                 outer = slice(group * filters, (group + 1) * filters)
                 left = columns[..., outer].reshape(-1, filters)
-                result[(outer, slice(None), *place)] = left.T @ window[..., inner].reshape(-1, channels)
+                _tap(result, place, outer, slice(None))[...] = left.T @ window[..., inner].reshape(-1, channels)
         return result
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
@@ -242,7 +242,7 @@ class ConvWeightGradient(Window):
         return 2 * grad.elements * (x.shape[1] // self.groups) * product(self.kernel)
 
 
-def _checked(name: str, x: TensorType, w: TensorType) -> object:
+def _checked(name: str, x: TensorType, w: TensorType) -> DType:
     if not x.dtype.is_float:
         raise TypeMismatch(f"`{name}` takes float tensors, not {x}", "convert it: `cast(x, f32)`")
     if x.rank < 3:
@@ -250,6 +250,12 @@ def _checked(name: str, x: TensorType, w: TensorType) -> object:
     if w.rank != x.rank:
         raise TypeMismatch(f"{x} has {x.rank} axes, and its kernel {w} has {w.rank}")
     return same_dtype(x, w)
+
+
+def _tap(w: Array, place: tuple[int, ...], rows: Any, columns: Any) -> Array:
+    """One tap of a kernel: a view of its rows and columns at a place of the window."""
+    found: Array = w[(rows, columns, *place)]
+    return found
 
 
 def _padded(x: Array, pads: tuple[int, ...], rank: int) -> Array:

@@ -8,7 +8,7 @@ over the element number and then over its sum with the key.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from compiler.dims import Size, product
 from compiler.graph import Emit, Operator, Value
@@ -110,8 +110,8 @@ class Fill(Draw):
 
     def bits(self, key: Array, lane: int) -> Array:
         """One hashed u32 for each element."""
-        count = int(np.prod(self.shape, dtype=np.int64))
-        numbers = np.arange(count, dtype=np.uint32) * np.uint32(GOLDEN) + np.uint32(lane)
+        count = product(self.shape)
+        numbers = np.arange(cast(int, count), dtype=np.uint32) * np.uint32(GOLDEN) + np.uint32(lane)
         with np.errstate(over="ignore"):
             return mix(mix(numbers) + _words(key)[0]).reshape(self.shape)
 
@@ -127,7 +127,7 @@ class Fill(Draw):
     def fraction(self, bits: Array, offset: float) -> Array:
         """Each u32 as a number from 0 to below 1, `offset` steps of 2**-24 higher."""
         dtype = _working(self.dtype).numpy
-        return ((bits >> np.uint32(32 - _BITS)).astype(dtype) + dtype.type(offset)) * dtype.type(2.0**-_BITS)
+        return np.asarray(((bits >> np.uint32(32 - _BITS)).astype(dtype) + dtype.type(offset)) * dtype.type(2.0**-_BITS))
 
     def lower_fraction(self, emit: Emit, bits: str, offset: float) -> str:
         from compiler.onnx.exporter import onnx_dtype
@@ -174,7 +174,7 @@ class RandomNormal(Fill):
         u = self.fraction(self.bits(key, 0), 0.5)
         v = self.fraction(self.bits(key, 0x5BD1E995), 0.0)
         radius = np.sqrt(u.dtype.type(-2) * np.log(u))
-        return (radius * np.cos(v.dtype.type(2 * np.pi) * v)).astype(self.dtype.numpy)
+        return np.asarray(radius * np.cos(v.dtype.type(2 * np.pi) * v)).astype(self.dtype.numpy)
 
     def lower(self, emit: Emit, key: str) -> str:
         from compiler.onnx.exporter import onnx_dtype

@@ -65,7 +65,7 @@ def _number_identity(node: Node) -> Value | None:
         case Node(op=Div() | Pow(), operands=(x, y)) if _is(y, 1) and x.type == result.type:
             return x
         case Node(op=Pow(), operands=(x, y)) if _is(y, 2) and x.type == result.type:
-            return Mul()(x, x)
+            return x * x
         case Node(op=Neg(), operands=(Value(node=Node(op=Neg(), operands=(x,))),)):
             return x
     return None

@@ -34,6 +34,7 @@ from runtime.onnx_session import OnnxRunner
 torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
 
 torch.backends.mha.set_fastpath_enabled(False)  # it drops padded positions
+torch.set_num_threads(1)  # tensors this small only wait for each other
 SPECS = Path(__file__).parents[2] / "specs"
 SIZES = ({"batch": 1, "time": 1}, {"batch": 2, "time": 5}, {"batch": 7, "time": 3})
 
@@ -191,7 +192,7 @@ def check_gradients(case: Case) -> None:
     graph = graph_of(case, DType.F64)
     feeds = case.feeds(case.sizes[-1])
     tensors = [torch.tensor(each, requires_grad=each.dtype.kind == "f") for each in feeds.values()]
-    mapped = {path: value for path, value in case.weights(module).items()} if case.weights else {}
+    mapped = dict(case.weights(module)) if case.weights else {}
     weights = {path: array(value) for path, value in mapped.items()}
     their_leaves = [tensor for tensor in tensors if tensor.requires_grad]
     their_leaves += module.parameters() if isinstance(module, torch.nn.Module) else []

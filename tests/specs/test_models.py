@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from compiler.build import elaborate, load
+from compiler.operators.source import Parameter
 from tests.specs.parity import SPECS, Case, case, check, each, tokens, torch
 from tests.specs.test_attention import sinusoids
 from tests.specs.weights import (
@@ -409,9 +411,6 @@ def test_an_example_is_torchs_model(case: Case) -> None:
     ],
 )
 def test_a_preset_has_the_published_number_of_parameters(file: str, preset: str, millions: float) -> None:
-    from compiler.build import elaborate, load
-    from compiler.operators.source import Parameter
-
     graph = elaborate(load(SPECS / f"{file}.model"), preset=preset)
     count = sum(math.prod(map(int, node.op.type.shape)) for node in graph if isinstance(node.op, Parameter))
     assert round(count / 1e6, 2) == millions

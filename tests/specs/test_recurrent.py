@@ -163,7 +163,8 @@ def family(layer: str, path: str, cell: Any, module: Any) -> tuple[Case, ...]:
     )
 
 
-CASES = tuple(row for layer in LAYERS for row in family(*layer)) + (
+CASES = (
+    *(row for layer in LAYERS for row in family(*layer)),
     case(
         "SimpleRNN with relu",
         "output x -> SimpleRNN(4, relu)",

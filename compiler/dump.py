@@ -1,0 +1,76 @@
+"""A graph as text: stable, so that two dumps can be compared line by line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import fields
+from typing import Any
+
+from compiler.graph import Graph, Node, Operator, Value
+from compiler.operators.source import Buffer, Constant, Input, Parameter
+
+
+def dump(graph: Graph, *, origins: bool = False) -> str:
+    """The graph, a line for each input, weight, node and end; with `origins`, where each node comes from.
+
+    Values are numbered in the order of the nodes; the steps of recurrences stand indented below them.
+    """
+    return "\n".join(_lines(graph, origins, "")) + "\n"
+
+
+def _lines(graph: Graph, origins: bool, indent: str) -> Iterator[str]:
+    names: dict[Value, str] = {}
+    yield f"{indent}graph {graph.name}"
+    for label, value in graph.inputs.items():
+        names[value] = label
+        yield f"{indent}  input {label}: {value.type}"
+    for node in graph:
+        match node.op:
+            case Parameter(path=path) | Buffer(path=path):
+                names[node.result] = path
+                yield f"{indent}  {node.op.name} {path}: {node.result.type}"
+            case Input(label=label):
+                names.setdefault(node.result, label)
+            case Constant() if node.result.type.rank == 0:
+                names[node.result] = str(node.op.scalar()).lower()
+    number = 0
+    for node in graph:
+        if node.results[0] in names:
+            continue
+        for result in node.results:
+            names[result] = f"%{number}"
+            number += 1
+        results = ", ".join(names[result] for result in node.results)
+        operands = ", ".join(names[operand] for operand in node.operands)
+        types = ", ".join(str(result.type) for result in node.results)
+        origin = _origin(node) if origins else ""
+        yield f"{indent}  {results} = {_operator(node.op)}({operands}): {types}{origin}"
+        for body in node.op.graphs:
+            yield from _lines(body, origins, f"{indent}    ")
+    for name, value in graph.outputs.items():
+        yield f"{indent}  output {name} = {names[value]}"
+    for path, value in graph.updates.items():
+        yield f"{indent}  update {path} = {names[value]}"
+
+
+def _operator(op: Operator) -> str:
+    """Its name and the attributes that are not what they would be anyway."""
+    if isinstance(op, Constant):
+        return "constant"
+    shown = []
+    for each in fields(op):  # type: ignore[arg-type]
+        value = getattr(op, each.name)
+        if not isinstance(value, Graph) and value != each.default:
+            shown.append(f"{each.name}={_attribute(value)}")
+    return f"{op.name}{{{', '.join(shown)}}}" if shown else op.name
+
+
+def _attribute(value: Any) -> str:
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_attribute, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _origin(node: Node) -> str:
+    shown = " ".join(filter(None, (node.origin.path, str(node.origin.span) if node.origin.span else "")))
+    return f"  # {shown}" if shown else ""

@@ -1,0 +1,110 @@
+"""What every graph must satisfy: run after each pass in tests, so that a pass's mistake is found where it is made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from compiler.graph import Graph, Node
+from compiler.operators.control import Scan
+from compiler.operators.source import Buffer, Fed, Input, Parameter
+from compiler.types import TensorType, TypeMismatch
+
+
+class VerifyError(Exception):
+    """A graph that is not well formed: a fault of the compiler's own."""
+
+
+def verify(graph: Graph) -> None:
+    """Raise VerifyError where a graph, or a graph nested in it, is not well formed.
+
+    Every node's types are what its operator infers; the inputs are `Input` nodes of distinct labels, and no other is
+    reached; a path has one node; an update has the type of what it updates; nested graphs are closed.
+    """
+    _verify(graph, graph.name)
+
+
+def _verify(graph: Graph, place: str) -> None:
+    _inputs(graph, place)
+    stored: dict[str, Node] = {}
+    for node in graph:
+        where = f"{place}: {node.op.name}" + (f" of {node.origin.path}" if node.origin.path else "")
+        for operand in node.operands:
+            if operand.node.results[operand.index] is not operand:
+                raise VerifyError(f"{where} has an operand that is no result of the node it names")
+        _types(node, where)
+        if isinstance(node.op, (Parameter, Buffer)):
+            other = stored.setdefault(node.op.path, node)
+            if other is not node:
+                raise VerifyError(f"{where}: two nodes are `{node.op.path}`: {other.op} and {node.op}")
+            if node.op.path in graph.inputs:
+                raise VerifyError(f"{where}: `{node.op.path}` is an input, too")
+            if node.op.initial is not None:
+                _initial(node.op.initial, node.op.type, f"{where}: the initialiser of `{node.op.path}`")
+        elif isinstance(node.op, Input) and node.result not in graph.inputs.values():
+            raise VerifyError(f"{where}: `{node.op.label}` is reached, and is no input of the graph")
+        for nested in node.op.graphs:
+            _body(node, nested, where)
+    _updates(graph, stored, place)
+
+
+def _inputs(graph: Graph, place: str) -> None:
+    for label, value in graph.inputs.items():
+        if not isinstance(value.node.op, Input):
+            raise VerifyError(f"{place}: the input `{label}` is made by {value.node.op}")
+        if value.node.op.label != label:
+            raise VerifyError(f"{place}: the input `{label}` calls itself `{value.node.op.label}`")
+    if len(set(graph.inputs.values())) < len(graph.inputs):
+        raise VerifyError(f"{place}: one value is two inputs")
+
+
+def _types(node: Node, where: str) -> None:
+    try:
+        inferred = node.op.infer(*(operand.type for operand in node.operands))
+    except TypeMismatch as mismatch:
+        raise VerifyError(f"{where} refuses its operands: {mismatch}") from mismatch
+    expected = (inferred,) if isinstance(inferred, TensorType) else tuple(inferred)
+    found = tuple(result.type for result in node.results)
+    if expected != found:
+        raise VerifyError(f"{where} is {_listed(found)}, and its operator infers {_listed(expected)}")
+    if any(result.node is not node or result.index != place for place, result in enumerate(node.results)):
+        raise VerifyError(f"{where} has results that belong to another node")
+
+
+def _initial(initial: Graph, type: TensorType, where: str) -> None:
+    if set(initial.inputs) - {"seed"} or len(initial.outputs) != 1 or initial.updates:
+        raise VerifyError(f"{where} takes {list(initial.inputs)} and gives {list(initial.outputs)}")
+    (value,) = initial.outputs.values()
+    if value.type != type:
+        raise VerifyError(f"{where} gives {value.type}, and {type} is wanted")
+    _verify(initial, where)
+
+
+def _body(node: Node, body: Graph, where: str) -> None:
+    """A nested graph takes everything from its inputs."""
+    if body.updates:
+        raise VerifyError(f"{where}: its step updates {list(body.updates)}")
+    for inner in body:
+        if isinstance(inner.op, Fed) and not isinstance(inner.op, Input):
+            raise VerifyError(f"{where}: its step is not closed, it reaches {inner.op}")
+    if isinstance(node.op, Scan):
+        _step(node.op, body, where)
+    _verify(body, f"{where}'s step")
+
+
+def _step(scan: Scan, body: Graph, where: str) -> None:
+    if not 1 <= scan.slices <= len(body.inputs) - scan.states or scan.states > len(body.outputs):
+        raise VerifyError(
+            f"{where} has {scan.states} states and {scan.slices} sequences, "
+            f"and its step {len(body.inputs)} inputs and {len(body.outputs)} outputs"
+        )
+
+
+def _updates(graph: Graph, stored: Mapping[str, Node], place: str) -> None:
+    """A buffer that nothing reads is not reached: only the others can be compared."""
+    for path, value in graph.updates.items():
+        if path in stored and stored[path].result.type != value.type:
+            raise VerifyError(f"{place}: `{path}` is {stored[path].result.type}, and its next value {value.type}")
+
+
+def _listed(types: tuple[TensorType, ...]) -> str:
+    return ", ".join(map(str, types))

@@ -1,0 +1,174 @@
+"""Rules that map the names of a foreign weight file to parameter paths.
+
+A rule is `theirs -> ours` or `theirs=ours`. On the left
+
+- `{name}` stands for a stretch without dots, and `{name}` on the right for the same text;
+- `*` stands for any text, dots included, and the `*`s on the right for the same texts in order;
+- between slashes, `/layer_(\\d+)\\.w/ -> layers.\\1.W`, it is a regular expression, and the right its replacement.
+
+A `^T` at the end turns the last two axes: `layers.{i}.fc.weight -> block.{i}.dense.W ^T`. Of several rules the first
+that fits counts. A file of rules has one on each line; `#` begins a comment.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from grammar.diagnostics import Diagnostic, NablacError
+
+MOST_RULES = 10_000
+LONGEST_PATTERN = 1_000  # characters of one side of a rule
+_HOLE = re.compile(r"\{(\w*)\}|(\*)")
+_EXAMPLE = "as in `layers.{i}.fc.weight -> block.{i}.dense.W ^T`"
+
+
+@dataclass(frozen=True)
+class Rename:
+    """One rule: a pattern of foreign names, the template of the path, and whether the last two axes turn."""
+
+    pattern: re.Pattern[str]
+    template: str
+    turned: bool = False
+
+    def apply(self, name: str) -> str | None:
+        """The path of a foreign name; None where the rule does not speak of it."""
+        match = self.pattern.fullmatch(name)
+        return match.expand(self.template) if match else None
+
+
+def read_renames(rules: Iterable[str]) -> list[Rename]:
+    """Rules as written on the command line, or the lines of files named there; NablacError for what is no rule."""
+    found: list[Rename] = []
+    for rule in rules:
+        path = Path(rule)
+        if "->" not in rule and _is_file(path):
+            try:
+                lines = path.read_text("utf-8").splitlines()
+            except (OSError, UnicodeDecodeError) as error:
+                raise _wrong(f"the rename rules in {rule} cannot be read: {error}", str(path)) from None
+            for number, line in enumerate(lines, start=1):
+                text = re.sub(r"(^|\s)#.*", "", line).strip()
+                if text:
+                    found.append(read_rename(text, f"{rule}:{number}"))
+        elif "->" in rule or "=" in rule:
+            found.append(read_rename(rule))
+        else:
+            hint = 'write a rule as "theirs -> ours", or name a file of such lines'
+            raise _wrong(f"there is no file of rename rules {rule}", "--rename", hint)
+    if len(found) > MOST_RULES:
+        raise _wrong(f"there are {len(found)} rename rules, and {MOST_RULES} are the most", "--rename")
+    return found
+
+
+def read_rename(rule: str, place: str = "--rename") -> Rename:
+    """One rule from its text."""
+    theirs, ours = _sides(rule, place)
+    turned = ours.endswith("^T")
+    ours = ours.removesuffix("^T").strip()
+    if not theirs or not ours:
+        raise _wrong(f"`{rule}` is no rename rule", place)
+    if max(len(theirs), len(ours)) > LONGEST_PATTERN:
+        raise _wrong(f"a rename rule has {LONGEST_PATTERN} characters on a side at most", place)
+    if len(theirs) > 1 and theirs[0] == theirs[-1] == "/":
+        pattern, template = theirs[1:-1], ours
+    else:
+        pattern, template = _pattern(theirs), _template(rule, theirs, ours, place)
+    try:
+        compiled = re.compile(pattern)
+        _check_template(compiled, template)
+    except (re.error, IndexError) as error:
+        raise _wrong(f"`{rule}` is no rename rule: {error}", place) from None
+    return Rename(compiled, template, turned)
+
+
+def _sides(rule: str, place: str) -> tuple[str, str]:
+    sign = "->" if "->" in rule else "="
+    parts = [part.strip() for part in rule.split(sign)]
+    if len(parts) != 2:
+        raise _wrong(f"`{rule}` is no rename rule", place)
+    return parts[0], parts[1]
+
+
+def _pattern(theirs: str) -> str:
+    """The regular expression of a rule's left side: a name met again stands for the same text."""
+    parts: list[str] = []
+    names: set[str] = set()
+    place = 0
+    for hole in _HOLE.finditer(theirs):
+        parts.append(re.escape(theirs[place : hole.start()]))
+        name = hole[1]
+        if hole[2]:
+            parts.append("(.+?)")
+        elif not name or name[0].isdigit():
+            parts.append("([^.]+)")
+        else:
+            parts.append(f"(?P={name})" if name in names else f"(?P<{name}>[^.]+)")
+            names.add(name)
+        place = hole.end()
+    return "".join([*parts, re.escape(theirs[place:])])
+
+
+def _template(rule: str, theirs: str, ours: str, place: str) -> str:
+    """The right side as a replacement: names by name, stars by their number."""
+    names = {hole[1] for hole in _HOLE.finditer(theirs)}
+    # Groups count from the left, those with names included, each name once.
+    seen: list[str | None] = []
+    for hole in _HOLE.finditer(theirs):
+        if hole[2] or hole[1] not in seen:
+            seen.append(None if hole[2] else hole[1])
+    stars = iter([number for number, name in enumerate(seen, start=1) if name is None])
+
+    def replaced(hole: re.Match[str]) -> str:
+        if hole[2]:
+            number = next(stars, None)
+            if number is None:
+                raise _wrong(f"`{rule}` has more `*` on the right than on the left", place)
+            return f"\\g<{number}>"
+        if hole[1] not in names or not hole[1] or hole[1][0].isdigit():
+            raise _wrong(f"`{rule}` has `{{{hole[1]}}}` on the right alone", place)
+        return f"\\g<{hole[1]}>"
+
+    parts: list[str] = []
+    start = 0
+    for hole in _HOLE.finditer(ours):
+        parts += [ours[start : hole.start()].replace("\\", "\\\\"), replaced(hole)]
+        start = hole.end()
+    return "".join([*parts, ours[start:].replace("\\", "\\\\")])
+
+
+def _check_template(pattern: re.Pattern[str], template: str) -> None:
+    """Every group that the template names is one of the pattern's."""
+    for name in re.findall(r"\\g<(\w+)>|\\(\d+)", template):
+        group = name[0] or name[1]
+        if not (int(group) <= pattern.groups if group.isdigit() else group in pattern.groupindex):
+            raise re.error(f"it has no group {group}")
+
+
+def renamed(names: Sequence[str], rules: Sequence[Rename], place: str) -> dict[str, tuple[str, bool]]:
+    """For each path the foreign name that becomes it, and whether it turns; NablacError where two become one."""
+    found: dict[str, tuple[str, bool]] = {}
+    for name in names:
+        path, turned = name, False
+        for rule in rules:
+            ours = rule.apply(name)
+            if ours is not None:
+                path, turned = ours, rule.turned
+                break
+        if path in found:
+            raise _wrong(f"`{found[path][0]}` and `{name}` both become `{path}`", place, "give them different paths")
+        found[path] = (name, turned)
+    return found
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
+def _wrong(message: str, place: str, hint: str = _EXAMPLE) -> NablacError:
+    return NablacError(Diagnostic("E706", message, place=place, hint=hint))
