@@ -202,12 +202,13 @@ class Operator(ABC):
 
     def bind(self, sizes: Mapping[str, Size]) -> Operator:
         """This operator with named dims in its attributes replaced by sizes."""
-        if not self._has_sizes:
+        if not self.has_sizes:
             return self
         return replace(self, **{each.name: _bind(getattr(self, each.name), sizes) for each in fields(self)})  # type: ignore[type-var, arg-type]
 
     @cached_property
-    def _has_sizes(self) -> bool:
+    def has_sizes(self) -> bool:
+        """Whether an attribute holds a size known only when the model runs."""
         return any(_holds_dim(getattr(self, each.name)) for each in fields(self))  # type: ignore[arg-type]
 
     def __call__(self, *operands: Value) -> Any:

@@ -34,7 +34,8 @@ def stray_character(span: Span, likely: str | None, blank: bool) -> Diagnostic:
     if span.end - span.start > 1 and not blank:
         return Diagnostic("E105", "these characters are not part of the language", span)
     sign = span.source.text[span.start]
-    called = unicodedata.name(sign, "").lower() or f"the character U+{ord(sign):04X}"
+    name = unicodedata.name(sign, "").lower()
+    called = f"the {name} (U+{ord(sign):04X})" if name else f"the character U+{ord(sign):04X}"
     shown = f"`{sign}`" if " " < sign < "\x7f" else called
     hint = f"write `{likely}`" if likely else "write an ordinary space" if blank else None
     return Diagnostic("E105", f"{shown} is not part of the language", span, hint=hint)

@@ -207,7 +207,7 @@ def _block(page: _Page, head: str, doc: str | None, body: Sequence[Statement], s
 
 
 def _fits_on_line(page: _Page, doc: str | None, body: Sequence[Statement], span: Span) -> bool:
-    if doc is not None or len(body) > 1:
+    if doc is not None or len(body) > 1 or any(isinstance(each, If | For) for each in body):
         return False
     if page.taken < len(page.comments) and page.comments[page.taken].span.start < span.end:
         return False

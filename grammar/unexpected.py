@@ -315,7 +315,7 @@ def _compound(place: Place, sign: int) -> Diagnostic:
         "E132",
         f"`{token.text}=` is not an operator",
         span,
-        hint=f"give the result a name of its own, `y = {name} {token.text} ...`",
+        hint=f"give the result a name of its own, `new_{name} = {name} {token.text} ...`",
     )
 
 
@@ -476,7 +476,8 @@ def _bare_expression(place: Place) -> Diagnostic | None:
     near = did_you_mean(place.first.text, WORDS) if place.token.type in NAMES else None
     hint = near or "give its value a name, `y = ...`, or make it a result, `output ...`"
     message = "a statement starts with a keyword, or gives a name its value"
-    return Diagnostic("E131", message, *_here(place), hint=hint)
+    note = f"expected {words_for(place.expected)} after it"
+    return Diagnostic("E131", message, place.first.span, note, hint=hint)
 
 
 WORDS = (*sorted(word.lower() for word in STATEMENT_WORDS), "if")

@@ -59,7 +59,8 @@ def write_bytes(path: str | Path, content: bytes) -> None:
 def unwritable(path: Path, error: Exception) -> NablacError:
     """Why a file cannot be written."""
     reason = getattr(error, "strerror", None) or error
-    return NablacError(Diagnostic("E904", f"{path} cannot be written: {reason}", place=str(path), hint="name another file with `-o`"))
+    message, hint = f"{path} cannot be written: {reason}", "name another file with `-o`"
+    return NablacError(Diagnostic("E904", message, place=str(path), hint=hint))
 
 
 def _umask() -> int:

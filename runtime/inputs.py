@@ -86,21 +86,20 @@ class Signature:
 
     def _check_shape(self, name: str, array: Array, type: TensorType) -> None:
         """The rank and the sizes that are numbers; named dims are at least 1."""
-        given = f"`{name}` is {type}, and an array of {_count(array.ndim, 'axis', 'axes')}, {list(array.shape)}, is given"
+        given = f"`{name}` is {type}, and an array of shape {list(array.shape)} is given"
         if array.ndim != type.rank:
-            hint = None
-            if array.ndim == type.rank - 1 and type.rank and isinstance(type.shape[0], Dim):
-                hint = f"an axis for `{type.shape[0]}` is missing: `{name}[None]`"
-            raise NablacError(Diagnostic("E803", given, place=f"input `{name}`", hint=hint))
+            shown, hint = f"that is {_axes(array.ndim)}, and the model has {type.rank}", None
+            if array.ndim == type.rank - 1 and isinstance(type.shape[0], Dim):
+                hint = f"where the axis `{type.shape[0]}` is missing: `{name}[None]`"
+            raise NablacError(Diagnostic("E803", given, place=f"input `{name}`", note=shown, hint=hint))
         for axis, (size, actual) in enumerate(zip(type.shape, array.shape, strict=True)):
             if isinstance(size, int) and size != actual:
                 shown = f"axis {axis} is {actual}, and the model has {size} there"
-                raise NablacError(
-                    Diagnostic("E803", f"`{name}` is {type}, and {list(array.shape)} is given", place=f"input `{name}`", note=shown)
-                )
+                raise NablacError(Diagnostic("E803", given, place=f"input `{name}`", note=shown))
             if actual == 0 and size != 0:
                 message = f"`{name}` holds nothing: axis {axis}, `{size}`, is 0"
-                raise NablacError(Diagnostic("E803", message, place=f"input `{name}`", hint="named dims are at least 1"))
+                hint = "named dims are at least 1"
+                raise NablacError(Diagnostic("E803", message, place=f"input `{name}`", hint=hint))
 
     def _sizes(self, arrays: Mapping[str, Array], wrong: list[Diagnostic]) -> dict[str, int]:
         """Every named dim from its origin; then every axis that names one, checked."""
@@ -111,14 +110,10 @@ class Signature:
                 continue
             share = array.shape[origin.axis] - evaluate(origin.rest, sizes)
             if share % origin.factor or share < origin.factor:
-                size = self.types[origin.source].shape[origin.axis]
-                wrong.append(
-                    Diagnostic(
-                        "E803",
-                        f"axis {origin.axis} of `{origin.source}` is {array.shape[origin.axis]}, which no `{symbol}` makes of `{size}`",
-                        place=f"input `{origin.source}`",
-                    )
-                )
+                source, axis = origin.source, origin.axis
+                size = self.types[source].shape[axis]
+                message = f"axis {axis} of `{source}` is {array.shape[axis]}, and `{size}` is that for no `{symbol}`"
+                wrong.append(Diagnostic("E803", message, place=f"input `{source}`"))
                 continue
             sizes[symbol] = share // origin.factor
         for name, array in arrays.items():
@@ -136,8 +131,9 @@ class Signature:
             origin = origins[names[0]]
             message = f"`{size}` is {sizes[names[0]]} in `{origin.source}` and {actual} in `{name}`"
         else:
-            because = " and ".join(f"`{symbol}` is {sizes[symbol]} in `{origins[symbol].source}`" for symbol in names)
-            message = f"axis {axis} of `{name}`, `{size}`, is {actual}, and should be {evaluate(size, sizes)}: {because}"
+            because = " and ".join(f"`{each}` is {sizes[each]} in `{origins[each].source}`" for each in names)
+            wanted = evaluate(size, sizes)
+            message = f"axis {axis} of `{name}`, `{size}`, is {actual}, and should be {wanted}: {because}"
         involved = {name, *(origin.source for origin in origins.values())}
         shown = "\n".join(f"`{each}` is {self.types[each]}" for each in self.types if each in involved)
         return Diagnostic("E805", message, place=f"input `{name}`", note=shown)
@@ -169,8 +165,8 @@ class Signature:
             listed = ", ".join(f"`{name}`" for name in weights[:_MOST_LISTED])
             more = f" and {len(weights) - _MOST_LISTED} more" if len(weights) > _MOST_LISTED else ""
             verb = "is" if len(weights) == 1 else "are"
-            hint = "load weights, or initialize them from a seed"
-            found.append(Diagnostic("E801", f"{listed}{more} {verb} missing", place=f"the weights of {self.name}", hint=hint))
+            place, hint = f"the weights of {self.name}", "load weights, or initialize them from a seed"
+            found.append(Diagnostic("E801", f"{listed}{more} {verb} missing", place=place, hint=hint))
         return found
 
 
@@ -180,10 +176,10 @@ def _converted(name: str, given: Any, type: TensorType) -> Array:
     try:
         array = np.asarray(given)
     except Exception as error:  # whatever an object's own conversion raises
-        reason = "rows of different lengths" if isinstance(given, (list, tuple)) else f"{given.__class__.__name__}: {error}"
-        raise NablacError(
-            Diagnostic("E803", f"`{name}` is {type}, and what is given is no array", place=f"input `{name}`", note=reason)
-        ) from None
+        rows = isinstance(given, (list, tuple))
+        reason = "its rows have different lengths" if rows else f"{given.__class__.__name__}: {error}"
+        message = f"`{name}` is {type}, and what is given is no array"
+        raise NablacError(Diagnostic("E803", message, place=f"input `{name}`", note=reason)) from None
     if array.dtype == wanted:
         return array
     given_kind, wanted_kind = _kind(array.dtype), type.dtype.kind
@@ -192,17 +188,16 @@ def _converted(name: str, given: Any, type: TensorType) -> Array:
         converted = array.astype(wanted)
         if wanted_kind == "int" and (converted != array).any():
             limits = np.iinfo(wanted)
-            note = f"{type.dtype} holds {limits.min} to {limits.max}"
-            raise NablacError(Diagnostic("E804", f"`{name}` is {type}, and a number given is beyond it", place=f"input `{name}`", note=note))
+            message, note = f"`{name}` is {type}, and a number given is beyond it", f"{limits.min} to {limits.max}"
+            raise NablacError(Diagnostic("E804", message, place=f"input `{name}`", note=note))
         return converted
     if given_kind == wanted_kind and np.can_cast(array.dtype, wanted, "safe"):
         return array.astype(wanted)
     hint = f"convert it: `array.astype({wanted.name!r})`" if given_kind else None
     if given_kind is None:
         hint = "a tensor holds numbers; turn texts into tokens first" if array.dtype.kind in "US" else None
-    raise NablacError(
-        Diagnostic("E804", f"`{name}` is {type}, and {_dtype_name(array.dtype)} is given", place=f"input `{name}`", hint=hint)
-    )
+    message = f"`{name}` is {type}, and {_dtype_name(array.dtype)} is given"
+    raise NablacError(Diagnostic("E804", message, place=f"input `{name}`", hint=hint))
 
 
 def _kind(dtype: np.dtype[Any]) -> str | None:
@@ -233,5 +228,10 @@ def _known(size: Size, sizes: Mapping[str, int]) -> bool:
     return isinstance(size, int) or symbols(size) <= sizes.keys()
 
 
-def _count(number: int, one: str, many: str) -> str:
-    return f"{number} {one if number == 1 else many}"
+def _axes(number: int) -> str:
+    return "1 axis" if number == 1 else f"{number or 'no'} axes"
+
+
+def checked(graph: Graph, feeds: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, int]]:
+    """The arrays to feed a graph, by name, and the size of every named dim; NablacError lists all that is wrong."""
+    return Signature.of(graph).check(feeds)

@@ -6,7 +6,7 @@ lets an elementwise step write over an operand that nothing reads afterwards.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from operator import itemgetter
@@ -194,10 +194,13 @@ class _Memory:
             kernel, arguments, extra = self._kernel(op, node, operands, number)
             self.bodies[number] = extra
             steps.append(Step(kernel, arguments, results, tuple(freed.get(number, ())), node))
-        self.peak = self._peak({step.results[0]: step.arguments[-1] for step in steps if len(step.arguments) > len(step.node.operands)})
+        overwriting = {step.results[0] for step in steps if len(step.arguments) > len(step.node.operands)}
+        self.peak = self._peak(overwriting)
         return tuple(steps)
 
-    def _kernel(self, op: Operator, node: Node, operands: tuple[int, ...], number: int) -> tuple[Kernel, tuple[int, ...], int]:
+    def _kernel(
+        self, op: Operator, node: Node, operands: tuple[int, ...], number: int
+    ) -> tuple[Kernel, tuple[int, ...], int]:
         """What to call, with which slots, and the memory that nested plans need."""
         if op.graphs:
             plans = [plan(body, self.sizes) for body in op.graphs]
@@ -221,7 +224,7 @@ class _Memory:
     def _made(self) -> set[int]:
         return {self.places[result] for node, _ in self.computed for result in node.results} - self.viewed.keys()
 
-    def _peak(self, overwritten: Mapping[int, int]) -> int:
+    def _peak(self, overwriting: Collection[int]) -> int:
         """The most bytes alive at once; a view keeps what it lies in alive."""
         death = {slot: self.last[slot] for slot in self._made}
         for view, source in self.viewed.items():
@@ -237,7 +240,7 @@ class _Memory:
                     size = count * result.type.dtype.bytes if isinstance(count, int) else 0
                     alive += size
                     dead[death[slot]] = dead.get(death[slot], 0) + size
-                    if slot in overwritten:
+                    if slot in overwriting:  # what it writes over is counted, and freed, at once
                         alive -= size
                         dead[number] = dead.get(number, 0) - size
             peak = max(peak, alive + self.bodies[number])
@@ -264,12 +267,11 @@ def errstate() -> Any:
 
 def _bound(node: Node, sizes: Mapping[str, int]) -> Operator:
     op = node.op.bind(sizes)
-    if op is not node.op and not op.graphs and op._has_sizes:  # a nested graph is bound where it is planned
+    if op is not node.op and not op.graphs and op.has_sizes:  # a nested graph is bound where it is planned
         free = sorted(set().union(*(symbols(size) for result in node.results for size in result.shape)) - sizes.keys())
         listed = ", ".join(f"`{name}`" for name in free) or "a size"
-        raise NablacError(
-            Diagnostic("E908", f"nothing that is fed tells {listed}", node.origin.span, hint="let it stand alone as an axis of an input")
-        )
+        hint = "let it stand alone as an axis of an input"
+        raise NablacError(Diagnostic("E908", f"nothing that is fed tells {listed}", node.origin.span, hint=hint))
     return op
 
 
@@ -299,7 +301,7 @@ def _stopped(node: Node | None, error: Exception) -> NablacError:
     place = None if span is not None else (node.origin.path if node is not None else None) or None
     if isinstance(error, MemoryError):
         type = ", ".join(str(result.type) for result in node.results) if node is not None else ""
-        return NablacError(
-            Diagnostic("E807", f"there is not memory enough for `{name}`: {type}", span, place=place, hint="run a smaller batch")
-        )
-    return NablacError(Diagnostic("E806", f"`{name}` cannot run on this data: {error}", span, place=place, hint=getattr(error, "hint", None)))
+        message = f"there is not memory enough for `{name}`: {type}"
+        return NablacError(Diagnostic("E810", message, span, place=place, hint="run a smaller batch"))
+    hint: str | None = getattr(error, "hint", None)
+    return NablacError(Diagnostic("E806", f"`{name}` cannot run on this data: {error}", span, place=place, hint=hint))

@@ -71,7 +71,8 @@ class OnnxRunner:
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
         providers = _providers(device)
         try:
-            self.session = ort.InferenceSession(model if isinstance(model, bytes) else str(model), options, providers=providers)
+            source = model if isinstance(model, bytes) else str(model)
+            self.session = ort.InferenceSession(source, options, providers=providers)
         except Exception as error:  # onnxruntime's own exceptions have no common base but this
             raise self._refused("E909", "onnxruntime does not load this model", error) from error
         if PROVIDERS[device] not in self.session.get_providers():
@@ -80,7 +81,8 @@ class OnnxRunner:
         self.inputs = {each.name: each for each in self.session.get_inputs()}
         self.outputs = [each.name for each in self.session.get_outputs()]
         types = {name: _type(each) for name, each in self.inputs.items()}
-        self.signature = Signature(self.name, {name: type for name, type in types.items() if type is not None}, list(types))
+        known = {name: type for name, type in types.items() if type is not None}
+        self.signature = Signature(self.name, known, list(types))
         self._foreign = {name for name, type in types.items() if type is None}  # of dtypes the language has not
         self._bf16 = any("bfloat16" in each.type for each in (*self.inputs.values(), *self.session.get_outputs()))
 
@@ -123,7 +125,7 @@ class OnnxRunner:
         if value.data_type() != "tensor(bfloat16)":
             return np.array(value.numpy())
         count = int(np.prod(value.shape(), dtype=np.int64))
-        bits = (ctypes.c_uint16 * count).from_address(value.data_ptr()) if count else b""
+        bits = ctypes.string_at(value.data_ptr(), 2 * count)
         return np.frombuffer(bits, DType.BF16.numpy).reshape(value.shape()).copy()
 
     def run_values(
@@ -206,7 +208,7 @@ def _type(each: Any) -> TensorType | None:
 
 
 def _no_device(device: str, why: str) -> NablacError:
-    hint = "onnxruntime-gpu takes the place of onnxruntime: `pip uninstall onnxruntime`, then `pip install onnxruntime-gpu`"
+    hint = "onnxruntime-gpu takes its place: `pip uninstall onnxruntime`, then `pip install onnxruntime-gpu`"
     return NablacError(Diagnostic("E910", f"there is no device `{device}` here: {why}", place="--device", hint=hint))
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.dims import evaluate, symbols
+from compiler.dims import Dim, Size, evaluate, symbols
 from compiler.graph import Graph, Node, Value
+from compiler.onnx.exporter import end_names, export
+from compiler.operators.control import Scan
 from compiler.operators.indexing import GatherElements, OneHot, Take
-from compiler.operators.source import Input
+from compiler.operators.source import Input, Source
 from runtime.numpy_executor import NumpyRunner
 from runtime.onnx_session import OnnxRunner
 
@@ -20,76 +23,150 @@ if TYPE_CHECKING:
 
 BATCHES = (1, 2, 7)
 LENGTHS = (5, 3, 16)
+_LARGEST = 512  # a size is doubled up to this where a smaller one leaves nothing, as a window wider than its image
+_MOVERS = ("concat", "expand", "flip", "reshape", "slice", "squeeze", "transpose", "unsqueeze")
+_CARRIERS = {*_MOVERS, "cast", "clip", "where"}  # operators that hand their operands' numbers on
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """One output at one set of sizes: how far the backends are apart, relative to its largest magnitude."""
+    """One output at one set of sizes: how far the backends are apart.
+
+    `error` is relative to the output's largest magnitude (at least 1e-3), `absolute` is the difference itself.
+    """
 
     output: str
     sizes: dict[str, int]
+    error: float
+    absolute: float
+
+
+@dataclass(frozen=True)
+class Divergence:
+    """The first node, in the order of computation, whose results differ; `place` is its line, or its layer."""
+
+    operator: str
+    place: str
+    type: str
     error: float
 
 
 @dataclass(frozen=True)
 class Report:
+    """All comparisons; `diverging` is looked for where one fails, and None where every single node agrees."""
+
     comparisons: tuple[Comparison, ...]
     tolerance: float
+    diverging: Divergence | None = None
 
     @property
     def worst(self) -> Comparison:
-        return max(self.comparisons, key=lambda each: each.error if np.isfinite(each.error) else np.inf)
+        return max(self.comparisons, key=lambda each: each.error)
 
     @property
     def passed(self) -> bool:
         return all(each.error <= self.tolerance for each in self.comparisons)
 
 
-def compare(graph: Graph, model: bytes, weights: Mapping[str, Array], *, seed: int = 0, tolerance: float = 1e-4) -> Report:
-    """Run both backends on random inputs, at several batch sizes and lengths."""
+def compare(
+    graph: Graph,
+    model: bytes | str | Path,
+    weights: Mapping[str, Array],
+    *,
+    sizes: Iterable[Mapping[str, int]] | None = None,
+    seed: int = 0,
+    tolerance: float = 1e-4,
+    locate: bool = False,
+) -> Report:
+    """Run NumPy on the graph and onnxruntime on the model it became, on random inputs, at several sizes.
+
+    With `locate`, a failure is traced to the first node whose results differ.
+    """
     numpy, onnx = NumpyRunner(graph, weights), OnnxRunner(model)
     found: list[Comparison] = []
-    for number, sizes in enumerate(sample_sizes(graph)):
-        feeds = random_feeds(graph, sizes, seed + number)
-        expected, given = numpy.run(feeds), onnx.run(feeds)
-        for name in graph.outputs:
-            found.append(Comparison(name, sizes, relative_error(given[name], expected[name])))
-    return Report(tuple(found), tolerance)
+    failed: tuple[float, dict[str, Any]] = (tolerance, {})
+    for number, chosen in enumerate(sizes if sizes is not None else sample_sizes(graph)):
+        feeds = random_feeds(graph, chosen, seed + number)
+        expected = numpy.run(feeds)
+        given = onnx.run({name: array for name, array in {**weights, **feeds}.items() if name in onnx.inputs})
+        for name, ours in zip(end_names(graph), (*graph.outputs, *graph.updates), strict=True):
+            made = Comparison(ours, dict(chosen), *errors(given[name], expected[ours]))
+            found.append(made)
+            if made.error > failed[0]:
+                failed = (made.error, feeds)
+    diverging = first_divergence(graph, weights, failed[1], tolerance) if locate and failed[1] else None
+    return Report(tuple(found), tolerance, diverging)
 
 
-def relative_error(given: Array, expected: Array) -> float:
-    """The largest difference over the largest magnitude (at least 1e-3); NaN in the same places is no difference."""
-    if given.shape != expected.shape:
-        return float("inf")
-    if given.dtype.kind in "iub":
-        return float(np.any(given != expected))
+def first_divergence(
+    graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Any], tolerance: float
+) -> Divergence | None:
+    """The first node whose results differ by more than the tolerance, all of them computed by both backends."""
+    results = [result for node in graph if not isinstance(node.op, Source) for result in node.results]
+    every = Graph(graph.inputs, {f"node {place}": result for place, result in enumerate(results)}, {}, graph.name)
+    expected = NumpyRunner(every, weights).run(feeds)
+    runner = OnnxRunner(export(every, weights=weights).SerializeToString())
+    given = runner.run(dict(feeds))
+    for name, value in every.outputs.items():
+        error, _ = errors(given[name], expected[name])
+        if error > tolerance:
+            origin = value.node.origin
+            place = str(origin.span) if origin.span is not None else origin.path
+            return Divergence(value.node.op.name, place, str(value.type), error)
+    return None
+
+
+def errors(given: Array, expected: Array) -> tuple[float, float]:
+    """The largest difference, relative to the largest magnitude and as it is; NaN in the same places is none."""
+    if given.shape != expected.shape or given.dtype != expected.dtype:
+        return float("inf"), float("inf")
     a, b = given.astype(np.float64), expected.astype(np.float64)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     if same.all():
-        return 0.0
+        return 0.0, 0.0
+    with np.errstate(invalid="ignore"):
+        gap = np.abs(np.where(same, 0.0, a - b))
+    if not np.isfinite(gap).all():
+        return float("inf"), float("inf")
+    largest = float(np.max(gap))
+    if given.dtype.kind in "iub":  # whole numbers are equal, or they are not
+        return max(1.0, largest), largest
     scale = max(float(np.max(np.abs(b[np.isfinite(b)]), initial=0.0)), 1e-3)
-    gap = np.abs(np.where(same, 0.0, a - b))
-    return float(np.max(gap)) / scale if np.isfinite(gap).all() else float("inf")
+    return largest / scale, largest
+
+
+# Inputs to run on
 
 
 def sample_sizes(graph: Graph) -> Iterator[dict[str, int]]:
-    """Sizes for the named dims: the first dim of an input as a batch, the others as lengths."""
+    """Sizes for the named dims: the first axis of an input as a batch, the others as lengths."""
     names: dict[str, bool] = {}
     for value in graph.inputs.values():
         for axis, size in enumerate(value.shape):
             for name in sorted(symbols(size)):
                 names[name] = names.get(name, False) or axis == 0
+    inner = {size for node in graph for result in node.results for size in result.shape if isinstance(size, Dim)}
     for batch, length in zip(BATCHES, LENGTHS, strict=True):
         lengths = iter(range(length, length + len(names)))
-        yield {name: batch if first else next(lengths) for name, first in names.items()}
+        sizes = {name: batch if first else next(lengths) for name, first in names.items()}
+        while any(_number(size, sizes) < 1 for size in inner) and max(sizes.values()) < _LARGEST:
+            sizes = {name: size if names[name] else 2 * size for name, size in sizes.items()}
+            if all(names.values()):
+                break
+        yield sizes
         if not names:
             return
+
+
+def _number(size: Size, sizes: Mapping[str, int]) -> int:
+    """A size as a number; 1 where it holds dims that no input has."""
+    return evaluate(size, sizes) if symbols(size) <= sizes.keys() else 1
 
 
 def random_feeds(graph: Graph, sizes: Mapping[str, int], seed: int) -> dict[str, Array]:
     """Standard normal floats, and whole numbers that are valid where the graph looks them up in a table."""
     rng = np.random.default_rng(seed)
-    limits = _limits(graph)
+    limits = _limits(graph, sizes)
     feeds: dict[str, Array] = {}
     for name, value in graph.inputs.items():
         shape = [evaluate(size, sizes) for size in value.shape]
@@ -97,7 +174,8 @@ def random_feeds(graph: Graph, sizes: Mapping[str, int], seed: int) -> dict[str,
         if dtype.is_float:
             feeds[name] = rng.normal(size=shape).astype(dtype.numpy)
         elif dtype.is_integer:
-            feeds[name] = rng.integers(0, limits.get(name, 2), size=shape).astype(dtype.numpy)
+            high = min(limits.get(name, 2), int(np.iinfo(dtype.numpy).max))
+            feeds[name] = rng.integers(0, high, size=shape).astype(dtype.numpy)
         else:
             feeds[name] = _mask(rng, shape)
     return feeds
@@ -105,41 +183,51 @@ def random_feeds(graph: Graph, sizes: Mapping[str, int], seed: int) -> dict[str,
 
 def _mask(rng: np.random.Generator, shape: list[int]) -> Array:
     """True mostly, and always first: a row with nothing to attend to has no answer to compare."""
-    mask = rng.random(shape) < 0.8
+    mask = np.asarray(rng.random(shape) < 0.8)
     if shape:
         mask[..., 0] = True
     return mask
 
 
-def _limits(graph: Graph) -> dict[str, int]:
+def _limits(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
     """For each integer input the size of the smallest table that it indexes."""
     limits: dict[str, int] = {}
+
+    def limit(value: Value, size: int) -> None:
+        for name in _inputs_behind(value):
+            limits[name] = min(limits.get(name, size), size)
+
     for node in graph:
         size = _table(node)
-        if size is None:
-            continue
-        for name in _inputs_behind(node.operands[-1]):
-            limits[name] = min(limits.get(name, size), size)
+        if size is not None:
+            limit(node.operands[-1], _number(size, sizes))
+        if isinstance(node.op, Scan):
+            inner = _limits(node.op.body, sizes)
+            for name, operand in zip(node.op.body.inputs, node.operands, strict=True):
+                if name in inner:
+                    limit(operand, inner[name])
     return limits
 
 
-def _table(node: Node) -> int | None:
+def _table(node: Node) -> Size | None:
+    """How many entries the table has that a node looks its last operand up in."""
     match node.op:
         case Take(axis=axis) | GatherElements(axis=axis):
-            size = node.operands[0].shape[axis]
+            return node.operands[0].shape[axis]
         case OneHot(depth=depth):
-            size = depth
-        case _:
-            return None
-    return size if isinstance(size, int) else None
+            return depth
+    return None
 
 
 def _inputs_behind(value: Value) -> Iterator[str]:
-    """The integer inputs that a value is made of, element by element or by moving them."""
-    waiting = [value]
+    """The inputs that a value is made of, element by element or by moving them."""
+    waiting, seen = [value.node], {value.node}
     while waiting:
-        node = waiting.pop().node
+        node = waiting.pop()
         if isinstance(node.op, Input):
             yield node.op.label
-        elif node.op.name in ("slice", "reshape", "squeeze", "unsqueeze", "expand", "transpose", "concat", "cast"):
-            waiting.extend(node.operands)
+        elif node.op.name in _CARRIERS:
+            for operand in node.operands:
+                if operand.node not in seen:
+                    seen.add(operand.node)
+                    waiting.append(operand.node)

@@ -61,9 +61,8 @@ def fit_weights(
         hint = did_you_mean(path, missing or wanted) or "`--rename` maps foreign names to paths"
         wrong.append(Diagnostic("E702", f"{shown} is no parameter of {graph.name}", place=place, hint=hint))
     if len(unknown) > _MOST_UNKNOWN:
-        wrong.append(
-            Diagnostic("E702", f"{len(unknown) - _MOST_UNKNOWN} more entries are no parameters of {graph.name}", place=place)
-        )
+        message = f"{len(unknown) - _MOST_UNKNOWN} more entries are no parameters of {graph.name}"
+        wrong.append(Diagnostic("E702", message, place=place))
     found: dict[str, Array] = {}
     for path, type in wanted.items():
         if path not in sources:
@@ -161,7 +160,11 @@ def _shown(array: Array) -> str:
 
 
 def _near(
-    path: str, type: TensorType, unknown: Sequence[str], sources: Mapping[str, tuple[str, bool]], given: Mapping[str, Array]
+    path: str,
+    type: TensorType,
+    unknown: Sequence[str],
+    sources: Mapping[str, tuple[str, bool]],
+    given: Mapping[str, Array],
 ) -> str | None:
     """An entry of the file that may be the missing one: near by name, or the only one of its shape."""
     near = did_you_mean(path, unknown)

@@ -248,7 +248,8 @@ class Writer:
                 continue
             array = np.asarray(weights[path])
             if array.shape != type.shape:
-                wrong.append(Diagnostic("E703", f"`{path}` is {list(array.shape)}, and the model has {type}", place=place))
+                message = f"`{path}` is {list(array.shape)}, and the model has {type}"
+                wrong.append(Diagnostic("E703", message, place=place))
                 continue
             array = np.require(array, type.dtype.numpy, "C")
             self.initializers[path] = onnx.numpy_helper.from_array(array, path)

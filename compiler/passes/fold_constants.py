@@ -18,7 +18,7 @@ def fold_constants(graph: Graph) -> Graph:
 
 
 def fold(node: Node) -> Sequence[Value] | None:
-    if isinstance(node.op, (Constant, Fed)) or node.op.graphs:
+    if isinstance(node.op, (Constant, Fed)) or node.op.graphs or node.op.has_sizes:
         return None
     if not all(isinstance(operand.node.op, Constant) for operand in node.operands):
         return None

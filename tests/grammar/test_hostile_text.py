@@ -76,7 +76,7 @@ def test_no_more_mistakes_are_reported_than_a_person_reads() -> None:
 
 WORDS = st.sampled_from(
     "layer model cell fn train optimizer const from import input output param state buffer target if else for in "
-    "assert preset and or not true false a b x' h' 1 2.5 1e3 \"s\" \"\"\"d\"\"\" ( ) [ ] { } , : ; = == -> ~ ? + - * ** / // "
+    'assert preset and or not true false a b x\' h\' 1 2.5 1e3 "s" """d""" ( ) [ ] { } , : ; = == -> ~ ? + - * ** / // '
     "% @ < <= . .. ... ^T ^ ' \" # $ & | ! \n".split(" ")
 )
 

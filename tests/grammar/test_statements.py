@@ -87,7 +87,12 @@ def test_the_settings_of_a_train_block_are_names_and_values() -> None:
     assert isinstance(train, Train)
     kinds = [type(node) for node in train.body]
     assert kinds == [Declare, Setting, Setting, Setting, If, Setting, Assign]
-    assert [node.name.text for node in train.body if isinstance(node, Setting)] == ["loss", "optimizer", "batch", "data"]
+    assert [node.name.text for node in train.body if isinstance(node, Setting)] == [
+        "loss",
+        "optimizer",
+        "batch",
+        "data",
+    ]
 
 
 def test_several_declarations_may_share_a_line() -> None:

@@ -1,0 +1,128 @@
+"""What is not well formed is found, and said where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pytest
+
+from compiler.graph import Emit, Graph, Node, Operator, Value
+from compiler.operators.arithmetic import Exp
+from compiler.operators.control import Scan
+from compiler.operators.source import Parameter, constant
+from compiler.types import DType, TensorType
+from compiler.verify import VerifyError, verify
+from tests.runtime.graphs import buffer, fed, graph, model, parameter, tensor
+
+X = fed("x", "f32", "n", 2)
+
+
+def forged(op: Operator, operands: tuple[Value, ...], *types: TensorType) -> Value:
+    """A node made past its operator's type rule."""
+    return Node(op, operands, types).results[0]
+
+
+def foreign() -> Value:
+    """A value that claims to be a node's result and is none."""
+    return Value(X.node, 0, X.type)
+
+
+def closed_over(value: Value) -> Graph:
+    """A scan whose step reaches `value` of the outer graph."""
+    h, x = fed("h", "f32", 2), fed("item", "f32", 2)
+    body = graph([h, x], h=h + x + value)
+    xs, first = fed("xs", "f32", "time", 2), fed("first", "f32", 2)
+    last: Value = Scan(body, 1, 1)(first, xs)[0]
+    return graph([first, xs, *([value] if value.node.op.name == "input" else [])], last=last)
+
+
+BROKEN = {
+    "a wrong type": (
+        graph([X], y=forged(Exp(), (X,), tensor("f32", 3))),
+        "test: exp is f32[3], and its operator infers f32[n, 2]",
+    ),
+    "operands that the operator refuses": (
+        graph([X], y=forged(Exp(), (constant(1, DType.I64),), tensor("i64"))),
+        "test: exp refuses its operands: `exp` takes float tensors, not i64[]",
+    ),
+    "an operand that is no result": (
+        graph([X], y=forged(Exp(), (foreign(),), X.type)),
+        "test: exp has an operand that is no result of the node it names",
+    ),
+    "an input that is not declared": (
+        graph([], y=Exp()(X)),
+        "test: input: `x` is reached, and is no input of the graph",
+    ),
+    "an input that is computed": (
+        Graph({"x": Exp()(X)}, {"y": X}, {}, "test"),
+        "test: the input `x` is made by Exp()",
+    ),
+    "an input of another label": (
+        Graph({"z": X}, {"y": X}, {}, "test"),
+        "test: the input `z` calls itself `x`",
+    ),
+    "two nodes of one path": (
+        graph([X], y=X + parameter("w", 2) + parameter("w", 2)),
+        "two nodes are `w`",
+    ),
+    "a path that is an input, too": (
+        graph([X], y=X + parameter("x", 2)),
+        "`x` is an input, too",
+    ),
+    "an update of another type": (
+        graph([X], {"mean": X}, y=X + buffer("mean", 2)),
+        "test: `mean` is f32[2], and its next value f32[n, 2]",
+    ),
+    "a step that reaches a weight": (closed_over(parameter("w", 2)), "its step is not closed"),
+    "a step that reaches an input": (closed_over(fed("v", "f32", 2)), "`v` is reached, and is no input of the graph"),
+    "an initialiser of another shape": (
+        graph([X], y=X + parameter("w", 2, initial=graph([], value=constant(0, DType.F32)))),
+        "the initialiser of `w` gives f32[], and f32[2] is wanted",
+    ),
+    "an initialiser that needs more than a seed": (
+        graph([X], y=X + parameter("w", 2, initial=graph([z := fed("z", "f32", 2)], value=z))),
+        "takes ['z'] and gives ['value']",
+    ),
+}
+
+
+@pytest.mark.parametrize("label", BROKEN)
+def test_a_broken_graph_is_refused(label: str) -> None:
+    broken, message = BROKEN[label]
+    with pytest.raises(VerifyError) as caught:
+        verify(broken)
+    assert message in str(caught.value)
+
+
+def test_a_model_with_recurrence_and_buffers_passes() -> None:
+    verify(
+        model(
+            "model M() {\n    input x: [batch, time, 3]\n    output x -> LSTM(4) -> BatchNorm() -> Dropout(0.1)\n}\n",
+            training=True,
+        )
+    )
+
+
+def test_results_out_of_order_are_refused() -> None:
+    @dataclass(frozen=True)
+    class Two(Operator):
+        public = False
+
+        def infer(self, x: TensorType) -> tuple[TensorType, ...]:
+            return x, x
+
+        def compute(self, x: object) -> object:  # type: ignore[override]
+            raise NotImplementedError
+
+        def lower(self, emit: Emit, x: str) -> str:
+            raise NotImplementedError
+
+    node = Node(Two(), (X,), (X.type, X.type))
+    node.results = node.results[::-1]
+    with pytest.raises(VerifyError):
+        verify(graph([X], y=node.results[0]))
+
+
+def test_a_parameter_may_be_used_as_often_as_one_likes() -> None:
+    w = Parameter("w", tensor("f32", 2))()
+    verify(graph([X], y=(X + w) * w, z=w))
