@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from grammar.expression_printer import POSTFIX, print_expression, print_text, split_pipe
 from grammar.lexer import Token
@@ -383,4 +384,4 @@ def _same_line(page: _Page, first: Expression, second: Expression) -> bool:
 
 
 def _is_broken(page: _Page, stages: Sequence[Expression]) -> bool:
-    return any(not _same_line(page, *pair) for pair in zip(stages, stages[1:], strict=False))
+    return any(not _same_line(page, *pair) for pair in pairwise(stages))

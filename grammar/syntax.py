@@ -72,7 +72,7 @@ class Unary:
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Binary:
-    """`+ - * / // % @ ** == != < <= > >= and or`, and `" "` for names side by side; `operator_span` is the sign alone."""
+    """`+ - * / // % @ ** == != < <= > >= and or`, `" "` for names side by side; `operator_span` is the sign alone."""
 
     operator: str
     left: Expression

@@ -10,16 +10,21 @@ from grammar.lexer import Token
 from grammar.mistakes import article
 from grammar.source import Span
 
-BINARY = frozenset(
+
+def kinds(names: str) -> frozenset[str]:
+    return frozenset(names.split())
+
+
+BINARY = kinds(
     "IF OR AND EQUALS DIFFERS LESSTHAN AT_MOST MORETHAN AT_LEAST RANGE PLUS MINUS STAR SLASH FLOOR_DIVIDE PERCENT AT "
-    "POWER ARROW TRANSPOSE DOT LPAR LSQB".split()
+    "POWER ARROW TRANSPOSE DOT LPAR LSQB"
 )
-COMPARISONS = frozenset("EQUALS DIFFERS LESSTHAN AT_MOST MORETHAN AT_LEAST".split())
-EXPRESSION = frozenset("NUMBER STRING TRUE FALSE NAME PRIMED LPAR LSQB MINUS NOT".split())
-DECLARATION = frozenset("LAYER CELL MODEL OPTIMIZER FN TRAIN CONST FROM".split())
-STATEMENT = frozenset("INPUT PARAM STATE BUFFER TARGET OUTPUT FOR IF ASSERT PRESET NAME PRIMED SETTING".split())
+COMPARISONS = kinds("EQUALS DIFFERS LESSTHAN AT_MOST MORETHAN AT_LEAST")
+EXPRESSION = kinds("NUMBER STRING TRUE FALSE NAME PRIMED LPAR LSQB MINUS NOT")
+DECLARATION = kinds("LAYER CELL MODEL OPTIMIZER FN TRAIN CONST FROM")
+STATEMENT = kinds("INPUT PARAM STATE BUFFER TARGET OUTPUT FOR IF ASSERT PRESET NAME PRIMED SETTING")
 STATEMENT_WORDS = STATEMENT - {"NAME", "PRIMED", "SETTING", "IF"}
-HARD_WORDS = frozenset("IF ELSE AND OR NOT TRUE FALSE IN FOR".split())
+HARD_WORDS = kinds("IF ELSE AND OR NOT TRUE FALSE IN FOR")
 NAMES = frozenset({"NAME", "PRIMED", "SETTING"})
 CLOSED_BY = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
 
@@ -435,7 +440,7 @@ def _missing_name(place: Place) -> Diagnostic | None:
 
 KIND_NAMES = {
     kind.upper(): f"{article(kind)} `{kind}`"
-    for kind in "input param state buffer target layer cell model optimizer fn const preset for".split()
+    for kind in kinds("input param state buffer target layer cell model optimizer fn const preset for")
 } | {"TRAIN": "the model of a `train` block"}
 
 

@@ -17,7 +17,8 @@ MODELS = sorted(SPECS.rglob("*.model"))
 CASES = [
     ("spaces", "layer  L( a,b =2 ){y=a+b*-1}", "layer L(a, b = 2) { y = a + b * -1 }\n"),
     ("indentation", "layer L {\ninput x:[a]\n\n\n\n  output x }", "layer L() {\n    input x: [a]\n\n    output x\n}\n"),
-    ("one line stays one", "layer L {\n if b {param w:[n]=0}\n x=1\n}", "layer L() {\n    if b { param w: [n] = 0 }\n    x = 1\n}\n"),
+    ("one line stays one", "layer L {\n if b {param w:[n]=0}\n x=1\n}",
+     "layer L() {\n    if b { param w: [n] = 0 }\n    x = 1\n}\n"),
     ("settings align", "train M {\n loss mse(y)\n epochs 5\n}", "train M {\n    loss   mse(y)\n    epochs 5\n}\n"),
     (
         "comments stay",
