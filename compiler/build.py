@@ -78,7 +78,9 @@ def check(program: Program, *, hypers: Mapping[str, Any] | None = None) -> None:
         for train in program.trains:
             if train.model.text not in {defined.name for defined in program.models}:
                 hint = did_you_mean(train.model.text, [defined.name for defined in program.models])
-                diagnostics.add(Diagnostic("E601", f"there is no model `{train.model.text}` to train", train.model.span, hint=hint))
+                diagnostics.add(
+                    Diagnostic("E601", f"there is no model `{train.model.text}` to train", train.model.span, hint=hint)
+                )
         for defined in program.models:
             for training in (False, True):
                 _model(program, defined, None, hypers or {}, training, DType.F32, diagnostics)
@@ -105,22 +107,34 @@ def _chosen(program: Program, model: str | None) -> Defined:
     if model is not None:
         if model not in models:
             raise NablacError(
-                Diagnostic("E420", f"there is no model `{model}` in {program.source.name}", place=program.source.name,
-                           hint=did_you_mean(model, models) or (f"it has {', '.join(models)}" if models else None))
+                Diagnostic(
+                    "E420",
+                    f"there is no model `{model}` in {program.source.name}",
+                    place=program.source.name,
+                    hint=did_you_mean(model, models) or (f"it has {', '.join(models)}" if models else None),
+                )
             )
         return models[model]
     if not models:
         raise NablacError(
-            Diagnostic("E420", f"{program.source.name} holds no model", place=program.source.name,
-                       hint="a model is declared with `model Name(...) { input ...; output ... }`")
+            Diagnostic(
+                "E420",
+                f"{program.source.name} holds no model",
+                place=program.source.name,
+                hint="a model is declared with `model Name(...) { input ...; output ... }`",
+            )
         )
     if len(models) > 1:
         trained = [train.model.text for train in program.trains if train.model.text in models]
         if len(set(trained)) == 1:
             return models[trained[0]]
         raise NablacError(
-            Diagnostic("E420", f"{program.source.name} holds {len(models)} models: {', '.join(models)}", place=program.source.name,
-                       hint=f"choose one: `--model {next(iter(models))}`")
+            Diagnostic(
+                "E420",
+                f"{program.source.name} holds {len(models)} models: {', '.join(models)}",
+                place=program.source.name,
+                hint=f"choose one: `--model {next(iter(models))}`",
+            )
         )
     return next(iter(models.values()))
 
@@ -177,7 +191,12 @@ def _named_outputs(elaborator: Elaborator, frame: Frame, defined: Defined) -> di
     session = elaborator.session
     if not frame.outputs:
         session.report(
-            elaborator.fault("E408", f"model {defined.name} has no `output`", defined.syntax.name.span, hint="end it with `output ...`")
+            elaborator.fault(
+                "E408",
+                f"model {defined.name} has no `output`",
+                defined.syntax.name.span,
+                hint="end it with `output ...`",
+            )
         )
         return None
     named: dict[str, Value] = {}
@@ -189,10 +208,16 @@ def _named_outputs(elaborator: Elaborator, frame: Frame, defined: Defined) -> di
         if name in frame.inputs:
             label = Label(frame.declared[name], "the input")
             hint = "name it otherwise: `output other = ...`"
-            session.report(elaborator.fault("E418", f"an input is called `{name}` already", span, labels=(label,), hint=hint))
+            session.report(
+                elaborator.fault("E418", f"an input is called `{name}` already", span, labels=(label,), hint=hint)
+            )
             return None
         if name in named:
-            session.report(elaborator.fault("E418", f"two outputs are called `{name}`", span, hint="name one: `output other = ...`"))
+            session.report(
+                elaborator.fault(
+                    "E418", f"two outputs are called `{name}`", span, hint="name one: `output other = ...`"
+                )
+            )
             return None
         if not isinstance(value, Value):
             session.report(elaborator.fault("E421", f"the output `{name}` is no tensor", span))
@@ -205,13 +230,17 @@ def _presets(defined: Defined) -> list[syntax.Preset]:
     return [statement for statement in defined.syntax.body if isinstance(statement, syntax.Preset)]
 
 
-def _preset_values(session: Session, defined: Defined, preset: str | None, diagnostics: Diagnostics) -> dict[str, Given]:
+def _preset_values(
+    session: Session, defined: Defined, preset: str | None, diagnostics: Diagnostics
+) -> dict[str, Given]:
     if preset is None:
         return {}
     presets = {each.name.text: each for each in _presets(defined)}
     if preset not in presets:
         hint = did_you_mean(preset, presets) or (f"it has {', '.join(presets)}" if presets else "it has none")
-        raise NablacError(Diagnostic("E419", f"model {defined.name} has no preset `{preset}`", defined.syntax.name.span, hint=hint))
+        raise NablacError(
+            Diagnostic("E419", f"model {defined.name} has no preset `{preset}`", defined.syntax.name.span, hint=hint)
+        )
     elaborator = Elaborator(session)
     names = [hyper.name.text for hyper in defined.syntax.hypers]
     found: dict[str, Given] = {}
@@ -220,7 +249,12 @@ def _preset_values(session: Session, defined: Defined, preset: str | None, diagn
         for setting in presets[preset].settings:
             name = setting.name.text
             if name not in names:
-                error = Diagnostic("E402", f"model {defined.name} has no hyperparameter `{name}`", setting.name.span, hint=did_you_mean(name, names))
+                error = Diagnostic(
+                    "E402",
+                    f"model {defined.name} has no hyperparameter `{name}`",
+                    setting.name.span,
+                    hint=did_you_mean(name, names),
+                )
                 diagnostics.add(error)
                 continue
             try:
@@ -242,7 +276,9 @@ def _settings(session: Session, defined: Defined, hypers: Mapping[str, Any]) -> 
         if name not in names:
             hint = did_you_mean(name, names) or (f"it has {', '.join(names)}" if names else "it has none")
             raise NablacError(
-                Diagnostic("E402", f"model {defined.name} has no hyperparameter `{name}`", defined.syntax.name.span, hint=hint)
+                Diagnostic(
+                    "E402", f"model {defined.name} has no hyperparameter `{name}`", defined.syntax.name.span, hint=hint
+                )
             )
         span = names[name].span
         if isinstance(value, str):
@@ -285,4 +321,3 @@ def _deep_stack() -> Iterator[None]:
         yield
     finally:
         sys.setrecursionlimit(limit)
-

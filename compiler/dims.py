@@ -257,7 +257,7 @@ def _degree(monomial: Monomial) -> int:
 def _text(monomial: Monomial) -> str:
     def factors() -> Iterator[str]:
         for atom, power in monomial:
-            alone = str(atom) if isinstance(atom, Symbol) or len(monomial) == 1 and power == 1 else f"({atom})"
+            alone = str(atom) if isinstance(atom, Symbol) or (len(monomial) == 1 and power == 1) else f"({atom})"
             yield alone if power == 1 else f"{alone}**{power}"
 
     return "*".join(factors())

@@ -152,7 +152,15 @@ def compile(
     text = str(path_or_text)
     program = program_of(Source("<text>", text)) if "\n" in text or "{" in text else load_program(text)
     return from_program(
-        program, model=model, preset=preset, hypers=hypers, seed=seed, dtype=dtype, training=training, backend=backend, device=device
+        program,
+        model=model,
+        preset=preset,
+        hypers=hypers,
+        seed=seed,
+        dtype=dtype,
+        training=training,
+        backend=backend,
+        device=device,
     )
 
 

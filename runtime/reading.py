@@ -46,7 +46,10 @@ def read_inputs(arguments: list[str], types: dict[str, TensorType]) -> dict[str,
                 listed = ", ".join(missing)
                 raise NablacError(
                     Diagnostic(
-                        "E801", f"{path} may be any of {listed}", place=path, hint=f"say which: `{missing[0] if missing else 'x'}={path}`"
+                        "E801",
+                        f"{path} may be any of {listed}",
+                        place=path,
+                        hint=f"say which: `{missing[0] if missing else 'x'}={path}`",
                     )
                 )
             name = missing[0]
@@ -80,7 +83,12 @@ def _read(path: str, type: TensorType | None) -> Array | dict[str, Array]:
     ending = target.suffix.lower()
     if ending not in ENDINGS:
         raise NablacError(
-            Diagnostic("E807", f"`{ending or target.name}` is no kind of input", place=path, hint=f"the kinds are {', '.join(ENDINGS)}")
+            Diagnostic(
+                "E807",
+                f"`{ending or target.name}` is no kind of input",
+                place=path,
+                hint=f"the kinds are {', '.join(ENDINGS)}",
+            )
         )
     if not target.is_file():
         raise NablacError(Diagnostic("E901", f"there is no file {target}", place=path, hint=_near(target)))
@@ -110,7 +118,9 @@ def _json(value: Any, place: str) -> Array | dict[str, Array]:
     def array(each: Any) -> Array:
         found = np.array(each)
         if found.dtype.kind not in "iufb":
-            raise NablacError(Diagnostic("E807", "the JSON holds something else than (nested) lists of numbers", place=place))
+            raise NablacError(
+                Diagnostic("E807", "the JSON holds something else than (nested) lists of numbers", place=place)
+            )
         return found
 
     return {str(key): array(each) for key, each in value.items()} if isinstance(value, dict) else array(value)
@@ -139,7 +149,9 @@ def _csv(path: Path, column: str) -> Array:
             if not _is_number(cell):
                 line = number + 1 + (header is rows[0])
                 raise NablacError(
-                    Diagnostic("E807", f"row {line}, column `{header[place]}`: `{cell}` is no number", place=f"{path}:{line}")
+                    Diagnostic(
+                        "E807", f"row {line}, column `{header[place]}`: `{cell}` is no number", place=f"{path}:{line}"
+                    )
                 )
             table[number, rank] = float(cell)
     return table[:, 0] if column or len(places) == 1 else table

@@ -71,13 +71,17 @@ def einsum(elaborator: Elaborator, pattern: Given, given: list[Given], span: Spa
     for names, operand, each in zip(inputs, operands, given, strict=True):
         if len(names) != operand.type.rank:
             raise elaborator.fault(
-                "E312", f'`{" ".join(names)}` has {len(names)} axes, and {operand.type} has {operand.type.rank}', each.span
+                "E312",
+                f"`{' '.join(names)}` has {len(names)} axes, and {operand.type} has {operand.type.rank}",
+                each.span,
             )
         if len(set(names)) != len(names):
-            raise elaborator.fault("E312", f'`{" ".join(names)}` names an axis twice', pattern.span)
+            raise elaborator.fault("E312", f"`{' '.join(names)}` names an axis twice", pattern.span)
         for name, size in zip(names, operand.shape, strict=True):
             if sizes.setdefault(name, size) != size:
-                raise elaborator.fault("E312", f"axis `{name}` is {sizes[name]} in one tensor and {size} in another", each.span)
+                raise elaborator.fault(
+                    "E312", f"axis `{name}` is {sizes[name]} in one tensor and {size} in another", each.span
+                )
     for name in output:
         if name not in sizes:
             raise elaborator.fault("E312", f'axis `{name}` of "{pattern.value}" stands only on the right', pattern.span)
@@ -109,7 +113,10 @@ def _contract(
         names = batch + rows + columns
         a = _arranged(left, left_names, batch + rows, [*(sizes[n] for n in batch + rows), *(1 for _ in columns)])
         b = _arranged(
-            right, right_names, batch + columns, [*(sizes[n] for n in batch), *(1 for _ in rows), *(sizes[n] for n in columns)]
+            right,
+            right_names,
+            batch + columns,
+            [*(sizes[n] for n in batch), *(1 for _ in rows), *(sizes[n] for n in columns)],
         )
         return apply("mul", a, b), names
     count = [product(sizes[name] for name in group) for group in (rows, inner, columns)]
@@ -225,7 +232,12 @@ def _check_names(elaborator: Elaborator, left: list[str], right: list[str], patt
             raise elaborator.fault(code, f'"{pattern.value}" names `{double}` twice on the {side}', pattern.span)
     for name in left:
         if name not in right:
-            raise elaborator.fault(code, f'axis `{name}` of "{pattern.value}" is missing on the right', pattern.span, hint="sum it away with `sum(x, axis: ...)` or `einsum`")
+            raise elaborator.fault(
+                code,
+                f'axis `{name}` of "{pattern.value}" is missing on the right',
+                pattern.span,
+                hint="sum it away with `sum(x, axis: ...)` or `einsum`",
+            )
     for name in right:
         if name not in left:
             raise elaborator.fault(code, f'axis `{name}` of "{pattern.value}" stands only on the right', pattern.span)
@@ -253,7 +265,7 @@ def _solve_group(
             "E311",
             f"the sizes of {' and '.join(f'`{name}`' for name in unknown)} are not known",
             pattern.span,
-            hint=f"give one: `rearrange(x, \"{pattern.value}\", {unknown[0]}: ...)`",
+            hint=f'give one: `rearrange(x, "{pattern.value}", {unknown[0]}: ...)`',
         )
     try:
         if not unknown:

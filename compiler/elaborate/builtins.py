@@ -104,7 +104,9 @@ def _product(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any
     items = _list(elaborator, bound["list"], "product")
     for item in items:
         if not is_size(item) and not is_number(item):
-            raise elaborator.fault("E404", f"product multiplies numbers, and the list holds {describe(item)}", bound["list"].span)
+            raise elaborator.fault(
+                "E404", f"product multiplies numbers, and the list holds {describe(item)}", bound["list"].span
+            )
     return bounded(elaborator, product(items), span)
 
 
@@ -126,10 +128,14 @@ def _pair(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     value = bound["x"].value
     if isinstance(value, list):
         if len(value) != 2:
-            raise elaborator.fault("E404", f"one number or a list of two is needed, and this is {describe(value)}", bound["x"].span)
+            raise elaborator.fault(
+                "E404", f"one number or a list of two is needed, and this is {describe(value)}", bound["x"].span
+            )
         return value
     if not is_size(value):
-        raise elaborator.fault("E404", f"one number or a list of two is needed, and this is {describe(value)}", bound["x"].span)
+        raise elaborator.fault(
+            "E404", f"one number or a list of two is needed, and this is {describe(value)}", bound["x"].span
+        )
     return [value, value]
 
 
@@ -139,7 +145,12 @@ def _int(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     if isinstance(value, Dim):
         return value
     if isinstance(value, bool) or not is_number(value):
-        raise elaborator.fault("E404", f"int takes a number, and this is {describe(value)}", bound["x"].span, hint="a tensor is converted with `cast(x, i64)`")
+        raise elaborator.fault(
+            "E404",
+            f"int takes a number, and this is {describe(value)}",
+            bound["x"].span,
+            hint="a tensor is converted with `cast(x, i64)`",
+        )
     return int(value)
 
 
@@ -147,7 +158,12 @@ def _int(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
 def _float(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     value = bound["x"].value
     if not is_number(value):
-        raise elaborator.fault("E404", f"float takes a number, and this is {describe(value)}", bound["x"].span, hint="a tensor is converted with `cast(x, f32)`")
+        raise elaborator.fault(
+            "E404",
+            f"float takes a number, and this is {describe(value)}",
+            bound["x"].span,
+            hint="a tensor is converted with `cast(x, f32)`",
+        )
     return float(value)
 
 
@@ -175,7 +191,9 @@ def _folding(name: str, function: Callable[..., float]) -> Builtin:
                 raise elaborator.fault("E506", "a number beyond what a float holds", span) from None
         dtype = elaborator.frame.float_type or elaborator.session.float_type
         given = [
-            Given(each.name, calls.as_tensor(elaborator, each.value, each.span, dtype), each.span) if isinstance(each.value, Dim) else each
+            Given(each.name, calls.as_tensor(elaborator, each.value, each.span, dtype), each.span)
+            if isinstance(each.value, Dim)
+            else each
             for each in given
         ]
         return calls.primitive(elaborator, Operator.registry[name], given, span)
@@ -211,7 +229,9 @@ def _filled(name: str, value: float | None) -> None:
     def _fill(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
         dtype = _dtype_option(elaborator, bound)
         fill = value if value is not None else bound["value"].value
-        scalar = calls.as_tensor(elaborator, fill if dtype is not DType.BOOL or value is None else bool(fill), span, dtype)
+        scalar = calls.as_tensor(
+            elaborator, fill if dtype is not DType.BOOL or value is None else bool(fill), span, dtype
+        )
         sizes = _sizes(elaborator, bound["shape"], name)
         if not sizes:
             return scalar
@@ -227,7 +247,9 @@ _filled("full", None)
 def _cast(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     dtype = bound["dtype"].value
     if not isinstance(dtype, DType):
-        raise elaborator.fault("E404", f"`dtype` of cast is a dtype, and {describe(dtype)} is given", bound["dtype"].span)
+        raise elaborator.fault(
+            "E404", f"`dtype` of cast is a dtype, and {describe(dtype)} is given", bound["dtype"].span
+        )
     value = bound["x"].value
     if isinstance(value, Dim) or is_number(value) or isinstance(value, bool):
         return calls.as_tensor(elaborator, value, span, dtype)
@@ -272,7 +294,11 @@ def _stack(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     place = _axis(elaborator, tensors[0], axis, span, among=tensors[0].type.rank + 1)
     given = [(tensor, bound["tensors"]) for tensor in tensors]
     return calls.typed(
-        elaborator, lambda: Concat(place)(*(Unsqueeze((place,))(tensor) for tensor in tensors)), span, given, what="stack"
+        elaborator,
+        lambda: Concat(place)(*(Unsqueeze((place,))(tensor) for tensor in tensors)),
+        span,
+        given,
+        what="stack",
     )
 
 
@@ -289,18 +315,26 @@ def _split(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
             total = total + part
         if total != size:
             raise elaborator.fault(
-                "E301", f"split: the parts add up to {total}, and axis {axis} of {tensor.type} has {size}", bound["parts"].span
+                "E301",
+                f"split: the parts add up to {total}, and axis {axis} of {tensor.type} has {size}",
+                bound["parts"].span,
             )
     elif isinstance(parts, int) and not isinstance(parts, bool) and parts > 0:
         if parts > 10_000:
             raise elaborator.fault("E509", "a split into more than 10000 parts", bound["parts"].span)
         if size % parts != 0:
             raise elaborator.fault(
-                "E301", f"split: axis {axis} of {tensor.type} does not divide into {parts} equal parts", bound["parts"].span
+                "E301",
+                f"split: axis {axis} of {tensor.type} does not divide into {parts} equal parts",
+                bound["parts"].span,
             )
         sizes = [size // parts] * parts
     else:
-        raise elaborator.fault("E404", f"split takes a number of parts or a list of sizes, and this is {describe(parts)}", bound["parts"].span)
+        raise elaborator.fault(
+            "E404",
+            f"split takes a number of parts or a list of sizes, and this is {describe(parts)}",
+            bound["parts"].span,
+        )
     found: list[Value] = []
     start: Size = 0
     for part in sizes:
@@ -315,14 +349,18 @@ def _rearrange(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
     plain = [each for each in given if each.name is None or each.name in ("x", "pattern")]
     bound = calls.bind_names(elaborator, "rearrange", ["x", "pattern"], plain, span, None)
     if len(bound) < 2:
-        raise elaborator.fault("E401", "rearrange needs a tensor and a pattern", span, hint='rearrange(x, "b t (h d) -> b h t d", h: 8)')
+        raise elaborator.fault(
+            "E401", "rearrange needs a tensor and a pattern", span, hint='rearrange(x, "b t (h d) -> b h t d", h: 8)'
+        )
     sizes = {each.name: each for each in given if each.name is not None and each.name not in ("x", "pattern")}
     return axes.rearrange(elaborator, bound["x"], bound["pattern"], sizes, span)
 
 
 def _einsum(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
     if not given or not isinstance(given[0].value, str) or any(each.name is not None for each in given):
-        raise elaborator.fault("E401", "einsum needs a pattern, then its tensors", span, hint='einsum("b q d, b k d -> b q k", q, k)')
+        raise elaborator.fault(
+            "E401", "einsum needs a pattern, then its tensors", span, hint='einsum("b q d, b k d -> b q k", q, k)'
+        )
     return axes.einsum(elaborator, given[0], given[1:], span)
 
 
@@ -339,9 +377,13 @@ def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
         elif "shape" in bound:
             sizes, dtype = _sizes(elaborator, bound["shape"], f"random.{name}"), _dtype_option(elaborator, bound)
         else:
-            raise elaborator.fault("E401", f"random.{name} needs `shape` or `like`", span, hint=f"`random.{name}(like: x)`")
+            raise elaborator.fault(
+                "E401", f"random.{name} needs `shape` or `like`", span, hint=f"`random.{name}(like: x)`"
+            )
         if not dtype.is_float:
-            raise elaborator.fault("E304", f"random.{name} draws floats, not {dtype}", span, hint="convert the draw: `cast(x, i64)`")
+            raise elaborator.fault(
+                "E304", f"random.{name} draws floats, not {dtype}", span, hint="convert the draw: `cast(x, i64)`"
+            )
         key = elaborator.session.random_key(span)
 
         def number(parameter: str) -> Value:

@@ -100,7 +100,7 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
     "str": lambda value: isinstance(value, str) and not isinstance(value, DType),
     "list": lambda value: isinstance(value, list),
     "dtype": lambda value: isinstance(value, DType),
-    "fn": lambda value: isinstance(value, (Builtin, Primitive, Instance)) or isinstance(value, Defined),
+    "fn": lambda value: isinstance(value, (Builtin, Primitive, Instance, Defined)),
     "layer": lambda value: isinstance(value, (Instance, Defined)),
     "cell": lambda value: isinstance(value, (Instance, Defined)),
     "tensor": lambda value: isinstance(value, Value),
@@ -185,7 +185,7 @@ def primitive(elaborator: Elaborator, operator: type[Operator], given: list[Give
     operands = operand_names(operator)
     if operands is None:
         return _variadic(elaborator, operator, given, span)
-    attributes = [each for each in fields(operator)]  # type: ignore[arg-type]
+    attributes = list(fields(operator))  # type: ignore[arg-type]
     names = [*operands, *(each.name for each in attributes)]
     given = [_renamed(each, names) for each in given]
     bound = bind_names(elaborator, operator.name, names, given, span, None)
@@ -213,7 +213,9 @@ def _variadic(elaborator: Elaborator, operator: type[Operator], given: list[Give
         raise elaborator.fault(
             "E415", f"{operator.name} takes a list of tensors", span, hint=f"`{operator.name}([a, b], axis: -1)`"
         )
-    values = {name: _attribute(elaborator, operator, name, str(attributes[name].type), each) for name, each in bound.items()}
+    values = {
+        name: _attribute(elaborator, operator, name, str(attributes[name].type), each) for name, each in bound.items()
+    }
     operands = [Given(None, each, tensors.span) for each in tensors.value]
     return operate(elaborator, operator, values, operands, span)
 
@@ -285,7 +287,12 @@ def operate(
         values.append(as_tensor(elaborator, operand.value, operand.span, DType.I64 if indexes else dtype))
     labelled = list(zip(values, operands, strict=True))
     return typed(
-        elaborator, lambda: operator(**attributes)(*values), span, labelled, what=f"`{sign}`" if sign else operator.name, at=at
+        elaborator,
+        lambda: operator(**attributes)(*values),
+        span,
+        labelled,
+        what=f"`{sign}`" if sign else operator.name,
+        at=at,
     )
 
 
@@ -338,11 +345,17 @@ def as_tensor(elaborator: Elaborator, value: Any, span: Span, dtype: DType) -> V
             pass
         case bool():
             raise elaborator.fault(
-                "E305", f"{describe(value)} stands beside a tensor of {dtype}", span, hint=f"convert: `cast(x, {dtype})`, or write 1 or 0"
+                "E305",
+                f"{describe(value)} stands beside a tensor of {dtype}",
+                span,
+                hint=f"convert: `cast(x, {dtype})`, or write 1 or 0",
             )
         case int() | float() if dtype is DType.BOOL:
             raise elaborator.fault(
-                "E305", f"{describe(value)} stands beside a tensor of bool", span, hint="convert the tensor: `cast(x, f32)`"
+                "E305",
+                f"{describe(value)} stands beside a tensor of bool",
+                span,
+                hint="convert the tensor: `cast(x, f32)`",
             )
         case float() if dtype.is_integer:
             raise elaborator.fault(
@@ -426,7 +439,9 @@ def tensor_argument(elaborator: Elaborator, given: Given) -> Value:
     if isinstance(given.value, Value):
         return given.value
     if is_number(given.value):
-        return as_tensor(elaborator, given.value, given.span, elaborator.frame.float_type or elaborator.session.float_type)
+        return as_tensor(
+            elaborator, given.value, given.span, elaborator.frame.float_type or elaborator.session.float_type
+        )
     raise not_a_tensor(elaborator, given.value, given.span)
 
 
@@ -454,4 +469,6 @@ def declared_parameters(definition: syntax.Definition) -> list[syntax.Declared]:
 
 
 def _a(kind: str) -> str:
-    return {"int": "a whole number", "float": "a number", "bool": "true or false", "fn": "a function"}.get(kind, f"a {kind}")
+    return {"int": "a whole number", "float": "a number", "bool": "true or false", "fn": "a function"}.get(
+        kind, f"a {kind}"
+    )

@@ -48,7 +48,8 @@ def scan_of(elaborator: Elaborator, given: list[Given], span: Span) -> ScanOf:
             "E402",
             "scan(cell) takes the options axis, reverse and states",
             wrong.span,
-            hint=did_you_mean(wrong.name or "", OPTIONS) or "sequences come in a second call: `scan(cell)(xs, axis: 1)`",
+            hint=did_you_mean(wrong.name or "", OPTIONS)
+            or "sequences come in a second call: `scan(cell)(xs, axis: 1)`",
         )
     return ScanOf(cell, options)
 
@@ -115,7 +116,9 @@ def scan(elaborator: Elaborator, scanned: ScanOf, given: list[Given], span: Span
             )
         if state.next is UNKNOWN:
             raise Silence
-    made = _build(elaborator, context, slices, [value for value, _ in sequences], stacked, axis, reverse, span, sequences)
+    made = _build(
+        elaborator, context, slices, [value for value, _ in sequences], stacked, axis, reverse, span, sequences
+    )
     count = len(context.states)
     own = [made[place] for place, state in enumerate(context.states) if state in frame.states.values()]
     ys = made[count:]
@@ -152,7 +155,9 @@ def declare_state(elaborator: Elaborator, statement: syntax.Declare, declared: s
     if frame.kind == "optimizer":
         return _optimizer_state(elaborator, statement, declared)
     if declared.type is None:
-        raise elaborator.fault("E306", f"state `{name}` needs a shape", declared.span, hint=f"`state {name}: [batch, ...] = 0`")
+        raise elaborator.fault(
+            "E306", f"state `{name}` needs a shape", declared.span, hint=f"`state {name}: [batch, ...] = 0`"
+        )
     dtype = shapes.dtype_of(elaborator, declared.type) or frame.float_type or elaborator.session.float_type
     type = TensorType(dtype, shapes.sizes_of(elaborator, declared.type))
     given = frame.first_states.get(name)
@@ -188,7 +193,10 @@ def _optimizer_state(elaborator: Elaborator, statement: syntax.Declare, declared
     frame, name = elaborator.frame, declared.name.text
     if declared.type is not None:
         raise elaborator.fault(
-            "E414", "a state of an optimizer has the shape of its parameter", declared.type.span, hint=f"write `state {name} = 0`"
+            "E414",
+            "a state of an optimizer has the shape of its parameter",
+            declared.type.span,
+            hint=f"write `state {name} = 0`",
         )
     type = frame.states["param"].current.type
     current: Value = elaborator.session.make(lambda: Input(name, type)(), declared.span)
@@ -225,7 +233,9 @@ def _build(
     names = _unique([value.node.op.label for value in formal])  # type: ignore[attr-defined]
     inputs = dict(zip(names, formal, strict=True)) | {value.node.op.label: value for value in stand_ins.values()}
     states = len(context.states)
-    labels = _unique([f"next_{state.name}" for state in context.states] + [f"output_{place}" for place in range(len(outputs))])
+    labels = _unique(
+        [f"next_{state.name}" for state in context.states] + [f"output_{place}" for place in range(len(outputs))]
+    )
     body = Graph(inputs, dict(zip(labels, closed, strict=True)), name="step")
     walked = [_to_front(elaborator, value, axis, span) for value in sequences]
     if stepped:
@@ -318,7 +328,9 @@ def _whole(elaborator: Elaborator, given: Given | None, default: int) -> int:
     if given is None:
         return default
     if not isinstance(given.value, int) or isinstance(given.value, bool):
-        raise elaborator.fault("E404", f"`axis` of scan is a whole number, and {describe(given.value)} is given", given.span)
+        raise elaborator.fault(
+            "E404", f"`axis` of scan is a whole number, and {describe(given.value)} is given", given.span
+        )
     return given.value
 
 

@@ -76,7 +76,9 @@ class Elaborator:
     def instantiate(self, defined: Defined, arguments: list[Given], span: Span) -> Instance:
         """Bind a definition's hyperparameters; defaults are evaluated in order and may use the ones before."""
         kinds = {hyper.name.text: hyper for hyper in defined.syntax.hypers}
-        given = calls.bind_names(self, f"{defined.kind} {defined.name}", list(kinds), arguments, span, defined.syntax.name.span)
+        given = calls.bind_names(
+            self, f"{defined.kind} {defined.name}", list(kinds), arguments, span, defined.syntax.name.span
+        )
         scope = Scope(defined.scope)
         for name, hyper in kinds.items():
             if name in given:
@@ -133,7 +135,9 @@ class Elaborator:
     def call_function(self, defined: Defined, arguments: list[Given], span: Span) -> Any:
         """A `fn` on its arguments: tensors or compile-time values alike."""
         bound = self.instantiate(defined, arguments, span)
-        frame = self._push(defined, Scope(defined.scope, bound.hypers), self.frame.path if self.session.frames else "", span)
+        frame = self._push(
+            defined, Scope(defined.scope, bound.hypers), self.frame.path if self.session.frames else "", span
+        )
         if len(self.session.frames) > 1:
             outer = self.session.frames[-2]
             frame.taken, frame.loops, frame.float_type = outer.taken, outer.loops, outer.float_type
@@ -168,9 +172,14 @@ class Elaborator:
         what = f"{'fn' if defined.kind == 'fn' else defined.kind} {defined.name}"
         if len(self.session.frames) >= MOST_CALLS:
             repeated = sum(each.name == defined.name for each in self.session.frames)
-            recursive = f"{what} applies itself without end" if repeated > MOST_CALLS // 4 else "applications nest too deeply"
+            recursive = (
+                f"{what} applies itself without end" if repeated > MOST_CALLS // 4 else "applications nest too deeply"
+            )
             raise self.fault(
-                "E503", f"{recursive}: {MOST_CALLS} levels deep", span, hint="repeat with `for i in 0..n { ... }` instead"
+                "E503",
+                f"{recursive}: {MOST_CALLS} levels deep",
+                span,
+                hint="repeat with `for i in 0..n { ... }` instead",
             )
         frame = Frame(defined.kind, defined.name, scope, path)
         self.session.frames.append(frame)
@@ -300,7 +309,8 @@ class Elaborator:
                 "E208",
                 f"`{name}'` is the next value of a state or buffer, and `{name}` is neither here",
                 target.span,
-                hint=did_you_mean(name, [*frame.states, *frame.buffers]) or f"declare it: `state {name}: [batch, ...] = 0`",
+                hint=did_you_mean(name, [*frame.states, *frame.buffers])
+                or f"declare it: `state {name}: [batch, ...] = 0`",
             )
         if value is UNKNOWN:
             frame.next_values[name] = value
@@ -371,7 +381,7 @@ class Elaborator:
                 frame.loops.pop()
             if len(self.session.diagnostics.found) > found:
                 raise Silence  # the rounds to come would only repeat the error
-    
+
     def _iterate(self, statement: syntax.For) -> Sequence[Any]:
         value = self.evaluate(statement.iterable)
         match value:
@@ -452,7 +462,10 @@ class Elaborator:
                 "E414",
                 f"`{kind}` has no place in a {frame.kind}",
                 statement.span,
-                hint={"state": "states belong to a `cell`; a layer keeps a `buffer`", "param": "parameters belong to a `layer`, `cell` or `model`"}.get(kind),
+                hint={
+                    "state": "states belong to a `cell`; a layer keeps a `buffer`",
+                    "param": "parameters belong to a `layer`, `cell` or `model`",
+                }.get(kind),
             )
         for declared in statement.names:
             name = declared.name.text
@@ -520,7 +533,11 @@ class Elaborator:
                 "E310",
                 f"`{declared.name.text}` cannot have an axis of the size {unknown}, which is known only when the model runs",
                 declared.span,
-                labels=tuple(Label(binding.span, f"`{name}` is {unknown} from here") for name, binding in frame.dims.items() if binding.size == unknown),
+                labels=tuple(
+                    Label(binding.span, f"`{name}` is {unknown} from here")
+                    for name, binding in frame.dims.items()
+                    if binding.size == unknown
+                ),
                 hint="write the size as a number in the model's input",
             )
         path, type = _path(frame, declared.name.text), TensorType(dtype, sizes)
@@ -559,7 +576,10 @@ class Elaborator:
                         labels=(Label(declared.span, "declared here"),),
                     )
                 tensor = calls.typed(self, lambda: Expand(type.shape)(tensor), span, [])
-            if any(isinstance(node.op, (Input, Parameter)) and node.results[0] is not session.key for node in Graph({}, {"initial": tensor})):
+            if any(
+                isinstance(node.op, (Input, Parameter)) and node.results[0] is not session.key
+                for node in Graph({}, {"initial": tensor})
+            ):
                 raise self.fault("E417", "a first value cannot depend on inputs or parameters", span)
             return Graph({"seed": session.key} if session.key is not None else {}, {"initial": tensor})
         finally:
@@ -576,7 +596,9 @@ class Elaborator:
             callee, arguments = self.evaluate(initializer), []
         if not calls.is_callable(callee):
             raise self.fault(
-                "E417", f"an initialiser is a function of the shape, and this is {describe(callee)}", span,
+                "E417",
+                f"an initialiser is a function of the shape, and this is {describe(callee)}",
+                span,
                 hint="a fixed first value is written with `=`",
             )
         return self.apply(callee, [shape, *arguments], span)
@@ -610,4 +632,3 @@ def snake_case(name: str) -> str:
 
 def _path(frame: Frame, name: str) -> str:
     return f"{frame.path}.{name}" if frame.path else name
-

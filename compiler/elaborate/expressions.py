@@ -101,7 +101,9 @@ def known(value: Any) -> Any:
 
 def unknown_name(elaborator: Elaborator, name: syntax.Name) -> Exception:
     known_names = list(elaborator.frame.scope.known())
-    return elaborator.fault("E201", f"nothing is called `{name.text}` here", name.span, hint=name_hint(name.text, known_names))
+    return elaborator.fault(
+        "E201", f"nothing is called `{name.text}` here", name.span, hint=name_hint(name.text, known_names)
+    )
 
 
 _COMMON = {
@@ -209,7 +211,9 @@ def binary(elaborator: Elaborator, expression: syntax.Binary, left: Any, right: 
         "E415",
         f"`{sign}` does not work between {describe(left)} and {describe(right)}",
         expression.operator_span,
-        labels=tuple(Label(side.span, describe(value)) for side, value in ((expression.left, left), (expression.right, right))),
+        labels=tuple(
+            Label(side.span, describe(value)) for side, value in ((expression.left, left), (expression.right, right))
+        ),
     )
 
 
@@ -249,7 +253,9 @@ def _juxtaposed(elaborator: Elaborator, expression: syntax.Binary, left: Any, ri
         )
     turned = transposed(elaborator, left, expression.left.span)
     given = [Given(None, right, expression.right.span), Given(None, turned, expression.left.span)]
-    return calls.operate(elaborator, Operator.registry["matmul"], {}, given, expression.span, sign="W x", at=expression.span)
+    return calls.operate(
+        elaborator, Operator.registry["matmul"], {}, given, expression.span, sign="W x", at=expression.span
+    )
 
 
 def transposed(elaborator: Elaborator, value: Value, span: Span) -> Value:
@@ -334,7 +340,11 @@ def _power(elaborator: Elaborator, expression: syntax.Binary, left: float, right
     try:
         value = left**right
     except (OverflowError, ZeroDivisionError) as error:
-        code, message = ("E506", "a number beyond what a float holds") if isinstance(error, OverflowError) else ("E505", "division by zero")
+        code, message = (
+            ("E506", "a number beyond what a float holds")
+            if isinstance(error, OverflowError)
+            else ("E505", "division by zero")
+        )
         raise elaborator.fault(code, message, expression.span) from None
     if isinstance(value, complex):
         raise elaborator.fault("E505", "a root of a negative number", expression.span)
@@ -381,7 +391,9 @@ def _equal(elaborator: Elaborator, expression: syntax.Binary, left: Any, right: 
         if differ(left, right):
             return False
         raise _undecided(elaborator, expression, left, right)
-    if isinstance(left, (int, float, str, bool, DType, list)) and isinstance(right, (int, float, str, bool, DType, list)):
+    if isinstance(left, (int, float, str, bool, DType, list)) and isinstance(
+        right, (int, float, str, bool, DType, list)
+    ):
         return isinstance(left, bool) == isinstance(right, bool) and left == right
     if isinstance(left, Primitive) and isinstance(right, Primitive):
         return left.operator is right.operator
@@ -421,7 +433,11 @@ def _least(size: Size) -> int | None:
 def _undecided(elaborator: Elaborator, expression: syntax.Binary, left: Size, right: Size) -> Exception:
     names = sorted(symbols(left) | symbols(right))
     frame = elaborator.frame
-    labels = tuple(Label(frame.dims[name].span, f"`{name}` is known only when the model runs") for name in names if name in frame.dims)
+    labels = tuple(
+        Label(frame.dims[name].span, f"`{name}` is known only when the model runs")
+        for name in names
+        if name in frame.dims
+    )
     return elaborator.fault(
         "E313",
         f"whether {left} {expression.operator} {right} depends on {' and '.join(f'`{name}`' for name in names)}",

@@ -6,13 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from compiler.dims import Dim, Size
+from compiler.dims import Size
 from compiler.elaborate.values import Given, Instance, Scope
 from compiler.graph import Graph, Value, origin
 from compiler.operators.random import FoldKey
 from compiler.operators.source import Input, constant
 from compiler.types import DType, TensorType
-from grammar import syntax
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError
 from grammar.source import Span
 

@@ -63,7 +63,9 @@ def _of_tensor(elaborator: Elaborator, expression: syntax.Index, value: Value) -
         raise elaborator.fault("E314", "one `...` is enough", items[spread[1]].span)
     count = len(items) - len(spread)
     if count > value.type.rank:
-        raise elaborator.fault("E314", f"{value.type} has {value.type.rank} axes, and {count} are indexed", expression.span)
+        raise elaborator.fault(
+            "E314", f"{value.type} has {value.type.rank} axes, and {count} are indexed", expression.span
+        )
     places = spread[0] if spread else len(items)
     dropped: list[int] = []
     slices: list[tuple[int, Size | None, Size | None, int]] = []
@@ -85,7 +87,9 @@ def _of_tensor(elaborator: Elaborator, expression: syntax.Index, value: Value) -
             slices.append((axis, at, None if at == -1 else at + 1, 1))
             dropped.append(axis)
         else:
-            raise elaborator.fault("E314", f"an index is a whole number or a tensor of them, and this is {describe(at)}", item.span)
+            raise elaborator.fault(
+                "E314", f"an index is a whole number or a tensor of them, and this is {describe(at)}", item.span
+            )
     if len(gathers) > 1:
         raise elaborator.fault("E314", "one index may be a tensor", gathers[1][2], hint="use `take` for each axis")
     operand = [(value, Given(None, value, expression.value.span))]
@@ -104,7 +108,9 @@ def _of_tensor(elaborator: Elaborator, expression: syntax.Index, value: Value) -
             raise elaborator.fault("E314", "a tensor index of one axis goes with number indices", span)
     if dropped:
         kept = value
-        value = calls.typed(elaborator, lambda: Squeeze(tuple(dropped))(kept), expression.span, operand, what="the index")
+        value = calls.typed(
+            elaborator, lambda: Squeeze(tuple(dropped))(kept), expression.span, operand, what="the index"
+        )
     return value
 
 
@@ -114,7 +120,9 @@ def _slice(elaborator: Elaborator, item: syntax.Slice) -> tuple[Size | None, Siz
             return None
         value = elaborator.evaluate(expression)
         if not is_size(value):
-            raise elaborator.fault("E314", f"the end of a slice is a size, and this is {describe(value)}", expression.span)
+            raise elaborator.fault(
+                "E314", f"the end of a slice is a size, and this is {describe(value)}", expression.span
+            )
         found: Size = value
         return found
 
@@ -128,12 +136,15 @@ def _slice(elaborator: Elaborator, item: syntax.Slice) -> tuple[Size | None, Siz
 def _check_bound(elaborator: Elaborator, value: Value, axis: int, at: Size, span: Span) -> None:
     size = value.shape[axis]
     if isinstance(size, int) and isinstance(at, int) and not -size <= at < size:
-        raise elaborator.fault("E314", f"axis {axis} of {value.type} has {size} items, and this asks for item {at}", span)
+        raise elaborator.fault(
+            "E314", f"axis {axis} of {value.type} has {size} items, and this asks for item {at}", span
+        )
     if isinstance(at, Dim) and at == size:
-        raise elaborator.fault("E314", f"axis {axis} of {value.type} ends before item {at}", span, hint="indices count from 0")
+        raise elaborator.fault(
+            "E314", f"axis {axis} of {value.type} ends before item {at}", span, hint="indices count from 0"
+        )
 
 
 def _take(elaborator: Elaborator, expression: syntax.Index, value: Value, axis: int, at: Value, span: Span) -> Any:
     operands = [Given(None, value, expression.value.span), Given(None, at, span)]
     return calls.operate(elaborator, Operator.registry["take"], {"axis": axis}, operands, expression.span, sign="[...]")
-

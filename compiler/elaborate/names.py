@@ -1,4 +1,4 @@
-"""Unknown names in every declaration of a file, applied or not: a walk over the syntax, before anything is evaluated."""
+"""Unknown names in every declaration of a file, applied or not: a walk over the syntax."""
 
 from __future__ import annotations
 

@@ -114,7 +114,9 @@ class _Loader:
         diagnostics.raise_if_any()
         return program
 
-    def _declare(self, program: Program, declaration: syntax.Declaration, seen: dict[str, Span], path: Path | None) -> None:
+    def _declare(
+        self, program: Program, declaration: syntax.Declaration, seen: dict[str, Span], path: Path | None
+    ) -> None:
         match declaration:
             case syntax.Train():
                 program.trains.append(declaration)
@@ -135,13 +137,21 @@ class _Loader:
         here = Path(program.source.name).parent
         target = here / written
         if not written.endswith(".model"):
-            raise _error("E203", f'"{written}" is not a .model file', span, 'imports read: from "layers.model" import Name')
+            raise _error(
+                "E203", f'"{written}" is not a .model file', span, 'imports read: from "layers.model" import Name'
+            )
         resolved = target.resolve()
         if resolved in self.loading or resolved == Path(program.source.name).resolve():
             chain = " -> ".join(each.name for each in [*self.loading, resolved])
-            raise _error("E205", f"files import each other in a loop: {chain}", span, "move what both need to a third file")
+            raise _error(
+                "E205", f"files import each other in a loop: {chain}", span, "move what both need to a third file"
+            )
         if not target.is_file():
-            near = did_you_mean(target.name, [each.name for each in target.parent.glob("*.model")]) if target.parent.is_dir() else None
+            near = (
+                did_you_mean(target.name, [each.name for each in target.parent.glob("*.model")])
+                if target.parent.is_dir()
+                else None
+            )
             raise _error("E203", f'there is no file "{written}"', span, near or f"it was looked for at {target}")
         if len(self.loaded) >= MOST_FILES:
             raise _error("E203", f"more than {MOST_FILES} files are imported", span, None)

@@ -78,7 +78,11 @@ def bind_shape(elaborator: Elaborator, declared: syntax.Declared, shape: tuple[S
         middle = tuple(sizes[start : start + extra])
         del sizes[start : start + extra]
         if frame.ellipsis is not None and frame.ellipsis != middle:
-            labels = (Label(frame.ellipsis_span, f"`...` is {size_text(frame.ellipsis)} here"),) if frame.ellipsis_span else ()
+            labels = (
+                (Label(frame.ellipsis_span, f"`...` is {size_text(frame.ellipsis)} here"),)
+                if frame.ellipsis_span
+                else ()
+            )
             raise elaborator.fault(
                 "E303",
                 f"`...` of {frame.name} is {size_text(frame.ellipsis)}, and `{name}` would make it {size_text(middle)}",
@@ -166,7 +170,9 @@ def _bind_dim(
         labels = [Label(declared.span, f"declared as {declared.type.span.text}" if declared.type else "declared here")]
         for name in _names(dim):
             if name.text in frame.dims:
-                labels.append(Label(frame.dims[name.text].span, f"`{name.text}` is {frame.dims[name.text].size} from here"))
+                labels.append(
+                    Label(frame.dims[name.text].span, f"`{name.text}` is {frame.dims[name.text].size} from here")
+                )
         written = dim.span.text
         shown = f"{written} = {expected}" if written != str(expected) else written
         raise elaborator.fault(
@@ -218,4 +224,3 @@ def _dtype_hint(text: str) -> str:
     if text in known:
         return f"it is called `{known[text]}` here"
     return did_you_mean(text, list(DType)) or f"the dtypes are {', '.join(DType)}"
-

@@ -71,7 +71,18 @@ _SOURCES = (
     "parquet",
     "text",
 )
-_STAGES = ("columns", "window", "standardize", "min_max", "split", "shuffle", "augment", "characters", "words", "tokens")
+_STAGES = (
+    "columns",
+    "window",
+    "standardize",
+    "min_max",
+    "split",
+    "shuffle",
+    "augment",
+    "characters",
+    "words",
+    "tokens",
+)
 
 
 def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame) -> TrainingSpec:
@@ -95,10 +106,19 @@ def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame
                 session.report(error)
             except Silence:
                 pass
-        spec.targets = {name: value for name, value in frame.scope.names.items() if name in frame.declared and isinstance(value, Value)}
+        spec.targets = {
+            name: value
+            for name, value in frame.scope.names.items()
+            if name in frame.declared and isinstance(value, Value)
+        }
         if "loss" not in seen:
             session.report(
-                elaborator.fault("E602", f"the training of {train.model.text} has no loss", train.model.span, hint="add one: `loss mse(y, target)`")
+                elaborator.fault(
+                    "E602",
+                    f"the training of {train.model.text} has no loss",
+                    train.model.span,
+                    hint="add one: `loss mse(y, target)`",
+                )
             )
     finally:
         session.frames.pop()
@@ -116,7 +136,9 @@ def _setting(elaborator: Elaborator, spec: TrainingSpec, setting: syntax.Setting
             hint=did_you_mean(name, _KNOWN) or f"the settings are {', '.join(sorted(_KNOWN))}",
         )
     if name in seen and name in _ONCE:
-        raise elaborator.fault("E608", f"`{name}` is set twice", setting.name.span, labels=(Label(seen[name], "first here"),))
+        raise elaborator.fault(
+            "E608", f"`{name}` is set twice", setting.name.span, labels=(Label(seen[name], "first here"),)
+        )
     seen[name] = setting.name.span
     if name == "data":
         _data(elaborator, setting.value)
@@ -130,7 +152,12 @@ def _setting(elaborator: Elaborator, spec: TrainingSpec, setting: syntax.Setting
         spec.metrics[text] = _scalar(elaborator, "a metric", value, span)
     elif name == "optimizer":
         if not isinstance(value, Instance) or value.defined.kind != "optimizer":
-            raise elaborator.fault("E607", f"an optimizer is needed, and this is {describe(value)}", span, hint="as in `optimizer adam(lr: 1e-3)`")
+            raise elaborator.fault(
+                "E607",
+                f"an optimizer is needed, and this is {describe(value)}",
+                span,
+                hint="as in `optimizer adam(lr: 1e-3)`",
+            )
         check_optimizer(elaborator, value, span)
         spec.optimizer = value
     else:
@@ -144,7 +171,10 @@ def _scalar(elaborator: Elaborator, what: str, value: Any, span: Span) -> Value:
     tensor = calls.as_tensor(elaborator, value, span, elaborator.session.float_type)
     if tensor.type.rank or not tensor.type.dtype.is_float:
         raise elaborator.fault(
-            "E603", f"{what} is one float, and this is {tensor.type}", span, hint="fold it with `mean(...)`" if tensor.type.rank else None
+            "E603",
+            f"{what} is one float, and this is {tensor.type}",
+            span,
+            hint="fold it with `mean(...)`" if tensor.type.rank else None,
         )
     return tensor
 
@@ -169,12 +199,16 @@ def check_optimizer(elaborator: Elaborator, instance: Instance, span: Span) -> N
             raise Silence
         for name, state in frame.states.items():
             if state.next is None or state.next is UNKNOWN:
-                what = "never says what `param'` is" if name == "param" else f"has a state `{name}` without a next value"
+                what = (
+                    "never says what `param'` is" if name == "param" else f"has a state `{name}` without a next value"
+                )
                 raise elaborator.fault(
                     "E606",
                     f"optimizer {instance.defined.name} {what}",
                     state.span,
-                    hint="as in `param' = param - lr * grad`" if name == "param" else f"state its equation: `{name}' = ...`",
+                    hint="as in `param' = param - lr * grad`"
+                    if name == "param"
+                    else f"state its equation: `{name}' = ...`",
                 )
     finally:
         session.frames.pop()
@@ -196,9 +230,13 @@ def _data(elaborator: Elaborator, expression: syntax.Expression) -> None:
         name = stage.callee.text
         if name not in names:
             raise elaborator.fault(
-                "E609", f"`{name}` is not {what}", stage.callee.span, hint=did_you_mean(name, names) or f"there are {', '.join(names)}"
+                "E609",
+                f"`{name}` is not {what}",
+                stage.callee.span,
+                hint=did_you_mean(name, names) or f"there are {', '.join(names)}",
             )
         for argument in calls.arguments(elaborator, stage.arguments):
             if not isinstance(argument.value, (int, float, str, bool, list)):
-                raise elaborator.fault("E605", f"data is described by numbers and texts, not by {describe(argument.value)}", argument.span)
-
+                raise elaborator.fault(
+                    "E605", f"data is described by numbers and texts, not by {describe(argument.value)}", argument.span
+                )

@@ -31,7 +31,11 @@ class Window(Operator):
         strides = self.strides or (1,) * rank
         pads = self.pads or (0,) * (2 * rank)
         dilations = self.dilations or (1,) * rank
-        for what, given, count in (("strides", strides, rank), ("pads", pads, 2 * rank), ("dilations", dilations, rank)):
+        for what, given, count in (
+            ("strides", strides, rank),
+            ("pads", pads, 2 * rank),
+            ("dilations", dilations, rank),
+        ):
             if len(given) != count:
                 raise TypeMismatch(f"{count} {what} are needed for {rank} spatial axes, and {len(given)} are given")
         if min(strides) < 1 or min(dilations) < 1:
@@ -49,7 +53,9 @@ class Window(Operator):
             padded = x.shape[2 + axis] + pads[axis] + pads[rank + axis]
             reach = dilations[axis] * (kernel[axis] - 1) + 1
             if isinstance(padded, int) and isinstance(reach, int) and padded < reach:
-                raise TypeMismatch(f"a kernel that reaches over {reach} does not fit in axis {2 + axis} of {x}, padded to {padded}")
+                raise TypeMismatch(
+                    f"a kernel that reaches over {reach} does not fit in axis {2 + axis} of {x}, padded to {padded}"
+                )
             sizes.append((padded - reach) // strides[axis] + 1)
         return tuple(sizes)
 
@@ -70,7 +76,9 @@ class Conv(Window):
     def infer(self, x: TensorType, w: TensorType) -> TensorType:
         dtype = _checked(self.name, x, w)
         if self.groups < 1 or x.shape[1] != w.shape[1] * self.groups:
-            raise TypeMismatch(f"{x} has {x.shape[1]} channels, and {w} convolves {w.shape[1] * self.groups} in {self.groups} groups")
+            raise TypeMismatch(
+                f"{x} has {x.shape[1]} channels, and {w} convolves {w.shape[1] * self.groups} in {self.groups} groups"
+            )
         if w.shape[0] % self.groups != 0:
             raise TypeMismatch(f"{w.shape[0]} filters do not split into {self.groups} groups")
         return TensorType(dtype, (x.shape[0], w.shape[0], *self.slid(x, w.shape[2:])))
@@ -80,7 +88,8 @@ class Conv(Window):
         strides, pads, dilations = self.settings(rank)
         x = _last(_padded(x, pads, rank))
         sizes = [
-            (x.shape[1 + axis] - dilations[axis] * (w.shape[2 + axis] - 1) - 1) // strides[axis] + 1 for axis in range(rank)
+            (x.shape[1 + axis] - dilations[axis] * (w.shape[2 + axis] - 1) - 1) // strides[axis] + 1
+            for axis in range(rank)
         ]
         channels, filters = w.shape[1], w.shape[0] // self.groups
         y = np.zeros((x.shape[0], *sizes, w.shape[0]), x.dtype)
@@ -186,7 +195,14 @@ class ConvTranspose(Window):
         if len(fixed) != rank:
             raise TypeMismatch("the gradient of this convolution needs its spatial sizes as numbers in ONNX")
         return emit(
-            "ConvTranspose", x, w, strides=strides, pads=pads, dilations=dilations, group=self.groups, output_padding=fixed
+            "ConvTranspose",
+            x,
+            w,
+            strides=strides,
+            pads=pads,
+            dilations=dilations,
+            group=self.groups,
+            output_padding=fixed,
         )
 
     def flops(self, x: TensorType, w: TensorType) -> Size:

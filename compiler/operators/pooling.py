@@ -45,7 +45,8 @@ class Pool(Window):
             widths = [(0, 0), (0, 0), *((pads[axis], pads[rank + axis]) for axis in range(rank))]
             x = np.pad(x, widths, constant_values=fill)
         sizes = [
-            (x.shape[2 + axis] - dilations[axis] * (self.kernel[axis] - 1) - 1) // strides[axis] + 1 for axis in range(rank)
+            (x.shape[2 + axis] - dilations[axis] * (self.kernel[axis] - 1) - 1) // strides[axis] + 1
+            for axis in range(rank)
         ]
         found = []
         for place in every(*(range(size) for size in self.kernel)):
@@ -113,4 +114,3 @@ class AveragePool(Pool):
             pads=pads,
             count_include_pad=int(self.count_include_pad),
         )
-

@@ -127,7 +127,9 @@ class Fill(Draw):
     def fraction(self, bits: Array, offset: float) -> Array:
         """Each u32 as a number from 0 to below 1, `offset` steps of 2**-24 higher."""
         dtype = _working(self.dtype).numpy
-        return np.asarray(((bits >> np.uint32(32 - _BITS)).astype(dtype) + dtype.type(offset)) * dtype.type(2.0**-_BITS))
+        return np.asarray(
+            ((bits >> np.uint32(32 - _BITS)).astype(dtype) + dtype.type(offset)) * dtype.type(2.0**-_BITS)
+        )
 
     def lower_fraction(self, emit: Emit, bits: str, offset: float) -> str:
         from compiler.onnx.exporter import onnx_dtype

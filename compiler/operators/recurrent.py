@@ -2,7 +2,7 @@
 
 Operands: x [time, batch, in], input weights [gates * hidden, in], recurrent weights [gates * hidden, hidden], biases
 [2 * gates * hidden] (those beside the input, then those beside the state), and the initial states [batch, hidden].
-Results: the states of all steps [time, batch, hidden], then the final states. With `reverse` the walk begins at the end.
+Results: the states of all steps [time, batch, hidden], then the final states. `reverse` walks from the end.
 """
 
 from __future__ import annotations
@@ -33,7 +33,9 @@ class Recurrent(Operator):
     hidden: int
     reverse: bool
 
-    def infer(self, x: TensorType, w: TensorType, r: TensorType, b: TensorType, *first: TensorType) -> tuple[TensorType, ...]:
+    def infer(
+        self, x: TensorType, w: TensorType, r: TensorType, b: TensorType, *first: TensorType
+    ) -> tuple[TensorType, ...]:
         dtype = same_dtype(x, w, r, b, *first)
         if x.rank != 3 or len(first) != self.states:
             raise TypeMismatch(f"`{self.name}` takes x [time, batch, in] and {self.states} initial states, not {x}")
@@ -156,7 +158,8 @@ class LSTM(Recurrent):
 class GRU(Recurrent):
     """Gated recurrent unit (Cho et al. 2014); gates stacked as update z, reset r, candidate.
 
-    h' = (1 - z) n + z h, with n = tanh(W x + b + R (r h)), or, with `linear_before_reset`, n = tanh(W x + b + r (R h + c)).
+    h' = (1 - z) n + z h, with n = tanh(W x + b + R (r h)), or, with `linear_before_reset`,
+    n = tanh(W x + b + r (R h + c)).
     """
 
     name, onnx = "gru", "GRU"

@@ -25,7 +25,9 @@ def fold(node: Node) -> Sequence[Value] | None:
     sizes = [result.type.elements for result in node.results]
     if not all(isinstance(size, int) for size in sizes) or any(each.type.dtype == "bf16" for each in node.results):
         return None
-    allowed = max(SMALL, sum(len(operand.node.op.data) for operand in node.operands if isinstance(operand.node.op, Constant)))
+    allowed = max(
+        SMALL, sum(len(operand.node.op.data) for operand in node.operands if isinstance(operand.node.op, Constant))
+    )
     if sum(size * result.type.dtype.bytes for size, result in zip(sizes, node.results, strict=True)) > allowed:  # type: ignore[operator]
         return None
     import numpy as np

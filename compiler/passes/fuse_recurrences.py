@@ -112,7 +112,13 @@ def _fused(node: Node, pattern: Pattern, step: Step, places: dict[int, int]) -> 
 
 
 def _gates(
-    pattern: Pattern, step: Step, places: dict[int, int], slice_in: Value, outside: dict[Value, Value], hidden: int, dtype: DType
+    pattern: Pattern,
+    step: Step,
+    places: dict[int, int],
+    slice_in: Value,
+    outside: dict[Value, Value],
+    hidden: int,
+    dtype: DType,
 ) -> tuple[Value, Value, Value] | None:
     """Input weights [gates*hidden, in], recurrent weights [gates*hidden, hidden] and biases [2*gates*hidden]."""
     letters = GATES[pattern.cell]

@@ -65,7 +65,9 @@ def command(
     }
     if report is not None and not report.passed:
         worst = report.worst
-        note(f"not written: `{worst.output}` differs by {worst.error:.2g} between onnxruntime and NumPy at {worst.sizes}")
+        note(
+            f"not written: `{worst.output}` differs by {worst.error:.2g} between onnxruntime and NumPy at {worst.sizes}"
+        )
         return 1
     if as_json:
         print_json(facts)

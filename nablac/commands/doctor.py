@@ -48,7 +48,11 @@ def _facts() -> dict[str, Any]:
     import nablac
 
     core = {name: _version(name) for name in CORE}
-    problems = [f"{name} is not installed: pip install {name}" for name, found in core.items() if found is None and name != "onnxruntime"]
+    problems = [
+        f"{name} is not installed: pip install {name}"
+        for name, found in core.items()
+        if found is None and name != "onnxruntime"
+    ]
     both = [name for name in ("onnxruntime", "onnxruntime-gpu") if _version(name)]
     if len(both) == 2:
         problems.append(
@@ -62,7 +66,9 @@ def _facts() -> dict[str, Any]:
         import onnxruntime
 
         devices = [name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers()]
-    extras = {name: _version(package) or f"not installed: pip install 'nablac[{name}]'" for name, package in EXTRAS.items()}
+    extras = {
+        name: _version(package) or f"not installed: pip install 'nablac[{name}]'" for name, package in EXTRAS.items()
+    }
     return {
         "nablac": nablac.__version__,
         "python": f"{platform.python_version()} on {platform.system()} {platform.machine()}",

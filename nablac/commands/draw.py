@@ -14,7 +14,12 @@ ENDINGS = {".svg": "svg", ".html": "html", ".mmd": "mermaid", ".dot": "dot"}
 
 @click.command()
 @model_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The file to write; its ending chooses the format.  [default: NAME.svg]")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="The file to write; its ending chooses the format.  [default: NAME.svg]",
+)
 @click.option("--format", "form", type=click.Choice(list(ENDINGS.values())), help="The format, whatever the ending.")
 @output_options
 def command(

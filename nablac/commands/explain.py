@@ -32,7 +32,9 @@ def command(code: str | None, as_json: bool, quiet: bool) -> int:
     wanted = code.upper() if code.upper().startswith("E") else f"E{code}"
     if wanted not in pages:
         hint = did_you_mean(wanted, pages)
-        raise click.UsageError(f"there is no diagnostic {code}" + (f"; {hint}" if hint else "; `nablac explain` lists them"))
+        raise click.UsageError(
+            f"there is no diagnostic {code}" + (f"; {hint}" if hint else "; `nablac explain` lists them")
+        )
     text = pages[wanted].read_text("utf-8")
     print_json({"code": wanted, "page": text}) if as_json else click.echo(text.rstrip())
     return 0

@@ -34,7 +34,9 @@ def model_options(command: F) -> F:
             click.option("--model", "name", metavar="NAME", help="The model, where the file holds several."),
             click.option("--preset", metavar="NAME", help="A size that the model names."),
             click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter."),
-            click.option("--dtype", type=click.Choice(["f32", "f64"]), default="f32", show_default=True, help="The float type."),
+            click.option(
+                "--dtype", type=click.Choice(["f32", "f64"]), default="f32", show_default=True, help="The float type."
+            ),
         )
     ):
         command = option(command)
@@ -45,8 +47,15 @@ def weight_options(command: F) -> F:
     """Where the weights come from."""
     for option in reversed(
         (
-            click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Weights, a .safetensors file."),
-            click.option("--rename", multiple=True, metavar="RULE", help='Map foreign names: "theirs -> ours", or a file of rules.'),
+            click.option(
+                "--weights", type=click.Path(path_type=Path), metavar="FILE", help="Weights, a .safetensors file."
+            ),
+            click.option(
+                "--rename",
+                multiple=True,
+                metavar="RULE",
+                help='Map foreign names: "theirs -> ours", or a file of rules.',
+            ),
             click.option("--seed", type=int, default=0, show_default=True, help="Of first weights and draws."),
         )
     ):

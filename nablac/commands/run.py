@@ -15,15 +15,32 @@ if TYPE_CHECKING:
     from compiler.types import Array, TensorType
 
 MOST_SHOWN = 64  # numbers of one output that are printed
-ONNX_TYPES = {"float": "f32", "double": "f64", "float16": "f16", "int64": "i64", "int32": "i32", "int8": "i8", "uint8": "u8", "bool": "bool"}
+ONNX_TYPES = {
+    "float": "f32",
+    "double": "f64",
+    "float16": "f16",
+    "int64": "i64",
+    "int32": "i32",
+    "int8": "i8",
+    "uint8": "u8",
+    "bool": "bool",
+}
 
 
 @click.command()
 @model_options
 @click.argument("inputs", nargs=-1)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write results: .npy, .npz, .csv or .json.")
-@click.option("--backend", type=click.Choice(["numpy", "ort"]), default="numpy", show_default=True, help="What runs the model.")
-@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True, help="Where; cuda needs `--backend ort`.")
+@click.option(
+    "--backend", type=click.Choice(["numpy", "ort"]), default="numpy", show_default=True, help="What runs the model."
+)
+@click.option(
+    "--device",
+    type=click.Choice(["cpu", "cuda"]),
+    default="cpu",
+    show_default=True,
+    help="Where; cuda needs `--backend ort`.",
+)
 @weight_options
 @output_options
 def command(
@@ -55,7 +72,16 @@ def command(
         from runtime.reading import read_inputs
 
         model = compiled(
-            file, name, preset, settings, dtype, weights=weights, rename=rename, seed=seed, backend=backend, device=device
+            file,
+            name,
+            preset,
+            settings,
+            dtype,
+            weights=weights,
+            rename=rename,
+            seed=seed,
+            backend=backend,
+            device=device,
         )
         types = {key: value.type for key, value in model.graph.inputs.items()}
         results = model(**read_inputs(list(inputs), types))
@@ -94,7 +120,10 @@ def _type(declared: Any) -> TensorType:
     from compiler.types import DType, TensorType
 
     dtype = DType(ONNX_TYPES[declared.type.removeprefix("tensor(").removesuffix(")")])
-    shape = (size if isinstance(size, int) else Dim.named(str(size or f"dim_{axis}")) for axis, size in enumerate(declared.shape))
+    shape = (
+        size if isinstance(size, int) else Dim.named(str(size or f"dim_{axis}"))
+        for axis, size in enumerate(declared.shape)
+    )
     return TensorType(dtype, tuple(shape))
 
 
@@ -123,7 +152,9 @@ def _shown(name: str, array: Array) -> str:
 
 def _check_ending(output: Path | None) -> None:
     if output is not None and output.suffix not in (".npy", ".npz", ".csv", ".json"):
-        raise click.UsageError(f"`{output.suffix or output}` is no kind of result; the kinds are .npy, .npz, .csv, .json")
+        raise click.UsageError(
+            f"`{output.suffix or output}` is no kind of result; the kinds are .npy, .npz, .csv, .json"
+        )
 
 
 def _write(path: Path, results: dict[str, Array]) -> None:

@@ -27,7 +27,7 @@ graph M
   %0 = expand{shape=[batch, 2]}(0.0): f32[batch, 2]
   %1 = transpose{permutation=[1, 0, 2]}(xs): f32[time, batch, 2]
   %2, %3 = scan{states=1, slices=1}(%0, %1): f32[batch, 2], f32[time, batch, 2]
-    graph Sum
+    graph step
       input h: f32[batch, 2]
       input x: f32[batch, 2]
       %0 = mul(0.5, h): f32[batch, 2]

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import pytest
 
-from compiler.graph import Emit, Graph, Node, Operator, Value
+from compiler.graph import Graph, Node, Operator, Value
 from compiler.operators.arithmetic import Exp
 from compiler.operators.control import Scan
 from compiler.operators.source import Parameter, constant
@@ -101,26 +99,6 @@ def test_a_model_with_recurrence_and_buffers_passes() -> None:
             training=True,
         )
     )
-
-
-def test_results_out_of_order_are_refused() -> None:
-    @dataclass(frozen=True)
-    class Two(Operator):
-        public = False
-
-        def infer(self, x: TensorType) -> tuple[TensorType, ...]:
-            return x, x
-
-        def compute(self, x: object) -> object:  # type: ignore[override]
-            raise NotImplementedError
-
-        def lower(self, emit: Emit, x: str) -> str:
-            raise NotImplementedError
-
-    node = Node(Two(), (X,), (X.type, X.type))
-    node.results = node.results[::-1]
-    with pytest.raises(VerifyError):
-        verify(graph([X], y=node.results[0]))
 
 
 def test_a_parameter_may_be_used_as_often_as_one_likes() -> None:

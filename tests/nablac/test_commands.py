@@ -42,7 +42,9 @@ def test_check_reads_standard_input_and_prints_json() -> None:
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("path", [path for path in MODELS if path.stem not in ("rnn", "gru")], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in MODELS if path.stem not in ("rnn", "gru")], ids=lambda path: path.stem
+)
 def test_a_model_compiles_to_onnx_that_the_checker_takes(tmp_path: Path, path: Path) -> None:
     import onnx
 
@@ -78,7 +80,15 @@ def test_run_takes_the_image_of_a_digit() -> None:
     assert abs(sum(json.loads(done.stdout)["probability"][0]) - 1) < 1e-5
 
 
-@pytest.mark.parametrize("ending", ["npy", "npz", "csv", "json"])
+READERS = {
+    "npy": np.load,
+    "npz": lambda path: np.load(path)["y"],
+    "csv": lambda path: np.loadtxt(path, delimiter=","),
+    "json": lambda path: json.loads(path.read_text())["y"],
+}
+
+
+@pytest.mark.parametrize("ending", READERS)
 def test_a_compiled_model_runs_as_the_text_does(tmp_path: Path, ending: str) -> None:
     assert nablac("compile", SPECS / "lstm.model", "-o", tmp_path / "lstm.onnx").returncode == 0
     series = f"{SPECS}/data/airline-passengers.csv:passengers"
@@ -86,13 +96,7 @@ def test_a_compiled_model_runs_as_the_text_does(tmp_path: Path, ending: str) -> 
     for file in (SPECS / "lstm.model", tmp_path / "lstm.onnx"):
         out = tmp_path / f"{file.suffix[1:]}.{ending}"
         assert nablac("run", file, series, "-o", out).returncode == 0
-        loaded = {
-            "npy": lambda: np.load(out),
-            "npz": lambda: np.load(out)["y"],
-            "csv": lambda: np.loadtxt(out, delimiter=","),
-            "json": lambda: np.array(json.loads(out.read_text())["y"]),
-        }[ending]()
-        results.append(np.asarray(loaded).reshape(-1))
+        results.append(np.asarray(READERS[ending](out)).reshape(-1))
     np.testing.assert_allclose(*results, rtol=1e-5)
 
 
@@ -128,7 +132,11 @@ HOSTILE = [
     ("10 MB of brackets", b"(" * 10_000_000, 1),
     ("10,000 nested blocks", b"layer L {" + b"if a {" * 10_000 + b"}" * 10_001, 1),
     ("a huge loop", b"model M {\n input x: [batch]\n for i in 0..1000000000 { x = x + 1 }\n output y = x\n}\n", 1),
-    ("a recursive layer", b"layer L { input x: [...]\n output x -> L() }\nmodel M { input x: [batch, 2]\n y = x -> L()\n output y }\n", 1),
+    (
+        "a recursive layer",
+        b"layer L { input x: [...]\n output x -> L() }\nmodel M { input x: [batch, 2]\n y = x -> L()\n output y }\n",
+        1,
+    ),
     ("an import of itself", b'from "given.model" import A\n', 1),
     ("a dim that overflows", b"model M { input x: [batch, 3]\n y = zeros([9223372036854775807 * 2])\n output y }\n", 1),
     ("a Git LFS pointer", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", 1),

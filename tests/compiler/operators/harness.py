@@ -295,10 +295,7 @@ def tensor_type(text: str) -> TensorType:
 
 def run_numpy(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, Array]:
     """The outputs of a graph by the NumPy runtime."""
-    try:
-        from runtime.numpy_executor import run
-    except ImportError:
-        from tests.compiler.operators.interim import run
+    from runtime.numpy_executor import run
 
     with np.errstate(all="ignore"):
         return run(graph, dict(feeds))
@@ -310,10 +307,7 @@ def run_onnx(graph: Graph, feeds: Mapping[str, Array], may_lack_kernels: bool = 
     import onnxruntime
     from onnxruntime.capi.onnxruntime_pybind11_state import NotImplemented as NoKernel
 
-    try:
-        from compiler.onnx.exporter import export
-    except ImportError:
-        from tests.compiler.operators.interim import export
+    from compiler.onnx.exporter import export
 
     model = export(graph)
     onnx.checker.check_model(model, full_check=True)

@@ -1,0 +1,55 @@
+"""First values depend on the seed and the path, and on nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compiler.onnx.exporter import export
+from grammar.diagnostics import NablacError
+from runtime.initialization import initialize, key, stored
+from runtime.onnx_session import OnnxRunner
+from tests.runtime.graphs import fed, graph, model, parameter, text_of
+
+TEXT = "model M() {\n    input x: [batch, 3]\n    output x -> Dense(4) -> Dense(4) -> BatchNorm()\n}\n"
+
+
+def test_one_seed_gives_one_result() -> None:
+    first, again, other = (initialize(model(TEXT), seed) for seed in (1, 1, 2))
+    assert set(first) == {op.path for op in stored(model(TEXT))}
+    assert all(np.array_equal(first[path], again[path]) for path in first)
+    assert any(not np.array_equal(first[path], other[path]) for path in first)
+
+
+def test_layers_of_one_shape_begin_differently() -> None:
+    weights = [
+        array for array in initialize(model(TEXT.replace("[batch, 3]", "[batch, 4]"))).values() if array.shape == (4, 4)
+    ]
+    assert len(weights) == 2
+    assert not np.array_equal(*weights)
+
+
+def test_keys_are_the_same_on_every_machine() -> None:
+    assert key(0, "dense.W") == 4166894411867386105
+    assert key(0, "dense.W") != key(0, "dense.b") != key(1, "dense.b")
+    assert 0 <= key(-1, "") < 2**63
+
+
+def test_onnxruntime_draws_the_same() -> None:
+    for op in stored(model(TEXT)):
+        assert op.initial is not None
+        feeds = {name: np.array(key(3, op.path), np.int64) for name in op.initial.inputs}
+        (drawn,) = OnnxRunner(export(op.initial).SerializeToString(), threads=1).run(feeds).values()
+        np.testing.assert_allclose(drawn, initialize(model(TEXT), 3)[op.path], rtol=1e-5, atol=1e-6)
+
+
+def test_first_values_may_be_written_to() -> None:
+    for array in initialize(model(TEXT)).values():
+        array[...] = 0
+
+
+def test_parameters_without_an_initializer_are_all_named() -> None:
+    x = fed("x", "f32", 2)
+    with pytest.raises(NablacError) as caught:
+        initialize(graph([x], y=x + parameter("v", 2) * parameter("w", 2)))
+    assert text_of(caught).startswith("error[E707]: `v`, `w` have no initializer\n --> test\nhelp: load weights")

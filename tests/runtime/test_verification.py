@@ -1,0 +1,192 @@
+"""The two backends check each other: on random graphs they agree, and where a model is tampered with it is found."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from compiler.dims import Dim
+from compiler.graph import Graph, Value
+from compiler.onnx.exporter import export
+from compiler.operators.activations import Sigmoid, Tanh
+from compiler.operators.arithmetic import Abs, Exp, Maximum, Minimum
+from compiler.operators.linear import MatMul
+from compiler.operators.reductions import Max, Mean, Sum
+from compiler.operators.shaping import Concat, Reshape, Transpose, Unsqueeze
+from compiler.operators.slicing import Slice
+from compiler.passes.pipeline import optimize
+from compiler.verify import verify
+from runtime.initialization import initialize
+from runtime.numpy_executor import run
+from runtime.onnx_session import OnnxRunner
+from runtime.verification import compare, errors, first_divergence, random_feeds, sample_sizes
+from tests.runtime.graphs import fed, graph, model, normal, parameter
+
+TEXT = """
+model M() {
+    input tokens: i64[batch, time], mask: bool[batch, time]
+    h = tokens -> Embedding(7, 4) -> LSTM(3, sequences: true)
+    output h * cast(mask, f32)[..., None]
+    output best = argmax(h, axis: -1)
+}
+"""
+
+
+def tampered(proto: onnx.ModelProto, kind: str, to: str) -> bytes:
+    """The model with its first node of one kind made another."""
+    next(node for node in proto.graph.node if node.op_type == kind).op_type = to
+    return proto.SerializeToString()
+
+
+class TestCompare:
+    def test_a_models_backends_agree_at_several_sizes(self) -> None:
+        g = optimize(model(TEXT))
+        weights = initialize(g)
+        report = compare(g, export(g, weights=weights).SerializeToString(), weights)
+        assert report.passed
+        assert len(report.comparisons) == 6
+        assert {each.sizes["batch"] for each in report.comparisons} == {1, 2, 7}
+        assert report.worst.error < 1e-5
+        assert report.diverging is None
+
+    def test_next_values_of_buffers_are_compared_too(self) -> None:
+        g = model("model M() {\n    input x: [batch, 3]\n    output x -> BatchNorm()\n}\n", training=True)
+        weights = initialize(g)
+        report = compare(g, export(g, weights=weights).SerializeToString(), weights)
+        assert report.passed
+        assert {each.output for each in report.comparisons} >= set(g.updates)
+
+    def test_the_first_node_that_differs_is_found_where_one_does(self) -> None:
+        x = fed("x", "f32", "n", 3)
+        g = graph([x], y=Exp()(Tanh()(x) * 0.5) + 1, z=x * 3)
+        report = compare(g, tampered(export(g), "Mul", "Div"), {}, locate=True)
+        assert not report.passed
+        assert report.worst.output == "y"
+        assert all(each.error == 0 for each in report.comparisons if each.output == "z")
+        assert report.diverging is None, "exported anew, every node agrees"
+
+    def test_a_kernel_that_differs_is_named_with_its_line(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        g = model("model M() {\n    input x: [batch, 3]\n    y = exp(tanh(x))\n    output y + 1\n}\n")
+        monkeypatch.setattr(Tanh, "compute", lambda self, x: np.tanh(x) * np.float32(1.01))
+        monkeypatch.setattr(Tanh, "ufunc", "sin")
+        found = first_divergence(g, {}, random_feeds(g, {"batch": 4}, 0), 1e-4)
+        assert found is not None
+        assert (found.operator, found.place, found.type) == ("tanh", "test.model:3:13", "f32[batch, 3]")
+
+    def test_sizes_may_be_given(self) -> None:
+        x = fed("x", "f32", "n")
+        report = compare(g := graph([x], y=x + 1), export(g).SerializeToString(), {}, sizes=[{"n": 5}, {"n": 6}])
+        assert [each.sizes for each in report.comparisons] == [{"n": 5}, {"n": 6}]
+
+
+class TestInputs:
+    def test_whole_numbers_are_valid_in_the_smallest_table_they_index(self) -> None:
+        g = model(TEXT)
+        feeds = random_feeds(g, {"batch": 50, "time": 20}, 0)
+        assert (feeds["tokens"].min(), feeds["tokens"].max()) == (0, 6)
+        assert feeds["mask"][:, 0].all()
+
+    def test_a_table_looked_up_in_a_step_counts(self) -> None:
+        text = (
+            "cell C() {\n    input t: i64[batch]\n    state h: [batch, 2] = 0\n    param e: [5, 2] ~ normal(1.0)\n"
+            "    h' = 0.5 * h + e[t]\n    output h'\n}\n"
+            "model M() {\n    input ts: i64[batch, time]\n    output scan(C(), axis: 1)(ts)\n}\n"
+        )
+        feeds = random_feeds(model(text), {"batch": 50, "time": 20}, 0)
+        assert feeds["ts"].max() == 4
+
+    def test_lengths_grow_until_something_is_left(self) -> None:
+        x = fed("x", "f32", "batch", "time")
+        part = Slice((1,), (0,), (x.shape[1] - 20,))(x)  # type: ignore[operator]
+        for sizes in sample_sizes(graph([x], y=part)):
+            assert sizes["time"] > 20
+            assert sizes["batch"] <= 7
+
+    def test_a_model_without_named_dims_runs_once(self) -> None:
+        x = fed("x", "f32", 3)
+        assert list(sample_sizes(graph([x], y=x))) == [{}]
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "error"),
+    [
+        ([1.0, 2.0], [1.0, 2.0], 0.0),
+        ([1.0, np.nan, np.inf], [1.0, np.nan, np.inf], 0.0),
+        ([1.0, 2.2], [1.0, 2.0], 0.1),
+        ([0.0], [1e-9], 1e-6),
+        ([1.0], [np.nan], np.inf),
+        ([1.0], [np.inf], np.inf),
+        ([1.0], [1.0, 2.0], np.inf),
+        ([], [], 0.0),
+    ],
+)
+def test_an_error_is_relative_to_the_largest_magnitude(left: list[float], right: list[float], error: float) -> None:
+    assert errors(np.array(left), np.array(right))[0] == pytest.approx(error)
+
+
+def test_whole_numbers_are_equal_or_they_are_not() -> None:
+    assert errors(np.array([1, 2]), np.array([1, 3])) == (1.0, 1.0)
+    assert errors(np.array([True]), np.array([False])) == (1.0, 1.0)
+
+
+# Random graphs: elementwise operators, products, reductions and movers over values of two shapes
+
+N, M = Dim.named("n"), Dim.named("m")
+SQUARE, ROW = "[n, m]", "[m]"
+
+
+def applications(values: list[Value]) -> st.SearchStrategy[Value]:
+    """One more node on some of the values; all of them stay small."""
+    wide = [value for value in values if value.type.rank == 2]
+    pick, pick_wide = st.sampled_from(values), st.sampled_from(wide)
+    unary = st.sampled_from([Tanh(), Sigmoid(), Abs()])
+    binary = st.sampled_from([lambda a, b: a + b, lambda a, b: a * b, lambda a, b: a - b, Maximum(), Minimum()])
+    return st.one_of(
+        st.builds(lambda op, x: op(x), unary, pick),
+        st.builds(lambda op, x, y: op(x, y), binary, pick_wide, pick),
+        st.builds(lambda x: Transpose((1, 0))(Transpose((1, 0))(x)), pick_wide),
+        st.builds(lambda x, y: Tanh()(MatMul()(MatMul()(x, Transpose((1, 0))(y)), x)), pick_wide, pick_wide),
+        st.builds(lambda x: Reshape((N, M))(Tanh()(Reshape((N * M,))(x))), pick_wide),
+        st.builds(lambda x: Mean((0,))(x), pick_wide),
+        st.builds(lambda x: x - Max((1,), keep=True)(x), pick_wide),
+        st.builds(lambda x, y: Slice((0,), (0,), (N,))(Concat(0)(x, y)), pick_wide, pick_wide),
+        st.builds(lambda x, y: Reshape((M,))(Sum((0,))(Concat(0)(Unsqueeze((0,))(x), Unsqueeze((0,))(x)))) if x.type.rank == 1 else x * y, pick, pick),
+    )  # fmt: skip
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Graph:
+    x, row = fed("x", "f32", "n", "m"), fed("row", "f32", "m")
+    values: list[Value] = [x, row, parameter("w")]
+    for _ in range(draw(st.integers(1, 12))):
+        values.append(Tanh()(draw(applications(values))))
+    ends = draw(st.lists(st.sampled_from(values), min_size=1, max_size=4))
+    return graph([x, row], **{f"y{place}": end for place, end in enumerate(ends)})
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(graphs(), st.integers(1, 4), st.integers(1, 5))
+def test_random_graphs_give_the_same_on_both_backends(g: Graph, n: int, m: int) -> None:
+    verify(g)
+    feeds: dict[str, Any] = {"x": normal(n, m), "row": normal(m)}
+    weights = {"w": np.array(0.7, np.float32)}
+    before = {name: array.copy() for name, array in feeds.items()}
+    expected = run(g, feeds, weights if any(node.op.name == "parameter" for node in g) else {})
+    again = run(g, feeds, weights)
+    proto = export(g, weights=weights)
+    onnx.checker.check_model(proto, full_check=True)
+    found = OnnxRunner(proto.SerializeToString(), threads=1).run(feeds)
+    better = optimize(g)
+    verify(better)
+    rewritten = run(better, feeds, weights)
+    for name, value in expected.items():
+        np.testing.assert_array_equal(value, again[name])
+        np.testing.assert_allclose(found[name], value, rtol=2e-4, atol=2e-5)
+        np.testing.assert_allclose(rewritten[name], value, rtol=2e-4, atol=2e-5)
+    for name, array in before.items():
+        assert np.array_equal(array, feeds[name])

@@ -1,0 +1,211 @@
+"""Weight files: what is wrong with one is told in full, and nothing of it is ever run."""
+
+from __future__ import annotations
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+
+from compiler.graph import Graph
+from compiler.operators.linear import MatMul
+from grammar.diagnostics import NablacError
+from runtime.renames import read_rename, read_renames
+from runtime.weights import load_weights, read_tensors, save_weights
+from tests.runtime.graphs import fed, graph, normal, parameter, text_of
+
+
+def example() -> Graph:
+    x = fed("x", "f32", "n", 2)
+    return graph([x], y=MatMul()(x, parameter("dense.W", 2, 3)) + parameter("dense.b", 3))
+
+
+GOOD = {"dense.W": normal(2, 3), "dense.b": normal(3)}
+
+
+def saved(path: Path, **arrays: Any) -> Path:
+    file = path / "w.safetensors"
+    save_weights(file, {name.replace("__", "."): np.asarray(array) for name, array in arrays.items()})
+    return file
+
+
+class TestRoundTrip:
+    @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", "i1", "u1", "i4", "i8", "?", ml_dtypes.bfloat16], ids=str)
+    @pytest.mark.parametrize("shape", [(), (3,), (2, 3), (0, 2)], ids=str)
+    def test_every_dtype_and_shape_comes_back(self, tmp_path: Path, dtype: Any, shape: tuple[int, ...]) -> None:
+        array = np.asarray(normal(*shape) * 2).astype(dtype)
+        save_weights(tmp_path / "w.safetensors", {"w": array, "other": np.ones(1)})
+        found = read_tensors(tmp_path / "w.safetensors")["w"]
+        assert (found.dtype, found.shape) == (array.dtype, shape)
+        assert found.tobytes() == array.tobytes()
+
+    def test_arrays_that_do_not_lie_row_by_row_are_saved_as_they_read(self, tmp_path: Path) -> None:
+        array = normal(2, 3).T
+        save_weights(tmp_path / "w.safetensors", {"w": array})
+        assert np.array_equal(read_tensors(tmp_path / "w.safetensors")["w"], array)
+
+    def test_loaded_weights_may_be_written_to(self, tmp_path: Path) -> None:
+        found = load_weights(saved(tmp_path, dense__W=GOOD["dense.W"], dense__b=GOOD["dense.b"]), example())
+        found["dense.W"][...] = 0
+
+    @pytest.mark.parametrize("dtype", ["f2", "f8", ml_dtypes.bfloat16], ids=str)
+    def test_other_floats_become_the_models(self, tmp_path: Path, dtype: Any) -> None:
+        arrays = {name.replace(".", "__"): array.astype(dtype) for name, array in GOOD.items()}
+        found = load_weights(saved(tmp_path, **arrays), example())
+        assert found["dense.W"].dtype == np.float32
+        np.testing.assert_allclose(found["dense.W"], GOOD["dense.W"], rtol=1e-2)
+
+    def test_a_file_is_replaced_whole_or_not_at_all(self, tmp_path: Path) -> None:
+        file = saved(tmp_path, w=normal(3))
+        before = file.read_bytes()
+        with pytest.raises(Exception):  # noqa: B017 - whatever the library raises of an object array
+            save_weights(file, {"w": np.array([object()])})
+        assert file.read_bytes() == before
+        assert [each.name for each in tmp_path.iterdir()] == ["w.safetensors"]
+
+    def test_a_folder_that_is_not_there_is_told(self, tmp_path: Path) -> None:
+        with pytest.raises(NablacError) as caught:
+            save_weights(tmp_path / "no" / "w.safetensors", GOOD)
+        assert caught.value.diagnostics[0].code == "E904"
+
+
+class TestMistakes:
+    def test_everything_that_does_not_fit_is_one_error(self, tmp_path: Path) -> None:
+        x = fed("x", "f32", "n", 2)
+        g = graph([x], y=MatMul()(x, parameter("dense.W", 2, 3)) + parameter("dense.b", 3) + parameter("scale", 3))
+        file = saved(tmp_path, dense__W=normal(3, 2), dense__bias=normal(3), scale=np.array([1, 2, 3]), junk=normal(7))
+        with pytest.raises(NablacError) as caught:
+            load_weights(file, g)
+        assert caught.value.exit_code == 2
+        assert text_of(caught).replace(str(file), "FILE") == (
+            "error[E701]: `dense.b`: f32[3] is missing\n --> FILE\nhelp: is it called `dense.bias` there?\n\n"
+            "error[E702]: `dense.bias` is no parameter of test\n --> FILE\nhelp: did you mean `dense.b`?\n\n"
+            "error[E702]: `junk` is no parameter of test\n --> FILE\nhelp: `--rename` maps foreign names to paths\n\n"
+            "error[E703]: `dense.W` is f32[3, 2] in the file, and f32[2, 3] in the model\n --> FILE\n"
+            "help: turn it by a rename rule: `--rename 'dense.W -> dense.W ^T'`\n\n"
+            "error[E704]: `scale` is i64[3] in the file, and f32[3] in the model\n --> FILE"
+        )
+
+    def test_a_foreign_name_is_suggested_by_its_shape(self, tmp_path: Path) -> None:
+        file = saved(tmp_path, fc__kernel=normal(3, 2), dense__b=normal(3))
+        with pytest.raises(NablacError) as caught:
+            load_weights(file, example())
+        assert "help: `fc.kernel` has its shape: `--rename 'fc.kernel -> dense.W ^T'`" in text_of(caught)
+
+    FILES = {
+        "a pickle": (
+            pickle.dumps({"w": 1}),
+            "E705",
+            "a pickled checkpoint, and reading one runs whatever code it holds",
+        ),
+        "a torch file": (b"PK\x03\x04" + bytes(60), "E705", "a pickled checkpoint"),
+        "a Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid", "E705", "fetch them: `git lfs pull`"),
+        "an HDF5 file": (b"\x89HDF\r\n\x1a\n", "E705", "this is an HDF5 file"),
+        "an empty file": (b"", "E705", "the file is empty"),
+        "a text": (b"hello, these are no weights at all", "E705", "no whole .safetensors file"),
+        "a header beyond the file": (b"\xff" * 8 + b"{}", "E705", "no whole .safetensors file"),
+        "a header that is no JSON": (b"\x04" + bytes(7) + b"nope", "E705", "no whole .safetensors file"),
+        "offsets beyond the file": (
+            (n := b'{"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}')
+            and len(n).to_bytes(8, "little") + n + b"\0" * 8,
+            "E705",
+            "no whole .safetensors file",
+        ),
+    }
+
+    @pytest.mark.parametrize("label", FILES)
+    def test_what_is_no_weight_file_is_told(self, label: str, tmp_path: Path) -> None:
+        content, code, message = self.FILES[label]
+        file = tmp_path / "w.safetensors"
+        file.write_bytes(content)
+        with pytest.raises(NablacError) as caught:
+            load_weights(file, example())
+        assert caught.value.diagnostics[0].code == code
+        assert message in text_of(caught)
+
+    def test_a_file_cut_anywhere_is_told(self, tmp_path: Path) -> None:
+        content = saved(tmp_path, dense__W=GOOD["dense.W"], dense__b=GOOD["dense.b"]).read_bytes()
+        file = tmp_path / "cut.safetensors"
+        for length in range(0, len(content), 7):
+            file.write_bytes(content[:length])
+            with pytest.raises(NablacError) as caught:
+                load_weights(file, example())
+            assert caught.value.diagnostics[0].code == "E705"
+
+    def test_a_misspelt_file_is_suggested(self, tmp_path: Path) -> None:
+        save_file(GOOD, tmp_path / "weights.safetensors")
+        with pytest.raises(NablacError) as caught:
+            load_weights(tmp_path / "weigths.safetensors", example())
+        assert "help: did you mean `weights.safetensors`?" in text_of(caught)
+
+    def test_a_folder_is_no_weight_file(self, tmp_path: Path) -> None:
+        with pytest.raises(NablacError) as caught:
+            load_weights(tmp_path, example())
+        assert caught.value.diagnostics[0].code == "E901"
+
+
+RULES = {
+    "a plain name": ("fc.weight -> dense.W", "fc.weight", "dense.W"),
+    "an equals sign": ("fc.weight=dense.W", "fc.weight", "dense.W"),
+    "a hole": ("layers.{i}.fc -> block.{i}.dense", "layers.12.fc", "block.12.dense"),
+    "two holes exchanged": ("{a}.{b} -> {b}.{a}", "x.y", "y.x"),
+    "a hole met twice": ("{a}.{a}.w -> {a}", "x.x.w", "x"),
+    "a hole met twice, unequal": ("{a}.{a}.w -> {a}", "x.y.w", None),
+    "a hole holds no dot": ("{a}.w -> {a}", "x.y.w", None),
+    "a star holds dots": ("*.w -> net.*.W", "x.y.w", "net.x.y.W"),
+    "stars and holes": ("*.{i}.* -> {i}/*/*", "a.1.b", "1/a/b"),
+    "a regular expression": (r"/layer_(\d+)\.w/ -> layers.\1.W", "layer_3.w", "layers.3.W"),
+    "a named group": (r"/layer_(?P<n>\d+)/ -> layers.\g<n>", "layer_3", "layers.3"),
+    "signs are signs": ("a+b.(c) -> x", "a+b.(c)", "x"),
+    "the whole name counts": ("fc -> dense", "fc2", None),
+    "a backslash is a letter": (r"a\b -> c\d", r"a\b", r"c\d"),
+}
+
+
+class TestRenames:
+    @pytest.mark.parametrize("label", RULES)
+    def test_a_rule_gives_a_path(self, label: str) -> None:
+        rule, name, path = RULES[label]
+        assert read_rename(rule).apply(name) == path
+
+    @pytest.mark.parametrize(
+        "rule",
+        ["->", "a ->", "-> b", "a -> b -> c", "a=b=c", "a -> {i}", "{i} -> {j}", "a -> *", "* -> **", "/(/ -> b", r"/a/ -> \1", "a" * 2000 + " -> b"],
+    )  # fmt: skip
+    def test_what_is_no_rule_is_told(self, rule: str) -> None:
+        with pytest.raises(NablacError) as caught:
+            read_renames([rule])
+        assert caught.value.diagnostics[0].code == "E706"
+
+    def test_a_file_of_rules_is_read_and_its_lines_are_told(self, tmp_path: Path) -> None:
+        file = tmp_path / "rules.txt"
+        file.write_text("# from torch\n\nfc.weight -> dense.W ^T   # stored the other way\nfc.bias -> dense.b\n")
+        rules = read_renames([str(file)])
+        assert [(rule.template, rule.turned) for rule in rules] == [("dense.W", True), ("dense.b", False)]
+        weights = saved(tmp_path, fc__weight=GOOD["dense.W"].T, fc__bias=GOOD["dense.b"])
+        found = load_weights(weights, example(), rules)
+        assert all(np.array_equal(found[name], array) for name, array in GOOD.items())
+        file.write_text("a -> b\nnonsense\n")
+        with pytest.raises(NablacError) as caught:
+            read_renames([str(file)])
+        assert f" --> {file}:2" in text_of(caught)
+
+    def test_a_file_that_is_not_there_is_told(self) -> None:
+        with pytest.raises(NablacError) as caught:
+            read_renames(["rules.txt"])
+        assert "there is no file of rename rules rules.txt" in text_of(caught)
+
+    def test_the_first_rule_that_fits_counts(self, tmp_path: Path) -> None:
+        rules = read_renames(["fc.weight -> dense.W", "fc.* -> dense.b"])
+        weights = saved(tmp_path, fc__weight=GOOD["dense.W"], fc__bias=GOOD["dense.b"])
+        assert set(load_weights(weights, example(), rules)) == {"dense.W", "dense.b"}
+
+    def test_two_entries_that_become_one_are_told(self, tmp_path: Path) -> None:
+        weights = saved(tmp_path, a__w=GOOD["dense.W"], b__w=GOOD["dense.W"])
+        with pytest.raises(NablacError) as caught:
+            load_weights(weights, example(), read_renames(["*.w -> dense.W"]))
+        assert "`a.w` and `b.w` both become `dense.W`" in text_of(caught)
