@@ -64,10 +64,22 @@ class Plan:
     peak_bytes: int
 
     def run(self, feeds: Mapping[str, Array]) -> tuple[Array, ...]:
-        """The graph's ends, in order."""
+        """The graph's ends, in order, all of them the caller's own."""
         slots = self._empty.copy()
         for name, slot in self.fed.items():
             slots[slot] = feeds[name]
+        ends = self._run(slots)
+        for place in self.copied:
+            ends[place] = np.array(ends[place])
+        return tuple(ends)
+
+    def step(self, *inputs: Array) -> tuple[Array, ...]:
+        """The ends of a nested graph, its inputs in order, which have the first slots."""
+        slots = self._empty.copy()
+        slots[: len(inputs)] = inputs
+        return tuple(self._run(slots))
+
+    def _run(self, slots: list[Any]) -> list[Array]:
         node: Node | None = None
         try:
             for kernel, first, second, get, result, freed, node in self._code:  # noqa: B007 - `node` names the culprit
@@ -86,10 +98,7 @@ class Plan:
                     slots[slot] = None
         except (ArithmeticError, IndexError, ValueError, TypeMismatch, MemoryError) as error:
             raise _stopped(node, error) from error
-        ends = [slots[slot] for slot in self.ends]
-        for place in self.copied:
-            ends[place] = np.array(ends[place])
-        return tuple(ends)
+        return [slots[slot] for slot in self.ends]
 
     @cached_property
     def _empty(self) -> list[Any]:
@@ -204,7 +213,7 @@ class _Memory:
         """What to call, with which slots, and the memory that nested plans need."""
         if op.graphs:
             plans = [plan(body, self.sizes) for body in op.graphs]
-            bodies = [_callable(body, list(each.inputs)) for body, each in zip(plans, op.graphs, strict=True)]
+            bodies = [body.step for body in plans]
             return partial(op.compute, bodies=bodies), operands, sum(body.peak_bytes for body in plans)
         ufunc = _ufunc(op)
         if ufunc is None or not node.result.type.rank:  # of scalars a universal function makes no arrays
@@ -212,7 +221,7 @@ class _Memory:
         wanted = self._type(node.result)
         for operand, slot in zip(node.operands, operands, strict=True):
             if slot in self.owned and self.dies[slot] <= number and self._type(operand) == wanted:
-                return ufunc, (*operands, slot), 0  # its last, positional argument is where it writes
+                return _WRITING.get(ufunc, ufunc), (*operands, slot), 0  # the last argument is where it writes
         return ufunc, operands, 0
 
     def is_lent(self, slot: int) -> bool:
@@ -254,6 +263,18 @@ class _Memory:
         return self.bound[type]
 
 
+def _maximum_into(x: Array, y: Array, out: Array) -> Array:
+    return np.maximum(x, y, out=out)
+
+
+def _minimum_into(x: Array, y: Array, out: Array) -> Array:
+    return np.minimum(x, y, out=out)
+
+
+# Two functions for which NumPy no longer takes `out` by its place.
+_WRITING: dict[Kernel, Kernel] = {np.maximum: _maximum_into, np.minimum: _minimum_into}
+
+
 def fed_name(node: Node) -> str:
     """The name under which a source is fed: an input's label, a parameter's path."""
     op: Any = node.op
@@ -281,13 +302,6 @@ def _ufunc(op: Operator) -> Kernel | None:
         kernel: Kernel = getattr(np, op.ufunc)
         return kernel
     return None
-
-
-def _callable(body: Plan, names: list[str]) -> Callable[..., tuple[Array, ...]]:
-    def call(*arrays: Array) -> tuple[Array, ...]:
-        return body.run(dict(zip(names, arrays, strict=True)))
-
-    return call
 
 
 def _nothing(slots: list[Any]) -> tuple[()]:

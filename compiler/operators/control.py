@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compiler.dims import Size
-from compiler.graph import Emit, Graph, Operator
+from compiler.graph import Emit, Graph, Operator, Value
 from compiler.lazy import LazyModule
 from compiler.types import TensorType, TypeMismatch
 
@@ -80,6 +80,13 @@ class Scan(Operator):
         if length == 0:
             raise TypeMismatch("a scan of no steps", "give sequences of at least one item")
         return (*states, *stacked)
+
+    def pullback(
+        self, grad: tuple[Value | None, ...], *operands: Value, result: tuple[Value, ...]
+    ) -> tuple[Value | None, ...]:
+        from compiler.operators.backpropagation import through_time
+
+        return through_time(self, grad if isinstance(grad, tuple) else (grad,), operands)
 
     def lower(self, emit: Emit, *operands: str) -> tuple[str, ...]:
         formal = self.states + self.slices

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import reduce
 from itertools import product as every
 from typing import TYPE_CHECKING
 
 from compiler.dims import Size, product
-from compiler.graph import Emit
+from compiler.graph import Emit, Value
 from compiler.lazy import LazyModule
-from compiler.operators.convolution import Window
-from compiler.types import TensorType, TypeMismatch
+from compiler.operators.backpropagation import zeros
+from compiler.operators.convolution import Conv, Window
+from compiler.operators.indexing import ScatterElements
+from compiler.operators.shaping import Expand, Reshape
+from compiler.operators.source import constant
+from compiler.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,9 +79,45 @@ class MaxPool(Pool):
     def compute(self, x: Array) -> Array:
         return np.asarray(reduce(np.maximum, self.windows(x, -np.inf))).copy()
 
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        places = MaxPoolPlaces(self.kernel, self.strides, self.pads, self.dilations)(x)
+        flat = zeros(x.type.with_shape(x.type.elements))
+        count = (grad.type.elements,)
+        added = ScatterElements(0, "add")(flat, Reshape(count)(places), Reshape(count)(grad))
+        return (Reshape(x.shape)(added),)
+
     def lower(self, emit: Emit, x: str) -> str:
         strides, pads, dilations = self.settings(len(self.kernel))
         return emit("MaxPool", x, kernel_shape=self.kernel, strides=strides, pads=pads, dilations=dilations)
+
+
+@dataclass(frozen=True)
+class MaxPoolPlaces(Pool):
+    """Where `max_pool` finds each of its items, the first of equals: places in `x` laid out flat, as i64."""
+
+    name = "max_pool_places"
+    public = False
+    kernel: tuple[int, ...]
+    strides: tuple[int, ...] = ()
+    pads: tuple[int, ...] = ()
+    dilations: tuple[int, ...] = ()
+
+    def infer(self, x: TensorType) -> TensorType:
+        return super().infer(x).with_dtype(DType.I64)
+
+    def compute(self, x: Array) -> Array:
+        flat = np.arange(x.size, dtype=np.float64).reshape(x.shape)
+        best = np.argmax(np.stack(self.windows(x, -np.inf)), axis=0)
+        places = np.stack(self.windows(flat, -1.0))
+        return np.asarray(np.take_along_axis(places, best[None], axis=0)[0]).astype(np.int64)
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[None]:
+        return (None,)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        strides, pads, dilations = self.settings(len(self.kernel))
+        made = emit.many(2, "MaxPool", x, kernel_shape=self.kernel, strides=strides, pads=pads, dilations=dilations)
+        return made[1]
 
 
 @dataclass(frozen=True)
@@ -103,6 +144,21 @@ class AveragePool(Pool):
         if self.count_include_pad or not any(self.pads):
             return np.array(np.prod(self.kernel), x.dtype)
         return np.asarray(reduce(np.add, self.windows(np.ones((1, 1, *x.shape[2:]), x.dtype), 0.0)))
+
+    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        """The mean is a convolution of each channel with 1 / window, so its gradient is that one's transpose."""
+        rank = x.type.rank - 2
+        strides, pads, _ = self.settings(rank)
+        channels = x.shape[0] * x.shape[1]
+        if any(pads) and not self.count_include_pad:  # the share of each window that is not padding
+            ones = Expand((1, 1, *x.shape[2:]))(constant(1, x.type.dtype))
+            grad = grad / AveragePool(self.kernel, self.strides, self.pads, (), True)(ones)
+        weight = Expand((1, 1, *self.kernel))(constant(1 / math.prod(self.kernel), x.type.dtype))
+        spatial = x.type.with_shape(channels, 1, *x.shape[2:])
+        back, _ = Conv(strides, pads).pullback(
+            Reshape((channels, 1, *grad.shape[2:]))(grad), Reshape(spatial.shape)(x), weight, result=grad
+        )
+        return (Reshape(x.shape)(back),)
 
     def lower(self, emit: Emit, x: str) -> str:
         strides, pads, _ = self.settings(len(self.kernel))

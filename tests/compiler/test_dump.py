@@ -32,8 +32,8 @@ graph M
       input x: f32[batch, 2]
       %0 = mul(0.5, h): f32[batch, 2]
       %1 = add(%0, x): f32[batch, 2]
-      output h = %1
-      output stacked_0 = %1
+      output next_h = %1
+      output output_0 = %1
   %4 = transpose{permutation=[1, 0, 2]}(%3): f32[batch, time, 2]
   %5 = matmul(%4, W): f32[batch, time, 3]
   output y = %5

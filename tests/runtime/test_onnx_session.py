@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import ml_dtypes
@@ -9,10 +10,14 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+from onnxruntime.capi.onnxruntime_pybind11_state import get_all_opkernel_def
 
+import compiler.operators
 from compiler.onnx.exporter import export
+from compiler.onnx.targets import CPU_LACKS_F64, cpu_lacks
 from compiler.operators.linear import MatMul
 from compiler.operators.shaping import Transpose
+from compiler.types import DType
 from grammar.diagnostics import NablacError
 from runtime.onnx_file import save
 from runtime.onnx_session import OnnxRunner
@@ -47,18 +52,29 @@ def test_an_error_while_running_tells_the_line_of_the_model(tmp_path: Path, capf
 
 
 def test_an_operator_without_a_kernel_is_told_with_its_line() -> None:
-    text = "model M() {\n    input x: [batch, time, 2]\n    y = x -> LSTM(3)\n    output y\n}\n"
-    from compiler.passes.pipeline import optimize
-    from compiler.types import DType
-
-    proto = export(optimize(model(text, dtype=DType.F64)))
-    if not any(node.op_type == "LSTM" for node in proto.graph.node):
-        pytest.skip("the recurrence is not fused")
+    text = "model M() {\n    input x: [batch]\n    y = erf(x)\n    output y\n}\n"
+    proto = export(model(text, dtype=DType.F64))
+    assert cpu_lacks(proto) == ("Erf",)
+    assert cpu_lacks(export(model(text))) == ()
     with pytest.raises(NablacError) as caught:
         OnnxRunner(proto.SerializeToString())
     (diagnostic,) = caught.value.diagnostics
-    assert diagnostic.code == "E909"
+    assert (diagnostic.code, diagnostic.place) == ("E909", "test.model:3:9")
     assert diagnostic.hint is not None and "--backend numpy" in diagnostic.hint
+
+
+def test_the_table_of_missing_kernels_is_onnxruntimes_own() -> None:
+    kernels: dict[str, set[str]] = {}
+    for kernel in get_all_opkernel_def():
+        if kernel.domain == "" and kernel.provider == "CPUExecutionProvider":
+            types = {type for allowed in kernel.type_constraints.values() for type in allowed}
+            kernels.setdefault(kernel.op_name, set()).update(types)
+    lacking = {name for name in CPU_LACKS_F64 if "tensor(double)" not in kernels[name]}
+    assert lacking == CPU_LACKS_F64 - {"GRU", "LSTM"}, "these two are there, and refuse to run"
+    text = Path(compiler.operators.__path__[0])
+    ours = {name for file in text.glob("*.py") for name in re.findall(r'"([A-Z]\w+)"', file.read_text("utf-8"))}
+    floats = {name for name in ours & kernels.keys() if "tensor(float)" in kernels[name]}
+    assert {name for name in floats if "tensor(double)" not in kernels[name]} == lacking
 
 
 @pytest.mark.parametrize("content", [b"", b"xx", b"\x08\x0a", b"not a model at all" * 100])

@@ -166,16 +166,16 @@ RULES = {
 }
 
 
+NO_RULES = ["->", "a ->", "-> b", "a -> b -> c", "a=b=c", "a -> {i}", "{i} -> {j}", "a -> *", "* -> **", "/(/ -> b"]
+
+
 class TestRenames:
     @pytest.mark.parametrize("label", RULES)
     def test_a_rule_gives_a_path(self, label: str) -> None:
         rule, name, path = RULES[label]
         assert read_rename(rule).apply(name) == path
 
-    @pytest.mark.parametrize(
-        "rule",
-        ["->", "a ->", "-> b", "a -> b -> c", "a=b=c", "a -> {i}", "{i} -> {j}", "a -> *", "* -> **", "/(/ -> b", r"/a/ -> \1", "a" * 2000 + " -> b"],
-    )  # fmt: skip
+    @pytest.mark.parametrize("rule", [*NO_RULES, r"/a/ -> \1", "a" * 2000 + " -> b"])
     def test_what_is_no_rule_is_told(self, rule: str) -> None:
         with pytest.raises(NablacError) as caught:
             read_renames([rule])

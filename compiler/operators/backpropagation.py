@@ -1,0 +1,83 @@
+"""Back-propagation through time (Werbos, 1990): the gradient of a Scan is a Scan that walks the other way."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from compiler.graph import Graph, Value
+from compiler.operators.shaping import Expand
+from compiler.operators.source import Input, constant
+from compiler.rewrite import replace
+from compiler.types import TensorType
+
+if TYPE_CHECKING:
+    from compiler.operators.control import Scan
+
+
+def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Value, ...]) -> tuple[Value | None, ...]:
+    """The gradients of a Scan's operands, from those of its results.
+
+    The states before each step are saved by a second forward walk; each backward step makes the forward step again
+    from them and pulls the gradients back through it. What every step sees whole adds up its gradient on the way.
+    """
+    from compiler.gradient import gradients
+    from compiler.operators.control import Scan
+
+    formal = list(scan.body.inputs.values())
+    ends = list(scan.body.outputs.values())
+    n, last = scan.states, scan.states + scan.slices
+    inputs = [Input(f"forward_{place}", value.type)() for place, value in enumerate(formal)]
+    again = replace(ends, dict(zip(formal, inputs, strict=True)))
+    flows = [value.type.dtype.is_float for value in formal]
+
+    to_next = [Input(f"grad_next_{place}", value.type)() for place, value in enumerate(formal[:n]) if flows[place]]
+    sums = [Input(f"sum_{place}", formal[place].type)() for place in range(last, len(formal)) if flows[place]]
+    to_given = [Input(f"grad_given_{place}", value.type)() for place, value in enumerate(ends[n:])]
+
+    following = iter(to_next)
+    seeds = [(end, next(following)) for place, end in enumerate(again[:n]) if flows[place]]
+    seeds += [(end, seed) for end, seed in zip(again[n:], to_given, strict=True) if end.type.dtype.is_float]
+    wrt = [value for value, flow in zip(inputs, flows, strict=True) if flow]
+    pulled = gradients([end for end, _ in seeds], [seed for _, seed in seeds], wrt)
+    found = {value: made if made is not None else zeros(value.type) for value, made in zip(wrt, pulled, strict=True)}
+
+    carried = [found[value] for value in inputs[:n] if value in found]
+    summed = [total + found[value] for total, value in zip(sums, (v for v in inputs[last:] if v in found), strict=True)]
+    stacked = [found[value] for value in inputs[n:last] if value in found]
+    body_inputs = [*to_next, *sums, *inputs[:last], *to_given, *inputs[last:]]
+    body = Graph(_named(body_inputs), _numbered([*carried, *summed, *stacked]), name="step_back")
+
+    saved = Graph(scan.body.inputs, _numbered([*ends[:n], *formal[:n]]), name="step")
+    before = Scan(saved, n, scan.slices, scan.reverse)(*operands)[n:] if n else ()
+    length = scan.length(*(operand.type for operand in operands))
+    given = [
+        grad if grad is not None else zeros(end.type.with_shape(length, *end.shape))
+        for grad, end in zip(grads[n:], ends[n:], strict=True)
+    ]
+    first = [
+        grad if grad is not None else zeros(formal[place].type) for place, grad in enumerate(grads[:n]) if flows[place]
+    ]
+    begun = [*first, *(zeros(value.type) for value in sums)]
+    sequences = [*before, *operands[n:last], *given]
+    walk = Scan(body, len(begun), len(sequences), not scan.reverse)
+    results = iter(walk(*begun, *sequences, *operands[last:]))
+    made: dict[int, Value] = {}
+    for place in (*range(n), *range(last, len(formal)), *range(n, last)):
+        if flows[place]:
+            made[place] = next(results)
+    return tuple(made.get(place) for place in range(len(formal)))
+
+
+def zeros(type: TensorType) -> Value:
+    """A tensor of zeros."""
+    zero = constant(0, type.dtype)
+    result: Value = Expand(type.shape)(zero) if type.shape else zero
+    return result
+
+
+def _named(values: list[Value]) -> dict[str, Value]:
+    return {str(getattr(value.node.op, "label", place)): value for place, value in enumerate(values)}
+
+
+def _numbered(values: list[Value]) -> dict[str, Value]:
+    return {f"result_{place}": value for place, value in enumerate(values)}
