@@ -40,12 +40,15 @@ class Signature:
         return Signature(graph.name, types, graph.inputs)
 
     @cached_property
-    def _open_axes(self) -> dict[str, tuple[tuple[int, Size], ...]]:
-        """For each name the axes whose size is a dim."""
-        return {
-            name: tuple((axis, size) for axis, size in enumerate(type.shape) if isinstance(size, Dim))
-            for name, type in self.types.items()
-        }
+    def _open_axes(self) -> dict[str, tuple[tuple[int, Size, str | None], ...]]:
+        """For each name the axes whose size is a dim; the dim's name where it stands alone, as it mostly does."""
+        found: dict[str, tuple[tuple[int, Size, str | None], ...]] = {}
+        for name, type in self.types.items():
+            dims = [
+                (axis, size, sorted(symbols(size))) for axis, size in enumerate(type.shape) if isinstance(size, Dim)
+            ]
+            found[name] = tuple((axis, size, all[0] if size == Dim.named(all[0]) else None) for axis, size, all in dims)
+        return found
 
     @cached_property
     def _dtypes(self) -> dict[str, np.dtype[Any]]:
@@ -106,7 +109,12 @@ class Signature:
         sizes: dict[str, int] = {}
         for symbol, origin in self._origins.items():
             array = arrays.get(origin.source)
-            if array is None or not _known(origin.rest, sizes):
+            if array is None:
+                continue
+            if origin.factor == 1 and origin.rest == 0:
+                sizes[symbol] = array.shape[origin.axis]
+                continue
+            if not _known(origin.rest, sizes):
                 continue
             share = array.shape[origin.axis] - evaluate(origin.rest, sizes)
             if share % origin.factor or share < origin.factor:
@@ -117,8 +125,10 @@ class Signature:
                 continue
             sizes[symbol] = share // origin.factor
         for name, array in arrays.items():
-            for axis, size in self._open_axes[name]:
+            for axis, size, alone in self._open_axes[name]:
                 actual = array.shape[axis]
+                if alone is not None and sizes.get(alone, actual) == actual:
+                    continue
                 if not _known(size, sizes) or evaluate(size, sizes) == actual:
                     continue
                 wrong.append(self._conflict(name, axis, size, actual, sizes))

@@ -13,7 +13,7 @@ from compiler.dims import Size
 from compiler.graph import Graph, Node, Value
 from compiler.lazy import LazyModule
 from compiler.onnx.sizes import Sizes
-from compiler.onnx.targets import HIGHEST_OPSET, IR_VERSION, LOWEST_OPSET, loaded_by
+from compiler.onnx.targets import HIGHEST_OPSET, IR_VERSION, LARGEST_FILE, LOWEST_OPSET, loaded_by
 from compiler.operators.arithmetic import onnx_dtype
 from compiler.operators.source import Buffer, Constant, Input, Parameter
 from compiler.types import DType, TensorType
@@ -48,19 +48,21 @@ def export(
     opset: int | None = None,
     weights: Mapping[str, Array] | None = None,
     metadata: Mapping[str, str] | None = None,
+    largest: int = LARGEST_FILE,
 ) -> onnx.ModelProto:
     """The graph as an ONNX model.
 
     Parameters and buffers become initializers called by their path, or inputs after the others where `weights` is
     None. Outputs keep their names, and next values of buffers become outputs `<path>.next` (see `end_names`). The
-    opset is the lowest that the graph needs, unless a higher one is asked for.
+    opset is the lowest that the graph needs, unless a higher one is asked for. Weights of more than `largest` bytes
+    are referred to and not held, for no proto can: `runtime.onnx_file.save` writes them beside the model.
     """
     lowest = needed_opset(graph)
     if opset is not None and not lowest <= opset <= HIGHEST_OPSET:
         raise _unfit_opset(graph, opset, lowest)
     opset = opset or lowest
     writer = Writer(graph, opset)
-    proto = writer.write(weights)
+    proto = writer.write(weights, largest)
     model = onnx.helper.make_model(proto, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=IR_VERSION)
     model.producer_name = "nablac"
     model.producer_version = _version()
@@ -164,7 +166,7 @@ class Writer:
 
     # Writing
 
-    def write(self, weights: Mapping[str, Array] | None) -> onnx.GraphProto:
+    def write(self, weights: Mapping[str, Array] | None, largest: int) -> onnx.GraphProto:
         """The whole graph as a proto."""
         inputs: list[onnx.ValueInfoProto] = []
         for label, value in self.graph.inputs.items():
@@ -183,7 +185,7 @@ class Writer:
         if weights is None:
             inputs += [_info(path, self.types[path]) for path in stored]
         else:
-            self._store(stored, weights)
+            self._store(stored, weights, largest)
         self.lower_nodes()
         outputs = self.finish(names, keep={*self.graph.inputs, *stored})
         used = {name for node in self.nodes for name in _read(node)}
@@ -237,8 +239,9 @@ class Writer:
         produced = {output for node in self.nodes for output in node.output} - set(outputs)
         return [_info(name, type) for name, type in self.infos.items() if name in produced]
 
-    def _store(self, paths: Sequence[str], weights: Mapping[str, Array]) -> None:
+    def _store(self, paths: Sequence[str], weights: Mapping[str, Array], largest: int) -> None:
         """Weights as initializers."""
+        beside = sum(np.asarray(weights[path]).nbytes for path in paths if path in weights) > largest
         wrong: list[Diagnostic] = []
         place = f"the weights of {self.graph.name}"
         for path in paths:
@@ -251,8 +254,13 @@ class Writer:
                 message = f"`{path}` is {list(array.shape)}, and the model has {type}"
                 wrong.append(Diagnostic("E703", message, place=place))
                 continue
-            array = np.require(array, type.dtype.numpy, "C")
-            self.initializers[path] = onnx.numpy_helper.from_array(array, path)
+            if beside:
+                tensor = onnx.TensorProto(name=path, data_type=onnx_dtype(type.dtype), dims=array.shape)
+                tensor.data_location = onnx.TensorProto.EXTERNAL
+                self.initializers[path] = tensor
+            else:
+                array = np.require(array, type.dtype.numpy, "C")
+                self.initializers[path] = onnx.numpy_helper.from_array(array, path)
         if wrong:
             raise NablacError(*wrong)
 

@@ -19,6 +19,7 @@ else:
 LOWEST_OPSET = 17
 HIGHEST_OPSET = 24  # from 25 on onnxruntime takes Attention apart, and at 28 it lacks kernels of its own
 IR_VERSION = 10
+LARGEST_FILE = (2 << 30) - (64 << 20)  # bytes of weights in one file: protobuf stops at 2 GiB, and nodes need room too
 
 
 @dataclass(frozen=True)

@@ -225,7 +225,7 @@ class ConvWeightGradient(Window):
     groups: int = 1
 
     def infer(self, x: TensorType, grad: TensorType) -> TensorType:
-        return TensorType(same_dtype(x, grad), (grad.shape[1], x.shape[1] // self.groups, *self.kernel))
+        return TensorType(_checked(self.name, x, grad), (grad.shape[1], x.shape[1] // self.groups, *self.kernel))
 
     def compute(self, x: Array, grad: Array) -> Array:
         rank = x.ndim - 2

@@ -37,6 +37,8 @@ class Recurrent(Operator):
         self, x: TensorType, w: TensorType, r: TensorType, b: TensorType, *first: TensorType
     ) -> tuple[TensorType, ...]:
         dtype = same_dtype(x, w, r, b, *first)
+        if not dtype.is_float:
+            raise TypeMismatch(f"`{self.name}` takes float tensors, not {x}")
         if x.rank != 3 or len(first) != self.states:
             raise TypeMismatch(f"`{self.name}` takes x [time, batch, in] and {self.states} initial states, not {x}")
         time, batch, features = x.shape

@@ -201,7 +201,7 @@ def check_gradients(case: Case) -> None:
     seeds = [random.standard_normal(each.shape) for each in theirs]
     total = sum((torch.as_tensor(seed) * each).sum() for seed, each in zip(seeds, theirs, strict=True))
     if not total.requires_grad:
-        pytest.skip("a count has no gradient")
+        return  # a count has no gradient
     expected = torch.autograd.grad(total, their_leaves, allow_unused=True, materialize_grads=True)
 
     leaves = {name: value for name, value in graph.inputs.items() if value.type.dtype.is_float}

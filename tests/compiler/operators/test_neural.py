@@ -1,0 +1,95 @@
+"""Convolution, pooling, softmax and whole recurrences against PyTorch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from compiler.operators.convolution import Conv, ConvTranspose, ConvWeightGradient
+from compiler.operators.normalization import LogSoftmax, Softmax
+from compiler.operators.pooling import AveragePool, MaxPool, MaxPoolPlaces
+from compiler.operators.recurrent import GRU, LSTM, RNN
+from compiler.types import DType
+from tests.compiler.operators.harness import OperatorCases, case, distinct, each
+
+torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
+F = torch.nn.functional
+F32 = (DType.F32,)
+
+
+def conv_weight(strides: int, padding: int, shape: tuple[int, ...]) -> Any:
+    def oracle(x: Any, grad: Any) -> Any:
+        return torch.nn.grad.conv2d_weight(x, shape, grad, strides, padding)
+
+    return oracle
+
+
+def turned(w: Any, order: tuple[int, ...], n: int) -> Any:
+    """Gate blocks of ONNX's order as PyTorch stacks them."""
+    return torch.cat([w[place * n : (place + 1) * n] for place in order])
+
+
+def recurrent(kind: str, order: tuple[int, ...], n: int, nonlinearity: str = "tanh") -> Any:
+    def oracle(x: Any, w: Any, r: Any, b: Any, *first: Any) -> Any:
+        half = len(b) // 2
+        weights = [turned(each, order, n) for each in (w, r, b[:half], b[half:])]
+        states = tuple(each[None] for each in first)
+        if kind == "lstm":
+            y, h, c = torch._VF.lstm(x, states, weights, True, 1, 0.0, False, False, False)
+            return y, h[0], c[0]
+        run = getattr(torch._VF, kind if kind == "gru" else f"rnn_{nonlinearity}")
+        y, h = run(x, states[0], weights, True, 1, 0.0, False, False, False)
+        return y, h[0]
+
+    return oracle
+
+
+IMAGE = (2, 4, 7, 6)
+CASES = (
+    case("softmax of the last axis", Softmax(), x=(2, 5), oracle=lambda x: F.softmax(x, -1)),
+    case("softmax of an axis between", Softmax(1), x=(2, 5, 3), oracle=lambda x: F.softmax(x, 1)),
+    case("log softmax", LogSoftmax(), x=(2, 5), oracle=lambda x: F.log_softmax(x, -1)),
+    case("conv", Conv(), x=IMAGE, w=(3, 4, 3, 2), oracle=F.conv2d, named={}),
+    case("conv 1x1", Conv(), x=IMAGE, w=(3, 4, 1, 1), oracle=F.conv2d, named={}),
+    case("conv of a line", Conv((2,), (1, 2)), x=(2, 3, 9), w=(5, 3, 4),
+         oracle=lambda x, w: F.conv1d(F.pad(x, (1, 2)), w, stride=2), named={}),
+    case("conv of a volume", Conv(), x=(2, 3, 5, 4, 6), w=(2, 3, 2, 2, 3), oracle=F.conv3d, named={}),
+    case("conv stride 2, pad 1", Conv((2, 2), (1, 1, 1, 1)), x=IMAGE, w=(3, 4, 3, 3),
+         oracle=lambda x, w: F.conv2d(x, w, None, 2, 1), named={}),
+    case("conv dilation", Conv((), (), (2, 1)), x=IMAGE, w=(3, 4, 3, 3),
+         oracle=lambda x, w: F.conv2d(x, w, dilation=(2, 1)), named={}),
+    case("conv in groups", Conv(groups=2), x=IMAGE, w=(6, 2, 3, 3), oracle=lambda x, w: F.conv2d(x, w, groups=2), named={}),
+    case("conv of each channel", Conv(groups=4), x=IMAGE, w=(4, 1, 3, 3), oracle=lambda x, w: F.conv2d(x, w, groups=4), named={}),
+    case("transposed conv", ConvTranspose(), x=(2, 3, 4, 5), w=(3, 2, 3, 3), oracle=F.conv_transpose2d, named={}),
+    case("transposed conv, stride 2", ConvTranspose((2, 2), (1, 1, 1, 1), (), 1, (1, 1)), x=(2, 3, 4, 5), w=(3, 2, 3, 3),
+         oracle=lambda x, w: F.conv_transpose2d(x, w, None, 2, 1, 1), named={}),
+    case("transposed conv in groups", ConvTranspose(groups=2), x=(2, 4, 4, 5), w=(4, 3, 2, 2),
+         oracle=lambda x, w: F.conv_transpose2d(x, w, groups=2), named={}),
+    case("a conv's weight gradient", ConvWeightGradient((3, 3), (2, 2), (1, 1, 1, 1)), x=IMAGE, grad=(2, 3, 4, 3),
+         oracle=conv_weight(2, 1, (3, 4, 3, 3)), named={}),
+    case("max pool", MaxPool((2, 2), (2, 2)), x=distinct((2, 3, 7, 6)), oracle=lambda x: F.max_pool2d(x, 2), named={}),
+    case("max pool with overlap", MaxPool((3, 3), (1, 2), (1, 1, 1, 1)), x=distinct((2, 3, 7, 6)),
+         oracle=lambda x: F.max_pool2d(x, 3, (1, 2), 1), named={}),
+    case("max pool with holes", MaxPool((3,), (1,), (), (2,)), x=distinct((2, 3, 9)),
+         oracle=lambda x: F.max_pool1d(x, 3, 1, 0, 2), named={}),
+    case("places of the largest", MaxPoolPlaces((2, 2), (2, 2)), x=distinct((1, 1, 6, 4)),
+         oracle=lambda x: F.max_pool2d(x, 2, return_indices=True)[1], order=0, named={}),
+    case("average pool", AveragePool((2, 2), (2, 2)), x=(2, 3, 7, 6), oracle=lambda x: F.avg_pool2d(x, 2), named={}),
+    case("average pool with pads", AveragePool((3, 3), (2, 2), (1, 1, 1, 1)), x=(2, 3, 7, 6),
+         oracle=lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=False), named={}),
+    case("average pool that counts pads", AveragePool((3, 3), (2, 2), (1, 1, 1, 1), (), True), x=(2, 3, 7, 6),
+         oracle=lambda x: F.avg_pool2d(x, 3, 2, 1, count_include_pad=True), named={}),
+    case("rnn", RNN(3), x=(5, 2, 4), w=(3, 4), r=(3, 3), b=(6,), h=(2, 3), oracle=recurrent("rnn", (0,), 3), order=0, named={}, dtypes=F32),
+    case("rnn with relu", RNN(3, activation="relu"), x=(5, 2, 4), w=(3, 4), r=(3, 3), b=(6,), h=(2, 3),
+         oracle=recurrent("rnn", (0,), 3, "relu"), order=0, named={}, dtypes=F32),
+    case("lstm", LSTM(3), x=(5, 2, 4), w=(12, 4), r=(12, 3), b=(24,), h=(2, 3), c=(2, 3),
+         oracle=recurrent("lstm", (0, 2, 3, 1), 3), order=0, named={}, dtypes=F32),
+    case("gru", GRU(3, linear_before_reset=True), x=(5, 2, 4), w=(9, 4), r=(9, 3), b=(18,), h=(2, 3),
+         oracle=recurrent("gru", (1, 0, 2), 3), order=0, named={}, dtypes=F32),
+)  # fmt: skip
+
+
+@each(CASES)
+class TestNeural(OperatorCases):
+    pass

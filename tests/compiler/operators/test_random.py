@@ -1,0 +1,84 @@
+"""Draws: the same bits on both backends, and no pattern in them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compiler.graph import Graph
+from compiler.onnx.exporter import export
+from compiler.operators.control import Scan
+from compiler.operators.random import FoldKey, RandomNormal, RandomUniform
+from compiler.operators.source import Input
+from compiler.types import DType, TensorType
+from runtime.numpy_executor import run
+from runtime.onnx_session import OnnxRunner
+from tests.compiler.operators.harness import case
+
+KEY = TensorType(DType.I64)
+CASES = (
+    case("a key", FoldKey(7), key=np.array(3), number=np.array(5)),
+    case("uniform", RandomUniform((4, 5)), key=np.array(3)),
+    case("normal", RandomNormal((4, 5)), key=np.array(3)),
+)
+
+
+def drawn(op: RandomUniform | RandomNormal, key: int) -> np.ndarray:
+    return op.compute(np.array(key))
+
+
+@pytest.mark.parametrize("op", [RandomUniform((1000,)), RandomUniform((50, 3), DType.F64), FoldKey(11)], ids=repr)
+def test_both_backends_draw_the_same_bits(op: RandomUniform | FoldKey) -> None:
+    inputs = {name: Input(name, KEY)() for name in (("key", "number") if isinstance(op, FoldKey) else ("key",))}
+    graph = Graph(inputs, {"y": op(*inputs.values())})
+    runner = OnnxRunner(export(graph).SerializeToString())
+    for key in (0, 1, -1, 2**31, 2**62 + 12345):
+        feeds = {name: np.array(key) for name in inputs}
+        np.testing.assert_array_equal(runner.run(feeds)["y"], run(graph, feeds)["y"])
+
+
+def test_uniform_draws_fill_the_interval_evenly() -> None:
+    x = drawn(RandomUniform((200_000,)), 1)
+    assert x.min() >= 0 and x.max() < 1
+    counts = np.bincount((x * 256).astype(int), minlength=256)
+    chi_square = np.sum((counts - len(x) / 256) ** 2 / (len(x) / 256))
+    assert 170 < chi_square < 360  # 255 degrees of freedom: outside once in 10,000
+
+
+def test_normal_draws_have_their_moments() -> None:
+    x = drawn(RandomNormal((200_000,), DType.F64), 2)
+    moments = [np.mean(x**power) for power in (1, 2, 3, 4)]
+    np.testing.assert_allclose(moments, [0, 1, 0, 3], atol=0.06)
+
+
+@pytest.mark.parametrize("other", [2, 3, 2**32 + 1], ids=["the next key", "the one after", "a key of other high bits"])
+def test_draws_of_two_keys_are_unrelated(other: int) -> None:
+    keys = [int(FoldKey(0).compute(np.array(key), np.array(0))) for key in (1, other)]
+    x, y = (drawn(RandomUniform((100_000,), DType.F64), key) for key in keys)
+    assert abs(np.corrcoef(x, y)[0, 1]) < 0.02
+    assert abs(np.corrcoef(x[1:], x[:-1])[0, 1]) < 0.02
+
+
+def test_tags_and_numbers_give_keys_of_their_own() -> None:
+    keys = {
+        int(FoldKey(tag).compute(np.array(1), np.array(number))) for tag in range(50) for number in range(200)
+    }
+    assert len(keys) > 50 * 200 - 5  # of 2**31: a collision or two may be
+
+
+def test_a_scan_adds_up_in_both_directions() -> None:
+    state, item, whole = (Input(name, TensorType(DType.F64, (2,)))() for name in ("s", "x", "w"))
+    following = state * whole + item
+    body = Graph({"s": state, "x": item, "w": whole}, {"next": following, "y": following})
+    operands = [Input(name, TensorType(DType.F64, shape))() for name, shape in (("s0", (2,)), ("xs", (5, 2)), ("w0", (2,)))]
+    random = np.random.default_rng(0)
+    feeds = {"s0": random.normal(size=2), "xs": random.normal(size=(5, 2)), "w0": random.normal(size=2)}
+    for reverse in (False, True):
+        last, ys = Scan(body, 1, 1, reverse)(*operands)
+        graph = Graph({"s0": operands[0], "xs": operands[1], "w0": operands[2]}, {"last": last, "ys": ys})
+        s, expected = feeds["s0"], np.empty((5, 2))
+        for place in reversed(range(5)) if reverse else range(5):
+            s = expected[place] = s * feeds["w0"] + feeds["xs"][place]
+        for results in (run(graph, feeds), OnnxRunner(export(graph).SerializeToString()).run(feeds)):
+            np.testing.assert_allclose(results["ys"], expected, rtol=1e-12)
+            np.testing.assert_allclose(results["last"], s, rtol=1e-12)
