@@ -123,9 +123,9 @@ class Model:
         return dict(inputs)
 
     def _repr_html_(self) -> str:
-        from nablac.drawing import draw
+        from html import escape
 
-        return draw(self.graph, "svg")
+        return f"<pre>{escape(self.summary())}</pre>"
 
     def __repr__(self) -> str:
         inputs = ", ".join(f"{name}: {value.type}" for name, value in self.graph.inputs.items())

@@ -71,7 +71,7 @@ def _move_weights(model: onnx.ModelProto, weights: Mapping[str, Array], path: Pa
             content: bytes | memoryview = tensor.raw_data
             if tensor.data_location == onnx.TensorProto.EXTERNAL:
                 dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-                content = memoryview(np.require(weights[tensor.name], dtype, "C").reshape(-1).view(np.uint8))
+                content = np.require(weights[tensor.name], dtype, "C").reshape(-1).view(np.uint8).data
             elif len(content) < _SMALL:
                 continue
             places = {"location": "", "offset": str(file.tell()), "length": str(len(content))}

@@ -393,7 +393,7 @@ class Elaborator:
                 ends = [each for each in (value.start, value.stop) if not isinstance(each, int)]
                 raise self.fault(
                     "E508",
-                    f"a loop runs over whole numbers known when the model is compiled, and this end is {describe(ends[0])}",
+                    f"a loop runs over whole numbers known at compile time, and this end is {describe(ends[0])}",
                     statement.iterable.span,
                     hint="along an axis of a tensor use `scan`",
                 )
@@ -531,7 +531,7 @@ class Elaborator:
         if unknown is not None:
             raise self.fault(
                 "E310",
-                f"`{declared.name.text}` cannot have an axis of the size {unknown}, which is known only when the model runs",
+                f"`{declared.name.text}` cannot have an axis of {unknown}, which is known only when the model runs",
                 declared.span,
                 labels=tuple(
                     Label(binding.span, f"`{name}` is {unknown} from here")

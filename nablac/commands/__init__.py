@@ -16,7 +16,6 @@ COMMANDS = {  # each is a module of this package; the text is its line in `nabla
     "compile": "Compile a model to an ONNX file.",
     "run": "Run a model on input files.",
     "summary": "Layers, shapes, parameters, operations, memory.",
-    "draw": "Draw a model as SVG, HTML, Mermaid or DOT.",
     "verify": "Compare the NumPy runtime with onnxruntime.",
     "explain": "Explain a diagnostic's code.",
     "doctor": "Show what is installed and what is missing.",

@@ -60,9 +60,7 @@ def test_draws_of_two_keys_are_unrelated(other: int) -> None:
 
 
 def test_tags_and_numbers_give_keys_of_their_own() -> None:
-    keys = {
-        int(FoldKey(tag).compute(np.array(1), np.array(number))) for tag in range(50) for number in range(200)
-    }
+    keys = {int(FoldKey(tag).compute(np.array(1), np.array(number))) for tag in range(50) for number in range(200)}
     assert len(keys) > 50 * 200 - 5  # of 2**31: a collision or two may be
 
 
@@ -70,7 +68,9 @@ def test_a_scan_adds_up_in_both_directions() -> None:
     state, item, whole = (Input(name, TensorType(DType.F64, (2,)))() for name in ("s", "x", "w"))
     following = state * whole + item
     body = Graph({"s": state, "x": item, "w": whole}, {"next": following, "y": following})
-    operands = [Input(name, TensorType(DType.F64, shape))() for name, shape in (("s0", (2,)), ("xs", (5, 2)), ("w0", (2,)))]
+    operands = [
+        Input(name, TensorType(DType.F64, shape))() for name, shape in (("s0", (2,)), ("xs", (5, 2)), ("w0", (2,)))
+    ]
     random = np.random.default_rng(0)
     feeds = {"s0": random.normal(size=2), "xs": random.normal(size=(5, 2)), "w0": random.normal(size=2)}
     for reverse in (False, True):
