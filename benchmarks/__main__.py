@@ -6,6 +6,7 @@ import statistics
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 RUNS = 9
@@ -48,7 +49,8 @@ def scaling() -> None:
 
     print(f"\n{'operators':>9} {'elaborate':>10} {'optimize':>10} {'export':>10} {'us each':>8}")
     for count in (1_000, 10_000, 100_000):
-        text = f"model M {{\n    input x: [batch, 4]\n    for i in 0..{count // 2} {{ x = tanh(x) + i }}\n    output y = x\n}}\n"
+        steps = f"for i in 0..{count // 2} {{ x = tanh(x) + i }}"
+        text = f"model M {{ input x: [batch, 4]; {steps}; output y = x }}"
         program = program_of(Source("unrolled.model", text))
         marks = [time.perf_counter()]
         graph = elaborate(program)
@@ -57,7 +59,7 @@ def scaling() -> None:
         marks.append(time.perf_counter())
         export(graph, weights={})
         marks.append(time.perf_counter())
-        parts = [after - before for before, after in zip(marks, marks[1:], strict=False)]
+        parts = [after - before for before, after in pairwise(marks)]
         row = " ".join(f"{part:9.2f}s" for part in parts)
         print(f"{count:>9} {row} {(marks[-1] - marks[0]) / count * 1e6:8.1f}")
 

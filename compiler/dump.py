@@ -58,7 +58,7 @@ def _operator(op: Operator) -> str:
     if isinstance(op, Constant):
         return "constant"
     shown = []
-    for each in fields(op):  # type: ignore[arg-type]
+    for each in fields(op):
         value = getattr(op, each.name)
         if not isinstance(value, Graph) and value != each.default:
             shown.append(f"{each.name}={_attribute(value)}")

@@ -148,13 +148,15 @@ class Emit(Protocol):
         """The type of an operand."""
 
 
+@dataclass(frozen=True)
 class Operator(ABC):
     """One operator, and everything the system knows about it.
 
-    A subclass with a `name` is a frozen dataclass: its fields are the operator's attributes, its docstring is its
-    page in the reference. Being defined registers it; nothing lists operators a second time. Methods name their
-    operands (`infer(self, x, y)`), so the signatures here are open: `*Any, **Any` is what a type checker lets them
-    narrow. Attributes may hold symbolic sizes; `bind` makes them numbers, and `compute` sees numbers only.
+    A subclass with a `name` is a frozen dataclass, by inheritance where it has no attributes: its fields are the
+    operator's attributes, its docstring is its page in the reference. Being defined registers it; nothing lists
+    operators a second time. Methods name their operands (`infer(self, x, y)`), so the signatures here are open:
+    `*Any, **Any` is what a type checker lets them narrow. Attributes may hold symbolic sizes; `bind` makes them
+    numbers, and `compute` sees numbers only.
     """
 
     name: ClassVar[str]
@@ -204,12 +206,12 @@ class Operator(ABC):
         """This operator with named dims in its attributes replaced by sizes."""
         if not self.has_sizes:
             return self
-        return replace(self, **{each.name: _bind(getattr(self, each.name), sizes) for each in fields(self)})  # type: ignore[type-var, arg-type]
+        return replace(self, **{each.name: _bind(getattr(self, each.name), sizes) for each in fields(self)})
 
     @cached_property
     def has_sizes(self) -> bool:
         """Whether an attribute holds a size known only when the model runs."""
-        return any(_holds_dim(getattr(self, each.name)) for each in fields(self))  # type: ignore[arg-type]
+        return any(_holds_dim(getattr(self, each.name)) for each in fields(self))
 
     def __call__(self, *operands: Value) -> Any:
         """Apply to values: the result, or a tuple of results where `infer` gives a tuple."""

@@ -185,7 +185,7 @@ def primitive(elaborator: Elaborator, operator: type[Operator], given: list[Give
     operands = operand_names(operator)
     if operands is None:
         return _variadic(elaborator, operator, given, span)
-    attributes = list(fields(operator))  # type: ignore[arg-type]
+    attributes = list(fields(operator))
     names = [*operands, *(each.name for each in attributes)]
     given = [_renamed(each, names) for each in given]
     bound = bind_names(elaborator, operator.name, names, given, span, None)
@@ -206,7 +206,7 @@ def primitive(elaborator: Elaborator, operator: type[Operator], given: list[Give
 
 
 def _variadic(elaborator: Elaborator, operator: type[Operator], given: list[Given], span: Span) -> Any:
-    attributes = {each.name: each for each in fields(operator)}  # type: ignore[arg-type]
+    attributes = {each.name: each for each in fields(operator)}
     bound = bind_names(elaborator, operator.name, ["tensors", *attributes], given, span, None)
     tensors = bound.pop("tensors", None)
     if tensors is None or not isinstance(tensors.value, (list, tuple)) or not tensors.value:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from math import pi, sqrt
 from typing import TYPE_CHECKING
 
@@ -19,7 +18,6 @@ else:
     np = LazyModule("numpy")
 
 
-@dataclass(frozen=True)
 class Tanh(Unary):
     """The hyperbolic tangent."""
 
@@ -29,7 +27,6 @@ class Tanh(Unary):
         return 1 - result * result
 
 
-@dataclass(frozen=True)
 class Sigmoid(Unary):
     """The logistic function `1 / (1 + exp(-x))`."""
 
@@ -47,7 +44,6 @@ class Sigmoid(Unary):
         return result * (1 - result)
 
 
-@dataclass(frozen=True)
 class Softplus(Unary):
     """`log(1 + exp(x))`, without overflow."""
 
@@ -61,7 +57,6 @@ class Softplus(Unary):
         return logistic
 
 
-@dataclass(frozen=True)
 class Relu(Unary):
     """`maximum(x, 0)`; its gradient at 0 is 0."""
 
@@ -78,7 +73,6 @@ class Relu(Unary):
         return (Where()(Greater()(result, zero), grad, zero),)
 
 
-@dataclass(frozen=True)
 class Erf(Unary):
     """The error function `2 / sqrt(pi) * integral of exp(-t**2) from 0 to x`."""
 

@@ -73,7 +73,6 @@ class Step(Elementwise):
         return (None,) * len(operands)
 
 
-@dataclass(frozen=True)
 class Add(Elementwise):
     """`x + y`."""
 
@@ -83,7 +82,6 @@ class Add(Elementwise):
         return sum_to(x.type, grad), sum_to(y.type, grad)
 
 
-@dataclass(frozen=True)
 class Sub(Elementwise):
     """`x - y`."""
 
@@ -93,7 +91,6 @@ class Sub(Elementwise):
         return sum_to(x.type, grad), sum_to(y.type, -grad)
 
 
-@dataclass(frozen=True)
 class Mul(Elementwise):
     """`x * y`."""
 
@@ -103,7 +100,6 @@ class Mul(Elementwise):
         return sum_to(x.type, grad * y), sum_to(y.type, grad * x)
 
 
-@dataclass(frozen=True)
 class Div(Elementwise):
     """`x / y`, of floats; integers divide by `//`."""
 
@@ -121,7 +117,6 @@ class Div(Elementwise):
         return sum_to(x.type, grad / y), sum_to(y.type, -(grad * result / y))
 
 
-@dataclass(frozen=True)
 class FloorDiv(Step):
     """`x // y`: the quotient rounded down, of integers or floats, as in Python."""
 
@@ -138,7 +133,6 @@ class FloorDiv(Step):
         return emit("Round", quotient) if emit.type(x).dtype.is_float else quotient
 
 
-@dataclass(frozen=True)
 class Mod(Elementwise):
     """`x % y`: what `x // y` leaves over, with the sign of `y`, of integers or floats, as in Python."""
 
@@ -174,7 +168,6 @@ def lower_mod(emit: Emit, x: str, y: str) -> str:
     return emit("Where", wrong, emit("Add", rest, y), rest)
 
 
-@dataclass(frozen=True)
 class Pow(Elementwise):
     """`x ** y`: floats to the power of floats, or of integers."""
 
@@ -240,7 +233,6 @@ def _whole_power(x: Array, exponent: int) -> Array:
     return found
 
 
-@dataclass(frozen=True)
 class Neg(Elementwise):
     """`-x`, of floats and signed integers."""
 
@@ -256,7 +248,6 @@ class Neg(Elementwise):
         return (-grad,)
 
 
-@dataclass(frozen=True)
 class Abs(Unary):
     """The absolute value; its gradient at 0 is 0."""
 
@@ -268,7 +259,6 @@ class Abs(Unary):
         return sign
 
 
-@dataclass(frozen=True)
 class Sign(Step):
     """-1, 0 or 1: the sign of each number."""
 
@@ -276,7 +266,6 @@ class Sign(Step):
     kinds = ("float", "int")
 
 
-@dataclass(frozen=True)
 class Exp(Unary):
     """e to the power of `x`."""
 
@@ -286,7 +275,6 @@ class Exp(Unary):
         return result
 
 
-@dataclass(frozen=True)
 class Log(Unary):
     """The natural logarithm."""
 
@@ -296,7 +284,6 @@ class Log(Unary):
         return (grad / x,)
 
 
-@dataclass(frozen=True)
 class Log1p(Unary):
     """`log(1 + x)`, exact for small `x`."""
 
@@ -314,7 +301,6 @@ class Log1p(Unary):
         return emit("Where", lost, x, emit("Mul", emit("Log", above), emit("Div", x, step)))
 
 
-@dataclass(frozen=True)
 class Expm1(Unary):
     """`exp(x) - 1`, exact for small `x`."""
 
@@ -335,7 +321,6 @@ class Expm1(Unary):
         return emit("Where", small, exact, emit("Sub", power, one))
 
 
-@dataclass(frozen=True)
 class Sqrt(Unary):
     """The square root."""
 
@@ -345,7 +330,6 @@ class Sqrt(Unary):
         return (grad * 0.5 / result,)
 
 
-@dataclass(frozen=True)
 class Reciprocal(Unary):
     """`1 / x`."""
 
@@ -355,7 +339,6 @@ class Reciprocal(Unary):
         return -(result * result)
 
 
-@dataclass(frozen=True)
 class Maximum(Elementwise):
     """The larger of `x` and `y`; where they are equal the gradient goes to `x`."""
 
@@ -367,7 +350,6 @@ class Maximum(Elementwise):
         return _route(GreaterEqual()(x, y), grad, x, y)
 
 
-@dataclass(frozen=True)
 class Minimum(Elementwise):
     """The smaller of `x` and `y`; where they are equal the gradient goes to `x`."""
 
@@ -439,21 +421,18 @@ def holds(dtype: DType, number: float) -> bool:
     return low <= number <= high and number == int(number)
 
 
-@dataclass(frozen=True)
 class Floor(Step):
     """Rounded down to a whole number."""
 
     name, onnx, ufunc = "floor", "Floor", "floor"
 
 
-@dataclass(frozen=True)
 class Ceil(Step):
     """Rounded up to a whole number."""
 
     name, onnx, ufunc = "ceil", "Ceil", "ceil"
 
 
-@dataclass(frozen=True)
 class Round(Step):
     """Rounded to the nearest whole number, halves to the even one."""
 

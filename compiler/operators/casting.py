@@ -34,7 +34,6 @@ class Cast(Operator):
         return emit("Cast", x, to=onnx_dtype(self.dtype))
 
 
-@dataclass(frozen=True)
 class StopGradient(Operator):
     """`x` itself, through which no gradient flows."""
 

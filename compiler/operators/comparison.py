@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compiler.graph import Emit, Operator, Value
@@ -30,7 +29,6 @@ class Comparison(Step):
         return super().infer(*operands).with_dtype(DType.BOOL)
 
 
-@dataclass(frozen=True)
 class Equal(Comparison):
     """`x == y`."""
 
@@ -38,7 +36,6 @@ class Equal(Comparison):
     kinds = ("float", "int", "bool")
 
 
-@dataclass(frozen=True)
 class NotEqual(Comparison):
     """`x != y`."""
 
@@ -49,35 +46,30 @@ class NotEqual(Comparison):
         return emit("Not", emit("Equal", x, y))
 
 
-@dataclass(frozen=True)
 class Less(Comparison):
     """`x < y`."""
 
     name, onnx, ufunc = "less", "Less", "less"
 
 
-@dataclass(frozen=True)
 class LessEqual(Comparison):
     """`x <= y`."""
 
     name, onnx, ufunc = "less_equal", "LessOrEqual", "less_equal"
 
 
-@dataclass(frozen=True)
 class Greater(Comparison):
     """`x > y`."""
 
     name, onnx, ufunc = "greater", "Greater", "greater"
 
 
-@dataclass(frozen=True)
 class GreaterEqual(Comparison):
     """`x >= y`."""
 
     name, onnx, ufunc = "greater_equal", "GreaterOrEqual", "greater_equal"
 
 
-@dataclass(frozen=True)
 class IsNan(Comparison):
     """Whether each number is "not a number"."""
 
@@ -86,7 +78,6 @@ class IsNan(Comparison):
     kinds = ("float",)
 
 
-@dataclass(frozen=True)
 class IsInf(Comparison):
     """Whether each number is infinite, of either sign."""
 
@@ -106,28 +97,24 @@ class Logical(Step):
     operand_names: ClassVar[tuple[str, ...]] = ("x", "y")
 
 
-@dataclass(frozen=True)
 class LogicalAnd(Logical):
     """Whether both are true: `x and y`."""
 
     name, onnx, ufunc = "logical_and", "And", "logical_and"
 
 
-@dataclass(frozen=True)
 class LogicalOr(Logical):
     """Whether one at least is true: `x or y`."""
 
     name, onnx, ufunc = "logical_or", "Or", "logical_or"
 
 
-@dataclass(frozen=True)
 class LogicalXor(Logical):
     """Whether exactly one is true."""
 
     name, onnx, ufunc = "logical_xor", "Xor", "logical_xor"
 
 
-@dataclass(frozen=True)
 class LogicalNot(Logical):
     """Whether it is false: `not x`."""
 
@@ -135,7 +122,6 @@ class LogicalNot(Logical):
     operand_names = ("x",)
 
 
-@dataclass(frozen=True)
 class Where(Operator):
     """`x` where `condition` is true, `y` elsewhere; all three broadcast."""
 

@@ -124,7 +124,6 @@ class ScatterElements(Indexed):
         return _lower_scatter(emit, "ScatterElements", x, indices, updates, attributes)
 
 
-@dataclass(frozen=True)
 class GatherNd(Indexed):
     """The parts of `x` at places of several axes: the last axis of `indices` holds one number for each of them."""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compiler.dims import Size, product
@@ -20,7 +19,6 @@ else:
     np = LazyModule("numpy")
 
 
-@dataclass(frozen=True)
 class MatMul(Operator):
     """The matrix product `x @ y` over the last axis of `x` and the last but one of `y`; the axes before broadcast.
 

@@ -56,14 +56,12 @@ class Place(Operator):
         return x.elements
 
 
-@dataclass(frozen=True)
 class ArgMax(Place):
     """The place of the largest element along `axis`, the first of equals, as i64."""
 
     name, onnx, ufunc = "argmax", "ArgMax", "argmax"
 
 
-@dataclass(frozen=True)
 class ArgMin(Place):
     """The place of the smallest element along `axis`, the first of equals, as i64."""
 

@@ -75,7 +75,6 @@ class Reduction(Operator):
         return x.elements
 
 
-@dataclass(frozen=True)
 class Sum(Reduction):
     """The sum over `axes`."""
 
@@ -89,7 +88,6 @@ class Sum(Reduction):
         return (_expanded(self.spread(grad, x.type), x.type),)
 
 
-@dataclass(frozen=True)
 class Mean(Reduction):
     """The mean over `axes`."""
 
@@ -105,7 +103,6 @@ class Mean(Reduction):
         return (_expanded(self.spread(grad / count_of(count, x.type.dtype), x.type), x.type),)
 
 
-@dataclass(frozen=True)
 class Extremum(Reduction):
     """Max or Min; elements that share the extreme value share its gradient."""
 
@@ -122,21 +119,18 @@ class Extremum(Reduction):
         return (chosen * shared,)
 
 
-@dataclass(frozen=True)
 class Max(Extremum):
     """The largest element over `axes`; elements that share it share its gradient."""
 
     name, onnx, ufunc = "max", "ReduceMax", "max"
 
 
-@dataclass(frozen=True)
 class Min(Extremum):
     """The smallest element over `axes`; elements that share it share its gradient."""
 
     name, onnx, ufunc = "min", "ReduceMin", "min"
 
 
-@dataclass(frozen=True)
 class Prod(Reduction):
     """The product over `axes`."""
 
@@ -157,7 +151,6 @@ class Prod(Reduction):
         return (self.spread(grad, x.type) * Where()(counts, others, zero),)
 
 
-@dataclass(frozen=True)
 class LogSumExp(Reduction):
     """`log(sum(exp(x)))` over `axes`, without overflow."""
 
@@ -179,7 +172,6 @@ class LogSumExp(Reduction):
         return x.elements * 4
 
 
-@dataclass(frozen=True)
 class Quantifier(Reduction):
     """All or Any."""
 
@@ -192,7 +184,6 @@ class Quantifier(Reduction):
         return DType.U8
 
 
-@dataclass(frozen=True)
 class All(Quantifier):
     """Whether every element over `axes` is true."""
 
@@ -202,7 +193,6 @@ class All(Quantifier):
         return np.asarray(np.all(x, axis=self.axes, keepdims=self.keep))
 
 
-@dataclass(frozen=True)
 class Any_(Quantifier):
     """Whether one element over `axes` at least is true."""
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from compiler.graph import Value
 from compiler.operators.arithmetic import Sqrt, Unary
 
 
-@dataclass(frozen=True)
 class Sin(Unary):
     """The sine of an angle in radians."""
 
@@ -19,7 +16,6 @@ class Sin(Unary):
         return cosine
 
 
-@dataclass(frozen=True)
 class Cos(Unary):
     """The cosine of an angle in radians."""
 
@@ -29,7 +25,6 @@ class Cos(Unary):
         return -Sin()(x)  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True)
 class Tan(Unary):
     """The tangent of an angle in radians."""
 
@@ -39,7 +34,6 @@ class Tan(Unary):
         return result * result + 1
 
 
-@dataclass(frozen=True)
 class Asin(Unary):
     """The angle, from -pi/2 to pi/2, whose sine is `x`."""
 
@@ -49,7 +43,6 @@ class Asin(Unary):
         return (grad / Sqrt()(1 - x * x),)
 
 
-@dataclass(frozen=True)
 class Acos(Unary):
     """The angle, from 0 to pi, whose cosine is `x`."""
 
@@ -59,7 +52,6 @@ class Acos(Unary):
         return (-(grad / Sqrt()(1 - x * x)),)
 
 
-@dataclass(frozen=True)
 class Atan(Unary):
     """The angle, from -pi/2 to pi/2, whose tangent is `x`."""
 
@@ -69,7 +61,6 @@ class Atan(Unary):
         return (grad / (x * x + 1),)
 
 
-@dataclass(frozen=True)
 class Sinh(Unary):
     """The hyperbolic sine."""
 
@@ -80,7 +71,6 @@ class Sinh(Unary):
         return cosine
 
 
-@dataclass(frozen=True)
 class Cosh(Unary):
     """The hyperbolic cosine."""
 
@@ -91,7 +81,6 @@ class Cosh(Unary):
         return sine
 
 
-@dataclass(frozen=True)
 class Asinh(Unary):
     """The inverse of the hyperbolic sine."""
 
@@ -101,7 +90,6 @@ class Asinh(Unary):
         return (grad / Sqrt()(x * x + 1),)
 
 
-@dataclass(frozen=True)
 class Acosh(Unary):
     """The inverse of the hyperbolic cosine, of numbers from 1."""
 
@@ -111,7 +99,6 @@ class Acosh(Unary):
         return (grad / Sqrt()(x * x - 1),)
 
 
-@dataclass(frozen=True)
 class Atanh(Unary):
     """The inverse of the hyperbolic tangent, of numbers between -1 and 1."""
 
