@@ -64,7 +64,7 @@ def elaborate_model(
     diagnostics.extend(unknown_names(program))
     defined = _chosen(program, model)
     with _deep_stack():
-        elaborated = _model(program, defined, preset, hypers or {}, training, dtype, diagnostics)
+        elaborated = _model(program, defined, preset, hypers or {}, _session(training, dtype, diagnostics))
     diagnostics.raise_if_any()
     assert elaborated is not None
     return elaborated
@@ -82,8 +82,10 @@ def check(program: Program, *, hypers: Mapping[str, Any] | None = None) -> None:
                     Diagnostic("E601", f"there is no model `{train.model.text}` to train", train.model.span, hint=hint)
                 )
         for defined in program.models:
-            for training in (False, True):
-                _model(program, defined, None, hypers or {}, training, DType.F32, diagnostics)
+            session = _session(False, DType.F32, diagnostics)
+            _model(program, defined, None, hypers or {}, session)
+            if session.asked_training:
+                _model(program, defined, None, hypers or {}, _session(True, DType.F32, diagnostics))
             for preset in _presets(defined):
                 _preset_values(_session(False, DType.F32, diagnostics), defined, preset.name.text, diagnostics)
         for defined in program.definitions.values():
@@ -148,11 +150,9 @@ def _model(
     defined: Defined,
     preset: str | None,
     hypers: Mapping[str, Any],
-    training: bool,
-    dtype: DType,
-    diagnostics: Diagnostics,
+    session: Session,
 ) -> Elaborated | None:
-    session = _session(training, dtype, diagnostics)
+    diagnostics = session.diagnostics
     elaborator = Elaborator(session)
     span = defined.syntax.name.span
     before = len(diagnostics.found)

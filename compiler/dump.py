@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
 from typing import Any
 
 from compiler.graph import Graph, Node, Operator, Value
@@ -58,10 +57,9 @@ def _operator(op: Operator) -> str:
     if isinstance(op, Constant):
         return "constant"
     shown = []
-    for each in fields(op):
-        value = getattr(op, each.name)
-        if not isinstance(value, Graph) and value != each.default:
-            shown.append(f"{each.name}={_attribute(value)}")
+    for name, value in zip(op.fields, op.attributes, strict=True):
+        if not isinstance(value, Graph) and (not hasattr(type(op), name) or value != getattr(type(op), name)):
+            shown.append(f"{name}={_attribute(value)}")
     return f"{op.name}{{{', '.join(shown)}}}" if shown else op.name
 
 

@@ -10,12 +10,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from compiler.dims import Dim, Size, substitute
 from compiler.types import TensorType
+from grammar.record import Record
 from grammar.source import Span
 
 if TYPE_CHECKING:
@@ -148,12 +149,11 @@ class Emit(Protocol):
         """The type of an operand."""
 
 
-@dataclass(frozen=True)
-class Operator(ABC):
+class Operator(Record, ABC):
     """One operator, and everything the system knows about it.
 
-    A subclass with a `name` is a frozen dataclass, by inheritance where it has no attributes: its fields are the
-    operator's attributes, its docstring is its page in the reference. Being defined registers it; nothing lists
+    A subclass with a `name` is one: its fields are the operator's attributes, its docstring is its page in the
+    reference. Operators with equal attributes are equal. Being defined registers it; nothing lists
     operators a second time. Methods name their operands (`infer(self, x, y)`), so the signatures here are open:
     `*Any, **Any` is what a type checker lets them narrow. Attributes may hold symbolic sizes; `bind` makes them
     numbers, and `compute` sees numbers only.
@@ -170,6 +170,16 @@ class Operator(ABC):
             known = Operator.registry.setdefault(cls.name, cls)
             assert known.__qualname__ == cls.__qualname__, f"two operators are called {cls.name}"
             Operator.registry[cls.name] = cls
+
+    @cached_property
+    def attributes(self) -> tuple[Any, ...]:
+        return tuple(getattr(self, name) for name in self.fields)
+
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.attributes == other.attributes
+
+    def __hash__(self) -> int:
+        return hash((type(self), self.attributes))
 
     @abstractmethod
     def infer(self, *operands: Any, **none: Any) -> TensorType | tuple[TensorType, ...]:
@@ -206,12 +216,12 @@ class Operator(ABC):
         """This operator with named dims in its attributes replaced by sizes."""
         if not self.has_sizes:
             return self
-        return replace(self, **{each.name: _bind(getattr(self, each.name), sizes) for each in fields(self)})
+        return self.replace(**{name: _bind(getattr(self, name), sizes) for name in self.fields})
 
     @cached_property
     def has_sizes(self) -> bool:
         """Whether an attribute holds a size known only when the model runs."""
-        return any(_holds_dim(getattr(self, each.name)) for each in fields(self))
+        return any(_holds_dim(each) for each in self.attributes)
 
     def __call__(self, *operands: Value) -> Any:
         """Apply to values: the result, or a tuple of results where `infer` gives a tuple."""

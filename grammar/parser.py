@@ -3,22 +3,20 @@ with the next statement, in the state that the parser had before the one that fa
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from lark.exceptions import UnexpectedToken
-from lark.parsers.lalr_analysis import Shift
-from lark.parsers.lalr_parser_state import ParserState
-
 from grammar import mistakes
+from grammar.automaton import Automaton, Refused
+from grammar.builder import Builder
 from grammar.diagnostics import Diagnostics, NablacError
 from grammar.layout import lay_out
-from grammar.lexer import Pattern, Terminal, Token, pattern_of, read_tokens
+from grammar.lexer import Token, pattern_of, read_tokens
 from grammar.limits import MOST_BYTES, MOST_ERRORS
 from grammar.reading import read_source
 from grammar.source import Source, Span
 from grammar.syntax import File
-from grammar.table import Table, table
+from grammar.table import table
 from grammar.unexpected import Place, diagnose
 
 __all__ = ["comments_of", "parse", "read_source"]
@@ -32,28 +30,22 @@ def parse(source: Source) -> File:
     if len(source.text) > MOST_BYTES:
         raise NablacError(mistakes.too_large(source, len(source.text)))
     rules = table()
-    pattern = _pattern(rules)
+    pattern = pattern_of(rules.terminals, rules.ignored)
     reading = read_tokens(source, pattern)
     errors = Diagnostics()
     tokens = lay_out(reading, source, pattern.types) if len(reading.mistakes) < MOST_ERRORS else []
     errors.extend(reading.mistakes)
     end = Token("$END", "", Span(source, len(source.text), len(source.text)))
-    found = _Reader(rules.start(), [*tokens, end], errors).read()
+    found = _Reader(Automaton(rules, Builder()), [*tokens, end], errors).read()
     errors.raise_if_any()
     assert isinstance(found, File)
-    return replace(found, span=whole)
+    return found.replace(span=whole)
 
 
 def comments_of(source: Source) -> list[Token]:
     """The comments of a source, in order; the tree does not hold them."""
-    return read_tokens(source, _pattern(table())).comments
-
-
-def _pattern(rules: Table) -> Pattern:
-    terminals = tuple(
-        Terminal(each.name, each.pattern.value, each.pattern.type == "re", each.priority) for each in rules.terminals
-    )
-    return pattern_of(terminals, rules.ignored)
+    rules = table()
+    return read_tokens(source, pattern_of(rules.terminals, rules.ignored)).comments
 
 
 LIMITS = ("E126", "E127", "E128")
@@ -63,7 +55,7 @@ LIMITS = ("E126", "E127", "E128")
 class _Reader:
     """The parser, and where to go on after a mistake."""
 
-    state: ParserState[Any]
+    automaton: Automaton
     tokens: list[Token]
     errors: Diagnostics
 
@@ -78,8 +70,8 @@ class _Reader:
         while place < len(self.tokens) and len(self.errors.found) < MOST_ERRORS:
             token = self.tokens[place]
             try:
-                result = self.state.feed_token(token, token.type == "$END")  # type: ignore[arg-type]
-            except UnexpectedToken:
+                result = self.automaton.feed(token)
+            except Refused:
                 self._report(place)
             except NablacError as refused:
                 self.errors.extend(refused.diagnostics)
@@ -99,11 +91,11 @@ class _Reader:
 
     def _remember(self, place: int) -> None:
         self.start, self.start_level = place, self.level
-        self.states, self.values = list(self.state.state_stack), list(self.state.value_stack)
+        self.states, self.values = list(self.automaton.states), list(self.automaton.values)
 
     def _restore(self) -> None:
         self.level = self.start_level
-        self.state.state_stack[:], self.state.value_stack[:] = self.states, self.values
+        self.automaton.states[:], self.automaton.values[:] = self.states, self.values
 
     def _report(self, place: int) -> None:
         token = self.tokens[place]
@@ -112,29 +104,13 @@ class _Reader:
         # Read the statement again up to the token: refusing it, the parser has left the state that says what fits.
         self._restore()
         for earlier in self.tokens[self.start : place]:
-            self.state.feed_token(earlier)  # type: ignore[arg-type]
-        expected = frozenset(kind for kind in self._kinds() if self._accepts(kind))
+            self.automaton.feed(earlier)
+        expected = frozenset(kind for kind in self.automaton.kinds() if self.automaton.accepts(kind))
         at_top = self.start_level == 0
         found = diagnose(Place(self.tokens, self.start, place, expected, at_top))
         if not (self.astray and found.code == "E123"):
             self.errors.add(found)
         self.astray = self.astray or at_top
-
-    def _kinds(self) -> list[str]:
-        return [kind for kind in self.state.parse_conf.states[self.state.position] if kind.isupper()]
-
-    def _accepts(self, kind: str) -> bool:
-        """Whether a token of this kind could come next; a table of lookaheads alone says so of too many."""
-        states, stack = self.state.parse_conf.states, list(self.state.state_stack)
-        while kind in states[stack[-1]]:
-            action, argument = states[stack[-1]][kind]
-            if action is Shift:
-                return True
-            del stack[len(stack) - len(argument.expansion) :]
-            stack.append(states[stack[-1]][argument.origin.name][1])
-            if stack[-1] == self.state.parse_conf.end_state:
-                return True
-        return False
 
     def _recover(self, place: int) -> int:
         """Leave out the statement that failed; where reading goes on."""
@@ -171,7 +147,7 @@ class _Reader:
         span = self.tokens[place - 1].span
         head = (("IF", "if"), ("TRUE", "true")) if self.level else (("LAYER", "layer"), ("NAME", "_"))
         for kind, text in (*head, ("LBRACE", "{")):
-            self.state.feed_token(Token(kind, text, span))  # type: ignore[arg-type]
+            self.automaton.feed(Token(kind, text, span))
         self.level += 1
         self._remember(place)
         return place

@@ -1,18 +1,17 @@
-"""The syntax tree: what the person wrote, and where. Small frozen dataclasses, nothing computed.
+"""The syntax tree: what the person wrote, and where. Small records, nothing computed.
 
 Nodes compare by identity; `span` is the last field of each.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from grammar.record import Record
 from grammar.source import Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Identifier:
+class Identifier(Record):
     """A name where it is declared or given; `text` is without a prime."""
 
     text: str
@@ -22,30 +21,26 @@ class Identifier:
 # Expressions
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Number:
+class Number(Record):
     """`3`, `0.5`, `1e-3`: an int or a float, as written."""
 
     value: int | float
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Text:
+class Text(Record):
     """`"same"`; in assertion messages `{expression}` interpolates."""
 
     value: str
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Boolean:
+class Boolean(Record):
     value: bool
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Name:
+class Name(Record):
     """A reference. `primed` is `h'`, the next value of `h`. `_` is the piped value."""
 
     text: str
@@ -53,16 +48,14 @@ class Name:
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class ListOf:
+class ListOf(Record):
     """`[a, b]`."""
 
     items: tuple[Expression, ...]
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Unary:
+class Unary(Record):
     """`-x`, `not x`, and the postfix transpose `x^T` (operator `"^T"`)."""
 
     operator: Literal["-", "not", "^T"]
@@ -70,8 +63,7 @@ class Unary:
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Binary:
+class Binary(Record):
     """`+ - * / // % @ ** == != < <= > >= and or`, `" "` for names side by side; `operator_span` is the sign alone."""
 
     operator: str
@@ -81,8 +73,7 @@ class Binary:
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Conditional:
+class Conditional(Record):
     """`then if condition else otherwise`."""
 
     then: Expression
@@ -91,8 +82,7 @@ class Conditional:
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Range:
+class Range(Record):
     """`start..stop`: integers of a `for`, or the ends of a search axis."""
 
     start: Expression
@@ -100,8 +90,7 @@ class Range:
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Argument:
+class Argument(Record):
     """`value` or `name: value` in a call."""
 
     name: Identifier | None
@@ -109,15 +98,13 @@ class Argument:
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Call:
+class Call(Record):
     callee: Expression
     arguments: tuple[Argument, ...]
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Pipe:
+class Pipe(Record):
     """`value -> stage`."""
 
     value: Expression
@@ -125,8 +112,7 @@ class Pipe:
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Attribute:
+class Attribute(Record):
     """`value.name`."""
 
     value: Expression
@@ -134,8 +120,7 @@ class Attribute:
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Slice:
+class Slice(Record):
     """`start:stop:step` inside an index; each may be absent."""
 
     start: Expression | None
@@ -144,15 +129,13 @@ class Slice:
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Ellipsis:
+class Ellipsis(Record):
     """`...` inside an index or a shape."""
 
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Index:
+class Index(Record):
     """`value[items]`, NumPy's basic indexing; a tensor item gathers."""
 
     value: Expression
@@ -160,8 +143,7 @@ class Index:
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class TupleOf:
+class TupleOf(Record):
     """`a, b` on the right of an assignment or after `output`."""
 
     items: tuple[Expression, ...]
@@ -189,8 +171,7 @@ Expression = (
 # Types
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class TensorTypeSyntax:
+class TensorTypeSyntax(Record):
     """`f32[batch, time, 2*n + 1]`; `dtype` absent where not written, `dims` may hold one Ellipsis."""
 
     dtype: Identifier | None
@@ -201,8 +182,7 @@ class TensorTypeSyntax:
 # Statements
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Declared:
+class Declared(Record):
     """One name of an `input`, `param`, `state`, `buffer` or `target`; `optional` is the `?` of an input."""
 
     name: Identifier
@@ -211,8 +191,7 @@ class Declared:
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Declare:
+class Declare(Record):
     """`kind names: type ~ initializer` or `= initializer`; `drawn` tells which sign stood there."""
 
     kind: Literal["input", "param", "state", "buffer", "target"]
@@ -222,8 +201,7 @@ class Declare:
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Assign:
+class Assign(Record):
     """`a, b = value`; a primed target is the next value of a state or buffer."""
 
     targets: tuple[Name, ...]
@@ -231,8 +209,7 @@ class Assign:
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Output:
+class Output(Record):
     """`output value`, or `output name = value`; `name` absent where not written."""
 
     name: Identifier | None
@@ -240,16 +217,14 @@ class Output:
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class For:
+class For(Record):
     variable: Identifier
     iterable: Expression
     body: tuple[Statement, ...]
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class If:
+class If(Record):
     """`else if` is an `If` alone in `otherwise`."""
 
     condition: Expression
@@ -258,15 +233,13 @@ class If:
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Assert:
+class Assert(Record):
     condition: Expression
     message: Expression | None
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Setting:
+class Setting(Record):
     """`name value` of a `train` block, or `name = value` of a preset."""
 
     name: Identifier
@@ -274,8 +247,7 @@ class Setting:
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Preset:
+class Preset(Record):
     """`preset base { width = 512, heads = 8 }`."""
 
     name: Identifier
@@ -289,8 +261,7 @@ Statement = Declare | Assign | Output | For | If | Assert | Setting | Preset
 # Declarations
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Hyper:
+class Hyper(Record):
     """`name`, `name: kind`, `name = default` or `name: kind = default`."""
 
     name: Identifier
@@ -299,8 +270,7 @@ class Hyper:
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Definition:
+class Definition(Record):
     """A `layer`, `cell`, `model`, `optimizer` or `fn`; `fn f(x) = e` has one unnamed Output as its body."""
 
     kind: Literal["layer", "cell", "model", "optimizer", "fn"]
@@ -311,8 +281,7 @@ class Definition:
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Train:
+class Train(Record):
     """`train Model { ... }`."""
 
     model: Identifier
@@ -321,8 +290,7 @@ class Train:
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Const:
+class Const(Record):
     """`const name = value`."""
 
     name: Identifier
@@ -330,8 +298,7 @@ class Const:
     span: Span
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Import:
+class Import(Record):
     """`from "file.model" import A, B`."""
 
     path: Text
@@ -342,8 +309,7 @@ class Import:
 Declaration = Definition | Train | Const | Import
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class File:
+class File(Record):
     doc: str | None
     declarations: tuple[Declaration, ...]
     span: Span

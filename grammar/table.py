@@ -1,4 +1,4 @@
-"""The LALR table of `model.lark`: generated once, then read from the user's cache.
+"""The LALR table of `model.lark`: made by lark once, then read from the user's cache.
 
 The cache is JSON, so that reading one, whoever wrote it, can never run code; a cache that cannot be read
 or written costs time and nothing else.
@@ -6,41 +6,18 @@ or written costs time and nothing else.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import tempfile
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
-import lark
-from lark.grammar import Rule
-from lark.lexer import TerminalDef
-from lark.parsers.lalr_parser_state import ParserState
-
-from grammar.builder import Builder
+from grammar.automaton import Rule, Table
+from grammar.lexer import Terminal
 
 GRAMMAR = Path(__file__).with_name("model.lark")
-
-
-@dataclass(frozen=True)
-class Table:
-    """What the grammar says: its terminals, and a parser ready to start."""
-
-    lark: lark.Lark
-
-    @property
-    def terminals(self) -> list[TerminalDef]:
-        return list(self.lark.terminals)
-
-    @property
-    def ignored(self) -> frozenset[str]:
-        return frozenset(self.lark.lexer_conf.ignore)
-
-    def start(self) -> ParserState[Any]:
-        return self.lark.parse_interactive().parser_state
+_FORM = 2  # of the cached file; another form is another file
 
 
 @cache
@@ -49,10 +26,10 @@ def table() -> Table:
     place = _cache_place(text)
     found = _read(place) if place is not None else None
     if found is None:
-        found = lark.Lark(text, parser="lalr", lexer="basic", start="file", keep_all_tokens=True, transformer=Builder())
+        found = _made(text)
         if place is not None:
             _write(place, found)
-    return Table(found)
+    return found
 
 
 def cache_folder() -> Path | None:
@@ -66,21 +43,61 @@ def cache_folder() -> Path | None:
 
 def _cache_place(text: str) -> Path | None:
     folder = cache_folder()
-    version = hashlib.sha256(f"{lark.__version__}\n{text}".encode()).hexdigest()[:24]
-    return folder / f"grammar-{version}.json" if folder is not None else None
+    return folder / f"grammar-{_FORM}-{crc32(text.encode()):08x}.json" if folder is not None else None
 
 
-def _read(place: Path) -> lark.Lark | None:
+def _made(text: str) -> Table:
+    """Have lark make the table."""
+    from lark import Lark
+    from lark.parsers.lalr_analysis import Shift
+
+    made = Lark(text, parser="lalr", lexer="basic", start="file", keep_all_tokens=True, maybe_placeholders=False)
+    known = made.parser.parser._parse_table
+    rules = {rule: number for number, rule in enumerate(made.rules)}
+    numbers = {state: number for number, state in enumerate(known.states)}
+    return Table(
+        tuple(
+            Terminal(each.name, each.pattern.value, each.pattern.type == "re", each.priority) for each in made.terminals
+        ),
+        frozenset(made.lexer_conf.ignore),
+        tuple(_rule(rule) for rule in rules),
+        tuple(
+            {
+                symbol: numbers[argument] if action is Shift else -1 - rules[argument]
+                for symbol, (action, argument) in state.items()
+            }
+            for state in known.states.values()
+        ),
+        numbers[known.start_states["file"]],
+        numbers[known.end_states["file"]],
+    )
+
+
+def _rule(rule: Any) -> Rule:
+    """A rule as lark has it; a name that starts with `_` is of a repetition, which leaves no trace in the tree."""
+    origin = str(rule.origin.name)
+    spliced = tuple(
+        place for place, each in enumerate(rule.expansion) if not each.is_term and each.name.startswith("_")
+    )
+    unwraps = bool(rule.options.expand1 and not rule.alias)
+    plain = origin.startswith("_") or (unwraps and len(rule.expansion) == 1)
+    return Rule(origin, len(rule.expansion), None if plain else str(rule.alias or origin), unwraps, spliced)
+
+
+def _read(place: Path) -> Table | None:
     try:
         if not _is_ours(place):
             return None
-        stored = json.loads(place.read_text(encoding="utf-8"), object_pairs_hook=_with_integer_keys)
-        loaded: lark.Lark = lark.Lark._load_from_dict(  # type: ignore[no-untyped-call]
-            stored["data"], stored["memo"], transformer=Builder()
+        terminals, ignored, rules, states, start, end = json.loads(place.read_bytes())
+        return Table(
+            tuple(Terminal(*each) for each in terminals),
+            frozenset(ignored),
+            tuple(Rule(origin, size, call, unwraps, tuple(spliced)) for origin, size, call, unwraps, spliced in rules),
+            tuple(states),
+            start,
+            end,
         )
-        loaded.parse_interactive()
-        return loaded
-    except Exception:  # a corrupt cache may fail anywhere in lark; the grammar itself is always at hand
+    except (OSError, ValueError, TypeError, RecursionError):  # none yet, or a broken one; the grammar is at hand
         return None
 
 
@@ -92,22 +109,16 @@ def _is_ours(place: Path) -> bool:
     return found.st_uid == os.getuid() and not found.st_mode & 0o022
 
 
-def _write(place: Path, made: lark.Lark) -> None:
-    data, memo = made.memo_serialize([TerminalDef, Rule])
-    kept = {"parser", "lexer", "start", "keep_all_tokens", "maybe_placeholders", "propagate_positions"}
-    data["options"] = {name: value for name, value in data["options"].items() if name in kept}
+def _write(place: Path, made: Table) -> None:
+    import tempfile
+
     scratch = None
     try:
         place.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         handle, scratch = tempfile.mkstemp(dir=place.parent, prefix=".grammar-")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
-            json.dump({"data": data, "memo": memo}, file)
+            json.dump(made._replace(ignored=sorted(made.ignored)), file)  # type: ignore[arg-type]
         os.replace(scratch, place)
-    except (OSError, TypeError, ValueError):
+    except OSError:
         if scratch is not None and os.path.exists(scratch):
             os.unlink(scratch)
-
-
-def _with_integer_keys(pairs: list[tuple[str, Any]]) -> dict[Any, Any]:
-    """JSON has only text as keys; the states of the table are numbers."""
-    return {int(key) if key.isdigit() else key: value for key, value in pairs}

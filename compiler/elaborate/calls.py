@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import MISSING, fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -185,8 +184,8 @@ def primitive(elaborator: Elaborator, operator: type[Operator], given: list[Give
     operands = operand_names(operator)
     if operands is None:
         return _variadic(elaborator, operator, given, span)
-    attributes = list(fields(operator))
-    names = [*operands, *(each.name for each in attributes)]
+    attributes = operator.fields
+    names = [*operands, *attributes]
     given = [_renamed(each, names) for each in given]
     bound = bind_names(elaborator, operator.name, names, given, span, None)
     missing = [name for name in operands if name not in bound]
@@ -195,18 +194,18 @@ def primitive(elaborator: Elaborator, operator: type[Operator], given: list[Give
             "E401", f"{operator.name} needs `{missing[0]}`", span, hint=f"{operator.name}({', '.join(names)})"
         )
     values = {
-        each.name: _attribute(elaborator, operator, each.name, str(each.type), bound[each.name])
-        for each in attributes
-        if each.name in bound
+        name: _attribute(elaborator, operator, name, annotation, bound[name])
+        for name, annotation in attributes.items()
+        if name in bound
     }
-    for each in attributes:
-        if each.name not in bound and each.default is MISSING and each.default_factory is MISSING:
-            raise elaborator.fault("E401", f"{operator.name} needs `{each.name}`", span)
+    for name in attributes:
+        if name not in bound and not hasattr(operator, name):
+            raise elaborator.fault("E401", f"{operator.name} needs `{name}`", span)
     return operate(elaborator, operator, values, [bound[name] for name in operands], span)
 
 
 def _variadic(elaborator: Elaborator, operator: type[Operator], given: list[Given], span: Span) -> Any:
-    attributes = {each.name: each for each in fields(operator)}
+    attributes = operator.fields
     bound = bind_names(elaborator, operator.name, ["tensors", *attributes], given, span, None)
     tensors = bound.pop("tensors", None)
     if tensors is None or not isinstance(tensors.value, (list, tuple)) or not tensors.value:
@@ -214,7 +213,7 @@ def _variadic(elaborator: Elaborator, operator: type[Operator], given: list[Give
             "E415", f"{operator.name} takes a list of tensors", span, hint=f"`{operator.name}([a, b], axis: -1)`"
         )
     values = {
-        name: _attribute(elaborator, operator, name, str(attributes[name].type), each) for name, each in bound.items()
+        name: _attribute(elaborator, operator, name, attributes[name], each) for name, each in bound.items()
     }
     operands = [Given(None, each, tensors.span) for each in tensors.value]
     return operate(elaborator, operator, values, operands, span)

@@ -106,7 +106,8 @@ class Session:
     """One compilation: what is shared by all frames."""
 
     def __init__(self, *, training: bool, float_type: DType, diagnostics: Diagnostics) -> None:
-        self.training = training
+        self._training = training
+        self.asked_training = False  # whether anything depends on the flag
         self.float_type = float_type
         self.diagnostics = diagnostics
         self.calls: list[CallSite] = []
@@ -123,6 +124,12 @@ class Session:
     @property
     def frame(self) -> Frame:
         return self.frames[-1]
+
+    @property
+    def training(self) -> bool:
+        """The compile-time flag of the language."""
+        self.asked_training = True
+        return self._training
 
     # Making nodes
 

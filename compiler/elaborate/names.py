@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import fields, is_dataclass
 from typing import Any
 
 from compiler.elaborate.expressions import name_hint
@@ -11,6 +10,7 @@ from compiler.elaborate.program import Program
 from compiler.elaborate.values import Scope
 from grammar import syntax
 from grammar.diagnostics import Diagnostic
+from grammar.record import Record
 
 _IMPLICIT = {
     "optimizer": {"param", "grad", "step"},
@@ -83,6 +83,6 @@ def _references(parts: Iterable[Any]) -> list[syntax.Name]:
             waiting.extend(part)
         elif isinstance(part, syntax.Preset):
             waiting.extend(setting.value for setting in part.settings)
-        elif is_dataclass(part) and not isinstance(part, syntax.Identifier):
-            waiting.extend(getattr(part, each.name) for each in fields(part) if not each.name.endswith("span"))
+        elif isinstance(part, Record) and not isinstance(part, syntax.Identifier):
+            waiting.extend(getattr(part, name) for name in part.fields if not name.endswith("span"))
     return sorted(found, key=lambda name: name.span.start)

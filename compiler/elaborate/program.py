@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import specs
 from compiler.elaborate.builtins import builtin_names
 from compiler.elaborate.values import Defined, Lazy, Scope
 from grammar import syntax
@@ -27,10 +27,9 @@ class Library:
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
         self.places: dict[str, str] = {}
-        for entry in sorted(files("specs").joinpath("std").iterdir(), key=lambda each: each.name):
-            if entry.name.endswith(".model"):
-                self.texts[entry.name] = entry.read_text("utf-8")
-                self.places |= dict.fromkeys(_DECLARED.findall(self.texts[entry.name]), entry.name)
+        for path in sorted((specs.FOLDER / "std").glob("*.model")):
+            self.texts[path.name] = path.read_text("utf-8")
+            self.places |= dict.fromkeys(_DECLARED.findall(self.texts[path.name]), path.name)
         self.scopes: dict[str, Scope] = {}
 
     def find(self, name: str) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -369,7 +368,6 @@ def _route(chosen: Value, grad: Value, x: Value, y: Value) -> tuple[Value, Value
     return sum_to(x.type, Where()(chosen, grad, zero)), sum_to(y.type, Where()(chosen, zero, grad))
 
 
-@dataclass(frozen=True)
 class Clip(Elementwise):
     """`x` moved into `low` to `high`, either of which may be left out; no gradient flows where it was moved."""
 

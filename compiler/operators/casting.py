@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compiler.dims import Size
@@ -14,7 +13,6 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 
-@dataclass(frozen=True)
 class Cast(Operator):
     """The elements of `x` as `dtype`. Floats lose their fraction on the way to integers; bool is 0 and 1."""
 

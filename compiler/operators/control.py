@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compiler.dims import Size
@@ -19,7 +18,6 @@ else:
     np = LazyModule("numpy")
 
 
-@dataclass(frozen=True)
 class Scan(Operator):
     """A recurrence along axis 0.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import product as every
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ else:
     np = LazyModule("numpy")
 
 
-class Window(Operator):
+class Window:
     """What slides over spatial axes: strides, pads (all befores, then all afters) and dilations, 1 or 0 where empty."""
 
     strides: tuple[int, ...]
@@ -60,8 +59,7 @@ class Window(Operator):
         return tuple(sizes)
 
 
-@dataclass(frozen=True)
-class Conv(Window):
+class Conv(Window, Operator):
     """The cross-correlation of `x` [batch, channels, ...] with `w` [filters, channels / groups, ...].
 
     `pads` are all the paddings before, then all after; `groups` splits channels and filters into independent parts.
@@ -124,8 +122,7 @@ class Conv(Window):
         return 2 * self.infer(x, w).elements * product(w.shape[1:])
 
 
-@dataclass(frozen=True)
-class ConvTranspose(Window):
+class ConvTranspose(Window, Operator):
     """The transpose of a convolution: `x` [batch, channels, ...] with `w` [channels, filters / groups, ...].
 
     Each item of `x` adds its multiple of the kernel to the result; `output_padding` adds to the far end of each axis.
@@ -209,8 +206,7 @@ class ConvTranspose(Window):
         return 2 * x.elements * product(w.shape[1:])
 
 
-@dataclass(frozen=True)
-class ConvWeightGradient(Window):
+class ConvWeightGradient(Window, Operator):
     """The gradient of a convolution's `w`, from its `x` and the gradient of its result.
 
     Each tap of the kernel is one matrix product of a shifted view of `x` with the gradient.

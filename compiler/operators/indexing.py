@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from compiler.dims import Size
@@ -32,7 +31,6 @@ class Indexed(Mover):
             raise TypeMismatch(f"`{self.name}` looks up by i32 or i64, not {indices}", "convert it: `cast(x, i64)`")
 
 
-@dataclass(frozen=True)
 class Take(Indexed):
     """The elements of `x` at `indices` along `axis`: the shape of `indices` takes the place of the axis."""
 
@@ -61,7 +59,6 @@ class Take(Indexed):
         return emit("Gather", x, indices, axis=self.axis)
 
 
-@dataclass(frozen=True)
 class GatherElements(Indexed):
     """For each place of `indices`, the element of `x` there, but for `axis`, whose place `indices` holds."""
 
@@ -83,7 +80,6 @@ class GatherElements(Indexed):
         return emit("GatherElements", x, indices, axis=self.axis)
 
 
-@dataclass(frozen=True)
 class ScatterElements(Indexed):
     """`x` with `updates` at `indices` along `axis`: put there, or added where `reduction` is "add"."""
 
@@ -144,7 +140,6 @@ class GatherNd(Indexed):
         return emit("GatherND", x, _wide(emit, indices))
 
 
-@dataclass(frozen=True)
 class ScatterNd(Indexed):
     """`x` with `updates` at the places that `gather_nd` looks up: put there, or added where `reduction` is "add"."""
 
@@ -184,7 +179,6 @@ class ScatterNd(Indexed):
         return _lower_scatter(emit, "ScatterND", x, _wide(emit, indices), updates, {"reduction": self.reduction})
 
 
-@dataclass(frozen=True)
 class OneHot(Operator):
     """1 at the place that `indices` holds along a new `axis` of length `depth`, 0 elsewhere."""
 
@@ -221,7 +215,6 @@ class OneHot(Operator):
         return emit("Cast", equal, to=onnx_dtype(self.dtype))
 
 
-@dataclass(frozen=True)
 class Iota(Operator):
     """The numbers 0, 1, 2 up to `size - 1`."""
 

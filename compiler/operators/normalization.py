@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compiler.dims import Size
@@ -34,7 +33,6 @@ class AlongAxis(Operator):
         return 5 * x.elements
 
 
-@dataclass(frozen=True)
 class Softmax(AlongAxis):
     """exp(x) over the sum of exp(x) along `axis`, safe from overflow; rows that are all -inf give NaN."""
 
@@ -53,7 +51,6 @@ class Softmax(AlongAxis):
         return emit("Softmax", x, axis=self.axis)
 
 
-@dataclass(frozen=True)
 class LogSoftmax(AlongAxis):
     """The logarithm of softmax along `axis`, exact where softmax itself would round to 0."""
 

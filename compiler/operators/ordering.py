@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from compiler.dims import Size
@@ -26,7 +25,6 @@ def _refuse_bool(name: str, x: TensorType) -> None:
         raise TypeMismatch(f"`{name}` takes float or int tensors, not {x}", "convert it: `cast(x, i64)`")
 
 
-@dataclass(frozen=True)
 class Place(Operator):
     """ArgMax or ArgMin."""
 
@@ -68,7 +66,6 @@ class ArgMin(Place):
     name, onnx, ufunc = "argmin", "ArgMin", "argmin"
 
 
-@dataclass(frozen=True)
 class CumSum(Operator):
     """The running sum along `axis`: without the element itself where `exclusive`, from the end where `reverse`."""
 
@@ -104,7 +101,6 @@ class CumSum(Operator):
         return emit("Cast", wide, to=onnx_dtype(dtype))
 
 
-@dataclass(frozen=True)
 class TopK(Operator):
     """The `k` largest elements along `axis`, the largest first, and their places as i64, the first of equals first."""
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from functools import reduce
 from itertools import product as every
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from compiler.dims import Size, product
-from compiler.graph import Emit, Value
+from compiler.graph import Emit, Operator, Value
 from compiler.lazy import LazyModule
 from compiler.operators.backpropagation import zeros
 from compiler.operators.convolution import Conv, Window
@@ -29,6 +28,7 @@ else:
 class Pool(Window):
     """One number of each window of size `kernel`."""
 
+    name: ClassVar[str]
     kernel: tuple[int, ...]
 
     def infer(self, x: TensorType) -> TensorType:
@@ -66,8 +66,7 @@ class Pool(Window):
         return self.infer(x).elements * product(self.kernel)
 
 
-@dataclass(frozen=True)
-class MaxPool(Pool):
+class MaxPool(Pool, Operator):
     """The largest item of each window; NaN where the window holds one (onnxruntime's own kernel hides it)."""
 
     name = "max_pool"
@@ -91,8 +90,7 @@ class MaxPool(Pool):
         return emit("MaxPool", x, kernel_shape=self.kernel, strides=strides, pads=pads, dilations=dilations)
 
 
-@dataclass(frozen=True)
-class MaxPoolPlaces(Pool):
+class MaxPoolPlaces(Pool, Operator):
     """Where `max_pool` finds each of its items, the first of equals: places in `x` laid out flat, as i64."""
 
     name = "max_pool_places"
@@ -120,8 +118,7 @@ class MaxPoolPlaces(Pool):
         return made[1]
 
 
-@dataclass(frozen=True)
-class AveragePool(Pool):
+class AveragePool(Pool, Operator):
     """The mean of each window; padding counts as zeros with `count_include_pad`, and not at all without."""
 
     name = "average_pool"

@@ -7,7 +7,6 @@ over the element number and then over its sum with the key.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from compiler.dims import Size, product
@@ -54,7 +53,6 @@ class Draw(Operator):
         return (None,) * len(operands)
 
 
-@dataclass(frozen=True)
 class FoldKey(Draw):
     """A key made of a key, a number and the static `tag`: another one for each of the three; from 0 to 2**31 - 1."""
 
@@ -69,8 +67,9 @@ class FoldKey(Draw):
 
     def compute(self, key: Array, number: Array) -> Array:
         low, high = _words(key)
-        x = mix(mix(mix(low) + high) + np.uint32(self.tag))
-        x = mix(x + _words(number)[0] * np.uint32(GOLDEN))
+        with np.errstate(over="ignore"):  # whole numbers that wrap around, as ONNX has them
+            x = mix(mix(mix(low) + high) + np.uint32(self.tag))
+            x = mix(x + _words(number)[0] * np.uint32(GOLDEN))
         return (x >> np.uint32(1)).astype(np.int64)
 
     def lower(self, emit: Emit, key: str, number: str) -> str:
@@ -146,7 +145,6 @@ def _working(dtype: DType) -> DType:
     return DType.F64 if dtype is DType.F64 else DType.F32
 
 
-@dataclass(frozen=True)
 class RandomUniform(Fill):
     """Numbers from 0 to below 1, all multiples of 2**-24."""
 
@@ -164,7 +162,6 @@ class RandomUniform(Fill):
         return x if self.dtype in (DType.F32, DType.F64) else emit("Cast", x, to=onnx_dtype(self.dtype))
 
 
-@dataclass(frozen=True)
 class RandomNormal(Fill):
     """Numbers of mean 0 and variance 1: sqrt(-2 ln u) cos(2 pi v) (Box and Muller, 1958)."""
 

@@ -7,7 +7,6 @@ Results: the states of all steps [time, batch, hidden], then the final states. `
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compiler.dims import Size
@@ -68,11 +67,11 @@ class Recurrent(Operator):
             *begun,
             hidden_size=self.hidden,
             direction=direction,
-            **self.attributes(),
+            **self.onnx_attributes(),
         )
         return (emit("Squeeze", made[0], np.array([1])), *(emit("Squeeze", each, ahead) for each in made[1:]))
 
-    def attributes(self) -> dict[str, Any]:
+    def onnx_attributes(self) -> dict[str, Any]:
         """What the ONNX operator is told besides the size and the direction."""
         return {}
 
@@ -98,7 +97,6 @@ def _sigmoid(x: Array, out: Array) -> None:
     out *= x.dtype.type(0.5)
 
 
-@dataclass(frozen=True)
 class RNN(Recurrent):
     """h' = activation(W x + R h + b) (Elman 1990); `activation` is tanh or relu."""
 
@@ -118,11 +116,10 @@ class RNN(Recurrent):
             h = step
         return steps, h.copy()
 
-    def attributes(self) -> dict[str, Any]:
+    def onnx_attributes(self) -> dict[str, Any]:
         return {"activations": [self.activation.capitalize()]}
 
 
-@dataclass(frozen=True)
 class LSTM(Recurrent):
     """Long short-term memory (Hochreiter and Schmidhuber 1997); gates stacked as input, output, forget, candidate.
 
@@ -156,7 +153,6 @@ class LSTM(Recurrent):
         return outputs, h.copy(), c
 
 
-@dataclass(frozen=True)
 class GRU(Recurrent):
     """Gated recurrent unit (Cho et al. 2014); gates stacked as update z, reset r, candidate.
 
@@ -198,5 +194,5 @@ class GRU(Recurrent):
             h = output
         return outputs, h.copy()
 
-    def attributes(self) -> dict[str, Any]:
+    def onnx_attributes(self) -> dict[str, Any]:
         return {"linear_before_reset": int(self.linear_before_reset)}

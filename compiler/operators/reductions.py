@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from compiler.dims import Size, product
@@ -23,7 +22,6 @@ else:
     np = LazyModule("numpy")
 
 
-@dataclass(frozen=True)
 class Reduction(Operator):
     """Fold `axes` (all where None); `keep` leaves them in place with length 1."""
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Dim, Size, differ, product, quotient
@@ -26,7 +25,6 @@ class Mover(Operator):
         return 0
 
 
-@dataclass(frozen=True)
 class Transpose(Mover):
     """Axis `i` of the result is axis `permutation[i]` of `x`."""
 
@@ -52,7 +50,6 @@ class Transpose(Mover):
         return emit("Transpose", x, perm=self.permutation) if self.permutation else emit("Identity", x)
 
 
-@dataclass(frozen=True)
 class Reshape(Mover):
     """The elements of `x`, row by row, as a tensor of `shape`; one size may be -1: whatever is left over."""
 
@@ -108,7 +105,6 @@ def _counts(left: Size, right: Size) -> str:
     return f"{left} elements {'are not' if differ(left, right) else 'are not known to be'} {right}"
 
 
-@dataclass(frozen=True)
 class Expand(Mover):
     """Repeat `x` along axes of length 1, or new leading ones, until it has `shape`."""
 
@@ -136,7 +132,6 @@ class Expand(Mover):
         return emit("Expand", x, emit.sizes(self.shape))
 
 
-@dataclass(frozen=True)
 class Squeeze(Mover):
     """Drop `axes`, which have length 1."""
 
@@ -160,7 +155,6 @@ class Squeeze(Mover):
         return emit("Squeeze", x, np.array(self.axes, np.int64)) if self.axes else emit("Identity", x)
 
 
-@dataclass(frozen=True)
 class Unsqueeze(Mover):
     """New axes of length 1, so that they are `axes` of the result."""
 
@@ -183,7 +177,6 @@ class Unsqueeze(Mover):
         return emit("Unsqueeze", x, np.array(self.axes, np.int64)) if self.axes else emit("Identity", x)
 
 
-@dataclass(frozen=True)
 class Concat(Mover):
     """Tensors one after the other along `axis`; their other axes agree."""
 
@@ -230,7 +223,6 @@ class Concat(Mover):
         return emit("Concat", *operands, axis=self.axis)
 
 
-@dataclass(frozen=True)
 class Flip(Mover):
     """`x` with the order along `axes` reversed."""
 
@@ -254,7 +246,6 @@ class Flip(Mover):
         return emit("Slice", x, back, front, np.array(self.axes, np.int64), back)
 
 
-@dataclass(frozen=True)
 class Tile(Mover):
     """`x` repeated `repeats[i]` times along axis `i`."""
 

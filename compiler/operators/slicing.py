@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from compiler.dims import LARGEST, Size, Symbol
@@ -20,7 +19,6 @@ else:
     np = LazyModule("numpy")
 
 
-@dataclass(frozen=True)
 class Slice(Mover):
     """`x[start:stop:step]` along each of `axes`.
 
@@ -116,7 +114,6 @@ def _spread(grad: Value, axis: int, step: int) -> Value:
     return spread
 
 
-@dataclass(frozen=True)
 class Pad(Mover):
     """`before[i]` and `after[i]` new elements around axis `i`, for every axis.
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from compiler.dims import Dim, Size
@@ -48,7 +47,6 @@ class Fed(Source):
         raise AssertionError(f"{self} is an input or an initializer, never a node")
 
 
-@dataclass(frozen=True)
 class Input(Fed):
     """A tensor that the caller feeds."""
 
@@ -57,7 +55,6 @@ class Input(Fed):
     type: TensorType
 
 
-@dataclass(frozen=True)
 class Parameter(Fed):
     """A trained tensor, called by its path; `initial` is a graph of one output, fed the `seed`, absent for none."""
 
@@ -67,7 +64,6 @@ class Parameter(Fed):
     initial: Graph | None = None
 
 
-@dataclass(frozen=True)
 class Buffer(Fed):
     """A tensor that the step itself updates, as the running mean of a batch norm."""
 
@@ -77,7 +73,6 @@ class Buffer(Fed):
     initial: Graph | None = None
 
 
-@dataclass(frozen=True)
 class Constant(Source):
     """A tensor known when the model is compiled; `data` is its bytes, little-endian, row by row."""
 
@@ -107,7 +102,6 @@ class Constant(Source):
         return f"constant({number if number is not None else '...'}: {self.type})"
 
 
-@dataclass(frozen=True)
 class SizeOf(Source):
     """A size as an i64 scalar."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from compiler.graph import Graph, Node, Value
@@ -21,6 +21,7 @@ from compiler.passes.affine import Affine, Step, rows, step_of
 from compiler.rewrite import rewrite
 from compiler.types import DType
 
+CELLS = Path(__file__).with_name("recurrent_cells.model")
 # Gate letters in the order in which the ONNX operators stack them.
 GATES = {"rnn": "h", "lstm": "iofc", "gru": "zrh"}
 FLIPPED = (2, 3)  # values of `update` under which the update gate is the operator's 1 - z
@@ -190,7 +191,7 @@ def _pattern(cell: str, text: str, options: dict[str, Any], flipped: bool) -> Pa
     from compiler.passes.pipeline import optimize_bodies
     from grammar.source import Source
 
-    cells = files("compiler.passes").joinpath("recurrent_cells.model").read_text("utf-8")
+    cells = CELLS.read_text("utf-8")
     model = f"{cells}\nmodel Pattern {{\n    input xs: [time, batch, 3]\n    output scan({text})(xs, axis: 0)\n}}\n"
     graph = optimize_bodies(elaborate(program_of(Source("recurrent_cells.model", model))))
     (node,) = (node for node in graph if isinstance(node.op, Scan))

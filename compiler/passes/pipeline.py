@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
@@ -41,7 +40,7 @@ def optimize_bodies(graph: Graph) -> Graph:
         body = optimize_bodies(node.op.body)
         for each in LOCAL:
             body = each(body)
-        results: tuple[Value, ...] = replace(node.op, body=body)(*node.operands)
+        results: tuple[Value, ...] = node.op.replace(body=body)(*node.operands)
         return results
 
     return rewrite(graph, body_of)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from grammar.parser import parse
+from grammar.record import Record
 from grammar.source import Source
 from grammar.syntax import (
     Argument,
@@ -89,7 +89,7 @@ def brief(node: Any) -> str:
 
 def shape(node: Any) -> Any:
     """A tree without its spans, which compares by what it says."""
-    if dataclasses.is_dataclass(node) and not isinstance(node, type):
-        fields = [field.name for field in dataclasses.fields(node) if not field.name.endswith("span")]
+    if isinstance(node, Record):
+        fields = [name for name in node.fields if not name.endswith("span")]
         return (type(node).__name__, *(shape(getattr(node, name)) for name in fields))
     return tuple(map(shape, node)) if isinstance(node, tuple) else node
