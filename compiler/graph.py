@@ -201,6 +201,13 @@ class Operator(Record, ABC):
     def lower(self, emit: Emit, *operands: Any, **none: Any) -> str | tuple[str, ...]:
         """Emit ONNX nodes that mean the same; the name of the result (or of each)."""
 
+    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+        """The operator at each index of a new leading axis of this length, which the `mapped` operands have.
+
+        None where the operator does not say how: then it is applied step by step.
+        """
+        return None
+
     def flops(self, *operands: Any, **none: Any) -> Size:
         """Floating-point operations of one application, a multiply-add counted as two."""
         inferred = self.infer(*operands)

@@ -21,7 +21,7 @@ def replace(ends: Sequence[Value], replacements: Mapping[Value, Value]) -> list[
     for node in Graph({}, {str(place): end for place, end in enumerate(ends)}):
         if all(result in new for result in node.results):
             continue
-        _rebuild(node, new)
+        rebuild(node, new)
     return [new[end] for end in ends]
 
 
@@ -32,7 +32,7 @@ def rewrite(graph: Graph, rule: Rule) -> Graph:
     """
     new: dict[Value, Value] = {}
     for node in graph:
-        rebuilt = _rebuild(node, new)
+        rebuilt = rebuild(node, new)
         with origin(node.origin.span, node.origin.path):
             made = rule(rebuilt)
         if made is not None:
@@ -60,7 +60,8 @@ def reached(ends: Iterable[Value], stops: Iterable[Value]) -> set[Node]:
     return found
 
 
-def _rebuild(node: Node, new: dict[Value, Value]) -> Node:
+def rebuild(node: Node, new: dict[Value, Value]) -> Node:
+    """`node` on the replacements of its operands, itself where none changed; `new` learns those of its results."""
     operands = tuple(new[operand] for operand in node.operands)
     same = all(left is right for left, right in zip(operands, node.operands, strict=True))
     rebuilt = node if same else with_operands(node, operands)

@@ -214,7 +214,9 @@ class _Memory:
         if op.graphs:
             plans = [plan(body, self.sizes) for body in op.graphs]
             bodies = [body.step for body in plans]
-            return partial(op.compute, bodies=bodies), operands, sum(body.peak_bytes for body in plans)
+            kernel = partial(op.compute, bodies=bodies)
+            peak = sum(body.peak_bytes for body in plans)
+            return (kernel if len(node.results) > 1 else partial(_only, kernel)), operands, peak
         ufunc = _ufunc(op)
         if ufunc is None or not node.result.type.rank:  # of scalars a universal function makes no arrays
             return op.compute, operands, 0
@@ -302,6 +304,12 @@ def _ufunc(op: Operator) -> Kernel | None:
         kernel: Kernel = getattr(np, op.ufunc)
         return kernel
     return None
+
+
+def _only(kernel: Kernel, *operands: Array) -> Array:
+    """The result of an operator of several, of which this one has one."""
+    (result,) = kernel(*operands)
+    return result
 
 
 def _nothing(slots: list[Any]) -> tuple[()]:

@@ -212,9 +212,7 @@ def _variadic(elaborator: Elaborator, operator: type[Operator], given: list[Give
         raise elaborator.fault(
             "E415", f"{operator.name} takes a list of tensors", span, hint=f"`{operator.name}([a, b], axis: -1)`"
         )
-    values = {
-        name: _attribute(elaborator, operator, name, attributes[name], each) for name, each in bound.items()
-    }
+    values = {name: _attribute(elaborator, operator, name, attributes[name], each) for name, each in bound.items()}
     operands = [Given(None, each, tensors.span) for each in tensors.value]
     return operate(elaborator, operator, values, operands, span)
 

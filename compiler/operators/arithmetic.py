@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from compiler.dims import Size
 from compiler.graph import Emit, Operator, Value
 from compiler.lazy import LazyModule
-from compiler.operators.shaping import sum_to
+from compiler.operators.shaping import aligned, sum_to
 from compiler.operators.source import Constant, constant
 from compiler.types import DType, TensorType, TypeMismatch, broadcast
 
@@ -46,6 +48,16 @@ class Elementwise(Operator):
 
     def lower(self, emit: Emit, *operands: Any, **none: Any) -> str:
         return emit(self.onnx, *operands)
+
+    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+        return broadcast_over(self, mapped, operands)
+
+
+def broadcast_over(op: Operator, mapped: Sequence[bool], operands: Sequence[Value]) -> Value:
+    """What broadcasts, over a new leading axis: the mapped operands get the axes that the longest has."""
+    rank = max(operand.type.rank - axis for axis, operand in zip(mapped, operands, strict=True))
+    result: Value = op(*(aligned(each, rank) if axis else each for axis, each in zip(mapped, operands, strict=True)))
+    return result
 
 
 class Unary(Elementwise):

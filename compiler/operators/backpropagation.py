@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from compiler.dims import Size
 from compiler.graph import Graph, Value
-from compiler.operators.shaping import Expand
+from compiler.operators.shaping import Concat, Expand, Unsqueeze
+from compiler.operators.slicing import Slice
 from compiler.operators.source import Input, constant
 from compiler.rewrite import replace
 from compiler.types import TensorType
@@ -17,8 +19,9 @@ if TYPE_CHECKING:
 def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Value, ...]) -> tuple[Value | None, ...]:
     """The gradients of a Scan's operands, from those of its results.
 
-    The states before each step are saved by a second forward walk; each backward step makes the forward step again
-    from them and pulls the gradients back through it. What every step sees whole adds up its gradient on the way.
+    The states are saved by a second forward walk, which the pass `merge_scans` makes one with the first; each backward
+    step makes the forward step again from them and pulls the gradients back through it. What every step sees whole adds
+    up its gradient on the way.
     """
     from compiler.gradient import gradients
     from compiler.operators.control import Scan
@@ -47,9 +50,10 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
     body_inputs = [*to_next, *sums, *inputs[:last], *to_given, *inputs[last:]]
     body = Graph(_named(body_inputs), _numbered([*carried, *summed, *stacked]), name="step_back")
 
-    saved = Graph(scan.body.inputs, _numbered([*ends[:n], *formal[:n]]), name="step")
-    before = Scan(saved, n, scan.slices, scan.reverse)(*operands)[n:] if n else ()
     length = scan.length(*(operand.type for operand in operands))
+    saved = Graph(scan.body.inputs, _numbered([*ends[:n], *ends[:n]]), name="step")
+    after = Scan(saved, n, scan.slices, scan.reverse)(*operands)[n:] if n else ()
+    before = [_shifted(first, states, length, scan.reverse) for first, states in zip(operands[:n], after, strict=True)]
     given = [
         grad if grad is not None else zeros(end.type.with_shape(length, *end.shape))
         for grad, end in zip(grads[n:], ends[n:], strict=True)
@@ -66,6 +70,16 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
         if flows[place]:
             made[place] = next(results)
     return tuple(made.get(place) for place in range(len(formal)))
+
+
+def _shifted(first: Value, after: Value, length: Size, reverse: bool) -> Value:
+    """The states before each step, from those after it: the first one, then all but the last."""
+    start: Value = Unsqueeze((0,))(first)
+    if reverse:
+        result: Value = Concat(0)(Slice((0,), (1,), (length,))(after), start)
+    else:
+        result = Concat(0)(start, Slice((0,), (0,), (length - 1,))(after))
+    return result
 
 
 def zeros(type: TensorType) -> Value:

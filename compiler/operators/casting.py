@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compiler.dims import Size
@@ -27,6 +28,10 @@ class Cast(Operator):
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value | None]:
         return (Cast(x.type.dtype)(grad) if x.type.dtype.is_float and self.dtype.is_float else None,)
+
+    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+        result: Value = self(*operands)
+        return result
 
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Cast", x, to=onnx_dtype(self.dtype))

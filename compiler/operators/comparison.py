@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from compiler.dims import Size
 from compiler.graph import Emit, Operator, Value
 from compiler.lazy import LazyModule
-from compiler.operators.arithmetic import Step
+from compiler.operators.arithmetic import Step, broadcast_over
 from compiler.operators.shaping import sum_to
 from compiler.operators.source import constant
 from compiler.types import DType, TensorType, TypeMismatch, broadcast
@@ -141,6 +143,9 @@ class Where(Operator):
     ) -> tuple[None, Value, Value]:
         zero = constant(0, grad.type.dtype)
         return None, sum_to(x.type, self(condition, grad, zero)), sum_to(y.type, self(condition, zero, grad))
+
+    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+        return broadcast_over(self, mapped, operands)
 
     def lower(self, emit: Emit, condition: str, x: str, y: str) -> str:
         if emit.type(x).dtype == DType.BOOL:  # onnxruntime chooses between numbers only

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from compiler.dims import Size
@@ -54,6 +55,13 @@ class Take(Indexed):
         zeros = filled(0, x.type.with_shape(x.shape[axis], *x.shape[:axis], *x.shape[axis + 1 :]))
         total = ScatterNd("add")(zeros, Unsqueeze((-1,))(indices), rows)
         return (Transpose(back)(total) if axis else total), None
+
+    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+        x, indices = operands
+        if mapped[0] or self.axis % x.type.rank:
+            return None
+        result: Value = self(x, indices)
+        return result
 
     def lower(self, emit: Emit, x: str, indices: str) -> str:
         return emit("Gather", x, indices, axis=self.axis)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compiler.dims import Size, product
 from compiler.graph import Emit, Operator, Value
 from compiler.lazy import LazyModule
 from compiler.operators.arithmetic import onnx_dtype
-from compiler.operators.shaping import Reshape, Squeeze, Transpose, Unsqueeze, sum_to
+from compiler.operators.shaping import Reshape, Squeeze, Transpose, Unsqueeze, aligned, sum_to
 from compiler.types import DType, TensorType, TypeMismatch, broadcast_shapes, same_dtype
 
 if TYPE_CHECKING:
@@ -69,6 +70,16 @@ class MatMul(Operator):
             Squeeze((0,))(by_left) if rows else by_left,
             Squeeze((1,))(by_right) if columns else by_right,
         )
+
+    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+        x, y = operands
+        ranks = [operand.type.rank - axis for axis, operand in zip(mapped, operands, strict=True)]
+        if min(ranks) < 2:
+            return None
+        if mapped[0] and not mapped[1] and ranks[1] == 2:
+            return x @ y
+        left, right = (aligned(each, max(ranks)) if axis else each for axis, each in zip(mapped, operands, strict=True))
+        return left @ right
 
     def lower(self, emit: Emit, x: str, y: str) -> str:
         dtype = emit.type(x).dtype

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compiler.dims import Size
@@ -28,6 +29,11 @@ class AlongAxis(Operator):
             raise TypeMismatch(f"`{self.name}` takes float tensors, not {x}", "convert it: `cast(x, f32)`")
         x.axis(self.axis)
         return x
+
+    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+        (x,) = operands
+        result: Value = self.replace(axis=self.axis % (x.type.rank - 1) + 1)(x)
+        return result
 
     def flops(self, x: TensorType) -> Size:
         return 5 * x.elements

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from compiler.dims import Size, product
@@ -64,6 +65,11 @@ class Reduction(Operator):
         operand = x if type.dtype in self.kernels else emit("Cast", x, to=onnx_dtype(self.stand_in(type.dtype)))
         found = emit(self.onnx, operand, np.array(axes, np.int64), keepdims=int(self.keep))
         return found if type.dtype in self.kernels else emit("Cast", found, to=onnx_dtype(type.dtype))
+
+    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+        (x,) = operands
+        result: Value = self.replace(axes=tuple(axis + 1 for axis in self.folded(x.type.rank - 1)))(x)
+        return result
 
     def stand_in(self, dtype: DType) -> DType:
         """What onnxruntime folds in place of a dtype that it has no kernel for."""

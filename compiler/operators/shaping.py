@@ -46,6 +46,10 @@ class Transpose(Mover):
         inverse = tuple(self.permutation.index(axis) for axis in range(x.type.rank))
         return (Transpose(inverse)(grad),)
 
+    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+        result: Value = Transpose((0, *(axis + 1 for axis in self.permutation)))(*operands)
+        return result
+
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Transpose", x, perm=self.permutation) if self.permutation else emit("Identity", x)
 
@@ -83,6 +87,12 @@ class Reshape(Mover):
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (Reshape(x.shape)(grad),)
+
+    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+        if -1 in self.shape:
+            return None
+        result: Value = Reshape((length, *self.shape))(*operands)
+        return result
 
     def lower(self, emit: Emit, x: str) -> str:
         source = emit.type(x)
@@ -128,6 +138,11 @@ class Expand(Mover):
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (sum_to(x.type, grad),)
 
+    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+        (x,) = operands
+        result: Value = Expand((length, *self.shape))(aligned(x, len(self.shape)))
+        return result
+
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Expand", x, emit.sizes(self.shape))
 
@@ -151,6 +166,12 @@ class Squeeze(Mover):
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (Unsqueeze(distinct_axes(x.type, self.axes))(grad),)
 
+    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+        (x,) = operands
+        rank = x.type.rank - 1
+        result: Value = Squeeze(tuple(axis % rank + 1 for axis in self.axes))(x)
+        return result
+
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Squeeze", x, np.array(self.axes, np.int64)) if self.axes else emit("Identity", x)
 
@@ -172,6 +193,12 @@ class Unsqueeze(Mover):
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (Squeeze(self.axes)(grad),)
+
+    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+        (x,) = operands
+        rank = x.type.rank - 1 + len(self.axes)
+        result: Value = Unsqueeze(tuple(axis % rank + 1 for axis in self.axes))(x)
+        return result
 
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Unsqueeze", x, np.array(self.axes, np.int64)) if self.axes else emit("Identity", x)
@@ -218,6 +245,14 @@ class Concat(Mover):
             parts.append(Slice((axis,), (start,), (stop,))(grad))
             start = stop
         return tuple(parts)
+
+    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+        rank = max(operand.type.rank - axis for axis, operand in zip(mapped, operands, strict=True))
+        every = (
+            each if axis else Expand((length, *each.shape))(each) for axis, each in zip(mapped, operands, strict=True)
+        )
+        result: Value = Concat(self.axis % rank + 1)(*every)
+        return result
 
     def lower(self, emit: Emit, *operands: str) -> str:
         return emit("Concat", *operands, axis=self.axis)
@@ -290,6 +325,13 @@ def sum_to(target: TensorType, grad: Value) -> Value:
     if kept:
         grad = Sum(kept, keep=True)(grad)
     return Sum(axes, keep=False)(grad) if axes else grad
+
+
+def aligned(x: Value, rank: int) -> Value:
+    """`x`, whose first axis is a new one before `rank` others, with axes of length 1 after it where others are few."""
+    missing = rank + 1 - x.type.rank
+    result: Value = Unsqueeze(tuple(range(1, 1 + missing)))(x) if missing else x
+    return result
 
 
 def filled(number: float, like: TensorType) -> Value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from compiler.dims import LARGEST, Size, Symbol
@@ -55,6 +56,12 @@ class Slice(Mover):
                 raise TypeMismatch(f"`{text}` does not lie within axis {axis} of {x}", f"the axis has {size} elements")
             found.append((axis, first, last, step))
         return found
+
+    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+        (x,) = operands
+        rank = x.type.rank - 1
+        result: Value = self.replace(axes=tuple(axis % rank + 1 for axis in self.axes))(x)
+        return result
 
     def compute(self, x: Array) -> Array:
         cuts = [slice(None)] * x.ndim

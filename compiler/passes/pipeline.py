@@ -8,6 +8,8 @@ from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
 from compiler.passes.fold_constants import fold_constants
 from compiler.passes.fuse_recurrences import fuse_recurrences
+from compiler.passes.hoist import hoist_results, hoist_steps
+from compiler.passes.merge_scans import merge_scans
 from compiler.passes.share_equals import share_equals
 from compiler.passes.simplify import simplify
 from compiler.rewrite import rewrite
@@ -15,7 +17,7 @@ from compiler.rewrite import rewrite
 Pass = Callable[[Graph], Graph]
 
 LOCAL: tuple[Pass, ...] = (simplify, fold_constants, share_equals)
-PASSES: tuple[Pass, ...] = (*LOCAL, fuse_recurrences, *LOCAL)
+PASSES: tuple[Pass, ...] = (*LOCAL, hoist_results, *LOCAL, fuse_recurrences, hoist_steps, *LOCAL)
 
 
 def optimize(graph: Graph) -> Graph:
@@ -23,7 +25,7 @@ def optimize(graph: Graph) -> Graph:
 
     What no output needs is gone by construction: a graph is what its ends reach.
     """
-    graph = optimize_bodies(graph)
+    graph = optimize_bodies(merge_scans(graph))
     for each in PASSES:
         graph = each(graph)
     return graph

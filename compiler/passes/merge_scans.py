@@ -1,0 +1,54 @@
+"""Walks over the same operands by the same next states are one walk, which stacks what each of them did.
+
+The gradient of a recurrence asks for its states again; this makes the forward walk give them.
+"""
+
+from __future__ import annotations
+
+from compiler.graph import Graph, Node, Value, origin
+from compiler.operators.control import Scan
+from compiler.rewrite import rebuild, with_ends
+
+
+def merge_scans(graph: Graph) -> Graph:
+    """`graph` with each group of such walks made one."""
+    groups: dict[object, list[Node]] = {}
+    for node in graph:
+        if isinstance(node.op, Scan):
+            groups.setdefault(_key(node, node.op), []).append(node)
+    if all(len(group) == 1 for group in groups.values()):
+        return graph
+    new: dict[Value, Value] = {}
+    for node in graph:
+        if node.results[0] in new:
+            continue
+        group = groups[_key(node, node.op)] if isinstance(node.op, Scan) else [node]
+        if len(group) > 1:
+            with origin(node.origin.span, node.origin.path):
+                new |= _merged(group, tuple(new[operand] for operand in node.operands))
+        else:
+            rebuild(node, new)
+    return with_ends(graph, new)
+
+
+def _key(node: Node, scan: Scan) -> object:
+    """Equal for walks that pass through the same states."""
+    nexts = tuple(scan.body.outputs.values())[: scan.states]
+    return node.operands, tuple(scan.body.inputs.values()), nexts, scan.slices, scan.reverse
+
+
+def _merged(group: list[Node], operands: tuple[Value, ...]) -> dict[Value, Value]:
+    scans = [node.op for node in group if isinstance(node.op, Scan)]
+    first = scans[0]
+    nexts = list(first.body.outputs.values())[: first.states]
+    stacked = {value: None for scan in scans for value in list(scan.body.outputs.values())[scan.states :]}
+    outputs = {f"result_{place}": value for place, value in enumerate((*nexts, *stacked))}
+    body = Graph(first.body.inputs, outputs, name=first.body.name)
+    made = first.replace(body=body)(*operands)
+    places = {value: made[first.states + place] for place, value in enumerate(stacked)}
+    found: dict[Value, Value] = {}
+    for node, scan in zip(group, scans, strict=True):
+        found.update(zip(node.results[: scan.states], made[: scan.states], strict=True))
+        inside = list(scan.body.outputs.values())[scan.states :]
+        found.update((result, places[value]) for result, value in zip(node.results[scan.states :], inside, strict=True))
+    return found
