@@ -72,6 +72,7 @@ class Model:
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         """Run the model on arrays by input name; NablacError where one is missing or does not fit."""
+        from compiler.onnx.exporter import end_names
         from runtime.inputs import checked
 
         feeds = self._seeded(inputs)
@@ -87,7 +88,8 @@ class Model:
 
                 self._runner = OnnxRunner(self.onnx().SerializeToString(), device=self.device)
             arrays, _ = checked(self.graph, {**self.weights, **feeds})
-            results = self._runner.run({name: arrays[name] for name in self.graph.inputs})
+            made = self._runner.run({name: arrays[name] for name in self.graph.inputs})
+            results = {ours: made[name] for ours, name in zip(self.graph.outputs, end_names(self.graph), strict=False)}
         return {name: results[name] for name in self.graph.outputs}
 
     def onnx(self, opset: int | None = None) -> onnx.ModelProto:
@@ -96,11 +98,14 @@ class Model:
 
         return export(self.graph, opset=opset, weights=self.weights, metadata={"nablac.model": self.name})
 
-    def to_onnx(self, path: str | Path, opset: int | None = None) -> None:
-        """Write the model to an ONNX file, whole or not at all."""
-        from runtime.files import write_bytes
+    def to_onnx(self, path: str | Path, opset: int | None = None) -> list[Path]:
+        """Write the model to an ONNX file, whole or not at all; weights beyond 2 GiB to a second file beside it.
 
-        write_bytes(path, self.onnx(opset).SerializeToString())
+        The files written, the model's own first.
+        """
+        from runtime.onnx_file import save
+
+        return save(self.onnx(opset), path, self.weights)
 
     def summary(self, **sizes: int) -> str:
         """Layers, output shapes, parameters, operations and memory as text."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from nablac.commands.options import output_options
-from nablac.commands.output import note, print_json, show_error
+from nablac.commands.output import detail, note, print_json, show_error
 
 
 @click.command()
@@ -29,6 +29,7 @@ def command(files: tuple[Path, ...], as_json: bool, quiet: bool) -> int:
             else:
                 program = load(file)
             check(program)
+            detail(f"{file}: {', '.join(f'{each.kind} {each.name}' for each in program.definitions.values())}")
         except NablacError as error:
             errors.append(error)
     everything = NablacError(*(each for error in errors for each in error.diagnostics))

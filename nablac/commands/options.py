@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from nablac.commands.output import remember
+from nablac.commands.output import detail, remember
 
 if TYPE_CHECKING:
     from nablac.model import Model
@@ -23,6 +24,11 @@ def _remember_color(context: click.Context, parameter: click.Parameter, value: s
 
 def _remember_json(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
     remember(as_json=value)
+    return value
+
+
+def _remember_verbose(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    remember(verbose=value)
     return value
 
 
@@ -78,6 +84,15 @@ def output_options(command: F) -> F:
                 help="Colours of errors.",
             ),
             click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors."),
+            click.option(
+                "-v",
+                "--verbose",
+                is_flag=True,
+                callback=_remember_verbose,
+                is_eager=True,
+                expose_value=False,
+                help="Say what each stage does and how long it takes.",
+            ),
         )
     ):
         command = option(command)
@@ -102,7 +117,18 @@ def compiled(
     from nablac.model import from_program
 
     hypers = dict(parse_setting(each) for each in settings)
+    started = time.perf_counter()
+    program = load(file)
+    parsed = time.perf_counter()
     model = from_program(
-        load(file), model=name, preset=preset, hypers=hypers, seed=seed, dtype=dtype, backend=backend, device=device
+        program, model=name, preset=preset, hypers=hypers, seed=seed, dtype=dtype, backend=backend, device=device
     )
+    detail(f"{file}: read in {_milliseconds(parsed - started)}")
+    detail(f"{model.name}: {len(model.graph)} operators in {_milliseconds(time.perf_counter() - parsed)}")
+    for key, value in model.hypers.items():
+        detail(f"  {key} = {value}")
     return model.load(weights, rename) if weights is not None else model
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f} ms"

@@ -31,10 +31,13 @@ def wants_color(stream: Any) -> bool:
 
 
 _color = {"choice": "auto", "json": ""}
+_verbose = {"detail": False}
 
 
-def remember(color: str | None = None, as_json: bool | None = None) -> None:
-    """Keep what the options said for errors that end the command."""
+def remember(color: str | None = None, as_json: bool | None = None, verbose: bool | None = None) -> None:
+    """Keep what the options said: for errors that end the command, and for `detail`."""
+    if verbose is not None:
+        _verbose["detail"] = verbose
     if color is not None:
         _color["choice"] = color
     if as_json is not None:
@@ -61,6 +64,12 @@ def printable(text: str, stream: Any) -> str:
 
 def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def detail(text: str) -> None:
+    """A line that only `-v` asks for, on stderr."""
+    if _verbose["detail"]:
+        note(text)
 
 
 def note(text: str, quiet: bool = False) -> None:
