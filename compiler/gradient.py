@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compiler.graph import Graph, Node, Value
+from compiler.graph import Graph, Node, NotDifferentiable, Value
 
 
 def gradients(outputs: Sequence[Value], seeds: Sequence[Value], wrt: Sequence[Value]) -> list[Value | None]:
@@ -29,7 +29,11 @@ def gradients(outputs: Sequence[Value], seeds: Sequence[Value], wrt: Sequence[Va
         several = len(node.results) > 1
         grads = tuple(found.get(result) for result in node.results)
         result = node.results if several else node.result
-        pulled = node.op.pullback(grads if several else grads[0], *node.operands, result=result)
+        try:
+            pulled = node.op.pullback(grads if several else grads[0], *node.operands, result=result)
+        except NotDifferentiable as error:
+            error.node = error.node or node
+            raise
         for operand, grad in zip(node.operands, pulled, strict=True):
             if grad is not None and operand.type.dtype.is_float and (operand in sources or operand.node in active):
                 _accumulate(found, operand, grad)

@@ -239,7 +239,9 @@ class Operator(Record, ABC):
 
 
 class NotDifferentiable(Exception):
-    """No gradient flows through this operator; the argument is its name."""
+    """No gradient flows through this operator; the argument is its name, and `node` where it was met."""
+
+    node: Node | None = None
 
 
 @dataclass(frozen=True, eq=False)

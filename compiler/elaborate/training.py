@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from compiler.elaborate import calls
+from compiler.elaborate.data import Stage, data_stages
 from compiler.elaborate.frame import CallSite, Frame, Silence, State
 from compiler.elaborate.values import UNKNOWN, Instance, Scope, describe, is_number
 from compiler.graph import Value
@@ -20,16 +21,22 @@ if TYPE_CHECKING:
     from compiler.elaborate.elaborator import Elaborator
 
 
+Optimize = Callable[[Value, Value], dict[str, State]]  # states by name, `param` among them, of a parameter and its grad
+
+
 @dataclass(eq=False)
 class TrainingSpec:
     """A checked train block: loss and metrics as values of the model's graph, the rest as settings."""
 
     span: Span
+    step: Value  # the step's number from 1, as schedules see it
+    rate: Value  # by which a plateau shrinks what the optimizer does
+    optimize: Optimize  # the optimizer's equations
     targets: dict[str, Value] = field(default_factory=dict)
     loss: Value | None = None
     metrics: dict[str, Value] = field(default_factory=dict)
     optimizer: Instance | None = None
-    data: syntax.Expression | None = None
+    data: tuple[Stage, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
 
 
@@ -39,6 +46,10 @@ def _positive(value: Any) -> bool:
 
 def _share(value: Any) -> bool:
     return is_number(value) and 0 <= value < 1
+
+
+def _not_negative(value: Any) -> bool:
+    return is_number(value) and value >= 0
 
 
 _SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
@@ -52,45 +63,31 @@ _SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "shuffle": ("true or false", lambda value: isinstance(value, bool)),
     "clip_norm": ("a number above 0", lambda value: is_number(value) and value > 0),
     "clip_value": ("a number above 0", lambda value: is_number(value) and value > 0),
-    "weight_decay": ("a number of at least 0", lambda value: is_number(value) and value >= 0),
+    "weight_decay": ("a number of at least 0", _not_negative),
+    "l1": ("a number of at least 0", _not_negative),
+    "l2": ("a number of at least 0", _not_negative),
+    "undecayed": ("a text or a list of texts", lambda value: isinstance(value, (str, list))),
+    "plateau": ("a whole number of at least 1", _positive),
+    "monitor": ("a text", lambda value: isinstance(value, str)),
     "average": ("a share from 0 to below 1", _share),
     "freeze": ("a text or a list of texts", lambda value: isinstance(value, (str, list))),
 }
 _ONCE = {"loss", "optimizer", "data", *_SETTINGS}
 _KNOWN = ["metric", *_ONCE]
 
-_SOURCES = (
-    "arrays",
-    "characters",
-    "csv",
-    "digits",
-    "images",
-    "masked_tokens",
-    "npz",
-    "pairs",
-    "parquet",
-    "text",
-)
-_STAGES = (
-    "columns",
-    "window",
-    "standardize",
-    "min_max",
-    "split",
-    "shuffle",
-    "augment",
-    "characters",
-    "words",
-    "tokens",
-)
-
 
 def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame) -> TrainingSpec:
     """Check a train block in the sight of its model's names."""
-    spec = TrainingSpec(train.span)
     frame = Frame("train", train.model.text, Scope(model.scope), "", dims=dict(model.dims), float_type=model.float_type)
     session = elaborator.session
     step = Input("step", TensorType(session.float_type))()
+
+    def optimize(parameter: Value, gradient: Value) -> dict[str, State]:
+        instance = spec.optimizer or _default_optimizer(elaborator, train.model.span)
+        return run_optimizer(elaborator, instance, train.span, parameter, gradient, step)
+
+    rate = Input("rate", TensorType(session.float_type))()
+    spec = TrainingSpec(train.span, step, rate, optimize)
     frame.scope.names["step"] = step
     session.frames.append(frame)
     session.calls.append(CallSite(train.span, f"the training of {train.model.text}"))
@@ -141,8 +138,7 @@ def _setting(elaborator: Elaborator, spec: TrainingSpec, setting: syntax.Setting
         )
     seen[name] = setting.name.span
     if name == "data":
-        _data(elaborator, setting.value)
-        spec.data = setting.value
+        spec.data = data_stages(elaborator, setting.value)
         return
     value = elaborator.evaluate(setting.value)
     if name == "loss":
@@ -181,13 +177,28 @@ def _scalar(elaborator: Elaborator, what: str, value: Any, span: Span) -> Value:
 
 def check_optimizer(elaborator: Elaborator, instance: Instance, span: Span) -> None:
     """Run an optimizer's equations once on a parameter of a made-up shape: every type must come out right."""
-    session = elaborator.session
-    dtype = session.float_type
+    dtype = elaborator.session.float_type
     type = TensorType(dtype, (7, 5))
-    parameter, gradient = Input("param", type)(), Input("grad", type)()
+    step = Input("step", TensorType(dtype))()
+    run_optimizer(elaborator, instance, span, Input("param", type)(), Input("grad", type)(), step)
+
+
+def _default_optimizer(elaborator: Elaborator, span: Span) -> Instance:
+    """What trains where the block names no optimizer: `adam()`."""
+    from compiler.elaborate.program import library
+
+    return elaborator.instantiate(library().find("adam"), [], span)
+
+
+def run_optimizer(
+    elaborator: Elaborator, instance: Instance, span: Span, parameter: Value, gradient: Value, step: Value
+) -> dict[str, State]:
+    """An optimizer's equations for one parameter: its states by name, `param` among them, with their next values."""
+    session = elaborator.session
+    dtype = parameter.type.dtype
     scope = Scope(instance.defined.scope, dict(instance.hypers))
     frame = Frame("optimizer", instance.defined.name, scope, "", instance=instance, float_type=dtype)
-    scope.names |= {"param": parameter, "grad": gradient, "step": Input("step", TensorType(dtype))()}
+    scope.names |= {"param": parameter, "grad": gradient, "step": step}
     frame.states["param"] = State("param", parameter, parameter, instance.defined.syntax.name.span)
     frame.declared["param"] = instance.defined.syntax.name.span
     session.frames.append(frame)
@@ -210,33 +221,7 @@ def check_optimizer(elaborator: Elaborator, instance: Instance, span: Span) -> N
                     if name == "param"
                     else f"state its equation: `{name}' = ...`",
                 )
+        return frame.states
     finally:
         session.frames.pop()
         session.calls.pop()
-
-
-def _data(elaborator: Elaborator, expression: syntax.Expression) -> None:
-    """A source piped through stages: each a call with arguments known at compile time."""
-    stages: list[syntax.Expression] = []
-    while isinstance(expression, syntax.Pipe):
-        stages.append(expression.stage)
-        expression = expression.value
-    stages.append(expression)
-    for place, stage in enumerate(reversed(stages)):
-        names = _SOURCES if place == 0 else _STAGES
-        what = "a source of data" if place == 0 else "a stage of the data"
-        if not isinstance(stage, syntax.Call) or not isinstance(stage.callee, syntax.Name):
-            raise elaborator.fault("E609", f"{what} is needed here", stage.span, hint=f"as in `{names[0]}(...)`")
-        name = stage.callee.text
-        if name not in names:
-            raise elaborator.fault(
-                "E609",
-                f"`{name}` is not {what}",
-                stage.callee.span,
-                hint=did_you_mean(name, names) or f"there are {', '.join(names)}",
-            )
-        for argument in calls.arguments(elaborator, stage.arguments):
-            if not isinstance(argument.value, (int, float, str, bool, list)):
-                raise elaborator.fault(
-                    "E605", f"data is described by numbers and texts, not by {describe(argument.value)}", argument.span
-                )

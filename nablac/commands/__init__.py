@@ -15,6 +15,8 @@ COMMANDS = {  # each is a module of this package; the text is its line in `nabla
     "check": "Check .model files: names, shapes, dtypes.",
     "compile": "Compile a model to an ONNX file.",
     "run": "Run a model on input files.",
+    "train": "Train a model as its train block says.",
+    "eval": "The loss and metrics of a trained model.",
     "summary": "Layers, shapes, parameters, operations, memory.",
     "verify": "Compare the NumPy runtime with onnxruntime.",
     "explain": "Explain a diagnostic's code.",

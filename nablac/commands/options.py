@@ -69,6 +69,30 @@ def weight_options(command: F) -> F:
     return command
 
 
+def run_options(command: F) -> F:
+    """What runs the model, and where."""
+    for option in reversed(
+        (
+            click.option(
+                "--backend",
+                type=click.Choice(["numpy", "ort"]),
+                default="numpy",
+                show_default=True,
+                help="What runs the model.",
+            ),
+            click.option(
+                "--device",
+                type=click.Choice(["cpu", "cuda"]),
+                default="cpu",
+                show_default=True,
+                help="Where; cuda needs `--backend ort`.",
+            ),
+        )
+    ):
+        command = option(command)
+    return command
+
+
 def output_options(command: F) -> F:
     """How the command talks."""
     for option in reversed(

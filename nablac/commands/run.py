@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablac.commands.options import compiled, model_options, output_options, weight_options
+from nablac.commands.options import compiled, model_options, output_options, run_options, weight_options
 from nablac.commands.output import note, print_json
 
 if TYPE_CHECKING:
@@ -31,16 +31,7 @@ ONNX_TYPES = {
 @model_options
 @click.argument("inputs", nargs=-1)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write results: .npy, .npz, .csv or .json.")
-@click.option(
-    "--backend", type=click.Choice(["numpy", "ort"]), default="numpy", show_default=True, help="What runs the model."
-)
-@click.option(
-    "--device",
-    type=click.Choice(["cpu", "cuda"]),
-    default="cpu",
-    show_default=True,
-    help="Where; cuda needs `--backend ort`.",
-)
+@run_options
 @weight_options
 @output_options
 def command(

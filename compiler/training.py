@@ -1,0 +1,280 @@
+"""The training step as a graph: loss, gradients and the optimizer's equations, made of ordinary operators.
+
+What changes from step to step - parameters, buffers and the optimizer's states - are updates of the graph, so that the
+step runs on any backend and compiles to ONNX as a model does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from typing import Any
+
+from compiler.build import Elaborated
+from compiler.elaborate.training import TrainingSpec
+from compiler.gradient import gradients
+from compiler.graph import Graph, NotDifferentiable, Value, origin
+from compiler.operators.arithmetic import Abs as Absolute
+from compiler.operators.arithmetic import Floor, Maximum, Minimum, Mod, Sqrt
+from compiler.operators.comparison import Equal, Where
+from compiler.operators.reductions import Sum
+from compiler.operators.shaping import Expand, filled
+from compiler.operators.source import Buffer, Constant, Input, Parameter, constant
+from compiler.rewrite import replace
+from compiler.types import TensorType
+from grammar.diagnostics import Diagnostic, NablacError
+
+# Inputs of a training step beside the batch: its number from 1, the key of its draws, and the factor of its rate.
+STEP, SEED, RATE = "step", "seed", "rate"
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingStep:
+    """`graph` has the batch, `step` and `seed` for inputs, the loss and the metrics for outputs.
+
+    Its updates are the trained parameters, the buffers, the optimizer's states (`optimizer.<state>.<parameter>`) and,
+    where the train block asks for them, running averages of the parameters (`average.<parameter>`).
+    """
+
+    graph: Graph
+    trained: tuple[str, ...]
+    averaged: bool
+
+
+def loss_graph(elaborated: Elaborated) -> Graph:
+    """A model with its loss and metrics: the batch in; `loss`, the metrics, and the model's own outputs out."""
+    spec, graph = _spec(elaborated), elaborated.graph
+    assert spec.loss is not None
+    outputs = {"loss": spec.loss, **spec.metrics, **_apart(graph.outputs, {"loss", *spec.metrics})}
+    return Graph(_inputs(elaborated, outputs.values()), outputs, graph.updates, graph.name, graph.doc)
+
+
+def training_step(elaborated: Elaborated) -> TrainingStep:
+    """The step that a model's train block describes; NablacError where no gradient can flow."""
+    spec, graph = _spec(elaborated), elaborated.graph
+    assert spec.loss is not None
+    settings = spec.settings
+    parameters = _parameters(spec.loss, settings.get("freeze", ()))
+    if not parameters:
+        raise NablacError(
+            Diagnostic(
+                "E610",
+                "there is nothing to train: the loss depends on no parameter",
+                spec.span,
+                hint="does `freeze` name them all?" if settings.get("freeze") else None,
+            )
+        )
+    loss = _regularized(spec.loss, parameters, settings)
+    grads = gradient_of(loss, list(parameters.values()))
+    found = {path: grad for (path, _), grad in zip(parameters.items(), grads, strict=True) if grad is not None}
+    step = spec.step
+    changes: dict[Value, Value] = {}
+    updates: dict[str, Value] = dict(graph.updates)
+    apply: Value | None = None
+    every = settings.get("accumulate", 1)
+    if every > 1:
+        number = constant(every, step.type.dtype)
+        apply = Equal()(Mod()(step, number), constant(0, step.type.dtype))
+        changes[step] = Floor()((step + constant(every - 1, step.type.dtype)) / number)
+        found = {path: _accumulated(path, grad, every, apply, updates) for path, grad in found.items()}
+    found = _limited(found, settings)
+    for path, grad in found.items():
+        _update(spec, path, parameters[path], grad, apply, updates)
+    if "average" in settings:
+        for path in found:
+            updates[f"average.{path}"] = _average(parameters[path], updates[path], settings["average"], apply)
+    outputs = {"loss": spec.loss, **spec.metrics}
+    ends = replace([*outputs.values(), *updates.values()], changes)
+    outputs = dict(zip(outputs, ends, strict=False))
+    updates = dict(zip(updates, ends[len(outputs) :], strict=True))
+    inputs = _inputs(elaborated, ends)
+    made = Graph(inputs, outputs, updates, f"{graph.name}.step", graph.doc)
+    return TrainingStep(made, tuple(found), "average" in settings)
+
+
+def gradient_of(loss: Value, wrt: list[Value]) -> list[Value | None]:
+    """The gradients of a scalar; NablacError names the line of an operator that has none."""
+    try:
+        return gradients([loss], [constant(1.0, loss.type.dtype)], wrt)
+    except NotDifferentiable as error:
+        node = error.node
+        raise NablacError(
+            Diagnostic(
+                "E611",
+                f"no gradient flows through `{error}`",
+                node.origin.span if node is not None else None,
+                note="on the way from the loss to a parameter",
+                hint="`stop_gradient(...)` around it says that none is meant to",
+            )
+        ) from error
+
+
+def _spec(elaborated: Elaborated) -> TrainingSpec:
+    if elaborated.training is None:
+        name = elaborated.graph.name
+        raise NablacError(
+            Diagnostic(
+                "E612",
+                f"model {name} has no train block",
+                place=name,
+                hint=f"say how to train it: `train {name} {{ target t: [batch, 1]; loss mse(y, t) }}`",
+            )
+        )
+    return elaborated.training
+
+
+def _apart(outputs: Mapping[str, Value], taken: Iterable[str]) -> dict[str, Value]:
+    """The model's outputs, one that is called like a metric under another name."""
+    return {f"{name}.output" if name in taken else name: value for name, value in outputs.items()}
+
+
+def _inputs(elaborated: Elaborated, ends: Iterable[Value]) -> dict[str, Value]:
+    """What has to be fed: the model's inputs and targets, then what the step itself asks for."""
+    spec = _spec(elaborated)
+    named = {**elaborated.graph.inputs, **spec.targets}
+    reached = Graph({}, {str(place): end for place, end in enumerate(ends)})
+    used = {node.result for node in reached if isinstance(node.op, Input)}
+    extra = {value.node.op.label: value for value in sorted(used - set(named.values()), key=_label)}  # type: ignore[attr-defined]
+    return {**{name: value for name, value in named.items() if name != SEED or value in used}, **extra}
+
+
+def _label(value: Value) -> str:
+    return str(value.node.op.label)  # type: ignore[attr-defined]
+
+
+def _parameters(loss: Value, freeze: str | Iterable[str]) -> dict[str, Value]:
+    """The parameters that the loss depends on, but those whose path matches a pattern of `freeze`."""
+    patterns = [freeze] if isinstance(freeze, str) else list(freeze)
+    found = {node.op.path: node.result for node in Graph({}, {"loss": loss}) if isinstance(node.op, Parameter)}
+    for pattern in patterns:
+        if not any(fnmatchcase(path, pattern) for path in found):
+            raise NablacError(
+                Diagnostic(
+                    "E613",
+                    f"`freeze` names `{pattern}`, and no parameter is called so",
+                    hint=f"parameters are {', '.join(list(found)[:8])}{', ...' if len(found) > 8 else ''}",
+                )
+            )
+    return {path: value for path, value in found.items() if not any(fnmatchcase(path, pattern) for pattern in patterns)}
+
+
+def _decayed(path: str, value: Value, settings: Mapping[str, Any]) -> bool:
+    """Whether decay and penalties hold for a parameter: unless `undecayed` says which not, for those of two axes."""
+    patterns = settings.get("undecayed")
+    if patterns is None:
+        return value.type.rank >= 2
+    return not any(fnmatchcase(path, each) for each in ([patterns] if isinstance(patterns, str) else patterns))
+
+
+def _regularized(loss: Value, parameters: Mapping[str, Value], settings: Mapping[str, Any]) -> Value:
+    """The loss with `l1` and `l2` times the sums of magnitudes and of squares."""
+    for name in ("l1", "l2"):
+        for path, value in parameters.items():
+            if settings.get(name) and _decayed(path, value, settings):
+                size: Value = Absolute()(value) if name == "l1" else value * value
+                loss = loss + Sum(None)(size) * constant(settings[name], loss.type.dtype)
+    return loss
+
+
+def _accumulated(path: str, grad: Value, every: int, apply: Value, updates: dict[str, Value]) -> Value:
+    """The mean gradient since the last update, kept in a buffer between updates."""
+    name = f"optimizer.accumulated.{path}"
+    kept = _buffer(name, grad.type, 0.0)
+    total = kept + grad
+    updates[name] = Where()(apply, filled(0, grad.type), total)
+    return total / constant(every, grad.type.dtype)
+
+
+def _limited(grads: dict[str, Value], settings: Mapping[str, Any]) -> dict[str, Value]:
+    """Gradients clipped by value, then by their common norm (Pascanu et al. 2013)."""
+    if "clip_value" in settings:
+        limit = settings["clip_value"]
+        grads = {
+            path: Maximum()(Minimum()(grad, constant(limit, grad.type.dtype)), constant(-limit, grad.type.dtype))
+            for path, grad in grads.items()
+        }
+    if "clip_norm" in settings:
+        squares = [Sum(None)(grad * grad) for grad in grads.values()]
+        total = squares[0]
+        for each in squares[1:]:
+            total = total + each
+        norm = Sqrt()(total)
+        scale = Minimum()(
+            constant(settings["clip_norm"], norm.type.dtype) / (norm + 1e-6), constant(1.0, norm.type.dtype)
+        )
+        grads = {path: grad * scale for path, grad in grads.items()}
+    return grads
+
+
+def _update(
+    spec: TrainingSpec, path: str, parameter: Value, grad: Value, apply: Value | None, updates: dict[str, Value]
+) -> None:
+    """The optimizer's equations for one parameter."""
+    decay = spec.settings.get("weight_decay", 0)
+    if decay and _decayed(path, parameter, spec.settings):
+        grad = grad + parameter * constant(decay, grad.type.dtype)
+    with origin(spec.span, f"optimizer.{path}"):
+        states = spec.optimize(parameter, grad)
+        current: dict[Value, Value] = {}
+        names: dict[str, str] = {}
+        for name, state in states.items():
+            if name != "param":
+                names[name] = f"optimizer.{name}.{path}"
+                current[state.current] = _buffer(names[name], state.current.type, state.initial)
+        if "plateau" in spec.settings:  # what the loop shrinks when the monitored quantity no longer improves
+            state = states["param"]
+            state.next = parameter + spec.rate * (state.next - parameter)
+        nexts = replace([state.next for state in states.values()], current)
+        for (name, state), value in zip(states.items(), nexts, strict=True):
+            before = parameter if name == "param" else current[state.current]
+            updates[names.get(name, path)] = value if apply is None else Where()(apply, value, before)
+
+
+def _average(parameter: Value, following: Value, share: float, apply: Value | None) -> Value:
+    """The exponential moving average of a parameter (Polyak and Juditsky 1992), which begins at its first value."""
+    op = parameter.node.op
+    assert isinstance(op, Parameter)
+    kept: Value = Buffer(f"average.{op.path}", op.type, op.initial)()
+    dtype = op.type.dtype
+    moved = kept * constant(share, dtype) + following * constant(1 - share, dtype)
+    result: Value = moved if apply is None else Where()(apply, moved, kept)
+    return result
+
+
+def _buffer(path: str, type: TensorType, initial: Value | float) -> Value:
+    """State of the training step's own; where its first value is not given it is 0."""
+    given = isinstance(initial, Value) and not isinstance(initial.node.op, Input)
+    first: Any = initial if given else constant(0, type.dtype)
+    if first.type != type:
+        first = Expand(type.shape)(first)
+    result: Value = Buffer(path, type, Graph({}, {"initial": first}))()
+    return result
+
+
+def in_raw_units(graph: Graph, scalings: Mapping[str, tuple[Any, Any]], target: str | None, shape: Any) -> Graph:
+    """A model that takes and gives what its data was before it was scaled: `raw = scaled * scale + offset`.
+
+    `scalings` are offsets and scales by name; outputs of the target's shape are given in the target's units.
+    """
+    changes: dict[Value, Value] = {}
+    inputs = dict(graph.inputs)
+    for name, value in graph.inputs.items():
+        if name in scalings:
+            offset, scale = (_numbers(each, value.type) for each in scalings[name])
+            inputs[name] = Input(name, value.type)()
+            changes[value] = (inputs[name] - offset) / scale
+    ends = replace(list(graph.ends), changes)
+    outputs = dict(zip(graph.outputs, ends, strict=False))
+    updates = dict(zip(graph.updates, ends[len(outputs) :], strict=True))
+    if target is not None and target in scalings:
+        for name, value in outputs.items():
+            if value.type.dtype.is_float and value.shape == shape:
+                offset, scale = (_numbers(each, value.type) for each in scalings[target])
+                outputs[name] = value * scale + offset
+    return Graph(inputs, outputs, updates, graph.name, graph.doc)
+
+
+def _numbers(array: Any, like: TensorType) -> Value:
+    result: Value = Constant.of(array.astype(like.dtype.numpy))()
+    return result

@@ -1,0 +1,65 @@
+"""Progress of training: a live bar on a terminal, a plain line for each epoch elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from nablac.commands.output import note
+
+if TYPE_CHECKING:
+    from runtime.training.checkpoints import Position
+    from runtime.training.loop import Loop
+
+
+class Progress:
+    """Shows a loop's epochs; silent where `quiet`."""
+
+    def __init__(self, loop: Loop, quiet: bool) -> None:
+        self.loop, self.quiet = loop, quiet
+        self._bar: Any = None
+        self._task: Any = None
+
+    def __enter__(self) -> Progress:
+        if not self.quiet and sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
+
+            self._bar = Bar(
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[means]}"),
+                console=Console(stderr=True),
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=len(self.loop.training), means="")
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def batch(self, position: Position, batches: int, means: Mapping[str, float]) -> None:
+        if self._bar is not None:
+            name = f"epoch {position.epoch + 1}/{self.loop.settings.epochs}"
+            self._bar.update(self._task, completed=position.batch, total=batches, description=name, means=_shown(means))
+
+    def epoch(self, position: Position, row: Mapping[str, float]) -> None:
+        if self.quiet:
+            return
+        mark = "  best" if position.best_epoch == position.epoch else ""
+        width = len(str(self.loop.settings.epochs))
+        line = f"epoch {position.epoch:>{width}}/{self.loop.settings.epochs}  {_shown(row)}{mark}"
+        if self._bar is not None:
+            self._bar.console.print(line, highlight=False)
+        else:
+            note(line)
+
+
+def _shown(values: Mapping[str, float]) -> str:
+    return "  ".join(f"{value:.1f} s" if name == "seconds" else f"{name} {value:.4g}" for name, value in values.items())

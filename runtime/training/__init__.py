@@ -1,0 +1,1 @@
+"""Training: the loop around a training step, and what it leaves on the disk."""

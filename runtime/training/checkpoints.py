@@ -1,0 +1,81 @@
+"""Checkpoints: everything that the next step depends on, in one file that is there whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.files import written_whole
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+KEPT = 3  # of the last checkpoints
+_FORM = "1"
+
+
+@dataclass
+class Position:
+    """Where training stands: what of the epoch is done, and what has been measured."""
+
+    epoch: int = 0  # epochs that are done
+    batch: int = 0  # batches of the running epoch that are done
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)  # of the running epoch, weighted by the batches' sizes
+    seen: int = 0  # examples of the running epoch
+    history: dict[str, list[float]] = field(default_factory=dict)
+    best: float | None = None
+    best_epoch: int = 0
+    waited: int = 0  # epochs since the best
+    rate: float = 1.0
+    stalled: int = 0  # epochs since the best, or since the rate was last made smaller
+    facts: dict[str, Any] = field(default_factory=dict)  # what a resumed run must have alike: threads, backend
+
+
+def save_checkpoint(folder: Path, state: Mapping[str, Array], position: Position) -> Path:
+    """Write a checkpoint of the step and drop the oldest; NablacError where the disk does not take it."""
+    path = folder / f"step-{position.step:09d}.safetensors"
+    write_state(path, state, position)
+    for old in sorted(folder.glob("step-*.safetensors"))[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return path
+
+
+def write_state(path: Path, state: Mapping[str, Array], position: Position) -> None:
+    """A state with its position, in a file of its own."""
+    import numpy as np
+    from safetensors.numpy import save_file
+
+    arrays = {name: np.require(array, requirements="C") for name, array in state.items()}
+    with written_whole(path) as temporary:
+        save_file(arrays, str(temporary), {"form": _FORM, "position": json.dumps(asdict(position))})
+
+
+def read_checkpoint(path: Path) -> tuple[dict[str, Array], Position]:
+    """What `write_state` wrote; NablacError for a file of another kind."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), framework="numpy") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("form") != _FORM:
+                raise NablacError(Diagnostic("E840", "this is no checkpoint of nablac's", place=str(path)))
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+        return state, Position(**json.loads(metadata["position"]))
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        first = " ".join(str(error).split())[:160]
+        raise NablacError(Diagnostic("E840", f"this checkpoint cannot be read: {first}", place=str(path))) from None
+
+
+def newest_checkpoint(folder: Path) -> tuple[dict[str, Array], Position] | None:
+    """The last checkpoint that can be read; None where there is none."""
+    for path in sorted(folder.glob("step-*.safetensors"), reverse=True):
+        try:
+            return read_checkpoint(path)
+        except NablacError:
+            continue
+    return None

@@ -1,0 +1,307 @@
+"""A training run: from a program and its options to a folder with weights, curves and a compiled model."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compiler.build import Elaborated, Program, elaborate_model
+from compiler.graph import Graph
+from compiler.passes.pipeline import optimize
+from compiler.training import TrainingStep, in_raw_units, loss_graph, training_step
+from compiler.types import DType
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.batches import Batches
+from runtime.data.examples import PARTS, Context, Examples
+from runtime.data.loading import load_examples
+from runtime.initialization import initialize
+from runtime.training.checkpoints import Position, newest_checkpoint
+from runtime.training.loop import Loop, NotFinite, Settings
+from runtime.training.steppers import NumpyStepper, OnnxStepper, Stepper, averaged
+
+if TYPE_CHECKING:
+    from compiler.elaborate.training import TrainingSpec
+    from compiler.types import Array
+
+_BATCH, _EPOCHS = 32, 10  # where neither the train block nor the command says
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a command may say beside the train block; None leaves it to the block."""
+
+    epochs: int | None = None
+    batch: int | None = None
+    validation: float | None = None
+    patience: int | None = None
+    seed: int | None = None
+    data: str | None = None  # in the place of the path that the block names
+    backend: str = "numpy"
+    device: str = "cpu"
+    limit_batches: int | None = None
+    max_seconds: float | None = None
+    overfit: int | None = None
+    skip_broken: bool = False
+    checkpoint_seconds: float = 30.0
+
+
+@dataclass
+class Training:
+    """Everything that a run needs, made when it is first asked for."""
+
+    program: Program
+    model: str | None = None
+    preset: str | None = None
+    hypers: Mapping[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=Options)
+    weights: Mapping[str, Array] | None = None  # to begin from
+    examples: Examples | None = None  # in the place of the train block's data
+
+    @cached_property
+    def elaborated(self) -> Elaborated:
+        return self._elaborate(training=True)
+
+    @cached_property
+    def inference(self) -> Elaborated:
+        return self._elaborate(training=False)
+
+    def _elaborate(self, training: bool) -> Elaborated:
+        return elaborate_model(
+            self.program, model=self.model, preset=self.preset, hypers=self.hypers, training=training, dtype=DType.F32
+        )
+
+    @property
+    def spec(self) -> TrainingSpec:
+        self.step  # noqa: B018 - raises where there is no train block
+        assert self.elaborated.training is not None
+        return self.elaborated.training
+
+    @cached_property
+    def step(self) -> TrainingStep:
+        return training_step(self.elaborated)
+
+    @cached_property
+    def step_graph(self) -> Graph:
+        return optimize(self.step.graph)
+
+    @cached_property
+    def loss_graph(self) -> Graph:
+        return optimize(loss_graph(self.inference))
+
+    @property
+    def name(self) -> str:
+        return self.elaborated.graph.name
+
+    @property
+    def seed(self) -> int:
+        return self.options.seed if self.options.seed is not None else int(self.spec.settings.get("seed", 0))
+
+    @property
+    def batch(self) -> int:
+        return self.options.batch or int(self.spec.settings.get("batch", _BATCH))
+
+    @cached_property
+    def context(self) -> Context:
+        settings, options = self.spec.settings, self.options
+        validation = settings.get("validation", 0.0) if options.validation is None else options.validation
+        test = settings.get("test", 0.0)
+        folder = Path(self.program.source.name).resolve().parent
+        shares = [0.0 if isinstance(each, str) else float(each) for each in (validation, test)]
+        return Context(folder, shares[0], shares[1], self.seed, options.skip_broken)
+
+    @cached_property
+    def data(self) -> Examples:
+        """The examples, by the names of the model's inputs and targets."""
+        inputs, targets = self.inputs, {name: value.type for name, value in self.spec.targets.items()}
+        if self.examples is not None:
+            from runtime.data.loading import fitted
+
+            return self._overfit(fitted(self.examples.split(self.context), inputs, targets, None))
+        stages = self.spec.data
+        if stages and self.options.data is not None:
+            path = {"path": str(Path(self.options.data).resolve())}
+            stages = (replace(stages[0], arguments=stages[0].arguments | path), *stages[1:])
+        examples = load_examples(stages, self.context, inputs, targets)
+        for part, setting in (("validation", "validation"), ("test", "test")):
+            other = self.spec.settings.get(setting)
+            if isinstance(other, str):
+                examples = self._joined(examples, part, other, stages)
+        return self._overfit(examples)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        return {name: value.type for name, value in self.elaborated.graph.inputs.items() if name != "seed"}
+
+    def _joined(self, examples: Examples, part: str, path: str, stages: Any) -> Examples:
+        """With the examples of another file for a part."""
+        targets = {name: value.type for name, value in self.spec.targets.items()}
+        there = (replace(stages[0], arguments=stages[0].arguments | {"path": path}), *stages[1:])
+        other = load_examples(there, replace(self.context, validation=0.0, test=0.0), self.inputs, targets)
+        count = len(examples)
+        arrays = {name: np.concatenate([array, other.arrays[name]]) for name, array in examples.arrays.items()}
+        places = {**examples.parts, part: np.arange(count, count + len(other))}
+        return replace(examples, arrays=arrays, parts=places)
+
+    def _overfit(self, examples: Examples) -> Examples:
+        """The first few training examples in the place of all, where the command asks for that."""
+        few = self.options.overfit
+        if few is None:
+            return examples
+        kept = examples.parts["training"][:few]
+        return replace(examples, parts={**dict.fromkeys(PARTS, kept[:0]), "training": kept}, augmentations={})
+
+    def first_state(self) -> dict[str, Array]:
+        """First values of everything that the step reads or changes."""
+        state = initialize(self.step_graph, self.seed)
+        for path, array in initialize(self.loss_graph, self.seed).items():
+            state.setdefault(path, array)
+        for path, array in (self.weights or {}).items():
+            if path in state:
+                state[path] = array
+            if f"average.{path}" in state:
+                state[f"average.{path}"] = array
+        return state
+
+    def stepper(self, state: Mapping[str, Array]) -> Stepper:
+        if self.options.backend == "numpy":
+            return NumpyStepper(self.step_graph, self.loss_graph, state)
+        return OnnxStepper(self.step_graph, self.loss_graph, state, device=self.options.device, threads=threads())
+
+    def batches(self, part: str) -> Batches:
+        shuffle = part == "training" and self.spec.settings.get("shuffle", True)
+        return Batches(self.data, part, self.batch, shuffle=shuffle, seed=self.seed)
+
+    def settings(self) -> Settings:
+        given, options = self.spec.settings, self.options
+        return Settings(
+            epochs=options.epochs or int(given.get("epochs", _EPOCHS)),
+            patience=options.patience or given.get("patience"),
+            plateau=given.get("plateau"),
+            monitor=given.get("monitor", ""),
+            seed=self.seed,
+            limit_batches=options.limit_batches,
+            max_seconds=options.max_seconds,
+            checkpoint_seconds=options.checkpoint_seconds,
+        )
+
+    def loop(self, folder: Path | None = None, resume: bool = False) -> Loop:
+        """The loop, at its start or where the newest checkpoint in `folder` left it."""
+        found = newest_checkpoint(folder) if resume and folder is not None else None
+        if resume and found is None:
+            raise NablacError(
+                Diagnostic(
+                    "E841", f"{folder} holds no checkpoint to resume from", hint="train anew, without `--resume`"
+                )
+            )
+        state, position = found if found is not None else (self.first_state(), Position())
+        facts = {"backend": self.options.backend, "device": self.options.device, "threads": threads()}
+        if found is not None and position.facts != facts:
+            listed = ", ".join(f"{name} {value}" for name, value in position.facts.items())
+            raise NablacError(
+                Diagnostic(
+                    "E841",
+                    f"the run was made with {listed}, and this would be another: its numbers would differ",
+                    hint="`OMP_NUM_THREADS`, `--backend` and `--device` say what it is",
+                )
+            )
+        position.facts = facts
+        validation = self.batches("validation") if len(self.data.parts["validation"]) else None
+        loop = Loop(
+            self.stepper(state),
+            self.batches("training"),
+            validation,
+            self.settings(),
+            frozenset((*self.step_graph.inputs, *self.loss_graph.inputs)),
+            folder,
+            position,
+        )
+        if found is not None and folder is not None and (folder / "best.safetensors").exists():
+            from runtime.training.checkpoints import read_checkpoint
+
+            loop.best = read_checkpoint(folder / "best.safetensors")[0]
+        return loop
+
+    def model_weights(self, state: Mapping[str, Array]) -> dict[str, Array]:
+        """What of a state belongs to the model itself, averages in the place of what they average."""
+        from runtime.initialization import stored
+
+        current = averaged(state)
+        return {op.path: current[op.path] for op in stored(self.inference.graph)}
+
+    def model_graph(self) -> Graph:
+        """The model for inference, taking and giving raw units where the data was scaled."""
+        graph, scalings = self.inference.graph, self.data.scalings
+        if scalings:
+            targets = list(self.spec.targets.items())
+            name, value = targets[0] if len(targets) == 1 else (None, None)
+            numbers = {key: (each.offset, each.scale) for key, each in scalings.items()}
+            graph = in_raw_units(graph, numbers, name, value.shape if value is not None else None)
+        return optimize(graph)
+
+    def metadata(self) -> dict[str, str]:
+        """What the compiled model's file says of its data: a text model's vocabulary."""
+        vocabulary = self.data.vocabulary
+        return {"nablac.vocabulary": json.dumps(vocabulary, ensure_ascii=False)} if vocabulary else {}
+
+
+def threads() -> int:
+    """How many threads compute: of their number a product's last bits depend."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and int(asked):
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def fingerprint(program: Program) -> str:
+    """A hash of a model's text, by which a resumed run knows it again."""
+    return blake2b(program.source.text.encode(), digest_size=8).hexdigest()
+
+
+def explain_not_finite(training: Training, loop: Loop, error: NotFinite) -> NablacError:
+    """Where a loss that is no number comes from: the first operator that made one, at its line."""
+    from runtime.numpy_executor import NumpyRunner
+
+    graph = training.step.graph
+    nodes = [node for node in graph if node.operands and all(each.type.dtype.is_float for each in node.results)]
+    every = Graph(graph.inputs, {f"node {place}": node.results[0] for place, node in enumerate(nodes)})
+    state = {**loop.stepper.state(), **loop.stepper.before()}
+    at = f"epoch {error.position.epoch + 1}, batch {error.position.batch + 1}"
+    hint = "a smaller learning rate, or `clip_norm 1.0`, often helps"
+    broken = next((path for path, array in state.items() if not np.isfinite(array).all()), None)
+    made = NumpyRunner(every, state).run(error.feeds)
+    for node, array in zip(nodes, made.values(), strict=True):
+        if not np.isfinite(array).all():
+            what = "no number" if np.isnan(array).any() else "infinite"
+            message = f"the loss is {error.loss} at {at}: `{node.op.name}` is the first whose result is {what}"
+            if broken is not None:
+                message += f"; `{broken}` was so before"
+            return NablacError(Diagnostic("E842", message, node.origin.span, place=node.origin.path or None, hint=hint))
+    return NablacError(Diagnostic("E842", f"the loss is {error.loss} at {at}", place=training.name, hint=hint))
+
+
+def describe(training: Training) -> dict[str, Any]:
+    """What is about to run, for a person and for `run.json`."""
+    data = training.data
+    return {
+        "model": training.name,
+        "parameters": sum(int(np.prod(value.type.shape or (1,))) for value in _trained(training)),
+        "backend": training.options.backend,
+        "device": training.options.device,
+        "batch": training.batch,
+        "epochs": training.settings().epochs,
+        "seed": training.seed,
+        "examples": {part: len(places) for part, places in data.parts.items()},
+        "skipped": len(training.context.skipped),
+    }
+
+
+def _trained(training: Training) -> list[Any]:
+    return [training.step.graph.updates[path] for path in training.step.trained]

@@ -1,0 +1,129 @@
+"""A training step that keeps its state: parameters, buffers and optimizer states stay where the backend has them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from compiler.graph import Graph
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+
+class Stepper(Protocol):
+    """What the loop needs of a backend."""
+
+    def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
+        """Run one training step: the loss and the metrics. The state is the next one afterwards."""
+
+    def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, float]:
+        """The loss and the metrics of a batch in inference mode."""
+
+    def state(self) -> dict[str, Array]:
+        """Everything that changes from step to step, by path."""
+
+    def before(self) -> dict[str, Array]:
+        """The state before the last step."""
+
+
+def averaged(paths: Mapping[str, Any]) -> dict[str, Any]:
+    """Values by path with running averages in the place of what they average."""
+    found = dict(paths)
+    for path, value in paths.items():
+        if path.startswith("average."):
+            found[path.removeprefix("average.")] = value
+    return found
+
+
+class NumpyStepper:
+    """Training on the NumPy runtime."""
+
+    def __init__(self, step: Graph, evaluation: Graph, state: Mapping[str, Array]) -> None:
+        from runtime.numpy_executor import NumpyRunner
+
+        self.updates = tuple(step.updates)
+        self.fixed = {path: state[path] for path in state if path not in self.updates}
+        self.runner = NumpyRunner(step, state)
+        self.evaluator = NumpyRunner(evaluation, averaged(state))
+        self.outputs, self.scalars = tuple(step.outputs), _scalars(evaluation)
+        self._before: dict[str, Array] = {}
+
+    def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
+        weights = self.runner.weights
+        self._before = dict(weights)
+        results = self.runner.run({name: feeds[name] for name in self.runner.graph.inputs})
+        for path in self.updates:
+            weights[path] = results[path]
+        return {name: float(results[name]) for name in self.outputs}
+
+    def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, float]:
+        current = averaged(self.runner.weights)
+        for path in self.evaluator.weights:
+            self.evaluator.weights[path] = current[path]
+        results = self.evaluator.run({name: feeds[name] for name in self.evaluator.graph.inputs})
+        return {name: float(results[name]) for name in self.scalars}
+
+    def state(self) -> dict[str, Array]:
+        return {**self.fixed, **self.runner.weights}
+
+    def before(self) -> dict[str, Array]:
+        return {**self.fixed, **self._before}
+
+
+class OnnxStepper:
+    """Training on onnxruntime; the state stays on the device between steps."""
+
+    def __init__(
+        self,
+        step: Graph,
+        evaluation: Graph,
+        state: Mapping[str, Array],
+        *,
+        device: str = "cpu",
+        threads: int | None = None,
+    ) -> None:
+        from compiler.onnx.exporter import end_names, export
+        from runtime.onnx_session import OnnxRunner
+
+        def runner(graph: Graph) -> OnnxRunner:
+            return OnnxRunner(export(graph, weights=None).SerializeToString(), device=device, threads=threads)
+
+        self.runner, self.evaluator = runner(step), runner(evaluation)
+        names = end_names(step)
+        self.outputs = dict(zip(step.outputs, names, strict=False))
+        self.updates = dict(zip(step.updates, names[len(step.outputs) :], strict=True))
+        evaluated = dict(zip(evaluation.outputs, end_names(evaluation), strict=False))
+        self.scalars = {name: evaluated[name] for name in _scalars(evaluation)}
+        self.values = {path: self.runner.value(array) for path, array in state.items()}
+        self._before: dict[str, Any] = {}
+
+    def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
+        runner = self.runner
+        given = {name: self.values[name] for name in runner.inputs if name in self.values}
+        given |= {name: runner.value(np.asarray(array)) for name, array in feeds.items() if name in runner.inputs}
+        made = runner.run_values(given)
+        self._before = dict(self.values)
+        for path, name in self.updates.items():
+            self.values[path] = made[name]
+        return {name: float(runner.array(made[ours])) for name, ours in self.outputs.items()}
+
+    def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, float]:
+        runner, current = self.evaluator, averaged(self.values)
+        given = {name: current[name] for name in runner.inputs if name in current}
+        given |= {name: runner.value(np.asarray(array)) for name, array in feeds.items() if name in runner.inputs}
+        made = runner.run_values(given, self.scalars.values())
+        return {name: float(runner.array(made[ours])) for name, ours in self.scalars.items()}
+
+    def state(self) -> dict[str, Array]:
+        return {path: self.runner.array(value) for path, value in self.values.items()}
+
+    def before(self) -> dict[str, Array]:
+        return {path: self.runner.array(value) for path, value in self._before.items()}
+
+
+def _scalars(graph: Graph) -> tuple[str, ...]:
+    """The loss and the metrics of a loss graph, which stand before the model's outputs."""
+    return tuple(name for name, value in graph.outputs.items() if not value.type.rank and value.type.dtype.is_float)
