@@ -93,6 +93,32 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
     return TrainingStep(made, tuple(found), "average" in settings)
 
 
+def gradient_graph(elaborated: Elaborated, wrt: Iterable[str] = ("*",)) -> Graph:
+    """The loss and its gradients as outputs, `grad.<name>` for each parameter and float input whose name matches."""
+    spec, graph = _spec(elaborated), elaborated.graph
+    assert spec.loss is not None
+    sources = {name: value for name, value in graph.inputs.items() if value.type.dtype.is_float}
+    sources |= _parameters(spec.loss, ())
+    patterns = list(wrt)
+    chosen = {name: each for name, each in sources.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
+    if not chosen:
+        raise NablacError(
+            Diagnostic(
+                "E614",
+                f"no parameter or float input is called like {' or '.join(f'`{each}`' for each in patterns)}",
+                place="--wrt",
+                hint=f"there are {', '.join(list(sources)[:8])}{', ...' if len(sources) > 8 else ''}",
+            )
+        )
+    made = gradient_of(spec.loss, list(chosen.values()))
+    grads = {
+        f"grad.{name}": grad if grad is not None else filled(0, value.type)
+        for (name, value), grad in zip(chosen.items(), made, strict=True)
+    }
+    outputs = {"loss": spec.loss, **grads}
+    return Graph(_inputs(elaborated, outputs.values()), outputs, {}, f"{graph.name}.gradient", graph.doc)
+
+
 def gradient_of(loss: Value, wrt: list[Value]) -> list[Value | None]:
     """The gradients of a scalar; NablacError names the line of an operator that has none."""
     try:

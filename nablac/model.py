@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compiler.build import Program, elaborate_model, program_of
 from compiler.build import load as load_program
 from compiler.graph import Graph
+from compiler.lazy import LazyModule
 from compiler.passes.pipeline import optimize
 from compiler.types import DType
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Source
 
 if TYPE_CHECKING:
+    import numpy as np
     import onnx
 
     from compiler.types import Array
+else:
+    np = LazyModule("numpy")
+
+
+@dataclass(frozen=True, eq=False)
+class Origin:
+    """What a model was compiled from, to be elaborated again: for training, for gradients."""
+
+    program: Program
+    model: str
+    preset: str | None
+    hypers: Mapping[str, Any]
+    training: bool
+    dtype: DType
 
 
 class Model:
@@ -34,8 +51,10 @@ class Model:
         seed: int = 0,
         backend: str = "numpy",
         device: str = "cpu",
+        origin: Origin | None = None,
     ) -> None:
         self.graph = graph
+        self._origin = origin
         self.hypers = dict(hypers or {})
         self.seed = seed
         self.backend = backend
@@ -113,13 +132,62 @@ class Model:
 
         return render_summary(summarize(self.graph, sizes))
 
-    def train(self, *arguments: Any, **settings: Any) -> None:
-        """Training comes with the symbolic gradient; until then this says so."""
-        raise NablacError(Diagnostic("E911", "this version does not train yet", place=self.name))
+    def train(
+        self, data: Mapping[str, Array] | None = None, *, folder: str | Path | None = None, **options: Any
+    ) -> dict[str, list[float]]:
+        """Train as the train block says, on its data or on arrays by the names of inputs and targets.
 
-    def gradient(self, *arguments: Any, **settings: Any) -> None:
-        """As `train`."""
-        raise NablacError(Diagnostic("E911", "this version has no gradients of whole models yet", place=self.name))
+        `options` are those of `nablac train`: epochs, batch, validation, patience, seed, backend, device and so on.
+        The model has the best weights afterwards. The history by Keras's keys; NablacError where training cannot go on.
+        """
+        from runtime.data.sources import from_arrays
+        from runtime.training.folder import RunFolder
+        from runtime.training.loop import NotFinite
+        from runtime.training.session import Options, Training, describe, explain_not_finite
+
+        origin = self._source()
+        chosen = Options(**{"backend": self.backend, "device": self.device, "seed": self.seed, **options})
+        training = Training(origin.program, origin.model, origin.preset, origin.hypers, chosen, self._weights)
+        if data is not None:
+            training.examples = from_arrays({name: np.asarray(each) for name, each in data.items()}, "data")
+        run = RunFolder.fresh(Path(folder), self.name) if folder is not None else None
+        if run is not None:
+            run.begin(training, {}, describe(training))
+        loop = training.loop(run.checkpoints if run is not None else None)
+        if run is not None:
+            loop.events.epoch = run.epoch
+        try:
+            loop.run()
+        except NotFinite as error:
+            raise explain_not_finite(training, loop, error) from error
+        self._weights = training.model_weights(loop.best or loop.stepper.state())
+        self._runner = None
+        if run is not None:
+            run.finish(training, self._weights)
+        return loop.position.history
+
+    def gradient(self, wrt: str | Iterable[str] = "*") -> Model:
+        """The model whose outputs are the loss and `grad.<name>` of parameters and float inputs called like `wrt`."""
+        from compiler.training import gradient_graph
+
+        origin = self._source()
+        elaborated = elaborate_model(
+            origin.program,
+            model=origin.model,
+            preset=origin.preset,
+            hypers=origin.hypers,
+            training=origin.training,
+            dtype=origin.dtype,
+        )
+        graph = gradient_graph(elaborated, [wrt] if isinstance(wrt, str) else wrt)
+        made = Model(optimize(graph), hypers=self.hypers, seed=self.seed, backend=self.backend, device=self.device)
+        made._weights = self.weights
+        return made
+
+    def _source(self) -> Origin:
+        if self._origin is None:
+            raise NablacError(Diagnostic("E612", f"{self.name} was not compiled from a text", place=self.name))
+        return self._origin
 
     def _seeded(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Draws of a model that has some come from the model's seed, unless `seed` is given."""
@@ -190,4 +258,12 @@ def from_program(
     elaborated = elaborate_model(
         program, model=model, preset=preset, hypers=hypers, training=training, dtype=DType(dtype)
     )
-    return Model(optimize(elaborated.graph), hypers=elaborated.hypers, seed=seed, backend=backend, device=device)
+    origin = Origin(program, elaborated.graph.name, preset, dict(hypers or {}), training, DType(dtype))
+    return Model(
+        optimize(elaborated.graph),
+        hypers=elaborated.hypers,
+        seed=seed,
+        backend=backend,
+        device=device,
+        origin=origin,
+    )

@@ -308,8 +308,8 @@ def _ufunc(op: Operator) -> Kernel | None:
 
 def _only(kernel: Kernel, *operands: Array) -> Array:
     """The result of an operator of several, of which this one has one."""
-    (result,) = kernel(*operands)
-    return result
+    found: tuple[Array] = kernel(*operands)
+    return found[0]
 
 
 def _nothing(slots: list[Any]) -> tuple[()]:

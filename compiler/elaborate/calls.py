@@ -52,7 +52,8 @@ def arguments(elaborator: Elaborator, written: Iterable[syntax.Argument]) -> lis
                     "E416", f"`{name}` is given twice", argument.name.span, labels=(Label(names[name], "first here"),)
                 )
             names[name] = argument.name.span
-        found.append(Given(name, elaborator.evaluate(argument.value), argument.value.span))
+        named_at = argument.name.span if argument.name is not None else None
+        found.append(Given(name, elaborator.evaluate(argument.value), argument.value.span, named_at))
     return found
 
 
@@ -78,14 +79,13 @@ def bind_names(
             raise elaborator.fault(
                 "E402",
                 f"{what} has no argument `{each.name}`",
-                each.span,
+                each.named_at or each.span,
                 labels=labels,
                 hint=did_you_mean(each.name, names) or (f"it takes {', '.join(names)}" if names else "it takes none"),
             )
         elif each.name in bound:
-            raise elaborator.fault(
-                "E416", f"`{each.name}` is given twice", each.span, labels=(Label(bound[each.name].span, "first here"),)
-            )
+            labels = (Label(bound[each.name].span, "first here"),)
+            raise elaborator.fault("E416", f"`{each.name}` is given twice", each.named_at or each.span, labels=labels)
         else:
             bound[each.name] = each
     return bound
@@ -220,7 +220,7 @@ def _variadic(elaborator: Elaborator, operator: type[Operator], given: list[Give
 def _renamed(given: Given, names: list[str]) -> Given:
     """`axis:` serves where an operator has `axes`."""
     if given.name == "axis" and "axis" not in names and "axes" in names:
-        return Given("axes", given.value, given.span)
+        return Given("axes", given.value, given.span, given.named_at)
     return given
 
 
@@ -235,7 +235,7 @@ def _attribute(elaborator: Elaborator, operator: type[Operator], name: str, anno
         items = value if isinstance(value, (list, tuple)) else [value]
         if all(is_size(item) if "Size" in annotation else isinstance(item, int) for item in items):
             return tuple(items)
-        wanted = "whole numbers"
+        wanted = "a whole number or a list of them"
     elif annotation.startswith("bool"):
         if isinstance(value, bool):
             return value
@@ -415,6 +415,8 @@ def _array(elaborator: Elaborator, value: list[Any], span: Span, dtype: DType) -
 
 
 def not_a_tensor(elaborator: Elaborator, value: Any, span: Span) -> NablacError:
+    if value is UNKNOWN:  # its own error is reported
+        raise Silence
     hint = None
     if isinstance(value, Instance):
         hint = "apply it to a tensor: `x -> " + value.defined.name + "(...)`"

@@ -47,7 +47,7 @@ def scan_of(elaborator: Elaborator, given: list[Given], span: Span) -> ScanOf:
         raise elaborator.fault(
             "E402",
             "scan(cell) takes the options axis, reverse and states",
-            wrong.span,
+            wrong.named_at or wrong.span,
             hint=did_you_mean(wrong.name or "", OPTIONS)
             or "sequences come in a second call: `scan(cell)(xs, axis: 1)`",
         )
@@ -93,8 +93,8 @@ def scan(elaborator: Elaborator, scanned: ScanOf, given: list[Given], span: Span
             raise elaborator.fault(
                 "E402",
                 f"cell {cell.defined.name} has no state or input `{unused[0].name}`",
-                unused[0].span,
-                hint=did_you_mean(unused[0].name or "", [*frame.states, *inputs])
+                unused[0].named_at or unused[0].span,
+                hint=did_you_mean(unused[0].name or "", [*frame.states, *inputs, *OPTIONS])
                 or f"its states are {', '.join(frame.states) or 'none'}",
             )
     except Abandoned:

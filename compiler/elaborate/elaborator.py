@@ -171,20 +171,22 @@ class Elaborator:
     def _push(self, defined: Defined, scope: Scope, path: str, span: Span) -> Frame:
         what = f"{'fn' if defined.kind == 'fn' else defined.kind} {defined.name}"
         if len(self.session.frames) >= MOST_CALLS:
-            repeated = sum(each.name == defined.name for each in self.session.frames)
-            recursive = (
-                f"{what} applies itself without end" if repeated > MOST_CALLS // 4 else "applications nest too deeply"
-            )
-            raise self.fault(
-                "E503",
-                f"{recursive}: {MOST_CALLS} levels deep",
-                span,
-                hint="repeat with `for i in 0..n { ... }` instead",
-            )
+            raise self._too_deep(span)
         frame = Frame(defined.kind, defined.name, scope, path)
         self.session.frames.append(frame)
         self.session.calls.append(CallSite(span, what))
         return frame
+
+    def _too_deep(self, span: Span) -> NablacError:
+        """Applications beyond the limit: what applies itself again and again is named where it does."""
+        hint = "repeat with `for i in 0..n { ... }` instead"
+        names = [each.name for each in self.session.frames]
+        again = max(set(names), key=lambda name: (names.count(name), -names.index(name)))
+        if names.count(again) <= MOST_CALLS // 4:
+            return self.fault("E503", f"applications nest too deeply: {MOST_CALLS} levels", span, hint=hint)
+        call = next(each for each in reversed(self.session.calls) if each.what.endswith(f" {again}"))
+        message = f"{call.what} applies itself without end: {MOST_CALLS} levels deep"
+        return self.fault("E503", message, call.span, hint=hint)
 
     def _leftover(self, frame: Frame, instance: Instance, span: Span) -> None:
         defined = instance.defined
@@ -304,6 +306,8 @@ class Elaborator:
     def _assign_next(self, target: syntax.Name, value: Any, span: Span) -> None:
         frame, name = self.frame, target.text
         current = frame.states[name].current if name in frame.states else frame.buffers.get(name)
+        if current is None and frame.scope.names.get(name) is UNKNOWN:  # its declaration was refused
+            raise Silence
         if current is None:
             raise self.fault(
                 "E208",
@@ -410,7 +414,7 @@ class Elaborator:
         if statement.message is not None:
             text = self.evaluate(statement.message)
             message = self._interpolate(text, statement.message.span) if isinstance(text, str) else show(text)
-        call = self.session.calls[-1] if self.session.calls else None
+        call = self.session.calls[-1] if self.session.calls and self.frame.kind != "model" else None
         labels = (Label(call.span, f"{call.what} is applied here"),) if call else ()
         raise self.fault("E501", message, statement.span, note="this assertion fails", labels=labels)
 
@@ -515,6 +519,7 @@ class Elaborator:
                 f"{frame.kind} {frame.name} needs its input `{name}`",
                 call.span,
                 labels=(Label(declared.span, "declared here"),),
+                hint=f"as in `{frame.name}(...)({', '.join(each.name.text for each in _inputs_of(frame))})`",
             )
         if given.value is UNKNOWN:
             raise Silence
@@ -623,6 +628,12 @@ def declared_inputs(definition: syntax.Definition) -> list[syntax.Declared]:
 
     walk(definition.body)
     return found
+
+
+def _inputs_of(frame: Frame) -> list[syntax.Declared]:
+    """The inputs that an application has to give."""
+    assert frame.instance is not None
+    return [each for each in declared_inputs(frame.instance.defined.syntax) if not each.optional]
 
 
 def snake_case(name: str) -> str:

@@ -126,6 +126,8 @@ def name_hint(name: str, known_names: list[str]) -> str | None:
 def _name(elaborator: Elaborator, name: syntax.Name) -> Any:
     frame = elaborator.frame
     if name.primed:
+        if name.text not in frame.states and frame.scope.names.get(name.text) is UNKNOWN:
+            raise Silence  # its declaration was refused
         if name.text not in frame.states and name.text not in frame.buffers:
             raise elaborator.fault(
                 "E208",

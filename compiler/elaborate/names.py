@@ -57,7 +57,7 @@ def _bound(statements: Iterable[syntax.Statement]) -> set[str]:
                     if each.type is not None and statement.kind in ("input", "target"):
                         names |= {name.text for name in _references(each.type.dims)}
             case syntax.Assign(targets=targets):
-                names |= {target.text for target in targets if not target.primed}
+                names |= {target.text for target in targets}  # of `c'` too: that `c` is no state is said there
             case syntax.Output(name=syntax.Identifier(text=text)):
                 names.add(text)
             case syntax.For(variable=variable, body=body):

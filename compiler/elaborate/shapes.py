@@ -63,10 +63,10 @@ def bind_shape(elaborator: Elaborator, declared: syntax.Declared, shape: tuple[S
     spread = [place for place, dim in enumerate(written) if isinstance(dim, syntax.Ellipsis)]
     fixed = len(written) - len(spread)
     if len(shape) < fixed or (not spread and len(shape) != fixed):
-        at_least = "at least " if spread else ""
+        at_least, axes = "at least " if spread else "", "axis" if fixed == 1 else "axes"
         raise elaborator.fault(
             "E302",
-            f"`{name}` of {frame.name} has {at_least}{fixed} axes, and {size_text(shape)} is given",
+            f"`{name}` of {frame.name} has {at_least}{fixed} {axes}, and {size_text(shape)} is given",
             given_at,
             note=f"this has {len(shape)}",
             labels=(Label(declared.span, f"{declared.type.span.text} is asked for"),),

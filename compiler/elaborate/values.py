@@ -30,11 +30,12 @@ UNKNOWN = Unknown()
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """One argument of a call, evaluated."""
+    """One argument of a call, evaluated; `span` is the value's, `named_at` the name's where it has one."""
 
     name: str | None
     value: Any
     span: Span
+    named_at: Span | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -52,7 +52,7 @@ def show_error(error: NablacError) -> None:
     text = render_all(error.diagnostics)
     if wants_color(sys.stderr):
         for pattern, color in _COLORS:
-            text = pattern.sub(lambda match, color=color: f"{color}{match[0]}\033[0m", text)
+            text = pattern.sub(rf"{color}\g<0>\033[0m", text)
     click.echo(printable(text, sys.stderr), err=True, color=True)
 
 

@@ -82,7 +82,7 @@ def _cast(array: Array, name: str, type: TensorType, span: Span | None) -> Array
     shape = array.shape[1:]
     if len(shape) != len(wanted) and all(isinstance(size, int) for size in wanted):
         if int(np.prod(shape)) == int(np.prod([int(size) for size in wanted])):  # type: ignore[arg-type]
-            array = array.reshape(len(array), *wanted)  # type: ignore[arg-type]
+            array = array.reshape(len(array), *wanted)
             shape = array.shape[1:]
     fits = len(shape) == len(wanted) and all(
         not isinstance(size, int) or size == found for size, found in zip(wanted, shape, strict=True)

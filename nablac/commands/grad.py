@@ -1,0 +1,51 @@
+"""`nablac grad`: the gradient of a model's loss as an ONNX file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from nablac.commands.options import compiled, model_options, output_options, weight_options
+from nablac.commands.output import print_json
+
+
+@click.command()
+@model_options
+@click.option("--wrt", multiple=True, metavar="PATTERN", help="Of which parameters and float inputs.  [default: all]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The ONNX file.  [default: NAME.grad.onnx]")
+@click.option("--opset", type=int, help="The ONNX opset.  [default: the lowest that it needs]")
+@weight_options
+@output_options
+def command(
+    file: Path,
+    name: str | None,
+    preset: str | None,
+    settings: tuple[str, ...],
+    dtype: str,
+    wrt: tuple[str, ...],
+    output: Path | None,
+    opset: int | None,
+    weights: Path | None,
+    rename: tuple[str, ...],
+    seed: int,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Write a model's loss and its gradients as ONNX: the batch and the targets in, `loss` and `grad.NAME` out."""
+    import onnx
+
+    model = compiled(file, name, preset, settings, dtype, weights=weights, rename=rename, seed=seed)
+    made = model.gradient(wrt or "*")
+    target = output or file.with_suffix(".grad.onnx")
+    proto = made.onnx(opset)
+    onnx.checker.check_model(proto, full_check=True)
+    made.to_onnx(target, opset)
+    outputs = {key: str(value.type) for key, value in made.graph.outputs.items()}
+    if as_json:
+        print_json({"output": str(target), "outputs": outputs})
+        return 0
+    click.echo(f"{target}: {made.name}, {len(proto.graph.node)} nodes")
+    for key, type in outputs.items():
+        click.echo(f"  {key}: {type}")
+    return 0

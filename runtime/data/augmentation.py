@@ -1,0 +1,160 @@
+"""Changes to a training batch, drawn each time: images [batch, channels, height, width], series [batch, time, ...].
+
+Each is a function of the batch's first float input; labels stay, but for mixup, which needs float targets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.examples import Examples
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+Change = Callable[["Array", float, np.random.Generator], "Array"]
+
+
+def augmented(batch: dict[str, Array], examples: Examples, generator: np.random.Generator) -> dict[str, Array]:
+    """A batch with its first float input changed as the data description says."""
+    name = next((each for each in examples.inputs if batch[each].dtype.kind == "f"), None)
+    if name is None:
+        raise NablacError(Diagnostic("E825", "only float inputs can be augmented, and the model has none"))
+    x = batch[name]
+    for change, amount in examples.augmentations.items():
+        if change == "mixup":
+            continue
+        ranks, function = CHANGES[change]
+        if x.ndim not in ranks:
+            kind = "images [batch, channels, height, width]" if ranks == (4,) else "series [batch, time, ...]"
+            raise NablacError(Diagnostic("E825", f"`{change}` changes {kind}, and `{name}` has {x.ndim} axes"))
+        x = function(x, amount, generator).astype(x.dtype, copy=False)
+    made = {**batch, name: x}
+    amount = examples.augmentations.get("mixup", 0)
+    return mixup(made, examples, name, amount, generator) if amount else made
+
+
+def flip(x: Array, amount: float, generator: np.random.Generator) -> Array:
+    """Half of the images, left to right."""
+    chosen = generator.random(len(x)) < 0.5
+    return np.where(chosen[:, None, None, None], x[..., ::-1], x)
+
+
+def crop(x: Array, amount: float, generator: np.random.Generator) -> Array:
+    """A window of the image's own size out of the image with a border of `amount` zeros."""
+    border = int(amount)
+    padded = np.pad(x, ((0, 0), (0, 0), (border, border), (border, border)))
+    return _windows(padded, x.shape, generator.integers(0, 2 * border + 1, (len(x), 2)))
+
+
+def shift(x: Array, amount: float, generator: np.random.Generator) -> Array:
+    """Moved by up to `amount` pixels each way, the edge repeated."""
+    border = int(amount)
+    padded = np.pad(x, ((0, 0), (0, 0), (border, border), (border, border)), mode="edge")
+    return _windows(padded, x.shape, generator.integers(0, 2 * border + 1, (len(x), 2)))
+
+
+def _windows(padded: Array, shape: tuple[int, ...], corners: Array) -> Array:
+    height, width = shape[2:]
+    return np.stack(
+        [each[:, top : top + height, left : left + width] for each, (top, left) in zip(padded, corners, strict=True)]
+    )
+
+
+def rotate(x: Array, amount: float, generator: np.random.Generator) -> Array:
+    """Turned about the centre by up to `amount` degrees either way; between pixels bilinear, outside zero."""
+    angles = np.radians(generator.uniform(-amount, amount, len(x)))
+    height, width = x.shape[2:]
+    rows, columns = np.mgrid[0:height, 0:width].astype(np.float64)
+    rows, columns = rows - (height - 1) / 2, columns - (width - 1) / 2
+    cos, sin = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
+    return _sampled(x, cos * rows - sin * columns + (height - 1) / 2, sin * rows + cos * columns + (width - 1) / 2)
+
+
+def _sampled(x: Array, rows: Array, columns: Array) -> Array:
+    """Images at fractional places [batch, height, width]."""
+    height, width = x.shape[2:]
+    top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
+    down, right = rows - top, columns - left
+    numbers = np.arange(len(x))[:, None, None]
+    total = np.zeros((len(x), *rows.shape[1:], x.shape[1]))
+    for row, weight_down in ((top, 1 - down), (top + 1, down)):
+        for column, weight_right in ((left, 1 - right), (left + 1, right)):
+            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            found = x[numbers, :, np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
+            total += found * (weight_down * weight_right * inside)[..., None]
+    return np.moveaxis(total, -1, 1)
+
+
+def noise(x: Array, amount: float, generator: np.random.Generator) -> Array:
+    """Normal noise of the deviation `amount` on every number."""
+    return x + amount * generator.standard_normal(x.shape)
+
+
+def cutout(x: Array, amount: float, generator: np.random.Generator) -> Array:
+    """A square of `amount` pixels set to zero, its centre anywhere (DeVries and Taylor 2017)."""
+    size = int(amount)
+    height, width = x.shape[2:]
+    top = generator.integers(0, height, len(x))[:, None] - size // 2
+    left = generator.integers(0, width, len(x))[:, None] - size // 2
+    rows = (np.arange(height) >= top) & (np.arange(height) < top + size)
+    columns = (np.arange(width) >= left) & (np.arange(width) < left + size)
+    return np.where((rows[:, :, None] & columns[:, None, :])[:, None], 0.0, x)
+
+
+def scaling(x: Array, amount: float, generator: np.random.Generator) -> Array:
+    """Each series times a number of deviation `amount` about 1."""
+    factors = 1 + amount * generator.standard_normal((len(x), 1, *x.shape[2:]))
+    return x * factors
+
+
+def warp(x: Array, amount: float, generator: np.random.Generator) -> Array:
+    """A stretch of time runs faster or slower by up to `amount`, the rest making up for it (window warping)."""
+    length = x.shape[1]
+    if length < 3:
+        return x
+    times = np.linspace(0.0, 1.0, length)
+    middles = generator.uniform(0.25, 0.75, len(x))
+    moved = np.clip(middles + generator.uniform(-amount, amount, len(x)) * 0.25, 0.05, 0.95)
+    flat = x.reshape(len(x), length, -1)
+    made = np.empty_like(flat)
+    for number in range(len(x)):
+        source = np.interp(times, [0.0, middles[number], 1.0], [0.0, moved[number], 1.0])
+        for column in range(flat.shape[2]):
+            made[number, :, column] = np.interp(source, times, flat[number, :, column])
+    return made.reshape(x.shape)
+
+
+def mixup(
+    batch: dict[str, Array], examples: Examples, name: str, amount: float, generator: np.random.Generator
+) -> dict[str, Array]:
+    """Examples and float targets mixed in pairs, by shares from Beta(amount, amount) (Zhang et al. 2017)."""
+    if any(batch[each].dtype.kind != "f" for each in examples.targets):
+        hint = "one-hot targets are floats: `categorical_cross_entropy` takes them"
+        raise NablacError(Diagnostic("E825", "`mixup` mixes float targets, and these are whole numbers", hint=hint))
+    shares = generator.beta(amount, amount, len(batch[name]))
+    others = generator.permutation(len(batch[name]))
+    made = dict(batch)
+    for each in (name, *examples.targets):
+        array = batch[each]
+        share = shares.reshape(-1, *[1] * (array.ndim - 1))
+        made[each] = (share * array + (1 - share) * array[others]).astype(array.dtype)
+    return made
+
+
+_IMAGES, _SERIES, _ANY = (4,), (2, 3), (2, 3, 4)
+CHANGES: dict[str, tuple[tuple[int, ...], Any]] = {
+    "flip": (_IMAGES, flip),
+    "crop": (_IMAGES, crop),
+    "rotate": (_IMAGES, rotate),
+    "shift": (_IMAGES, shift),
+    "noise": (_ANY, noise),
+    "cutout": (_IMAGES, cutout),
+    "jitter": (_SERIES, noise),
+    "scaling": (_SERIES, scaling),
+    "warp": (_SERIES, warp),
+}
