@@ -19,6 +19,7 @@ COMMANDS = {  # each is a module of this package; the text is its line in `nabla
     "eval": "The loss and metrics of a trained model.",
     "grad": "The gradients of a model's loss as an ONNX file.",
     "summary": "Layers, shapes, parameters, operations, memory.",
+    "draw": "Draw a model: SVG, HTML, Mermaid, DOT.",
     "verify": "Compare the NumPy runtime with onnxruntime.",
     "explain": "Explain a diagnostic's code.",
     "doctor": "Show what is installed and what is missing.",

@@ -1,0 +1,99 @@
+"""A laid-out graph as SVG."""
+
+from __future__ import annotations
+
+from xml.sax.saxutils import escape, quoteattr
+
+from nablac.drawing.layout import HEADER, LINE, PAD, Picture, Placed, lay_out
+from nablac.drawing.outline import Group
+
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+COLORS = {  # fill, stroke, text
+    "input": ("#dcfce7", "#16a34a", "#14532d"),
+    "output": ("#fee2e2", "#dc2626", "#7f1d1d"),
+    "state": ("#fef9c3", "#ca8a04", "#713f12"),
+    "operator": ("#f8fafc", "#94a3b8", "#0f172a"),
+    "layer": ("#dbeafe", "#2563eb", "#1e3a8a"),
+    "scan": ("#f3e8ff", "#9333ea", "#581c87"),
+}
+OPEN = {"layer": "#eff6ff", "scan": "#faf5ff"}  # fills of what is open
+MARGIN = 20
+
+
+def svg(group: Group, title: str) -> str:
+    """The picture of a group, in its own colours on white."""
+    picture = lay_out(group)
+    width, height = picture.width + 2 * MARGIN, picture.height + 2 * MARGIN + 24
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
+        f'viewBox="0 0 {width:.0f} {height:.0f}" font-family={quoteattr(FONT)} font-size="12">'
+        '<defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
+        'orient="auto-start-reverse"><path d="M0 0L8 4L0 8z" fill="#64748b"/></marker></defs>'
+        f'<rect width="100%" height="100%" rx="10" fill="#ffffff"/>'
+        f'<text x="{MARGIN}" y="28" font-size="16" font-weight="600" fill="#0f172a">{escape(title)}</text>'
+        f'<g transform="translate({MARGIN} {MARGIN + 16})">{_picture(picture)}</g></svg>\n'
+    )
+
+
+def _picture(picture: Picture) -> str:
+    edges = map(_edge, picture.edges)
+    boxes = map(_box, picture.boxes)
+    labels = (_label(x, y, lines) for x, y, lines in picture.labels)
+    return "".join([*edges, *boxes, *labels])
+
+
+def curve(points: list[tuple[float, float]]) -> str:
+    """A path that leaves and arrives upright."""
+    (x, y), *rest = points
+    parts = [f"M{x:.1f} {y:.1f}"]
+    for to_x, to_y in rest:
+        middle = (y + to_y) / 2
+        parts.append(f"C{x:.1f} {middle:.1f} {to_x:.1f} {middle:.1f} {to_x:.1f} {to_y:.1f}")
+        x, y = to_x, to_y
+    return "".join(parts)
+
+
+def _edge(points: list[tuple[float, float]]) -> str:
+    return f'<path d="{curve(points)}" fill="none" stroke="#94a3b8" stroke-width="1.4" marker-end="url(#arrow)"/>'
+
+
+def _label(x: float, y: float, lines: list[str]) -> str:
+    """What flows along an edge, beside its end."""
+    found = []
+    for place, line in enumerate(lines):
+        where = f'x="{x + 7:.1f}" y="{y + 11 * place:.1f}" font-size="9.5"'
+        found.append(f'<text {where} stroke="#ffffff" stroke-width="3" stroke-linejoin="round">{escape(line)}</text>')
+        found.append(f'<text {where} fill="#475569">{escape(line)}</text>')  # twice: some viewers paint strokes last
+    return "".join(found)
+
+
+def _box(placed: Placed) -> str:
+    box = placed.box
+    fill, stroke, text = COLORS[box.kind]
+    radius = 16 if box.kind in ("input", "output", "state") else 7
+    fill = OPEN.get(box.kind, fill) if placed.inside is not None else fill
+    shape = (
+        f'<g transform="translate({placed.x:.1f} {placed.y:.1f})"><rect width="{placed.width:.1f}" '
+        f'height="{placed.height:.1f}" rx="{radius}" fill="{fill}" stroke="{stroke}" stroke-width="1.2"/>'
+    )
+    if placed.inside is not None:
+        head = f'<tspan font-size="13" font-weight="600">{escape(box.title)}</tspan>'
+        head += "".join(
+            f'<tspan dx="10" font-size="11" fill-opacity="0.8">{escape(line)}</tspan>' for line in box.lines
+        )
+        left = (placed.width - placed.inside.width) / 2
+        return (
+            f'{shape}<text x="{PAD}" y="18" fill="{text}">{head}</text>'
+            f'<g transform="translate({left:.1f} {HEADER})">{_picture(placed.inside)}</g></g>'
+        )
+    middle = placed.width / 2
+    lines = [
+        f'<text x="{middle:.1f}" y="20" text-anchor="middle" font-size="13" font-weight="600" fill="{text}">'
+        f"{escape(box.title)}</text>"
+    ]
+    lines += [
+        f'<text x="{middle:.1f}" y="{21 + LINE * place:.1f}" text-anchor="middle" font-size="11" fill="{text}" '
+        f'fill-opacity="0.8">{escape(line)}</text>'
+        for place, line in enumerate(box.lines, 1)
+    ]
+    return f"{shape}{''.join(lines)}</g>"
