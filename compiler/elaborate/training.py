@@ -52,7 +52,7 @@ def _not_negative(value: Any) -> bool:
     return is_number(value) and value >= 0
 
 
-_SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "epochs": ("a whole number of at least 1", _positive),
     "batch": ("a whole number of at least 1", _positive),
     "accumulate": ("a whole number of at least 1", _positive),
@@ -72,7 +72,7 @@ _SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "average": ("a share from 0 to below 1", _share),
     "freeze": ("a text or a list of texts", lambda value: isinstance(value, (str, list))),
 }
-_ONCE = {"loss", "optimizer", "data", *_SETTINGS}
+_ONCE = {"loss", "optimizer", "data", *SETTINGS}
 _KNOWN = ["metric", *_ONCE]
 
 
@@ -157,7 +157,7 @@ def _setting(elaborator: Elaborator, spec: TrainingSpec, setting: syntax.Setting
         check_optimizer(elaborator, value, span)
         spec.optimizer = value
     else:
-        wanted, allowed = _SETTINGS[name]
+        wanted, allowed = SETTINGS[name]
         if not allowed(value):
             raise elaborator.fault("E605", f"`{name}` is {wanted}, and {describe(value)} is given", span)
         spec.settings[name] = value
