@@ -14,12 +14,8 @@ from nablac.commands.output import print_json
 
 CORE = ("lark", "numpy", "networkx", "onnx", "onnxruntime", "click", "rich", "safetensors")
 EXTRAS = {
-    "plot": "matplotlib",
     "image": "pillow",
-    "text": "tokenizers",
     "parquet": "pyarrow",
-    "tune": "optuna",
-    "lsp": "pygls",
     "oracle": "torch",
 }
 

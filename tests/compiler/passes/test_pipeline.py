@@ -1,0 +1,69 @@
+"""Every pass keeps graphs well formed: the library's models, their training steps, every preset."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from compiler.build import elaborate, elaborate_model, load
+from compiler.elaborate.training import TrainingSpec
+from compiler.operators.source import Buffer, Parameter
+from compiler.passes.merge_scans import merge_scans
+from compiler.passes.pipeline import PASSES, optimize, optimize_bodies
+from compiler.training import loss_graph, training_step
+from compiler.verify import verify
+from grammar.syntax import Preset
+
+SPECS = Path(__file__).parents[3] / "specs"
+MODELS = [
+    pytest.param(path, defined.name, id=defined.name)
+    for path in sorted(SPECS.glob("*.model"))
+    for defined in load(path).models
+]
+PRESETS = [
+    pytest.param(path, statement.name.text, id=f"{path.stem}-{statement.name.text}")
+    for path in sorted(SPECS.glob("*.model"))
+    for defined in load(path).models
+    for statement in defined.syntax.body
+    if isinstance(statement, Preset)
+]
+# Of the published networks: torchvision's documentation, and the papers' and Hugging Face's model cards.
+PUBLISHED = {
+    "resnet-resnet18": 11_689_512,
+    "resnet-resnet34": 21_797_672,
+    "resnet-resnet50": 25_557_032,
+    "resnet-resnet101": 44_549_160,
+    "gpt-gpt2": 124_439_808,
+    "gpt-gpt2_medium": 354_823_168,
+    "gpt-gpt2_large": 774_030_080,
+}
+
+
+@pytest.mark.parametrize(("path", "name"), MODELS)
+@pytest.mark.parametrize("training", [False, True], ids=["inference", "training"])
+def test_every_pass_keeps_a_graph_well_formed(path: Path, name: str, training: bool) -> None:
+    elaborated = elaborate_model(load(path), model=name, training=training)
+    assert isinstance(elaborated.training, TrainingSpec)
+    graph = training_step(elaborated).graph if training else loss_graph(elaborated)
+    verify(graph)
+    for change in (merge_scans, optimize_bodies, *PASSES):
+        changed = change(graph)
+        verify(changed)
+        assert {name: value.type for name, value in changed.outputs.items()} == {
+            name: value.type for name, value in graph.outputs.items()
+        }
+        assert list(changed.updates) == list(graph.updates)
+        graph = changed
+
+
+@pytest.mark.parametrize(("path", "preset"), PRESETS)
+def test_a_preset_has_the_published_size(path: Path, preset: str) -> None:
+    program = load(path)
+    graph = optimize(elaborate(program, model=program.models[0].name, preset=preset))
+    verify(graph)
+    stored = {node.op.path: node.op for node in graph if isinstance(node.op, Parameter)}
+    assert not any(isinstance(op, Buffer) for op in stored.values())
+    wanted = PUBLISHED.get(f"{path.stem}-{preset}")
+    if wanted is not None:
+        assert sum(int(str(op.type.elements)) for op in stored.values()) == wanted
