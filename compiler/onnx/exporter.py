@@ -16,7 +16,7 @@ from compiler.onnx.sizes import Sizes
 from compiler.onnx.targets import HIGHEST_OPSET, IR_VERSION, LARGEST_FILE, LOWEST_OPSET, loaded_by
 from compiler.operators.arithmetic import onnx_dtype
 from compiler.operators.source import Buffer, Constant, Input, Parameter
-from compiler.types import DType, TensorType
+from compiler.types import DType, TensorType, TypeMismatch
 from grammar.diagnostics import Diagnostic, NablacError
 
 if TYPE_CHECKING:
@@ -203,12 +203,22 @@ class Writer:
                 self.names[node.result] = name
                 self.types.setdefault(name, node.result.type)
             elif not isinstance(op, (Input, Parameter, Buffer)):
-                made = op.lower(self, *(self.names[operand] for operand in node.operands))
+                made = self._lowered(node)
                 for value, name in zip(node.results, (made,) if isinstance(made, str) else made, strict=True):
                     self.names[value] = name
                     self.types.setdefault(name, value.type)
                     self.infos.setdefault(name, value.type)
         self.current = None
+
+    def _lowered(self, node: Node) -> str | tuple[str, ...]:
+        try:
+            made: str | tuple[str, ...] = node.op.lower(self, *(self.names[operand] for operand in node.operands))
+            return made
+        except TypeMismatch as mismatch:
+            message = f"`{node.op.name}` does not go to ONNX as it stands: {mismatch}"
+            place = node.origin.path or None
+            hint = mismatch.hint or "write the sizes as numbers in the model's input"
+            raise NablacError(Diagnostic("E912", message, node.origin.span, place=place, hint=hint)) from None
 
     def finish(self, names: Sequence[str], keep: set[str]) -> list[onnx.ValueInfoProto]:
         """Give the graph's ends their names: what makes an end writes it under its name, or a copy does.

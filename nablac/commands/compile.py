@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @model_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The ONNX file to write.  [default: NAME.onnx]")
 @click.option("--opset", type=int, help="The ONNX opset.  [default: the lowest that the model needs]")
+@click.option("--train", "as_step", is_flag=True, help="The training step, with its first state in a file beside it.")
 @click.option("--no-verify", is_flag=True, help="Do not run what was written against the NumPy runtime.")
 @weight_options
 @output_options
@@ -33,6 +34,7 @@ def command(
     dtype: str,
     output: Path | None,
     opset: int | None,
+    as_step: bool,
     no_verify: bool,
     weights: Path | None,
     rename: tuple[str, ...],
@@ -42,8 +44,16 @@ def command(
 ) -> int:
     """Compile a model to an ONNX file that onnxruntime, a browser or a phone runs.
 
-    Without --weights the weights are the model's own first values, drawn from --seed.
+    Without --weights the weights are the model's own first values, drawn from --seed. With --train the file is one
+    training step: the batch, the state (parameters, buffers, optimizer), `step` from 1 and `seed` in; the loss, the
+    metrics and the next state, called `NAME.next`, out. The first state is written to a .safetensors file of its name.
     """
+    if as_step:
+        from nablac.commands.training_step import write_step
+
+        given = {"name": name, "preset": preset, "settings": settings, "weights": weights, "rename": rename}
+        target = output or file.with_suffix(".step.onnx")
+        return write_step(file, target, opset, given, seed=seed, verify=not no_verify, as_json=as_json, quiet=quiet)
     model = compiled(file, name, preset, settings, dtype, weights=weights, rename=rename, seed=seed)
     target = output or file.with_suffix(".onnx")
     with scratch(target) as folder:  # nothing takes the name asked for before it is proved

@@ -26,10 +26,9 @@ from nablac.commands.output import print_json
 @output_options
 def command(file: Path, part: str | None, **given: Any) -> int:
     """Evaluate a model on the data of its train block: its loss and metrics, each example counted alike."""
-    from nablac.commands.train import _training
+    from nablac.commands.train import training_of
 
-    defaults = dict.fromkeys(("epochs", "validation", "patience", "limit_batches", "max_time", "overfit"))
-    training = _training(file, {**defaults, **given})
+    training = training_of(file, given)
     counts = {name: len(places) for name, places in training.data.parts.items()}
     chosen = part or next((name for name in ("test", "validation") if counts[name]), "all")
     if chosen == "all":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,7 +54,7 @@ def command(file: Path, output: Path | None, resume: Path | None, dry_run: bool,
         given |= {name: record["command"].get(name) for name in KEPT if not given[name] or name not in ("epochs",)}
         _same_text(file, record, resume)
     quiet, as_json = given["quiet"], given["as_json"]
-    training = _training(file, given)
+    training = training_of(file, given)
     from runtime.training.session import describe
 
     facts = describe(training)
@@ -70,24 +70,26 @@ def command(file: Path, output: Path | None, resume: Path | None, dry_run: bool,
     return _train(training, loop, folder, file, quiet, as_json)
 
 
-def _training(file: Path, given: dict[str, Any]) -> Training:
+def training_of(file: Path, given: Mapping[str, Any]) -> Training:
+    """The run that a command's options describe; what is not given is left to the train block."""
     from compiler.build import load, parse_setting
     from runtime.training.session import Options, Training
     from runtime.weights import load_weights, read_renames
 
+    minutes = given.get("max_time")
     options = Options(
-        epochs=given["epochs"],
-        batch=given["batch"],
-        validation=given["validation"],
-        patience=given["patience"],
+        epochs=given.get("epochs"),
+        batch=given.get("batch"),
+        validation=given.get("validation"),
+        patience=given.get("patience"),
+        data=given.get("data"),
+        limit_batches=given.get("limit_batches"),
+        overfit=given.get("overfit"),
         seed=given["seed"] or None,
-        data=given["data"],
-        backend=given["backend"],
-        device=given["device"],
-        limit_batches=given["limit_batches"],
-        max_seconds=given["max_time"] * 60 if given["max_time"] is not None else None,
-        overfit=given["overfit"],
-        skip_broken=given["skip_broken"],
+        backend=given.get("backend", "numpy"),
+        device=given.get("device", "cpu"),
+        max_seconds=minutes * 60 if minutes is not None else None,
+        skip_broken=given.get("skip_broken", False),
     )
     hypers = dict(parse_setting(each) for each in given["settings"])
     training = Training(load(file), given["name"], given["preset"], hypers, options)

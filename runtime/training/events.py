@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
 import struct
@@ -90,4 +91,8 @@ def _text(field: int, content: bytes) -> bytes:
 
 
 def _float(field: int, value: float) -> bytes:
-    return _varint(field << 3 | 5) + struct.pack("<f", value)
+    try:
+        packed = struct.pack("<f", value)
+    except OverflowError:  # more than a float32 holds: a diverging loss must not end the run here
+        packed = struct.pack("<f", math.copysign(math.inf, value))
+    return _varint(field << 3 | 5) + packed

@@ -1,0 +1,85 @@
+"""What `nablac compile --train` writes: the training step as one ONNX file, and the state that it begins with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nablac.commands.output import note, print_json
+from runtime.files import scratch, written_whole
+
+if TYPE_CHECKING:
+    from runtime.training.session import Training
+
+_STEPS = 3  # that both runtimes run before the file is written
+_TOLERANCE = 1e-4
+
+
+def write_step(
+    file: Path,
+    target: Path,
+    opset: int | None,
+    given: dict[str, Any],
+    *,
+    seed: int,
+    verify: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Write `target` and its `.safetensors`, both or none; the exit status."""
+    import onnx
+    from safetensors.numpy import save_file
+
+    from compiler.onnx.exporter import export
+    from nablac.commands.train import training_of
+    from runtime.onnx_file import save
+
+    training = training_of(file, {**given, "seed": seed})
+    state = training.first_state()
+    graph = training.step_graph
+    model = export(graph, opset=opset, weights=None, metadata={"nablac.step": training.name})
+    onnx.checker.check_model(model, full_check=True)
+    worst = _compared(training, seed) if verify else None
+    if worst is not None and worst > _TOLERANCE:
+        note(f"not written: after {_STEPS} steps the losses of onnxruntime and NumPy differ by {worst:.1e}")
+        return 1
+    needed = {each.name for each in model.graph.input} & state.keys()
+    beside = target.with_suffix(".safetensors")
+    with scratch(target) as folder:  # the state is whole before the step takes its name
+        draft = folder / "state"
+        save_file({name: state[name] for name in sorted(needed)}, str(draft))
+        with written_whole(beside) as temporary:
+            temporary.write_bytes(draft.read_bytes())
+    save(model, target)
+    inputs = [each.name for each in model.graph.input if each.name not in needed]
+    if as_json:
+        facts = {"output": str(target), "state": str(beside), "inputs": inputs, "outputs": list(graph.outputs)}
+        print_json({**facts, "states": len(needed), "nodes": len(model.graph.node), "worst_error": worst})
+        return 0
+    opset_shown = f"opset {model.opset_import[0].version}, IR {model.ir_version}"
+    click.echo(f"{target}: one training step of {training.name}, {len(model.graph.node)} nodes, {opset_shown}")
+    click.echo(f"{beside}: {len(needed)} tensors of first state")
+    note(f"feed {', '.join(inputs)} and the state; take `NAME.next` for the next step", quiet)
+    if worst is not None:
+        note(f"verified over {_STEPS} steps against the NumPy runtime: worst relative difference {worst:.1e}", quiet)
+    return 0
+
+
+def _compared(training: Training, seed: int) -> float:
+    """The largest relative difference of the losses of both runtimes over a few steps on random batches."""
+    import numpy as np
+
+    from runtime.training.steppers import NumpyStepper, OnnxStepper
+    from runtime.verification import random_feeds, sample_sizes
+
+    step, evaluation, state = training.step_graph, training.loss_graph, training.first_state()
+    steppers = NumpyStepper(step, evaluation, state), OnnxStepper(step, evaluation, state)
+    feeds: dict[str, Any] = dict(random_feeds(step, next(iter(sample_sizes(step))), seed))
+    worst = 0.0
+    for number in range(1, _STEPS + 1):
+        feeds |= {"step": np.array(number, np.float32), "seed": np.array(number), "rate": np.array(1.0, np.float32)}
+        ours, theirs = (stepper.step(feeds)["loss"] for stepper in steppers)
+        worst = max(worst, abs(ours - theirs) / max(abs(ours), 1e-3))
+    return worst

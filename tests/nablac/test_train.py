@@ -1,0 +1,355 @@
+"""`nablac train`, `eval`, `grad` and `compile --train` as a person meets them: results, interruptions, mistakes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import onnx
+import pytest
+from safetensors.numpy import load_file
+
+import nablac
+from nablac.commands import main
+from runtime.onnx_session import OnnxRunner
+
+ROOT = Path(__file__).parents[2]
+FORECASTER = str(ROOT / "specs" / "forecaster.model")
+BACKENDS = ["numpy", "ort"]
+
+
+@dataclass(frozen=True)
+class Done:
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        return self.stdout + self.stderr
+
+
+def invoke(*arguments: str) -> Done:
+    """The command line in this process, from the arguments to the exit status."""
+    out, errors = io.StringIO(), io.StringIO()
+    before = sys.argv
+    sys.argv = ["nablac", *arguments]
+    try:
+        with redirect_stdout(out), redirect_stderr(errors):
+            main()
+    except SystemExit as ended:
+        return Done(int(ended.code or 0), out.getvalue(), errors.getvalue())
+    finally:
+        sys.argv = before
+    raise AssertionError("main always exits")
+
+
+def process(*arguments: str, folder: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "nablac", *arguments]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def test_a_run_leaves_all_that_it_promises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = invoke("train", FORECASTER, "--epochs", "3")
+    assert done.exit_code == 0, done.output
+    run = tmp_path / "runs" / "forecaster" / "1"
+    assert {each.name.partition(".tfevents")[0] for each in run.iterdir()} == {
+        "run.json", "spec.model", "history.csv", "history.json", "curves.svg", "events.out", "checkpoints",
+        "weights.safetensors", "model.onnx",
+    }  # fmt: skip
+    history = json.loads((run / "history.json").read_text())
+    assert list(history) == ["epoch", "loss", "mae", "val_loss", "val_mae"] and history["epoch"] == [1, 2, 3]
+    assert (run / "history.csv").read_text().splitlines()[0] == "epoch,loss,mae,val_loss,val_mae"
+    ElementTree.parse(run / "curves.svg")
+    onnx.checker.check_model(str(run / "model.onnx"), full_check=True)
+    assert (run / "spec.model").read_text() == Path(FORECASTER).read_text()
+    best = int(np.argmin(history["val_loss"]))
+    assert done.stdout.startswith(
+        f"best epoch {best + 1}: val_loss {history['val_loss'][best]:.6g}; all epochs are done\n"
+    )
+    assert f"nablac train {FORECASTER} --resume runs/forecaster/1" in done.stderr
+
+    raw = np.linspace(200, 400, 12, dtype=np.float32).reshape(1, 12, 1)
+    (forecast,) = OnnxRunner(run / "model.onnx").run({"series": raw}).values()
+    assert 100 < forecast.item() < 700  # in passengers, not in deviations
+
+    again = invoke("eval", FORECASTER, "--weights", str(run / "weights.safetensors"), "--json")
+    assert json.loads(again.stdout)["loss"] == pytest.approx(history["val_loss"][best], rel=1e-5)
+    assert invoke("train", FORECASTER, "--epochs", "1", "-q").exit_code == 0
+    assert (tmp_path / "runs" / "forecaster" / "2").is_dir()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_run_goes_on_to_more_epochs_as_if_it_had_begun_with_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert invoke("train", FORECASTER, "--backend", backend, "--epochs", "4", "-q", "-o", "whole").exit_code == 0
+    assert invoke("train", FORECASTER, "--backend", backend, "--epochs", "2", "-q", "-o", "part").exit_code == 0
+    resumed = invoke("train", FORECASTER, "-q", "--resume", "part", "--epochs", "4")
+    assert resumed.exit_code == 0, resumed.output
+    for name in ("history.csv", "weights.safetensors", "model.onnx"):
+        assert Path("whole", name).read_bytes() == Path("part", name).read_bytes(), name
+
+
+def interrupted(tmp_path: Path, number: int) -> tuple[int, str]:
+    running = process("train", FORECASTER, "--epochs", "100000", "-o", "run", folder=tmp_path)
+    history = tmp_path / "run" / "history.csv"
+    until = time.monotonic() + 60
+    while not history.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    running.send_signal(number)
+    _, errors = running.communicate(timeout=60)
+    return running.returncode, errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: int) -> None:
+    status, errors = interrupted(tmp_path, number)
+    assert status == 130
+    assert errors.splitlines()[-1] == f"stopped and saved; go on with:  nablac train {FORECASTER} --resume run"
+    assert "Traceback" not in errors
+    assert len(list((tmp_path / "run" / "checkpoints").glob("step-*.safetensors"))) >= 1
+    assert not list((tmp_path / "run").rglob("*.part"))
+
+
+def killed_and_resumed(folder: Path, backend: str, seconds: float, epochs: str) -> bool:
+    """Kill a run after a time, resume it to its end; whether it was killed before it was done."""
+    shutil.rmtree(folder / "part", ignore_errors=True)
+    arguments = ("train", FORECASTER, "--backend", backend, "--epochs", epochs, "-q", "-o", "part")
+    running = process(*arguments, folder=folder)
+    try:
+        running.wait(timeout=seconds)
+        killed = False
+    except subprocess.TimeoutExpired:
+        running.kill()
+        running.wait()
+        killed = True
+    running.communicate()
+    if not list((folder / "part" / "checkpoints").glob("step-*.safetensors")):  # killed before the first was written
+        shutil.rmtree(folder / "part", ignore_errors=True)
+        again = process(*arguments, folder=folder)
+    else:
+        again = process("train", FORECASTER, "-q", "--resume", "part", folder=folder)
+    output, errors = again.communicate(timeout=120)
+    assert again.returncode == 0, output + errors
+    return killed
+
+
+def same(folder: Path) -> None:
+    for name in ("history.csv", "weights.safetensors"):
+        assert (folder / "whole" / name).read_bytes() == (folder / "part" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_killed_run_resumes_as_the_run_that_was_not(tmp_path: Path, backend: str) -> None:
+    whole = process("train", FORECASTER, "--backend", backend, "--epochs", "40", "-q", "-o", "whole", folder=tmp_path)
+    started = time.monotonic()
+    assert whole.wait(timeout=120) == 0
+    whole.communicate()
+    killed_and_resumed(tmp_path, backend, (time.monotonic() - started) * 0.7, "40")
+    same(tmp_path)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_fifty_killed_runs_resume_as_the_run_that_was_not(tmp_path: Path, backend: str) -> None:
+    whole = process("train", FORECASTER, "--backend", backend, "--epochs", "40", "-q", "-o", "whole", folder=tmp_path)
+    started = time.monotonic()
+    assert whole.wait(timeout=120) == 0
+    whole.communicate()
+    length = time.monotonic() - started
+    generator = random.Random(7)
+    killed = 0
+    while killed < 50:
+        killed += killed_and_resumed(tmp_path, backend, generator.uniform(0.3, 1.0) * length, "40")
+        same(tmp_path)
+
+
+def test_a_dry_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = invoke("train", FORECASTER, "--dry-run")
+    assert done.exit_code == 0 and done.stdout.startswith("one step runs: loss ")
+    assert not list(tmp_path.iterdir())
+
+
+def spec(tmp_path: Path, data: str = "series.csv", **changed: str) -> str:
+    """The forecaster on data of its own."""
+    text = Path(FORECASTER).read_text().replace("data/airline-passengers.csv", data)
+    for before, after in changed.items():
+        text = text.replace(before, after)
+    (tmp_path / "m.model").write_text(text)
+    return "m.model"
+
+
+def series(tmp_path: Path, values: list[object]) -> None:
+    (tmp_path / "series.csv").write_text("passengers\n" + "".join(f"{value}\n" for value in values))
+
+
+def test_broken_data_is_named_or_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = spec(tmp_path)
+    series(tmp_path, [*range(30), "nan", *range(30)])
+    done = invoke("train", file, "--epochs", "1")
+    assert done.exit_code == 2 and not (tmp_path / "runs").exists()
+    assert done.stderr == (
+        f"error[E821]: column `passengers`: `nan` is no number\n --> {tmp_path}/series.csv:32\n"
+        "help: `--skip-broken` leaves such out, and counts them\n"
+    )
+    skipped = invoke("train", file, "--epochs", "1", "--skip-broken")
+    assert skipped.exit_code == 0 and "1 broken rows or files left out" in skipped.stderr
+
+
+def test_data_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = invoke("train", spec(tmp_path), "--epochs", "1")
+    assert done.exit_code == 2 and f"there is no file {tmp_path}/series.csv" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_folder_that_cannot_be_written() -> None:
+    done = invoke("train", FORECASTER, "-o", "/proc/nablac/run")  # where root cannot write either
+    assert done.exit_code == 2 and "error[E904]: /proc/nablac/run cannot be written" in done.stderr
+
+
+def test_a_place_that_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    done = invoke("train", FORECASTER, "-o", str(tmp_path / "file" / "run"))
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[-3:] == [
+        f"error[E904]: {tmp_path}/file/run cannot be written: Not a directory",
+        f" --> {tmp_path}/file/run",
+        "help: name another file with `-o`",
+    ]
+
+
+def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import runtime.files
+
+    monkeypatch.chdir(tmp_path)
+    count = iter(range(10_000))
+    replace = runtime.files.replace
+
+    def full(written: Path, target: Path) -> None:
+        if next(count) > 12:
+            raise OSError(28, "No space left on device")
+        replace(written, target)
+
+    monkeypatch.setattr(runtime.files, "replace", full)
+    done = invoke("train", FORECASTER, "--epochs", "9", "-o", "run")
+    assert done.exit_code == 2 and "cannot be written: No space left on device" in done.stderr
+    assert not list(tmp_path.rglob("*.part"))
+    monkeypatch.setattr(runtime.files, "replace", replace)
+    resumed = invoke("train", FORECASTER, "--resume", "run")
+    assert resumed.exit_code == 0, resumed.output
+    assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 10
+
+
+def test_a_run_is_not_begun_over_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    Path("run", "precious").write_text("")
+    done = invoke("train", FORECASTER, "-o", "run")
+    assert done.exit_code == 2 and "error[E843]: run is there already, and not empty" in done.stderr
+    assert [each.name for each in Path("run").iterdir()] == ["precious"]
+
+
+def test_a_changed_model_does_not_resume(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    series(tmp_path, list(range(60)))
+    file = spec(tmp_path)
+    assert invoke("train", file, "--epochs", "1", "-q", "-o", "run").exit_code == 0
+    spec(tmp_path, **{"units = 50": "units = 51"})
+    done = invoke("train", file, "--resume", "run")
+    assert done.exit_code == 2 and "error[E841]: m.model has changed since run began" in done.stderr
+    none = invoke("train", file, "--resume", "nowhere")
+    assert none.exit_code == 2 and "error[E841]: nowhere is no run to resume" in none.stderr
+
+
+def test_training_that_diverges_names_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    series(tmp_path, list(range(60)))
+    file = spec(tmp_path, **{"adam(lr: 1e-3)": "sgd(lr: 1e30)", "-> Dense(1)": "-> Dense(1) -> exp"})
+    done = invoke("train", file)
+    assert done.exit_code == 2 and "error[E842]: the loss is " in done.stderr and "m.model:" in done.stderr
+    assert "Traceback" not in done.output
+
+
+def test_the_gradient_as_a_file(tmp_path: Path) -> None:
+    target = tmp_path / "g.onnx"
+    done = invoke("grad", str(ROOT / "specs" / "mlp.model"), "--wrt", "dense.*", "-o", str(target))
+    assert done.exit_code == 0, done.output
+    model = nablac.compile(ROOT / "specs" / "mlp.model").gradient("dense.*")
+    generator = np.random.default_rng(0)
+    feeds = {"image": generator.random((3, 1, 28, 28)).astype(np.float32), "label": np.array([1, 2, 3])}
+    ours, theirs = model(**feeds), OnnxRunner(target).run(feeds)
+    assert set(ours) == set(theirs) == {"loss", "grad.dense.W", "grad.dense.b"}
+    for name in ours:
+        np.testing.assert_allclose(theirs[name], ours[name], rtol=1e-4, atol=1e-7)
+    none = invoke("grad", str(ROOT / "specs" / "mlp.model"), "--wrt", "nothing", "-o", str(target))
+    assert none.exit_code == 1 and "error[E614]: no parameter or float input is called like `nothing`" in none.stderr
+
+
+def test_gradients_are_checked_on_request() -> None:
+    done = invoke("check", "--gradients", str(ROOT / "specs" / "gru.model"))
+    assert done.exit_code == 0 and "GatedDigits: 12 gradients, worst relative difference " in done.stdout
+
+
+def test_the_step_as_a_file_trains_by_onnxruntime_alone(tmp_path: Path) -> None:
+    step = tmp_path / "mlp.step.onnx"
+    done = invoke("compile", "--train", str(ROOT / "specs" / "mlp.model"), "-o", str(step))
+    assert done.exit_code == 0, done.output
+    onnx.checker.check_model(str(step), full_check=True)
+    assert {each.domain for each in onnx.load(step).opset_import} == {""}
+    state = load_file(step.with_suffix(".safetensors"))
+    assert {"dense.W", "optimizer.m.dense.W", "optimizer.v.dense.b"} <= state.keys()
+    example = [sys.executable, str(ROOT / "examples" / "train_step.py"), str(step), str(ROOT / "specs/data/digits.npz")]
+    lines = subprocess.run(example, capture_output=True, text=True, check=True).stdout.splitlines()
+    losses = [float(line.split()[1]) for line in lines]
+    assert len(losses) == 60 and np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
+
+
+@pytest.mark.campaign
+def test_the_step_trains_alike_in_javascript(tmp_path: Path) -> None:
+    step, data = tmp_path / "mlp.step.onnx", ROOT / "specs" / "data" / "digits.npz"
+    assert invoke("compile", "--train", str(ROOT / "specs" / "mlp.model"), "-o", str(step)).exit_code == 0
+    shutil.copytree(ROOT / "examples" / "javascript", tmp_path / "js", ignore=shutil.ignore_patterns("node_modules"))
+    subprocess.run(["npm", "install", "--silent", "--prefix", str(tmp_path / "js")], check=True, timeout=300)
+    with np.load(data) as held:
+        (tmp_path / "digits.json").write_text(json.dumps({name: held[name].tolist() for name in held.files}))
+    python = [sys.executable, str(ROOT / "examples" / "train_step.py"), str(step), str(data)]
+    javascript = ["node", str(tmp_path / "js" / "train_step.js"), str(step), str(tmp_path / "digits.json")]
+    curves = [
+        [
+            float(line.split()[1])
+            for line in subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+        ]
+        for command in (python, javascript)
+    ]
+    assert len(curves[0]) == 60
+    np.testing.assert_allclose(curves[1], curves[0], rtol=1e-3, atol=1e-5)
+
+
+def test_python_trains_too() -> None:
+    model = nablac.compile(ROOT / "specs" / "mlp.model")
+    with np.load(ROOT / "specs" / "data" / "digits.npz") as data:
+        history = model.train(dict(data), epochs=5)
+        assert history["val_accuracy"][-1] > 0.6
+        logits = model(image=data["image"])["logits"]
+        assert (logits.argmax(axis=1) == data["label"]).mean() > 0.7

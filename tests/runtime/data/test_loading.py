@@ -1,0 +1,237 @@
+"""Data descriptions: files to examples, parts that do not leak, and every broken file at its place."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compiler.build import elaborate_model, program_of
+from compiler.elaborate.data import SOURCES as DECLARED_SOURCES
+from compiler.elaborate.data import STAGES as DECLARED_STAGES
+from grammar.diagnostics import NablacError
+from grammar.source import Source
+from runtime.data.batches import Batches
+from runtime.data.examples import Context, Examples
+from runtime.data.loading import load_examples
+from runtime.data.sources import SOURCES
+from runtime.data.stages import STAGES
+
+
+def load(
+    tmp_path: Path,
+    data: str,
+    inputs: str = "x: f32[batch, time, 1]",
+    target: str = "t: f32[batch, 1]",
+    **context: float,
+) -> Examples:
+    """What a train block's `data` gives a model of one input."""
+    name = inputs.partition(":")[0]
+    text = f"model M {{ input {inputs}; output {name} }}\n"
+    text += f"train M {{ target {target}; loss mean(cast({name}, f32)); data {data} }}\n"
+    elaborated = elaborate_model(program_of(Source("m.model", text)))
+    assert elaborated.training is not None
+    given = Context(tmp_path, **context)  # type: ignore[arg-type]
+    types = {name: value.type for name, value in elaborated.graph.inputs.items()}
+    targets = {name: value.type for name, value in elaborated.training.targets.items()}
+    return load_examples(elaborated.training.data, given, types, targets)
+
+
+def series(tmp_path: Path, values: list[object], name: str = "series.csv") -> None:
+    (tmp_path / name).write_text("month,value\n" + "".join(f"m{n},{each}\n" for n, each in enumerate(values)))
+
+
+def refused(tmp_path: Path, data: str, **given: object) -> str:
+    with pytest.raises(NablacError) as caught:
+        load(tmp_path, data, **given)  # type: ignore[arg-type]
+    (found,) = caught.value.diagnostics
+    return f"{found.code} {found.place or ''}: {found.message}".replace(str(tmp_path), "HERE")
+
+
+def test_every_source_and_stage_that_the_language_names_is_there() -> None:
+    assert {*SOURCES, "arrays"} == set(DECLARED_SOURCES)
+    assert {*STAGES, "tokens"} == set(DECLARED_STAGES)  # masked tokens come with text
+
+
+def test_windows_and_their_horizon(tmp_path: Path) -> None:
+    series(tmp_path, list(range(10)))
+    found = load(tmp_path, 'csv("series.csv") -> window("value", length: 3, horizon: 2)', target="t: f32[batch, 2]")
+    np.testing.assert_array_equal(found.arrays["x"][0, :, 0], [0, 1, 2])
+    np.testing.assert_array_equal(found.arrays["t"][0], [3, 4])
+    assert len(found) == 6
+    np.testing.assert_array_equal(found.arrays["t"][-1], [8, 9])
+
+
+def test_shifted_windows_answer_at_every_step(tmp_path: Path) -> None:
+    series(tmp_path, list(range(10)))
+    data = 'csv("series.csv") -> window("value", length: 4, horizon: 4, shift: 1)'
+    found = load(tmp_path, data, target="t: f32[batch, time, 1]")
+    np.testing.assert_array_equal(found.arrays["x"][0, :, 0], [0, 1, 2, 3])
+    np.testing.assert_array_equal(found.arrays["t"][0, :, 0], [1, 2, 3, 4])
+    assert len(found) == 6
+
+
+@pytest.mark.parametrize("shift", [0, 1])
+def test_no_part_sees_what_another_foretells(tmp_path: Path, shift: int) -> None:
+    series(tmp_path, list(range(50)))
+    data = f'csv("series.csv") -> window("value", length: 4, horizon: {4 if shift else 2}, shift: {shift})'
+    found = load(tmp_path, data, target=f"t: f32[batch, {'time, 1' if shift else '2'}]", validation=0.2, test=0.2)
+    seen = {part: set(found.arrays["t"][places].ravel().tolist()) for part, places in found.parts.items()}
+    assert seen["training"] and seen["validation"] and seen["test"]
+    assert max(seen["training"]) < 30 <= min(seen["validation"])
+    assert max(seen["validation"]) < 40 <= min(seen["test"])
+
+
+@pytest.mark.parametrize(
+    ("stage", "low", "high"), [("standardize()", None, None), ("min_max(low: -1, high: 1)", -1, 1)]
+)
+def test_scaling_sees_the_training_rows_alone(
+    tmp_path: Path, stage: str, low: float | None, high: float | None
+) -> None:
+    series(tmp_path, [*range(8), 1000, 2000])
+    found = load(tmp_path, f'csv("series.csv") -> {stage} -> window("value", length: 2)', validation=0.2)
+    scaling = found.scalings["x"]
+    training = np.arange(8.0)
+    if low is None:
+        np.testing.assert_allclose([scaling.offset[0], scaling.scale[0]], [training.mean(), training.std()])
+    else:
+        np.testing.assert_allclose(scaling.scaled(np.array([0.0, 7.0])), [low, high])
+    x = found.arrays["x"] * scaling.scale + scaling.offset
+    np.testing.assert_allclose(x[:3, :, 0], [[0, 1], [1, 2], [2, 3]], atol=1e-5)
+
+
+def test_columns_of_a_table(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("a;b;c\n" + "".join(f"{n};{2 * n};{3 * n}\n" for n in range(20)))
+    data = 'csv("table.csv", separator: ";") -> columns(inputs: ["a", "b"], targets: "c") -> standardize()'
+    found = load(tmp_path, data, inputs="x: f32[batch, 2]", validation=0.25, seed=3)
+    assert [len(found.parts[part]) for part in ("training", "validation", "test")] == [15, 5, 0]
+    training = found.arrays["x"][found.parts["training"]]
+    np.testing.assert_allclose(training.mean(axis=0), 0, atol=1e-6)
+    again = load(tmp_path, data, inputs="x: f32[batch, 2]", validation=0.25, seed=3)
+    np.testing.assert_array_equal(found.parts["validation"], again.parts["validation"])
+
+
+def test_a_broken_row_is_an_error_or_counted(tmp_path: Path) -> None:
+    series(tmp_path, [1, 2, "oops", 4, "", 6, 7, 8])
+    data = 'csv("series.csv") -> window("value", length: 2)'
+    assert refused(tmp_path, data) == "E821 HERE/series.csv:4: column `value`: `oops` is no number"
+    found = load(tmp_path, data, skip_broken=True)
+    np.testing.assert_array_equal(found.arrays["x"][1, :, 0], [2, 4])
+    context = Context(tmp_path, skip_broken=True)
+    context.broken("series.csv:4", "column `value`: `oops` is no number")
+    assert context.skipped == ["series.csv:4: column `value`: `oops` is no number"]
+
+
+REFUSED = {
+    'csv("nothing.csv") -> window("value", length: 2)': "E820 : there is no file HERE/nothing.csv",
+    'csv("series.csv") -> window("valeu", length: 2)': "E822 : HERE/series.csv has no column `valeu`",
+    'csv("series.csv") -> window("value", length: 20)': "E823 : 4 rows are too few for windows of 20",
+    'csv("series.csv")': "E824 : this makes no examples yet",
+    'csv("series.csv") -> characters(length: 3)': "E823 : `characters` takes a text, and gets rows of a table",
+    'csv("series.csv") -> window("value", length: 1, horizon: 3)': (
+        "E824 : the model's `t` is f32[batch, 1], and an example of the data is float64[3, 1]"
+    ),
+    'npz("series.csv")': "E821 HERE/series.csv: this cannot be read as an .npz file of plain arrays",
+    'digits("series.csv")': "E821 HERE/series.csv:2: a cell is no number",
+    'npz("package:no_such_package/x.npz")': "E820 : there is no package `no_such_package`",
+    'csv("empty.csv") -> window("value", length: 2)': "E823 : HERE/empty.csv has no rows",
+    'csv("ragged.csv") -> window("value", length: 2)': "E821 HERE/ragged.csv:3: 3 cells, where the header names 2",
+    'text("latin.txt") -> characters(length: 4)': "E821 HERE/latin.txt: byte 2: this is no UTF-8 text",
+}
+
+
+@pytest.mark.parametrize("data", REFUSED)
+def test_what_does_not_fit_is_said(tmp_path: Path, data: str) -> None:
+    series(tmp_path, [1, 2, 3, 4])
+    (tmp_path / "empty.csv").write_text("month,value\n")
+    (tmp_path / "ragged.csv").write_text("month,value\na,1\nb,2,3\n")
+    (tmp_path / "latin.txt").write_bytes(b"ab\xe9cd")
+    assert refused(tmp_path, data).startswith(REFUSED[data])
+
+
+def idx(array: np.ndarray) -> bytes:
+    return (
+        bytes([0, 0, 8, array.ndim]) + struct.pack(f">{array.ndim}I", *array.shape) + array.astype(np.uint8).tobytes()
+    )
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_digits_of_idx_files(tmp_path: Path, packed: bool) -> None:
+    image = np.arange(5 * 3 * 3).reshape(5, 3, 3)
+    change = gzip.compress if packed else bytes
+    ending = ".gz" if packed else ""
+    (tmp_path / f"train-images-idx3-ubyte{ending}").write_bytes(change(idx(image)))
+    (tmp_path / f"train-labels-idx1-ubyte{ending}").write_bytes(change(idx(np.arange(5))))
+    data = f'digits("train-images-idx3-ubyte{ending}")'
+    found = load(tmp_path, data, inputs="x: f32[batch, 1, 3, 3]", target="t: i64[batch]")
+    np.testing.assert_allclose(found.arrays["x"][:, 0], image / 255, rtol=1e-6)
+    np.testing.assert_array_equal(found.arrays["t"], np.arange(5))
+
+
+def test_digits_of_a_table_and_a_cut_file(tmp_path: Path) -> None:
+    rows = [",".join(map(str, [*range(4), label])) for label in (3, 1, 2)]
+    (tmp_path / "digits.csv").write_text("\n".join(rows))
+    found = load(tmp_path, 'digits("digits.csv", scale: 3)', inputs="x: f32[batch, 1, 2, 2]", target="t: i64[batch]")
+    np.testing.assert_allclose(found.arrays["x"][0, 0], np.arange(4).reshape(2, 2) / 3, rtol=1e-6)
+    assert found.arrays["t"].tolist() == [3, 1, 2]
+    (tmp_path / "cut-images").write_bytes(idx(np.zeros((5, 3, 3)))[:-4])
+    (tmp_path / "cut-labels").write_bytes(idx(np.zeros(5)))
+    message = refused(tmp_path, 'digits("cut-images")', inputs="x: f32[batch, 1, 3, 3]", target="t: i64[batch]")
+    assert message == "E821 HERE/cut-images: 41 bytes do not make an array of [5, 3, 3]: the file is cut off"
+
+
+def test_folders_of_images(tmp_path: Path) -> None:
+    image_module = pytest.importorskip("PIL.Image")
+    for name, value in (("cats", 0), ("dogs", 255)):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(3):
+            image_module.new("RGB", (4, 5), (value, 0, 0)).save(tmp_path / "images" / name / f"{number}.png")
+    given = {"inputs": "x: f32[batch, 3, 4, 4]", "target": "t: i64[batch]"}
+    found = load(tmp_path, 'images("images", size: 4)', **given)  # type: ignore[arg-type]
+    assert found.arrays["t"].tolist() == [0, 0, 0, 1, 1, 1]
+    assert found.arrays["x"][:, 0].mean(axis=(1, 2)).tolist() == [0, 0, 0, 1, 1, 1]
+    (tmp_path / "images" / "dogs" / "bad.png").write_bytes(b"no image")
+    assert refused(tmp_path, 'images("images", size: 4)', **given).startswith(
+        "E821 HERE/images/dogs/bad.png: this is no image"
+    )
+    assert len(load(tmp_path, 'images("images", size: 4)', skip_broken=True, **given)) == 6  # type: ignore[arg-type]
+
+
+def test_parquet(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pyarrow.table({"value": [float(n) for n in range(6)]}), tmp_path / "series.parquet")
+    found = load(tmp_path, 'parquet("series.parquet") -> window("value", length: 2)')
+    np.testing.assert_array_equal(found.arrays["t"][:, 0], [2, 3, 4, 5])
+    (tmp_path / "bad.parquet").write_bytes(b"PAR1 no")
+    assert refused(tmp_path, 'parquet("bad.parquet") -> window("value", length: 2)').startswith("E821 HERE/bad.parquet")
+
+
+def test_characters_are_those_of_the_training_part(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("abcabcabcabcabcabcxyz")
+    given = {"inputs": "x: i64[batch, time]", "target": "t: i64[batch, time]"}
+    found = load(tmp_path, 'text("text.txt") -> characters(length: 3)', validation=0.2, **given)  # type: ignore[arg-type]
+    assert found.vocabulary[1:] == ("a", "b", "c")
+    np.testing.assert_array_equal(found.arrays["x"][0], [1, 2, 3])
+    np.testing.assert_array_equal(found.arrays["t"][0], [2, 3, 1])
+    assert found.arrays["t"].max() == 3 and found.arrays["t"][-1].tolist()[-1] == 0  # x, y, z are unknown
+
+
+def test_batches_are_the_seeds_and_the_epochs_alone() -> None:
+    arrays = {"x": np.arange(23, dtype=np.float32)}
+    examples = Examples(arrays, ("x",), (), parts={"training": np.arange(23)})
+    batches = Batches(examples, "training", 5, shuffle=True, seed=4)
+    first = [batch["x"].tolist() for batch in batches.epoch(2)]
+    assert [len(batch) for batch in first] == [5, 5, 5, 5, 3] and len(batches) == 5
+    assert sorted(place for batch in first for place in batch) == list(range(23))
+    assert [batch["x"].tolist() for batch in batches.epoch(2, 3)] == first[3:]  # as a resumed run begins
+    assert [batch["x"].tolist() for batch in batches.epoch(1)] != first
+
+
+def test_an_error_on_the_way_is_raised_where_the_batch_is_asked_for() -> None:
+    examples = Examples({"x": np.arange(4)}, ("x",), (), parts={"training": np.array([0, 9])})
+    with pytest.raises(IndexError):
+        list(Batches(examples, "training", 1).epoch(0))

@@ -1,0 +1,204 @@
+"""The training loop: both backends alike, stopped anywhere and resumed the same, and what ends it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compiler.build import load, program_of
+from grammar.diagnostics import NablacError
+from grammar.source import Source
+from runtime.data.sources import from_arrays
+from runtime.training.checkpoints import KEPT, newest_checkpoint
+from runtime.training.loop import Loop, NotFinite, Settings
+from runtime.training.session import Options, Training, explain_not_finite
+
+SPECS = Path(__file__).parents[3] / "specs"
+BACKENDS = ["numpy", "ort"]
+MODEL = """
+model M(rate = 0.3) {
+    input x: [batch, 6]
+    h = x -> Dense(8, activation: tanh) -> BatchNorm2() -> Dropout(rate)
+    y = h -> Dense(1)
+    output y
+}
+
+layer BatchNorm2() {
+    input x: [batch, features]
+    buffer center: [features] = 0
+    if training {
+        m = mean(x, axis: 0)
+        center' = 0.9 * center + 0.1 * m
+        output x - m
+    } else {
+        output x - center
+    }
+}
+
+train M {
+    target t: [batch, 1]
+    loss mse(y, t)
+    metric mae(y, t)
+    optimizer adam(lr: 1e-2)
+    epochs 3
+    batch 8
+    validation 0.25
+    SETTINGS
+}
+"""
+
+
+def training(settings: str = "", backend: str = "numpy", text: str = MODEL, **options: object) -> Training:
+    program = program_of(Source("m.model", text.replace("SETTINGS", settings)))
+    made = Training(program, options=Options(backend=backend, **options))  # type: ignore[arg-type]
+    generator = np.random.default_rng(5)
+    x = generator.normal(size=(40, 6)).astype(np.float32)
+    made.examples = from_arrays({"x": x, "t": np.sin(x.sum(axis=1, keepdims=True)).astype(np.float32)}, "arrays")
+    return made
+
+
+def trained(made: Training, **settings: object) -> Loop:
+    loop = made.loop()
+    loop.settings = replace(loop.settings, **settings)  # type: ignore[arg-type]
+    loop.run()
+    return loop
+
+
+@pytest.mark.parametrize("settings", ["", "clip_norm 0.5; weight_decay 0.01", "accumulate 2; average 0.9", "plateau 1"])
+def test_both_backends_give_the_same_curves_with_dropout_on(settings: str) -> None:
+    curves = [trained(training(settings, backend)).position.history for backend in BACKENDS]
+    assert curves[0].keys() == curves[1].keys() == {"epoch", "loss", "mae", "val_loss", "val_mae"}
+    for name in curves[0]:
+        np.testing.assert_allclose(curves[0][name], curves[1][name], rtol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("name", ["forecaster", "cnn", "gru", "lstm"])
+def test_the_specs_train_alike_on_both_backends(name: str) -> None:
+    program = load(SPECS / f"{name}.model")
+    runs = [
+        trained(Training(program, program.models[0].name, options=Options(backend=backend, epochs=3)))
+        for backend in BACKENDS
+    ]
+    for key, values in runs[0].position.history.items():
+        np.testing.assert_allclose(values, runs[1].position.history[key], rtol=1e-4, err_msg=key)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("settings", ["average 0.9; shuffle true", "accumulate 2; plateau 1; patience 9"])
+def test_a_run_stopped_after_any_step_and_resumed_is_the_run_that_was_not(
+    tmp_path: Path, backend: str, settings: str
+) -> None:
+    whole = trained(training(settings, backend))
+    steps = whole.position.step
+    assert steps == 12
+    for stop in range(1, steps):
+        folder = tmp_path / str(stop)
+        folder.mkdir()
+        first = training(settings, backend).loop(folder)
+        first.stop = lambda loop=first, stop=stop: loop.position.step >= stop
+        first.run()
+        assert first.reason == "interrupted" and first.position.step == stop
+        second = training(settings, backend).loop(folder, resume=True)
+        second.run()
+        assert second.position.history == whole.position.history
+        for path, array in whole.stepper.state().items():
+            np.testing.assert_array_equal(second.stepper.state()[path], array, err_msg=path)
+        for path, array in whole.best.items():
+            np.testing.assert_array_equal(second.best[path], array, err_msg=path)
+
+
+def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> None:
+    loop = training().loop(tmp_path)
+    loop.run()
+    files = sorted(tmp_path.glob("step-*.safetensors"))
+    assert len(files) == KEPT and (tmp_path / "best.safetensors").exists()
+    files[-1].write_bytes(files[-1].read_bytes()[:100])
+    found = newest_checkpoint(tmp_path)
+    assert found is not None and found[1].step == 8
+    for file in files:
+        file.write_bytes(b"")
+    with pytest.raises(NablacError, match="holds no checkpoint to resume from"):
+        training().loop(tmp_path, resume=True)
+
+
+def test_another_backend_does_not_resume_a_run(tmp_path: Path) -> None:
+    training().loop(tmp_path).run()
+    with pytest.raises(NablacError, match="the run was made with backend numpy"):
+        training(backend="ort").loop(tmp_path, resume=True)
+
+
+def test_training_stops_early_and_keeps_the_best(tmp_path: Path) -> None:
+    made = training('patience 2; monitor "val_mae"', epochs=500)
+    loop = made.loop(tmp_path)
+    loop.run()
+    values = loop.position.history["val_mae"]
+    assert loop.reason == "val_mae has not improved for 2 epochs"
+    assert loop.position.best_epoch == int(np.argmin(values)) + 1 == len(values) - 2
+    loop.stepper = made.stepper(loop.best)
+    assert loop.evaluate(made.batches("validation"))["mae"] == min(values)
+
+
+def test_a_plateau_halves_the_rate() -> None:
+    loop = trained(training("plateau 1"), epochs=400)
+    assert loop.position.rate < 1
+    assert np.log2(loop.position.rate) == round(np.log2(loop.position.rate))
+
+
+def test_limits_end_a_run() -> None:
+    assert trained(training(), limit_batches=1).position.step == 3
+    timed = trained(training(), max_seconds=0.0)
+    assert timed.reason == "the time is up" and timed.position.step == 1
+
+
+def test_a_few_examples_can_be_learnt_by_heart() -> None:
+    made = training("", overfit=4)
+    made.hypers = {"rate": 0.0}
+    loop = trained(made, epochs=600)
+    assert made.data.parts["training"].size == 4 and loop.validation is None
+    assert loop.position.history["mae"][-1] < 0.25 * loop.position.history["mae"][0]
+
+
+def test_weights_frozen_by_a_pattern_stay() -> None:
+    made = training('freeze "dense.*"')
+    before = made.first_state()
+    after = trained(made).stepper.state()
+    np.testing.assert_array_equal(after["dense.W"], before["dense.W"])
+    assert not np.array_equal(after["dense_1.W"], before["dense_1.W"])
+    assert not np.array_equal(after["batch_norm2.center"], before["batch_norm2.center"])
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_loss_that_is_no_number_is_traced_to_its_line(backend: str) -> None:
+    text = MODEL.replace("y = h -> Dense(1)", "y = log(h -> Dense(1))")
+    made = training("", backend, text)
+    loop = made.loop()
+    with pytest.raises(NotFinite) as caught:
+        loop.run()
+    (found,) = explain_not_finite(made, loop, caught.value).diagnostics
+    assert found.code == "E842" and found.span is not None
+    assert found.message == "the loss is nan at epoch 1, batch 1: `log` is the first whose result is no number"
+    assert found.span.text == "log(h -> Dense(1))"
+
+
+def test_settings_of_the_command_win_over_the_block() -> None:
+    made = training("seed 3; patience 4", epochs=7, batch=16, seed=11)
+    assert (made.settings(), made.batch) == (Settings(epochs=7, patience=4, seed=11), 16)
+
+
+def test_raw_units_are_those_of_the_data() -> None:
+    program = load(SPECS / "forecaster.model")
+    made = Training(program, options=Options(epochs=2))
+    loop = trained(made)
+    from runtime.numpy_executor import NumpyRunner
+
+    scaling = made.data.scalings["series"]
+    weights = made.model_weights(loop.best)
+    raw = np.linspace(100, 400, 12, dtype=np.float32).reshape(1, 12, 1)
+    inside = NumpyRunner(made.loss_graph, weights).run(
+        {"series": scaling.scaled(raw).astype(np.float32), "next": np.zeros((1, 1), np.float32)}
+    )["y"]
+    outside = NumpyRunner(made.model_graph(), weights).run({"series": raw})["y"]
+    np.testing.assert_allclose(outside, inside * scaling.scale + scaling.offset, rtol=1e-5)
