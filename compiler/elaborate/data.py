@@ -24,7 +24,7 @@ SOURCES: dict[str, dict[str, Any]] = {
     "csv": {"path": REQUIRED, "separator": ","},
     "parquet": {"path": REQUIRED},
     "npz": {"path": REQUIRED},
-    "digits": {"path": REQUIRED, "labels": "", "scale": 255.0},
+    "digits": {"path": REQUIRED, "labels": "", "scale": 0.0},
     "images": {"path": REQUIRED, "size": 0},
     "text": {"path": REQUIRED},
     "pairs": {"path": REQUIRED, "separator": "\t"},

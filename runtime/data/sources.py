@@ -108,7 +108,8 @@ def digits(stage: Stage, context: Context) -> Examples:
     """Images of digits with their labels: an IDX pair (as MNIST's), a CSV of pixels with the label last or first,
     or an .npz of `image` and `label`, which is taken as it is.
 
-    Pixels are divided by `scale`, and images are [1, height, width]; either kind of file may be gzipped.
+    Pixels are divided by `scale`, or by the largest where that is 0, and images are [1, height, width]; either kind of
+    file may be gzipped.
     """
     path = context.path(stage.arguments["path"], stage.span)
     if path.suffix == ".npz":
@@ -128,7 +129,7 @@ def digits(stage: Stage, context: Context) -> Examples:
         if side * side != image.shape[1]:
             raise NablacError(Diagnostic("E823", f"{image.shape[1]} pixels are no square image", place=str(path)))
         image = image.reshape(-1, side, side)
-    scaled = image.astype(np.float32)[:, None] / np.float32(stage.arguments["scale"])
+    scaled = image.astype(np.float32)[:, None] / np.float32(stage.arguments["scale"] or max(image.max(), 1))
     return Examples({"image": scaled, "label": label.astype(np.int64)}, ("image",), ("label",))
 
 
@@ -171,8 +172,6 @@ def _digit_rows(path: Path, content: bytes, context: Context) -> tuple[Array, Ar
         rows.append(row)
     if not rows or len(rows[0]) < 2:
         raise NablacError(Diagnostic("E821", "this holds no rows of pixels", place=str(path)))
-    if math.isqrt(len(rows[0])) ** 2 == len(rows[0]) - 2:  # a line that counts rows and columns stands before them
-        rows = rows[1:]
     table = np.array(rows)
     last, first = table[:, -1], table[:, 0]
     if np.array_equal(last, np.round(last)) and last.max() < 100 and not (last == 0).all():
