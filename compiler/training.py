@@ -56,27 +56,26 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
     assert spec.loss is not None
     settings = spec.settings
     parameters = _parameters(spec.loss, settings.get("freeze", ()))
-    if not parameters:
-        raise NablacError(
-            Diagnostic(
-                "E610",
-                "there is nothing to train: the loss depends on no parameter",
-                spec.span,
-                hint="does `freeze` name them all?" if settings.get("freeze") else None,
-            )
-        )
     loss = _regularized(spec.loss, parameters, settings)
     grads = gradient_of(loss, list(parameters.values()))
     found = {path: grad for (path, _), grad in zip(parameters.items(), grads, strict=True) if grad is not None}
-    step = spec.step
+    if not found:
+        hint = (
+            "does `freeze` name them all?"
+            if settings.get("freeze")
+            else "is all of it behind `argmax` or a comparison?"
+        )
+        message = "there is nothing to train: no gradient of the loss reaches a parameter"
+        raise NablacError(Diagnostic("E610", message, spec.span, hint=hint))
     changes: dict[Value, Value] = {}
     updates: dict[str, Value] = dict(graph.updates)
     apply: Value | None = None
     every = settings.get("accumulate", 1)
-    if every > 1:
-        number = constant(every, step.type.dtype)
-        apply = Equal()(Mod()(step, number), constant(0, step.type.dtype))
-        changes[step] = Floor()((step + constant(every - 1, step.type.dtype)) / number)
+    if every > 1:  # what is fed counts batches, and the optimizer its own steps
+        number: Value = Input(STEP, spec.step.type)()
+        dtype = number.type.dtype
+        apply = Equal()(Mod()(number, constant(every, dtype)), constant(0, dtype))
+        changes[spec.step] = Floor()((number + (every - 1)) / every)
         found = {path: _accumulated(path, grad, every, apply, updates) for path, grad in found.items()}
     found = _limited(found, settings)
     for path, grad in found.items():

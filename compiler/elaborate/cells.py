@@ -22,7 +22,7 @@ from grammar.source import Span
 if TYPE_CHECKING:
     from compiler.elaborate.elaborator import Elaborator
 
-OPTIONS = ("axis", "reverse", "states")
+OPTIONS = ("axis", "reverse", "states", "truncate")
 
 
 def scan_of(elaborator: Elaborator, given: list[Given], span: Span) -> ScanOf:
@@ -46,7 +46,7 @@ def scan_of(elaborator: Elaborator, given: list[Given], span: Span) -> ScanOf:
         wrong = (extra or unknown)[0]
         raise elaborator.fault(
             "E402",
-            "scan(cell) takes the options axis, reverse and states",
+            f"scan(cell) takes the options {', '.join(OPTIONS)}",
             wrong.named_at or wrong.span,
             hint=did_you_mean(wrong.name or "", OPTIONS)
             or "sequences come in a second call: `scan(cell)(xs, axis: 1)`",
@@ -64,7 +64,7 @@ def scan(elaborator: Elaborator, scanned: ScanOf, given: list[Given], span: Span
             options[each.name] = each
         elif each.name is not None:
             named.append(each)
-    axis = _whole(elaborator, options.get("axis"), 0)
+    axis, truncate = (_whole(elaborator, options.get(name), 0) for name in ("axis", "truncate"))
     reverse, wants_states = (_truth(elaborator, options.get(name)) for name in ("reverse", "states"))
     sequences = [(calls.tensor_argument(elaborator, each), each) for each in given if each.name is None]
     if not sequences:
@@ -116,9 +116,11 @@ def scan(elaborator: Elaborator, scanned: ScanOf, given: list[Given], span: Span
             )
         if state.next is UNKNOWN:
             raise Silence
-    made = _build(
-        elaborator, context, slices, [value for value, _ in sequences], stacked, axis, reverse, span, sequences
-    )
+    if truncate < 0:
+        raise elaborator.fault(
+            "E404", "`truncate` of scan is a number of steps, or 0 for all", options["truncate"].span
+        )
+    made = _build(elaborator, context, slices, sequences, stacked, axis, reverse, truncate, span)
     count = len(context.states)
     own = [made[place] for place, state in enumerate(context.states) if state in frame.states.values()]
     ys = made[count:]
@@ -212,12 +214,12 @@ def _build(
     elaborator: Elaborator,
     context: ScanContext,
     slices: list[Value],
-    sequences: list[Value],
+    sequences: list[tuple[Value, Given]],
     outputs: list[Value],
     axis: int,
     reverse: bool,
+    truncate: int,
     span: Span,
-    given: list[tuple[Value, Given]],
 ) -> tuple[Value, ...]:
     """Close the body over what it takes from outside, and make the Scan."""
     nexts = [state.next for state in context.states if state.next is not None]
@@ -237,11 +239,11 @@ def _build(
         [f"next_{state.name}" for state in context.states] + [f"output_{place}" for place in range(len(outputs))]
     )
     body = Graph(inputs, dict(zip(labels, closed, strict=True)), name="step")
-    walked = [_to_front(elaborator, value, axis, span) for value in sequences]
+    walked = [_to_front(elaborator, value, axis, span) for value, _ in sequences]
     if stepped:
         walked.append(elaborator.session.make(lambda: Iota(context.length)(), span))
     operands = [*(state.initial for state in context.states), *walked, *captured]
-    build = Scan(body, states, len(walked), reverse=reverse)
+    build = Scan(body, states, len(walked), reverse, truncate)
     try:
         results = elaborator.session.make(lambda: build(*operands), span)
     except TypeMismatch as mismatch:
@@ -329,7 +331,7 @@ def _whole(elaborator: Elaborator, given: Given | None, default: int) -> int:
         return default
     if not isinstance(given.value, int) or isinstance(given.value, bool):
         raise elaborator.fault(
-            "E404", f"`axis` of scan is a whole number, and {describe(given.value)} is given", given.span
+            "E404", f"`{given.name}` of scan is a whole number, and {describe(given.value)} is given", given.span
         )
     return given.value
 

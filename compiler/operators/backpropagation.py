@@ -10,7 +10,7 @@ from compiler.operators.shaping import Concat, Expand, Unsqueeze
 from compiler.operators.slicing import Slice
 from compiler.operators.source import Input, constant
 from compiler.rewrite import replace
-from compiler.types import TensorType
+from compiler.types import DType, TensorType
 
 if TYPE_CHECKING:
     from compiler.operators.control import Scan
@@ -45,9 +45,12 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
     found = {value: made if made is not None else zeros(value.type) for value, made in zip(wrt, pulled, strict=True)}
 
     carried = [found[value] for value in inputs[:n] if value in found]
+    keeps: list[Value] = []  # truncation: whether the gradient goes on to the step before
+    if scan.truncate:
+        carried, keeps = _truncated(carried)
     summed = [total + found[value] for total, value in zip(sums, (v for v in inputs[last:] if v in found), strict=True)]
     stacked = [found[value] for value in inputs[n:last] if value in found]
-    body_inputs = [*to_next, *sums, *inputs[:last], *to_given, *inputs[last:]]
+    body_inputs = [*to_next, *sums, *inputs[:last], *to_given, *keeps, *inputs[last:]]
     body = Graph(_named(body_inputs), _numbered([*carried, *summed, *stacked]), name="step_back")
 
     length = scan.length(*(operand.type for operand in operands))
@@ -62,7 +65,8 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
         grad if grad is not None else zeros(formal[place].type) for place, grad in enumerate(grads[:n]) if flows[place]
     ]
     begun = [*first, *(zeros(value.type) for value in sums)]
-    sequences = [*before, *operands[n:last], *given]
+    kept = [_goes_on(scan, length, keep.type.dtype) for keep in keeps]
+    sequences = [*before, *operands[n:last], *given, *kept]
     walk = Scan(body, len(begun), len(sequences), not scan.reverse)
     results = iter(walk(*begun, *sequences, *operands[last:]))
     made: dict[int, Value] = {}
@@ -70,6 +74,33 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
         if flows[place]:
             made[place] = next(results)
     return tuple(made.get(place) for place in range(len(formal)))
+
+
+def _truncated(carried: list[Value]) -> tuple[list[Value], list[Value]]:
+    """The states' gradients times a number that a step is given, 0 or 1, of each dtype among them."""
+    keeps: dict[DType, Value] = {}
+    for value in carried:
+        dtype = value.type.dtype
+        if dtype not in keeps:
+            keeps[dtype] = Input(f"keep_{dtype}", TensorType(dtype))()
+    return [value * keeps[value.type.dtype] for value in carried], list(keeps.values())
+
+
+def _goes_on(scan: Scan, length: Size, dtype: DType) -> Value:
+    """1 for each step, but 0 where a stretch of `truncate` steps begins (Williams and Peng 1990): not at the first."""
+    from compiler.operators.arithmetic import Mod
+    from compiler.operators.casting import Cast
+    from compiler.operators.comparison import Equal, LogicalOr, NotEqual
+    from compiler.operators.indexing import Iota
+    from compiler.operators.shaping import Flip
+
+    zero = constant(0, DType.I64)
+    number: Value = Iota(length)()
+    if scan.reverse:
+        number = Flip((0,))(number)
+    inside = NotEqual()(Mod()(number, constant(scan.truncate, DType.I64)), zero)
+    made: Value = Cast(dtype)(LogicalOr()(inside, Equal()(number, zero)))
+    return made
 
 
 def _shifted(first: Value, after: Value, length: Size, reverse: bool) -> Value:

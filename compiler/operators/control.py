@@ -24,7 +24,7 @@ class Scan(Operator):
     Operands are the initial states, the sequences, and values that every step sees whole. The body's inputs are the
     states, one item of each sequence, and the whole values; its outputs are the next states and what to stack.
     Results are the final states and the stacked outputs. With `reverse` the walk begins at the end, and what a step
-    gives lies where its item lay.
+    gives lies where its item lay. `truncate` is for the gradient alone.
     """
 
     name = "scan"
@@ -34,6 +34,7 @@ class Scan(Operator):
     states: int
     slices: int
     reverse: bool = False
+    truncate: int = 0  # how many steps back a gradient flows, in stretches; 0 is all
 
     def infer(self, *operands: TensorType) -> tuple[TensorType, ...]:
         inputs = [value.type for value in self.body.inputs.values()]

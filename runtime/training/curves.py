@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from xml.sax.saxutils import escape
 
-WIDTH, HEIGHT, SMALL = 440, 290, 180  # of a panel; SMALL is the height of a learning rate's
+WIDTH, HEIGHT, SMALL = 480, 290, 180  # of a panel; SMALL is the height of a learning rate's
 MARGIN, GAP, HEADER = 20, 16, 56  # of the card: around the panels, between them, above them
 TOP, RIGHT, BOTTOM = 64, 26, 48  # from a panel's edges to its plot; the left follows from the labels
 TRAINING, VALIDATION, BEST, OTHER = "#2563eb", "#ea580c", "#15803d", "#7c3aed"
@@ -108,14 +108,14 @@ class _Panel:
         left = max(52.0, 26 + max(_width(label, 12) for label in labels))
         up = _Axis(low, high, bottom, top, logarithmic)
         across = self._across(left, width - RIGHT)
-        if logarithmic:
+        if logarithmic and self.name not in _SMALL:
             parts += _between(marks, up, left, width - RIGHT)
         for mark, label in zip(marks, labels, strict=True):
             y = up.at(10.0**mark if logarithmic else mark)
             parts.append(_line(left, y, width - RIGHT, y, _GRID))
             parts.append(_text(left - 8, y + 4, label, fill=_GREY, anchor="end"))
         for epoch in _epoch_ticks(self.epochs):
-            parts.append(_text(across.at(epoch), bottom + 18, f"{epoch:,}", fill=_GREY, anchor="middle"))
+            parts.append(_text(across.at(epoch), bottom + 20, f"{epoch:,}", fill=_GREY, anchor="middle"))
         parts.append(_text((left + width - RIGHT) / 2, bottom + 36, "epoch", fill=_GREY, anchor="middle", size=11))
         best = self._best()
         if best is not None:
@@ -138,10 +138,12 @@ class _Panel:
         return _Axis(first, last, left, right)
 
     def _best(self) -> int | None:
-        """Where the validation is best."""
+        """Where the validation is best; one value alone is not."""
         found = [place for place, value in enumerate(self.validation) if _drawable(value)]
+        if len(found) < 2:
+            return None
         sign = -1 if any(word in self.name for word in _RISING) else 1
-        return min(found, key=lambda place: sign * self.validation[place], default=None)
+        return min(found, key=lambda place: sign * self.validation[place])
 
     def _legend(self, best: int | None) -> list[str]:
         """A row under the name. The best value is told here, not beside its dot, where it would lie on a line."""

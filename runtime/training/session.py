@@ -167,8 +167,8 @@ class Training:
         for path, array in (self.weights or {}).items():
             if path in state:
                 state[path] = array
-            if f"average.{path}" in state:
-                state[f"average.{path}"] = array
+        for path in self.step.trained if self.step.averaged else ():
+            state[f"average.{path}"] = state[path]
         return state
 
     def stepper(self, state: Mapping[str, Array]) -> Stepper:

@@ -165,7 +165,7 @@ def test_digits_of_idx_files(tmp_path: Path, packed: bool) -> None:
     ending = ".gz" if packed else ""
     (tmp_path / f"train-images-idx3-ubyte{ending}").write_bytes(change(idx(image)))
     (tmp_path / f"train-labels-idx1-ubyte{ending}").write_bytes(change(idx(np.arange(5))))
-    data = f'digits("train-images-idx3-ubyte{ending}")'
+    data = f'digits("train-images-idx3-ubyte{ending}", scale: 255)'
     found = load(tmp_path, data, inputs="x: f32[batch, 1, 3, 3]", target="t: i64[batch]")
     np.testing.assert_allclose(found.arrays["x"][:, 0], image / 255, rtol=1e-6)
     np.testing.assert_array_equal(found.arrays["t"], np.arange(5))

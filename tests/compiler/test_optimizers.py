@@ -1,0 +1,300 @@
+"""Twenty training steps with every optimizer and setting against PyTorch's: losses and weights, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compiler.build import elaborate_model, program_of
+from compiler.passes.pipeline import optimize
+from compiler.training import training_step
+from compiler.types import DType
+from grammar.diagnostics import NablacError
+from grammar.source import Source
+from runtime.initialization import initialize
+from runtime.numpy_executor import NumpyRunner
+
+torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")
+
+STEPS = 20
+MLP = """
+model M {
+    input x: [batch, 5]
+    y = x -> Dense(6, activation: tanh) -> Dense(1)
+    output y
+}
+train M { target t: [batch, 1]; loss mse(y, t); SETTINGS }
+"""
+RECURRENT = """
+model M {
+    input x: [batch, time, 3]
+    y = x -> LSTM(4, sequences: true) -> LSTM(4) -> Dense(1)
+    output y
+}
+train M { target t: [batch, 1]; loss mse(y, t); SETTINGS }
+"""
+Weights = dict[str, Any]
+
+
+def lion(parameters: list[Any], lr: float, beta1: float, beta2: float, weight_decay: float) -> Any:
+    """Chen et al. 2023, algorithm 2; PyTorch has none."""
+
+    class Lion(torch.optim.Optimizer):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__(parameters, {})
+            self.momenta = [torch.zeros_like(each) for each in parameters]
+
+        @torch.no_grad()
+        def step(self) -> None:  # type: ignore[override]
+            for place, each in enumerate(parameters):
+                m = self.momenta[place]
+                update = torch.sign(beta1 * m + (1 - beta1) * each.grad)
+                self.momenta[place] = beta2 * m + (1 - beta2) * each.grad
+                each.sub_(lr * (update + weight_decay * each))
+
+    return Lion()
+
+
+OPTIMIZERS: dict[str, Callable[[list[Any]], Any]] = {
+    "sgd(lr: 0.1)": lambda p: torch.optim.SGD(p, 0.1),
+    "sgd(lr: 0.05, momentum: 0.9)": lambda p: torch.optim.SGD(p, 0.05, momentum=0.9),
+    "sgd(lr: 0.05, momentum: 0.9, nesterov: true)": lambda p: torch.optim.SGD(p, 0.05, momentum=0.9, nesterov=True),
+    "sgd(lr: 0.1, weight_decay: 0.01)": lambda p: torch.optim.SGD(p, 0.1, weight_decay=0.01),
+    "adam(lr: 1e-2)": lambda p: torch.optim.Adam(p, 1e-2),
+    "adam(lr: 1e-2, beta1: 0.5, beta2: 0.9, eps: 1e-3)": lambda p: torch.optim.Adam(p, 1e-2, (0.5, 0.9), 1e-3),
+    "adamw(lr: 1e-2, weight_decay: 0.1)": lambda p: torch.optim.AdamW(p, 1e-2, weight_decay=0.1),
+    "rmsprop(lr: 1e-2)": lambda p: torch.optim.RMSprop(p, 1e-2),
+    "rmsprop(lr: 1e-2, decay: 0.9, momentum: 0.8)": lambda p: torch.optim.RMSprop(p, 1e-2, alpha=0.9, momentum=0.8),
+    "adagrad(lr: 0.1)": lambda p: torch.optim.Adagrad(p, 0.1),
+    "lion(lr: 1e-3, weight_decay: 0.1)": lambda p: lion(p, 1e-3, 0.9, 0.99, 0.1),
+}
+
+
+class Ours:
+    """A training step on NumPy with fixed data."""
+
+    def __init__(self, text: str, settings: str, dtype: DType = DType.F64) -> None:
+        program = program_of(Source("m.model", text.replace("SETTINGS", settings)))
+        step = training_step(elaborate_model(program, training=True, dtype=dtype))
+        self.trained, self.graph = step.trained, optimize(step.graph)
+        weights = initialize(self.graph, 4)
+        if step.averaged:
+            weights |= {f"average.{path}": weights[path] for path in step.trained}
+        self.runner = NumpyRunner(self.graph, weights)
+        self.first = dict(self.runner.weights)
+        generator = np.random.default_rng(2)
+        sizes = {"batch": 8, "time": 6}
+        shape = [size if isinstance(size, int) else sizes[str(size)] for size in self.graph.inputs["x"].shape]
+        self.dtype = dtype.numpy
+        self.data = {"x": generator.normal(size=shape), "t": generator.normal(size=(8, 1))}
+        self.number = 0
+
+    def step(self, **data: np.ndarray) -> float:
+        self.number += 1
+        given = {**self.data, **data, "step": np.array(self.number), "seed": np.array(self.number)}
+        types = {name: value.type.dtype.numpy for name, value in self.graph.inputs.items()}
+        results = self.runner.run({name: np.asarray(given[name], types[name]) for name in types})
+        for path in self.graph.updates:
+            self.runner.weights[path] = results[path]
+        return float(results["loss"])
+
+
+def torch_loss(text: str, weights: Weights, x: Any, t: Any) -> Any:
+    """The same model from the same weights."""
+    if "LSTM" in text:
+        for layer in ("lstm", "lstm_1"):
+            w = {name.rpartition(".")[2]: each for name, each in weights.items() if name.startswith(f"{layer}.")}
+            h, c = (torch.zeros(len(x), 4, dtype=x.dtype) for _ in range(2))
+            outputs = []
+            for place in range(x.shape[1]):
+                gate = {g: x[:, place] @ w[f"W_x{g}"].T + h @ w[f"W_h{g}"].T + w[f"b_{g}"] for g in "ifgo"}
+                c = torch.sigmoid(gate["f"]) * c + torch.sigmoid(gate["i"]) * torch.tanh(gate["g"])
+                h = torch.sigmoid(gate["o"]) * torch.tanh(c)
+                outputs.append(h)
+            x = torch.stack(outputs, 1)
+        y = x[:, -1] @ weights["dense.W"] + weights["dense.b"]
+    else:
+        hidden = torch.tanh(x @ weights["dense.W"] + weights["dense.b"])
+        y = hidden @ weights["dense_1.W"] + weights["dense_1.b"]
+    return ((y - t) ** 2).mean()
+
+
+def leaves(ours: Ours) -> Weights:
+    return {path: torch.tensor(np.array(ours.first[path]), requires_grad=True) for path in ours.trained}
+
+
+def tensors(ours: Ours) -> tuple[Any, Any]:
+    x, t = (torch.tensor(ours.data[name].astype(ours.dtype)) for name in ("x", "t"))
+    return x, t
+
+
+@pytest.mark.parametrize("dtype", [DType.F64, DType.F32])
+@pytest.mark.parametrize("text", [MLP, RECURRENT], ids=["mlp", "lstm"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_every_optimizer_steps_as_pytorchs(optimizer: str, text: str, dtype: DType) -> None:
+    if dtype is DType.F32 and optimizer.startswith(("lion", "adagrad", "rmsprop")):
+        dtype = DType.F64  # their first step is a gradient over its own size, which turns its last bit into a step
+    ours = Ours(text, f"optimizer {optimizer}", dtype)
+    weights = leaves(ours)
+    theirs, (x, t) = OPTIMIZERS[optimizer](list(weights.values())), tensors(ours)
+    tolerance = 1e-10 if dtype is DType.F64 else 1e-5
+    for _ in range(STEPS):
+        theirs.zero_grad()
+        loss = torch_loss(text, weights, x, t)
+        loss.backward()
+        theirs.step()
+        np.testing.assert_allclose(ours.step(), loss.item(), rtol=tolerance * 10)
+    for path, tensor in weights.items():
+        found = ours.runner.weights[path]
+        np.testing.assert_allclose(found, tensor.detach().numpy(), rtol=tolerance, atol=tolerance, err_msg=path)
+
+
+def clip_norm(weights: Weights) -> None:
+    torch.nn.utils.clip_grad_norm_(list(weights.values()), 0.1)
+
+
+def clip_value(weights: Weights) -> None:
+    torch.nn.utils.clip_grad_value_(list(weights.values()), 0.02)
+
+
+def decay_all(weights: Weights) -> None:
+    for tensor in weights.values():
+        tensor.grad += 0.1 * tensor.detach()
+
+
+def decay_matrices(weights: Weights) -> None:
+    for tensor in weights.values():
+        if tensor.ndim > 1:
+            tensor.grad += 0.1 * tensor.detach()
+
+
+def l1_matrices(weights: Weights) -> None:
+    for tensor in weights.values():
+        if tensor.ndim > 1:
+            tensor.grad += 0.01 * torch.sign(tensor.detach())
+
+
+SETTINGS: dict[str, Callable[[Weights], None]] = {
+    "clip_norm 0.1": clip_norm,
+    "clip_value 0.02": clip_value,
+    "weight_decay 0.1": decay_matrices,
+    'weight_decay 0.1; undecayed "nothing"': decay_all,
+    'weight_decay 0.1; undecayed ["*.b"]': decay_matrices,
+    "l2 0.05": decay_matrices,
+    "l1 0.01": l1_matrices,
+}
+
+
+@pytest.mark.parametrize("settings", SETTINGS)
+def test_settings_change_gradients_as_pytorchs_do(settings: str) -> None:
+    ours = Ours(MLP, f"optimizer sgd(lr: 0.1, momentum: 0.9); {settings}")
+    weights = leaves(ours)
+    theirs, (x, t) = torch.optim.SGD(list(weights.values()), 0.1, momentum=0.9), tensors(ours)
+    for _ in range(STEPS):
+        theirs.zero_grad()
+        loss = torch_loss(MLP, weights, x, t)
+        loss.backward()
+        SETTINGS[settings](weights)
+        theirs.step()
+        np.testing.assert_allclose(ours.step(), loss.item(), rtol=1e-9)
+
+
+def test_accumulated_gradients_are_those_of_the_larger_batch() -> None:
+    ours = Ours(MLP, "optimizer adam(lr: 1e-2); accumulate 4")
+    weights = leaves(ours)
+    theirs, (x, t) = torch.optim.Adam(list(weights.values()), 1e-2), tensors(ours)
+    for _ in range(5):
+        theirs.zero_grad()
+        torch_loss(MLP, weights, x, t).backward()
+        theirs.step()
+        for part in range(4):
+            rows = slice(2 * part, 2 * part + 2)
+            ours.step(x=ours.data["x"][rows], t=ours.data["t"][rows])
+        for path, tensor in weights.items():
+            np.testing.assert_allclose(ours.runner.weights[path], tensor.detach().numpy(), rtol=1e-9, err_msg=path)
+
+
+def test_averages_follow_the_weights() -> None:
+    ours = Ours(MLP, "optimizer sgd(lr: 0.1); average 0.8")
+    averages = {path: ours.first[path] for path in ours.trained}
+    for _ in range(STEPS):
+        ours.step()
+        averages = {path: 0.8 * each + 0.2 * ours.runner.weights[path] for path, each in averages.items()}
+        for path, each in averages.items():
+            np.testing.assert_allclose(ours.runner.weights[f"average.{path}"], each, rtol=1e-12)
+
+
+def noam(step: int) -> float:
+    """Vaswani et al. 2017, equation 3."""
+    return float(16**-0.5 * min(step**-0.5, step * 6**-1.5))
+
+
+SCHEDULES: dict[str, Callable[[Any], Any]] = {
+    "step_decay(step, 0.1, every: 4, factor: 0.5)": lambda o: torch.optim.lr_scheduler.StepLR(o, 4, 0.5),
+    "cosine_decay(step - 1, 0.1, steps: 30)": lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 30),
+    "exponential_decay(step - 1, 0.1, steps: 1, factor: 0.9)": lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.9),
+    "linear_decay(step - 1, 0.1, steps: 10, lowest: 0.02)": (
+        lambda o: torch.optim.lr_scheduler.LinearLR(o, 1.0, 0.2, total_iters=10)
+    ),
+    "warmup(step, 0.1, steps: 8)": lambda o: torch.optim.lr_scheduler.LinearLR(o, 1 / 8, 1.0, total_iters=7),
+    "noam(step, 16, steps: 6)": lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda n: 10 * noam(n + 1)),
+}
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_schedules_are_pytorchs(schedule: str) -> None:
+    ours = Ours(MLP, f"optimizer sgd(lr: {schedule})")
+    weights = leaves(ours)
+    theirs, (x, t) = torch.optim.SGD(list(weights.values()), 0.1), tensors(ours)
+    scheduler = SCHEDULES[schedule](theirs)
+    for _ in range(STEPS):
+        theirs.zero_grad()
+        loss = torch_loss(MLP, weights, x, t)
+        loss.backward()
+        theirs.step()
+        scheduler.step()
+        np.testing.assert_allclose(ours.step(), loss.item(), rtol=1e-9)
+
+
+def test_an_optimizer_of_ones_own_trains_as_the_librarys() -> None:
+    own = """
+optimizer mine(lr = 0.1, beta = 0.9) {
+    state v = 0
+    v' = beta * v + grad
+    param' = param - lr * v'
+}
+"""
+    first, second = Ours(own + MLP, "optimizer mine(lr: 0.05)"), Ours(MLP, "optimizer sgd(lr: 0.05, momentum: 0.9)")
+    for _ in range(STEPS):
+        assert first.step() == pytest.approx(second.step(), rel=1e-12)
+
+
+REFUSED = {
+    "optimizer adam()": (
+        MLP.replace("loss mse(y, t)", "loss mean(cast(argmax(y, axis: -1), f32) + t)"),
+        "E610: there is nothing to train: no gradient of the loss reaches a parameter",
+    ),
+    'freeze "dens.*"': (MLP, "E613: `freeze` names `dens.*`, and no parameter is called so"),
+    'freeze "*"': (MLP, "E610: there is nothing to train: no gradient of the loss reaches a parameter"),
+}
+
+
+@pytest.mark.parametrize("settings", REFUSED)
+def test_what_cannot_be_trained_is_refused(settings: str) -> None:
+    text, message = REFUSED[settings]
+    program = program_of(Source("m.model", text.replace("SETTINGS", settings)))
+    elaborated = elaborate_model(program, training=True)
+    with pytest.raises(NablacError) as caught:
+        training_step(elaborated)
+    (found,) = caught.value.diagnostics
+    assert f"{found.code}: {found.message}" == message
+
+
+def test_a_model_without_a_train_block_is_refused() -> None:
+    program = program_of(Source("m.model", "model M { input x: [batch, 2]; output x -> Dense(1) }\n"))
+    with pytest.raises(NablacError) as caught:
+        training_step(elaborate_model(program, training=True))
+    assert str(caught.value).startswith("error[E612]: model M has no train block")
