@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -49,7 +50,7 @@ class MatMul(Operator):
 
     def compute(self, x: Array, y: Array) -> Array:
         if x.ndim > 2 and y.ndim == 2 and x.flags.c_contiguous:  # one product, where NumPy would loop over the batch
-            rows: Array = np.matmul(x.reshape(-1, x.shape[-1]), y)
+            rows: Array = np.matmul(x.reshape(math.prod(x.shape[:-1]), x.shape[-1]), y)
             return rows.reshape(*x.shape[:-1], y.shape[-1])
         return np.asarray(np.matmul(x, y))
 

@@ -46,7 +46,7 @@ class Softmax(AlongAxis):
     axis: int = -1
 
     def compute(self, x: Array) -> Array:
-        exp = np.exp(x - np.max(x, axis=self.axis, keepdims=True))
+        exp = np.exp(x - np.max(x, axis=self.axis, keepdims=True, initial=-np.inf))
         exp /= np.sum(exp, axis=self.axis, keepdims=True)
         return np.asarray(exp)
 
@@ -64,7 +64,7 @@ class LogSoftmax(AlongAxis):
     axis: int = -1
 
     def compute(self, x: Array) -> Array:
-        shifted = x - np.max(x, axis=self.axis, keepdims=True)
+        shifted = x - np.max(x, axis=self.axis, keepdims=True, initial=-np.inf)
         return np.asarray(shifted - np.log(np.sum(np.exp(shifted), axis=self.axis, keepdims=True)))
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
