@@ -62,11 +62,12 @@ def command(file: Path, output: Path | None, resume: Path | None, dry_run: bool,
         _announce(facts)
     if dry_run:
         return _dry_run(training, as_json, quiet)
-    if folder is None:
+    loop = training.loop(folder.checkpoints if folder is not None else None, resume is not None)
+    if folder is None:  # not before everything else is known to be right
         folder = RunFolder.fresh(output, training.name)
         kept = {name: given[name] for name in KEPT}
         folder.begin(training, {**kept, "file": str(file)}, facts)
-    loop = training.loop(folder.checkpoints, resume is not None)
+        loop.folder = folder.checkpoints
     return _train(training, loop, folder, file, quiet, as_json)
 
 
@@ -76,6 +77,8 @@ def training_of(file: Path, given: Mapping[str, Any]) -> Training:
     from runtime.training.session import Options, Training
     from runtime.weights import load_weights, read_renames
 
+    if given.get("device") == "cuda" and given.get("backend") == "numpy":
+        raise click.UsageError("the NumPy runtime has no device but the CPU; add `--backend ort`")
     minutes = given.get("max_time")
     options = Options(
         epochs=given.get("epochs"),

@@ -18,7 +18,7 @@ from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
 from compiler.training import TrainingStep, in_raw_units, loss_graph, training_step
 from compiler.types import DType
-from grammar.diagnostics import Diagnostic, NablacError
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.data.batches import Batches
 from runtime.data.examples import PARTS, Context, Examples
 from runtime.data.loading import load_examples
@@ -215,6 +215,7 @@ class Training:
             )
         position.facts = facts
         validation = self.batches("validation") if len(self.data.parts["validation"]) else None
+        self._check_monitor(validation is not None)
         loop = Loop(
             self.stepper(state),
             self.batches("training"),
@@ -229,6 +230,15 @@ class Training:
 
             loop.best = read_checkpoint(folder / "best.safetensors")[0]
         return loop
+
+    def _check_monitor(self, validated: bool) -> None:
+        """What decides which epoch is best has to be measured."""
+        asked = self.spec.settings.get("monitor")
+        measured = list(self.step.graph.outputs)
+        names = [*measured, *(f"val_{name}" for name in measured if validated)]
+        if asked is not None and asked not in names:
+            hint = did_you_mean(asked, names) or f"there are {', '.join(names)}"
+            raise NablacError(Diagnostic("E615", f"nothing measures the `monitor` {asked}", self.spec.span, hint=hint))
 
     def model_weights(self, state: Mapping[str, Array]) -> dict[str, Array]:
         """What of a state belongs to the model itself, averages in the place of what they average."""

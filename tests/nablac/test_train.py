@@ -353,3 +353,25 @@ def test_python_trains_too() -> None:
         assert history["val_accuracy"][-1] > 0.6
         logits = model(image=data["image"])["logits"]
         assert (logits.argmax(axis=1) == data["label"]).mean() > 0.7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--device", "cuda"), "the NumPy runtime has no device but the CPU; add `--backend ort`"),
+        (("--device", "cuda", "--backend", "ort"), "error[E910]: there is no device `cuda` here"),
+        (("--set", "unis=3"), "error[E402]: model Forecaster has no hyperparameter `unis`"),
+        (("--epochs", "0"), "0 is not in the range x>=1"),
+        (("--resume", "/nowhere"), "error[E841]: /nowhere is no run to resume"),
+        (("--weights", "/nowhere.safetensors"), "error[E901]"),
+        (("--data", "/nowhere.csv"), "error[E820]: there is no file /nowhere.csv"),
+        (("--model", "Nobody"), "error[E420]: there is no model `Nobody`"),
+    ],
+)
+def test_wrong_use_is_said_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], message: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = invoke("train", FORECASTER, *arguments)
+    assert done.exit_code in (1, 2) and message in done.stderr, done.output
+    assert "Traceback" not in done.output and not list(tmp_path.iterdir())

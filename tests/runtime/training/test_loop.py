@@ -202,3 +202,11 @@ def test_raw_units_are_those_of_the_data() -> None:
     )["y"]
     outside = NumpyRunner(made.model_graph(), weights).run({"series": raw})["y"]
     np.testing.assert_allclose(outside, inside * scaling.scale + scaling.offset, rtol=1e-5)
+
+
+def test_a_monitor_that_nothing_measures_is_refused() -> None:
+    with pytest.raises(NablacError) as caught:
+        training('monitor "val_accuracy"').loop()
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.message) == ("E615", "nothing measures the `monitor` val_accuracy")
+    assert found.hint == "there are loss, mae, val_loss, val_mae"
