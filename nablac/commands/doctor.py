@@ -16,6 +16,7 @@ CORE = ("lark", "numpy", "networkx", "onnx", "onnxruntime", "click", "rich", "sa
 EXTRAS = {
     "image": "pillow",
     "parquet": "pyarrow",
+    "text": "tokenizers",
     "oracle": "torch",
 }
 

@@ -67,6 +67,10 @@ class Batches:
 
     def _batch(self, places: Array, epoch: int, number: int) -> dict[str, Array]:
         batch = {name: array[places] for name, array in self.examples.arrays.items()}
+        if self.examples.tokenizer is not None:
+            from runtime.data.tokens import trimmed
+
+            batch = trimmed(batch)
         if self.augmented:
             from runtime.data.augmentation import augmented
 

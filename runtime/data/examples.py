@@ -14,6 +14,7 @@ from grammar.source import Span
 
 if TYPE_CHECKING:
     from compiler.types import Array
+    from runtime.text.tokenizers import Tokenizer
 
 PARTS = ("training", "validation", "test")
 
@@ -135,6 +136,7 @@ class Examples:
     parts: dict[str, Array] = field(default_factory=dict)
     scalings: dict[str, Scaling] = field(default_factory=dict)
     vocabulary: tuple[str, ...] = ()
+    tokenizer: Tokenizer | None = None
     augmentations: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv as csv_format
 import gzip
 import math
+import re
 import struct
 import zipfile
 import zlib
@@ -220,8 +221,10 @@ def images(stage: Stage, context: Context) -> Examples:
 
 
 def pairs(stage: Stage, context: Context) -> Text:
-    """Lines of two texts, a separator between them."""
+    """Lines of two texts, a separator between them; or the messages of a catalogue (.po) and their translations."""
     path = context.path(stage.arguments["path"], stage.span)
+    if path.suffix == ".po":
+        return _catalogue(path, stage)
     lines: list[tuple[str, ...]] = []
     try:
         content = path.read_text("utf-8")
@@ -255,6 +258,26 @@ def text(stage: Stage, context: Context) -> Text:
     if not whole:
         raise NablacError(Diagnostic("E823", f"{path} holds no text", stage.span))
     return Text(str(path), [], whole)
+
+
+_ENTRY = re.compile(r'^msgid ((?:"(?:[^"\\]|\\.)*"\s*)+)msgstr ((?:"(?:[^"\\]|\\.)*"\s*)+)', re.MULTILINE)
+_MARKUP = re.compile(r"%\(?\w*\)?[sdrif]|\{\w*\}|<[^>]*>|&\w+;|\\n|\n")
+
+
+def _catalogue(path: Path, stage: Stage) -> Text:
+    """The translated messages of a gettext catalogue that are plain sentences: no placeholders, no markup."""
+    try:
+        content = path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise NablacError(Diagnostic("E821", "this is no UTF-8 text", place=f"{path}: byte {error.start}")) from None
+    found: dict[tuple[str, str], None] = {}
+    for entry in _ENTRY.finditer(content):
+        sides = tuple("".join(re.findall(r'"((?:[^"\\]|\\.)*)"', part)).replace('\\"', '"') for part in entry.groups())
+        if all(side and not _MARKUP.search(side) for side in sides):
+            found[sides[0].strip(), sides[1].strip()] = None
+    if not found:
+        raise NablacError(Diagnostic("E823", f"{path} holds no translated sentences", stage.span))
+    return Text(str(path), list(found))
 
 
 def _literals(source: str) -> str:

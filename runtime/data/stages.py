@@ -11,6 +11,7 @@ import numpy as np
 from compiler.elaborate.data import Stage
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.examples import PARTS, Context, Examples, Rows, Scaling, Text, cuts
+from runtime.data.tokens import tokens
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -216,4 +217,5 @@ STAGES: dict[str, Step] = {
     "augment": augment,
     "characters": characters,
     "words": words,
+    "tokens": tokens,
 }

@@ -259,6 +259,10 @@ class Training:
 
     def metadata(self) -> dict[str, str]:
         """What the compiled model's file says of its data: a text model's vocabulary."""
+        if self.data.tokenizer is not None:
+            from runtime.text.tokenizers import KEY
+
+            return {KEY: self.data.tokenizer.to_json()}
         vocabulary = self.data.vocabulary
         return {"nablac.vocabulary": json.dumps(vocabulary, ensure_ascii=False)} if vocabulary else {}
 

@@ -1,0 +1,1 @@
+"""Texts as numbers and back: tokenizers that a compiled model carries in its file."""
