@@ -2,7 +2,7 @@
 
 A `Size` is an `int` where it is known and a `Dim` where it is not; arithmetic on a `Dim` gives an `int` again
 as soon as the names cancel. Two sizes are equal when their normal forms are. Named dims stand for sizes of at
-least 1; `//` and `%` round down, as in Python.
+least 1, but for PAST; `//` and `%` round down, as in Python.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 MOST_TERMS = 64
 LARGEST = 2**63 - 1
+PAST = "past"  # the one named dim that may be 0: how many tokens came before those of a decode step
 
 
 class DimError(Exception):

@@ -149,6 +149,22 @@ class Emit(Protocol):
         """The type of an operand."""
 
 
+class Part(Protocol):
+    """Some positions of one axis of a graph, and what its values are there (see `Operator.along`)."""
+
+    start: Size  # the first position
+    size: Size  # how many there are
+
+    def of(self, value: Value, axis: int) -> Value:
+        """A value at these positions of an axis, counted from the front."""
+
+    def whole(self, value: Value) -> Value:
+        """A value at all positions."""
+
+    def bound(self, size: Size) -> Size:
+        """A size of the graph, all positions counted."""
+
+
 class Operator(Record, ABC):
     """One operator, and everything the system knows about it.
 
@@ -205,6 +221,13 @@ class Operator(Record, ABC):
         """The operator at each index of a new leading axis of this length, which the `mapped` operands have.
 
         None where the operator does not say how: then it is applied step by step.
+        """
+        return None
+
+    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+        """The result at some positions of one of its axes, made of no more of the operands than that takes.
+
+        `operands` are those of the whole result; None where it takes all of them, or the operator does not say how.
         """
         return None
 

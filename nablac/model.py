@@ -52,8 +52,10 @@ class Model:
         backend: str = "numpy",
         device: str = "cpu",
         origin: Origin | None = None,
+        elaborated: Graph | None = None,
     ) -> None:
         self.graph = graph
+        self.elaborated = elaborated if elaborated is not None else graph  # as the text has it: what passes begin from
         self._origin = origin
         self.hypers = dict(hypers or {})
         self.seed = seed
@@ -280,4 +282,5 @@ def from_program(
         backend=backend,
         device=device,
         origin=origin,
+        elaborated=elaborated.graph,
     )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.dims import Dim, Size, evaluate, symbols
+from compiler.dims import PAST, Dim, Size, evaluate, symbols
 from compiler.graph import Graph
 from compiler.operators.source import Buffer, Parameter
 from compiler.size_origins import SizeOrigin, size_origins
@@ -99,7 +99,7 @@ class Signature:
             if isinstance(size, int) and size != actual:
                 shown = f"axis {axis} is {actual}, and the model has {size} there"
                 raise NablacError(Diagnostic("E803", given, place=f"input `{name}`", note=shown))
-            if actual == 0 and size != 0:
+            if actual == 0 and size != 0 and str(size) != PAST:
                 message = f"`{name}` holds nothing: axis {axis}, `{size}`, is 0"
                 hint = "named dims are at least 1"
                 raise NablacError(Diagnostic("E803", message, place=f"input `{name}`", hint=hint))

@@ -6,8 +6,10 @@ A rule is `theirs -> ours` or `theirs=ours`. On the left
 - `*` stands for any text, dots included, and the `*`s on the right for the same texts in order;
 - between slashes, `/layer_(\\d+)\\.w/ -> layers.\\1.W`, it is a regular expression, and the right its replacement.
 
-A `^T` at the end turns the last two axes: `layers.{i}.fc.weight -> block.{i}.dense.W ^T`. Of several rules the first
-that fits counts. A file of rules has one on each line; `#` begins a comment.
+A `^T` at the end turns the last two axes: `layers.{i}.fc.weight -> block.{i}.dense.W ^T`. Several paths with `|`
+between them share an entry: equal parts of its last axis, turned before, as `qkv.weight -> W_q | W_k | W_v ^T`. `none`
+leaves an entry out. Of several rules the first that fits counts. A file of rules has one on each line; `#` begins a
+comment.
 """
 
 from __future__ import annotations
@@ -16,8 +18,14 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from grammar.diagnostics import Diagnostic, NablacError
+
+if TYPE_CHECKING:
+    from compiler.types import Array
 
 MOST_RULES = 10_000
 LONGEST_PATTERN = 1_000  # characters of one side of a rule
@@ -27,16 +35,34 @@ _EXAMPLE = "as in `layers.{i}.fc.weight -> block.{i}.dense.W ^T`"
 
 @dataclass(frozen=True)
 class Rename:
-    """One rule: a pattern of foreign names, the template of the path, and whether the last two axes turn."""
+    """One rule: a pattern of foreign names, the templates of their paths, and whether the last two axes turn."""
 
     pattern: re.Pattern[str]
-    template: str
+    templates: tuple[str, ...]
     turned: bool = False
 
-    def apply(self, name: str) -> str | None:
-        """The path of a foreign name; None where the rule does not speak of it."""
+    def apply(self, name: str) -> tuple[str, ...] | None:
+        """The paths of a foreign name; None where the rule does not speak of it."""
         match = self.pattern.fullmatch(name)
-        return match.expand(self.template) if match else None
+        return tuple(match.expand(template) for template in self.templates) if match else None
+
+
+@dataclass(frozen=True)
+class Entry:
+    """Where a weight comes from: an entry of a file, turned or not, and which of how many parts of its last axis."""
+
+    name: str
+    turned: bool = False
+    part: int = 0
+    parts: int = 1
+
+    def taken(self, array: Array) -> Array:
+        """The weight itself; an entry that does not split in equal parts is left whole, and will not fit."""
+        if self.turned and array.ndim > 1:
+            array = np.swapaxes(array, -1, -2)
+        if self.parts == 1 or not array.ndim or array.shape[-1] % self.parts:
+            return array
+        return np.split(array, self.parts, axis=-1)[self.part]
 
 
 def read_renames(rules: Iterable[str]) -> list[Rename]:
@@ -73,15 +99,21 @@ def read_rename(rule: str, place: str = "--rename") -> Rename:
     if max(len(theirs), len(ours)) > LONGEST_PATTERN:
         raise _wrong(f"a rename rule has {LONGEST_PATTERN} characters on a side at most", place)
     if len(theirs) > 1 and theirs[0] == theirs[-1] == "/":
-        pattern, template = theirs[1:-1], ours
+        pattern, templates = theirs[1:-1], _paths(ours)
     else:
-        pattern, template = _pattern(theirs), _template(rule, theirs, ours, place)
+        pattern = _pattern(theirs)
+        templates = tuple(_template(rule, theirs, path, place) for path in _paths(ours))
     try:
         compiled = re.compile(pattern)
-        _check_template(compiled, template)
+        for template in templates:
+            _check_template(compiled, template)
     except (re.error, IndexError) as error:
         raise _wrong(f"`{rule}` is no rename rule: {error}", place) from None
-    return Rename(compiled, template, turned)
+    return Rename(compiled, templates, turned)
+
+
+def _paths(ours: str) -> tuple[str, ...]:
+    return () if ours == "none" else tuple(path.strip() for path in ours.split("|"))
 
 
 def _sides(rule: str, place: str) -> tuple[str, str]:
@@ -147,19 +179,21 @@ def _check_template(pattern: re.Pattern[str], template: str) -> None:
             raise re.error(f"it has no group {group}")
 
 
-def renamed(names: Sequence[str], rules: Sequence[Rename], place: str) -> dict[str, tuple[str, bool]]:
-    """For each path the foreign name that becomes it, and whether it turns; NablacError where two become one."""
-    found: dict[str, tuple[str, bool]] = {}
+def renamed(names: Sequence[str], rules: Sequence[Rename], place: str) -> dict[str, Entry]:
+    """For each path the entry that becomes it; NablacError where two become one."""
+    found: dict[str, Entry] = {}
     for name in names:
-        path, turned = name, False
+        paths: tuple[str, ...] = (name,)
+        turned = False
         for rule in rules:
             ours = rule.apply(name)
             if ours is not None:
-                path, turned = ours, rule.turned
+                paths, turned = ours, rule.turned
                 break
-        if path in found:
-            raise _wrong(f"`{found[path][0]}` and `{name}` both become `{path}`", place, "give them different paths")
-        found[path] = (name, turned)
+        for part, path in enumerate(paths):
+            if path in found:
+                raise _wrong(f"`{found[path].name}` and `{name}` both become `{path}`", place, "give them other paths")
+            found[path] = Entry(name, turned, part, len(paths))
     return found
 
 

@@ -14,7 +14,7 @@ from compiler.types import DType, TensorType, TypeMismatch
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.files import written_whole
 from runtime.initialization import stored
-from runtime.renames import Rename, read_renames, renamed
+from runtime.renames import Entry, Rename, read_renames, renamed
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -56,7 +56,7 @@ def fit_weights(
         message = f"`{path}`: {wanted[path]} is missing"
         wrong.append(Diagnostic("E701", message, place=place, hint=_near(path, wanted[path], unknown, sources, given)))
     for path in unknown[:_MOST_UNKNOWN]:
-        name = sources[path][0]
+        name = sources[path].name
         shown = f"`{name}`" if name == path else f"`{name}`, renamed to `{path}`,"
         hint = did_you_mean(path, missing or wanted) or "`--rename` maps foreign names to paths"
         wrong.append(Diagnostic("E702", f"{shown} is no parameter of {graph.name}", place=place, hint=hint))
@@ -67,8 +67,7 @@ def fit_weights(
     for path, type in wanted.items():
         if path not in sources:
             continue
-        name, turned = sources[path]
-        array = np.swapaxes(given[name], -1, -2) if turned and given[name].ndim > 1 else given[name]
+        array = sources[path].taken(given[sources[path].name])
         mistake = _misfit(path, array, type, place)
         if mistake is not None:
             wrong.append(mistake)
@@ -163,17 +162,17 @@ def _near(
     path: str,
     type: TensorType,
     unknown: Sequence[str],
-    sources: Mapping[str, tuple[str, bool]],
+    sources: Mapping[str, Entry],
     given: Mapping[str, Array],
 ) -> str | None:
     """An entry of the file that may be the missing one: near by name, or the only one of its shape."""
     near = did_you_mean(path, unknown)
     if near is not None:
         return near.replace("did you mean", "is it called").replace("?", " there?")
-    fitting = [each for each in unknown if given[sources[each][0]].shape in (type.shape, type.shape[::-1])]
+    fitting = [each for each in unknown if given[sources[each].name].shape in (type.shape, type.shape[::-1])]
     if len(fitting) == 1:
-        turned = " ^T" if given[sources[fitting[0]][0]].shape != type.shape else ""
-        return f"`{fitting[0]}` has its shape: `--rename '{sources[fitting[0]][0]} -> {path}{turned}'`"
+        turned = " ^T" if given[sources[fitting[0]].name].shape != type.shape else ""
+        return f"`{fitting[0]}` has its shape: `--rename '{sources[fitting[0]].name} -> {path}{turned}'`"
     return None
 
 

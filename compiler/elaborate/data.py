@@ -49,7 +49,7 @@ STAGES: dict[str, dict[str, Any]] = {
     },
     "characters": {"length": REQUIRED, "stride": 0},
     "words": {"length": REQUIRED, "most": 20000, "stride": 0},
-    "tokens": {"length": 64, "kind": "words", "most": 8000, "hide": 0.0},
+    "tokens": {"length": 64, "kind": "words", "most": 8000, "hide": 0.0, "classes": False},
 }
 
 

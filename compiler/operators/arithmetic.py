@@ -7,9 +7,9 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compiler.dims import Size
-from compiler.graph import Emit, Operator, Value
+from compiler.graph import Emit, Operator, Part, Value
 from compiler.lazy import LazyModule
-from compiler.operators.shaping import aligned, sum_to
+from compiler.operators.shaping import aligned, broadcast_part, sum_to
 from compiler.operators.source import Constant, constant
 from compiler.types import DType, TensorType, TypeMismatch, broadcast
 
@@ -52,11 +52,21 @@ class Elementwise(Operator):
     def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         return broadcast_over(self, mapped, operands)
 
+    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+        return broadcast_along(self, part, axis, operands)
+
 
 def broadcast_over(op: Operator, mapped: Sequence[bool], operands: Sequence[Value]) -> Value:
     """What broadcasts, over a new leading axis: the mapped operands get the axes that the longest has."""
     rank = max(operand.type.rank - axis for axis, operand in zip(mapped, operands, strict=True))
     result: Value = op(*(aligned(each, rank) if axis else each for axis, each in zip(mapped, operands, strict=True)))
+    return result
+
+
+def broadcast_along(op: Operator, part: Part, axis: int, operands: Sequence[Value]) -> Value:
+    """What broadcasts, at some positions of an axis."""
+    rank = max(operand.type.rank for operand in operands)
+    result: Value = op(*(broadcast_part(part, axis, operand, rank) for operand in operands))
     return result
 
 

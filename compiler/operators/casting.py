@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compiler.dims import Size
-from compiler.graph import Emit, Operator, Value
+from compiler.graph import Emit, Operator, Part, Value
 from compiler.operators.arithmetic import onnx_dtype
 from compiler.types import DType, TensorType
 
@@ -31,6 +31,11 @@ class Cast(Operator):
 
     def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         result: Value = self(*operands)
+        return result
+
+    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+        (x,) = operands
+        result: Value = self(part.of(x, axis))
         return result
 
     def lower(self, emit: Emit, x: str) -> str:

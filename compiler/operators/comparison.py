@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compiler.dims import Size
-from compiler.graph import Emit, Operator, Value
+from compiler.graph import Emit, Operator, Part, Value
 from compiler.lazy import LazyModule
-from compiler.operators.arithmetic import Step, broadcast_over
+from compiler.operators.arithmetic import Step, broadcast_along, broadcast_over
 from compiler.operators.shaping import sum_to
 from compiler.operators.source import constant
 from compiler.types import DType, TensorType, TypeMismatch, broadcast
@@ -146,6 +146,9 @@ class Where(Operator):
 
     def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         return broadcast_over(self, mapped, operands)
+
+    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+        return broadcast_along(self, part, axis, operands)
 
     def lower(self, emit: Emit, condition: str, x: str, y: str) -> str:
         if emit.type(x).dtype == DType.BOOL:  # onnxruntime chooses between numbers only

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from compiler.dims import Size
-from compiler.graph import Emit, Operator, Value
+from compiler.graph import Emit, Operator, Part, Value
 from compiler.lazy import LazyModule
 from compiler.operators.arithmetic import onnx_dtype
+from compiler.operators.casting import Cast
 from compiler.operators.shaping import Mover, Transpose, Unsqueeze, filled
+from compiler.operators.source import size_of
 from compiler.types import DType, TensorType, TypeMismatch, same_dtype
 
 if TYPE_CHECKING:
@@ -62,6 +64,15 @@ class Take(Indexed):
             return None
         result: Value = self(x, indices)
         return result
+
+    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+        x, indices = operands
+        first, last = x.type.axis(self.axis), x.type.axis(self.axis) + indices.type.rank
+        if first <= axis < last:
+            taken: Value = self(part.whole(x), part.of(indices, axis - first))
+        else:
+            taken = self(part.of(x, axis if axis < first else axis - indices.type.rank + 1), part.whole(indices))
+        return taken
 
     def lower(self, emit: Emit, x: str, indices: str) -> str:
         return emit("Gather", x, indices, axis=self.axis)
@@ -239,6 +250,10 @@ class Iota(Operator):
 
     def compute(self) -> Array:
         return np.arange(self.size).astype(self.dtype.numpy)  # type: ignore[arg-type]
+
+    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+        found: Value = Iota(part.size)() + size_of(part.start)
+        return Cast(self.dtype)(found) if self.dtype != DType.I64 else found
 
     def pullback(self, grad: Value, *, result: Value) -> tuple[()]:
         return ()

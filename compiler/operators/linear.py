@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compiler.dims import Size, product
-from compiler.graph import Emit, Operator, Value
+from compiler.graph import Emit, Operator, Part, Value
 from compiler.lazy import LazyModule
 from compiler.operators.arithmetic import onnx_dtype
-from compiler.operators.shaping import Reshape, Squeeze, Transpose, Unsqueeze, aligned, sum_to
+from compiler.operators.shaping import Reshape, Squeeze, Transpose, Unsqueeze, aligned, broadcast_part, sum_to
 from compiler.types import DType, TensorType, TypeMismatch, broadcast_shapes, same_dtype
 
 if TYPE_CHECKING:
@@ -81,6 +81,17 @@ class MatMul(Operator):
             return x @ y
         left, right = (aligned(each, max(ranks)) if axis else each for axis, each in zip(mapped, operands, strict=True))
         return left @ right
+
+    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+        x, y = operands
+        if min(x.type.rank, y.type.rank) < 2:
+            return None
+        rank = max(x.type.rank, y.type.rank)
+        if axis == rank - 2:
+            return part.of(x, x.type.rank - 2) @ part.whole(y)
+        if axis == rank - 1:
+            return part.whole(x) @ part.of(y, y.type.rank - 1)
+        return broadcast_part(part, axis, x, rank) @ broadcast_part(part, axis, y, rank)
 
     def lower(self, emit: Emit, x: str, y: str) -> str:
         dtype = emit.type(x).dtype

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compiler.dims import Size
-from compiler.graph import Emit, Operator, Value
+from compiler.graph import Emit, Operator, Part, Value
 from compiler.lazy import LazyModule
 from compiler.operators.reductions import Sum
 from compiler.types import TensorType, TypeMismatch
@@ -33,6 +33,13 @@ class AlongAxis(Operator):
     def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
         result: Value = self.replace(axis=self.axis % (x.type.rank - 1) + 1)(x)
+        return result
+
+    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+        (x,) = operands
+        if axis == x.type.axis(self.axis):
+            return None
+        result: Value = self(part.of(x, axis))
         return result
 
     def flops(self, x: TensorType) -> Size:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from compiler.dims import Size, product
-from compiler.graph import Emit, Operator, Value
+from compiler.graph import Emit, Operator, Part, Value
 from compiler.lazy import LazyModule
 from compiler.operators.arithmetic import Exp, onnx_dtype
 from compiler.operators.casting import Cast
@@ -69,6 +69,15 @@ class Reduction(Operator):
     def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
         result: Value = self.replace(axes=tuple(axis + 1 for axis in self.folded(x.type.rank - 1)))(x)
+        return result
+
+    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+        (x,) = operands
+        folded = self.folded(x.type.rank)
+        places = [place for place in range(x.type.rank) if self.keep or place not in folded]
+        if places[axis] in folded:
+            return None
+        result: Value = self(part.of(x, places[axis]))
         return result
 
     def stand_in(self, dtype: DType) -> DType:

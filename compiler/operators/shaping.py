@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Dim, Size, differ, product, quotient
-from compiler.graph import Emit, Operator, Value
+from compiler.graph import Emit, Operator, Part, Value
 from compiler.lazy import LazyModule
 from compiler.types import TensorType, TypeMismatch, broadcast_shapes, same_dtype
 
@@ -48,6 +48,11 @@ class Transpose(Mover):
 
     def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         result: Value = Transpose((0, *(axis + 1 for axis in self.permutation)))(*operands)
+        return result
+
+    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+        (x,) = operands
+        result: Value = self(part.of(x, self.permutation[axis]))
         return result
 
     def lower(self, emit: Emit, x: str) -> str:
@@ -93,6 +98,16 @@ class Reshape(Mover):
             return None
         result: Value = Reshape((length, *self.shape))(*operands)
         return result
+
+    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+        (x,) = operands
+        shape = self.resolved(x.type)
+        for place, size in enumerate(x.shape):  # the axis that stays, with as many elements before it
+            if size == shape[axis] and product(x.shape[:place]) == product(shape[:axis]):
+                bound = [part.bound(each) for each in shape]
+                result: Value = Reshape((*bound[:axis], part.size, *bound[axis + 1 :]))(part.of(x, place))
+                return result
+        return None
 
     def lower(self, emit: Emit, x: str) -> str:
         source = emit.type(x)
@@ -143,6 +158,14 @@ class Expand(Mover):
         result: Value = Expand((length, *self.shape))(aligned(x, len(self.shape)))
         return result
 
+    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+        (x,) = operands
+        shape = [part.bound(size) for size in self.shape]
+        result: Value = Expand((*shape[:axis], part.size, *shape[axis + 1 :]))(
+            broadcast_part(part, axis, x, len(shape))
+        )
+        return result
+
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Expand", x, emit.sizes(self.shape))
 
@@ -172,6 +195,13 @@ class Squeeze(Mover):
         result: Value = Squeeze(tuple(axis % rank + 1 for axis in self.axes))(x)
         return result
 
+    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+        (x,) = operands
+        dropped = distinct_axes(x.type, self.axes)
+        kept = [place for place in range(x.type.rank) if place not in dropped]
+        result: Value = Squeeze(dropped)(part.of(x, kept[axis]))
+        return result
+
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Squeeze", x, np.array(self.axes, np.int64)) if self.axes else emit("Identity", x)
 
@@ -198,6 +228,12 @@ class Unsqueeze(Mover):
         (x,) = operands
         rank = x.type.rank - 1 + len(self.axes)
         result: Value = Unsqueeze(tuple(axis % rank + 1 for axis in self.axes))(x)
+        return result
+
+    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+        (x,) = operands
+        added = distinct_axes(x.type, self.axes, among=x.type.rank + len(self.axes))
+        result: Value = Unsqueeze(added)(part.of(x, axis - sum(place < axis for place in added)))
         return result
 
     def lower(self, emit: Emit, x: str) -> str:
@@ -252,6 +288,12 @@ class Concat(Mover):
             each if axis else Expand((length, *each.shape))(each) for axis, each in zip(mapped, operands, strict=True)
         )
         result: Value = Concat(self.axis % rank + 1)(*every)
+        return result
+
+    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+        if axis == operands[0].type.axis(self.axis):
+            return None
+        result: Value = self(*(part.of(operand, axis) for operand in operands))
         return result
 
     def lower(self, emit: Emit, *operands: str) -> str:
@@ -332,6 +374,12 @@ def aligned(x: Value, rank: int) -> Value:
     missing = rank + 1 - x.type.rank
     result: Value = Unsqueeze(tuple(range(1, 1 + missing)))(x) if missing else x
     return result
+
+
+def broadcast_part(part: Part, axis: int, x: Value, rank: int) -> Value:
+    """`x`, which broadcasts to a result of `rank` axes, as far as the part of one of those needs it."""
+    place = axis - (rank - x.type.rank)
+    return part.whole(x) if place < 0 or x.shape[place] == 1 else part.of(x, place)
 
 
 def filled(number: float, like: TensorType) -> Value:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from compiler.dims import LARGEST, Size, Symbol
-from compiler.graph import Emit, Value
+from compiler.graph import Emit, Part, Value
 from compiler.lazy import LazyModule
 from compiler.operators.arithmetic import holds
 from compiler.operators.shaping import Flip, Mover, Reshape, Unsqueeze, distinct_axes
@@ -61,6 +61,16 @@ class Slice(Mover):
         (x,) = operands
         rank = x.type.rank - 1
         result: Value = self.replace(axes=tuple(axis % rank + 1 for axis in self.axes))(x)
+        return result
+
+    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+        (x,) = operands
+        cuts = [
+            tuple(None if each is None else part.bound(each) for each in ends) for ends in (self.starts, self.stops)
+        ]
+        if axis in distinct_axes(x.type, self.axes):
+            return None
+        result: Value = self.replace(starts=cuts[0], stops=cuts[1])(part.of(x, axis))
         return result
 
     def compute(self, x: Array) -> Array:

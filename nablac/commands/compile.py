@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The ONNX file to write.  [default: NAME.onnx]")
 @click.option("--opset", type=int, help="The ONNX opset.  [default: the lowest that the model needs]")
 @click.option("--train", "as_step", is_flag=True, help="The training step, with its first state in a file beside it.")
+@click.option("--decode", "as_decode", is_flag=True, help="The decode step with its caches, into the folder -o.")
+@click.option("--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="Stored inside of what is written.")
 @click.option("--no-verify", is_flag=True, help="Do not run what was written against the NumPy runtime.")
 @weight_options
 @output_options
@@ -35,6 +37,8 @@ def command(
     output: Path | None,
     opset: int | None,
     as_step: bool,
+    as_decode: bool,
+    tokenizer: Path | None,
     no_verify: bool,
     weights: Path | None,
     rename: tuple[str, ...],
@@ -47,7 +51,11 @@ def command(
     Without --weights the weights are the model's own first values, drawn from --seed. With --train the file is one
     training step: the batch, the state (parameters, buffers, optimizer), `step` from 1 and `seed` in; the loss, the
     metrics and the next state, called `NAME.next`, out. The first state is written to a .safetensors file of its name.
+    With --decode a folder is written: `step.onnx`, which takes the next tokens and what was kept of those before, and
+    `start.onnx`, which runs once for a text where the model has something to do once. `nablac generate` runs it.
     """
+    if as_step and as_decode:
+        raise click.UsageError("--train and --decode are two different files: choose one")
     if as_step:
         from nablac.commands.training_step import write_step
 
@@ -55,6 +63,11 @@ def command(
         target = output or file.with_suffix(".step.onnx")
         return write_step(file, target, opset, given, seed=seed, verify=not no_verify, as_json=as_json, quiet=quiet)
     model = compiled(file, name, preset, settings, dtype, weights=weights, rename=rename, seed=seed)
+    if as_decode:
+        from nablac.commands.decode_step import write_decode
+
+        folder = output or file.with_suffix(".decode")
+        return write_decode(model, folder, opset, tokenizer, verify=not no_verify, as_json=as_json, quiet=quiet)
     target = output or file.with_suffix(".onnx")
     with scratch(target) as folder:  # nothing takes the name asked for before it is proved
         draft = folder / "model.onnx"

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 _AHEAD = 4  # batches made before they are asked for
+_POOL = 20  # batches whose rows are sorted by length together
 
 
 class Batches:
@@ -32,7 +33,7 @@ class Batches:
         """The batches of an epoch from the `first` on, made by a thread of their own."""
         places = self.places
         if self.shuffle:
-            places = np.random.default_rng([self.seed, number]).permutation(places)
+            places = self._shuffled(np.random.default_rng([self.seed, number]))
         made: queue.Queue[Any] = queue.Queue(_AHEAD)
         stopped = threading.Event()
 
@@ -65,9 +66,24 @@ class Batches:
             stopped.set()
             thread.join()
 
+    def _shuffled(self, generator: np.random.Generator) -> Array:
+        """Another order in every epoch; of padded rows, those of one length mostly share a batch."""
+        places = generator.permutation(self.places)
+        if not self.examples.padded:
+            return places
+        lengths = sum((array[places] != 0).sum(axis=1) for array in self.examples.arrays.values() if array.ndim == 2)
+        pool = self.size * _POOL
+        order = [
+            start + np.argsort(lengths[start : start + pool], kind="stable") for start in range(0, len(places), pool)
+        ]
+        places = places[np.concatenate(order)]
+        whole = len(places) // self.size * self.size  # the smaller batch stays the last
+        batches = places[:whole].reshape(-1, self.size)
+        return np.concatenate([batches[generator.permutation(len(batches))].reshape(-1), places[whole:]])
+
     def _batch(self, places: Array, epoch: int, number: int) -> dict[str, Array]:
         batch = {name: array[places] for name, array in self.examples.arrays.items()}
-        if self.examples.tokenizer is not None:
+        if self.examples.padded:
             from runtime.data.tokens import trimmed
 
             batch = trimmed(batch)

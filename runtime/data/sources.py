@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv as csv_format
 import gzip
 import math
-import re
 import struct
 import zipfile
 import zlib
@@ -18,6 +17,7 @@ import numpy as np
 from compiler.elaborate.data import Stage
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.examples import Context, Examples, Rows, Text
+from runtime.data.pairs import pairs
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -220,29 +220,6 @@ def images(stage: Stage, context: Context) -> Examples:
     return Examples(made, ("image",), ("label",), vocabulary=tuple(classes))
 
 
-def pairs(stage: Stage, context: Context) -> Text:
-    """Lines of two texts, a separator between them; or the messages of a catalogue (.po) and their translations."""
-    path = context.path(stage.arguments["path"], stage.span)
-    if path.suffix == ".po":
-        return _catalogue(path, stage)
-    lines: list[tuple[str, ...]] = []
-    try:
-        content = path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise NablacError(Diagnostic("E821", "this is no UTF-8 text", place=f"{path}: byte {error.start}")) from None
-    for number, line in enumerate(content.splitlines(), 1):
-        sides = tuple(side.strip() for side in line.split(stage.arguments["separator"]))
-        if not line.strip():
-            continue
-        if len(sides) != 2 or not all(sides):
-            context.broken(f"{path}:{number}", f"{len([side for side in sides if side])} texts, and a pair has 2")
-            continue
-        lines.append(sides)
-    if not lines:
-        raise NablacError(Diagnostic("E823", f"{path} holds no pairs", stage.span))
-    return Text(str(path), lines)
-
-
 def text(stage: Stage, context: Context) -> Text:
     """A text file whole, of a folder all `.txt` in the order of their names; of a Python file the texts in it."""
     path = context.path(stage.arguments["path"], stage.span)
@@ -258,26 +235,6 @@ def text(stage: Stage, context: Context) -> Text:
     if not whole:
         raise NablacError(Diagnostic("E823", f"{path} holds no text", stage.span))
     return Text(str(path), [], whole)
-
-
-_ENTRY = re.compile(r'^msgid ((?:"(?:[^"\\]|\\.)*"\s*)+)msgstr ((?:"(?:[^"\\]|\\.)*"\s*)+)', re.MULTILINE)
-_MARKUP = re.compile(r"%\(?\w*\)?[sdrif]|\{\w*\}|<[^>]*>|&\w+;|\\n|\n")
-
-
-def _catalogue(path: Path, stage: Stage) -> Text:
-    """The translated messages of a gettext catalogue that are plain sentences: no placeholders, no markup."""
-    try:
-        content = path.read_text("utf-8")
-    except UnicodeDecodeError as error:
-        raise NablacError(Diagnostic("E821", "this is no UTF-8 text", place=f"{path}: byte {error.start}")) from None
-    found: dict[tuple[str, str], None] = {}
-    for entry in _ENTRY.finditer(content):
-        sides = tuple("".join(re.findall(r'"((?:[^"\\]|\\.)*)"', part)).replace('\\"', '"') for part in entry.groups())
-        if all(side and not _MARKUP.search(side) for side in sides):
-            found[sides[0].strip(), sides[1].strip()] = None
-    if not found:
-        raise NablacError(Diagnostic("E823", f"{path} holds no translated sentences", stage.span))
-    return Text(str(path), list(found))
 
 
 def _literals(source: str) -> str:

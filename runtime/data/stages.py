@@ -10,8 +10,9 @@ import numpy as np
 
 from compiler.elaborate.data import Stage
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.data.examples import PARTS, Context, Examples, Rows, Scaling, Text, cuts
-from runtime.data.tokens import tokens
+from runtime.data.examples import Context, Examples, Rows, Scaling, Text, cuts, parts_of
+from runtime.data.tokens import tokens, windows_of
+from runtime.text.tokenizers import Listed, pieces
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -64,7 +65,7 @@ def window(data: Rows, stage: Stage, context: Context) -> Examples:
     take_out = [names.index(name) for name in targets]
     x = table[starts[:, None] + np.arange(length)][:, :, take_in]
     y = table[starts[:, None] + begin + np.arange(horizon)][:, :, take_out]
-    parts = _parts_of(starts + begin, starts + begin + horizon, first, second)
+    parts = parts_of(starts + begin, starts + begin + horizon, first, second)
     scalings = (
         {
             "input": Scaling(scaling.offset[take_in], scaling.scale[take_in]),
@@ -107,39 +108,24 @@ def characters(data: Text, stage: Stage, context: Context) -> Examples:
     _needs(data, Text, stage)
     length, stride = stage.arguments["length"], stage.arguments["stride"] or stage.arguments["length"]
     first, _ = cuts(len(data.text), context)
-    return _token_windows(list(data.text), sorted(set(data.text[:first])), length, stride, context, stage)
+    tokenizer = Listed("characters", tuple(sorted(set(data.text[:first]))), UNSEEN)
+    return windows_of(data.text, tokenizer, length, stride, context, stage)
 
 
 def words(data: Text, stage: Stage, context: Context) -> Examples:
     """As `characters`, of words and punctuation; the `most` frequent words of the training part are known."""
-    import re
     from collections import Counter
 
     _needs(data, Text, stage)
-    tokens = re.findall(r"\w+|[^\w\s]", data.text)
+    tokens = pieces(data.text, "words")
     first, _ = cuts(len(tokens), context)
     counted = Counter(tokens[:first]).most_common(stage.arguments["most"])
     length, stride = stage.arguments["length"], stage.arguments["stride"] or stage.arguments["length"]
-    return _token_windows(tokens, [word for word, _ in counted], length, stride, context, stage)
+    tokenizer = Listed("words", tuple(word for word, _ in counted), UNSEEN)
+    return windows_of(data.text, tokenizer, length, stride, context, stage)
 
 
-UNKNOWN_TOKEN = "\N{REPLACEMENT CHARACTER}"
-
-
-def _token_windows(
-    tokens: list[str], known: list[str], length: int, stride: int, context: Context, stage: Stage
-) -> Examples:
-    first, second = cuts(len(tokens), context)
-    vocabulary = (UNKNOWN_TOKEN, *known)
-    numbers = {token: number for number, token in enumerate(vocabulary)}
-    coded = np.array([numbers.get(token, 0) for token in tokens], np.int64)
-    starts = np.arange(0, len(coded) - length, stride)
-    if not len(starts):
-        raise NablacError(Diagnostic("E823", f"{len(coded)} tokens are too few for windows of {length}", stage.span))
-    places = starts[:, None] + np.arange(length)
-    parts = _parts_of(starts, starts + length + 1, first, second)
-    arrays = {"input": coded[places], "target": coded[places + 1]}
-    return Examples(arrays, ("input",), ("target",), True, parts, vocabulary=vocabulary)
+UNSEEN = ("\N{REPLACEMENT CHARACTER}",)  # the only special token of these two
 
 
 def augment(data: Examples, stage: Stage, context: Context) -> Examples:
@@ -147,13 +133,6 @@ def augment(data: Examples, stage: Stage, context: Context) -> Examples:
     _needs(data, Examples, stage)
     chosen = {name: value for name, value in stage.arguments.items() if value}
     return replace(data, augmentations={**data.augmentations, **chosen})
-
-
-def _parts_of(begin: Array, end: Array, first: int, second: int) -> dict[str, Array]:
-    """Which examples lie whole in each part, from where they begin and end; one across a border is in none."""
-    training, test = end <= first, begin >= second
-    validation = (begin >= first) & (end <= second)
-    return dict(zip(PARTS, map(np.flatnonzero, (training, validation, test)), strict=True))
 
 
 def scaling_of(table: Array, kind: str, limits: tuple[float, float]) -> Scaling:

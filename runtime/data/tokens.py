@@ -8,7 +8,7 @@ import numpy as np
 
 from compiler.elaborate.data import Stage
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.data.examples import PARTS, Context, Examples, Text, cuts
+from runtime.data.examples import PARTS, Context, Examples, Text, cuts, parts_of
 from runtime.text.tokenizers import BEGIN, END, MASK, PADDING, SPECIAL, Tokenizer, learn
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ IGNORED = -100  # the label of tokens that were not hidden, which losses leave o
 
 
 def tokens(data: Text, stage: Stage, context: Context) -> Examples:
-    """A text as masked tokens (see `_masked`), or pairs as `source`, `target_in` and `target_out`.
+    """Pairs as `source`, `target_in` and `target_out`; with `classes`, as `tokens` and `label`; a text in windows.
 
     `target_in` begins with a begin token and `target_out` ends with an end token: one step apart. One vocabulary of at
     most `most` tokens for both sides, learnt from the training part. Sentences of more than `length` tokens are left
@@ -29,14 +29,17 @@ def tokens(data: Text, stage: Stage, context: Context) -> Examples:
         raise NablacError(Diagnostic("E823", "`tokens` takes a text, or pairs of texts", stage.span))
     given = stage.arguments
     if not data.lines:
-        return _masked(data, stage, context)
+        return _masked(data, stage, context) if given["hide"] else _foretold(data, stage, context)
     whole = Examples({"line": np.arange(len(data.lines))}).split(context)
     training = whole.parts["training"]
-    tokenizer = learn((side for place in training for side in data.lines[place]), given["kind"], given["most"])
+    classes = sorted({name for _, name in data.lines}) if given["classes"] else []
+    learnt = (side for place in training for side in data.lines[place][: 1 if classes else 2])
+    tokenizer = learn(learnt, given["kind"], given["most"])
     kept: list[int] = []
     sides: list[tuple[list[int], list[int]]] = []
     for place, (source, target) in enumerate(data.lines):
-        first, second = tokenizer.encode(source), tokenizer.encode(target)
+        first = tokenizer.encode(source)
+        second = [classes.index(target)] if classes else tokenizer.encode(target)
         if 0 < len(first) <= given["length"] and 0 < len(second) < given["length"]:
             kept.append(place)
             sides.append((first, second))
@@ -44,16 +47,32 @@ def tokens(data: Text, stage: Stage, context: Context) -> Examples:
         context.skipped.append(f"{len(data.lines) - len(kept)} pairs of more than {given['length']} tokens")
     if not kept:
         raise NablacError(Diagnostic("E823", f"no pair has at most {given['length']} tokens a side", stage.span))
-    arrays = {
-        "source": padded([first for first, _ in sides]),
-        "target_in": padded([[BEGIN, *second] for _, second in sides]),
-        "target_out": padded([[*second, END] for _, second in sides]),
-    }
+    if classes:
+        arrays = {
+            "tokens": padded([first for first, _ in sides]),
+            "label": np.array([second[0] for _, second in sides]),
+        }
+    else:
+        arrays = {
+            "source": padded([first for first, _ in sides]),
+            "target_in": padded([[BEGIN, *second] for _, second in sides]),
+            "target_out": padded([[*second, END] for _, second in sides]),
+        }
     where = np.full(len(data.lines), -1)
     where[kept] = np.arange(len(kept))
     parts = {name: where[places][where[places] >= 0] for name, places in whole.parts.items()}
-    made = Examples(arrays, ("source", "target_in"), ("target_out",), parts=parts, tokenizer=tokenizer)
-    return made
+    inputs, targets = (("source", "target_in"), ("target_out",)) if not classes else (("tokens",), ("label",))
+    return Examples(
+        arrays, inputs, targets, parts=parts, tokenizer=tokenizer, padded=True, vocabulary=tuple(classes or ())
+    )
+
+
+def _foretold(data: Text, stage: Stage, context: Context) -> Examples:
+    """Windows of `length` tokens, each the target of the one before it."""
+    given = stage.arguments
+    first, _ = cuts(len(data.text), context)
+    tokenizer = learn([data.text[:first]], given["kind"], given["most"])
+    return windows_of(data.text, tokenizer, given["length"], given["length"], context, stage)
 
 
 def _masked(data: Text, stage: Stage, context: Context) -> Examples:
@@ -65,9 +84,7 @@ def _masked(data: Text, stage: Stage, context: Context) -> Examples:
     given = stage.arguments
     length, share = given["length"], given["hide"]
     if not 0 < share < 1:
-        raise NablacError(
-            Diagnostic("E823", "of a text `tokens` needs `hide`, a share above 0 and below 1", stage.span)
-        )
+        raise NablacError(Diagnostic("E823", "`hide` is a share of the tokens, above 0 and below 1", stage.span))
     first, _ = cuts(len(data.text), context)
     tokenizer = learn([data.text[:first]], given["kind"], given["most"])
     coded = np.array(tokenizer.encode(data.text), np.int64)
@@ -86,6 +103,19 @@ def _masked(data: Text, stage: Stage, context: Context) -> Examples:
     return Examples(arrays, ("tokens",), ("hidden",), True, parts, tokenizer=tokenizer)
 
 
+def windows_of(text: str, tokenizer: Tokenizer, length: int, stride: int, context: Context, stage: Stage) -> Examples:
+    """Windows of a text's tokens, each the target of the one before it."""
+    coded = np.array(tokenizer.encode(text), np.int64)
+    first, second = cuts(len(coded), context)
+    starts = np.arange(0, len(coded) - length, stride)
+    if not len(starts):
+        raise NablacError(Diagnostic("E823", f"{len(coded)} tokens are too few for windows of {length}", stage.span))
+    places = starts[:, None] + np.arange(length)
+    parts = parts_of(starts, starts + length + 1, first, second)
+    arrays = {"input": coded[places], "target": coded[places + 1]}
+    return Examples(arrays, ("input",), ("target",), True, parts, tokenizer=tokenizer)
+
+
 def padded(rows: list[list[int]]) -> Array:
     """Rows of numbers as one array, filled up with PADDING."""
     made = np.full((len(rows), max(map(len, rows))), PADDING, np.int64)
@@ -95,9 +125,7 @@ def padded(rows: list[list[int]]) -> Array:
 
 
 def trimmed(batch: dict[str, Array]) -> dict[str, Array]:
-    """A batch without the columns that are padding in every row: as long as its longest sentence."""
-    if "hidden" in batch:  # windows of one length
-        return batch
+    """A batch of padded rows without the columns that are padding in every row: as long as its longest sentence."""
     found = {}
     for name, array in batch.items():
         text = array.ndim == 2 and array.dtype.kind == "i"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.files import unwritable, write_bytes
+from runtime.text.tokenizers import KEY as TOKENIZER
 from runtime.training.checkpoints import Position
 from runtime.training.curves import curves
 from runtime.training.events import EventWriter
@@ -85,6 +86,8 @@ class RunFolder:
         save_weights(self.path / "weights.safetensors", dict(weights))
         graph = training.model_graph()
         metadata = {"nablac.model": training.name, **training.metadata()}
+        if TOKENIZER in metadata:
+            write_bytes(self.path / "tokenizer.json", metadata[TOKENIZER].encode())
         model = export(graph, weights=dict(weights), metadata=metadata)
         return save(model, self.path / "model.onnx", dict(weights))[0]
 

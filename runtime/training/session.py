@@ -23,6 +23,7 @@ from runtime.data.batches import Batches
 from runtime.data.examples import PARTS, Context, Examples
 from runtime.data.loading import load_examples
 from runtime.initialization import initialize
+from runtime.text.tokenizers import KEY as TOKENIZER
 from runtime.training.checkpoints import Position, newest_checkpoint
 from runtime.training.loop import Loop, NotFinite, Settings
 from runtime.training.steppers import NumpyStepper, OnnxStepper, Stepper, averaged
@@ -258,13 +259,13 @@ class Training:
         return optimize(graph)
 
     def metadata(self) -> dict[str, str]:
-        """What the compiled model's file says of its data: a text model's vocabulary."""
+        """What the compiled model's file says of its data: a text model's tokenizer, the names of classes."""
+        found: dict[str, str] = {}
         if self.data.tokenizer is not None:
-            from runtime.text.tokenizers import KEY
-
-            return {KEY: self.data.tokenizer.to_json()}
-        vocabulary = self.data.vocabulary
-        return {"nablac.vocabulary": json.dumps(vocabulary, ensure_ascii=False)} if vocabulary else {}
+            found[TOKENIZER] = self.data.tokenizer.to_json()
+        if self.data.vocabulary:
+            found["nablac.classes"] = json.dumps(self.data.vocabulary, ensure_ascii=False)
+        return found
 
 
 def threads() -> int:

@@ -1,0 +1,293 @@
+"""The decode step of a model: what it computes for the next tokens, given what it kept of those before.
+
+The step is derived from the model's own graph. Of a value with an axis of tokens it computes the new positions
+alone, by each operator's own rule (`Operator.along`); where an operator looks at all positions, as the product of a
+query with every key, what was there before is kept in a cache, and a walk (`Scan`) goes on from the states it ended
+in. That holds for causal models only, whose outputs do not depend on later tokens (`runtime.generation.checks`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from compiler.dims import PAST, Dim, Size, substitute, symbols
+from compiler.graph import Graph, Node, Value, origin
+from compiler.operators.control import Scan
+from compiler.operators.shaping import Concat, Expand, Mover, Transpose
+from compiler.operators.slicing import Slice
+from compiler.operators.source import Input
+from compiler.rewrite import reached, with_operands
+from compiler.types import TensorType
+from grammar.diagnostics import Diagnostic, NablacError
+
+
+@dataclass(frozen=True, eq=False)
+class Decode:
+    """`start` runs once for a text, `step` for each stretch of tokens, of which the first is the prompt.
+
+    `start` has the model's other inputs in, and the `context` and first `states` out. `step` has the tokens, the
+    context, states and caches in; `output` at the new tokens out, and the next states and caches as updates. A cache
+    grows along one axis, from length 0.
+    """
+
+    start: Graph
+    step: Graph
+    tokens: str  # the input of tokens, [batch, T]
+    output: str
+    context: dict[str, TensorType]
+    states: dict[str, TensorType]
+    caches: dict[str, TensorType]  # with the dim PAST
+    batch: Size
+
+    def batch_axis(self, name: str) -> int | None:
+        """Which axis of a state, cache or context counts the texts; None where no single one does."""
+        shape = {**self.context, **self.states, **self.caches}[name].shape
+        return shape.index(self.batch) if shape.count(self.batch) == 1 else None
+
+
+class NotStepwise(Exception):
+    """A value cannot be computed for some tokens at a time; `node` makes it."""
+
+    def __init__(self, node: Node, why: str) -> None:
+        super().__init__(why)
+        self.node = node
+
+
+def decode(graph: Graph) -> Decode:
+    """The decode step of a model of tokens; NablacError (E860) where it has none."""
+    tokens, output = generating_ends(graph)
+    try:
+        return _Derivation(graph, tokens, output).made()
+    except NotStepwise as error:
+        message = f"{graph.name} has no decode step: {error}"
+        hint = "a decode step needs outputs that can be computed token by token: causal attention, or a forward scan"
+        raise NablacError(Diagnostic("E860", message, error.node.origin.span, hint=hint)) from None
+
+
+def generating_ends(graph: Graph) -> tuple[str, str]:
+    """The input of tokens and the output with scores for what follows each; NablacError (E860) for other models."""
+    for name, output in graph.outputs.items():
+        if output.type.rank != 3 or not output.type.dtype.is_float:
+            continue
+        below = {node.op.label for node in Graph({}, {"": output}) if isinstance(node.op, Input)}
+        for label, given in graph.inputs.items():
+            if label in below and given.type.dtype.is_integer and given.shape == output.shape[:2]:
+                if isinstance(given.shape[1], Dim) and symbols(given.shape[1]) == {str(given.shape[1])}:
+                    return label, name
+    hint = "a model that generates has an input `tokens: i64[batch, T]` and an output of [batch, T, vocabulary]"
+    raise NablacError(Diagnostic("E860", f"{graph.name} does not generate text", place=graph.name, hint=hint))
+
+
+class _Derivation:
+    """The new positions of values, and all of them (a `Part`, see compiler.graph)."""
+
+    def __init__(self, graph: Graph, tokens: str, output: str) -> None:
+        self.graph, self.tokens, self.output = graph, tokens, output
+        given = graph.inputs[tokens]
+        self.size = given.shape[1]
+        self.axis_name = str(self.size)
+        self.start: Size = Dim.named(PAST)
+        self.all = self.start + self.size
+        end = graph.outputs[output]
+        self.dynamic = reached([end], [given])
+        others = [value for name, value in graph.inputs.items() if name != tokens]
+        self.fed = reached([end], others)
+        self.input: Value = Input(tokens, given.type)()
+        self.parts: dict[tuple[Value, int], Value] = {(given, 1): self.input}
+        self.wholes: dict[Value, Value] = {}
+        self.walks: dict[Node, tuple[Value, ...]] = {}
+        self.context: dict[str, tuple[Value, Value]] = {}  # the input of the step, and what it is in the model
+        self.states: dict[str, tuple[Value, Value, Value]] = {}  # and the state after the step
+        self.caches: dict[str, tuple[Value, Value]] = {}  # the input of the step, and what is kept after it
+
+    def made(self) -> Decode:
+        end = self.graph.outputs[self.output]
+        for node in Graph({}, {"": end}):  # producers first, so that nothing below recurses far
+            for value in node.results:
+                places = self._places(value.type)
+                if node not in self.dynamic:
+                    if node not in self.fed:
+                        self.whole(value)
+                elif len(places) == 1:
+                    self._attempt(value, places[0])
+        result = self.of(end, 1)
+        used = set(Graph({}, {"": result}))
+        while True:  # a cache or state is needed where the output or another that is needed is made of it
+            kept = [each for _, *rest in self._kept() if rest[0].node in used for each in rest[1:]]
+            more = set(Graph({}, {str(place): each for place, each in enumerate((result, *kept))}))
+            if more == used:
+                break
+            used = more
+        context = {name: each for name, each in self.context.items() if each[0].node in used}
+        states = {name: each for name, each in self.states.items() if each[0].node in used}
+        caches = {name: each for name, each in self.caches.items() if each[0].node in used}
+        if not caches and any(PAST in symbols(size) for node in used for size in _sizes(node)):
+            # Nothing else says how many tokens there were.
+            name = f"{PAST}.{self.tokens}"
+            past: Value = Input(name, self._past_type(self.input.type, 1))()
+            caches[name] = (past, Concat(1)(past, self.input))
+        step = Graph(
+            {self.tokens: self.input, **{name: each[0] for name, each in {**context, **states, **caches}.items()}},
+            {self.output: result},
+            {**{name: each[2] for name, each in states.items()}, **{name: each[1] for name, each in caches.items()}},
+            self.graph.name,
+            self.graph.doc,
+        )
+        return Decode(
+            self._start(context, states),
+            step,
+            self.tokens,
+            self.output,
+            {name: each[0].type for name, each in context.items()},
+            {name: each[0].type for name, each in states.items()},
+            {name: each[0].type for name, each in caches.items()},
+            self.graph.inputs[self.tokens].shape[0],
+        )
+
+    def of(self, value: Value, axis: int) -> Value:
+        """A value at the new positions of an axis."""
+        if (value, axis) not in self.parts:
+            with origin(value.node.origin.span, value.node.origin.path):
+                made = self._part(value, axis)
+            self.parts[value, axis] = made
+        return self.parts[value, axis]
+
+    def whole(self, value: Value) -> Value:
+        """A value at all positions, those before from a cache."""
+        if value not in self.wholes:
+            with origin(value.node.origin.span, value.node.origin.path):
+                self.wholes[value] = self._whole(value)
+        return self.wholes[value]
+
+    def bound(self, size: Size) -> Size:
+        """A size of the model when all positions are counted."""
+        return substitute(size, {self.axis_name: self.all})
+
+    def _attempt(self, value: Value, axis: int) -> None:
+        with suppress(NotStepwise):  # perhaps nothing needs it
+            self.of(value, axis)
+
+    def _part(self, value: Value, axis: int) -> Value:
+        node = value.node
+        if value.shape[axis] != self.size:
+            raise NotStepwise(node, f"an axis of {value.shape[axis]} mixes the tokens' with others")
+        if node in self.dynamic and isinstance(node.op, Scan) and axis == 0 and value.index >= node.op.states:
+            return self._walked(node)[value.index]
+        made = node.op.along(self, axis, *node.operands) if len(node.results) == 1 else None
+        if made is None:
+            everything = self._applied(node)[value.index] if node in self.dynamic else self.whole(value)
+            made = Slice((axis,), (self.start,), (self.all,))(everything)
+        return made
+
+    def _whole(self, value: Value) -> Value:
+        node, places = value.node, self._places(value.type)
+        if node not in self.dynamic:
+            if node in self.fed and not self._mentions(value.type):
+                return self._from_start(value)
+            return self._applied(node)[value.index]
+        if isinstance(node.op, Scan) and value.index < node.op.states:
+            return self._walked(node)[value.index]
+        if not self._mentions(value.type) or self._moves(value, places):
+            return self._applied(node)[value.index]
+        if len(places) != 1:
+            raise NotStepwise(node, f"all of {value.type} is needed for every token")
+        name = self._name(PAST, node, self.caches)
+        past: Value = Input(name, self._past_type(value.type, places[0]))()
+        every: Value = Concat(places[0])(past, self.of(value, places[0]))
+        self.caches[name] = (past, every)
+        return every
+
+    def _applied(self, node: Node) -> tuple[Value, ...]:
+        """A node on all positions of its operands."""
+        operands = tuple(self.whole(operand) for operand in node.operands)
+        if any(self._mentions(value.type) for graph in node.op.graphs for each in graph for value in each.results):
+            raise NotStepwise(node, f"each step of its scan sees all of {self.axis_name}")
+        sizes: Mapping[str, Size] = {self.axis_name: self.all}
+        op = node.op.bind(sizes)
+        if op is node.op and operands == node.operands:
+            return node.results
+        if not any(self._mentions(value.type) for value in (*node.operands, *node.results)):
+            return with_operands(node, operands).results
+        made = op(*operands)
+        return made if isinstance(made, tuple) else (made,)
+
+    def _walked(self, node: Node) -> tuple[Value, ...]:
+        """A walk over the new positions, from the states that the last ended in."""
+        if node in self.walks:
+            return self.walks[node]
+        op = node.op
+        assert isinstance(op, Scan)
+        if op.reverse:
+            raise NotStepwise(node, "its scan walks from the last token to the first")
+        if any(self._mentions(value.type) for each in op.body for value in each.results):
+            raise NotStepwise(node, f"each step of its scan sees all of {self.axis_name}")
+        firsts, sequences = node.operands[: op.states], node.operands[op.states : op.states + op.slices]
+        if any(first.node in self.dynamic for first in firsts):
+            raise NotStepwise(node, "the first state of its scan depends on all tokens")
+        names: list[str] = []
+        for first in firsts:
+            names.append(self._name("state", node, self.states))
+            entry: Value = Input(names[-1], first.type)()
+            self.states[names[-1]] = (entry, first, entry)
+        entries = [self.states[name][0] for name in names]
+        parts = [self.of(sequence, 0) for sequence in sequences]
+        results = op(*entries, *parts, *(self.whole(each) for each in node.operands[op.states + op.slices :]))
+        for name, first, entry, last in zip(names, firsts, entries, results, strict=False):
+            self.states[name] = (entry, first, last)
+        self.walks[node] = results
+        return self.walks[node]
+
+    def _from_start(self, value: Value) -> Value:
+        """What depends on other inputs only is made once, and fed to every step."""
+        name = self._name("context", value.node, self.context)
+        entry: Value = Input(name, value.type)()
+        self.context[name] = (entry, value)
+        return entry
+
+    def _start(
+        self, context: Mapping[str, tuple[Value, Value]], states: Mapping[str, tuple[Value, Value, Value]]
+    ) -> Graph:
+        outputs = {name: each[1] for name, each in {**context, **states}.items()}
+        inputs = {name: value for name, value in self.graph.inputs.items() if name != self.tokens}
+        known = {name for value in inputs.values() for size in value.shape for name in symbols(size)}
+        if any(symbols(size) - known for node in Graph({}, outputs) for size in _sizes(node)):
+            inputs[self.tokens] = self.graph.inputs[self.tokens]  # says how many texts there are
+        return Graph(inputs, outputs, {}, self.graph.name, self.graph.doc)
+
+    def _kept(self) -> list[tuple[str, Value, Value]]:
+        states = [(name, entry, last) for name, (entry, _, last) in self.states.items()]
+        return [*states, *((name, entry, every) for name, (entry, every) in self.caches.items())]
+
+    def _places(self, type: TensorType) -> list[int]:
+        return [axis for axis, size in enumerate(type.shape) if size == self.size]
+
+    def _mentions(self, type: TensorType) -> bool:
+        return any(self.axis_name in symbols(size) for size in type.shape)
+
+    def _moves(self, value: Value, places: list[int]) -> bool:
+        """Whether to keep what a value is moved from: that is smaller, or grows along a better axis."""
+        if isinstance(value.node.op, Transpose) and places == [value.type.rank - 1]:
+            return True
+        each = value
+        while isinstance(each.node.op, Mover) and len(each.node.operands) == 1:
+            if isinstance(each.node.op, Expand):
+                return True
+            each = each.node.operands[0]
+        return False
+
+    def _past_type(self, type: TensorType, axis: int) -> TensorType:
+        return type.with_shape(*type.shape[:axis], self.start, *type.shape[axis + 1 :])
+
+    def _name(self, kind: str, node: Node, taken: Mapping[str, object]) -> str:
+        base = f"{kind}.{node.origin.path or node.op.name}"
+        number, name = 2, base
+        while name in taken:
+            name, number = f"{base}.{number}", number + 1
+        return name
+
+
+def _sizes(node: Node) -> list[Size]:
+    shapes = [size for value in node.results for size in value.shape]
+    return [*shapes, *(each for each in node.op.attributes if isinstance(each, Dim))]

@@ -1,0 +1,76 @@
+"""What `nablac compile --decode` writes: a folder with the decode step, and the start it begins from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nablac.commands.output import note, print_json
+from runtime.files import scratch
+
+if TYPE_CHECKING:
+    from nablac.model import Model
+
+_TOLERANCE = 1e-4
+
+
+def write_decode(
+    model: Model, target: Path, opset: int | None, tokenizer: Path | None, *, verify: bool, as_json: bool, quiet: bool
+) -> int:
+    """Write `target`/step.onnx and, where the model has something to do once, `target`/start.onnx."""
+    import onnx
+
+    from compiler.decode import decode
+    from compiler.onnx.exporter import export
+    from compiler.passes.pipeline import optimize
+    from runtime.files import unwritable
+    from runtime.generation.checks import check_causal, worst_difference
+    from runtime.generation.decoders import KEY, Layout
+    from runtime.generation.generator import START, STEP
+    from runtime.onnx_file import save
+    from runtime.text.tokenizers import KEY as TOKENIZER
+    from runtime.text.tokenizers import read_tokenizer
+
+    graph = model.elaborated
+    step = decode(graph)
+    check_causal(graph, step, model.weights)
+    step = replace(step, start=optimize(step.start), step=optimize(step.step))
+    layout = Layout.of(step)
+    metadata = {"nablac.model": model.name, KEY: layout.to_json()}
+    metadata["nablac.tokens"] = str(graph.outputs[step.output].shape[-1])
+    if tokenizer is not None:
+        metadata[TOKENIZER] = read_tokenizer(tokenizer).to_json()
+    graphs = {STEP: step.step, **({START: step.start} if step.start.outputs else {})}
+    worst = worst_difference(graph, step, model.weights, "ort") if verify else None
+    if worst is not None and worst > _TOLERANCE:
+        note(f"not written: token by token, the scores differ by {worst:.1e} from those of the whole model")
+        return 1
+    sizes: dict[str, int] = {}
+    with scratch(target) as folder:  # both are whole before one of them takes its name
+        for name, each in graphs.items():
+            made = export(each, opset=opset, weights=model.weights, metadata=metadata)
+            sizes[name] = len(made.graph.node)
+            save(made, folder / name, model.weights)
+            onnx.checker.check_model(str(folder / name), full_check=True)
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            for written in sorted(folder.iterdir()):
+                written.replace(target / written.name)
+        except OSError as error:
+            raise unwritable(target, error) from error
+    caches = {name: f"{dtype}[{', '.join(map(str, shape))}]" for name, (dtype, shape) in layout.caches.items()}
+    if as_json:
+        facts = {"output": str(target), "nodes": sizes, "tokens": layout.tokens, "scores": layout.output}
+        kept = {"context": layout.context, "states": layout.states, "caches": caches}
+        print_json({**facts, **kept, "worst_error": worst})
+        return 0
+    for name, count in sizes.items():
+        click.echo(f"{target / name}: {count} nodes")
+    beside = f"{len(layout.states)} states, {len(layout.caches)} caches, {len(layout.context)} values of the start"
+    note(f"one step takes `{layout.tokens}` and {beside}; what it gives as `NAME.next` is `NAME` of the next", quiet)
+    if worst is not None:
+        note(f"verified token by token against the whole model: worst relative difference {worst:.1e}", quiet)
+    return 0

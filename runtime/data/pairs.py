@@ -1,0 +1,63 @@
+"""Pairs of texts: lines with a separator, and the translated messages of gettext catalogues."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from compiler.elaborate.data import Stage
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.examples import Context, Text
+
+_TEXT = r'((?:"(?:[^"\\]|\\.)*"\s*)+)'
+_ENTRY = re.compile(
+    rf"^((?:#.*\n)*)msgid {_TEXT}(?:msgid_plural {_TEXT.replace('(', '(?:', 1)})?msgstr(?:\[0\])? {_TEXT}", re.MULTILINE
+)
+_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_MARKUP = re.compile(r"<[^>]*>|&\w+;|\\n|\n")
+
+
+def pairs(stage: Stage, context: Context) -> Text:
+    """Lines of two texts with a separator between them; of a catalogue (.po) the messages and their translations.
+
+    `path` may be a pattern with `*`, or a list of paths; a pair that comes twice counts once, and lines keep the order
+    of the files.
+    """
+    found: dict[tuple[str, ...], None] = {}
+    files = context.paths(stage.arguments["path"], stage.span)
+    for path in files:
+        try:
+            content = path.read_text("utf-8")
+        except UnicodeDecodeError as error:
+            place = f"{path}: byte {error.start}"
+            raise NablacError(Diagnostic("E821", "this is no UTF-8 text", place=place)) from None
+        if path.suffix == ".po":
+            found.update(dict.fromkeys(_messages(content)))
+        else:
+            found.update(dict.fromkeys(_lines(content, stage.arguments["separator"], path, context)))
+    if not found:
+        raise NablacError(Diagnostic("E823", f"{files[0]} holds no pairs", stage.span))
+    return Text(str(files[0]), list(found))
+
+
+def _lines(content: str, separator: str, path: Path, context: Context) -> list[tuple[str, ...]]:
+    lines: list[tuple[str, ...]] = []
+    for number, line in enumerate(content.splitlines(), 1):
+        if not line.strip():
+            continue
+        sides = tuple(side.strip() for side in line.split(separator))
+        if len(sides) != 2 or not all(sides):
+            context.broken(f"{path}:{number}", f"{len([side for side in sides if side])} texts, and a pair has 2")
+            continue
+        lines.append(sides)
+    return lines
+
+
+def _messages(content: str) -> list[tuple[str, ...]]:
+    """The messages of a catalogue without markup that are translated, of those with a plural the singular."""
+    found: list[tuple[str, ...]] = []
+    for comments, *parts in (entry.groups() for entry in _ENTRY.finditer(content)):
+        sides = tuple("".join(_QUOTED.findall(part)).replace('\\"', '"').strip() for part in parts)
+        if all(side and not _MARKUP.search(side) for side in sides) and "fuzzy" not in comments:
+            found.append(sides)
+    return found

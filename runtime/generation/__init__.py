@@ -1,0 +1,1 @@
+"""Generating text: decoders with and without a cache, sampling, beam search."""

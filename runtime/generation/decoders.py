@@ -1,0 +1,147 @@
+"""What gives the scores of the next token: with what was computed before kept, or all of it computed again."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from compiler.decode import Decode
+from compiler.dims import PAST, Size
+from compiler.types import DType, TensorType
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.generation.machines import Machine, needed
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+KEY = "nablac.decode"  # of a compiled decode step's metadata
+
+
+class Decoder(Protocol):
+    """A model that a search asks for the next tokens of a batch of texts."""
+
+    def begin(self, tokens: Array, feeds: Mapping[str, Array]) -> Array:
+        """Take prompts [batch, T] and the model's other inputs; the scores [batch, vocabulary] of what is next."""
+
+    def next(self, tokens: Array) -> Array:
+        """Append one token to each text, [batch]; the scores of what is next."""
+
+    def choose(self, rows: Array) -> None:
+        """Go on with these texts of the batch, [new batch], each as often as it is named."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a decode step is fed: kept in a compiled step's metadata (see compiler.decode.Decode)."""
+
+    tokens: str
+    output: str
+    context: tuple[str, ...]
+    states: tuple[str, ...]
+    caches: Mapping[str, tuple[str, tuple[int | str, ...]]]  # dtype, shape: a number, `batch` or `past`
+    axes: Mapping[str, int | None]  # which one counts the texts
+
+    @staticmethod
+    def of(step: Decode) -> Layout:
+        """The layout of a decode step; NablacError for a cache of a size that nothing here knows."""
+        caches = {name: (each.dtype.value, _shape(step, name, each)) for name, each in step.caches.items()}
+        axes = {name: step.batch_axis(name) for name in (*step.context, *step.states, *step.caches)}
+        return Layout(step.tokens, step.output, tuple(step.context), tuple(step.states), caches, axes)
+
+    def to_json(self) -> str:
+        return json.dumps(asdict(self))
+
+    @staticmethod
+    def from_json(text: str) -> Layout:
+        stored = json.loads(text)
+        caches = {name: (dtype, tuple(shape)) for name, (dtype, shape) in stored["caches"].items()}
+        kept = {"context": tuple(stored["context"]), "states": tuple(stored["states"]), "caches": caches}
+        return Layout(**{**stored, **kept})
+
+
+class Cached:
+    """A decode step and what it keeps."""
+
+    def __init__(self, layout: Layout, start: Machine | None, step: Machine) -> None:
+        self.layout, self.start, self.step = layout, start, step
+        self.kept: dict[str, Any] = {}
+
+    def begin(self, tokens: Array, feeds: Mapping[str, Array]) -> Array:
+        layout, sizes = self.layout, {"batch": len(tokens), PAST: 0}
+        self.kept = {}
+        if self.start is not None:
+            given = {**feeds, layout.tokens: tokens}
+            values = {name: self.start.value(array) for name, array in needed(given, self.start.inputs).items()}
+            made = self.start.run(values)
+            self.kept = needed(made, (*layout.context, *layout.states))
+        for name, (dtype, shape) in layout.caches.items():
+            empty = np.zeros([sizes.get(size, size) for size in shape], DType(dtype).numpy)  # type: ignore[arg-type]
+            self.kept[name] = self.step.value(empty)
+        return self._run(tokens)
+
+    def next(self, tokens: Array) -> Array:
+        return self._run(tokens[:, None])
+
+    def choose(self, rows: Array) -> None:
+        for name, value in self.kept.items():
+            axis = self.layout.axes[name]
+            if axis is None:
+                message = f"what is kept of `{name}` is not apart for each text"
+                hint = "`--no-cache` generates without"
+                raise NablacError(Diagnostic("E861", message, place="--beams", hint=hint))
+            self.kept[name] = self.step.value(np.take(self.step.array(value), rows, axis))
+
+    def _run(self, tokens: Array) -> Array:
+        made = self.step.run({self.layout.tokens: self.step.value(tokens), **self.kept})
+        self.kept.update(needed(made, (*self.layout.states, *self.layout.caches)))
+        return self.step.array(made[self.layout.output])[:, -1]
+
+
+class Recomputing:
+    """The whole model on the whole texts, again for every token."""
+
+    def __init__(self, tokens: str, output: str, model: Machine) -> None:
+        self.tokens, self.output, self.model = tokens, output, model
+        self.texts = np.zeros((0, 0), np.int64)
+        self.feeds: dict[str, Array] = {}
+
+    def begin(self, tokens: Array, feeds: Mapping[str, Array]) -> Array:
+        self.texts, self.feeds = tokens, dict(feeds)
+        return self._run()
+
+    def next(self, tokens: Array) -> Array:
+        self.texts = np.concatenate([self.texts, tokens[:, None]], axis=1)
+        return self._run()
+
+    def choose(self, rows: Array) -> None:
+        self.texts = self.texts[rows]
+        self.feeds = {name: array[rows] for name, array in self.feeds.items()}
+
+    def _run(self) -> Array:
+        feeds = {**self.feeds, self.tokens: self.texts}
+        values = {name: self.model.value(array) for name, array in needed(feeds, self.model.inputs).items()}
+        return self.model.array(self.model.run(values)[self.output])[:, -1]
+
+
+def _shape(step: Decode, name: str, type: TensorType) -> tuple[int | str, ...]:
+    return tuple(_size(step, name, size) for size in type.shape)
+
+
+def _size(step: Decode, name: str, size: Size) -> int | str:
+    if isinstance(size, int):
+        return size
+    if size == step.batch:
+        return "batch"
+    if str(size) == PAST:
+        return PAST
+    message = f"the decode step keeps `{name}`, of size `{size}`, and does not know how large that is at first"
+    raise NablacError(Diagnostic("E860", message, place=step.step.name, hint="`--no-cache` generates without"))
+
+
+def rows_of(arrays: Sequence[Array]) -> Array:
+    """Prompts of one length as an array."""
+    return np.stack([np.asarray(each, np.int64) for each in arrays])

@@ -1,0 +1,98 @@
+"""A graph ready to run again and again on values that stay where the backend has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from compiler.graph import Graph
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+
+class Machine(Protocol):
+    """One graph on one backend; a value is whatever the backend keeps."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What it is fed, weights left out."""
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the compiled file says of itself; empty for a graph."""
+
+    def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """Outputs by name, and the next value of each update by the update's name."""
+
+    def value(self, array: Array) -> Any:
+        """An array as the backend keeps it."""
+
+    def array(self, value: Any) -> Array:
+        """A value as an array."""
+
+
+class NumpyMachine:
+    """By the NumPy runtime."""
+
+    def __init__(self, graph: Graph, weights: Mapping[str, Array]) -> None:
+        from runtime.numpy_executor import NumpyRunner
+
+        self.runner = NumpyRunner(graph, weights)
+        self.inputs = tuple(graph.inputs)
+        self.metadata: dict[str, str] = {}
+
+    def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        return self.runner.run(feeds)
+
+    def value(self, array: Array) -> Array:
+        return np.ascontiguousarray(array)
+
+    def array(self, value: Array) -> Array:
+        return value
+
+
+class OnnxMachine:
+    """By onnxruntime, from a graph or a compiled file."""
+
+    def __init__(self, model: str | Path | bytes, device: str = "cpu") -> None:
+        from runtime.onnx_session import OnnxRunner
+
+        self.runner = OnnxRunner(model, device=device)
+        self.inputs = tuple(self.runner.inputs)
+        self.metadata = self.runner.metadata
+        self.ours = {name: _ours(name) for name in self.runner.outputs}
+
+    def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        made = self.runner.run_values({name: feeds[name] for name in self.inputs})
+        return {self.ours[name]: value for name, value in made.items()}
+
+    def value(self, array: Array) -> Any:
+        return self.runner.value(array)
+
+    def array(self, value: Any) -> Array:
+        return self.runner.array(value)
+
+
+def machine(graph: Graph, weights: Mapping[str, Array], backend: str, device: str) -> Machine:
+    """A graph on a backend."""
+    if backend == "numpy":
+        return NumpyMachine(graph, weights)
+    from compiler.onnx.exporter import export
+
+    return OnnxMachine(export(graph, weights=weights).SerializeToString(), device)
+
+
+def needed(feeds: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The feeds of these names."""
+    return {name: feeds[name] for name in names if name in feeds}
+
+
+def _ours(name: str) -> str:
+    """What the graph calls an output of the file: `NAME.next` is the update `NAME`, `.output` keeps names apart."""
+    while name.endswith(".output"):
+        name = name.removesuffix(".output")
+    return name.removesuffix(".next")

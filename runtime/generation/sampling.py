@@ -1,0 +1,81 @@
+"""The choice of the next token from the scores of all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How tokens are chosen; at temperature 0 the likeliest is taken.
+
+    `top_k` keeps that many of the likeliest, `top_p` the fewest that have that share together (Holtzman et al. 2020),
+    `min_p` those with that share of the likeliest one's probability (Nguyen et al. 2024). `repetition_penalty`
+    divides the scores above 0, and multiplies those below, of tokens that the text has already (Keskar et al. 2019).
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+
+
+def penalized(scores: Array, texts: Array, penalty: float) -> Array:
+    """Scores [batch, vocabulary] after the repetition penalty for the tokens of texts [batch, T]."""
+    if penalty == 1.0:
+        return scores
+    seen = np.take_along_axis(scores, texts, axis=1)
+    found = scores.copy()
+    np.put_along_axis(found, texts, np.where(seen < 0, seen * penalty, seen / penalty), axis=1)
+    return found
+
+
+def chosen(scores: Array, texts: Array, how: Sampling, generator: np.random.Generator) -> Array:
+    """One token for each row of scores [batch, vocabulary]."""
+    scores = penalized(scores, texts, how.repetition_penalty)
+    if how.temperature == 0.0:
+        return np.asarray(scores.argmax(axis=1))
+    shares = softmax(kept(scores / how.temperature, how))
+    drawn = generator.random((len(shares), 1))
+    picked = (shares.cumsum(axis=1) < drawn).sum(axis=1)
+    last = shares.shape[1] - 1 - (shares[:, ::-1] > 0).argmax(axis=1)  # rounding must not lead behind the last kept
+    return np.asarray(np.minimum(picked, last))
+
+
+def kept(scores: Array, how: Sampling) -> Array:
+    """Scores with those of tokens that are left out at -inf; the likeliest always stays."""
+    scores = scores.astype(np.float64)
+    if 0 < how.top_k < scores.shape[1]:
+        least = np.partition(scores, -how.top_k, axis=1)[:, -how.top_k, None]
+        scores = np.where(scores < least, -np.inf, scores)
+    if how.top_p < 1.0:
+        order = np.argsort(-scores, axis=1, kind="stable")
+        shares = softmax(np.take_along_axis(scores, order, axis=1))
+        before = shares.cumsum(axis=1) - shares
+        out = np.empty_like(before, dtype=bool)
+        np.put_along_axis(out, order, before >= how.top_p, axis=1)
+        np.put_along_axis(out, order[:, :1], False, axis=1)
+        scores = np.where(out, -np.inf, scores)
+    if how.min_p > 0.0:
+        shares = softmax(scores)
+        scores = np.where(shares < how.min_p * shares.max(axis=1, keepdims=True), -np.inf, scores)
+    return np.asarray(scores)
+
+
+def softmax(scores: Array) -> Array:
+    """Shares of each row."""
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def log_softmax(scores: Array) -> Array:
+    """Logarithms of the shares of each row."""
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True)))

