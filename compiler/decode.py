@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from compiler.dims import PAST, Dim, Size, substitute, symbols
 from compiler.graph import Graph, Node, Value, origin
 from compiler.operators.control import Scan
-from compiler.operators.shaping import Concat, Expand, Mover, Transpose
+from compiler.operators.shaping import Concat, Expand, Mover, Squeeze, Transpose, Unsqueeze
 from compiler.operators.slicing import Slice
 from compiler.operators.source import Input
 from compiler.rewrite import reached, with_operands
@@ -268,6 +268,8 @@ class _Derivation:
 
     def _moves(self, value: Value, places: list[int]) -> bool:
         """Whether to keep what a value is moved from: that is smaller, or grows along a better axis."""
+        if isinstance(value.node.op, (Squeeze, Unsqueeze)):
+            return True
         if isinstance(value.node.op, Transpose) and places == [value.type.rank - 1]:
             return True
         each = value

@@ -177,6 +177,7 @@ class Operator(Record, ABC):
 
     name: ClassVar[str]
     opset: ClassVar[int] = 17  # the lowest ONNX opset that `lower` needs
+    native: ClassVar[int] = 0  # the opset from which one ONNX operator takes the place of several, if one does
     public: ClassVar[bool] = True  # may be called by its name in the language
     registry: ClassVar[dict[str, type[Operator]]] = {}
 

@@ -38,6 +38,14 @@ def needed_opset(graph: Graph) -> int:
     return max((_lowest(node) for node in graph), default=LOWEST_OPSET)
 
 
+def best_opset(graph: Graph) -> int:
+    """The lowest opset at which every operator of the graph is lowered to as few nodes as can be."""
+    found = needed_opset(graph)
+    for node in graph:
+        found = max(found, node.op.native, *(best_opset(body) for body in node.op.graphs))
+    return found
+
+
 def _lowest(node: Node) -> int:
     return max(LOWEST_OPSET, node.op.opset, *(needed_opset(body) for body in node.op.graphs))
 
@@ -54,13 +62,13 @@ def export(
 
     Parameters and buffers become initializers called by their path, or inputs after the others where `weights` is
     None. Outputs keep their names, and next values of buffers become outputs `<path>.next` (see `end_names`). The
-    opset is the lowest that the graph needs, unless a higher one is asked for. Weights of more than `largest` bytes
-    are referred to and not held, for no proto can: `runtime.onnx_file.save` writes them beside the model.
+    opset is the lowest that says all of the graph in few nodes, unless another one is asked for. Weights of more than
+    `largest` bytes are referred to and not held, for no proto can: `runtime.onnx_file.save` writes them beside it.
     """
     lowest = needed_opset(graph)
     if opset is not None and not lowest <= opset <= HIGHEST_OPSET:
         raise _unfit_opset(graph, opset, lowest)
-    opset = opset or lowest
+    opset = opset or best_opset(graph)
     writer = Writer(graph, opset)
     proto = writer.write(weights, largest)
     model = onnx.helper.make_model(proto, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=IR_VERSION)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
 from compiler.passes.fold_constants import fold_constants
+from compiler.passes.fuse_attention import fuse_attention
 from compiler.passes.fuse_recurrences import fuse_recurrences
 from compiler.passes.hoist import hoist_results, hoist_steps
 from compiler.passes.merge_scans import merge_scans
@@ -17,7 +18,16 @@ from compiler.rewrite import rewrite
 Pass = Callable[[Graph], Graph]
 
 LOCAL: tuple[Pass, ...] = (simplify, fold_constants, share_equals)
-PASSES: tuple[Pass, ...] = (*LOCAL, hoist_results, *LOCAL, fuse_recurrences, hoist_steps, *LOCAL)
+PASSES: tuple[Pass, ...] = (
+    *LOCAL,
+    hoist_results,
+    *LOCAL,
+    fuse_recurrences,
+    hoist_steps,
+    *LOCAL,
+    fuse_attention,
+    *LOCAL,
+)
 
 
 def optimize(graph: Graph) -> Graph:

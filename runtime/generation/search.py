@@ -85,7 +85,7 @@ def beam_search(
     for count in range(1, limits.tokens + 1):
         each = penalized(log_softmax(scores), texts, repetition_penalty).reshape(batch, beams, vocabulary)
         together = (each + running[:, :, None]).reshape(batch, beams * vocabulary)
-        best = np.argsort(-together, axis=1, kind="stable")[:, :width]
+        best = _largest(together, width)
         values, rows, tokens = np.take_along_axis(together, best, axis=1), best // vocabulary, best % vocabulary
         ended = np.isin(tokens, list(limits.stops)) | (count == limits.tokens)
         for text in range(batch):
@@ -96,7 +96,7 @@ def beam_search(
             finished[text] = sorted(finished[text], key=lambda pair: -pair[0])[:beams]
         if ended.all():
             break
-        order = np.argsort(-(values + ended * _NEVER), axis=1, kind="stable")[:, :beams]
+        order = _largest(values + ended * _NEVER, beams)
         running = np.take_along_axis(values + ended * _NEVER, order, axis=1)
         kept = (np.take_along_axis(rows, order, axis=1) + np.arange(batch)[:, None] * beams).reshape(-1)
         new = np.take_along_axis(tokens, order, axis=1).reshape(-1)
@@ -109,6 +109,14 @@ def beam_search(
         decoder.choose(kept)
         scores = decoder.next(new)
     return [_without_stop(each[0][1], limits.stops) if each else [] for each in finished]
+
+
+def _largest(scores: Array, count: int) -> Array:
+    """The places of the largest scores of each row, the largest first, and the first of equals."""
+    count = min(count, scores.shape[1])
+    found = np.sort(np.argpartition(-scores, count - 1, axis=1)[:, :count], axis=1)
+    order = np.argsort(-np.take_along_axis(scores, found, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(found, order, axis=1)
 
 
 def _without_stop(tokens: list[int], stops: frozenset[int]) -> list[int]:

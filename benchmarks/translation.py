@@ -1,0 +1,76 @@
+"""The trained translator: training sentences it reproduces, and held-out ones against a dictionary made of the same pairs.
+
+`python -m benchmarks.translation [RUN]` takes a run of `nablac train specs/translate.model`, or trains one (some minutes).
+Nothing here is timed. Needs `pip install 'nablac[data]'`.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from compiler.build import load
+from runtime.generation.generator import Generator, Request
+from runtime.text.scores import bleu, chrf
+from runtime.text.tokenizers import pieces
+from runtime.training.session import Options, Training
+from runtime.weights import load_weights
+
+SPEC = Path(__file__).parents[1] / "specs" / "translate.model"
+ROUNDS = 10  # of the dictionary's expectation-maximisation
+
+
+def dictionary(pairs: list[tuple[str, str]]) -> dict[str, str]:
+    """For each word the likeliest translation: IBM's model 1 (Brown et al. 1993), with an empty word on the left."""
+    coded = [([*pieces(source, "words"), ""], pieces(target, "words")) for source, target in pairs]
+    shares: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(lambda: 1.0))
+    for _ in range(ROUNDS):
+        counted: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+        for source, target in coded:
+            for word in target:
+                total = sum(shares[each][word] for each in source)
+                for each in source:
+                    counted[each][word] += shares[each][word] / total
+        shares = {  # type: ignore[assignment]
+            each: defaultdict(float, {word: count / sum(found.values()) for word, count in found.items()})
+            for each, found in counted.items()
+        }
+    return {each: max(found, key=lambda word: found[word]) for each, found in shares.items() if found}
+
+
+def main(run: str | None) -> int:
+    training = Training(load(SPEC), options=Options(backend="ort"))
+    if run is None:
+        loop = training.loop()
+        loop.events.epoch = lambda position, row: print(".", end="", flush=True, file=sys.stderr)
+        loop.run()
+        print(file=sys.stderr)
+        weights = training.model_weights(loop.best or loop.stepper.state())
+    else:
+        weights = load_weights(Path(run) / "weights.safetensors", training.inference.graph)
+    data, tokenizer = training.data, training.data.tokenizer
+    assert tokenizer is not None
+    generator = Generator.of_graph(training.inference.graph, weights, tokenizer, "ort", "cpu")
+    texts: dict[str, tuple[list[str], list[str]]] = {}
+    for part in ("training", "validation"):
+        rows = [(data.arrays["source"][place], data.arrays["target_out"][place]) for place in data.parts[part]]
+        sides = [(tokenizer.decode(source[source > 0]), tokenizer.decode(target[target > 0])) for source, target in rows]
+        texts[part] = tuple(map(list, zip(*[pair for pair in sides if all(pair)], strict=True)))  # type: ignore[assignment]
+    words = dictionary(list(zip(*texts["training"], strict=True)))
+    sources, truths = texts["training"]
+    found = generator.generate(sources, Request(60))
+    same = sum(ours == theirs for ours, theirs in zip(found, truths, strict=True)) / len(truths)
+    print(f"training:  {same:.1%} of {len(truths)} sentences word for word, chrF {chrf(found, truths):.1f}")
+    sources, truths = texts["validation"]
+    ours = {beams: generator.generate(sources, Request(60, beams=beams)) for beams in (1, 4)}
+    by_word = [" ".join(words.get(word, word) for word in pieces(source, "words")) for source in sources]
+    for name, made in (("greedy", ours[1]), ("4 beams", ours[4]), ("word by word", by_word)):
+        print(f"held out:  {name:<13} chrF {chrf(made, truths):5.1f}  BLEU {bleu(made, truths):5.1f}  of {len(truths)}")
+    fine = same >= 0.9 and chrf(ours[1], truths) > chrf(by_word, truths)
+    print("ok" if fine else "below the bar: 90 % of the training sentences, and better than word by word")
+    return 0 if fine else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else None))

@@ -1,0 +1,114 @@
+"""Which equations become the one operator, and that it computes what they did."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compiler.build import elaborate, program_of
+from compiler.graph import Graph
+from compiler.operators.attention import Attention
+from compiler.passes.fuse_attention import fuse_attention
+from compiler.passes.pipeline import optimize
+from compiler.verify import verify
+from grammar.source import Source
+from runtime.initialization import initialize
+from runtime.numpy_executor import run
+from runtime.verification import errors, random_feeds, sample_sizes
+
+HEAD = """model M {
+    input x: [batch, T, 12], memory: [batch, S, 12], seen: bool[batch, S], tokens: i64[batch, T]
+"""
+LAYERS = {
+    "self": ("output y = x -> MultiHeadAttention(3)", False, 3),
+    "causal": ("output y = x -> MultiHeadAttention(3, causal: true)", True, 3),
+    "cross": ("output y = MultiHeadAttention(3)(x, memory, memory)", False, 3),
+    "cross with a mask": ("output y = MultiHeadAttention(3)(x, memory, memory, mask: seen)", False, 4),
+    "causal with padding": (
+        "output y = MultiHeadAttention(3, causal: true)(x, mask: tokens != 0 or iota(T) == 0)",
+        True,
+        4,
+    ),
+    "groups": ("output y = x -> MultiHeadAttention(6, kv_heads: 2, causal: true)", True, 3),
+    "rotary": ("output y = x -> MultiHeadAttention(3, causal: true, rotary: true, bias: false)", True, 3),
+}
+EQUATIONS = {
+    "no scale": ("s = Q @ K^T", 1.0),
+    "queries scaled": ("s = (Q * 0.5) @ K^T", 1.0),
+    "scores scaled": ("s = Q @ K^T * 0.25", 0.25),
+    "a factor first": ("s = 0.25 * (Q @ K^T)", 0.25),
+    "divided twice": ("s = Q @ K^T / 2 / 4", 0.125),
+    "a bias by distance": ("s = Q @ K^T / 2 - abs(unsqueeze(cast(iota(T), f32), 1) - cast(iota(S), f32)) * 0.1", 0.5),
+    "a bias before the scale": ("s = (Q @ K^T + bias) / 2", 0.5),
+    "a mask of every pair": ("s = where(Q @ K^T < 100 and seen_by, Q @ K^T, -1e9)", 1.0),
+    "a mask and a bias": ("s = where(unsqueeze(unsqueeze(seen, 1), 1), Q @ K^T / 2 + bias, -1e9)", 0.5),
+}
+QKV = """    Q = rearrange(x -> Dense(12), "b t (h d) -> b h t d", h: 3)
+    K = rearrange(memory -> Dense(12), "b t (h d) -> b h t d", h: 3)
+    V = rearrange(memory -> Dense(12), "b t (h d) -> b h t d", h: 3)
+    bias = sin(unsqueeze(cast(iota(T), f32), 1) + cast(iota(S), f32))
+    seen_by = unsqueeze(unsqueeze(seen, 1), 1)
+"""
+
+
+def graph_of(body: str) -> Graph:
+    return elaborate(program_of(Source("m.model", HEAD + body + "\n}\n")))
+
+
+def fused(graph: Graph) -> list[Attention]:
+    return [node.op for node in graph if isinstance(node.op, Attention)]
+
+
+def assert_same(graph: Graph, changed: Graph) -> None:
+    verify(changed)
+    weights = initialize(graph, 0)
+    for number, sizes in enumerate(sample_sizes(graph)):
+        feeds = random_feeds(graph, sizes, number)
+        before, after = run(graph, feeds, weights), run(changed, feeds, weights)
+        for name in before:
+            assert errors(np.asarray(after[name]), before[name])[0] < 1e-5
+
+
+@pytest.mark.parametrize("label", LAYERS)
+def test_the_librarys_attention_is_one_operator(label: str) -> None:
+    body, causal, operands = LAYERS[label]
+    graph = graph_of(body)
+    changed = optimize(graph)
+    (node,) = [node for node in changed if isinstance(node.op, Attention)]
+    assert (node.op.causal, len(node.operands)) == (causal, operands)
+    assert_same(graph, changed)
+
+
+@pytest.mark.parametrize("label", [each for each in EQUATIONS if each != "a mask of every pair"])
+def test_a_users_own_equations_are_one_operator(label: str) -> None:
+    scores, scale = EQUATIONS[label]
+    graph = graph_of(QKV + f"    {scores}\n    output y = softmax(s) @ V")
+    changed = optimize(graph)
+    (found,) = fused(changed)
+    assert found.scale == pytest.approx(scale) and not found.causal
+    assert_same(graph, changed)
+
+
+def test_equal_masks_are_shared_between_layers() -> None:
+    graph = graph_of("output y = x -> TransformerEncoder(3, 3, 24, causal: true)")
+    body = "encoder = TransformerDecoder(3, 3, 24)\n    output y = encoder(x, memory, memory_mask: seen)"
+    biases = [
+        node.operands[3] for node in optimize(graph_of(body)) if len(node.operands) == 4 and node.op.name == "attention"
+    ]
+    assert len(biases) == 3 and len(set(biases)) == 1
+    assert len(fused(optimize(graph))) == 3
+
+
+LEFT = {
+    "weights that are an output": "    w = softmax(Q @ K^T)\n    output w\n    output y = w @ V",
+    "scores that are an output": "    s = Q @ K^T\n    output s\n    output y = softmax(s) @ V",
+    "softmax over queries": "    output y = softmax(Q @ K^T, axis: -2) @ V",
+    "a mask of zeros": "    output y = softmax(where(seen_by, Q @ K^T, 0.0)) @ V",
+    "scores of another kind": "    output y = softmax(tanh(Q @ K^T)) @ V",
+}
+
+
+@pytest.mark.parametrize("label", LEFT)
+def test_what_is_no_attention_stays(label: str) -> None:
+    graph = graph_of(QKV + LEFT[label])
+    assert fused(fuse_attention(graph)) == []
