@@ -1,6 +1,6 @@
-"""The trained translator: training sentences it reproduces, and held-out ones against a dictionary made of the same pairs.
+"""The trained translator: training sentences it reproduces, and held-out ones against a dictionary of the same pairs.
 
-`python -m benchmarks.translation [RUN]` takes a run of `nablac train specs/translate.model`, or trains one (some minutes).
+`python -m benchmarks.translation [RUN]` takes a run of `nablac train specs/translate.model`, or trains one (minutes).
 Nothing here is timed. Needs `pip install 'nablac[data]'`.
 """
 
@@ -55,7 +55,9 @@ def main(run: str | None) -> int:
     texts: dict[str, tuple[list[str], list[str]]] = {}
     for part in ("training", "validation"):
         rows = [(data.arrays["source"][place], data.arrays["target_out"][place]) for place in data.parts[part]]
-        sides = [(tokenizer.decode(source[source > 0]), tokenizer.decode(target[target > 0])) for source, target in rows]
+        sides = [
+            (tokenizer.decode(source[source > 0]), tokenizer.decode(target[target > 0])) for source, target in rows
+        ]
         texts[part] = tuple(map(list, zip(*[pair for pair in sides if all(pair)], strict=True)))  # type: ignore[assignment]
     words = dictionary(list(zip(*texts["training"], strict=True)))
     sources, truths = texts["training"]

@@ -27,7 +27,7 @@ SOURCES: dict[str, dict[str, Any]] = {
     "digits": {"path": REQUIRED, "labels": "", "scale": 0.0},
     "images": {"path": REQUIRED, "size": 0},
     "text": {"path": REQUIRED},
-    "pairs": {"path": REQUIRED, "separator": "\t"},
+    "pairs": {"path": REQUIRED, "separator": "\t", "columns": ()},
 }
 STAGES: dict[str, dict[str, Any]] = {
     "columns": {"inputs": REQUIRED, "targets": REQUIRED},
@@ -49,7 +49,7 @@ STAGES: dict[str, dict[str, Any]] = {
     },
     "characters": {"length": REQUIRED, "stride": 0},
     "words": {"length": REQUIRED, "most": 20000, "stride": 0},
-    "tokens": {"length": 64, "kind": "words", "most": 8000, "hide": 0.0, "classes": False},
+    "tokens": {"length": 64, "kind": "words", "most": 8000, "hide": 0.0, "target": "text"},
 }
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from nablac.commands.options import model_options, output_options
+from nablac.commands.options import model_options, output_options, weight_options
 from nablac.commands.output import note, print_json
 
 KINDS = {".svg": "SVG", ".html": "HTML", ".mmd": "Mermaid", ".mermaid": "Mermaid", ".dot": "DOT", ".gv": "DOT"}
@@ -16,6 +17,10 @@ KINDS = {".svg": "SVG", ".html": "HTML", ".mmd": "Mermaid", ".mermaid": "Mermaid
 @model_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="A .svg, .html, .mmd or .dot file.")
 @click.option("--depth", type=click.IntRange(0), help="Open layers so deep.  [default: about 40 boxes]")
+@click.option("--attention", metavar="TEXT", help="The attention that a trained model of texts pays to this one.")
+@click.option("--layer", metavar="PATH", help="Whose attention.  [default: the last that looks at another sequence]")
+@click.option("--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="A tokenizer.json or vocab.txt.")
+@weight_options
 @output_options
 def command(
     file: Path,
@@ -25,13 +30,20 @@ def command(
     dtype: str,
     output: Path | None,
     depth: int | None,
+    attention: str | None,
+    layer: str | None,
     as_json: bool,
     quiet: bool,
+    **given: Any,
 ) -> int:
     """Draw a model: its layers, operators and shapes. Without -o, as Mermaid text on stdout.
 
-    An .html file opens and closes layers by a click; nothing in it is loaded from elsewhere.
+    An .html file opens and closes layers by a click; nothing in it is loaded from elsewhere. With --attention FILE is
+    the folder of a run (`runs/translate/1`), or a .model file with --weights and --tokenizer, and -o an .svg file.
     """
+    if attention is not None:
+        options = {"name": name, "preset": preset, "settings": settings, "dtype": dtype, **given}
+        return _draw_attention(file, attention, layer, output, options, as_json, quiet)
     from compiler.build import elaborate, load, parse_setting
     from compiler.types import DType
     from nablac.drawing.outline import close_below, every_box, outline, readable_depth
@@ -65,4 +77,29 @@ def command(
         print_json({"output": str(output), "kind": kind, "boxes": count, "depth": depth})
     else:
         note(f"{output}: {graph.name} as {kind}, {count} boxes, layers open {depth} deep", quiet)
+    return 0
+
+
+def _draw_attention(
+    file: Path, text: str, layer: str | None, output: Path | None, given: dict[str, Any], as_json: bool, quiet: bool
+) -> int:
+    from grammar.diagnostics import Diagnostic, NablacError
+    from nablac.commands.text_model import text_model
+    from nablac.drawing.attention import attention_svg
+    from runtime.files import write_bytes
+    from runtime.generation.attention import attention_of
+
+    if output is None or output.suffix.lower() != ".svg":
+        raise click.UsageError("an attention is drawn as SVG: add `-o attention.svg`")
+    if not file.exists():
+        raise NablacError(Diagnostic("E901", f"there is no file {file}", place=str(file)))
+    model, tokenizer = text_model(file, given)
+    seen = attention_of(model.elaborated, model.weights, tokenizer, text, layer)
+    write_bytes(output, attention_svg(seen.weights, seen.rows, seen.columns, f"{model.name}: {seen.layer}").encode())
+    if as_json:
+        print_json({"output": str(output), "layer": seen.layer, "rows": seen.rows, "columns": seen.columns})
+        return 0
+    if seen.text:
+        click.echo(seen.text)
+    note(f"{output}: {seen.layer}, {len(seen.rows)} tokens that look at {len(seen.columns)}", quiet)
     return 0

@@ -11,6 +11,7 @@ import click
 
 from nablac.commands.options import model_options, output_options, run_options, weight_options
 from nablac.commands.output import note, print_json
+from nablac.commands.text_model import text_model
 
 if TYPE_CHECKING:
     from runtime.generation.generator import Generator
@@ -91,7 +92,7 @@ def _generator(file: Path, given: dict[str, Any]) -> Generator:
     """What FILE and the options name."""
     from grammar.diagnostics import Diagnostic, NablacError
     from runtime.generation.generator import STEP, Generator
-    from runtime.text.tokenizers import from_json, read_tokenizer
+    from runtime.text.tokenizers import read_tokenizer
 
     if given["device"] == "cuda" and given["backend"] == "numpy" and file.suffix == ".model":
         raise click.UsageError("the NumPy runtime has no device but the CPU; add `--backend ort`")
@@ -102,49 +103,9 @@ def _generator(file: Path, given: dict[str, Any]) -> Generator:
         raise NablacError(Diagnostic("E901", f"there is no file {file}", place=str(file)))
     if file.suffix == ".onnx":
         return Generator.of_file(file, given["device"], tokenizer)
-    spec = file
-    if file.is_dir():
-        spec, given = _of_run(file, given)
-        if tokenizer is None and (file / "tokenizer.json").is_file():
-            tokenizer = from_json((file / "tokenizer.json").read_text("utf-8"))
-    if tokenizer is None:
-        hint = "`--tokenizer FILE` gives one; the folder of a run on texts has its own"
-        raise NablacError(Diagnostic("E853", f"{file} has no tokenizer", place=str(file), hint=hint))
-    model = _compiled(spec, given)
+    model, tokenizer = text_model(file, given)
     cached = not given["no_cache"]
     return Generator.of_graph(model.elaborated, model.weights, tokenizer, given["backend"], given["device"], cached)
-
-
-def _of_run(folder: Path, given: dict[str, Any]) -> tuple[Path, dict[str, Any]]:
-    """The model of a run, as it was begun, with its best weights."""
-    from grammar.diagnostics import Diagnostic, NablacError
-    from runtime.training.folder import RunFolder
-
-    _, record = RunFolder.existing(folder)
-    weights = folder / "weights.safetensors"
-    if not weights.is_file():
-        hint = f"`nablac train --resume {folder}` finishes it"
-        raise NablacError(
-            Diagnostic("E853", f"{folder} is not finished: it has no weights", place=str(folder), hint=hint)
-        )
-    begun = record.get("command", {})
-    kept = {name: begun.get(name) for name in ("name", "preset") if begun.get(name)}
-    settings = (*begun.get("settings", ()), *given["settings"])
-    return folder / "spec.model", {**given, **kept, "settings": settings, "weights": given["weights"] or weights}
-
-
-def _compiled(file: Path, given: dict[str, Any]) -> Any:
-    from nablac.commands.options import compiled
-
-    keys = ("weights", "rename", "backend", "device")
-    return compiled(
-        file,
-        given["name"],
-        given["preset"],
-        tuple(given["settings"]),
-        given["dtype"],
-        **{key: given[key] for key in keys},
-    )
 
 
 def _lines(path: Path) -> list[str]:

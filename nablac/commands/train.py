@@ -55,6 +55,8 @@ def command(file: Path, output: Path | None, resume: Path | None, dry_run: bool,
         _same_text(file, record, resume)
     quiet, as_json = given["quiet"], given["as_json"]
     training = training_of(file, given)
+    if folder is not None:
+        training.tokenizer = folder.tokenizer()
     from runtime.training.session import describe
 
     facts = describe(training)
@@ -110,6 +112,18 @@ def _same_text(file: Path, record: dict[str, Any], run: Path) -> None:
     if fingerprint(load(file)) != record.get("text"):
         hint = f"{run / 'spec.model'} is what the run began with; a changed model is a new run, from `--weights`"
         raise NablacError(Diagnostic("E841", f"{file} has changed since {run} began", place=str(file), hint=hint))
+
+
+def generates(training: Training) -> bool:
+    """Whether a model was trained on texts to say what follows them."""
+    from compiler.decode import generating_ends
+    from grammar.diagnostics import NablacError
+
+    try:
+        generating_ends(training.inference.graph)
+    except NablacError:
+        return False
+    return training.data.tokenizer is not None
 
 
 def _announce(facts: dict[str, Any]) -> None:
@@ -180,7 +194,10 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
     click.echo(f"{folder.path}: curves.svg, history.csv, weights.safetensors, model.onnx")
     note(f"go on:     {resume} --epochs {position.epoch * 2}", quiet)
     note(f"evaluate:  nablac eval {_quoted(file)} --weights {_quoted(folder.path / 'weights.safetensors')}", quiet)
-    note(f"run:       nablac run {_quoted(folder.path / 'model.onnx')} INPUT", quiet)
+    if generates(training):
+        note(f'generate:  nablac generate {_quoted(folder.path)} "TEXT"', quiet)
+    else:
+        note(f"run:       nablac run {_quoted(folder.path / 'model.onnx')} INPUT", quiet)
     return 0
 
 

@@ -29,6 +29,7 @@ class Context:
     seed: int = 0
     skip_broken: bool = False
     skipped: list[str] = field(default_factory=list)  # a line for each row or file left out
+    tokenizer: Tokenizer | None = None  # in the place of one that is learnt
 
     def path(self, name: str, span: Span | None) -> Path:
         """A file or folder that a data description names; NablacError where there is none."""

@@ -34,20 +34,24 @@ def pairs(stage: Stage, context: Context) -> Text:
         if path.suffix == ".po":
             found.update(dict.fromkeys(_messages(content)))
         else:
-            found.update(dict.fromkeys(_lines(content, stage.arguments["separator"], path, context)))
+            found.update(dict.fromkeys(_lines(content, stage, path, context)))
     if not found:
         raise NablacError(Diagnostic("E823", f"{files[0]} holds no pairs", stage.span))
     return Text(str(files[0]), list(found))
 
 
-def _lines(content: str, separator: str, path: Path, context: Context) -> list[tuple[str, ...]]:
+def _lines(content: str, stage: Stage, path: Path, context: Context) -> list[tuple[str, ...]]:
+    """The two `columns` of each line; where none are named a line has two texts, and no more."""
+    named = [int(each) for each in stage.arguments["columns"]]
+    columns = named or [0, 1]
     lines: list[tuple[str, ...]] = []
     for number, line in enumerate(content.splitlines(), 1):
         if not line.strip():
             continue
-        sides = tuple(side.strip() for side in line.split(separator))
-        if len(sides) != 2 or not all(sides):
-            context.broken(f"{path}:{number}", f"{len([side for side in sides if side])} texts, and a pair has 2")
+        cells = [cell.strip() for cell in line.split(stage.arguments["separator"])]
+        sides = tuple(cells[place] for place in columns if place < len(cells))
+        if len(sides) != 2 or not all(sides) or (not named and len(cells) != 2):
+            context.broken(f"{path}:{number}", f"{len([cell for cell in cells if cell])} texts, and a pair has 2")
             continue
         lines.append(sides)
     return lines

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.elaborate.data import Stage
-from grammar.diagnostics import Diagnostic, NablacError
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.data.examples import PARTS, Context, Examples, Text, cuts, parts_of
 from runtime.text.tokenizers import BEGIN, END, MASK, PADDING, SPECIAL, Tokenizer, learn
 
@@ -15,63 +15,83 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 
+TARGETS = ("text", "class", "number")
 IGNORED = -100  # the label of tokens that were not hidden, which losses leave out
 
 
 def tokens(data: Text, stage: Stage, context: Context) -> Examples:
-    """Pairs as `source`, `target_in` and `target_out`; with `classes`, as `tokens` and `label`; a text in windows.
+    """Pairs as `source`, `target_in` and `target_out`, a text as windows; other `target`s as `tokens` and `label`.
 
-    `target_in` begins with a begin token and `target_out` ends with an end token: one step apart. One vocabulary of at
-    most `most` tokens for both sides, learnt from the training part. Sentences of more than `length` tokens are left
-    out and counted.
+    `target_in` begins with a begin token and `target_out` ends with an end token: one step apart. Of `target: "class"`
+    the second side is the name of one, of `target: "number"` a number. One vocabulary of at most `most` tokens, learnt
+    from the training part. Sentences of more than `length` tokens are left out and counted.
     """
     if not isinstance(data, Text):
         raise NablacError(Diagnostic("E823", "`tokens` takes a text, or pairs of texts", stage.span))
     given = stage.arguments
+    if given["target"] not in TARGETS:
+        hint = did_you_mean(given["target"], TARGETS) or f"there are {', '.join(TARGETS)}"
+        raise NablacError(Diagnostic("E823", f"`tokens` makes no target `{given['target']}`", stage.span, hint=hint))
     if not data.lines:
         return _masked(data, stage, context) if given["hide"] else _foretold(data, stage, context)
     whole = Examples({"line": np.arange(len(data.lines))}).split(context)
-    training = whole.parts["training"]
-    classes = sorted({name for _, name in data.lines}) if given["classes"] else []
-    learnt = (side for place in training for side in data.lines[place][: 1 if classes else 2])
-    tokenizer = learn(learnt, given["kind"], given["most"])
-    kept: list[int] = []
-    sides: list[tuple[list[int], list[int]]] = []
-    for place, (source, target) in enumerate(data.lines):
-        first = tokenizer.encode(source)
-        second = [classes.index(target)] if classes else tokenizer.encode(target)
-        if 0 < len(first) <= given["length"] and 0 < len(second) < given["length"]:
-            kept.append(place)
-            sides.append((first, second))
+    translated = given["target"] == "text"
+    learnt = (side for place in whole.parts["training"] for side in data.lines[place][: 2 if translated else 1])
+    tokenizer = context.tokenizer or learn(learnt, given["kind"], given["most"])
+    coded = [[tokenizer.encode(side) for side in line[: 2 if translated else 1]] for line in data.lines]
+    # The longest has to leave room for the token that begins or ends a target.
+    kept = [
+        place
+        for place, (source, *target) in enumerate(coded)
+        if 0 < len(source) <= given["length"] and all(0 < len(each) < given["length"] for each in target)
+    ]
     if len(kept) < len(data.lines):
         context.skipped.append(f"{len(data.lines) - len(kept)} pairs of more than {given['length']} tokens")
     if not kept:
         raise NablacError(Diagnostic("E823", f"no pair has at most {given['length']} tokens a side", stage.span))
-    if classes:
-        arrays = {
-            "tokens": padded([first for first, _ in sides]),
-            "label": np.array([second[0] for _, second in sides]),
-        }
-    else:
-        arrays = {
-            "source": padded([first for first, _ in sides]),
-            "target_in": padded([[BEGIN, *second] for _, second in sides]),
-            "target_out": padded([[*second, END] for _, second in sides]),
-        }
     where = np.full(len(data.lines), -1)
     where[kept] = np.arange(len(kept))
     parts = {name: where[places][where[places] >= 0] for name, places in whole.parts.items()}
-    inputs, targets = (("source", "target_in"), ("target_out",)) if not classes else (("tokens",), ("label",))
-    return Examples(
-        arrays, inputs, targets, parts=parts, tokenizer=tokenizer, padded=True, vocabulary=tuple(classes or ())
-    )
+    source = padded([coded[place][0] for place in kept])
+    if translated:
+        arrays = {
+            "source": source,
+            "target_in": padded([[BEGIN, *coded[place][1]] for place in kept]),
+            "target_out": padded([[*coded[place][1], END] for place in kept]),
+        }
+        names = ("source", "target_in"), ("target_out",)
+        return Examples(arrays, *names, parts=parts, tokenizer=tokenizer, padded=True)
+    labels, classes = _labels([data.lines[place][1] for place in kept], data.place, stage)
+    arrays = {"tokens": source, "label": labels}
+    return Examples(arrays, ("tokens",), ("label",), parts=parts, tokenizer=tokenizer, padded=True, vocabulary=classes)
+
+
+def _labels(texts: list[str], place: str, stage: Stage) -> tuple[Array, tuple[str, ...]]:
+    """Numbers as they are, or the places of class names in their order."""
+    if stage.arguments["target"] == "class":
+        classes = tuple(sorted(set(texts)))
+        numbers = {name: number for number, name in enumerate(classes)}
+        return np.array([numbers[text] for text in texts]), classes
+    try:
+        return np.array([float(text) for text in texts])[:, None], ()
+    except ValueError:
+        wrong = next(text for text in texts if not _is_number(text))
+        raise NablacError(Diagnostic("E821", f"`{wrong}` is no number", stage.span, place=place)) from None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _foretold(data: Text, stage: Stage, context: Context) -> Examples:
     """Windows of `length` tokens, each the target of the one before it."""
     given = stage.arguments
     first, _ = cuts(len(data.text), context)
-    tokenizer = learn([data.text[:first]], given["kind"], given["most"])
+    tokenizer = context.tokenizer or learn([data.text[:first]], given["kind"], given["most"])
     return windows_of(data.text, tokenizer, given["length"], given["length"], context, stage)
 
 
@@ -86,7 +106,7 @@ def _masked(data: Text, stage: Stage, context: Context) -> Examples:
     if not 0 < share < 1:
         raise NablacError(Diagnostic("E823", "`hide` is a share of the tokens, above 0 and below 1", stage.span))
     first, _ = cuts(len(data.text), context)
-    tokenizer = learn([data.text[:first]], given["kind"], given["most"])
+    tokenizer = context.tokenizer or learn([data.text[:first]], given["kind"], given["most"])
     coded = np.array(tokenizer.encode(data.text), np.int64)
     count = len(coded) // length
     if not count:

@@ -12,7 +12,9 @@ import numpy as np
 from compiler.decode import decode, generating_ends
 from compiler.dims import Dim
 from compiler.graph import Graph
+from compiler.operators.indexing import Take
 from compiler.passes.pipeline import optimize
+from compiler.rewrite import reached
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.generation.checks import check_causal
@@ -50,6 +52,7 @@ class Generator:
     vocabulary: int
     source: str | None
     name: str
+    places: int | None = None  # how long a text can be, where positions are learned
 
     def __post_init__(self) -> None:
         if self.tokenizer.size > self.vocabulary:
@@ -74,7 +77,9 @@ class Generator:
         else:
             decoder = Recomputing(tokens, output, machine(optimize(graph), weights, backend, device))
         types = {name: value.type for name, value in graph.inputs.items()}
-        return Generator(decoder, tokenizer, _whole(graph.outputs[output].type), _source(types, tokens), graph.name)
+        source = _source(types, tokens)
+        vocabulary = _whole(graph.outputs[output].type)
+        return Generator(decoder, tokenizer, vocabulary, source, graph.name, _places(graph, tokens))
 
     @staticmethod
     def of_folder(folder: Path, device: str, tokenizer: Tokenizer | None = None) -> Generator:
@@ -123,9 +128,15 @@ class Generator:
         if self.source is not None:
             feeds[self.source] = coded
             texts = np.full((len(coded), 1), self.tokenizer.begin or 0, np.int64)
+        tokens = how.tokens
+        if self.places is not None:
+            if texts.shape[1] > self.places:
+                message = f"a text of {texts.shape[1]:,} tokens is too long: {self.name} has {self.places:,} places"
+                raise NablacError(Diagnostic("E855", message, place="prompt", hint="shorten it"))
+            tokens = min(tokens, self.places - texts.shape[1] + 1)  # the last is not looked up
         single = (self.tokenizer.encode(stop) for stop in how.stops)
         stops = {each[0] for each in single if len(each) == 1} | {self.tokenizer.end}
-        limits = Limits(how.tokens, frozenset(stop for stop in stops if stop is not None))
+        limits = Limits(tokens, frozenset(stop for stop in stops if stop is not None))
         if how.beams > 1:
             penalties = {"length_penalty": how.length_penalty, "repetition_penalty": how.sampling.repetition_penalty}
             return beam_search(self.decoder, texts, feeds, limits, how.beams, **penalties)
@@ -173,6 +184,20 @@ def _whole(type: TensorType) -> int:
     size = type.shape[-1]
     assert isinstance(size, int), "a vocabulary is a number"
     return size
+
+
+def _places(graph: Graph, tokens: str) -> int | None:
+    """The size of the smallest table that is looked up by the places of tokens alone."""
+    given = graph.inputs[tokens]
+    time = str(given.shape[1])
+    dynamic = reached(graph.ends, graph.inputs.values())
+    found: list[int] = []
+    for node in graph:
+        if isinstance(node.op, Take) and node.operands[1].node not in dynamic:
+            size, indices = node.operands[0].shape[node.operands[0].type.axis(node.op.axis)], node.operands[1]
+            if isinstance(size, int) and indices.type.rank == 1 and str(indices.shape[0]) == time:
+                found.append(size)
+    return min(found, default=None)
 
 
 def _source(types: Mapping[str, TensorType], tokens: str) -> str | None:

@@ -237,8 +237,7 @@ def _learn_by_library(texts: list[str], kind: str, most: int) -> Learnt:
         made = library.Tokenizer(models.BPE(unk_token=SPECIAL[UNKNOWN]))
         trainer = trainers.BpeTrainer(vocab_size=most, special_tokens=list(SPECIAL), show_progress=False)
     elif kind == "wordpiece":
-        made = library.Tokenizer(models.WordPiece(unk_token=SPECIAL[UNKNOWN]))
-        trainer = trainers.WordPieceTrainer(vocab_size=most, special_tokens=list(SPECIAL), show_progress=False)
+        return _learn_word_pieces(texts, most)
     else:
         made = library.Tokenizer(models.Unigram())
         special = list(SPECIAL)
@@ -246,8 +245,29 @@ def _learn_by_library(texts: list[str], kind: str, most: int) -> Learnt:
             vocab_size=most, special_tokens=special, unk_token=SPECIAL[UNKNOWN], show_progress=False
         )
     made.pre_tokenizer = library.pre_tokenizers.Metaspace()
-    made.decoder = library.decoders.Metaspace() if kind != "wordpiece" else library.decoders.WordPiece()
-    if kind == "wordpiece":
-        made.pre_tokenizer = library.pre_tokenizers.Whitespace()
+    made.decoder = library.decoders.Metaspace()
     made.train_from_iterator(texts, trainer)
     return Learnt(kind, made)
+
+
+def _learn_word_pieces(texts: list[str], most: int) -> Learnt:
+    """WordPiece (Schuster and Nakajima 2012), the same for the same texts in every process.
+
+    The library's trainer numbers the letters inside of words in the order of a hash table that changes from process to
+    process: here they are numbered before it begins.
+    """
+    library = _library()
+    letters = sorted({letter for text in texts for letter in text if not letter.isspace()})
+    numbered = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
+    made = library.Tokenizer(library.models.WordPiece(unk_token=SPECIAL[UNKNOWN]))
+    made.pre_tokenizer = library.pre_tokenizers.Whitespace()
+    size = max(most, len(numbered))
+    made.train_from_iterator(
+        texts, library.trainers.WordPieceTrainer(vocab_size=size, special_tokens=numbered, show_progress=False)
+    )
+    found = sorted(made.get_vocab().items(), key=lambda pair: pair[1])[:most]
+    plain = library.Tokenizer(library.models.WordPiece(dict(found), unk_token=SPECIAL[UNKNOWN]))
+    plain.pre_tokenizer = library.pre_tokenizers.Whitespace()
+    plain.decoder = library.decoders.WordPiece()
+    plain.add_special_tokens(list(SPECIAL))
+    return Learnt("wordpiece", plain)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.files import unwritable, write_bytes
-from runtime.text.tokenizers import KEY as TOKENIZER
+from runtime.text.tokenizers import read_tokenizer
 from runtime.training.checkpoints import Position
 from runtime.training.curves import curves
 from runtime.training.events import EventWriter
@@ -19,6 +19,9 @@ from runtime.training.session import Training, fingerprint
 
 if TYPE_CHECKING:
     from compiler.types import Array
+    from runtime.text.tokenizers import Tokenizer
+
+TOKENS = "tokenizer.json"
 
 
 class RunFolder:
@@ -60,6 +63,13 @@ class RunFolder:
         """Keep what the run is made of: the text of the model, and how it was asked for."""
         self._json("run.json", {"command": command, "text": fingerprint(training.program), **facts})
         write_bytes(self.path / "spec.model", training.program.source.text.encode())
+        if training.data.tokenizer is not None:
+            write_bytes(self.path / TOKENS, training.data.tokenizer.to_json().encode())
+
+    def tokenizer(self) -> Tokenizer | None:
+        """What the run began with, if it is a run on texts: learnt anew it could differ."""
+        path = self.path / TOKENS
+        return read_tokenizer(path) if path.is_file() else None
 
     def epoch(self, position: Position, row: Mapping[str, float]) -> None:
         """The history up to now, as a table, as JSON (Keras's keys), as a picture, and for TensorBoard."""
@@ -86,8 +96,6 @@ class RunFolder:
         save_weights(self.path / "weights.safetensors", dict(weights))
         graph = training.model_graph()
         metadata = {"nablac.model": training.name, **training.metadata()}
-        if TOKENIZER in metadata:
-            write_bytes(self.path / "tokenizer.json", metadata[TOKENIZER].encode())
         model = export(graph, weights=dict(weights), metadata=metadata)
         return save(model, self.path / "model.onnx", dict(weights))[0]
 

@@ -31,6 +31,7 @@ from runtime.training.steppers import NumpyStepper, OnnxStepper, Stepper, averag
 if TYPE_CHECKING:
     from compiler.elaborate.training import TrainingSpec
     from compiler.types import Array
+    from runtime.text.tokenizers import Tokenizer
 
 _BATCH, _EPOCHS = 32, 10  # where neither the train block nor the command says
 
@@ -65,6 +66,7 @@ class Training:
     options: Options = field(default_factory=Options)
     weights: Mapping[str, Array] | None = None  # to begin from
     examples: Examples | None = None  # in the place of the train block's data
+    tokenizer: Tokenizer | None = None  # of a run that goes on
 
     @cached_property
     def elaborated(self) -> Elaborated:
@@ -116,7 +118,7 @@ class Training:
         test = settings.get("test", 0.0)
         folder = Path(self.program.source.name).resolve().parent
         shares = [0.0 if isinstance(each, str) else float(each) for each in (validation, test)]
-        return Context(folder, shares[0], shares[1], self.seed, options.skip_broken)
+        return Context(folder, shares[0], shares[1], self.seed, options.skip_broken, tokenizer=self.tokenizer)
 
     @cached_property
     def data(self) -> Examples:

@@ -1,0 +1,90 @@
+"""The attention that a model of texts pays: its weights, layer by layer, for one text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compiler.decode import generating_ends
+from compiler.graph import Graph, Value
+from compiler.operators.linear import MatMul
+from compiler.operators.normalization import Softmax
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from runtime.generation.generator import Generator, Request
+from runtime.numpy_executor import run
+from runtime.text.tokenizers import Tokenizer
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The weights [heads, rows, columns] of one layer, and the texts of its rows and columns."""
+
+    layer: str
+    weights: Array
+    rows: tuple[str, ...]
+    columns: tuple[str, ...]
+    text: str  # what was generated, of an encoder-decoder model
+
+
+def attentions(graph: Graph) -> dict[str, Value]:
+    """By the path of their layers the weights of all attentions, `[batch, heads, T, S]`."""
+    found: dict[str, Value] = {}
+    for node in graph:
+        if isinstance(node.op, MatMul):
+            weights = node.operands[0]
+            if isinstance(weights.node.op, Softmax) and weights.type.rank == 4:
+                found.setdefault(weights.node.origin.path or f"attention {len(found)}", weights)
+    return found
+
+
+def attention_of(
+    graph: Graph, weights: Mapping[str, Array], tokenizer: Tokenizer, text: str, layer: str | None, tokens: int = 64
+) -> Seen:
+    """The attention of one layer for a text; the last one to another sequence where there is one, unless told.
+
+    An encoder-decoder model first generates from the text. NablacError (E854) where there is no such attention.
+    """
+    known = attentions(graph)
+    if not known:
+        raise NablacError(Diagnostic("E854", f"{graph.name} pays no attention", place=graph.name))
+    label, _ = generating_ends(graph)
+    others = [name for name in graph.inputs if name != label]
+    time = graph.inputs[label].shape[1]
+    crossing = [path for path, value in known.items() if value.shape[2] == time != value.shape[3]]
+    chosen = layer or (crossing or list(known))[-1]
+    if chosen not in known:
+        hint = did_you_mean(chosen, known) or f"there are {', '.join(known)}"
+        raise NablacError(Diagnostic("E854", f"{graph.name} has no attention `{chosen}`", place="--layer", hint=hint))
+    coded = tokenizer.prompt(text)
+    made, target = "", coded
+    if others:
+        generator = Generator.of_graph(graph, weights, tokenizer, "numpy", "cpu")
+        made = generator.generate([text], Request(tokens))[0]
+        target = [tokenizer.begin or 0, *tokenizer.encode(made)]
+    if not target or not coded:
+        raise NablacError(Diagnostic("E852", "this prompt is empty", place="--attention"))
+    feeds = {label: np.array([target]), **{name: np.array([coded]) for name in others}}
+    value = known[chosen]
+    used = Graph(graph.inputs, {"weights": value})
+    needed = {node.op.label for node in used if node.op.name == "input"}  # type: ignore[attr-defined]
+    found = run(
+        Graph({name: graph.inputs[name] for name in feeds if name in needed}, used.outputs),
+        {name: array for name, array in feeds.items() if name in needed},
+        weights,
+    )["weights"][0]
+    names = {
+        str(size): numbers for size, numbers in ((time, target), *((graph.inputs[n].shape[1], coded) for n in others))
+    }
+    rows, columns = (names.get(str(size), coded) for size in value.shape[2:])
+    return Seen(chosen, found, _shown(tokenizer, rows), _shown(tokenizer, columns), made)
+
+
+def _shown(tokenizer: Tokenizer, numbers: list[int]) -> tuple[str, ...]:
+    special = {tokenizer.begin: "<s>", tokenizer.end: "</s>", tokenizer.unknown: "<unk>"}
+    return tuple(special.get(number) or tokenizer.decode([number]) or f"#{number}" for number in numbers)

@@ -1,0 +1,185 @@
+"""`nablac generate`, `compile --decode` and `draw --attention` as a person meets them: from pairs to a translation."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from tests.nablac.test_train import ROOT, invoke
+
+NUMBERS = {"one": "un", "two": "deux", "six": "six"}
+THINGS = {"cat": "chat", "dog": "chien", "bird": "oiseau", "red cat": "chat rouge"}
+PAIRS = [(f"{a} {b}", f"{THINGS[b]} {NUMBERS[a]}") for a in NUMBERS for b in THINGS]
+TRAIN = """    epochs     200
+    batch      12
+    validation 0.0
+    data       pairs("pairs.tsv") -> tokens(length: 20, most: 60)
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small translator that was trained until it knows its sentences."""
+    folder = tmp_path_factory.mktemp("translator")
+    (folder / "pairs.tsv").write_text("".join(f"{source}\t{target}\n" for source, target in PAIRS))
+    text = (ROOT / "specs" / "translate.model").read_text()
+    text = text[: text.index("    epochs ")] + TRAIN
+    (folder / "translate.model").write_text(text)
+    sizes = ("--set", "width=32", "--set", "depth=1", "--set", "vocabulary=60", "--set", "dropout=0.0")
+    done = invoke("train", str(folder / "translate.model"), *sizes, "-o", str(folder / "run"), "-q", "--backend", "ort")
+    assert done.exit_code == 0, done.output
+    return folder / "run"
+
+
+def test_the_run_is_all_that_it_takes(run: Path) -> None:
+    for source, target in PAIRS:
+        done = invoke("generate", str(run), source, "-q")
+        assert (done.exit_code, done.stdout) == (0, f"{target}\n")
+    done = invoke("generate", str(run), "two red cat", "one bird", "--json", "--backend", "ort", "--beams", "3")
+    assert json.loads(done.stdout) == [
+        {"prompt": "two red cat", "text": "chat rouge deux"},
+        {"prompt": "one bird", "text": "oiseau un"},
+    ]
+
+
+@pytest.mark.parametrize(
+    "how", [(), ("--beams", "4"), ("--temperature", "0.7", "--top-k", "5", "--seed", "3")], ids=str
+)
+def test_with_and_without_a_cache_in_every_form(run: Path, tmp_path: Path, how: tuple[str, ...]) -> None:
+    spec, weights, tokenizer = run.parent / "translate.model", run / "weights.safetensors", run / "tokenizer.json"
+    sizes = ("--set", "width=32", "--set", "depth=1", "--set", "vocabulary=60")
+    given = (*sizes, "--weights", str(weights), "--tokenizer", str(tokenizer))
+    done = invoke("compile", "--decode", str(spec), *given, "-o", str(tmp_path / "decode"))
+    assert done.exit_code == 0, done.output
+    assert sorted(path.name for path in (tmp_path / "decode").iterdir()) == ["start.onnx", "step.onnx"]
+    prompts = ("six dog", "two cat", "one red cat")
+    ways = (
+        (str(run),),
+        (str(run), "--backend", "ort"),
+        (str(run), "--no-cache"),
+        (str(spec), *given),
+        (str(tmp_path / "decode"),),
+        (str(run / "model.onnx"),),
+    )
+    texts = [invoke("generate", way[0], *prompts, *way[1:], *how, "-q").stdout for way in ways]
+    assert len(set(texts)) == 1 and texts[0].count("\n") == 3, texts
+
+
+def test_prompts_come_from_a_file(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "prompts.txt").write_text("one cat\ntwo dog\n")
+    done = invoke("generate", str(run), "--input", str(tmp_path / "prompts.txt"))
+    assert done.stdout == "chat un\nchien deux\n"
+    assert "tokens in" in done.stderr
+    (tmp_path / "gap.txt").write_text("one cat\n\ntwo dog\n")
+    done = invoke("generate", str(run), "--input", str(tmp_path / "gap.txt"))
+    assert done.exit_code == 2
+    assert done.stderr == f"error[E852]: this prompt is empty\n --> {tmp_path / 'gap.txt'}:2\n"
+    (tmp_path / "latin.txt").write_bytes("\u00e9t\u00e9".encode("latin-1"))
+    done = invoke("generate", str(run), "--input", str(tmp_path / "latin.txt"))
+    assert done.stderr == f"error[E821]: this is no UTF-8 text\n --> {tmp_path / 'latin.txt'}: byte 0\n"
+
+
+def test_stop_texts_and_few_tokens(run: Path) -> None:
+    assert invoke("generate", str(run), "two red cat", "--stop", "deux", "-q").stdout == "chat rouge\n"
+    assert invoke("generate", str(run), "two red cat", "--tokens", "1", "-q").stdout == "chat\n"
+
+
+def test_what_the_tokenizer_does_not_know_is_told(run: Path) -> None:
+    done = invoke("generate", str(run), "two zebras")
+    assert done.exit_code == 0
+    assert "note: prompt 1 holds a token that the model does not know" in done.stderr
+
+
+def test_scores_of_generated_texts(run: Path) -> None:
+    spec, weights = run.parent / "translate.model", run / "weights.safetensors"
+    sizes = ("--set", "width=32", "--set", "depth=1", "--set", "vocabulary=60")
+    done = invoke("eval", str(spec), *sizes, "--weights", str(weights), "--generate", "--part", "training", "--json")
+    found = json.loads(done.stdout)
+    assert found["chrf"] == pytest.approx(100) and found["examples"] == len(PAIRS)
+
+
+def test_an_attention_is_drawn(run: Path, tmp_path: Path) -> None:
+    done = invoke("draw", str(run), "--attention", "two red cat", "-o", str(tmp_path / "a.svg"))
+    assert (done.exit_code, done.stdout) == (0, "chat rouge deux\n")
+    drawn = ElementTree.parse(tmp_path / "a.svg").getroot()
+    titles = [each.text or "" for each in drawn.iter("{http://www.w3.org/2000/svg}title")]
+    assert titles[0] == "Translate: decoder.block.0.cross_attention"
+    assert len(titles) == 1 + 5 * 4 * 3  # 4 heads and their mean; <s> and 3 tokens look at 3
+    shares = [float(title.rsplit(" ", 1)[1]) for title in titles[1:13] if title.startswith("<s>")]
+    assert sum(shares) == pytest.approx(1, abs=0.02)
+    done = invoke(
+        "draw", str(run), "--attention", "two cat", "--layer", "encoder.blok.0", "-o", str(tmp_path / "b.svg")
+    )
+    assert done.exit_code == 2 and done.stderr.startswith("error[E854]: Translate has no attention `encoder.blok.0`\n")
+    assert not (tmp_path / "b.svg").exists()
+
+
+REFUSED = {
+    "no such file": (("nowhere.model", "x"), 2, "error[E901]: there is no file nowhere.model"),
+    "no prompt": (("{run}",), 2, "Error: there is no prompt"),
+    "beams that draw": (("{run}", "x", "--beams", "2", "--temperature", "1"), 2, "Error: beams search"),
+    "no tokenizer": (("{specs}/gpt.model", "x"), 2, "error[E853]: {specs}/gpt.model has no tokenizer"),
+    "an empty prompt": (("{run}", ""), 2, "error[E852]: this prompt is empty"),
+    "a model that makes no text": (
+        ("{specs}/mlp.model", "x", "--tokenizer", "{run}/tokenizer.json"),
+        2,
+        "error[E860]: MLP does not generate text",
+    ),
+    "a model that looks ahead": (
+        ("{specs}/bert.model", "x", "--tokenizer", "{run}/tokenizer.json"),
+        2,
+        "error[E862]: BERT does not generate",
+    ),
+    "a tokenizer that does not fit": (
+        ("{specs}/gpt.model", "x", "--set", "vocabulary=9", "--tokenizer", "{run}/tokenizer.json"),
+        2,
+        "error[E851]: the tokenizer has ",
+    ),
+    "weights of another size": (
+        ("{specs}/gpt.model", "x", "--weights", "{run}/weights.safetensors", "--tokenizer", "{run}/tokenizer.json"),
+        2,
+        "error[E701]",
+    ),
+    "a folder that is none": (("{specs}", "x"), 2, "error[E841]: {specs} is no run to resume"),
+}
+
+
+@pytest.mark.parametrize("label", REFUSED)
+def test_mistakes_are_told_in_a_line(run: Path, label: str) -> None:
+    arguments, status, message = REFUSED[label]
+    names = {"run": str(run), "specs": str(ROOT / "specs")}
+    done = invoke("generate", *(each.format(**names) for each in arguments))
+    assert message.format(**names) in done.stderr, done.output
+    assert "Traceback" not in done.output and done.exit_code == status
+
+
+def test_a_long_line_is_an_error_or_an_answer_in_bounded_memory(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("abcdefghij" * 50)
+    spec = tmp_path / "gpt.model"
+    text = (ROOT / "specs" / "gpt.model").read_text().replace("package:pydoc_data/topics.py", "text.txt")
+    spec.write_text(text.replace("characters(length: 128)", "characters(length: 16)"))
+    sizes = ("--set", "width=8", "--set", "depth=1", "--set", "vocabulary=20", "--epochs", "1")
+    assert invoke("train", str(spec), *sizes, "-o", str(tmp_path / "run"), "-q").exit_code == 0
+    done = invoke("generate", str(tmp_path / "run"), "abc" * 33_334, "--tokens", "2")
+    assert done.exit_code == 2 and "Traceback" not in done.output
+    assert done.stderr.startswith("error[E855]: a text of 100,002 tokens is too long: GPT has 128 places\n")
+
+
+def test_a_resumed_run_keeps_its_tokenizer(tmp_path: Path) -> None:
+    """Pieces of words are learnt by sums whose order changes: what a run began with is what it goes on with."""
+    (tmp_path / "text.txt").write_text("the cat sat on the mat and the dog sat on the cat " * 40)
+    spec = tmp_path / "gpt.model"
+    text = (ROOT / "specs" / "gpt.model").read_text().replace("package:pydoc_data/topics.py", "text.txt")
+    spec.write_text(text.replace("characters(length: 128)", 'tokens(length: 16, kind: "unigram", most: 40)'))
+    sizes = ("--set", "width=8", "--set", "depth=1", "--set", "vocabulary=40", "-q")
+    halves = tmp_path / "halves"
+    assert invoke("train", str(spec), *sizes, "--epochs", "2", "-o", str(halves)).exit_code == 0
+    kept = (halves / "tokenizer.json").read_bytes()
+    done = invoke("train", str(spec), "--resume", str(halves), "--epochs", "4", "-q")
+    assert done.exit_code == 0, done.output
+    assert (halves / "tokenizer.json").read_bytes() == kept
+    assert invoke("generate", str(halves), "the cat", "--tokens", "3", "-q").exit_code == 0
