@@ -82,6 +82,21 @@ def bigram_bits(text: np.ndarray, following: np.ndarray, parts: dict[str, np.nda
     return sum(found) / len(found)
 
 
+def perplexity_bits() -> tuple[str, bool]:
+    training, best = trained("gpt", Options(backend="ort"))
+    tokens = training.data
+    bits = best["val_loss"] / math.log(2)
+    bigram = bigram_bits(tokens.arrays["tokens"], tokens.arrays["next"], tokens.parts)
+    return f"{bits:.2f} bits a character; a bigram model {bigram:.2f}", bits < bigram
+
+
+def sentiment() -> tuple[str, bool]:
+    training, best = trained("sentiment", Options(backend="ort"))
+    signs = training.data.arrays["label"][training.data.parts["validation"]] > 0
+    share, frequent = best["val_sign_accuracy"], max(signs.mean(), 1 - signs.mean())
+    return f"{share:.1%} of {len(signs)} held-out words; the more frequent sign {frequent:.1%}", share >= 0.85
+
+
 CASES: dict[str, Callable[[], tuple[str, bool]]] = {
     "forecaster": forecast("SimpleRNN"),
     "forecaster, LSTM": forecast("LSTM"),
@@ -89,6 +104,8 @@ CASES: dict[str, Callable[[], tuple[str, bool]]] = {
     "mlp on 8x8 digits": images("mlp", DIGITS, 0.96, Options(data=DIGITS, batch=32), side=8),
     "cnn on MNIST": images("cnn", MNIST, 0.97, Options(data=MNIST, batch=32, epochs=12, backend="ort")),
     "characters": characters,
+    "gpt on characters": perplexity_bits,
+    "sentiment": sentiment,
 }
 
 

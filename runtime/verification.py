@@ -166,7 +166,7 @@ def _number(size: Size, sizes: Mapping[str, int]) -> int:
 def random_feeds(graph: Graph, sizes: Mapping[str, int], seed: int) -> dict[str, Array]:
     """Standard normal floats, and whole numbers that are valid where the graph looks them up in a table."""
     rng = np.random.default_rng(seed)
-    limits = _limits(graph, sizes)
+    limits = table_limits(graph, sizes)
     feeds: dict[str, Array] = {}
     for name, value in graph.inputs.items():
         shape = [evaluate(size, sizes) for size in value.shape]
@@ -189,8 +189,8 @@ def _mask(rng: np.random.Generator, shape: list[int]) -> Array:
     return mask
 
 
-def _limits(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
-    """For each integer input the size of the smallest table that it indexes."""
+def table_limits(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
+    """For each input of places the size of the smallest table that it indexes."""
     limits: dict[str, int] = {}
 
     def limit(value: Value, size: int) -> None:
@@ -202,7 +202,7 @@ def _limits(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
         if size is not None:
             limit(node.operands[-1], _number(size, sizes))
         if isinstance(node.op, Scan):
-            inner = _limits(node.op.body, sizes)
+            inner = table_limits(node.op.body, sizes)
             for name, operand in zip(node.op.body.inputs, node.operands, strict=True):
                 if name in inner:
                     limit(operand, inner[name])

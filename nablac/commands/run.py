@@ -13,6 +13,7 @@ from nablac.commands.output import note, print_json
 
 if TYPE_CHECKING:
     from compiler.types import Array, TensorType
+    from runtime.text.tokenizers import Tokenizer
 
 MOST_SHOWN = 64  # numbers of one output that are printed
 ONNX_TYPES = {
@@ -31,6 +32,9 @@ ONNX_TYPES = {
 @model_options
 @click.argument("inputs", nargs=-1)
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Write results: .npy, .npz, .csv or .json.")
+@click.option(
+    "--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="For texts: tokenizer.json, vocab.txt."
+)
 @run_options
 @weight_options
 @output_options
@@ -42,6 +46,7 @@ def command(
     dtype: str,
     inputs: tuple[str, ...],
     output: Path | None,
+    tokenizer: Path | None,
     backend: str,
     device: str,
     weights: Path | None,
@@ -52,15 +57,16 @@ def command(
 ) -> int:
     """Run a .model or .onnx FILE on INPUTS: `name=path`, or a path alone where the model has one input.
 
-    Inputs are .npy, .npz, .csv (`data.csv:column` for one column), .json or images. A missing batch axis is added.
+    Inputs are .npy, .npz, .csv (`data.csv:column` for one column), .json or images. A missing batch axis is added. A
+    model of tokens that has its tokenizer inside, or is given one, takes texts.
     """
     if device == "cuda" and backend == "numpy" and file.suffix != ".onnx":
         raise click.UsageError("the NumPy runtime has no device but the CPU; add `--backend ort`")
     _check_ending(output)
     if file.suffix == ".onnx":
-        results = _run_onnx(file, inputs, device, seed)
+        results = _run_onnx(file, inputs, device, seed, tokenizer)
     else:
-        from runtime.reading import read_inputs
+        from runtime.text.feeding import read_texts_or_inputs
 
         model = compiled(
             file,
@@ -75,7 +81,7 @@ def command(
             device=device,
         )
         types = {key: value.type for key, value in model.graph.inputs.items()}
-        results = model(**read_inputs(list(inputs), types))
+        results = model(**read_texts_or_inputs(list(inputs), types, _read(tokenizer)))
         if weights is None and model.weights:
             note(f"note: untrained weights, drawn from --seed {seed}; --weights FILE loads trained ones", quiet)
     if output is not None:
@@ -89,15 +95,26 @@ def command(
     return 0
 
 
-def _run_onnx(file: Path, inputs: tuple[str, ...], device: str, seed: int) -> dict[str, Array]:
+def _read(path: Path | None) -> Tokenizer | None:
+    from runtime.text.tokenizers import read_tokenizer
+
+    return read_tokenizer(path) if path is not None else None
+
+
+def _run_onnx(file: Path, inputs: tuple[str, ...], device: str, seed: int, given: Path | None) -> dict[str, Array]:
     from grammar.diagnostics import Diagnostic, NablacError
     from runtime.onnx_session import OnnxRunner
-    from runtime.reading import read_inputs
+    from runtime.text.feeding import read_texts_or_inputs
+    from runtime.text.tokenizers import KEY, from_json
 
     if not file.is_file():
         raise NablacError(Diagnostic("E901", f"there is no file {file}", place=str(file)))
     runner = OnnxRunner(file, device=device)
-    feeds = read_inputs(list(inputs), {key: _type(each) for key, each in runner.inputs.items()})
+    tokenizer = _read(given)
+    if tokenizer is None and KEY in runner.metadata:
+        tokenizer = from_json(runner.metadata[KEY])
+    types = {key: _type(each) for key, each in runner.inputs.items()}
+    feeds = read_texts_or_inputs(list(inputs), types, tokenizer)
     if "seed" in runner.inputs and "seed" not in feeds:
         import numpy as np
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from compiler.elaborate.data import Stage
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.data.examples import PARTS, Context, Examples, Text, cuts, parts_of
-from runtime.text.tokenizers import BEGIN, END, MASK, PADDING, SPECIAL, Tokenizer, learn
+from runtime.text.tokenizers import BEGIN, END, MASK, PADDING, SPECIAL, Tokenizer, learn, read_tokenizer
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -37,7 +38,7 @@ def tokens(data: Text, stage: Stage, context: Context) -> Examples:
     whole = Examples({"line": np.arange(len(data.lines))}).split(context)
     translated = given["target"] == "text"
     learnt = (side for place in whole.parts["training"] for side in data.lines[place][: 2 if translated else 1])
-    tokenizer = context.tokenizer or learn(learnt, given["kind"], given["most"])
+    tokenizer = _tokenizer(learnt, stage, context)
     coded = [[tokenizer.encode(side) for side in line[: 2 if translated else 1]] for line in data.lines]
     # The longest has to leave room for the token that begins or ends a target.
     kept = [
@@ -54,16 +55,32 @@ def tokens(data: Text, stage: Stage, context: Context) -> Examples:
     parts = {name: where[places][where[places] >= 0] for name, places in whole.parts.items()}
     source = padded([coded[place][0] for place in kept])
     if translated:
+        begin = BEGIN if tokenizer.begin is None else tokenizer.begin
+        end = END if tokenizer.end is None else tokenizer.end
         arrays = {
             "source": source,
-            "target_in": padded([[BEGIN, *coded[place][1]] for place in kept]),
-            "target_out": padded([[*coded[place][1], END] for place in kept]),
+            "target_in": padded([[begin, *coded[place][1]] for place in kept]),
+            "target_out": padded([[*coded[place][1], end] for place in kept]),
         }
         names = ("source", "target_in"), ("target_out",)
         return Examples(arrays, *names, parts=parts, tokenizer=tokenizer, padded=True)
     labels, classes = _labels([data.lines[place][1] for place in kept], data.place, stage)
     arrays = {"tokens": source, "label": labels}
     return Examples(arrays, ("tokens",), ("label",), parts=parts, tokenizer=tokenizer, padded=True, vocabulary=classes)
+
+
+def _tokenizer(texts: Iterable[str], stage: Stage, context: Context) -> Tokenizer:
+    """What the run has already, the file that `kind` names, or one learnt from texts."""
+    kind = stage.arguments["kind"]
+    if context.tokenizer is not None:
+        return context.tokenizer
+    if not kind.endswith((".json", ".txt")):
+        return learn(texts, kind, stage.arguments["most"])
+    tokenizer = read_tokenizer(context.path(kind, stage.span))
+    if tokenizer.decode([PADDING]):
+        message = f"token 0 of {kind} is `{tokenizer.decode([PADDING])}`, and rows are padded with it"
+        raise NablacError(Diagnostic("E850", message, stage.span, hint="a tokenizer whose first token is padding fits"))
+    return tokenizer
 
 
 def _labels(texts: list[str], place: str, stage: Stage) -> tuple[Array, tuple[str, ...]]:
@@ -91,7 +108,7 @@ def _foretold(data: Text, stage: Stage, context: Context) -> Examples:
     """Windows of `length` tokens, each the target of the one before it."""
     given = stage.arguments
     first, _ = cuts(len(data.text), context)
-    tokenizer = context.tokenizer or learn([data.text[:first]], given["kind"], given["most"])
+    tokenizer = _tokenizer([data.text[:first]], stage, context)
     return windows_of(data.text, tokenizer, given["length"], given["length"], context, stage)
 
 
@@ -106,7 +123,7 @@ def _masked(data: Text, stage: Stage, context: Context) -> Examples:
     if not 0 < share < 1:
         raise NablacError(Diagnostic("E823", "`hide` is a share of the tokens, above 0 and below 1", stage.span))
     first, _ = cuts(len(data.text), context)
-    tokenizer = context.tokenizer or learn([data.text[:first]], given["kind"], given["most"])
+    tokenizer = _tokenizer([data.text[:first]], stage, context)
     coded = np.array(tokenizer.encode(data.text), np.int64)
     count = len(coded) // length
     if not count:

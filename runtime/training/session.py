@@ -134,11 +134,27 @@ class Training:
             path = {"path": given if given.startswith("package:") else str(Path(given).resolve())}
             stages = (replace(stages[0], arguments=stages[0].arguments | path), *stages[1:])
         examples = load_examples(stages, self.context, inputs, targets)
+        self._check_tables(examples)
         for part, setting in (("validation", "validation"), ("test", "test")):
             other = self.spec.settings.get(setting)
             if isinstance(other, str):
                 examples = self._joined(examples, part, other, stages)
         return self._overfit(examples)
+
+    def _check_tables(self, examples: Examples) -> None:
+        """Tokens that the model has no row for would stop the training in its midst."""
+        from runtime.verification import table_limits
+
+        for name, limit in table_limits(self.inference.graph, {}).items():
+            if name not in examples.arrays or not examples.arrays[name].size or limit <= 1:
+                continue
+            largest = int(examples.arrays[name].max())
+            if largest >= limit:
+                message = f"`{name}` holds {largest:,}, and the model looks it up in a table of {limit:,} rows"
+                what = "vocabulary" if examples.tokenizer is not None else "table"
+                size = examples.tokenizer.size if examples.tokenizer is not None else largest + 1
+                hint = f"the {what} needs {size:,} rows, or the data fewer tokens: `tokens(most: {limit})`"
+                raise NablacError(Diagnostic("E851", message, self.spec.span, hint=hint))
 
     @property
     def inputs(self) -> dict[str, Any]:
