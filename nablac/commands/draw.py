@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from nablac.commands.options import model_options, output_options, weight_options
+from nablac.commands.options import model_asked, model_options, output_options, weight_options
 from nablac.commands.output import note, print_json
 
 KINDS = {".svg": "SVG", ".html": "HTML", ".mmd": "Mermaid", ".mermaid": "Mermaid", ".dot": "DOT", ".gv": "DOT"}
@@ -53,7 +53,9 @@ def command(
     if output is not None and output.suffix.lower() not in KINDS:
         raise click.UsageError(f"`{output.suffix or output}` is no kind of picture; the kinds are {', '.join(KINDS)}")
     hypers = dict(parse_setting(each) for each in settings)
-    graph = elaborate(load(file), model=name, preset=preset, hypers=hypers, dtype=DType(dtype))
+    program = load(file)
+    asked = model_asked(program, name)
+    graph = elaborate(program, model=asked, preset=preset, hypers=hypers, dtype=DType(dtype))
     whole = outline(graph)
     depth = readable_depth(whole) if depth is None else depth
     drawn = close_below(whole, depth)

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from nablac.commands.output import detail, remember
+from nablac.commands.output import detail, note, remember
 
 if TYPE_CHECKING:
+    from compiler.build import Program
     from nablac.model import Model
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -143,6 +144,7 @@ def compiled(
     hypers = dict(parse_setting(each) for each in settings)
     started = time.perf_counter()
     program = load(file)
+    name = model_asked(program, name)
     parsed = time.perf_counter()
     model = from_program(
         program, model=name, preset=preset, hypers=hypers, seed=seed, dtype=dtype, backend=backend, device=device
@@ -152,6 +154,16 @@ def compiled(
     for key, value in model.hypers.items():
         detail(f"  {key} = {value}")
     return model.load(weights, rename) if weights is not None else model
+
+
+def model_asked(program: Program, name: str | None) -> str | None:
+    """The model of that name, or where a file holds several and none is named, its first: which is said on stderr."""
+    names = [defined.name for defined in program.models]
+    trained = {train.model.text for train in program.trains} & set(names)
+    if name is not None or len(names) < 2 or len(trained) == 1:  # the one that is trained is the one that is meant
+        return name
+    note(f"note: {program.source.name} holds {', '.join(names)}: this is {names[0]}; `--model` chooses another")
+    return names[0]
 
 
 def _milliseconds(seconds: float) -> str:

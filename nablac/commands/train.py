@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablac.commands.options import model_options, output_options, run_options, weight_options
+from nablac.commands.options import model_asked, model_options, output_options, run_options, weight_options
 from nablac.commands.output import note, print_json
 from nablac.commands.progress import Progress
 
@@ -38,6 +38,9 @@ KEPT = ("name", "preset", "settings", "batch", "validation", "patience", "seed",
 @click.option("--overfit", type=click.IntRange(1), metavar="N", help="Train on N examples alone, to see that it can.")
 @click.option("--max-time", type=float, metavar="MINUTES", help="Save and stop after so long.")
 @click.option("--limit-batches", type=click.IntRange(1), metavar="N", help="Only N batches in each epoch.")
+@click.option(
+    "--keep", type=click.IntRange(1), default=3, show_default=True, metavar="N", help="Of the last checkpoints."
+)
 @click.option("--skip-broken", is_flag=True, help="Leave out broken rows and files, and count them.")
 @weight_options
 @output_options
@@ -95,9 +98,11 @@ def training_of(file: Path, given: Mapping[str, Any]) -> Training:
         device=given.get("device", "cpu"),
         max_seconds=minutes * 60 if minutes is not None else None,
         skip_broken=given.get("skip_broken", False),
+        keep=given.get("keep", 3),
     )
     hypers = dict(parse_setting(each) for each in given["settings"])
-    training = Training(load(file), given["name"], given["preset"], hypers, options)
+    program = load(file)
+    training = Training(program, model_asked(program, given["name"]), given["preset"], hypers, options)
     if given["weights"] is not None:
         training.weights = load_weights(given["weights"], training.inference.graph, read_renames(given["rename"]))
     return training

@@ -14,7 +14,6 @@ from runtime.files import written_whole
 if TYPE_CHECKING:
     from compiler.types import Array
 
-KEPT = 3  # of the last checkpoints
 _FORM = "1"
 
 
@@ -36,11 +35,11 @@ class Position:
     facts: dict[str, Any] = field(default_factory=dict)  # what a resumed run must have alike: threads, backend
 
 
-def save_checkpoint(folder: Path, state: Mapping[str, Array], position: Position) -> Path:
-    """Write a checkpoint of the step and drop the oldest; NablacError where the disk does not take it."""
+def save_checkpoint(folder: Path, state: Mapping[str, Array], position: Position, keep: int) -> Path:
+    """Write a checkpoint of the step and keep the last ones; NablacError where the disk does not take it."""
     path = folder / f"step-{position.step:09d}.safetensors"
     write_state(path, state, position)
-    for old in sorted(folder.glob("step-*.safetensors"))[:-KEPT]:
+    for old in sorted(folder.glob("step-*.safetensors"))[:-keep]:
         old.unlink(missing_ok=True)
     return path
 

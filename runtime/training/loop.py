@@ -35,6 +35,7 @@ class Settings:
     limit_batches: int | None = None
     max_seconds: float | None = None
     checkpoint_seconds: float = 30.0
+    keep: int = 3  # of the last checkpoints
 
 
 @dataclass
@@ -150,7 +151,7 @@ class Loop:
     def save(self) -> None:
         """Write a checkpoint, where the run keeps any."""
         if self.folder is not None:
-            save_checkpoint(self.folder, self.stepper.state(), self.position)
+            save_checkpoint(self.folder, self.stepper.state(), self.position, self.settings.keep)
         self._saved = time.monotonic()
 
     def _feeds(self, step: int) -> dict[str, Array]:

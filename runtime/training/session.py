@@ -53,6 +53,7 @@ class Options:
     overfit: int | None = None
     skip_broken: bool = False
     checkpoint_seconds: float = 30.0
+    keep: int = 3  # of the last checkpoints
 
 
 @dataclass
@@ -210,6 +211,7 @@ class Training:
             limit_batches=options.limit_batches,
             max_seconds=options.max_seconds,
             checkpoint_seconds=options.checkpoint_seconds,
+            keep=options.keep,
         )
 
     def loop(self, folder: Path | None = None, resume: bool = False) -> Loop:

@@ -375,3 +375,12 @@ def test_wrong_use_is_said_and_leaves_nothing(
     done = invoke("train", FORECASTER, *arguments)
     assert done.exit_code in (1, 2) and message in done.stderr, done.output
     assert "Traceback" not in done.output and not list(tmp_path.iterdir())
+
+
+def test_as_many_checkpoints_are_kept_as_asked(tmp_path: Path) -> None:
+    for keep in (1, 4):
+        run = tmp_path / str(keep)
+        done = invoke("train", FORECASTER, "--epochs", "6", "--keep", str(keep), "-q", "-o", str(run))
+        assert done.exit_code == 0, done.output
+        assert len(list((run / "checkpoints").glob("step-*"))) == keep
+        assert (run / "checkpoints" / "best.safetensors").exists()

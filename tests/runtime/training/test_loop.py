@@ -12,7 +12,7 @@ from compiler.build import load, program_of
 from grammar.diagnostics import NablacError
 from grammar.source import Source
 from runtime.data.sources import from_arrays
-from runtime.training.checkpoints import KEPT, newest_checkpoint
+from runtime.training.checkpoints import newest_checkpoint
 from runtime.training.loop import Loop, NotFinite, Settings
 from runtime.training.session import Options, Training, explain_not_finite
 
@@ -114,7 +114,7 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> Non
     loop = training().loop(tmp_path)
     loop.run()
     files = sorted(tmp_path.glob("step-*.safetensors"))
-    assert len(files) == KEPT and (tmp_path / "best.safetensors").exists()
+    assert len(files) == 3 and (tmp_path / "best.safetensors").exists()
     files[-1].write_bytes(files[-1].read_bytes()[:100])
     found = newest_checkpoint(tmp_path)
     assert found is not None and found[1].step == 8
