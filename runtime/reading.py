@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,11 +17,13 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+_ROWS = re.compile(r"(.*)\[(-?\d*):(-?\d*)\]")
 ENDINGS = (".npy", ".npz", ".csv", ".json", *IMAGES)
 
 
 def read_inputs(arguments: list[str], types: dict[str, TensorType]) -> dict[str, Array]:
-    """`name=path` arguments, or one plain path for a model of one input; `path:column` takes a CSV's column.
+    """`name=path` arguments, or one plain path for a model of one input; `path:column` takes a CSV's column, `path:column[-12:]` its
+    last rows.
 
     An `.npz` or a JSON object may hold several inputs by name.
     """
@@ -78,8 +81,8 @@ def _only(types: dict[str, TensorType]) -> TensorType | None:
 
 
 def _read(path: str, type: TensorType | None) -> Array | dict[str, Array]:
-    file, _, column = path.rpartition(":") if ".csv:" in path else (path, "", "")
-    target = Path(file)
+    before, sign, column = path.rpartition(".csv:")
+    target = Path(f"{before}.csv") if sign else Path(path)
     ending = target.suffix.lower()
     if ending not in ENDINGS:
         raise NablacError(
@@ -101,7 +104,7 @@ def _read(path: str, type: TensorType | None) -> Array | dict[str, Array]:
         if ending == ".json":
             return _json(json.loads(target.read_text("utf-8")), path)
         if ending == ".csv":
-            return _csv(target, column)
+            return _rows_of(target, column)
         return _image(target, type)
     except (OSError, ValueError, EOFError, UnicodeDecodeError) as error:
         first = " ".join(str(error).split())[:200]
@@ -124,6 +127,19 @@ def _json(value: Any, place: str) -> Array | dict[str, Array]:
         return found
 
     return {str(key): array(each) for key, each in value.items()} if isinstance(value, dict) else array(value)
+
+
+def _rows_of(path: Path, chosen: str) -> Array:
+    """A column, or all, and of these the rows that `[first:last]` takes, as a list in Python does."""
+    cut = _ROWS.fullmatch(chosen)
+    if cut is None:
+        return _csv(path, chosen)
+    first, last = (int(bound) if bound else None for bound in cut.group(2, 3))
+    table = _csv(path, cut[1])
+    if not len(table[first:last]):
+        place = f"{path}:{chosen}"
+        raise NablacError(Diagnostic("E807", f"this takes none of the {len(table)} rows", place=place))
+    return table[first:last]
 
 
 def _csv(path: Path, column: str) -> Array:

@@ -78,6 +78,22 @@ def test_run_takes_a_column_of_a_real_series() -> None:
     assert "untrained weights" in done.stderr
 
 
+def test_run_takes_some_rows_of_a_column(tmp_path: Path) -> None:
+    (tmp_path / "few.csv").write_text("a,b\n1,2\n3,4\n5,6\n7,8\n")
+    spec = model(tmp_path, "model M {\n    input x: [n]\n    output y = 2 * x\n}\n")
+
+    def shown(chosen: str) -> object:
+        done = nablac("run", spec, f"{tmp_path}/few.csv:{chosen}", "--json")
+        return json.loads(done.stdout).get("y", done.stdout) if done.returncode == 0 else done.stderr.splitlines()[0]
+
+    assert shown("b") == [4, 8, 12, 16]
+    assert shown("b[-2:]") == [12, 16]
+    assert shown("a[1:3]") == [6, 10]
+    assert shown("a[:1]") == [2]
+    assert shown("a[9:]") == "error[E807]: this takes none of the 4 rows"
+    assert shown("c[-2:]") == "error[E808]: there is no column `c`"
+
+
 def test_run_takes_the_image_of_a_digit() -> None:
     pytest.importorskip("PIL")
     done = nablac("run", SPECS / "cnn.model", SPECS / "data" / "seven.png", "--json", "-q")
