@@ -22,9 +22,9 @@ ENDINGS = (".npy", ".npz", ".csv", ".json", *IMAGES)
 
 
 def read_inputs(arguments: list[str], types: dict[str, TensorType]) -> dict[str, Array]:
-    """`name=path` arguments, or one plain path for a model of one input; `path:column` takes a CSV's column, `path:column[-12:]` its
-    last rows.
+    """`name=path` arguments, or one plain path for a model of one input.
 
+    `path:column` takes a CSV's column, `path:column[-12:]` its last rows.
     An `.npz` or a JSON object may hold several inputs by name.
     """
     feeds: dict[str, Array] = {}

@@ -1,4 +1,4 @@
-"""Progress of training: a live bar on a terminal, a plain line for each epoch elsewhere."""
+"""Progress of training: a live bar on a terminal, and a line for each epoch, of many short ones for some."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from nablac.commands.output import note
 if TYPE_CHECKING:
     from runtime.training.checkpoints import Position
     from runtime.training.loop import Loop
+
+_LINES = 40  # for a run of many short epochs
+_LONG = 2.0  # seconds after which an epoch has a line in any case
 
 
 class Progress:
@@ -49,8 +52,14 @@ class Progress:
             name = f"epoch {position.epoch + 1}/{self.loop.settings.epochs}"
             self._bar.update(self._task, completed=position.batch, total=batches, description=name, means=_shown(means))
 
+    @staticmethod
+    def _due(epoch: int, epochs: int) -> bool:
+        """Whether an epoch has a line: the first, the last, and so many between them at even distances."""
+        return epoch in (1, epochs) or epoch % max(1, -(-epochs // _LINES)) == 0
+
     def epoch(self, position: Position, row: Mapping[str, float]) -> None:
-        if self.quiet:
+        epochs = self.loop.settings.epochs
+        if self.quiet or not (self._due(position.epoch, epochs) or row.get("seconds", 0.0) > _LONG):
             return
         mark = "  best" if position.best_epoch == position.epoch else ""
         width = len(str(self.loop.settings.epochs))

@@ -57,8 +57,8 @@ def command(
 ) -> int:
     """Run a .model or .onnx FILE on INPUTS: `name=path`, or a path alone where the model has one input.
 
-    Inputs are .npy, .npz, .csv (`data.csv:column`, `data.csv:column[-12:]`), .json or images. A missing batch axis is added. A
-    model of tokens that has its tokenizer inside, or is given one, takes texts.
+    Inputs are .npy, .npz, .csv (`data.csv:column`, `data.csv:column[-12:]`), .json or images. A missing batch axis is
+    added. A model of tokens that has its tokenizer inside, or is given one, takes texts.
     """
     if device == "cuda" and backend == "numpy" and file.suffix != ".onnx":
         raise click.UsageError("the NumPy runtime has no device but the CPU; add `--backend ort`")
