@@ -79,10 +79,12 @@ def fit_weights(
 
 
 def read_tensors(path: str | Path) -> dict[str, Array]:
-    """Every tensor of a `.safetensors` file; NablacError for what is none."""
+    """Every tensor of a `.safetensors` file, or of those that an `.index.json` names; NablacError for other files."""
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
+    if path.name.endswith(".index.json"):
+        return {name: array for file in _shards(path) for name, array in read_tensors(file).items()}
     _refuse_others(path)
     try:
         with safe_open(str(path), "np") as file:
@@ -93,6 +95,20 @@ def read_tensors(path: str | Path) -> dict[str, Array]:
         reason = " ".join(str(error).split())
         hint = "it may be cut off: fetch or write it again"
         raise _unreadable(path, "this is no whole .safetensors file", hint, reason) from None
+
+
+def _shards(index: Path) -> list[Path]:
+    """The files that a large model is cut into (`model.safetensors.index.json`); each has to lie beside the index."""
+    try:
+        names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
+    except OSError as error:
+        raise NablacError(Diagnostic("E901", f"there is no file {index}", place=str(index))) from error
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        hint = "it holds a `weight_map` from each tensor to its file"
+        raise _unreadable(index, "this is no index of .safetensors files", hint, str(error)) from None
+    if not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise _unreadable(index, "this index names files elsewhere", "they lie beside it")
+    return [index.parent / name for name in sorted(names)]
 
 
 def _read_bf16(path: Path, names: Sequence[str]) -> dict[str, Array]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 from pathlib import Path
 from typing import Any
@@ -209,3 +210,27 @@ class TestRenames:
         with pytest.raises(NablacError) as caught:
             load_weights(weights, example(), read_renames(["*.w -> dense.W"]))
         assert "`a.w` and `b.w` both become `dense.W`" in text_of(caught)
+
+
+class TestShards:
+    def index(self, folder: Path, names: dict[str, str]) -> Path:
+        path = folder / "model.safetensors.index.json"
+        path.write_text(json.dumps({"weight_map": names}))
+        return path
+
+    def test_a_model_in_several_files_is_one(self, tmp_path: Path) -> None:
+        for number, (name, array) in enumerate(GOOD.items()):
+            save_weights(tmp_path / f"part-{number}.safetensors", {name: array})
+        path = self.index(tmp_path, {name: f"part-{number}.safetensors" for number, name in enumerate(GOOD)})
+        found = load_weights(path, example())
+        assert all(np.array_equal(found[name], array) for name, array in GOOD.items())
+
+    def test_a_part_that_is_missing_or_elsewhere_is_told(self, tmp_path: Path) -> None:
+        for names, code in (({"a": "gone.safetensors"}, "E901"), ({"a": "../a.safetensors"}, "E705")):
+            with pytest.raises(NablacError) as caught:
+                load_weights(self.index(tmp_path, names), example())
+            assert caught.value.diagnostics[0].code == code
+        (tmp_path / "model.safetensors.index.json").write_text("[]")
+        with pytest.raises(NablacError) as caught:
+            load_weights(tmp_path / "model.safetensors.index.json", example())
+        assert caught.value.diagnostics[0].code == "E705"
