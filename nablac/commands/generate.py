@@ -70,7 +70,7 @@ def command(
     how = Request(
         tokens, Sampling(*(given[name] for name in names)), given["beams"], given["length_penalty"], stops, seed
     )
-    generator = _generator(file, given)
+    generator = _generator(file, {**given, "quiet": quiet, "seed": seed})
     _note_unknown(generator.tokenizer, asked, quiet)
     stream = _Stream() if len(asked) == 1 and how.beams == 1 and not as_json else None
     started = time.perf_counter()

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nablac.commands.options import compiled
+from nablac.commands.output import note
 
 if TYPE_CHECKING:
     from nablac.model import Model
@@ -27,6 +28,8 @@ def text_model(file: Path, given: Mapping[str, Any]) -> tuple[Model, Tokenizer]:
     if tokenizer is None:
         hint = "`--tokenizer FILE` gives one; the folder of a run on texts has its own"
         raise NablacError(Diagnostic("E853", f"{file} has no tokenizer", place=str(file), hint=hint))
+    if given["weights"] is None:
+        note("note: untrained weights, drawn from --seed; --weights FILE loads trained ones", bool(given.get("quiet")))
     keys = ("weights", "rename", "backend", "device", "seed")
     model = compiled(
         file,
