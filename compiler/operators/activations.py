@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from compiler.graph import Value
 from compiler.lazy import LazyModule
 from compiler.operators.arithmetic import Exp, Unary
+from compiler.types import DType
 
 if TYPE_CHECKING:
     import numpy as np
@@ -65,11 +66,11 @@ class Relu(Unary):
         return np.asarray(np.maximum(x, x.dtype.type(0)))
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        from compiler.operators.arithmetic import Sign
+        from compiler.operators.casting import Cast
 
-        # By the result, so that `x` need not be kept; the sign is 0 or 1, and a product is eight times as fast as a
-        # choice in onnxruntime.
-        return (grad * Sign()(result),)
+        # By the result, so that `x` need not be kept; in onnxruntime two casts and a product take half the time of the
+        # sign, and an eighth of a choice's.
+        return (grad * Cast(result.type.dtype)(Cast(DType.BOOL)(result)),)
 
 
 class Erf(Unary):
