@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from compiler.graph import Graph, Node, NotDifferentiable, Value
+from compiler.graph import Graph, Node, NotDifferentiable, Value, origin
 
 
 def gradients(outputs: Sequence[Value], seeds: Sequence[Value], wrt: Sequence[Value]) -> list[Value | None]:
@@ -30,7 +30,8 @@ def gradients(outputs: Sequence[Value], seeds: Sequence[Value], wrt: Sequence[Va
         grads = tuple(found.get(result) for result in node.results)
         result = node.results if several else node.result
         try:
-            pulled = node.op.pullback(grads if several else grads[0], *node.operands, result=result)
+            with origin(node.origin.span, node.origin.path):  # a gradient comes from the line it differentiates
+                pulled = node.op.pullback(grads if several else grads[0], *node.operands, result=result)
         except NotDifferentiable as error:
             error.node = error.node or node
             raise

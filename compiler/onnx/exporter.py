@@ -225,7 +225,7 @@ class Writer:
         except TypeMismatch as mismatch:
             message = f"`{node.op.name}` does not go to ONNX as it stands: {mismatch}"
             place = node.origin.path or None
-            hint = mismatch.hint or "write the sizes as numbers in the model's input"
+            hint = mismatch.hint or "write the sizes as numbers in the model's inputs"
             raise NablacError(Diagnostic("E912", message, node.origin.span, place=place, hint=hint)) from None
 
     def finish(self, names: Sequence[str], keep: set[str]) -> list[onnx.ValueInfoProto]:

@@ -187,20 +187,15 @@ class ConvTranspose(Window, Operator):
     def lower(self, emit: Emit, x: str, w: str) -> str:
         rank = emit.type(x).rank - 2
         strides, pads, dilations = self.settings(rank)
+        # An extra that only the run knows, as in a convolution's gradient, is below the stride: add the most, then cut.
         extra = self.extra(rank)
-        fixed = [size for size in extra if isinstance(size, int)]
-        if len(fixed) != rank:
-            raise TypeMismatch("the gradient of this convolution needs its spatial sizes as numbers in ONNX")
-        return emit(
-            "ConvTranspose",
-            x,
-            w,
-            strides=strides,
-            pads=pads,
-            dilations=dilations,
-            group=self.groups,
-            output_padding=fixed,
-        )
+        most = [size if isinstance(size, int) else stride - 1 for size, stride in zip(extra, strides, strict=True)]
+        settings = {"strides": strides, "pads": pads, "dilations": dilations, "group": self.groups}
+        made = emit("ConvTranspose", x, w, output_padding=most, **settings)
+        if most == list(extra):
+            return made
+        sizes = self.infer(emit.type(x), emit.type(w)).shape[2:]
+        return emit("Slice", made, np.zeros(rank, np.int64), emit.sizes(sizes), np.arange(2, 2 + rank))
 
     def flops(self, x: TensorType, w: TensorType) -> Size:
         return 2 * x.elements * product(w.shape[1:])

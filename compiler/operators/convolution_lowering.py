@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from compiler.dims import Size, product
 from compiler.graph import Emit
 from compiler.lazy import LazyModule
+from compiler.types import TypeMismatch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +18,8 @@ else:
 
 def lower_weight_gradient(op: Any, emit: Emit, x: str, grad: str) -> str:
     """The taps' windows side by side, and one matrix product with the gradient for each group."""
+    if not all(isinstance(size, int) for size in op.kernel):
+        raise TypeMismatch("the gradient of this convolution needs the kernel's sizes as numbers in ONNX")
     x_type, grad_type = emit.type(x), emit.type(grad)
     rank = x_type.rank - 2
     strides, pads, dilations = op.settings(rank)
