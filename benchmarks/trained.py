@@ -33,15 +33,17 @@ def trained(spec: str, options: Options, **hypers: object) -> tuple[Training, di
     return training, {name: values[place] for name, values in loop.position.history.items()}
 
 
-def forecast(layer: str) -> Callable[[], tuple[str, bool]]:
+def forecast(spec: str, what: str, season: int, **hypers: object) -> Callable[[], tuple[str, bool]]:
+    """The mean error against the series' last value and its value one season before."""
+
     def run() -> tuple[str, bool]:
-        training, best = trained("forecaster", Options(), layer=layer)
+        training, best = trained(spec, Options(), **hypers)
         scaling, places = training.data.scalings["next"], training.data.parts["validation"]
         series = training.data.arrays["series"][places, :, 0] * scaling.scale + scaling.offset
         truth = training.data.arrays["next"][places, 0] * scaling.scale + scaling.offset
         error = best["val_mae"] * float(scaling.scale[0])
-        last, seasonal = (float(np.abs(truth - series[:, -back]).mean()) for back in (1, 12))
-        return f"{error:.1f} passengers off; last value {last:.1f}, seasonal {seasonal:.1f}", error < min(
+        last, seasonal = (float(np.abs(truth - series[:, -back]).mean()) for back in (1, season))
+        return f"{error:.1f} {what} off; last value {last:.1f}, seasonal {seasonal:.1f}", error < min(
             last, seasonal
         )
 
@@ -98,9 +100,10 @@ def sentiment() -> tuple[str, bool]:
 
 
 CASES: dict[str, Callable[[], tuple[str, bool]]] = {
-    "forecaster": forecast("SimpleRNN"),
-    "forecaster, LSTM": forecast("LSTM"),
-    "forecaster, GRU": forecast("GRU"),
+    "forecaster": forecast("forecaster", "thousand passengers", 12),
+    "forecaster, LSTM": forecast("forecaster", "thousand passengers", 12, layer="LSTM"),
+    "forecaster, GRU": forecast("forecaster", "thousand passengers", 12, layer="GRU"),
+    "lstm on sunspots": forecast("lstm", "sunspots", 11),
     "mlp on 8x8 digits": images("mlp", DIGITS, 0.96, Options(data=DIGITS, batch=32), side=8),
     "cnn on MNIST": images("cnn", MNIST, 0.97, Options(data=MNIST, batch=32, epochs=12, backend="ort")),
     "characters": characters,
