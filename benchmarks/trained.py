@@ -43,9 +43,7 @@ def forecast(spec: str, what: str, season: int, **hypers: object) -> Callable[[]
         truth = training.data.arrays["next"][places, 0] * scaling.scale + scaling.offset
         error = best["val_mae"] * float(scaling.scale[0])
         last, seasonal = (float(np.abs(truth - series[:, -back]).mean()) for back in (1, season))
-        return f"{error:.1f} {what} off; last value {last:.1f}, seasonal {seasonal:.1f}", error < min(
-            last, seasonal
-        )
+        return f"{error:.1f} {what} off; last value {last:.1f}, seasonal {seasonal:.1f}", error < min(last, seasonal)
 
     return run
 

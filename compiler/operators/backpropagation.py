@@ -56,7 +56,7 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
     length = scan.length(*(operand.type for operand in operands))
     saved = Graph(scan.body.inputs, _numbered([*ends[:n], *ends[:n]]), name="step")
     after = Scan(saved, n, scan.slices, scan.reverse)(*operands)[n:] if n else ()
-    before = [_shifted(first, states, length, scan.reverse) for first, states in zip(operands[:n], after, strict=True)]
+    before = [shifted(first, states, length, scan.reverse) for first, states in zip(operands[:n], after, strict=True)]
     given = [
         grad if grad is not None else zeros(end.type.with_shape(length, *end.shape))
         for grad, end in zip(grads[n:], ends[n:], strict=True)
@@ -103,7 +103,7 @@ def _goes_on(scan: Scan, length: Size, dtype: DType) -> Value:
     return made
 
 
-def _shifted(first: Value, after: Value, length: Size, reverse: bool) -> Value:
+def shifted(first: Value, after: Value, length: Size, reverse: bool) -> Value:
     """The states before each step, from those after it: the first one, then all but the last."""
     start: Value = Unsqueeze((0,))(first)
     if reverse:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler.graph import Graph, Node, Value
+from compiler.operators.backpropagation import shifted
 from compiler.operators.control import Scan
 from compiler.operators.recurrent import GRU, LSTM, RNN
 from compiler.operators.shaping import Concat, Expand, Transpose
@@ -88,8 +89,8 @@ def _fused(node: Node, pattern: Pattern, step: Step, places: dict[int, int]) -> 
     outside = dict(zip(captures, operands[scan.states + 1 :], strict=True))
     order = [states.index(step.places[places[place]]) for place in _state_places(pattern)]
     ends = list(scan.body.outputs.values())
-    hidden_next = ends[order[0]]
-    if any(output is not hidden_next for output in ends[scan.states :]):
+    nexts = [ends[place] for place in order]
+    if any(output not in nexts for output in ends[scan.states :]):
         return None
     xs, slice_in = operands[scan.states], inputs[scan.states]
     hidden = states[order[0]].shape[-1]
@@ -109,7 +110,26 @@ def _fused(node: Node, pattern: Pattern, step: Step, places: dict[int, int]) -> 
     finals: list[Value] = [results[0]] * scan.states
     for rank, place in enumerate(order):
         finals[place] = results[1 + rank]
-    return [*finals, *([results[0]] * (len(ends) - scan.states))]
+    walks = {nexts[0]: results[0]}
+    if any(output is not nexts[0] for output in ends[scan.states :]):
+        walks[nexts[1]] = _memories(node, scan, order, results[0])
+    return [*finals, *(walks[output] for output in ends[scan.states :])]
+
+
+def _memories(node: Node, scan: Scan, order: list[int], hidden: Value) -> Value:
+    """An LSTM's c of every step, which the operator keeps to itself and a gradient asks for.
+
+    Given h of every step it is a walk of its own, whose gates `hoist_steps` computes for all steps at once: what stays
+    in steps is c' = f c + i n.
+    """
+    inputs, operands = list(scan.body.inputs.items()), list(node.operands)
+    h, c = order
+    following = list(scan.body.outputs.values())[c]
+    formal = dict((inputs[c], inputs[h], *inputs[scan.states :]))
+    before = shifted(operands[h], hidden, scan.length(*(each.type for each in operands)), scan.reverse)
+    body = Graph(formal, {"next": following, "c": following}, name=scan.body.name)
+    made: Value = Scan(body, 1, 2, scan.reverse)(operands[c], before, *operands[scan.states :])[1]
+    return made
 
 
 def _gates(

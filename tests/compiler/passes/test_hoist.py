@@ -102,6 +102,28 @@ def test_back_propagation_through_time_multiplies_by_one_matrix_a_step() -> None
     assert inside(changed).count("matmul") == 1
 
 
+@pytest.mark.parametrize("reverse", [False, True])
+def test_the_gradient_of_an_lstm_takes_its_forward_walk_from_the_operator(reverse: bool) -> None:
+    text = f"""
+model M {{
+    input xs: [time, batch, 3]
+    ys, h, c = scan(LSTMCell(6))(xs, axis: 0, reverse: {str(reverse).lower()}, states: true)
+    output mean(ys ** 2) + mean(h * c)
+}}
+"""
+    graph = with_gradients(elaborate(program_of(Source("lstm.model", text)), dtype=DType.F64))
+    changed = optimize(graph)
+    verify(changed)
+    forward, _ = (node.op for node in changed if isinstance(node.op, Scan))
+    assert [node.op.name for node in changed].count("lstm") == 1
+    assert sorted(node.op.name for node in forward.body if node.operands) == ["add", "mul"]  # c' = f c + i n
+    weights = initialize(graph, 3)
+    feeds = {"xs": np.random.default_rng(0).normal(size=(5, 4, 3))}
+    found = run(changed, feeds, weights)
+    for name, array in run(graph, feeds, weights).items():
+        np.testing.assert_allclose(found[name], array, rtol=1e-12, atol=1e-14, err_msg=name)
+
+
 def test_the_forward_walk_is_made_once() -> None:
     graph = with_gradients(graph_of(CELLS["gated"]))
     assert sum(isinstance(node.op, Scan) for node in graph) == 3
