@@ -177,7 +177,6 @@ class Operator(Record, ABC):
 
     name: ClassVar[str]
     opset: ClassVar[int] = 17  # the lowest ONNX opset that `lower` needs
-    native: ClassVar[int] = 0  # the opset from which one ONNX operator takes the place of several, if one does
     public: ClassVar[bool] = True  # may be called by its name in the language
     registry: ClassVar[dict[str, type[Operator]]] = {}
 
@@ -217,6 +216,10 @@ class Operator(Record, ABC):
     @abstractmethod
     def lower(self, emit: Emit, *operands: Any, **none: Any) -> str | tuple[str, ...]:
         """Emit ONNX nodes that mean the same; the name of the result (or of each)."""
+
+    def native_opset(self, *operands: Any) -> int:
+        """The opset from which one ONNX operator takes the place of several for these types; 0 where none does."""
+        return 0
 
     def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         """The operator at each index of a new leading axis of this length, which the `mapped` operands have.

@@ -42,7 +42,8 @@ def best_opset(graph: Graph) -> int:
     """The lowest opset at which every operator of the graph is lowered to as few nodes as can be."""
     found = needed_opset(graph)
     for node in graph:
-        found = max(found, node.op.native, *(best_opset(body) for body in node.op.graphs))
+        native = node.op.native_opset(*(operand.type for operand in node.operands))
+        found = max(found, native, *(best_opset(body) for body in node.op.graphs))
     return found
 
 

@@ -30,7 +30,6 @@ class Attention(Operator):
 
     name = "attention"
     public = False
-    native = 24  # from which on ONNX has it as one operator with a kernel
     scale: float
     causal: bool = False
 
@@ -81,9 +80,13 @@ class Attention(Operator):
         split = (1, 1) if whole.shape[1] == 1 else (groups, repeats)
         return whole.reshape(whole.shape[0], *split, *whole.shape[2:])
 
+    def native_opset(self, q: TensorType, *others: TensorType) -> int:
+        return 24 if q.dtype in (DType.F32, DType.F16) else 0  # no kernel in f64
+
     def lower(self, emit: Emit, q: str, k: str, v: str, *bias: str) -> str:
         type = emit.type(q)
-        if emit.opset >= self.native and type.dtype in (DType.F32, DType.F16):  # no kernel in f64
+        native = self.native_opset(type)
+        if native and emit.opset >= native:
             return emit("Attention", q, k, v, *bias, scale=float(self.scale), is_causal=int(self.causal))
         return self._apart(emit, type, q, k, v, *bias)
 

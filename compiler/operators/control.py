@@ -93,17 +93,10 @@ class Scan(Operator):
         inner = [emit.unique(f"step/{name}") for name in names[:formal]]
         outputs = [emit.unique(f"step/{name}") for name in self.body.outputs]
         body = emit.body(self.body, [*inner, *operands[formal:]], outputs, formal)
-        direction = [int(self.reverse)]
-        stacked = len(outputs) - self.states
-        return emit.many(
-            len(outputs),
-            "Scan",
-            *operands[:formal],
-            body=body,
-            num_scan_inputs=self.slices,
-            scan_input_directions=direction * self.slices,
-            scan_output_directions=direction * stacked,
-        )
+        directions = {"scan_input_directions": [int(self.reverse)] * self.slices}
+        if stacked := len(outputs) - self.states:
+            directions["scan_output_directions"] = [int(self.reverse)] * stacked
+        return emit.many(len(outputs), "Scan", *operands[:formal], body=body, num_scan_inputs=self.slices, **directions)
 
     @property
     def graphs(self) -> tuple[Graph, ...]:

@@ -79,6 +79,7 @@ def command(file: Path, output: Path | None, resume: Path | None, dry_run: bool,
 def training_of(file: Path, given: Mapping[str, Any]) -> Training:
     """The run that a command's options describe; what is not given is left to the train block."""
     from compiler.build import load, parse_setting
+    from compiler.types import DType
     from runtime.training.session import Options, Training
     from runtime.weights import load_weights, read_renames
 
@@ -102,7 +103,14 @@ def training_of(file: Path, given: Mapping[str, Any]) -> Training:
     )
     hypers = dict(parse_setting(each) for each in given["settings"])
     program = load(file)
-    training = Training(program, model_asked(program, given["name"]), given["preset"], hypers, options)
+    training = Training(
+        program,
+        model_asked(program, given["name"]),
+        given["preset"],
+        hypers,
+        options,
+        dtype=DType(given.get("dtype", "f32")),
+    )
     if given["weights"] is not None:
         training.weights = load_weights(given["weights"], training.inference.graph, read_renames(given["rename"]))
     return training

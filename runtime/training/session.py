@@ -68,6 +68,7 @@ class Training:
     weights: Mapping[str, Array] | None = None  # to begin from
     examples: Examples | None = None  # in the place of the train block's data
     tokenizer: Tokenizer | None = None  # of a run that goes on
+    dtype: DType = DType.F32  # the float type
 
     @cached_property
     def elaborated(self) -> Elaborated:
@@ -79,7 +80,7 @@ class Training:
 
     def _elaborate(self, training: bool) -> Elaborated:
         return elaborate_model(
-            self.program, model=self.model, preset=self.preset, hypers=self.hypers, training=training, dtype=DType.F32
+            self.program, model=self.model, preset=self.preset, hypers=self.hypers, training=training, dtype=self.dtype
         )
 
     @property

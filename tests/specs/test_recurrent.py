@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+import numpy as np
 import pytest
 
+import nablac
 from compiler.build import elaborate, program_of
 from compiler.passes.pipeline import optimize
 from grammar.source import Source
@@ -236,6 +238,15 @@ def test_a_layers_equations_become_the_fused_operator(layer: str) -> None:
     graph = optimize(elaborate(program_of(Source("case.model", text))))
     found = Counter(node.op.name for node in graph)
     assert {name: found[name] for name in ("scan", "rnn", "lstm", "gru") if found[name]} == FUSED[layer]
+
+
+@pytest.mark.parametrize("layer", FUSED)
+def test_in_f64_a_layer_stays_a_walk_that_onnxruntime_has_kernels_for(layer: str) -> None:
+    text = f"model M() {{\n    input x: [batch, time, 3]\n    output x -> {layer}\n}}\n"
+    x = np.random.default_rng(0).normal(size=(2, 5, 3))
+    found, wanted = (nablac.compile(text, dtype="f64", backend=name)(x=x)["output"] for name in ("ort", "numpy"))
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found, wanted, rtol=1e-12, atol=1e-14)
 
 
 def test_layers_of_a_loop_are_numbered() -> None:
