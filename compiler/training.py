@@ -23,6 +23,7 @@ from compiler.operators.shaping import Expand, filled
 from compiler.operators.source import Buffer, Constant, Input, Parameter, constant
 from compiler.rewrite import replace
 from compiler.types import TensorType
+from compiler.updates import Update, applied
 from grammar.diagnostics import Diagnostic, NablacError
 
 # Inputs of a training step beside the batch: its number from 1, the key of its draws, and the factor of its rate.
@@ -78,8 +79,7 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
         changes[spec.step] = Floor()((number + (every - 1)) / every)
         found = {path: _accumulated(path, grad, every, apply, updates) for path, grad in found.items()}
     found = _limited(found, settings)
-    for path, grad in found.items():
-        _update(spec, path, parameters[path], grad, apply, updates)
+    updates |= applied([_update(spec, path, parameters[path], grad, apply) for path, grad in found.items()])
     if "average" in settings:
         for path in found:
             updates[f"average.{path}"] = _average(parameters[path], updates[path], settings["average"], apply)
@@ -232,28 +232,24 @@ def _limited(grads: dict[str, Value], settings: Mapping[str, Any]) -> dict[str, 
     return grads
 
 
-def _update(
-    spec: TrainingSpec, path: str, parameter: Value, grad: Value, apply: Value | None, updates: dict[str, Value]
-) -> None:
+def _update(spec: TrainingSpec, path: str, parameter: Value, grad: Value, apply: Value | None) -> Update:
     """The optimizer's equations for one parameter."""
-    decay = spec.settings.get("weight_decay", 0)
-    if decay and _decayed(path, parameter, spec.settings):
-        grad = grad + parameter * constant(decay, grad.type.dtype)
     with origin(spec.span, f"optimizer.{path}"):
-        states = spec.optimize(parameter, grad)
-        current: dict[Value, Value] = {}
-        names: dict[str, str] = {}
-        for name, state in states.items():
-            if name != "param":
-                names[name] = f"optimizer.{name}.{path}"
-                current[state.current] = _buffer(names[name], state.current.type, state.initial)
+        before, flow = (Input(name, parameter.type)() for name in ("param", "grad"))
+        decay = spec.settings.get("weight_decay", 0)
+        decayed = bool(decay) and _decayed(path, parameter, spec.settings)
+        states = spec.optimize(before, flow + before * constant(decay, grad.type.dtype) if decayed else flow)
         if "plateau" in spec.settings:  # what the loop shrinks when the monitored quantity no longer improves
-            state = states["param"]
-            state.next = parameter + spec.rate * (state.next - parameter)
-        nexts = replace([state.next for state in states.values()], current)
-        for (name, state), value in zip(states.items(), nexts, strict=True):
-            before = parameter if name == "param" else current[state.current]
-            updates[names.get(name, path)] = value if apply is None else Where()(apply, value, before)
+            states["param"].next = before + spec.rate * (states["param"].next - before)
+        taken, given = {before: parameter, flow: grad}, {}
+        for name, state in states.items():
+            stand_in, target = before, path
+            if name != "param":
+                stand_in, target = state.current, f"optimizer.{name}.{path}"
+                (initial,) = replace([state.initial], {before: parameter})
+                taken[stand_in] = _buffer(target, stand_in.type, initial)
+            given[target] = state.next if apply is None else Where()(apply, state.next, stand_in)
+        return Update(taken, given)
 
 
 def _average(parameter: Value, following: Value, share: float, apply: Value | None) -> Value:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -17,16 +17,22 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 
-def initialize(graph: Graph, seed: int = 0) -> dict[str, Array]:
-    """A value for each parameter and buffer, by path; NablacError names those that have no initialiser."""
-    values: dict[str, Array] = {}
+def initialize(graph: Graph, seed: int = 0, known: Mapping[str, Array] | None = None) -> dict[str, Array]:
+    """A value for each parameter and buffer, by path; NablacError names those that have no initialiser.
+
+    What is `known` is taken as it is. A buffer may begin at the value of a parameter, as an optimizer's state does.
+    """
+    order = list(stored(graph))
+    values = {op.path: known[op.path] for op in order if op.path in known} if known else {}
     missing: list[str] = []
-    for op in stored(graph):
+    for op in sorted(order, key=lambda op: isinstance(op, Buffer)):
+        if op.path in values:
+            continue
         if op.initial is None:
             missing.append(op.path)
             continue
         feeds = {name: np.array(key(seed, op.path), np.int64) for name in op.initial.inputs}
-        (value,) = run(op.initial, feeds).values()
+        (value,) = run(op.initial, feeds, values).values()
         values[op.path] = np.array(value, order="C")  # of its own: it may be a view, or a constant
     if missing:
         listed = ", ".join(f"`{path}`" for path in missing)
@@ -39,7 +45,7 @@ def initialize(graph: Graph, seed: int = 0) -> dict[str, Array]:
                 hint="load weights, or state first values in the model: `param W: [n] ~ normal(0.02)`",
             )
         )
-    return values
+    return {op.path: values[op.path] for op in order}
 
 
 def key(seed: int, path: str) -> int:

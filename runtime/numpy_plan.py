@@ -21,7 +21,7 @@ from compiler.operators.arithmetic import Elementwise
 from compiler.operators.casting import StopGradient
 from compiler.operators.linear import MatMul
 from compiler.operators.reductions import Sum
-from compiler.operators.shaping import Expand, Flip, Reshape, Squeeze, Transpose, Unsqueeze
+from compiler.operators.shaping import Concat, Expand, Flip, Reshape, Split, Squeeze, Transpose, Unsqueeze
 from compiler.operators.slicing import Slice
 from compiler.operators.source import Constant, Fed
 from compiler.types import TensorType, TypeMismatch
@@ -31,8 +31,18 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 Kernel = Callable[..., Any]
-_VIEWS = (Expand, Flip, Reshape, Slice, Squeeze, StopGradient, Transpose, Unsqueeze)  # results lie in the operand
-_FRESH = (MatMul, Relu, Sigmoid, Sum)  # results lie in memory of their own
+_VIEWS = (
+    Expand,
+    Flip,
+    Reshape,
+    Slice,
+    Split,
+    Squeeze,
+    StopGradient,
+    Transpose,
+    Unsqueeze,
+)  # results lie in the operand
+_FRESH = (Concat, MatMul, Relu, Sigmoid, Sum)
 _NEVER = 2**62
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Dim, Size, differ, product, quotient
@@ -298,6 +299,35 @@ class Concat(Mover):
 
     def lower(self, emit: Emit, *operands: str) -> str:
         return emit("Concat", *operands, axis=self.axis)
+
+
+class Split(Mover):
+    """Parts of these sizes along `axis`, one after the other."""
+
+    name = "split"
+    opset = 18
+    public = False
+    sizes: tuple[Size, ...]
+    axis: int = 0
+
+    def infer(self, x: TensorType) -> tuple[TensorType, ...]:
+        axis = x.axis(self.axis)
+        total: Size = 0
+        for size in self.sizes:
+            total = total + size
+        if total != x.shape[axis]:
+            raise TypeMismatch(f"the parts add up to {total}, and axis {axis} of {x} has {x.shape[axis]}")
+        return tuple(x.with_shape(*x.shape[:axis], size, *x.shape[axis + 1 :]) for size in self.sizes)
+
+    def compute(self, x: Array) -> tuple[Array, ...]:
+        return tuple(np.split(x, list(accumulate(self.sizes[:-1])), self.axis))  # type: ignore[arg-type]  # bound
+
+    def pullback(self, grad: tuple[Value | None, ...], x: Value, *, result: tuple[Value, ...]) -> tuple[Value]:
+        parts = (filled(0, part.type) if each is None else each for each, part in zip(grad, result, strict=True))
+        return (Concat(self.axis)(*parts),)
+
+    def lower(self, emit: Emit, x: str) -> tuple[str, ...]:
+        return emit.many(len(self.sizes), "Split", x, emit.sizes(self.sizes), axis=self.axis)
 
 
 class Flip(Mover):

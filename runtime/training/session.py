@@ -182,12 +182,9 @@ class Training:
 
     def first_state(self) -> dict[str, Array]:
         """First values of everything that the step reads or changes."""
-        state = initialize(self.step_graph, self.seed)
-        for path, array in initialize(self.loss_graph, self.seed).items():
+        state = initialize(self.step_graph, self.seed, self.weights)
+        for path, array in initialize(self.loss_graph, self.seed, self.weights).items():
             state.setdefault(path, array)
-        for path, array in (self.weights or {}).items():
-            if path in state:
-                state[path] = array
         for path in self.step.trained if self.step.averaged else ():
             state[f"average.{path}"] = state[path]
         return state

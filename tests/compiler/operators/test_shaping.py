@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compiler.dims import Dim
-from compiler.operators.shaping import Concat, Expand, Flip, Reshape, Squeeze, Tile, Transpose, Unsqueeze
+from compiler.operators.shaping import Concat, Expand, Flip, Reshape, Split, Squeeze, Tile, Transpose, Unsqueeze
 from tests.compiler.operators.harness import OperatorCases, case, each, refuses
 
 torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
@@ -36,6 +36,9 @@ CASES = (
     case("one after the other", Concat(0), x=(2, 3), y=(4, 3), oracle=lambda *x: torch.cat(x, 0)),
     case("three beside each other", Concat(-1), x=(2, 3), y=(2, 1), z=(2, 4), oracle=lambda *x: torch.cat(x, -1)),
     case("one alone", Concat(1), x=(2, 3), oracle=lambda *x: torch.cat(x, 1)),
+    case("parts", Split((1, 3, 2)), x=(6, 2), named={"n": 2}, oracle=lambda x: x.split([1, 3, 2])),
+    case("parts of the last axis", Split((4, 1), -1), named={"n": 3}, x=(3, 5),
+         oracle=lambda x: x.split([4, 1], -1)),
     case("reversed", Flip((0, -1)), x=(2, 3, 4), oracle=lambda x: x.flip(0, 2)),
     case("tiled", Tile((2, 1, 3)), x=(2, 3, 4), oracle=lambda x: x.tile(2, 1, 3)),
     case("tiled by a named dim", Tile((5, 1)), symbolic=Tile((n, 1)), named={"n": 5, "m": 3}, x=(2, 3),
@@ -65,6 +68,7 @@ class TestShaping(OperatorCases):
         (Concat(0), ("f32[n, 2]", "f32[m, 3]"),
          "f32[n, 2] and f32[m, 3] do not concatenate along axis 0: axis 1 is 2 and 3"),
         (Concat(0), ("f32[n, 2]", "f32[m]"), "f32[n, 2] and f32[m] do not concatenate: one has 2 axes, one 1"),
+        (Split((2, 1)), ("f32[4, 2]",), "the parts add up to 3, and axis 0 of f32[4, 2] has 4"),
         (Tile((2,)), ("f32[2, 3]",), "[2] does not say how often to repeat the 2 axes of f32[2, 3]"),
     ],
 )  # fmt: skip
