@@ -21,6 +21,7 @@ from compiler.operators.comparison import Equal, Where
 from compiler.operators.reductions import Sum
 from compiler.operators.shaping import Expand, filled
 from compiler.operators.source import Buffer, Constant, Input, Parameter, constant
+from compiler.passes.pools import pool_first
 from compiler.rewrite import replace
 from compiler.types import TensorType
 from compiler.updates import Update, applied
@@ -53,11 +54,10 @@ def loss_graph(elaborated: Elaborated) -> Graph:
 
 def training_step(elaborated: Elaborated) -> TrainingStep:
     """The step that a model's train block describes; NablacError where no gradient can flow."""
-    spec, graph = _spec(elaborated), elaborated.graph
-    assert spec.loss is not None
+    spec, graph = _spec(elaborated), pool_first(loss_graph(elaborated))
     settings = spec.settings
-    parameters = _parameters(spec.loss, settings.get("freeze", ()))
-    loss = _regularized(spec.loss, parameters, settings)
+    parameters = _parameters(graph.outputs["loss"], settings.get("freeze", ()))
+    loss = _regularized(graph.outputs["loss"], parameters, settings)
     grads = gradient_of(loss, list(parameters.values()))
     found = {path: grad for (path, _), grad in zip(parameters.items(), grads, strict=True) if grad is not None}
     if not found:
@@ -83,7 +83,7 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
     if "average" in settings:
         for path in found:
             updates[f"average.{path}"] = _average(parameters[path], updates[path], settings["average"], apply)
-    outputs = {"loss": spec.loss, **spec.metrics}
+    outputs = {name: graph.outputs[name] for name in ("loss", *spec.metrics)}
     ends = replace([*outputs.values(), *updates.values()], changes)
     outputs = dict(zip(outputs, ends, strict=False))
     updates = dict(zip(updates, ends[len(outputs) :], strict=True))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from compiler.dims import Size, product
 from compiler.graph import Emit, Operator, Value
 from compiler.lazy import LazyModule
+from compiler.operators.reductions import Sum
 from compiler.types import DType, TensorType, TypeMismatch, same_dtype
 
 if TYPE_CHECKING:
@@ -62,17 +63,21 @@ class Window:
 class Conv(Window, Operator):
     """The cross-correlation of `x` [batch, channels, ...] with `w` [filters, channels / groups, ...].
 
-    `pads` are all the paddings before, then all after; `groups` splits channels and filters into independent parts.
+    `pads` are all the paddings before, then all after; `groups` splits channels and filters into independent parts. A
+    bias [filters], where one is given, is added to each channel of the result.
     """
 
     name = "conv"
+    operand_names = ("x", "w")  # in the language a bias is added: the pass `fuse_bias` gives it to the operator
     strides: tuple[int, ...] = ()
     pads: tuple[int, ...] = ()
     dilations: tuple[int, ...] = ()
     groups: int = 1
 
-    def infer(self, x: TensorType, w: TensorType) -> TensorType:
+    def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
         dtype = _checked(self.name, x, w)
+        if any(each != TensorType(dtype, (w.shape[0],)) for each in bias):
+            raise TypeMismatch(f"the bias of {w} is {TensorType(dtype, (w.shape[0],))}, not {bias[0]}")
         if self.groups < 1 or x.shape[1] != w.shape[1] * self.groups:
             raise TypeMismatch(
                 f"{x} has {x.shape[1]} channels, and {w} convolves {w.shape[1] * self.groups} in {self.groups} groups"
@@ -81,7 +86,7 @@ class Conv(Window, Operator):
             raise TypeMismatch(f"{w.shape[0]} filters do not split into {self.groups} groups")
         return TensorType(dtype, (x.shape[0], w.shape[0], *self.slid(x, w.shape[2:])))
 
-    def compute(self, x: Array, w: Array) -> Array:
+    def compute(self, x: Array, w: Array, *bias: Array) -> Array:
         rank = x.ndim - 2
         strides, pads, dilations = self.settings(rank)
         x = _last(_padded(x, pads, rank))
@@ -100,9 +105,11 @@ class Conv(Window, Operator):
                 inner = slice(group * channels, (group + 1) * channels)
                 outer = slice(group * filters, (group + 1) * filters)
                 y[..., outer] += window[..., inner] @ _tap(w, place, outer, slice(None)).T
+        for each in bias:
+            y += each
         return np.ascontiguousarray(_first(y))
 
-    def pullback(self, grad: Value, x: Value, w: Value, *, result: Value) -> tuple[Value, Value]:
+    def pullback(self, grad: Value, x: Value, w: Value, *bias: Value, result: Value) -> tuple[Value, ...]:
         rank = x.type.rank - 2
         strides, pads, dilations = self.settings(rank)
         missing = []
@@ -112,13 +119,14 @@ class Conv(Window, Operator):
             missing.append(x.shape[2 + axis] - covered)
         to_x = ConvTranspose(strides, pads, dilations, self.groups, tuple(missing))(grad, w)
         kernel = w.shape[2:]
-        return to_x, ConvWeightGradient(kernel, strides, pads, dilations, self.groups)(x, grad)
+        to_w = ConvWeightGradient(kernel, strides, pads, dilations, self.groups)(x, grad)
+        return to_x, to_w, *(Sum((0, *range(2, 2 + rank)))(grad) for _ in bias)
 
-    def lower(self, emit: Emit, x: str, w: str) -> str:
+    def lower(self, emit: Emit, x: str, w: str, *bias: str) -> str:
         strides, pads, dilations = self.settings(emit.type(x).rank - 2)
-        return emit("Conv", x, w, strides=strides, pads=pads, dilations=dilations, group=self.groups)
+        return emit("Conv", x, w, *bias, strides=strides, pads=pads, dilations=dilations, group=self.groups)
 
-    def flops(self, x: TensorType, w: TensorType) -> Size:
+    def flops(self, x: TensorType, w: TensorType, *bias: TensorType) -> Size:
         return 2 * self.infer(x, w).elements * product(w.shape[1:])
 
 
@@ -237,7 +245,7 @@ class ConvWeightGradient(Window, Operator):
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
         conv = Conv(self.strides, self.pads, self.dilations, self.groups)
-        to_x, _ = conv.pullback(y, x, grad, result=y)
+        to_x, *_ = conv.pullback(y, x, grad, result=y)
         return to_x, conv(x, grad)
 
     def lower(self, emit: Emit, x: str, grad: str) -> str:

@@ -79,7 +79,7 @@ class MaxPool(Pool, Operator):
         return np.asarray(reduce(np.maximum, self.windows(x, -np.inf))).copy()
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        places = MaxPoolPlaces(self.kernel, self.strides, self.pads, self.dilations)(x)
+        _, places = MaxPoolPlaces(self.kernel, self.strides, self.pads, self.dilations)(x)
         flat = zeros(x.type.with_shape(x.type.elements))
         count = (grad.type.elements,)
         added = ScatterElements(0, "add")(flat, Reshape(count)(places), Reshape(count)(grad))
@@ -91,7 +91,7 @@ class MaxPool(Pool, Operator):
 
 
 class MaxPoolPlaces(Pool, Operator):
-    """Where `max_pool` finds each of its items, the first of equals: places in `x` laid out flat, as i64."""
+    """What `max_pool` gives, and where it finds it, the first of equals: places in `x` laid out flat, as i64."""
 
     name = "max_pool_places"
     public = False
@@ -100,22 +100,29 @@ class MaxPoolPlaces(Pool, Operator):
     pads: tuple[int, ...] = ()
     dilations: tuple[int, ...] = ()
 
-    def infer(self, x: TensorType) -> TensorType:
-        return super().infer(x).with_dtype(DType.I64)
+    def infer(self, x: TensorType) -> tuple[TensorType, TensorType]:  # type: ignore[override]  # of two results
+        largest = super().infer(x)
+        return largest, largest.with_dtype(DType.I64)
 
-    def compute(self, x: Array) -> Array:
+    def compute(self, x: Array) -> tuple[Array, Array]:
+        windows = np.stack(self.windows(x, -np.inf))
         flat = np.arange(x.size, dtype=np.float64).reshape(x.shape)
-        best = np.argmax(np.stack(self.windows(x, -np.inf)), axis=0)
-        places = np.stack(self.windows(flat, -1.0))
-        return np.asarray(np.take_along_axis(places, best[None], axis=0)[0]).astype(np.int64)
+        best = np.argmax(windows, axis=0)[None]
+        places = np.take_along_axis(np.stack(self.windows(flat, -1.0)), best, axis=0)[0]
+        return np.take_along_axis(windows, best, axis=0)[0], places.astype(np.int64)
 
-    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[None]:
-        return (None,)
+    def pullback(self, grad: tuple[Value | None, ...], x: Value, *, result: tuple[Value, ...]) -> tuple[Value | None]:
+        largest, _ = grad
+        if largest is None:
+            return (None,)
+        return MaxPool(self.kernel, self.strides, self.pads, self.dilations).pullback(largest, x, result=result[0])
 
-    def lower(self, emit: Emit, x: str) -> str:
+    def lower(self, emit: Emit, x: str) -> tuple[str, ...]:
         strides, pads, dilations = self.settings(len(self.kernel))
-        made = emit.many(2, "MaxPool", x, kernel_shape=self.kernel, strides=strides, pads=pads, dilations=dilations)
-        return made[1]
+        return emit.many(2, "MaxPool", x, kernel_shape=self.kernel, strides=strides, pads=pads, dilations=dilations)
+
+    def flops(self, x: TensorType) -> Size:
+        return self.infer(x)[0].elements * product(self.kernel)
 
 
 class AveragePool(Pool, Operator):
@@ -152,7 +159,7 @@ class AveragePool(Pool, Operator):
             grad = grad / AveragePool(self.kernel, self.strides, self.pads, (), True)(ones)
         weight = Expand((1, 1, *self.kernel))(constant(1 / math.prod(self.kernel), x.type.dtype))
         spatial = x.type.with_shape(channels, 1, *x.shape[2:])
-        back, _ = Conv(strides, pads).pullback(
+        back, *_ = Conv(strides, pads).pullback(
             Reshape((channels, 1, *grad.shape[2:]))(grad), Reshape(spatial.shape)(x), weight, result=grad
         )
         return (Reshape(x.shape)(back),)

@@ -8,9 +8,11 @@ from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
 from compiler.passes.fold_constants import fold_constants
 from compiler.passes.fuse_attention import fuse_attention
+from compiler.passes.fuse_bias import fuse_bias
 from compiler.passes.fuse_recurrences import fuse_recurrences
 from compiler.passes.hoist import hoist_results, hoist_steps
 from compiler.passes.merge_scans import merge_scans
+from compiler.passes.pools import pool_once
 from compiler.passes.share_equals import share_equals
 from compiler.passes.simplify import simplify
 from compiler.rewrite import rewrite
@@ -26,6 +28,8 @@ PASSES: tuple[Pass, ...] = (
     hoist_steps,
     *LOCAL,
     fuse_attention,
+    fuse_bias,
+    pool_once,
     *LOCAL,
 )
 

@@ -1,0 +1,73 @@
+"""Rewrites around convolutions and pools: the same numbers from fewer and smaller operators."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from compiler.build import elaborate_model, program_of
+from compiler.graph import Graph
+from compiler.passes.fuse_bias import fuse_bias
+from compiler.passes.pipeline import optimize
+from compiler.training import training_step
+from compiler.verify import verify
+from grammar.source import Source
+from runtime.initialization import initialize
+from runtime.numpy_executor import run
+
+BIASES = {
+    "a layer's": ("Conv2D(4, 3, padding: 1)(x)", 0),
+    "of a line": ("Conv1D(4, 3)(rearrange(x, 'b c h w -> b c (h w)'))".replace("'", '"'), 0),
+    "read before it is added": ("y + Conv2D(4, 3, bias: false)(y) * y", 1),
+    "not of a channel": ("Conv2D(4, 3, bias: false)(x) + mean(x, axes: [1], keep: true)", 1),
+}
+
+
+def model(text: str) -> Graph:
+    source = f"model M() {{\n  input x: [batch, 3, 8, 6]\n  y = Conv2D(4, 3, bias: false)(x)\n  output {text}\n}}\n"
+    return elaborate_model(program_of(Source("m.model", source))).graph
+
+
+@pytest.mark.parametrize(("text", "additions"), BIASES.values(), ids=BIASES)
+def test_a_bias_goes_into_its_convolution(text: str, additions: int) -> None:
+    graph = model(text)
+    fused = fuse_bias(graph)
+    verify(fused)
+    assert Counter(node.op.name for node in fused)["add"] == additions
+    weights = {path: array + np.float32(0.3) for path, array in initialize(graph, 1).items()}
+    feeds = {"x": np.random.default_rng(0).normal(size=(2, 3, 8, 6)).astype(np.float32)}
+    found, wanted = (run(each, feeds, weights)["output"] for each in (fused, graph))
+    np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
+
+
+def test_a_step_pools_once_and_rectifies_what_was_pooled(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = """
+model M {
+    input x: [batch, 1, 8, 6]
+    y = x -> Conv2D(4, 3, activation: relu) -> MaxPool2D(2) -> Flatten() -> Dense(1)
+    output y
+}
+train M { target t: [batch, 1]; loss mse(y, t); optimizer sgd(lr: 0.1) }
+"""
+
+    def step() -> Graph:
+        return training_step(elaborate_model(program_of(Source("m.model", text)))).graph
+
+    changed = step()
+    monkeypatch.setattr("compiler.training.pool_first", lambda graph: graph)
+    plain = step()
+    optimized = optimize(changed)
+    verify(optimized)
+    assert Counter(node.op.name for node in optimized)["max_pool"] == 0  # who finds places gives values
+    assert [node.result.shape[2:] for node in changed if node.op.name == "relu"] == [(4, 3)]
+    assert [node.result.shape[2:] for node in plain if node.op.name == "relu"] == [(8, 6)]
+    images = np.random.default_rng(0).normal(size=(5, 1, 8, 6)).astype(np.float32)
+    images[1], images[2, :, :4] = 0, -1  # windows of equal items
+    feeds = {"x": images, "t": np.ones((5, 1), np.float32)}
+    weights = initialize(plain, 2)
+    found, again, wanted = (run(graph, feeds, weights) for graph in (changed, optimized, plain))
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(found[name], array, err_msg=name)
+        np.testing.assert_allclose(again[name], array, rtol=1e-5, atol=1e-6, err_msg=name)
