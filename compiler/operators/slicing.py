@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from compiler.dims import LARGEST, Size, Symbol
 from compiler.graph import Emit, Part, Value
 from compiler.lazy import LazyModule
-from compiler.operators.arithmetic import holds
+from compiler.operators.arithmetic import holds, onnx_dtype
 from compiler.operators.shaping import Flip, Mover, Reshape, Unsqueeze, distinct_axes
 from compiler.types import DType, TensorType, TypeMismatch
 
@@ -36,7 +36,7 @@ class Slice(Mover):
     def infer(self, x: TensorType) -> TensorType:
         shape = list(x.shape)
         for axis, start, stop, step in self.bounds(x):
-            shape[axis] = (stop - start + step - 1) // step
+            shape[axis] = _count((axis, start, stop, step))
         return x.with_shape(*shape)
 
     def bounds(self, x: TensorType) -> list[tuple[int, Size, Size, int]]:
@@ -90,15 +90,27 @@ class Slice(Mover):
         return (Pad(tuple(before), tuple(after))(grad),)
 
     def lower(self, emit: Emit, x: str) -> str:
+        """ONNX cuts bounds off in silence: where they may lie outside of the axis, the run has to stop instead."""
         cuts = self.bounds(emit.type(x))
+        shape, made = emit.type(x).shape, x
+        # A range whose length the run knows goes through Gather, which refuses a place that is not there.
+        ranges = [cut for cut in cuts if _perhaps_outside(cut, shape) and not isinstance(_count(cut), int)]
+        for axis, start, stop, step in ranges:
+            bounds = (emit("Squeeze", emit.sizes((each,)), np.array([0])) for each in (start, stop))
+            counted = emit("Cast", emit("Range", *bounds, np.array(step)), to=onnx_dtype(DType.I32))
+            made = emit("Gather", made, counted, axis=axis)
+        cuts = [cut for cut in cuts if cut not in ranges]
         if not cuts:
-            return emit("Identity", x)
+            return made if ranges else emit("Identity", x)
         axes, starts, stops, steps = zip(*cuts, strict=True)
-        sizes = emit.type(x).shape
         # A stop at the end of the axis is written as the largest number, so that the size need not be computed.
-        ends = [LARGEST if stop == sizes[axis] else stop for axis, stop in zip(axes, stops, strict=True)]
+        ends = [LARGEST if stop == shape[axis] else stop for axis, stop in zip(axes, stops, strict=True)]
         places, strides = np.array(axes, np.int64), np.array(steps, np.int64)
-        return emit("Slice", x, emit.sizes(starts), emit.sizes(ends), places, strides)
+        made = emit("Slice", made, emit.sizes(starts), emit.sizes(ends), places, strides)
+        unsure = {cut[0]: _count(cut) for cut in cuts if _perhaps_outside(cut, shape)}
+        if not unsure:
+            return made
+        return emit("Reshape", made, np.array([unsure.get(axis, 0) for axis in range(len(shape))], np.int64))
 
 
 def _from_front(bound: Size | None, size: Size, absent: Size) -> Size:
@@ -118,6 +130,16 @@ def _negative(size: Size) -> bool:
         if all(isinstance(atom, Symbol) for atom, _ in monomial):
             most += factor
     return most < 0
+
+
+def _perhaps_outside(cut: tuple[int, Size, Size, int], shape: tuple[Size, ...]) -> bool:
+    axis, start, stop, _ = cut
+    return not all(_negative(-1 - each) for each in (start, stop - start, shape[axis] - stop))
+
+
+def _count(cut: tuple[int, Size, Size, int]) -> Size:
+    _, start, stop, step = cut
+    return (stop - start + step - 1) // step
 
 
 def _spread(grad: Value, axis: int, step: int) -> Value:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
+import nablac
 from compiler.dims import Dim
 from compiler.graph import Graph, Value
 from compiler.onnx.exporter import end_names, export, needed_opset
@@ -287,3 +288,27 @@ def test_a_graph_of_any_depth_is_written_in_linear_time() -> None:
     for _ in range(20_000):
         value = value + x
     assert len(export(graph([x], y=value)).graph.node) == 20_000
+
+
+class TestBounds:
+    """What NumPy refuses because it lies outside of an axis, onnxruntime refuses too, with its optimiser on."""
+
+    @pytest.mark.parametrize(
+        ("inputs", "text", "fits", "outside"),
+        [
+            ("x: [batch, T]", "x[:, 2:7]", {"x": (2, 8)}, {"x": (2, 3)}),
+            ("x: [batch, T]", "x[:, 0:6:2]", {"x": (2, 6)}, {"x": (2, 3)}),
+            ("x: [batch, T], y: [batch, S]", "x[:, 0:S] + y", {"x": (2, 5), "y": (2, 3)}, {"x": (2, 1), "y": (2, 3)}),
+            ("x: [batch, T, 4]", "x -> LearnedPositions(1)", {"x": (2, 1, 4)}, {"x": (2, 5, 4)}),
+            ("x: [batch, T, 4]", "x -> LearnedPositions(3)", {"x": (2, 2, 4)}, {"x": (2, 4, 4)}),
+        ],
+    )
+    def test_both_runtimes_stop(
+        self, inputs: str, text: str, fits: dict[str, tuple[int, ...]], outside: dict[str, tuple[int, ...]]
+    ) -> None:
+        source = f"model M() {{\n    input {inputs}\n    output {text}\n}}\n"
+        for backend in ("numpy", "ort"):
+            made = nablac.compile(source, backend=backend)
+            made(**{name: np.ones(shape, np.float32) for name, shape in fits.items()})
+            with pytest.raises(NablacError, match="E806"):
+                made(**{name: np.ones(shape, np.float32) for name, shape in outside.items()})
