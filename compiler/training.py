@@ -15,6 +15,7 @@ from compiler.build import Elaborated
 from compiler.elaborate.training import TrainingSpec
 from compiler.gradient import gradients
 from compiler.graph import Graph, NotDifferentiable, Value, origin
+from compiler.measures import measure
 from compiler.operators.arithmetic import Abs as Absolute
 from compiler.operators.arithmetic import Floor, Maximum, Minimum, Mod, Sqrt
 from compiler.operators.comparison import Equal, Where
@@ -29,6 +30,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 
 # Inputs of a training step beside the batch: its number from 1, the key of its draws, and the factor of its rate.
 STEP, SEED, RATE = "step", "seed", "rate"
+_ACCUMULATED = "optimizer.accumulated"
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +79,7 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
         dtype = number.type.dtype
         apply = Equal()(Mod()(number, constant(every, dtype)), constant(0, dtype))
         changes[spec.step] = Floor()((number + (every - 1)) / every)
-        found = {path: _accumulated(path, grad, every, apply, updates) for path, grad in found.items()}
+        found = _accumulated(found, graph.outputs["loss"], every, apply, updates)
     found = _limited(found, settings)
     updates |= applied([_update(spec, path, parameters[path], grad, apply) for path, grad in found.items()])
     if "average" in settings:
@@ -202,13 +204,30 @@ def _regularized(loss: Value, parameters: Mapping[str, Value], settings: Mapping
     return loss
 
 
-def _accumulated(path: str, grad: Value, every: int, apply: Value, updates: dict[str, Value]) -> Value:
-    """The mean gradient since the last update, kept in a buffer between updates."""
-    name = f"optimizer.accumulated.{path}"
-    kept = _buffer(name, grad.type, 0.0)
-    total = kept + grad
-    updates[name] = Where()(apply, filled(0, grad.type), total)
-    return total / constant(every, grad.type.dtype)
+def _accumulated(
+    grads: Mapping[str, Value], loss: Value, every: int, apply: Value, updates: dict[str, Value]
+) -> dict[str, Value]:
+    """The gradients of the batches since the last update as if they had been one batch; buffers keep them till then.
+
+    Each batch counts alike; where the loss is a mean over some items only, as over tokens that are no padding, each
+    item does.
+    """
+
+    def total(name: str, value: Value) -> Value:
+        summed: Value = _buffer(name, value.type, 0.0) + value
+        updates[name] = Where()(apply, filled(0, value.type), summed)
+        return summed
+
+    parts = measure(loss)
+    if parts.under is None or parts.after is not None or _learned(parts.under):
+        return {path: total(f"{_ACCUMULATED}.{path}", grad) / every for path, grad in grads.items()}
+    least = constant(parts.least, parts.under.type.dtype)
+    weight, weights = (Maximum()(each, least) for each in (parts.under, total(_ACCUMULATED, parts.under)))
+    return {path: total(f"{_ACCUMULATED}.{path}", grad * weight) / weights for path, grad in grads.items()}
+
+
+def _learned(value: Value) -> bool:
+    return any(isinstance(node.op, Parameter) for node in Graph({}, {"value": value}))
 
 
 def _limited(grads: dict[str, Value], settings: Mapping[str, Any]) -> dict[str, Value]:

@@ -188,13 +188,14 @@ class Builder:
         return Assert(children[1].node, message, _span(children))
 
     def setting(self, children: Children) -> Setting:
-        return Setting(_identifier(children[0]), children[1].node, _span(children))
+        label = _identifier(children[1]) if isinstance(children[1], Token) else None
+        return Setting(_identifier(children[0]), label, children[-1].node, _span(children))
 
     def preset(self, children: Children) -> Preset:
         return Preset(_identifier(children[1]), tuple(_nodes(children)), _span(children))
 
     def preset_value(self, children: Children) -> Setting:
-        return Setting(_identifier(children[0]), children[2].node, _span(children))
+        return Setting(_identifier(children[0]), None, children[2].node, _span(children))
 
     # Expressions
 

@@ -239,7 +239,8 @@ def _statement(page: _Page, node: Statement, width: int) -> None:
             name = f"{node.name.text} = " if node.name is not None else ""
             _value(page, f"output {name}", node.value, node.span)
         case Setting():
-            _value(page, f"{node.name.text.ljust(width)} ", node.value, node.span)
+            label = f"{node.label.text} = " if node.label is not None else ""
+            _value(page, f"{node.name.text.ljust(width)} {label}", node.value, node.span)
         case Assert():
             message = f", {print_expression(node.message)}" if node.message is not None else ""
             _simple(page, f"assert {print_expression(node.condition)}{message}", node.span)

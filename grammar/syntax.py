@@ -240,9 +240,10 @@ class Assert(Record):
 
 
 class Setting(Record):
-    """`name value` of a `train` block, or `name = value` of a preset."""
+    """`name value` or `name label = value` of a `train` block, or `name = value` of a preset."""
 
     name: Identifier
+    label: Identifier | None
     value: Expression
     span: Span
 

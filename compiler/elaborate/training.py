@@ -35,6 +35,7 @@ class TrainingSpec:
     targets: dict[str, Value] = field(default_factory=dict)
     loss: Value | None = None
     metrics: dict[str, Value] = field(default_factory=dict)
+    rising: set[str] = field(default_factory=set)  # metrics that are better the larger they are
     optimizer: Instance | None = None
     data: tuple[Stage, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
@@ -69,11 +70,14 @@ SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "undecayed": ("a text or a list of texts", lambda value: isinstance(value, (str, list))),
     "plateau": ("a whole number of at least 1", _positive),
     "monitor": ("a text", lambda value: isinstance(value, str)),
+    "mode": ('"min" or "max"', lambda value: value in ("min", "max")),
     "average": ("a share from 0 to below 1", _share),
     "freeze": ("a text or a list of texts", lambda value: isinstance(value, (str, list))),
 }
 _ONCE = {"loss", "optimizer", "data", *SETTINGS}
 _KNOWN = ["metric", *_ONCE]
+_RISING = ("accuracy", "r_squared", "similarity")  # in the text of a metric that grows with success
+_MEASURED = {"loss", "epoch", "seconds"}  # what every history has
 
 
 def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame) -> TrainingSpec:
@@ -97,8 +101,10 @@ def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame
             try:
                 if isinstance(statement, syntax.Setting):
                     _setting(elaborator, spec, statement, seen)
-                else:
-                    elaborator.run([statement])
+                    continue
+                if isinstance(statement, syntax.Assign):
+                    _no_setting(elaborator, statement, seen)
+                elaborator.run([statement])
             except NablacError as error:
                 session.report(error)
             except Silence:
@@ -123,6 +129,19 @@ def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame
     return spec
 
 
+def _no_setting(elaborator: Elaborator, assign: syntax.Assign, seen: dict[str, Span]) -> None:
+    """`epochs = 5` would be a name that nothing reads."""
+    for target in assign.targets:
+        if target.text in _KNOWN:
+            seen[target.text] = target.span
+            raise elaborator.fault(
+                "E616",
+                f"`{target.text}` is a setting, and a setting has no `=`",
+                target.span,
+                hint=f"as in `{target.text} {assign.value.span.text}`",
+            )
+
+
 def _setting(elaborator: Elaborator, spec: TrainingSpec, setting: syntax.Setting, seen: dict[str, Span]) -> None:
     name, span = setting.name.text, setting.value.span
     if name not in _KNOWN:
@@ -131,6 +150,13 @@ def _setting(elaborator: Elaborator, spec: TrainingSpec, setting: syntax.Setting
             f"a train block has no setting `{name}`",
             setting.name.span,
             hint=did_you_mean(name, _KNOWN) or f"the settings are {', '.join(sorted(_KNOWN))}",
+        )
+    if setting.label is not None and name != "metric":
+        raise elaborator.fault(
+            "E616",
+            f"`{name}` takes a value, and no name before it",
+            setting.label.span,
+            hint=f"as in `{name} {span.text}`; only a metric has a name",
         )
     if name in seen and name in _ONCE:
         raise elaborator.fault(
@@ -144,8 +170,20 @@ def _setting(elaborator: Elaborator, spec: TrainingSpec, setting: syntax.Setting
     if name == "loss":
         spec.loss = _scalar(elaborator, "the loss", value, span)
     elif name == "metric":
-        text = setting.value.callee.span.text if isinstance(setting.value, syntax.Call) else setting.value.span.text
+        text, place = _metric_name(setting)
+        first = seen.get(f"{name} {text}")
+        if first is not None or text in _MEASURED:
+            raise elaborator.fault(
+                "E608",
+                f"two metrics are called `{text}`" if first is not None else f"`{text}` is measured in any case",
+                place,
+                labels=(Label(first, "first here"),) if first is not None else (),
+                hint=f"give this one a name: `metric another = {span.text}`",
+            )
+        seen[f"{name} {text}"] = place
         spec.metrics[text] = _scalar(elaborator, "a metric", value, span)
+        if any(word in f"{text} {span.text}" for word in _RISING):
+            spec.rising.add(text)
     elif name == "optimizer":
         if not isinstance(value, Instance) or value.defined.kind != "optimizer":
             raise elaborator.fault(
@@ -161,6 +199,14 @@ def _setting(elaborator: Elaborator, spec: TrainingSpec, setting: syntax.Setting
         if not allowed(value):
             raise elaborator.fault("E605", f"`{name}` is {wanted}, and {describe(value)} is given", span)
         spec.settings[name] = value
+
+
+def _metric_name(setting: syntax.Setting) -> tuple[str, Span]:
+    """What a metric is called: its own name, or the function's, or its text."""
+    if setting.label is not None:
+        return setting.label.text, setting.label.span
+    place = setting.value.callee.span if isinstance(setting.value, syntax.Call) else setting.value.span
+    return place.text, place
 
 
 def _scalar(elaborator: Elaborator, what: str, value: Any, span: Span) -> Value:

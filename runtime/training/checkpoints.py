@@ -14,7 +14,7 @@ from runtime.files import written_whole
 if TYPE_CHECKING:
     from compiler.types import Array
 
-_FORM = "1"
+_FORM = "2"
 
 
 @dataclass
@@ -24,8 +24,7 @@ class Position:
     epoch: int = 0  # epochs that are done
     batch: int = 0  # batches of the running epoch that are done
     step: int = 0
-    sums: dict[str, float] = field(default_factory=dict)  # of the running epoch, weighted by the batches' sizes
-    seen: int = 0  # examples of the running epoch
+    sums: dict[str, float] = field(default_factory=dict)  # what the running epoch has measured, as `Means` adds it up
     history: dict[str, list[float]] = field(default_factory=dict)
     best: float | None = None
     best_epoch: int = 0

@@ -15,6 +15,7 @@ from compiler.training import RATE, SEED, STEP
 from runtime.data.batches import Batches
 from runtime.initialization import key
 from runtime.training.checkpoints import Position, save_checkpoint, write_state
+from runtime.training.means import Means
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -31,6 +32,7 @@ class Settings:
     patience: int | None = None  # epochs without a better monitored quantity, after which training stops
     plateau: int | None = None  # the same, after which the rate is halved
     monitor: str = ""
+    largest: bool = False  # whether the best of the monitored quantity is its largest
     seed: int = 0
     limit_batches: int | None = None
     max_seconds: float | None = None
@@ -55,6 +57,8 @@ class Loop:
     validation: Batches | None
     settings: Settings
     inputs: frozenset[str]  # of the step's graph
+    measured: Means  # of the steps
+    validated: Means  # of inference
     folder: Path | None = None
     position: Position = field(default_factory=Position)
     best: dict[str, Array] = field(default_factory=dict)
@@ -84,13 +88,10 @@ class Loop:
             outputs = self.stepper.step({**batch, **self._feeds(position.step + 1)})
             if not math.isfinite(outputs["loss"]):
                 raise NotFinite(outputs["loss"], {**batch, **self._feeds(position.step + 1)}, position)
-            size = len(next(iter(batch.values())))
             position.step += 1
             position.batch += 1
-            position.seen += size
-            for name, value in outputs.items():
-                position.sums[name] = position.sums.get(name, 0.0) + value * size
-            self.events.batch(position, batches, self._means())
+            self.measured.add(position.sums, outputs, len(next(iter(batch.values()))))
+            self.events.batch(position, batches, self.measured.of(position.sums))
             if self.stop():
                 self.reason = "interrupted"
             elif self.settings.max_seconds is not None and time.monotonic() - started > self.settings.max_seconds:
@@ -104,11 +105,11 @@ class Loop:
 
     def _finish_epoch(self, seconds: float) -> None:
         position = self.position
-        row = self._means()
+        row = self.measured.of(position.sums)
         if self.validation is not None:
             row |= {f"val_{name}": value for name, value in self.evaluate(self.validation).items()}
         position.epoch += 1
-        position.batch = position.seen = 0
+        position.batch = 0
         position.sums = {}
         for name, value in {"epoch": float(position.epoch), **row}.items():
             position.history.setdefault(name, []).append(value)
@@ -120,8 +121,7 @@ class Loop:
         """Whether this epoch is the best so far, and what follows if none has been for long."""
         position, settings = self.position, self.settings
         value = row.get(self.monitor, row["loss"])
-        larger_is_better = any(word in self.monitor for word in ("accuracy", "r_squared", "similarity"))
-        better = position.best is None or (value > position.best if larger_is_better else value < position.best)
+        better = position.best is None or (value > position.best if settings.largest else value < position.best)
         if better:
             position.best, position.best_epoch = value, position.epoch
             position.waited = position.stalled = 0
@@ -138,15 +138,12 @@ class Loop:
             self.reason = f"{self.monitor} has not improved for {position.waited} epochs"
 
     def evaluate(self, batches: Batches) -> dict[str, float]:
-        """The loss and the metrics over a part, each example counted alike."""
+        """The loss and the metrics over a part, as if it were one batch."""
         sums: dict[str, float] = {}
-        seen = 0
         for batch in _first(batches.epoch(0), self._count(batches)):
-            size = len(next(iter(batch.values())))
-            seen += size
-            for name, value in self.stepper.evaluate({**batch, **self._feeds(1)}).items():
-                sums[name] = sums.get(name, 0.0) + value * size
-        return {name: value / max(seen, 1) for name, value in sums.items()}
+            outputs = self.stepper.evaluate({**batch, **self._feeds(1)})
+            self.validated.add(sums, outputs, len(next(iter(batch.values()))))
+        return self.validated.of(sums)
 
     def save(self) -> None:
         """Write a checkpoint, where the run keeps any."""
@@ -161,9 +158,6 @@ class Loop:
             RATE: np.array(self.position.rate, np.float32),
         }
         return {name: value for name, value in every.items() if name in self.inputs}
-
-    def _means(self) -> dict[str, float]:
-        return {name: value / max(self.position.seen, 1) for name, value in self.position.sums.items()}
 
     def _count(self, batches: Batches) -> int:
         limit = self.settings.limit_batches

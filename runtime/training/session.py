@@ -15,6 +15,7 @@ import numpy as np
 
 from compiler.build import Elaborated, Program, elaborate_model
 from compiler.graph import Graph
+from compiler.measures import Measure, measured
 from compiler.passes.pipeline import optimize
 from compiler.training import TrainingStep, in_raw_units, loss_graph, training_step
 from compiler.types import DType
@@ -26,6 +27,7 @@ from runtime.initialization import initialize
 from runtime.text.tokenizers import KEY as TOKENIZER
 from runtime.training.checkpoints import Position, newest_checkpoint
 from runtime.training.loop import Loop, NotFinite, Settings
+from runtime.training.means import Means
 from runtime.training.steppers import NumpyStepper, OnnxStepper, Stepper, averaged
 
 if TYPE_CHECKING:
@@ -94,12 +96,26 @@ class Training:
         return training_step(self.elaborated)
 
     @cached_property
+    def _step_measured(self) -> tuple[Graph, dict[str, Measure]]:
+        return measured(self.step.graph, self._measures)
+
+    @cached_property
+    def _loss_measured(self) -> tuple[Graph, dict[str, Measure]]:
+        return measured(loss_graph(self.inference), self._measures)
+
+    @property
+    def _measures(self) -> tuple[str, ...]:
+        return ("loss", *self.spec.metrics)
+
+    @cached_property
     def step_graph(self) -> Graph:
-        return optimize(self.step.graph)
+        """The step, with the parts of what it measures as outputs too."""
+        return optimize(self._step_measured[0])
 
     @cached_property
     def loss_graph(self) -> Graph:
-        return optimize(loss_graph(self.inference))
+        """The model with its loss and metrics for inference, with their parts too."""
+        return optimize(self._loss_measured[0])
 
     @property
     def name(self) -> str:
@@ -200,11 +216,14 @@ class Training:
 
     def settings(self) -> Settings:
         given, options = self.spec.settings, self.options
+        monitor = given.get("monitor", "")
+        mode = given.get("mode", "max" if monitor.removeprefix("val_") in self.spec.rising else "min")
         return Settings(
             epochs=options.epochs or int(given.get("epochs", _EPOCHS)),
             patience=options.patience or given.get("patience"),
             plateau=given.get("plateau"),
-            monitor=given.get("monitor", ""),
+            monitor=monitor,
+            largest=mode == "max",
             seed=self.seed,
             limit_batches=options.limit_batches,
             max_seconds=options.max_seconds,
@@ -241,6 +260,8 @@ class Training:
             validation,
             self.settings(),
             frozenset((*self.step_graph.inputs, *self.loss_graph.inputs)),
+            Means(self._step_measured[1]),
+            Means(self._loss_measured[1]),
             folder,
             position,
         )

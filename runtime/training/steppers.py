@@ -60,7 +60,7 @@ class NumpyStepper:
         return {name: float(results[name]) for name in self.outputs}
 
     def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, float]:
-        current = averaged(self.runner.weights)
+        current = averaged(self.state())
         for path in self.evaluator.weights:
             self.evaluator.weights[path] = current[path]
         results = self.evaluator.run({name: feeds[name] for name in self.evaluator.graph.inputs})

@@ -19,6 +19,7 @@ CASES = [
     ("indentation", "layer L {\ninput x:[a]\n\n\n\n  output x }", "layer L() {\n    input x: [a]\n\n    output x\n}\n"),
     ("one line stays one", "layer L {\n if b {param w:[n]=0}\n x=1\n}",
      "layer L() {\n    if b { param w: [n] = 0 }\n    x = 1\n}\n"),
+    ("a metric's name", "train M {\n metric e=mae(y)\n}", "train M {\n    metric e = mae(y)\n}\n"),
     ("settings align", "train M {\n loss mse(y)\n epochs 5\n}", "train M {\n    loss   mse(y)\n    epochs 5\n}\n"),
     (
         "comments stay",

@@ -74,6 +74,7 @@ def test_the_settings_of_a_train_block_are_names_and_values() -> None:
     text = """train Net {
         target next: f32[batch, 1]
         loss mse(y, next)
+        metric error = mae(y, next)
         optimizer adam(lr: log(1e-4 .. 1e-2))
         batch 32
         state (x)
@@ -86,13 +87,15 @@ def test_the_settings_of_a_train_block_are_names_and_values() -> None:
     (train,) = parsed(text).declarations
     assert isinstance(train, Train)
     kinds = [type(node) for node in train.body]
-    assert kinds == [Declare, Setting, Setting, Setting, If, Setting, Assign]
+    assert kinds == [Declare, Setting, Setting, Setting, Setting, If, Setting, Assign]
     assert [node.name.text for node in train.body if isinstance(node, Setting)] == [
         "loss",
+        "metric",
         "optimizer",
         "batch",
         "data",
     ]
+    assert [node.label.text for node in train.body if isinstance(node, Setting) and node.label] == ["error"]
 
 
 def test_several_declarations_may_share_a_line() -> None:

@@ -1,0 +1,121 @@
+"""Measures over batches are those over all of their items at once, as PyTorch's over one batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compiler.build import program_of
+from grammar.source import Source
+from runtime.data.sources import from_arrays
+from runtime.training.session import Options, Training
+
+torch = pytest.importorskip("torch", reason="PyTorch is the oracle: install the `oracle` extra")
+
+BACKENDS = ["numpy", "ort"]
+MASKED = """
+model M {
+    input x: [batch, time, 3]
+    output logits = x -> Dense(4)
+}
+train M {
+    target t: i64[batch, time]
+    loss cross_entropy(logits, t, ignore: 0)
+    metric right = masked_accuracy(logits, t, 0)
+    metric perplexity = perplexity(logits, t, ignore: 0)
+    metric plain = accuracy(logits, t)
+    validation 0.6
+    optimizer sgd(lr: 0.5)
+    epochs 3
+    shuffle false
+    SETTINGS
+}
+"""
+UNUSED = """
+model M {
+    input x: [batch, 3]
+    unused = x -> Dense(2)
+    output y = x -> Dense(1)
+    output unused
+}
+train M { target t: [batch, 1]; loss mse(y, t); epochs 1; validation 0.5; SETTINGS }
+"""
+
+
+def data(unpadded: int = 0) -> dict[str, np.ndarray]:
+    """Labels of very unequal numbers of items from example to example; 0 is padding."""
+    generator = np.random.default_rng(3)
+    labels = generator.integers(1, 4, (20, 9))
+    for row, count in enumerate(generator.integers(unpadded, 10, 20)):
+        labels[row, count:] = 0
+    return {"x": generator.normal(size=(20, 9, 3)).astype(np.float32), "t": labels}
+
+
+def training(text: str, arrays: dict[str, np.ndarray], settings: str = "", **options: Any) -> Training:
+    made = Training(program_of(Source("m.model", text.replace("SETTINGS", settings))), options=Options(**options))
+    made.examples = from_arrays(arrays, "arrays")
+    return made
+
+
+def theirs(weights: dict[str, np.ndarray], x: np.ndarray, t: np.ndarray) -> tuple[Any, Any, Any]:
+    """The logits, labels and loss of all items at once."""
+    logits = torch.tensor(x) @ torch.tensor(weights["dense.W"]) + torch.tensor(weights["dense.b"])
+    logits, labels = logits.reshape(-1, 4), torch.tensor(t).reshape(-1)
+    return logits, labels, torch.nn.functional.cross_entropy(logits, labels, ignore_index=0)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("batch", [1, 3, 10])
+def test_measures_of_a_part_are_those_of_its_items_whatever_the_batch(batch: int, backend: str) -> None:
+    made = training(MASKED, data(), backend=backend, batch=batch)
+    loop = made.loop()
+    assert loop.validation is not None
+    found = loop.evaluate(loop.validation)
+    rows = made.data.parts["validation"]
+    logits, labels, loss = theirs(loop.stepper.state(), data()["x"][rows], data()["t"][rows])
+    right = logits.argmax(-1) == labels
+    expected = {
+        "loss": loss.item(),
+        "right": right[labels != 0].double().mean().item(),
+        "perplexity": loss.exp().item(),
+        "plain": right.double().mean().item(),
+    }
+    assert found.keys() == expected.keys()
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_an_epochs_measures_weigh_its_batches_by_their_items(backend: str) -> None:
+    made = training(MASKED, data(), 'freeze "dense.b"', backend=backend, batch=3)
+    made.spec.settings["optimizer"] = None
+    loop = made.loop()
+    loop.run()
+    assert loop.position.history["perplexity"] == pytest.approx(np.exp(loop.position.history["loss"]))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_accumulated_batches_of_masked_items_are_the_larger_batch(backend: str) -> None:
+    runs = []
+    for batch, settings in ((4, ""), (2, "accumulate 2"), (1, "accumulate 4")):
+        loop = training(MASKED, data(), settings, backend=backend, batch=batch).loop()
+        loop.run()
+        runs.append(loop.stepper.state())
+    for other in runs[1:]:
+        for path in ("dense.W", "dense.b"):
+            np.testing.assert_allclose(other[path], runs[0][path], rtol=1e-5, err_msg=path)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_parameters_that_the_loss_does_not_need_stay_as_they_are(backend: str) -> None:
+    generator = np.random.default_rng(1)
+    arrays = {name: generator.normal(size=(8, size)).astype(np.float32) for name, size in (("x", 3), ("t", 1))}
+    made = training(UNUSED, arrays, "average 0.9", backend=backend)
+    first = made.first_state()
+    loop = made.loop()
+    loop.run()
+    state = loop.stepper.state()
+    np.testing.assert_array_equal(state["dense.W"], first["dense.W"])
+    assert (state["dense_1.W"] != first["dense_1.W"]).all()
