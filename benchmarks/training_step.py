@@ -58,7 +58,7 @@ def torch_step(case: Case, feeds: dict[str, np.ndarray]) -> Callable[[], float]:
         loss: Any = module(*tensors)
         loss.backward()
         optimizer.step()
-        return float(loss)
+        return float(loss.detach())
 
     return run
 

@@ -13,6 +13,7 @@ from compiler.passes.fuse_recurrences import fuse_recurrences
 from compiler.passes.hoist import hoist_results, hoist_steps
 from compiler.passes.merge_scans import merge_scans
 from compiler.passes.pools import pool_once
+from compiler.passes.regroup_steps import regroup_steps
 from compiler.passes.share_equals import share_equals
 from compiler.passes.simplify import simplify
 from compiler.rewrite import rewrite
@@ -25,6 +26,7 @@ PASSES: tuple[Pass, ...] = (
     hoist_results,
     *LOCAL,
     fuse_recurrences,
+    regroup_steps,
     hoist_steps,
     *LOCAL,
     fuse_attention,

@@ -13,6 +13,7 @@ from compiler.operators.source import Parameter, constant
 from compiler.passes.hoist import hoist_results, hoist_steps
 from compiler.passes.merge_scans import merge_scans
 from compiler.passes.pipeline import optimize
+from compiler.passes.regroup_steps import regroup_steps
 from compiler.types import DType
 from compiler.verify import verify
 from grammar.source import Source
@@ -27,6 +28,8 @@ CELLS = {
     "a sum": "h' = h + x @ W; output tanh(x) @ W",
     "a sum that is read": "h' = h + x @ W; output h' * h",
     "gated": "z = sigmoid(x @ W + h @ U); h' = z * h + tanh(concat([x @ W, h], axis: 1) @ G); output [h' @ V, z]",
+    "factors of the item": "g = h * sigmoid(x @ W); h' = g * tanh(x @ W) - tanh(g); output h'",
+    "several products": "h' = tanh(x @ W + h @ U + (h * h) @ (U * 0.5) + tanh(h) @ U); output h' * tanh(x @ W) * 2",
     "items that cannot be mapped": "h' = h + pad(x, before: [0, 2], after: [0, 1]); output cumsum(h', axis: 1)",
 }
 
@@ -72,7 +75,8 @@ def test_results_and_gradients_stay_what_they_were(cell: str, reverse: bool) -> 
     weights = initialize(graph, 3)
     feeds = {"xs": np.random.default_rng(0).normal(size=(5, 4, 3))}
     wanted = run(graph, feeds, weights)
-    for change in (merge_scans, hoist_results, hoist_steps, lambda each: hoist_steps(merge_scans(each)), optimize):
+    together = lambda each: hoist_steps(regroup_steps(merge_scans(each)))  # noqa: E731
+    for change in (merge_scans, hoist_results, regroup_steps, hoist_steps, together, optimize):
         changed = change(graph)
         verify(changed)
         found = run(changed, feeds, weights)
@@ -114,14 +118,23 @@ model M {{
     graph = with_gradients(elaborate(program_of(Source("lstm.model", text))))
     changed = optimize(graph)
     verify(changed)
-    forward, _ = (node.op for node in changed if isinstance(node.op, Scan))
+    forward, backward = (node.op for node in changed if isinstance(node.op, Scan))
     assert [node.op.name for node in changed].count("lstm") == 1
     assert sorted(node.op.name for node in forward.body if node.operands) == ["add", "mul"]  # c' = f c + i n
+    assert [node.op.name for node in backward.body].count("matmul") == 1  # of all four gates
+    assert len([node for node in backward.body if node.operands]) == 10
     weights = initialize(graph, 3)
     feeds = {"xs": np.random.default_rng(0).normal(size=(5, 4, 3)).astype(np.float32)}
     found = run(changed, feeds, weights)
     for name, array in run(graph, feeds, weights).items():
         np.testing.assert_allclose(found[name], array, rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def test_factors_and_products_are_grouped_by_what_is_known_before_the_walk() -> None:
+    walk = hoist_steps(regroup_steps(graph_of("h' = tanh(h) * (x @ W) * sigmoid(x @ W) * 2.0; output h'")))
+    assert [name for name in inside(walk) if name != "input"] == ["tanh", "mul"]
+    walk = hoist_steps(regroup_steps(graph_of("h' = tanh(h @ U + x @ W + sigmoid(h) @ U); output h'")))
+    assert inside(walk).count("matmul") == inside(walk).count("concat") == 1
 
 
 def test_the_forward_walk_is_made_once() -> None:

@@ -1,0 +1,113 @@
+"""Sums and products of a walk's step, grouped so that less of them is done in steps.
+
+- `(s * a) * b`, where `a` and `b` are known before the walk, is `s * (a * b)`, and `a * b` leaves it (see `hoist`);
+- `s @ A + t @ B` is one product, `concat([s, t]) @ concat([A, B])`: the gradients of a cell's gates meet in its state.
+
+Both change the order of rounding alone.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from compiler.graph import Graph, Node, Value, origin
+from compiler.operators.arithmetic import Add, Mul
+from compiler.operators.control import Scan
+from compiler.operators.linear import MatMul
+from compiler.operators.shaping import Concat
+from compiler.rewrite import rebuild, rewrite, with_ends
+
+
+def regroup_steps(graph: Graph) -> Graph:
+    """`graph` with the sums and products of its walks' steps regrouped."""
+    if not any(isinstance(node.op, Scan) for node in graph):
+        return graph
+
+    def regrouped(node: Node) -> Sequence[Value] | None:
+        if not isinstance(node.op, Scan):
+            return None
+        results: tuple[Value, ...] = node.op.replace(body=_Regrouping(node.op).body())(*node.operands)
+        return results
+
+    return rewrite(graph, regrouped)
+
+
+class _Regrouping:
+    """One step on its way to another; only what a single node uses is taken apart."""
+
+    def __init__(self, scan: Scan) -> None:
+        self.old = scan.body
+        self.uses = Counter(operand for node in self.old for operand in node.operands)
+        self.uses.update(self.old.ends)
+        self.added = {operand for node in self.old if isinstance(node.op, Add) for operand in node.operands}
+        self.new: dict[Value, Value] = {}
+        self.moving = {value.node for value in list(scan.body.inputs.values())[: scan.states]}
+
+    def body(self) -> Graph:
+        for node in self.old:
+            rebuild(node, self.new)
+            with origin(node.origin.span, node.origin.path):
+                made = self._product(node) or self._sum(node)
+            if made is not None:
+                self.new[node.result] = made
+            if any(operand.node in self.moving for operand in node.operands):
+                self.moving.update((node, *(self.new[result].node for result in node.results)))
+        return with_ends(self.old, self.new)
+
+    def _product(self, node: Node) -> Value | None:
+        """`(s * a) * b` as `s * (a * b)`."""
+        if not isinstance(node.op, Mul):
+            return None
+        inner, known = self._moving_first(node)
+        if self._moves(known) or not isinstance(inner.node.op, Mul) or self.uses[inner] > 1:
+            return None
+        moving, other = self._moving_first(self.new[inner].node)
+        if not self._moves(moving) or self._moves(other):
+            return None
+        factor = other * self.new[known]
+        made: Value = moving * factor
+        return made if not factor.type.rank or factor.type == made.type else None
+
+    def _sum(self, node: Node) -> Value | None:
+        """Products with what is known before the walk as one, where nothing but their sum is asked for."""
+        if not isinstance(node.op, Add) or not self._moves(node.result):
+            return None
+        if self.uses[node.result] == 1 and node.result in self.added:
+            return None  # a part of another sum
+        terms = self._terms(node)
+        products = [term for term in terms if self._joins(term, node.result)]
+        if len(products) < 2:
+            return None
+        lefts, rights = zip(*(self.new[term].node.operands for term in products), strict=True)
+        total: Value = Concat(-1)(*lefts) @ Concat(0)(*rights)
+        for term in terms:
+            if term not in products:
+                total = total + self.new[term]
+        return total
+
+    def _terms(self, node: Node) -> list[Value]:
+        """What a sum adds up, however it is grouped."""
+        found: list[Value] = []
+        waiting = list(reversed(node.operands))
+        while waiting:
+            each = waiting.pop()
+            if isinstance(each.node.op, Add) and self.uses[each] == 1:
+                waiting.extend(reversed(each.node.operands))
+            else:
+                found.append(each)
+        return found
+
+    def _joins(self, term: Value, total: Value) -> bool:
+        if not isinstance(term.node.op, MatMul) or self.uses[term] > 1 or term.type != total.type:
+            return False
+        left, right = term.node.operands
+        return self._moves(left) and not self._moves(right) and right.type.rank == 2 and left.type.rank >= 2
+
+    def _moving_first(self, node: Node) -> tuple[Value, Value]:
+        left, right = node.operands
+        return (left, right) if self._moves(left) else (right, left)
+
+    def _moves(self, value: Value) -> bool:
+        """Whether a value depends on the states."""
+        return value.node in self.moving or any(operand.node in self.moving for operand in value.node.operands)
