@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from compiler.graph import Graph, Node, Value
+from compiler.graph import Graph, Value
 from compiler.operators.arithmetic import Add, Mul
 from compiler.operators.linear import MatMul
-from compiler.operators.shaping import Concat, Expand
+from compiler.operators.shaping import Concat
 from compiler.operators.slicing import Slice
-from compiler.operators.source import Constant, Input
+from compiler.operators.source import Constant
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -170,15 +170,3 @@ def rows(matrix: Value, part: tuple[Any, Any] | None) -> Value:
     """The rows of a matrix that meet one part of a concatenation."""
     found: Value = matrix if part is None else Slice((0,), (part[0],), (part[1],))(matrix)
     return found
-
-
-def is_zero(value: Value) -> bool:
-    """Whether a value is the constant 0, repeated or not."""
-    op = value.node.op
-    if isinstance(op, Expand):
-        return is_zero(value.node.operands[0])
-    return isinstance(op, Constant) and op.type.rank == 0 and op.scalar() == 0
-
-
-def is_input(node: Node) -> bool:
-    return isinstance(node.op, Input)

@@ -12,6 +12,7 @@ from compiler.operators.arithmetic import Add, Div, Mul, Neg, Pow, Sub
 from compiler.operators.casting import Cast
 from compiler.operators.shaping import Expand, Flip, Reshape, Squeeze, Transpose, Unsqueeze
 from compiler.operators.source import Constant
+from compiler.passes.fold_constants import SMALL
 from compiler.rewrite import rewrite
 
 
@@ -76,4 +77,6 @@ def _is(value: Value, number: int) -> bool:
     op = value.node.op
     if isinstance(op, Expand):
         return _is(value.node.operands[0], number)
-    return isinstance(op, Constant) and op.type.rank == 0 and op.scalar() == number
+    if not isinstance(op, Constant) or len(op.data) > SMALL:
+        return False
+    return bool(op.data) and (op.compute() == number).all() if op.type.rank else op.scalar() == number
