@@ -15,7 +15,7 @@ from compiler.build import Elaborated
 from compiler.elaborate.training import TrainingSpec
 from compiler.gradient import gradients
 from compiler.graph import Graph, NotDifferentiable, Value, origin
-from compiler.measures import measure
+from compiler.measures import Measure, measures_of, quotient, with_parts
 from compiler.operators.arithmetic import Abs as Absolute
 from compiler.operators.arithmetic import Floor, Maximum, Minimum, Mod, Sqrt
 from compiler.operators.comparison import Equal, Where
@@ -44,6 +44,15 @@ class TrainingStep:
     graph: Graph
     trained: tuple[str, ...]
     averaged: bool
+    measures: dict[str, Measure]  # of the loss and the metrics, whose parts are outputs of `measured`
+    measured: Graph
+
+
+def measured_loss(elaborated: Elaborated) -> tuple[Graph, dict[str, Measure]]:
+    """`loss_graph` with the parts of its measures as outputs too."""
+    graph = loss_graph(elaborated)
+    measures = measures_of(elaborated)
+    return with_parts(graph, measures), measures
 
 
 def loss_graph(elaborated: Elaborated) -> Graph:
@@ -56,7 +65,9 @@ def loss_graph(elaborated: Elaborated) -> Graph:
 
 def training_step(elaborated: Elaborated) -> TrainingStep:
     """The step that a model's train block describes; NablacError where no gradient can flow."""
-    spec, graph = _spec(elaborated), pool_first(loss_graph(elaborated))
+    spec = _spec(elaborated)
+    graph, measures = measured_loss(elaborated)
+    graph = pool_first(graph)
     settings = spec.settings
     parameters = _parameters(graph.outputs["loss"], settings.get("freeze", ()))
     loss = _regularized(graph.outputs["loss"], parameters, settings)
@@ -79,19 +90,21 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
         dtype = number.type.dtype
         apply = Equal()(Mod()(number, constant(every, dtype)), constant(0, dtype))
         changes[spec.step] = Floor()((number + (every - 1)) / every)
-        found = _accumulated(found, graph.outputs["loss"], every, apply, updates)
+        found = _accumulated(found, *_weight(measures["loss"], graph), apply, updates)
     found = _limited(found, settings)
     updates |= applied([_update(spec, path, parameters[path], grad, apply) for path, grad in found.items()])
     if "average" in settings:
         for path in found:
             updates[f"average.{path}"] = _average(parameters[path], updates[path], settings["average"], apply)
-    outputs = {name: graph.outputs[name] for name in ("loss", *spec.metrics)}
+    parts = [name for measure in measures.values() for name in measure.parts]
+    outputs = {name: graph.outputs[name] for name in ("loss", *spec.metrics, *parts)}
     ends = replace([*outputs.values(), *updates.values()], changes)
     outputs = dict(zip(outputs, ends, strict=False))
     updates = dict(zip(updates, ends[len(outputs) :], strict=True))
     inputs = _inputs(elaborated, ends)
-    made = Graph(inputs, outputs, updates, f"{graph.name}.step", graph.doc)
-    return TrainingStep(made, tuple(found), "average" in settings)
+    measured = Graph(inputs, outputs, updates, f"{graph.name}.step", graph.doc)
+    plain = Graph(inputs, {name: outputs[name] for name in ("loss", *spec.metrics)}, updates, measured.name, graph.doc)
+    return TrainingStep(plain, tuple(found), "average" in settings, measures, measured)
 
 
 def gradient_graph(elaborated: Elaborated, wrt: Iterable[str] = ("*",)) -> Graph:
@@ -204,30 +217,30 @@ def _regularized(loss: Value, parameters: Mapping[str, Value], settings: Mapping
     return loss
 
 
-def _accumulated(
-    grads: Mapping[str, Value], loss: Value, every: int, apply: Value, updates: dict[str, Value]
-) -> dict[str, Value]:
-    """The gradients of the batches since the last update as if they had been one batch; buffers keep them till then.
+def _weight(measure: Measure, graph: Graph) -> tuple[Value, float]:
+    """What a batch weighs where the losses of several are to be that of one batch, and at the least: its divisor."""
+    found = quotient(measure)
+    if found is not None:
+        under, least = found
+        value = next(graph.outputs[name] for name, part in measure.parts.items() if part.value is under)
+        if not any(isinstance(node.op, Parameter) for node in Graph({}, {"weight": value})):
+            return value, least
+    return constant(1.0, graph.outputs["loss"].type.dtype), 0.0
 
-    Each batch counts alike; where the loss is a mean over some items only, as over tokens that are no padding, each
-    item does.
-    """
+
+def _accumulated(
+    grads: Mapping[str, Value], weight: Value, least: float, apply: Value, updates: dict[str, Value]
+) -> dict[str, Value]:
+    """The gradients of the batches since the last update as if they had been one batch; buffers keep them till then."""
 
     def total(name: str, value: Value) -> Value:
         summed: Value = _buffer(name, value.type, 0.0) + value
         updates[name] = Where()(apply, filled(0, value.type), summed)
         return summed
 
-    parts = measure(loss)
-    if parts.under is None or parts.after is not None or _learned(parts.under):
-        return {path: total(f"{_ACCUMULATED}.{path}", grad) / every for path, grad in grads.items()}
-    least = constant(parts.least, parts.under.type.dtype)
-    weight, weights = (Maximum()(each, least) for each in (parts.under, total(_ACCUMULATED, parts.under)))
-    return {path: total(f"{_ACCUMULATED}.{path}", grad * weight) / weights for path, grad in grads.items()}
-
-
-def _learned(value: Value) -> bool:
-    return any(isinstance(node.op, Parameter) for node in Graph({}, {"value": value}))
+    floor = constant(least, weight.type.dtype)
+    own, weights = (Maximum()(each, floor) if least else each for each in (weight, total(_ACCUMULATED, weight)))
+    return {path: total(f"{_ACCUMULATED}.{path}", grad * own) / weights for path, grad in grads.items()}
 
 
 def _limited(grads: dict[str, Value], settings: Mapping[str, Any]) -> dict[str, Value]:

@@ -32,14 +32,14 @@ def write_step(
     import onnx
     from safetensors.numpy import save_file
 
-    from compiler.measures import unmeasured
     from compiler.onnx.exporter import export
+    from compiler.passes.pipeline import optimize
     from nablac.commands.train import training_of
     from runtime.onnx_file import save
 
     training = training_of(file, {**given, "seed": seed})
     state = training.first_state()
-    graph = unmeasured(training.step_graph)
+    graph = optimize(training.step.graph)
     model = export(graph, opset=opset, weights=None, metadata={"nablac.step": training.name})
     onnx.checker.check_model(model, full_check=True)
     worst = None

@@ -15,9 +15,9 @@ import numpy as np
 
 from compiler.build import Elaborated, Program, elaborate_model
 from compiler.graph import Graph
-from compiler.measures import Measure, measured
+from compiler.measures import Measure
 from compiler.passes.pipeline import optimize
-from compiler.training import TrainingStep, in_raw_units, loss_graph, training_step
+from compiler.training import TrainingStep, in_raw_units, measured_loss, training_step
 from compiler.types import DType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.data.batches import Batches
@@ -96,26 +96,18 @@ class Training:
         return training_step(self.elaborated)
 
     @cached_property
-    def _step_measured(self) -> tuple[Graph, dict[str, Measure]]:
-        return measured(self.step.graph, self._measures)
-
-    @cached_property
-    def _loss_measured(self) -> tuple[Graph, dict[str, Measure]]:
-        return measured(loss_graph(self.inference), self._measures)
-
-    @property
-    def _measures(self) -> tuple[str, ...]:
-        return ("loss", *self.spec.metrics)
+    def _measured_loss(self) -> tuple[Graph, dict[str, Measure]]:
+        return measured_loss(self.inference)
 
     @cached_property
     def step_graph(self) -> Graph:
         """The step, with the parts of what it measures as outputs too."""
-        return optimize(self._step_measured[0])
+        return optimize(self.step.measured)
 
     @cached_property
     def loss_graph(self) -> Graph:
         """The model with its loss and metrics for inference, with their parts too."""
-        return optimize(self._loss_measured[0])
+        return optimize(self._measured_loss[0])
 
     @property
     def name(self) -> str:
@@ -260,8 +252,8 @@ class Training:
             validation,
             self.settings(),
             frozenset((*self.step_graph.inputs, *self.loss_graph.inputs)),
-            Means(self._step_measured[1]),
-            Means(self._loss_measured[1]),
+            Means(self.step.measures),
+            Means(self._measured_loss[1]),
             folder,
             position,
         )

@@ -26,6 +26,10 @@ train M {
     metric right = masked_accuracy(logits, t, 0)
     metric perplexity = perplexity(logits, t, ignore: 0)
     metric plain = accuracy(logits, t)
+    metric largest = max(abs(logits))
+    metric smallest = min(logits)
+    metric scale = sqrt(mean(logits ** 2)) / max(abs(logits))
+    metric explained = r_squared(logits, cast(unsqueeze(t, -1), f32) * logits)
     validation 0.6
     optimizer sgd(lr: 0.5)
     epochs 3
@@ -66,6 +70,10 @@ def theirs(weights: dict[str, np.ndarray], x: np.ndarray, t: np.ndarray) -> tupl
     return logits, labels, torch.nn.functional.cross_entropy(logits, labels, ignore_index=0)
 
 
+def explained(y: Any, target: Any) -> float:
+    return float(1 - (target - y).square().sum() / (target - target.mean()).square().sum())
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("batch", [1, 3, 10])
 def test_measures_of_a_part_are_those_of_its_items_whatever_the_batch(batch: int, backend: str) -> None:
@@ -81,6 +89,10 @@ def test_measures_of_a_part_are_those_of_its_items_whatever_the_batch(batch: int
         "right": right[labels != 0].double().mean().item(),
         "perplexity": loss.exp().item(),
         "plain": right.double().mean().item(),
+        "largest": logits.abs().max().item(),
+        "smallest": logits.min().item(),
+        "scale": (logits.square().mean().sqrt() / logits.abs().max()).item(),
+        "explained": explained(logits, labels[:, None] * logits),
     }
     assert found.keys() == expected.keys()
     for name, value in expected.items():
