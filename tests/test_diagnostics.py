@@ -22,26 +22,23 @@ def check(source: Source) -> None:
     build.check(program_of(source))
 
 
-def block(page: str, kind: str) -> str | None:
-    found = re.search(rf"^```{kind}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
-    return found.group(1) if found else None
+def blocks(path: Path, kind: str) -> list[str]:
+    return re.findall(rf"^```{kind}\n(.*?)^```$", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
 # Pages of files that are too large or no text have no model to show.
-SHOWN = [path for path in PAGES if path.stem[1] in CHECKED and block(path.read_text(encoding="utf-8"), "model")]
+SHOWN = [path for path in PAGES if path.stem[1] in CHECKED and blocks(path, "model")]
 
 
 @pytest.mark.parametrize("path", SHOWN, ids=[path.stem for path in SHOWN])
-def test_a_page_shows_what_its_model_gets(path: Path) -> None:
-    page = path.read_text(encoding="utf-8")
+def test_a_page_shows_what_its_models_get(path: Path) -> None:
     code = path.stem.split("-")[0]
-    assert page.startswith(f"# {code}: ")
-    model, expected = block(page, "model"), block(page, "diagnostic")
-    assert model is not None
-    with pytest.raises(NablacError) as caught:
-        check(Source(f"{path.stem}.model", model))
-    assert code in [each.code for each in caught.value.diagnostics]
-    assert render_all(caught.value.diagnostics) + "\n" == expected
+    assert path.read_text(encoding="utf-8").startswith(f"# {code}: ")
+    for model, expected in zip(blocks(path, "model"), blocks(path, "diagnostic"), strict=True):
+        with pytest.raises(NablacError) as caught:
+            check(Source(f"{path.stem}.model", model))
+        assert code in [each.code for each in caught.value.diagnostics]
+        assert render_all(caught.value.diagnostics) + "\n" == expected
 
 
 def test_every_code_has_one_page() -> None:

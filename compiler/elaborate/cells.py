@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Size
@@ -229,11 +230,13 @@ def _build(
     stepped = context.step.node in body_nodes
     if stepped:
         formal.append(context.step)
+    _begin_outside(elaborator, context, formal)
     captured = _captures(body_nodes, {value.node for value in formal}, ends)
-    stand_ins = {value: Input(f"captured_{place}", value.type)() for place, value in enumerate(captured)}
-    closed = replace(ends, stand_ins)
-    names = _unique([value.node.op.label for value in formal])  # type: ignore[attr-defined]
-    inputs = dict(zip(names, formal, strict=True)) | {value.node.op.label: value for value in stand_ins.values()}
+    labels = [value.node.op.label for value in formal]  # type: ignore[attr-defined]
+    names = _unique([*labels, *(f"captured_{place}" for place in range(len(captured)))])
+    taken = [*formal, *captured]
+    inputs = {name: Input(name, value.type)() for name, value in zip(names, taken, strict=True)}
+    closed = replace(ends, dict(zip(taken, inputs.values(), strict=True)))
     states = len(context.states)
     labels = _unique(
         [f"next_{state.name}" for state in context.states] + [f"output_{place}" for place in range(len(outputs))]
@@ -250,6 +253,19 @@ def _build(
         raise elaborator.fault("E301", f"scan: {mismatch}", span, hint=mismatch.hint) from None
     stacked = [_from_front(elaborator, value, axis, span) for value in results[states:]]
     return (*results[:states], *stacked)
+
+
+def _begin_outside(elaborator: Elaborator, context: ScanContext, formal: list[Value]) -> None:
+    """First values are there before the first step: they cannot depend on what a step is given."""
+    stepped = {value.node for value in formal}
+    for state in context.states:
+        if stepped.intersection(Graph({}, {"initial": state.initial})):
+            raise elaborator.fault(
+                "E417",
+                f"the first value of `{state.name}` depends on what each step is given",
+                state.span,
+                hint=f"make it outside of the cell, and give it: `scan(cell)(xs, {state.name}: ...)`",
+            )
 
 
 def _captures(nodes: tuple[Node, ...], formal: set[Node], ends: list[Value]) -> list[Value]:
@@ -318,12 +334,16 @@ def _inputs(cell: Instance) -> list[syntax.Declared]:
 
 
 def _unique(names: list[str]) -> list[str]:
+    """The names, a number behind each that stands before it."""
     taken: dict[str, int] = {}
-    unique = []
     for name in names:
-        taken[name] = taken.get(name, -1) + 1
-        unique.append(f"{name}_{taken[name]}" if taken[name] else name)
-    return unique
+        found = name
+        for number in count(1):
+            if found not in taken:
+                break
+            found = f"{name}_{number}"
+        taken[found] = len(taken)
+    return list(taken)
 
 
 def _whole(elaborator: Elaborator, given: Given | None, default: int) -> int:
