@@ -69,7 +69,7 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
     graph, measures = measured_loss(elaborated)
     graph = pool_first(graph)
     settings = spec.settings
-    parameters = _parameters(graph.outputs["loss"], settings.get("freeze", ()))
+    parameters = _parameters(graph.outputs["loss"], settings)
     loss = _regularized(graph.outputs["loss"], parameters, settings)
     grads = gradient_of(loss, list(parameters.values()))
     found = {path: grad for (path, _), grad in zip(parameters.items(), grads, strict=True) if grad is not None}
@@ -112,7 +112,7 @@ def gradient_graph(elaborated: Elaborated, wrt: Iterable[str] = ("*",)) -> Graph
     spec, graph = _spec(elaborated), elaborated.graph
     assert spec.loss is not None
     sources = {name: value for name, value in graph.inputs.items() if value.type.dtype.is_float}
-    sources |= _parameters(spec.loss, ())
+    sources |= _parameters(spec.loss, {})
     patterns = list(wrt)
     chosen = {name: each for name, each in sources.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
     if not chosen:
@@ -183,20 +183,25 @@ def _label(value: Value) -> str:
     return str(value.node.op.label)  # type: ignore[attr-defined]
 
 
-def _parameters(loss: Value, freeze: str | Iterable[str]) -> dict[str, Value]:
+def _parameters(loss: Value, settings: Mapping[str, Any]) -> dict[str, Value]:
     """The parameters that the loss depends on, but those whose path matches a pattern of `freeze`."""
-    patterns = [freeze] if isinstance(freeze, str) else list(freeze)
     found = {node.op.path: node.result for node in Graph({}, {"loss": loss}) if isinstance(node.op, Parameter)}
-    for pattern in patterns:
-        if not any(fnmatchcase(path, pattern) for path in found):
-            raise NablacError(
-                Diagnostic(
-                    "E613",
-                    f"`freeze` names `{pattern}`, and no parameter is called so",
-                    hint=f"parameters are {', '.join(list(found)[:8])}{', ...' if len(found) > 8 else ''}",
+    for setting in ("freeze", "undecayed"):
+        for pattern in _patterns(settings.get(setting, ())):
+            if not any(fnmatchcase(path, pattern) for path in found):
+                raise NablacError(
+                    Diagnostic(
+                        "E613",
+                        f"`{setting}` names `{pattern}`, and no parameter is called so",
+                        hint=f"parameters are {', '.join(list(found)[:8])}{', ...' if len(found) > 8 else ''}",
+                    )
                 )
-            )
-    return {path: value for path, value in found.items() if not any(fnmatchcase(path, pattern) for pattern in patterns)}
+    frozen = _patterns(settings.get("freeze", ()))
+    return {path: value for path, value in found.items() if not any(fnmatchcase(path, each) for each in frozen)}
+
+
+def _patterns(given: str | Iterable[str]) -> list[str]:
+    return [given] if isinstance(given, str) else list(given)
 
 
 def _decayed(path: str, value: Value, settings: Mapping[str, Any]) -> bool:
@@ -204,7 +209,7 @@ def _decayed(path: str, value: Value, settings: Mapping[str, Any]) -> bool:
     patterns = settings.get("undecayed")
     if patterns is None:
         return value.type.rank >= 2
-    return not any(fnmatchcase(path, each) for each in ([patterns] if isinstance(patterns, str) else patterns))
+    return not any(fnmatchcase(path, each) for each in _patterns(patterns))
 
 
 def _regularized(loss: Value, parameters: Mapping[str, Value], settings: Mapping[str, Any]) -> Value:
@@ -270,7 +275,9 @@ def _update(spec: TrainingSpec, path: str, parameter: Value, grad: Value, apply:
         before, flow = (Input(name, parameter.type)() for name in ("param", "grad"))
         decay = spec.settings.get("weight_decay", 0)
         decayed = bool(decay) and _decayed(path, parameter, spec.settings)
-        states = spec.optimize(before, flow + before * constant(decay, grad.type.dtype) if decayed else flow)
+        pulled = flow + before * constant(decay, grad.type.dtype) if decayed else flow
+        left_out = "undecayed" in spec.settings and not _decayed(path, parameter, spec.settings)
+        states = spec.optimize(before, pulled, left_out)
         if "plateau" in spec.settings:  # what the loop shrinks when the monitored quantity no longer improves
             states["param"].next = before + spec.rate * (states["param"].next - before)
         taken, given = {before: parameter, flow: grad}, {}

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from compiler.elaborate.elaborator import Elaborator
 
 
-Optimize = Callable[[Value, Value], dict[str, State]]  # states by name, `param` among them, of a parameter and its grad
+# States by name, `param` among them, of a parameter and its gradient; True where the optimizer's own decay leaves it out.
+Optimize = Callable[[Value, Value, bool], dict[str, State]]
+_DECAY = "weight_decay"  # the hyperparameter of an optimizer that decays weights beside the gradient
 
 
 @dataclass(eq=False)
@@ -53,12 +55,16 @@ def _not_negative(value: Any) -> bool:
     return is_number(value) and value >= 0
 
 
+def _texts(value: Any) -> bool:
+    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value))
+
+
 SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "epochs": ("a whole number of at least 1", _positive),
     "batch": ("a whole number of at least 1", _positive),
     "accumulate": ("a whole number of at least 1", _positive),
     "patience": ("a whole number of at least 1", _positive),
-    "seed": ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)),
+    "seed": ("a whole number of at least 0", lambda value: _positive(value) or value == 0),
     "validation": ("a share from 0 to below 1, or a text", lambda value: _share(value) or isinstance(value, str)),
     "test": ("a share from 0 to below 1, or a text", lambda value: _share(value) or isinstance(value, str)),
     "shuffle": ("true or false", lambda value: isinstance(value, bool)),
@@ -67,12 +73,12 @@ SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
     "weight_decay": ("a number of at least 0", _not_negative),
     "l1": ("a number of at least 0", _not_negative),
     "l2": ("a number of at least 0", _not_negative),
-    "undecayed": ("a text or a list of texts", lambda value: isinstance(value, (str, list))),
+    "undecayed": ("a text or a list of texts", _texts),
     "plateau": ("a whole number of at least 1", _positive),
     "monitor": ("a text", lambda value: isinstance(value, str)),
     "mode": ('"min" or "max"', lambda value: value in ("min", "max")),
     "average": ("a share from 0 to below 1", _share),
-    "freeze": ("a text or a list of texts", lambda value: isinstance(value, (str, list))),
+    "freeze": ("a text or a list of texts", _texts),
 }
 _ONCE = {"loss", "optimizer", "data", *SETTINGS}
 _KNOWN = ["metric", *_ONCE]
@@ -86,8 +92,10 @@ def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame
     session = elaborator.session
     step = Input("step", TensorType(session.float_type))()
 
-    def optimize(parameter: Value, gradient: Value) -> dict[str, State]:
+    def optimize(parameter: Value, gradient: Value, undecayed: bool) -> dict[str, State]:
         instance = spec.optimizer or _default_optimizer(elaborator, train.model.span)
+        if undecayed and _DECAY in instance.hypers:
+            instance = Instance(instance.defined, {**instance.hypers, _DECAY: 0.0}, instance.span)
         return run_optimizer(elaborator, instance, train.span, parameter, gradient, step)
 
     rate = Input("rate", TensorType(session.float_type))()

@@ -181,7 +181,7 @@ SETTINGS: dict[str, Callable[[Weights], None]] = {
     "clip_norm 0.1": clip_norm,
     "clip_value 0.02": clip_value,
     "weight_decay 0.1": decay_matrices,
-    'weight_decay 0.1; undecayed "nothing"': decay_all,
+    "weight_decay 0.1; undecayed []": decay_all,
     'weight_decay 0.1; undecayed ["*.b"]': decay_matrices,
     "l2 0.05": decay_matrices,
     "l1 0.01": l1_matrices,
@@ -200,6 +200,24 @@ def test_settings_change_gradients_as_pytorchs_do(settings: str) -> None:
         SETTINGS[settings](weights)
         theirs.step()
         np.testing.assert_allclose(ours.step(), loss.item(), rtol=1e-9)
+
+
+def test_an_optimizers_own_decay_leaves_out_what_is_undecayed() -> None:
+    ours = Ours(MLP, 'optimizer adamw(lr: 1e-2, weight_decay: 0.5); undecayed "*.b"')
+    weights = leaves(ours)
+    groups = [
+        {"params": [each for path, each in weights.items() if path.endswith(".b")], "weight_decay": 0.0},
+        {"params": [each for path, each in weights.items() if not path.endswith(".b")], "weight_decay": 0.5},
+    ]
+    theirs, (x, t) = torch.optim.AdamW(groups, 1e-2), tensors(ours)
+    for _ in range(STEPS):
+        theirs.zero_grad()
+        loss = torch_loss(MLP, weights, x, t)
+        loss.backward()
+        theirs.step()
+        np.testing.assert_allclose(ours.step(), loss.item(), rtol=1e-9)
+    for path, tensor in weights.items():
+        np.testing.assert_allclose(ours.runner.weights[path], tensor.detach().numpy(), rtol=1e-9, err_msg=path)
 
 
 def test_accumulated_gradients_are_those_of_the_larger_batch() -> None:
@@ -240,6 +258,9 @@ SCHEDULES: dict[str, Callable[[Any], Any]] = {
         lambda o: torch.optim.lr_scheduler.LinearLR(o, 1.0, 0.2, total_iters=10)
     ),
     "warmup(step, 0.1, steps: 8)": lambda o: torch.optim.lr_scheduler.LinearLR(o, 1 / 8, 1.0, total_iters=7),
+    "one_cycle(step - 1, 0.1, steps: 29, rise: 8 / 29)": (  # PyTorch's phases end at whole steps
+        lambda o: torch.optim.lr_scheduler.OneCycleLR(o, 0.1, total_steps=30, cycle_momentum=False)
+    ),
     "noam(step, 16, steps: 6)": lambda o: torch.optim.lr_scheduler.LambdaLR(o, lambda n: 10 * noam(n + 1)),
 }
 
@@ -278,6 +299,7 @@ REFUSED = {
         "E610: there is nothing to train: no gradient of the loss reaches a parameter",
     ),
     'freeze "dens.*"': (MLP, "E613: `freeze` names `dens.*`, and no parameter is called so"),
+    'undecayed "*.bias"': (MLP, "E613: `undecayed` names `*.bias`, and no parameter is called so"),
     'freeze "*"': (MLP, "E610: there is nothing to train: no gradient of the loss reaches a parameter"),
 }
 
