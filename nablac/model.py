@@ -168,9 +168,13 @@ class Model:
             run.finish(training, self._weights)
         return loop.position.history
 
-    def gradient(self, wrt: str | Iterable[str] = "*") -> Model:
-        """The model whose outputs are the loss and `grad.<name>` of parameters and float inputs called like `wrt`."""
+    def gradient(self, wrt: str | Iterable[str] = "*", *, second: bool = False) -> Model:
+        """The model whose outputs are the loss and `grad.<name>` of parameters and float inputs called like `wrt`.
+
+        With `second` it also takes `along.<name>`, and gives `hvp.<name>`: the Hessian times that vector.
+        """
         from compiler.training import gradient_graph
+        from runtime.initialization import stored
 
         origin = self._source()
         elaborated = elaborate_model(
@@ -181,9 +185,9 @@ class Model:
             training=origin.training,
             dtype=origin.dtype,
         )
-        graph = gradient_graph(elaborated, [wrt] if isinstance(wrt, str) else wrt)
+        graph = gradient_graph(elaborated, [wrt] if isinstance(wrt, str) else wrt, second=second)
         made = Model(optimize(graph), hypers=self.hypers, seed=self.seed, backend=self.backend, device=self.device)
-        made._weights = self.weights
+        made._weights = {op.path: self.weights[op.path] for op in stored(made.graph)}
         return made
 
     def _source(self) -> Origin:
