@@ -144,12 +144,14 @@ class Model:
         """
         from runtime.data.sources import from_arrays
         from runtime.training.folder import RunFolder
-        from runtime.training.loop import NotFinite
-        from runtime.training.session import Options, Training, describe, explain_not_finite
+        from runtime.training.not_finite import NotFinite, explain_not_finite
+        from runtime.training.session import Options, Training, describe
 
         origin = self._source()
         chosen = Options(**{"backend": self.backend, "device": self.device, "seed": self.seed, **options})
-        training = Training(origin.program, origin.model, origin.preset, origin.hypers, chosen, self._weights)
+        training = Training(
+            origin.program, origin.model, origin.preset, origin.hypers, chosen, self._weights, dtype=origin.dtype
+        )
         if data is not None:
             training.examples = from_arrays({name: np.asarray(each) for name, each in data.items()}, "data")
         run = RunFolder.fresh(Path(folder), self.name) if folder is not None else None

@@ -150,8 +150,7 @@ def _announce(facts: dict[str, Any]) -> None:
 
 def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:
     """One step and one evaluation on real examples; nothing is written."""
-    from runtime.training.loop import NotFinite
-    from runtime.training.session import explain_not_finite
+    from runtime.training.not_finite import NotFinite, explain_not_finite
 
     loop = training.loop()
     loop.settings = type(loop.settings)(epochs=1, limit_batches=1, seed=training.seed)
@@ -169,8 +168,7 @@ def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:
 
 
 def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet: bool, as_json: bool) -> int:
-    from runtime.training.loop import NotFinite
-    from runtime.training.session import explain_not_finite
+    from runtime.training.not_finite import NotFinite, explain_not_finite
 
     with Progress(loop, quiet or as_json) as progress, _signals() as caught:
         loop.stop = lambda: bool(caught)
