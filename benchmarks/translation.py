@@ -13,7 +13,7 @@ from pathlib import Path
 from compiler.build import load
 from runtime.generation.generator import Generator, Request
 from runtime.text.scores import bleu, chrf
-from runtime.text.tokenizers import pieces
+from runtime.text.words import SPACING, pieces
 from runtime.training.session import Options, Training
 from runtime.weights import load_weights
 
@@ -23,7 +23,7 @@ ROUNDS = 10  # of the dictionary's expectation-maximisation
 
 def dictionary(pairs: list[tuple[str, str]]) -> dict[str, str]:
     """For each word the likeliest translation: IBM's model 1 (Brown et al. 1993), with an empty word on the left."""
-    coded = [([*pieces(source, "words"), ""], pieces(target, "words")) for source, target in pairs]
+    coded = [([*words(source), ""], words(target)) for source, target in pairs]
     shares: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(lambda: 1.0))
     for _ in range(ROUNDS):
         counted: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
@@ -37,6 +37,11 @@ def dictionary(pairs: list[tuple[str, str]]) -> dict[str, str]:
             for each, found in counted.items()
         }
     return {each: max(found, key=lambda word: found[word]) for each, found in shares.items() if found}
+
+
+def words(text: str) -> list[str]:
+    """The words and signs of a text."""
+    return [piece for piece in pieces(text, "words") if piece not in SPACING]
 
 
 def main(run: str | None) -> int:

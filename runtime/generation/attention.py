@@ -15,6 +15,7 @@ from compiler.operators.normalization import Softmax
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.generation.generator import Generator, Request
 from runtime.numpy_executor import run
+from runtime.text import roles
 from runtime.text.tokenizers import Tokenizer
 
 if TYPE_CHECKING:
@@ -61,12 +62,12 @@ def attention_of(
     if chosen not in known:
         hint = did_you_mean(chosen, known) or f"there are {', '.join(known)}"
         raise NablacError(Diagnostic("E854", f"{graph.name} has no attention `{chosen}`", place="--layer", hint=hint))
-    coded = tokenizer.prompt(text)
+    coded = roles.whole(tokenizer, text) if others else roles.prompt(tokenizer, text)
     made, target = "", coded
     if others:
         generator = Generator.of_graph(graph, weights, tokenizer, "numpy", "cpu")
         made = generator.generate([text], Request(tokens))[0]
-        target = [tokenizer.begin or 0, *tokenizer.encode(made)]
+        target = roles.answer(tokenizer, tokenizer.encode(made))
     if not target or not coded:
         raise NablacError(Diagnostic("E852", "this prompt is empty", place="--attention"))
     feeds = {label: np.array([target]), **{name: np.array([coded]) for name in others}}

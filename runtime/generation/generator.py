@@ -22,6 +22,7 @@ from runtime.generation.decoders import KEY, Cached, Decoder, Layout, Recomputin
 from runtime.generation.machines import OnnxMachine, machine
 from runtime.generation.sampling import Sampling
 from runtime.generation.search import Limits, beam_search, sample
+from runtime.text import roles
 from runtime.text.tokenizers import KEY as TOKENIZER
 from runtime.text.tokenizers import Tokenizer, from_json
 
@@ -127,7 +128,7 @@ class Generator:
         texts = coded
         if self.source is not None:
             feeds[self.source] = coded
-            texts = np.full((len(coded), 1), self.tokenizer.begin or 0, np.int64)
+            texts = np.full((len(coded), 1), roles.start(self.tokenizer), np.int64)
         tokens = how.tokens
         if self.places is not None:
             if texts.shape[1] > self.places:
@@ -151,10 +152,12 @@ class Generator:
         return sample(self.decoder, texts, feeds, limits, how.sampling, how.seed, tell)
 
     def _coded(self, prompt: str, number: int) -> list[int]:
-        coded = self.tokenizer.prompt(prompt)
-        if not coded and self.source is None and self.tokenizer.begin is not None:
-            return [self.tokenizer.begin]
-        if not coded:
+        if self.tokenizer.encode(prompt):
+            role = roles.prompt if self.source is None else roles.whole
+            coded = role(self.tokenizer, prompt)
+        elif self.source is None and self.tokenizer.begin is not None:
+            coded = [self.tokenizer.begin]
+        else:
             hint = "a text goes on from at least one token" if self.source is None else "there is nothing to translate"
             raise NablacError(Diagnostic("E852", "this prompt is empty", place=f"prompt {number}", hint=hint))
         return coded
