@@ -36,7 +36,7 @@ def write_decode(
 
     graph = model.elaborated
     step = decode(graph)
-    check_causal(graph, step, model.weights)
+    check_causal(graph, step.tokens, step.output, model.weights)
     step = replace(step, start=optimize(step.start), step=optimize(step.step))
     layout = Layout.of(step)
     metadata = {"nablac.model": model.name, KEY: layout.to_json()}

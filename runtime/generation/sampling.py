@@ -42,7 +42,9 @@ def chosen(scores: Array, texts: Array, how: Sampling, generator: np.random.Gene
     scores = penalized(scores, texts, how.repetition_penalty)
     if how.temperature == 0.0:
         return np.asarray(scores.argmax(axis=1))
-    shares = softmax(kept(scores / how.temperature, how))
+    scores = scores.astype(np.float64)
+    with np.errstate(over="ignore"):  # near temperature 0 all but the likeliest are infinitely far from it
+        shares = softmax(kept((scores - scores.max(axis=1, keepdims=True)) / how.temperature, how))
     drawn = generator.random((len(shares), 1))
     picked = (shares.cumsum(axis=1) < drawn).sum(axis=1)
     last = shares.shape[1] - 1 - (shares[:, ::-1] > 0).argmax(axis=1)  # rounding must not lead behind the last kept

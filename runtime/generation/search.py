@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,11 @@ Watch = Callable[[int, int], None]  # told of each new token: which text, which 
 
 @dataclass(frozen=True)
 class Limits:
-    """When texts end: at a stop token, or after so many new tokens."""
+    """When texts end: at a stop token, where `ended` says so of the new tokens, or after so many."""
 
     tokens: int = 64
     stops: frozenset[int] = field(default_factory=frozenset)
+    ended: Callable[[Sequence[int]], bool] | None = None
 
 
 def sample(
@@ -47,6 +48,8 @@ def sample(
             found[row].append(int(token))
             if watch is not None:
                 watch(int(row), int(token))
+        if limits.ended is not None:
+            going &= np.array([not limits.ended(found[row]) for row in live])
         if not going.any() or place == limits.tokens - 1:
             break
         if not going.all():
@@ -88,6 +91,10 @@ def beam_search(
         best = _largest(together, width)
         values, rows, tokens = np.take_along_axis(together, best, axis=1), best // vocabulary, best % vocabulary
         ended = np.isin(tokens, list(limits.stops)) | (count == limits.tokens)
+        if limits.ended is not None:
+            for text, place in zip(*np.nonzero(~ended), strict=True):
+                before = texts[text * beams + rows[text, place], length:]
+                ended[text, place] = limits.ended([*before.tolist(), int(tokens[text, place])])
         for text in range(batch):
             for place in range(beams):
                 if ended[text, place] and improvable[text]:

@@ -74,18 +74,56 @@ def test_prompts_come_from_a_file(run: Path, tmp_path: Path) -> None:
     done = invoke("generate", str(run), "--input", str(tmp_path / "prompts.txt"))
     assert done.stdout == "chat un\nchien deux\n"
     assert "tokens in" in done.stderr
-    (tmp_path / "gap.txt").write_text("one cat\n\ntwo dog\n")
-    done = invoke("generate", str(run), "--input", str(tmp_path / "gap.txt"))
-    assert done.exit_code == 2
-    assert done.stderr == f"error[E852]: this prompt is empty\n --> {tmp_path / 'gap.txt'}:2\n"
-    (tmp_path / "latin.txt").write_bytes("\u00e9t\u00e9".encode("latin-1"))
-    done = invoke("generate", str(run), "--input", str(tmp_path / "latin.txt"))
-    assert done.stderr == f"error[E821]: this is no UTF-8 text\n --> {tmp_path / 'latin.txt'}: byte 0\n"
 
 
-def test_stop_texts_and_few_tokens(run: Path) -> None:
-    assert invoke("generate", str(run), "two red cat", "--stop", "deux", "-q").stdout == "chat rouge\n"
+def test_one_bad_prompt_does_not_lose_the_others(run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.txt"
+    lines = (b"\xef\xbb\xbfone cat", b"", "\u00e9t\u00e9".encode("latin-1"), b"two " * 40, "two\u2028dog".encode())
+    file.write_bytes(b"\r\n".join(lines))
+    done = invoke("generate", str(run), "--input", str(file), "--most-tokens", "20")
+    assert (done.exit_code, done.stdout) == (2, "chat un\n\n\n\nchien deux\n")
+    assert done.stderr.startswith(
+        f"error[E852]: this prompt is empty\n --> {file}:2\nhelp: there is nothing to translate\n"
+        f"error[E821]: this is no UTF-8 text\n --> {file}:3\n"
+        f"error[E855]: a text of 40 tokens is too long: 20 are taken\n --> {file}:4\nhelp: shorten it\n"
+        "4 tokens in "
+    )
+    done = invoke("generate", str(run), "--input", str(file), "--most-tokens", "20", "--json", "--batch", "1")
+    found = json.loads(done.stdout)
+    assert [each.get("text") for each in found] == ["chat un", None, None, None, "chien deux"]
+    assert found[1]["errors"][0]["code"] == "E852"
+
+
+def test_an_answer_is_shown_before_the_next_is_made(run: Path) -> None:
+    from runtime.generation.generator import Generator, Request
+
+    generator = Generator.of_file(run / "model.onnx", "cpu")
+    coded = [generator.coded(text, "prompt") for text in ("one red cat", "one cat", "two dog", "two red cat")]
+    order = [number for number, _ in generator.answers(coded, Request(batch=1))]
+    assert order == [0, 1, 2, 3]
+    assert [number for number, _ in generator.answers(coded, Request())] == [0, 3, 1, 2]
+
+
+@pytest.mark.parametrize("how", [(), ("--beams", "3")], ids=str)
+def test_a_stop_text_ends_a_text_where_it_is_found(run: Path, how: tuple[str, ...]) -> None:
+    for stop, text in (("deux", "chat rouge "), ("rouge deux", "chat "), ("t r", "cha"), ("zebra", "chat rouge deux")):
+        done = invoke("generate", str(run), "two red cat", "--stop", stop, *how)
+        assert done.stdout == f"{text}\n"
+        assert f"{2 if stop == 't r' else 3} tokens in" in done.stderr
     assert invoke("generate", str(run), "two red cat", "--tokens", "1", "-q").stdout == "chat\n"
+
+
+def test_what_may_begin_a_stop_text_is_held_back() -> None:
+    from runtime.generation.generator import certain
+
+    assert [certain(text, ("\n\nUser", "end")) for text in ("a\n", "a\n\nUs", "a\n\nYou", "the e", "the end", "a")] == [
+        "a",
+        "a",
+        "a\n\nYou",
+        "the ",
+        "the ",
+        "a",
+    ]
 
 
 def test_what_the_tokenizer_does_not_know_is_told(run: Path) -> None:
@@ -124,6 +162,24 @@ REFUSED = {
     "beams that draw": (("{run}", "x", "--beams", "2", "--temperature", "1"), 2, "Error: beams search"),
     "no tokenizer": (("{specs}/gpt.model", "x"), 2, "error[E853]: {specs}/gpt.model has no tokenizer"),
     "an empty prompt": (("{run}", ""), 2, "error[E852]: this prompt is empty"),
+    "bytes that are no text": (("{run}", "two \udcff cat"), 2, "error[E821]: this is no UTF-8 text\n --> prompt 1"),
+    "an empty stop": (("{run}", "x", "--stop", ""), 2, "Error: --stop takes a text"),
+    "a seed below 0": (("{run}", "x", "--seed", "-1", "--temperature", "1"), 2, "Invalid value for '--seed'"),
+    "no temperature": (
+        ("{run}", "x", "--temperature", "nan"),
+        2,
+        "Error: Invalid value for '--temperature': nan is no",
+    ),
+    "no penalty": (("{run}", "x", "--repetition-penalty", "nan"), 2, "Invalid value for '--repetition-penalty'"),
+    "a penalty without end": (("{run}", "x", "--beams", "3", "--length-penalty", "1e9"), 2, "'--length-penalty'"),
+    "a device that NumPy has not": (("{run}", "x", "--device", "cuda"), 2, "Error: the NumPy runtime has no device"),
+    "a size of a compiled model": (
+        ("{run}/model.onnx", "x", "--set", "width=3"),
+        2,
+        "Error: --set does nothing here: {run}/model.onnx is compiled",
+    ),
+    "a compiled model by NumPy": (("{run}/model.onnx", "x", "--backend", "numpy"), 2, "Error: --backend does nothing"),
+    "a cache of a compiled model": (("{run}/model.onnx", "x", "--no-cache"), 2, "Error: --no-cache does nothing"),
     "a model that makes no text": (
         ("{specs}/mlp.model", "x", "--tokenizer", "{run}/tokenizer.json"),
         2,

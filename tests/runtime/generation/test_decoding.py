@@ -59,7 +59,7 @@ def test_token_by_token_is_all_at_once(body: str, backend: str) -> None:
     step = decode(graph)
     verify(step.step)
     weights = initialize(graph, 0)
-    check_causal(graph, step, weights)
+    check_causal(graph, step.tokens, step.output, weights)
     assert worst_difference(graph, optimized(step), weights, backend) < 1e-5
 
 
@@ -92,7 +92,8 @@ def test_the_cost_of_a_token_does_not_grow_with_what_is_recomputed() -> None:
 def refused(body: str, tail: str = TAIL) -> str:
     graph = elaborate(program_of(Source("m.model", HEAD + body + tail)))
     with pytest.raises(NablacError) as caught:
-        check_causal(graph, decode(graph), initialize(graph, 0))
+        step = decode(graph)
+        check_causal(graph, step.tokens, step.output, initialize(graph, 0))
     return str(caught.value)
 
 
@@ -116,3 +117,23 @@ def test_a_walk_from_the_end_is_refused_at_its_line() -> None:
 def test_a_model_without_scores_of_tokens_is_refused() -> None:
     found = refused("", "    output logits = mean(x, axis: 1) -> Dense(20)\n}\n")
     assert found.startswith("error[E860]: M does not generate text\n")
+
+
+@pytest.mark.parametrize("places", [1, 2, 5])
+def test_a_text_of_few_places_is_checked_as_far_as_it_goes(places: int) -> None:
+    graph = graph_of(f"    x = x -> LearnedPositions({places}) -> MultiHeadAttention(3, causal: true)\n")
+    step, weights = decode(graph), initialize(graph, 0)
+    check_causal(graph, step.tokens, step.output, weights)
+    assert worst_difference(graph, optimized(step), weights) < 1e-5
+
+
+def test_a_long_prompt_is_taken_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scores of all its places would fill the memory, and only those of the last are asked for."""
+    monkeypatch.setattr("runtime.generation.decoders._AT_ONCE", 6)
+    graph = graph_of(BODIES["lstm and attention"])
+    step, weights = optimized(decode(graph)), initialize(graph, 0)
+    start = machine(step.start, weights, "numpy", "cpu")
+    cached = Cached(Layout.of(step), start, machine(step.step, weights, "numpy", "cpu"))
+    whole = Recomputing(step.tokens, step.output, machine(graph, weights, "numpy", "cpu"))
+    prompts = np.random.default_rng(0).integers(1, 20, (2, 11))
+    np.testing.assert_allclose(cached.begin(prompts, {}), whole.begin(prompts, {}), atol=1e-5)

@@ -53,3 +53,10 @@ def test_the_same_seed_draws_the_same() -> None:
     texts = np.zeros((4, 1), np.int64)
     first, second = (chosen(scores(0), texts, Sampling(1.0), np.random.default_rng(7)) for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+def test_near_temperature_0_the_likeliest_is_drawn() -> None:
+    texts = np.zeros((4, 1), np.int64)
+    with np.errstate(all="raise", under="ignore"):
+        drawn = chosen(scores(0), texts, Sampling(1e-320), np.random.default_rng(7))
+    np.testing.assert_array_equal(drawn, scores(0).argmax(axis=1))
