@@ -17,21 +17,35 @@ def places(graph: Graph) -> dict[str, int]:
     """By the inputs of tokens `[batch, T]` the size of the smallest table that is looked up by their places alone."""
     found: dict[str, int] = {}
     dynamic = reached(graph.ends, graph.inputs.values())
-    by_time = {
-        str(value.shape[1]): name
-        for name, value in graph.inputs.items()
-        if value.type.dtype.is_integer and value.type.rank == 2 and isinstance(value.shape[1], Dim)
-    }
+    texts = token_inputs(graph)
     for node in graph:
         if isinstance(node.op, Take) and node.operands[1].node not in dynamic:
             table, indices = node.operands
             size = table.shape[table.type.axis(node.op.axis)]
-            name = by_time.get(str(indices.shape[0])) if indices.type.rank == 1 else None
-            if name is not None and isinstance(size, int):
-                found[name] = min(size, found.get(name, size))
+            if indices.type.rank != 1 or not isinstance(size, int):
+                continue
+            for name in texts:
+                if graph.inputs[name].shape[1] == indices.shape[0]:
+                    found[name] = min(size, found.get(name, size))
     return found
 
 
-def stored_places(metadata: Mapping[str, str]) -> dict[str, int]:
+def token_inputs(graph: Graph) -> list[str]:
+    """The inputs that rows of tokens of any length fit."""
+    types = {name: value.type for name, value in graph.inputs.items()}
+    return [
+        name
+        for name, type in types.items()
+        if type.dtype.is_integer and type.rank == 2 and isinstance(type.shape[1], Dim)
+    ]
+
+
+def place_metadata(graph: Graph) -> dict[str, str]:
     """What a compiled file says of them."""
+    found = places(graph)
+    return {KEY: json.dumps(found)} if found else {}
+
+
+def stored_places(metadata: Mapping[str, str]) -> dict[str, int]:
+    """What `place_metadata` said."""
     return {str(name): int(size) for name, size in json.loads(metadata.get(KEY, "{}")).items()}

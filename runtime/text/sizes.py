@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from compiler.graph import Graph
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.text.places import token_inputs
 from runtime.text.tokenizers import Tokenizer
+
+
+def check_tables(tokenizer: Tokenizer, graph: Graph) -> None:
+    """NablacError (E851) where a model looks no input up in a table with a row for each token."""
+    from runtime.verification import table_limits
+
+    limits = table_limits(graph, {})
+    tables = [limits[name] for name in token_inputs(graph) if name in limits]
+    if not tables:
+        message, hint = f"{graph.name} takes no tokens", "a model of texts has an input `i64[batch, T]`"
+        raise NablacError(Diagnostic("E851", message, place="--tokenizer", hint=hint))
+    check_size(tokenizer, max(tables), graph.name)  # others are of segments, or of positions
 
 
 def check_size(tokenizer: Tokenizer, vocabulary: int, name: str) -> None:

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from runtime.text.scores import chrf
 from tests.nablac.test_train import ROOT, invoke
 
 NUMBERS = {"one": "un", "two": "deux", "six": "six"}
@@ -56,6 +57,8 @@ def test_with_and_without_a_cache_in_every_form(run: Path, tmp_path: Path, how: 
     done = invoke("compile", "--decode", str(spec), *given, "-o", str(tmp_path / "decode"))
     assert done.exit_code == 0, done.output
     assert sorted(path.name for path in (tmp_path / "decode").iterdir()) == ["start.onnx", "step.onnx"]
+    assert invoke("compile", "--decode", str(run), "-o", str(tmp_path / "of_run")).exit_code == 0
+    assert invoke("compile", str(spec), *given, "-o", str(tmp_path / "whole.onnx")).exit_code == 0
     prompts = ("six dog", "two cat", "one red cat")
     ways = (
         (str(run),),
@@ -63,6 +66,8 @@ def test_with_and_without_a_cache_in_every_form(run: Path, tmp_path: Path, how: 
         (str(run), "--no-cache"),
         (str(spec), *given),
         (str(tmp_path / "decode"),),
+        (str(tmp_path / "of_run"),),
+        (str(tmp_path / "whole.onnx"),),
         (str(run / "model.onnx"),),
     )
     texts = [invoke("generate", way[0], *prompts, *way[1:], *how, "-q").stdout for way in ways]
@@ -140,6 +145,34 @@ def test_scores_of_generated_texts(run: Path) -> None:
     assert found["chrf"] == pytest.approx(100) and found["examples"] == len(PAIRS)
 
 
+def test_a_run_is_evaluated_with_its_own_tokenizer(run: Path, tmp_path: Path) -> None:
+    """What is learnt from other data would give its words other numbers."""
+    pairs = [pair for pair in PAIRS if "cat" not in pair[0]]
+    (tmp_path / "few.tsv").write_text("".join(f"{source}\t{target}\n" for source, target in pairs))
+    sizes = ("--set", "width=32", "--set", "depth=1", "--set", "vocabulary=60", "--set", "dropout=0.0")
+    given = (str(run.parent / "translate.model"), *sizes, "--data", str(tmp_path / "few.tsv"))
+    weights = ("--weights", str(run / "weights.safetensors"))
+    for more in ((), ("--tokenizer", str(run / "tokenizer.json"), "--beams", "3", "--length-penalty", "0.5")):
+        done = invoke("eval", *given, *weights, "--generate", "--part", "training", "--json", *more)
+        found = json.loads(done.stdout)
+        assert found["chrf"] == pytest.approx(100) and found["masked_accuracy"] == 1.0
+    done = invoke("train", *given, *weights, "--epochs", "1", "-o", str(tmp_path / "more"), "-q")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "more" / "tokenizer.json").read_bytes() == (run / "tokenizer.json").read_bytes()
+
+
+def test_texts_are_scored_against_those_of_the_data(run: Path, tmp_path: Path) -> None:
+    """Words that the tokenizer does not know are missing in what is generated, and not in what is true."""
+    (tmp_path / "new.tsv").write_text("two red cat\tchat rouge extraordinairement deux\n")
+    sizes = ("--set", "width=32", "--set", "depth=1", "--set", "vocabulary=60")
+    given = (str(run.parent / "translate.model"), *sizes, "--data", str(tmp_path / "new.tsv"))
+    weights = ("--weights", str(run / "weights.safetensors"))
+    done = invoke("eval", *given, *weights, "--generate", "--part", "training", "--json")
+    assert json.loads(done.stdout)["chrf"] == pytest.approx(
+        chrf(["chat rouge deux"], ["chat rouge extraordinairement deux"])
+    )
+
+
 def test_an_attention_is_drawn(run: Path, tmp_path: Path) -> None:
     done = invoke("draw", str(run), "--attention", "two red cat", "-o", str(tmp_path / "a.svg"))
     assert (done.exit_code, done.stdout) == (0, "chat rouge deux\n")
@@ -213,6 +246,28 @@ def test_mistakes_are_told_in_a_line(run: Path, label: str) -> None:
     assert "Traceback" not in done.output and done.exit_code == status
 
 
+UNFIT = {
+    "too small for its tokens": (("{specs}/gpt.model", "--set", "vocabulary=9"), "error[E851]: the tokenizer has "),
+    "too small, step by step": (
+        ("--decode", "{specs}/gpt.model", "--set", "vocabulary=9"),
+        "error[E851]: the tokenizer has ",
+    ),
+    "no model of texts": (("{specs}/mlp.model",), "error[E851]: MLP takes no tokens\n --> --tokenizer\n"),
+    "a step that takes batches": (("--train", "{specs}/gpt.model"), "Error: a training step takes batches of tokens"),
+    "compiled already": (("{run}",), "Error: {run}/model.onnx is the compiled model of a run"),
+}
+
+
+@pytest.mark.parametrize("label", UNFIT)
+def test_a_tokenizer_is_stored_where_it_fits(run: Path, tmp_path: Path, label: str) -> None:
+    arguments, message = UNFIT[label]
+    names = {"run": str(run), "specs": str(ROOT / "specs")}
+    given = ("--tokenizer", str(run / "tokenizer.json"), "-o", str(tmp_path / "out"))
+    done = invoke("compile", *(each.format(**names) for each in arguments), *given)
+    assert message.format(**names) in done.stderr and done.exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_long_line_is_an_error_or_an_answer_in_bounded_memory(run: Path, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("abcdefghij" * 50)
     spec = tmp_path / "gpt.model"
@@ -223,6 +278,12 @@ def test_a_long_line_is_an_error_or_an_answer_in_bounded_memory(run: Path, tmp_p
     done = invoke("generate", str(tmp_path / "run"), "abc" * 33_334, "--tokens", "2")
     assert done.exit_code == 2 and "Traceback" not in done.output
     assert done.stderr.startswith("error[E855]: a text of 100,002 tokens is too long: GPT has 128 places\n")
+    assert invoke("compile", "--decode", str(tmp_path / "run"), "-o", str(tmp_path / "decode")).exit_code == 0
+    made = [
+        invoke("generate", str(tmp_path / each), "abcdefgh" * 15, "--tokens", "40", "-q")
+        for each in ("run", "decode", "run/model.onnx")
+    ]  # all end with the places
+    assert {each.exit_code for each in made} == {0} and len({each.stdout for each in made}) == 1
 
 
 def test_a_resumed_run_keeps_its_tokenizer(tmp_path: Path) -> None:
