@@ -189,6 +189,29 @@ def test_an_attention_is_drawn(run: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "b.svg").exists()
 
 
+ENCODERS = {
+    "sentiment": ("sentiment", ("--set", "vocabulary=60"), "encoder.block.1.attention"),
+    "sentence": ("sentence", ("--set", "depth=1"), "encoder.block.0.attention"),
+    "bert": ("bert", (), "encoder.block.1.attention"),
+}
+
+
+@pytest.mark.parametrize("label", ENCODERS)
+def test_the_attention_of_an_encoder_needs_no_generation(run: Path, tmp_path: Path, label: str) -> None:
+    spec, sizes, layer = ENCODERS[label]
+    given = ("--tokenizer", str(run / "tokenizer.json"), "-o", str(tmp_path / "a.svg"))
+    done = invoke("draw", str(ROOT / "specs" / f"{spec}.model"), *sizes, "--attention", "two red cat", *given)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert f"{layer}, 3 tokens that look at 3" in done.stderr
+    done = invoke("draw", str(ROOT / "specs" / f"{spec}.model"), *sizes, "--attention", "two " * 5000, *given)
+    assert (done.exit_code, "error[E855]: a text of 5,000 tokens is too long" in done.stderr) == (2, True)
+
+
+def test_a_compiled_model_has_no_attention_to_draw(run: Path, tmp_path: Path) -> None:
+    done = invoke("draw", str(run / "model.onnx"), "--attention", "two cat", "-o", str(tmp_path / "a.svg"))
+    assert done.exit_code == 2 and "is compiled, and its attention is one operator" in done.stderr
+
+
 REFUSED = {
     "no such file": (("nowhere.model", "x"), 2, "error[E901]: there is no file nowhere.model"),
     "no prompt": (("{run}",), 2, "Error: there is no prompt"),

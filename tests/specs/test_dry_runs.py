@@ -1,0 +1,17 @@
+"""Every model that ships with a train block finds its data, and trains a step."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.nablac.test_train import ROOT, invoke
+
+TRAINED = sorted(path for path in (ROOT / "specs").glob("*.model") if "\ntrain " in path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("path", TRAINED, ids=lambda path: path.stem)
+def test_a_spec_trains_as_it_stands(path) -> None:  # type: ignore[no-untyped-def]
+    done = invoke("train", str(path), "--dry-run", "-q")
+    if "nablac[data]" in done.stderr:
+        pytest.skip("the extra `data` is not installed")
+    assert done.exit_code == 0, done.output
