@@ -162,14 +162,16 @@ class Generator:
             numbers = [number for number, each in waiting.items() if len(each) == length][: how.batch]
             batch = np.array([waiting.pop(number) for number in numbers], np.int64)
             try:
-                made = self._batch(batch, how, watch if len(coded) == 1 else None)
+                made = self._batch(batch, numbers, how, watch if len(coded) == 1 else None)
             except NablacError as error:
                 yield from ((number, Answer("", 0, error)) for number in numbers)
                 continue
             for number, tokens in zip(numbers, made, strict=True):
                 yield number, Answer(cut(self.tokenizer.decode(tokens), how.stops), len(tokens))
 
-    def _batch(self, coded: Array, how: Request, watch: Callable[[str], None] | None) -> list[list[int]]:
+    def _batch(
+        self, coded: Array, numbers: list[int], how: Request, watch: Callable[[str], None] | None
+    ) -> list[list[int]]:
         feeds: dict[str, Array] = {}
         texts = coded
         if self.source is not None:
@@ -190,7 +192,7 @@ class Generator:
                 shown.append(token)
                 watch(certain(self.tokenizer.decode(shown), how.stops))
 
-        return sample(self.decoder, texts, feeds, limits, how.sampling, how.seed, tell)
+        return sample(self.decoder, texts, feeds, limits, how.sampling, how.seed, tell, numbers)
 
     def _limits(self, tokens: int, stops: Sequence[str]) -> Limits:
         """Special tokens stop by their numbers, for they are in no text; other texts where they are found in it."""

@@ -35,14 +35,18 @@ def sample(
     how: Sampling = Sampling(),  # noqa: B008 - immutable
     seed: int = 0,
     watch: Watch | None = None,
+    numbers: Sequence[int] = (),
 ) -> list[list[int]]:
-    """The new tokens of each prompt of [batch, T], without the stop token; finished texts leave the batch."""
-    generator = np.random.default_rng(seed)
+    """The new tokens of each prompt of [batch, T], without the stop token; finished texts leave the batch.
+
+    What is drawn for a prompt depends on the seed and on its number, and not on the batch that it is in.
+    """
+    draws = [np.random.default_rng([seed, number]) for number in numbers or range(len(prompts))]
     found: list[list[int]] = [[] for _ in prompts]
     live, texts = np.arange(len(prompts)), prompts
     scores = decoder.begin(prompts, feeds)
     for place in range(limits.tokens):
-        tokens = chosen(scores, texts, how, generator)
+        tokens = chosen(scores, texts, how, np.array([draws[row].random() for row in live]))
         going = ~np.isin(tokens, list(limits.stops))
         for row, token in zip(live[going], tokens[going], strict=True):
             found[row].append(int(token))

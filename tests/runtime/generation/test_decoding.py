@@ -13,14 +13,16 @@ from compiler.decode import Decode, decode
 from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
 from compiler.verify import verify
-from grammar.diagnostics import NablacError
+from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Source
 from runtime.generation.checks import check_causal, worst_difference
 from runtime.generation.decoders import Cached, Decoder, Layout, Recomputing
+from runtime.generation.generator import Generator, Request
 from runtime.generation.machines import machine
 from runtime.generation.sampling import Sampling
 from runtime.generation.search import Limits, beam_search, sample
 from runtime.initialization import initialize
+from runtime.text.learning import learn
 
 SPECS = Path(__file__).parents[3] / "specs"
 HEAD = "model M {\n    input tokens: i64[batch, T]\n    x = tokens -> Embedding(20, 12)\n"
@@ -137,3 +139,29 @@ def test_a_long_prompt_is_taken_in_pieces(monkeypatch: pytest.MonkeyPatch) -> No
     whole = Recomputing(step.tokens, step.output, machine(graph, weights, "numpy", "cpu"))
     prompts = np.random.default_rng(0).integers(1, 20, (2, 11))
     np.testing.assert_allclose(cached.begin(prompts, {}), whole.begin(prompts, {}), atol=1e-5)
+
+
+def test_what_is_drawn_for_a_prompt_does_not_depend_on_its_batch() -> None:
+    graph = graph_of(BODIES["gru"])
+    weights = initialize(graph, 0)
+    prompts = np.random.default_rng(0).integers(1, 20, (4, 5))
+    prompts[3] = prompts[0]
+
+    def drawn(rows: list[int]) -> list[list[int]]:
+        whole = Recomputing("tokens", "logits", machine(graph, weights, "numpy", "cpu"))
+        return sample(whole, prompts[rows], {}, Limits(8, frozenset({3})), Sampling(1.5), 7, numbers=rows)
+
+    together = drawn([0, 1, 2, 3])
+    assert together == [*drawn([0, 1]), *drawn([2]), *drawn([3])] and together[0] != together[3]
+
+
+def test_without_a_cache_no_decode_step_is_derived(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(graph: Graph) -> Decode:
+        raise NablacError(Diagnostic("E860", "no step"))
+
+    monkeypatch.setattr("runtime.generation.generator.decode", refuse)
+    graph = graph_of(BODIES["gru"])
+    given = graph, initialize(graph, 0), learn(["a b c"], "words", 20), "numpy", "cpu"
+    assert isinstance(Generator.of_graph(*given, cached=False).generate(["a b"], Request(tokens=3))[0], str)
+    with pytest.raises(NablacError):
+        Generator.of_graph(*given)
