@@ -145,6 +145,7 @@ class Generator:
             name=self.name,
             places=self.places.get(self.source or self.input),
             longest=longest,
+            option="--most-tokens",
             empty=[begin] if self.source is None and begin is not None else (),
             hint="a text goes on from at least one token" if self.source is None else "there is nothing to translate",
         )

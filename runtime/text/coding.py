@@ -20,12 +20,14 @@ def tokens_of(
     name: str = "the model",
     places: int | None = None,
     longest: int = LONGEST,
+    option: str | None = None,
     empty: Sequence[int] = (),
     hint: str | None = None,
 ) -> list[int]:
     """The tokens of a text in its role; NablacError for bytes that are no text, and for a text too long.
 
-    In the place of an empty text stand the tokens `empty`; where there are none it is an error.
+    In the place of an empty text stand the tokens `empty`; where there are none it is an error. `option` says what
+    raises the limit `longest`, if something does.
     """
     try:
         text.encode("utf-8")
@@ -39,5 +41,6 @@ def tokens_of(
         raise NablacError(Diagnostic("E855", message, place=place, hint="shorten it"))
     if len(found) > longest:
         message = f"a text of {len(found):,} tokens is too long: {longest:,} are taken"
-        raise NablacError(Diagnostic("E855", message, place=place, hint="shorten it"))
+        hint = f"shorten it, or raise `{option}`" if option is not None else "shorten it"
+        raise NablacError(Diagnostic("E855", message, place=place, hint=hint))
     return found

@@ -90,7 +90,8 @@ def test_one_bad_prompt_does_not_lose_the_others(run: Path, tmp_path: Path) -> N
     assert done.stderr.startswith(
         f"error[E852]: this prompt is empty\n --> {file}:2\nhelp: there is nothing to translate\n"
         f"error[E821]: this is no UTF-8 text\n --> {file}:3\n"
-        f"error[E855]: a text of 40 tokens is too long: 20 are taken\n --> {file}:4\nhelp: shorten it\n"
+        f"error[E855]: a text of 40 tokens is too long: 20 are taken\n --> {file}:4\n"
+        "help: shorten it, or raise `--most-tokens`\n"
         "4 tokens in "
     )
     done = invoke("generate", str(run), "--input", str(file), "--most-tokens", "20", "--json", "--batch", "1")
@@ -310,7 +311,7 @@ def test_a_long_line_is_an_error_or_an_answer_in_bounded_memory(run: Path, tmp_p
 
 
 def test_a_resumed_run_keeps_its_tokenizer(tmp_path: Path) -> None:
-    """Pieces of words are learnt by sums whose order changes: what a run began with is what it goes on with."""
+    """What a run began with is what it goes on with."""
     (tmp_path / "text.txt").write_text("the cat sat on the mat and the dog sat on the cat " * 40)
     spec = tmp_path / "gpt.model"
     text = (ROOT / "specs" / "gpt.model").read_text().replace("package:pydoc_data/topics.py", "text.txt")
