@@ -73,5 +73,5 @@ def generated_scores(training: Training, part: str, beams: int, length_penalty: 
     generator = Generator.of_graph(training.inference.graph, weights, tokenizer, options.backend, options.device)
     sources, truths = zip(*(data.texts[place] for place in data.parts[part]), strict=True)
     longest = 2 * data.arrays[data.targets[0]].shape[1]
-    made = generator.generate(sources, Request(longest, beams=beams, length_penalty=length_penalty))
+    made = generator.generate(sources, Request(longest, beams=beams, length_penalty=length_penalty, batch=64))
     return {"bleu": bleu(made, truths), "chrf": chrf(made, truths)}

@@ -20,11 +20,14 @@ from runtime.text import roles
 from runtime.text.coding import tokens_of
 from runtime.text.places import places, token_inputs
 from runtime.text.sizes import check_tables
-from runtime.text.tokenizers import Tokenizer
+from runtime.text.tokenizers import Listed, Tokenizer
+from runtime.text.words import JOIN, SPACE
 from runtime.verification import table_limits
 
 if TYPE_CHECKING:
     from compiler.types import Array
+
+_SPACING = {JOIN: "\N{CHARACTER TIE}", SPACE: "\N{OPEN BOX}"}  # tokens that say how words stand, as they are shown
 
 
 @dataclass(frozen=True)
@@ -108,4 +111,6 @@ def _goes_on(graph: Graph, weights: Mapping[str, Array]) -> bool:
 
 def _shown(tokenizer: Tokenizer, numbers: list[int]) -> tuple[str, ...]:
     special = {tokenizer.begin: "<s>", tokenizer.end: "</s>", tokenizer.unknown: "<unk>"}
+    if isinstance(tokenizer, Listed) and tokenizer.kind == "words":
+        special |= {tokenizer.numbers[each]: mark for each, mark in _SPACING.items() if each in tokenizer.numbers}
     return tuple(special.get(number) or tokenizer.decode([number]) or f"#{number}" for number in numbers)

@@ -324,3 +324,20 @@ def test_a_resumed_run_keeps_its_tokenizer(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert (halves / "tokenizer.json").read_bytes() == kept
     assert invoke("generate", str(halves), "the cat", "--tokens", "3", "-q").exit_code == 0
+
+
+def test_tokens_that_say_how_words_stand_are_drawn_as_marks() -> None:
+    from runtime.generation.attention import _shown
+    from runtime.text.learning import learn
+
+    tokenizer = learn(["3.14 % a/b"], "words", 40)
+    assert _shown(tokenizer, [2, *tokenizer.encode("3.14 %"), 3]) == (
+        "<s>",
+        "3",
+        ".",
+        "\u2040",
+        "14",
+        "\u2423",
+        "%",
+        "</s>",
+    )
