@@ -125,10 +125,9 @@ def _answer(
     made = given = 0
     status = max((answer.exit_code for answer in answers.values() if isinstance(answer, NablacError)), default=0)
     watch = output.grow if isinstance(output, _Texts) and output.alone else None
-    numbers = list(coded)
-    for place, answer in generator.answers(list(coded.values()), how, watch):
+    for number, answer in generator.answers(coded, how, watch):
         made += answer.tokens
-        answers[numbers[place]] = answer.text if answer.error is None else answer.error
+        answers[number] = answer.text if answer.error is None else answer.error
         status = max(status, answer.error.exit_code if answer.error is not None else 0)
         given = _give(answers, asked, given, output)
     _give(answers, asked, given, output)

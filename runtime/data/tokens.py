@@ -27,7 +27,7 @@ def tokens(data: Text, stage: Stage, context: Context) -> Examples:
 
     `target_in` begins with a begin token and `target_out` ends with an end token: one step apart. Of `target: "class"`
     the second side is the name of one, of `target: "number"` a number. One vocabulary of at most `most` tokens, learnt
-    from the training part. Sentences of more than `length` tokens are left out and counted.
+    from the training part. Pairs of more than `length` tokens on a side are left out, and said with their lines.
     """
     if not isinstance(data, Text):
         raise NablacError(Diagnostic("E823", "`tokens` takes a text, or pairs of texts", stage.span))
@@ -45,14 +45,16 @@ def tokens(data: Text, stage: Stage, context: Context) -> Examples:
     order = range(len(data.lines))
     sources = [roles.whole(tokenizer, line[0]) for line in data.lines]
     answers = [tokenizer.encode(line[1]) for line in data.lines] if translated else []
-    # A target has one token more than its text: what begins or ends it.
-    longest = [max(len(sources[place]), len(answers[place]) + 1 if translated else 0) for place in order]
-    kept = [place for place in order if longest[place] <= given["length"]]
+    reasons = {}
     for place in order:
-        if longest[place] > given["length"]:
-            context.skipped.append(
-                f"{data.places[place]}: {longest[place]:,} tokens, and `length` is {given['length']:,}"
-            )
+        # A target has one token more than its text: what begins or ends it.
+        longest = max(len(sources[place]), len(answers[place]) + 1 if translated else 0)
+        if not tokenizer.encode(data.lines[place][0]) or (translated and not answers[place]):
+            reasons[place] = "a side without a token"
+        elif longest > given["length"]:
+            reasons[place] = f"{longest:,} tokens, and `length` is {given['length']:,}"
+    kept = [place for place in order if place not in reasons]
+    context.skipped.extend(f"{data.places[place]}: {reason}" for place, reason in reasons.items())
     if not kept:
         raise NablacError(Diagnostic("E823", f"no pair has at most {given['length']} tokens a side", stage.span))
     where = np.full(len(data.lines), -1)

@@ -125,7 +125,7 @@ class Generator:
 
     def generate(self, prompts: Sequence[str], how: Request) -> list[str]:
         """A text for each prompt; NablacError for the first that has none."""
-        coded = [self.coded(prompt, f"prompt {number}", how.longest) for number, prompt in enumerate(prompts, 1)]
+        coded = {place: self.coded(each, f"prompt {place + 1}", how.longest) for place, each in enumerate(prompts)}
         found = [""] * len(prompts)
         for number, answer in self.answers(coded, how):
             if answer.error is not None:
@@ -151,13 +151,13 @@ class Generator:
         )
 
     def answers(
-        self, coded: Sequence[Sequence[int]], how: Request, watch: Callable[[str], None] | None = None
+        self, coded: Mapping[int, Sequence[int]], how: Request, watch: Callable[[str], None] | None = None
     ) -> Iterator[tuple[int, Answer]]:
-        """The answer to each prompt with its number, as soon as it is there; prompts of one length share a batch.
+        """The answer to each prompt by its number, as soon as it is there; prompts of one length share a batch.
 
         The first that waits goes first. `watch` is told of a text as it grows, where there is one prompt.
         """
-        waiting = dict(enumerate(coded))
+        waiting = dict(coded)
         while waiting:
             length = len(next(iter(waiting.values())))
             numbers = [number for number, each in waiting.items() if len(each) == length][: how.batch]

@@ -118,3 +118,12 @@ def test_a_message_of_a_catalogue_has_its_line(tmp_path: Path) -> None:
     skipped: list[str] = []
     load(tmp_path, 'pairs("a.po") -> tokens(length: 2)', **PAIRS, skipped=skipped)  # type: ignore[arg-type]
     assert skipped == [f"{tmp_path / 'a.po'}:5: 3 tokens, and `length` is 2"]
+
+
+def test_a_pair_without_a_token_is_left_out(tmp_path: Path) -> None:
+    """BERT's tokenizer takes control characters for nothing."""
+    bert(tmp_path)
+    (tmp_path / "pairs.tsv").write_text("a\tb\n\x01\tb\na\t\x02\n")
+    skipped: list[str] = []
+    load(tmp_path, 'pairs("pairs.tsv") -> tokens(kind: "vocab.txt")', **PAIRS, skipped=skipped)
+    assert skipped == [f"{tmp_path / 'pairs.tsv'}:{line}: a side without a token" for line in (2, 3)]
