@@ -113,20 +113,24 @@ class Model:
             results = {ours: made[name] for ours, name in zip(self.graph.outputs, end_names(self.graph), strict=False)}
         return {name: results[name] for name in self.graph.outputs}
 
-    def onnx(self, opset: int | None = None) -> onnx.ModelProto:
-        """The model as ONNX, weights inside."""
+    def onnx(self, opset: int | None = None, metadata: Mapping[str, str] | None = None) -> onnx.ModelProto:
+        """The model as ONNX, weights inside, and what the file is to say of itself."""
         from compiler.onnx.exporter import export
 
-        return export(self.graph, opset=opset, weights=self.weights, metadata={"nablac.model": self.name})
+        return export(
+            self.graph, opset=opset, weights=self.weights, metadata={"nablac.model": self.name, **(metadata or {})}
+        )
 
-    def to_onnx(self, path: str | Path, opset: int | None = None) -> list[Path]:
+    def to_onnx(
+        self, path: str | Path, opset: int | None = None, metadata: Mapping[str, str] | None = None
+    ) -> list[Path]:
         """Write the model to an ONNX file, whole or not at all; weights beyond 2 GiB to a second file beside it.
 
         The files written, the model's own first.
         """
         from runtime.onnx_file import save
 
-        return save(self.onnx(opset), path, self.weights)
+        return save(self.onnx(opset, metadata), path, self.weights)
 
     def summary(self, **sizes: int) -> str:
         """Layers, output shapes, parameters, operations and memory as text."""

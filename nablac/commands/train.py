@@ -16,6 +16,7 @@ from nablac.commands.output import note, print_json
 from nablac.commands.progress import Progress
 
 if TYPE_CHECKING:
+    from runtime.text.tokenizers import Tokenizer
     from runtime.training.folder import RunFolder
     from runtime.training.loop import Loop
     from runtime.training.session import Training
@@ -59,7 +60,7 @@ def command(file: Path, output: Path | None, resume: Path | None, dry_run: bool,
     quiet, as_json = given["quiet"], given["as_json"]
     training = training_of(file, given)
     if folder is not None:
-        training.tokenizer = folder.tokenizer()
+        training.tokenizer = folder.tokenizer()  # learnt anew it could be of changed data
     from runtime.training.session import describe
 
     facts = describe(training)
@@ -113,7 +114,20 @@ def training_of(file: Path, given: Mapping[str, Any]) -> Training:
     )
     if given["weights"] is not None:
         training.weights = load_weights(given["weights"], training.inference.graph, read_renames(given["rename"]))
+    training.tokenizer = tokenizer_of(given)
     return training
+
+
+def tokenizer_of(given: Mapping[str, Any]) -> Tokenizer | None:
+    """What `--tokenizer` names, or what the run has whose weights are taken: they know no other tokens."""
+    from runtime.text.tokenizers import read_tokenizer
+    from runtime.training.folder import RunFolder
+
+    if given.get("tokenizer") is not None:
+        return read_tokenizer(given["tokenizer"])
+    weights = given["weights"]
+    folder = weights if weights is None or weights.is_dir() else weights.parent
+    return RunFolder(folder).tokenizer() if folder is not None and (folder / "run.json").is_file() else None
 
 
 def _same_text(file: Path, record: dict[str, Any], run: Path) -> None:

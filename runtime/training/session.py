@@ -174,11 +174,13 @@ class Training:
         """With the examples of another file for a part."""
         targets = {name: value.type for name, value in self.spec.targets.items()}
         there = (replace(stages[0], arguments=stages[0].arguments | {"path": path}), *stages[1:])
-        other = load_examples(there, replace(self.context, validation=0.0, test=0.0), self.inputs, targets)
+        other = load_examples(
+            there, replace(self.context, validation=0.0, test=0.0, tokenizer=examples.tokenizer), self.inputs, targets
+        )
         count = len(examples)
         arrays = {name: np.concatenate([array, other.arrays[name]]) for name, array in examples.arrays.items()}
         places = {**examples.parts, part: np.arange(count, count + len(other))}
-        return replace(examples, arrays=arrays, parts=places)
+        return replace(examples, arrays=arrays, parts=places, texts=[*examples.texts, *other.texts])
 
     def _overfit(self, examples: Examples) -> Examples:
         """The first few training examples in the place of all, where the command asks for that."""
