@@ -152,7 +152,11 @@ def _int(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
             bound["x"].span,
             hint="a tensor is converted with `cast(x, i64)`",
         )
-    return int(value)
+    from compiler.elaborate.expressions import bounded
+
+    if not math.isfinite(value):
+        raise elaborator.fault("E506", f"no whole number is {describe(value)}", span)
+    return bounded(elaborator, int(value), span)
 
 
 @builtin("float", "x")
