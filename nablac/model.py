@@ -15,6 +15,7 @@ from compiler.passes.pipeline import optimize
 from compiler.types import DType
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Source
+from runtime.backends import check_backend
 
 if TYPE_CHECKING:
     import numpy as np
@@ -54,6 +55,7 @@ class Model:
         origin: Origin | None = None,
         elaborated: Graph | None = None,
     ) -> None:
+        check_backend(backend, device)
         self.graph = graph
         self.elaborated = elaborated if elaborated is not None else graph  # as the text has it: what passes begin from
         self._origin = origin

@@ -13,6 +13,7 @@ import numpy as np
 from compiler.dims import Dim, Size
 from compiler.types import DType, TensorType
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.backends import PROVIDERS, check_backend
 from runtime.inputs import Signature
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from compiler.types import Array
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _QUIET = 4  # onnxruntime's fatal severity: its errors are raised too, and its warnings are for exporters
 _KEPT = 256 << 20  # bytes of a model that are kept to look up source lines when it fails
 _TYPES = {
@@ -186,9 +186,7 @@ def _providers(device: str) -> list[str]:
     """The provider of the device, and the CPU's for what it lacks."""
     import onnxruntime as ort
 
-    if device not in PROVIDERS:
-        hint = f"there are {' and '.join(f'`{each}`' for each in PROVIDERS)}"
-        raise NablacError(Diagnostic("E910", f"there is no device `{device}`", place="--device", hint=hint))
+    check_backend("ort", device)
     provider = PROVIDERS[device]
     if provider not in ort.get_available_providers():
         raise _no_device(device, f"onnxruntime {ort.__version__} was built without it")
@@ -209,7 +207,9 @@ def _type(each: Any) -> TensorType | None:
 
 def _no_device(device: str, why: str) -> NablacError:
     hint = "onnxruntime-gpu takes its place: `pip uninstall onnxruntime`, then `pip install onnxruntime-gpu`"
-    return NablacError(Diagnostic("E910", f"there is no device `{device}` here: {why}", place="--device", hint=hint))
+    return NablacError(
+        Diagnostic("E910", f"there is no device `{device}` here: {why}", place=f"device `{device}`", hint=hint)
+    )
 
 
 def _shortened(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablac.commands.options import model_options, output_options, run_options, weight_options
+from nablac.commands.options import model_options, output_options, refuse_of_compiled, run_options, weight_options
 from nablac.commands.output import note, print_json
 from nablac.commands.text_model import text_model
 
@@ -94,14 +94,14 @@ def _generator(file: Path, given: dict[str, Any]) -> Generator:
     from runtime.generation.generator import STEP, Generator
     from runtime.text.tokenizers import read_tokenizer
 
-    if given["device"] == "cuda" and given["backend"] == "numpy" and file.suffix == ".model":
-        raise click.UsageError("the NumPy runtime has no device but the CPU; add `--backend ort`")
     tokenizer = read_tokenizer(given["tokenizer"]) if given["tokenizer"] is not None else None
     if file.is_dir() and (file / STEP).is_file():
+        refuse_of_compiled(file, "no_cache")
         return Generator.of_folder(file, given["device"], tokenizer)
     if not file.exists():
         raise NablacError(Diagnostic("E901", f"there is no file {file}", place=str(file)))
     if file.suffix == ".onnx":
+        refuse_of_compiled(file)
         return Generator.of_file(file, given["device"], tokenizer)
     model, tokenizer = text_model(file, given)
     cached = not given["no_cache"]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from nablac.commands.output import detail, note, remember
+from runtime.backends import BACKENDS, DEVICES
 
 if TYPE_CHECKING:
     from compiler.build import Program
@@ -76,14 +77,14 @@ def run_options(command: F) -> F:
         (
             click.option(
                 "--backend",
-                type=click.Choice(["numpy", "ort"]),
+                type=click.Choice(BACKENDS),
                 default="numpy",
                 show_default=True,
                 help="What runs the model.",
             ),
             click.option(
                 "--device",
-                type=click.Choice(["cpu", "cuda"]),
+                type=click.Choice(DEVICES),
                 default="cpu",
                 show_default=True,
                 help="Where; cuda needs `--backend ort`.",
@@ -164,6 +165,23 @@ def model_asked(program: Program, name: str | None) -> str | None:
         return name
     note(f"note: {program.source.name} holds {', '.join(names)}: this is {names[0]}; `--model` chooses another")
     return names[0]
+
+
+OF_TEXTS = ("name", "preset", "settings", "dtype", "weights", "rename")  # options that a compiled file has answered
+
+
+def refuse_of_compiled(file: Path, *more: str) -> None:
+    """A compiled file is as it was compiled, and onnxruntime runs it: options of a text would do nothing."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        name = option.name or ""
+        if context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        if name in (*OF_TEXTS, *more):
+            why = f"{file} is compiled already; give it to `nablac compile`, or run the .model file"
+            raise click.UsageError(f"`{option.opts[0]}` does nothing here: {why}")
+        if name == "backend" and context.params["backend"] != "ort":
+            raise click.UsageError(f"`--backend {context.params['backend']}` cannot run {file}: onnxruntime does")
 
 
 def _milliseconds(seconds: float) -> str:

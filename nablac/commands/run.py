@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablac.commands.options import compiled, model_options, output_options, run_options, weight_options
+from nablac.commands.options import (
+    compiled,
+    model_options,
+    output_options,
+    refuse_of_compiled,
+    run_options,
+    weight_options,
+)
 from nablac.commands.output import note, print_json
 
 if TYPE_CHECKING:
@@ -60,10 +67,9 @@ def command(
     Inputs are .npy, .npz, .csv (`data.csv:column`, `data.csv:column[-12:]`), .json or images. A missing batch axis is
     added. A model of tokens that has its tokenizer inside, or is given one, takes texts.
     """
-    if device == "cuda" and backend == "numpy" and file.suffix != ".onnx":
-        raise click.UsageError("the NumPy runtime has no device but the CPU; add `--backend ort`")
     _check_ending(output)
     if file.suffix == ".onnx":
+        refuse_of_compiled(file)
         results = _run_onnx(file, inputs, device, seed, tokenizer)
     else:
         from runtime.text.feeding import read_texts_or_inputs

@@ -83,8 +83,6 @@ def training_of(file: Path, given: Mapping[str, Any]) -> Training:
     from runtime.training.session import Options, Training
     from runtime.weights import load_weights, read_renames
 
-    if given.get("device") == "cuda" and given.get("backend") == "numpy":
-        raise click.UsageError("the NumPy runtime has no device but the CPU; add `--backend ort`")
     minutes = given.get("max_time")
     options = Options(
         epochs=given.get("epochs"),

@@ -20,6 +20,7 @@ from compiler.passes.pipeline import optimize
 from compiler.training import TrainingStep, in_raw_units, measured_loss, training_step
 from compiler.types import DType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from runtime.backends import check_backend
 from runtime.data.batches import Batches
 from runtime.data.examples import PARTS, Context, Examples
 from runtime.data.loading import load_examples
@@ -56,6 +57,9 @@ class Options:
     skip_broken: bool = False
     checkpoint_seconds: float = 30.0
     keep: int = 3  # of the last checkpoints
+
+    def __post_init__(self) -> None:
+        check_backend(self.backend, self.device)
 
 
 @dataclass

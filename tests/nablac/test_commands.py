@@ -122,6 +122,28 @@ def test_a_compiled_model_runs_as_the_text_does(tmp_path: Path, ending: str) -> 
     np.testing.assert_allclose(*results, rtol=1e-5)
 
 
+OF_A_TEXT = [
+    ("--weights", "nothing.safetensors"),
+    ("--rename", "a -> b"),
+    ("--preset", "nope"),
+    ("--set", "foo=1"),
+    ("--dtype", "f64"),
+    ("--model", "Foo"),
+    ("--backend", "numpy"),
+]
+
+
+def test_options_that_do_nothing_for_a_compiled_model_are_refused(tmp_path: Path) -> None:
+    made = tmp_path / "mlp.onnx"
+    assert nablac("compile", SPECS / "mlp.model", "-o", made, "--no-verify").returncode == 0
+    np.save(tmp_path / "x.npy", np.zeros((1, 28, 28)))
+    for option in OF_A_TEXT:
+        done = nablac("run", made, tmp_path / "x.npy", *option)
+        assert done.returncode == 2 and f"`{option[0]}" in done.stderr, (option, done.stderr)
+    assert "`--preset` does nothing here" in nablac("generate", made, "text", "--preset", "nope").stderr
+    assert nablac("run", made, tmp_path / "x.npy", "--backend", "ort").returncode == 0
+
+
 def test_settings_and_presets_size_the_model(tmp_path: Path) -> None:
     def parameters(*options: str) -> int:
         done = nablac("compile", SPECS / "mlp.model", *options, "--json", "-o", tmp_path / "made.onnx")
