@@ -25,10 +25,8 @@ _COLORS = (
 
 def wants_color(stream: Any) -> bool:
     """`--color`, else NO_COLOR, else whether a person is looking."""
-    context = click.get_current_context(silent=True)
-    chosen = context.find_root().meta.get("nablac.color", "auto") if context is not None else _color["choice"]
-    if chosen != "auto":
-        return bool(chosen == "always")
+    if _color["choice"] != "auto":
+        return _color["choice"] == "always"
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and bool(stream.isatty())
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nablac.commands.output import note, print_json, unless_kernels_lack
-from runtime.files import scratch, written_whole
 
 if TYPE_CHECKING:
     from runtime.training.session import Training
@@ -30,12 +29,12 @@ def write_step(
 ) -> int:
     """Write `target` and its `.safetensors`, both or none; the exit status."""
     import onnx
-    from safetensors.numpy import save_file
 
     from compiler.onnx.exporter import export
     from compiler.passes.pipeline import optimize
     from nablac.commands.train import training_of
     from runtime.onnx_file import save
+    from runtime.weights import save_weights
 
     training = training_of(file, {**given, "seed": seed})
     state = training.first_state()
@@ -51,11 +50,7 @@ def write_step(
         return 1
     needed = {each.name for each in model.graph.input} & state.keys()
     beside = target.with_suffix(".safetensors")
-    with scratch(target) as folder:  # the state is whole before the step takes its name
-        draft = folder / "state"
-        save_file({name: state[name] for name in sorted(needed)}, str(draft))
-        with written_whole(beside) as temporary:
-            temporary.write_bytes(draft.read_bytes())
+    save_weights(beside, {name: state[name] for name in sorted(needed)})  # whole before the step takes its name
     save(model, target)
     inputs = [each.name for each in model.graph.input if each.name not in needed]
     if as_json:

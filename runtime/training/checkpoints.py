@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.files import written_whole
+from runtime.weights import save_weights
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -45,12 +45,7 @@ def save_checkpoint(folder: Path, state: Mapping[str, Array], position: Position
 
 def write_state(path: Path, state: Mapping[str, Array], position: Position) -> None:
     """A state with its position, in a file of its own."""
-    import numpy as np
-    from safetensors.numpy import save_file
-
-    arrays = {name: np.require(array, requirements="C") for name, array in state.items()}
-    with written_whole(path) as temporary:
-        save_file(arrays, str(temporary), {"form": _FORM, "position": json.dumps(asdict(position))})
+    save_weights(path, state, {"form": _FORM, "position": json.dumps(asdict(position))})
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Array], Position]:
