@@ -153,7 +153,7 @@ class OnnxRunner:
         place = source.get("source") or source.get("layer") or self.name
         hint = None
         if "NOT_IMPLEMENTED" in text:
-            hint = f"its provider for `{self.device}` has no kernel for this; the NumPy backend has: `--backend numpy`"
+            hint = f"its provider for `{self.device}` has no kernel for this; the NumPy runtime has"
         elif "Protobuf parsing failed" in text or "INVALID_PROTOBUF" in text:
             message = "this is no ONNX file, or it is cut off"
         return NablacError(Diagnostic(code, message, place=place, note=_shortened(text), hint=hint))

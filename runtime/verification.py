@@ -32,13 +32,15 @@ _CARRIERS = {*_MOVERS, "cast", "clip", "where"}  # operators that hand their ope
 class Comparison:
     """One output at one set of sizes: how far the backends are apart.
 
-    `error` is relative to the output's largest magnitude (at least 1e-3), `absolute` is the difference itself.
+    `error` is relative to the output's largest magnitude (at least 1e-3), `absolute` is the difference itself. Where
+    both are NaN everywhere there is nothing to compare: `nothing` says so.
     """
 
     output: str
     sizes: dict[str, int]
     error: float
     absolute: float
+    nothing: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,20 @@ class Report:
         return max(self.comparisons, key=lambda each: each.error)
 
     @property
-    def passed(self) -> bool:
+    def agrees(self) -> bool:
+        """Whether no difference was found."""
         return all(each.error <= self.tolerance for each in self.comparisons)
+
+    @property
+    def uncompared(self) -> list[str]:
+        """The outputs that are nothing but NaN at every size."""
+        compared = {each.output for each in self.comparisons if not each.nothing}
+        return [name for name in dict.fromkeys(each.output for each in self.comparisons) if name not in compared]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every output was compared, and agrees."""
+        return self.agrees and not self.uncompared
 
 
 def compare(
@@ -90,7 +104,8 @@ def compare(
         expected = numpy.run(feeds)
         given = onnx.run({name: array for name, array in {**weights, **feeds}.items() if name in onnx.inputs})
         for name, ours in zip(end_names(graph), (*graph.outputs, *graph.updates), strict=True):
-            made = Comparison(ours, dict(chosen), *errors(given[name], expected[ours]))
+            nothing = all_nan(given[name]) and all_nan(expected[ours])
+            made = Comparison(ours, dict(chosen), *errors(given[name], expected[ours]), nothing)
             found.append(made)
             if made.error > failed[0]:
                 failed = (made.error, feeds)
@@ -133,6 +148,10 @@ def errors(given: Array, expected: Array) -> tuple[float, float]:
         return max(1.0, largest), largest
     scale = max(float(np.max(np.abs(b[np.isfinite(b)]), initial=0.0)), 1e-3)
     return largest / scale, largest
+
+
+def all_nan(array: Array) -> bool:
+    return array.size > 0 and array.dtype.kind not in "iub" and bool(np.isnan(array.astype(np.float64)).all())
 
 
 # Inputs to run on

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablac.commands.options import model_options, output_options, refuse_of_compiled, run_options, weight_options
+from nablac.commands.options import (
+    FiniteRange,
+    model_options,
+    output_options,
+    refuse_of_compiled,
+    run_options,
+    weight_options,
+)
 from nablac.commands.output import note, print_json
 from nablac.commands.text_model import text_model
 
@@ -27,15 +34,15 @@ LONGEST = 100_000  # tokens that a person can ask for
     "--input", "listed", type=click.Path(path_type=Path), metavar="FILE", help="Prompts, one a line; - is stdin."
 )
 @click.option("--tokens", type=click.IntRange(1, LONGEST), default=128, show_default=True, help="New tokens at most.")
-@click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 takes the likeliest.")
+@click.option("--temperature", type=FiniteRange(0), default=0.0, show_default=True, help="0 takes the likeliest.")
 @click.option("--top-k", type=click.IntRange(0), default=0, help="Draw from the K likeliest tokens.")
-@click.option("--top-p", type=click.FloatRange(0, 1), default=1.0, help="Draw from the fewest with this share.")
-@click.option("--min-p", type=click.FloatRange(0, 1), default=0.0, help="Leave out those below this share of the best.")
-@click.option(
-    "--repetition-penalty", type=click.FloatRange(0, min_open=True), default=1.0, help="Above 1: repeat less."
-)
+@click.option("--top-p", type=FiniteRange(0, 1), default=1.0, help="Draw from the fewest with this share.")
+@click.option("--min-p", type=FiniteRange(0, 1), default=0.0, help="Leave out those below this share of the best.")
+@click.option("--repetition-penalty", type=FiniteRange(0, min_open=True), default=1.0, help="Above 1: repeat less.")
 @click.option("--beams", type=click.IntRange(1, 1000), default=1, show_default=True, help="Search with so many beams.")
-@click.option("--length-penalty", type=float, default=1.0, show_default=True, help="Of beams: above 0 favours long.")
+@click.option(
+    "--length-penalty", type=FiniteRange(), default=1.0, show_default=True, help="Of beams: above 0 favours long."
+)
 @click.option("--stop", "stops", multiple=True, metavar="TEXT", help="End at this text.")
 @click.option("--no-cache", is_flag=True, help="Compute everything again for each token.")
 @click.option("--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="A tokenizer.json or vocab.txt.")

@@ -87,4 +87,6 @@ def unless_kernels_lack() -> Iterator[None]:
         first = error.diagnostics[0]
         if "NOT_IMPLEMENTED" not in (first.note or "") and "no kernel" not in (first.hint or ""):
             raise
-        note(f"not verified: onnxruntime on this machine has no kernel for one of its operators ({first.place})")
+        named = re.search(r"implementation for (\w+)", first.note or "")
+        what = f"{named[1]}, one of its operators" if named else "one of its operators"
+        note(f"not verified: onnxruntime on this machine has no kernel for {what} ({first.place})")

@@ -159,6 +159,32 @@ def test_verify_compares_both_runtimes() -> None:
     assert nablac("verify", SPECS / "lstm.model", "--tolerance", "0").returncode in (0, 1)
 
 
+def test_an_output_of_nothing_but_nan_is_not_verified(tmp_path: Path) -> None:
+    spec = model(tmp_path, "model M {\n    input x: [batch, 3]\n    output y = log(x - 1000)\n    output z = x\n}\n")
+    done = nablac("verify", spec)
+    assert done.returncode == 1
+    assert done.stdout.count("NaN everywhere") == 3 and done.stdout.count("ok") == 3
+    assert done.stderr == "not verified: `y` is nothing but NaN\n"
+    assert json.loads(nablac("verify", spec, "--json").stdout)["passed"] is False
+    done = nablac("compile", spec, "-o", tmp_path / "made.onnx")
+    assert done.returncode == 0 and (tmp_path / "made.onnx").exists()
+    assert "warning: `y` is NaN everywhere" in done.stderr and "`z`" not in done.stderr
+
+
+def test_a_kernel_that_is_not_there_is_told_alike_by_verify_and_compile(tmp_path: Path) -> None:
+    line = "not verified: onnxruntime on this machine has no kernel for Conv, one of its operators"
+    done = nablac("verify", SPECS / "cnn.model", "--dtype", "f64")
+    assert done.returncode == 2 and done.stderr.startswith(line) and done.stdout == ""
+    done = nablac("compile", SPECS / "cnn.model", "--dtype", "f64", "-o", tmp_path / "made.onnx")
+    assert done.returncode == 0 and done.stderr.startswith(line)
+
+
+@pytest.mark.parametrize("number", ["-1", "nan", "inf", "abc"])
+def test_a_tolerance_is_a_finite_number_from_0_on(number: str) -> None:
+    done = nablac("verify", SPECS / "mlp.model", f"--tolerance={number}")
+    assert done.returncode == 2 and "'--tolerance'" in done.stderr
+
+
 def test_explain_prints_a_page() -> None:
     done = nablac("explain", "e901")
     assert done.returncode == 0
