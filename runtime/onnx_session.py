@@ -80,10 +80,12 @@ class OnnxRunner:
         self.session.disable_fallback()
         self.inputs = {each.name: each for each in self.session.get_inputs()}
         self.outputs = [each.name for each in self.session.get_outputs()]
-        types = {name: _type(each) for name, each in self.inputs.items()}
+        open_rank = self._without_shape(model)
+        types = {name: _type(each) for name, each in self.inputs.items() if name not in open_rank}
         known = {name: type for name, type in types.items() if type is not None}
-        self.signature = Signature(self.name, known, list(types))
-        self._foreign = {name for name, type in types.items() if type is None}  # of dtypes the language has not
+        self.signature = Signature(self.name, known, list(self.inputs))
+        # What the language has no type for: its dtype where NumPy has it, to be fed as it is.
+        self.foreign = {name: _dtype(each) for name, each in self.inputs.items() if name not in known}
         self._bf16 = any("bfloat16" in each.type for each in (*self.inputs.values(), *self.session.get_outputs()))
 
     @property
@@ -98,7 +100,20 @@ class OnnxRunner:
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
         """Every output by name; NablacError for feeds that do not fit, or data that an operator refuses."""
-        foreign = {name: feeds[name] for name in feeds if name in self._foreign}
+        foreign = {name: feeds[name] for name in feeds if name in self.foreign}
+        missing = [name for name in self.foreign if name not in feeds]
+        if missing:
+            raise NablacError(
+                *(
+                    Diagnostic(
+                        "E801",
+                        f"input `{name}` is missing",
+                        place=f"input `{name}`",
+                        note=f"it is {self.inputs[name].type}",
+                    )
+                    for name in missing
+                )
+            )
         arrays, _ = self.signature.check({name: feeds[name] for name in feeds if name not in foreign})
         arrays.update(foreign)
         if self._bf16:
@@ -143,6 +158,18 @@ class OnnxRunner:
         except Exception as error:  # as above
             raise self._refused("E806", "onnxruntime stopped while it ran the model", error) from error
         return dict(zip(names, binding.get_outputs(), strict=True))
+
+    def _without_shape(self, model: str | Path | bytes) -> set[str]:
+        """The inputs of any number of axes: onnxruntime shows them as if they had none."""
+        import onnx
+
+        if all(each.shape for each in self.inputs.values()):
+            return set()
+        if isinstance(model, bytes):
+            proto = onnx.load_model_from_string(model)
+        else:
+            proto = onnx.load_model(str(model), load_external_data=False)
+        return {each.name for each in proto.graph.input if not each.type.tensor_type.HasField("shape")}
 
     def _refused(self, code: str, message: str, error: Exception) -> NablacError:
         """An onnxruntime error as a diagnostic, at the source line of the node it names."""
@@ -203,6 +230,14 @@ def _type(each: Any) -> TensorType | None:
     for axis, size in enumerate(each.shape):
         shape.append(size if isinstance(size, int) else Dim.named(size or f"axis {axis} of {each.name}"))
     return TensorType(_TYPES[each.type], tuple(shape))
+
+
+def _dtype(each: Any) -> np.dtype[Any] | None:
+    """NumPy's dtype of a session's input; None for texts, sequences and what else is no array of numbers."""
+    if each.type in _TYPES:
+        return _TYPES[each.type].numpy
+    name = each.type.removeprefix("tensor(").removesuffix(")")
+    return np.dtype(name) if name in ("int16", "uint16", "uint32", "uint64") else None
 
 
 def _no_device(device: str, why: str) -> NablacError:

@@ -45,6 +45,15 @@ def open_streams() -> None:
         sys.stdout = _Output(stream, old.encoding, old.errors, line_buffering=old.line_buffering)
 
 
+def write_output(content: bytes) -> None:
+    """Bytes to standard output."""
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        raise _failure(error) from error
+
+
 def discard_output() -> None:
     """What is still to be written to stdout goes nowhere, so that Python does not fail on it at its end."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -105,7 +105,7 @@ def test_run_takes_the_image_of_a_digit() -> None:
 READERS = {
     "npy": np.load,
     "npz": lambda path: np.load(path)["y"],
-    "csv": lambda path: np.loadtxt(path, delimiter=","),
+    "csv": lambda path: np.loadtxt(path, delimiter=",", skiprows=1),
     "json": lambda path: json.loads(path.read_text())["y"],
 }
 
@@ -142,6 +142,52 @@ def test_options_that_do_nothing_for_a_compiled_model_are_refused(tmp_path: Path
         assert done.returncode == 2 and f"`{option[0]}" in done.stderr, (option, done.stderr)
     assert "`--preset` does nothing here" in nablac("generate", made, "text", "--preset", "nope").stderr
     assert nablac("run", made, tmp_path / "x.npy", "--backend", "ort").returncode == 0
+
+
+def test_results_go_through_pipes(tmp_path: Path) -> None:
+    spec = model(tmp_path, "model M {\n    input x: [n]\n    output y = 2 * x\n}\n")
+    np.save(tmp_path / "x.npy", np.array([1.0, 2.0]))
+    step = f"{sys.executable} -m nablac run {spec}"
+    command = f"{step} {tmp_path}/x.npy -o - | {step} - -o - | {step} - --json"
+    environment = {**os.environ, "PYTHONPATH": str(SPECS.parent)}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, env=environment)
+    assert json.loads(done.stdout) == {"y": [8, 16]} and done.stderr == ""
+
+
+def test_run_with_json_says_what_it_wrote_and_draw_what_it_drew(tmp_path: Path) -> None:
+    done = nablac("run", SPECS / "mlp.model", SPECS / "data" / "digits.npz", "-o", tmp_path / "y.npy", "--json")
+    written = {"output": str(tmp_path / "y.npy"), "outputs": {"logits": {"dtype": "float32", "shape": [150, 10]}}}
+    assert json.loads(done.stdout) == written
+    drawn = json.loads(nablac("draw", SPECS / "mlp.model", "--json").stdout)
+    assert drawn["kind"] == "Mermaid" and drawn["text"].startswith("flowchart")
+
+
+FOREIGN = {  # the type of an input of an ONNX file, and its shape; None where it has any number of axes
+    "uint64": (["n"], 0, "y: uint64[2]"),
+    "int16": (["n"], 0, "y: int16[2]"),
+    "bfloat16": (["n"], 0, "y: float32[2]"),
+    "float": (None, 0, "y: float32[2]"),
+    "string": (["n"], 2, "the input `x` is tensor(string)"),
+    "sequence": (None, 2, "the input `x` is seq(tensor(float))"),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_foreign_model_takes_what_numpy_has_and_is_told_of_the_rest(tmp_path: Path, kind: str) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    shape, status, expected = FOREIGN[kind]
+    if kind == "sequence":
+        ends = [helper.make_tensor_sequence_value_info(name, TensorProto.FLOAT, None) for name in "xy"]
+    else:
+        ends = [helper.make_tensor_value_info(name, getattr(TensorProto, kind.upper()), shape) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", ends[:1], ends[1:])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(made, tmp_path / "foreign.onnx")
+    np.save(tmp_path / "x.npy", np.array([1, 2]))
+    done = nablac("run", tmp_path / "foreign.onnx", tmp_path / "x.npy")
+    assert (done.returncode, expected in done.stdout + done.stderr) == (status, True), done.stderr
 
 
 def test_settings_and_presets_size_the_model(tmp_path: Path) -> None:
