@@ -99,10 +99,22 @@ class Model:
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         """Run the model on arrays by input name; NablacError where one is missing or does not fit."""
+        from runtime.inputs import checked
+        from runtime.tables import outside_of_table
+
+        feeds = self._seeded(inputs)
+        try:
+            return self._run(feeds)
+        except NablacError as error:
+            if [each.code for each in error.diagnostics] != ["E806"]:
+                raise
+            arrays, sizes = checked(self.graph, {**self.weights, **feeds})
+            raise outside_of_table(self.graph, arrays, sizes, error) or error from None
+
+    def _run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
         from compiler.onnx.exporter import end_names
         from runtime.inputs import checked
 
-        feeds = self._seeded(inputs)
         if self.backend == "numpy":
             if self._runner is None:
                 from runtime.numpy_executor import NumpyRunner

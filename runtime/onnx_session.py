@@ -179,6 +179,11 @@ class OnnxRunner:
         source = {each.key: each.value for each in node.metadata_props} if node is not None else {}
         place = source.get("source") or source.get("layer") or self.name
         hint = None
+        memory = re.search(r"requested buffer of size (\d+)", text)
+        if memory is not None or "bad_alloc" in text:
+            of = f", of {int(memory[1]):,} bytes" if memory is not None else ""
+            message = f"there is not memory enough for a result{of}"
+            return NablacError(Diagnostic("E810", message, place=place, hint="run a smaller batch"))
         if "NOT_IMPLEMENTED" in text:
             hint = f"its provider for `{self.device}` has no kernel for this; the NumPy runtime has"
         elif "Protobuf parsing failed" in text or "INVALID_PROTOBUF" in text:

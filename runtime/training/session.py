@@ -157,7 +157,7 @@ class Training:
 
     def _check_tables(self, examples: Examples) -> None:
         """Tokens that the model has no row for would stop the training in its midst."""
-        from runtime.verification import table_limits
+        from runtime.tables import table_limits
 
         for name, limit in table_limits(self.inference.graph, {}).items():
             if name not in examples.arrays or not examples.arrays[name].size or limit <= 1:

@@ -83,3 +83,16 @@ def test_mistakes_are_told_without_options_of_the_command_line(tmp_path: Path) -
         with pytest.raises(NablacError) as caught:
             call()
         assert " -o" not in str(caught.value) and "--" not in str(caught.value).replace("-->", "")
+
+
+@pytest.mark.parametrize("backend", ["numpy", "ort"])
+@pytest.mark.parametrize(("places", "token"), [("tokens", 12), ("tokens + 5", 7)])
+def test_a_token_that_no_table_has_is_told_by_its_input(backend: str, places: str, token: int) -> None:
+    text = f"model M {{\n    input tokens: i64[batch, T]\n    output y = {places} -> Embedding(10, 4)\n}}\n"
+    model = nablac.compile(text, backend=backend)
+    with pytest.raises(NablacError) as caught:
+        model(tokens=np.array([[3, token]]))
+    (found,) = caught.value.diagnostics
+    assert found.code == "E806"
+    told = "`tokens` holds 12, and the table that it looks up has 10 entries"
+    assert (found.message == told) == (places == "tokens"), found.message
