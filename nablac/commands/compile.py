@@ -99,13 +99,14 @@ def command(
         note(f"warning: `{name}` is NaN everywhere on random inputs: nothing of it was compared")
     if as_json:
         print_json(facts)
+    if as_json or quiet:
         return 0
     click.echo(
         f"{target}: {model.name}, {facts['nodes']} nodes, {facts['parameters']:,} parameters, "
         f"opset {facts['opset']}, IR {facts['ir']}, {facts['bytes']:,} bytes"
     )
     if report is not None:
-        note(f"verified against the NumPy runtime: worst relative difference {report.worst.error:.1e}", quiet)
+        note(f"verified against the NumPy runtime: worst relative difference {report.worst.error:.1e}")
     return 0
 
 

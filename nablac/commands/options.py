@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from nablac.commands.output import detail, note, remember
+from nablac.commands.output import detail, is_quiet, note, remember
 from runtime.backends import BACKENDS, DEVICES
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ def _remember_json(context: click.Context, parameter: click.Parameter, value: bo
 
 def _remember_verbose(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
     remember(verbose=value)
+    return value
+
+
+def _remember_quiet(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    remember(quiet=value)
     return value
 
 
@@ -120,7 +125,14 @@ def output_options(command: F) -> F:
                 expose_value=False,
                 help="Colours of errors.",
             ),
-            click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors."),
+            click.option(
+                "-q",
+                "--quiet",
+                is_flag=True,
+                callback=_remember_quiet,
+                is_eager=True,
+                help="Say nothing but results and errors.",
+            ),
             click.option(
                 "-v",
                 "--verbose",
@@ -151,6 +163,7 @@ def compiled(
 ) -> Model:
     """The model that the options describe."""
     from compiler.build import load, parse_setting
+    from compiler.elaborate.values import show
     from nablac.model import from_program
 
     hypers = dict(parse_setting(each) for each in settings)
@@ -164,7 +177,7 @@ def compiled(
     detail(f"{file}: read in {_milliseconds(parsed - started)}")
     detail(f"{model.name}: {len(model.graph)} operators in {_milliseconds(time.perf_counter() - parsed)}")
     for key, value in model.hypers.items():
-        detail(f"  {key} = {value}")
+        detail(f"  {key} = {show(value)}")
     return model.load(weights, rename) if weights is not None else model
 
 
@@ -174,7 +187,8 @@ def model_asked(program: Program, name: str | None) -> str | None:
     trained = {train.model.text for train in program.trains} & set(names)
     if name is not None or len(names) < 2 or len(trained) == 1:  # the one that is trained is the one that is meant
         return name
-    note(f"note: {program.source.name} holds {', '.join(names)}: this is {names[0]}; `--model` chooses another")
+    text = f"note: {program.source.name} holds {', '.join(names)}: this is {names[0]}; `--model` chooses another"
+    note(text, is_quiet())
     return names[0]
 
 

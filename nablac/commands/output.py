@@ -32,13 +32,17 @@ def wants_color(stream: Any) -> bool:
 
 
 _color = {"choice": "auto", "json": ""}
-_verbose = {"detail": False}
+_talk = {"detail": False, "quiet": False}
 
 
-def remember(color: str | None = None, as_json: bool | None = None, verbose: bool | None = None) -> None:
-    """Keep what the options said: for errors that end the command, and for `detail`."""
+def remember(
+    color: str | None = None, as_json: bool | None = None, verbose: bool | None = None, quiet: bool | None = None
+) -> None:
+    """Keep what the options said: for errors that end the command, for `detail` and for `is_quiet`."""
     if verbose is not None:
-        _verbose["detail"] = verbose
+        _talk["detail"] = verbose
+    if quiet is not None:
+        _talk["quiet"] = quiet
     if color is not None:
         _color["choice"] = color
     if as_json is not None:
@@ -87,8 +91,13 @@ def _finite(value: Any) -> Any:
 
 def detail(text: str) -> None:
     """A line that only `-v` asks for, on stderr."""
-    if _verbose["detail"]:
+    if _talk["detail"]:
         note(text)
+
+
+def is_quiet() -> bool:
+    """Whether `-q` asks for nothing but results and errors."""
+    return _talk["quiet"]
 
 
 def note(text: str, quiet: bool = False) -> None:

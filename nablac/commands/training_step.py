@@ -56,13 +56,14 @@ def write_step(
     if as_json:
         facts = {"output": str(target), "state": str(beside), "inputs": inputs, "outputs": list(graph.outputs)}
         print_json({**facts, "states": len(needed), "nodes": len(model.graph.node), "worst_error": worst})
+    if as_json or quiet:
         return 0
     opset_shown = f"opset {model.opset_import[0].version}, IR {model.ir_version}"
     click.echo(f"{target}: one training step of {training.name}, {len(model.graph.node)} nodes, {opset_shown}")
     click.echo(f"{beside}: {len(needed)} tensors of first state")
-    note(f"feed {', '.join(inputs)} and the state; take `NAME.next` for the next step", quiet)
+    note(f"feed {', '.join(inputs)} and the state; take `NAME.next` for the next step")
     if worst is not None:
-        note(f"verified over {_STEPS} steps against the NumPy runtime: worst relative difference {worst:.1e}", quiet)
+        note(f"verified over {_STEPS} steps against the NumPy runtime: worst relative difference {worst:.1e}")
     return 0
 
 

@@ -231,6 +231,20 @@ def test_a_tolerance_is_a_finite_number_from_0_on(number: str) -> None:
     assert done.returncode == 2 and "'--tolerance'" in done.stderr
 
 
+def test_quiet_commands_say_nothing_but_results_and_errors(tmp_path: Path) -> None:
+    for options in (("compile",), ("grad",), ("compile", "--train")):
+        done = nablac(options[0], SPECS / "gru.model", *options[1:], "-q", "-o", tmp_path / "made.onnx")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = nablac("draw", SPECS / "gru.model", "-q")
+    assert done.stdout.startswith("flowchart") and done.stderr == ""
+
+
+def test_a_verbose_run_shows_values_as_the_language_has_them() -> None:
+    series = f"{SPECS}/data/airline-passengers.csv:passengers"
+    done = nablac("run", SPECS / "forecaster.model", series, "-v")
+    assert "  layer = the layer SimpleRNN\n" in done.stderr and "Defined(" not in done.stderr
+
+
 def test_explain_prints_a_page() -> None:
     done = nablac("explain", "e901")
     assert done.returncode == 0

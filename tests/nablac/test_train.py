@@ -235,7 +235,7 @@ def test_a_place_that_is_no_folder(tmp_path: Path) -> None:
     assert done.stderr.splitlines()[-3:] == [
         f"error[E904]: {tmp_path}/file/run cannot be written: Not a directory",
         f" --> {tmp_path}/file/run",
-        "help: name another file with `-o`",
+        "help: name another file",
     ]
 
 
