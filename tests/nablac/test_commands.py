@@ -190,6 +190,18 @@ def test_a_foreign_model_takes_what_numpy_has_and_is_told_of_the_rest(tmp_path: 
     assert (done.returncode, expected in done.stdout + done.stderr) == (status, True), done.stderr
 
 
+def test_classes_that_a_model_stores_are_shown_by_name(tmp_path: Path) -> None:
+    import onnx
+
+    spec = model(tmp_path, "model M {\n    input x: [batch, 3]\n    output y = x\n}\n")
+    assert nablac("compile", spec, "-o", tmp_path / "made.onnx", "-q").returncode == 0
+    made = onnx.load(tmp_path / "made.onnx")
+    made.metadata_props.add(key="nablac.classes", value=json.dumps(["cat", "dog", "owl"]))
+    onnx.save(made, tmp_path / "made.onnx")
+    np.save(tmp_path / "x.npy", np.array([[1.0, 3.0, 2.0]]))
+    assert "dog: 3  owl: 2  cat: 1" in nablac("run", tmp_path / "made.onnx", tmp_path / "x.npy").stdout
+
+
 def test_settings_and_presets_size_the_model(tmp_path: Path) -> None:
     def parameters(*options: str) -> int:
         done = nablac("compile", SPECS / "mlp.model", *options, "--json", "-o", tmp_path / "made.onnx")
