@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import tempfile
 from collections.abc import Mapping
 from hashlib import blake2b
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.onnx.targets import LARGEST_FILE
-from runtime.files import replace, unwritable, write_bytes
+from runtime.files import followed, is_stream, replace, scratch, unwritable, write_bytes
 
 if TYPE_CHECKING:
     import onnx
@@ -43,17 +42,17 @@ def save(
     if not outside and sum(len(tensor.raw_data) for tensor in model.graph.initializer) <= largest:
         write_bytes(target, model.SerializeToString())
         return [target]
-    try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".part") as folder:
-            moved = Path(folder) / "weights"
-            data = target.with_name(f"{target.name}.{_move_weights(model, weights or {}, moved)}.data")
-            for tensor in model.graph.initializer:
-                for entry in tensor.external_data:
-                    if entry.key == "location":
-                        entry.value = data.name
-            replace(moved, data)
-    except OSError as error:
-        raise unwritable(target, error) from error
+    if is_stream(target):
+        raise unwritable(target, OSError("its weights need a second file beside it, and this is no file"))
+    target = followed(target)
+    with scratch(target) as folder:
+        moved = folder / "weights"
+        data = target.with_name(f"{target.name}.{_move_weights(model, weights or {}, moved)}.data")
+        for tensor in model.graph.initializer:
+            for entry in tensor.external_data:
+                if entry.key == "location":
+                    entry.value = data.name
+        replace(moved, data)
     write_bytes(target, model.SerializeToString())
     for old in target.parent.glob(f"{glob.escape(target.name)}.{'[0-9a-f]' * 16}.data"):
         if old != data:
