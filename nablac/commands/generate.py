@@ -16,7 +16,7 @@ from nablac.commands.options import (
     Finite,
     model_options,
     output_options,
-    refuse_options,
+    refuse_of_compiled,
     run_options,
     weight_options,
 )
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from grammar.diagnostics import NablacError
     from runtime.generation.generator import Generator, Request
 
-COMPILED = ("name", "preset", "settings", "dtype", "weights", "rename", "no_cache")  # options of a model's text
 LONGEST = 100_000  # tokens that a person can ask for
 
 
@@ -153,8 +152,7 @@ def _generator(file: Path, given: dict[str, Any]) -> Generator:
     if not file.exists():
         raise NablacError(Diagnostic("E901", f"there is no file {file}", place=str(file)))
     if file.suffix == ".onnx" or (file / STEP).is_file():
-        ignored = COMPILED if given["backend"] == "ort" else (*COMPILED, "backend")
-        refuse_options(ignored, f"{file} is compiled: its sizes and weights are in it, and onnxruntime runs it")
+        refuse_of_compiled(file, "no_cache")
         made = Generator.of_file if file.suffix == ".onnx" else Generator.of_folder
         return made(file, given["device"], tokenizer)
     if given["device"] == "cuda" and given["backend"] == "numpy":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -151,15 +151,6 @@ def output_options(command: F) -> F:
     ):
         command = option(command)
     return command
-
-
-def refuse_options(names: Collection[str], why: str) -> None:
-    """Wrong use where one of the options was given that mean nothing here; `why` says so."""
-    context = click.get_current_context()
-    for parameter in context.command.params:
-        source = context.get_parameter_source(parameter.name or "")
-        if parameter.name in names and source is click.core.ParameterSource.COMMANDLINE:
-            raise click.UsageError(f"{parameter.opts[0]} does nothing here: {why}")
 
 
 def compiled(

@@ -234,10 +234,14 @@ REFUSED = {
     "a size of a compiled model": (
         ("{run}/model.onnx", "x", "--set", "width=3"),
         2,
-        "Error: --set does nothing here: {run}/model.onnx is compiled",
+        "Error: `--set` does nothing here: {run}/model.onnx is compiled",
     ),
-    "a compiled model by NumPy": (("{run}/model.onnx", "x", "--backend", "numpy"), 2, "Error: --backend does nothing"),
-    "a cache of a compiled model": (("{run}/model.onnx", "x", "--no-cache"), 2, "Error: --no-cache does nothing"),
+    "a compiled model by NumPy": (
+        ("{run}/model.onnx", "x", "--backend", "numpy"),
+        2,
+        "Error: `--backend numpy` cannot run",
+    ),
+    "a cache of a compiled model": (("{run}/model.onnx", "x", "--no-cache"), 2, "Error: `--no-cache` does nothing"),
     "a model that makes no text": (
         ("{specs}/mlp.model", "x", "--tokenizer", "{run}/tokenizer.json"),
         2,

@@ -20,7 +20,18 @@ from tests.specs.parity import SPECS
 STD = sorted((SPECS / "std").glob("*.model"))
 MODELS = sorted(SPECS.glob("*.model"))
 LAYERS_OF_OTHERS = {  # what others of the library are made of
-    *("fan_in", "fan_out", "per_axis", "per_channel", "window_pads", "masked", "repeat_heads", "sinusoids", "rotate"),
+    *(
+        "fan_in",
+        "fan_out",
+        "per_axis",
+        "per_channel",
+        "window_pads",
+        "masked",
+        "across_heads",
+        "repeat_heads",
+        "sinusoids",
+        "rotate",
+    ),
     *("RNNCell", "LSTMCell", "GRUCell", "EncoderLayer", "DecoderLayer", "recurrent_keep"),
 }
 DECLARED = [each for path in STD for each in parse(Source(path.name, path.read_text())).declarations]
