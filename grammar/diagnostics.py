@@ -8,9 +8,10 @@ Every code has a page, `specs/diagnostics/CODE-*.md`, that `nablac explain CODE`
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from pathlib import PurePath
 from typing import Any
 
 from grammar.source import Span
@@ -104,8 +105,29 @@ class Diagnostics:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """A hint that names the nearest of the `known` names, if one is near."""
-    close = get_close_matches(name, sorted(set(known)), n=1, cutoff=0.6)
-    return f"did you mean `{close[0]}`?" if close else None
+    return _nearest(name, {each: each for each in sorted(set(known) - {name})})
+
+
+def did_you_mean_file(path: str, beside: Iterable[str]) -> str | None:
+    """A hint that names the file that is called most alike, whatever its folder and suffix."""
+    suffix = PurePath(path).suffix
+    others = sorted(set(beside) - {path}, key=lambda each: (PurePath(each).suffix != suffix, each))
+    return _nearest(PurePath(path).stem, {PurePath(each).stem: each for each in reversed(others)})
+
+
+def _nearest(name: str, known: Mapping[str, str]) -> str | None:
+    """What stands for the nearest of the `known` names; capitals and underscores count for nothing."""
+    folded: dict[str, str] = {}
+    for each, said in known.items():
+        folded.setdefault(_folded(each), said)
+    wanted = _folded(name)
+    # Of a short name one letter is much: `std` is not `sgd`.
+    close = get_close_matches(wanted, folded, n=1, cutoff=0.75 if len(wanted) <= 4 else 0.7)
+    return f"did you mean `{folded[close[0]]}`?" if close else None
+
+
+def _folded(name: str) -> str:
+    return name.replace("_", "").lower() or name
 
 
 def render_all(diagnostics: Sequence[Diagnostic]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
-from grammar.diagnostics import Diagnostic, Label, did_you_mean
+from grammar.diagnostics import Diagnostic, Label, did_you_mean_file
 from grammar.limits import MOST_BYTES, MOST_EXPRESSION_DEPTH, MOST_INTEGER_DIGITS, MOST_NESTING, MOST_TOKENS
 from grammar.source import Source, Span
 from grammar.syntax import Declared
@@ -130,7 +130,7 @@ def _short(span: Span) -> str:
 
 
 def missing_file(name: str, beside: tuple[str, ...]) -> Diagnostic:
-    return Diagnostic("E901", "there is no such file", place=_place(name), hint=did_you_mean(name, beside))
+    return Diagnostic("E901", "there is no such file", place=_place(name), hint=did_you_mean_file(name, beside))
 
 
 def is_directory(name: str) -> Diagnostic:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from compiler.types import TensorType
-from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
 from runtime.files import is_stream
 
 if TYPE_CHECKING:
@@ -201,7 +201,7 @@ def _arrays(content: bytes, ending: str, place: str) -> Array | dict[str, Array]
 def _near(path: Path) -> str | None:
     if not path.parent.is_dir():
         return None
-    return did_you_mean(path.name, [each.name for each in path.parent.iterdir()])
+    return did_you_mean_file(path.name, [each.name for each in path.parent.iterdir()])
 
 
 def _json(value: Any, place: str) -> Array | dict[str, Array]:

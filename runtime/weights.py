@@ -14,7 +14,7 @@ import numpy as np
 
 from compiler.graph import Graph
 from compiler.types import DType, TensorType, TypeMismatch
-from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
 from runtime.files import written_whole
 from runtime.initialization import stored
 from runtime.renames import Entry, Rename, idle, read_renames, renamed
@@ -170,7 +170,7 @@ def _refuse_others(path: Path) -> None:
     if not path.is_file():
         what = "this is a folder; a `.safetensors` file is wanted" if path.is_dir() else f"there is no file {path}"
         beside = [each.name for each in path.parent.glob("*.safetensors")] if path.parent.is_dir() else []
-        raise NablacError(Diagnostic("E901", what, place=str(path), hint=did_you_mean(path.name, beside)))
+        raise NablacError(Diagnostic("E901", what, place=str(path), hint=did_you_mean_file(path.name, beside)))
     try:
         with path.open("rb") as file:
             head = file.read(64)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Dim, DimError
 from compiler.elaborate.frame import MOST_ITEMS, Silence, label_of
+from compiler.elaborate.frameworks import argument_hint
 from compiler.elaborate.values import (
     NONE,
     UNKNOWN,
@@ -60,8 +61,9 @@ def arguments(elaborator: Elaborator, written: Iterable[syntax.Argument]) -> lis
 def bind_names(
     elaborator: Elaborator, what: str, names: Sequence[str], given: list[Given], span: Span, declared: Span | None
 ) -> dict[str, Given]:
-    """Arguments by parameter name; too many, unknown ones and doubles are errors."""
+    """Arguments by parameter name; too many, unknown ones and doubles are errors, all of them told."""
     bound: dict[str, Given] = {}
+    wrong: list[NablacError] = []
     labels = (Label(declared, "defined here"),) if declared is not None and declared.source is not span.source else ()
     for place, each in enumerate(given):
         if each.name is None:
@@ -76,18 +78,17 @@ def bind_names(
                 )
             bound[names[place]] = each
         elif each.name not in names:
-            raise elaborator.fault(
-                "E402",
-                f"{what} has no argument `{each.name}`",
-                each.named_at or each.span,
-                labels=labels,
-                hint=did_you_mean(each.name, names) or (f"it takes {', '.join(names)}" if names else "it takes none"),
-            )
+            message, at = f"{what} has no argument `{each.name}`", each.named_at or each.span
+            hint = argument_hint(each.name, names)
+            wrong.append(elaborator.fault("E402", message, at, labels=labels, hint=hint))
         elif each.name in bound:
-            labels = (Label(bound[each.name].span, "first here"),)
-            raise elaborator.fault("E416", f"`{each.name}` is given twice", each.named_at or each.span, labels=labels)
+            first = (Label(bound[each.name].span, "first here"),)
+            message, at = f"`{each.name}` is given twice", each.named_at or each.span
+            wrong.append(elaborator.fault("E416", message, at, labels=first))
         else:
             bound[each.name] = each
+    if wrong:
+        raise NablacError(*(diagnostic for error in wrong for diagnostic in error.diagnostics))
     return bound
 
 
@@ -184,9 +185,9 @@ def primitive(elaborator: Elaborator, operator: type[Operator], given: list[Give
     operands = operand_names(operator)
     if operands is None:
         return _variadic(elaborator, operator, given, span)
-    attributes = operator.fields
+    attributes = {_called(name): annotation for name, annotation in operator.fields.items()}
     names = [*operands, *attributes]
-    given = [_renamed(each, names) for each in given]
+    given = [_renamed(each, operator) for each in given]
     bound = bind_names(elaborator, operator.name, names, given, span, None)
     missing = [name for name in operands if name not in bound]
     if missing:
@@ -198,9 +199,10 @@ def primitive(elaborator: Elaborator, operator: type[Operator], given: list[Give
         for name, annotation in attributes.items()
         if name in bound
     }
-    for name in attributes:
-        if name not in bound and not hasattr(operator, name):
-            raise elaborator.fault("E401", f"{operator.name} needs `{name}`", span)
+    for field in operator.fields:
+        if _called(field) not in bound and not hasattr(operator, field):
+            raise elaborator.fault("E401", f"{operator.name} needs `{_called(field)}`", span)
+    values = {field: values[_called(field)] for field in operator.fields if _called(field) in values}
     return operate(elaborator, operator, values, [bound[name] for name in operands], span)
 
 
@@ -217,10 +219,15 @@ def _variadic(elaborator: Elaborator, operator: type[Operator], given: list[Give
     return operate(elaborator, operator, values, operands, span)
 
 
-def _renamed(given: Given, names: list[str]) -> Given:
-    """`axis:` serves where an operator has `axes`."""
-    if given.name == "axis" and "axis" not in names and "axes" in names:
-        return Given("axes", given.value, given.span, given.named_at)
+def _called(field: str) -> str:
+    """The argument for an operator's attribute: `axis` is one axis or a list of them."""
+    return "axis" if field == "axes" else field
+
+
+def _renamed(given: Given, operator: type[Operator]) -> Given:
+    """`axes:` serves too where there may be several."""
+    if given.name == "axes" and "axes" in operator.fields:
+        return Given("axis", given.value, given.span, given.named_at)
     return given
 
 

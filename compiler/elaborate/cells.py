@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from compiler.dims import Size
 from compiler.elaborate import calls, shapes
 from compiler.elaborate.frame import Abandoned, ScanContext, Silence, State
+from compiler.elaborate.frameworks import argument_hint
 from compiler.elaborate.values import NONE, UNKNOWN, Defined, Given, Instance, ScanOf, describe
 from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
@@ -95,8 +96,7 @@ def scan(elaborator: Elaborator, scanned: ScanOf, given: list[Given], span: Span
                 "E402",
                 f"cell {cell.defined.name} has no state or input `{unused[0].name}`",
                 unused[0].named_at or unused[0].span,
-                hint=did_you_mean(unused[0].name or "", [*frame.states, *inputs, *OPTIONS])
-                or f"its states are {', '.join(frame.states) or 'none'}",
+                hint=argument_hint(unused[0].name or "", [*frame.states, *inputs, *OPTIONS]),
             )
     except Abandoned:
         raise Silence from None

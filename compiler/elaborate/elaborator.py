@@ -191,15 +191,7 @@ class Elaborator:
     def _leftover(self, frame: Frame, instance: Instance, span: Span) -> None:
         defined = instance.defined
         if frame.named:
-            name, given = next(iter(frame.named.items()))
-            inputs = [each.name.text for each in declared_inputs(defined.syntax)]
-            raise self.fault(
-                "E402",
-                f"{defined.kind} {defined.name} has no input `{name}`",
-                given.span,
-                labels=(Label(defined.syntax.name.span, f"its inputs are {', '.join(inputs) or 'none'}"),),
-                hint=did_you_mean(name, inputs),
-            )
+            raise self._no_input(instance, next(iter(frame.named.values())))
         if frame.arguments:
             count = len(declared_inputs(defined.syntax))
             raise self.fault(
@@ -209,6 +201,17 @@ class Elaborator:
                 note="one too many",
                 labels=(Label(defined.syntax.name.span, "defined here"),),
             )
+
+    def _no_input(self, instance: Instance, given: Given) -> NablacError:
+        defined, name = instance.defined, given.name or ""
+        inputs = [each.name.text for each in declared_inputs(defined.syntax)]
+        return self.fault(
+            "E402",
+            f"{defined.kind} {defined.name} has no input `{name}`",
+            given.named_at or given.span,
+            labels=(Label(defined.syntax.name.span, f"its inputs are {', '.join(inputs) or 'none'}"),),
+            hint=did_you_mean(name, inputs),
+        )
 
     def _outputs(self, frame: Frame, instance: Instance, span: Span) -> Any:
         if not frame.outputs:
@@ -522,6 +525,10 @@ class Elaborator:
         if given is None or given.value is NONE:
             if declared.optional:
                 return NONE
+            inputs = {each.name.text for each in declared_inputs(frame.instance.defined.syntax)}
+            foreign = next((each for each in frame.named.values() if each.name not in inputs), None)
+            if foreign is not None:  # a wrong name, and so a missing input: the name is the mistake
+                raise self._no_input(frame.instance, foreign)
             call = self.session.calls[-1]
             raise self.fault(
                 "E405",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from compiler.dims import Dim, DimError, Size, differ, symbols
 from compiler.elaborate import calls, indexing
 from compiler.elaborate.frame import Silence
+from compiler.elaborate.frameworks import name_hint
 from compiler.elaborate.values import (
     UNKNOWN,
     Builtin,
@@ -104,23 +105,6 @@ def unknown_name(elaborator: Elaborator, name: syntax.Name) -> Exception:
     return elaborator.fault(
         "E201", f"nothing is called `{name.text}` here", name.span, hint=name_hint(name.text, known_names)
     )
-
-
-_COMMON = {
-    "None": "`none` is for optional inputs; `given(x)` asks whether one was given",
-    "True": "it is written `true`",
-    "False": "it is written `false`",
-    "self": "parameters and inputs are called by their names alone",
-    "nn": "layers are called by their names alone: `Dense(8)`",
-    "np": "tensor functions are called by their names alone: `exp(x)`",
-    "torch": "tensor functions are called by their names alone: `exp(x)`",
-    "Linear": "it is called `Dense` here",
-    "Conv2d": "did you mean `Conv2D`?",
-}
-
-
-def name_hint(name: str, known_names: list[str]) -> str | None:
-    return _COMMON.get(name) or did_you_mean(name, known_names)
 
 
 def _name(elaborator: Elaborator, name: syntax.Name) -> Any:

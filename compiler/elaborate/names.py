@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from compiler.elaborate.expressions import name_hint
+from compiler.elaborate.frameworks import name_hint
 from compiler.elaborate.program import Program
 from compiler.elaborate.values import Scope
 from grammar import syntax

@@ -13,7 +13,7 @@ import specs
 from compiler.elaborate.builtins import builtin_names
 from compiler.elaborate.values import Defined, Lazy, Scope
 from grammar import syntax
-from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError, did_you_mean
+from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError, did_you_mean, did_you_mean_file
 from grammar.parser import parse, read_source
 from grammar.source import Source, Span
 
@@ -147,7 +147,7 @@ class _Loader:
             )
         if not target.is_file():
             near = (
-                did_you_mean(target.name, [each.name for each in target.parent.glob("*.model")])
+                did_you_mean_file(target.name, [each.name for each in target.parent.glob("*.model")])
                 if target.parent.is_dir()
                 else None
             )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from compiler.dims import Dim, DimError, Size, differ, substitute, symbols
 from compiler.elaborate.frame import Binding
+from compiler.elaborate.frameworks import DTYPES
 from compiler.elaborate.values import describe, is_size, size_text
 from compiler.graph import Value
 from compiler.types import DType
@@ -219,8 +220,6 @@ def _solve(elaborator: Elaborator, dim: syntax.Expression, name: str, size: Size
 
 
 def _dtype_hint(text: str) -> str:
-    known = {"float": "f32", "float32": "f32", "float64": "f64", "double": "f64", "float16": "f16", "half": "f16"}
-    known |= {"int": "i64", "int32": "i32", "int64": "i64", "long": "i64", "bfloat16": "bf16", "uint8": "u8"}
-    if text in known:
-        return f"it is called `{known[text]}` here"
+    if text in DTYPES:
+        return f"it is called `{DTYPES[text]}` here"
     return did_you_mean(text, list(DType)) or f"the dtypes are {', '.join(DType)}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
 from grammar.source import Span
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class Context:
         if not found.exists():
             beside = [each.name for each in found.parent.iterdir()] if found.parent.is_dir() else []
             raise NablacError(
-                Diagnostic("E820", f"there is no file {found}", span, hint=did_you_mean(found.name, beside))
+                Diagnostic("E820", f"there is no file {found}", span, hint=did_you_mean_file(found.name, beside))
             )
         return found
 

@@ -1,0 +1,116 @@
+"""What is hinted for a name that nothing has: names of other frameworks, near spellings, and no other meaning."""
+
+from __future__ import annotations
+
+import pytest
+
+from compiler.elaborate.builtins import RANDOM
+from compiler.elaborate.frameworks import ARGUMENTS, NAMES, argument_hint, name_hint
+from compiler.elaborate.program import _Names
+from compiler.elaborate.values import Defined, Primitive
+from grammar.diagnostics import did_you_mean, did_you_mean_file
+
+SCOPE = _Names()
+KNOWN = sorted(SCOPE.known())
+
+CALLED = {
+    "xavier_uniform": "glorot_uniform",
+    "kaiming_uniform": "he_uniform",
+    "swish": "silu",
+    "sparse_categorical_crossentropy": "cross_entropy",
+    "cat": "concat",
+    "inf": "infinity",
+    "ndim": "rank",
+    "int64": "i64",
+    "TransformerEncoderLayer": "EncoderLayer",
+    "permute": "transpose",
+    "view": "reshape",
+    "bmm": "matmul",
+    "reduce_mean": "mean",
+    "mean_squared_error": "mse",
+    "expand_dims": "unsqueeze",
+    "broadcast_to": "expand",
+}
+SPELT = {
+    "Relu": "relu",
+    "ReLU": "relu",
+    "LeakyReLU": "leaky_relu",
+    "GELU": "gelu",
+    "AdamW": "adamw",
+    "SGD": "sgd",
+    "Conv2d": "Conv2D",
+    "binary_crossentropy": "binary_cross_entropy",
+    "rleu": "relu",
+    "Dence": "Dense",
+    "softmx": "softmax",
+}
+SAID = ["std", "var", "tril", "sort", "outer", "Residual", "Sequential", "Lambda", "Input", "nll_loss", "norm", "numel"]
+
+
+@pytest.mark.parametrize("name", CALLED)
+def test_what_others_call_so_is_named(name: str) -> None:
+    assert name_hint(name, KNOWN) == f"it is called `{CALLED[name]}` here"
+
+
+@pytest.mark.parametrize("name", SPELT)
+def test_what_is_spelt_nearly_so_is_named(name: str) -> None:
+    assert name_hint(name, KNOWN) == f"did you mean `{SPELT[name]}`?"
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_what_has_no_name_is_said(name: str) -> None:
+    hint = name_hint(name, KNOWN)
+    assert hint is not None and "`" in hint and "did you mean" not in hint
+
+
+@pytest.mark.parametrize("name", ["std", "dim", "ndim", "outer", "Residual", "Lambda"])
+def test_another_meaning_is_not_near(name: str) -> None:
+    assert did_you_mean(name, KNOWN) is None
+
+
+def test_others_names_lead_to_ours() -> None:
+    ours = {name for name in NAMES.values() if " " not in name}
+    assert ours - set(KNOWN) == {f"random.{name}" for name in ("uniform", "normal")}
+    assert set(RANDOM.members) >= {"uniform", "normal"}
+    assert not set(NAMES) & set(KNOWN)
+
+
+def test_others_arguments_lead_to_ours() -> None:
+    taken = {"axis"}
+    for name in KNOWN:
+        match SCOPE.find(name):
+            case Defined(syntax=definition):
+                taken |= {hyper.name.text for hyper in definition.hypers}
+            case Primitive(operator=operator):
+                taken |= set(operator.fields)
+    assert {each for ours in ARGUMENTS.values() for each in ours} <= taken
+
+
+@pytest.mark.parametrize(
+    ("name", "taken", "hint"),
+    [
+        ("dim", ["x", "axis", "keep"], "it is called `axis` here"),
+        ("keepdim", ["x", "axis", "keep"], "it is called `keep` here"),
+        ("kernel_size", ["filters", "kernel"], "it is called `kernel` here"),
+        ("kernel_size", ["window", "stride"], "it is called `window` here"),
+        ("in_channels", ["filters", "kernel"], "it is read from the shape of the input"),
+        ("activaton", ["units", "activation"], "did you mean `activation`?"),
+        ("colour", ["units", "activation"], "it takes units, activation"),
+    ],
+)
+def test_an_argument_of_others_is_named(name: str, taken: list[str], hint: str) -> None:
+    assert argument_hint(name, taken) == hint
+
+
+@pytest.mark.parametrize(
+    ("path", "beside", "hint"),
+    [
+        ("nothere.model", ["true.model", "nb.model"], None),
+        ("nets/forcaster.model", ["nets/forecaster.model", "nets/lstm.model"], "did you mean `nets/forecaster.model`?"),
+        ("lstm.txt", ["lstm.model", "gru.txt"], "did you mean `lstm.model`?"),
+        ("lstm.model", ["lstm.model"], None),
+        ("lstn.npy", ["lstm.model", "lstm.npy"], "did you mean `lstm.npy`?"),
+    ],
+)
+def test_a_file_is_near_by_its_own_name_not_its_suffix(path: str, beside: list[str], hint: str | None) -> None:
+    assert did_you_mean_file(path, beside) == hint
