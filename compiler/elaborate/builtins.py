@@ -124,6 +124,11 @@ def _is_list(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any
     return isinstance(bound["x"].value, list)
 
 
+@builtin("is_int", "x")
+def _is_int(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    return is_size(bound["x"].value)
+
+
 @builtin("pair", "x")
 def _pair(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     value = bound["x"].value

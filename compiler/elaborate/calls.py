@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Dim, DimError
 from compiler.elaborate.frame import MOST_ITEMS, Silence, label_of
-from compiler.elaborate.frameworks import argument_hint
+from compiler.elaborate.frameworks import argument_hint, name_hint
 from compiler.elaborate.values import (
     NONE,
     UNKNOWN,
@@ -107,6 +107,9 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 }
 
 
+_NAMED = ("fn", "layer", "cell")  # kinds of what a name stands for
+
+
 def checked_hyper(elaborator: Elaborator, defined: Defined, hyper: syntax.Hyper, value: Any, span: Span) -> Any:
     """The hyperparameter's value, of the kind that its declaration asks for."""
     if hyper.kind is None:
@@ -129,6 +132,7 @@ def checked_hyper(elaborator: Elaborator, defined: Defined, hyper: syntax.Hyper,
             f"`{hyper.name.text}` of {defined.kind} {defined.name} is {_a(kind)}, and {describe(value)} is given",
             span,
             labels=(Label(hyper.span, "declared here"),),
+            hint=_without_quotes(elaborator, value, f"{hyper.name.text}: ") if kind in _NAMED else None,
         )
     return float(value) if kind == "float" else value
 
@@ -157,8 +161,18 @@ def call(elaborator: Elaborator, callee: Any, given: list[Given], span: Span) ->
             return primitive(elaborator, callee.operator, given, span)
         case ScanOf():
             return cells.scan(elaborator, callee, given, span)
-    hint = "a product is written with `*`" if is_number(callee) or isinstance(callee, Value) else None
+    hint = _without_quotes(elaborator, callee, "")
+    if is_number(callee) or isinstance(callee, Value):
+        hint = "a product is written with `*`"
     raise elaborator.fault("E407", f"{describe(callee)} is not something to call", span, hint=hint)
+
+
+def _without_quotes(elaborator: Elaborator, value: Any, before: str) -> str | None:
+    """What is said of a text where the thing that it names belongs."""
+    if not isinstance(value, str) or isinstance(value, DType):
+        return None
+    scope = elaborator.frame.scope
+    return f"write `{before}{value}`, without quotes" if value in scope else name_hint(value, scope.known())
 
 
 def is_callable(value: Any) -> bool:
@@ -234,15 +248,17 @@ def _renamed(given: Given, operator: type[Operator]) -> Given:
 def _attribute(elaborator: Elaborator, operator: type[Operator], name: str, annotation: str, given: Given) -> Any:
     """An attribute's value in the form that the operator declares."""
     value, optional = given.value, "None" in annotation
+    found = value
     if value is UNKNOWN:
         raise Silence
     if value is NONE and optional:
         return None
     if "tuple" in annotation:
         items = value if isinstance(value, (list, tuple)) else [value]
-        if all(is_size(item) if "Size" in annotation else isinstance(item, int) for item in items):
+        wrong = [item for item in items if not (is_size(item) if "Size" in annotation else isinstance(item, int))]
+        if not wrong:
             return tuple(items)
-        wanted = "a whole number or a list of them"
+        wanted, found = "a whole number or a list of them", wrong[0]
     elif annotation.startswith("bool"):
         if isinstance(value, bool):
             return value
@@ -267,9 +283,8 @@ def _attribute(elaborator: Elaborator, operator: type[Operator], name: str, anno
         if isinstance(value, str):
             return value
         wanted = "a text"
-    raise elaborator.fault(
-        "E404", f"`{name}` of {operator.name} is {wanted}, and {describe(value)} is given", given.span
-    )
+    holds = f"{describe(found)} is given" if found is value else f"the list holds {describe(found)}"
+    raise elaborator.fault("E404", f"`{name}` of {operator.name} is {wanted}, and {holds}", given.span)
 
 
 def operate(

@@ -91,6 +91,14 @@ UNEVEN = (
         x=IMAGE,
     ),
     case(
+        "padding before alone, as nothing may see what comes after it",
+        'output x -> Conv1D(6, 3, padding: "causal", dilation: 2)',
+        nn.Sequential(nn.ConstantPad1d((4, 0), 0.0), nn.Conv1d(4, 6, 3, dilation=2)),
+        lambda module: convolution("conv1d")(module[1]),
+        sizes=LENGTHS,
+        x=("batch", 4, "length"),
+    ),
+    case(
         "padding for each side",
         "output x -> Conv2D(6, 3, padding: [0, 1, 2, 3])",
         nn.Sequential(nn.ZeroPad2d((1, 3, 0, 2)), nn.Conv2d(4, 6, 3)),
