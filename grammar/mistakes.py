@@ -170,9 +170,16 @@ def too_large(source: Source, size: int) -> Diagnostic:
 
 
 def trained_model(name: str, found: str) -> Diagnostic:
-    hint = "give the `.model` text here; `nablac import` makes one of an ONNX file"
-    message = "this is a trained model where a `.model` file belongs"
-    return Diagnostic("E144", message, place=_place(name), note=f"it is {found}", hint=hint)
+    hint = "give the network's `.model` text here, and its weights by `--weights FILE.safetensors`"
+    return Diagnostic("E144", _TRAINED, place=_place(name), note=f"it is {found}", hint=hint)
+
+
+def onnx_file(name: str) -> Diagnostic:
+    hint = "an ONNX file runs as it is, `nablac run FILE.onnx`; other commands take the network's `.model` text"
+    return Diagnostic("E144", _TRAINED, place=_place(name), note="it is an ONNX file", hint=hint)
+
+
+_TRAINED = "this is a trained model where a `.model` file belongs"
 
 
 def _place(name: str) -> str:

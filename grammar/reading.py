@@ -20,11 +20,11 @@ _BINARY = (
     (b"\x80\x05", "a Python pickle"),
     (b"\x89HDF\r\n", "an HDF5 file, as Keras saves them"),
     (b"\x93NUMPY", "a NumPy array"),
+    (b"(dp0\n", "a Python pickle"),
     (b"GGUF", "a GGUF file"),
     (b"\x1f\x8b", "a gzip archive"),
 )
 _SUFFIXES = {
-    ".onnx": "an ONNX file",
     ".pt": "a PyTorch file",
     ".pth": "a PyTorch file",
     ".ckpt": "a checkpoint",
@@ -47,9 +47,7 @@ def read_source(path: str | os.PathLike[str]) -> Source:
     content = _content(name)
     if content.startswith(b"version https://git-lfs.github.com/spec/"):
         raise NablacError(mistakes.lfs_pointer(name))
-    trained = _trained(name, content)
-    if trained is not None:
-        raise NablacError(mistakes.trained_model(name, trained))
+    _refuse_trained(name, content)
     if b"\0" in content:
         raise NablacError(mistakes.binary(name, content.index(b"\0")))
     try:
@@ -76,22 +74,37 @@ def _content(name: str) -> bytes:
         reason = getattr(error, "strerror", None) or str(error)
         raise NablacError(mistakes.unreadable(name, reason.lower())) from None
     if len(content) > MOST_BYTES:
-        trained = _trained(name, content)
-        raise NablacError(mistakes.trained_model(name, trained) if trained else mistakes.file_too_large(name))
+        _refuse_trained(name, content)
+        raise NablacError(mistakes.file_too_large(name))
     return content
 
 
-def _trained(name: str, content: bytes) -> str | None:
+def _refuse_trained(name: str, content: bytes) -> None:
+    is_text = content.isascii() and b"\0" not in content[:4096]
+    if _is_onnx(content) or (name.lower().endswith(".onnx") and not is_text):
+        raise NablacError(mistakes.onnx_file(name))
+    found = _begins_as(content) or (None if is_text else _SUFFIXES.get(Path(name).suffix.lower()))
+    if found is not None:
+        raise NablacError(mistakes.trained_model(name, found))
+
+
+def _is_onnx(content: bytes) -> bool:
+    """Whether these are the first fields of a ModelProto: the version of its format, and another of the first eight."""
+    return content[:1] == b"\x08" and b"\0" < content[1:2] < b"\x20" and content[2:3] in _MODEL_FIELDS
+
+
+_MODEL_FIELDS = (b"\x12", b"\x1a", b"\x22", b"\x28", b"\x32", b"\x3a", b"\x42")
+
+
+def _begins_as(content: bytes) -> str | None:
     for start, said in _BINARY:
         if content.startswith(start):
             return said
-    said_by_name = _SUFFIXES.get(Path(name).suffix.lower())
-    is_text = b"\0" not in content[:4096]
-    if content[:1] == b"\x08" and (b"onnx" in content[:4096] or b"pytorch" in content[:4096]):
-        return "an ONNX file"
+    if content[4:8] == b"TFL3":
+        return "a TensorFlow Lite file"
     if content[8:10] == b'{"' and content[3:8] == bytes(5):
         return "a file of weights (safetensors)"
-    return said_by_name if said_by_name is not None and (not is_text or not content.isascii()) else None
+    return None
 
 
 def _beside(name: str) -> tuple[str, ...]:

@@ -121,7 +121,11 @@ FILES = [
     ("too large", b" " * (MOST_BYTES + 1), "E143"),
     ("a PyTorch file", b"PK\x03\x04" + bytes(100), "E144"),
     ("a pickle", b"\x80\x04\x95" + bytes(100), "E144"),
-    ("an ONNX file", b"\x08\x08\x12\x07pytorch" + bytes(20), "E144"),
+    ("an old pickle", b"(dp0\nVa\np1\nI1\ns.", "E144"),
+    ("an ONNX file of PyTorch's", b"\x08\x08\x12\x07pytorch" + bytes(20), "E144"),
+    ("an ONNX file of ours", b"\x08\x0a\x12\x06nablac" + bytes(20), "E144"),
+    ("an ONNX file without a name or a zero", b"\x08\x0e\x3a\x03\x0a\x01x", "E144"),
+    ("a TensorFlow Lite file", b"\x1c\0\0\0TFL3" + bytes(20), "E144"),
     ("weights", b"\x40\0\0\0\0\0\0\0" + b'{"w": 0}', "E144"),
 ]
 
@@ -155,3 +159,19 @@ def test_a_byte_order_mark_is_no_mistake(tmp_path: Path) -> None:
     path = tmp_path / "marked.model"
     path.write_bytes(b"\xef\xbb\xbflayer L { }\n")
     assert len(parse(read_source(path)).declarations) == 1
+
+
+def test_a_trained_model_is_told_with_what_can_be_done_with_it(tmp_path: Path) -> None:
+    given = {
+        "net.onnx": (b"\x08\x0a\x12\x06nablac\0", "an ONNX file", "nablac run FILE.onnx"),
+        "net.model": (b"\x08\x0a\x12\x06nablac\0", "an ONNX file", "nablac run FILE.onnx"),
+        "net.pt": (b"PK\x03\x04", "a zip archive, as PyTorch and NumPy save them", "--weights FILE.safetensors"),
+        "net.pb": (b"\xff\0", "a protocol buffer", "--weights FILE.safetensors"),
+    }
+    for name, (content, said, hint) in given.items():
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(NablacError) as caught:
+            read_source(tmp_path / name)
+        (found,) = caught.value.diagnostics
+        assert found.note == f"it is {said}"
+        assert found.hint is not None and hint in found.hint
