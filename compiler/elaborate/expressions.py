@@ -454,6 +454,8 @@ def _pipe(elaborator: Elaborator, expression: syntax.Pipe) -> Any:
 
 def _stage(elaborator: Elaborator, piped: Given, pipe: syntax.Pipe) -> Any:
     stage = pipe.stage
+    if isinstance(stage, syntax.Binary):
+        raise _applied_to_less(elaborator, pipe, stage)
     if not isinstance(stage, syntax.Call):
         callee = elaborator.evaluate(stage)
         return known(elaborator.apply(callee, [piped], stage.span))
@@ -472,6 +474,21 @@ def _stage(elaborator: Elaborator, piped: Given, pipe: syntax.Pipe) -> Any:
     if not placed:
         arguments = [piped, *arguments]
     return known(elaborator.apply(callee, arguments, stage.span))
+
+
+def _applied_to_less(elaborator: Elaborator, pipe: syntax.Pipe, stage: syntax.Binary) -> Exception:
+    """`x -> Dense(4) + x`, of a person to whom `->` binds tighter."""
+    first: syntax.Expression = stage
+    while isinstance(first, syntax.Binary):
+        first = first.left
+    shown = "(x -> f) + y"
+    if isinstance(first, (syntax.Name, syntax.Call, syntax.Attribute)):
+        applied = pipe.value.span.to(first.span).text
+        rest = Span(stage.span.source, first.span.end, stage.span.end).text
+        whole = " ".join(f"({applied}) {rest}".split())
+        shown = whole if len(whole) <= 60 and "#" not in whole else shown
+    message = "what stands after `->` is applied, and a sum or a product is nothing to apply"
+    return elaborator.fault("E407", message, stage.span, hint=f"`->` binds loosest: `{shown}`")
 
 
 def _attribute(elaborator: Elaborator, expression: syntax.Attribute) -> Any:
