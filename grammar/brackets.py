@@ -10,6 +10,7 @@ from grammar.lexer import Token
 from grammar.limits import MOST_ERRORS, MOST_NESTING
 
 CLOSERS = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
+_SIGNS = {"RPAR": ")", "RSQB": "]"}
 _DECLARATIONS = frozenset({"layer", "cell", "model", "optimizer", "fn", "train", "const"})
 
 
@@ -19,6 +20,7 @@ class Brackets:
 
     unclosed: set[int] = field(default_factory=set)  # `(` and `[` that nothing closes
     ignored: set[int] = field(default_factory=set)  # closers that close nothing
+    meant: dict[int, str] = field(default_factory=dict)  # closers of the wrong kind, and the kind that they stand for
     missing: dict[int, int] = field(default_factory=dict)  # how many `}` are wanting before a place
     mistakes: list[Diagnostic] = field(default_factory=list)
 
@@ -62,6 +64,12 @@ def _close(tokens: list[Token], place: int, opened: list[int], pairs: dict[int, 
             return
         if tokens[opener].type == "LBRACE":  # a `)` does not reach out of its block
             break
+    if opened and tokens[opened[-1]].type != "LBRACE" and kind != "RBRACE":  # one slip of the hand, not two mistakes
+        opener = opened.pop()
+        meant = CLOSERS[tokens[opener].type]
+        pairs[opener], found.meant[place] = place, meant
+        found.report(mistakes.wrong_closer(tokens[opener].span, tokens[place].span, _SIGNS[meant]))
+        return
     found.ignored.add(place)
     found.report(mistakes.unmatched_closer(tokens[place].span))
 

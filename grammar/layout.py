@@ -23,6 +23,8 @@ class Layout:
     def lay(self, raw: list[Token], source: Source) -> list[Token]:
         for place, token in enumerate(raw):
             self._close_missing(place, token.span)
+            if place in self.brackets.meant:
+                token = token._replace(type=self.brackets.meant[place])
             kind = token.type
             if place in self.brackets.ignored:
                 continue

@@ -17,6 +17,13 @@ def unclosed_bracket(opener: Span, found: Span | None) -> Diagnostic:
     return Diagnostic("E101", f"`{opener.text}` is never closed", opener, "opened here", labels)
 
 
+def wrong_closer(opener: Span, closer: Span, meant: str) -> Diagnostic:
+    labels = (Label(opener, "opened here"),)
+    return Diagnostic(
+        "E101", f"`{closer.text}` does not close `{opener.text}`", closer, None, labels, f"write `{meant}`"
+    )
+
+
 def unmatched_closer(span: Span) -> Diagnostic:
     return Diagnostic("E102", f"`{span.text}` closes nothing", span, "nothing is open here that it could close")
 

@@ -13,11 +13,12 @@ from grammar.diagnostics import Diagnostics, NablacError
 from grammar.layout import lay_out
 from grammar.lexer import Token, pattern_of, read_tokens
 from grammar.limits import MOST_BYTES, MOST_ERRORS
+from grammar.place import EXPRESSION, SIGNS, Place
 from grammar.reading import read_source
 from grammar.source import Source, Span
 from grammar.syntax import File
 from grammar.table import table
-from grammar.unexpected import Place, diagnose
+from grammar.unexpected import diagnose
 
 __all__ = ["comments_of", "parse", "read_source"]
 
@@ -133,10 +134,18 @@ class _Reader:
             elif kind in ("RPAR", "RSQB"):
                 brackets -= 1
             elif kind == "NEWLINE" and depth == 0 and at >= place:
+                if at == place and self._goes_on(at):
+                    continue
                 self._remember(at + 1)
                 return at + 1
         self._remember(len(self.tokens) - 1)
         return len(self.tokens) - 1
+
+    def _goes_on(self, end: int) -> bool:
+        """Whether a line that ended in a sign goes on in the next, which is none of its own: one mistake, not two."""
+        following = [token.type for token in self.tokens[end + 1 : end + 3]]
+        is_own = len(following) < 2 or following[0] not in EXPRESSION or following[1] in ("EQUAL", "COMMA", "COLON")
+        return self.tokens[end - 1].type in SIGNS and not is_own
 
     def _starts_block(self) -> bool:
         first, second = self.tokens[self.start].type, self.tokens[self.start + 1].type

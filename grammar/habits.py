@@ -1,0 +1,186 @@
+"""What is said to those who write as in another language: Python, C, PyTorch."""
+
+from __future__ import annotations
+
+from grammar.diagnostics import Diagnostic
+from grammar.lexer import Token
+from grammar.place import CLOSED_BY, NAMES, Place, here, statement
+
+# The word that starts the line, and what is written here.
+FOREIGN_STATEMENTS = {
+    "def": "a function is `fn name(x) = ...`, a layer `layer Name(...) { ... }`",
+    "class": "a layer is `layer Name(...) { ... }`, a model `model Name(...) { ... }`",
+    "import": 'names of another file are taken by `from "file.model" import Name`',
+    "function": "a function is `fn name(x) = ...`",
+    "func": "a function is `fn name(x) = ...`",
+    "return": "a result is given by `output value`",
+    "elif": "write `else if`",
+    "while": "loops run over a range, `for i in 0..n { ... }`, or as a `cell` along an axis",
+    "let": "write `name = value`, without a word before it",
+    "var": "write `name = value`, without a word before it",
+    "pass": "an empty block is `{ }`",
+    "with": "a block has no context here; write its statements in order",
+    "try": "nothing is caught here; `assert condition, message` states what must hold",
+    "raise": "write `assert condition, message`",
+    "print": "`nablac run` prints what a model gives by `output`",
+    "del": "names need no deleting",
+    "global": "a definition sees its own names and the declarations of the file",
+}
+FOREIGN_WORDS = {
+    "lambda": "a function is declared by `fn name(x) = ...` and passed by its name",
+    "is": "compare by `==`",
+    "mod": "a remainder is `%`",
+    "div": "an integer quotient is `//`",
+    "then": "a choice is `a if condition else b`",
+}
+
+
+def foreign_word(place: Place) -> Diagnostic | None:
+    first = place.first
+    habit = FOREIGN_STATEMENTS.get(first.text)
+    if habit is not None and first.type in ("NAME", "SETTING") and place.at <= place.start + 1:
+        return Diagnostic("E118", f"`{first.text}` is not a word of the language", first.span, hint=habit)
+    for token in place.tokens[max(place.start, place.at - 2) : place.at + 1]:  # two names in a row are still a product
+        if token.type == "NAME" and token.text in FOREIGN_WORDS:
+            hint = FOREIGN_WORDS[token.text]
+            return Diagnostic("E118", f"`{token.text}` is not a word of the language", token.span, hint=hint)
+        if token.type == "NAME" and token.text == "for":
+            hint = "repeat statements by `for i in 0..n { ... }`, on lines of their own"
+            return Diagnostic("E118", "`for` does not belong inside an expression", token.span, hint=hint)
+    return None
+
+
+def comment(place: Place) -> Diagnostic | None:
+    """`// text`, `/* text */` and `-- text`, where a value could not go on so."""
+    token, before = place.token, place.before
+    could_end = place.at == place.start or "NEWLINE" in place.expected
+    if token.type == "FLOOR_DIVIDE" and could_end:
+        return _no_comment(token, token)
+    if token.type == "SLASH" and could_end and place.following() == "STAR":
+        return _no_comment(token, place.tokens[place.at + 1])
+    if token.type == "STAR" and before is not None and before.type == "SLASH":
+        return _no_comment(before, token)
+    if token.type == "MINUS" and place.at == place.start and place.following() == "MINUS":
+        return _no_comment(token, place.tokens[place.at + 1])
+    return None
+
+
+def _no_comment(first: Token, last: Token) -> Diagnostic:
+    span = first.span.to(last.span)
+    return Diagnostic("E118", f"`{span.text}` begins no comment", span, hint="comments begin with `#`")
+
+
+def decorator(place: Place) -> Diagnostic | None:
+    if place.token.type != "AT" or place.at != place.start:
+        return None
+    return Diagnostic("E118", "declarations have no decorators", place.token.span, hint="leave the line out")
+
+
+def foreign_import(place: Place) -> Diagnostic | None:
+    """`from torch import nn`, `import *`, `import A as B`."""
+    if place.first.type != "FROM":
+        return None
+    token, before = place.token, place.before
+    if token.type == "NAME" and place.at == place.start + 1:
+        hint = 'names of another file are taken by `from "file.model" import Name`; the library needs no import'
+        return Diagnostic("E118", "`from` takes a file, in quotes", token.span, hint=hint)
+    if token.type == "STAR" and before is not None and before.type == "IMPORT":
+        return Diagnostic("E118", "`*` is nothing to import", token.span, hint="name what is wanted: `import A, B`")
+    if token.text == "as":
+        return Diagnostic("E118", "`as` is not a word of the language", token.span, hint="a name is imported as it is")
+    return None
+
+
+def formatted_text(place: Place) -> Diagnostic | None:
+    """`f"{name}"`."""
+    before = place.before
+    if place.token.type != "STRING" or before is None or before.text not in ("f", "F"):
+        return None
+    hint = "a message fills in `{name}` without an `f` before it"
+    return Diagnostic("E118", "`f` does not belong before a string", before.span, hint=hint)
+
+
+def loop_in_parentheses(place: Place) -> Diagnostic | None:
+    if place.first.type != "FOR" or place.token.type != "LPAR" or place.at != place.start + 1:
+        return None
+    hint = "write `for i in 0..n { ... }`"
+    return Diagnostic("E118", "a `for` has no parentheses", place.token.span, hint=hint)
+
+
+def definition_with_equals(place: Place) -> Diagnostic | None:
+    """`model M = Sequential(...)`."""
+    word = place.first.text
+    if place.token.type != "EQUAL" or place.first.type not in ("MODEL", "LAYER", "CELL", "OPTIMIZER"):
+        return None
+    hint = f"a {word} is a block: `{word} {place.tokens[place.start + 1].text} {{ ... }}`"
+    return Diagnostic("E113", "`=` does not fit here", *here(place), hint=hint)
+
+
+def declared_type(place: Place) -> str | None:
+    """What is said to `W: [4, 3] ~ f()` and `y: f32[batch] = x`, which have no word before them."""
+    if place.token.type != "COLON":
+        return None
+    name, kinds = place.first.text, {token.type for token in statement(place)}
+    if "TILDE" in kinds:
+        return f"did you mean `param {name}: ...`?"
+    if "EQUAL" in kinds:
+        return f"a name has the type of its value, `{name} = ...`; a parameter is `param {name}: ...`"
+    return f"did you mean `input {name}: ...`?"
+
+
+def compound_assignment(place: Place) -> Diagnostic | None:
+    before = place.before
+    if place.token.type != "EQUAL" or before is None or before.span.end != place.token.span.start:
+        return _compound_start(place)
+    if before.text not in ("+", "-", "*", "/", "%", "@", "**", "//"):
+        return None
+    return _compound(place, place.at - 1)
+
+
+def _compound_start(place: Place) -> Diagnostic | None:
+    """`x += 1`, where the sign alone is already wrong."""
+    if place.at != place.start + 1 or place.following() != "EQUAL":
+        return None
+    if place.token.text not in ("+", "-", "*", "/", "%", "@", "**", "//"):
+        return None
+    return _compound(place, place.at)
+
+
+def _compound(place: Place, sign: int) -> Diagnostic:
+    token, equal = place.tokens[sign], place.tokens[sign + 1]
+    name = place.first.text
+    span = token.span.to(equal.span)
+    return Diagnostic(
+        "E132",
+        f"`{token.text}=` is not an operator",
+        span,
+        hint=f"give the result a name of its own, `new_{name} = {name} {token.text} ...`",
+    )
+
+
+def is_part(place: Place) -> bool:
+    return (
+        place.first.type in NAMES
+        and place.start + 1 < len(place.tokens)
+        and (place.tokens[place.start + 1].type in ("LSQB", "DOT"))
+    )
+
+
+def partial_target(place: Place) -> Diagnostic | None:
+    if not is_part(place):
+        return None
+    depth = 0
+    for at in range(place.start, min(len(place.tokens), place.start + 200)):
+        kind = place.tokens[at].type
+        depth += (kind in CLOSED_BY) - (kind in CLOSED_BY.values())
+        if kind == "NEWLINE":
+            return None
+        if kind == "EQUAL" and depth == 0:
+            target = place.first.span.to(place.tokens[at - 1].span)
+            note = "only whole names are given a value"
+            last = place.tokens[at - 1]
+            if place.tokens[place.start + 1].type == "DOT" and last.type in NAMES:
+                return Diagnostic("E129", "a name has no dot", target, note, hint=f"write `{last.text} = ...`")
+            hint = "make the whole tensor at once, with `concat`, `where` or `stack`"
+            return Diagnostic("E129", "a part of a tensor cannot be assigned", target, note, hint=hint)
+    return None
