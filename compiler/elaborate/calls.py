@@ -163,7 +163,9 @@ def call(elaborator: Elaborator, callee: Any, given: list[Given], span: Span) ->
             return cells.scan(elaborator, callee, given, span)
     hint = _without_quotes(elaborator, callee, "")
     if is_number(callee) or isinstance(callee, Value):
-        hint = "a product is written with `*`"
+        hint = "a product is written with `*`, that of matrices with `@`"
+    if isinstance(callee, Dim):
+        hint = "an input's shape gives the name to a dim; another name there leaves it to the function"
     raise elaborator.fault("E407", f"{describe(callee)} is not something to call", span, hint=hint)
 
 

@@ -586,7 +586,7 @@ class Elaborator:
             if statement.drawn:
                 value = self._draw(statement.initializer, list(sizes), span)
             else:
-                value = self.evaluate(statement.initializer)
+                value = self._stated(statement, statement.initializer, declared)
             tensor = calls.as_tensor(self, value, span, type.dtype)
             if tensor.type != type:
                 if statement.drawn or tensor.type.dtype != type.dtype:
@@ -607,6 +607,23 @@ class Elaborator:
             session.key, session.scans = outer_key, outer_scans
             self.frame.float_type, self.frame.draws = outer_type, outer_draws
 
+    def _stated(self, statement: syntax.Declare, initializer: syntax.Expression, declared: syntax.Declared) -> Any:
+        """The value after `=`; a function of the shape there, as `glorot_uniform()`, was meant to draw it."""
+        callee = initializer.callee if isinstance(initializer, syntax.Call) else initializer
+        if isinstance(callee, syntax.Name) and callee.text in self.frame.scope:
+            function = self.frame.scope.find(callee.text)
+            given = initializer.arguments if isinstance(initializer, syntax.Call) else ()
+            if isinstance(function, Defined) and _takes_shape(function) and all(each.name for each in given):
+                if all(each.name is None or each.name.text != "shape" for each in given):
+                    written = f"{statement.kind} {declared.span.text} ~ {initializer.span.text}"
+                    raise self.fault(
+                        "E417",
+                        f"`{callee.text}` makes a first value of the shape, which `=` does not give it",
+                        initializer.span,
+                        hint=f"a value is drawn by `~`: `{written}`",
+                    )
+        return self.evaluate(initializer)
+
     def _draw(self, initializer: syntax.Expression, sizes: list[Size], span: Span) -> Any:
         """`~ f(args)` is `f(shape, args)`; `~ f` is `f(shape)`."""
         shape = Given(None, sizes, span)
@@ -623,6 +640,11 @@ class Elaborator:
                 hint="a fixed first value is written with `=`",
             )
         return self.apply(callee, [shape, *arguments], span)
+
+
+def _takes_shape(defined: Defined) -> bool:
+    hypers = defined.syntax.hypers
+    return defined.kind == "fn" and bool(hypers) and hypers[0].name.text == "shape"
 
 
 def declared_inputs(definition: syntax.Definition) -> list[syntax.Declared]:

@@ -30,7 +30,8 @@ DTYPES = {
 NAMES = {
     **{name: ours for name, ours in DTYPES.items() if name not in ("float", "int")},
     # the language
-    "None": "`none` is for optional inputs; `given(x)` asks whether one was given",
+    "None": "`none` is for optional inputs, which `given(x)` asks for; a new axis is `unsqueeze(x, axis)`",
+    "newaxis": "a new axis is `unsqueeze(x, axis)`",
     "True": "it is written `true`",
     "False": "it is written `false`",
     "self": "parameters and inputs are called by their names alone",

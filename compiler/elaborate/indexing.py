@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Dim, Size
 from compiler.elaborate import calls
-from compiler.elaborate.values import Given, describe, is_size
+from compiler.elaborate.values import NONE, Given, describe, is_size
 from compiler.graph import Operator, Value
 from compiler.operators.shaping import Squeeze
 from compiler.operators.slicing import Slice
@@ -48,15 +48,22 @@ def _whole(elaborator: Elaborator, expression: syntax.Expression | None) -> int 
         return None
     value = elaborator.evaluate(expression)
     if not isinstance(value, int) or isinstance(value, bool):
-        raise elaborator.fault("E314", f"an index is a whole number, and this is {describe(value)}", expression.span)
+        message = f"an index is a whole number, and this is {describe(value)}"
+        raise elaborator.fault("E314", message, expression.span, hint=_slice_hint(expression))
     return value
+
+
+def _slice_hint(item: syntax.Expression) -> str | None:
+    if not isinstance(item, syntax.Range):
+        return None
+    return f"a slice is written with `:`, `{item.start.span.text}:{item.stop.span.text}`"
 
 
 def _of_tensor(elaborator: Elaborator, expression: syntax.Index, value: Value) -> Any:
     items = list(expression.items)
     if len(items) == 1 and not isinstance(items[0], (syntax.Slice, syntax.Ellipsis)):
         single = elaborator.evaluate(items[0])
-        if isinstance(single, Value):
+        if isinstance(single, Value) and single.type.dtype.is_integer:
             return _take(elaborator, expression, value, 0, single, items[0].span)
     spread = [place for place, item in enumerate(items) if isinstance(item, syntax.Ellipsis)]
     if len(spread) > 1:
@@ -80,16 +87,14 @@ def _of_tensor(elaborator: Elaborator, expression: syntax.Index, value: Value) -
                 slices.append((axis, *bounds))
             continue
         at = elaborator.evaluate(item)
-        if isinstance(at, Value):
+        if isinstance(at, Value) and at.type.dtype.is_integer:
             gathers.append((axis, at, item.span))
         elif is_size(at):
             _check_bound(elaborator, value, axis, at, item.span)
             slices.append((axis, at, None if at == -1 else at + 1, 1))
             dropped.append(axis)
         else:
-            raise elaborator.fault(
-                "E314", f"an index is a whole number or a tensor of them, and this is {describe(at)}", item.span
-            )
+            raise _no_index(elaborator, expression, item, at, axis)
     if len(gathers) > 1:
         raise elaborator.fault("E314", "one index may be a tensor", gathers[1][2], hint="use `take` for each axis")
     operand = [(value, Given(None, value, expression.value.span))]
@@ -112,6 +117,23 @@ def _of_tensor(elaborator: Elaborator, expression: syntax.Index, value: Value) -
             elaborator, lambda: Squeeze(tuple(dropped))(kept), expression.span, operand, what="the index"
         )
     return value
+
+
+def _no_index(
+    elaborator: Elaborator, expression: syntax.Index, item: syntax.Expression, at: Any, axis: int
+) -> Exception:
+    """What NumPy takes as an index and a graph of known shapes cannot, with what is written instead."""
+    whole, hint = expression.value.span.text, _slice_hint(item)
+    if at is NONE:
+        hint = f"a new axis is made by `unsqueeze({whole}, {axis})`"
+    elif isinstance(at, list):
+        hint = f"several items are taken by `take({whole}, {item.span.text}, axis: {axis})`"
+    elif isinstance(at, Value) and at.type.dtype.is_float:
+        hint = f"convert it: `cast({item.span.text}, i64)`"
+    elif isinstance(at, Value):
+        hint = f"`where({item.span.text}, {whole}, 0)` keeps the shape; how many items hold is not known beforehand"
+    message = f"an index is a whole number or a tensor of them, and this is {describe(at)}"
+    return elaborator.fault("E314", message, item.span, hint=hint)
 
 
 def _slice(elaborator: Elaborator, item: syntax.Slice) -> tuple[Size | None, Size | None, int]:

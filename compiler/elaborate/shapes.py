@@ -132,14 +132,15 @@ def size_at(elaborator: Elaborator, dim: syntax.Expression) -> Size:
     if not is_size(size):
         raise elaborator.fault("E306", f"a size is a whole number, and this is {describe(size)}", dim.span)
     if isinstance(size, int) and not 0 <= size < 2**63:
-        raise elaborator.fault("E307", f"no axis has the size {size}", dim.span)
+        hint = "a size that is known only when the model runs has a name, as `batch`" if size == -1 else None
+        raise elaborator.fault("E307", f"no axis has the size {size}", dim.span, hint=hint)
     found: Size = size
     return found
 
 
 def free_names(elaborator: Elaborator, dim: syntax.Expression) -> list[syntax.Name]:
-    """The names in a dim expression that have no value yet."""
-    return [name for name in _names(dim) if name.text not in elaborator.frame.scope]
+    """The names in a dim expression that have no value yet; `size` or `max` is a dim as any other name is."""
+    return [name for name in _names(dim) if not elaborator.frame.scope.declares(name.text)]
 
 
 def _names(dim: syntax.Expression) -> list[syntax.Name]:

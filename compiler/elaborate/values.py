@@ -143,6 +143,15 @@ class Scope:
         """What the outermost scope makes of a name that it does not hold."""
         raise KeyError(name)
 
+    def declares(self, name: str) -> bool:
+        """Whether a file or a body gives the name its value, and not the outermost scope: library and language."""
+        scope = self
+        while scope.outer is not None:
+            if name in scope.names:
+                return True
+            scope = scope.outer
+        return False
+
     def __contains__(self, name: str) -> bool:
         try:
             self.find(name)
