@@ -13,7 +13,7 @@ from compiler.elaborate.frame import CallSite, Frame, Session, Silence
 from compiler.elaborate.names import unknown_names
 from compiler.elaborate.program import Program, load, program_of
 from compiler.elaborate.training import TrainingSpec, check_optimizer, elaborate_training
-from compiler.elaborate.values import UNKNOWN, Defined, Given, Scope
+from compiler.elaborate.values import UNKNOWN, Defined, Given, Scope, settled
 from compiler.graph import Graph, Value
 from compiler.types import DType
 from grammar import syntax
@@ -258,7 +258,7 @@ def _preset_values(
                 diagnostics.add(error)
                 continue
             try:
-                found[name] = Given(name, elaborator.evaluate(setting.value), setting.value.span)
+                found[name] = Given(name, settled(elaborator.evaluate(setting.value)), setting.value.span)
             except NablacError as error:
                 session.report(error)
     finally:
@@ -291,7 +291,7 @@ def _settings(session: Session, defined: Defined, hypers: Mapping[str, Any]) -> 
                 value, span = Elaborator(session).evaluate(constant.value), constant.value.span
             finally:
                 session.frames.pop()
-        found[name] = Given(name, value, span)
+        found[name] = Given(name, settled(value), span)
     return found
 
 

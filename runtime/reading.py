@@ -68,6 +68,11 @@ def read_inputs(
             continue
         if not name:
             missing = [key for key in types if key not in feeds and key != "seed"]
+            if not missing:
+                inputs = [key for key in types if key != "seed"]
+                have = "its one input is" if len(inputs) == 1 else "its inputs are"
+                hint = f"{have} {', '.join(inputs)}, given before" if inputs else "it has no inputs"
+                raise NablacError(Diagnostic("E802", "the model has no input for this file", place=path, hint=hint))
             if len(missing) != 1:
                 listed = ", ".join(missing)
                 raise NablacError(
@@ -75,7 +80,7 @@ def read_inputs(
                         "E801",
                         f"{path} may be any of {listed}",
                         place=path,
-                        hint=f"say which: `{missing[0] if missing else 'x'}={path}`",
+                        hint=f"say which: `{missing[0]}={path}`",
                     )
                 )
             name = missing[0]

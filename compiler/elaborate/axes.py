@@ -13,7 +13,7 @@ from compiler.elaborate import calls
 from compiler.elaborate.values import Given, describe, is_size
 from compiler.graph import Value, apply
 from compiler.operators.shaping import Reshape, Transpose
-from grammar.diagnostics import NablacError
+from grammar.diagnostics import NablacError, did_you_mean
 from grammar.source import Span
 
 if TYPE_CHECKING:
@@ -30,14 +30,12 @@ def rearrange(elaborator: Elaborator, given: Given, pattern: Given, sizes: dict[
     before, after = _groups(elaborator, left[0], pattern), _groups(elaborator, right, pattern)
     before, after = _spread(elaborator, before, after, tensor, pattern)
     names = [name for group in before for name in group]
+    if len(before) != tensor.type.rank and _apart(names, tensor.type.rank):
+        raise _other_rank(elaborator, before, tensor, pattern)  # what its names are is known only when they are apart
     _check_names(elaborator, names, [name for group in after for name in group], pattern, "E311")
     known = _known_sizes(elaborator, sizes, names, pattern)
     if len(before) != tensor.type.rank:
-        raise elaborator.fault(
-            "E311",
-            f'"{pattern.value}" has {len(before)} axes on the left, and {tensor.type} has {tensor.type.rank}',
-            pattern.span,
-        )
+        raise _other_rank(elaborator, before, tensor, pattern)
     for group, size in zip(before, tensor.shape, strict=True):
         _solve_group(elaborator, group, size, known, tensor, pattern)
     wanted = [name for group in after for name in group]
@@ -57,6 +55,24 @@ def rearrange(elaborator: Elaborator, given: Given, pattern: Given, sizes: dict[
     return made
 
 
+def _other_rank(elaborator: Elaborator, before: Groups, tensor: Value, pattern: Given) -> NablacError:
+    return elaborator.fault(
+        "E311",
+        f'"{pattern.value}" has {len(before)} ax{"i" if len(before) == 1 else "e"}s on the left, and {tensor.type} has '
+        f"{tensor.type.rank}",
+        pattern.span,
+        hint=_apart([name for group in before for name in group], tensor.type.rank),
+    )
+
+
+def _apart(names: list[str], rank: int) -> str | None:
+    """What is said of `bqd`, the letters of a compact pattern, where axes are fewer than those of the tensor."""
+    word = max(names, key=len, default="")
+    if len(names) >= rank or not 1 < len(word) <= rank or not word.isalpha():
+        return None
+    return f"spaces stand between axes: `{' '.join(word)}` is {len(word)} of them, `{word}` is one"
+
+
 def einsum(elaborator: Elaborator, pattern: Given, given: list[Given], span: Span) -> Value:
     """`"b q d, b k d -> b q k"`: a sum of products over the axes that the right side leaves out."""
     operands = [calls.tensor_argument(elaborator, each) for each in given]
@@ -70,10 +86,12 @@ def einsum(elaborator: Elaborator, pattern: Given, given: list[Given], span: Spa
     sizes: dict[str, Size] = {}
     for names, operand, each in zip(inputs, operands, given, strict=True):
         if len(names) != operand.type.rank:
+            axes = "1 axis" if len(names) == 1 else f"{len(names)} axes"
             raise elaborator.fault(
                 "E312",
-                f"`{' '.join(names)}` has {len(names)} axes, and {operand.type} has {operand.type.rank}",
+                f"`{' '.join(names)}` has {axes}, and {operand.type} has {operand.type.rank}",
                 each.span,
+                hint=_apart(names, operand.type.rank),
             )
         if len(set(names)) != len(names):
             raise elaborator.fault("E312", f"`{' '.join(names)}` names an axis twice", pattern.span)
@@ -247,7 +265,9 @@ def _known_sizes(elaborator: Elaborator, sizes: dict[str, Given], names: list[st
     known: dict[str, Size] = {}
     for name, each in sizes.items():
         if name not in names:
-            raise elaborator.fault("E402", f'"{pattern.value}" has no axis `{name}`', each.span)
+            hint = did_you_mean(name, names) or f"its axes are {', '.join(names)}"
+            at = each.named_at or each.span
+            raise elaborator.fault("E402", f'"{pattern.value}" has no axis `{name}`', at, hint=hint)
         if not is_size(each.value):
             raise elaborator.fault("E404", f"`{name}` is a size, and {describe(each.value)} is given", each.span)
         known[name] = each.value

@@ -177,9 +177,19 @@ def _float(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     return float(value)
 
 
-@builtin("choice", "first", optional=tuple(f"value{place}" for place in range(2, 33)))
-def _choice(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
-    return SearchAxis("choice", tuple(each.value for each in bound.values()))
+def _choice(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
+    """`choice(25, 50, 100)`: the values that a hyperparameter may have, the first where none is chosen."""
+    named = next((each for each in given if each.name is not None), None)
+    if named is not None:
+        at = named.named_at or named.span
+        raise elaborator.fault("E402", f"choice has no argument `{named.name}`", at, hint="choice(25, 50, 100)")
+    if not given:
+        raise elaborator.fault("E401", "choice needs the values to choose from", span, hint="choice(25, 50, 100)")
+    if len(given) == 1 and isinstance(given[0].value, list):
+        inside = given[0].span.text.removeprefix("[").removesuffix("]")
+        message = "choice is given one value, a list, and has nothing to choose from"
+        raise elaborator.fault("E404", message, given[0].span, hint=f"write the values themselves: `choice({inside})`")
+    return SearchAxis("choice", tuple(each.value for each in given))
 
 
 def _folding(name: str, function: Callable[..., float]) -> Builtin:
@@ -188,7 +198,10 @@ def _folding(name: str, function: Callable[..., float]) -> Builtin:
     def run(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
         values = [each.value for each in given]
         if name == "log" and len(values) == 1 and isinstance(values[0], Interval):
-            return SearchAxis("log", (values[0].start, values[0].stop))
+            ends = (values[0].start, values[0].stop)
+            if not all(is_number(end) and end > 0 for end in ends):
+                raise elaborator.fault("E505", "the ends of a logarithmic range are numbers above 0", span)
+            return SearchAxis("log", ends)
         if values and all(is_number(value) for value in values) and all(each.name is None for each in given):
             try:
                 return function(*values)
@@ -477,6 +490,7 @@ def builtin_names() -> dict[str, Any]:
     names |= {
         "rearrange": Builtin("rearrange", _rearrange, ("x", "pattern")),
         "einsum": Builtin("einsum", _einsum, ("pattern",)),
+        "choice": Builtin("choice", _choice),
         "copy": Builtin("copy", _copy, ("instance",)),
         "scan": Builtin("scan", cells.scan_of, ("cell",)),
         "random": RANDOM,

@@ -35,11 +35,11 @@ def scan_of(elaborator: Elaborator, given: list[Given], span: Span) -> ScanOf:
     if isinstance(cell, Defined) and cell.kind == "cell":
         cell = elaborator.instantiate(cell, [], given[0].span)
     if not isinstance(cell, Instance) or cell.defined.kind != "cell":
+        hint = "a cell is declared with `cell Name(...) { ... }`"
+        if isinstance(cell, Value):  # `x -> scan(cell, axis: 1)`, which gives `scan` the sequence first
+            hint = "the cell comes first, the sequences in a second call: `scan(cell)(xs, axis: 1)`"
         raise elaborator.fault(
-            "E412",
-            f"scan runs a cell along an axis, and this is {describe(cell)}",
-            given[0].span,
-            hint="a cell is declared with `cell Name(...) { ... }`",
+            "E412", f"scan runs a cell along an axis, and this is {describe(cell)}", given[0].span, hint=hint
         )
     options = {each.name: each for each in given[1:] if each.name is not None}
     extra = [each for each in given[1:] if each.name is None]

@@ -19,8 +19,8 @@ from compiler.elaborate.values import (
     Lazy,
     ScanOf,
     Scope,
-    SearchAxis,
     describe,
+    settled,
     show,
 )
 from compiler.graph import Graph, Value
@@ -105,9 +105,7 @@ class Elaborator:
             value = self.evaluate(hyper.default)
         finally:
             self.session.frames.pop()
-        if isinstance(value, Interval):
-            value = SearchAxis("linear", (value.start, value.stop))
-        return value.default if isinstance(value, SearchAxis) else value
+        return settled(value)
 
     # Application
 

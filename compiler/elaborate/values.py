@@ -117,10 +117,15 @@ class SearchAxis:
         if self.kind == "choice":
             return self.values[0]
         low, high = self.values
-        if self.kind == "log":
-            return float((low * high) ** 0.5)
-        middle = (low + high) / 2
+        middle = (low * high) ** 0.5 if self.kind == "log" else (low + high) / 2
         return int(middle) if isinstance(low, int) and isinstance(high, int) else middle
+
+
+def settled(value: Any) -> Any:
+    """The value of a hyperparameter where nothing is searched: of a range the middle, of a choice the first."""
+    if isinstance(value, Interval):
+        value = SearchAxis("linear", (value.start, value.stop))
+    return value.default if isinstance(value, SearchAxis) else value
 
 
 class Scope:

@@ -352,8 +352,10 @@ def _constant_name(array: Array) -> str:
 
 def _unfit_opset(graph: Graph, opset: int, lowest: int) -> NablacError:
     if opset < lowest:
-        node = max(graph, key=_lowest)
-        message = f"opset {opset} cannot hold {graph.name}: `{node.op.name}` needs {lowest}"
+        needs = f"`{max(graph, key=_lowest).op.name}` needs {lowest}"
+        if lowest == LOWEST_OPSET:
+            needs = f"{lowest} is the lowest that is written"
+        message = f"opset {opset} cannot hold {graph.name}: {needs}"
     else:
         message = f"opset {opset} is beyond {HIGHEST_OPSET}, the highest that is written"
     hint = f"choose one from {lowest} to {HIGHEST_OPSET}; {lowest} loads in {'; '.join(loaded_by(lowest))}"

@@ -138,3 +138,18 @@ def test_json_that_we_write_is_read_again(tmp_path: Path) -> None:
     (tmp_path / "x.json").write_text(text)
     found = read_inputs([str(tmp_path / "x.json")], {"x": VECTOR})["x"]
     np.testing.assert_array_equal(found, [1, np.nan, np.inf])
+
+
+@pytest.mark.parametrize(
+    ("types", "hint"),
+    [
+        ({"x": VECTOR}, "its one input is x, given before"),
+        ({"x": VECTOR, "seed": TensorType(DType.I64)}, "its one input is x, given before"),
+        ({}, "it has no inputs"),
+    ],
+)
+def test_a_file_more_than_inputs_is_told(types: dict[str, Wanted], hint: str, folder: Path) -> None:
+    with pytest.raises(NablacError) as caught:
+        read_inputs(["one.npy", "one.npy"], types)
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.message, found.hint) == ("E802", "the model has no input for this file", hint)

@@ -265,6 +265,7 @@ class TestOpset:
         ("opset", "message"),
         [
             (LOWEST_OPSET, "opset 17 cannot hold test: `mean` needs 18"),
+            (3, "opset 3 cannot hold test: `mean` needs 18"),
             (HIGHEST_OPSET + 1, "opset 25 is beyond 24, the highest that is written"),
         ],
     )
@@ -273,6 +274,13 @@ class TestOpset:
         with pytest.raises(NablacError) as caught:
             export(graph([x], y=Mean()(x)), opset=opset)
         assert text_of(caught).startswith(f"error[E907]: {message}\n --> opset\nhelp: choose one from 18 to 24")
+
+
+def test_an_opset_before_the_lowest_is_no_single_operators_fault() -> None:
+    x = fed("x", "f32", "n")
+    with pytest.raises(NablacError) as caught:
+        export(graph([x], y=Exp()(x)), opset=3)
+    assert "opset 3 cannot hold test: 17 is the lowest that is written" in text_of(caught)
 
 
 @pytest.mark.parametrize("dtype", list(DType))
