@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import stat
 import tempfile
@@ -25,13 +26,11 @@ def written_whole(path: str | Path) -> Iterator[Path]:
         message = f"{path} is the text of a model, and would be lost"
         raise NablacError(Diagnostic("E904", message, place=str(path), hint="name another file"))
     try:
-        target, folder, prefix = _place(Path(path))
-        handle, name = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=".part")
+        target, temporary = _places(Path(path))
     except (OSError, ValueError) as error:
         raise unwritable(path, error) from error
-    os.close(handle)
-    temporary = Path(name)
     try:
+        temporary.touch(0o600, exist_ok=False)
         yield temporary
         if is_stream(target):
             with temporary.open("rb") as written, target.open("wb") as stream:
@@ -51,11 +50,11 @@ def scratch(target: Path) -> Iterator[Path]:
     What is written in it is a draft of `target`, and an error about it is one about `target`.
     """
     try:
-        _, parent, prefix = _place(target)
-        folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix, suffix=".part"))
+        _, folder = _places(target)
     except (OSError, ValueError) as error:
         raise unwritable(target, error) from error
     try:
+        folder.mkdir(0o700)
         yield folder
     except NablacError as error:
         if isinstance(error.__cause__, OSError) and str(folder) in (error.diagnostics[0].place or ""):
@@ -81,10 +80,17 @@ def is_stream(path: Path) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
-def _place(path: Path) -> tuple[Path, Path | None, str]:
-    """What is written for a path, the folder of its draft (None for the system's), and how a draft's name begins."""
-    target = path if is_stream(path) else followed(path)
-    return target, None if is_stream(path) else target.parent, f".{target.name[:100]}."
+def _places(path: Path) -> tuple[Path, Path]:
+    """What is written for a path, and where its draft is to be: beside it, or with the system's for a stream.
+
+    The draft's name is known before there is anything of that name, so that an interrupt at any moment leaves nothing.
+    """
+    if "\0" in str(path):
+        raise ValueError("a null byte is in its name")
+    stream = is_stream(path)
+    target = path if stream else followed(path)
+    folder = Path(tempfile.gettempdir()) if stream else target.parent
+    return target, folder / f".{target.name[:100]}.{secrets.token_hex(8)}.part"
 
 
 def replace(written: Path, target: Path) -> None:
