@@ -31,8 +31,11 @@ if TYPE_CHECKING:
 def command(file: Path, part: str | None, generate: bool, **given: Any) -> int:
     """Evaluate a model on the data of its train block: its loss and metrics, each example counted alike."""
     from nablac.commands.train import training_of
+    from runtime.data.fitted import read_fitted
 
     training = training_of(file, given)
+    if given["weights"] is not None:  # of a run's folder: its data was scaled and numbered as it says there
+        training.fitted = read_fitted(given["weights"].parent)
     counts = {name: len(places) for name, places in training.data.parts.items()}
     chosen = part or next((name for name in ("test", "validation") if counts[name]), "all")
     if chosen == "all":

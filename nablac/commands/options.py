@@ -63,7 +63,9 @@ def weight_options(command: F) -> F:
                 metavar="RULE",
                 help='Map foreign names: "theirs -> ours", or a file of rules.',
             ),
-            click.option("--seed", type=int, default=0, show_default=True, help="Of first weights and draws."),
+            click.option(
+                "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of first weights and draws."
+            ),
         )
     ):
         command = option(command)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # What a resumed run takes over from the run that it goes on with.
 KEPT = ("name", "preset", "settings", "batch", "validation", "patience", "seed", "data", "backend", "device", "epochs")
 
+_SHOWN = 5  # of the rows and files that were left out; the run's skipped.txt has them all
+
 
 @click.command()
 @model_options
@@ -59,12 +61,14 @@ def command(file: Path, output: Path | None, resume: Path | None, dry_run: bool,
     quiet, as_json = given["quiet"], given["as_json"]
     training = training_of(file, given)
     if folder is not None:
-        training.tokenizer = folder.tokenizer()
+        from runtime.data.fitted import read_fitted
+
+        training.fitted = read_fitted(folder.path)
     from runtime.training.session import describe
 
     facts = describe(training)
     if not quiet:
-        _announce(facts)
+        _announce(facts, training.context.skipped)
     if dry_run:
         return _dry_run(training, as_json, quiet)
     loop = training.loop(folder.checkpoints if folder is not None else None, resume is not None)
@@ -139,13 +143,17 @@ def generates(training: Training) -> bool:
     return training.data.tokenizer is not None
 
 
-def _announce(facts: dict[str, Any]) -> None:
+def _announce(facts: dict[str, Any], skipped: list[str]) -> None:
     examples = ", ".join(f"{count:,} {part}" for part, count in facts["examples"].items() if count)
     where = facts["backend"] if facts["device"] == "cpu" else f"{facts['backend']} on {facts['device']}"
     size = f"{facts['parameters']:,} parameters"
     note(f"{facts['model']}: {size}, {examples} examples, batches of {facts['batch']}, {where}")
-    if facts["skipped"]:
-        note(f"{facts['skipped']} broken rows or files left out")
+    if skipped:
+        note(
+            f"{len(skipped)} broken rows or files left out" + (", the first of them:" if len(skipped) > _SHOWN else ":")
+        )
+        for each in skipped[:_SHOWN]:
+            note(f"  {each}")
 
 
 def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:
@@ -171,6 +179,7 @@ def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:
 def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet: bool, as_json: bool) -> int:
     from runtime.training.loop import NotFinite
     from runtime.training.session import explain_not_finite
+    from runtime.training.training_data import unmeasured
 
     with Progress(loop, quiet or as_json) as progress, _signals() as caught:
         loop.stop = lambda: bool(caught)
@@ -205,6 +214,8 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
     best = position.best if position.best is not None else float("nan")
     click.echo(f"best epoch {position.best_epoch}: {loop.monitor} {best:.6g}; {loop.reason}")
     click.echo(f"{folder.path}: curves.svg, history.csv, weights.safetensors, model.onnx")
+    for each in unmeasured(training):
+        note(each, quiet)
     note(f"go on:     {resume} --epochs {position.epoch * 2}", quiet)
     note(f"evaluate:  nablac eval {_quoted(file)} --weights {_quoted(folder.path / 'weights.safetensors')}", quiet)
     if generates(training):

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from compiler.elaborate.data import Stage
-from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
-from runtime.data.examples import PARTS, Context, Examples, Text, cuts, parts_of
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.context import Context
+from runtime.data.examples import Examples, Text, cuts, window_parts
 from runtime.text.tokenizers import BEGIN, END, MASK, PADDING, SPECIAL, Tokenizer, learn, read_tokenizer
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
 
-TARGETS = ("text", "class", "number")
 IGNORED = -100  # the label of tokens that were not hidden, which losses leave out
 
 
@@ -30,11 +31,11 @@ def tokens(data: Text, stage: Stage, context: Context) -> Examples:
     if not isinstance(data, Text):
         raise NablacError(Diagnostic("E823", "`tokens` takes a text, or pairs of texts", stage.span))
     given = stage.arguments
-    if given["target"] not in TARGETS:
-        hint = did_you_mean(given["target"], TARGETS) or f"there are {', '.join(TARGETS)}"
-        raise NablacError(Diagnostic("E823", f"`tokens` makes no target `{given['target']}`", stage.span, hint=hint))
     if not data.lines:
         return _masked(data, stage, context) if given["hide"] else _foretold(data, stage, context)
+    classes: tuple[str, ...] = ()
+    if given["target"] == "class":
+        data, classes = _classed(data, context)
     whole = Examples({"line": np.arange(len(data.lines))}).split(context)
     translated = given["target"] == "text"
     learnt = (side for place in whole.parts["training"] for side in data.lines[place][: 2 if translated else 1])
@@ -64,16 +65,31 @@ def tokens(data: Text, stage: Stage, context: Context) -> Examples:
         }
         names = ("source", "target_in"), ("target_out",)
         return Examples(arrays, *names, parts=parts, tokenizer=tokenizer, padded=True)
-    labels, classes = _labels([data.lines[place][1] for place in kept], data.place, stage)
-    arrays = {"tokens": source, "label": labels}
-    return Examples(arrays, ("tokens",), ("label",), parts=parts, tokenizer=tokenizer, padded=True, vocabulary=classes)
+    texts = [data.lines[place][1] for place in kept]
+    label = np.array([classes.index(text) for text in texts]) if classes else _numbers(texts, data.place, stage)
+    return Examples(
+        {"tokens": source, "label": label},
+        ("tokens",),
+        ("label",),
+        parts=parts,
+        columns={"label": ("label",)},
+        classes={"label": classes} if classes else {},
+        tokenizer=tokenizer,
+        padded=True,
+    )
+
+
+def known(context: Context) -> Tokenizer | None:
+    """The tokenizer that the training part, or the run, has already."""
+    return context.fitted.tokenizer if context.fitted is not None else None
 
 
 def _tokenizer(texts: Iterable[str], stage: Stage, context: Context) -> Tokenizer:
     """What the run has already, the file that `kind` names, or one learnt from texts."""
     kind = stage.arguments["kind"]
-    if context.tokenizer is not None:
-        return context.tokenizer
+    fitted = known(context)
+    if fitted is not None:
+        return fitted
     if not kind.endswith((".json", ".txt")):
         return learn(texts, kind, stage.arguments["most"])
     tokenizer = read_tokenizer(context.path(kind, stage.span))
@@ -83,14 +99,22 @@ def _tokenizer(texts: Iterable[str], stage: Stage, context: Context) -> Tokenize
     return tokenizer
 
 
-def _labels(texts: list[str], place: str, stage: Stage) -> tuple[Array, tuple[str, ...]]:
-    """Numbers as they are, or the places of class names in their order."""
-    if stage.arguments["target"] == "class":
-        classes = tuple(sorted(set(texts)))
-        numbers = {name: number for number, name in enumerate(classes)}
-        return np.array([numbers[text] for text in texts]), classes
+def _classed(data: Text, context: Context) -> tuple[Text, tuple[str, ...]]:
+    """The classes that the second sides name, in order, or those that are known already; other pairs are broken."""
+    fitted = context.fitted.classes.get("label") if context.fitted is not None else None
+    classes = fitted or tuple(sorted({line[1] for line in data.lines}))
+    lines = []
+    for line in data.lines:
+        if line[1] in classes:
+            lines.append(line)
+        else:
+            context.broken(data.place, f"`{line[1]}` is none of the classes {', '.join(classes)}")
+    return replace(data, lines=lines), classes
+
+
+def _numbers(texts: list[str], place: str, stage: Stage) -> Array:
     try:
-        return np.array([float(text) for text in texts])[:, None], ()
+        return np.array([float(text) for text in texts])[:, None]
     except ValueError:
         wrong = next(text for text in texts if not _is_number(text))
         raise NablacError(Diagnostic("E821", f"`{wrong}` is no number", stage.span, place=place)) from None
@@ -120,8 +144,6 @@ def _masked(data: Text, stage: Stage, context: Context) -> Examples:
     """
     given = stage.arguments
     length, share = given["length"], given["hide"]
-    if not 0 < share < 1:
-        raise NablacError(Diagnostic("E823", "`hide` is a share of the tokens, above 0 and below 1", stage.span))
     first, _ = cuts(len(data.text), context)
     tokenizer = _tokenizer([data.text[:first]], stage, context)
     coded = np.array(tokenizer.encode(data.text), np.int64)
@@ -134,23 +156,19 @@ def _masked(data: Text, stage: Stage, context: Context) -> Examples:
     others = generator.integers(len(SPECIAL), max(tokenizer.size, len(SPECIAL) + 1), whole.shape)
     seen = np.where(chosen & (how < 0.8), MASK, np.where(chosen & (how >= 0.9), others, whole))
     arrays = {"tokens": seen, "segments": np.zeros_like(seen), "hidden": np.where(chosen, whole, IGNORED)}
-    edges = cuts(count, context)
-    places = np.split(np.arange(count), edges)
-    parts = dict(zip(PARTS, places, strict=True))
-    return Examples(arrays, ("tokens",), ("hidden",), True, parts, tokenizer=tokenizer)
+    return Examples(arrays, ("tokens",), ("hidden",), ordered=True, tokenizer=tokenizer)
 
 
 def windows_of(text: str, tokenizer: Tokenizer, length: int, stride: int, context: Context, stage: Stage) -> Examples:
     """Windows of a text's tokens, each the target of the one before it."""
     coded = np.array(tokenizer.encode(text), np.int64)
-    first, second = cuts(len(coded), context)
     starts = np.arange(0, len(coded) - length, stride)
     if not len(starts):
         raise NablacError(Diagnostic("E823", f"{len(coded)} tokens are too few for windows of {length}", stage.span))
     places = starts[:, None] + np.arange(length)
-    parts = parts_of(starts, starts + length + 1, first, second)
+    parts = window_parts(starts, starts + length + 1, len(coded), stride < length, context, stage)
     arrays = {"input": coded[places], "target": coded[places + 1]}
-    return Examples(arrays, ("input",), ("target",), True, parts, tokenizer=tokenizer)
+    return Examples(arrays, ("input",), ("target",), ordered=True, parts=parts, tokenizer=tokenizer)
 
 
 def padded(rows: list[list[int]]) -> Array:
@@ -159,6 +177,11 @@ def padded(rows: list[list[int]]) -> Array:
     for number, row in enumerate(rows):
         made[number, : len(row)] = row
     return made
+
+
+def widened(array: Array, width: int) -> Array:
+    """Padded rows with more padding, up to `width`."""
+    return np.pad(array, ((0, 0), (0, max(0, width - array.shape[1]))), constant_values=PADDING)
 
 
 def trimmed(batch: dict[str, Array]) -> dict[str, Array]:
@@ -171,4 +194,4 @@ def trimmed(batch: dict[str, Array]) -> dict[str, Array]:
     return found
 
 
-__all__ = ["Tokenizer", "padded", "tokens", "trimmed"]
+__all__ = ["Tokenizer", "known", "padded", "tokens", "trimmed", "widened", "windows_of"]
