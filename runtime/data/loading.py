@@ -106,10 +106,10 @@ def _scaling(each: Assigned, array: Array, examples: Examples, context: Context,
 
 def _check_scaled_columns(examples: Examples, wanted: Wanted) -> None:
     """What a scaling is asked for has to be there."""
-    known = {*examples.arrays, *wanted.inputs, *wanted.targets}
-    known |= {column for columns in examples.columns.values() for column in columns}
+    columns = {column for each in examples.columns.values() for column in each}
+    known = {*columns, *examples.arrays, *wanted.inputs, *wanted.targets}
     for scale in examples.scales:
         for column in scale.columns:
             if column not in known:
-                hint = did_you_mean(column, known) or f"there are {', '.join(sorted(known))}"
+                hint = did_you_mean(column, known) or f"there are {', '.join(sorted(columns or examples.arrays))}"
                 raise NablacError(Diagnostic("E822", f"there is no column `{column}` to scale", scale.span, hint=hint))

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from runtime.data.batches import Batches
 from tests.runtime.data.descriptions import load, refused
 
 ROWS = "a,b,kind,t\n1,10,red,0\n2,20,blue,1\n3,30,red,2\n"
@@ -53,6 +54,15 @@ def test_labels_become_one_hot_rows_where_a_target_is_floats_of_them(tmp_path: P
     np.testing.assert_array_equal(found.arrays["label"], np.eye(3))
     message = refused(tmp_path, data, inputs="x: f32[batch, 2]", target="label: f32[batch, 2]")
     assert message == "E826 : `label` has 2 classes, 0 to 1, and the data holds a label 2"
+
+
+def test_mixup_takes_digits_whose_labels_are_one_hot(tmp_path: Path) -> None:
+    np.savez(tmp_path / "digits.npz", image=np.random.default_rng(0).random((8, 1, 2, 2)), label=np.arange(8) % 3)
+    data = 'digits("digits.npz") -> augment(mixup: 0.4)'
+    found = load(tmp_path, data, "image: f32[batch, 1, 2, 2]", "label: f32[batch, 3]")
+    (batch,) = Batches(found, "training", 8).epoch(0)
+    np.testing.assert_allclose(batch["label"].sum(axis=1), 1, rtol=1e-6)
+    assert ((batch["label"] > 0).sum(axis=1) == 2).any()
 
 
 REFUSED = {

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from grammar.diagnostics import NablacError
 from runtime.data.examples import Examples
 from runtime.data.fitted import fitted_to, read_fitted, write_fitted
 from tests.runtime.data.descriptions import load, refused, series
@@ -126,6 +127,9 @@ def test_a_column_to_scale_has_to_be_there(tmp_path: Path) -> None:
     table(tmp_path)
     message = refused(tmp_path, f'csv("table.csv") -> standardize(columns: "aa") -> {COLUMNS}')
     assert message == "E822 : there is no column `aa` to scale"
+    with pytest.raises(NablacError) as caught:
+        load(tmp_path, f'csv("table.csv") -> standardize(columns: "zzz") -> {COLUMNS}')
+    assert caught.value.diagnostics[0].hint == "there are a, b, t"
 
 
 def test_later_data_is_scaled_as_the_training_part_was(tmp_path: Path) -> None:
@@ -146,3 +150,12 @@ def test_a_folder_that_is_of_no_run_keeps_nothing(tmp_path: Path) -> None:
     write_fitted(tmp_path, fitted_to(Examples({})))
     kept = read_fitted(tmp_path)
     assert kept is not None and not kept.scalings and kept.tokenizer is None
+
+
+@pytest.mark.parametrize("text", ["no JSON", "[]", '{"scalings": {"x": 3}, "classes": {}}'])
+def test_what_a_run_keeps_and_cannot_be_read_is_said(tmp_path: Path, text: str) -> None:
+    (tmp_path / "data.json").write_text(text)
+    with pytest.raises(NablacError) as caught:
+        read_fitted(tmp_path)
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.message) == ("E827", f"{tmp_path}/data.json is not what a run keeps of its data")
