@@ -21,7 +21,7 @@ from compiler.operators.arithmetic import Floor, Maximum, Minimum, Mod, Sqrt
 from compiler.operators.comparison import Equal, Where
 from compiler.operators.reductions import Sum
 from compiler.operators.shaping import Expand, filled
-from compiler.operators.source import Buffer, Constant, Input, Parameter, constant
+from compiler.operators.source import Buffer, Input, Parameter, constant
 from compiler.passes.pools import pool_first
 from compiler.rewrite import replace
 from compiler.types import TensorType
@@ -334,32 +334,4 @@ def _buffer(path: str, type: TensorType, initial: Value | float) -> Value:
     if first.type != type:
         first = Expand(type.shape)(first)
     result: Value = Buffer(path, type, Graph({}, {"initial": first}))()
-    return result
-
-
-def in_raw_units(graph: Graph, scalings: Mapping[str, tuple[Any, Any]], target: str | None, shape: Any) -> Graph:
-    """A model that takes and gives what its data was before it was scaled: `raw = scaled * scale + offset`.
-
-    `scalings` are offsets and scales by name; outputs of the target's shape are given in the target's units.
-    """
-    changes: dict[Value, Value] = {}
-    inputs = dict(graph.inputs)
-    for name, value in graph.inputs.items():
-        if name in scalings:
-            offset, scale = (_numbers(each, value.type) for each in scalings[name])
-            inputs[name] = Input(name, value.type)()
-            changes[value] = (inputs[name] - offset) / scale
-    ends = replace(list(graph.ends), changes)
-    outputs = dict(zip(graph.outputs, ends, strict=False))
-    updates = dict(zip(graph.updates, ends[len(outputs) :], strict=True))
-    if target is not None and target in scalings:
-        for name, value in outputs.items():
-            if value.type.dtype.is_float and value.shape == shape:
-                offset, scale = (_numbers(each, value.type) for each in scalings[target])
-                outputs[name] = value * scale + offset
-    return Graph(inputs, outputs, updates, graph.name, graph.doc)
-
-
-def _numbers(array: Any, like: TensorType) -> Value:
-    result: Value = Constant.of(array.astype(like.dtype.numpy))()
     return result

@@ -164,7 +164,7 @@ class Model:
         `options` are those of `nablac train`: epochs, batch, validation, patience, seed, backend, device and so on.
         The model has the best weights afterwards. The history by Keras's keys; NablacError where training cannot go on.
         """
-        from runtime.data.sources import from_arrays
+        from runtime.data.arrays import from_arrays
         from runtime.training.folder import RunFolder
         from runtime.training.not_finite import NotFinite, explain_not_finite
         from runtime.training.session import Options, Training, describe

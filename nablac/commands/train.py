@@ -6,6 +6,7 @@ import shlex
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,15 @@ from nablac.commands.output import note, print_json
 from nablac.commands.progress import Progress
 
 if TYPE_CHECKING:
-    from runtime.text.tokenizers import Tokenizer
+    from runtime.data.fitted import Fitted
     from runtime.training.folder import RunFolder
     from runtime.training.loop import Loop
     from runtime.training.session import Training
 
 # What a resumed run takes over from the run that it goes on with.
 KEPT = ("name", "preset", "settings", "batch", "validation", "patience", "seed", "data", "backend", "device", "epochs")
+
+_SHOWN = 5  # of the rows and files that were left out; the run's skipped.txt has them all
 
 
 @click.command()
@@ -60,12 +63,14 @@ def command(file: Path, output: Path | None, resume: Path | None, dry_run: bool,
     quiet, as_json = given["quiet"], given["as_json"]
     training = training_of(file, given)
     if folder is not None:
-        training.tokenizer = folder.tokenizer()  # learnt anew it could be of changed data
+        from runtime.data.fitted import read_fitted
+
+        training.fitted = read_fitted(folder.path)  # fitted anew it could be to changed data
     from runtime.training.session import describe
 
     facts = describe(training)
     if not quiet:
-        _announce(facts)
+        _announce(facts, training.context.skipped)
     if dry_run:
         return _dry_run(training, as_json, quiet)
     loop = training.loop(folder.checkpoints if folder is not None else None, resume is not None)
@@ -112,20 +117,24 @@ def training_of(file: Path, given: Mapping[str, Any]) -> Training:
     )
     if given["weights"] is not None:
         training.weights = load_weights(given["weights"], training.inference.graph, read_renames(given["rename"]))
-    training.tokenizer = tokenizer_of(given)
+    training.fitted = fitted_of(given)
     return training
 
 
-def tokenizer_of(given: Mapping[str, Any]) -> Tokenizer | None:
-    """What `--tokenizer` names, or what the run has whose weights are taken: they know no other tokens."""
-    from runtime.text.tokenizers import read_tokenizer
-    from runtime.training.folder import RunFolder
+def fitted_of(given: Mapping[str, Any]) -> Fitted | None:
+    """What the run knows of its data whose weights are taken: they know no other units, classes or tokens.
 
-    if given.get("tokenizer") is not None:
-        return read_tokenizer(given["tokenizer"])
+    `--tokenizer` names a tokenizer in the place of the run's.
+    """
+    from runtime.data.fitted import Fitted, read_fitted
+    from runtime.text.tokenizers import read_tokenizer
+
     weights = given["weights"]
     folder = weights if weights is None or weights.is_dir() else weights.parent
-    return RunFolder(folder).tokenizer() if folder is not None and (folder / "run.json").is_file() else None
+    fitted = read_fitted(folder) if folder is not None else None
+    if given.get("tokenizer") is None:
+        return fitted
+    return replace(fitted or Fitted(), tokenizer=read_tokenizer(given["tokenizer"]))
 
 
 def _same_text(file: Path, record: dict[str, Any], run: Path) -> None:
@@ -151,13 +160,17 @@ def generates(training: Training) -> bool:
     return training.data.tokenizer is not None
 
 
-def _announce(facts: dict[str, Any]) -> None:
+def _announce(facts: dict[str, Any], skipped: list[str]) -> None:
     examples = ", ".join(f"{count:,} {part}" for part, count in facts["examples"].items() if count)
     where = facts["backend"] if facts["device"] == "cpu" else f"{facts['backend']} on {facts['device']}"
     size = f"{facts['parameters']:,} parameters"
     note(f"{facts['model']}: {size}, {examples} examples, batches of {facts['batch']}, {where}")
-    if facts["skipped"]:
-        note(f"{facts['skipped']} broken rows or files left out")
+    if skipped:
+        note(
+            f"{len(skipped)} broken rows or files left out" + (", the first of them:" if len(skipped) > _SHOWN else ":")
+        )
+        for each in skipped[:_SHOWN]:
+            note(f"  {each}")
 
 
 def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:
@@ -181,6 +194,7 @@ def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:
 
 def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet: bool, as_json: bool) -> int:
     from runtime.training.not_finite import NotFinite, explain_not_finite
+    from runtime.training.training_data import unmeasured
 
     with Progress(loop, quiet or as_json) as progress, _signals() as caught:
         loop.stop = lambda: bool(caught)
@@ -215,6 +229,8 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
     best = position.best if position.best is not None else float("nan")
     click.echo(f"best epoch {position.best_epoch}: {loop.monitor} {best:.6g}; {loop.reason}")
     click.echo(f"{folder.path}: curves.svg, history.csv, weights.safetensors, model.onnx")
+    for each in unmeasured(training):
+        note(each, quiet)
     note(f"go on:     {resume} --epochs {position.epoch * 2}", quiet)
     note(f"evaluate:  nablac eval {_quoted(file)} --weights {_quoted(folder.path / 'weights.safetensors')}", quiet)
     if generates(training):

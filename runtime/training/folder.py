@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.fitted import fitted_to, read_fitted, write_fitted
 from runtime.files import unwritable, write_bytes
 from runtime.text.places import place_metadata
-from runtime.text.tokenizers import read_tokenizer
 from runtime.training.checkpoints import Position
 from runtime.training.curves import curves
 from runtime.training.events import EventWriter
@@ -21,8 +21,6 @@ from runtime.training.session import Training, fingerprint
 if TYPE_CHECKING:
     from compiler.types import Array
     from runtime.text.tokenizers import Tokenizer
-
-TOKENS = "tokenizer.json"
 
 
 class RunFolder:
@@ -61,16 +59,17 @@ class RunFolder:
         return RunFolder(path), record
 
     def begin(self, training: Training, command: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-        """Keep what the run is made of: the text of the model, and how it was asked for."""
+        """Keep what the run is made of: what its data showed, the text of the model, and how it was asked for."""
+        write_fitted(self.path, fitted_to(training.data))
+        if training.context.skipped:
+            write_bytes(self.path / "skipped.txt", ("\n".join(training.context.skipped) + "\n").encode())
         self._json("run.json", {"command": command, "text": fingerprint(training.program), **facts})
         write_bytes(self.path / "spec.model", training.program.source.text.encode())
-        if training.data.tokenizer is not None:
-            write_bytes(self.path / TOKENS, training.data.tokenizer.to_json().encode())
 
     def tokenizer(self) -> Tokenizer | None:
-        """What the run began with, if it is a run on texts: learnt anew it could differ."""
-        path = self.path / TOKENS
-        return read_tokenizer(path) if path.is_file() else None
+        """What the run's texts were cut by, if it is a run on texts."""
+        fitted = read_fitted(self.path)
+        return fitted.tokenizer if fitted is not None else None
 
     def epoch(self, position: Position, row: Mapping[str, float]) -> None:
         """The history up to now, as a table, as JSON (Keras's keys), as a picture, and for TensorBoard."""

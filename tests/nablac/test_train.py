@@ -72,7 +72,7 @@ def test_a_run_leaves_all_that_it_promises(tmp_path: Path, monkeypatch: pytest.M
     run = tmp_path / "runs" / "forecaster" / "1"
     assert {each.name.partition(".tfevents")[0] for each in run.iterdir()} == {
         "run.json", "spec.model", "history.csv", "history.json", "curves.svg", "events.out", "checkpoints",
-        "weights.safetensors", "model.onnx",
+        "weights.safetensors", "model.onnx", "data.json",
     }  # fmt: skip
     history = json.loads((run / "history.json").read_text())
     assert list(history) == ["epoch", "loss", "mae", "val_loss", "val_mae"] and history["epoch"] == [1, 2, 3]
@@ -215,6 +215,25 @@ def test_broken_data_is_named_or_left_out(tmp_path: Path, monkeypatch: pytest.Mo
     )
     skipped = invoke("train", file, "--epochs", "1", "--skip-broken")
     assert skipped.exit_code == 0 and "1 broken rows or files left out" in skipped.stderr
+    assert f"  {tmp_path}/series.csv:32: column `passengers`: `nan` is no number\n" in skipped.stderr
+    assert (tmp_path / "runs" / "forecaster" / "1" / "skipped.txt").read_text().count("\n") == 1
+
+
+def test_a_runs_weights_are_evaluated_on_data_in_the_runs_units(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = spec(tmp_path)
+    series(tmp_path, [100 + 10 * (n % 7) for n in range(60)])
+    assert invoke("train", file, "--epochs", "1", "-q", "-o", "run").exit_code == 0
+    raw = np.array([900 + 10 * (n % 7) for n in range(40)], np.float32)
+    (tmp_path / "other.csv").write_text("passengers\n" + "".join(f"{value}\n" for value in raw))
+    arguments = ("--weights", "run/weights.safetensors", "--data", "other.csv", "--part", "all", "--json")
+    found = json.loads(invoke("eval", file, *arguments).stdout)
+    windows = np.stack([raw[n : n + 12, None] for n in range(28)])
+    forecast = next(iter(OnnxRunner(tmp_path / "run" / "model.onnx").run({"series": windows}).values()))
+    scale = json.loads((tmp_path / "run" / "data.json").read_text())["scalings"]["next"]["scale"][0]
+    assert found["mae"] * scale == pytest.approx(np.abs(forecast[:, 0] - raw[12:]).mean(), rel=1e-4)
 
 
 def test_data_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ import pytest
 from compiler.build import load, program_of
 from grammar.diagnostics import NablacError
 from grammar.source import Source
-from runtime.data.sources import from_arrays
+from runtime.data.arrays import from_arrays
 from runtime.training.checkpoints import newest_checkpoint
 from runtime.training.loop import Loop, Settings
 from runtime.training.not_finite import NotFinite, explain_not_finite
