@@ -60,7 +60,7 @@ def loss_graph(elaborated: Elaborated) -> Graph:
     spec, graph = _spec(elaborated), elaborated.graph
     assert spec.loss is not None
     outputs = {"loss": spec.loss, **spec.metrics, **_apart(graph.outputs, {"loss", *spec.metrics})}
-    return Graph(_inputs(elaborated, outputs.values()), outputs, graph.updates, graph.name, graph.doc)
+    return Graph(_inputs(elaborated, outputs.values()), outputs, graph.updates, graph.name, graph.doc, graph.layers)
 
 
 def training_step(elaborated: Elaborated) -> TrainingStep:
@@ -102,8 +102,15 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
     outputs = dict(zip(outputs, ends, strict=False))
     updates = dict(zip(updates, ends[len(outputs) :], strict=True))
     inputs = _inputs(elaborated, ends)
-    measured = Graph(inputs, outputs, updates, f"{graph.name}.step", graph.doc)
-    plain = Graph(inputs, {name: outputs[name] for name in ("loss", *spec.metrics)}, updates, measured.name, graph.doc)
+    measured = Graph(inputs, outputs, updates, f"{graph.name}.step", graph.doc, graph.layers)
+    plain = Graph(
+        inputs,
+        {name: outputs[name] for name in ("loss", *spec.metrics)},
+        updates,
+        measured.name,
+        graph.doc,
+        graph.layers,
+    )
     return TrainingStep(plain, tuple(found), "average" in settings, measures, measured)
 
 
@@ -130,7 +137,7 @@ def gradient_graph(elaborated: Elaborated, wrt: Iterable[str] = ("*",)) -> Graph
         for (name, value), grad in zip(chosen.items(), made, strict=True)
     }
     outputs = {"loss": spec.loss, **grads}
-    return Graph(_inputs(elaborated, outputs.values()), outputs, {}, f"{graph.name}.gradient", graph.doc)
+    return Graph(_inputs(elaborated, outputs.values()), outputs, {}, f"{graph.name}.gradient", graph.doc, graph.layers)
 
 
 def gradient_of(loss: Value, wrt: list[Value]) -> list[Value | None]:
@@ -332,7 +339,7 @@ def in_raw_units(graph: Graph, scalings: Mapping[str, tuple[Any, Any]], target: 
             if value.type.dtype.is_float and value.shape == shape:
                 offset, scale = (_numbers(each, value.type) for each in scalings[target])
                 outputs[name] = value * scale + offset
-    return Graph(inputs, outputs, updates, graph.name, graph.doc)
+    return Graph(inputs, outputs, updates, graph.name, graph.doc, graph.layers)
 
 
 def _numbers(array: Any, like: TensorType) -> Value:
