@@ -205,15 +205,10 @@ class Model:
 
     def draw(self, depth: int | None = None) -> str:
         """The model as SVG, its layers open `depth` deep; about 40 boxes where that is left open."""
-        from compiler.build import elaborate
         from nablac.drawing.outline import close_below, outline, readable_depth
         from nablac.drawing.svg import svg
 
-        graph = self.graph
-        if self._origin is not None:  # as it was written: fused operators have lost their layers
-            origin = self._origin
-            graph = elaborate(origin.program, model=origin.model, preset=origin.preset, hypers=origin.hypers)
-        whole = outline(graph)
+        whole = outline(self.elaborated)  # as it was written: fused operators have lost their layers
         return svg(close_below(whole, readable_depth(whole) if depth is None else depth), self.name)
 
     def __repr__(self) -> str:
