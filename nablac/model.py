@@ -11,6 +11,7 @@ from compiler.build import Program, elaborate_model, program_of
 from compiler.build import load as load_program
 from compiler.graph import Graph
 from compiler.lazy import LazyModule
+from compiler.onnx.targets import LARGEST_FILE
 from compiler.passes.pipeline import optimize
 from compiler.types import DType
 from grammar.diagnostics import Diagnostic, NablacError
@@ -113,11 +114,12 @@ class Model:
             results = {ours: made[name] for ours, name in zip(self.graph.outputs, end_names(self.graph), strict=False)}
         return {name: results[name] for name in self.graph.outputs}
 
-    def onnx(self, opset: int | None = None) -> onnx.ModelProto:
-        """The model as ONNX, weights inside."""
+    def onnx(self, opset: int | None = None, *, largest: int = LARGEST_FILE) -> onnx.ModelProto:
+        """The model as ONNX, weights inside; those of more than `largest` bytes are only referred to."""
         from compiler.onnx.exporter import export
 
-        return export(self.graph, opset=opset, weights=self.weights, metadata={"nablac.model": self.name})
+        metadata = {"nablac.model": self.name}
+        return export(self.graph, opset=opset, weights=self.weights, metadata=metadata, largest=largest)
 
     def to_onnx(self, path: str | Path, opset: int | None = None) -> list[Path]:
         """Write the model to an ONNX file, whole or not at all; weights beyond 2 GiB to a second file beside it.
@@ -126,7 +128,7 @@ class Model:
         """
         from runtime.onnx_file import save
 
-        return save(self.onnx(opset), path, self.weights)
+        return save(self.onnx(opset, largest=0), path, self.weights)
 
     def summary(self, **sizes: int) -> str:
         """Layers, output shapes, parameters, operations and memory as text."""

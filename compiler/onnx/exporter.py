@@ -65,7 +65,7 @@ def export(
     Parameters and buffers become initializers called by their path, or inputs after the others where `weights` is
     None. Outputs keep their names, and next values of buffers become outputs `<path>.next` (see `end_names`). The
     opset is the lowest that says all of the graph in few nodes, unless another one is asked for. Weights of more than
-    `largest` bytes are referred to and not held, for no proto can: `runtime.onnx_file.save` writes them beside it.
+    `largest` bytes are referred to and not held: `runtime.onnx_file.save` writes them from their arrays.
     """
     graph = narrow_ranges(graph)
     lowest = needed_opset(graph)
