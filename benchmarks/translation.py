@@ -13,7 +13,7 @@ from pathlib import Path
 from compiler.build import load
 from runtime.generation.generator import Generator, Request
 from runtime.text.scores import bleu, chrf
-from runtime.text.tokenizers import pieces
+from runtime.text.words import SPACING, pieces
 from runtime.training.session import Options, Training
 from runtime.weights import load_weights
 
@@ -23,7 +23,7 @@ ROUNDS = 10  # of the dictionary's expectation-maximisation
 
 def dictionary(pairs: list[tuple[str, str]]) -> dict[str, str]:
     """For each word the likeliest translation: IBM's model 1 (Brown et al. 1993), with an empty word on the left."""
-    coded = [([*pieces(source, "words"), ""], pieces(target, "words")) for source, target in pairs]
+    coded = [([*words_of(source), ""], words_of(target)) for source, target in pairs]
     shares: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(lambda: 1.0))
     for _ in range(ROUNDS):
         counted: dict[str, dict[str, float]] = defaultdict(lambda: defaultdict(float))
@@ -37,6 +37,11 @@ def dictionary(pairs: list[tuple[str, str]]) -> dict[str, str]:
             for each, found in counted.items()
         }
     return {each: max(found, key=lambda word: found[word]) for each, found in shares.items() if found}
+
+
+def words_of(text: str) -> list[str]:
+    """The words and signs of a text."""
+    return [piece for piece in pieces(text, "words") if piece not in SPACING]
 
 
 def main(run: str | None) -> int:
@@ -54,11 +59,8 @@ def main(run: str | None) -> int:
     generator = Generator.of_graph(training.inference.graph, weights, tokenizer, "ort", "cpu")
     texts: dict[str, tuple[list[str], list[str]]] = {}
     for part in ("training", "validation"):
-        rows = [(data.arrays["source"][place], data.arrays["target_out"][place]) for place in data.parts[part]]
-        sides = [
-            (tokenizer.decode(source[source > 0]), tokenizer.decode(target[target > 0])) for source, target in rows
-        ]
-        texts[part] = tuple(map(list, zip(*[pair for pair in sides if all(pair)], strict=True)))  # type: ignore[assignment]
+        sources, truths = zip(*(data.texts[place] for place in data.parts[part]), strict=True)
+        texts[part] = [" ".join(each.split()) for each in sources], [" ".join(each.split()) for each in truths]
     words = dictionary(list(zip(*texts["training"], strict=True)))
     sources, truths = texts["training"]
     found = generator.generate(sources, Request(60))
@@ -66,7 +68,7 @@ def main(run: str | None) -> int:
     print(f"training:  {same:.1%} of {len(truths)} sentences word for word, chrF {chrf(found, truths):.1f}")
     sources, truths = texts["validation"]
     ours = {beams: generator.generate(sources, Request(60, beams=beams)) for beams in (1, 4)}
-    by_word = [" ".join(words.get(word, word) for word in pieces(source, "words")) for source in sources]
+    by_word = [" ".join(words.get(word, word) for word in words_of(source)) for source in sources]
     for name, made in (("greedy", ours[1]), ("4 beams", ours[4]), ("word by word", by_word)):
         print(f"held out:  {name:<13} chrF {chrf(made, truths):5.1f}  BLEU {bleu(made, truths):5.1f}  of {len(truths)}")
     fine = same >= 0.9 and chrf(ours[1], truths) > chrf(by_word, truths)

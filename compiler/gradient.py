@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compiler.graph import Graph, Node, NotDifferentiable, Value, origin
+from compiler.operators.casting import StopGradient
+from compiler.operators.control import Scan
+from compiler.rewrite import reached, rewrite
 
 
 def gradients(outputs: Sequence[Value], seeds: Sequence[Value], wrt: Sequence[Value]) -> list[Value | None]:
@@ -39,6 +42,29 @@ def gradients(outputs: Sequence[Value], seeds: Sequence[Value], wrt: Sequence[Va
             if grad is not None and operand.type.dtype.is_float and (operand in sources or operand.node in active):
                 _accumulate(found, operand, grad)
     return [found.get(value) for value in wrt]
+
+
+def stops(output: Value, source: Value) -> Node | None:
+    """Where the way from `output` back to `source` ends: an operator that no gradient flows through."""
+    on_the_way = reached([output], [source])
+    for node in reversed(Graph({}, {"output": output}).nodes):
+        if node in on_the_way and (isinstance(node.op, StopGradient) or not node.results[0].type.dtype.is_float):
+            return node
+    return None
+
+
+def uncut(graph: Graph) -> Graph:
+    """`graph` as differences see it: through `stop_gradient`, and through all of a truncated recurrence."""
+
+    def whole(node: Node) -> Sequence[Value] | None:
+        if isinstance(node.op, StopGradient):
+            return node.operands
+        if isinstance(node.op, Scan):
+            results: tuple[Value, ...] = node.op.replace(body=uncut(node.op.body), truncate=0)(*node.operands)
+            return results
+        return None
+
+    return rewrite(graph, whole)
 
 
 def _accumulate(found: dict[Value, Value], value: Value, grad: Value) -> None:

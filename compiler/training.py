@@ -13,7 +13,7 @@ from typing import Any
 
 from compiler.build import Elaborated
 from compiler.elaborate.training import TrainingSpec
-from compiler.gradient import gradients
+from compiler.gradient import gradients, stops, uncut
 from compiler.graph import Graph, NotDifferentiable, Value, origin
 from compiler.measures import Measure, measures_of, quotient, with_parts
 from compiler.operators.arithmetic import Abs as Absolute
@@ -26,7 +26,7 @@ from compiler.passes.pools import pool_first
 from compiler.rewrite import replace
 from compiler.types import TensorType
 from compiler.updates import Update, applied
-from grammar.diagnostics import Diagnostic, NablacError
+from grammar.diagnostics import Diagnostic, Label, NablacError
 
 # Inputs of a training step beside the batch: its number from 1, the key of its draws, and the factor of its rate.
 STEP, SEED, RATE = "step", "seed", "rate"
@@ -74,13 +74,7 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
     grads = gradient_of(loss, list(parameters.values()))
     found = {path: grad for (path, _), grad in zip(parameters.items(), grads, strict=True) if grad is not None}
     if not found:
-        hint = (
-            "does `freeze` name them all?"
-            if settings.get("freeze")
-            else "is all of it behind `argmax` or a comparison?"
-        )
-        message = "there is nothing to train: no gradient of the loss reaches a parameter"
-        raise NablacError(Diagnostic("E610", message, spec.span, hint=hint))
+        raise _nothing_to_train(spec, loss, list(parameters.values()))
     changes: dict[Value, Value] = {}
     updates: dict[str, Value] = dict(graph.updates)
     apply: Value | None = None
@@ -114,12 +108,31 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
     return TrainingStep(plain, tuple(found), "average" in settings, measures, measured)
 
 
-def gradient_graph(elaborated: Elaborated, wrt: Iterable[str] = ("*",)) -> Graph:
-    """The loss and its gradients as outputs, `grad.<name>` for each parameter and float input whose name matches."""
+def _nothing_to_train(spec: TrainingSpec, loss: Value, parameters: list[Value]) -> NablacError:
+    message = "there is nothing to train: no gradient of the loss reaches a parameter"
+    node = next((node for each in parameters if (node := stops(loss, each)) is not None), None)
+    if node is None:
+        hint = "does `freeze` name them all?" if spec.settings.get("freeze") else "the loss depends on no parameter"
+        return NablacError(Diagnostic("E610", message, spec.span, hint=hint))
+    where = node.origin.span
+    labels = (Label(where, f"none flows through `{node.op.name}`"),) if where is not None else ()
+    hint = "the loss needs a smooth form, as `cross_entropy` is of `accuracy`"
+    return NablacError(Diagnostic("E610", message, spec.span, labels=labels, hint=hint))
+
+
+def gradient_graph(
+    elaborated: Elaborated, wrt: Iterable[str] = ("*",), *, second: bool = False, cut: bool = True
+) -> Graph:
+    """The loss and its gradients as outputs, `grad.<name>` for each parameter and float input whose name matches.
+
+    With `second`, also `hvp.<name>`: the Hessian's product with a vector, fed as `along.<name>` (Pearlmutter 1994).
+    `cut` set to False sees through `stop_gradient` and truncation, as differences do.
+    """
     spec, graph = _spec(elaborated), elaborated.graph
     assert spec.loss is not None
+    loss = spec.loss if cut else uncut(Graph({}, {"loss": spec.loss})).outputs["loss"]
     sources = {name: value for name, value in graph.inputs.items() if value.type.dtype.is_float}
-    sources |= _parameters(spec.loss, {})
+    sources |= _parameters(loss, {})
     patterns = list(wrt)
     chosen = {name: each for name, each in sources.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
     if not chosen:
@@ -131,13 +144,25 @@ def gradient_graph(elaborated: Elaborated, wrt: Iterable[str] = ("*",)) -> Graph
                 hint=f"there are {', '.join(list(sources)[:8])}{', ...' if len(sources) > 8 else ''}",
             )
         )
-    made = gradient_of(spec.loss, list(chosen.values()))
-    grads = {
-        f"grad.{name}": grad if grad is not None else filled(0, value.type)
-        for (name, value), grad in zip(chosen.items(), made, strict=True)
-    }
-    outputs = {"loss": spec.loss, **grads}
+    grads = _filled(chosen, gradient_of(loss, list(chosen.values())))
+    outputs = {"loss": loss, **{f"grad.{name}": grad for name, grad in grads.items()}}
+    if second:
+        along = {name: Input(f"along.{name}", value.type)() for name, value in chosen.items()}
+        products = [Sum(None)(grads[name] * vector) for name, vector in along.items()]
+        total = products[0]
+        for each in products[1:]:
+            total = total + each
+        seconds = _filled(chosen, gradient_of(total, list(chosen.values())))
+        outputs |= {f"hvp.{name}": value for name, value in seconds.items()}
     return Graph(_inputs(elaborated, outputs.values()), outputs, {}, f"{graph.name}.gradient", graph.doc, graph.layers)
+
+
+def _filled(chosen: Mapping[str, Value], grads: Iterable[Value | None]) -> dict[str, Value]:
+    """Gradients by name, zeros where nothing flows."""
+    return {
+        name: grad if grad is not None else filled(0, value.type)
+        for (name, value), grad in zip(chosen.items(), grads, strict=True)
+    }
 
 
 def gradient_of(loss: Value, wrt: list[Value]) -> list[Value | None]:

@@ -114,21 +114,32 @@ class Model:
             results = {ours: made[name] for ours, name in zip(self.graph.outputs, end_names(self.graph), strict=False)}
         return {name: results[name] for name in self.graph.outputs}
 
-    def onnx(self, opset: int | None = None, *, largest: int = LARGEST_FILE) -> onnx.ModelProto:
-        """The model as ONNX, weights inside; those of more than `largest` bytes are only referred to."""
+    def onnx(
+        self,
+        opset: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        *,
+        largest: int = LARGEST_FILE,
+    ) -> onnx.ModelProto:
+        """The model as ONNX, and what the file is to say of itself.
+
+        Weights are inside; those of more than `largest` bytes are only referred to.
+        """
         from compiler.onnx.exporter import export
 
-        metadata = {"nablac.model": self.name}
+        metadata = {"nablac.model": self.name, **(metadata or {})}
         return export(self.graph, opset=opset, weights=self.weights, metadata=metadata, largest=largest)
 
-    def to_onnx(self, path: str | Path, opset: int | None = None) -> list[Path]:
+    def to_onnx(
+        self, path: str | Path, opset: int | None = None, metadata: Mapping[str, str] | None = None
+    ) -> list[Path]:
         """Write the model to an ONNX file, whole or not at all; weights beyond 2 GiB to a second file beside it.
 
         The files written, the model's own first.
         """
         from runtime.onnx_file import save
 
-        return save(self.onnx(opset, largest=0), path, self.weights)
+        return save(self.onnx(opset, metadata, largest=0), path, self.weights)
 
     def summary(self, **sizes: int) -> str:
         """Layers, output shapes, parameters, operations and memory as text."""
@@ -146,12 +157,14 @@ class Model:
         """
         from runtime.data.sources import from_arrays
         from runtime.training.folder import RunFolder
-        from runtime.training.loop import NotFinite
-        from runtime.training.session import Options, Training, describe, explain_not_finite
+        from runtime.training.not_finite import NotFinite, explain_not_finite
+        from runtime.training.session import Options, Training, describe
 
         origin = self._source()
         chosen = Options(**{"backend": self.backend, "device": self.device, "seed": self.seed, **options})
-        training = Training(origin.program, origin.model, origin.preset, origin.hypers, chosen, self._weights)
+        training = Training(
+            origin.program, origin.model, origin.preset, origin.hypers, chosen, self._weights, dtype=origin.dtype
+        )
         if data is not None:
             training.examples = from_arrays({name: np.asarray(each) for name, each in data.items()}, "data")
         run = RunFolder.fresh(Path(folder), self.name) if folder is not None else None
@@ -170,9 +183,13 @@ class Model:
             run.finish(training, self._weights)
         return loop.position.history
 
-    def gradient(self, wrt: str | Iterable[str] = "*") -> Model:
-        """The model whose outputs are the loss and `grad.<name>` of parameters and float inputs called like `wrt`."""
+    def gradient(self, wrt: str | Iterable[str] = "*", *, second: bool = False) -> Model:
+        """The model whose outputs are the loss and `grad.<name>` of parameters and float inputs called like `wrt`.
+
+        With `second` it also takes `along.<name>`, and gives `hvp.<name>`: the Hessian times that vector.
+        """
         from compiler.training import gradient_graph
+        from runtime.initialization import stored
 
         origin = self._source()
         elaborated = elaborate_model(
@@ -183,9 +200,9 @@ class Model:
             training=origin.training,
             dtype=origin.dtype,
         )
-        graph = gradient_graph(elaborated, [wrt] if isinstance(wrt, str) else wrt)
+        graph = gradient_graph(elaborated, [wrt] if isinstance(wrt, str) else wrt, second=second)
         made = Model(optimize(graph), hypers=self.hypers, seed=self.seed, backend=self.backend, device=self.device)
-        made._weights = self.weights
+        made._weights = {op.path: self.weights[op.path] for op in stored(made.graph)}
         return made
 
     def _source(self) -> Origin:

@@ -16,9 +16,22 @@ from grammar.diagnostics import Diagnostic, NablacError
 def written_whole(path: str | Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to; it takes the place of `path` when the block ends well.
 
-    After a crash, or on a full disk, `path` holds what it held before.
+    After a crash, or on a full disk, `path` holds what it held before. A link stays one, and a device or a pipe is
+    written to as it is. NablacError where the text of a model would be lost.
     """
-    target = Path(path)
+    target = Path(os.path.realpath(path))
+    if target.suffix == ".model" and target.exists():
+        hint = "name another file with `-o`"
+        message = f"{path} is the text of a model, and would be lost"
+        raise NablacError(Diagnostic("E904", message, place=str(path), hint=hint))
+    if target.exists() and not target.is_file() and not target.is_dir():
+        with scratch(Path(tempfile.gettempdir()) / target.name) as folder:
+            yield folder / "content"
+            try:
+                target.write_bytes((folder / "content").read_bytes())
+            except OSError as error:
+                raise unwritable(target, error) from error
+        return
     try:
         handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".part")
     except (OSError, ValueError) as error:

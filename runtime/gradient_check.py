@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from compiler.build import Program, elaborate_model
+from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
 from compiler.training import gradient_graph
 from compiler.types import DType
@@ -18,7 +20,8 @@ from runtime.verification import random_feeds, sample_sizes
 if TYPE_CHECKING:
     from compiler.types import Array
 
-_STEP = 1e-6
+_STEPS = (1e-6, 1e-7, 1e-5)  # a difference that crosses a corner, as relu's, is right by a step that does not
+_NOISE = 0.01  # beside the first values, many of which lie on a corner: a bias of 0
 _TOLERANCE = 1e-5
 
 
@@ -36,22 +39,34 @@ class GradientRow:
         return self.error <= _TOLERANCE
 
 
-def check_gradients(program: Program, model: str, seed: int = 0) -> list[GradientRow]:
+def check_gradients(
+    program: Program,
+    model: str,
+    *,
+    preset: str | None = None,
+    hypers: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> list[GradientRow]:
     """Compare the gradient of every parameter and float input with differences of the loss on random data.
 
-    In training mode with fixed draws, so that dropout is the same on both sides.
+    In training mode with fixed draws, so that dropout is the same on both sides. Differences see through what is cut
+    by `stop_gradient` or `truncate`, and so do the gradients here.
     """
-    elaborated = elaborate_model(program, model=model, training=True, dtype=DType.F64)
-    graph = optimize(gradient_graph(elaborated))
+    elaborated = elaborate_model(program, model=model, preset=preset, hypers=hypers, training=True, dtype=DType.F64)
+    graph = optimize(gradient_graph(elaborated, cut=False))
+    generator = np.random.default_rng(seed)
     weights = initialize(graph, seed)
-    feeds = random_feeds(graph, next(iter(sample_sizes(graph))), seed)
+    for name, value in weights.items():
+        if f"grad.{name}" in graph.outputs:
+            weights[name] = value + _NOISE * generator.normal(size=value.shape)
+    sizes = [*sample_sizes(graph)][-1]  # several examples: batch normalisation of one or two is all corner
+    feeds = random_feeds(graph, sizes, seed)
     if "seed" in graph.inputs:
         feeds["seed"] = np.array(seed, np.int64)
     if "step" in graph.inputs:
         feeds["step"] = np.array(1.0)
     found = NumpyRunner(graph, weights).run(feeds)
-    loss = NumpyRunner(type(graph)(graph.inputs, {"loss": graph.outputs["loss"]}), weights)
-    generator = np.random.default_rng(seed)
+    loss = NumpyRunner(Graph(graph.inputs, {"loss": graph.outputs["loss"]}), weights)
     rows: list[GradientRow] = []
     for output, gradient in found.items():
         if output == "loss":
@@ -61,11 +76,23 @@ def check_gradients(program: Program, model: str, seed: int = 0) -> list[Gradien
         direction: Array = np.asarray(generator.normal(size=value.shape))
         symbolic = float(np.sum(gradient * direction))
 
-        def shifted(step: float, name: str = name, value: Array = value, direction: Array = direction) -> float:
-            moved = value + step * direction
-            return float(loss.run({**feeds, name: moved})["loss"])
+        def along(step: float, name: str = name, value: Array = value, direction: Array = direction) -> float:
+            ahead, behind = (loss.run({**feeds, name: value + way * step * direction})["loss"] for way in (1, -1))
+            return float(ahead - behind) / (2 * step)
 
-        numeric = (shifted(_STEP) - shifted(-_STEP)) / (2 * _STEP)
-        scale = max(abs(symbolic), abs(numeric), 1e-3)
-        rows.append(GradientRow(name, symbolic, numeric, abs(symbolic - numeric) / scale))
+        rows.append(_row(name, symbolic, along))
     return rows
+
+
+def _row(name: str, symbolic: float, along: Callable[[float], float]) -> GradientRow:
+    """The comparison with the difference that is nearest; steps after one that passes are not needed."""
+    best: GradientRow | None = None
+    for step in _STEPS:
+        numeric = along(step)
+        error = abs(symbolic - numeric) / max(abs(symbolic), abs(numeric), 1e-3)
+        if best is None or error < best.error:
+            best = GradientRow(name, symbolic, numeric, error)
+        if best.passed:
+            break
+    assert best is not None
+    return best

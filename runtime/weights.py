@@ -27,12 +27,16 @@ _MOST_UNKNOWN = 20  # entries that are not the model's, each told by name
 
 def save_weights(path: str | Path, weights: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:
     """Write weights to a `.safetensors` file, whole or not at all."""
+    from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
     # Row by row in memory: safetensors writes the memory as it lies, whatever the strides say.
     arrays = {name: np.require(array, requirements="C") for name, array in weights.items()}
     with written_whole(path) as temporary:
-        save_file(arrays, str(temporary), dict(metadata) if metadata else None)
+        try:
+            save_file(arrays, str(temporary), dict(metadata) if metadata else None)
+        except SafetensorError as error:  # a full disk, told in the library's own words
+            raise OSError(str(error).removeprefix("Error while serializing: ")) from error
 
 
 def load_weights(path: str | Path, graph: Graph, renames: Iterable[Rename] = ()) -> dict[str, Array]:

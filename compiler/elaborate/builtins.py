@@ -23,7 +23,7 @@ from compiler.elaborate.values import (
     is_number,
     is_size,
 )
-from compiler.graph import Operator, Value
+from compiler.graph import Node, NotDifferentiable, Operator, Value
 from compiler.operators.casting import Cast
 from compiler.operators.indexing import Iota
 from compiler.operators.random import RandomNormal, RandomUniform
@@ -31,6 +31,7 @@ from compiler.operators.shaping import Concat, Expand, Reshape, Unsqueeze
 from compiler.operators.slicing import Slice
 from compiler.operators.source import constant
 from compiler.types import DType, TypeMismatch
+from grammar.diagnostics import Label
 from grammar.source import Span
 
 if TYPE_CHECKING:
@@ -151,7 +152,11 @@ def _int(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
             bound["x"].span,
             hint="a tensor is converted with `cast(x, i64)`",
         )
-    return int(value)
+    from compiler.elaborate.expressions import bounded
+
+    if not math.isfinite(value):
+        raise elaborator.fault("E506", f"no whole number is {describe(value)}", span)
+    return bounded(elaborator, int(value), span)
 
 
 @builtin("float", "x")
@@ -255,6 +260,37 @@ def _cast(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
         return calls.as_tensor(elaborator, value, span, dtype)
     tensor = calls.tensor_argument(elaborator, bound["x"])
     return elaborator.session.make(lambda: calls.converted(tensor, dtype), span)
+
+
+@builtin("gradient", "y", "x")
+def _gradient(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    """How a scalar changes with a tensor that it was made of: for penalties, and for equations of derivatives."""
+    from compiler.gradient import gradients, stops
+
+    y, x = (calls.tensor_argument(elaborator, bound[name]) for name in ("y", "x"))
+    if y.type.rank or not y.type.dtype.is_float or not x.type.dtype.is_float:
+        wrong, which = (y, "y") if y.type.rank or not y.type.dtype.is_float else (x, "x")
+        hint = "fold it first, as in `gradient(sum(y), x)`" if wrong is y and y.type.rank else None
+        wanted = "one float" if wrong is y else "a float tensor"
+        message = f"`{which}` of gradient is {wanted}, and this is {wrong.type}"
+        raise elaborator.fault("E404", message, bound[which].span, hint=hint)
+
+    def derive() -> Value | None:
+        return gradients([y], [constant(1.0, y.type.dtype)], [x])[0]
+
+    try:
+        found = elaborator.session.make(derive, span)
+    except NotDifferentiable as error:
+        raise elaborator.fault("E611", f"no gradient flows through `{error}`", span, labels=_at(error.node)) from None
+    if found is None:
+        node = stops(y, x)
+        message = f"no gradient flows through `{node.op.name}`" if node else "the one does not depend on the other"
+        raise elaborator.fault("E611", message, span, labels=_at(node))
+    return found
+
+
+def _at(node: Node | None) -> tuple[Label, ...]:
+    return (Label(node.origin.span, "this"),) if node is not None and node.origin.span is not None else ()
 
 
 @builtin("iota", "n", optional=("dtype",))

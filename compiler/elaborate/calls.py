@@ -405,13 +405,25 @@ def _array(elaborator: Elaborator, value: list[Any], span: Span, dtype: DType) -
         raise elaborator.fault("E415", f"a tensor is needed, and this is {describe(value)}", span, hint=hint)
     try:
         found = np.array(value)
-        array = found.astype(dtype.numpy)
-    except ValueError:
+        with np.errstate(all="ignore"):
+            array = found.astype(dtype.numpy)
+    except (ValueError, OverflowError):
         raise elaborator.fault("E415", "the lists in this list differ in length", span) from None
-    if dtype.kind == "int" and found.dtype.kind == "f":
+    if not _keeps(found, array):
         raise elaborator.fault("E305", f"these numbers are no {dtype}, and nothing is converted silently", span)
     made: Value = elaborator.session.make(lambda: Constant.of(array)(), span)
     return made
+
+
+def _keeps(given: Any, array: Any) -> bool:
+    """Whether numbers are what they were in another dtype, but for the rounding of floats."""
+    import numpy as np
+
+    if (given.dtype.kind == "b") != (array.dtype.kind == "b"):
+        return False
+    if array.dtype.kind in "iu":
+        return bool((given == array).all()) and given.dtype.kind != "f"
+    return array.dtype.kind == "b" or bool((np.isfinite(given) == np.isfinite(array.astype(np.float64))).all())
 
 
 def not_a_tensor(elaborator: Elaborator, value: Any, span: Span) -> NablacError:

@@ -319,6 +319,15 @@ class Elaborator:
                 hint=did_you_mean(name, [*frame.states, *frame.buffers])
                 or f"declare it: `state {name}: [batch, ...] = 0`",
             )
+        if name in frame.equations:
+            raise self.fault(
+                "E202",
+                f"`{name}'` has two equations",
+                target.span,
+                labels=(Label(frame.equations[name], "the first"),),
+                hint="a state has one next value; `where(condition, a, b)` chooses between two",
+            )
+        frame.equations[name] = target.span
         if value is UNKNOWN:
             frame.next_values[name] = value
             raise Silence
@@ -645,4 +654,6 @@ def snake_case(name: str) -> str:
 
 
 def _path(frame: Frame, name: str) -> str:
-    return f"{frame.path}.{name}" if frame.path else name
+    """The path of a parameter or buffer, with the numbers of the loops that it is declared in."""
+    numbered = ".".join([name, *map(str, frame.loops)])
+    return f"{frame.path}.{numbered}" if frame.path else numbered

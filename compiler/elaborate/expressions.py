@@ -147,6 +147,7 @@ def _name(elaborator: Elaborator, name: syntax.Name) -> Any:
     if name.text == "_":
         if not elaborator.session.piped:
             raise elaborator.fault("E210", "`_` stands for the piped value, and nothing is piped here", name.span)
+        elaborator.session.placed[-1] = True
         return elaborator.session.piped[-1].value
     if name.text == "training":
         return elaborator.session.training
@@ -473,12 +474,14 @@ def _stage(elaborator: Elaborator, piped: Given, pipe: syntax.Pipe) -> Any:
         callee = elaborator.evaluate(stage)
         return known(elaborator.apply(callee, [piped], stage.span))
     callee = elaborator.evaluate(stage.callee)
-    placed = any(isinstance(each.value, syntax.Name) and each.value.text == "_" for each in stage.arguments)
-    elaborator.session.piped.append(piped)
+    session = elaborator.session
+    session.piped.append(piped)
+    session.placed.append(False)
     try:
         arguments = calls.arguments(elaborator, stage.arguments)
     finally:
-        elaborator.session.piped.pop()
+        session.piped.pop()
+        placed = session.placed.pop()
     if isinstance(callee, Defined) and callee.kind in ("layer", "model", "cell") and not placed:
         instance = elaborator.instantiate(callee, arguments, stage.span)
         return known(elaborator.apply(instance, [piped], stage.span))

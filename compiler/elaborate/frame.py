@@ -82,6 +82,7 @@ class Frame:
     loops: list[int] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)
     draws: int = 0
+    equations: dict[str, Span] = field(default_factory=dict)  # where next values were stated
 
     def claim(self, name: str) -> str:
         """A path below this frame's that no other instance of it has."""
@@ -119,6 +120,7 @@ class Session:
         self.layers: dict[str, Layer] = {}
         self.key: Value | None = None
         self.piped: list[Given] = []
+        self.placed: list[bool] = []  # of each piped value, whether `_` has put it somewhere
         self.iterations = 0
         self.nodes = 0
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from compiler.elaborate.elaborator import Elaborator
 
 
-# States by name, `param` among them, of a parameter and its gradient; True where the optimizer's own decay leaves it out.
+# States by name, `param` among them, of a parameter and its gradient; True leaves it out of the optimizer's own decay.
 Optimize = Callable[[Value, Value, bool], dict[str, State]]
 _DECAY = "weight_decay"  # the hyperparameter of an optimizer that decays weights beside the gradient
 

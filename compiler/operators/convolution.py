@@ -188,9 +188,14 @@ class ConvTranspose(Window, Operator):
         return np.ascontiguousarray(_first(y[(slice(None), *kept)]))
 
     def pullback(self, grad: Value, x: Value, w: Value, *, result: Value) -> tuple[Value, Value]:
-        conv = Conv(self.strides, self.pads, self.dilations, self.groups)
+        from compiler.operators.slicing import Slice
+
+        to_x: Value = Conv(self.strides, self.pads, self.dilations, self.groups)(grad, w)
+        if to_x.type != x.type:  # an extra of a stride or more gives windows that nothing was put into
+            rank = x.type.rank - 2
+            to_x = Slice(tuple(range(2, 2 + rank)), (0,) * rank, x.shape[2:])(to_x)
         to_w = ConvWeightGradient(w.shape[2:], self.strides, self.pads, self.dilations, self.groups)(grad, x)
-        return conv(grad, w), to_w
+        return to_x, to_w
 
     def lower(self, emit: Emit, x: str, w: str) -> str:
         rank = emit.type(x).rank - 2

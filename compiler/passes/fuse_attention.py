@@ -1,26 +1,29 @@
 """Scaled dot-product attention, written as equations, becomes one operator.
 
 What is looked for is `softmax(scores) @ V`, where the scores are a product of queries and keys that was scaled, masked
-by `where(allowed, scores, never)` or had a bias added, in any order and number. Masks become a bias, which equal layers
-share; `keys <= queries` of all positions becomes `causal`; heads that were copied for several queries are taken once.
+by `where(allowed, scores, never)` or `where(hidden, never, scores)`, or had a bias added, in any order and number.
+Masks become a bias, which equal layers share; `keys <= queries` of all positions, however it is said, becomes `causal`;
+heads that were copied for several queries are taken once. Before the last two axes stand the batch, the batch and
+heads, or the batch, groups, and heads of a group.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from compiler.dims import Size
+from compiler.dims import Size, product
 from compiler.graph import Graph, Node, Value, origin
 from compiler.operators.arithmetic import Add, Div, Mul, Sub
 from compiler.operators.attention import Attention
-from compiler.operators.comparison import LessEqual, Where
+from compiler.operators.comparison import Greater, GreaterEqual, Less, LessEqual, LogicalNot, Where
 from compiler.operators.indexing import Iota
 from compiler.operators.linear import MatMul, swapped
 from compiler.operators.normalization import Softmax
-from compiler.operators.shaping import Expand, Reshape, Squeeze, Transpose, Unsqueeze
+from compiler.operators.shaping import Expand, Reshape, Transpose, Unsqueeze
 from compiler.operators.source import Constant, constant
 from compiler.rewrite import rebuild, with_ends
 
+_LEADING = (3, 4, 5)  # axes of [batch, T, d], [batch, heads, T, d], [batch, groups, heads of a group, T, d]
 _SMALL = -1e4  # a score below this stands for `never`
 
 
@@ -34,7 +37,8 @@ class _Found:
     scale: float = 1.0
     causal: bool = False
     turned: bool = False  # k is as the operator takes it, and not yet transposed for the product
-    terms: list[tuple[str, Value, float]] = field(default_factory=list)  # of the bias: what is added, or a mask
+    # Of the bias: what is "added", or a mask of what is "allowed" or "hidden", and its factor, or its number.
+    terms: list[tuple[str, Value, float]] = field(default_factory=list)
 
 
 def fuse_attention(graph: Graph) -> Graph:
@@ -51,16 +55,18 @@ def fuse_attention(graph: Graph) -> Graph:
             rebuild(node, new)
             continue
         with origin(node.origin.span, node.origin.path):
-            new[node.result] = _fused(found, new)
+            new[node.result] = _fused(found, node.result.shape, new)
     return with_ends(graph, new)
 
 
 def _attention(node: Node, readers: dict[Value, int]) -> _Found | None:
-    if not isinstance(node.op, MatMul) or node.operands[0].type.rank != 4 or node.operands[1].type.rank != 4:
+    if not isinstance(node.op, MatMul):
         return None
     weights, v = node.operands
-    op = weights.node.op
-    if not isinstance(op, Softmax) or op.axis % 4 != 3 or readers[weights] > 1:
+    op, rank = weights.node.op, weights.type.rank
+    if rank not in _LEADING or v.type.rank != rank or readers[weights] > 1:
+        return None
+    if not isinstance(op, Softmax) or op.axis % rank != rank - 1:
         return None
     found = _Found(v, v, v)
     scores = weights.node.operands[0]
@@ -81,17 +87,18 @@ def _attention(node: Node, readers: dict[Value, int]) -> _Found | None:
                 found.scale *= number
                 scores = each.operands[1]
                 continue
-            case Where() if (never := _number(each.operands[2])) is not None and never * found.scale <= _SMALL:
-                allowed, scores = each.operands[0], each.operands[1]
-                if scores.type != each.result.type:
+            case Where():
+                mask = _mask(each, found.scale)
+                if mask is None:
                     return None
-                if _is_causal(allowed) and not found.causal:
+                (kind, condition, number), scores = mask
+                if not found.causal and _is_causal(condition, kind == "allowed"):
                     found.causal = True
                 else:
-                    found.terms.append(("mask", allowed, never * found.scale))
+                    found.terms.append((kind, condition, number))
                 continue
             case Sub() if each.operands[0].type == each.result.type:
-                found.terms.append(("bias", each.operands[1], -found.scale))
+                found.terms.append(("added", each.operands[1], -found.scale))
                 scores = each.operands[0]
                 continue
             case Add():
@@ -100,41 +107,66 @@ def _attention(node: Node, readers: dict[Value, int]) -> _Found | None:
                 if chosen is None:
                     return None
                 other = each.operands[1] if each.operands[0] is chosen else each.operands[0]
-                found.terms.append(("bias", other, found.scale))
+                found.terms.append(("added", other, found.scale))
                 scores = chosen
                 continue
         return None
     return None
 
 
+def _mask(node: Node, scale: float) -> tuple[tuple[str, Value, float], Value] | None:
+    """What a `where` hides of the scores, and the scores."""
+    condition, yes, no = node.operands
+    for kind, never, scores in (("allowed", no, yes), ("hidden", yes, no)):
+        number = _number(never)
+        if number is not None and number * scale <= _SMALL and scores.type == node.result.type:
+            while isinstance(condition.node.op, LogicalNot):
+                kind, condition = "hidden" if kind == "allowed" else "allowed", condition.node.operands[0]
+            return (kind, condition, number * scale), scores
+    return None
+
+
 def _leads_to_product(value: Value, readers: dict[Value, int]) -> bool:
-    while readers[value] == 1 and value.type.rank == 4:
+    while readers[value] == 1 and value.type.rank in _LEADING:
         if isinstance(value.node.op, MatMul):
             return True
-        if not isinstance(value.node.op, (Mul, Div, Add, Where)):
+        if isinstance(value.node.op, Where):
+            mask = _mask(value.node, 1.0)
+            if mask is None:
+                return False
+            value = mask[1]
+        elif isinstance(value.node.op, (Mul, Div, Add)):
+            value = value.node.operands[0]
+        else:
             return False
-        value = value.node.operands[1 if isinstance(value.node.op, Where) else 0]
     return False
 
 
-def _with_product(found: _Found, product: Node) -> _Found | None:
-    q, keys = product.operands
-    if q.type.rank != 4 or keys.type.rank != 4:
+def _with_product(found: _Found, scores: Node) -> _Found | None:
+    q, keys = scores.operands
+    k, v, rank = keys, found.v, q.type.rank
+    if keys.type.rank != rank or v.type.rank != rank:
         return None
     turn = keys.node.op
-    k, v = keys, found.v
-    if isinstance(turn, Transpose) and turn.permutation == (0, 1, 3, 2):
+    if isinstance(turn, Transpose) and turn.permutation == (*range(rank - 2), rank - 1, rank - 2):
         k, found.turned = keys.node.operands[0], True
         once = _taken_once(k), _taken_once(v)
-        if once[0] is not None and once[1] is not None and once[0].shape[:2] == once[1].shape[:2]:
+        if rank == 4 and once[0] is not None and once[1] is not None and once[0].shape[:2] == once[1].shape[:2]:
             k, v = once[0], once[1]
-    (batch, heads), groups, length = q.shape[:2], k.shape[1], keys.shape[3]
-    if not isinstance(heads, int) or not isinstance(groups, int) or heads % groups:
+    length = keys.shape[-1]
+    if keys.shape[0] != q.shape[0] or v.shape[:-2] != k.shape[:-2] or v.shape[-2] != length:
         return None
-    if keys.shape[0] != batch or v.shape[:2] != (batch, groups) or v.shape[-2] != length:
+    if rank == 5 and (q.shape[1] != keys.shape[1] or keys.shape[2] != 1):
+        return None
+    heads, groups = _heads(q), keys.shape[1] if rank > 3 else 1
+    if not isinstance(heads, int) or not isinstance(groups, int) or heads % groups:
         return None
     found.q, found.k, found.v = q, k, v
     return found
+
+
+def _heads(q: Value) -> Size:
+    return product(q.shape[1:-2])
 
 
 def _taken_once(x: Value) -> Value | None:
@@ -151,11 +183,22 @@ def _taken_once(x: Value) -> Value | None:
     return apart if apart.shape == (batch, groups, 1, length, d) else None
 
 
-def _is_causal(allowed: Value) -> bool:
-    """Whether a mask is `keys <= queries` of the positions from 0 on."""
-    if not isinstance(allowed.node.op, LessEqual):
+def _is_causal(mask: Value, allowed: bool) -> bool:
+    """Whether a mask of what is allowed (or hidden) says `keys <= queries` of the positions from 0 on."""
+    if len(mask.node.operands) != 2:
         return False
-    keys, queries = allowed.node.operands
+    first, second = mask.node.operands
+    match mask.node.op:
+        case LessEqual() if allowed:
+            keys, queries = first, second
+        case GreaterEqual() if allowed:
+            queries, keys = first, second
+        case Greater() if not allowed:
+            keys, queries = first, second
+        case Less() if not allowed:
+            queries, keys = first, second
+        case _:
+            return False
     return _counted(keys, 0) and _counted(queries, 1)
 
 
@@ -170,21 +213,44 @@ def _counted(value: Value, place: int) -> bool:
     return shape[len(shape) - len(tail) :] == tail and all(size == 1 for size in shape[: len(shape) - len(tail)])
 
 
-def _fused(found: _Found, new: dict[Value, Value]) -> Value:
-    dtype = found.q.type.dtype
+def _fused(found: _Found, shape: tuple[Size, ...], new: dict[Value, Value]) -> Value:
+    dtype, rank = found.q.type.dtype, found.q.type.rank
     bias: Value | None = None
     for kind, value, number in reversed(found.terms):  # those nearest to the product first
         term = new[value]
-        if kind == "mask":
+        if kind == "allowed":
             term = Where()(term, constant(0, dtype), constant(number, dtype))
+        elif kind == "hidden":
+            term = Where()(term, constant(number, dtype), constant(0, dtype))
         elif number != 1.0:
             term = term * number
         bias = term if bias is None else bias + term
-    k, v = (Squeeze((2,))(new[each]) if each.type.rank == 5 else new[each] for each in (found.k, found.v))
+    q = _four(new[found.q], _heads(found.q))
+    k, v = (_four(new[each], each.shape[1] if rank > 3 else 1) for each in (found.k, found.v))
     k = k if found.turned else swapped(k)
     if bias is not None:  # as onnxruntime wants it: a bias for each query
-        bias = _spread(bias, found.q.shape[2], k.shape[2])
-    result: Value = Attention(found.scale, found.causal)(new[found.q], k, v, *([bias] if bias is not None else []))
+        bias = _spread(_bias_of(bias, found.q), q.shape[2], k.shape[2])
+    result: Value = Attention(found.scale, found.causal)(q, k, v, *([bias] if bias is not None else []))
+    return result if rank == 4 else Reshape(shape)(result)
+
+
+def _four(x: Value, heads: Size) -> Value:
+    """A tensor as [batch, heads, length, d]."""
+    wanted = (x.shape[0], heads, *x.shape[-2:])
+    result: Value = x if x.shape == wanted else Reshape(wanted)(x)
+    return result
+
+
+def _bias_of(bias: Value, q: Value) -> Value:
+    """A bias of four axes, one of them for all heads."""
+    rank = q.type.rank
+    if rank == 4 or bias.type.rank <= 2:
+        return bias
+    shape = (*(1,) * (rank - bias.type.rank), *bias.shape)
+    middle = shape[1:-2]
+    if any(size != 1 for size in middle):  # axes of groups and of their heads become one
+        bias, middle = Expand((shape[0], *q.shape[1:-2], *shape[-2:]))(bias), q.shape[1:-2]
+    result: Value = Reshape((shape[0], product(middle), *shape[-2:]))(bias)
     return result
 
 

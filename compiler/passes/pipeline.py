@@ -10,6 +10,7 @@ from compiler.passes.fold_constants import fold_constants
 from compiler.passes.fuse_attention import fuse_attention
 from compiler.passes.fuse_bias import fuse_bias
 from compiler.passes.fuse_recurrences import fuse_recurrences
+from compiler.passes.fuse_softmax import fuse_softmax
 from compiler.passes.hoist import hoist_results, hoist_steps
 from compiler.passes.merge_scans import merge_scans
 from compiler.passes.pools import pool_once
@@ -29,6 +30,7 @@ PASSES: tuple[Pass, ...] = (
     regroup_steps,
     hoist_steps,
     *LOCAL,
+    fuse_softmax,
     fuse_attention,
     fuse_bias,
     pool_once,

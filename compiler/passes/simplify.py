@@ -53,30 +53,30 @@ def _shape_identity(node: Node) -> Value | None:
 def _number_identity(node: Node) -> Value | None:
     result = node.results[0]
     match node:
-        case Node(op=Add(), operands=(x, y)) if _is(y, 0) and x.type == result.type:
+        case Node(op=Add(), operands=(x, y)) if everywhere(y, 0) and x.type == result.type:
             return x
-        case Node(op=Add(), operands=(x, y)) if _is(x, 0) and y.type == result.type:
+        case Node(op=Add(), operands=(x, y)) if everywhere(x, 0) and y.type == result.type:
             return y
-        case Node(op=Sub(), operands=(x, y)) if _is(y, 0) and x.type == result.type:
+        case Node(op=Sub(), operands=(x, y)) if everywhere(y, 0) and x.type == result.type:
             return x
-        case Node(op=Mul(), operands=(x, y)) if _is(y, 1) and x.type == result.type:
+        case Node(op=Mul(), operands=(x, y)) if everywhere(y, 1) and x.type == result.type:
             return x
-        case Node(op=Mul(), operands=(x, y)) if _is(x, 1) and y.type == result.type:
+        case Node(op=Mul(), operands=(x, y)) if everywhere(x, 1) and y.type == result.type:
             return y
-        case Node(op=Div() | Pow(), operands=(x, y)) if _is(y, 1) and x.type == result.type:
+        case Node(op=Div() | Pow(), operands=(x, y)) if everywhere(y, 1) and x.type == result.type:
             return x
-        case Node(op=Pow(), operands=(x, y)) if _is(y, 2) and x.type == result.type:
+        case Node(op=Pow(), operands=(x, y)) if everywhere(y, 2) and x.type == result.type:
             return x * x
         case Node(op=Neg(), operands=(Value(node=Node(op=Neg(), operands=(x,))),)):
             return x
     return None
 
 
-def _is(value: Value, number: int) -> bool:
+def everywhere(value: Value, number: int) -> bool:
     """Whether a value is this number in every element."""
     op = value.node.op
     if isinstance(op, Expand):
-        return _is(value.node.operands[0], number)
+        return everywhere(value.node.operands[0], number)
     if not isinstance(op, Constant) or len(op.data) > SMALL:
         return False
     return bool(op.data) and (op.compute() == number).all() if op.type.rank else op.scalar() == number

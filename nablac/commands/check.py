@@ -13,20 +13,33 @@ from nablac.commands.output import detail, note, print_json, show_error
 
 if TYPE_CHECKING:
     from compiler.build import Program
+    from runtime.gradient_check import GradientRow
 
 
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--gradients", is_flag=True, help="Compare each model's gradients with central differences, in f64.")
+@click.option("--preset", help="A named choice of hyperparameters, for --gradients.")
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A hyperparameter, for --gradients.")
 @output_options
-def command(files: tuple[Path, ...], gradients: bool, as_json: bool, quiet: bool) -> int:
+def command(
+    files: tuple[Path, ...],
+    gradients: bool,
+    preset: str | None,
+    settings: tuple[str, ...],
+    as_json: bool,
+    quiet: bool,
+) -> int:
     """Check .model files: names, shapes, dtypes, training blocks. A folder stands for the .model files in it."""
+    if (preset or settings) and not gradients:
+        raise click.UsageError("--preset and --set choose what --gradients compares; every size is checked without it")
     from compiler.build import check, load, program_of
     from grammar.diagnostics import NablacError
     from grammar.source import Source
 
     errors: list[NablacError] = []
-    count, passed = 0, True
+    count = 0
+    compared: dict[str, list[GradientRow]] = {}
     for file in _expanded(files):
         count += 1
         try:
@@ -36,35 +49,47 @@ def command(files: tuple[Path, ...], gradients: bool, as_json: bool, quiet: bool
                 program = load(file)
             check(program)
             if gradients:
-                passed = _gradients(program, as_json) and passed
+                compared |= _gradients(program, preset, settings, quiet or as_json)
             detail(f"{file}: {', '.join(f'{each.kind} {each.name}' for each in program.definitions.values())}")
         except NablacError as error:
             errors.append(error)
     everything = NablacError(*(each for error in errors for each in error.diagnostics))
+    wrong = [row for rows in compared.values() for row in rows if not row.passed]
     if as_json:
-        print_json({"files": count, "errors": [each.to_json() for each in everything.diagnostics]})
+        shown = {name: [{**vars(row), "passed": row.passed} for row in rows] for name, rows in compared.items()}
+        facts = {"files": count, "errors": [each.to_json() for each in everything.diagnostics]}
+        print_json({**facts, "gradients": shown} if gradients else facts)
     elif errors:
         show_error(everything)
+    elif wrong:
+        note(f"{len(wrong)} gradient{'s' * (len(wrong) != 1)} differ from central differences")
     else:
         note(f"{count} file{'s' * (count != 1)} checked, no errors", quiet)
-    return everything.exit_code if errors else int(not passed)
+    return everything.exit_code if errors else int(bool(wrong))
 
 
-def _gradients(program: Program, as_json: bool) -> bool:
-    """Whether every trained model's gradients are right; a line for each parameter whose are not."""
+def _gradients(
+    program: Program, preset: str | None, settings: tuple[str, ...], silent: bool
+) -> dict[str, list[GradientRow]]:
+    """The gradients of every model with a train block; a line for each, and for each parameter whose are wrong."""
+    from compiler.build import parse_setting
     from runtime.gradient_check import check_gradients
 
-    passed = True
+    hypers = dict(parse_setting(each) for each in settings)
+    found: dict[str, list[GradientRow]] = {}
+    if not program.trains:
+        note(f"{program.source.name} has no train block: there is no loss to differentiate")
     for train in program.trains:
-        rows = check_gradients(program, train.model.text)
-        wrong = [row for row in rows if not row.passed]
+        name = train.model.text
+        rows = found[name] = check_gradients(program, name, preset=preset, hypers=hypers)
+        if silent:
+            continue
         worst = max(rows, key=lambda row: row.error)
-        passed = passed and not wrong
-        if not as_json:
-            click.echo(f"{train.model.text}: {len(rows)} gradients, worst relative difference {worst.error:.1e}")
-        for row in wrong:
-            click.echo(f"  `{row.name}`: {row.symbolic:.6g}, and {row.numeric:.6g} by central differences")
-    return passed
+        click.echo(f"{name}: {len(rows)} gradients, worst relative difference {worst.error:.1e}")
+        for row in rows:
+            if not row.passed:
+                click.echo(f"  `{row.name}`: {row.symbolic:.6g}, and {row.numeric:.6g} by central differences")
+    return found
 
 
 def _expanded(files: tuple[Path, ...]) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -53,11 +53,18 @@ def command(
     Without --weights the weights are the model's own first values, drawn from --seed. With --train the file is one
     training step: the batch, the state (parameters, buffers, optimizer), `step` from 1 and `seed` in; the loss, the
     metrics and the next state, called `NAME.next`, out. The first state is written to a .safetensors file of its name.
-    With --decode a folder is written: `step.onnx`, which takes the next tokens and what was kept of those before, and
-    `start.onnx`, which runs once for a text where the model has something to do once. `nablac generate` runs it.
+    With --decode FILE may be the folder of a run, and a folder is written: `step.onnx`, which takes the next tokens and
+    what was kept of those before, and `start.onnx`, which runs once for a text where the model has something to do
+    once. `nablac generate` runs it.
     """
     if as_step and as_decode:
         raise click.UsageError("--train and --decode are two different files: choose one")
+    if as_step and tokenizer is not None:
+        raise click.UsageError("a training step takes batches of tokens: --tokenizer has no place in it")
+    if file.is_dir() and not as_decode:
+        raise click.UsageError(
+            f"{file / 'model.onnx'} is the compiled model of a run; --decode compiles its decode step"
+        )
     if as_step:
         from nablac.commands.training_step import write_step
 
@@ -69,19 +76,35 @@ def command(
 
     from runtime.initialization import stored
     from runtime.onnx_file import move, save
+    from runtime.text.places import place_metadata
+    from runtime.text.sizes import check_tables
+    from runtime.text.tokenizers import KEY, read_tokenizer
 
-    model = compiled(file, name, preset, settings, dtype, weights=weights, rename=rename, seed=seed)
+    texts = read_tokenizer(tokenizer) if tokenizer is not None else None
+    begun: dict[str, Any] = {"name": name, "preset": preset, "settings": settings, "dtype": dtype}
+    begun |= {"weights": weights, "rename": rename, "seed": seed}
+    made_of = file
+    if file.is_dir():
+        from nablac.commands.text_model import of_run
+
+        made_of, begun, own = of_run(file, begun)
+        texts = texts or own
+    model = compiled(made_of, **begun)
     if as_decode:
         from nablac.commands.decode_step import write_decode
 
         folder = output or file.with_suffix(".decode")
-        return write_decode(model, folder, opset, tokenizer, verify=not no_verify, as_json=as_json, quiet=quiet)
+        return write_decode(model, folder, opset, texts, verify=not no_verify, as_json=as_json, quiet=quiet)
+    metadata = place_metadata(model.elaborated)
+    if texts is not None:
+        check_tables(texts, model.elaborated)
+        metadata[KEY] = texts.to_json()
     target = output or file.with_suffix(".onnx")
     with scratch(target) as folder:  # nothing takes the name asked for before it is proved
-        with stage("first values") if weights is None else nullcontext():
+        with stage("first values") if begun["weights"] is None else nullcontext():
             arrays = model.weights
         with stage("exported"):
-            proto = model.onnx(opset, largest=0)  # the weights go to the file from their arrays
+            proto = model.onnx(opset, metadata, largest=0)  # the weights go to the file from their arrays
         with stage("written"):
             drafts = save(proto, folder / target.name, arrays)
         with stage("checked"):

@@ -13,12 +13,20 @@ from runtime.files import scratch
 
 if TYPE_CHECKING:
     from nablac.model import Model
+    from runtime.text.tokenizers import Tokenizer
 
 _TOLERANCE = 1e-4
 
 
 def write_decode(
-    model: Model, target: Path, opset: int | None, tokenizer: Path | None, *, verify: bool, as_json: bool, quiet: bool
+    model: Model,
+    target: Path,
+    opset: int | None,
+    tokenizer: Tokenizer | None,
+    *,
+    verify: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     """Write `target`/step.onnx and, where the model has something to do once, `target`/start.onnx."""
     import onnx
@@ -31,18 +39,20 @@ def write_decode(
     from runtime.generation.decoders import KEY, Layout
     from runtime.generation.generator import START, STEP
     from runtime.onnx_file import save
+    from runtime.text.places import place_metadata
+    from runtime.text.sizes import check_tables
     from runtime.text.tokenizers import KEY as TOKENIZER
-    from runtime.text.tokenizers import read_tokenizer
 
     graph = model.elaborated
     step = decode(graph)
-    check_causal(graph, step, model.weights)
+    check_causal(graph, step.tokens, step.output, model.weights)
     step = replace(step, start=optimize(step.start), step=optimize(step.step))
     layout = Layout.of(step)
-    metadata = {"nablac.model": model.name, KEY: layout.to_json()}
+    metadata = {"nablac.model": model.name, KEY: layout.to_json(), **place_metadata(graph)}
     metadata["nablac.tokens"] = str(graph.outputs[step.output].shape[-1])
     if tokenizer is not None:
-        metadata[TOKENIZER] = read_tokenizer(tokenizer).to_json()
+        check_tables(tokenizer, graph)
+        metadata[TOKENIZER] = tokenizer.to_json()
     graphs = {STEP: step.step, **({START: step.start} if step.start.outputs else {})}
     worst = worst_difference(graph, step, model.weights, "ort") if verify else None
     if worst is not None and worst > _TOLERANCE:

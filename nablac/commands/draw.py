@@ -90,11 +90,16 @@ def _draw_attention(
     from nablac.drawing.attention import attention_svg
     from runtime.files import write_bytes
     from runtime.generation.attention import attention_of
+    from runtime.generation.generator import STEP
 
     if output is None or output.suffix.lower() != ".svg":
         raise click.UsageError("an attention is drawn as SVG: add `-o attention.svg`")
     if not file.exists():
         raise NablacError(Diagnostic("E901", f"there is no file {file}", place=str(file)))
+    if file.suffix == ".onnx" or (file / STEP).is_file():
+        raise click.UsageError(
+            f"{file} is compiled, and its attention is one operator: name the run, or its .model file"
+        )
     model, tokenizer = text_model(file, given)
     seen = attention_of(model.elaborated, model.weights, tokenizer, text, layer)
     write_bytes(output, attention_svg(seen.weights, seen.rows, seen.columns, f"{model.name}: {seen.layer}").encode())

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablac.commands.options import model_options, output_options, run_options, weight_options
+from nablac.commands.options import PENALTY, model_options, output_options, run_options, weight_options
 from nablac.commands.output import print_json
 
 if TYPE_CHECKING:
@@ -26,9 +26,16 @@ if TYPE_CHECKING:
 @click.option("--batch", type=click.IntRange(1), help="Examples at a time.")
 @click.option("--skip-broken", is_flag=True, help="Leave out broken rows and files, and count them.")
 @click.option("--generate", is_flag=True, help="Generate from each source, and score the texts: BLEU and chrF.")
+@click.option(
+    "--beams", type=click.IntRange(1, 1000), default=1, show_default=True, help="Generate with so many beams."
+)
+@click.option("--length-penalty", type=PENALTY, default=1.0, show_default=True, help="Of beams: above 0 favours long.")
+@click.option(
+    "--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="Of a text model.  [default: the run's]"
+)
 @weight_options
 @output_options
-def command(file: Path, part: str | None, generate: bool, **given: Any) -> int:
+def command(file: Path, part: str | None, generate: bool, beams: int, length_penalty: float, **given: Any) -> int:
     """Evaluate a model on the data of its train block: its loss and metrics, each example counted alike."""
     from nablac.commands.train import training_of
 
@@ -43,7 +50,7 @@ def command(file: Path, part: str | None, generate: bool, **given: Any) -> int:
         raise click.UsageError(f"there are no {chosen} examples; `--part all` takes every one")
     found = training.loop().evaluate(training.batches(chosen))
     if generate:
-        found |= generated_scores(training, chosen)
+        found |= generated_scores(training, chosen, beams, length_penalty)
     if given["as_json"]:
         print_json({"part": chosen, "examples": len(training.data.parts[chosen]), **found})
     else:
@@ -53,22 +60,18 @@ def command(file: Path, part: str | None, generate: bool, **given: Any) -> int:
     return 0
 
 
-def generated_scores(training: Training, part: str) -> dict[str, float]:
-    """BLEU and chrF of what an encoder-decoder model makes of the sources of a part, greedily."""
+def generated_scores(training: Training, part: str, beams: int, length_penalty: float) -> dict[str, float]:
+    """BLEU and chrF of what an encoder-decoder model makes of the sources of a part, against the texts of the data."""
     from runtime.generation.generator import Generator, Request
     from runtime.text.scores import bleu, chrf
 
     data, tokenizer = training.data, training.data.tokenizer
-    if tokenizer is None or len(data.inputs) != 2 or len(data.targets) != 1 or not data.padded:
+    if tokenizer is None or len(data.inputs) != 2 or not data.texts:
         raise click.UsageError("--generate takes a model of pairs of texts")
     options = training.options
     weights = training.model_weights(training.first_state())
     generator = Generator.of_graph(training.inference.graph, weights, tokenizer, options.backend, options.device)
-    assert generator.source is not None
-    (target,) = data.targets
-    rows = [(data.arrays[generator.source][place], data.arrays[target][place]) for place in data.parts[part]]
-    texts = [(tokenizer.decode(source[source > 0]), tokenizer.decode(true[true > 0])) for source, true in rows]
-    texts = [pair for pair in texts if all(pair)]
-    made = generator.generate([source for source, _ in texts], Request(2 * data.arrays[target].shape[1]))
-    truths = [true for _, true in texts]
+    sources, truths = zip(*(data.texts[place] for place in data.parts[part]), strict=True)
+    longest = 2 * data.arrays[data.targets[0]].shape[1]
+    made = generator.generate(sources, Request(longest, beams=beams, length_penalty=length_penalty, batch=64))
     return {"bleu": bleu(made, truths), "chrf": chrf(made, truths)}

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import codecs
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablac.commands.options import model_options, output_options, run_options, weight_options
-from nablac.commands.output import note, print_json
+from nablac.commands.options import (
+    PENALTY,
+    Finite,
+    model_options,
+    output_options,
+    refuse_options,
+    run_options,
+    weight_options,
+)
+from nablac.commands.output import note, print_json, printable, show_error
 from nablac.commands.text_model import text_model
 
 if TYPE_CHECKING:
-    from runtime.generation.generator import Generator
-    from runtime.text.tokenizers import Tokenizer
+    from grammar.diagnostics import NablacError
+    from runtime.generation.generator import Generator, Request
 
+COMPILED = ("name", "preset", "settings", "dtype", "weights", "rename", "no_cache")  # options of a model's text
 LONGEST = 100_000  # tokens that a person can ask for
 
 
@@ -27,16 +38,23 @@ LONGEST = 100_000  # tokens that a person can ask for
     "--input", "listed", type=click.Path(path_type=Path), metavar="FILE", help="Prompts, one a line; - is stdin."
 )
 @click.option("--tokens", type=click.IntRange(1, LONGEST), default=128, show_default=True, help="New tokens at most.")
-@click.option("--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 takes the likeliest.")
+@click.option("--temperature", type=Finite(0), default=0.0, show_default=True, help="0 takes the likeliest.")
 @click.option("--top-k", type=click.IntRange(0), default=0, help="Draw from the K likeliest tokens.")
-@click.option("--top-p", type=click.FloatRange(0, 1), default=1.0, help="Draw from the fewest with this share.")
-@click.option("--min-p", type=click.FloatRange(0, 1), default=0.0, help="Leave out those below this share of the best.")
-@click.option(
-    "--repetition-penalty", type=click.FloatRange(0, min_open=True), default=1.0, help="Above 1: repeat less."
-)
+@click.option("--top-p", type=Finite(0, 1), default=1.0, help="Draw from the fewest with this share.")
+@click.option("--min-p", type=Finite(0, 1), default=0.0, help="Leave out those below this share of the best.")
+@click.option("--repetition-penalty", type=Finite(0, min_open=True), default=1.0, help="Above 1: repeat less.")
 @click.option("--beams", type=click.IntRange(1, 1000), default=1, show_default=True, help="Search with so many beams.")
-@click.option("--length-penalty", type=float, default=1.0, show_default=True, help="Of beams: above 0 favours long.")
+@click.option("--length-penalty", type=PENALTY, default=1.0, show_default=True, help="Of beams: above 0 favours long.")
 @click.option("--stop", "stops", multiple=True, metavar="TEXT", help="End at this text.")
+@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Prompts at a time.")
+@click.option(
+    "--most-tokens",
+    type=click.IntRange(1),
+    default=4096,
+    show_default=True,
+    metavar="N",
+    help="Of a prompt; a longer one is an error.",
+)
 @click.option("--no-cache", is_flag=True, help="Compute everything again for each token.")
 @click.option("--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="A tokenizer.json or vocab.txt.")
 @run_options
@@ -56,36 +74,73 @@ def command(
     """Generate text from PROMPTS: what goes on from them, or for an encoder-decoder model their translation.
 
     FILE is the folder of a run (`runs/translate/1`), a folder of `nablac compile --decode`, a compiled .onnx file that
-    has its tokenizer inside, or a .model file with --weights and --tokenizer.
+    has its tokenizer inside, or a .model file with --weights and --tokenizer. Each prompt has its answer on a line, an
+    empty one where it has an error: the others have theirs, and the exit status is 2.
     """
     from runtime.generation.generator import Request
     from runtime.generation.sampling import Sampling
 
     if given["beams"] > 1 and given["temperature"]:
         raise click.UsageError("beams search for the likeliest text, and --temperature draws: choose one")
-    asked = [*prompts, *(_lines(listed) if listed is not None else ())]
+    if "" in stops:
+        raise click.UsageError("--stop takes a text, and every text begins with an empty one")
+    asked = [Prompt(f"prompt {number}", text) for number, text in enumerate(prompts, 1)]
+    asked += _lines(listed) if listed is not None else []
     if not asked:
         raise click.UsageError("there is no prompt; give one in quotes, or --input FILE")
     names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
-    how = Request(
-        tokens, Sampling(*(given[name] for name in names)), given["beams"], given["length_penalty"], stops, seed
-    )
+    sampling = Sampling(*(given[name] for name in names))
+    limits = {"batch": given["batch"], "longest": given["most_tokens"]}
+    how = Request(tokens, sampling, given["beams"], given["length_penalty"], stops, seed, **limits)
     generator = _generator(file, {**given, "quiet": quiet, "seed": seed})
-    _note_unknown(generator.tokenizer, asked, quiet)
-    stream = _Stream() if len(asked) == 1 and how.beams == 1 and not as_json else None
     started = time.perf_counter()
-    found = generator.generate(asked, how, stream)
-    seconds = time.perf_counter() - started
-    if as_json:
-        print_json([{"prompt": prompt, "text": text} for prompt, text in zip(asked, found, strict=True)])
-    elif stream is not None:
-        stream.end(found[0])
-    else:
-        for text in found:
-            click.echo(text)
-    made = sum(len(generator.tokenizer.encode(text)) for text in found)
-    note(f"{made} tokens in {seconds:.2f} s", quiet)
-    return 0
+    made, status = _answer(generator, asked, how, _Json() if as_json else _Texts(len(asked) == 1), quiet)
+    note(f"{made} tokens in {time.perf_counter() - started:.2f} s", quiet or not made)
+    return status
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """A text to go on from, and where it was given."""
+
+    place: str
+    text: str
+
+
+def _answer(
+    generator: Generator, asked: list[Prompt], how: Request, output: _Texts | _Json, quiet: bool
+) -> tuple[int, int]:
+    """Give every answer in the order of the prompts, as soon as those before it are there; tokens, exit status."""
+    from grammar.diagnostics import NablacError
+
+    answers: dict[int, str | NablacError] = {}
+    coded: dict[int, list[int]] = {}
+    unknown = generator.tokenizer.unknown
+    for number, prompt in enumerate(asked):
+        try:
+            coded[number] = generator.coded(prompt.text, prompt.place, how.longest)
+            _note_unknown(sum(each == unknown for each in coded[number]), prompt.place, quiet)
+        except NablacError as error:
+            answers[number] = error
+    made = given = 0
+    status = max((answer.exit_code for answer in answers.values() if isinstance(answer, NablacError)), default=0)
+    watch = output.grow if isinstance(output, _Texts) and output.alone else None
+    for number, answer in generator.answers(coded, how, watch):
+        made += answer.tokens
+        answers[number] = answer.text if answer.error is None else answer.error
+        status = max(status, answer.error.exit_code if answer.error is not None else 0)
+        given = _give(answers, asked, given, output)
+    _give(answers, asked, given, output)
+    output.end()
+    return made, status
+
+
+def _give(answers: dict[int, str | NablacError], asked: list[Prompt], first: int, output: _Texts | _Json) -> int:
+    """Show the answers that are there from the `first` on; the place of the next."""
+    while first in answers:
+        output.add(asked[first], answers.pop(first))
+        first += 1
+    return first
 
 
 def _generator(file: Path, given: dict[str, Any]) -> Generator:
@@ -94,60 +149,73 @@ def _generator(file: Path, given: dict[str, Any]) -> Generator:
     from runtime.generation.generator import STEP, Generator
     from runtime.text.tokenizers import read_tokenizer
 
-    if given["device"] == "cuda" and given["backend"] == "numpy" and file.suffix == ".model":
-        raise click.UsageError("the NumPy runtime has no device but the CPU; add `--backend ort`")
     tokenizer = read_tokenizer(given["tokenizer"]) if given["tokenizer"] is not None else None
-    if file.is_dir() and (file / STEP).is_file():
-        return Generator.of_folder(file, given["device"], tokenizer)
     if not file.exists():
         raise NablacError(Diagnostic("E901", f"there is no file {file}", place=str(file)))
-    if file.suffix == ".onnx":
-        return Generator.of_file(file, given["device"], tokenizer)
+    if file.suffix == ".onnx" or (file / STEP).is_file():
+        ignored = COMPILED if given["backend"] == "ort" else (*COMPILED, "backend")
+        refuse_options(ignored, f"{file} is compiled: its sizes and weights are in it, and onnxruntime runs it")
+        made = Generator.of_file if file.suffix == ".onnx" else Generator.of_folder
+        return made(file, given["device"], tokenizer)
+    if given["device"] == "cuda" and given["backend"] == "numpy":
+        raise click.UsageError("the NumPy runtime has no device but the CPU; add `--backend ort`")
     model, tokenizer = text_model(file, given)
     cached = not given["no_cache"]
     return Generator.of_graph(model.elaborated, model.weights, tokenizer, given["backend"], given["device"], cached)
 
 
-def _lines(path: Path) -> list[str]:
-    """The prompts of a file; an empty line is a mistake."""
+def _lines(path: Path) -> list[Prompt]:
+    """The prompts of a file, one a line."""
     from grammar.diagnostics import Diagnostic, NablacError
 
     try:
         content = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
     except OSError as error:
         raise NablacError(Diagnostic("E903", f"{path} cannot be read: {error.strerror}", place=str(path))) from None
-    try:
-        lines = content.decode("utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        place = f"{path}: byte {error.start}"
-        raise NablacError(Diagnostic("E821", "this is no UTF-8 text", place=place)) from None
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            raise NablacError(Diagnostic("E852", "this prompt is empty", place=f"{path}:{number}"))
-    return lines
+    whole = content.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").removesuffix(b"\n")
+    lines = whole.decode("utf-8", "surrogateescape").split("\n") if whole else []
+    return [Prompt(f"{path}:{number}", line) for number, line in enumerate(lines, 1)]
 
 
-def _note_unknown(tokenizer: Tokenizer, prompts: list[str], quiet: bool) -> None:
-    """Say what of the prompts the tokenizer does not know."""
-    if tokenizer.unknown is None:
-        return
-    for number, prompt in enumerate(prompts, 1):
-        unknown = tokenizer.encode(prompt).count(tokenizer.unknown)
-        if unknown:
-            what = "a token that the model does not know" if unknown == 1 else f"{unknown} tokens that it does not know"
-            note(f"note: prompt {number} holds {what}", quiet)
+def _note_unknown(count: int, place: str, quiet: bool) -> None:
+    """Say what of a prompt the tokenizer does not know."""
+    if count:
+        what = "a token that the model does not know" if count == 1 else f"{count} tokens that it does not know"
+        note(f"note: {place} holds {what}", quiet)
 
 
-class _Stream:
-    """Shows a text as it grows."""
+class _Texts:
+    """Shows the answers one after the other, and a text that is alone as it grows."""
 
-    def __init__(self) -> None:
-        self.shown = ""
+    def __init__(self, alone: bool) -> None:
+        self.alone, self.shown = alone, ""
 
-    def __call__(self, text: str) -> None:
+    def grow(self, text: str) -> None:
         if text.startswith(self.shown) and not text.endswith("\N{REPLACEMENT CHARACTER}"):  # half a character waits
             click.echo(text[len(self.shown) :], nl=False)
             self.shown = text
 
-    def end(self, text: str) -> None:
-        click.echo(text[len(self.shown) :] if text.startswith(self.shown) else f"\n{text}")
+    def add(self, prompt: Prompt, answer: str | NablacError) -> None:
+        if isinstance(answer, str):
+            click.echo(answer[len(self.shown) :] if answer.startswith(self.shown) else f"\n{answer}")
+            return
+        show_error(answer)
+        if not self.alone:
+            click.echo()  # so that the lines of the answers are those of the prompts
+
+    def end(self) -> None:
+        return
+
+
+class _Json:
+    """All answers as one list."""
+
+    def __init__(self) -> None:
+        self.found: list[dict[str, Any]] = []
+
+    def add(self, prompt: Prompt, answer: str | NablacError) -> None:
+        shown = {"text": answer} if isinstance(answer, str) else {"errors": [e.to_json() for e in answer.diagnostics]}
+        self.found.append({"prompt": printable(prompt.text, None), **shown})
+
+    def end(self) -> None:
+        print_json(self.found)

@@ -13,6 +13,7 @@ from nablac.commands.output import print_json
 @click.command()
 @model_options
 @click.option("--wrt", multiple=True, metavar="PATTERN", help="Of which parameters and float inputs.  [default: all]")
+@click.option("--hvp", is_flag=True, help="Also the Hessian times a vector: `along.NAME` in, `hvp.NAME` out.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The ONNX file.  [default: NAME.grad.onnx]")
 @click.option("--opset", type=int, help="The ONNX opset.  [default: the lowest that it needs]")
 @weight_options
@@ -24,6 +25,7 @@ def command(
     settings: tuple[str, ...],
     dtype: str,
     wrt: tuple[str, ...],
+    hvp: bool,
     output: Path | None,
     opset: int | None,
     weights: Path | None,
@@ -35,8 +37,10 @@ def command(
     """Write a model's loss and its gradients as ONNX: the batch and the targets in, `loss` and `grad.NAME` out."""
     import onnx
 
+    from compiler.passes.simplify import everywhere
+
     model = compiled(file, name, preset, settings, dtype, weights=weights, rename=rename, seed=seed)
-    made = model.gradient(wrt or "*")
+    made = model.gradient(wrt or "*", second=hvp)
     target = output or file.with_suffix(".grad.onnx")
     proto = made.onnx(opset)
     onnx.checker.check_model(proto, full_check=True)
@@ -47,5 +51,6 @@ def command(
         return 0
     click.echo(f"{target}: {made.name}, {len(proto.graph.node)} nodes")
     for key, type in outputs.items():
-        click.echo(f"  {key}: {type}")
+        zero = ", 0 in any case: nothing flows back to it" if everywhere(made.graph.outputs[key], 0) else ""
+        click.echo(f"  {key}: {type}{zero}")
     return 0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -15,6 +16,19 @@ if TYPE_CHECKING:
     from nablac.model import Model
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Finite(click.FloatRange):
+    """A number in a range; `nan` and `inf` are in none."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        number = super().convert(value, parameter, context)
+        if not math.isfinite(number):
+            self.fail(f"{number} is no finite number", parameter, context)
+        return number
+
+
+PENALTY = Finite(-10, 10)  # the power of a length: beyond it no length could be told from another
 
 
 def _remember_color(context: click.Context, parameter: click.Parameter, value: str) -> str:
@@ -62,7 +76,9 @@ def weight_options(command: F) -> F:
                 metavar="RULE",
                 help='Map foreign names: "theirs -> ours", or a file of rules.',
             ),
-            click.option("--seed", type=int, default=0, show_default=True, help="Of first weights and draws."),
+            click.option(
+                "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of first weights and draws."
+            ),
         )
     ):
         command = option(command)
@@ -121,6 +137,15 @@ def output_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+def refuse_options(names: Collection[str], why: str) -> None:
+    """Wrong use where one of the options was given that mean nothing here; `why` says so."""
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{parameter.opts[0]} does nothing here: {why}")
 
 
 def compiled(

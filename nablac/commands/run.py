@@ -67,6 +67,7 @@ def command(
         results = _run_onnx(file, inputs, device, seed, tokenizer)
     else:
         from runtime.text.feeding import read_texts_or_inputs
+        from runtime.text.places import places
 
         model = compiled(
             file,
@@ -81,7 +82,7 @@ def command(
             device=device,
         )
         types = {key: value.type for key, value in model.graph.inputs.items()}
-        results = model(**read_texts_or_inputs(list(inputs), types, _read(tokenizer)))
+        results = model(**read_texts_or_inputs(list(inputs), types, _read(tokenizer), places(model.elaborated)))
         if weights is None and model.weights:
             note(f"note: untrained weights, drawn from --seed {seed}; --weights FILE loads trained ones", quiet)
     if output is not None:
@@ -105,6 +106,7 @@ def _run_onnx(file: Path, inputs: tuple[str, ...], device: str, seed: int, given
     from grammar.diagnostics import Diagnostic, NablacError
     from runtime.onnx_session import OnnxRunner
     from runtime.text.feeding import read_texts_or_inputs
+    from runtime.text.places import stored_places
     from runtime.text.tokenizers import KEY, from_json
 
     if not file.is_file():
@@ -114,7 +116,7 @@ def _run_onnx(file: Path, inputs: tuple[str, ...], device: str, seed: int, given
     if tokenizer is None and KEY in runner.metadata:
         tokenizer = from_json(runner.metadata[KEY])
     types = {key: _type(each) for key, each in runner.inputs.items()}
-    feeds = read_texts_or_inputs(list(inputs), types, tokenizer)
+    feeds = read_texts_or_inputs(list(inputs), types, tokenizer, stored_places(runner.metadata))
     if "seed" in runner.inputs and "seed" not in feeds:
         import numpy as np
 

@@ -18,13 +18,11 @@ def text_model(file: Path, given: Mapping[str, Any]) -> tuple[Model, Tokenizer]:
     """The model and its tokenizer; `given` has the options of a model and its weights, and `tokenizer`."""
     from grammar.diagnostics import Diagnostic, NablacError
     from runtime.text.tokenizers import read_tokenizer
-    from runtime.training.folder import RunFolder
 
     tokenizer = read_tokenizer(given["tokenizer"]) if given["tokenizer"] is not None else None
     if file.is_dir():
-        run = RunFolder(file)
-        file, given = _of_run(file, given)
-        tokenizer = tokenizer or run.tokenizer()
+        file, given, own = of_run(file, given)
+        tokenizer = tokenizer or own
     if tokenizer is None:
         hint = "`--tokenizer FILE` gives one; the folder of a run on texts has its own"
         raise NablacError(Diagnostic("E853", f"{file} has no tokenizer", place=str(file), hint=hint))
@@ -42,12 +40,12 @@ def text_model(file: Path, given: Mapping[str, Any]) -> tuple[Model, Tokenizer]:
     return model, tokenizer
 
 
-def _of_run(folder: Path, given: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
-    """The model of a run, as it was begun, with its best weights."""
+def of_run(folder: Path, given: Mapping[str, Any]) -> tuple[Path, dict[str, Any], Tokenizer | None]:
+    """The model of a run, as it was begun, with its best weights, and its tokenizer."""
     from grammar.diagnostics import Diagnostic, NablacError
     from runtime.training.folder import RunFolder
 
-    _, record = RunFolder.existing(folder)
+    run, record = RunFolder.existing(folder)
     weights = folder / "weights.safetensors"
     if not weights.is_file():
         hint = f"`nablac train --resume {folder}` finishes it"
@@ -56,4 +54,8 @@ def _of_run(folder: Path, given: Mapping[str, Any]) -> tuple[Path, dict[str, Any
     begun = record.get("command", {})
     kept = {name: begun[name] for name in ("name", "preset") if begun.get(name)}
     settings = (*begun.get("settings", ()), *given["settings"])
-    return folder / "spec.model", {**given, **kept, "settings": settings, "weights": given["weights"] or weights}
+    return (
+        folder / "spec.model",
+        {**given, **kept, "settings": settings, "weights": given["weights"] or weights},
+        run.tokenizer(),
+    )

@@ -16,6 +16,7 @@ from nablac.commands.output import note, print_json
 from nablac.commands.progress import Progress
 
 if TYPE_CHECKING:
+    from runtime.text.tokenizers import Tokenizer
     from runtime.training.folder import RunFolder
     from runtime.training.loop import Loop
     from runtime.training.session import Training
@@ -59,7 +60,7 @@ def command(file: Path, output: Path | None, resume: Path | None, dry_run: bool,
     quiet, as_json = given["quiet"], given["as_json"]
     training = training_of(file, given)
     if folder is not None:
-        training.tokenizer = folder.tokenizer()
+        training.tokenizer = folder.tokenizer()  # learnt anew it could be of changed data
     from runtime.training.session import describe
 
     facts = describe(training)
@@ -113,7 +114,20 @@ def training_of(file: Path, given: Mapping[str, Any]) -> Training:
     )
     if given["weights"] is not None:
         training.weights = load_weights(given["weights"], training.inference.graph, read_renames(given["rename"]))
+    training.tokenizer = tokenizer_of(given)
     return training
+
+
+def tokenizer_of(given: Mapping[str, Any]) -> Tokenizer | None:
+    """What `--tokenizer` names, or what the run has whose weights are taken: they know no other tokens."""
+    from runtime.text.tokenizers import read_tokenizer
+    from runtime.training.folder import RunFolder
+
+    if given.get("tokenizer") is not None:
+        return read_tokenizer(given["tokenizer"])
+    weights = given["weights"]
+    folder = weights if weights is None or weights.is_dir() else weights.parent
+    return RunFolder(folder).tokenizer() if folder is not None and (folder / "run.json").is_file() else None
 
 
 def _same_text(file: Path, record: dict[str, Any], run: Path) -> None:
@@ -150,8 +164,7 @@ def _announce(facts: dict[str, Any]) -> None:
 
 def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:
     """One step and one evaluation on real examples; nothing is written."""
-    from runtime.training.loop import NotFinite
-    from runtime.training.session import explain_not_finite
+    from runtime.training.not_finite import NotFinite, explain_not_finite
 
     loop = training.loop()
     loop.settings = type(loop.settings)(epochs=1, limit_batches=1, seed=training.seed)
@@ -169,8 +182,7 @@ def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:
 
 
 def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet: bool, as_json: bool) -> int:
-    from runtime.training.loop import NotFinite
-    from runtime.training.session import explain_not_finite
+    from runtime.training.not_finite import NotFinite, explain_not_finite
 
     with Progress(loop, quiet or as_json) as progress, _signals() as caught:
         loop.stop = lambda: bool(caught)

@@ -71,7 +71,9 @@ class Batches:
         places = generator.permutation(self.places)
         if not self.examples.padded:
             return places
-        lengths = sum((array[places] != 0).sum(axis=1) for array in self.examples.arrays.values() if array.ndim == 2)
+        padding = self._padding()
+        rows = [array[places] for array in self.examples.arrays.values() if array.ndim == 2]
+        lengths = sum((array != padding).sum(axis=1) for array in rows)
         pool = self.size * _POOL
         order = [
             start + np.argsort(lengths[start : start + pool], kind="stable") for start in range(0, len(places), pool)
@@ -86,10 +88,14 @@ class Batches:
         if self.examples.padded:
             from runtime.data.tokens import trimmed
 
-            batch = trimmed(batch)
+            batch = trimmed(batch, self._padding())
         if self.augmented:
             from runtime.data.augmentation import augmented
 
             generator = np.random.default_rng([self.seed, epoch, number])
             batch = augmented(batch, self.examples, generator)
         return batch
+
+    def _padding(self) -> int:
+        tokenizer = self.examples.tokenizer
+        return (tokenizer.padding or 0) if tokenizer is not None else 0

@@ -137,11 +137,12 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Text:
-    """A text, or pairs of them."""
+    """A text, or pairs of them, and of each the line that it is from."""
 
     place: str
     lines: list[tuple[str, ...]]
     text: str = ""
+    places: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,6 +162,7 @@ class Examples:
     vocabulary: tuple[str, ...] = ()
     tokenizer: Tokenizer | None = None
     padded: bool = False
+    texts: list[tuple[str, ...]] = field(default_factory=list)  # what padded rows were made of
     augmentations: dict[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:

@@ -12,7 +12,8 @@ from compiler.elaborate.data import Stage
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.examples import Context, Examples, Rows, Scaling, Text, cuts, parts_of
 from runtime.data.tokens import tokens, windows_of
-from runtime.text.tokenizers import Listed, pieces
+from runtime.text.tokenizers import Listed
+from runtime.text.words import pieces
 
 if TYPE_CHECKING:
     from compiler.types import Array

@@ -10,7 +10,9 @@ import numpy as np
 from compiler.elaborate.data import Stage
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.data.examples import PARTS, Context, Examples, Text, cuts, parts_of
-from runtime.text.tokenizers import BEGIN, END, MASK, PADDING, SPECIAL, Tokenizer, learn, read_tokenizer
+from runtime.text import roles
+from runtime.text.learning import learn
+from runtime.text.tokenizers import PADDING, Tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -25,7 +27,7 @@ def tokens(data: Text, stage: Stage, context: Context) -> Examples:
 
     `target_in` begins with a begin token and `target_out` ends with an end token: one step apart. Of `target: "class"`
     the second side is the name of one, of `target: "number"` a number. One vocabulary of at most `most` tokens, learnt
-    from the training part. Sentences of more than `length` tokens are left out and counted.
+    from the training part. Pairs of more than `length` tokens on a side are left out, and said with their lines.
     """
     if not isinstance(data, Text):
         raise NablacError(Diagnostic("E823", "`tokens` takes a text, or pairs of texts", stage.span))
@@ -39,34 +41,50 @@ def tokens(data: Text, stage: Stage, context: Context) -> Examples:
     translated = given["target"] == "text"
     learnt = (side for place in whole.parts["training"] for side in data.lines[place][: 2 if translated else 1])
     tokenizer = _tokenizer(learnt, stage, context)
-    coded = [[tokenizer.encode(side) for side in line[: 2 if translated else 1]] for line in data.lines]
-    # The longest has to leave room for the token that begins or ends a target.
-    kept = [
-        place
-        for place, (source, *target) in enumerate(coded)
-        if 0 < len(source) <= given["length"] and all(0 < len(each) < given["length"] for each in target)
-    ]
-    if len(kept) < len(data.lines):
-        context.skipped.append(f"{len(data.lines) - len(kept)} pairs of more than {given['length']} tokens")
+    _check_special(tokenizer, stage, translated)
+    order = range(len(data.lines))
+    sources = [roles.whole(tokenizer, line[0]) for line in data.lines]
+    answers = [tokenizer.encode(line[1]) for line in data.lines] if translated else []
+    reasons = {}
+    for place in order:
+        # A target has one token more than its text: what begins or ends it.
+        longest = max(len(sources[place]), len(answers[place]) + 1 if translated else 0)
+        if not tokenizer.encode(data.lines[place][0]) or (translated and not answers[place]):
+            reasons[place] = "a side without a token"
+        elif longest > given["length"]:
+            reasons[place] = f"{longest:,} tokens, and `length` is {given['length']:,}"
+    kept = [place for place in order if place not in reasons]
+    context.skipped.extend(f"{data.places[place]}: {reason}" for place, reason in reasons.items())
     if not kept:
         raise NablacError(Diagnostic("E823", f"no pair has at most {given['length']} tokens a side", stage.span))
     where = np.full(len(data.lines), -1)
     where[kept] = np.arange(len(kept))
     parts = {name: where[places][where[places] >= 0] for name, places in whole.parts.items()}
-    source = padded([coded[place][0] for place in kept])
+    texts = [data.lines[place] for place in kept]
+    padding = tokenizer.padding or PADDING
+    source = padded([sources[place] for place in kept], padding)
     if translated:
-        begin = BEGIN if tokenizer.begin is None else tokenizer.begin
-        end = END if tokenizer.end is None else tokenizer.end
         arrays = {
             "source": source,
-            "target_in": padded([[begin, *coded[place][1]] for place in kept]),
-            "target_out": padded([[*coded[place][1], end] for place in kept]),
+            "target_in": padded([roles.answer(tokenizer, answers[place]) for place in kept], padding),
+            "target_out": padded([[*answers[place], tokenizer.end or 0] for place in kept], padding),
         }
         names = ("source", "target_in"), ("target_out",)
-        return Examples(arrays, *names, parts=parts, tokenizer=tokenizer, padded=True)
-    labels, classes = _labels([data.lines[place][1] for place in kept], data.place, stage)
+        return Examples(arrays, *names, parts=parts, tokenizer=tokenizer, padded=True, texts=texts)
+    labels, classes = _labels([line[1] for line in texts], data.place, stage)
     arrays = {"tokens": source, "label": labels}
     return Examples(arrays, ("tokens",), ("label",), parts=parts, tokenizer=tokenizer, padded=True, vocabulary=classes)
+
+
+def _check_special(tokenizer: Tokenizer, stage: Stage, translated: bool) -> None:
+    """Rows are filled up, and a translation ends, with tokens that stand for nothing else."""
+    if tokenizer.padding is None:
+        message = "this tokenizer has no padding token, and the shorter of two texts is filled up with it"
+        hint = "a tokenizer with a token `<pad>` or `[PAD]` fits; one text as windows needs none"
+        raise NablacError(Diagnostic("E850", message, stage.span, hint=hint))
+    if translated and tokenizer.end is None:
+        message, hint = "this tokenizer has no token that ends a text", "one with `</s>`, `<eos>` or `[SEP]` fits"
+        raise NablacError(Diagnostic("E850", message, stage.span, hint=hint))
 
 
 def _tokenizer(texts: Iterable[str], stage: Stage, context: Context) -> Tokenizer:
@@ -76,11 +94,7 @@ def _tokenizer(texts: Iterable[str], stage: Stage, context: Context) -> Tokenize
         return context.tokenizer
     if not kind.endswith((".json", ".txt")):
         return learn(texts, kind, stage.arguments["most"])
-    tokenizer = read_tokenizer(context.path(kind, stage.span))
-    if tokenizer.decode([PADDING]):
-        message = f"token 0 of {kind} is `{tokenizer.decode([PADDING])}`, and rows are padded with it"
-        raise NablacError(Diagnostic("E850", message, stage.span, hint="a tokenizer whose first token is padding fits"))
-    return tokenizer
+    return read_tokenizer(context.path(kind, stage.span))
 
 
 def _labels(texts: list[str], place: str, stage: Stage) -> tuple[Array, tuple[str, ...]]:
@@ -116,7 +130,8 @@ def _masked(data: Text, stage: Stage, context: Context) -> Examples:
     """Windows of `length` tokens in which a share `hide` is hidden (Devlin et al. 2018, section 3.1).
 
     `tokens` is what the model sees, `hidden` the tokens that it has to find, and IGNORED elsewhere; `segments` is 0. Of
-    the tokens chosen, eight in ten become MASK, one another token, and one stays.
+    the tokens chosen, eight in ten become the tokenizer's mask, one another token, and one stays. What the tokenizer
+    puts around a text stands around each window.
     """
     given = stage.arguments
     length, share = given["length"], given["hide"]
@@ -124,16 +139,24 @@ def _masked(data: Text, stage: Stage, context: Context) -> Examples:
         raise NablacError(Diagnostic("E823", "`hide` is a share of the tokens, above 0 and below 1", stage.span))
     first, _ = cuts(len(data.text), context)
     tokenizer = _tokenizer([data.text[:first]], stage, context)
+    if tokenizer.mask is None:
+        hint = "a tokenizer with a token `<mask>` or `[MASK]` fits"
+        raise NablacError(Diagnostic("E850", "this tokenizer has no token to hide others", stage.span, hint=hint))
+    before, after = tokenizer.around
     coded = np.array(tokenizer.encode(data.text), np.int64)
-    count = len(coded) // length
+    width = length - len(before) - len(after)
+    count = len(coded) // width if width > 0 else 0
     if not count:
         raise NablacError(Diagnostic("E823", f"{len(coded)} tokens are too few for windows of {length}", stage.span))
-    whole = coded[: count * length].reshape(count, length)
+    whole = coded[: count * width].reshape(count, width)
     generator = np.random.default_rng([context.seed, 0x3A5C])
     chosen, how = generator.random(whole.shape) < share, generator.random(whole.shape)
-    others = generator.integers(len(SPECIAL), max(tokenizer.size, len(SPECIAL) + 1), whole.shape)
-    seen = np.where(chosen & (how < 0.8), MASK, np.where(chosen & (how >= 0.9), others, whole))
-    arrays = {"tokens": seen, "segments": np.zeros_like(seen), "hidden": np.where(chosen, whole, IGNORED)}
+    others = generator.choice(np.array(tokenizer.ordinary or [tokenizer.mask]), whole.shape)
+    seen = np.where(chosen & (how < 0.8), tokenizer.mask, np.where(chosen & (how >= 0.9), others, whole))
+    hidden = np.where(chosen, whole, IGNORED)
+    seen = np.hstack([np.tile(before, (count, 1)), seen, np.tile(after, (count, 1))]).astype(np.int64)
+    hidden = np.pad(hidden, ((0, 0), (len(before), len(after))), constant_values=IGNORED)
+    arrays = {"tokens": seen, "segments": np.zeros_like(seen), "hidden": hidden}
     edges = cuts(count, context)
     places = np.split(np.arange(count), edges)
     parts = dict(zip(PARTS, places, strict=True))
@@ -141,32 +164,38 @@ def _masked(data: Text, stage: Stage, context: Context) -> Examples:
 
 
 def windows_of(text: str, tokenizer: Tokenizer, length: int, stride: int, context: Context, stage: Stage) -> Examples:
-    """Windows of a text's tokens, each the target of the one before it."""
+    """Windows of a text's tokens, each the target of the one before it.
+
+    Each begins with what the tokenizer puts before a text, as a prompt does.
+    """
     coded = np.array(tokenizer.encode(text), np.int64)
+    before = np.array(tokenizer.around[0], np.int64)
     first, second = cuts(len(coded), context)
-    starts = np.arange(0, len(coded) - length, stride)
+    width = length - len(before)  # of the text's own tokens
+    starts = np.arange(0, len(coded) - width, min(stride, width)) if width > 0 else np.arange(0)
     if not len(starts):
         raise NablacError(Diagnostic("E823", f"{len(coded)} tokens are too few for windows of {length}", stage.span))
-    places = starts[:, None] + np.arange(length)
-    parts = parts_of(starts, starts + length + 1, first, second)
-    arrays = {"input": coded[places], "target": coded[places + 1]}
+    places = starts[:, None] + np.arange(width + 1)
+    parts = parts_of(starts, starts + width + 1, first, second)
+    rows = np.hstack([np.tile(before, (len(starts), 1)), coded[places]])
+    arrays = {"input": rows[:, :-1], "target": rows[:, 1:]}
     return Examples(arrays, ("input",), ("target",), True, parts, tokenizer=tokenizer)
 
 
-def padded(rows: list[list[int]]) -> Array:
-    """Rows of numbers as one array, filled up with PADDING."""
-    made = np.full((len(rows), max(map(len, rows))), PADDING, np.int64)
+def padded(rows: list[list[int]], padding: int = PADDING) -> Array:
+    """Rows of numbers as one array, filled up with padding."""
+    made = np.full((len(rows), max(map(len, rows))), padding, np.int64)
     for number, row in enumerate(rows):
         made[number, : len(row)] = row
     return made
 
 
-def trimmed(batch: dict[str, Array]) -> dict[str, Array]:
+def trimmed(batch: dict[str, Array], padding: int = PADDING) -> dict[str, Array]:
     """A batch of padded rows without the columns that are padding in every row: as long as its longest sentence."""
     found = {}
     for name, array in batch.items():
         text = array.ndim == 2 and array.dtype.kind == "i"
-        used = np.flatnonzero((array != PADDING).any(axis=0)) if text else None
+        used = np.flatnonzero((array != padding).any(axis=0)) if text else None
         found[name] = array if used is None else array[:, : int(used[-1]) + 1 if len(used) else 1]
     return found
 

@@ -13,12 +13,21 @@ from compiler.graph import Graph, Value
 from compiler.operators.linear import MatMul
 from compiler.operators.normalization import Softmax
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from runtime.generation.checks import check_causal
 from runtime.generation.generator import Generator, Request
 from runtime.numpy_executor import run
-from runtime.text.tokenizers import Tokenizer
+from runtime.text import roles
+from runtime.text.coding import tokens_of
+from runtime.text.places import places, token_inputs
+from runtime.text.sizes import check_tables
+from runtime.text.tokenizers import Listed, Tokenizer
+from runtime.text.words import JOIN, SPACE
+from runtime.verification import table_limits
 
 if TYPE_CHECKING:
     from compiler.types import Array
+
+_SPACING = {JOIN: "\N{CHARACTER TIE}", SPACE: "\N{OPEN BOX}"}  # tokens that say how words stand, as they are shown
 
 
 @dataclass(frozen=True)
@@ -48,28 +57,34 @@ def attention_of(
 ) -> Seen:
     """The attention of one layer for a text; the last one to another sequence where there is one, unless told.
 
-    An encoder-decoder model first generates from the text. NablacError (E854) where there is no such attention.
+    An encoder-decoder model first generates from the text, others see it alone. NablacError (E854) where there is no
+    such attention.
     """
     known = attentions(graph)
     if not known:
         raise NablacError(Diagnostic("E854", f"{graph.name} pays no attention", place=graph.name))
-    label, _ = generating_ends(graph)
-    others = [name for name in graph.inputs if name != label]
+    check_tables(tokenizer, graph)
+    limits = table_limits(graph, {})
+    asked = token_inputs(graph)
+    texts = [name for name in asked if limits.get(name, 0) >= tokenizer.size]  # the others number segments
+    label = generating_ends(graph)[0] if len(texts) > 1 else texts[0]
+    others = [name for name in texts if name != label]
     time = graph.inputs[label].shape[1]
     crossing = [path for path, value in known.items() if value.shape[2] == time != value.shape[3]]
     chosen = layer or (crossing or list(known))[-1]
     if chosen not in known:
         hint = did_you_mean(chosen, known) or f"there are {', '.join(known)}"
         raise NablacError(Diagnostic("E854", f"{graph.name} has no attention `{chosen}`", place="--layer", hint=hint))
-    coded = tokenizer.prompt(text)
+    role = roles.whole if others or not _goes_on(graph, weights) else roles.prompt
+    most = places(graph).get((others or [label])[0])
+    coded = tokens_of(tokenizer, text, role, "--attention", what="prompt", name=graph.name, places=most)
     made, target = "", coded
     if others:
         generator = Generator.of_graph(graph, weights, tokenizer, "numpy", "cpu")
         made = generator.generate([text], Request(tokens))[0]
-        target = [tokenizer.begin or 0, *tokenizer.encode(made)]
-    if not target or not coded:
-        raise NablacError(Diagnostic("E852", "this prompt is empty", place="--attention"))
+        target = roles.answer(tokenizer, tokenizer.encode(made))
     feeds = {label: np.array([target]), **{name: np.array([coded]) for name in others}}
+    feeds |= {name: np.zeros_like(feeds[label]) for name in asked if name not in feeds}
     value = known[chosen]
     used = Graph(graph.inputs, {"weights": value})
     needed = {node.op.label for node in used if node.op.name == "input"}  # type: ignore[attr-defined]
@@ -85,6 +100,17 @@ def attention_of(
     return Seen(chosen, found, _shown(tokenizer, rows), _shown(tokenizer, columns), made)
 
 
+def _goes_on(graph: Graph, weights: Mapping[str, Array]) -> bool:
+    """Whether a model says what follows a text, and does not read it whole."""
+    try:
+        check_causal(graph, *generating_ends(graph), weights)
+    except NablacError:
+        return False
+    return True
+
+
 def _shown(tokenizer: Tokenizer, numbers: list[int]) -> tuple[str, ...]:
     special = {tokenizer.begin: "<s>", tokenizer.end: "</s>", tokenizer.unknown: "<unk>"}
+    if isinstance(tokenizer, Listed) and tokenizer.kind == "words":
+        special |= {tokenizer.numbers[each]: mark for each, mark in _SPACING.items() if each in tokenizer.numbers}
     return tuple(special.get(number) or tokenizer.decode([number]) or f"#{number}" for number in numbers)

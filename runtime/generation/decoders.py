@@ -18,6 +18,7 @@ from runtime.generation.machines import Machine, needed
 if TYPE_CHECKING:
     from compiler.types import Array
 
+_AT_ONCE = 1024  # tokens of all prompts together that are taken in one step
 KEY = "nablac.decode"  # of a compiled decode step's metadata
 
 
@@ -81,7 +82,10 @@ class Cached:
         for name, (dtype, shape) in layout.caches.items():
             empty = np.zeros([sizes.get(size, size) for size in shape], DType(dtype).numpy)  # type: ignore[arg-type]
             self.kept[name] = self.step.value(empty)
-        return self._run(tokens)
+        width = max(1, _AT_ONCE // len(tokens))  # the scores of a long prompt's places would fill the memory
+        for begin in range(0, tokens.shape[1], width):
+            scores = self._run(tokens[:, begin : begin + width])
+        return scores
 
     def next(self, tokens: Array) -> Array:
         return self._run(tokens[:, None])

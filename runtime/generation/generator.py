@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,9 +12,7 @@ import numpy as np
 from compiler.decode import decode, generating_ends
 from compiler.dims import Dim
 from compiler.graph import Graph
-from compiler.operators.indexing import Take
 from compiler.passes.pipeline import optimize
-from compiler.rewrite import reached
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.generation.checks import check_causal
@@ -22,6 +20,10 @@ from runtime.generation.decoders import KEY, Cached, Decoder, Layout, Recomputin
 from runtime.generation.machines import OnnxMachine, machine
 from runtime.generation.sampling import Sampling
 from runtime.generation.search import Limits, beam_search, sample
+from runtime.text import roles
+from runtime.text.coding import LONGEST, tokens_of
+from runtime.text.places import places, stored_places
+from runtime.text.sizes import check_size
 from runtime.text.tokenizers import KEY as TOKENIZER
 from runtime.text.tokenizers import Tokenizer, from_json
 
@@ -41,6 +43,17 @@ class Request:
     length_penalty: float = 1.0
     stops: tuple[str, ...] = ()
     seed: int = 0
+    batch: int = 16  # prompts at a time
+    longest: int = LONGEST  # tokens of a prompt
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A text, of how many tokens it was made, and why there is none where something went wrong."""
+
+    text: str
+    tokens: int
+    error: NablacError | None = None
 
 
 @dataclass
@@ -50,15 +63,13 @@ class Generator:
     decoder: Decoder
     tokenizer: Tokenizer
     vocabulary: int
+    input: str
     source: str | None
     name: str
-    places: int | None = None  # how long a text can be, where positions are learned
+    places: Mapping[str, int] = field(default_factory=dict)  # by input how long a text can be
 
     def __post_init__(self) -> None:
-        if self.tokenizer.size > self.vocabulary:
-            message = f"the tokenizer has {self.tokenizer.size:,} tokens, and {self.name} knows {self.vocabulary:,}"
-            hint = f"train the model with `vocabulary` of at least {self.tokenizer.size}, or give its own tokenizer"
-            raise NablacError(Diagnostic("E851", message, place="the tokenizer", hint=hint))
+        check_size(self.tokenizer, self.vocabulary, self.name)
         self.decoder = _Known(self.decoder, self.tokenizer.size)
 
     @staticmethod
@@ -67,19 +78,19 @@ class Generator:
     ) -> Generator:
         """A model, with a cache by its derived decode step, or without."""
         tokens, output = generating_ends(graph)
-        step = decode(graph)
-        check_causal(graph, step, weights)
+        types = {name: value.type for name, value in graph.inputs.items()}
+        source = _source(types, tokens)
+        check_causal(graph, tokens, output, weights)
         if cached:
+            step = decode(graph)
             step = replace(step, start=optimize(step.start), step=optimize(step.step))
             layout = Layout.of(step)
             start = machine(step.start, weights, backend, device) if step.start.outputs else None
             decoder: Decoder = Cached(layout, start, machine(step.step, weights, backend, device))
         else:
             decoder = Recomputing(tokens, output, machine(optimize(graph), weights, backend, device))
-        types = {name: value.type for name, value in graph.inputs.items()}
-        source = _source(types, tokens)
         vocabulary = _whole(graph.outputs[output].type)
-        return Generator(decoder, tokenizer, vocabulary, source, graph.name, _places(graph, tokens))
+        return Generator(decoder, tokenizer, vocabulary, tokens, source, graph.name, places(graph))
 
     @staticmethod
     def of_folder(folder: Path, device: str, tokenizer: Tokenizer | None = None) -> Generator:
@@ -93,7 +104,8 @@ class Generator:
         others = [name for name in (start.inputs if start is not None else ()) if name != layout.tokens]
         vocabulary = int(step.metadata["nablac.tokens"])
         found = _stored(step, tokenizer, folder / STEP)
-        return Generator(Cached(layout, start, step), found, vocabulary, others[0] if others else None, str(folder))
+        source, known = others[0] if others else None, stored_places(step.metadata)
+        return Generator(Cached(layout, start, step), found, vocabulary, layout.tokens, source, str(folder), known)
 
     @staticmethod
     def of_file(file: Path, device: str, tokenizer: Tokenizer | None = None) -> Generator:
@@ -107,61 +119,110 @@ class Generator:
                 if len(shape) == 3 and isinstance(shape[2], int) and type.dtype.is_integer and given == shape[:2]:
                     decoder = Recomputing(name, model.ours[each.name], model)
                     found = _stored(model, tokenizer, file)
-                    return Generator(decoder, found, shape[2], _source(types, name), str(file))
+                    source, known = _source(types, name), stored_places(model.metadata)
+                    return Generator(decoder, found, shape[2], name, source, str(file), known)
         raise NablacError(Diagnostic("E860", f"{file} does not generate text", place=str(file)))
 
-    def generate(self, prompts: Sequence[str], how: Request, watch: Callable[[str], None] | None = None) -> list[str]:
-        """A text for each prompt, those of one length in a batch. `watch` is told of the text as it grows, of one."""
-        coded = [self._coded(prompt, number) for number, prompt in enumerate(prompts, 1)]
+    def generate(self, prompts: Sequence[str], how: Request) -> list[str]:
+        """A text for each prompt; NablacError for the first that has none."""
+        coded = {place: self.coded(each, f"prompt {place + 1}", how.longest) for place, each in enumerate(prompts)}
         found = [""] * len(prompts)
-        lengths = sorted({len(each) for each in coded})
-        for length in lengths:
-            places = [place for place, each in enumerate(coded) if len(each) == length]
-            made = self._batch(np.array([coded[place] for place in places], np.int64), how, watch)
-            for place, tokens in zip(places, made, strict=True):
-                found[place] = self._cut(self.tokenizer.decode(tokens), how.stops)
+        for number, answer in self.answers(coded, how):
+            if answer.error is not None:
+                raise answer.error
+            found[number] = answer.text
         return found
 
-    def _batch(self, coded: Array, how: Request, watch: Callable[[str], None] | None) -> list[list[int]]:
+    def coded(self, prompt: str, place: str, longest: int = LONGEST) -> list[int]:
+        """The tokens of a prompt; NablacError for one that is empty, too long, or no text."""
+        begin = self.tokenizer.begin
+        return tokens_of(
+            self.tokenizer,
+            prompt,
+            roles.prompt if self.source is None else roles.whole,
+            place,
+            what="prompt",
+            name=self.name,
+            places=self.places.get(self.source or self.input),
+            longest=longest,
+            option="--most-tokens",
+            empty=[begin] if self.source is None and begin is not None else (),
+            hint="a text goes on from at least one token" if self.source is None else "there is nothing to translate",
+        )
+
+    def answers(
+        self, coded: Mapping[int, Sequence[int]], how: Request, watch: Callable[[str], None] | None = None
+    ) -> Iterator[tuple[int, Answer]]:
+        """The answer to each prompt by its number, as soon as it is there; prompts of one length share a batch.
+
+        The first that waits goes first. `watch` is told of a text as it grows, where there is one prompt.
+        """
+        waiting = dict(coded)
+        while waiting:
+            length = len(next(iter(waiting.values())))
+            numbers = [number for number, each in waiting.items() if len(each) == length][: how.batch]
+            batch = np.array([waiting.pop(number) for number in numbers], np.int64)
+            try:
+                made = self._batch(batch, numbers, how, watch if len(coded) == 1 else None)
+            except NablacError as error:
+                yield from ((number, Answer("", 0, error)) for number in numbers)
+                continue
+            for number, tokens in zip(numbers, made, strict=True):
+                yield number, Answer(cut(self.tokenizer.decode(tokens), how.stops), len(tokens))
+
+    def _batch(
+        self, coded: Array, numbers: list[int], how: Request, watch: Callable[[str], None] | None
+    ) -> list[list[int]]:
         feeds: dict[str, Array] = {}
         texts = coded
         if self.source is not None:
             feeds[self.source] = coded
-            texts = np.full((len(coded), 1), self.tokenizer.begin or 0, np.int64)
-        tokens = how.tokens
-        if self.places is not None:
-            if texts.shape[1] > self.places:
-                message = f"a text of {texts.shape[1]:,} tokens is too long: {self.name} has {self.places:,} places"
-                raise NablacError(Diagnostic("E855", message, place="prompt", hint="shorten it"))
-            tokens = min(tokens, self.places - texts.shape[1] + 1)  # the last is not looked up
-        single = (self.tokenizer.encode(stop) for stop in how.stops)
-        stops = {each[0] for each in single if len(each) == 1} | {self.tokenizer.end}
-        limits = Limits(tokens, frozenset(stop for stop in stops if stop is not None))
+            texts = np.full((len(coded), 1), roles.start(self.tokenizer), np.int64)
+        places, tokens = self.places.get(self.input), how.tokens
+        if places is not None:
+            tokens = min(tokens, places - texts.shape[1] + 1)  # the last is not looked up
+        limits = self._limits(tokens, how.stops)
         if how.beams > 1:
             penalties = {"length_penalty": how.length_penalty, "repetition_penalty": how.sampling.repetition_penalty}
             return beam_search(self.decoder, texts, feeds, limits, how.beams, **penalties)
         tell = None
-        if watch is not None and len(coded) == 1:
+        if watch is not None:
             shown: list[int] = []
 
             def tell(row: int, token: int) -> None:
                 shown.append(token)
-                watch(self._cut(self.tokenizer.decode(shown), how.stops))
+                watch(certain(self.tokenizer.decode(shown), how.stops))
 
-        return sample(self.decoder, texts, feeds, limits, how.sampling, how.seed, tell)
+        return sample(self.decoder, texts, feeds, limits, how.sampling, how.seed, tell, numbers)
 
-    def _coded(self, prompt: str, number: int) -> list[int]:
-        coded = self.tokenizer.prompt(prompt)
-        if not coded and self.source is None and self.tokenizer.begin is not None:
-            return [self.tokenizer.begin]
-        if not coded:
-            hint = "a text goes on from at least one token" if self.source is None else "there is nothing to translate"
-            raise NablacError(Diagnostic("E852", "this prompt is empty", place=f"prompt {number}", hint=hint))
-        return coded
+    def _limits(self, tokens: int, stops: Sequence[str]) -> Limits:
+        """Special tokens stop by their numbers, for they are in no text; other texts where they are found in it."""
+        special = {stop: self.tokenizer.encode(stop) for stop in stops}
+        numbers = {
+            stop: each[0]
+            for stop, each in special.items()
+            if len(each) == 1 and each[0] != self.tokenizer.unknown and not self.tokenizer.decode(each)
+        }
+        texts = [stop for stop in stops if stop not in numbers]
+        end = {self.tokenizer.end} if self.tokenizer.end is not None else set()
 
-    @staticmethod
-    def _cut(text: str, stops: Sequence[str]) -> str:
-        return text[: min((text.find(stop) for stop in stops if stop in text), default=len(text))]
+        def ended(new: Sequence[int]) -> bool:
+            text = self.tokenizer.decode(new)
+            return any(stop in text for stop in texts)
+
+        return Limits(tokens, frozenset({*numbers.values(), *end}), ended if texts else None)
+
+
+def cut(text: str, stops: Sequence[str]) -> str:
+    """A text up to the first of the texts that stop it."""
+    return text[: min((text.find(stop) for stop in stops if stop in text), default=len(text))]
+
+
+def certain(text: str, stops: Sequence[str]) -> str:
+    """What of a growing text stays: not its end where that may begin a text that stops it."""
+    text = cut(text, stops)
+    held = (size for stop in stops for size in range(len(stop) - 1, 0, -1) if text.endswith(stop[:size]))
+    return text[: len(text) - max(held, default=0)]
 
 
 class _Known:
@@ -184,20 +245,6 @@ def _whole(type: TensorType) -> int:
     size = type.shape[-1]
     assert isinstance(size, int), "a vocabulary is a number"
     return size
-
-
-def _places(graph: Graph, tokens: str) -> int | None:
-    """The size of the smallest table that is looked up by the places of tokens alone."""
-    given = graph.inputs[tokens]
-    time = str(given.shape[1])
-    dynamic = reached(graph.ends, graph.inputs.values())
-    found: list[int] = []
-    for node in graph:
-        if isinstance(node.op, Take) and node.operands[1].node not in dynamic:
-            size, indices = node.operands[0].shape[node.operands[0].type.axis(node.op.axis)], node.operands[1]
-            if isinstance(size, int) and indices.type.rank == 1 and str(indices.shape[0]) == time:
-                found.append(size)
-    return min(found, default=None)
 
 
 def _source(types: Mapping[str, TensorType], tokens: str) -> str | None:

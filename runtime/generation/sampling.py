@@ -37,14 +37,15 @@ def penalized(scores: Array, texts: Array, penalty: float) -> Array:
     return found
 
 
-def chosen(scores: Array, texts: Array, how: Sampling, generator: np.random.Generator) -> Array:
-    """One token for each row of scores [batch, vocabulary]."""
+def chosen(scores: Array, texts: Array, how: Sampling, drawn: Array) -> Array:
+    """One token for each row of scores [batch, vocabulary], by numbers [batch] that were drawn from 0 to 1."""
     scores = penalized(scores, texts, how.repetition_penalty)
     if how.temperature == 0.0:
         return np.asarray(scores.argmax(axis=1))
-    shares = softmax(kept(scores / how.temperature, how))
-    drawn = generator.random((len(shares), 1))
-    picked = (shares.cumsum(axis=1) < drawn).sum(axis=1)
+    scores = scores.astype(np.float64)
+    with np.errstate(over="ignore"):  # near temperature 0 all but the likeliest are infinitely far from it
+        shares = softmax(kept((scores - scores.max(axis=1, keepdims=True)) / how.temperature, how))
+    picked = (shares.cumsum(axis=1) < drawn[:, None]).sum(axis=1)
     last = shares.shape[1] - 1 - (shares[:, ::-1] > 0).argmax(axis=1)  # rounding must not lead behind the last kept
     return np.asarray(np.minimum(picked, last))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,11 @@ Watch = Callable[[int, int], None]  # told of each new token: which text, which 
 
 @dataclass(frozen=True)
 class Limits:
-    """When texts end: at a stop token, or after so many new tokens."""
+    """When texts end: at a stop token, where `ended` says so of the new tokens, or after so many."""
 
     tokens: int = 64
     stops: frozenset[int] = field(default_factory=frozenset)
+    ended: Callable[[Sequence[int]], bool] | None = None
 
 
 def sample(
@@ -34,19 +35,25 @@ def sample(
     how: Sampling = Sampling(),  # noqa: B008 - immutable
     seed: int = 0,
     watch: Watch | None = None,
+    numbers: Sequence[int] = (),
 ) -> list[list[int]]:
-    """The new tokens of each prompt of [batch, T], without the stop token; finished texts leave the batch."""
-    generator = np.random.default_rng(seed)
+    """The new tokens of each prompt of [batch, T], without the stop token; finished texts leave the batch.
+
+    What is drawn for a prompt depends on the seed and on its number, and not on the batch that it is in.
+    """
+    draws = [np.random.default_rng([seed, number]) for number in numbers or range(len(prompts))]
     found: list[list[int]] = [[] for _ in prompts]
     live, texts = np.arange(len(prompts)), prompts
     scores = decoder.begin(prompts, feeds)
     for place in range(limits.tokens):
-        tokens = chosen(scores, texts, how, generator)
+        tokens = chosen(scores, texts, how, np.array([draws[row].random() for row in live]))
         going = ~np.isin(tokens, list(limits.stops))
         for row, token in zip(live[going], tokens[going], strict=True):
             found[row].append(int(token))
             if watch is not None:
                 watch(int(row), int(token))
+        if limits.ended is not None:
+            going &= np.array([not limits.ended(found[row]) for row in live])
         if not going.any() or place == limits.tokens - 1:
             break
         if not going.all():
@@ -88,6 +95,10 @@ def beam_search(
         best = _largest(together, width)
         values, rows, tokens = np.take_along_axis(together, best, axis=1), best // vocabulary, best % vocabulary
         ended = np.isin(tokens, list(limits.stops)) | (count == limits.tokens)
+        if limits.ended is not None:
+            for text, place in zip(*np.nonzero(~ended), strict=True):
+                before = texts[text * beams + rows[text, place], length:]
+                ended[text, place] = limits.ended([*before.tolist(), int(tokens[text, place])])
         for text in range(batch):
             for place in range(beams):
                 if ended[text, place] and improvable[text]:

@@ -12,6 +12,8 @@ from compiler.dims import Dim
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.reading import ENDINGS, read_inputs
+from runtime.text.coding import tokens_of
+from runtime.text.roles import whole
 from runtime.text.tokenizers import PADDING, Tokenizer
 
 if TYPE_CHECKING:
@@ -19,33 +21,56 @@ if TYPE_CHECKING:
 
 
 def read_texts_or_inputs(
-    arguments: list[str], types: Mapping[str, TensorType], tokenizer: Tokenizer | None
+    arguments: list[str],
+    types: Mapping[str, TensorType],
+    tokenizer: Tokenizer | None,
+    places: Mapping[str, int] | None = None,
 ) -> dict[str, Array]:
     """Texts, one an argument, as rows of tokens where there is a tokenizer and one input to take them; else files.
 
-    Shorter rows are filled up with padding.
+    Shorter rows are filled up with padding. `places` are how long a text of an input can be (see runtime.text.places).
     """
     real = [name for name in types if name != "seed"]
-    takes = len(real) == 1 and types[real[0]].dtype.is_integer and types[real[0]].rank == 2
-    if tokenizer is None or not takes or not arguments or any(map(_names_a_file, arguments)):
+    tokens = [name for name in real if types[name].dtype.is_integer and types[name].rank == 2]
+    texts = [_text(argument, real) for argument in arguments]
+    if not tokens or not texts or None in texts:
         return read_inputs(arguments, dict(types))
-    rows = [tokenizer.prompt(text) for text in arguments]
-    for number, row in enumerate(rows, 1):
-        if not row:
-            raise NablacError(Diagnostic("E852", "this text is empty", place=f"text {number}"))
-    longest = max(map(len, rows))
-    fixed = types[real[0]].shape[1]
-    if not isinstance(fixed, Dim) and longest > fixed:
-        message = f"a text of {longest:,} tokens is too long: `{real[0]}` has {fixed:,} places"
-        raise NablacError(Diagnostic("E855", message, place="INPUTS", hint="shorten it"))
-    width = longest if isinstance(fixed, Dim) else fixed
-    filled = [[*row, *[PADDING] * (width - len(row))] for row in rows]
-    return {real[0]: np.array(filled, types[real[0]].dtype.numpy)}
+    if tokenizer is None and any(Path(text or "").suffix and len((text or "").split()) == 1 for text in texts):
+        return read_inputs(arguments, dict(types))  # which tells what kinds of files there are
+    if len(real) > 1:
+        named = ", ".join(f"`{name}`" for name in real)
+        hint = "`nablac generate` makes a text of a text; files of tokens feed each input: `name=tokens.npy`"
+        raise NablacError(
+            Diagnostic("E807", f"text alone does not feed {named}", place=_short(arguments[0]), hint=hint)
+        )
+    if tokenizer is None:
+        message, hint = "there is no tokenizer to make tokens of texts", "`--tokenizer FILE` gives one"
+        raise NablacError(Diagnostic("E853", message, place=_short(arguments[0]), hint=hint))
+    (name,) = tokens
+    type = types[name]
+    fixed = type.shape[1]
+    most = (places or {}).get(name) if isinstance(fixed, Dim) else fixed
+    rows = [
+        tokens_of(tokenizer, text or "", whole, f"text {number}", name=f"`{name}`", places=most)
+        for number, text in enumerate(texts, 1)
+    ]
+    width = max(map(len, rows)) if isinstance(fixed, Dim) else fixed
+    padding = tokenizer.padding or PADDING
+    return {name: np.array([[*row, *[padding] * (width - len(row))] for row in rows], type.dtype.numpy)}
 
 
-def _names_a_file(argument: str) -> bool:
-    path = argument.partition("=")[2] or argument
+def _text(argument: str, names: list[str]) -> str | None:
+    """The text that an argument is, `name=` left out; None of one that names a file, there or not."""
+    name, sign, rest = argument.partition("=")
+    text = rest if sign and name in names else argument
+    path = text.split(":")[0]
     try:
-        return Path(path.split(":")[0]).suffix in ENDINGS or Path(path).is_file()
-    except (OSError, ValueError):
-        return False
+        if Path(text).is_file() or Path(path).is_file():
+            return None
+    except (OSError, ValueError):  # too long for a name, or with a byte that none has
+        return text
+    return None if Path(path).suffix.lower() in ENDINGS and len(path.split()) == 1 else text
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:40]}..."

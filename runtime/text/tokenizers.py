@@ -7,22 +7,21 @@ extra `text` (the tokenizers library).
 from __future__ import annotations
 
 import json
-import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
-from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.text.words import KINDS as LISTED
+from runtime.text.words import SPACING, joined, pieces
 
 KEY = "nablac.tokenizer"  # of the metadata
 PADDING, UNKNOWN, BEGIN, END, MASK = 0, 1, 2, 3, 4
 SPECIAL = ("<pad>", "<unk>", "<s>", "</s>", "<mask>")
 LEARNT = ("bpe", "wordpiece", "unigram")
-KINDS = ("characters", "words", *LEARNT)
-_WORD = re.compile(r"\w+|[^\w\s]")
-_TIGHT = re.compile(r" (?=[.,;:!?%)\]}\u2026])|(?<=[(\[{\u00ab]) |(?<=\w) (?=['\u2019])|(?<=['\u2019]) (?=\w)")
+KINDS = (*LISTED, *LEARNT)
 
 
 class Tokenizer(Protocol):
@@ -48,11 +47,24 @@ class Tokenizer(Protocol):
     def unknown(self) -> int | None:
         """The token for what the tokenizer does not know, if there is one."""
 
-    def encode(self, text: str) -> list[int]:
-        """The tokens of a text, without begin and end."""
+    @property
+    def padding(self) -> int | None:
+        """The token that fills up short rows, if there is one."""
 
-    def prompt(self, text: str) -> list[int]:
-        """The tokens of a text with the special ones that its tokenizer puts around it."""
+    @property
+    def mask(self) -> int | None:
+        """The token in the place of hidden ones, if there is one."""
+
+    @property
+    def around(self) -> tuple[Sequence[int], Sequence[int]]:
+        """The special tokens that stand before and after a whole text."""
+
+    @property
+    def ordinary(self) -> Sequence[int]:
+        """The tokens that stand for text, in order: all but the special ones."""
+
+    def encode(self, text: str) -> list[int]:
+        """The tokens of a text, without those around it."""
 
     def decode(self, numbers: Sequence[int]) -> str:
         """The text of tokens; special ones are left out."""
@@ -90,18 +102,31 @@ class Listed:
     def unknown(self) -> int:
         return UNKNOWN if len(self.special) > UNKNOWN else 0
 
-    def encode(self, text: str) -> list[int]:
-        return [self.numbers.get(part, self.unknown) for part in pieces(text, self.kind)]
+    @property
+    def padding(self) -> int | None:
+        return PADDING if len(self.special) > 1 else None
 
-    def prompt(self, text: str) -> list[int]:
-        return self.encode(text)
+    @property
+    def mask(self) -> int | None:
+        return MASK if len(self.special) > MASK else None
+
+    @property
+    def around(self) -> tuple[Sequence[int], Sequence[int]]:
+        return (), ()
+
+    @property
+    def ordinary(self) -> Sequence[int]:
+        return range(len(self.special), self.size)
+
+    def encode(self, text: str) -> list[int]:
+        left = SPACING if self.kind == "words" else ()  # what is rare about spaces is left out, not unknown
+        parts = (part for part in pieces(text, self.kind) if part in self.numbers or part not in left)
+        return [self.numbers.get(part, self.unknown) for part in parts]
 
     def decode(self, numbers: Sequence[int]) -> str:
         first = len(self.special)
         parts = [self.known[number - first] for number in numbers if first <= number < self.size]
-        if self.kind == "characters":
-            return "".join(parts)
-        return _TIGHT.sub("", " ".join(parts))
+        return joined(parts, self.kind)
 
     def to_json(self) -> str:
         stored = {"kind": self.kind, "special": self.special, "known": self.known}
@@ -114,21 +139,46 @@ class Learnt:
     def __init__(self, kind: str, library: Any) -> None:
         self.kind, self.library = kind, library
 
-    @property
+    @cached_property
     def size(self) -> int:
-        return int(self.library.get_vocab_size())
+        return max(self.library.get_vocab().values(), default=-1) + 1  # numbers may leave gaps
 
-    @property
+    @cached_property
     def begin(self) -> int | None:
         return self._first("<s>", "<bos>", "[CLS]", "<|begin_of_text|>", "<|endoftext|>")
 
-    @property
+    @cached_property
     def end(self) -> int | None:
-        return self._first("</s>", "<eos>", "[SEP]", "<|end_of_text|>", "<|endoftext|>")
+        found = self._first("</s>", "<eos>", "[SEP]", "<|end_of_text|>", "<|endoftext|>")
+        _, after = self.around
+        return after[0] if found is None and after else found
 
     @property
     def unknown(self) -> int | None:
         return self._first("<unk>", "[UNK]")
+
+    @property
+    def padding(self) -> int | None:
+        found = self._first("<pad>", "[PAD]", "<|pad|>", "<|padding|>")
+        return PADDING if found is None and not self.decode([PADDING]) else found
+
+    @property
+    def mask(self) -> int | None:
+        return self._first("<mask>", "[MASK]")
+
+    @cached_property
+    def around(self) -> tuple[Sequence[int], Sequence[int]]:
+        made = self.library.encode("a", add_special_tokens=True)
+        text = [place for place, special in enumerate(made.special_tokens_mask) if not special]
+        if not text:
+            return (), ()
+        return tuple(made.ids[: text[0]]), tuple(made.ids[text[-1] + 1 :])
+
+    @cached_property
+    def ordinary(self) -> Sequence[int]:
+        special = {number for number, token in self.library.get_added_tokens_decoder().items() if token.special}
+        special |= {number for number in (self.begin, self.end, self.unknown, self.mask) if number is not None}
+        return sorted(set(self.library.get_vocab().values()) - special)
 
     def _first(self, *names: str) -> int | None:
         found = (self.library.token_to_id(name) for name in names)
@@ -137,9 +187,6 @@ class Learnt:
     def encode(self, text: str) -> list[int]:
         return list(self.library.encode(text, add_special_tokens=False).ids)
 
-    def prompt(self, text: str) -> list[int]:
-        return list(self.library.encode(text, add_special_tokens=True).ids)
-
     def decode(self, numbers: Sequence[int]) -> str:
         return str(self.library.decode([int(number) for number in numbers], skip_special_tokens=True))
 
@@ -147,36 +194,36 @@ class Learnt:
         return json.dumps({"kind": self.kind, "library": self.library.to_str()}, ensure_ascii=False)
 
 
-def pieces(text: str, kind: str) -> list[str]:
-    """A text in characters, or in words and signs."""
-    return list(text) if kind == "characters" else _WORD.findall(text)
-
-
-def learn(texts: Iterable[str], kind: str, most: int) -> Tokenizer:
-    """A tokenizer of at most `most` tokens for texts; NablacError for a kind that there is not."""
-    if kind in LEARNT:
-        return _learn_by_library(list(texts), kind, most)
-    if kind not in KINDS:
-        hint = did_you_mean(kind, KINDS) or f"there are {', '.join(KINDS)}"
-        raise NablacError(Diagnostic("E850", f"there is no tokenizer `{kind}`", hint=hint))
-    counted: Counter[str] = Counter()
-    for text in texts:
-        counted.update(pieces(text, kind))
-    ranked = sorted(counted, key=lambda token: (-counted[token], token))  # equal counts in one order everywhere
-    return Listed(kind, tuple(ranked[: max(0, most - len(SPECIAL))]))
-
-
-def from_json(text: str) -> Tokenizer:
-    """What `to_json` wrote; NablacError for anything else."""
+def from_json(text: str, place: str = KEY) -> Tokenizer:
+    """What `to_json` wrote; NablacError for anything else, at `place`."""
     try:
         stored = json.loads(text)
-        if "library" in stored:
-            return Learnt(stored["kind"], _library().Tokenizer.from_str(stored["library"]))
-        return Listed(stored["kind"], tuple(stored["known"]), tuple(stored["special"]))
+    except ValueError as error:
+        raise _no_tokenizer(f"this is no JSON: {error}", place) from None
+    known = isinstance(stored, dict) and ("library" in stored or ("known" in stored and stored.get("kind") in LISTED))
+    if not known:
+        hint = "a `tokenizer.json` holds `model` and what belongs to it; of WordPiece a `vocab.txt` is enough"
+        raise _no_tokenizer("this JSON is of no tokenizer", place, hint)
+    try:
+        if "known" in stored:
+            return Listed(stored["kind"], _texts(stored["known"]), _texts(stored["special"]))
+        return Learnt(str(stored["kind"]), library().Tokenizer.from_str(stored["library"]))
     except NablacError:
         raise
+    except KeyError as error:
+        raise _no_tokenizer(f"this tokenizer has no entry {error}", place) from None
     except Exception as error:  # the library's own exceptions have no base but this
-        raise NablacError(Diagnostic("E850", f"this is no tokenizer: {error}", place=KEY)) from None
+        raise _no_tokenizer(f"this is no tokenizer: {error}", place) from None
+
+
+def _texts(given: Any) -> tuple[str, ...]:
+    if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
+        raise ValueError("its entries are no texts")
+    return tuple(given)
+
+
+def _no_tokenizer(message: str, place: str, hint: str | None = None) -> NablacError:
+    return NablacError(Diagnostic("E850", message, place=place, hint=hint))
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
@@ -189,85 +236,46 @@ def read_tokenizer(path: Path) -> Tokenizer:
         raise NablacError(Diagnostic("E821", "this is no UTF-8 text", place=f"{path}: byte {error.start}")) from None
     try:
         if path.suffix == ".txt":
-            return _word_pieces(text.splitlines())
+            return _word_pieces(text.removeprefix("\ufeff").replace("\r\n", "\n").removesuffix("\n").split("\n"))
         stored = json.loads(text)
-        if isinstance(stored, dict) and "model" in stored:
-            library = _library().Tokenizer.from_str(text)
-            library.no_padding()
-            library.no_truncation()
-            return Learnt(str(stored["model"].get("type", "bpe")).lower(), library)
+        if isinstance(stored, dict) and isinstance(stored.get("model"), dict):
+            made = library().Tokenizer.from_str(text)
+            made.no_padding()
+            made.no_truncation()
+            return Learnt(str(stored["model"].get("type", "bpe")).lower(), made)
     except NablacError:
         raise
     except Exception as error:  # as above
-        raise NablacError(Diagnostic("E850", f"this is no tokenizer: {error}", place=str(path))) from None
-    return from_json(text)
+        raise _no_tokenizer(f"this is no tokenizer: {error}", str(path)) from None
+    return from_json(text, str(path))
 
 
 def _word_pieces(entries: list[str]) -> Learnt:
     """BERT's tokenizer over a vocabulary (Devlin et al. 2018): lower case, no accents, where that has no capitals."""
-    library = _library()
+    tokenizers = library()
     numbers = {piece: number for number, piece in enumerate(entries)}
+    if len(numbers) < len(entries):
+        twice = next(piece for number, piece in enumerate(entries) if numbers[piece] != number)
+        raise ValueError(f"`{twice}` stands in it twice")
     if "[UNK]" not in numbers:
         raise ValueError("a vocab.txt has an entry [UNK]")
     lower = not any(piece != piece.lower() for piece in entries if not piece.startswith("["))
-    made = library.Tokenizer(library.models.WordPiece(numbers, unk_token="[UNK]"))
-    made.normalizer = library.normalizers.BertNormalizer(lowercase=lower)
-    made.pre_tokenizer = library.pre_tokenizers.BertPreTokenizer()
-    made.decoder = library.decoders.WordPiece()
+    made = tokenizers.Tokenizer(tokenizers.models.WordPiece(numbers, unk_token="[UNK]"))
+    made.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lower)
+    made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    made.decoder = tokenizers.decoders.WordPiece()
     made.add_special_tokens([piece for piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if piece in numbers])
     if {"[CLS]", "[SEP]"} <= numbers.keys():
         ends = [(name, numbers[name]) for name in ("[CLS]", "[SEP]")]
-        made.post_processor = library.processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+        made.post_processor = tokenizers.processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
     return Learnt("wordpiece", made)
 
 
-def _library() -> Any:
+def library() -> Any:
+    """The tokenizers library; NablacError where it is not installed."""
     try:
         import tokenizers
     except ImportError:
         hint = "pip install 'nablac[text]'; `characters` and `words` do without"
         raise NablacError(Diagnostic("E809", "this tokenizer needs the extra `text`", hint=hint)) from None
     return tokenizers
-
-
-def _learn_by_library(texts: list[str], kind: str, most: int) -> Learnt:
-    library = _library()
-    models, trainers = library.models, library.trainers
-    if kind == "bpe":
-        made = library.Tokenizer(models.BPE(unk_token=SPECIAL[UNKNOWN]))
-        trainer = trainers.BpeTrainer(vocab_size=most, special_tokens=list(SPECIAL), show_progress=False)
-    elif kind == "wordpiece":
-        return _learn_word_pieces(texts, most)
-    else:
-        made = library.Tokenizer(models.Unigram())
-        special = list(SPECIAL)
-        trainer = trainers.UnigramTrainer(
-            vocab_size=most, special_tokens=special, unk_token=SPECIAL[UNKNOWN], show_progress=False
-        )
-    made.pre_tokenizer = library.pre_tokenizers.Metaspace()
-    made.decoder = library.decoders.Metaspace()
-    made.train_from_iterator(texts, trainer)
-    return Learnt(kind, made)
-
-
-def _learn_word_pieces(texts: list[str], most: int) -> Learnt:
-    """WordPiece (Schuster and Nakajima 2012), the same for the same texts in every process.
-
-    The library's trainer numbers the letters inside of words in the order of a hash table that changes from process to
-    process: here they are numbered before it begins.
-    """
-    library = _library()
-    letters = sorted({letter for text in texts for letter in text if not letter.isspace()})
-    numbered = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
-    made = library.Tokenizer(library.models.WordPiece(unk_token=SPECIAL[UNKNOWN]))
-    made.pre_tokenizer = library.pre_tokenizers.Whitespace()
-    size = max(most, len(numbered))
-    made.train_from_iterator(
-        texts, library.trainers.WordPieceTrainer(vocab_size=size, special_tokens=numbered, show_progress=False)
-    )
-    found = sorted(made.get_vocab().items(), key=lambda pair: pair[1])[:most]
-    plain = library.Tokenizer(library.models.WordPiece(dict(found), unk_token=SPECIAL[UNKNOWN]))
-    plain.pre_tokenizer = library.pre_tokenizers.Whitespace()
-    plain.decoder = library.decoders.WordPiece()
-    plain.add_special_tokens(list(SPECIAL))
-    return Learnt("wordpiece", plain)

@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.files import written_whole
+from runtime.weights import save_weights
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
+BEST = "best.safetensors"  # beside the checkpoints of the last steps
+_STEPS = "step-*.safetensors"
 _FORM = "2"
 
 
@@ -38,19 +40,14 @@ def save_checkpoint(folder: Path, state: Mapping[str, Array], position: Position
     """Write a checkpoint of the step and keep the last ones; NablacError where the disk does not take it."""
     path = folder / f"step-{position.step:09d}.safetensors"
     write_state(path, state, position)
-    for old in sorted(folder.glob("step-*.safetensors"))[:-keep]:
+    for old in sorted(folder.glob(_STEPS))[:-keep]:
         old.unlink(missing_ok=True)
     return path
 
 
 def write_state(path: Path, state: Mapping[str, Array], position: Position) -> None:
     """A state with its position, in a file of its own."""
-    import numpy as np
-    from safetensors.numpy import save_file
-
-    arrays = {name: np.require(array, requirements="C") for name, array in state.items()}
-    with written_whole(path) as temporary:
-        save_file(arrays, str(temporary), {"form": _FORM, "position": json.dumps(asdict(position))})
+    save_weights(path, state, {"form": _FORM, "position": json.dumps(asdict(position))})
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Array], Position]:
@@ -71,7 +68,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], Position]:
 
 def newest_checkpoint(folder: Path) -> tuple[dict[str, Array], Position] | None:
     """The last checkpoint that can be read; None where there is none."""
-    for path in sorted(folder.glob("step-*.safetensors"), reverse=True):
+    for path in sorted(folder.glob(_STEPS), reverse=True):
         try:
             return read_checkpoint(path)
         except NablacError:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.files import unwritable, write_bytes
+from runtime.text.places import place_metadata
 from runtime.text.tokenizers import read_tokenizer
 from runtime.training.checkpoints import Position
 from runtime.training.curves import curves
@@ -95,7 +96,7 @@ class RunFolder:
             self._events.close()
         save_weights(self.path / "weights.safetensors", dict(weights))
         graph = training.model_graph()
-        metadata = {"nablac.model": training.name, **training.metadata()}
+        metadata = {"nablac.model": training.name, **training.metadata(), **place_metadata(training.inference.graph)}
         model = export(graph, weights=dict(weights), metadata=metadata)
         return save(model, self.path / "model.onnx", dict(weights))[0]
 

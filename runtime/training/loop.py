@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from copy import deepcopy
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,14 +15,16 @@ import numpy as np
 from compiler.training import RATE, SEED, STEP
 from runtime.data.batches import Batches
 from runtime.initialization import key
-from runtime.training.checkpoints import Position, save_checkpoint, write_state
+from runtime.training.checkpoints import BEST, Position, newest_checkpoint, save_checkpoint, write_state
 from runtime.training.means import Means
+from runtime.training.not_finite import NotFinite, broken
 
 if TYPE_CHECKING:
     from compiler.types import Array
     from runtime.training.steppers import Stepper
 
 _SHRINK = 0.5  # of the rate, at a plateau
+INTERRUPTED, TIME_UP = "interrupted", "the time is up"  # what may end training within an epoch
 
 
 @dataclass(frozen=True)
@@ -65,6 +68,12 @@ class Loop:
     events: Events = field(default_factory=Events)
     stop: Callable[[], bool] = lambda: False
     reason: str = ""  # why training ended
+    unfinished: dict[str, float] = field(default_factory=dict)  # measured where the time was up within an epoch
+
+    def __post_init__(self) -> None:
+        # What was no finite number from the first is meant so, as the first value of a running minimum.
+        self._allowed = frozenset(broken(self.stepper.state()))
+        self._sound: tuple[dict[str, Array], Position] | None = None
 
     @property
     def monitor(self) -> str:
@@ -72,104 +81,146 @@ class Loop:
         return self.settings.monitor or ("val_loss" if self.validation is not None else "loss")
 
     def run(self) -> None:
-        """Train until the epochs are done, or something ends it sooner: `reason` says what."""
+        """Train until the epochs are done, or something ends it sooner: `reason` says what.
+
+        NotFinite where the loss or the state leaves the finite numbers; no checkpoint is ever written of such a state.
+        """
         started = self._saved = time.monotonic()
+        self.reason = self._impatient()  # a run that was killed after its last epoch has ended already
         while self.position.epoch < self.settings.epochs and not self.reason:
             begun = time.monotonic()
             if not self._epoch(started):
                 break
             self._finish_epoch(time.monotonic() - begun)
         self.reason = self.reason or "all epochs are done"
+        if self.reason == TIME_UP:
+            self._weigh_unfinished()
 
     def _epoch(self, started: float) -> bool:
         """The rest of an epoch; whether it was finished."""
         position, batches = self.position, self._count(self.training)
         for batch in _first(self.training.epoch(position.epoch, position.batch), batches - position.batch):
-            outputs = self.stepper.step({**batch, **self._feeds(position.step + 1)})
+            outputs = self.stepper.step({**batch, **self.feeds(position.step + 1, position.rate)})
             if not math.isfinite(outputs["loss"]):
-                raise NotFinite(outputs["loss"], {**batch, **self._feeds(position.step + 1)}, position)
+                raise NotFinite(f"the loss is {outputs['loss']}", position)
             position.step += 1
             position.batch += 1
             self.measured.add(position.sums, outputs, len(next(iter(batch.values()))))
             self.events.batch(position, batches, self.measured.of(position.sums))
             if self.stop():
-                self.reason = "interrupted"
+                self.reason = INTERRUPTED
             elif self.settings.max_seconds is not None and time.monotonic() - started > self.settings.max_seconds:
-                self.reason = "the time is up"
+                self.reason = TIME_UP
             if self.reason:
-                self.save()
+                self.save(self._state())
                 return False
             if time.monotonic() - self._saved > self.settings.checkpoint_seconds:
-                self.save()
+                self.save(self._state())
         return True
 
     def _finish_epoch(self, seconds: float) -> None:
-        position = self.position
-        row = self.measured.of(position.sums)
-        if self.validation is not None:
-            row |= {f"val_{name}": value for name, value in self.evaluate(self.validation).items()}
+        position, state = self.position, self._state()
+        row = self._row()
         position.epoch += 1
         position.batch = 0
         position.sums = {}
         for name, value in {"epoch": float(position.epoch), **row}.items():
             position.history.setdefault(name, []).append(value)
-        self._judge(row)
-        self.save()
+        self._judge(row, state)
+        # Told before it is saved: a run that is killed in between does the epoch again, and tells the same again.
         self.events.epoch(position, {**row, "seconds": seconds})
+        self.save(state)
 
-    def _judge(self, row: dict[str, float]) -> None:
+    def _row(self) -> dict[str, float]:
+        """What the running epoch has measured, and the validation of where it stands."""
+        row = self.measured.of(self.position.sums)
+        if self.validation is not None:
+            row |= {f"val_{name}": value for name, value in self.evaluate(self.validation).items()}
+        return row
+
+    def _judge(self, row: dict[str, float], state: dict[str, Array]) -> None:
         """Whether this epoch is the best so far, and what follows if none has been for long."""
         position, settings = self.position, self.settings
         value = row.get(self.monitor, row["loss"])
-        better = position.best is None or (value > position.best if settings.largest else value < position.best)
-        if better:
+        if self._better(value):
             position.best, position.best_epoch = value, position.epoch
             position.waited = position.stalled = 0
-            self.best = self.stepper.state()
+            self.best = state
             if self.folder is not None:
-                write_state(self.folder / "best.safetensors", self.best, position)
+                write_state(self.folder / BEST, state, position)
             return
         position.waited += 1
         position.stalled += 1
         if settings.plateau is not None and position.stalled >= settings.plateau:
             position.rate *= _SHRINK
             position.stalled = 0
-        if settings.patience is not None and position.waited >= settings.patience:
-            self.reason = f"{self.monitor} has not improved for {position.waited} epochs"
+        self.reason = self._impatient()
+
+    def _better(self, value: float) -> bool:
+        """Whether a value of the monitored quantity is the best so far; one that is no number never is."""
+        best = self.position.best
+        if best is None or math.isnan(value):
+            return not math.isnan(value)
+        return value > best if self.settings.largest else value < best
+
+    def _impatient(self) -> str:
+        """Why training stops early, where it does."""
+        waited, patience = self.position.waited, self.settings.patience
+        if patience is None or waited < patience:
+            return ""
+        return f"{self.monitor} has not improved for {waited} epochs"
+
+    def _weigh_unfinished(self) -> None:
+        """Measure what was done of an epoch, and take its weights if they are the best.
+
+        The position stays as it is: a resumed run finishes the epoch as if it had not been stopped.
+        """
+        self.unfinished = self._row()
+        if self._better(self.unfinished.get(self.monitor, self.unfinished["loss"])):
+            self.best = self.stepper.state()
 
     def evaluate(self, batches: Batches) -> dict[str, float]:
         """The loss and the metrics over a part, as if it were one batch."""
         sums: dict[str, float] = {}
         for batch in _first(batches.epoch(0), self._count(batches)):
-            outputs = self.stepper.evaluate({**batch, **self._feeds(1)})
+            outputs = self.stepper.evaluate({**batch, **self.feeds(1)})
             self.validated.add(sums, outputs, len(next(iter(batch.values()))))
         return self.validated.of(sums)
 
-    def save(self) -> None:
-        """Write a checkpoint, where the run keeps any."""
+    def save(self, state: dict[str, Array]) -> None:
+        """Write a checkpoint; a run that has no folder keeps the state in memory."""
         if self.folder is not None:
-            save_checkpoint(self.folder, self.stepper.state(), self.position, self.settings.keep)
+            save_checkpoint(self.folder, state, self.position, self.settings.keep)
+        else:
+            self._sound = state, deepcopy(self.position)
         self._saved = time.monotonic()
 
-    def _feeds(self, step: int) -> dict[str, Array]:
+    def sound(self) -> tuple[dict[str, Array], Position] | None:
+        """The last state that was saved, all of whose numbers are finite; None before the first."""
+        return self._sound if self.folder is None else newest_checkpoint(self.folder)
+
+    def _state(self) -> dict[str, Array]:
+        """The state as the last step left it; NotFinite where that is not to be kept."""
+        state = self.stepper.state()
+        lost = [path for path in broken(state) if path not in self._allowed]
+        if lost:
+            position = self.position
+            before = replace(position, step=position.step - 1, batch=position.batch - 1)
+            raise NotFinite(f"`{lost[0]}` is no finite number", before)
+        return state
+
+    def feeds(self, step: int, rate: float = 1.0) -> dict[str, Array]:
+        """What a step is fed beside its batch."""
         every: dict[str, Any] = {
             STEP: np.array(step, np.float32),
             SEED: np.array(key(self.settings.seed, f"step {step}"), np.int64),
-            RATE: np.array(self.position.rate, np.float32),
+            RATE: np.array(rate, np.float32),
         }
         return {name: value for name, value in every.items() if name in self.inputs}
 
     def _count(self, batches: Batches) -> int:
         limit = self.settings.limit_batches
         return len(batches) if limit is None else min(len(batches), limit)
-
-
-class NotFinite(Exception):
-    """The loss is no number: what was fed, and where training stood."""
-
-    def __init__(self, loss: float, feeds: dict[str, Array], position: Position) -> None:
-        super().__init__(f"the loss is {loss}")
-        self.loss, self.feeds, self.position = loss, feeds, position
 
 
 def _first(items: Iterable[dict[str, Array]], count: int) -> Iterable[dict[str, Array]]:

@@ -26,7 +26,7 @@ from runtime.data.loading import load_examples
 from runtime.initialization import initialize
 from runtime.text.tokenizers import KEY as TOKENIZER
 from runtime.training.checkpoints import Position, newest_checkpoint
-from runtime.training.loop import Loop, NotFinite, Settings
+from runtime.training.loop import Loop, Settings
 from runtime.training.means import Means
 from runtime.training.steppers import NumpyStepper, OnnxStepper, Stepper, averaged
 
@@ -174,11 +174,13 @@ class Training:
         """With the examples of another file for a part."""
         targets = {name: value.type for name, value in self.spec.targets.items()}
         there = (replace(stages[0], arguments=stages[0].arguments | {"path": path}), *stages[1:])
-        other = load_examples(there, replace(self.context, validation=0.0, test=0.0), self.inputs, targets)
+        other = load_examples(
+            there, replace(self.context, validation=0.0, test=0.0, tokenizer=examples.tokenizer), self.inputs, targets
+        )
         count = len(examples)
         arrays = {name: np.concatenate([array, other.arrays[name]]) for name, array in examples.arrays.items()}
         places = {**examples.parts, part: np.arange(count, count + len(other))}
-        return replace(examples, arrays=arrays, parts=places)
+        return replace(examples, arrays=arrays, parts=places, texts=[*examples.texts, *other.texts])
 
     def _overfit(self, examples: Examples) -> Examples:
         """The first few training examples in the place of all, where the command asks for that."""
@@ -310,28 +312,6 @@ def threads() -> int:
 def fingerprint(program: Program) -> str:
     """A hash of a model's text, by which a resumed run knows it again."""
     return blake2b(program.source.text.encode(), digest_size=8).hexdigest()
-
-
-def explain_not_finite(training: Training, loop: Loop, error: NotFinite) -> NablacError:
-    """Where a loss that is no number comes from: the first operator that made one, at its line."""
-    from runtime.numpy_executor import NumpyRunner
-
-    graph = training.step.graph
-    nodes = [node for node in graph if node.operands and all(each.type.dtype.is_float for each in node.results)]
-    every = Graph(graph.inputs, {f"node {place}": node.results[0] for place, node in enumerate(nodes)})
-    state = {**loop.stepper.state(), **loop.stepper.before()}
-    at = f"epoch {error.position.epoch + 1}, batch {error.position.batch + 1}"
-    hint = "a smaller learning rate, or `clip_norm 1.0`, often helps"
-    broken = next((path for path, array in state.items() if not np.isfinite(array).all()), None)
-    made = NumpyRunner(every, state).run(error.feeds)
-    for node, array in zip(nodes, made.values(), strict=True):
-        if not np.isfinite(array).all():
-            what = "no number" if np.isnan(array).any() else "infinite"
-            message = f"the loss is {error.loss} at {at}: `{node.op.name}` is the first whose result is {what}"
-            if broken is not None:
-                message += f"; `{broken}` was so before"
-            return NablacError(Diagnostic("E842", message, node.origin.span, place=node.origin.path or None, hint=hint))
-    return NablacError(Diagnostic("E842", f"the loss is {error.loss} at {at}", place=training.name, hint=hint))
 
 
 def describe(training: Training) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from runtime.text.scores import chrf
 from tests.nablac.test_train import ROOT, invoke
 
 NUMBERS = {"one": "un", "two": "deux", "six": "six"}
@@ -56,6 +57,8 @@ def test_with_and_without_a_cache_in_every_form(run: Path, tmp_path: Path, how: 
     done = invoke("compile", "--decode", str(spec), *given, "-o", str(tmp_path / "decode"))
     assert done.exit_code == 0, done.output
     assert sorted(path.name for path in (tmp_path / "decode").iterdir()) == ["start.onnx", "step.onnx"]
+    assert invoke("compile", "--decode", str(run), "-o", str(tmp_path / "of_run")).exit_code == 0
+    assert invoke("compile", str(spec), *given, "-o", str(tmp_path / "whole.onnx")).exit_code == 0
     prompts = ("six dog", "two cat", "one red cat")
     ways = (
         (str(run),),
@@ -63,6 +66,8 @@ def test_with_and_without_a_cache_in_every_form(run: Path, tmp_path: Path, how: 
         (str(run), "--no-cache"),
         (str(spec), *given),
         (str(tmp_path / "decode"),),
+        (str(tmp_path / "of_run"),),
+        (str(tmp_path / "whole.onnx"),),
         (str(run / "model.onnx"),),
     )
     texts = [invoke("generate", way[0], *prompts, *way[1:], *how, "-q").stdout for way in ways]
@@ -74,18 +79,58 @@ def test_prompts_come_from_a_file(run: Path, tmp_path: Path) -> None:
     done = invoke("generate", str(run), "--input", str(tmp_path / "prompts.txt"))
     assert done.stdout == "chat un\nchien deux\n"
     assert "tokens in" in done.stderr
-    (tmp_path / "gap.txt").write_text("one cat\n\ntwo dog\n")
-    done = invoke("generate", str(run), "--input", str(tmp_path / "gap.txt"))
-    assert done.exit_code == 2
-    assert done.stderr == f"error[E852]: this prompt is empty\n --> {tmp_path / 'gap.txt'}:2\n"
-    (tmp_path / "latin.txt").write_bytes("\u00e9t\u00e9".encode("latin-1"))
-    done = invoke("generate", str(run), "--input", str(tmp_path / "latin.txt"))
-    assert done.stderr == f"error[E821]: this is no UTF-8 text\n --> {tmp_path / 'latin.txt'}: byte 0\n"
 
 
-def test_stop_texts_and_few_tokens(run: Path) -> None:
-    assert invoke("generate", str(run), "two red cat", "--stop", "deux", "-q").stdout == "chat rouge\n"
+def test_one_bad_prompt_does_not_lose_the_others(run: Path, tmp_path: Path) -> None:
+    file = tmp_path / "prompts.txt"
+    lines = (b"\xef\xbb\xbfone cat", b"", "\u00e9t\u00e9".encode("latin-1"), b"two " * 40, "two\u2028dog".encode())
+    file.write_bytes(b"\r\n".join(lines))
+    done = invoke("generate", str(run), "--input", str(file), "--most-tokens", "20")
+    assert (done.exit_code, done.stdout) == (2, "chat un\n\n\n\nchien deux\n")
+    assert done.stderr.startswith(
+        f"error[E852]: this prompt is empty\n --> {file}:2\nhelp: there is nothing to translate\n"
+        f"error[E821]: this is no UTF-8 text\n --> {file}:3\n"
+        f"error[E855]: a text of 40 tokens is too long: 20 are taken\n --> {file}:4\n"
+        "help: shorten it, or raise `--most-tokens`\n"
+        "4 tokens in "
+    )
+    done = invoke("generate", str(run), "--input", str(file), "--most-tokens", "20", "--json", "--batch", "1")
+    found = json.loads(done.stdout)
+    assert [each.get("text") for each in found] == ["chat un", None, None, None, "chien deux"]
+    assert found[1]["errors"][0]["code"] == "E852"
+
+
+def test_an_answer_is_shown_before_the_next_is_made(run: Path) -> None:
+    from runtime.generation.generator import Generator, Request
+
+    generator = Generator.of_file(run / "model.onnx", "cpu")
+    texts = ("one red cat", "one cat", "two dog", "two red cat")
+    coded = {number: generator.coded(text, "prompt") for number, text in enumerate(texts)}
+    order = [number for number, _ in generator.answers(coded, Request(batch=1))]
+    assert order == [0, 1, 2, 3]
+    assert [number for number, _ in generator.answers(coded, Request())] == [0, 3, 1, 2]
+
+
+@pytest.mark.parametrize("how", [(), ("--beams", "3")], ids=str)
+def test_a_stop_text_ends_a_text_where_it_is_found(run: Path, how: tuple[str, ...]) -> None:
+    for stop, text in (("deux", "chat rouge "), ("rouge deux", "chat "), ("t r", "cha"), ("zebra", "chat rouge deux")):
+        done = invoke("generate", str(run), "two red cat", "--stop", stop, *how)
+        assert done.stdout == f"{text}\n"
+        assert f"{2 if stop == 't r' else 3} tokens in" in done.stderr
     assert invoke("generate", str(run), "two red cat", "--tokens", "1", "-q").stdout == "chat\n"
+
+
+def test_what_may_begin_a_stop_text_is_held_back() -> None:
+    from runtime.generation.generator import certain
+
+    assert [certain(text, ("\n\nUser", "end")) for text in ("a\n", "a\n\nUs", "a\n\nYou", "the e", "the end", "a")] == [
+        "a",
+        "a",
+        "a\n\nYou",
+        "the ",
+        "the ",
+        "a",
+    ]
 
 
 def test_what_the_tokenizer_does_not_know_is_told(run: Path) -> None:
@@ -100,6 +145,34 @@ def test_scores_of_generated_texts(run: Path) -> None:
     done = invoke("eval", str(spec), *sizes, "--weights", str(weights), "--generate", "--part", "training", "--json")
     found = json.loads(done.stdout)
     assert found["chrf"] == pytest.approx(100) and found["examples"] == len(PAIRS)
+
+
+def test_a_run_is_evaluated_with_its_own_tokenizer(run: Path, tmp_path: Path) -> None:
+    """What is learnt from other data would give its words other numbers."""
+    pairs = [pair for pair in PAIRS if "cat" not in pair[0]]
+    (tmp_path / "few.tsv").write_text("".join(f"{source}\t{target}\n" for source, target in pairs))
+    sizes = ("--set", "width=32", "--set", "depth=1", "--set", "vocabulary=60", "--set", "dropout=0.0")
+    given = (str(run.parent / "translate.model"), *sizes, "--data", str(tmp_path / "few.tsv"))
+    weights = ("--weights", str(run / "weights.safetensors"))
+    for more in ((), ("--tokenizer", str(run / "tokenizer.json"), "--beams", "3", "--length-penalty", "0.5")):
+        done = invoke("eval", *given, *weights, "--generate", "--part", "training", "--json", *more)
+        found = json.loads(done.stdout)
+        assert found["chrf"] == pytest.approx(100) and found["masked_accuracy"] == 1.0
+    done = invoke("train", *given, *weights, "--epochs", "1", "-o", str(tmp_path / "more"), "-q")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "more" / "tokenizer.json").read_bytes() == (run / "tokenizer.json").read_bytes()
+
+
+def test_texts_are_scored_against_those_of_the_data(run: Path, tmp_path: Path) -> None:
+    """Words that the tokenizer does not know are missing in what is generated, and not in what is true."""
+    (tmp_path / "new.tsv").write_text("two red cat\tchat rouge extraordinairement deux\n")
+    sizes = ("--set", "width=32", "--set", "depth=1", "--set", "vocabulary=60")
+    given = (str(run.parent / "translate.model"), *sizes, "--data", str(tmp_path / "new.tsv"))
+    weights = ("--weights", str(run / "weights.safetensors"))
+    done = invoke("eval", *given, *weights, "--generate", "--part", "training", "--json")
+    assert json.loads(done.stdout)["chrf"] == pytest.approx(
+        chrf(["chat rouge deux"], ["chat rouge extraordinairement deux"])
+    )
 
 
 def test_an_attention_is_drawn(run: Path, tmp_path: Path) -> None:
@@ -118,12 +191,53 @@ def test_an_attention_is_drawn(run: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "b.svg").exists()
 
 
+ENCODERS = {
+    "sentiment": ("sentiment", ("--set", "vocabulary=60"), "encoder.block.1.attention"),
+    "sentence": ("sentence", ("--set", "depth=1"), "encoder.block.0.attention"),
+    "bert": ("bert", (), "encoder.block.1.attention"),
+}
+
+
+@pytest.mark.parametrize("label", ENCODERS)
+def test_the_attention_of_an_encoder_needs_no_generation(run: Path, tmp_path: Path, label: str) -> None:
+    spec, sizes, layer = ENCODERS[label]
+    given = ("--tokenizer", str(run / "tokenizer.json"), "-o", str(tmp_path / "a.svg"))
+    done = invoke("draw", str(ROOT / "specs" / f"{spec}.model"), *sizes, "--attention", "two red cat", *given)
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert f"{layer}, 3 tokens that look at 3" in done.stderr
+    done = invoke("draw", str(ROOT / "specs" / f"{spec}.model"), *sizes, "--attention", "two " * 5000, *given)
+    assert (done.exit_code, "error[E855]: a text of 5,000 tokens is too long" in done.stderr) == (2, True)
+
+
+def test_a_compiled_model_has_no_attention_to_draw(run: Path, tmp_path: Path) -> None:
+    done = invoke("draw", str(run / "model.onnx"), "--attention", "two cat", "-o", str(tmp_path / "a.svg"))
+    assert done.exit_code == 2 and "is compiled, and its attention is one operator" in done.stderr
+
+
 REFUSED = {
     "no such file": (("nowhere.model", "x"), 2, "error[E901]: there is no file nowhere.model"),
     "no prompt": (("{run}",), 2, "Error: there is no prompt"),
     "beams that draw": (("{run}", "x", "--beams", "2", "--temperature", "1"), 2, "Error: beams search"),
     "no tokenizer": (("{specs}/gpt.model", "x"), 2, "error[E853]: {specs}/gpt.model has no tokenizer"),
     "an empty prompt": (("{run}", ""), 2, "error[E852]: this prompt is empty"),
+    "bytes that are no text": (("{run}", "two \udcff cat"), 2, "error[E821]: this is no UTF-8 text\n --> prompt 1"),
+    "an empty stop": (("{run}", "x", "--stop", ""), 2, "Error: --stop takes a text"),
+    "a seed below 0": (("{run}", "x", "--seed", "-1", "--temperature", "1"), 2, "Invalid value for '--seed'"),
+    "no temperature": (
+        ("{run}", "x", "--temperature", "nan"),
+        2,
+        "Error: Invalid value for '--temperature': nan is no",
+    ),
+    "no penalty": (("{run}", "x", "--repetition-penalty", "nan"), 2, "Invalid value for '--repetition-penalty'"),
+    "a penalty without end": (("{run}", "x", "--beams", "3", "--length-penalty", "1e9"), 2, "'--length-penalty'"),
+    "a device that NumPy has not": (("{run}", "x", "--device", "cuda"), 2, "Error: the NumPy runtime has no device"),
+    "a size of a compiled model": (
+        ("{run}/model.onnx", "x", "--set", "width=3"),
+        2,
+        "Error: --set does nothing here: {run}/model.onnx is compiled",
+    ),
+    "a compiled model by NumPy": (("{run}/model.onnx", "x", "--backend", "numpy"), 2, "Error: --backend does nothing"),
+    "a cache of a compiled model": (("{run}/model.onnx", "x", "--no-cache"), 2, "Error: --no-cache does nothing"),
     "a model that makes no text": (
         ("{specs}/mlp.model", "x", "--tokenizer", "{run}/tokenizer.json"),
         2,
@@ -157,6 +271,28 @@ def test_mistakes_are_told_in_a_line(run: Path, label: str) -> None:
     assert "Traceback" not in done.output and done.exit_code == status
 
 
+UNFIT = {
+    "too small for its tokens": (("{specs}/gpt.model", "--set", "vocabulary=9"), "error[E851]: the tokenizer has "),
+    "too small, step by step": (
+        ("--decode", "{specs}/gpt.model", "--set", "vocabulary=9"),
+        "error[E851]: the tokenizer has ",
+    ),
+    "no model of texts": (("{specs}/mlp.model",), "error[E851]: MLP takes no tokens\n --> --tokenizer\n"),
+    "a step that takes batches": (("--train", "{specs}/gpt.model"), "Error: a training step takes batches of tokens"),
+    "compiled already": (("{run}",), "Error: {run}/model.onnx is the compiled model of a run"),
+}
+
+
+@pytest.mark.parametrize("label", UNFIT)
+def test_a_tokenizer_is_stored_where_it_fits(run: Path, tmp_path: Path, label: str) -> None:
+    arguments, message = UNFIT[label]
+    names = {"run": str(run), "specs": str(ROOT / "specs")}
+    given = ("--tokenizer", str(run / "tokenizer.json"), "-o", str(tmp_path / "out"))
+    done = invoke("compile", *(each.format(**names) for each in arguments), *given)
+    assert message.format(**names) in done.stderr and done.exit_code == 2
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_long_line_is_an_error_or_an_answer_in_bounded_memory(run: Path, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("abcdefghij" * 50)
     spec = tmp_path / "gpt.model"
@@ -167,10 +303,16 @@ def test_a_long_line_is_an_error_or_an_answer_in_bounded_memory(run: Path, tmp_p
     done = invoke("generate", str(tmp_path / "run"), "abc" * 33_334, "--tokens", "2")
     assert done.exit_code == 2 and "Traceback" not in done.output
     assert done.stderr.startswith("error[E855]: a text of 100,002 tokens is too long: GPT has 128 places\n")
+    assert invoke("compile", "--decode", str(tmp_path / "run"), "-o", str(tmp_path / "decode")).exit_code == 0
+    made = [
+        invoke("generate", str(tmp_path / each), "abcdefgh" * 15, "--tokens", "40", "-q")
+        for each in ("run", "decode", "run/model.onnx")
+    ]  # all end with the places
+    assert {each.exit_code for each in made} == {0} and len({each.stdout for each in made}) == 1
 
 
 def test_a_resumed_run_keeps_its_tokenizer(tmp_path: Path) -> None:
-    """Pieces of words are learnt by sums whose order changes: what a run began with is what it goes on with."""
+    """What a run began with is what it goes on with."""
     (tmp_path / "text.txt").write_text("the cat sat on the mat and the dog sat on the cat " * 40)
     spec = tmp_path / "gpt.model"
     text = (ROOT / "specs" / "gpt.model").read_text().replace("package:pydoc_data/topics.py", "text.txt")
@@ -183,3 +325,20 @@ def test_a_resumed_run_keeps_its_tokenizer(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.output
     assert (halves / "tokenizer.json").read_bytes() == kept
     assert invoke("generate", str(halves), "the cat", "--tokens", "3", "-q").exit_code == 0
+
+
+def test_tokens_that_say_how_words_stand_are_drawn_as_marks() -> None:
+    from runtime.generation.attention import _shown
+    from runtime.text.learning import learn
+
+    tokenizer = learn(["3.14 % a/b"], "words", 40)
+    assert _shown(tokenizer, [2, *tokenizer.encode("3.14 %"), 3]) == (
+        "<s>",
+        "3",
+        ".",
+        "\u2040",
+        "14",
+        "\u2423",
+        "%",
+        "</s>",
+    )

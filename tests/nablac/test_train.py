@@ -14,6 +14,7 @@ import time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -306,9 +307,78 @@ def test_the_gradient_as_a_file(tmp_path: Path) -> None:
     assert none.exit_code == 1 and "error[E614]: no parameter or float input is called like `nothing`" in none.stderr
 
 
-def test_gradients_are_checked_on_request() -> None:
-    done = invoke("check", "--gradients", str(ROOT / "specs" / "gru.model"))
-    assert done.exit_code == 0 and "GatedDigits: 12 gradients, worst relative difference " in done.stdout
+def test_hessians_times_vectors_as_a_file(tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch", reason="PyTorch is the oracle: install the `oracle` extra")
+    target = tmp_path / "g.onnx"
+    text = "model M {\n input x: [batch, 3]\n output y = x -> Dense(4, activation: tanh) -> Dense(1)\n}\n"
+    file = tmp_path / "m.model"
+    file.write_text(text + "train M { target t: [batch, 1]; loss mse(y, t) }\n")
+    done = invoke("grad", str(file), "--hvp", "--wrt", "dense.W", "-o", str(target))
+    assert done.exit_code == 0 and "hvp.dense.W: f32[3, 4]" in done.stdout, done.output
+    generator = np.random.default_rng(0)
+    x, t, along = (generator.normal(size=shape).astype(np.float32) for shape in ((5, 3), (5, 1), (3, 4)))
+    weights = {path: torch.tensor(each) for path, each in nablac.compile(file).weights.items()}
+
+    def loss(w: Any) -> Any:
+        hidden = torch.tanh(torch.tensor(x) @ w + weights["dense.b"])
+        return ((hidden @ weights["dense_1.W"] + weights["dense_1.b"] - torch.tensor(t)) ** 2).mean()
+
+    _, expected = torch.autograd.functional.hvp(loss, weights["dense.W"], torch.tensor(along))
+    found = OnnxRunner(target).run({"x": x, "t": t, "along.dense.W": along})
+    np.testing.assert_allclose(found["hvp.dense.W"], expected.numpy(), rtol=1e-4, atol=1e-6)
+
+
+def test_a_gradient_that_nothing_flows_to_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "m.model"
+    file.write_text(
+        "model M {\n input x: [batch, 3]\n y = x -> Dense(4)\n output p = cast(argmax(y, axis: -1), f32)\n}\n"
+        "train M { target t: [batch]; loss mse(p, t) }\n"
+    )
+    done = invoke("grad", str(file), "--wrt", "dense.W", "-o", str(tmp_path / "g.onnx"))
+    assert "grad.dense.W: f32[3, 4], 0 in any case: nothing flows back to it" in done.stdout
+    trained = invoke("train", str(file))
+    assert trained.exit_code == 1 and "none flows through `argmax`" in trained.stderr and "4 |" in trained.stderr
+
+
+TRAINED = sorted(path for path in (ROOT / "specs").glob("*.model") if "\ntrain " in path.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("path", TRAINED, ids=[path.stem for path in TRAINED])
+def test_gradients_are_those_of_central_differences(path: Path) -> None:
+    settings = ["--set", "vocabulary=50", "--set", "width=32"] if path.stem == "translate" else []
+    done = invoke("check", "--gradients", str(path), *settings, "--json")
+    report = json.loads(done.stdout)
+    rows = [row for rows in report["gradients"].values() for row in rows]
+    assert done.exit_code == 0 and len(rows) > 5 and all(row["passed"] for row in rows)
+
+
+CUT = """
+model Cut {
+    input x: [batch, time, 3]
+    output y = x -> GRU(4, truncate: 3) -> Dense(1)
+}
+train Cut {
+    target t: [batch, 1]
+    loss mse(y, t) + mean(stop_gradient(y))
+}
+"""
+
+
+def test_cut_gradients_are_checked_as_if_they_were_whole(tmp_path: Path) -> None:
+    (tmp_path / "cut.model").write_text(CUT)
+    done = invoke("check", "--gradients", str(tmp_path / "cut.model"))
+    assert done.exit_code == 0 and "Cut: 13 gradients, worst relative difference " in done.stdout
+
+
+def test_a_wrong_gradient_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from compiler.operators.activations import Tanh
+
+    pullback = Tanh.pullback
+    wrong = lambda self, *operands, **result: tuple(1.001 * each for each in pullback(self, *operands, **result))  # noqa: E731
+    monkeypatch.setattr(Tanh, "pullback", wrong)
+    done = invoke("check", "--gradients", str(ROOT / "specs" / "rnn.model"))
+    assert done.exit_code == 1 and " by central differences" in done.stdout
+    assert "differ from central differences" in done.stderr and "no errors" not in done.stderr
 
 
 def test_the_step_as_a_file_trains_by_onnxruntime_alone(tmp_path: Path) -> None:

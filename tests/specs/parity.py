@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,10 @@ import pytest
 
 from compiler.build import Program, elaborate, load, program_of
 from compiler.gradient import gradients
-from compiler.graph import Graph
+from compiler.graph import Graph, Value
 from compiler.onnx.exporter import export
-from compiler.operators.source import Buffer, Input, Parameter
+from compiler.operators.reductions import Sum
+from compiler.operators.source import Buffer, Input, Parameter, constant
 from compiler.passes.pipeline import optimize
 from compiler.types import DType
 from grammar.source import Source
@@ -184,40 +186,86 @@ def check(case: Case) -> None:
 
 
 def check_gradients(case: Case) -> None:
-    """The gradients of inputs and parameters are torch's, for a random weighting of all outputs.
+    """The gradients of inputs and parameters are torch's, for a random weighting of all outputs, and so are theirs.
 
+    In f64 on NumPy to 1e-10, in f32 on both backends to 1e-5; the gradients of gradients along a random direction.
     Torch's weights map to ours linearly, so our gradients come back to torch's parameters by the transpose of the map.
     """
     module = prepared(case)
-    graph = graph_of(case, DType.F64)
     feeds = case.feeds(case.sizes[-1])
     tensors = [torch.tensor(each, requires_grad=each.dtype.kind == "f") for each in feeds.values()]
     mapped = dict(case.weights(module)) if case.weights else {}
     weights = {path: array(value) for path, value in mapped.items()}
-    their_leaves = [tensor for tensor in tensors if tensor.requires_grad]
-    their_leaves += module.parameters() if isinstance(module, torch.nn.Module) else []
-    theirs = several(module(*tensors))
+    leaves = [tensor for tensor in tensors if tensor.requires_grad]
+    inputs = len(leaves)
+    leaves += module.parameters() if isinstance(module, torch.nn.Module) else []
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):  # the one that differentiates twice
+        theirs = several(module(*tensors))
     random = np.random.default_rng(5)
     seeds = [random.standard_normal(each.shape) for each in theirs]
     total = sum((torch.as_tensor(seed) * each).sum() for seed, each in zip(seeds, theirs, strict=True))
     if not total.requires_grad:
         return  # a count has no gradient
-    expected = torch.autograd.grad(total, their_leaves, allow_unused=True, materialize_grads=True)
+    first = torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True, create_graph=True)
+    ways = [torch.as_tensor(random.standard_normal(tuple(each.shape))) for each in leaves]
+    slope = sum((grad * way).sum() for grad, way in zip(first, ways, strict=True))
+    second = [torch.zeros_like(each) for each in leaves]
+    if slope.requires_grad:
+        second = torch.autograd.grad(slope, leaves, allow_unused=True, materialize_grads=True)
+    named = [name for name, each in feeds.items() if each.dtype.kind == "f"]
+    along = dict(zip(named, map(array, ways), strict=False)) | _moved(case, module, ways[inputs:], weights)
 
+    def compare(found: dict[str, Array], expected: Sequence[Any], tolerance: float, what: str) -> None:
+        ours = {path: found.get(path, np.zeros(value.shape)) for path, value in (feeds | weights).items()}
+        flow = sum((torch.as_tensor(ours[path].astype(np.float64)) * value).sum() for path, value in mapped.items())
+        kept = {"allow_unused": True, "materialize_grads": True, "retain_graph": True}
+        pulled = torch.autograd.grad(flow, leaves[inputs:], **kept) if leaves[inputs:] else ()
+        for place, (mine, other) in enumerate(zip([*map(ours.get, named), *map(array, pulled)], expected, strict=True)):
+            near(mine, array(other), max(tolerance, case.rtol), f"{what} gradient {place}")
+
+    for dtype in (DType.F64, DType.F32):
+        graph, paths = _differentiated(graph_of(case, dtype))
+        fed = {f"seed {place}": seed for place, seed in enumerate(seeds)}
+        fed |= {f"along {path}": way for path, way in along.items()}
+        fed = {**feeds, **{name: each for name, each in fed.items() if name in graph.inputs}}
+        if dtype is DType.F64:
+            found = Runners(graph, dtype).numpy(fed, weights)
+            compare({path: found[f"first {path}"] for path in paths if f"first {path}" in found}, first, 1e-10, "f64")
+            seconds = {path: found[f"second {path}"] for path in paths if f"second {path}" in found}
+            compare(seconds, second, 1e-9, "second")
+            continue
+        outputs = {name: value for name, value in graph.outputs.items() if name.startswith("first ")}
+        runners = Runners(optimize(Graph(graph.inputs, outputs)), dtype)
+        for backend in (runners.numpy, runners.onnx):
+            found = backend(fed, weights)
+            compare({name.removeprefix("first "): each for name, each in found.items()}, first, 1e-5, "f32")
+
+
+def _moved(case: Case, module: Any, ways: Sequence[Any], weights: Mapping[str, Array]) -> dict[str, Array]:
+    """Where our parameters go when torch's go along `ways`."""
+    if not case.weights:
+        return {}
+    other = deepcopy(module)
+    with torch.no_grad():
+        for parameter, way in zip(other.parameters(), ways, strict=True):
+            parameter += way
+    return {path: array(value) - weights[path] for path, value in dict(case.weights(other)).items()}
+
+
+def _differentiated(graph: Graph) -> tuple[Graph, list[str]]:
+    """The gradients of a graph's outputs, weighted by `seed N`, and theirs along `along PATH`, by path."""
     leaves = {name: value for name, value in graph.inputs.items() if value.type.dtype.is_float}
     leaves |= {node.op.path: node.result for node in graph if isinstance(node.op, Parameter)}
-    fed = {f"seed of {name}": Input(f"seed of {name}", value.type)() for name, value in graph.outputs.items()}
-    grads = gradients([*graph.outputs.values()], [*fed.values()], [*leaves.values()])
-    flowing = {f"gradient of {path}": grad for path, grad in zip(leaves, grads, strict=True) if grad is not None}
-    runners = Runners(Graph({**graph.inputs, **fed}, flowing), DType.F64)
-    found = runners.numpy({**feeds, **dict(zip(fed, seeds, strict=True))}, weights)
-    ours = {path: found.get(f"gradient of {path}", np.zeros(value.shape)) for path, value in (feeds | weights).items()}
-    flow = sum((torch.as_tensor(ours[path]) * value).sum() for path, value in mapped.items())
-    of_inputs = [ours[name] for name, each in feeds.items() if each.dtype.kind == "f"]
-    parameters = their_leaves[len(of_inputs) :]
-    pulled = torch.autograd.grad(flow, parameters, allow_unused=True, materialize_grads=True) if parameters else ()
-    for place, (mine, other) in enumerate(zip([*of_inputs, *map(array, pulled)], expected, strict=True)):
-        near(mine, array(other), max(1e-10, case.rtol), f"gradient {place}")
+    seeds = {f"seed {place}": Input(f"seed {place}", end.type)() for place, end in enumerate(graph.outputs.values())}
+    along = {f"along {path}": Input(f"along {path}", value.type)() for path, value in leaves.items()}
+    grads = gradients([*graph.outputs.values()], [*seeds.values()], [*leaves.values()])
+    first = {path: grad for path, grad in zip(leaves, grads, strict=True) if grad is not None}
+    slopes: list[Value] = [Sum()(grad * along[f"along {path}"]) for path, grad in first.items()]
+    ones = [constant(1.0, slope.type.dtype) for slope in slopes]
+    second = dict(zip(leaves, gradients(slopes, ones, [*leaves.values()]), strict=True))
+    outputs = {f"first {path}": grad for path, grad in first.items()}
+    outputs |= {f"second {path}": grad for path, grad in second.items() if grad is not None}
+    return Graph({**graph.inputs, **seeds, **along}, outputs), list(leaves)
 
 
 def near(found: Array, expected: Array, tolerance: float, what: str) -> None:
@@ -228,7 +276,7 @@ def near(found: Array, expected: Array, tolerance: float, what: str) -> None:
 
 def array(value: Any) -> Array:
     """A copy: torch changes its buffers in place."""
-    return np.array(value.detach().numpy() if isinstance(value, torch.Tensor) else value)
+    return np.array(value.detach().numpy(force=True) if isinstance(value, torch.Tensor) else value)
 
 
 def several(results: Any) -> list[Any]:

@@ -19,6 +19,7 @@ from compiler.passes.pipeline import optimize
 from grammar.diagnostics import NablacError
 from runtime.generation.generator import Generator, Request
 from runtime.generation.machines import machine
+from runtime.text.roles import whole
 from runtime.text.tokenizers import Listed, read_tokenizer
 from runtime.weights import fit_weights, load_weights, read_renames
 
@@ -222,7 +223,7 @@ def test_a_real_sentence_encoder_gives_its_own_embeddings(backend: str) -> None:
     encoder = machine(optimize(graph), weights, backend, "cpu")
     for file in ("tokenizer.json", "vocab.txt"):
         tokenizer = read_tokenizer(folder / file)
-        coded = [tokenizer.prompt(sentence) for sentence in SENTENCES]
+        coded = [whole(tokenizer, sentence) for sentence in SENTENCES]
         longest = max(map(len, coded))
         tokens = np.array([[*each, *[0] * (longest - len(each))] for each in coded], np.int64)
         found = encoder.array(encoder.run({"tokens": encoder.value(tokens)})["vector"])

@@ -41,6 +41,9 @@ EQUATIONS = {
     "a bias by distance": ("s = Q @ K^T / 2 - abs(unsqueeze(cast(iota(T), f32), 1) - cast(iota(S), f32)) * 0.1", 0.5),
     "a bias before the scale": ("s = (Q @ K^T + bias) / 2", 0.5),
     "a mask of every pair": ("s = where(Q @ K^T < 100 and seen_by, Q @ K^T, -1e9)", 1.0),
+    "a mask of what is hidden": ("s = where(not seen_by, -1e9, Q @ K^T)", 1.0),
+    "negations": ("s = where(not (not seen_by), Q @ K^T, -1e9)", 1.0),
+    "a mask as a number": ("s = Q @ K^T + where(seen_by, 0.0, -1e9)", 1.0),
     "a mask and a bias": ("s = where(unsqueeze(unsqueeze(seen, 1), 1), Q @ K^T / 2 + bias, -1e9)", 0.5),
 }
 QKV = """    Q = rearrange(x -> Dense(12), "b t (h d) -> b h t d", h: 3)
@@ -86,6 +89,65 @@ def test_a_users_own_equations_are_one_operator(label: str) -> None:
     changed = optimize(graph)
     (found,) = fused(changed)
     assert found.scale == pytest.approx(scale) and not found.causal
+    assert_same(graph, changed)
+
+
+QUERY, KEY = "unsqueeze(iota(T), 1)", "unsqueeze(iota(S), 0)"
+CAUSAL = {
+    "keys at most": f"where({KEY} <= {QUERY}, s, -1e9)",
+    "queries at least": f"where({QUERY} >= {KEY}, s, -1e9)",
+    "later keys hidden": f"where({KEY} > {QUERY}, -1e9, s)",
+    "earlier queries hidden": f"where({QUERY} < {KEY}, -infinity, s)",
+    "not later keys": f"where(not ({KEY} <= {QUERY}), -1e9, s)",
+}
+
+
+@pytest.mark.parametrize("label", CAUSAL)
+def test_the_future_is_hidden_by_the_operator_however_it_is_said(label: str) -> None:
+    graph = graph_of(QKV + f"    s = Q @ K^T\n    output y = softmax({CAUSAL[label]}) @ V")
+    (found,) = fused(changed := optimize(graph))
+    assert found.causal or "not" in label
+    assert_same(graph, changed)
+
+
+ONE_HEAD = "    q = x -> Dense(8)\n    k = memory -> Dense(8)\n    v = memory -> Dense(5)\n"
+GROUPS = """    q = rearrange(x -> Dense(24), "b t (g r d) -> b g r t d", g: 2, r: 3)
+    k = rearrange(memory -> Dense(8), "b s (g d) -> b g 1 s d", g: 2)
+    v = rearrange(memory -> Dense(10), "b s (g d) -> b g 1 s d", g: 2)
+"""
+RANKS = {
+    "one head": ONE_HEAD + "    output y = softmax(q @ k^T / sqrt(8)) @ v",
+    "one head, masked": ONE_HEAD + "    output y = softmax(where(unsqueeze(seen, 1), q @ k^T, -1e9)) @ v",
+    "one head, biased": ONE_HEAD + "    output y = softmax(q @ k^T + iota(S, dtype: f32)) @ v",
+    "groups": GROUPS + "    output y = softmax(q @ k^T / 2) @ v",
+    "groups, masked": GROUPS
+    + "    m = unsqueeze(unsqueeze(unsqueeze(seen, 1), 1), 1)\n    output y = softmax(where(m, q @ k^T, -1e9)) @ v",
+    "groups, a bias of each head": GROUPS
+    + "    slope = reshape(iota(6, dtype: f32), [2, 3, 1, 1]) * iota(S, dtype: f32)\n"
+    + "    output y = softmax(q @ k^T + slope) @ v",
+}
+
+
+@pytest.mark.parametrize("label", RANKS)
+def test_attention_of_other_axes_is_the_operator(label: str) -> None:
+    graph = graph_of(RANKS[label])
+    changed = optimize(graph)
+    assert len(fused(changed)) == 1
+    assert_same(graph, changed)
+
+
+WRITTEN = {
+    "less its largest": "e = exp(s - max(s, axis: -1, keep: true))\n    w = e / sum(e, axis: -1, keep: true)",
+    "plain": "e = exp(s)\n    w = e / sum(e, axis: -1, keep: true)",
+    "by logarithms": "w = exp(log_softmax(s, axis: -1))",
+}
+
+
+@pytest.mark.parametrize("label", WRITTEN)
+def test_a_softmax_that_is_written_out_is_known(label: str) -> None:
+    graph = graph_of(QKV + f"    s = Q @ K^T / 2\n    {WRITTEN[label]}\n    output y = w @ V")
+    changed = optimize(graph)
+    assert len(fused(changed)) == 1
     assert_same(graph, changed)
 
 

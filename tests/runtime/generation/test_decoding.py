@@ -13,14 +13,16 @@ from compiler.decode import Decode, decode
 from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
 from compiler.verify import verify
-from grammar.diagnostics import NablacError
+from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Source
 from runtime.generation.checks import check_causal, worst_difference
 from runtime.generation.decoders import Cached, Decoder, Layout, Recomputing
+from runtime.generation.generator import Generator, Request
 from runtime.generation.machines import machine
 from runtime.generation.sampling import Sampling
 from runtime.generation.search import Limits, beam_search, sample
 from runtime.initialization import initialize
+from runtime.text.learning import learn
 
 SPECS = Path(__file__).parents[3] / "specs"
 HEAD = "model M {\n    input tokens: i64[batch, T]\n    x = tokens -> Embedding(20, 12)\n"
@@ -59,7 +61,7 @@ def test_token_by_token_is_all_at_once(body: str, backend: str) -> None:
     step = decode(graph)
     verify(step.step)
     weights = initialize(graph, 0)
-    check_causal(graph, step, weights)
+    check_causal(graph, step.tokens, step.output, weights)
     assert worst_difference(graph, optimized(step), weights, backend) < 1e-5
 
 
@@ -92,7 +94,8 @@ def test_the_cost_of_a_token_does_not_grow_with_what_is_recomputed() -> None:
 def refused(body: str, tail: str = TAIL) -> str:
     graph = elaborate(program_of(Source("m.model", HEAD + body + tail)))
     with pytest.raises(NablacError) as caught:
-        check_causal(graph, decode(graph), initialize(graph, 0))
+        step = decode(graph)
+        check_causal(graph, step.tokens, step.output, initialize(graph, 0))
     return str(caught.value)
 
 
@@ -116,3 +119,49 @@ def test_a_walk_from_the_end_is_refused_at_its_line() -> None:
 def test_a_model_without_scores_of_tokens_is_refused() -> None:
     found = refused("", "    output logits = mean(x, axis: 1) -> Dense(20)\n}\n")
     assert found.startswith("error[E860]: M does not generate text\n")
+
+
+@pytest.mark.parametrize("places", [1, 2, 5])
+def test_a_text_of_few_places_is_checked_as_far_as_it_goes(places: int) -> None:
+    graph = graph_of(f"    x = x -> LearnedPositions({places}) -> MultiHeadAttention(3, causal: true)\n")
+    step, weights = decode(graph), initialize(graph, 0)
+    check_causal(graph, step.tokens, step.output, weights)
+    assert worst_difference(graph, optimized(step), weights) < 1e-5
+
+
+def test_a_long_prompt_is_taken_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The scores of all its places would fill the memory, and only those of the last are asked for."""
+    monkeypatch.setattr("runtime.generation.decoders._AT_ONCE", 6)
+    graph = graph_of(BODIES["lstm and attention"])
+    step, weights = optimized(decode(graph)), initialize(graph, 0)
+    start = machine(step.start, weights, "numpy", "cpu")
+    cached = Cached(Layout.of(step), start, machine(step.step, weights, "numpy", "cpu"))
+    whole = Recomputing(step.tokens, step.output, machine(graph, weights, "numpy", "cpu"))
+    prompts = np.random.default_rng(0).integers(1, 20, (2, 11))
+    np.testing.assert_allclose(cached.begin(prompts, {}), whole.begin(prompts, {}), atol=1e-5)
+
+
+def test_what_is_drawn_for_a_prompt_does_not_depend_on_its_batch() -> None:
+    graph = graph_of(BODIES["gru"])
+    weights = initialize(graph, 0)
+    prompts = np.random.default_rng(0).integers(1, 20, (4, 5))
+    prompts[3] = prompts[0]
+
+    def drawn(rows: list[int]) -> list[list[int]]:
+        whole = Recomputing("tokens", "logits", machine(graph, weights, "numpy", "cpu"))
+        return sample(whole, prompts[rows], {}, Limits(8, frozenset({3})), Sampling(1.5), 7, numbers=rows)
+
+    together = drawn([0, 1, 2, 3])
+    assert together == [*drawn([0, 1]), *drawn([2]), *drawn([3])] and together[0] != together[3]
+
+
+def test_without_a_cache_no_decode_step_is_derived(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(graph: Graph) -> Decode:
+        raise NablacError(Diagnostic("E860", "no step"))
+
+    monkeypatch.setattr("runtime.generation.generator.decode", refuse)
+    graph = graph_of(BODIES["gru"])
+    given = graph, initialize(graph, 0), learn(["a b c"], "words", 20), "numpy", "cpu"
+    assert isinstance(Generator.of_graph(*given, cached=False).generate(["a b"], Request(tokens=3))[0], str)
+    with pytest.raises(NablacError):
+        Generator.of_graph(*given)

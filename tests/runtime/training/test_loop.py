@@ -13,8 +13,9 @@ from grammar.diagnostics import NablacError
 from grammar.source import Source
 from runtime.data.sources import from_arrays
 from runtime.training.checkpoints import newest_checkpoint
-from runtime.training.loop import Loop, NotFinite, Settings
-from runtime.training.session import Options, Training, explain_not_finite
+from runtime.training.loop import Loop, Settings
+from runtime.training.not_finite import NotFinite, explain_not_finite
+from runtime.training.session import Options, Training
 
 SPECS = Path(__file__).parents[3] / "specs"
 BACKENDS = ["numpy", "ort"]
@@ -210,3 +211,54 @@ def test_a_monitor_that_nothing_measures_is_refused() -> None:
     (found,) = caught.value.diagnostics
     assert (found.code, found.message) == ("E615", "nothing measures the `monitor` val_accuracy")
     assert found.hint == "there are loss, mae, val_loss, val_mae"
+
+
+SPOILT = MODEL.replace("y = h -> Dense(1)", "y = h -> Dense(1)\n    z = sqrt(relu(y)) * 0.0").replace(
+    "mse(y,", "mse(y + z,"
+)
+
+
+def spoilt(found: NablacError) -> None:
+    (diagnostic,) = found.diagnostics
+    assert diagnostic.code == "E842" and diagnostic.span is not None
+    assert "is no finite number after epoch 1, batch" in diagnostic.message
+    assert "whose loss is" in diagnostic.message and diagnostic.message.endswith(
+        "is the first whose result is no number"
+    )
+    assert diagnostic.span.text == "sqrt(relu(y))"
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("options", [{}, {"batch": 40}, {"limit_batches": 3}, {"batch": 40, "epochs": 1}])
+def test_an_update_that_is_no_number_is_traced_to_its_line_and_never_kept(
+    tmp_path: Path, backend: str, options: dict[str, object]
+) -> None:
+    for folder in (None, tmp_path):
+        made = training("", backend, SPOILT, **options)
+        loop = made.loop(folder)
+        with pytest.raises(NotFinite) as caught:
+            loop.run()
+        spoilt(explain_not_finite(made, loop, caught.value))
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_infinite_on_purpose_is_not_to_blame() -> None:
+    text = MODEL.replace(
+        "y = h -> Dense(1)",
+        "p = softmax(where(x > 0.0, x, -infinity)) + softmax(log(relu(sign(x))))\n"
+        "    y = log((h -> Dense(1)) - 9.0 + 0.0 * mean(p))",
+    )
+    made = training("", text=text)
+    loop = made.loop()
+    with pytest.raises(NotFinite) as caught:
+        loop.run()
+    (found,) = explain_not_finite(made, loop, caught.value).diagnostics
+    assert found.span is not None and found.span.text.startswith("log((h -> Dense(1))")
+
+
+def test_a_state_that_is_infinite_from_the_first_is_meant_so() -> None:
+    text = MODEL.replace(
+        "buffer center: [features] = 0", "buffer center: [features] = 0\n    buffer least: [features] = infinity"
+    )
+    text = text.replace("center' =", "least' = minimum(least, min(x, axis: 0))\n        center' =")
+    assert trained(training("", text=text)).reason == "all epochs are done"

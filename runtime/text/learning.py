@@ -1,0 +1,76 @@
+"""Tokenizers learnt from texts: the same texts give the same tokenizer, in every process."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from runtime.text.tokenizers import KINDS, LEARNT, SPECIAL, UNKNOWN, Learnt, Listed, Tokenizer, library
+from runtime.text.words import pieces
+
+
+def learn(texts: Iterable[str], kind: str, most: int) -> Tokenizer:
+    """A tokenizer of at most `most` tokens for texts; NablacError for a kind that there is not."""
+    if kind in LEARNT:
+        return {"bpe": _byte_pairs, "wordpiece": _word_pieces, "unigram": _unigrams}[kind](list(texts), most)
+    if kind not in KINDS:
+        hint = did_you_mean(kind, KINDS) or f"there are {', '.join(KINDS)}"
+        raise NablacError(Diagnostic("E850", f"there is no tokenizer `{kind}`", hint=hint))
+    counted: Counter[str] = Counter()
+    for text in texts:
+        counted.update(pieces(text, kind))
+    ranked = sorted(counted, key=lambda token: (-counted[token], token))  # equal counts in one order everywhere
+    return Listed(kind, tuple(ranked[: max(0, most - len(SPECIAL))]))
+
+
+def _byte_pairs(texts: list[str], most: int) -> Learnt:
+    """Pairs of pieces that are merged, the most frequent first (Sennrich et al. 2016)."""
+    tokenizers = library()
+    made = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token=SPECIAL[UNKNOWN]))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    made.decoder = tokenizers.decoders.Metaspace()
+    trainer = tokenizers.trainers.BpeTrainer(vocab_size=most, special_tokens=list(SPECIAL), show_progress=False)
+    made.train_from_iterator(texts, trainer)
+    return Learnt("bpe", made)
+
+
+def _unigrams(texts: list[str], most: int) -> Learnt:
+    """Pieces and their shares (Kudo 2018); the library's trainer sums in the order of a hash table."""
+    from runtime.text.unigram import learnt_pieces
+
+    tokenizers = library()
+    space = tokenizers.pre_tokenizers.Metaspace()
+    words: Counter[str] = Counter()
+    for text in texts:
+        words.update(word for word, _ in space.pre_tokenize_str(text))
+    found = learnt_pieces(words, most - len(SPECIAL))
+    vocabulary = [*((token, 0.0) for token in SPECIAL), *found]
+    made = tokenizers.Tokenizer(tokenizers.models.Unigram(vocabulary, unk_id=UNKNOWN))
+    made.pre_tokenizer = space
+    made.decoder = tokenizers.decoders.Metaspace()
+    made.add_special_tokens(list(SPECIAL))
+    return Learnt("unigram", made)
+
+
+def _word_pieces(texts: list[str], most: int) -> Learnt:
+    """WordPiece (Schuster and Nakajima 2012), the same for the same texts in every process.
+
+    The library's trainer numbers the letters inside of words in the order of a hash table that changes from process to
+    process: here they are numbered before it begins. Words end at white space, so that what is decoded is the text.
+    """
+    tokenizers = library()
+    letters = sorted({letter for text in texts for letter in text if not letter.isspace()})
+    numbered = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
+    made = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token=SPECIAL[UNKNOWN]))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    size = max(most, len(numbered))
+    made.train_from_iterator(
+        texts, tokenizers.trainers.WordPieceTrainer(vocab_size=size, special_tokens=numbered, show_progress=False)
+    )
+    found = sorted(made.get_vocab().items(), key=lambda pair: pair[1])[:most]
+    plain = tokenizers.Tokenizer(tokenizers.models.WordPiece(dict(found), unk_token=SPECIAL[UNKNOWN]))
+    plain.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    plain.decoder = tokenizers.decoders.WordPiece(cleanup=False)
+    plain.add_special_tokens(list(SPECIAL))
+    return Learnt("wordpiece", plain)

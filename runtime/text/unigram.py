@@ -1,0 +1,134 @@
+"""The pieces of a unigram tokenizer and their shares, learnt by expectation-maximisation (Kudo 2018, section 3.2).
+
+Every sum is in the order of the sorted words, so that the same words give the same pieces.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+LONGEST = 16  # letters of a piece
+_WORD = 48  # letters of a word that are learnt from: the shares of longer ones would underflow
+_SEEDS = 4  # pieces that it begins with, for each that is wanted
+_KEPT = 0.75  # of the pieces stay in a round
+
+
+def learnt_pieces(words: Mapping[str, int], most: int) -> list[tuple[str, float]]:
+    """At most `most` pieces, every letter among them where there is room, with the logarithms of their shares."""
+    counted: Counter[str] = Counter()
+    for word, count in words.items():
+        for begin in range(0, len(word), _WORD):
+            counted[word[begin : begin + _WORD]] += count
+    listed = sorted(counted)
+    counts = np.array([counted[word] for word in listed], np.float64)
+    letters, pieces = _seeds(listed, counted, most)
+    shares = _normal(np.array([pieces[piece] for piece in pieces], np.float64))
+    names = list(pieces)
+    while True:
+        lattice = _Lattice.of(listed, names)
+        for _ in range(2):
+            shares = _normal(np.maximum(lattice.expected(shares, counts), 1e-12))
+        if len(names) <= most:
+            break
+        kept = _kept(names, shares, letters, most)
+        names, shares = [names[place] for place in kept], _normal(shares[kept])
+    order = sorted(range(len(names)), key=lambda place: (-round(float(np.log(shares[place])), 6), names[place]))
+    return [(names[place], round(float(np.log(shares[place])), 6)) for place in order]
+
+
+def _seeds(words: list[str], counts: Mapping[str, int], most: int) -> tuple[set[str], dict[str, float]]:
+    """The most frequent letters, and with them the runs of letters that cover most of the words."""
+    singles: Counter[str] = Counter()
+    runs: Counter[str] = Counter()
+    for word in words:
+        for begin in range(len(word)):
+            singles[word[begin]] += counts[word]
+            for end in range(begin + 2, min(begin + LONGEST, len(word)) + 1):
+                runs[word[begin:end]] += counts[word]
+    letters = sorted(singles, key=lambda each: (-singles[each], each))[: max(1, most)]
+    often = [each for each, count in runs.items() if count > 1]
+    often.sort(key=lambda each: (-runs[each] * len(each), each))
+    chosen = [*letters, *often[: _SEEDS * max(1, most)]]
+    return set(letters), {each: float(singles[each] if len(each) == 1 else runs[each]) for each in chosen}
+
+
+def _kept(names: list[str], shares: Array, letters: set[str], most: int) -> list[int]:
+    """The places of the letters, and of those other pieces whose loss would make the words least likely."""
+    lattice = _Lattice.of(names, names)
+    whole = np.array([len(name) for name in names])[lattice.word] == lattice.end - lattice.begin
+    others = lattice.best(np.log(shares), ~whole)  # of each piece, taken apart into others
+    losses = shares * (np.log(shares) - others)
+    room = max(most, int(len(names) * _KEPT)) - len(letters)
+    ranked = sorted(
+        (place for place, name in enumerate(names) if name not in letters),
+        key=lambda place: (-losses[place], names[place]),
+    )
+    single = [place for place, name in enumerate(names) if name in letters]
+    return sorted([*single, *ranked[: max(0, room)]])
+
+
+@dataclass(frozen=True)
+class _Lattice:
+    """Every piece at every place of every word: an edge from where it begins to where it ends."""
+
+    word: Array
+    begin: Array
+    end: Array
+    piece: Array
+    lengths: Array
+
+    @staticmethod
+    def of(words: list[str], pieces: list[str]) -> _Lattice:
+        numbers = {piece: number for number, piece in enumerate(pieces)}
+        longest = max(map(len, pieces), default=1)
+        edges = [
+            (number, begin, end, numbers[word[begin:end]])
+            for number, word in enumerate(words)
+            for begin in range(len(word))
+            for end in range(begin + 1, min(begin + longest, len(word)) + 1)
+            if word[begin:end] in numbers
+        ]
+        word, begin, end, piece = np.array(edges, np.int64).reshape(-1, 4).T
+        return _Lattice(word, begin, end, piece, np.array([len(each) for each in words]))
+
+    def expected(self, shares: Array, counts: Array) -> Array:
+        """How often each piece is expected in all words, by the forward-backward algorithm."""
+        count, width = len(self.lengths), int(self.lengths.max(initial=0)) + 1
+        before, after = np.zeros((width, count)), np.zeros((width, count))
+        before[0] = 1.0
+        after[self.lengths, np.arange(count)] = 1.0
+        likely = shares[self.piece]
+        for place in range(1, width):
+            here = np.flatnonzero(self.end == place)
+            ways = before[self.begin[here], self.word[here]] * likely[here]
+            before[place] = np.bincount(self.word[here], ways, count)
+        for place in range(width - 2, -1, -1):
+            here = np.flatnonzero(self.begin == place)
+            ways = after[self.end[here], self.word[here]] * likely[here]
+            after[place] += np.bincount(self.word[here], ways, count)
+        total = np.maximum(after[0], np.finfo(np.float64).tiny)[self.word]
+        ways = before[self.begin, self.word] * likely * after[self.end, self.word] / total
+        return np.bincount(self.piece, ways * counts[self.word], len(shares))
+
+    def best(self, scores: Array, allowed: Array) -> Array:
+        """The highest score of each word's ways through the edges that are allowed."""
+        count, width = len(self.lengths), int(self.lengths.max(initial=0)) + 1
+        reached = np.full((width, count), -1e9)
+        reached[0] = 0.0
+        for place in range(1, width):
+            here = np.flatnonzero((self.end == place) & allowed)
+            ways = reached[self.begin[here], self.word[here]] + scores[self.piece[here]]
+            np.maximum.at(reached[place], self.word[here], ways)
+        return reached[self.lengths, np.arange(count)]
+
+
+def _normal(counts: Array) -> Array:
+    return np.asarray(counts / counts.sum())

@@ -1,0 +1,58 @@
+"""Texts in characters, or in words and signs, and whole again.
+
+Between words and signs there mostly is a space, or none, as in `a, b (c)`. Where a text has it otherwise, as in `3.14`,
+a piece of its own says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+KINDS = ("characters", "words")
+JOIN, SPACE = "", " "  # no space, or one, where the other is usual
+SPACING = (JOIN, SPACE)
+_PART = re.compile(r"\w+|[^\w\s]")
+_CLOSING, _OPENING = ".,;:!?%)]}\u2026", "([{\u00ab"
+_APOSTROPHES = "'\u2019"
+
+
+def pieces(text: str, kind: str) -> list[str]:
+    """A text in characters, or in words and signs and what tells how they stand."""
+    if kind == "characters":
+        return list(text)
+    found: list[str] = []
+    end = 0
+    for part in _PART.finditer(text):
+        apart = part.start() > end
+        if end and apart != _apart(found[-1], part[0]):
+            found.append(SPACE if apart else JOIN)
+        found.append(part[0])
+        end = part.end()
+    return found
+
+
+def joined(parts: Sequence[str], kind: str) -> str:
+    """The text that `pieces` took apart; of white space it has single spaces."""
+    if kind == "characters":
+        return "".join(parts)
+    text, last, told = "", "", None
+    for part in parts:
+        if part in SPACING:
+            told = part
+            continue
+        usual = SPACE if last and _apart(last, part) else JOIN
+        text += (usual if told is None or not last else told) + part
+        last, told = part, None
+    return text
+
+
+def _apart(before: str, after: str) -> bool:
+    """Whether two parts mostly have a space between them."""
+    if after in _CLOSING or before in _OPENING:
+        return False
+    return not (after in _APOSTROPHES and _word(before)) and not (before in _APOSTROPHES and _word(after))
+
+
+def _word(part: str) -> bool:
+    return part[-1].isalnum() or part[-1] == "_"
