@@ -329,7 +329,7 @@ def given_of(sample: Any, names: Sequence[str]) -> Given:
     return given | {name: named(each) for name, each in sample.kwargs.items()}
 
 
-CASES = [
+SAMPLES = [
     pytest.param(info, id=f"{info.name} {info.variant_test_name}".strip())
     for info in op_db
     if info.name in TABLE and info.variant_test_name in ("", "constant", "reflect", "replicate")
@@ -340,11 +340,11 @@ ALONG = ("top_k", "gather_elements", "scatter_elements", "take", "slice")
 
 
 def test_every_entry_of_the_table_has_samples() -> None:
-    assert {case.values[0].name for case in CASES} == set(TABLE)
+    assert {case.values[0].name for case in SAMPLES} == set(TABLE)
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("info", CASES)
+@pytest.mark.parametrize("info", SAMPLES)
 def test_samples_of_pytorch_have_its_values_and_gradients(info: Any) -> None:
     names, say = TABLE[info.name]
     tried = 0
