@@ -140,7 +140,7 @@ def gradient_graph(
             Diagnostic(
                 "E614",
                 f"no parameter or float input is called like {' or '.join(f'`{each}`' for each in patterns)}",
-                place="--wrt",
+                place="wrt",
                 hint=f"there are {', '.join(list(sources)[:8])}{', ...' if len(sources) > 8 else ''}",
             )
         )

@@ -16,6 +16,7 @@ from compiler.passes.pipeline import optimize
 from compiler.types import DType
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Source
+from runtime.backends import check_backend
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,6 +56,7 @@ class Model:
         origin: Origin | None = None,
         elaborated: Graph | None = None,
     ) -> None:
+        check_backend(backend, device)
         self.graph = graph
         self.elaborated = elaborated if elaborated is not None else graph  # as the text has it: what passes begin from
         self._origin = origin
@@ -78,11 +80,15 @@ class Model:
             self._weights = initialize(self.graph, self.seed)
         return self._weights
 
-    def load(self, path: str | Path, rename: Iterable[str] = ()) -> Model:
-        """Take the weights from a `.safetensors` file; NablacError lists every entry that does not fit."""
+    def load(self, path: str | Path, rename: str | Path | Iterable[str | Path] = ()) -> Model:
+        """Take the weights from a `.safetensors` file; NablacError lists every entry that does not fit.
+
+        `rename` is a rule as `"theirs -> ours"`, a file of such rules, or several of them.
+        """
         from runtime.weights import load_weights, read_renames
 
-        self._weights = load_weights(path, self.graph, read_renames(rename))
+        rules = [rename] if isinstance(rename, (str, Path)) else rename
+        self._weights = load_weights(path, self.graph, read_renames(map(str, rules)))
         self._runner = None
         return self
 
@@ -94,10 +100,22 @@ class Model:
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         """Run the model on arrays by input name; NablacError where one is missing or does not fit."""
+        from runtime.inputs import checked
+        from runtime.tables import outside_of_table
+
+        feeds = self._seeded(inputs)
+        try:
+            return self._run(feeds)
+        except NablacError as error:
+            if [each.code for each in error.diagnostics] != ["E806"]:
+                raise
+            arrays, sizes = checked(self.graph, {**self.weights, **feeds})
+            raise outside_of_table(self.graph, arrays, sizes, error) or error from None
+
+    def _run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
         from compiler.onnx.exporter import end_names
         from runtime.inputs import checked
 
-        feeds = self._seeded(inputs)
         if self.backend == "numpy":
             if self._runner is None:
                 from runtime.numpy_executor import NumpyRunner
@@ -242,7 +260,7 @@ def compile(
     model: str | None = None,
     preset: str | None = None,
     seed: int = 0,
-    dtype: str = "f32",
+    dtype: Any = "f32",
     training: bool = False,
     backend: str = "numpy",
     device: str = "cpu",
@@ -250,15 +268,17 @@ def compile(
 ) -> Model:
     """Compile a `.model` file, or the text of one, to a model ready to be called.
 
-    NablacError holds every mistake in the text. `hypers` override the model's hyperparameters.
+    NablacError holds every mistake in the text. `dtype` is a float type by its name here or NumPy's. `hypers` override
+    the model's hyperparameters; a text is read as the language reads it.
     """
     text = str(path_or_text)
-    program = program_of(Source("<text>", text)) if "\n" in text or "{" in text else load_program(text)
+    is_text = isinstance(path_or_text, str) and ("\n" in text or "{" in text or not text.strip())
+    program = program_of(Source("<text>", text)) if is_text else load_program(text)
     return from_program(
         program,
         model=model,
         preset=preset,
-        hypers=hypers,
+        hypers={name: _plain(value) for name, value in hypers.items()},
         seed=seed,
         dtype=dtype,
         training=training,
@@ -267,9 +287,33 @@ def compile(
     )
 
 
-def load(path: str | Path, weights: str | Path, **settings: Any) -> Model:
-    """Compile a `.model` file and take its weights from a `.safetensors` file."""
-    return compile(path, **settings).load(weights)
+def load(
+    path: str | Path, weights: str | Path, rename: str | Path | Iterable[str | Path] = (), **settings: Any
+) -> Model:
+    """Compile a `.model` file and take its weights from a `.safetensors` file, as `Model.load` does."""
+    return compile(path, **settings).load(weights, rename)
+
+
+def float_type(given: Any) -> DType:
+    """The float type of that name, or of NumPy's dtype; NablacError for what is none."""
+    try:
+        name = given if isinstance(given, str) else str(np.dtype(given))
+    except TypeError:
+        name = type(given).__name__
+    known = {each.numpy.name: each for each in DType if each.is_float} if name not in set(DType) else {}
+    found = known.get(name, name)
+    if found not in set(DType) or not DType(found).is_float:
+        floats = ", ".join(f"`{each}`" for each in DType if each.is_float)
+        message = f"`{name}` is no float type" if found in set(DType) else f"there is no dtype `{name}`"
+        raise NablacError(Diagnostic("E211", message, place="dtype", hint=f"the float types are {floats}"))
+    return DType(found)
+
+
+def _plain(value: Any) -> Any:
+    """A value as the language has it: NumPy's numbers and arrays as Python's, tuples as lists."""
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
 def from_program(
@@ -279,16 +323,15 @@ def from_program(
     preset: str | None = None,
     hypers: Mapping[str, Any] | None = None,
     seed: int = 0,
-    dtype: str = "f32",
+    dtype: Any = "f32",
     training: bool = False,
     backend: str = "numpy",
     device: str = "cpu",
 ) -> Model:
     """The optimised model of a program that is read already."""
-    elaborated = elaborate_model(
-        program, model=model, preset=preset, hypers=hypers, training=training, dtype=DType(dtype)
-    )
-    origin = Origin(program, elaborated.graph.name, preset, dict(hypers or {}), training, DType(dtype))
+    kind = float_type(dtype)
+    elaborated = elaborate_model(program, model=model, preset=preset, hypers=hypers, training=training, dtype=kind)
+    origin = Origin(program, elaborated.graph.name, preset, dict(hypers or {}), training, kind)
     return Model(
         optimize(elaborated.graph),
         hypers=elaborated.hypers,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,48 +17,91 @@ from grammar.diagnostics import Diagnostic, NablacError
 def written_whole(path: str | Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to; it takes the place of `path` when the block ends well.
 
-    After a crash, or on a full disk, `path` holds what it held before. A link stays one, and a device or a pipe is
-    written to as it is. NablacError where the text of a model would be lost.
+    After a crash, or on a full disk, `path` holds what it held before. A link stays, and what it names is written;
+    nothing takes the place of a device or a pipe, which get the finished bytes. NablacError where the text of a model
+    would be lost.
     """
-    target = Path(os.path.realpath(path))
-    if target.suffix == ".model" and target.exists():
-        hint = "name another file with `-o`"
-        message = f"{path} is the text of a model, and would be lost"
-        raise NablacError(Diagnostic("E904", message, place=str(path), hint=hint))
-    if target.exists() and not target.is_file() and not target.is_dir():
-        with scratch(Path(tempfile.gettempdir()) / target.name) as folder:
-            yield folder / "content"
-            try:
-                target.write_bytes((folder / "content").read_bytes())
-            except OSError as error:
-                raise unwritable(target, error) from error
-        return
+    _keep_texts(path)
     try:
-        handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".part")
+        target, folder, prefix = _place(Path(path))
+        handle, name = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=".part")
     except (OSError, ValueError) as error:
-        raise unwritable(target, error) from error
+        raise unwritable(path, error) from error
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        replace(temporary, target)
+        _deliver(temporary, target)
     except OSError as error:
-        raise unwritable(target, error) from error
+        raise unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
 
+def put(written: Path, path: Path) -> None:
+    """As `written_whole`, of a file that is finished already and lies on the same disk."""
+    _keep_texts(path)
+    try:
+        _deliver(written, _place(path)[0])
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def _deliver(written: Path, target: Path) -> None:
+    if is_stream(target):
+        with written.open("rb") as content, target.open("wb") as stream:
+            shutil.copyfileobj(content, stream)
+    else:
+        replace(written, target)
+
+
+def _keep_texts(path: str | Path) -> None:
+    if os.path.realpath(path).endswith(".model") and os.path.exists(path):
+        message = f"{path} is the text of a model, and would be lost"
+        raise NablacError(Diagnostic("E904", message, place=str(path), hint="name another file"))
+
+
 @contextmanager
 def scratch(target: Path) -> Iterator[Path]:
-    """A folder beside `target`, gone when the block ends; NablacError where nothing can be written there."""
+    """A folder beside `target`, gone when the block ends; NablacError where nothing can be written there.
+
+    What is written in it is a draft of `target`, and an error about it is one about `target`.
+    """
     try:
-        folder = tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".part")
+        _, parent, prefix = _place(target)
+        folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix, suffix=".part"))
     except (OSError, ValueError) as error:
         raise unwritable(target, error) from error
     try:
-        yield Path(folder)
+        yield folder
+    except NablacError as error:
+        if isinstance(error.__cause__, OSError) and str(folder) in (error.diagnostics[0].place or ""):
+            raise unwritable(target, error.__cause__) from error
+        raise
+    except OSError as error:
+        raise unwritable(target, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def followed(path: Path) -> Path:
+    """The file that is written for a path: what a link names, itself where it is none."""
+    return Path(os.path.realpath(path)) if path.is_symlink() else path
+
+
+def is_stream(path: Path) -> bool:
+    """Whether a path is a device or a pipe."""
+    try:
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
+
+
+def _place(path: Path) -> tuple[Path, Path | None, str]:
+    """What is written for a path, the folder of its draft (None for the system's), and how a draft's name begins."""
+    target = path if is_stream(path) else followed(path)
+    return target, None if is_stream(path) else target.parent, f".{target.name[:100]}."
 
 
 def replace(written: Path, target: Path) -> None:
@@ -83,10 +127,10 @@ def write_bytes(path: str | Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def unwritable(path: Path, error: Exception) -> NablacError:
+def unwritable(path: str | Path, error: Exception) -> NablacError:
     """Why a file cannot be written."""
     reason = getattr(error, "strerror", None) or error
-    message, hint = f"{path} cannot be written: {reason}", "name another file with `-o`"
+    message, hint = f"{path} cannot be written: {reason}", "name another file"
     return NablacError(Diagnostic("E904", message, place=str(path), hint=hint))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import tempfile
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from compiler.onnx.targets import LARGEST_FILE
-from runtime.files import replace, unwritable, write_bytes, written_whole
+from runtime.files import followed, is_stream, put, replace, scratch, unwritable, write_bytes, written_whole
 
 if TYPE_CHECKING:
     import onnx
@@ -49,19 +48,26 @@ def save(
 
 def move(written: Sequence[Path], target: Path) -> list[Path]:
     """Put in its place what `save` wrote in another folder under the target's name: first the data, then its model."""
-    placed = [target.with_name(each.name) for each in written]
-    try:
-        for each, place in reversed(list(zip(written, placed, strict=True))):
-            replace(each, place)
-    except OSError as error:
-        raise unwritable(target, error) from error
+    model, *data = written
+    placed = [target]
+    for each in data:
+        placed.append(_with_room_beside(target).with_name(each.name))
+        put(each, placed[-1])
+    put(model, target)
     _drop_old_data(placed)
     return placed
 
 
+def _with_room_beside(target: Path) -> Path:
+    """The file that is written for a path; NablacError where nothing can lie beside it."""
+    if is_stream(target):
+        raise unwritable(target, OSError("its weights need a second file beside it, and this is no file"))
+    return followed(target)
+
+
 def _drop_old_data(written: Sequence[Path]) -> None:
     """Remove the weights of a model that was written over."""
-    target, *data = written
+    target, data = followed(written[0]), written[1:]
     for old in target.parent.glob(f"{glob.escape(target.name)}.{'[0-9a-f]' * 16}.data"):
         if old not in data:
             old.unlink(missing_ok=True)
@@ -131,17 +137,15 @@ def _varint(number: int) -> bytes:
 
 
 def _write_beside(model: onnx.ModelProto, weights: Mapping[str, Array], target: Path) -> list[Path]:
-    try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name[:100]}.", suffix=".part") as folder:
-            moved = Path(folder) / "weights"
-            data = target.with_name(f"{target.name}.{_move_weights(model, weights, moved)}.data")
-            for tensor in model.graph.initializer:
-                for entry in tensor.external_data:
-                    if entry.key == "location":
-                        entry.value = data.name
-            replace(moved, data)
-    except OSError as error:
-        raise unwritable(target, error) from error
+    target = _with_room_beside(target)
+    with scratch(target) as folder:
+        moved = folder / "weights"
+        data = target.with_name(f"{target.name}.{_move_weights(model, weights, moved)}.data")
+        for tensor in model.graph.initializer:
+            for entry in tensor.external_data:
+                if entry.key == "location":
+                    entry.value = data.name
+        replace(moved, data)
     write_bytes(target, model.SerializeToString())
     return [target, data]
 

@@ -13,6 +13,7 @@ import numpy as np
 from compiler.dims import Dim, Size
 from compiler.types import DType, TensorType
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.backends import PROVIDERS, check_backend
 from runtime.inputs import Signature
 
 if TYPE_CHECKING:
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
     from compiler.types import Array
 
-PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 _QUIET = 4  # onnxruntime's fatal severity: its errors are raised too, and its warnings are for exporters
 _KEPT = 256 << 20  # bytes of a model that are kept to look up source lines when it fails
 _TYPES = {
@@ -80,10 +80,12 @@ class OnnxRunner:
         self.session.disable_fallback()
         self.inputs = {each.name: each for each in self.session.get_inputs()}
         self.outputs = [each.name for each in self.session.get_outputs()]
-        types = {name: _type(each) for name, each in self.inputs.items()}
+        open_rank = self._without_shape(model)
+        types = {name: _type(each) for name, each in self.inputs.items() if name not in open_rank}
         known = {name: type for name, type in types.items() if type is not None}
-        self.signature = Signature(self.name, known, list(types))
-        self._foreign = {name for name, type in types.items() if type is None}  # of dtypes the language has not
+        self.signature = Signature(self.name, known, list(self.inputs))
+        # What the language has no type for: its dtype where NumPy has it, to be fed as it is.
+        self.foreign = {name: _dtype(each) for name, each in self.inputs.items() if name not in known}
         self._bf16 = any("bfloat16" in each.type for each in (*self.inputs.values(), *self.session.get_outputs()))
 
     @property
@@ -98,7 +100,20 @@ class OnnxRunner:
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
         """Every output by name; NablacError for feeds that do not fit, or data that an operator refuses."""
-        foreign = {name: feeds[name] for name in feeds if name in self._foreign}
+        foreign = {name: feeds[name] for name in feeds if name in self.foreign}
+        missing = [name for name in self.foreign if name not in feeds]
+        if missing:
+            raise NablacError(
+                *(
+                    Diagnostic(
+                        "E801",
+                        f"input `{name}` is missing",
+                        place=f"input `{name}`",
+                        note=f"it is {self.inputs[name].type}",
+                    )
+                    for name in missing
+                )
+            )
         arrays, _ = self.signature.check({name: feeds[name] for name in feeds if name not in foreign})
         arrays.update(foreign)
         if self._bf16:
@@ -144,6 +159,18 @@ class OnnxRunner:
             raise self._refused("E806", "onnxruntime stopped while it ran the model", error) from error
         return dict(zip(names, binding.get_outputs(), strict=True))
 
+    def _without_shape(self, model: str | Path | bytes) -> set[str]:
+        """The inputs of any number of axes: onnxruntime shows them as if they had none."""
+        import onnx
+
+        if all(each.shape for each in self.inputs.values()):
+            return set()
+        if isinstance(model, bytes):
+            proto = onnx.load_model_from_string(model)
+        else:
+            proto = onnx.load_model(str(model), load_external_data=False)
+        return {each.name for each in proto.graph.input if not each.type.tensor_type.HasField("shape")}
+
     def _refused(self, code: str, message: str, error: Exception) -> NablacError:
         """An onnxruntime error as a diagnostic, at the source line of the node it names."""
         text = " ".join(str(error).split())
@@ -152,8 +179,13 @@ class OnnxRunner:
         source = {each.key: each.value for each in node.metadata_props} if node is not None else {}
         place = source.get("source") or source.get("layer") or self.name
         hint = None
+        memory = re.search(r"requested buffer of size (\d+)", text)
+        if memory is not None or "bad_alloc" in text:
+            of = f", of {int(memory[1]):,} bytes" if memory is not None else ""
+            message = f"there is not memory enough for a result{of}"
+            return NablacError(Diagnostic("E810", message, place=place, hint="run a smaller batch"))
         if "NOT_IMPLEMENTED" in text:
-            hint = f"its provider for `{self.device}` has no kernel for this; the NumPy backend has: `--backend numpy`"
+            hint = f"its provider for `{self.device}` has no kernel for this; the NumPy runtime has"
         elif "Protobuf parsing failed" in text or "INVALID_PROTOBUF" in text:
             message = "this is no ONNX file, or it is cut off"
         return NablacError(Diagnostic(code, message, place=place, note=_shortened(text), hint=hint))
@@ -186,9 +218,7 @@ def _providers(device: str) -> list[str]:
     """The provider of the device, and the CPU's for what it lacks."""
     import onnxruntime as ort
 
-    if device not in PROVIDERS:
-        hint = f"there are {' and '.join(f'`{each}`' for each in PROVIDERS)}"
-        raise NablacError(Diagnostic("E910", f"there is no device `{device}`", place="--device", hint=hint))
+    check_backend("ort", device)
     provider = PROVIDERS[device]
     if provider not in ort.get_available_providers():
         raise _no_device(device, f"onnxruntime {ort.__version__} was built without it")
@@ -207,9 +237,19 @@ def _type(each: Any) -> TensorType | None:
     return TensorType(_TYPES[each.type], tuple(shape))
 
 
+def _dtype(each: Any) -> np.dtype[Any] | None:
+    """NumPy's dtype of a session's input; None for texts, sequences and what else is no array of numbers."""
+    if each.type in _TYPES:
+        return _TYPES[each.type].numpy
+    name = each.type.removeprefix("tensor(").removesuffix(")")
+    return np.dtype(name) if name in ("int16", "uint16", "uint32", "uint64") else None
+
+
 def _no_device(device: str, why: str) -> NablacError:
     hint = "onnxruntime-gpu takes its place: `pip uninstall onnxruntime`, then `pip install onnxruntime-gpu`"
-    return NablacError(Diagnostic("E910", f"there is no device `{device}` here: {why}", place="--device", hint=hint))
+    return NablacError(
+        Diagnostic("E910", f"there is no device `{device}` here: {why}", place=f"device `{device}`", hint=hint)
+    )
 
 
 def _shortened(text: str) -> str:

@@ -40,6 +40,7 @@ class Rename:
     pattern: re.Pattern[str]
     templates: tuple[str, ...]
     turned: bool = False
+    text: str = ""
 
     def apply(self, name: str) -> tuple[str, ...] | None:
         """The paths of a foreign name; None where the rule does not speak of it."""
@@ -109,7 +110,7 @@ def read_rename(rule: str, place: str = "--rename") -> Rename:
             _check_template(compiled, template)
     except (re.error, IndexError) as error:
         raise _wrong(f"`{rule}` is no rename rule: {error}", place) from None
-    return Rename(compiled, templates, turned)
+    return Rename(compiled, templates, turned, rule)
 
 
 def _paths(ours: str) -> tuple[str, ...]:
@@ -195,6 +196,12 @@ def renamed(names: Sequence[str], rules: Sequence[Rename], place: str) -> dict[s
                 raise _wrong(f"`{found[path].name}` and `{name}` both become `{path}`", place, "give them other paths")
             found[path] = Entry(name, turned, part, len(paths))
     return found
+
+
+def idle(names: Sequence[str], rules: Sequence[Rename]) -> list[Rename]:
+    """The rules that take no entry: nothing is called so, or an earlier rule takes it."""
+    taking = {next((place for place, rule in enumerate(rules) if rule.apply(name) is not None), None) for name in names}
+    return [rule for place, rule in enumerate(rules) if place not in taking]
 
 
 def _is_file(path: Path) -> bool:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.dims import Dim, Size, evaluate, symbols
-from compiler.graph import Graph, Node, Value
+from compiler.dims import Dim, evaluate, symbols
+from compiler.graph import Graph
 from compiler.onnx.exporter import end_names, export
-from compiler.operators.control import Scan
-from compiler.operators.indexing import GatherElements, OneHot, Take
-from compiler.operators.source import Input, Source
+from compiler.operators.source import Source
 from runtime.numpy_executor import NumpyRunner
 from runtime.onnx_session import OnnxRunner
+from runtime.tables import number_of, table_limits
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -24,21 +23,21 @@ if TYPE_CHECKING:
 BATCHES = (1, 2, 7)
 LENGTHS = (5, 3, 16)
 _LARGEST = 512  # a size is doubled up to this where a smaller one leaves nothing, as a window wider than its image
-_MOVERS = ("concat", "expand", "flip", "reshape", "slice", "squeeze", "transpose", "unsqueeze")
-_CARRIERS = {*_MOVERS, "cast", "clip", "where"}  # operators that hand their operands' numbers on
 
 
 @dataclass(frozen=True)
 class Comparison:
     """One output at one set of sizes: how far the backends are apart.
 
-    `error` is relative to the output's largest magnitude (at least 1e-3), `absolute` is the difference itself.
+    `error` is relative to the output's largest magnitude (at least 1e-3), `absolute` is the difference itself. Where
+    both are NaN everywhere there is nothing to compare: `nothing` says so.
     """
 
     output: str
     sizes: dict[str, int]
     error: float
     absolute: float
+    nothing: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,8 +63,20 @@ class Report:
         return max(self.comparisons, key=lambda each: each.error)
 
     @property
-    def passed(self) -> bool:
+    def agrees(self) -> bool:
+        """Whether no difference was found."""
         return all(each.error <= self.tolerance for each in self.comparisons)
+
+    @property
+    def uncompared(self) -> list[str]:
+        """The outputs that are nothing but NaN at every size."""
+        compared = {each.output for each in self.comparisons if not each.nothing}
+        return [name for name in dict.fromkeys(each.output for each in self.comparisons) if name not in compared]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every output was compared, and agrees."""
+        return self.agrees and not self.uncompared
 
 
 def compare(
@@ -90,7 +101,8 @@ def compare(
         expected = numpy.run(feeds)
         given = onnx.run({name: array for name, array in {**weights, **feeds}.items() if name in onnx.inputs})
         for name, ours in zip(end_names(graph), (*graph.outputs, *graph.updates), strict=True):
-            made = Comparison(ours, dict(chosen), *errors(given[name], expected[ours]))
+            nothing = all_nan(given[name]) and all_nan(expected[ours])
+            made = Comparison(ours, dict(chosen), *errors(given[name], expected[ours]), nothing)
             found.append(made)
             if made.error > failed[0]:
                 failed = (made.error, feeds)
@@ -135,6 +147,10 @@ def errors(given: Array, expected: Array) -> tuple[float, float]:
     return largest / scale, largest
 
 
+def all_nan(array: Array) -> bool:
+    return array.size > 0 and array.dtype.kind not in "iub" and bool(np.isnan(array.astype(np.float64)).all())
+
+
 # Inputs to run on
 
 
@@ -149,18 +165,13 @@ def sample_sizes(graph: Graph) -> Iterator[dict[str, int]]:
     for batch, length in zip(BATCHES, LENGTHS, strict=True):
         lengths = iter(range(length, length + len(names)))
         sizes = {name: batch if first else next(lengths) for name, first in names.items()}
-        while any(_number(size, sizes) < 1 for size in inner) and max(sizes.values()) < _LARGEST:
+        while any(number_of(size, sizes) < 1 for size in inner) and max(sizes.values()) < _LARGEST:
             sizes = {name: size if names[name] else 2 * size for name, size in sizes.items()}
             if all(names.values()):
                 break
         yield sizes
         if not names:
             return
-
-
-def _number(size: Size, sizes: Mapping[str, int]) -> int:
-    """A size as a number; 1 where it holds dims that no input has."""
-    return evaluate(size, sizes) if symbols(size) <= sizes.keys() else 1
 
 
 def random_feeds(graph: Graph, sizes: Mapping[str, int], seed: int) -> dict[str, Array]:
@@ -187,47 +198,3 @@ def _mask(rng: np.random.Generator, shape: list[int]) -> Array:
     if shape:
         mask[..., 0] = True
     return mask
-
-
-def table_limits(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
-    """For each input of places the size of the smallest table that it indexes."""
-    limits: dict[str, int] = {}
-
-    def limit(value: Value, size: int) -> None:
-        for name in _inputs_behind(value):
-            limits[name] = min(limits.get(name, size), size)
-
-    for node in graph:
-        size = _table(node)
-        if size is not None:
-            limit(node.operands[-1], _number(size, sizes))
-        if isinstance(node.op, Scan):
-            inner = table_limits(node.op.body, sizes)
-            for name, operand in zip(node.op.body.inputs, node.operands, strict=True):
-                if name in inner:
-                    limit(operand, inner[name])
-    return limits
-
-
-def _table(node: Node) -> Size | None:
-    """How many entries the table has that a node looks its last operand up in."""
-    match node.op:
-        case Take(axis=axis) | GatherElements(axis=axis):
-            return node.operands[0].shape[axis]
-        case OneHot(depth=depth):
-            return depth
-    return None
-
-
-def _inputs_behind(value: Value) -> Iterator[str]:
-    """The inputs that a value is made of, element by element or by moving them."""
-    waiting, seen = [value.node], {value.node}
-    while waiting:
-        node = waiting.pop()
-        if isinstance(node.op, Input):
-            yield node.op.label
-        elif node.op.name in _CARRIERS:
-            for operand in node.operands:
-                if operand.node not in seen:
-                    seen.add(operand.node)
-                    waiting.append(operand.node)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +17,7 @@ from compiler.types import DType, TensorType, TypeMismatch
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.files import written_whole
 from runtime.initialization import stored
-from runtime.renames import Entry, Rename, read_renames, renamed
+from runtime.renames import Entry, Rename, idle, read_renames, renamed
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -22,6 +25,14 @@ if TYPE_CHECKING:
 __all__ = ["Rename", "fit_weights", "load_weights", "read_renames", "read_tensors", "save_weights"]
 
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+_PLAIN = {"BOOL", "F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8"}  # that NumPy has
+_EXTENDED = {  # by their names in `ml_dtypes`
+    "BF16": "bfloat16",
+    "F8_E4M3": "float8_e4m3fn",
+    "F8_E5M2": "float8_e5m2",
+    "F8_E8M0": "float8_e8m0fnu",
+}
+_MOST_IDLE = 5  # rules without effect that are told
 _MOST_UNKNOWN = 20  # entries that are not the model's, each told by name
 
 
@@ -35,8 +46,9 @@ def save_weights(path: str | Path, weights: Mapping[str, Array], metadata: Mappi
     with written_whole(path) as temporary:
         try:
             save_file(arrays, str(temporary), dict(metadata) if metadata else None)
-        except SafetensorError as error:  # a full disk, told in the library's own words
-            raise OSError(str(error).removeprefix("Error while serializing: ")) from error
+        except SafetensorError as error:  # a full disk, as all that writing can meet
+            number = re.search(r"os error (\d+)", str(error))
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error)) from error
 
 
 def load_weights(path: str | Path, graph: Graph, renames: Iterable[Rename] = ()) -> dict[str, Array]:
@@ -62,7 +74,7 @@ def fit_weights(
     for path in unknown[:_MOST_UNKNOWN]:
         name = sources[path].name
         shown = f"`{name}`" if name == path else f"`{name}`, renamed to `{path}`,"
-        hint = did_you_mean(path, missing or wanted) or "`--rename` maps foreign names to paths"
+        hint = did_you_mean(path, missing or wanted) or "rename rules map foreign names to paths"
         wrong.append(Diagnostic("E702", f"{shown} is no parameter of {graph.name}", place=place, hint=hint))
     if len(unknown) > _MOST_UNKNOWN:
         message = f"{len(unknown) - _MOST_UNKNOWN} more entries are no parameters of {graph.name}"
@@ -72,14 +84,26 @@ def fit_weights(
         if path not in sources:
             continue
         array = sources[path].taken(given[sources[path].name])
-        mistake = _misfit(path, array, type, place)
+        mistake = _misfit(path, array, type, place, sources[path])
         if mistake is not None:
             wrong.append(mistake)
         else:
             found[path] = np.require(array, type.dtype.numpy, ["C", "W"])
     if wrong:
-        raise NablacError(*wrong)
+        raise NablacError(*wrong, *_idle(list(given), renames, place))
     return found
+
+
+def _idle(names: Sequence[str], renames: Sequence[Rename], place: str) -> list[Diagnostic]:
+    """Rules that take no entry, where something is wrong with the others."""
+    rules = idle(names, renames)
+    if not rules:
+        return []
+    shown = ", ".join(f"`{rule.text}`" for rule in rules[:_MOST_IDLE])
+    more = f" and {len(rules) - _MOST_IDLE} more" if len(rules) > _MOST_IDLE else ""
+    message = f"{shown}{more} {'takes' if len(rules) == 1 else 'take'} no entry of the file"
+    hint = f"its entries are called {', '.join(f'`{name}`' for name in names[:3])}{', ...' if names[3:] else ''}"
+    return [Diagnostic("E706", message, place=place, hint=hint if names else None)]
 
 
 def read_tensors(path: str | Path) -> dict[str, Array]:
@@ -93,12 +117,20 @@ def read_tensors(path: str | Path) -> dict[str, Array]:
     try:
         with safe_open(str(path), "np") as file:
             dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - no mapping
-            plain = {name: file.get_tensor(name) for name, dtype in dtypes.items() if dtype != "BF16"}
-        return plain | _read_bf16(path, [name for name, dtype in dtypes.items() if dtype == "BF16"])
+            plain = {name: file.get_tensor(name) for name, dtype in dtypes.items() if dtype in _PLAIN}
+        found = plain | _read_extended(path, {name: dtype for name, dtype in dtypes.items() if dtype in _EXTENDED})
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         reason = " ".join(str(error).split())
         hint = "it may be cut off: fetch or write it again"
         raise _unreadable(path, "this is no whole .safetensors file", hint, reason) from None
+    foreign = [
+        Diagnostic("E704", f"`{name}` is {dtype} in the file, which no model has", place=str(path))
+        for name, dtype in dtypes.items()
+        if name not in found
+    ]
+    if foreign:
+        raise NablacError(*foreign)
+    return found
 
 
 def _shards(index: Path) -> list[Path]:
@@ -115,18 +147,20 @@ def _shards(index: Path) -> list[Path]:
     return [index.parent / name for name in sorted(names)]
 
 
-def _read_bf16(path: Path, names: Sequence[str]) -> dict[str, Array]:
-    """Tensors of a dtype that NumPy lacks, and safetensors leaves to others; the file was found to be whole before."""
-    if not names:
+def _read_extended(path: Path, dtypes: Mapping[str, str]) -> dict[str, Array]:
+    """Tensors of dtypes that NumPy lacks, and safetensors leaves to others; the file was found to be whole before."""
+    if not dtypes:
         return {}
+    import ml_dtypes
+
     found: dict[str, Array] = {}
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
-        for name in names:
+        for name, dtype in dtypes.items():
             begin, end = header[name]["data_offsets"]
             file.seek(8 + length + begin)
-            bits = np.frombuffer(file.read(end - begin), DType.BF16.numpy)
+            bits = np.frombuffer(file.read(end - begin), getattr(ml_dtypes, _EXTENDED[dtype]))
             found[name] = bits.reshape(header[name]["shape"])
     return found
 
@@ -142,6 +176,9 @@ def _refuse_others(path: Path) -> None:
             head = file.read(64)
     except OSError as error:
         raise NablacError(Diagnostic("E903", "the file cannot be read", place=str(path), note=error.strerror)) from None
+    if head.startswith(b"PK\x03\x04") and _is_npz(path):
+        hint = "`safetensors.numpy.save_file(dict(numpy.load(path)), new_path)`"
+        raise _unreadable(path, "this is an .npz file", hint)
     if head.startswith(_PICKLES) or path.suffix in (".pkl", ".pickle"):
         hint = "where you trust it: `safetensors.torch.save_file(torch.load(path, weights_only=True), new_path)`"
         raise _unreadable(path, "this is a pickled checkpoint, and reading one runs whatever code it holds", hint)
@@ -154,12 +191,24 @@ def _refuse_others(path: Path) -> None:
         raise _unreadable(path, "the file is empty", "it may be cut off: fetch or write it again")
 
 
-def _misfit(path: str, array: Array, type: TensorType, place: str) -> Diagnostic | None:
+def _is_npz(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as held:
+            return all(name.endswith(".npy") for name in held.namelist())
+    except (OSError, zipfile.BadZipFile):
+        return False
+
+
+def _misfit(path: str, array: Array, type: TensorType, place: str, entry: Entry) -> Diagnostic | None:
     """Why an array is not the parameter's, if it is not."""
     given = _shown(array)
     if array.shape != type.shape:
         turned = array.ndim > 1 and (*array.shape[:-2], array.shape[-1], array.shape[-2]) == type.shape
-        hint = f"turn it by a rename rule: `--rename '{path} -> {path} ^T'`" if turned else None
+        rule = f"{entry.name} -> {path}" + ("" if entry.turned else " ^T")
+        verb = "leave it as it is" if entry.turned else "turn it"
+        hint = (
+            f"{verb} by a rename rule before the others: `--rename '{rule}'`" if turned and entry.parts == 1 else None
+        )
         return Diagnostic("E703", f"`{path}` is {given} in the file, and {type} in the model", place=place, hint=hint)
     dtype: Any = type.dtype.numpy
     try:

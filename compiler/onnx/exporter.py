@@ -373,7 +373,7 @@ def _unfit_opset(graph: Graph, opset: int, lowest: int) -> NablacError:
     else:
         message = f"opset {opset} is beyond {HIGHEST_OPSET}, the highest that is written"
     hint = f"choose one from {lowest} to {HIGHEST_OPSET}; {lowest} loads in {'; '.join(loaded_by(lowest))}"
-    return NablacError(Diagnostic("E907", message, place="--opset", hint=hint))
+    return NablacError(Diagnostic("E907", message, place="opset", hint=hint))
 
 
 @cache

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
 
@@ -67,23 +70,47 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line: 0 is fine, 1 an error in the input, 2 wrong use or data, 130 interrupted, 70 our fault."""
-    try:
-        status = cli.main(standalone_mode=False)
-        sys.stdout.flush()
-    except click.exceptions.Abort:
-        status = 130
-    except click.ClickException as error:
-        error.show()
-        status = 2
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        status = 0
-    except KeyboardInterrupt:
-        click.echo("interrupted", err=True)
-        status = 130
-    except Exception as error:
-        status = _failed(error)
+    from nablac.commands.streams import OutputFailed, discard_output, open_streams
+
+    open_streams()
+    with _ended_by_sigterm():
+        try:
+            # Not `cli.main`, which makes its own end of an interrupt and of a pipe that nobody reads any more.
+            with cli.make_context("nablac", sys.argv[1:]) as context:
+                status = cli.invoke(context)
+            sys.stdout.flush()
+        except click.exceptions.Exit as ended:
+            status = ended.exit_code
+        except click.ClickException as error:
+            error.show()
+            status = 2
+        except BrokenPipeError:
+            discard_output()
+            status = 0
+        except (KeyboardInterrupt, click.exceptions.Abort):
+            click.echo("interrupted", err=True)
+            status = 130
+        except OutputFailed as error:
+            discard_output()
+            click.echo(str(error), err=True)
+            status = error.exit_code
+        except Exception as error:
+            status = _failed(error)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+@contextmanager
+def _ended_by_sigterm() -> Iterator[None]:
+    """SIGTERM unwinds as an exit does, so that drafts of files are removed."""
+
+    def end(number: int, frame: Any) -> None:
+        sys.exit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _failed(error: Exception) -> int:

@@ -11,7 +11,7 @@ import click
 
 from nablac.commands.options import compiled, model_options, output_options, weight_options
 from nablac.commands.output import note, print_json, stage, unless_kernels_lack
-from runtime.files import scratch
+from runtime.files import followed, scratch
 
 if TYPE_CHECKING:
     from nablac.model import Model
@@ -106,12 +106,12 @@ def command(
         with stage("exported"):
             proto = model.onnx(opset, metadata, largest=0)  # the weights go to the file from their arrays
         with stage("written"):
-            drafts = save(proto, folder / target.name, arrays)
+            drafts = save(proto, folder / followed(target).name, arrays)
         with stage("checked"):
             onnx.checker.check_model(str(drafts[0]), full_check=True)
         with nullcontext() if no_verify else stage("verified"):
             report = None if no_verify else _verified(model, drafts[0], seed)
-        written = move(drafts, target) if report is None or report.passed else []
+        written = move(drafts, target) if report is None or report.agrees else []
     held: Counter[str] = Counter()
     for op in stored(model.graph):
         held[op.name] += int(arrays[op.path].size)
@@ -127,15 +127,19 @@ def command(
         "inputs": {key: str(value.type) for key, value in model.graph.inputs.items()},
         "outputs": {key: str(value.type) for key, value in model.graph.outputs.items()},
         "worst_error": report.worst.error if report is not None else None,
+        "uncompared": report.uncompared if report is not None else [],
     }
-    if report is not None and not report.passed:
+    if report is not None and not report.agrees:
         worst = report.worst
         note(
             f"not written: `{worst.output}` differs by {worst.error:.2g} between onnxruntime and NumPy at {worst.sizes}"
         )
         return 1
+    for name in report.uncompared if report is not None else ():
+        note(f"warning: `{name}` is NaN everywhere on random inputs: nothing of it was compared")
     if as_json:
         print_json(facts)
+    if as_json or quiet:
         return 0
     buffers = f" and {facts['buffers']:,} in buffers" if facts["buffers"] else ""
     click.echo(
@@ -143,7 +147,7 @@ def command(
         f"opset {facts['opset']}, IR {facts['ir']}, {facts['bytes']:,} bytes"
     )
     if report is not None:
-        note(f"verified against the NumPy runtime: worst relative difference {report.worst.error:.1e}", quiet)
+        note(f"verified against the NumPy runtime: worst relative difference {report.worst.error:.1e}")
     return 0
 
 

@@ -76,11 +76,12 @@ def write_decode(
         facts = {"output": str(target), "nodes": sizes, "tokens": layout.tokens, "scores": layout.output}
         kept = {"context": layout.context, "states": layout.states, "caches": caches}
         print_json({**facts, **kept, "worst_error": worst})
+    if as_json or quiet:
         return 0
     for name, count in sizes.items():
         click.echo(f"{target / name}: {count} nodes")
     beside = f"{len(layout.states)} states, {len(layout.caches)} caches, {len(layout.context)} values of the start"
-    note(f"one step takes `{layout.tokens}` and {beside}; what it gives as `NAME.next` is `NAME` of the next", quiet)
+    note(f"one step takes `{layout.tokens}` and {beside}; what it gives as `NAME.next` is `NAME` of the next")
     if worst is not None:
-        note(f"verified token by token against the whole model: worst relative difference {worst:.1e}", quiet)
+        note(f"verified token by token against the whole model: worst relative difference {worst:.1e}")
     return 0

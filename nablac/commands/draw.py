@@ -70,11 +70,12 @@ def command(
         text = html(whole, graph.name, depth)
     else:
         text = mermaid(drawn) if kind == "Mermaid" else dot(drawn, graph.name)
+    count = sum(1 for _ in every_box(drawn))
     if output is None:
-        click.echo(text, nl=False)
+        facts = {"kind": kind, "boxes": count, "depth": depth, "text": text}
+        print_json(facts) if as_json else click.echo(text, nl=False)
         return 0
     write_bytes(output, text.encode())
-    count = sum(1 for _ in every_box(drawn))
     if as_json:
         print_json({"output": str(output), "kind": kind, "boxes": count, "depth": depth})
     else:

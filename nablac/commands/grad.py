@@ -48,6 +48,7 @@ def command(
     outputs = {key: str(value.type) for key, value in made.graph.outputs.items()}
     if as_json:
         print_json({"output": str(target), "outputs": outputs})
+    if as_json or quiet:
         return 0
     click.echo(f"{target}: {made.name}, {len(proto.graph.node)} nodes")
     for key, type in outputs.items():

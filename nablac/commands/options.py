@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from nablac.commands.output import detail, note, remember, stage
+from nablac.commands.output import detail, is_quiet, note, remember, stage
+from runtime.backends import BACKENDS, DEVICES
 
 if TYPE_CHECKING:
     from compiler.build import Program
@@ -43,6 +44,11 @@ def _remember_json(context: click.Context, parameter: click.Parameter, value: bo
 
 def _remember_verbose(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
     remember(verbose=value)
+    return value
+
+
+def _remember_quiet(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
+    remember(quiet=value)
     return value
 
 
@@ -91,14 +97,14 @@ def run_options(command: F) -> F:
         (
             click.option(
                 "--backend",
-                type=click.Choice(["numpy", "ort"]),
+                type=click.Choice(BACKENDS),
                 default="numpy",
                 show_default=True,
                 help="What runs the model.",
             ),
             click.option(
                 "--device",
-                type=click.Choice(["cpu", "cuda"]),
+                type=click.Choice(DEVICES),
                 default="cpu",
                 show_default=True,
                 help="Where; cuda needs `--backend ort`.",
@@ -123,7 +129,14 @@ def output_options(command: F) -> F:
                 expose_value=False,
                 help="Colours of errors.",
             ),
-            click.option("-q", "--quiet", is_flag=True, help="Say nothing but results and errors."),
+            click.option(
+                "-q",
+                "--quiet",
+                is_flag=True,
+                callback=_remember_quiet,
+                is_eager=True,
+                help="Say nothing but results and errors.",
+            ),
             click.option(
                 "-v",
                 "--verbose",
@@ -163,6 +176,7 @@ def compiled(
 ) -> Model:
     """The model that the options describe."""
     from compiler.build import load, parse_setting
+    from compiler.elaborate.values import show
     from nablac.model import from_program
 
     hypers = dict(parse_setting(each) for each in settings)
@@ -175,7 +189,7 @@ def compiled(
         )
     detail(f"{model.name}: {len(model.graph)} operators")
     for key, value in model.hypers.items():
-        detail(f"  {key} = {value}")
+        detail(f"  {key} = {show(value)}")
     if weights is not None:
         with stage(f"{weights}: read"):
             model.load(weights, rename)
@@ -188,5 +202,23 @@ def model_asked(program: Program, name: str | None) -> str | None:
     trained = {train.model.text for train in program.trains} & set(names)
     if name is not None or len(names) < 2 or len(trained) == 1:  # the one that is trained is the one that is meant
         return name
-    note(f"note: {program.source.name} holds {', '.join(names)}: this is {names[0]}; `--model` chooses another")
+    text = f"note: {program.source.name} holds {', '.join(names)}: this is {names[0]}; `--model` chooses another"
+    note(text, is_quiet())
     return names[0]
+
+
+OF_TEXTS = ("name", "preset", "settings", "dtype", "weights", "rename")  # options that a compiled file has answered
+
+
+def refuse_of_compiled(file: Path, *more: str) -> None:
+    """A compiled file is as it was compiled, and onnxruntime runs it: options of a text would do nothing."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        name = option.name or ""
+        if context.get_parameter_source(name) is not click.core.ParameterSource.COMMANDLINE:
+            continue
+        if name in (*OF_TEXTS, *more):
+            why = f"{file} is compiled already; give it to `nablac compile`, or run the .model file"
+            raise click.UsageError(f"`{option.opts[0]}` does nothing here: {why}")
+        if name == "backend" and context.params["backend"] != "ort":
+            raise click.UsageError(f"`--backend {context.params['backend']}` cannot run {file}: onnxruntime does")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import sys
@@ -26,21 +27,23 @@ _COLORS = (
 
 def wants_color(stream: Any) -> bool:
     """`--color`, else NO_COLOR, else whether a person is looking."""
-    context = click.get_current_context(silent=True)
-    chosen = context.find_root().meta.get("nablac.color", "auto") if context is not None else _color["choice"]
-    if chosen != "auto":
-        return bool(chosen == "always")
+    if _color["choice"] != "auto":
+        return _color["choice"] == "always"
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb" and bool(stream.isatty())
 
 
 _color = {"choice": "auto", "json": ""}
-_verbose = {"detail": False}
+_talk = {"detail": False, "quiet": False}
 
 
-def remember(color: str | None = None, as_json: bool | None = None, verbose: bool | None = None) -> None:
-    """Keep what the options said: for errors that end the command, and for `detail`."""
+def remember(
+    color: str | None = None, as_json: bool | None = None, verbose: bool | None = None, quiet: bool | None = None
+) -> None:
+    """Keep what the options said: for errors that end the command, for `detail` and for `is_quiet`."""
     if verbose is not None:
-        _verbose["detail"] = verbose
+        _talk["detail"] = verbose
+    if quiet is not None:
+        _talk["quiet"] = quiet
     if color is not None:
         _color["choice"] = color
     if as_json is not None:
@@ -66,12 +69,30 @@ def printable(text: str, stream: Any) -> str:
 
 
 def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    click.echo(json_text(value))
+
+
+def json_text(value: Any, indent: int | None = 2) -> str:
+    """JSON that every reader takes: it has no NaN and no infinities, which become texts of these names."""
+    try:
+        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(each) for each in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
+    return value
 
 
 def detail(text: str) -> None:
     """A line that only `-v` asks for, on stderr."""
-    if _verbose["detail"]:
+    if _talk["detail"]:
         note(text)
 
 
@@ -81,6 +102,11 @@ def stage(what: str) -> Iterator[None]:
     started = time.perf_counter()
     yield
     detail(f"{what} in {(time.perf_counter() - started) * 1000:,.0f} ms")
+
+
+def is_quiet() -> bool:
+    """Whether `-q` asks for nothing but results and errors."""
+    return _talk["quiet"]
 
 
 def note(text: str, quiet: bool = False) -> None:
@@ -98,4 +124,6 @@ def unless_kernels_lack() -> Iterator[None]:
         first = error.diagnostics[0]
         if "NOT_IMPLEMENTED" not in (first.note or "") and "no kernel" not in (first.hint or ""):
             raise
-        note(f"not verified: onnxruntime on this machine has no kernel for one of its operators ({first.place})")
+        named = re.search(r"implementation for (\w+)", first.note or "")
+        what = f"{named[1]}, one of its operators" if named else "one of its operators"
+        note(f"not verified: onnxruntime on this machine has no kernel for {what} ({first.place})")

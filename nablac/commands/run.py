@@ -2,36 +2,38 @@
 
 from __future__ import annotations
 
-import io
+import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from nablac.commands.options import compiled, model_options, output_options, run_options, weight_options
-from nablac.commands.output import note, print_json
+from nablac.commands.options import (
+    compiled,
+    model_options,
+    output_options,
+    refuse_of_compiled,
+    run_options,
+    weight_options,
+)
+from nablac.commands.output import note, print_json, printable
+from nablac.commands.results import STDOUT, check_ending, shown, write
 
 if TYPE_CHECKING:
-    from compiler.types import Array, TensorType
+    from compiler.types import Array
+    from runtime.onnx_session import OnnxRunner
+    from runtime.reading import Wanted
     from runtime.text.tokenizers import Tokenizer
-
-MOST_SHOWN = 64  # numbers of one output that are printed
-ONNX_TYPES = {
-    "float": "f32",
-    "double": "f64",
-    "float16": "f16",
-    "int64": "i64",
-    "int32": "i32",
-    "int8": "i8",
-    "uint8": "u8",
-    "bool": "bool",
-}
 
 
 @click.command()
 @model_options
 @click.argument("inputs", nargs=-1)
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write results: .npy, .npz, .csv or .json.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Write results: .npy, .npz, .csv or .json; - is stdout."
+)
 @click.option(
     "--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="For texts: tokenizer.json, vocab.txt."
 )
@@ -57,14 +59,16 @@ def command(
 ) -> int:
     """Run a .model or .onnx FILE on INPUTS: `name=path`, or a path alone where the model has one input.
 
-    Inputs are .npy, .npz, .csv (`data.csv:column`, `data.csv:column[-12:]`), .json or images. A missing batch axis is
-    added. A model of tokens that has its tokenizer inside, or is given one, takes texts.
+    Inputs are .npy, .npz (`data.npz:name`), .csv (`data.csv:column`, `data.csv:column[-12:]`), .json or images; - is
+    stdin. Images become numbers from 0 to 1, in the size that the model asks for; arrays are taken as they are. A
+    missing batch axis is added. A model of tokens that has its tokenizer inside, or is given one, takes texts.
     """
-    if device == "cuda" and backend == "numpy" and file.suffix != ".onnx":
-        raise click.UsageError("the NumPy runtime has no device but the CPU; add `--backend ort`")
-    _check_ending(output)
+    check_ending(output)
+    say = partial(note, quiet=quiet)
+    classes: list[str] = []
     if file.suffix == ".onnx":
-        results = _run_onnx(file, inputs, device, seed, tokenizer)
+        refuse_of_compiled(file)
+        results, classes = _run_onnx(file, inputs, device, seed, tokenizer, say)
     else:
         from runtime.text.feeding import read_texts_or_inputs
         from runtime.text.places import places
@@ -82,17 +86,22 @@ def command(
             device=device,
         )
         types = {key: value.type for key, value in model.graph.inputs.items()}
-        results = model(**read_texts_or_inputs(list(inputs), types, _read(tokenizer), places(model.elaborated)))
+        feeds = read_texts_or_inputs(list(inputs), types, _read(tokenizer), places(model.elaborated), say)
+        results = model(**feeds)
         if weights is None and model.weights:
             note(f"note: untrained weights, drawn from --seed {seed}; --weights FILE loads trained ones", quiet)
     if output is not None:
-        _write(output, results)
-        note(f"{output} written", quiet)
+        write(output, results)
+        if as_json and str(output) != STDOUT:
+            outputs = {key: {"dtype": str(array.dtype), "shape": list(array.shape)} for key, array in results.items()}
+            print_json({"output": str(output), "outputs": outputs})
+        elif str(output) != STDOUT:
+            note(f"{output} written", quiet)
     elif as_json:
         print_json({key: array.tolist() for key, array in results.items()})
     else:
         for key, array in results.items():
-            click.echo(_shown(key, array))
+            click.echo(printable(shown(key, array, classes), sys.stdout))
     return 0
 
 
@@ -102,7 +111,19 @@ def _read(path: Path | None) -> Tokenizer | None:
     return read_tokenizer(path) if path is not None else None
 
 
-def _run_onnx(file: Path, inputs: tuple[str, ...], device: str, seed: int, given: Path | None) -> dict[str, Array]:
+def _run_onnx(
+    file: Path,
+    inputs: tuple[str, ...],
+    device: str,
+    seed: int,
+    given: Path | None,
+    say: Callable[[str], None],
+) -> tuple[dict[str, Array], list[str]]:
+    """The outputs of a compiled model, and the names of its classes where it has them."""
+    import json
+
+    import numpy as np
+
     from grammar.diagnostics import Diagnostic, NablacError
     from runtime.onnx_session import OnnxRunner
     from runtime.text.feeding import read_texts_or_inputs
@@ -115,75 +136,28 @@ def _run_onnx(file: Path, inputs: tuple[str, ...], device: str, seed: int, given
     tokenizer = _read(given)
     if tokenizer is None and KEY in runner.metadata:
         tokenizer = from_json(runner.metadata[KEY])
-    types = {key: _type(each) for key, each in runner.inputs.items()}
-    feeds = read_texts_or_inputs(list(inputs), types, tokenizer, stored_places(runner.metadata))
+    feeds = read_texts_or_inputs(list(inputs), _wanted(runner, file), tokenizer, stored_places(runner.metadata), say)
     if "seed" in runner.inputs and "seed" not in feeds:
-        import numpy as np
-
         feeds["seed"] = np.array(seed, np.int64)
-    return runner.run(feeds)
+    results = runner.run(feeds)
+    for name in [name for name, value in results.items() if not isinstance(value, np.ndarray)]:
+        note(f"warning: the output `{name}` is no tensor, and left out")
+        del results[name]
+    for name, value in results.items():
+        if value.dtype.name == "bfloat16":  # which no file and no reader of numbers knows
+            results[name] = value.astype(np.float32)
+    return results, json.loads(runner.metadata.get("nablac.classes", "[]"))
 
 
-def _type(declared: Any) -> TensorType:
-    """The type of a session's input; dims that are not numbers stand as names."""
-    from compiler.dims import Dim
-    from compiler.types import DType, TensorType
+def _wanted(runner: OnnxRunner, file: Path) -> dict[str, Wanted]:
+    """What each input takes; NablacError for one that no file of numbers can be."""
+    from grammar.diagnostics import Diagnostic, NablacError
 
-    dtype = DType(ONNX_TYPES[declared.type.removeprefix("tensor(").removesuffix(")")])
-    shape = (
-        size if isinstance(size, int) else Dim.named(str(size or f"dim_{axis}"))
-        for axis, size in enumerate(declared.shape)
-    )
-    return TensorType(dtype, tuple(shape))
-
-
-def _shown(name: str, array: Array) -> str:
-    """An output as a person reads it: its shape, then its numbers, or the first of them and their range."""
-    import numpy as np
-
-    head = f"{name}: {array.dtype}{list(array.shape)}"
-    if array.size == 1:
-        return f"{name}: {array.reshape(-1)[0]:.6g}"
-    if array.ndim == 2 and array.shape[0] <= 8 and 2 <= array.shape[1] <= 1000 and array.dtype.kind == "f":
-        lines = [head]
-        for number, row in enumerate(array):
-            best = np.argsort(row, kind="stable")[::-1][: min(5, len(row))]
-            lines.append(f"  [{number}] " + "  ".join(f"{place}: {row[place]:.4g}" for place in best))
-        return "\n".join([*lines[:1], "  largest items of each row, as place: value", *lines[1:]])
-    if array.size <= MOST_SHOWN:
-        text = np.array2string(array, precision=6, suppress_small=True, separator=" ")
-        return head + "\n  " + text.replace("\n", "\n  ")
-    flat = array.reshape(-1)
-    first = " ".join(f"{each:.6g}" for each in flat[:8])
-    if array.dtype.kind not in "iuf":
-        return f"{head}\n  {first} ..."
-    return f"{head}\n  {first} ...\n  from {flat.min():.6g} to {flat.max():.6g}, mean {flat.mean():.6g}"
-
-
-def _check_ending(output: Path | None) -> None:
-    if output is not None and output.suffix not in (".npy", ".npz", ".csv", ".json"):
-        raise click.UsageError(
-            f"`{output.suffix or output}` is no kind of result; the kinds are .npy, .npz, .csv, .json"
-        )
-
-
-def _write(path: Path, results: dict[str, Array]) -> None:
-    """Write results in the form that the ending names; a form of one array takes the first output."""
-    import json
-
-    import numpy as np
-
-    from runtime.files import write_bytes
-
-    first = next(iter(results.values()))
-    buffer = io.BytesIO()
-    if path.suffix == ".npy":
-        np.save(buffer, first)
-    elif path.suffix == ".npz":
-        np.savez(buffer, **results)  # type: ignore[arg-type]
-    elif path.suffix == ".json":
-        buffer.write(json.dumps({key: array.tolist() for key, array in results.items()}).encode())
-    else:
-        rows = first.reshape(len(first), -1) if first.ndim else first.reshape(1, 1)
-        np.savetxt(buffer, rows, delimiter=",", fmt="%.9g")
-    write_bytes(path, buffer.getvalue())
+    found: dict[str, Wanted] = {}
+    for name in runner.inputs:
+        wanted = runner.signature.types.get(name) or runner.foreign[name]
+        if wanted is None:
+            message = f"the input `{name}` is {runner.inputs[name].type}, and only tensors of numbers can be given"
+            raise NablacError(Diagnostic("E804", message, place=str(file)))
+        found[name] = wanted
+    return found

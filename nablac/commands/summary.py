@@ -33,7 +33,8 @@ def command(
     if as_json:
         print_json(found.to_json())
     else:
-        click.echo(printable(render_summary(found, color=wants_color(sys.stdout)), sys.stdout))
+        color = wants_color(sys.stdout)
+        click.echo(printable(render_summary(found, color=color), sys.stdout), color=color)
     return 0
 
 

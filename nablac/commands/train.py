@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablac.commands.options import model_asked, model_options, output_options, run_options, weight_options
+from nablac.commands.options import Finite, model_asked, model_options, output_options, run_options, weight_options
 from nablac.commands.output import note, print_json
 from nablac.commands.progress import Progress
 
@@ -37,7 +37,7 @@ KEPT = ("name", "preset", "settings", "batch", "validation", "patience", "seed",
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a run, from its checkpoint.")
 @click.option("--dry-run", is_flag=True, help="Check everything, run one step, write nothing.")
 @click.option("--overfit", type=click.IntRange(1), metavar="N", help="Train on N examples alone, to see that it can.")
-@click.option("--max-time", type=float, metavar="MINUTES", help="Save and stop after so long.")
+@click.option("--max-time", type=Finite(0), metavar="MINUTES", help="Save and stop after so long.")
 @click.option("--limit-batches", type=click.IntRange(1), metavar="N", help="Only N batches in each epoch.")
 @click.option(
     "--keep", type=click.IntRange(1), default=3, show_default=True, metavar="N", help="Of the last checkpoints."
@@ -84,8 +84,6 @@ def training_of(file: Path, given: Mapping[str, Any]) -> Training:
     from runtime.training.session import Options, Training
     from runtime.weights import load_weights, read_renames
 
-    if given.get("device") == "cuda" and given.get("backend") == "numpy":
-        raise click.UsageError("the NumPy runtime has no device but the CPU; add `--backend ort`")
     minutes = given.get("max_time")
     options = Options(
         epochs=given.get("epochs"),

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nablac.commands.output import note, print_json, unless_kernels_lack
-from runtime.files import scratch, written_whole
 
 if TYPE_CHECKING:
     from runtime.training.session import Training
@@ -30,12 +29,12 @@ def write_step(
 ) -> int:
     """Write `target` and its `.safetensors`, both or none; the exit status."""
     import onnx
-    from safetensors.numpy import save_file
 
     from compiler.onnx.exporter import export
     from compiler.passes.pipeline import optimize
     from nablac.commands.train import training_of
     from runtime.onnx_file import save
+    from runtime.weights import save_weights
 
     training = training_of(file, {**given, "seed": seed})
     state = training.first_state()
@@ -51,23 +50,20 @@ def write_step(
         return 1
     needed = {each.name for each in model.graph.input} & state.keys()
     beside = target.with_suffix(".safetensors")
-    with scratch(target) as folder:  # the state is whole before the step takes its name
-        draft = folder / "state"
-        save_file({name: state[name] for name in sorted(needed)}, str(draft))
-        with written_whole(beside) as temporary:
-            temporary.write_bytes(draft.read_bytes())
+    save_weights(beside, {name: state[name] for name in sorted(needed)})  # whole before the step takes its name
     save(model, target)
     inputs = [each.name for each in model.graph.input if each.name not in needed]
     if as_json:
         facts = {"output": str(target), "state": str(beside), "inputs": inputs, "outputs": list(graph.outputs)}
         print_json({**facts, "states": len(needed), "nodes": len(model.graph.node), "worst_error": worst})
+    if as_json or quiet:
         return 0
     opset_shown = f"opset {model.opset_import[0].version}, IR {model.ir_version}"
     click.echo(f"{target}: one training step of {training.name}, {len(model.graph.node)} nodes, {opset_shown}")
     click.echo(f"{beside}: {len(needed)} tensors of first state")
-    note(f"feed {', '.join(inputs)} and the state; take `NAME.next` for the next step", quiet)
+    note(f"feed {', '.join(inputs)} and the state; take `NAME.next` for the next step")
     if worst is not None:
-        note(f"verified over {_STEPS} steps against the NumPy runtime: worst relative difference {worst:.1e}", quiet)
+        note(f"verified over {_STEPS} steps against the NumPy runtime: worst relative difference {worst:.1e}")
     return 0
 
 

@@ -16,13 +16,13 @@ from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.generation.checks import check_causal
 from runtime.generation.generator import Generator, Request
 from runtime.numpy_executor import run
+from runtime.tables import table_limits
 from runtime.text import roles
 from runtime.text.coding import tokens_of
 from runtime.text.places import places, token_inputs
 from runtime.text.sizes import check_tables
 from runtime.text.tokenizers import Listed, Tokenizer
 from runtime.text.words import JOIN, SPACE
-from runtime.verification import table_limits
 
 if TYPE_CHECKING:
     from compiler.types import Array

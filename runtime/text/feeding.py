@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import numpy as np
 
 from compiler.dims import Dim
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.reading import ENDINGS, read_inputs
+from runtime.reading import ENDINGS, STDIN, Wanted, read_inputs
 from runtime.text.coding import tokens_of
 from runtime.text.roles import whole
 from runtime.text.tokenizers import PADDING, Tokenizer
@@ -22,21 +22,22 @@ if TYPE_CHECKING:
 
 def read_texts_or_inputs(
     arguments: list[str],
-    types: Mapping[str, TensorType],
+    types: Mapping[str, Wanted],
     tokenizer: Tokenizer | None,
     places: Mapping[str, int] | None = None,
+    say: Callable[[str], None] = lambda text: None,
 ) -> dict[str, Array]:
     """Texts, one an argument, as rows of tokens where there is a tokenizer and one input to take them; else files.
 
     Shorter rows are filled up with padding. `places` are how long a text of an input can be (see runtime.text.places).
     """
     real = [name for name in types if name != "seed"]
-    tokens = [name for name in real if types[name].dtype.is_integer and types[name].rank == 2]
+    tokens = {name: type for name, type in types.items() if name in real and _of_tokens(type)}
     texts = [_text(argument, real) for argument in arguments]
     if not tokens or not texts or None in texts:
-        return read_inputs(arguments, dict(types))
+        return read_inputs(arguments, types, say)
     if tokenizer is None and any(Path(text or "").suffix and len((text or "").split()) == 1 for text in texts):
-        return read_inputs(arguments, dict(types))  # which tells what kinds of files there are
+        return read_inputs(arguments, types, say)  # which tells what kinds of files there are
     if len(real) > 1:
         named = ", ".join(f"`{name}`" for name in real)
         hint = "`nablac generate` makes a text of a text; files of tokens feed each input: `name=tokens.npy`"
@@ -46,8 +47,7 @@ def read_texts_or_inputs(
     if tokenizer is None:
         message, hint = "there is no tokenizer to make tokens of texts", "`--tokenizer FILE` gives one"
         raise NablacError(Diagnostic("E853", message, place=_short(arguments[0]), hint=hint))
-    (name,) = tokens
-    type = types[name]
+    ((name, type),) = tokens.items()
     fixed = type.shape[1]
     most = (places or {}).get(name) if isinstance(fixed, Dim) else fixed
     rows = [
@@ -65,11 +65,15 @@ def _text(argument: str, names: list[str]) -> str | None:
     text = rest if sign and name in names else argument
     path = text.split(":")[0]
     try:
-        if Path(text).is_file() or Path(path).is_file():
+        if text == STDIN or Path(text).is_file() or Path(path).is_file():
             return None
     except (OSError, ValueError):  # too long for a name, or with a byte that none has
         return text
     return None if Path(path).suffix.lower() in ENDINGS and len(path.split()) == 1 else text
+
+
+def _of_tokens(type: Wanted) -> TypeGuard[TensorType]:
+    return isinstance(type, TensorType) and type.dtype.is_integer and type.rank == 2
 
 
 def _short(text: str) -> str:

@@ -20,6 +20,7 @@ from compiler.passes.pipeline import optimize
 from compiler.training import TrainingStep, in_raw_units, measured_loss, training_step
 from compiler.types import DType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from runtime.backends import check_backend
 from runtime.data.batches import Batches
 from runtime.data.examples import PARTS, Context, Examples
 from runtime.data.loading import load_examples
@@ -56,6 +57,9 @@ class Options:
     skip_broken: bool = False
     checkpoint_seconds: float = 30.0
     keep: int = 3  # of the last checkpoints
+
+    def __post_init__(self) -> None:
+        check_backend(self.backend, self.device)
 
 
 @dataclass
@@ -153,7 +157,7 @@ class Training:
 
     def _check_tables(self, examples: Examples) -> None:
         """Tokens that the model has no row for would stop the training in its midst."""
-        from runtime.verification import table_limits
+        from runtime.tables import table_limits
 
         for name, limit in table_limits(self.inference.graph, {}).items():
             if name not in examples.arrays or not examples.arrays[name].size or limit <= 1:

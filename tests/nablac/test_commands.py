@@ -114,7 +114,7 @@ def test_run_takes_the_image_of_a_digit() -> None:
 READERS = {
     "npy": np.load,
     "npz": lambda path: np.load(path)["y"],
-    "csv": lambda path: np.loadtxt(path, delimiter=","),
+    "csv": lambda path: np.loadtxt(path, delimiter=",", skiprows=1),
     "json": lambda path: json.loads(path.read_text())["y"],
 }
 
@@ -131,6 +131,86 @@ def test_a_compiled_model_runs_as_the_text_does(tmp_path: Path, ending: str) -> 
     np.testing.assert_allclose(*results, rtol=1e-5)
 
 
+OF_A_TEXT = [
+    ("--weights", "nothing.safetensors"),
+    ("--rename", "a -> b"),
+    ("--preset", "nope"),
+    ("--set", "foo=1"),
+    ("--dtype", "f64"),
+    ("--model", "Foo"),
+    ("--backend", "numpy"),
+]
+
+
+def test_options_that_do_nothing_for_a_compiled_model_are_refused(tmp_path: Path) -> None:
+    made = tmp_path / "mlp.onnx"
+    assert nablac("compile", SPECS / "mlp.model", "-o", made, "--no-verify").returncode == 0
+    np.save(tmp_path / "x.npy", np.zeros((1, 28, 28)))
+    for option in OF_A_TEXT:
+        done = nablac("run", made, tmp_path / "x.npy", *option)
+        assert done.returncode == 2 and f"`{option[0]}" in done.stderr, (option, done.stderr)
+    assert "`--preset` does nothing here" in nablac("generate", made, "text", "--preset", "nope").stderr
+    assert nablac("run", made, tmp_path / "x.npy", "--backend", "ort").returncode == 0
+
+
+def test_results_go_through_pipes(tmp_path: Path) -> None:
+    spec = model(tmp_path, "model M {\n    input x: [n]\n    output y = 2 * x\n}\n")
+    np.save(tmp_path / "x.npy", np.array([1.0, 2.0]))
+    step = f"{sys.executable} -m nablac run {spec}"
+    command = f"{step} {tmp_path}/x.npy -o - | {step} - -o - | {step} - --json"
+    environment = {**os.environ, "PYTHONPATH": str(SPECS.parent)}
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, env=environment)
+    assert json.loads(done.stdout) == {"y": [8, 16]} and done.stderr == ""
+
+
+def test_run_with_json_says_what_it_wrote_and_draw_what_it_drew(tmp_path: Path) -> None:
+    done = nablac("run", SPECS / "mlp.model", SPECS / "data" / "digits.npz", "-o", tmp_path / "y.npy", "--json")
+    written = {"output": str(tmp_path / "y.npy"), "outputs": {"logits": {"dtype": "float32", "shape": [150, 10]}}}
+    assert json.loads(done.stdout) == written
+    drawn = json.loads(nablac("draw", SPECS / "mlp.model", "--json").stdout)
+    assert drawn["kind"] == "Mermaid" and drawn["text"].startswith("flowchart")
+
+
+FOREIGN = {  # the type of an input of an ONNX file, and its shape; None where it has any number of axes
+    "uint64": (["n"], 0, "y: uint64[2]"),
+    "int16": (["n"], 0, "y: int16[2]"),
+    "bfloat16": (["n"], 0, "y: float32[2]"),
+    "float": (None, 0, "y: float32[2]"),
+    "string": (["n"], 2, "the input `x` is tensor(string)"),
+    "sequence": (None, 2, "the input `x` is seq(tensor(float))"),
+}
+
+
+@pytest.mark.parametrize("kind", FOREIGN)
+def test_a_foreign_model_takes_what_numpy_has_and_is_told_of_the_rest(tmp_path: Path, kind: str) -> None:
+    import onnx
+    from onnx import TensorProto, helper
+
+    shape, status, expected = FOREIGN[kind]
+    if kind == "sequence":
+        ends = [helper.make_tensor_sequence_value_info(name, TensorProto.FLOAT, None) for name in "xy"]
+    else:
+        ends = [helper.make_tensor_value_info(name, getattr(TensorProto, kind.upper()), shape) for name in "xy"]
+    graph = helper.make_graph([helper.make_node("Identity", ["x"], ["y"])], "g", ends[:1], ends[1:])
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(made, tmp_path / "foreign.onnx")
+    np.save(tmp_path / "x.npy", np.array([1, 2]))
+    done = nablac("run", tmp_path / "foreign.onnx", tmp_path / "x.npy")
+    assert (done.returncode, expected in done.stdout + done.stderr) == (status, True), done.stderr
+
+
+def test_classes_that_a_model_stores_are_shown_by_name(tmp_path: Path) -> None:
+    import onnx
+
+    spec = model(tmp_path, "model M {\n    input x: [batch, 3]\n    output y = x\n}\n")
+    assert nablac("compile", spec, "-o", tmp_path / "made.onnx", "-q").returncode == 0
+    made = onnx.load(tmp_path / "made.onnx")
+    made.metadata_props.add(key="nablac.classes", value=json.dumps(["cat", "dog", "owl"]))
+    onnx.save(made, tmp_path / "made.onnx")
+    np.save(tmp_path / "x.npy", np.array([[1.0, 3.0, 2.0]]))
+    assert "dog: 3  owl: 2  cat: 1" in nablac("run", tmp_path / "made.onnx", tmp_path / "x.npy").stdout
+
+
 def test_settings_and_presets_size_the_model(tmp_path: Path) -> None:
     def parameters(*options: str) -> int:
         done = nablac("compile", SPECS / "mlp.model", *options, "--json", "-o", tmp_path / "made.onnx")
@@ -144,6 +224,46 @@ def test_verify_compares_both_runtimes() -> None:
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("ok") == 3
     assert nablac("verify", SPECS / "lstm.model", "--tolerance", "0").returncode in (0, 1)
+
+
+def test_an_output_of_nothing_but_nan_is_not_verified(tmp_path: Path) -> None:
+    spec = model(tmp_path, "model M {\n    input x: [batch, 3]\n    output y = log(x - 1000)\n    output z = x\n}\n")
+    done = nablac("verify", spec)
+    assert done.returncode == 1
+    assert done.stdout.count("NaN everywhere") == 3 and done.stdout.count("ok") == 3
+    assert done.stderr == "not verified: `y` is nothing but NaN\n"
+    assert json.loads(nablac("verify", spec, "--json").stdout)["passed"] is False
+    done = nablac("compile", spec, "-o", tmp_path / "made.onnx")
+    assert done.returncode == 0 and (tmp_path / "made.onnx").exists()
+    assert "warning: `y` is NaN everywhere" in done.stderr and "`z`" not in done.stderr
+
+
+def test_a_kernel_that_is_not_there_is_told_alike_by_verify_and_compile(tmp_path: Path) -> None:
+    line = "not verified: onnxruntime on this machine has no kernel for Conv, one of its operators"
+    done = nablac("verify", SPECS / "cnn.model", "--dtype", "f64")
+    assert done.returncode == 2 and done.stderr.startswith(line) and done.stdout == ""
+    done = nablac("compile", SPECS / "cnn.model", "--dtype", "f64", "-o", tmp_path / "made.onnx")
+    assert done.returncode == 0 and done.stderr.startswith(line)
+
+
+@pytest.mark.parametrize("number", ["-1", "nan", "inf", "abc"])
+def test_a_tolerance_is_a_finite_number_from_0_on(number: str) -> None:
+    done = nablac("verify", SPECS / "mlp.model", f"--tolerance={number}")
+    assert done.returncode == 2 and "'--tolerance'" in done.stderr
+
+
+def test_quiet_commands_say_nothing_but_results_and_errors(tmp_path: Path) -> None:
+    for options in (("compile",), ("grad",), ("compile", "--train")):
+        done = nablac(options[0], SPECS / "gru.model", *options[1:], "-q", "-o", tmp_path / "made.onnx")
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = nablac("draw", SPECS / "gru.model", "-q")
+    assert done.stdout.startswith("flowchart") and done.stderr == ""
+
+
+def test_a_verbose_run_shows_values_as_the_language_has_them() -> None:
+    series = f"{SPECS}/data/airline-passengers.csv:passengers"
+    done = nablac("run", SPECS / "forecaster.model", series, "-v")
+    assert "  layer = the layer SimpleRNN\n" in done.stderr and "Defined(" not in done.stderr
 
 
 def test_explain_prints_a_page() -> None:

@@ -1,8 +1,9 @@
-"""Files are written whole or not at all, and nothing that is not to be replaced is."""
+"""Files are written whole or not at all; what is no file is written to, and never replaced."""
 
 from __future__ import annotations
 
 import os
+import stat
 import threading
 from pathlib import Path
 
@@ -10,25 +11,59 @@ import numpy as np
 import pytest
 
 from grammar.diagnostics import NablacError
-from runtime.files import write_bytes
+from runtime.files import put, scratch, unwritable, write_bytes
 from runtime.weights import save_weights
 
 
-def test_a_link_stays_a_link(tmp_path: Path) -> None:
-    (tmp_path / "real").write_text("before")
-    (tmp_path / "link").symlink_to("real")
-    write_bytes(tmp_path / "link", b"after")
-    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_text() == "after"
+def test_a_link_stays_and_what_it_names_is_written(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    named, link = tmp_path / "elsewhere" / "named", tmp_path / "link"
+    link.symlink_to(named)
+    for content in (b"new", b"and again"):  # a link to nothing, and one to a file
+        write_bytes(link, content)
+        assert link.is_symlink() and named.read_bytes() == content
+    assert os.listdir(named.parent) == ["named"]
 
 
-def test_a_pipe_is_written_to(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe")
-    found: list[bytes] = []
-    reader = threading.Thread(target=lambda: found.append((tmp_path / "pipe").read_bytes()))
+def test_a_draft_is_put_where_a_link_leads_and_over_no_text(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("named")
+    (tmp_path / "net.model").write_text("model M { }")
+    draft = tmp_path / "draft"
+    draft.write_bytes(b"new")
+    with pytest.raises(NablacError, match="would be lost"):
+        put(draft, tmp_path / "net.model")
+    put(draft, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "named").read_bytes() == b"new"
+    assert not draft.exists()
+
+
+def test_a_pipe_gets_the_bytes(tmp_path: Path) -> None:
+    pipe, found = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()))
     reader.start()
-    write_bytes(tmp_path / "pipe", b"content")
-    reader.join()
-    assert found == [b"content"] and [each.name for each in tmp_path.iterdir()] == ["pipe"]
+    write_bytes(pipe, b"through")
+    reader.join(10)
+    assert found == [b"through"] and stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_device_is_told_by_the_name_that_was_given(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("/dev/full")
+    with pytest.raises(NablacError, match="link cannot be written: No space left on device"):
+        write_bytes(link, bytes(100_000))
+    assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
+
+
+def test_an_error_about_a_draft_is_one_about_the_file_asked_for(tmp_path: Path) -> None:
+    target, full = tmp_path / "made.onnx", OSError(28, "No space left on device")
+    with pytest.raises(NablacError) as caught, scratch(target) as folder:
+        raise unwritable(folder / "model.onnx", full) from full
+    assert caught.value.diagnostics[0].message == f"{target} cannot be written: No space left on device"
+    with pytest.raises(NablacError, match=r"made\.onnx cannot be written"), scratch(target):
+        raise full
+    assert os.listdir(tmp_path) == []
 
 
 def test_the_text_of_a_model_is_not_written_over(tmp_path: Path) -> None:

@@ -60,7 +60,7 @@ def test_an_operator_without_a_kernel_is_told_with_its_line() -> None:
         OnnxRunner(proto.SerializeToString())
     (diagnostic,) = caught.value.diagnostics
     assert (diagnostic.code, diagnostic.place) == ("E909", "test.model:3:9")
-    assert diagnostic.hint is not None and "--backend numpy" in diagnostic.hint
+    assert diagnostic.hint is not None and "the NumPy runtime has" in diagnostic.hint
 
 
 def test_the_table_of_missing_kernels_is_onnxruntimes_own() -> None:
@@ -211,3 +211,12 @@ class TestFiles:
                     largest=largest,
                 )
             assert caught.value.diagnostics[0].code == "E904"
+
+
+def test_memory_that_is_not_there_is_told_in_our_words() -> None:
+    x = fed("x", "f32", "n")
+    runner = OnnxRunner(export(graph([x], y=x + 1)).SerializeToString())
+    text = "void* onnxruntime::BFCArena::Allocate(...) Failed to allocate memory for requested buffer of size 4000"
+    (found,) = runner._refused("E806", "onnxruntime stopped", RuntimeError(text)).diagnostics
+    assert (found.code, found.message) == ("E810", "there is not memory enough for a result, of 4,000 bytes")
+    assert found.note is None

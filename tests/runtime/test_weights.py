@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 from pathlib import Path
@@ -32,6 +33,12 @@ def saved(path: Path, **arrays: Any) -> Path:
     file = path / "w.safetensors"
     save_weights(file, {name.replace("__", "."): np.asarray(array) for name, array in arrays.items()})
     return file
+
+
+def npz() -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, w=np.ones(3))
+    return buffer.getvalue()
 
 
 class TestRoundTrip:
@@ -85,9 +92,9 @@ class TestMistakes:
         assert text_of(caught).replace(str(file), "FILE") == (
             "error[E701]: `dense.b`: f32[3] is missing\n --> FILE\nhelp: is it called `dense.bias` there?\n\n"
             "error[E702]: `dense.bias` is no parameter of test\n --> FILE\nhelp: did you mean `dense.b`?\n\n"
-            "error[E702]: `junk` is no parameter of test\n --> FILE\nhelp: `--rename` maps foreign names to paths\n\n"
+            "error[E702]: `junk` is no parameter of test\n --> FILE\nhelp: rename rules map foreign names to paths\n\n"
             "error[E703]: `dense.W` is f32[3, 2] in the file, and f32[2, 3] in the model\n --> FILE\n"
-            "help: turn it by a rename rule: `--rename 'dense.W -> dense.W ^T'`\n\n"
+            "help: turn it by a rename rule before the others: `--rename 'dense.W -> dense.W ^T'`\n\n"
             "error[E704]: `scale` is i64[3] in the file, and f32[3] in the model\n --> FILE"
         )
 
@@ -106,6 +113,7 @@ class TestMistakes:
         "a torch file": (b"PK\x03\x04" + bytes(60), "E705", "a pickled checkpoint"),
         "a Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid", "E705", "fetch them: `git lfs pull`"),
         "an HDF5 file": (b"\x89HDF\r\n\x1a\n", "E705", "this is an HDF5 file"),
+        "an .npz file": (npz(), "E705", "this is an .npz file"),
         "an empty file": (b"", "E705", "the file is empty"),
         "a text": (b"hello, these are no weights at all", "E705", "no whole .safetensors file"),
         "a header beyond the file": (b"\xff" * 8 + b"{}", "E705", "no whole .safetensors file"),
@@ -136,6 +144,26 @@ class TestMistakes:
             with pytest.raises(NablacError) as caught:
                 load_weights(file, example())
             assert caught.value.diagnostics[0].code == "E705"
+
+    @pytest.mark.parametrize("dtype", ["F8_E4M3", "F8_E5M2", "F8_E8M0", "F4"])
+    def test_floats_that_no_model_has_are_told(self, dtype: str, tmp_path: Path) -> None:
+        header = json.dumps({"dense.b": {"dtype": dtype, "shape": [4], "data_offsets": [0, 2 if dtype == "F4" else 4]}})
+        file = tmp_path / "w.safetensors"
+        file.write_bytes(len(header).to_bytes(8, "little") + header.encode() + bytes(2 if dtype == "F4" else 4))
+        x = fed("x", "f32", "n", 4)
+        with pytest.raises(NablacError) as caught:
+            load_weights(file, graph([x], y=x + parameter("dense.b", 4)))
+        (found,) = caught.value.diagnostics
+        assert found.code == "E704" and found.message.startswith("`dense.b` is ")
+
+    def test_a_hint_names_the_entry_of_the_file_and_rules_that_take_none_are_told(self, tmp_path: Path) -> None:
+        file = saved(tmp_path, net__dense__W=normal(3, 2), net__dense__b=normal(3))
+        with pytest.raises(NablacError) as caught:
+            load_weights(file, example(), read_renames(["net.* -> *", "nope.* -> *"]))
+        shape, rule = caught.value.diagnostics
+        assert shape.hint is not None and "--rename 'net.dense.W -> dense.W ^T'" in shape.hint
+        assert (rule.code, rule.message) == ("E706", "`nope.* -> *` takes no entry of the file")
+        load_weights(file, example(), read_renames(["net.dense.W -> dense.W ^T", "net.* -> *"]))
 
     def test_a_misspelt_file_is_suggested(self, tmp_path: Path) -> None:
         save_file(GOOD, tmp_path / "weights.safetensors")

@@ -36,6 +36,46 @@ class Masked(Attention):
         return super().forward(q, None, mask)
 
 
+class OfPairs(nn.Module):  # type: ignore[misc]
+    """nn.MultiheadAttention with an `attn_mask` of numbers to add, or true where a query may look at a key."""
+
+    def __init__(self, added_padding: bool = False) -> None:
+        super().__init__()
+        self.module = nn.MultiheadAttention(8, 2, batch_first=True)
+        self.added_padding = added_padding
+
+    def forward(self, q: Any, k: Any, given: Any, mask: Any = None) -> Any:
+        if self.added_padding:
+            given, mask = None, given
+        elif given.ndim > 2:  # torch has batches and heads in one axis
+            given = given[:, None] if given.ndim == 3 else given
+            given = given.expand(len(q), 2, -1, -1).flatten(0, 1)
+        hidden = [None if each is None else ~each if each.dtype == torch.bool else each for each in (given, mask)]
+        return self.module(q, k, k, attn_mask=hidden[0], key_padding_mask=hidden[1], need_weights=False)[0]
+
+
+def some_pairs(random: Any, shape: tuple[int, ...]) -> Any:
+    """True mostly, and always for the first key."""
+    found = random.random(shape) < 0.7
+    found[..., 0] = True
+    return found
+
+
+def of_pairs(label: str, call: str, shape: tuple[str | int, ...], kind: str) -> Case:
+    return case(
+        label,
+        f"attend = MultiHeadAttention(2)\noutput attend(x, memory, memory, {call})",
+        OfPairs("padding" in label),
+        lambda module: attention("attend")(module.module),
+        types={"given": "bool"} if kind == "bool" else {},
+        draws={"given": some_pairs} if kind == "bool" else {},
+        sizes=SIZES,
+        x=X,
+        memory=MEMORY,
+        given=shape,
+    )
+
+
 def weights(module: Any) -> Weights:
     return attention("multi_head_attention")(module.module)
 
@@ -292,8 +332,44 @@ _gated = TRANSFORMERS[-1].module
 _gated.up, _gated.gate, _gated.down = nn.Linear(8, 16), nn.Linear(8, 16), nn.Linear(16, 8)
 
 
+FORMS: tuple[tuple[str, tuple[str | int, ...]], ...] = (
+    ("of all", ("T", "S")),
+    ("of each batch", ("batch", "T", "S")),
+    ("of each head", ("batch", 2, "T", "S")),
+    ("of heads alike", ("batch", 1, "T", "S")),
+)
+PAIRS = (
+    *(of_pairs(f"pairs {label}", "pairs: given", shape, "bool") for label, shape in FORMS),
+    *(of_pairs(f"a bias {label}", "score_bias: given", shape, "float") for label, shape in FORMS),
+    of_pairs(
+        "a padding of numbers",
+        "score_bias: unsqueeze(given, 1) + zeros([size(x, 1), 1])",
+        ("batch", "S"),
+        "float",
+    ),
+    case(
+        "pairs and padding hidden",
+        "attend = MultiHeadAttention(2)\noutput attend(x, memory, memory, pairs: given, mask: mask)",
+        OfPairs(),
+        lambda module: attention("attend")(module.module),
+        types={"given": "bool", "mask": "bool"},
+        draws={"given": some_pairs},
+        sizes=SIZES,
+        x=X,
+        memory=MEMORY,
+        given=("T", "S"),
+        mask=("batch", "S"),
+    ),
+)
+
+
 @each(ATTENTION)
 def test_attention_is_torchs(case: Case) -> None:
+    check(case)
+
+
+@each(PAIRS)
+def test_masks_of_pairs_are_torchs(case: Case) -> None:
     check(case)
 
 

@@ -272,7 +272,7 @@ class TestOpset:
         x = fed("x", "f32", "n")
         with pytest.raises(NablacError) as caught:
             export(graph([x], y=Mean()(x)), opset=opset)
-        assert text_of(caught).startswith(f"error[E907]: {message}\n --> --opset\nhelp: choose one from 18 to 24")
+        assert text_of(caught).startswith(f"error[E907]: {message}\n --> opset\nhelp: choose one from 18 to 24")
 
 
 @pytest.mark.parametrize("dtype", list(DType))

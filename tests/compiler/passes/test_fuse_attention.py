@@ -18,6 +18,7 @@ from runtime.verification import errors, random_feeds, sample_sizes
 
 HEAD = """model M {
     input x: [batch, T, 12], memory: [batch, S, 12], seen: bool[batch, S], tokens: i64[batch, T]
+    input pairs: bool[T, S], each: bool[batch, T, S], added: [batch, 3, T, S]
 """
 LAYERS = {
     "self": ("output y = x -> MultiHeadAttention(3)", False, 3),
@@ -26,6 +27,18 @@ LAYERS = {
     "cross with a mask": ("output y = MultiHeadAttention(3)(x, memory, memory, mask: seen)", False, 4),
     "causal with padding": (
         "output y = MultiHeadAttention(3, causal: true)(x, mask: tokens != 0 or iota(T) == 0)",
+        True,
+        4,
+    ),
+    "cross with pairs": ("output y = MultiHeadAttention(3)(x, memory, memory, pairs: pairs)", False, 4),
+    "cross with pairs of each": (
+        "output y = MultiHeadAttention(3)(x, memory, memory, pairs: each, mask: seen)",
+        False,
+        4,
+    ),
+    "cross with a bias": ("output y = MultiHeadAttention(3)(x, memory, memory, score_bias: added)", False, 4),
+    "causal with a bias": (
+        "output y = MultiHeadAttention(3, causal: true)(x, score_bias: cast(iota(T) - unsqueeze(iota(T), 1), f32) / 8)",
         True,
         4,
     ),

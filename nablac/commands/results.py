@@ -1,0 +1,152 @@
+"""What a model gave: shown to a person, or written to a file."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from nablac.commands.output import json_text, note
+from runtime.files import is_stream, write_bytes
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+MOST_SHOWN = 64  # numbers of one output that are printed
+MOST_ROWS = 8  # of scores, each with its best classes
+ENDINGS = (".npy", ".npz", ".csv", ".json")
+STDOUT = "-"
+
+
+def shown(name: str, array: Array, classes: Sequence[str] = ()) -> str:
+    """An output as a person reads it: its shape, then its numbers, or the first of them and their range.
+
+    Of scores of classes the best; `classes` are their names, where they are known.
+    """
+    import numpy as np
+
+    head = f"{name}: {array.dtype}{list(array.shape)}"
+    if array.size == 1:
+        return f"{name}: {_number(array.reshape(-1)[0])}"
+    if are_scores(name, array, classes) and len(array) <= MOST_ROWS:
+        lines = [head, f"  the best of each row, as {'class' if classes else 'place'}: value"]
+        for number, row in enumerate(array):
+            best = np.argsort(row, kind="stable")[::-1][:5]
+            marks = (f"{classes[place] if classes else place}: {row[place]:.4g}" for place in best)
+            lines.append(f"  [{number}] " + "  ".join(marks))
+        return "\n".join(lines)
+    if array.size <= MOST_SHOWN:
+        text = np.array2string(array, precision=6, suppress_small=True, separator=" ")
+        return head + "\n  " + text.replace("\n", "\n  ")
+    flat = array.reshape(-1)
+    first = " ".join(map(_number, flat[:8]))
+    if array.dtype.kind not in "iuf":
+        return f"{head}\n  {first} ..."
+    return f"{head}\n  {first} ...\n  from {flat.min():.6g} to {flat.max():.6g}, mean {flat.mean():.6g}"
+
+
+def are_scores(name: str, array: Array, classes: Sequence[str] = ()) -> bool:
+    """Whether rows are scores of classes: as many as there are names, called logits, or shares of 1."""
+    import numpy as np
+
+    if array.ndim != 2 or array.dtype.kind != "f" or not 2 <= array.shape[1] <= 1000:
+        return False
+    if classes:
+        return bool(array.shape[1] == len(classes))
+    shares = bool((array >= 0).all() and np.allclose(array.sum(axis=1, dtype=np.float64), 1, atol=1e-3))
+    return bool("logit" in name.lower() or shares)
+
+
+def _number(value: object) -> str:
+    import numpy as np
+
+    return f"{value:.6g}" if isinstance(value, (float, np.floating)) else str(value)
+
+
+def check_ending(output: Path | None) -> None:
+    """A usage error for a file that names no kind of result."""
+    if output is None or str(output) == STDOUT or is_stream(output) or output.suffix in ENDINGS:
+        return
+    raise click.UsageError(f"`{output.suffix or output}` is no kind of result; the kinds are {', '.join(ENDINGS)}")
+
+
+def write(path: Path, results: dict[str, Array]) -> None:
+    """Write results in the form that the ending names; standard output and pipes get .npy, or .npz of several.
+
+    A form that cannot hold every output says which it leaves out.
+    """
+    stream = str(path) == STDOUT or is_stream(path)
+    ending = (".npy" if len(results) == 1 else ".npz") if stream else path.suffix
+    content, left_out = _encoded(ending, results)
+    if left_out:
+        names = ", ".join(f"`{name}`" for name in left_out)
+        note(f"warning: {path} does not hold {names}; a .npz or .json file holds every output")
+    if str(path) == STDOUT:
+        from nablac.commands.streams import write_output
+
+        write_output(content)
+    else:
+        write_bytes(path, content)
+
+
+def _encoded(ending: str, results: dict[str, Array]) -> tuple[bytes, list[str]]:
+    """The bytes of a file, and the outputs that are not in it."""
+    import numpy as np
+
+    buffer = io.BytesIO()
+    name, *others = results
+    if ending == ".npy":
+        np.save(buffer, results[name])
+        return buffer.getvalue(), others
+    if ending == ".npz":
+        np.savez(buffer, **results)  # type: ignore[arg-type]
+        return buffer.getvalue(), []
+    if ending == ".json":
+        return json_text({key: array.tolist() for key, array in results.items()}, None).encode(), []
+    return _csv(results)
+
+
+def _csv(results: dict[str, Array]) -> tuple[bytes, list[str]]:
+    """Outputs side by side under a header: the last axis along columns, all others along rows.
+
+    Where several axes run along rows, columns before say where each row was. Outputs of other rows than the first are
+    left out.
+    """
+    import csv
+
+    import numpy as np
+
+    rows: tuple[int, ...] = ()
+    header: list[str] = []
+    columns: list[Array] = []
+    left_out: list[str] = []
+    for name, array in results.items():
+        if array.ndim < 2:  # a number, or one for each row
+            array = array.reshape(-1, 1)
+        if not columns:
+            rows = array.shape[:-1]
+        elif array.shape[:-1] != rows:
+            left_out.append(name)
+            continue
+        table = array.reshape(-1, array.shape[-1])
+        header += [name] if table.shape[1] == 1 else [f"{name}_{place}" for place in range(table.shape[1])]
+        columns.append(table)
+    running = [axis for axis, size in enumerate(rows) if size > 1]
+    places = np.indices(rows).reshape(len(rows), -1)
+    if len(running) > 1:
+        header = [*(f"axis_{axis}" for axis in running), *header]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    for number in range(len(columns[0])):
+        before = [int(places[axis, number]) for axis in running] if len(running) > 1 else []
+        cells = [_cell(value) for table in columns for value in table[number].tolist()]
+        writer.writerow([*before, *cells])
+    return text.getvalue().encode(), left_out
+
+
+def _cell(value: object) -> object:
+    return f"{value:.9g}" if isinstance(value, float) else value

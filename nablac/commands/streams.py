@@ -1,0 +1,68 @@
+"""Standard output and error as the commands need them: open, and with errors of writing told from all others."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+
+from grammar.diagnostics import Diagnostic, NablacError
+
+
+class OutputFailed(NablacError):
+    """Standard output does not take what it is given: the disk behind it is full, or it is closed."""
+
+
+class _Output(io.TextIOWrapper):
+    def write(self, text: str) -> int:
+        try:
+            return super().write(text)
+        except OSError as error:
+            raise _failure(error) from error
+
+    def flush(self) -> None:
+        try:
+            super().flush()
+        except OSError as error:
+            raise _failure(error) from error
+
+
+def _failure(error: OSError) -> Exception:
+    if isinstance(error, BrokenPipeError):  # nobody reads any more, which is no error
+        return error
+    return OutputFailed(Diagnostic("E904", f"standard output cannot be written: {error.strerror or error}"))
+
+
+def open_streams() -> None:
+    """A closed stdout (`>&-`) is one that refuses what is written, and no hole that the next file opened falls into."""
+    if sys.stderr is None:
+        sys.stderr = open(_taking(2, os.O_WRONLY), "w", encoding="utf-8")  # noqa: SIM115 - as long as the process
+    if sys.stdout is None:
+        sys.stdout = _Output(open(_taking(1, os.O_RDONLY), "wb"), encoding="utf-8")  # noqa: SIM115 - as above
+    elif type(sys.stdout) is io.TextIOWrapper:  # and not a test's
+        stream = open(sys.stdout.fileno(), "wb", closefd=False)  # noqa: SIM115 - as above
+        old = sys.stdout
+        sys.stdout = _Output(stream, old.encoding, old.errors, line_buffering=old.line_buffering)
+
+
+def write_output(content: bytes) -> None:
+    """Bytes to standard output."""
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        raise _failure(error) from error
+
+
+def discard_output() -> None:
+    """What is still to be written to stdout goes nowhere, so that Python does not fail on it at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _taking(number: int, flags: int) -> int:
+    """The null device as this descriptor."""
+    handle = os.open(os.devnull, flags)
+    if handle != number:
+        os.dup2(handle, number)
+        os.close(handle)
+    return number

@@ -1,0 +1,25 @@
+"""What runs a model, and where: what can be asked for, said once for the commands and for Python."""
+
+from __future__ import annotations
+
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+
+BACKENDS = ("numpy", "ort")
+PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}  # onnxruntime's names of the devices
+DEVICES = tuple(PROVIDERS)
+
+
+def check_backend(backend: str, device: str) -> None:
+    """NablacError for a backend or a device that there is not: no other takes its place in silence."""
+    _known("backend", backend, BACKENDS)
+    _known("device", device, DEVICES)
+    if backend == "numpy" and device != "cpu":
+        hint = "the backend `ort` runs on others: `--backend ort`, in Python `backend='ort'`"
+        message = "the NumPy runtime has no device but the CPU"
+        raise NablacError(Diagnostic("E910", message, place=f"device `{device}`", hint=hint))
+
+
+def _known(what: str, given: str, known: tuple[str, ...]) -> None:
+    if given not in known:
+        hint = did_you_mean(str(given), known) or f"there are {' and '.join(f'`{each}`' for each in known)}"
+        raise NablacError(Diagnostic("E910", f"there is no {what} `{given}`", place=what, hint=hint))

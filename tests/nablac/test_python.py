@@ -1,0 +1,98 @@
+"""nablac as Python sees it: what is asked for is done, or refused in Python's own words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nablac
+from compiler.types import DType
+from grammar.diagnostics import NablacError
+
+TEXT = "model M(hidden = 4) {\n    input x: [batch, 3]\n    output y = x -> Dense(hidden)\n}\n"
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "an unknown backend": ({"backend": "foo"}, "E910: there is no backend `foo`"),
+    "an unknown device": ({"device": "tpu", "backend": "ort"}, "E910: there is no device `tpu`"),
+    "an unknown dtype": ({"dtype": "f99"}, "E211: there is no dtype `f99`"),
+    "a dtype of whole numbers": ({"dtype": "i32"}, "E211: `i32` is no float type"),
+    "NumPy's dtype of whole numbers": ({"dtype": np.int32}, "E211: there is no dtype `int32`"),
+    "no dtype at all": ({"dtype": object()}, "E211: there is no dtype `object`"),
+    "a device that NumPy lacks": ({"device": "cuda"}, "E910: the NumPy runtime has no device but the CPU"),
+}
+
+
+@pytest.mark.parametrize("label", REFUSED)
+def test_what_cannot_be_had_is_refused_when_it_is_asked_for(label: str) -> None:
+    options, expected = REFUSED[label]
+    with pytest.raises(NablacError) as caught:
+        nablac.compile(TEXT, **options)
+    code, _, message = expected.partition(": ")
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.message) == (code, message)
+
+
+def test_training_refuses_an_unknown_backend_too() -> None:
+    with pytest.raises(NablacError, match="there is no backend `foo`"):
+        nablac.compile(TEXT).train(backend="foo")
+
+
+@pytest.mark.parametrize("dtype", ["f64", "float64", np.float64, np.dtype("float64"), float, DType.F64])
+def test_a_float_type_is_known_by_its_names(dtype: Any) -> None:
+    model = nablac.compile(TEXT, dtype=dtype)
+    assert model(x=np.zeros((1, 3)))["y"].dtype == np.float64
+
+
+@pytest.mark.parametrize("hidden", [5, np.int64(5), np.array(5), "5"])
+def test_hyperparameters_may_be_numpys_numbers(hidden: Any) -> None:
+    assert nablac.compile(TEXT, hidden=hidden)(x=np.zeros((1, 3), np.float32))["y"].shape == (1, 5)
+
+
+def test_a_hyperparameter_that_is_a_list_may_be_a_tuple() -> None:
+    text = "model M(sizes = [1]) {\n    input x: [batch, 3]\n    output y = x -> Dense(sizes[1])\n}\n"
+    assert nablac.compile(text, sizes=(1, np.int32(2)))(x=np.zeros((1, 3), np.float32))["y"].shape == (1, 2)
+
+
+def test_a_text_of_nothing_is_a_text() -> None:
+    with pytest.raises(NablacError, match="<text> holds no model"):
+        nablac.compile("")
+
+
+def test_one_rename_rule_is_a_rule(tmp_path: Path) -> None:
+    nablac.compile("model M {\n    input x: [batch, 3]\n    output y = x -> Dense(4)\n}\n").save(
+        tmp_path / "w.safetensors"
+    )
+    other = nablac.compile("model M {\n    input x: [batch, 3]\n    last = Dense(4)\n    output y = last(x)\n}\n")
+    rule = "dense.* -> last.*"
+    for rename in (rule, [rule]):
+        other.load(tmp_path / "w.safetensors", rename)
+    (tmp_path / "own.rules").write_text(rule)
+    other.load(tmp_path / "w.safetensors", tmp_path / "own.rules")
+
+
+def test_mistakes_are_told_without_options_of_the_command_line(tmp_path: Path) -> None:
+    model = nablac.compile(TEXT)
+    for call in (
+        lambda: model.onnx(opset=99),
+        lambda: model.to_onnx(tmp_path / "no folder" / "made.onnx"),
+        lambda: nablac.compile(Path(__file__).parents[2] / "specs" / "mlp.model").gradient("nothing"),
+    ):
+        with pytest.raises(NablacError) as caught:
+            call()
+        assert " -o" not in str(caught.value) and "--" not in str(caught.value).replace("-->", "")
+
+
+@pytest.mark.parametrize("backend", ["numpy", "ort"])
+@pytest.mark.parametrize(("places", "token"), [("tokens", 12), ("tokens + 5", 7)])
+def test_a_token_that_no_table_has_is_told_by_its_input(backend: str, places: str, token: int) -> None:
+    text = f"model M {{\n    input tokens: i64[batch, T]\n    output y = {places} -> Embedding(10, 4)\n}}\n"
+    model = nablac.compile(text, backend=backend)
+    with pytest.raises(NablacError) as caught:
+        model(tokens=np.array([[3, token]]))
+    (found,) = caught.value.diagnostics
+    assert found.code == "E806"
+    told = "`tokens` holds 12, and the table that it looks up has 10 entries"
+    assert (found.message == told) == (places == "tokens"), found.message
