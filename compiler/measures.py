@@ -54,7 +54,7 @@ def measures_of(elaborated: Elaborated) -> dict[str, Measure]:
 def with_parts(graph: Graph, measures: Mapping[str, Measure]) -> Graph:
     """`graph` with the parts of what it measures as outputs too."""
     parts = {name: part.value for measure in measures.values() for name, part in measure.parts.items()}
-    return Graph(graph.inputs, {**graph.outputs, **parts}, graph.updates, graph.name, graph.doc)
+    return Graph(graph.inputs, {**graph.outputs, **parts}, graph.updates, graph.name, graph.doc, graph.layers)
 
 
 def quotient(measure: Measure) -> tuple[Value, float] | None:

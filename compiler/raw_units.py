@@ -67,7 +67,7 @@ def in_raw_units(
     changed = replace([*ends.values(), *graph.updates.values()], changes)
     outputs = dict(zip(ends, changed, strict=False))
     updates = dict(zip(graph.updates, changed[len(outputs) :], strict=True))
-    return Graph(inputs, outputs, updates, graph.name, graph.doc)
+    return Graph(inputs, outputs, updates, graph.name, graph.doc, graph.layers)
 
 
 def _source(value: Value) -> Value:

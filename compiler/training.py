@@ -60,7 +60,7 @@ def loss_graph(elaborated: Elaborated) -> Graph:
     spec, graph = _spec(elaborated), elaborated.graph
     assert spec.loss is not None
     outputs = {"loss": spec.loss, **spec.metrics, **_apart(graph.outputs, {"loss", *spec.metrics})}
-    return Graph(_inputs(elaborated, outputs.values()), outputs, graph.updates, graph.name, graph.doc)
+    return Graph(_inputs(elaborated, outputs.values()), outputs, graph.updates, graph.name, graph.doc, graph.layers)
 
 
 def training_step(elaborated: Elaborated) -> TrainingStep:
@@ -96,8 +96,15 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
     outputs = dict(zip(outputs, ends, strict=False))
     updates = dict(zip(updates, ends[len(outputs) :], strict=True))
     inputs = _inputs(elaborated, ends)
-    measured = Graph(inputs, outputs, updates, f"{graph.name}.step", graph.doc)
-    plain = Graph(inputs, {name: outputs[name] for name in ("loss", *spec.metrics)}, updates, measured.name, graph.doc)
+    measured = Graph(inputs, outputs, updates, f"{graph.name}.step", graph.doc, graph.layers)
+    plain = Graph(
+        inputs,
+        {name: outputs[name] for name in ("loss", *spec.metrics)},
+        updates,
+        measured.name,
+        graph.doc,
+        graph.layers,
+    )
     return TrainingStep(plain, tuple(found), "average" in settings, measures, measured)
 
 
@@ -147,7 +154,7 @@ def gradient_graph(
             total = total + each
         seconds = _filled(chosen, gradient_of(total, list(chosen.values())))
         outputs |= {f"hvp.{name}": value for name, value in seconds.items()}
-    return Graph(_inputs(elaborated, outputs.values()), outputs, {}, f"{graph.name}.gradient", graph.doc)
+    return Graph(_inputs(elaborated, outputs.values()), outputs, {}, f"{graph.name}.gradient", graph.doc, graph.layers)
 
 
 def _filled(chosen: Mapping[str, Value], grads: Iterable[Value | None]) -> dict[str, Value]:

@@ -11,6 +11,7 @@ from compiler.build import Program, elaborate_model, program_of
 from compiler.build import load as load_program
 from compiler.graph import Graph
 from compiler.lazy import LazyModule
+from compiler.onnx.targets import LARGEST_FILE
 from compiler.passes.pipeline import optimize
 from compiler.types import DType
 from grammar.diagnostics import Diagnostic, NablacError
@@ -131,13 +132,21 @@ class Model:
             results = {ours: made[name] for ours, name in zip(self.graph.outputs, end_names(self.graph), strict=False)}
         return {name: results[name] for name in self.graph.outputs}
 
-    def onnx(self, opset: int | None = None, metadata: Mapping[str, str] | None = None) -> onnx.ModelProto:
-        """The model as ONNX, weights inside, and what the file is to say of itself."""
+    def onnx(
+        self,
+        opset: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        *,
+        largest: int = LARGEST_FILE,
+    ) -> onnx.ModelProto:
+        """The model as ONNX, and what the file is to say of itself.
+
+        Weights are inside; those of more than `largest` bytes are only referred to.
+        """
         from compiler.onnx.exporter import export
 
-        return export(
-            self.graph, opset=opset, weights=self.weights, metadata={"nablac.model": self.name, **(metadata or {})}
-        )
+        metadata = {"nablac.model": self.name, **(metadata or {})}
+        return export(self.graph, opset=opset, weights=self.weights, metadata=metadata, largest=largest)
 
     def to_onnx(
         self, path: str | Path, opset: int | None = None, metadata: Mapping[str, str] | None = None
@@ -148,7 +157,7 @@ class Model:
         """
         from runtime.onnx_file import save
 
-        return save(self.onnx(opset, metadata), path, self.weights)
+        return save(self.onnx(opset, metadata, largest=0), path, self.weights)
 
     def summary(self, **sizes: int) -> str:
         """Layers, output shapes, parameters, operations and memory as text."""
@@ -233,15 +242,10 @@ class Model:
 
     def draw(self, depth: int | None = None) -> str:
         """The model as SVG, its layers open `depth` deep; about 40 boxes where that is left open."""
-        from compiler.build import elaborate
         from nablac.drawing.outline import close_below, outline, readable_depth
         from nablac.drawing.svg import svg
 
-        graph = self.graph
-        if self._origin is not None:  # as it was written: fused operators have lost their layers
-            origin = self._origin
-            graph = elaborate(origin.program, model=origin.model, preset=origin.preset, hypers=origin.hypers)
-        whole = outline(graph)
+        whole = outline(self.elaborated)  # as it was written: fused operators have lost their layers
         return svg(close_below(whole, readable_depth(whole) if depth is None else depth), self.name)
 
     def __repr__(self) -> str:

@@ -22,25 +22,41 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     nothing takes the place of a device or a pipe, which get the finished bytes. NablacError where the text of a model
     would be lost.
     """
-    if os.path.realpath(path).endswith(".model") and os.path.exists(path):
-        message = f"{path} is the text of a model, and would be lost"
-        raise NablacError(Diagnostic("E904", message, place=str(path), hint="name another file"))
-    try:
-        target, temporary = _places(Path(path))
-    except (OSError, ValueError) as error:
-        raise unwritable(path, error) from error
+    _check_name(path)
+    target, temporary = _places(Path(path))
     try:
         temporary.touch(0o600, exist_ok=False)
         yield temporary
-        if is_stream(target):
-            with temporary.open("rb") as written, target.open("wb") as stream:
-                shutil.copyfileobj(written, stream)
-        else:
-            replace(temporary, target)
+        _deliver(temporary, target)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def put(written: Path, path: Path) -> None:
+    """As `written_whole`, of a file that is finished already and lies on the same disk."""
+    _check_name(path)
+    try:
+        _deliver(written, _places(path)[0])
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def _deliver(written: Path, target: Path) -> None:
+    if is_stream(target):
+        with written.open("rb") as content, target.open("wb") as stream:
+            shutil.copyfileobj(content, stream)
+    else:
+        replace(written, target)
+
+
+def _check_name(path: str | Path) -> None:
+    if "\0" in str(path):
+        raise unwritable(path, ValueError("a null byte is in its name"))
+    if os.path.realpath(path).endswith(".model") and os.path.exists(path):
+        message = f"{path} is the text of a model, and would be lost"
+        raise NablacError(Diagnostic("E904", message, place=str(path), hint="name another file"))
 
 
 @contextmanager
@@ -49,10 +65,8 @@ def scratch(target: Path) -> Iterator[Path]:
 
     What is written in it is a draft of `target`, and an error about it is one about `target`.
     """
-    try:
-        _, folder = _places(target)
-    except (OSError, ValueError) as error:
-        raise unwritable(target, error) from error
+    _check_name(target)
+    _, folder = _places(target)
     try:
         folder.mkdir(0o700)
         yield folder
@@ -85,8 +99,6 @@ def _places(path: Path) -> tuple[Path, Path]:
 
     The draft's name is known before there is anything of that name, so that an interrupt at any moment leaves nothing.
     """
-    if "\0" in str(path):
-        raise ValueError("a null byte is in its name")
     stream = is_stream(path)
     target = path if stream else followed(path)
     folder = Path(tempfile.gettempdir()) if stream else target.parent

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from nablac.commands.output import detail, is_quiet, note, remember
+from nablac.commands.output import detail, is_quiet, note, remember, stage
 from runtime.backends import BACKENDS, DEVICES
 
 if TYPE_CHECKING:
@@ -172,18 +171,20 @@ def compiled(
     from nablac.model import from_program
 
     hypers = dict(parse_setting(each) for each in settings)
-    started = time.perf_counter()
-    program = load(file)
+    with stage(f"{file}: read"):
+        program = load(file)
     name = model_asked(program, name)
-    parsed = time.perf_counter()
-    model = from_program(
-        program, model=name, preset=preset, hypers=hypers, seed=seed, dtype=dtype, backend=backend, device=device
-    )
-    detail(f"{file}: read in {_milliseconds(parsed - started)}")
-    detail(f"{model.name}: {len(model.graph)} operators in {_milliseconds(time.perf_counter() - parsed)}")
+    with stage("elaborated and optimised"):
+        model = from_program(
+            program, model=name, preset=preset, hypers=hypers, seed=seed, dtype=dtype, backend=backend, device=device
+        )
+    detail(f"{model.name}: {len(model.graph)} operators")
     for key, value in model.hypers.items():
         detail(f"  {key} = {show(value)}")
-    return model.load(weights, rename) if weights is not None else model
+    if weights is not None:
+        with stage(f"{weights}: read"):
+            model.load(weights, rename)
+    return model
 
 
 def model_asked(program: Program, name: str | None) -> str | None:
@@ -212,7 +213,3 @@ def refuse_of_compiled(file: Path, *more: str) -> None:
             raise click.UsageError(f"`{option.opts[0]}` does nothing here: {why}")
         if name == "backend" and context.params["backend"] != "ort":
             raise click.UsageError(f"`--backend {context.params['backend']}` cannot run {file}: onnxruntime does")
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms"

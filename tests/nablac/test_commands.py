@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -59,6 +60,14 @@ def test_a_model_compiles_to_onnx_that_the_checker_takes(
     assert os.listdir(tmp_path) == ["made.onnx"]
     OnnxRunner(target, severity=2)
     assert capfd.readouterr().err == ""  # loaded without a warning
+
+
+def test_compile_counts_buffers_apart_and_tells_its_stages(tmp_path: Path) -> None:
+    done = nablac("compile", SPECS / "resnet.model", "-o", tmp_path / "made.onnx", "-v")
+    assert "703,386 parameters and 2,400 in buffers, " in done.stdout
+    stages = ("read", "elaborated and optimised", "first values", "exported", "written", "checked", "verified")
+    for stage in stages:
+        assert re.search(rf"{stage} in [\d,]+ ms", done.stderr), stage
 
 
 @pytest.mark.parametrize(
