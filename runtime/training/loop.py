@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -59,7 +59,7 @@ class Loop:
     training: Batches
     validation: Batches | None
     settings: Settings
-    inputs: frozenset[str]  # of the step's graph
+    inputs: Mapping[str, np.dtype[Any]]  # of the step's graph and of inference's
     measured: Means  # of the steps
     validated: Means  # of inference
     folder: Path | None = None
@@ -211,12 +211,8 @@ class Loop:
 
     def feeds(self, step: int, rate: float = 1.0) -> dict[str, Array]:
         """What a step is fed beside its batch."""
-        every: dict[str, Any] = {
-            STEP: np.array(step, np.float32),
-            SEED: np.array(key(self.settings.seed, f"step {step}"), np.int64),
-            RATE: np.array(rate, np.float32),
-        }
-        return {name: value for name, value in every.items() if name in self.inputs}
+        every = {STEP: step, SEED: key(self.settings.seed, f"step {step}"), RATE: rate}
+        return {name: np.array(every[name], dtype) for name, dtype in self.inputs.items() if name in every}
 
     def _count(self, batches: Batches) -> int:
         limit = self.settings.limit_batches

@@ -200,7 +200,11 @@ class Training:
             self.batches("training"),
             validation,
             self.settings(),
-            frozenset((*self.step_graph.inputs, *self.loss_graph.inputs)),
+            {
+                name: value.type.dtype.numpy
+                for graph in (self.step_graph, self.loss_graph)
+                for name, value in graph.inputs.items()
+            },
             Means(self.step.measures),
             Means(self._measured_loss[1]),
             folder,

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from compiler.build import load, program_of
+from compiler.types import DType
 from grammar.diagnostics import NablacError
 from grammar.source import Source
 from runtime.data.arrays import from_arrays
@@ -74,6 +75,14 @@ def test_both_backends_give_the_same_curves_with_dropout_on(settings: str) -> No
     assert curves[0].keys() == curves[1].keys() == {"epoch", "loss", "mae", "val_loss", "val_mae"}
     for name in curves[0]:
         np.testing.assert_allclose(curves[0][name], curves[1][name], rtol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_model_of_f64_trains_in_f64(backend: str) -> None:
+    made = training("plateau 1; accumulate 2", backend)
+    made.dtype = DType.F64
+    loop = trained(made)
+    assert {array.dtype for array in loop.stepper.state().values()} == {np.dtype(np.float64)}
 
 
 @pytest.mark.parametrize("name", ["forecaster", "cnn", "gru", "lstm"])
