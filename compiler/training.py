@@ -13,9 +13,10 @@ from typing import Any
 
 from compiler.build import Elaborated
 from compiler.elaborate.training import TrainingSpec
+from compiler.elaborate.values import is_number
 from compiler.gradient import gradients, stops, uncut
 from compiler.graph import Graph, NotDifferentiable, Value, origin
-from compiler.measures import Measure, measures_of, quotient, with_parts
+from compiler.measures import Measure, as_it_is, measures_of, quotient, with_parts
 from compiler.operators.arithmetic import Abs as Absolute
 from compiler.operators.arithmetic import Floor, Maximum, Minimum, Mod, Sqrt
 from compiler.operators.comparison import Equal, Where
@@ -30,6 +31,7 @@ from grammar.diagnostics import Diagnostic, Label, NablacError
 
 # Inputs of a training step beside the batch: its number from 1, the key of its draws, and the factor of its rate.
 STEP, SEED, RATE = "step", "seed", "rate"
+LEARNING_RATE = "learning_rate"  # of the history
 _ACCUMULATED = "optimizer.accumulated"
 
 
@@ -90,8 +92,12 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
     if "average" in settings:
         for path in found:
             updates[f"average.{path}"] = _average(parameters[path], updates[path], settings["average"], apply)
-    parts = [name for measure in measures.values() for name in measure.parts]
-    outputs = {name: graph.outputs[name] for name in ("loss", *spec.metrics, *parts)}
+    rate = _learning_rate(spec)
+    if rate is not None:
+        measures = {**measures, LEARNING_RATE: as_it_is(LEARNING_RATE, rate)}
+    parts = {name: part.value for measure in measures.values() for name, part in measure.parts.items()}
+    outputs = {name: graph.outputs[name] for name in ("loss", *spec.metrics)}
+    outputs |= {name: graph.outputs.get(name, value) for name, value in parts.items()}
     ends = replace([*outputs.values(), *updates.values()], changes)
     outputs = dict(zip(outputs, ends, strict=False))
     updates = dict(zip(updates, ends[len(outputs) :], strict=True))
@@ -106,6 +112,16 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
         graph.layers,
     )
     return TrainingStep(plain, tuple(found), "average" in settings, measures, measured)
+
+
+def _learning_rate(spec: TrainingSpec) -> Value | None:
+    """What the optimizer calls its `lr`, where that is another in other steps."""
+    given = spec.optimizer.hypers.get("lr") if spec.optimizer is not None else None
+    if "plateau" not in spec.settings:
+        return given if isinstance(given, Value) else None
+    if given is not None and is_number(given):
+        given = constant(given, spec.rate.type.dtype)
+    return given * spec.rate if isinstance(given, Value) else None
 
 
 def _nothing_to_train(spec: TrainingSpec, loss: Value, parameters: list[Value]) -> NablacError:

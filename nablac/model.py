@@ -166,17 +166,24 @@ class Model:
         return render_summary(summarize(self.graph, sizes))
 
     def train(
-        self, data: Mapping[str, Array] | None = None, *, folder: str | Path | None = None, **options: Any
+        self,
+        data: Mapping[str, Array] | None = None,
+        *,
+        folder: str | Path | None = None,
+        resume: bool = False,
+        **options: Any,
     ) -> dict[str, list[float]]:
         """Train as the train block says, on its data or on arrays by the names of inputs and targets.
 
         `options` are those of `nablac train`: epochs, batch, validation, patience, seed, backend, device and so on.
+        What it leaves behind goes to `folder`; with `resume` it goes on with the run that is there already.
         The model has the best weights afterwards. The history by Keras's keys; NablacError where training cannot go on.
         """
         from runtime.data.arrays import from_arrays
+        from runtime.data.fitted import read_fitted
         from runtime.training.folder import RunFolder
         from runtime.training.not_finite import NotFinite, explain_not_finite
-        from runtime.training.session import Options, Training, describe
+        from runtime.training.session import Options, Training
 
         origin = self._source()
         chosen = Options(**{"backend": self.backend, "device": self.device, "seed": self.seed, **options})
@@ -185,10 +192,13 @@ class Model:
         )
         if data is not None:
             training.examples = from_arrays({name: np.asarray(each) for name, each in data.items()}, "data")
-        run = RunFolder.fresh(Path(folder), self.name) if folder is not None else None
-        if run is not None:
-            run.begin(training, {}, describe(training))
-        loop = training.loop(run.checkpoints if run is not None else None)
+        run = None
+        if folder is not None and resume:
+            training.fitted = read_fitted(Path(folder))
+            run = RunFolder.existing(Path(folder), training)
+        loop = training.loop(run.checkpoints if run is not None else None, resume)
+        if folder is not None and not resume:
+            run = RunFolder.begin(Path(folder), training, loop)
         if run is not None:
             loop.events.epoch = run.epoch
         try:

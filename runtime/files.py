@@ -122,6 +122,14 @@ def replace(written: Path, target: Path) -> None:
             os.close(folder)
 
 
+def place_folder(draft: Path, target: Path) -> None:
+    """Put a finished folder in its place, which may be an empty one's."""
+    draft.chmod(0o777 & ~_umask())
+    if target.is_dir():
+        target.rmdir()  # elsewhere than on POSIX nothing is renamed over it
+    draft.rename(target)
+
+
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write a whole file; NablacError where that cannot be done."""
     with written_whole(path) as temporary:

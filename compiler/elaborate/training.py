@@ -15,6 +15,7 @@ from compiler.elaborate.parameters import (
     FLAG,
     NOT_NEGATIVE,
     PATTERNS,
+    PORTION,
     POSITIVE,
     SHARE,
     SHARE_OR_FILE,
@@ -72,6 +73,8 @@ SETTINGS: dict[str, Kind] = {
     "l2": NOT_NEGATIVE,
     "undecayed": PATTERNS,
     "plateau": POSITIVE,
+    "plateau_factor": PORTION,
+    "min_change": NOT_NEGATIVE,
     "monitor": TEXT,
     "mode": one_of("min", "max"),
     "average": SHARE,
@@ -80,7 +83,7 @@ SETTINGS: dict[str, Kind] = {
 _ONCE = {"loss", "optimizer", "data", *SETTINGS}
 _KNOWN = ["metric", *_ONCE]
 _RISING = ("accuracy", "r_squared", "similarity")  # in the text of a metric that grows with success
-_MEASURED = {"loss", "epoch", "seconds"}  # what every history has
+_MEASURED = {"loss", "epoch", "seconds", "learning_rate"}  # what every history has
 
 
 def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame) -> TrainingSpec:

@@ -52,7 +52,9 @@ def command(
 
     Without --weights the weights are the model's own first values, drawn from --seed. With --train the file is one
     training step: the batch, the state (parameters, buffers, optimizer), `step` from 1 and `seed` in; the loss, the
-    metrics and the next state, called `NAME.next`, out. The first state is written to a .safetensors file of its name.
+    metrics and the next state, called `NAME.next`, out. A `plateau` makes it take `rate` too, by which the learning
+    rate is multiplied. The first state is written to a .safetensors file of its name.
+
     With --decode FILE may be the folder of a run, and a folder is written: `step.onnx`, which takes the next tokens and
     what was kept of those before, and `start.onnx`, which runs once for a text where the model has something to do
     once. `nablac generate` runs it.
@@ -85,10 +87,12 @@ def command(
     begun |= {"weights": weights, "rename": rename, "seed": seed}
     made_of = file
     if file.is_dir():
-        from nablac.commands.text_model import of_run
+        from nablac.commands.runs import of_run
+        from nablac.commands.text_model import tokenizer_of
 
-        made_of, begun, own = of_run(file, begun)
-        texts = texts or own
+        texts = texts or tokenizer_of(file)
+        made_of, chosen = of_run(file, begun)
+        begun = {key: chosen[key] for key in begun}
     model = compiled(made_of, **begun)
     if as_decode:
         from nablac.commands.decode_step import write_decode

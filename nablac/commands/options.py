@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from nablac.commands.output import detail, is_quiet, note, remember, stage
 from runtime.backends import BACKENDS, DEVICES
@@ -50,6 +51,11 @@ def _remember_verbose(context: click.Context, parameter: click.Parameter, value:
 def _remember_quiet(context: click.Context, parameter: click.Parameter, value: bool) -> bool:
     remember(quiet=value)
     return value
+
+
+def asked(name: str) -> bool:
+    """Whether a parameter of the running command was given by the user."""
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def model_options(command: F) -> F:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -75,6 +76,16 @@ class Examples:
         first, second = cuts(count, context)
         parts = dict(zip(PARTS, np.split(places, [first, second]), strict=True))
         return replace(self, parts={name: np.sort(part) for name, part in parts.items()})
+
+
+def digest(examples: Examples) -> str:
+    """A hash of all examples and of which part each is in."""
+    found = blake2b(digest_size=8)
+    parts = {f"{name}:": places for name, places in examples.parts.items()}
+    for name, array in sorted({**examples.arrays, **parts}.items()):
+        found.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        found.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
+    return found.hexdigest()
 
 
 def cuts(count: int, context: Context) -> tuple[int, int]:

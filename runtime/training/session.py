@@ -6,7 +6,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +24,7 @@ from runtime.data.context import Context
 from runtime.data.examples import Examples
 from runtime.initialization import initialize
 from runtime.training import training_data
-from runtime.training.checkpoints import Position, newest_checkpoint
+from runtime.training.checkpoints import Position, best_state, newest_checkpoint
 from runtime.training.loop import Loop, Settings
 from runtime.training.means import Means
 from runtime.training.steppers import NumpyStepper, OnnxStepper, Stepper, averaged
@@ -72,6 +71,7 @@ class Training:
     options: Options = field(default_factory=Options)
     weights: Mapping[str, Array] | None = None  # to begin from
     examples: Examples | None = None  # in the place of the train block's data
+    folder: Path | None = None  # where relative paths of data begin, where that is not beside the model's file
     fitted: Fitted | None = None  # what a run has kept of its data, that goes on or whose weights are evaluated
     dtype: DType = DType.F32  # the float type
 
@@ -122,7 +122,7 @@ class Training:
 
     @property
     def batch(self) -> int:
-        return self.options.batch or int(self.spec.settings.get("batch", _BATCH))
+        return self.options.batch if self.options.batch is not None else int(self.spec.settings.get("batch", _BATCH))
 
     @cached_property
     def context(self) -> Context:
@@ -160,9 +160,12 @@ class Training:
         monitor = given.get("monitor", "")
         mode = given.get("mode", "max" if monitor.removeprefix("val_") in self.spec.rising else "min")
         return Settings(
-            epochs=options.epochs or int(given.get("epochs", _EPOCHS)),
-            patience=options.patience or given.get("patience"),
+            epochs=options.epochs if options.epochs is not None else int(given.get("epochs", _EPOCHS)),
+            patience=options.patience if options.patience is not None else given.get("patience"),
             plateau=given.get("plateau"),
+            plateau_factor=given.get("plateau_factor", 0.5),
+            min_change=given.get("min_change", 0.0),
+            accumulate=given.get("accumulate", 1),
             monitor=monitor,
             largest=mode == "max",
             seed=self.seed,
@@ -176,11 +179,8 @@ class Training:
         """The loop, at its start or where the newest checkpoint in `folder` left it."""
         found = newest_checkpoint(folder) if resume and folder is not None else None
         if resume and found is None:
-            raise NablacError(
-                Diagnostic(
-                    "E841", f"{folder} holds no checkpoint to resume from", hint="train anew, without `--resume`"
-                )
-            )
+            hint = "its checkpoints are gone, or broken: train anew, without `--resume`"
+            raise NablacError(Diagnostic("E841", f"{folder} holds no checkpoint to resume from", hint=hint))
         state, position = found if found is not None else (self.first_state(), Position())
         facts = {"backend": self.options.backend, "device": self.options.device, "threads": threads()}
         if found is not None and position.facts != facts:
@@ -200,16 +200,18 @@ class Training:
             self.batches("training"),
             validation,
             self.settings(),
-            frozenset((*self.step_graph.inputs, *self.loss_graph.inputs)),
+            {
+                name: value.type.dtype.numpy
+                for graph in (self.step_graph, self.loss_graph)
+                for name, value in graph.inputs.items()
+            },
             Means(self.step.measures),
             Means(self._measured_loss[1]),
             folder,
             position,
         )
-        if found is not None and folder is not None and (folder / "best.safetensors").exists():
-            from runtime.training.checkpoints import read_checkpoint
-
-            loop.best = read_checkpoint(folder / "best.safetensors")[0]
+        if folder is not None and position.best is not None:
+            loop.best = best_state(folder)
         return loop
 
     def _check_monitor(self, validated: bool) -> None:
@@ -243,11 +245,6 @@ def threads() -> int:
     if asked.isdigit() and int(asked):
         return int(asked)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def fingerprint(program: Program) -> str:
-    """A hash of a model's text, by which a resumed run knows it again."""
-    return blake2b(program.source.text.encode(), digest_size=8).hexdigest()
 
 
 def describe(training: Training) -> dict[str, Any]:

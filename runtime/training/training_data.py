@@ -40,7 +40,7 @@ def context_of(training: Training) -> Context:
     if sum(shares) >= 1:
         message = f"validation {validation:g} and test {test:g} leave nothing to train on"
         raise NablacError(Diagnostic("E823", message, training.spec.span))
-    folder = Path(training.program.source.name).resolve().parent
+    folder = training.folder or Path(training.program.source.name).resolve().parent
     return Context(folder, shares[0], shares[1], training.seed, options.skip_broken, fitted=training.fitted)
 
 
@@ -53,8 +53,7 @@ def examples_of(training: Training) -> Examples:
         return _overfit(training, examples)
     stages: Sequence[Stage] = training.spec.data
     if stages and training.options.data is not None:
-        given = training.options.data
-        stages = _of_file(stages, given if given.startswith("package:") else str(Path(given).resolve()))
+        stages = _of_file(stages, path_of(training.options.data))
     examples = _loaded(training, stages, context, wanted)
     for part in ("validation", "test"):
         path = training.spec.settings.get(part)
@@ -63,6 +62,11 @@ def examples_of(training: Training) -> Examples:
             whole = replace(context, validation=0.0, test=0.0, order="", fitted=fitted_to(examples))
             examples = _joined(examples, part, _loaded(training, there, whole, wanted), path)
     return _overfit(training, examples)
+
+
+def path_of(given: str) -> str:
+    """A path of the command line, which is relative to where the command runs, and not to the model's file."""
+    return given if given.startswith("package:") else str(Path(given).resolve())
 
 
 def _wanted(training: Training) -> Wanted:

@@ -14,7 +14,7 @@ from grammar.source import Source
 from runtime.data.fitted import read_fitted
 from runtime.numpy_executor import NumpyRunner
 from runtime.training.folder import RunFolder
-from runtime.training.session import Options, Training, describe
+from runtime.training.session import Options, Training
 from runtime.training.training_data import CLASSES, unmeasured
 
 MODEL = """
@@ -138,8 +138,7 @@ def test_what_a_run_keeps_scales_the_data_that_its_weights_are_evaluated_on(tmp_
     rows(tmp_path, "train.csv")
     rows(tmp_path, "shifted.csv", shift=50)
     run = training(tmp_path, TABLE)
-    folder = RunFolder.fresh(tmp_path / "run", "M")
-    folder.begin(run, {}, describe(run))
+    RunFolder.begin(tmp_path / "run", run, run.loop())
     evaluated = training(tmp_path, TABLE, options=Options(data=str(tmp_path / "shifted.csv")))
     evaluated.fitted = read_fitted(tmp_path / "run")
     moved = evaluated.data.arrays["x"][:, 0] - run.data.arrays["x"][:, 0]
@@ -149,8 +148,7 @@ def test_what_a_run_keeps_scales_the_data_that_its_weights_are_evaluated_on(tmp_
 def test_rows_left_out_are_listed_in_the_run(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("a,b,t,kind\n1,2,3,x\n1,oops,3,x\n2,2,4,x\n")
     run = training(tmp_path, TABLE, options=Options(skip_broken=True))
-    folder = RunFolder.fresh(tmp_path / "run", "M")
-    folder.begin(run, {}, describe(run))
+    RunFolder.begin(tmp_path / "run", run, run.loop())
     expected = f"{tmp_path}/train.csv:3: column `b`: `oops` is no number\n"
     assert (tmp_path / "run" / "skipped.txt").read_text() == expected
 
