@@ -83,6 +83,7 @@ class Model:
     def load(self, path: str | Path, rename: str | Path | Iterable[str | Path] = ()) -> Model:
         """Take the weights from a `.safetensors` file; NablacError lists every entry that does not fit.
 
+        `path` may be a folder with one such file, or with the `.safetensors.index.json` of several.
         `rename` is a rule as `"theirs -> ours"`, a file of such rules, or several of them.
         """
         from runtime.weights import load_weights, read_renames

@@ -80,7 +80,10 @@ def weight_options(command: F) -> F:
     for option in reversed(
         (
             click.option(
-                "--weights", type=click.Path(path_type=Path), metavar="FILE", help="Weights, a .safetensors file."
+                "--weights",
+                type=click.Path(path_type=Path),
+                metavar="FILE",
+                help="Weights: a .safetensors file, or a folder with one or with an index of several.",
             ),
             click.option(
                 "--rename",
