@@ -32,6 +32,7 @@ def command(
 ) -> int:
     """Run a model by NumPy and by onnxruntime on random inputs, at several batch sizes and lengths, and compare.
 
+    NumPy runs the graph as the text has it, onnxruntime what the optimiser and the exporter made of it.
     A difference is relative to the largest magnitude of the output. An output that is nothing but NaN is not compared,
     and does not pass.
     """
@@ -40,7 +41,8 @@ def command(
     model = compiled(file, name, preset, settings, dtype, weights=weights, rename=rename, seed=seed)
     report = None
     with unless_kernels_lack():
-        report = compare(model.graph, model.onnx().SerializeToString(), model.weights, seed=seed, tolerance=tolerance)
+        written = model.onnx().SerializeToString()
+        report = compare(model.graph, written, model.weights, seed=seed, tolerance=tolerance, text=model.elaborated)
     if as_json:
         rows = [
             {"output": each.output, "sizes": each.sizes, "error": None if each.nothing else each.error}
