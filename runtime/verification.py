@@ -14,6 +14,7 @@ from compiler.graph import Graph
 from compiler.lookups import known_size, table_limits
 from compiler.onnx.exporter import end_names, export
 from compiler.operators.source import Source
+from runtime.initialization import stored
 from runtime.numpy_executor import NumpyRunner
 from runtime.onnx_session import OnnxRunner
 
@@ -88,12 +89,15 @@ def compare(
     seed: int = 0,
     tolerance: float = 1e-4,
     locate: bool = False,
+    text: Graph | None = None,
 ) -> Report:
     """Run NumPy on the graph and onnxruntime on the model it became, on random inputs, at several sizes.
 
+    With `text`, the graph that `graph` was optimised from, NumPy runs that one, and the passes are compared as well.
     With `locate`, a failure is traced to the first node whose results differ.
     """
-    numpy, onnx = NumpyRunner(graph, weights), OnnxRunner(model)
+    whole = text is not None and all(op.path in weights for op in stored(text))  # a pass may leave weights out
+    numpy, onnx = NumpyRunner(text if text is not None and whole else graph, weights), OnnxRunner(model)
     found: list[Comparison] = []
     failed: tuple[float, dict[str, Any]] = (tolerance, {})
     for number, chosen in enumerate(sizes if sizes is not None else sample_sizes(graph)):

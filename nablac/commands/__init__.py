@@ -73,7 +73,7 @@ def main() -> None:
     from nablac.commands.streams import OutputFailed, discard_output, open_streams
 
     open_streams()
-    with _ended_by_sigterm():
+    with _signals() as caught:
         try:
             # Not `cli.main`, which makes its own end of an interrupt and of a pipe that nobody reads any more.
             with cli.make_context("nablac", sys.argv[1:]) as context:
@@ -88,29 +88,44 @@ def main() -> None:
             discard_output()
             status = 0
         except (KeyboardInterrupt, click.exceptions.Abort):
-            click.echo("interrupted", err=True)
-            status = 130
+            status = _interrupted()
         except OutputFailed as error:
             discard_output()
             click.echo(str(error), err=True)
             status = error.exit_code
         except Exception as error:
-            status = _failed(error)
+            if signal.SIGTERM in caught:
+                status = 128 + signal.SIGTERM
+            else:
+                status = _interrupted() if caught else _failed(error)
     sys.exit(status if isinstance(status, int) else 0)
 
 
 @contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM unwinds as an exit does, so that drafts of files are removed."""
+def _signals() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM unwind the command, so that drafts of files are removed; the list has those that came.
+
+    A module whose import they cut short may make an error of its own of them.
+    """
+    caught: list[int] = []
 
     def end(number: int, frame: Any) -> None:
-        sys.exit(128 + number)
+        caught.append(number)
+        if number == signal.SIGTERM:
+            sys.exit(128 + number)
+        raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield
+        yield caught
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _interrupted() -> int:
+    click.echo("interrupted", err=True)
+    return 130
 
 
 def _failed(error: Exception) -> int:

@@ -163,5 +163,5 @@ def _verified(model: Model, draft: Path, seed: int) -> Report | None:
     if sum(array.nbytes for array in model.weights.values()) > _LARGE:
         sizes = sizes[-1:]
     with unless_kernels_lack():
-        return compare(model.graph, draft, model.weights, sizes=sizes, seed=seed)
+        return compare(model.graph, draft, model.weights, sizes=sizes, seed=seed, text=model.elaborated)
     return None

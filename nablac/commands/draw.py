@@ -10,13 +10,15 @@ import click
 from nablac.commands.options import model_asked, model_options, output_options, weight_options
 from nablac.commands.output import note, print_json
 
-KINDS = {".svg": "SVG", ".html": "HTML", ".mmd": "Mermaid", ".mermaid": "Mermaid", ".dot": "DOT", ".gv": "DOT"}
+_PICTURES = {".svg": "SVG", ".html": "HTML", ".mmd": "Mermaid", ".mermaid": "Mermaid", ".dot": "DOT", ".gv": "DOT"}
+KINDS = {**_PICTURES, ".txt": "text"}
 
 
 @click.command()
 @model_options
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="A .svg, .html, .mmd or .dot file.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="A .svg, .html, .mmd, .dot or .txt file.")
 @click.option("--depth", type=click.IntRange(0), help="Open layers so deep.  [default: about 40 boxes]")
+@click.option("--optimised", is_flag=True, help="As it is run and exported: after the passes of the optimiser.")
 @click.option("--attention", metavar="TEXT", help="The attention that a trained model of texts pays to this one.")
 @click.option("--layer", metavar="PATH", help="Whose attention.  [default: the last that looks at another sequence]")
 @click.option("--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="A tokenizer.json or vocab.txt.")
@@ -30,6 +32,7 @@ def command(
     dtype: str,
     output: Path | None,
     depth: int | None,
+    optimised: bool,
     attention: str | None,
     layer: str | None,
     as_json: bool,
@@ -38,13 +41,17 @@ def command(
 ) -> int:
     """Draw a model: its layers, operators and shapes. Without -o, as Mermaid text on stdout.
 
-    An .html file opens and closes layers by a click; nothing in it is loaded from elsewhere. With --attention FILE is
-    the folder of a run (`runs/translate/1`), or a .model file with --weights and --tokenizer, and -o an .svg file.
+    An .html file opens and closes layers by a click; nothing in it is loaded from elsewhere. A .txt file has a line for
+    each operator, with its type and its place in the text, and is stable: two of them can be compared. With --attention
+    FILE is the folder of a run (`runs/translate/1`), or a .model file with --weights and --tokenizer, and -o an .svg
+    file.
     """
     if attention is not None:
         options = {"name": name, "preset": preset, "settings": settings, "dtype": dtype, **given}
         return _draw_attention(file, attention, layer, output, options, as_json, quiet)
     from compiler.build import elaborate, load, parse_setting
+    from compiler.dump import dump
+    from compiler.passes.pipeline import optimize
     from compiler.types import DType
     from nablac.drawing.outline import close_below, every_box, outline, readable_depth
     from nablac.drawing.text import dot, mermaid
@@ -56,6 +63,15 @@ def command(
     program = load(file)
     asked = model_asked(program, name)
     graph = elaborate(program, model=asked, preset=preset, hypers=hypers, dtype=DType(dtype))
+    if optimised:
+        graph = optimize(graph)
+    if output is not None and output.suffix.lower() == ".txt":
+        write_bytes(output, dump(graph, origins=True).encode())
+        if as_json:
+            print_json({"output": str(output), "kind": "text"})
+        else:
+            note(f"{output}: {graph.name} as text", quiet)
+        return 0
     whole = outline(graph)
     depth = readable_depth(whole) if depth is None else depth
     drawn = close_below(whole, depth)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import click
@@ -32,6 +33,7 @@ def command(
 ) -> int:
     """Run a model by NumPy and by onnxruntime on random inputs, at several batch sizes and lengths, and compare.
 
+    NumPy runs the graph as the text has it, onnxruntime what the optimiser and the exporter made of it.
     A difference is relative to the largest magnitude of the output. An output that is nothing but NaN is not compared,
     and does not pass.
     """
@@ -40,14 +42,24 @@ def command(
     model = compiled(file, name, preset, settings, dtype, weights=weights, rename=rename, seed=seed)
     report = None
     with unless_kernels_lack():
-        report = compare(model.graph, model.onnx().SerializeToString(), model.weights, seed=seed, tolerance=tolerance)
+        written = model.onnx().SerializeToString()
+        report = compare(
+            model.graph,
+            written,
+            model.weights,
+            seed=seed,
+            tolerance=tolerance,
+            text=model.elaborated,
+            locate=True,
+        )
     if as_json:
         rows = [
             {"output": each.output, "sizes": each.sizes, "error": None if each.nothing else each.error}
             for each in (report.comparisons if report is not None else ())
         ]
         passed = report.passed if report is not None else None
-        print_json({"passed": passed, "tolerance": tolerance, "comparisons": rows})
+        told = asdict(report.diverging) if report is not None and report.diverging is not None else None
+        print_json({"passed": passed, "tolerance": tolerance, "comparisons": rows, "first": told})
     if report is None:
         return 2
     if as_json:
@@ -61,4 +73,9 @@ def command(
         note(f"not verified: `{name}` is nothing but NaN")
     if not report.agrees:
         click.echo(f"worst: `{report.worst.output}`, {report.worst.error:.1e} beyond {tolerance:.0e}")
+        first = report.diverging
+        if first is not None:
+            click.echo(f"first: `{first.operator}` at {first.place}, {first.type}, {first.error:.1e}")
+        else:
+            click.echo("the optimised graph agrees in every operator: the passes of the optimiser make the difference")
     return 0 if report.passed else 1

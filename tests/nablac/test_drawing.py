@@ -242,6 +242,16 @@ def test_the_command_writes_each_kind(ending: str, tmp_path: Path) -> None:
     assert done.exit_code == 0 and target.stat().st_size > 500
 
 
+def test_a_graph_as_text_is_that_of_the_text_or_of_what_is_run(tmp_path: Path) -> None:
+    for name, options in {"before": [], "after": ["--optimised"]}.items():
+        target = tmp_path / f"{name}.txt"
+        done = CliRunner().invoke(cli, ["draw", str(SPECS / "lstm.model"), "-o", str(target), *options])
+        assert done.exit_code == 0 and done.stderr == f"{target}: Memory as text\n"
+    before, after = ((tmp_path / f"{name}.txt").read_text() for name in ("before", "after"))
+    assert " = scan" in before and " = lstm" not in before and " = lstm" in after and " = scan" not in after
+    assert f"  # memory_cell {SPECS}/lstm.model:25:16\n" in after
+
+
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     done = CliRunner().invoke(cli, ["draw", str(SPECS / "cnn.model"), "-o", str(tmp_path / "p.bmp")])
     assert done.exit_code == 2

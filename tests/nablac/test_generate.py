@@ -262,7 +262,7 @@ REFUSED = {
         2,
         "error[E701]",
     ),
-    "a folder that is none": (("{specs}", "x"), 2, "error[E841]: {specs} is no run to resume"),
+    "a folder that is none": (("{specs}", "x"), 2, "error[E841]: {specs} is no run of nablac's"),
 }
 
 

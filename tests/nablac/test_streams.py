@@ -72,7 +72,8 @@ def test_an_ended_compilation_leaves_no_draft(tmp_path: Path, number: int, statu
         time.sleep(0.005)
     running.send_signal(number)
     _, errors = running.communicate(timeout=60)
-    assert running.returncode == status
+    # Python ends itself by SIGINT where that cut an import of C code short; a shell shows both as 130.
+    assert running.returncode == status or (number == signal.SIGINT and running.returncode == -number)
     assert list(tmp_path.iterdir()) == [] and "Traceback" not in errors
     assert ("interrupted" in errors) == (number == signal.SIGINT)
 

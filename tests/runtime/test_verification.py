@@ -78,6 +78,13 @@ class TestCompare:
         assert found is not None
         assert (found.operator, found.place, found.type) == ("tanh", "test.model:3:13", "f32[batch, 3]")
 
+    def test_a_wrong_pass_is_seen_where_the_text_is_compared(self) -> None:
+        x = fed("x", "f32", "n", 3)
+        right, wrong = graph([x], y=x * 2 + 1), graph([x], y=x * 2 - 1)
+        written = export(wrong).SerializeToString()
+        assert compare(wrong, written, {}).passed
+        assert not compare(wrong, written, {}, text=right).passed
+
     def test_sizes_may_be_given(self) -> None:
         x = fed("x", "f32", "n")
         report = compare(g := graph([x], y=x + 1), export(g).SerializeToString(), {}, sizes=[{"n": 5}, {"n": 6}])
