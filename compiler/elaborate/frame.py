@@ -8,6 +8,7 @@ from typing import Any
 
 from compiler.dims import Size
 from compiler.elaborate.values import Given, Instance, Scope
+from compiler.elaborate.work import CALL, ITEM, MOST_WORK, NODE, Stop, Work, of_node
 from compiler.graph import Graph, Value, origin
 from compiler.operators.random import FoldKey
 from compiler.operators.source import Input, constant
@@ -17,8 +18,6 @@ from grammar.source import Span
 
 MOST_CALLS = 64  # nested applications; a recursive layer ends here
 MOST_ITERATIONS = 1_000_000  # of all the loops of one compilation together
-MOST_NODES = 2_000_000
-MOST_ITEMS = 1_000_000  # of a list
 
 
 class Silence(Exception):
@@ -80,18 +79,18 @@ class Frame:
     declared: dict[str, Span] = field(default_factory=dict)
     inputs: dict[str, Value] = field(default_factory=dict)  # of the model itself, or targets: what the caller feeds
     loops: list[int] = field(default_factory=list)
-    taken: set[str] = field(default_factory=set)
+    taken: dict[str, int] = field(default_factory=dict)  # paths below this one, and the last number tried behind each
     draws: int = 0
     equations: dict[str, Span] = field(default_factory=dict)  # where next values were stated
 
     def claim(self, name: str) -> str:
         """A path below this frame's that no other instance of it has."""
         suffix = "".join(f".{index}" for index in self.loops)
-        number, candidate = 0, name + suffix
+        first = candidate = name + suffix
         while candidate in self.taken:
-            number += 1
-            candidate = f"{name}_{number}{suffix}"
-        self.taken.add(candidate)
+            self.taken[first] += 1
+            candidate = f"{name}_{self.taken[first]}{suffix}"
+        self.taken[candidate] = 0
         return f"{self.path}.{candidate}" if self.path else candidate
 
 
@@ -106,11 +105,12 @@ class CallSite:
 class Session:
     """One compilation: what is shared by all frames."""
 
-    def __init__(self, *, training: bool, float_type: DType, diagnostics: Diagnostics) -> None:
+    def __init__(self, *, training: bool, float_type: DType, diagnostics: Diagnostics, work: Work) -> None:
         self._training = training
         self.asked_training = False  # whether anything depends on the flag
         self.float_type = float_type
         self.diagnostics = diagnostics
+        self.work = work
         self.calls: list[CallSite] = []
         self.frames: list[Frame] = []
         self.scans: list[ScanContext] = []
@@ -121,7 +121,6 @@ class Session:
         self.piped: list[Given] = []
         self.placed: list[bool] = []  # of each piped value, whether `_` has put it somewhere
         self.iterations = 0
-        self.nodes = 0
 
     @property
     def frame(self) -> Frame:
@@ -133,15 +132,31 @@ class Session:
         self.asked_training = True
         return self._training
 
+    def charge(self, steps: float, span: Span) -> None:
+        """Count work that is done at `span`; raises Stop where it is more than all that there may be."""
+        self.work.left -= steps
+        if self.work.left < 0:
+            at = self.calls[1].span if len(self.calls) > 1 else span  # in the model itself, not deep inside of a layer
+            error = self.fault(
+                "E504",
+                f"this asks for more work than the {MOST_WORK:,} steps of one compilation",
+                at,
+                note="they are used up here",
+                hint="compute once what is used twice; along an axis repeat with `scan`, not with `for`",
+            )
+            self.report(error)
+            raise Stop
+
     # Making nodes
 
     def make(self, build: Callable[[], Any], span: Span) -> Any:
         """What `build` makes, its nodes marked as coming from `span` and the layer at hand."""
-        self.nodes += 1
-        if self.nodes > MOST_NODES:
-            raise self.fault("E504", f"this model unrolls to more than {MOST_NODES} operators", span)
         with origin(span, self.frame.path if self.frames else ""):
-            return build()
+            made = build()
+        values: tuple[Value, ...] = made if isinstance(made, tuple) else (made,)
+        if values:
+            self.charge(of_node(values[0].node), span)
+        return made
 
     def parameter(self, operator: type[Any], path: str, type: TensorType, initial: Graph | None, span: Span) -> Value:
         """The parameter (or buffer) at `path`, made at its first application and shared by the others."""
@@ -155,6 +170,7 @@ class Session:
                     hint="an instance applied twice shares its parameters; make a second instance for another shape",
                 )
             return known
+        self.charge(CALL, span)
         made: Value = self.make(lambda: operator(path, type, initial)(), span)
         self.parameters[path] = made
         return made
@@ -165,6 +181,7 @@ class Session:
             with origin(span, ""):
                 self.key = Input("seed", TensorType(DType.I64))()
         seed, frame = self.key, self.frame
+        self.charge(NODE + len(frame.path) * ITEM, span)
         salt = _salt(f"{frame.path}/{frame.draws}")
         frame.draws += 1
         key = self.make(lambda: FoldKey(salt)(seed, constant(0, DType.I64)), span)
