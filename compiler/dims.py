@@ -198,6 +198,14 @@ def differ(left: Size, right: Size) -> bool:
     return isinstance(gap, int) and gap != 0
 
 
+def countable(shape: Iterable[Size]) -> bool:
+    """Whether the elements can be counted in 64 bits, as far as the sizes are known."""
+    count = 1
+    for size in shape:
+        count *= max(size, 1) if isinstance(size, int) else max(abs(factor) for _, factor in size.terms)
+    return count <= LARGEST
+
+
 def _substitute_atom(atom: Atom, sizes: Mapping[str, Size]) -> Size:
     if isinstance(atom, Symbol):
         return sizes.get(atom.name, _alone(atom))

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from compiler.dims import Size, evaluate, symbols
+from compiler.dims import DimError, Size, evaluate, symbols
 from compiler.graph import Graph, Node
 from compiler.operators.source import Buffer, Constant, Parameter, Source
+from grammar.diagnostics import Diagnostic, NablacError
 
 
 @dataclass
@@ -67,7 +68,11 @@ def summarize(graph: Graph, sizes: Mapping[str, int]) -> Summary:
     )
     rows: dict[str, Row] = {"": Row("")}
     for node in graph:
-        _count(node, rows, known)
+        try:
+            _count(node, rows, known)
+        except DimError as error:
+            message = f"the operations of `{node.op.name}` cannot be counted: {error}"
+            raise NablacError(Diagnostic("E307", message, node.origin.span)) from None
     found.rows = [rows[""], *(row for path, row in rows.items() if path)]
     found.peak_bytes = _peak(graph, known)
     return found

@@ -201,6 +201,8 @@ def _folding(name: str, function: Callable[..., float]) -> Builtin:
     """An operator that is computed at once when all its operands are numbers, and is a node otherwise."""
 
     def run(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
+        from compiler.elaborate.expressions import bounded
+
         values = [each.value for each in given]
         if name == "log" and len(values) == 1 and isinstance(values[0], Interval):
             ends = (values[0].start, values[0].stop)
@@ -209,7 +211,8 @@ def _folding(name: str, function: Callable[..., float]) -> Builtin:
             return SearchAxis("log", ends)
         if values and all(is_number(value) for value in values) and all(each.name is None for each in given):
             try:
-                return function(*values)
+                found = function(*values)
+                return bounded(elaborator, found, span) if isinstance(found, int) else found
             except TypeError:
                 raise elaborator.fault("E403", f"{name} does not take {len(values)} numbers", span) from None
             except (ValueError, ZeroDivisionError):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
 
-from compiler.dims import Size
+from compiler.dims import DimError, Size
 from compiler.elaborate import calls, cells, expressions, shapes
 from compiler.elaborate.frame import MOST_CALLS, MOST_ITERATIONS, Abandoned, CallSite, Frame, Session, Silence
 from compiler.elaborate.lists import MOST_ITEMS, shown
@@ -58,7 +58,10 @@ class Elaborator:
     def evaluate(self, expression: syntax.Expression) -> Any:
         """The compile-time value of an expression; raises NablacError, or Silence for what is reported already."""
         self.session.charge(EXPRESSION, expression.span)
-        return expressions.evaluate(self, expression)
+        try:
+            return expressions.evaluate(self, expression)
+        except DimError as error:
+            raise self.fault("E307", str(error), expression.span) from None
 
     def constant(self, lazy: Lazy) -> Any:
         """The value of a `const`, evaluated where it is declared when it is first asked for."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from compiler.dims import Size
+from compiler.dims import Size, countable
 from compiler.elaborate.values import Given, Instance, Scope
 from compiler.elaborate.work import CALL, ITEM, MOST_WORK, NODE, Stop, Work, of_node
 from compiler.graph import Graph, Value, origin
@@ -156,6 +156,9 @@ class Session:
         values: tuple[Value, ...] = made if isinstance(made, tuple) else (made,)
         if values:
             self.charge(of_node(values[0].node), span)
+        for value in values:
+            if not countable(value.type.shape):
+                raise self.fault("E307", f"{value.type} would have more than 2**63 - 1 elements", span)
         return made
 
     def parameter(self, operator: type[Any], path: str, type: TensorType, initial: Graph | None, span: Span) -> Value:
