@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -62,10 +62,10 @@ def elaborate_model(
 ) -> Elaborated:
     """As `elaborate`, with the hyperparameters in force and the checked train block."""
     diagnostics = Diagnostics()
-    diagnostics.extend(unknown_names(program))
-    defined = _chosen(program, model)
     elaborated = None
     with _bounded():
+        _report(diagnostics, unknown_names(program))
+        defined = _chosen(program, model)
         session = Session(training=training, float_type=dtype, diagnostics=diagnostics, work=Work())
         elaborated = _model(program, defined, preset, hypers or {}, session)
         session.work = Work()  # for the optimizer's equations of each parameter, when a step is made
@@ -77,15 +77,14 @@ def elaborate_model(
 def check(program: Program, *, hypers: Mapping[str, Any] | None = None) -> None:
     """Check everything in a file: every model in both modes, its train block, and every optimizer."""
     diagnostics, work = Diagnostics(), Work()
-    diagnostics.extend(unknown_names(program))
     models = {defined.name for defined in program.models}
     with _bounded():
+        _report(diagnostics, unknown_names(program))
         for train in program.trains:
             if train.model.text not in models:
                 hint = did_you_mean(train.model.text, models)
-                diagnostics.add(
-                    Diagnostic("E601", f"there is no model `{train.model.text}` to train", train.model.span, hint=hint)
-                )
+                message = f"there is no model `{train.model.text}` to train"
+                _report(diagnostics, [Diagnostic("E601", message, train.model.span, hint=hint)])
         for defined in program.models:
             session = _session(False, diagnostics, work)
             _model(program, defined, None, hypers or {}, session)
@@ -144,6 +143,14 @@ def _chosen(program: Program, model: str | None) -> Defined:
             )
         )
     return next(iter(models.values()))
+
+
+def _report(diagnostics: Diagnostics, found: Iterable[Diagnostic]) -> None:
+    """Keep the diagnostics, as they are made; raises Stop where there are as many as are told."""
+    for each in found:
+        diagnostics.add(each)
+        if diagnostics.full:
+            raise Stop
 
 
 def _session(training: bool, diagnostics: Diagnostics, work: Work) -> Session:
@@ -262,7 +269,7 @@ def _preset_values(
                     setting.name.span,
                     hint=did_you_mean(name, names),
                 )
-                diagnostics.add(error)
+                _report(diagnostics, [error])
                 continue
             try:
                 found[name] = Given(name, settled(elaborator.evaluate(setting.value)), setting.value.span)

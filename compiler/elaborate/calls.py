@@ -30,6 +30,7 @@ from compiler.operators.source import Constant, constant, size_of
 from compiler.types import DType, TypeMismatch
 from grammar import syntax
 from grammar.diagnostics import Label, NablacError, did_you_mean
+from grammar.limits import MOST_ERRORS
 from grammar.source import Span
 
 if TYPE_CHECKING:
@@ -68,6 +69,8 @@ def bind_names(
     wrong: list[NablacError] = []
     labels = (Label(declared, "defined here"),) if declared is not None and declared.source is not span.source else ()
     for place, each in enumerate(given):
+        if len(wrong) == MOST_ERRORS:
+            break
         if each.name is None:
             if place >= len(names):
                 listed = f": {', '.join(names)}" if names else ""

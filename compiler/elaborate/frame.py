@@ -217,9 +217,14 @@ class Session:
         return NablacError(Diagnostic(code, message, span, note, labels, hint))
 
     def report(self, error: NablacError) -> None:
-        """Keep the error's diagnostics; of several at one place the first is the one that helps."""
+        """Keep the error's diagnostics; of several at one place the first is the one that helps.
+
+        Raises Stop where there are as many as are told.
+        """
         known = {each.span for each in self.diagnostics.found}
         self.diagnostics.extend(each for each in error.diagnostics if each.span is None or each.span not in known)
+        if self.diagnostics.full:
+            raise Stop
 
 
 def label_of(value: Any, span: Span, shown: str | None = None) -> Label | None:

@@ -106,6 +106,8 @@ class _Loader:
         program = Program(source, tree, Scope(_Names()))
         seen: dict[str, Span] = {}
         for declaration in tree.declarations:
+            if diagnostics.full:
+                break
             try:
                 self._declare(program, declaration, seen, path)
             except NablacError as error:

@@ -20,7 +20,7 @@ CALL = 20
 NODE = 25
 DERIVED = 5 * NODE  # a node that a gradient flows through
 PIECE = 200  # of a message: its text is read as the language is
-REFUSED = 2_000  # a piece of a message that is none: near names are sought for an error that nobody sees
+REFUSED = 20_000  # a piece of a message that is none: near names are sought for an error that nobody sees
 ITEM = 1 / 8  # of a list that is looked at, a tensor's axis, a character that is read
 COPIED = 1 / 32  # an item of a list that is made, or a character of a text
 

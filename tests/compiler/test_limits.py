@@ -8,7 +8,9 @@ from compiler import build
 from compiler.build import check, program_of
 from compiler.elaborate import work
 from compiler.elaborate.work import Work
+from grammar import diagnostics
 from grammar.diagnostics import NablacError
+from grammar.limits import MOST_ERRORS
 from grammar.source import Source
 
 LEFT = 300_000  # of the work of one check: a thirtieth, so that the tests are soon done
@@ -113,6 +115,35 @@ def test_a_file_ends_within_the_work_of_one_check(text: str, code: str, spent: l
     assert codes(text)[0] == code
     assert len(spent) == 1
     assert (spent[0].left < 0) == (code == "E504")
+
+
+MANY = {
+    "layers with an unknown name each": "\n".join(
+        f"layer L{n}() {{ input x: [a]; output x + y{n} }}" for n in range(3_000)
+    ),
+    "statements that do not fit": model("\n".join(f"y{n} = x @ x" for n in range(3_000))),
+    "models without an output": "\n".join(f"model M{n} {{ input x: [a] }}" for n in range(3_000)),
+    "trainings of no model": "\n".join(f"train M{n} {{ epochs 1 }}" for n in range(3_000)),
+    "names that are taken": "const a = 1\n" * 3_000,
+    "settings of no hyperparameter": model("preset p {" + "\n".join(f"y{n} = 1" for n in range(3_000)) + "}"),
+    "arguments of no name": model(f"y = f({', '.join(f'b{n}: 1' for n in range(3_000))})", "fn f(a) = a"),
+}
+
+
+@pytest.mark.parametrize("text", MANY.values(), ids=MANY)
+def test_no_more_errors_are_looked_for_than_are_shown(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    sought: list[str] = []
+    near = diagnostics.get_close_matches
+    monkeypatch.setattr(
+        diagnostics, "get_close_matches", lambda name, *rest, **how: sought.append(name) or near(name, *rest, **how)
+    )
+    assert len(codes(text)) == MOST_ERRORS
+    assert len(sought) <= MOST_ERRORS
+
+
+def test_of_very_many_names_or_a_very_long_one_none_is_sought() -> None:
+    assert diagnostics.did_you_mean("a" * 100_000 + "b", ["a" * 100_000 + "c"]) is None
+    assert diagnostics.did_you_mean("widht", ["width", *(f"z{n}" for n in range(100_000))]) == "did you mean `width`?"
 
 
 def test_all_models_of_a_file_share_the_work(spent: list[Work]) -> None:
