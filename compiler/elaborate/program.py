@@ -147,7 +147,7 @@ class _Loader:
             raise _error(
                 "E205", f"files import each other in a loop: {chain}", span, "move what both need to a third file"
             )
-        if not target.is_file():
+        if not target.exists():
             near = (
                 did_you_mean_file(target.name, [each.name for each in target.parent.glob("*.model")])
                 if target.parent.is_dir()
