@@ -202,7 +202,10 @@ def countable(shape: Iterable[Size]) -> bool:
     """Whether the elements can be counted in 64 bits, as far as the sizes are known."""
     count = 1
     for size in shape:
-        count *= max(size, 1) if isinstance(size, int) else max(abs(factor) for _, factor in size.terms)
+        if isinstance(size, int):
+            count *= size
+        elif size.names > 1 or size.terms[0][1] != 1:
+            count *= max(abs(factor) for _, factor in size.terms)
     return count <= LARGEST
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from compiler.dims import DimError, Size, product
 from compiler.elaborate import calls
 from compiler.elaborate.values import Given, describe, is_size
-from compiler.elaborate.work import ITEM
+from compiler.elaborate.work import ITEM, NODE
 from compiler.graph import Value, apply
 from compiler.operators.shaping import Reshape, Transpose
 from grammar.diagnostics import NablacError, did_you_mean
@@ -79,7 +79,7 @@ def _apart(names: list[str], rank: int) -> str | None:
 def einsum(elaborator: Elaborator, pattern: Given, given: list[Given], span: Span) -> Value:
     """`"b q d, b k d -> b q k"`: a sum of products over the axes that the right side leaves out."""
     operands = [calls.tensor_argument(elaborator, each) for each in given]
-    elaborator.session.charge(len(operands) ** 2, span)  # each asks what those after it name
+    elaborator.session.charge(len(operands) * (2 * NODE + len(operands)), span)  # each asks what those after it name
     left, right = _sides(elaborator, pattern, "E312", None)
     if len(left) != len(operands):
         raise elaborator.fault(
@@ -179,7 +179,7 @@ def _finish(value: Value, names: list[str], output: list[str]) -> Value:
 def _sides(elaborator: Elaborator, pattern: Given, code: str, count: int | None) -> tuple[list[str], str]:
     if not isinstance(pattern.value, str):
         raise elaborator.fault(code, f"a pattern is a text, and this is {describe(pattern.value)}", pattern.span)
-    elaborator.session.charge(len(pattern.value) * ITEM, pattern.span)
+    elaborator.session.charge(2 * NODE + len(pattern.value) * ITEM, pattern.span)  # a reshape, and what is transposed
     sides = pattern.value.split("->")
     if len(sides) != 2:
         raise elaborator.fault(code, f'"{pattern.value}" has no `->` between its two sides', pattern.span)

@@ -65,7 +65,7 @@ def bind_names(
 ) -> dict[str, Given]:
     """Arguments by parameter name; too many, unknown ones and doubles are errors, all of them told."""
     bound: dict[str, Given] = {}
-    known = frozenset(names)
+    known = names if len(names) < 16 else frozenset(names)
     wrong: list[NablacError] = []
     labels = (Label(declared, "defined here"),) if declared is not None and declared.source is not span.source else ()
     for place, each in enumerate(given):

@@ -24,6 +24,7 @@ from grammar.source import Span
 if TYPE_CHECKING:
     from compiler.elaborate.elaborator import Elaborator
 
+SCAN = 40  # nodes that cost as much as closing a body
 OPTIONS = ("axis", "reverse", "states", "truncate")
 
 
@@ -228,7 +229,9 @@ def _build(
     ends = [*nexts, *outputs]
     formal = [state.current for state in context.states] + slices
     body_nodes = Graph({}, {str(place): end for place, end in enumerate(ends)}).nodes
-    elaborator.session.charge(len(body_nodes) * ITEM * NODE, span)  # those of the step are made again on its own inputs
+    elaborator.session.charge(
+        (SCAN + len(body_nodes)) * ITEM * NODE, span
+    )  # those of the step are made again on its own inputs
     stepped = context.step.node in body_nodes
     if stepped:
         formal.append(context.step)

@@ -57,7 +57,10 @@ class Elaborator:
 
     def evaluate(self, expression: syntax.Expression) -> Any:
         """The compile-time value of an expression; raises NablacError, or Silence for what is reported already."""
-        self.session.charge(EXPRESSION, expression.span)
+        work = self.session.work
+        work.left -= EXPRESSION
+        if work.left < 0:
+            self.session.charge(0, expression.span)
         try:
             return expressions.evaluate(self, expression)
         except DimError as error:

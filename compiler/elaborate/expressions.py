@@ -289,7 +289,8 @@ def _unary(elaborator: Elaborator, expression: syntax.Unary) -> Any:
 
 def _sizes(elaborator: Elaborator, expression: syntax.Binary, left: Size, right: Size) -> Any:
     sign, span = expression.operator, expression.span
-    elaborator.session.charge(of_sizes(left, right), span)
+    if isinstance(left, Dim) or isinstance(right, Dim):
+        elaborator.session.charge(of_sizes(left, right), span)
     try:
         match sign:
             case "+":
@@ -385,9 +386,9 @@ def _equal(elaborator: Elaborator, expression: syntax.Binary, left: Any, right: 
         if differ(left, right):
             return False
         raise _undecided(elaborator, expression, left, right)
-    for value in (left, right):
-        if isinstance(value, (list, str)):
-            _looked_at(elaborator, value, expression.span)
+    if isinstance(left, (list, str)):
+        _look_at(elaborator, left, expression.span)
+        _look_at(elaborator, right, expression.span)
     if isinstance(left, (int, float, str, bool, DType, list)) and isinstance(
         right, (int, float, str, bool, DType, list)
     ):
@@ -399,10 +400,11 @@ def _equal(elaborator: Elaborator, expression: syntax.Binary, left: Any, right: 
     return left is right
 
 
-def _looked_at(elaborator: Elaborator, value: list[Any] | str, span: Span) -> None:
+def _look_at(elaborator: Elaborator, value: Any, span: Span) -> None:
+    """Count what a comparison looks at."""
     if isinstance(value, list):
         bounded_list(elaborator, value, span)
-    else:
+    elif isinstance(value, str):
         elaborator.session.charge(len(value) * COPIED, span)
 
 

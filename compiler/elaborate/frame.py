@@ -8,7 +8,7 @@ from typing import Any
 
 from compiler.dims import Size, countable
 from compiler.elaborate.values import Given, Instance, Scope
-from compiler.elaborate.work import CALL, ITEM, MOST_WORK, NODE, Stop, Work, of_node
+from compiler.elaborate.work import CALL, EXPRESSION, ITEM, MOST_WORK, NODE, Stop, Work, of_shape
 from compiler.graph import Graph, Value, origin
 from compiler.operators.random import FoldKey
 from compiler.operators.source import Input, constant
@@ -154,11 +154,16 @@ class Session:
         with origin(span, self.frame.path if self.frames else ""):
             made = build()
         values: tuple[Value, ...] = made if isinstance(made, tuple) else (made,)
-        if values:
-            self.charge(of_node(values[0].node), span)
+        operands = values[0].node.operands if values else ()
+        known = operands[0].type.shape if operands else ()
+        steps: float = NODE + len(operands) * (EXPRESSION + len(known) * ITEM)
         for value in values:
-            if not countable(value.type.shape):
-                raise self.fault("E307", f"{value.type} would have more than 2**63 - 1 elements", span)
+            shape = value.type.shape
+            if shape and shape is not known:  # most often it is that of the operand
+                if not countable(shape):
+                    raise self.fault("E307", f"{value.type} would have more than 2**63 - 1 elements", span)
+                steps += of_shape(shape)
+        self.charge(steps, span)
         return made
 
     def parameter(self, operator: type[Any], path: str, type: TensorType, initial: Graph | None, span: Span) -> Value:
