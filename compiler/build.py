@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +14,7 @@ from compiler.elaborate.names import unknown_names
 from compiler.elaborate.program import Program, load, program_of
 from compiler.elaborate.training import TrainingSpec, check_optimizer, elaborate_training
 from compiler.elaborate.values import UNKNOWN, Defined, Given, Scope, settled
+from compiler.elaborate.work import EXPRESSION, Stop, Work
 from compiler.graph import Graph, Value
 from compiler.types import DType
 from grammar import syntax
@@ -61,10 +62,13 @@ def elaborate_model(
 ) -> Elaborated:
     """As `elaborate`, with the hyperparameters in force and the checked train block."""
     diagnostics = Diagnostics()
-    diagnostics.extend(unknown_names(program))
-    defined = _chosen(program, model)
-    with _deep_stack():
-        elaborated = _model(program, defined, preset, hypers or {}, _session(training, dtype, diagnostics))
+    elaborated = None
+    with _bounded():
+        _report(diagnostics, unknown_names(program))
+        defined = _chosen(program, model)
+        session = Session(training=training, float_type=dtype, diagnostics=diagnostics, work=Work())
+        elaborated = _model(program, defined, preset, hypers or {}, session)
+        session.work = Work()  # for the optimizer's equations of each parameter, when a step is made
     diagnostics.raise_if_any()
     assert elaborated is not None
     return elaborated
@@ -72,25 +76,25 @@ def elaborate_model(
 
 def check(program: Program, *, hypers: Mapping[str, Any] | None = None) -> None:
     """Check everything in a file: every model in both modes, its train block, and every optimizer."""
-    diagnostics = Diagnostics()
-    diagnostics.extend(unknown_names(program))
-    with _deep_stack():
+    diagnostics, work = Diagnostics(), Work()
+    models = {defined.name for defined in program.models}
+    with _bounded():
+        _report(diagnostics, unknown_names(program))
         for train in program.trains:
-            if train.model.text not in {defined.name for defined in program.models}:
-                hint = did_you_mean(train.model.text, [defined.name for defined in program.models])
-                diagnostics.add(
-                    Diagnostic("E601", f"there is no model `{train.model.text}` to train", train.model.span, hint=hint)
-                )
+            if train.model.text not in models:
+                hint = did_you_mean(train.model.text, models)
+                message = f"there is no model `{train.model.text}` to train"
+                _report(diagnostics, [Diagnostic("E601", message, train.model.span, hint=hint)])
         for defined in program.models:
-            session = _session(False, DType.F32, diagnostics)
+            session = _session(False, diagnostics, work)
             _model(program, defined, None, hypers or {}, session)
             if session.asked_training:
-                _model(program, defined, None, hypers or {}, _session(True, DType.F32, diagnostics))
+                _model(program, defined, None, hypers or {}, _session(True, diagnostics, work))
             for preset in _presets(defined):
-                _preset_values(_session(False, DType.F32, diagnostics), defined, preset.name.text, diagnostics)
+                _preset_values(_session(False, diagnostics, work), defined, preset.name.text, diagnostics)
         for defined in program.definitions.values():
             if defined.kind == "optimizer":
-                _optimizer(defined, diagnostics)
+                _optimizer(defined, _session(True, diagnostics, work))
     diagnostics.raise_if_any()
 
 
@@ -141,8 +145,16 @@ def _chosen(program: Program, model: str | None) -> Defined:
     return next(iter(models.values()))
 
 
-def _session(training: bool, dtype: DType, diagnostics: Diagnostics) -> Session:
-    return Session(training=training, float_type=dtype, diagnostics=diagnostics)
+def _report(diagnostics: Diagnostics, found: Iterable[Diagnostic]) -> None:
+    """Keep the diagnostics, as they are made; raises Stop where there are as many as are told."""
+    for each in found:
+        diagnostics.add(each)
+        if diagnostics.full:
+            raise Stop
+
+
+def _session(training: bool, diagnostics: Diagnostics, work: Work) -> Session:
+    return Session(training=training, float_type=DType.F32, diagnostics=diagnostics, work=work)
 
 
 def _model(
@@ -174,6 +186,7 @@ def _model(
     elaborator.run(defined.syntax.body)
     outputs = _named_outputs(elaborator, frame, defined)
     session.calls.pop()
+    session.charge(len(program.trains) * EXPRESSION, span)
     train = next((each for each in program.trains if each.model.text == defined.name), None)
     spec = elaborate_training(elaborator, train, frame) if train is not None else None
     session.frames.pop()
@@ -236,6 +249,7 @@ def _preset_values(
     if preset is None:
         return {}
     presets = {each.name.text: each for each in _presets(defined)}
+    session.charge(len(defined.syntax.body) * EXPRESSION, defined.syntax.name.span)
     if preset not in presets:
         hint = did_you_mean(preset, presets) or (f"it has {', '.join(presets)}" if presets else "it has none")
         raise NablacError(
@@ -255,7 +269,7 @@ def _preset_values(
                     setting.name.span,
                     hint=did_you_mean(name, names),
                 )
-                diagnostics.add(error)
+                _report(diagnostics, [error])
                 continue
             try:
                 found[name] = Given(name, settled(elaborator.evaluate(setting.value)), setting.value.span)
@@ -295,9 +309,8 @@ def _settings(session: Session, defined: Defined, hypers: Mapping[str, Any]) -> 
     return found
 
 
-def _optimizer(defined: Defined, diagnostics: Diagnostics) -> None:
+def _optimizer(defined: Defined, session: Session) -> None:
     """An optimizer that no train block uses, with numbers for what has no default."""
-    session = _session(True, DType.F32, diagnostics)
     elaborator = Elaborator(session)
     hypers = {hyper.name.text: 0.1 for hyper in defined.syntax.hypers if hyper.default is None}
     span = defined.syntax.name.span
@@ -314,10 +327,13 @@ def _optimizer(defined: Defined, diagnostics: Diagnostics) -> None:
 
 
 @contextmanager
-def _deep_stack() -> Iterator[None]:
+def _bounded() -> Iterator[None]:
+    """What is elaborated inside has the stack that it needs, and ends where there has been enough of it."""
     limit = sys.getrecursionlimit()
     sys.setrecursionlimit(max(limit, _DEEP))
     try:
         yield
+    except Stop:
+        pass
     finally:
         sys.setrecursionlimit(limit)

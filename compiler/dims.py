@@ -8,9 +8,10 @@ least 1, but for PAST; `//` and `%` round down, as in Python.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 MOST_TERMS = 64
+MOST_NAMES = 256  # in all terms, those inside of `//` and `%` counted; inside of one of these at most MOST_TERMS
 LARGEST = 2**63 - 1
 PAST = "past"  # the one named dim that may be 0: how many tokens came before those of a decode step
 
@@ -60,10 +61,11 @@ class Dim:
     """A polynomial: monomials with their coefficients, in a fixed order; never a plain number."""
 
     terms: tuple[tuple[Monomial, int], ...]
+    names: int = field(default=1, compare=False)  # how many it is written with, `//` and `%` counted as names are
 
     @staticmethod
     def named(name: str) -> Dim:
-        return Dim(((((Symbol(name), 1),), 1),))
+        return _alone(Symbol(name))
 
     def __add__(self, other: Size) -> Size:
         return _collect([*self.terms, *_terms(other)])
@@ -128,7 +130,7 @@ def quotient(numerator: Size, denominator: Size) -> Size:
         if factor == 1 and len(monomial) == 1 and monomial[0][1] == 1 and isinstance(monomial[0][0], Quotient):
             inner = monomial[0][0]
             return quotient(inner.numerator, inner.denominator * denominator)
-    return exact + Dim((((((Quotient(rest, denominator)), 1),), 1),))
+    return exact + _alone(Quotient(rest, denominator))
 
 
 def remainder(numerator: Size, denominator: Size) -> Size:
@@ -142,7 +144,7 @@ def remainder(numerator: Size, denominator: Size) -> Size:
         return 0
     if isinstance(rest, int) and isinstance(denominator, int):
         return rest % denominator
-    return Dim((((((Remainder(rest, denominator)), 1),), 1),))
+    return _alone(Remainder(rest, denominator))
 
 
 def evaluate(size: Size, sizes: Mapping[str, int]) -> int:
@@ -196,11 +198,36 @@ def differ(left: Size, right: Size) -> bool:
     return isinstance(gap, int) and gap != 0
 
 
+def countable(shape: Iterable[Size]) -> bool:
+    """Whether the elements can be counted in 64 bits, as far as the sizes are known."""
+    count = 1
+    for size in shape:
+        if isinstance(size, int):
+            count *= size
+        elif size.names > 1 or size.terms[0][1] != 1:
+            count *= max(abs(factor) for _, factor in size.terms)
+    return count <= LARGEST
+
+
 def _substitute_atom(atom: Atom, sizes: Mapping[str, Size]) -> Size:
     if isinstance(atom, Symbol):
-        return sizes.get(atom.name, Dim(((((atom, 1),), 1),)))
+        return sizes.get(atom.name, _alone(atom))
     operation = quotient if isinstance(atom, Quotient) else remainder
     return operation(substitute(atom.numerator, sizes), substitute(atom.denominator, sizes))
+
+
+def _alone(atom: Atom) -> Dim:
+    """A name, quotient or remainder as a size; what nests in these would double in each round of a loop."""
+    names = _names(atom)
+    if names > MOST_TERMS:
+        raise DimError(f"a size of more than {MOST_TERMS} names inside of `//` and `%`")
+    return Dim(((((atom, 1),), 1),), names)
+
+
+def _names(atom: Atom) -> int:
+    if isinstance(atom, Symbol):
+        return 1
+    return 1 + sum(size.names for size in (atom.numerator, atom.denominator) if isinstance(size, Dim))
 
 
 def _terms(size: Size) -> tuple[tuple[Monomial, int], ...]:
@@ -221,7 +248,10 @@ def _collect(terms: Iterable[tuple[Monomial, int]]) -> Size:
         return kept[()]
     if len(kept) > MOST_TERMS:
         raise DimError(f"a size of more than {MOST_TERMS} terms")
-    return Dim(tuple(sorted(kept.items(), key=lambda term: (-_degree(term[0]), _text(term[0])))))
+    names = sum(_names(atom) for monomial in kept for atom, _ in monomial)
+    if names > MOST_NAMES:
+        raise DimError(f"a size of more than {MOST_NAMES} names")
+    return Dim(tuple(sorted(kept.items(), key=lambda term: (-_degree(term[0]), _text(term[0])))), names)
 
 
 def _product(left: Monomial, right: Monomial) -> Monomial:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -46,14 +45,19 @@ class Layer:
 _origin: ContextVar[Origin] = ContextVar("origin", default=Origin())  # noqa: B039 - Origin is immutable
 
 
-@contextmanager
-def origin(span: Span | None, path: str) -> Iterator[None]:
+class origin:
     """Nodes made inside the block come from here."""
-    token = _origin.set(Origin(span, path))
-    try:
-        yield
-    finally:
-        _origin.reset(token)
+
+    __slots__ = ("here", "token")
+
+    def __init__(self, span: Span | None, path: str) -> None:
+        self.here = Origin(span, path)
+
+    def __enter__(self) -> None:
+        self.token = _origin.set(self.here)
+
+    def __exit__(self, *error: object) -> None:
+        _origin.reset(self.token)
 
 
 class Value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import takewhile
 
 from grammar import mistakes
 from grammar.diagnostics import Diagnostic, NablacError
@@ -81,16 +82,17 @@ def _abandon(tokens: list[Token], place: int, opened: list[int], pairs: dict[int
             found.missing[place] = found.missing.get(place, 0) + 1
         else:
             found.unclosed.add(opener)
-        blamed = _by_indentation(tokens, opener, place, pairs)
-        found.report(mistakes.unclosed_bracket(tokens[blamed].span, None))
+        if len(found.mistakes) < MOST_ERRORS:
+            blamed = _by_indentation(tokens, opener, place, pairs)
+            found.report(mistakes.unclosed_bracket(tokens[blamed].span, None))
     opened.clear()
 
 
 def _by_indentation(tokens: list[Token], opener: int, end: int, pairs: dict[int, int]) -> int:
     """The `{` whose `}` is indented less than its line: likelier to want one than the outermost, which is left over."""
     if tokens[opener].type == "LBRACE":
-        for inner in sorted(pairs):
-            if opener < inner < end and tokens[inner].type == "LBRACE":
+        for inner in sorted(takewhile(lambda each: each > opener, reversed(pairs))):  # those closed since it was opened
+            if inner < end and tokens[inner].type == "LBRACE":
                 close = tokens[pairs[inner]].span
                 text = close.source.line(close.line)
                 if text.lstrip().startswith("}") and close.column - 1 < _indentation(tokens[inner]):

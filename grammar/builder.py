@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 from grammar import mistakes
 from grammar.diagnostics import NablacError
 from grammar.lexer import Token, number_of, text_of
-from grammar.limits import MOST_EXPRESSION_DEPTH, MOST_NESTING
+from grammar.limits import MOST_EXPRESSION_DEPTH
 from grammar.source import Span
 from grammar.syntax import (
     Argument,
@@ -175,12 +175,6 @@ class Builder:
     def if_else(self, children: Children) -> If:
         otherwise = children[4] if len(children) > 3 else None
         rest = (otherwise,) if isinstance(otherwise, If) else otherwise.body if otherwise else ()
-        chained, length = otherwise, 0
-        while isinstance(chained, If):
-            length += 1
-            if length >= MOST_NESTING:
-                raise NablacError(mistakes.nested_too_deeply(children[0].span))
-            chained = chained.otherwise[0] if len(chained.otherwise) == 1 else None
         return If(children[1].node, children[2].body, rest, _span(children))
 
     def assertion(self, children: Children) -> Assert:

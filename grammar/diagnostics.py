@@ -11,13 +11,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from itertools import islice
 from pathlib import PurePath
 from typing import Any
 
+from grammar.limits import MOST_ERRORS
 from grammar.source import Span
 
 TAB_WIDTH = 4
-MOST_SHOWN = 20
+MOST_SHOWN = MOST_ERRORS  # those of several files may be more
+MOST_NEAR = 64  # characters of a name that may be misspelt; what is longer no person wrote
+MOST_KNOWN = 2_000  # names among which a near one is sought
 MOST_LINE = 2_000  # characters of a line that are looked at
 
 
@@ -90,6 +94,11 @@ class Diagnostics:
 
     found: list[Diagnostic] = field(default_factory=list)
 
+    @property
+    def full(self) -> bool:
+        """Whether as much is wrong as is told; nothing more is looked for then."""
+        return len(self.found) >= MOST_ERRORS
+
     def add(self, diagnostic: Diagnostic) -> None:
         if diagnostic not in self.found:
             self.found.append(diagnostic)
@@ -117,8 +126,10 @@ def did_you_mean_file(path: str, beside: Iterable[str]) -> str | None:
 
 def _nearest(name: str, known: Mapping[str, str]) -> str | None:
     """What stands for the nearest of the `known` names; capitals and underscores count for nothing."""
+    if len(name) > MOST_NEAR:
+        return None
     folded: dict[str, str] = {}
-    for each, said in known.items():
+    for each, said in islice(known.items(), MOST_KNOWN):
         folded.setdefault(_folded(each), said)
     wanted = _folded(name)
     # Of a short name one letter is much: `std` is not `sgd`.

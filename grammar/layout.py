@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from grammar import mistakes
 from grammar.brackets import Brackets, match_brackets
+from grammar.diagnostics import NablacError
 from grammar.lexer import Reading, Token
+from grammar.limits import MOST_NESTING
 from grammar.source import Source, Span
 
 DECLARATION_WORDS = frozenset({"layer", "cell", "model", "optimizer", "fn", "train", "const", "from"})
@@ -19,6 +22,7 @@ class Layout:
     brackets: Brackets
     made: list[Token] = field(default_factory=list)
     open: list[str] = field(default_factory=list)  # brackets around this place; `train` for that of a train block
+    chained: dict[int, int] = field(default_factory=dict)  # at each depth, how many `else if` the statement has so far
 
     def lay(self, raw: list[Token], source: Source) -> list[Token]:
         for place, token in enumerate(raw):
@@ -38,6 +42,7 @@ class Layout:
             elif kind == "RBRACE":
                 self._close_block(token)
                 if not self._else_follows(raw, place):
+                    self.chained.pop(len(self.open), None)
                     self._end_statement(Token("NEWLINE", "", Span(source, token.span.end, token.span.end)))
             else:
                 if place in self.brackets.unclosed:
@@ -99,6 +104,7 @@ class Layout:
         for _ in range(self.brackets.missing.get(place, 0)):
             empty = Span(span.source, span.start, span.start)
             self._close_block(Token("RBRACE", "", empty))
+            self.chained.pop(len(self.open), None)
             self._end_statement(Token("NEWLINE", "", empty))
 
     def _else_follows(self, raw: list[Token], place: int) -> bool:
@@ -118,6 +124,8 @@ class Layout:
             before = self.made[-1].type if self.made else ""
             names_argument = bool(self.open) and self.open[-1] == "LPAR" and before in ("LPAR", "COMMA") and sign == ":"
             is_keyword = before != "DOT" and not names_argument
+            if word == "if" and before == "ELSE":
+                self._chain(token)
         elif word == "in":
             is_keyword = len(self.made) > 1 and self.made[-2].type == "FOR"
         elif word == "import":
@@ -135,6 +143,14 @@ class Layout:
             else:
                 is_keyword = True
         return Token(self.types[word], word, token.span) if is_keyword else self._setting_or_name(raw, place)
+
+    def _chain(self, token: Token) -> None:
+        """An `else if` nests in the `if` before it; so many are refused here, before the parser nests them."""
+        if len(self.made) > 1 and self.made[-2].type == "RBRACE":
+            depth = len(self.open)
+            self.chained[depth] = self.chained.get(depth, 0) + 1
+            if self.chained[depth] >= MOST_NESTING:
+                raise NablacError(mistakes.nested_too_deeply(token.span))
 
     def _setting_or_name(self, raw: list[Token], place: int) -> Token:
         token = raw[place]

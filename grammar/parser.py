@@ -68,7 +68,7 @@ class _Reader:
 
     def read(self) -> Any:
         place, result = 0, None
-        while place < len(self.tokens) and len(self.errors.found) < MOST_ERRORS:
+        while place < len(self.tokens) and not self.errors.full:
             token = self.tokens[place]
             try:
                 result = self.automaton.feed(token)

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import os
 import stat
+import time
 from pathlib import Path
 
 from grammar import mistakes
 from grammar.diagnostics import NablacError
 from grammar.limits import MOST_BYTES
 from grammar.source import Source
+
+WAIT = 5.0  # seconds for somebody to write into a pipe
+PAUSE = 0.01
 
 # How files begin that people hand over by mistake.
 _BINARY = (
@@ -64,8 +69,7 @@ def _content(name: str) -> bytes:
             raise NablacError(mistakes.is_directory(name))
         if not stat.S_ISREG(kind) and not stat.S_ISFIFO(kind):
             raise NablacError(mistakes.unreadable(name, "it is a device or a socket"))
-        with open(name, "rb") as file:
-            content = file.read(MOST_BYTES + 1)
+        content = _from_pipe(name) if stat.S_ISFIFO(kind) else _from_file(name)
     except FileNotFoundError:
         raise NablacError(mistakes.missing_file(name, _beside(name))) from None
     except NotADirectoryError:
@@ -76,6 +80,35 @@ def _content(name: str) -> bytes:
     if len(content) > MOST_BYTES:
         _refuse_trained(name, content)
         raise NablacError(mistakes.file_too_large(name))
+    return content
+
+
+def _from_file(name: str) -> bytes:
+    with open(name, "rb") as file:
+        return file.read(MOST_BYTES + 1)
+
+
+def _from_pipe(name: str) -> bytes:
+    """What is written into a pipe, as by `<(...)` of a shell; for a writer who never comes nobody waits without end."""
+    content, pipe = b"", os.open(name, os.O_RDONLY | os.O_NONBLOCK)
+    until = time.monotonic() + WAIT
+    try:
+        while len(content) <= MOST_BYTES:
+            try:
+                found = os.read(pipe, MOST_BYTES + 1 - len(content))
+            except BlockingIOError:  # there is a writer, who has nothing yet
+                until = math.inf
+                found = b""
+            else:
+                if not found and (content or until == math.inf):
+                    break
+                content += found
+            if not found:
+                if time.monotonic() > until:
+                    raise NablacError(mistakes.unreadable(name, "it is a pipe, and nothing writes into it"))
+                time.sleep(PAUSE)
+    finally:
+        os.close(pipe)
     return content
 
 

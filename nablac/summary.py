@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from compiler.dims import Size, evaluate, symbols
+from compiler.dims import DimError, Size, evaluate, symbols
 from compiler.graph import Graph, Layer, Node
 from compiler.operators.control import Scan
 from compiler.operators.source import Buffer, Constant, Parameter, Source
@@ -89,13 +89,11 @@ def summarize(graph: Graph, sizes: Mapping[str, int]) -> Summary:
     rows = {path: Row(path, graph.layers.get(path)) for path in _tree(graph)}
     fixed = _fixed(graph)
     for node, times in _every_node(graph):
-        for row in (rows[path] for path in _and_above(_path(node))):
-            if isinstance(node.op, Parameter):
-                row.parameters += _number(node.op.type.elements, known)
-            elif isinstance(node.op, Buffer):
-                row.buffers += _number(node.op.type.elements, known)
-            elif not isinstance(node.op, (Source, Scan)):  # a recurrence costs what its steps do
-                row.flops += _number(node.op.flops(*(operand.type for operand in node.operands)) * times, known)
+        try:
+            _count(node, times, [rows[path] for path in _and_above(_path(node))], known)
+        except DimError as error:
+            message = f"the operations of `{node.op.name}` cannot be counted: {error}"
+            raise NablacError(Diagnostic("E307", message, node.origin.span)) from None
     for node in graph:
         if not isinstance(node.op, Source) and node not in fixed:
             for path in _and_above(_path(node)):
@@ -109,6 +107,17 @@ def summarize(graph: Graph, sizes: Mapping[str, int]) -> Summary:
         list(rows.values()),
         _peak(graph, known, fixed),
     )
+
+
+def _count(node: Node, times: Size, rows: list[Row], known: Mapping[str, int]) -> None:
+    """Add a node, that runs so many times, to the rows of the layers that it is in."""
+    for row in rows:
+        if isinstance(node.op, Parameter):
+            row.parameters += _number(node.op.type.elements, known)
+        elif isinstance(node.op, Buffer):
+            row.buffers += _number(node.op.type.elements, known)
+        elif not isinstance(node.op, (Source, Scan)):  # a recurrence costs what its steps do
+            row.flops += _number(node.op.flops(*(operand.type for operand in node.operands)) * times, known)
 
 
 def _sizes(graph: Graph, given: Mapping[str, int]) -> dict[str, int]:

@@ -11,6 +11,7 @@ import numpy as np
 from compiler.graph import Graph
 from compiler.operators.source import Buffer, Parameter
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.memory import require
 from runtime.numpy_executor import run
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def initialize(graph: Graph, seed: int = 0, known: Mapping[str, Array] | None = 
     """
     order = list(stored(graph))
     values = {op.path: known[op.path] for op in order if op.path in known} if known else {}
+    require([op for op in order if op.path not in values], graph.name)
     missing: list[str] = []
     for op in sorted(order, key=lambda op: isinstance(op, Buffer)):
         if op.path in values:

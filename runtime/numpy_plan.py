@@ -26,6 +26,7 @@ from compiler.operators.slicing import Slice
 from compiler.operators.source import Constant, Fed
 from compiler.types import TensorType, TypeMismatch
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.memory import smaller
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -331,9 +332,11 @@ def _stopped(node: Node | None, error: Exception) -> NablacError:
     name = node.op.name if node is not None else "a step"
     span = node.origin.span if node is not None else None
     place = None if span is not None else (node.origin.path if node is not None else None) or None
+    hint: str | None
     if isinstance(error, MemoryError):
         type = ", ".join(str(result.type) for result in node.results) if node is not None else ""
         message = f"there is not memory enough for `{name}`: {type}"
-        return NablacError(Diagnostic("E810", message, span, place=place, hint="run a smaller batch"))
-    hint: str | None = getattr(error, "hint", None)
+        hint = smaller(node.results if node is not None else ())
+        return NablacError(Diagnostic("E810", message, span, place=place, hint=hint))
+    hint = getattr(error, "hint", None)
     return NablacError(Diagnostic("E806", f"`{name}` cannot run on this data: {error}", span, place=place, hint=hint))

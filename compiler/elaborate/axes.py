@@ -6,11 +6,13 @@ The notation is einops' (Rogozhnikov, "Einops", ICLR 2022).
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from compiler.dims import DimError, Size, product
 from compiler.elaborate import calls
 from compiler.elaborate.values import Given, describe, is_size
+from compiler.elaborate.work import ITEM, NODE
 from compiler.graph import Value, apply
 from compiler.operators.shaping import Reshape, Transpose
 from grammar.diagnostics import NablacError, did_you_mean
@@ -45,7 +47,8 @@ def rearrange(elaborator: Elaborator, given: Given, pattern: Given, sizes: dict[
         apart = tuple(known[name] for name in names)
         if apart != value.shape:
             value = Reshape(apart)(value)
-        order = tuple(names.index(name) for name in wanted)
+        places = {name: place for place, name in enumerate(names)}
+        order = tuple(places[name] for name in wanted)
         if order != tuple(range(len(order))):
             value = Transpose(order)(value)
         joined = tuple(product(known[name] for name in group) for group in after)
@@ -76,6 +79,7 @@ def _apart(names: list[str], rank: int) -> str | None:
 def einsum(elaborator: Elaborator, pattern: Given, given: list[Given], span: Span) -> Value:
     """`"b q d, b k d -> b q k"`: a sum of products over the axes that the right side leaves out."""
     operands = [calls.tensor_argument(elaborator, each) for each in given]
+    elaborator.session.charge(len(operands) * (2 * NODE + len(operands)), span)  # each asks what those after it name
     left, right = _sides(elaborator, pattern, "E312", None)
     if len(left) != len(operands):
         raise elaborator.fault(
@@ -83,6 +87,7 @@ def einsum(elaborator: Elaborator, pattern: Given, given: list[Given], span: Spa
         )
     inputs = [_flat(elaborator, side, pattern) for side in left]
     output = _flat(elaborator, right, pattern)
+    elaborator.session.charge(len(operands) * len(output) ** 2 * ITEM, span)
     sizes: dict[str, Size] = {}
     for names, operand, each in zip(inputs, operands, given, strict=True):
         if len(names) != operand.type.rank:
@@ -174,6 +179,7 @@ def _finish(value: Value, names: list[str], output: list[str]) -> Value:
 def _sides(elaborator: Elaborator, pattern: Given, code: str, count: int | None) -> tuple[list[str], str]:
     if not isinstance(pattern.value, str):
         raise elaborator.fault(code, f"a pattern is a text, and this is {describe(pattern.value)}", pattern.span)
+    elaborator.session.charge(2 * NODE + len(pattern.value) * ITEM, pattern.span)  # a reshape, and what is transposed
     sides = pattern.value.split("->")
     if len(sides) != 2:
         raise elaborator.fault(code, f'"{pattern.value}" has no `->` between its two sides', pattern.span)
@@ -245,11 +251,12 @@ def _spread(
 
 def _check_names(elaborator: Elaborator, left: list[str], right: list[str], pattern: Given, code: str) -> None:
     for side, names in (("left", left), ("right", right)):
-        double = next((name for name in names if names.count(name) > 1), None)
+        double = next((name for name, count in Counter(names).items() if count > 1), None)
         if double:
             raise elaborator.fault(code, f'"{pattern.value}" names `{double}` twice on the {side}', pattern.span)
+    before, after = set(left), set(right)
     for name in left:
-        if name not in right:
+        if name not in after:
             raise elaborator.fault(
                 code,
                 f'axis `{name}` of "{pattern.value}" is missing on the right',
@@ -257,14 +264,15 @@ def _check_names(elaborator: Elaborator, left: list[str], right: list[str], patt
                 hint="sum it away with `sum(x, axis: ...)` or `einsum`",
             )
     for name in right:
-        if name not in left:
+        if name not in before:
             raise elaborator.fault(code, f'axis `{name}` of "{pattern.value}" stands only on the right', pattern.span)
 
 
 def _known_sizes(elaborator: Elaborator, sizes: dict[str, Given], names: list[str], pattern: Given) -> dict[str, Size]:
     known: dict[str, Size] = {}
+    axes = set(names)
     for name, each in sizes.items():
-        if name not in names:
+        if name not in axes:
             hint = did_you_mean(name, names) or f"its axes are {', '.join(names)}"
             at = each.named_at or each.span
             raise elaborator.fault("E402", f'"{pattern.value}" has no axis `{name}`', at, hint=hint)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from compiler.dims import Dim, Size, product
+from compiler.dims import Dim, Size
 from compiler.elaborate import axes, calls, cells
-from compiler.elaborate.frame import MOST_ITEMS
+from compiler.elaborate.lists import bounded_count
 from compiler.elaborate.values import (
     NONE,
     Builtin,
@@ -23,7 +23,8 @@ from compiler.elaborate.values import (
     is_number,
     is_size,
 )
-from compiler.graph import Node, NotDifferentiable, Operator, Value
+from compiler.elaborate.work import DERIVED, EXPRESSION, NODE, of_graph, of_sizes
+from compiler.graph import Graph, Node, NotDifferentiable, Operator, Value
 from compiler.operators.casting import Cast
 from compiler.operators.indexing import Iota
 from compiler.operators.random import RandomNormal, RandomUniform
@@ -36,6 +37,8 @@ from grammar.source import Span
 
 if TYPE_CHECKING:
     from compiler.elaborate.elaborator import Elaborator
+
+MOST_PARTS = 10_000  # of a split
 
 Function = Callable[["Elaborator", dict[str, Given], Span], Any]
 
@@ -103,19 +106,21 @@ def _product(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any
     from compiler.elaborate.expressions import bounded
 
     items = _list(elaborator, bound["list"], "product")
+    total: Any = 1
     for item in items:
         if not is_size(item) and not is_number(item):
             raise elaborator.fault(
                 "E404", f"product multiplies numbers, and the list holds {describe(item)}", bound["list"].span
             )
-    return bounded(elaborator, product(items), span)
+        elaborator.session.charge(EXPRESSION + of_sizes(item, total), span)
+        total = bounded(elaborator, total * item, span)
+    return total
 
 
 @builtin("range", "n")
 def _range(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     count = whole(elaborator, bound["n"], "range")
-    if count > MOST_ITEMS:
-        raise elaborator.fault("E509", f"a list of more than {MOST_ITEMS} items", span)
+    bounded_count(elaborator, count, span)
     return list(range(count))
 
 
@@ -196,6 +201,8 @@ def _folding(name: str, function: Callable[..., float]) -> Builtin:
     """An operator that is computed at once when all its operands are numbers, and is a node otherwise."""
 
     def run(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
+        from compiler.elaborate.expressions import bounded
+
         values = [each.value for each in given]
         if name == "log" and len(values) == 1 and isinstance(values[0], Interval):
             ends = (values[0].start, values[0].stop)
@@ -204,7 +211,8 @@ def _folding(name: str, function: Callable[..., float]) -> Builtin:
             return SearchAxis("log", ends)
         if values and all(is_number(value) for value in values) and all(each.name is None for each in given):
             try:
-                return function(*values)
+                found = function(*values)
+                return bounded(elaborator, found, span) if isinstance(found, int) else found
             except TypeError:
                 raise elaborator.fault("E403", f"{name} does not take {len(values)} numbers", span) from None
             except (ValueError, ZeroDivisionError):
@@ -293,18 +301,21 @@ def _gradient(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> An
         message = f"`{which}` of gradient is {wanted}, and this is {wrong.type}"
         raise elaborator.fault("E404", message, bound[which].span, hint=hint)
 
-    def derive() -> Value | None:
-        return gradients([y], [constant(1.0, y.type.dtype)], [x])[0]
+    elaborator.session.charge(of_graph(Graph({}, {"y": y})) * DERIVED, span)
+
+    def derive() -> tuple[Value, ...]:
+        (found,) = gradients([y], [constant(1.0, y.type.dtype)], [x])
+        return (found,) if found is not None else ()
 
     try:
         found = elaborator.session.make(derive, span)
     except NotDifferentiable as error:
         raise elaborator.fault("E611", f"no gradient flows through `{error}`", span, labels=_at(error.node)) from None
-    if found is None:
+    if not found:
         node = stops(y, x)
         message = f"no gradient flows through `{node.op.name}`" if node else "the one does not depend on the other"
         raise elaborator.fault("E611", message, span, labels=_at(node))
-    return found
+    return found[0]
 
 
 def _at(node: Node | None) -> tuple[Label, ...]:
@@ -342,6 +353,7 @@ def _stack(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     items = _list(elaborator, bound["tensors"], "stack")
     if not items:
         raise elaborator.fault("E415", "stack takes a list of at least one tensor", span)
+    elaborator.session.charge(len(items) * NODE, span)
     dtype = next((item.type.dtype for item in items if isinstance(item, Value)), elaborator.session.float_type)
     tensors = [calls.as_tensor(elaborator, item, bound["tensors"].span, dtype) for item in items]
     axis = whole(elaborator, bound["axis"], "stack") if "axis" in bound else 0
@@ -362,6 +374,9 @@ def _split(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     axis = whole(elaborator, bound["axis"], "split") if "axis" in bound else -1
     place = _axis(elaborator, tensor, axis, span)
     size = tensor.shape[place]
+    count = len(parts) if isinstance(parts, list) else parts
+    if isinstance(count, int) and count > MOST_PARTS:
+        raise elaborator.fault("E509", f"a split into more than {MOST_PARTS} parts", bound["parts"].span)
     if isinstance(parts, list) and all(is_size(part) for part in parts):
         sizes: list[Size] = list(parts)
         total: Size = 0
@@ -374,8 +389,6 @@ def _split(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
                 bound["parts"].span,
             )
     elif isinstance(parts, int) and not isinstance(parts, bool) and parts > 0:
-        if parts > 10_000:
-            raise elaborator.fault("E509", "a split into more than 10000 parts", bound["parts"].span)
         if size % parts != 0:
             raise elaborator.fault(
                 "E301",
@@ -510,10 +523,11 @@ def whole(elaborator: Elaborator, given: Given, what: str) -> int:
     return given.value
 
 
-def _list(elaborator: Elaborator, given: Given, what: str) -> list[Any]:
+def _list(elaborator: Elaborator, given: Given, what: str) -> Sequence[Any]:
     if not isinstance(given.value, (list, tuple)):
         raise elaborator.fault("E404", f"{what} takes a list, and {describe(given.value)} is given", given.span)
-    return list(given.value)
+    items: Sequence[Any] = given.value
+    return items
 
 
 def _sizes(elaborator: Elaborator, given: Given, what: str, *, inferred: bool = False) -> tuple[Size, ...]:

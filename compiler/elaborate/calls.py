@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Dim, DimError
-from compiler.elaborate.frame import MOST_ITEMS, Silence, label_of
+from compiler.elaborate.frame import Silence, label_of
 from compiler.elaborate.frameworks import argument_hint, name_hint
+from compiler.elaborate.lists import bounded_list
 from compiler.elaborate.values import (
     NONE,
     UNKNOWN,
@@ -29,6 +30,7 @@ from compiler.operators.source import Constant, constant, size_of
 from compiler.types import DType, TypeMismatch
 from grammar import syntax
 from grammar.diagnostics import Label, NablacError, did_you_mean
+from grammar.limits import MOST_ERRORS
 from grammar.source import Span
 
 if TYPE_CHECKING:
@@ -63,9 +65,12 @@ def bind_names(
 ) -> dict[str, Given]:
     """Arguments by parameter name; too many, unknown ones and doubles are errors, all of them told."""
     bound: dict[str, Given] = {}
+    known = names if len(names) < 16 else frozenset(names)
     wrong: list[NablacError] = []
     labels = (Label(declared, "defined here"),) if declared is not None and declared.source is not span.source else ()
     for place, each in enumerate(given):
+        if len(wrong) == MOST_ERRORS:
+            break
         if each.name is None:
             if place >= len(names):
                 listed = f": {', '.join(names)}" if names else ""
@@ -77,7 +82,7 @@ def bind_names(
                     labels=labels,
                 )
             bound[names[place]] = each
-        elif each.name not in names:
+        elif each.name not in known:
             message, at = f"{what} has no argument `{each.name}`", each.named_at or each.span
             hint = argument_hint(each.name, names)
             wrong.append(elaborator.fault("E402", message, at, labels=labels, hint=hint))
@@ -421,6 +426,8 @@ def _array(elaborator: Elaborator, value: list[Any], span: Span, dtype: DType) -
     """A (nested) list of numbers as a tensor."""
     import numpy as np
 
+    bounded_list(elaborator, value, span)
+
     def numbers(items: Any) -> bool:
         return all(numbers(item) if isinstance(item, list) else isinstance(item, (int, float)) for item in items)
 
@@ -480,12 +487,7 @@ def tensor_argument(elaborator: Elaborator, given: Given) -> Value:
     raise not_a_tensor(elaborator, given.value, given.span)
 
 
-def bounded_list(elaborator: Elaborator, items: list[Any], span: Span) -> list[Any]:
-    if len(items) > MOST_ITEMS:
-        raise elaborator.fault("E509", f"a list of more than {MOST_ITEMS} items", span)
-    return items
-
-
+@lru_cache
 def declared_parameters(definition: syntax.Definition) -> list[syntax.Declared]:
     """Every parameter and buffer that a body declares."""
     found: list[syntax.Declared] = []

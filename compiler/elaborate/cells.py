@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Size
@@ -10,12 +9,13 @@ from compiler.elaborate import calls, shapes
 from compiler.elaborate.frame import Abandoned, ScanContext, Silence, State
 from compiler.elaborate.frameworks import argument_hint
 from compiler.elaborate.values import NONE, UNKNOWN, Defined, Given, Instance, ScanOf, describe
+from compiler.elaborate.work import ITEM, NODE
 from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
 from compiler.operators.indexing import Iota
 from compiler.operators.shaping import Expand, Transpose
 from compiler.operators.source import Constant, Input, SizeOf
-from compiler.rewrite import replace
+from compiler.rewrite import reached, replace
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar import syntax
 from grammar.diagnostics import Label, did_you_mean
@@ -24,6 +24,7 @@ from grammar.source import Span
 if TYPE_CHECKING:
     from compiler.elaborate.elaborator import Elaborator
 
+SCAN = 40  # nodes that cost as much as closing a body
 OPTIONS = ("axis", "reverse", "states", "truncate")
 
 
@@ -121,7 +122,8 @@ def scan(elaborator: Elaborator, scanned: ScanOf, given: list[Given], span: Span
     finally:
         elaborator.leave()
         session.scans.pop()
-    own = [made[place] for place, state in enumerate(context.states) if state in frame.states.values()]
+    declared = set(frame.states.values())
+    own = [made[place] for place, state in enumerate(context.states) if state in declared]
     ys = made[len(context.states) :]
     session.gave(cell, ys)
     if wants_states:
@@ -226,6 +228,9 @@ def _build(
     ends = [*nexts, *outputs]
     formal = [state.current for state in context.states] + slices
     body_nodes = Graph({}, {str(place): end for place, end in enumerate(ends)}).nodes
+    elaborator.session.charge(
+        (SCAN + len(body_nodes)) * ITEM * NODE, span
+    )  # those of the step are made again on its own inputs
     stepped = context.step.node in body_nodes
     if stepped:
         formal.append(context.step)
@@ -256,9 +261,9 @@ def _build(
 
 def _begin_outside(elaborator: Elaborator, context: ScanContext, formal: list[Value]) -> None:
     """First values are there before the first step: they cannot depend on what a step is given."""
-    stepped = {value.node for value in formal}
+    stepped = reached([state.initial for state in context.states], formal)
     for state in context.states:
-        if stepped.intersection(Graph({}, {"initial": state.initial})):
+        if state.initial.node in stepped:
             raise elaborator.fault(
                 "E417",
                 f"the first value of `{state.name}` depends on what each step is given",
@@ -334,14 +339,13 @@ def _inputs(cell: Instance) -> list[syntax.Declared]:
 
 def _unique(names: list[str]) -> list[str]:
     """The names, a number behind each that stands before it."""
-    taken: dict[str, int] = {}
+    taken: dict[str, int] = {}  # and the last number tried behind each
     for name in names:
         found = name
-        for number in count(1):
-            if found not in taken:
-                break
-            found = f"{name}_{number}"
-        taken[found] = len(taken)
+        while found in taken:
+            taken[name] += 1
+            found = f"{name}_{taken[name]}"
+        taken[found] = 0
     return list(taken)
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Any
 
-from compiler.dims import Size
+from compiler.dims import DimError, Size
 from compiler.elaborate import calls, cells, expressions, shapes
 from compiler.elaborate.frame import MOST_CALLS, MOST_ITERATIONS, Abandoned, CallSite, Frame, Session, Silence
+from compiler.elaborate.lists import MOST_ITEMS, shown
 from compiler.elaborate.values import (
     NONE,
     UNKNOWN,
@@ -21,8 +23,8 @@ from compiler.elaborate.values import (
     Scope,
     describe,
     settled,
-    show,
 )
+from compiler.elaborate.work import CALL, COPIED, EXPRESSION, PIECE, REFUSED
 from compiler.graph import Graph, Layer, Value
 from compiler.operators.shaping import Expand
 from compiler.operators.source import Buffer, Input, Parameter
@@ -55,7 +57,14 @@ class Elaborator:
 
     def evaluate(self, expression: syntax.Expression) -> Any:
         """The compile-time value of an expression; raises NablacError, or Silence for what is reported already."""
-        return expressions.evaluate(self, expression)
+        work = self.session.work
+        work.left -= EXPRESSION
+        if work.left < 0:
+            self.session.charge(0, expression.span)
+        try:
+            return expressions.evaluate(self, expression)
+        except DimError as error:
+            raise self.fault("E307", str(error), expression.span) from None
 
     def constant(self, lazy: Lazy) -> Any:
         """The value of a `const`, evaluated where it is declared when it is first asked for."""
@@ -76,6 +85,7 @@ class Elaborator:
     def instantiate(self, defined: Defined, arguments: list[Given], span: Span) -> Instance:
         """Bind a definition's hyperparameters; defaults are evaluated in order and may use the ones before."""
         kinds = {hyper.name.text: hyper for hyper in defined.syntax.hypers}
+        self.session.charge(CALL + len(kinds), span)
         given = calls.bind_names(
             self, f"{defined.kind} {defined.name}", list(kinds), arguments, span, defined.syntax.name.span
         )
@@ -111,7 +121,10 @@ class Elaborator:
 
     def apply(self, callee: Any, arguments: list[Given], span: Span) -> Any:
         """Call anything that can be called."""
-        return calls.call(self, callee, arguments, span)
+        try:
+            return calls.call(self, callee, arguments, span)
+        except RecursionError:  # not too many calls yet, but each of them deep in an expression
+            raise self._too_deep(span) from None
 
     def apply_instance(self, instance: Instance, arguments: list[Given], span: Span) -> Any:
         """A layer or model on tensors: its outputs, one value or a tuple."""
@@ -151,7 +164,11 @@ class Elaborator:
     def place(self, instance: Instance) -> None:
         """Give an instance its path, if it has none."""
         if instance.path is None:
-            instance.path = self.frame.claim(snake_case(instance.defined.name))
+            self._claim(instance, snake_case(instance.defined.name), instance.span)
+
+    def _claim(self, instance: Instance, name: str, span: Span) -> None:
+        instance.path = self.frame.claim(name)
+        self.session.charge(len(instance.path) * COPIED, span)
 
     def enter(self, instance: Instance, arguments: list[Given], span: Span) -> Frame:
         """A new frame on top for one application of an instance."""
@@ -173,6 +190,7 @@ class Elaborator:
         what = f"{'fn' if defined.kind == 'fn' else defined.kind} {defined.name}"
         if len(self.session.frames) >= MOST_CALLS:
             raise self._too_deep(span)
+        self.session.charge(CALL, span)
         frame = Frame(defined.kind, defined.name, scope, path)
         self.session.frames.append(frame)
         self.session.calls.append(CallSite(span, what))
@@ -304,7 +322,7 @@ class Elaborator:
         if target.text == "_":
             return
         if isinstance(value, Instance) and value.path is None and value.defined.kind in ("layer", "model", "cell"):
-            value.path = self.frame.claim(target.text)
+            self._claim(value, target.text, span)
         self.frame.scope.names[target.text] = value
 
     def _assign_next(self, target: syntax.Name, value: Any, span: Span) -> None:
@@ -369,6 +387,7 @@ class Elaborator:
                 frame.outputs.append((name, UNKNOWN, item.span))
                 raise calls.not_a_tensor(self, found, item.span)
             found_items = found if isinstance(found, tuple) else (found,)
+            self.session.charge(len(found_items) * EXPRESSION, item.span)
             for each in found_items:
                 if frame.kind != "fn" and each is not UNKNOWN and each is not NONE:
                     each = calls.as_tensor(self, each, item.span, frame.float_type or self.session.float_type)
@@ -378,18 +397,20 @@ class Elaborator:
 
     def _loop(self, statement: syntax.For) -> None:
         items = self._iterate(statement)
-        self.session.iterations += len(items)
+        count = items.stop - items.start if isinstance(items, range) else len(items)  # `len` counts to 2**63
+        self.session.iterations += max(count, 0)
         if self.session.iterations > MOST_ITERATIONS:
             raise self.fault(
                 "E502",
                 f"the loops of this model run more than {MOST_ITERATIONS} times",
                 statement.iterable.span,
-                note=f"{len(items)} times here",
+                note=f"{count} times here",
                 hint="`for` unrolls when the model is compiled; along an axis of a tensor use `scan`",
             )
         frame = self.frame
         found = len(self.session.diagnostics.found)
         for index, item in enumerate(items):
+            self.session.charge(EXPRESSION, statement.variable.span)
             frame.loops.append(index)
             try:
                 frame.scope.names[statement.variable.text] = item
@@ -426,7 +447,8 @@ class Elaborator:
         message = f"`{statement.condition.span.text}` does not hold"
         if statement.message is not None:
             text = self.evaluate(statement.message)
-            message = self._interpolate(text, statement.message.span) if isinstance(text, str) else show(text)
+            span = statement.message.span
+            message = self._interpolate(text, span) if isinstance(text, str) else shown(self, text, span)
         call = self.session.calls[-1] if self.session.calls and self.frame.kind != "model" else None
         labels = (Label(call.span, f"{call.what} is applied here"),) if call else ()
         raise self.fault("E501", message, statement.span, note="this assertion fails", labels=labels)
@@ -434,19 +456,30 @@ class Elaborator:
     def _interpolate(self, text: str, span: Span) -> str:
         from grammar.parser import parse
 
-        def replaced(match: re.Match[str]) -> str:
+        def piece(written: str) -> str:
+            self.session.charge(PIECE + len(written), span)
             try:
-                tree = parse(Source(span.source.name, f"const message = {match[1]}\n"))
+                tree = parse(Source(span.source.name, f"const message = {written}\n"))
                 constant = tree.declarations[0]
                 assert isinstance(constant, syntax.Const)
-                return show(self.evaluate(constant.value))
+                return shown(self, self.evaluate(constant.value), span)
             except (NablacError, Silence):
-                return match[0]
+                self.session.charge(REFUSED, span)
+                return f"{{{written}}}"
 
-        return _INTERPOLATED.sub(replaced, text)
+        parts = _INTERPOLATED.split(text)  # what stood in braces is at the odd places
+        pieces: list[str] = []
+        length = 0
+        for place, part in enumerate(parts):
+            pieces.append(piece(part) if place % 2 else part)
+            length += len(pieces[-1])
+            if length > MOST_ITEMS:
+                return "".join(pieces)[:MOST_ITEMS]
+        return "".join(pieces)
 
     def _forget(self, statement: syntax.Statement) -> None:
         """Names that a faulty statement would have bound are unknown from here on."""
+        self.session.charge(EXPRESSION, statement.span)
         frame = self.frame
         match statement:
             case syntax.Assign(targets=targets):
@@ -598,10 +631,9 @@ class Elaborator:
                         labels=(Label(declared.span, "declared here"),),
                     )
                 tensor = calls.typed(self, lambda: Expand(type.shape)(tensor), span, [])
-            if any(
-                isinstance(node.op, (Input, Parameter)) and node.results[0] is not session.key
-                for node in Graph({}, {"initial": tensor})
-            ):
+            nodes = Graph({}, {"initial": tensor}).nodes
+            session.charge(len(nodes) * EXPRESSION, span)
+            if any(isinstance(node.op, (Input, Parameter)) and node.results[0] is not session.key for node in nodes):
                 raise self.fault("E417", "a first value cannot depend on inputs or parameters", span)
             return Graph({"seed": session.key} if session.key is not None else {}, {"initial": tensor})
         finally:
@@ -648,6 +680,7 @@ def _takes_shape(defined: Defined) -> bool:
     return defined.kind == "fn" and bool(hypers) and hypers[0].name.text == "shape"
 
 
+@lru_cache
 def declared_inputs(definition: syntax.Definition) -> list[syntax.Declared]:
     """Every input that a body declares, in `if`s and loops too."""
     found: list[syntax.Declared] = []

@@ -9,6 +9,7 @@ from compiler.dims import Dim, DimError, Size, differ, symbols
 from compiler.elaborate import calls, indexing
 from compiler.elaborate.frame import Silence
 from compiler.elaborate.frameworks import name_hint
+from compiler.elaborate.lists import bounded_count, bounded_list, bounded_text
 from compiler.elaborate.values import (
     UNKNOWN,
     Builtin,
@@ -23,6 +24,7 @@ from compiler.elaborate.values import (
     is_number,
     is_size,
 )
+from compiler.elaborate.work import COPIED, of_sizes
 from compiler.graph import Operator, Value
 from compiler.operators.source import size_of
 from compiler.types import DType
@@ -76,7 +78,7 @@ def evaluate(elaborator: Elaborator, expression: syntax.Expression) -> Any:
         case syntax.Boolean(value=truth):
             return truth
         case syntax.ListOf(items=items):
-            return [elaborator.evaluate(item) for item in items]
+            return bounded_list(elaborator, [elaborator.evaluate(item) for item in items], expression.span)
         case syntax.TupleOf(items=items):
             return tuple(elaborator.evaluate(item) for item in items)
         case syntax.Unary():
@@ -190,9 +192,10 @@ def binary(elaborator: Elaborator, expression: syntax.Binary, left: Any, right: 
     if (is_number(left) or is_size(left)) and (is_number(right) or is_size(right)) and sign in _OPERATORS:
         return _tensor(elaborator, expression, _as_scalar(elaborator, left), _as_scalar(elaborator, right))
     if sign == "+" and isinstance(left, list) and isinstance(right, list):
-        return calls.bounded_list(elaborator, [*left, *right], expression.span)
+        bounded_count(elaborator, len(left) + len(right), expression.span)
+        return [*left, *right]
     if sign == "+" and isinstance(left, str) and isinstance(right, str):
-        return left + right
+        return bounded_text(elaborator, left + right, expression.span)
     for value, operand in ((left, expression.left), (right, expression.right)):
         if isinstance(value, (Instance, Defined, Builtin, Primitive)):
             raise calls.not_a_tensor(elaborator, value, operand.span)
@@ -286,6 +289,8 @@ def _unary(elaborator: Elaborator, expression: syntax.Unary) -> Any:
 
 def _sizes(elaborator: Elaborator, expression: syntax.Binary, left: Size, right: Size) -> Any:
     sign, span = expression.operator, expression.span
+    if isinstance(left, Dim) or isinstance(right, Dim):
+        elaborator.session.charge(of_sizes(left, right), span)
     try:
         match sign:
             case "+":
@@ -301,6 +306,7 @@ def _sizes(elaborator: Elaborator, expression: syntax.Binary, left: Size, right:
             case "**" if isinstance(left, int) and isinstance(right, int):
                 return _power(elaborator, expression, left, right)
             case "**" if isinstance(right, int) and 0 <= right <= 16:
+                elaborator.session.charge(right * of_sizes(left, left), span)
                 return left**right
             case "<" | "<=" | ">" | ">=":
                 return _ordered(elaborator, expression, left, right)
@@ -380,6 +386,9 @@ def _equal(elaborator: Elaborator, expression: syntax.Binary, left: Any, right: 
         if differ(left, right):
             return False
         raise _undecided(elaborator, expression, left, right)
+    if isinstance(left, (list, str)):
+        _look_at(elaborator, left, expression.span)
+        _look_at(elaborator, right, expression.span)
     if isinstance(left, (int, float, str, bool, DType, list)) and isinstance(
         right, (int, float, str, bool, DType, list)
     ):
@@ -389,6 +398,14 @@ def _equal(elaborator: Elaborator, expression: syntax.Binary, left: Any, right: 
     if isinstance(left, Defined) and isinstance(right, Defined):
         return left.syntax is right.syntax
     return left is right
+
+
+def _look_at(elaborator: Elaborator, value: Any, span: Span) -> None:
+    """Count what a comparison looks at."""
+    if isinstance(value, list):
+        bounded_list(elaborator, value, span)
+    elif isinstance(value, str):
+        elaborator.session.charge(len(value) * COPIED, span)
 
 
 def _ordered(elaborator: Elaborator, expression: syntax.Binary, left: Size, right: Size) -> bool:

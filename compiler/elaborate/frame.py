@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from compiler.dims import Size
+from compiler.dims import Size, countable
 from compiler.elaborate.values import Given, Instance, Scope
+from compiler.elaborate.work import CALL, EXPRESSION, ITEM, MOST_WORK, NODE, Stop, Work, of_shape
 from compiler.graph import Graph, Layer, Value, origin
 from compiler.operators.random import FoldKey
 from compiler.operators.source import Input, constant
@@ -17,8 +18,6 @@ from grammar.source import Span
 
 MOST_CALLS = 64  # nested applications; a recursive layer ends here
 MOST_ITERATIONS = 1_000_000  # of all the loops of one compilation together
-MOST_NODES = 2_000_000
-MOST_ITEMS = 1_000_000  # of a list
 
 
 class Silence(Exception):
@@ -80,18 +79,18 @@ class Frame:
     declared: dict[str, Span] = field(default_factory=dict)
     inputs: dict[str, Value] = field(default_factory=dict)  # of the model itself, or targets: what the caller feeds
     loops: list[int] = field(default_factory=list)
-    taken: set[str] = field(default_factory=set)
+    taken: dict[str, int] = field(default_factory=dict)  # paths below this one, and the last number tried behind each
     draws: int = 0
     equations: dict[str, Span] = field(default_factory=dict)  # where next values were stated
 
     def claim(self, name: str) -> str:
         """A path below this frame's that no other instance of it has."""
         suffix = "".join(f".{index}" for index in self.loops)
-        number, candidate = 0, name + suffix
+        first = candidate = name + suffix
         while candidate in self.taken:
-            number += 1
-            candidate = f"{name}_{number}{suffix}"
-        self.taken.add(candidate)
+            self.taken[first] += 1
+            candidate = f"{name}_{self.taken[first]}{suffix}"
+        self.taken[candidate] = 0
         return f"{self.path}.{candidate}" if self.path else candidate
 
 
@@ -106,11 +105,12 @@ class CallSite:
 class Session:
     """One compilation: what is shared by all frames."""
 
-    def __init__(self, *, training: bool, float_type: DType, diagnostics: Diagnostics) -> None:
+    def __init__(self, *, training: bool, float_type: DType, diagnostics: Diagnostics, work: Work) -> None:
         self._training = training
         self.asked_training = False  # whether anything depends on the flag
         self.float_type = float_type
         self.diagnostics = diagnostics
+        self.work = work
         self.calls: list[CallSite] = []
         self.frames: list[Frame] = []
         self.scans: list[ScanContext] = []
@@ -122,7 +122,6 @@ class Session:
         self.piped: list[Given] = []
         self.placed: list[bool] = []  # of each piped value, whether `_` has put it somewhere
         self.iterations = 0
-        self.nodes = 0
 
     @property
     def frame(self) -> Frame:
@@ -134,15 +133,39 @@ class Session:
         self.asked_training = True
         return self._training
 
+    def charge(self, steps: float, span: Span) -> None:
+        """Count work that is done at `span`; raises Stop where it is more than all that there may be."""
+        self.work.left -= steps
+        if self.work.left < 0:
+            at = self.calls[1].span if len(self.calls) > 1 else span  # in the model itself, not deep inside of a layer
+            error = self.fault(
+                "E504",
+                f"this asks for more work than the {MOST_WORK:,} steps of one compilation",
+                at,
+                note="they are used up here",
+                hint="compute once what is used twice; along an axis repeat with `scan`, not with `for`",
+            )
+            self.report(error)
+            raise Stop
+
     # Making nodes
 
     def make(self, build: Callable[[], Any], span: Span) -> Any:
         """What `build` makes, its nodes marked as coming from `span` and the layer at hand."""
-        self.nodes += 1
-        if self.nodes > MOST_NODES:
-            raise self.fault("E504", f"this model unrolls to more than {MOST_NODES} operators", span)
         with origin(span, self.frame.path if self.frames else ""):
-            return build()
+            made = build()
+        values: tuple[Value, ...] = made if isinstance(made, tuple) else (made,)
+        operands = values[0].node.operands if values else ()
+        known = operands[0].type.shape if operands else ()
+        steps: float = NODE + len(operands) * (EXPRESSION + len(known) * ITEM)
+        for value in values:
+            shape = value.type.shape
+            if shape and shape is not known:  # most often it is that of the operand
+                if not countable(shape):
+                    raise self.fault("E307", f"{value.type} would have more than 2**63 - 1 elements", span)
+                steps += of_shape(shape)
+        self.charge(steps, span)
+        return made
 
     def parameter(self, operator: type[Any], path: str, type: TensorType, initial: Graph | None, span: Span) -> Value:
         """The parameter (or buffer) at `path`, made at its first application and shared by the others."""
@@ -156,6 +179,7 @@ class Session:
                     hint="an instance applied twice shares its parameters; make a second instance for another shape",
                 )
             return known
+        self.charge(CALL, span)
         made: Value = self.make(lambda: operator(path, type, initial)(), span)
         self.parameters[path] = made
         return made
@@ -176,6 +200,7 @@ class Session:
             with origin(span, ""):
                 self.key = Input("seed", TensorType(DType.I64))()
         seed, frame = self.key, self.frame
+        self.charge(NODE + len(frame.path) * ITEM, span)
         salt = _salt(f"{frame.path}/{frame.draws}")
         frame.draws += 1
         key = self.make(lambda: FoldKey(salt)(seed, constant(0, DType.I64)), span)
@@ -208,9 +233,14 @@ class Session:
         return NablacError(Diagnostic(code, message, span, note, labels, hint))
 
     def report(self, error: NablacError) -> None:
-        """Keep the error's diagnostics; of several at one place the first is the one that helps."""
+        """Keep the error's diagnostics; of several at one place the first is the one that helps.
+
+        Raises Stop where there are as many as are told.
+        """
         known = {each.span for each in self.diagnostics.found}
         self.diagnostics.extend(each for each in error.diagnostics if each.span is None or each.span not in known)
+        if self.diagnostics.full:
+            raise Stop
 
 
 def label_of(value: Any, span: Span, shown: str | None = None) -> Label | None:

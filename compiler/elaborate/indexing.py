@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Dim, Size
 from compiler.elaborate import calls
+from compiler.elaborate.lists import bounded_count
 from compiler.elaborate.values import NONE, Given, describe, is_size
 from compiler.graph import Operator, Value
 from compiler.operators.shaping import Squeeze
@@ -21,13 +23,13 @@ def index(elaborator: Elaborator, expression: syntax.Index) -> Any:
     """An item or a stretch of a list, or a part of a tensor."""
     value = elaborator.evaluate(expression.value)
     if isinstance(value, (list, tuple)):
-        return _of_list(elaborator, expression, list(value))
+        return _of_list(elaborator, expression, value)
     if isinstance(value, Value):
         return _of_tensor(elaborator, expression, value)
     raise elaborator.fault("E314", f"{describe(value)} has no parts to index", expression.span)
 
 
-def _of_list(elaborator: Elaborator, expression: syntax.Index, value: list[Any]) -> Any:
+def _of_list(elaborator: Elaborator, expression: syntax.Index, value: Sequence[Any]) -> Any:
     if len(expression.items) != 1 or isinstance(expression.items[0], syntax.Ellipsis):
         raise elaborator.fault("E314", "a list takes one index", expression.span)
     item = expression.items[0]
@@ -35,7 +37,9 @@ def _of_list(elaborator: Elaborator, expression: syntax.Index, value: list[Any])
         bounds = [_whole(elaborator, each) for each in (item.start, item.stop, item.step)]
         if bounds[2] == 0:
             raise elaborator.fault("E314", "a step of 0 goes nowhere", item.span)
-        return value[slice(*bounds)]
+        taken = slice(*bounds)
+        bounded_count(elaborator, len(range(*taken.indices(len(value)))), item.span)
+        return list(value[taken])
     place = _whole(elaborator, item)
     assert place is not None
     if not -len(value) <= place < len(value):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from compiler.elaborate.frameworks import name_hint
@@ -19,31 +19,27 @@ _IMPLICIT = {
 _EVERYWHERE = {"training", "_"}
 
 
-def unknown_names(program: Program) -> list[Diagnostic]:
-    """One diagnostic for each name that no scope can have."""
-    found: list[Diagnostic] = []
+def unknown_names(program: Program) -> Iterator[Diagnostic]:
+    """One diagnostic for each name that no scope can have, made when it is asked for: a near name is long to find."""
     for declaration in program.tree.declarations:
         match declaration:
             case syntax.Definition():
                 names = {hyper.name.text for hyper in declaration.hypers} | _bound(declaration.body)
                 names |= _IMPLICIT.get(declaration.kind, set())
                 parts: list[Any] = [hyper.default for hyper in declaration.hypers if hyper.default is not None]
-                found += _check([*parts, *declaration.body], names, program.scope)
+                yield from _check([*parts, *declaration.body], names, program.scope)
             case syntax.Const():
-                found += _check([declaration.value], set(), program.scope)
+                yield from _check([declaration.value], set(), program.scope)
             case _:
                 pass  # a train block sees its model's names; it is checked when it is elaborated
-    return found
 
 
-def _check(parts: Iterable[Any], names: set[str], scope: Scope) -> list[Diagnostic]:
-    found: list[Diagnostic] = []
+def _check(parts: Iterable[Any], names: set[str], scope: Scope) -> Iterator[Diagnostic]:
     for name in _references(parts):
         if name.text in names or name.text in _EVERYWHERE or name.text in scope:
             continue
         hint = name_hint(name.text, [*names, *scope.known()])
-        found.append(Diagnostic("E201", f"nothing is called `{name.text}` here", name.span, hint=hint))
-    return found
+        yield Diagnostic("E201", f"nothing is called `{name.text}` here", name.span, hint=hint)
 
 
 def _bound(statements: Iterable[syntax.Statement]) -> set[str]:

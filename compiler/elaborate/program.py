@@ -107,6 +107,8 @@ class _Loader:
         program = Program(source, tree, Scope(_Names()))
         seen: dict[str, Span] = {}
         for declaration in tree.declarations:
+            if diagnostics.full:
+                break
             try:
                 self._declare(program, declaration, seen, path)
             except NablacError as error:
@@ -146,7 +148,7 @@ class _Loader:
             raise _error(
                 "E205", f"files import each other in a loop: {chain}", span, "move what both need to a third file"
             )
-        if not target.is_file():
+        if not target.exists():
             near = (
                 did_you_mean_file(target.name, [each.name for each in target.parent.glob("*.model")])
                 if target.parent.is_dir()

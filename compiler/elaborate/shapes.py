@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from compiler.dims import Dim, DimError, Size, differ, substitute, symbols
+from compiler.dims import MOST_TERMS, Dim, DimError, Size, differ, substitute, symbols
 from compiler.elaborate.frame import Binding
 from compiler.elaborate.frameworks import DTYPES
 from compiler.elaborate.values import describe, is_size, size_text
+from compiler.elaborate.work import of_sizes
 from compiler.graph import Value
 from compiler.types import DType
 from grammar import syntax
@@ -209,6 +210,7 @@ def _solve(elaborator: Elaborator, dim: syntax.Expression, name: str, size: Size
         del scope.names[name]
     if not isinstance(form, Dim):
         return None
+    elaborator.session.charge(MOST_TERMS * of_sizes(form, size), dim.span)
     try:
         offset = substitute(form, {"?": 0})
         slope = substitute(form, {"?": 1}) - offset

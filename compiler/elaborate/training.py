@@ -24,6 +24,7 @@ from compiler.elaborate.parameters import (
     one_of,
 )
 from compiler.elaborate.values import UNKNOWN, Instance, Scope, describe
+from compiler.elaborate.work import Stop
 from compiler.graph import Value
 from compiler.operators.source import Input
 from compiler.types import TensorType
@@ -96,7 +97,10 @@ def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame
         instance = spec.optimizer or _default_optimizer(elaborator, train.model.span)
         if undecayed and _DECAY in instance.hypers:
             instance = Instance(instance.defined, {**instance.hypers, _DECAY: 0.0}, instance.span)
-        return run_optimizer(elaborator, instance, train.span, parameter, gradient, step)
+        try:
+            return run_optimizer(elaborator, instance, train.span, parameter, gradient, step)
+        except (Silence, Stop):
+            raise NablacError(*session.diagnostics.found) from None
 
     rate = Input("rate", TensorType(session.float_type))()
     spec = TrainingSpec(train.span, step, rate, optimize)

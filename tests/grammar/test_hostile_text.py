@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import threading
 import time
 from pathlib import Path
 
@@ -35,7 +37,9 @@ HOSTILE = [
     ("brackets", "([{" * 100_000, ["E128"]),
     ("nested brackets", value("(" * 200 + ")" * 200), ["E126"]),
     ("nested blocks", "layer L {" + "if a {" * 10_000 + "}" * 10_001, ["E126"]),
-    ("a chain of `else if`", "layer L {" + "if a { } else " * 10_000 + "{ } }", ["E126"]),
+    ("a chain of `else if`", "layer L {" + "if a { } else " * 30_000 + "{ } }", ["E126"]),
+    ("99 of `else if`", "layer L {" + "if a { } else " * 100 + "{ } }", []),
+    ("100 of `else if`", "layer L {" + "if a { } else " * 101 + "{ } }", ["E126"]),
     ("100,000 terms", value("+".join(["a"] * 100_000)), ["E127"]),
     ("100,000 minus signs", value("-" * 100_000 + "x"), ["E127"]),
     ("100,000 powers", value("**".join(["x"] * 100_000)), ["E127"]),
@@ -146,6 +150,39 @@ def test_a_missing_file_is_told_with_a_near_name(tmp_path: Path) -> None:
     (found,) = caught.value.diagnostics
     assert (found.code, found.exit_code) == ("E901", 2)
     assert found.hint == f"did you mean `{tmp_path}/forecaster.model`?"
+
+
+def test_a_pipe_that_nobody_writes_into_is_refused_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("grammar.reading.WAIT", 0.1)
+    pipe = tmp_path / "pipe.model"
+    os.mkfifo(pipe)
+    with pytest.raises(NablacError) as caught:
+        read_source(pipe)
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.note) == ("E903", "it is a pipe, and nothing writes into it")
+
+
+def test_a_pipe_is_read_to_its_end_however_slowly_it_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("grammar.reading.WAIT", 2.0)
+    pipe = tmp_path / "pipe.model"
+    os.mkfifo(pipe)
+
+    def write() -> None:
+        time.sleep(0.1)
+        with open(pipe, "w", buffering=1) as file:
+            time.sleep(0.1)
+            for line in ("const a = 1\n", "# more\n", "x" * 100_000):
+                file.write(line)
+                file.flush()
+                time.sleep(0.05)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    text = read_source(pipe).text
+    writer.join()
+    assert text == "const a = 1\n# more\n" + "x" * 100_000
 
 
 def test_a_folder_and_an_impossible_name_are_refused(tmp_path: Path) -> None:

@@ -50,6 +50,11 @@ def test_a_pipe_that_nobody_reads_is_no_error(label: str) -> None:
     assert "rror" not in done.stderr and "rupted" not in done.stderr
 
 
+def test_a_model_comes_from_a_process_substitution() -> None:
+    done = shell(f"check <(sleep 0.2; cat {MODEL})")
+    assert done.returncode == 0, done.stderr
+
+
 def test_a_check_that_says_nothing_needs_no_output() -> None:
     assert shell(f"check {MODEL} >&- 2>&-").returncode == 0
 

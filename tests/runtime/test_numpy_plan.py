@@ -177,6 +177,17 @@ def test_memory_that_is_not_to_be_had_is_told() -> None:
     with pytest.raises(NablacError) as caught:
         run(wide, {"x": np.broadcast_to(np.float32(1), (2**24, 1))})
     assert caught.value.diagnostics[0].code == "E810"
+    assert caught.value.diagnostics[0].hint == "run a smaller batch"
+
+
+def test_a_tensor_of_the_models_own_size_needs_no_smaller_batch() -> None:
+    g = model(
+        "model M() {\n    input x: [n]\n    y = random.normal([3000000, 3000000, 20000])\n    output sum(y) + x\n}\n"
+    )
+    with pytest.raises(NablacError) as caught:
+        run(g, {"x": [1.0], "seed": 0})
+    assert caught.value.diagnostics[0].code == "E810"
+    assert caught.value.diagnostics[0].hint == "its size is the model's own: choose a smaller one"
 
 
 def test_a_size_that_nothing_tells_is_an_error() -> None:

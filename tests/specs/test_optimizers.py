@@ -12,6 +12,7 @@ from compiler.build import program_of
 from compiler.elaborate.elaborator import Elaborator
 from compiler.elaborate.frame import CallSite, Frame, Session, State
 from compiler.elaborate.values import Scope
+from compiler.elaborate.work import Work
 from compiler.graph import Graph
 from compiler.operators.source import Input
 from compiler.types import DType, TensorType
@@ -27,7 +28,7 @@ def step_of(text: str) -> Graph:
         Source("case.model", f"const chosen = {text}\nmodel M() {{\n    input x: [n]\n    output x\n}}\n")
     )
     diagnostics = Diagnostics()
-    session = Session(training=True, float_type=DType.F64, diagnostics=diagnostics)
+    session = Session(training=True, float_type=DType.F64, diagnostics=diagnostics, work=Work())
     elaborator = Elaborator(session)
     span = program.tree.declarations[0].span
     session.frames.append(Frame("fn", "case", program.scope, ""))

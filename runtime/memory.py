@@ -1,0 +1,55 @@
+"""How much memory there is, and what is said where it does not suffice."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from compiler.graph import Value
+from compiler.operators.source import Buffer, Parameter
+from grammar.diagnostics import Diagnostic, NablacError
+
+_GROUP = Path("/sys/fs/cgroup/memory.max")  # of a container
+
+
+def memory() -> int | None:
+    """The bytes of memory that this process may hope for, None where the system does not say."""
+    try:
+        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return None
+    try:
+        return min(found, int(_GROUP.read_text()))
+    except (OSError, ValueError):  # no group, or `max`
+        return found
+
+
+def require(weights: Sequence[Parameter | Buffer], name: str) -> None:
+    """Refuse weights that take more than all memory, before any is made."""
+    sizes = {op.path: _bytes(op) for op in weights}
+    there, needed = memory(), sum(sizes.values())
+    if there is not None and needed > there:
+        largest = max(weights, key=lambda op: sizes[op.path])
+        raise NablacError(
+            Diagnostic(
+                "E810",
+                f"there is not memory enough for the weights: {needed:,} bytes, and this machine has {there:,}",
+                place=name,
+                note=f"`{largest.path}` is {largest.type}, of {sizes[largest.path]:,} bytes",
+                hint="choose smaller sizes, by `--preset` or `--set`",
+            )
+        )
+
+
+def smaller(results: Sequence[Value]) -> str:
+    """What to do where there is not memory enough for results."""
+    if all(isinstance(size, int) for result in results for size in result.shape):
+        return "its size is the model's own: choose a smaller one"
+    return "run a smaller batch"
+
+
+def _bytes(op: Parameter | Buffer) -> int:
+    elements = op.type.elements
+    assert isinstance(elements, int)
+    return elements * op.type.dtype.bytes
