@@ -62,7 +62,7 @@ def decode(graph: Graph) -> Decode:
         return _Derivation(graph, tokens, output).made()
     except NotStepwise as error:
         message = f"{graph.name} has no decode step: {error}"
-        hint = "a decode step needs outputs that can be computed token by token: causal attention, or a forward scan"
+        hint = "`--no-cache` generates without one; `nablac explain E860` says what has one"
         raise NablacError(Diagnostic("E860", message, error.node.origin.span, hint=hint)) from None
 
 
@@ -241,13 +241,8 @@ class _Derivation:
         node, left = value.node, self.behind(value.shape[axis])
         if left is None:
             raise NotStepwise(node, f"an axis of {value.shape[axis]} mixes the tokens' with others")
-        if (
-            node in self.dynamic
-            and isinstance(node.op, Scan)
-            and axis == 0
-            and value.index >= node.op.states
-            and not more
-        ):
+        stacked = isinstance(node.op, Scan) and axis == 0 and value.index >= node.op.states
+        if stacked and node in self.dynamic and not more:
             return self._walked(node)[value.index]
         made = node.op.along(_New(self, value, axis, more), axis, *node.operands) if len(node.results) == 1 else None
         if made is None:
@@ -346,7 +341,7 @@ class _Derivation:
 
     def _moves(self, value: Value, places: list[int]) -> bool:
         """Whether to keep what a value is moved from: that is smaller, or grows along a better axis."""
-        if isinstance(value.node.op, (Squeeze, Unsqueeze)):
+        if isinstance(value.node.op, (Squeeze, Unsqueeze)) or (isinstance(value.node.op, Mover) and not places):
             return True
         if isinstance(value.node.op, Transpose) and places == [value.type.rank - 1]:
             return True

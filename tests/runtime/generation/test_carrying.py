@@ -8,6 +8,7 @@ import pytest
 from compiler.decode import decode
 from compiler.dims import PAST, symbols
 from compiler.verify import verify
+from grammar.diagnostics import NablacError
 from runtime.generation.checks import check_causal
 from runtime.generation.decoders import Cached, Layout, Recomputing
 from runtime.generation.machines import machine
@@ -70,7 +71,31 @@ BOUNDED = {
         "    x = pad(x, before: [0, 1, 0], after: [0, 0, 0])[:, 0:T] -> GRU(12, sequences: true)\n"
     ),
 }
+HEADS = (
+    '    q = rearrange(x, "b t (h d) -> b h t d", h: 2)\n    s = q @ q^T / 2\n'
+    "    seen = unsqueeze(iota(T), 0) <= unsqueeze(iota(T), 1)\n"
+)
 GROWING = {
+    "heads mixed by a product": (
+        HEADS + "    w = softmax(where(seen, s, -1e9), axis: -1)\n    param H: [2, 2] ~ normal\n"
+        "    w = transpose(transpose(w, [0, 2, 3, 1]) @ H, [0, 3, 1, 2])\n"
+        '    x = rearrange(w @ q, "b h t d -> b t (h d)")\n'
+    ),
+    "scores that fade by a running sum": (
+        HEADS + "    f = transpose(cumsum(log(sigmoid(x[:, :, 0:2])), axis: 1), [0, 2, 1])\n"
+        "    s = where(seen, s + unsqueeze(f, 3) - unsqueeze(f, 2), -1e9)\n"
+        '    x = rearrange(softmax(s, axis: -1) @ q, "b h t d -> b t (h d)")\n'
+    ),
+    "attention to a key of zeros before the first": (
+        "    k = pad(x, before: [0, 1, 0], after: [0, 0, 0])\n    s = x @ k^T / 3\n"
+        "    s = where(unsqueeze(iota(T + 1), 0) <= unsqueeze(iota(T), 1) + 1, s, -1e9)\n"
+        "    x = softmax(s, axis: -1) @ k\n"
+    ),
+    "a first token of its own": "    x = x + concat([x[:, 0:1], x[:, 0:T - 1]], axis: 1)\n",
+    "an edge repeated": ('    x = x + pad(x, before: [0, 1, 0], after: [0, 0, 0], mode: "edge")[:, 0:T]\n'),
+    "the largest of three": (
+        TURNED + "    y = pad(y, before: [0, 0, 2], after: [0, 0, 0]) -> MaxPool1D(3, stride: 1)\n" + BACK
+    ),
     "attention to shifted keys": (
         "    y = pad(x, before: [0, 1, 0], after: [0, 0, 0])[:, 0:T]\n"
         "    x = x + MultiHeadAttention(2, causal: true)(x, y, y)\n"
@@ -121,3 +146,32 @@ def test_prompts_of_every_length_go_on_as_without_a_cache(
                 tokens, scores = tokens[[2, 0, 0]], [each[[2, 0, 0]] for each in scores]
                 cached.choose(np.array([2, 0, 0]))
                 whole.choose(np.array([2, 0, 0]))
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (
+            TURNED + "    y = y -> Conv1D(12, 2, stride: 2, padding: 0)\n    x = x + mean(y)\n",
+            "all of f32[batch, 12, T // 2] is needed for every token",
+        ),
+        (
+            HEADS + '    w = einsum("b h t s, h g -> b g t s", softmax(s, axis: -1), normal([2, 2]))\n'
+            '    x = rearrange(w @ q, "b h t d -> b t (h d)")\n',
+            "all of f32[T**2*batch, 2] is needed for every token",
+        ),
+        (
+            "    p = pad(x, before: [0, 1, 0], after: [0, 0, 0]) -> LSTM(12)\n    x = x + unsqueeze(p, 1)\n",
+            "its scan walks along other positions than those of T",
+        ),
+        (
+            "    param P: [50, 12] ~ normal\n"
+            "    x = x + pad(x[:, 0:T - 1] + P[0:T - 1], before: [0, 1, 0], after: [0, 0, 0])\n",
+            "what comes after its last position is needed",
+        ),
+    ],
+)
+def test_what_has_no_step_is_refused(body: str, why: str) -> None:
+    with pytest.raises(NablacError) as caught:
+        decode(graph_of(body))
+    assert caught.value.diagnostics[0].message == f"M has no decode step: {why}"
