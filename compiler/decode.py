@@ -2,8 +2,10 @@
 
 The step is derived from the model's own graph. Of a value with an axis of tokens it computes the new positions
 alone, by each operator's own rule (`Operator.along`); where an operator looks at all positions, as the product of a
-query with every key, what was there before is kept in a cache, and a walk (`Scan`) goes on from the states it ended
-in. That holds for causal models only, whose outputs do not depend on later tokens (`runtime.generation.checks`).
+query with every key, what was there before is kept in a cache. A walk (`Scan`) goes on from the states it ended in, and
+what looks back on a number of positions, as a convolution or a shift, or on their total, from a state that carries
+those (`Part.carried`). That holds for causal models only, whose outputs do not depend on later tokens
+(`runtime.generation.checks`).
 """
 
 from __future__ import annotations
@@ -84,9 +86,9 @@ def generating_ends(graph: Graph) -> tuple[str, str]:
 class _New:
     """The new positions of an axis, and so many `more` behind them: where a value is made (see compiler.graph.Part).
 
-    An axis may be longer than the tokens, as one that was padded is, and shorter, as one whose last position was cut
-    off. Positions count from the front, so that the new ones of every axis begin at `past`; those that another axis
-    is ahead of are wanted sooner there.
+    An axis may be longer than the tokens, as one that was padded before is, or shorter, as one whose last position was
+    cut off. Positions count from the front, so that the new ones of every axis begin at `past`: a slice or a
+    convolution of what was padded wants some more behind those.
     """
 
     derivation: _Derivation
