@@ -2,18 +2,20 @@
 
 The step is derived from the model's own graph. Of a value with an axis of tokens it computes the new positions
 alone, by each operator's own rule (`Operator.along`); where an operator looks at all positions, as the product of a
-query with every key, what was there before is kept in a cache, and a walk (`Scan`) goes on from the states it ended
-in. That holds for causal models only, whose outputs do not depend on later tokens (`runtime.generation.checks`).
+query with every key, what was there before is kept in a cache. A walk (`Scan`) goes on from the states it ended in, and
+what looks back on a number of positions, as a convolution or a shift, or on their total, from a state that carries
+those (`Part.carried`). That holds for causal models only, whose outputs do not depend on later tokens
+(`runtime.generation.checks`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler.dims import PAST, Dim, Size, substitute, symbols
-from compiler.graph import Graph, Node, Value, origin
+from compiler.graph import Graph, Node, Part, Value, origin
 from compiler.operators.control import Scan
 from compiler.operators.shaping import Concat, Expand, Mover, Squeeze, Transpose, Unsqueeze
 from compiler.operators.slicing import Slice
@@ -62,7 +64,7 @@ def decode(graph: Graph) -> Decode:
         return _Derivation(graph, tokens, output).made()
     except NotStepwise as error:
         message = f"{graph.name} has no decode step: {error}"
-        hint = "a decode step needs outputs that can be computed token by token: causal attention, or a forward scan"
+        hint = "`--no-cache` generates without one; `nablac explain E860` says what has one"
         raise NablacError(Diagnostic("E860", message, error.node.origin.span, hint=hint)) from None
 
 
@@ -80,8 +82,54 @@ def generating_ends(graph: Graph) -> tuple[str, str]:
     raise NablacError(Diagnostic("E860", f"{graph.name} does not generate text", place=graph.name, hint=hint))
 
 
+@dataclass(frozen=True)
+class _New:
+    """The new positions of an axis, and so many `more` behind them: where a value is made (see compiler.graph.Part).
+
+    An axis may be longer than the tokens, as one that was padded before is, or shorter, as one whose last position was
+    cut off. Positions count from the front, so that the new ones of every axis begin at `past`: a slice or a
+    convolution of what was padded wants some more behind those.
+    """
+
+    derivation: _Derivation
+    value: Value
+    axis: int
+    more: int = 0
+
+    @property
+    def start(self) -> Size:
+        return self.derivation.start
+
+    @property
+    def size(self) -> Size:
+        return self.derivation.size + self.more
+
+    def of(self, value: Value, axis: int) -> Value:
+        return self.derivation.of(value, axis, self.more)
+
+    def whole(self, value: Value) -> Value:
+        return self.derivation.whole(value)
+
+    def bound(self, size: Size) -> Size:
+        return self.derivation.bound(size)
+
+    def extended(self, more: int) -> Part:
+        return replace(self, more=max(0, self.more + more))
+
+    def within(self, size: Size) -> bool:
+        behind = self.derivation.behind(size)
+        return behind is not None and self.more <= behind
+
+    def carried(
+        self, first: Value, result: Callable[[Value, Part], Value], following: Callable[[Value, Part], Value]
+    ) -> Value | None:
+        new = replace(self, more=0)
+        state = self.derivation.carried(self.value, self.axis, first, lambda held: following(held, new))
+        return None if state is None else result(state, self)
+
+
 class _Derivation:
-    """The new positions of values, and all of them (a `Part`, see compiler.graph)."""
+    """The new positions of values, and all of them."""
 
     def __init__(self, graph: Graph, tokens: str, output: str) -> None:
         self.graph, self.tokens, self.output = graph, tokens, output
@@ -95,9 +143,11 @@ class _Derivation:
         others = [value for name, value in graph.inputs.items() if name != tokens]
         self.fed = reached([end], others)
         self.input: Value = Input(tokens, given.type)()
-        self.parts: dict[tuple[Value, int], Value] = {(given, 1): self.input}
+        self.given = given
+        self.parts: dict[tuple[Value, int, int], Value] = {(given, 1, 0): self.input}
         self.wholes: dict[Value, Value] = {}
         self.walks: dict[Node, tuple[Value, ...]] = {}
+        self.carries: dict[tuple[Value, int], Value] = {}
         self.context: dict[str, tuple[Value, Value]] = {}  # the input of the step, and what it is in the model
         self.states: dict[str, tuple[Value, Value, Value]] = {}  # and the state after the step
         self.caches: dict[str, tuple[Value, Value]] = {}  # the input of the step, and what is kept after it
@@ -147,13 +197,13 @@ class _Derivation:
             self.graph.inputs[self.tokens].shape[0],
         )
 
-    def of(self, value: Value, axis: int) -> Value:
-        """A value at the new positions of an axis."""
-        if (value, axis) not in self.parts:
+    def of(self, value: Value, axis: int, more: int = 0) -> Value:
+        """A value at the new positions of an axis, and at so many more behind them."""
+        if (value, axis, more) not in self.parts:
             with origin(value.node.origin.span, value.node.origin.path):
-                made = self._part(value, axis)
-            self.parts[value, axis] = made
-        return self.parts[value, axis]
+                made = self._part(value, axis, more)
+            self.parts[value, axis, more] = made
+        return self.parts[value, axis, more]
 
     def whole(self, value: Value) -> Value:
         """A value at all positions, those before from a cache."""
@@ -166,20 +216,42 @@ class _Derivation:
         """A size of the model when all positions are counted."""
         return substitute(size, {self.axis_name: self.all})
 
+    def behind(self, size: Size) -> int | None:
+        """How many positions an axis of this size has more than there are tokens; None where that is no number."""
+        more = size - self.size
+        return more if isinstance(more, int) else None
+
+    def carried(self, value: Value, axis: int, first: Value, following: Callable[[Value], Value]) -> Value | None:
+        """The state from which a value is made at the new positions of an axis."""
+        if value.node not in self.dynamic or self._mentions(first.type):
+            return None
+        if first.node in reached([first], [self.given]):
+            return None
+        if (value, axis) not in self.carries:
+            name = self._name("state", value.node, self.states)
+            entry: Value = Input(name, first.type)()
+            self.states[name] = (entry, first, entry)
+            self.states[name] = (entry, first, following(entry))
+            self.carries[value, axis] = entry
+        return self.carries[value, axis]
+
     def _attempt(self, value: Value, axis: int) -> None:
         with suppress(NotStepwise):  # perhaps nothing needs it
             self.of(value, axis)
 
-    def _part(self, value: Value, axis: int) -> Value:
-        node = value.node
-        if value.shape[axis] != self.size:
+    def _part(self, value: Value, axis: int, more: int) -> Value:
+        node, left = value.node, self.behind(value.shape[axis])
+        if left is None:
             raise NotStepwise(node, f"an axis of {value.shape[axis]} mixes the tokens' with others")
-        if node in self.dynamic and isinstance(node.op, Scan) and axis == 0 and value.index >= node.op.states:
+        stacked = isinstance(node.op, Scan) and axis == 0 and value.index >= node.op.states
+        if stacked and node in self.dynamic and not more:
             return self._walked(node)[value.index]
-        made = node.op.along(self, axis, *node.operands) if len(node.results) == 1 else None
+        made = node.op.along(_New(self, value, axis, more), axis, *node.operands) if len(node.results) == 1 else None
         if made is None:
+            if more > left:
+                raise NotStepwise(node, "what comes after its last position is needed")
             everything = self._applied(node)[value.index] if node in self.dynamic else self.whole(value)
-            made = Slice((axis,), (self.start,), (self.all,))(everything)
+            made = Slice((axis,), (self.start,), (self.all + more,))(everything)
         return made
 
     def _whole(self, value: Value) -> Value:
@@ -189,6 +261,8 @@ class _Derivation:
                 return self._from_start(value)
             return self._applied(node)[value.index]
         if isinstance(node.op, Scan) and value.index < node.op.states:
+            if node.op.length(*(operand.type for operand in node.operands)) != self.size:
+                raise NotStepwise(node, f"its scan walks along other positions than those of {self.axis_name}")
             return self._walked(node)[value.index]
         if not self._mentions(value.type) or self._moves(value, places):
             return self._applied(node)[value.index]
@@ -269,7 +343,7 @@ class _Derivation:
 
     def _moves(self, value: Value, places: list[int]) -> bool:
         """Whether to keep what a value is moved from: that is smaller, or grows along a better axis."""
-        if isinstance(value.node.op, (Squeeze, Unsqueeze)):
+        if isinstance(value.node.op, (Squeeze, Unsqueeze)) or (isinstance(value.node.op, Mover) and not places):
             return True
         if isinstance(value.node.op, Transpose) and places == [value.type.rank - 1]:
             return True

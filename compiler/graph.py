@@ -7,7 +7,7 @@ well typed: making a node runs its operator's type rule. Nothing here recurses t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -165,14 +165,33 @@ class Emit(Protocol):
 class Part(Protocol):
     """Some positions of one axis of a graph, and what its values are there (see `Operator.along`)."""
 
-    start: Size  # the first position
-    size: Size  # how many there are
+    @property
+    def start(self) -> Size:
+        """The first position."""
+
+    @property
+    def size(self) -> Size:
+        """How many there are."""
 
     def of(self, value: Value, axis: int) -> Value:
         """A value at these positions of an axis, counted from the front."""
 
     def whole(self, value: Value) -> Value:
         """A value at all positions."""
+
+    def extended(self, more: int) -> Part:
+        """With so many positions more behind these; below 0 fewer, as far as that undoes an extension."""
+
+    def within(self, size: Size) -> bool:
+        """Whether these positions lie within an axis of this size of the graph."""
+
+    def carried(
+        self, first: Value, result: Callable[[Value, Part], Value], following: Callable[[Value, Part], Value]
+    ) -> Value | None:
+        """The result that a state and the operands at these positions give, and the state of the part that follows.
+
+        `first` is the state at position 0; None where nothing is carried from part to part.
+        """
 
     def bound(self, size: Size) -> Size:
         """A size of the graph, all positions counted."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -9,7 +10,9 @@ from typing import Any
 
 from compiler.dims import DimError, Size, evaluate, symbols
 from compiler.graph import Graph, Layer, Node
+from compiler.operators.attention import Attention
 from compiler.operators.control import Scan
+from compiler.operators.recurrent import Recurrent
 from compiler.operators.source import Buffer, Constant, Parameter, Source
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 
@@ -61,6 +64,7 @@ class Summary:
     outputs: dict[str, str]
     rows: list[Row] = field(default_factory=list)
     peak_bytes: int = 0
+    recognised: dict[str, int] = field(default_factory=dict)  # how often equations became one operator, by its name
 
     @property
     def total(self) -> Row:
@@ -76,6 +80,7 @@ class Summary:
             "parameters": self.total.parameters,
             "flops": self.total.flops,
             "activation_bytes": self.peak_bytes,
+            "recognised": self.recognised,
             "layers": [row.to_json() for row in self.rows[1:]],
         }
 
@@ -106,6 +111,7 @@ def summarize(graph: Graph, sizes: Mapping[str, int]) -> Summary:
         {name: str(value.type) for name, value in graph.outputs.items()},
         list(rows.values()),
         _peak(graph, known, fixed),
+        dict(Counter(node.op.name for node, _ in _every_node(graph) if isinstance(node.op, (Attention, Recurrent)))),
     )
 
 
@@ -234,6 +240,8 @@ def render_summary(summary: Summary, color: bool = False) -> str:
         f"operations  {_short(total.flops)}FLOP" + (f" at {at}" if at else ""),
         f"activations {_short(summary.peak_bytes)}B at the most" + (f" at {at}" if at else ""),
     ]
+    if summary.recognised:  # in equations; attention that is not here keeps all its scores
+        lines.append("recognised  " + ", ".join(f"{count} {name}" for name, count in summary.recognised.items()))
     return "\n".join([*lines, *_definitions(summary)])
 
 

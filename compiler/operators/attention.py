@@ -24,14 +24,15 @@ class Attention(Operator):
 
     `q: [batch, heads, T, d]`, `k: [batch, groups, S, d]`, `v: [batch, groups, S, e]`; heads of one group share keys and
     values (Ainslie et al. 2023). `bias`, which may be absent, broadcasts to [batch, heads, T, S]. With `causal` a query
-    sees the keys up to its own place. The NumPy runtime takes queries in blocks, so that a long sequence never has all
-    its scores at once (Rabe and Staats 2021).
+    sees the keys up to its own place; `before` keys came before that of the first query. The NumPy runtime takes
+    queries in blocks, so that a long sequence never has all its scores at once (Rabe and Staats 2021).
     """
 
     name = "attention"
     public = False
     scale: float
     causal: bool = False
+    before: Size = 0
 
     def infer(self, q: TensorType, k: TensorType, v: TensorType, *bias: TensorType) -> TensorType:
         dtype = same_dtype(q, k, v, *bias)
@@ -56,17 +57,19 @@ class Attention(Operator):
         k, v = np.swapaxes(k, 2, 3)[:, :, None], v[:, :, None]
         added = self._grouped(bias[0], groups, repeats) if bias else None
         result = np.empty((batch, groups, repeats, queries, v.shape[-1]), q.dtype)
+        before = int(self.before)  # type: ignore[arg-type]  # bound
         block = max(1, LARGEST_SCORES // max(1, batch * heads * keys))
         for start in range(0, queries, block):
             stop = min(start + block, queries)
-            seen = min(stop, keys) if self.causal else keys  # the others' share is 0
+            first = start + before  # the key at the first query's own place
+            seen = min(stop + before, keys) if self.causal else keys  # the others' share is 0
             scores = np.matmul(q[..., start:stop, :] * q.dtype.type(self.scale), k[..., :seen])
             if added is not None:
                 part = added if added.shape[-2] == 1 else added[..., start:stop, :]
                 scores += part if part.shape[-1] == 1 else part[..., :seen]
             if self.causal:
-                later = np.arange(seen) > np.arange(start, stop)[:, None]
-                np.copyto(scores, q.dtype.type(-np.inf), where=later)  # its own place a query always sees
+                later = np.arange(first, seen) > np.arange(first, stop + before)[:, None]
+                np.copyto(scores[..., first:], q.dtype.type(-np.inf), where=later)  # its own place a query always sees
             scores -= np.max(scores, axis=-1, keepdims=True)
             np.exp(scores, out=scores)
             scores /= np.sum(scores, axis=-1, keepdims=True)
@@ -86,7 +89,7 @@ class Attention(Operator):
     def lower(self, emit: Emit, q: str, k: str, v: str, *bias: str) -> str:
         type = emit.type(q)
         native = self.native_opset(type)
-        if native and emit.opset >= native:
+        if native and emit.opset >= native and self.before == 0:
             return emit("Attention", q, k, v, *bias, scale=float(self.scale), is_causal=int(self.causal))
         return self._apart(emit, type, q, k, v, *bias)
 
@@ -101,6 +104,8 @@ class Attention(Operator):
             scores = emit("Add", scores, bias[0])
         if self.causal:
             query, key = (_places(emit, size) for size in (type.shape[2], keys.shape[2]))
+            if self.before != 0:
+                query = emit("Add", query, emit.sizes((self.before,)))
             later = emit("Less", emit("Unsqueeze", query, np.array([1])), key)
             scores = emit("Where", later, np.array(-np.inf, type.dtype.numpy), scores)
         return emit("MatMul", emit("Softmax", scores, axis=-1), v)

@@ -6,9 +6,10 @@ from itertools import product as every
 from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Size, product
-from compiler.graph import Emit, Operator, Value
+from compiler.graph import Emit, Operator, Part, Value
 from compiler.lazy import LazyModule
 from compiler.operators.reductions import Sum
+from compiler.operators.slicing import Slice, padded_part
 from compiler.types import DType, TensorType, TypeMismatch, same_dtype
 
 if TYPE_CHECKING:
@@ -122,6 +123,23 @@ class Conv(Window, Operator):
         to_w = ConvWeightGradient(kernel, strides, pads, dilations, self.groups)(x, grad)
         return to_x, to_w, *(Sum((0, *range(2, 2 + rank)))(grad) for _ in bias)
 
+    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+        x, w, *bias = operands
+        rank, place = x.type.rank - 2, axis - 2
+        strides, pads, dilations = self.settings(rank)
+        kernel = w.shape[axis]
+        if place < 0 or strides[place] != 1 or not isinstance(kernel, int):
+            return None
+        seen = part.extended(dilations[place] * (kernel - 1))
+        if not seen.within(pads[place] + x.shape[axis]):
+            return None
+        window = padded_part(seen, axis, x, pads[place], 0)
+        if window is None:
+            return None
+        others = tuple(0 if each % rank == place else pad for each, pad in enumerate(pads))
+        result: Value = self.replace(pads=others)(window, *(part.whole(each) for each in (w, *bias)))
+        return result
+
     def lower(self, emit: Emit, x: str, w: str, *bias: str) -> str:
         strides, pads, dilations = self.settings(emit.type(x).rank - 2)
         return emit("Conv", x, w, *bias, strides=strides, pads=pads, dilations=dilations, group=self.groups)
@@ -188,8 +206,6 @@ class ConvTranspose(Window, Operator):
         return np.ascontiguousarray(_first(y[(slice(None), *kept)]))
 
     def pullback(self, grad: Value, x: Value, w: Value, *, result: Value) -> tuple[Value, Value]:
-        from compiler.operators.slicing import Slice
-
         to_x: Value = Conv(self.strides, self.pads, self.dilations, self.groups)(grad, w)
         if to_x.type != x.type:  # an extra of a stride or more gives windows that nothing was put into
             rank = x.type.rank - 2

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from compiler.dims import Size
-from compiler.graph import Emit, Operator, Value
+from compiler.graph import Emit, Operator, Part, Value
 from compiler.lazy import LazyModule
 from compiler.operators.arithmetic import onnx_dtype
 from compiler.operators.indexing import ScatterElements
 from compiler.operators.shaping import filled
+from compiler.operators.slicing import Slice
 from compiler.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:
@@ -90,6 +91,24 @@ class CumSum(Operator):
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (CumSum(self.axis, self.exclusive, not self.reverse)(grad),)
+
+    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+        (x,) = operands
+        if axis != x.type.axis(self.axis):
+            result: Value = self(part.of(x, axis))
+            return result
+        if self.reverse:
+            return None
+
+        def sums(total: Value, part: Part) -> Value:
+            here: Value = self(part.of(x, axis))
+            return here + total
+
+        def following(total: Value, part: Part) -> Value:
+            last: Value = Slice((axis,), (-1,), (None,))(CumSum(axis)(part.of(x, axis)) + total)
+            return last
+
+        return part.carried(filled(0, x.type.with_shape(*x.shape[:axis], 1, *x.shape[axis + 1 :])), sums, following)
 
     def lower(self, emit: Emit, x: str) -> str:
         dtype = emit.type(x).dtype

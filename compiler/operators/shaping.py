@@ -292,10 +292,17 @@ class Concat(Mover):
         return result
 
     def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
-        if axis == operands[0].type.axis(self.axis):
+        if axis != operands[0].type.axis(self.axis):
+            result: Value = self(*(part.of(operand, axis) for operand in operands))
+            return result
+        from compiler.operators.slicing import preceded
+
+        *heads, last = operands
+        first: Value = Concat(axis)(*heads) if heads else last
+        count = first.shape[axis]
+        if not heads or not isinstance(count, int) or not part.within(count + last.shape[axis]):
             return None
-        result: Value = self(*(part.of(operand, axis) for operand in operands))
-        return result
+        return preceded(part, axis, first, last)
 
     def lower(self, emit: Emit, *operands: str) -> str:
         return emit("Concat", *operands, axis=self.axis)

@@ -9,7 +9,7 @@ from compiler.dims import LARGEST, Size, Symbol
 from compiler.graph import Emit, Part, Value
 from compiler.lazy import LazyModule
 from compiler.operators.arithmetic import holds, onnx_dtype
-from compiler.operators.shaping import Flip, Mover, Reshape, Unsqueeze, distinct_axes
+from compiler.operators.shaping import Concat, Flip, Mover, Reshape, Unsqueeze, distinct_axes, filled
 from compiler.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:
@@ -65,12 +65,18 @@ class Slice(Mover):
 
     def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
-        cuts = [
-            tuple(None if each is None else part.bound(each) for each in ends) for ends in (self.starts, self.stops)
-        ]
-        if axis in distinct_axes(x.type, self.axes):
-            return None
-        result: Value = self.replace(starts=cuts[0], stops=cuts[1])(part.of(x, axis))
+        needed = part
+        cuts: list[tuple[int, Size, Size, int]] = []
+        for place, start, stop, step in self.bounds(x.type):
+            if place != axis:
+                cuts.append((place, part.bound(start), part.bound(stop), step))
+            elif step == 1 and isinstance(start, int) and part.extended(start).within(x.shape[axis]):
+                needed = part.extended(start)
+                cuts.append((place, start, start + part.size, 1))
+            else:
+                return None
+        axes, starts, stops, steps = zip(*cuts, strict=True) if cuts else ((),) * 4
+        result: Value = Slice(axes, starts, stops, steps)(needed.of(x, axis))
         return result
 
     def compute(self, x: Array) -> Array:
@@ -111,6 +117,34 @@ class Slice(Mover):
         if not unsure:
             return made
         return emit("Reshape", made, np.array([unsure.get(axis, 0) for axis in range(len(shape))], np.int64))
+
+
+def preceded(part: Part, axis: int, first: Value, x: Value) -> Value | None:
+    """`first` and then `x` along an axis, at the part's positions of both; the last few go on to the next part."""
+    count = first.shape[axis]
+    assert isinstance(count, int)
+
+    def every(held: Value, part: Part) -> Value:
+        made: Value = Concat(axis)(held, part.extended(-count).of(x, axis))
+        return made
+
+    def result(held: Value, part: Part) -> Value:
+        made: Value = Slice((axis,), (0,), (part.size,))(every(held, part))
+        return made
+
+    def following(held: Value, part: Part) -> Value:
+        made: Value = Slice((axis,), (part.size,), (part.size + count,))(every(held, part))
+        return made
+
+    return part.carried(first, result, following)
+
+
+def padded_part(part: Part, axis: int, x: Value, before: int, number: float) -> Value | None:
+    """`x` with so many of a number before it along an axis, at the part's positions of both."""
+    if before == 0:
+        return part.of(x, axis)
+    first = filled(number, x.type.with_shape(*x.shape[:axis], before, *x.shape[axis + 1 :]))
+    return preceded(part, axis, first, x)
 
 
 def _from_front(bound: Size | None, size: Size, absent: Size) -> Size:
@@ -197,6 +231,23 @@ class Pad(Mover):
                 continue
             grad = self._fold(grad, x, axis)
         return (grad,)
+
+    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+        (x,) = operands
+        before, after = self.before[axis], self.after[axis]
+        made: Value | None = None
+        if before == after == 0:
+            made = part.of(x, axis)
+        elif self.mode == "constant" and isinstance(before, int) and part.within(before + x.shape[axis]):
+            made = padded_part(part, axis, x, before, self.value)
+        befores, afters = (
+            tuple(0 if place == axis else part.bound(size) for place, size in enumerate(sizes))
+            for sizes in (self.before, self.after)
+        )
+        if made is None or not any(size != 0 for size in (*befores, *afters)):
+            return made
+        result: Value = self.replace(before=befores, after=afters)(made)
+        return result
 
     def _fold(self, grad: Value, x: Value, axis: int) -> Value:
         """The gradient before one axis was padded."""

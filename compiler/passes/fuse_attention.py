@@ -2,9 +2,9 @@
 
 What is looked for is `softmax(scores) @ V`, where the scores are a product of queries and keys that was scaled, masked
 by `where(allowed, scores, never)` or `where(hidden, never, scores)`, or had a bias added, in any order and number.
-Masks become a bias, which equal layers share; `keys <= queries` of all positions, however it is said, becomes `causal`;
-heads that were copied for several queries are taken once. Before the last two axes stand the batch, the batch and
-heads, or the batch, groups, and heads of a group.
+Masks become a bias, which equal layers share; `keys <= queries` of all positions, however it is said, becomes `causal`,
+also where the queries are those of the last keys, as in a decode step; heads that were copied for several queries are
+taken once. Before the last two axes stand the batch, the batch and heads, or the batch, groups, and heads of a group.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from compiler.operators.indexing import Iota
 from compiler.operators.linear import MatMul, swapped
 from compiler.operators.normalization import Softmax
 from compiler.operators.shaping import Expand, Reshape, Transpose, Unsqueeze
-from compiler.operators.source import Constant, constant
+from compiler.operators.source import Constant, SizeOf, constant
 from compiler.rewrite import rebuild, with_ends
 
 _LEADING = (3, 4, 5)  # axes of [batch, T, d], [batch, heads, T, d], [batch, groups, heads of a group, T, d]
@@ -36,6 +36,7 @@ class _Found:
     v: Value
     scale: float = 1.0
     causal: bool = False
+    before: Size = 0  # how many keys came before the first query, where it is causal
     turned: bool = False  # k is as the operator takes it, and not yet transposed for the product
     # Of the bias: what is "added", or a mask of what is "allowed" or "hidden", and its factor, or its number.
     terms: list[tuple[str, Value, float]] = field(default_factory=list)
@@ -92,8 +93,9 @@ def _attention(node: Node, readers: dict[Value, int]) -> _Found | None:
                 if mask is None:
                     return None
                 (kind, condition, number), scores = mask
-                if not found.causal and _is_causal(condition, kind == "allowed"):
-                    found.causal = True
+                before = None if found.causal else _causal(condition, kind == "allowed")
+                if before is not None:
+                    found.causal, found.before = True, before
                 else:
                     found.terms.append((kind, condition, number))
                 continue
@@ -183,10 +185,13 @@ def _taken_once(x: Value) -> Value | None:
     return apart if apart.shape == (batch, groups, 1, length, d) else None
 
 
-def _is_causal(mask: Value, allowed: bool) -> bool:
-    """Whether a mask of what is allowed (or hidden) says `keys <= queries` of the positions from 0 on."""
+def _causal(mask: Value, allowed: bool) -> Size | None:
+    """How many keys came before the first query, where a mask of what is allowed (or hidden) says `keys <= queries`.
+
+    None where it says something else, or of other positions than those from 0 on, or those of the last keys.
+    """
     if len(mask.node.operands) != 2:
-        return False
+        return None
     first, second = mask.node.operands
     match mask.node.op:
         case LessEqual() if allowed:
@@ -198,19 +203,27 @@ def _is_causal(mask: Value, allowed: bool) -> bool:
         case Less() if not allowed:
             queries, keys = first, second
         case _:
-            return False
-    return _counted(keys, 0) and _counted(queries, 1)
+            return None
+    begin = _counted(queries, 1)
+    if _counted(keys, 0) != 0 or begin is None:
+        return None
+    return begin if begin in (0, keys.shape[-1] - queries.shape[-2]) else None
 
 
-def _counted(value: Value, place: int) -> bool:
-    """Whether a value is `unsqueeze(iota(n), place)`, whatever the axes of length 1 before it."""
+def _counted(value: Value, place: int) -> Size | None:
+    """The `begin` of a value `unsqueeze(iota(n) + begin, place)`, whatever the axes of length 1 before it, or None."""
     shape = value.shape
-    while isinstance(value.node.op, (Unsqueeze, Reshape)):
+    begin: Size = 0
+    while not isinstance(value.node.op, Iota):
+        op = value.node.op
+        if isinstance(op, Add) and isinstance(value.node.operands[1].node.op, SizeOf):
+            begin = begin + value.node.operands[1].node.op.size
+        elif not isinstance(op, (Unsqueeze, Reshape)):
+            return None
         value = value.node.operands[0]
-    if not isinstance(value.node.op, Iota) or value.type.rank != 1:
-        return False
     tail = (value.shape[0],) if place == 0 else (value.shape[0], 1)
-    return shape[len(shape) - len(tail) :] == tail and all(size == 1 for size in shape[: len(shape) - len(tail)])
+    fits = shape[len(shape) - len(tail) :] == tail and all(size == 1 for size in shape[: len(shape) - len(tail)])
+    return begin if fits else None
 
 
 def _fused(found: _Found, shape: tuple[Size, ...], new: dict[Value, Value]) -> Value:
@@ -230,7 +243,7 @@ def _fused(found: _Found, shape: tuple[Size, ...], new: dict[Value, Value]) -> V
     k = k if found.turned else swapped(k)
     if bias is not None:  # as onnxruntime wants it: a bias for each query
         bias = _spread(_bias_of(bias, found.q), q.shape[2], k.shape[2])
-    result: Value = Attention(found.scale, found.causal)(q, k, v, *([bias] if bias is not None else []))
+    result: Value = Attention(found.scale, found.causal, found.before)(q, k, v, *([bias] if bias is not None else []))
     return result if rank == 4 else Reshape(shape)(result)
 
 

@@ -11,6 +11,7 @@ from compiler.graph import Graph, Node, Value
 from compiler.operators.arithmetic import Add, Div, Mul, Neg, Pow, Sub
 from compiler.operators.casting import Cast
 from compiler.operators.shaping import Expand, Flip, Reshape, Squeeze, Transpose, Unsqueeze
+from compiler.operators.slicing import Slice
 from compiler.operators.source import Constant
 from compiler.passes.fold_constants import SMALL
 from compiler.rewrite import rewrite
@@ -37,7 +38,7 @@ def _shape_identity(node: Node) -> Value | None:
             return x if order == tuple(range(len(order))) else Transpose(order)(x)
         case Node(op=Transpose(order), operands=(x,)) if order == tuple(range(len(order))):
             return x
-        case Node(op=Reshape() | Expand(), operands=(x,)) if x.type == result.type:
+        case Node(op=Reshape() | Expand() | Slice(), operands=(x,)) if x.type == result.type:
             return x
         case Node(op=Reshape(), operands=(Value(node=Node(op=Reshape() | Squeeze() | Unsqueeze(), operands=(x,))),)):
             return x if x.type == result.type else Reshape(result.shape)(x)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.decode import Decode
-from compiler.dims import Dim
+from compiler.dims import Dim, symbols
 from compiler.graph import Graph, Value
 from compiler.operators.source import Source
 from grammar.diagnostics import Diagnostic, NablacError
@@ -28,14 +28,15 @@ _TOLERANCE = 1e-4
 def check_causal(graph: Graph, tokens: str, output: str, weights: Mapping[str, Array], seed: int = 0) -> None:
     """Change the last tokens of a random text: NablacError (E862) where that changes what was before them.
 
-    Every value that has one axis of tokens is looked at, the first to change named by its line.
+    Every value that has one axis of tokens, and no other that depends on how many there are, is looked at; the first
+    to change is named by its line.
     """
     time = graph.inputs[tokens].shape[1]
     watched: dict[str, tuple[Value, int]] = {}
     for number, node in enumerate(Graph({}, {"": graph.outputs[output]})):
         for value in node.results:
-            places = [axis for axis, size in enumerate(value.shape) if size == time]
-            if len(places) == 1 and not isinstance(node.op, Source):
+            places = [axis for axis, size in enumerate(value.shape) if symbols(size) & symbols(time)]
+            if len(places) == 1 and value.shape[places[0]] == time and not isinstance(node.op, Source):
                 watched[f"value {number}.{value.index}"] = value, places[0]
     every = Graph(graph.inputs, {name: value for name, (value, _) in watched.items()}, {}, graph.name)
     first, second = _pair(graph, tokens, seed)

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 import nablac
 from grammar.diagnostics import NablacError
 from nablac.commands import cli
-from nablac.summary import Row, Summary, summarize
+from nablac.summary import Row, Summary, render_summary, summarize
 
 SPECS = Path(__file__).parents[2] / "specs"
 NAMES = sorted(path.stem for path in SPECS.glob("*.model"))
@@ -105,6 +105,17 @@ def test_layers_inside_of_a_step_cost_what_they_do_in_every_step() -> None:
 @pytest.mark.parametrize(("name", "most"), [("lstm", 1000), ("bert", 20_000), ("characters", 20_000), ("gpt", 10_000)])
 def test_weights_turned_about_are_no_activations(name: str, most: int) -> None:
     assert 0 < summary_of(name).peak_bytes < most
+
+
+@pytest.mark.parametrize(
+    ("name", "recognised"),
+    [("transformer", {"attention": 6}), ("lstm", {"lstm": 1}), ("gru", {"gru": 4}), ("mlp", {})],
+)
+def test_what_was_recognised_in_equations_is_told(name: str, recognised: dict[str, int]) -> None:
+    summary = summary_of(name)
+    assert summary.recognised == summary.to_json()["recognised"] == recognised
+    line = ", ".join(f"{count} {operator}" for operator, count in recognised.items())
+    assert (f"recognised  {line}" in render_summary(summary)) == bool(recognised)
 
 
 def test_docstrings_are_shown_once() -> None:

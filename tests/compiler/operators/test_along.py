@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -10,8 +13,8 @@ import numpy as np
 import pytest
 
 from compiler.dims import Size
-from compiler.graph import Graph, Value
-from compiler.operators.slicing import Slice
+from compiler.graph import Graph, Part, Value
+from compiler.operators.slicing import Pad, Slice
 from compiler.operators.source import Input
 from compiler.types import DType, TensorType
 from runtime.numpy_executor import run
@@ -19,18 +22,38 @@ from runtime.numpy_executor import run
 pytest.importorskip("torch", reason="the tables of cases need the oracle extra")
 
 
+@dataclass(frozen=True)
 class Sliced:
-    """Positions 1 and 2 of an axis, cut out of whole operands."""
+    """Positions of an axis, cut out of whole operands; what is carried to them is made of those before."""
 
-    start: Size = 1
-    size: Size = 2
+    start: int = 1
+    count: int = 2
+    more: int = 0
+
+    @property
+    def size(self) -> int:
+        return self.count + self.more
 
     def of(self, value: Value, axis: int) -> Value:
-        part: Value = Slice((axis,), (1,), (3,))(value)
+        """What lies behind the end of an axis is NaN: a rule may ask for it, and uses it for what comes later alone."""
+        behind = tuple(self.start + self.size if place == axis else 0 for place in range(value.type.rank))
+        longer = Pad((0,) * value.type.rank, behind, math.nan if value.type.dtype.is_float else 0)(value)
+        part: Value = Slice((axis,), (self.start,), (self.start + self.size,))(longer)
         return part
 
     def whole(self, value: Value) -> Value:
         return value
+
+    def extended(self, more: int) -> Sliced:
+        return replace(self, more=max(0, self.more + more))
+
+    def within(self, size: Size) -> bool:
+        return isinstance(size, int) and self.start + self.size <= size
+
+    def carried(
+        self, first: Value, result: Callable[[Value, Part], Value], following: Callable[[Value, Part], Value]
+    ) -> Value | None:
+        return result(following(first, Sliced(0, self.start)), self)
 
     def bound(self, size: Size) -> Size:
         return size
@@ -61,5 +84,17 @@ def test_parts_of_results() -> None:
             found = run(graph, dict(zip(case.operands, case.arrays, strict=True)))
             expected = np.take(found["whole"], (1, 2), axis)
             np.testing.assert_allclose(found["part"], expected, rtol=1e-12, atol=1e-12, err_msg=f"{case} axis {axis}")
-    movers = {"transpose", "reshape", "expand", "squeeze", "unsqueeze", "concat", "slice", "take"}
-    assert tried >= movers | {"matmul", "softmax", "sum", "where", "cast", "iota", "add", "exp", "max"}
+    movers = {"transpose", "reshape", "expand", "squeeze", "unsqueeze", "concat", "slice", "pad", "take"}
+    assert tried >= movers | {
+        "matmul",
+        "softmax",
+        "sum",
+        "where",
+        "cast",
+        "iota",
+        "add",
+        "exp",
+        "max",
+        "conv",
+        "cumsum",
+    }

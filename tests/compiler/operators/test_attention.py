@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compiler.dims import Dim
 from compiler.onnx.exporter import best_opset, export, needed_opset
 from compiler.operators import attention
 from compiler.operators.attention import Attention
@@ -23,6 +24,15 @@ def theirs(scale: float, causal: bool = False, grouped: bool = False) -> Any:
         return torch.nn.functional.scaled_dot_product_attention(
             q, k, v, bias, is_causal=causal, scale=scale, enable_gqa=grouped
         )
+
+    return run
+
+
+def behind(scale: float, before: int) -> Any:
+    def run(q: Any, k: Any, v: Any, bias: Any = 0.0) -> Any:
+        seen = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool).tril(before)
+        mask = torch.where(seen, 0.0, -6e4).to(q.dtype) + bias
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v, mask, scale=scale, enable_gqa=True)
 
     return run
 
@@ -45,6 +55,28 @@ CASES = (
         v=SAME,
         bias=(1, 1, 5, 5),
         oracle=theirs(0.3, True),
+        order=0,
+        named={},
+    ),
+    case(
+        "causal behind other keys",
+        Attention(0.3, True, 2),
+        symbolic=Attention(0.3, True, Dim.named("S") - Dim.named("T")),
+        q=Q,
+        k=K,
+        v=V,
+        oracle=behind(0.3, 2),
+        order=0,
+        named=NAMED,
+    ),
+    case(
+        "causal behind other keys, with a bias",
+        Attention(0.3, True, 2),
+        q=Q,
+        k=FEW,
+        v=FEW,
+        bias=(2, 1, 5, 7),
+        oracle=behind(0.3, 2),
         order=0,
         named={},
     ),

@@ -6,9 +6,12 @@ import numpy as np
 import pytest
 
 from compiler.build import elaborate, program_of
+from compiler.decode import decode
+from compiler.dims import PAST, Dim
 from compiler.graph import Graph
 from compiler.operators.attention import Attention
 from compiler.passes.fuse_attention import fuse_attention
+from compiler.passes.mask_later_keys import mask_later_keys
 from compiler.passes.pipeline import optimize
 from compiler.verify import verify
 from grammar.source import Source
@@ -187,3 +190,19 @@ LEFT = {
 def test_what_is_no_attention_stays(label: str) -> None:
     graph = graph_of(QKV + LEFT[label])
     assert fused(fuse_attention(graph)) == []
+
+
+def test_a_decode_step_is_causal_behind_the_past_and_exported_with_one_mask() -> None:
+    text = """model M {
+        input tokens: i64[batch, T]
+        x = tokens -> Embedding(20, 12) -> TransformerEncoder(3, 3, 24, causal: true)
+        output logits = x -> Dense(20)
+    }"""
+    step = optimize(decode(elaborate(program_of(Source("m.model", text)))).step)
+    assert [(op.causal, op.before) for op in fused(step)] == [(True, Dim.named(PAST))] * 3
+    assert not any(node.results[0].shape[-2:] == (Dim.named("T"), Dim.named("T") + Dim.named(PAST)) for node in step)
+    masked = mask_later_keys(step)
+    verify(masked)
+    assert not any(op.causal for op in fused(masked))
+    assert len({node.operands[3] for node in masked if isinstance(node.op, Attention)}) == 1
+    assert mask_later_keys(masked).nodes == masked.nodes

@@ -39,10 +39,6 @@ BODIES = {
     "gru": "    x = x -> GRU(8, sequences: true)\n",
     "two lstms": "    x = x -> LSTM(8, sequences: true) -> LSTM(6, sequences: true)\n",
     "lstm and attention": "    x = x -> LSTM(8, sequences: true) -> MultiHeadAttention(2, causal: true)\n",
-    "a running sum": "    x = x + cumsum(x, axis: 1)\n",
-    "a causal convolution": (
-        "    x = transpose(transpose(x, [0, 2, 1]) -> Conv1D(12, 3, padding: [2, 0]), [0, 2, 1])\n"
-    ),
 }
 
 
