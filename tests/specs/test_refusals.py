@@ -51,6 +51,23 @@ REFUSED = {
         "[batch, time, 3]",
         "merge = add must be concat, sum, mean or product",
     ),
+    **{
+        f"{name}(x, zeros([batch]))": ("[batch, 1]", "the target is f32[batch] beside f32[batch, 1]")
+        for name in (
+            *("mse", "mae", "rmse", "huber", "log_cosh", "hinge", "mape", "r_squared", "binary_cross_entropy"),
+            *("binary_accuracy", "categorical_cross_entropy", "kl_divergence", "cosine_similarity"),
+        )
+    },
+    **{
+        f"{name}(x, zeros([batch, 1], i64){more})": (
+            "[batch, 5]",
+            "the label is i64[batch, 1] beside logits f32[batch, 5]",
+        )
+        for name, more in {
+            **dict.fromkeys(("accuracy", "top_k_accuracy", "cross_entropy", "perplexity"), ""),
+            "masked_accuracy": ", ignore: 0",
+        }.items()
+    },
     "x -> Dense(4.5)": ("[batch, 3]", "`units` of layer Dense is a whole number, and the number 4.5 is given"),
     "x -> LSTM(4)": ("[batch, 3]", "`x` of LSTM has 3 axes, and [batch, 3] is given"),
 }
@@ -70,3 +87,8 @@ def test_a_refusal_says_what_is_wrong_where_it_was_asked_for(text: str) -> None:
 def test_a_dim_may_be_called_as_a_function_is(name: str) -> None:
     text = f"model M() {{\n    input x: [batch, {name}], y: [2 * {name}]\n    output sum(x, axis: 1)\n}}\n"
     elaborate(program_of(Source("case.model", text)))
+
+
+def test_a_target_may_be_one_number() -> None:
+    source = Source("case.model", "model M() {\n    input x: [batch, 4]\n    output mse(x, 0) + hinge(x, 1)\n}\n")
+    elaborate(program_of(source))
