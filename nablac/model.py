@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import onnx
 
     from compiler.types import Array
+    from runtime.inputs import Signature
 else:
     np = LazyModule("numpy")
 
@@ -99,7 +101,6 @@ class Model:
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         """Run the model on arrays by input name; NablacError where one is missing or does not fit."""
-        from runtime.inputs import checked
         from runtime.tables import outside_of_table
 
         feeds = self._seeded(inputs)
@@ -108,12 +109,11 @@ class Model:
         except NablacError as error:
             if [each.code for each in error.diagnostics] != ["E806"]:
                 raise
-            arrays, sizes = checked(self.graph, {**self.weights, **feeds})
+            arrays, sizes = self._signature.check({**self.weights, **feeds})
             raise outside_of_table(self.graph, arrays, sizes, error) or error from None
 
     def _run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
         from compiler.onnx.exporter import end_names
-        from runtime.inputs import checked
 
         if self.backend == "numpy":
             if self._runner is None:
@@ -126,10 +126,16 @@ class Model:
                 from runtime.onnx_session import OnnxRunner
 
                 self._runner = OnnxRunner(self.onnx().SerializeToString(), device=self.device)
-            arrays, _ = checked(self.graph, {**self.weights, **feeds})
+            arrays, _ = self._signature.check({**self.weights, **feeds})
             made = self._runner.run({name: arrays[name] for name in self.graph.inputs})
             results = {ours: made[name] for ours, name in zip(self.graph.outputs, end_names(self.graph), strict=False)}
         return {name: results[name] for name in self.graph.outputs}
+
+    @cached_property
+    def _signature(self) -> Signature:
+        from runtime.inputs import Signature
+
+        return Signature.of(self.graph)
 
     def onnx(self, opset: int | None = None, metadata: Mapping[str, str] | None = None) -> onnx.ModelProto:
         """The model as ONNX, weights inside, and what the file is to say of itself."""
