@@ -39,6 +39,7 @@ _ALLOWED = {  # which declarations a body may hold
     "optimizer": {"state"},
     "train": {"target"},
 }
+_REPEATED = {"param", "buffer", "state"}  # in a loop each round has its own
 _INTERPOLATED = re.compile(r"\{([^{}]*)\}")
 
 
@@ -342,7 +343,8 @@ class Elaborator:
         if name in frame.states:
             frame.states[name].next = tensor
         else:
-            self.session.updates[_path(frame, name)] = tensor
+            assert isinstance(current.node.op, Buffer)
+            self.session.updates[current.node.op.path] = tensor
 
     def _output(self, statement: syntax.Output) -> None:
         frame = self.frame
@@ -483,14 +485,18 @@ class Elaborator:
             )
         for declared in statement.names:
             name = declared.name.text
-            if name in frame.declared and not frame.loops:
+            first = frame.declared.get(name)
+            if first is not None and (first != declared.name.span or kind not in _REPEATED):
                 raise self.fault(
                     "E202",
                     f"`{name}` is declared twice in {frame.kind} {frame.name}",
                     declared.span,
-                    labels=(Label(frame.declared[name], "first here"),),
+                    note=None if first != declared.name.span else "once more in each round of the loop",
+                    labels=(Label(first, "first here"),),
                 )
             frame.declared[name] = declared.name.span
+            frame.equations.pop(name, None)  # another round of a loop, another state
+            frame.next_values.pop(name, None)
         for declared in statement.names:
             try:
                 self._declare_one(statement, declared)

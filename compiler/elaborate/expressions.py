@@ -468,8 +468,8 @@ def _stage(elaborator: Elaborator, piped: Given, pipe: syntax.Pipe) -> Any:
     finally:
         session.piped.pop()
         placed = session.placed.pop()
-    if isinstance(callee, Defined) and callee.kind in ("layer", "model", "cell") and not placed:
-        instance = elaborator.instantiate(callee, arguments, stage.span)
+    if isinstance(callee, Defined) and callee.kind in ("layer", "model", "cell"):
+        instance = elaborator.apply(callee, arguments, stage.span)  # a size of what is piped may be among these
         return known(elaborator.apply(instance, [piped], stage.span))
     if not placed:
         arguments = [piped, *arguments]
