@@ -177,6 +177,10 @@ def _model(
     train = next((each for each in program.trains if each.model.text == defined.name), None)
     spec = elaborate_training(elaborator, train, frame) if train is not None else None
     session.frames.pop()
+    if session.key is not None and "seed" in frame.inputs:
+        note = "the draws of this model have this input"
+        place = frame.declared["seed"]
+        session.report(NablacError(Diagnostic("E212", "`seed` is a name of the language", place, note)))
     if len(diagnostics.found) > before or outputs is None:
         return None
     inputs = dict(frame.inputs)  # not from the scope, where a name may have been bound again: `x = x -> Dense(4)`
