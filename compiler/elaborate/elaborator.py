@@ -481,6 +481,7 @@ class Elaborator:
                 hint={
                     "state": "states belong to a `cell`; a layer keeps a `buffer`",
                     "param": "parameters belong to a `layer`, `cell` or `model`",
+                    "buffer": "buffers belong to a `layer` or `model`; a cell keeps a `state`",
                 }.get(kind),
             )
         for declared in statement.names:
@@ -519,6 +520,14 @@ class Elaborator:
         frame, name = self.frame, declared.name.text
         assert declared.type is not None
         if frame.instance is None or frame.kind == "train":  # the model itself: a tensor that the caller feeds
+            if declared.optional:
+                choice = f"let a hyperparameter choose: `if with_{name} {{ input {name}: ... }}`"
+                raise self.fault(
+                    "E414",
+                    f"what model {frame.name} is fed is settled when it is compiled: `{name}` cannot be optional",
+                    declared.span,
+                    hint=choice if frame.kind == "model" else None,
+                )
             dtype = shapes.dtype_of(self, declared.type) or self.session.float_type
             sizes = shapes.sizes_of(self, declared.type, binds=True)
             made: Value = self.session.make(lambda: Input(name, TensorType(dtype, sizes))(), declared.span)
