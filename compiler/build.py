@@ -5,15 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from compiler.elaborate import calls
+from compiler.elaborate.arguments import check_arguments
 from compiler.elaborate.elaborator import Elaborator
 from compiler.elaborate.frame import CallSite, Frame, Session, Silence
 from compiler.elaborate.names import unknown_names
+from compiler.elaborate.placement import misplaced_statements
 from compiler.elaborate.program import Program, load, program_of
 from compiler.elaborate.training import TrainingSpec, check_optimizer, elaborate_training
-from compiler.elaborate.values import UNKNOWN, Defined, Given, Scope, settled
+from compiler.elaborate.values import UNKNOWN, Defined, Given, Scope
 from compiler.graph import Graph, Value
 from compiler.types import DType
 from grammar import syntax
@@ -62,6 +65,7 @@ def elaborate_model(
     """As `elaborate`, with the hyperparameters in force and the checked train block."""
     diagnostics = Diagnostics()
     diagnostics.extend(unknown_names(program))
+    diagnostics.extend(misplaced_statements(program.tree))
     defined = _chosen(program, model)
     with _deep_stack():
         elaborated = _model(program, defined, preset, hypers or {}, _session(training, dtype, diagnostics))
@@ -74,6 +78,7 @@ def check(program: Program, *, hypers: Mapping[str, Any] | None = None) -> None:
     """Check everything in a file: every model in both modes, its train block, and every optimizer."""
     diagnostics = Diagnostics()
     diagnostics.extend(unknown_names(program))
+    diagnostics.extend(misplaced_statements(program.tree))
     with _deep_stack():
         for train in program.trains:
             if train.model.text not in {defined.name for defined in program.models}:
@@ -83,14 +88,18 @@ def check(program: Program, *, hypers: Mapping[str, Any] | None = None) -> None:
                 )
         for defined in program.models:
             session = _session(False, DType.F32, diagnostics)
-            _model(program, defined, None, hypers or {}, session)
+            sound = _model(program, defined, None, hypers or {}, session) is not None
             if session.asked_training:
                 _model(program, defined, None, hypers or {}, _session(True, DType.F32, diagnostics))
             for preset in _presets(defined):
-                _preset_values(_session(False, DType.F32, diagnostics), defined, preset.name.text, diagnostics)
+                if sound:
+                    _check_preset(program, defined, preset, hypers or {}, diagnostics)
+                else:  # its sizes would only repeat what is wrong
+                    _preset_values(_session(False, DType.F32, diagnostics), defined, preset.name.text, diagnostics)
         for defined in program.definitions.values():
             if defined.kind == "optimizer":
                 _optimizer(defined, diagnostics)
+        check_arguments(program, _session(False, DType.F32, diagnostics))
     diagnostics.raise_if_any()
 
 
@@ -234,6 +243,24 @@ def _presets(defined: Defined) -> list[syntax.Preset]:
     return [statement for statement in defined.syntax.body if isinstance(statement, syntax.Preset)]
 
 
+def _check_preset(
+    program: Program,
+    defined: Defined,
+    preset: syntax.Preset,
+    hypers: Mapping[str, Any],
+    diagnostics: Diagnostics,
+) -> None:
+    """A model with the sizes of a preset; what is wrong with them is told with the preset's place."""
+    found = Diagnostics()
+    _model(program, defined, preset.name.text, hypers, _session(False, DType.F32, found))
+    settings = {setting.value.span for setting in preset.settings} | {setting.name.span for setting in preset.settings}
+    label = Label(preset.name.span, "with this preset")
+    told = {each.span for each in diagnostics.found}
+    for each in found.found:
+        if each.span not in told:
+            diagnostics.add(each if each.span in settings else replace(each, labels=(*each.labels, label)))
+
+
 def _preset_values(
     session: Session, defined: Defined, preset: str | None, diagnostics: Diagnostics
 ) -> dict[str, Given]:
@@ -262,7 +289,8 @@ def _preset_values(
                 diagnostics.add(error)
                 continue
             try:
-                found[name] = Given(name, settled(elaborator.evaluate(setting.value)), setting.value.span)
+                value = calls.settled(elaborator, elaborator.evaluate(setting.value), setting.value.span)
+                found[name] = Given(name, value, setting.value.span)
             except NablacError as error:
                 session.report(error)
     finally:
@@ -295,7 +323,7 @@ def _settings(session: Session, defined: Defined, hypers: Mapping[str, Any]) -> 
                 value, span = Elaborator(session).evaluate(constant.value), constant.value.span
             finally:
                 session.frames.pop()
-        found[name] = Given(name, settled(value), span)
+        found[name] = Given(name, calls.settled(Elaborator(session), value, span), span)
     return found
 
 

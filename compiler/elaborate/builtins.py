@@ -44,15 +44,18 @@ def builtin(name: str, *parameters: str, optional: tuple[str, ...] = ()) -> Call
     """Make a function of the language of a Python one; its arguments come bound by name."""
 
     def wrap(function: Function) -> Builtin:
-        def run(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
+        def bind(elaborator: Elaborator, given: list[Given], span: Span) -> dict[str, Given]:
             bound = calls.bind_names(elaborator, name, [*parameters, *optional], given, span, None)
             for parameter in parameters:
                 if parameter not in bound:
                     shown = ", ".join([*parameters, *(f"{each}: ..." for each in optional)])
                     raise elaborator.fault("E401", f"{name} needs `{parameter}`", span, hint=f"{name}({shown})")
-            return function(elaborator, bound, span)
+            return bound
 
-        BUILTINS[name] = Builtin(name, run, (*parameters, *optional))
+        def run(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
+            return function(elaborator, bind(elaborator, given, span), span)
+
+        BUILTINS[name] = Builtin(name, run, bind)
         return BUILTINS[name]
 
     return wrap
@@ -195,18 +198,19 @@ def _choice(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
 def _folding(name: str, function: Callable[..., float]) -> Builtin:
     """An operator that is computed at once when all its operands are numbers, and is a node otherwise."""
 
+    operator = Operator.registry[name]
+
+    def bind(elaborator: Elaborator, given: list[Given], span: Span) -> dict[str, Given]:
+        return calls.bind_operator(elaborator, operator, given, span)
+
     def run(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
-        values = [each.value for each in given]
-        if name == "log" and len(values) == 1 and isinstance(values[0], Interval):
-            ends = (values[0].start, values[0].stop)
-            if not all(is_number(end) and end > 0 for end in ends):
-                raise elaborator.fault("E505", "the ends of a logarithmic range are numbers above 0", span)
-            return SearchAxis("log", ends)
-        if values and all(is_number(value) for value in values) and all(each.name is None for each in given):
+        bound = bind(elaborator, given, span)
+        values = [bound[operand].value for operand in calls.operand_names(operator) or ()]
+        if name == "log" and isinstance(values[0], Interval):
+            return calls.search_axis(elaborator, "log", values[0], span)
+        if all(is_number(value) for value in values):
             try:
                 return function(*values)
-            except TypeError:
-                raise elaborator.fault("E403", f"{name} does not take {len(values)} numbers", span) from None
             except (ValueError, ZeroDivisionError):
                 shown = ", ".join(str(value) for value in values)
                 raise elaborator.fault("E505", f"{name}({shown}) is not a number", span) from None
@@ -219,9 +223,9 @@ def _folding(name: str, function: Callable[..., float]) -> Builtin:
             else each
             for each in given
         ]
-        return calls.primitive(elaborator, Operator.registry[name], given, span)
+        return calls.primitive(elaborator, operator, given, span)
 
-    return Builtin(name, run)
+    return Builtin(name, run, bind)
 
 
 _NUMBERS: dict[str, Callable[..., float]] = {
@@ -488,11 +492,11 @@ def builtin_names() -> dict[str, Any]:
     names |= {name: _folding(name, function) for name, function in _NUMBERS.items() if name in Operator.registry}
     names |= BUILTINS
     names |= {
-        "rearrange": Builtin("rearrange", _rearrange, ("x", "pattern")),
-        "einsum": Builtin("einsum", _einsum, ("pattern",)),
+        "rearrange": Builtin("rearrange", _rearrange),
+        "einsum": Builtin("einsum", _einsum),
         "choice": Builtin("choice", _choice),
-        "copy": Builtin("copy", _copy, ("instance",)),
-        "scan": Builtin("scan", cells.scan_of, ("cell",)),
+        "copy": Builtin("copy", _copy),
+        "scan": Builtin("scan", cells.scan_of),
         "random": RANDOM,
         "none": NONE,
         "pi": math.pi,

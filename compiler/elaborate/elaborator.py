@@ -9,6 +9,7 @@ from typing import Any
 from compiler.dims import Size
 from compiler.elaborate import calls, cells, expressions, shapes
 from compiler.elaborate.frame import MOST_CALLS, MOST_ITERATIONS, Abandoned, CallSite, Frame, Session, Silence
+from compiler.elaborate.placement import misplaced
 from compiler.elaborate.values import (
     NONE,
     UNKNOWN,
@@ -20,7 +21,6 @@ from compiler.elaborate.values import (
     ScanOf,
     Scope,
     describe,
-    settled,
     show,
 )
 from compiler.graph import Graph, Value
@@ -31,14 +31,6 @@ from grammar import syntax
 from grammar.diagnostics import Label, NablacError, did_you_mean
 from grammar.source import Source, Span
 
-_ALLOWED = {  # which declarations a body may hold
-    "layer": {"input", "param", "buffer"},
-    "model": {"input", "param", "buffer"},
-    "cell": {"input", "param", "state"},
-    "fn": set(),
-    "optimizer": {"state"},
-    "train": {"target"},
-}
 _REPEATED = {"param", "buffer", "state"}  # in a loop each round has its own
 _INTERPOLATED = re.compile(r"\{([^{}]*)\}")
 
@@ -76,26 +68,16 @@ class Elaborator:
 
     def instantiate(self, defined: Defined, arguments: list[Given], span: Span) -> Instance:
         """Bind a definition's hyperparameters; defaults are evaluated in order and may use the ones before."""
-        kinds = {hyper.name.text: hyper for hyper in defined.syntax.hypers}
-        given = calls.bind_names(
-            self, f"{defined.kind} {defined.name}", list(kinds), arguments, span, defined.syntax.name.span
-        )
+        given = calls.bind_hypers(self, defined, arguments, span)
         scope = Scope(defined.scope)
-        for name, hyper in kinds.items():
+        for hyper in defined.syntax.hypers:
+            name = hyper.name.text
             if name in given:
                 value = given[name].value
                 where = given[name].span
-            elif hyper.default is not None:
+            else:
                 value = self._default(defined, scope, hyper)
                 where = hyper.span
-            else:
-                raise self.fault(
-                    "E401",
-                    f"{defined.kind} {defined.name} needs `{name}`",
-                    span,
-                    labels=(Label(hyper.span, "it has no default"),),
-                    hint=f"give it: `{defined.name}({name}: ...)`",
-                )
             scope.names[name] = calls.checked_hyper(self, defined, hyper, value, where)
         return Instance(defined, scope.names, span)
 
@@ -106,7 +88,7 @@ class Elaborator:
             value = self.evaluate(hyper.default)
         finally:
             self.session.frames.pop()
-        return settled(value)
+        return calls.settled(self, value, hyper.default.span)
 
     # Application
 
@@ -239,6 +221,9 @@ class Elaborator:
                 self._forget(statement)
 
     def _statement(self, statement: syntax.Statement) -> None:
+        wrong = misplaced(statement, self.frame.kind)
+        if wrong is not None:
+            raise self.fault(wrong.code, wrong.message, statement.span, hint=wrong.hint)
         match statement:
             case syntax.Assign():
                 self._assign(statement)
@@ -252,11 +237,6 @@ class Elaborator:
                 self.run(statement.then if self.truth(statement.condition) else statement.otherwise)
             case syntax.Assert():
                 self._assert(statement)
-            case syntax.Preset():
-                if self.frame.kind != "model":
-                    raise self.fault("E414", f"a preset belongs to a model, not to a {self.frame.kind}", statement.span)
-            case syntax.Setting():
-                raise self.fault("E414", "a setting belongs to a `train` block", statement.span)
 
     def truth(self, condition: syntax.Expression) -> bool:
         """A condition known at compile time."""
@@ -348,8 +328,6 @@ class Elaborator:
 
     def _output(self, statement: syntax.Output) -> None:
         frame = self.frame
-        if frame.kind == "optimizer" or frame.kind == "train":
-            raise self.fault("E414", f"a {frame.kind} block has no outputs", statement.span)
         value = statement.value
         items = value.items if isinstance(value, syntax.TupleOf) else (value,)
         for item in items:
@@ -473,17 +451,6 @@ class Elaborator:
 
     def _declare(self, statement: syntax.Declare) -> None:
         frame, kind = self.frame, statement.kind
-        if kind not in _ALLOWED[frame.kind]:
-            raise self.fault(
-                "E414",
-                f"`{kind}` has no place in a {frame.kind}",
-                statement.span,
-                hint={
-                    "state": "states belong to a `cell`; a layer keeps a `buffer`",
-                    "param": "parameters belong to a `layer`, `cell` or `model`",
-                    "buffer": "buffers belong to a `layer` or `model`; a cell keeps a `state`",
-                }.get(kind),
-            )
         for declared in statement.names:
             name = declared.name.text
             first = frame.declared.get(name)

@@ -25,8 +25,7 @@ def unknown_names(program: Program) -> list[Diagnostic]:
     for declaration in program.tree.declarations:
         match declaration:
             case syntax.Definition():
-                names = {hyper.name.text for hyper in declaration.hypers} | _bound(declaration.body)
-                names |= _IMPLICIT.get(declaration.kind, set())
+                names = names_of(declaration)
                 parts: list[Any] = [hyper.default for hyper in declaration.hypers if hyper.default is not None]
                 found += _check([*parts, *declaration.body], names, program.scope)
             case syntax.Const():
@@ -36,9 +35,17 @@ def unknown_names(program: Program) -> list[Diagnostic]:
     return found
 
 
+def names_of(declaration: syntax.Definition | syntax.Const) -> set[str]:
+    """The names of a declaration's own: hyperparameters, and what its body binds."""
+    if isinstance(declaration, syntax.Const):
+        return set()
+    names = {hyper.name.text for hyper in declaration.hypers} | _bound(declaration.body)
+    return names | _IMPLICIT.get(declaration.kind, set())
+
+
 def _check(parts: Iterable[Any], names: set[str], scope: Scope) -> list[Diagnostic]:
     found: list[Diagnostic] = []
-    for name in _references(parts):
+    for name in references(parts):
         if name.text in names or name.text in _EVERYWHERE or name.text in scope:
             continue
         hint = name_hint(name.text, [*names, *scope.known()])
@@ -55,7 +62,7 @@ def _bound(statements: Iterable[syntax.Statement]) -> set[str]:
                 for each in declared:
                     names.add(each.name.text)
                     if each.type is not None and statement.kind in ("input", "target"):
-                        names |= {name.text for name in _references(each.type.dims)}
+                        names |= {name.text for name in references(each.type.dims)}
             case syntax.Assign(targets=targets):
                 names |= {target.text for target in targets}  # of `c'` too: that `c` is no state is said there
             case syntax.Output(name=syntax.Identifier(text=text)):
@@ -69,7 +76,7 @@ def _bound(statements: Iterable[syntax.Statement]) -> set[str]:
     return names
 
 
-def _references(parts: Iterable[Any]) -> list[syntax.Name]:
+def references(parts: Iterable[Any]) -> list[syntax.Name]:
     """Every name read in the parts, in the order of the text."""
     found: list[syntax.Name] = []
     waiting: list[Any] = list(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from compiler.elaborate.placement import statements
 from grammar import syntax
 from grammar.diagnostics import Diagnostic
 
@@ -44,7 +45,7 @@ def _refused(names: Iterable[syntax.Identifier | syntax.Name], reserved: dict[st
 
 
 def _declared(body: tuple[syntax.Statement, ...]) -> Iterator[syntax.Identifier | syntax.Name]:
-    for statement in _statements(body):
+    for statement in statements(body):
         if isinstance(statement, syntax.Declare):
             for declared in statement.names:
                 yield declared.name
@@ -53,7 +54,7 @@ def _declared(body: tuple[syntax.Statement, ...]) -> Iterator[syntax.Identifier 
 
 
 def _bound(body: tuple[syntax.Statement, ...]) -> Iterator[syntax.Identifier | syntax.Name]:
-    for statement in _statements(body):
+    for statement in statements(body):
         match statement:
             case syntax.Assign(targets=targets):
                 yield from targets
@@ -61,15 +62,3 @@ def _bound(body: tuple[syntax.Statement, ...]) -> Iterator[syntax.Identifier | s
                 yield variable
             case syntax.Output(name=syntax.Identifier() as name):
                 yield name
-
-
-def _statements(body: tuple[syntax.Statement, ...]) -> Iterator[syntax.Statement]:
-    waiting = list(reversed(body))
-    while waiting:
-        statement = waiting.pop()
-        yield statement
-        match statement:
-            case syntax.For(body=inner):
-                waiting.extend(reversed(inner))
-            case syntax.If(then=then, otherwise=otherwise):
-                waiting.extend(reversed((*then, *otherwise)))

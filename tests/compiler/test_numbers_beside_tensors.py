@@ -35,3 +35,12 @@ def test_a_list_that_fits_takes_the_dtype_beside_it(dtype: str, expression: str,
     made = graph(f"input x: {dtype}[2]\noutput y = {expression}")
     zero = np.zeros(2, made.inputs["x"].type.dtype.numpy)
     assert run(made, {"x": zero})["y"].tolist() == expected
+
+
+@pytest.mark.parametrize("text", ["log(8, 2)", "maximum(1, 2, 3)", "round(2.5, 1)", "maximum(1)", "sqrt()"])
+def test_a_function_of_numbers_takes_as_many_as_of_tensors(text: str) -> None:
+    assert mistakes(f"input x: [b]\noutput y = x * {text}")[0][:4] in ("E401", "E403")
+
+
+def test_numbers_go_by_name_too() -> None:
+    assert run(graph("input x: [b]\noutput y = x * maximum(y: 2, x: 3)"), {"x": np.ones(1, np.float32)})["y"] == [3]
