@@ -28,6 +28,7 @@ from compiler.operators.source import size_of
 from compiler.types import DType
 from grammar import syntax
 from grammar.diagnostics import Label, did_you_mean
+from grammar.habits import comment_hint
 from grammar.source import Span
 
 if TYPE_CHECKING:
@@ -102,9 +103,8 @@ def known(value: Any) -> Any:
 
 def unknown_name(elaborator: Elaborator, name: syntax.Name) -> Exception:
     known_names = list(elaborator.frame.scope.known())
-    return elaborator.fault(
-        "E201", f"nothing is called `{name.text}` here", name.span, hint=name_hint(name.text, known_names)
-    )
+    hint = name_hint(name.text, known_names) or comment_hint(name.span)
+    return elaborator.fault("E201", f"nothing is called `{name.text}` here", name.span, hint=hint)
 
 
 def _name(elaborator: Elaborator, name: syntax.Name) -> Any:

@@ -10,6 +10,7 @@ from compiler.elaborate.program import Program
 from compiler.elaborate.values import Scope
 from grammar import syntax
 from grammar.diagnostics import Diagnostic
+from grammar.habits import comment_hint
 from grammar.record import Record
 
 _IMPLICIT = {
@@ -48,7 +49,7 @@ def _check(parts: Iterable[Any], names: set[str], scope: Scope) -> list[Diagnost
     for name in references(parts):
         if name.text in names or name.text in _EVERYWHERE or name.text in scope:
             continue
-        hint = name_hint(name.text, [*names, *scope.known()])
+        hint = name_hint(name.text, [*names, *scope.known()]) or comment_hint(name.span)
         found.append(Diagnostic("E201", f"nothing is called `{name.text}` here", name.span, hint=hint))
     return found
 
