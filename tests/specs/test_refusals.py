@@ -29,6 +29,14 @@ REFUSED = {
     "x -> Conv2D(6, 0)": ("[batch, 8, 9, 9]", "kernel = 0 must be whole, and at least 1"),
     "x -> Conv2D(0, 3)": ("[batch, 8, 9, 9]", "filters = 0 must be at least 1"),
     "x -> Conv2D(8, 3, groups: 0)": ("[batch, 8, 9, 9]", "channels = 8 must split into groups = 0"),
+    "x -> ConvTranspose2D(4, 3, padding: 1, output_padding: 1)": (
+        "[batch, 3, 8, 8]",
+        "an output padding is at least 0 and below the stride or dilation, 1, and 1 is given",
+    ),
+    "x -> ConvTranspose2D(4, 3, 2, output_padding: 1)": (
+        "[batch, 3, 8, 8]",
+        'output_padding goes with padding as a number: padding: "same" has one of its own',
+    ),
     "x -> MaxPool2D(0)": ("[batch, 8, 9, 9]", "window = 0 must be whole, and at least 1"),
     "x -> AvgPool1D(2, stride: 0)": ("[batch, 8, 9]", "stride = 0 must be whole, and at least 1"),
     "x -> GroupNorm(0)": ("[batch, 6, n]", "channels = 6 must split into groups = 0"),
