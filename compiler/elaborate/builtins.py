@@ -124,7 +124,7 @@ def _range(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
 
 @builtin("is_list", "x")
 def _is_list(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
-    return isinstance(bound["x"].value, list)
+    return isinstance(bound["x"].value, (list, tuple))
 
 
 @builtin("is_int", "x")
