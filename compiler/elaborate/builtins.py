@@ -442,6 +442,11 @@ def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
             raise elaborator.fault(
                 "E304", f"random.{name} draws floats, not {dtype}", span, hint="convert the draw: `cast(x, i64)`"
             )
+        if name == "bernoulli" and "p" not in bound:
+            raise elaborator.fault("E401", "random.bernoulli needs `p`", span, hint="`random.bernoulli(0.9, like: x)`")
+        if name == "bernoulli" and is_number(bound["p"].value) and not 0 <= bound["p"].value <= 1:
+            message = f"`p` of random.bernoulli is a chance from 0 to 1, and {describe(bound['p'].value)} is given"
+            raise elaborator.fault("E404", message, bound["p"].span)
         key = elaborator.session.random_key(span)
 
         def number(parameter: str) -> Value:
@@ -458,8 +463,6 @@ def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
             low = number("low")
             return uniform * (number("high") - low) + low
 
-        if name == "bernoulli" and "p" not in bound:
-            raise elaborator.fault("E401", "random.bernoulli needs `p`", span, hint="`random.bernoulli(0.9, like: x)`")
         return calls.typed(elaborator, draw, span, [], what=f"random.{name}")
 
     return Builtin(f"random.{name}", run)

@@ -76,6 +76,10 @@ REFUSED = {
             "masked_accuracy": ", ignore: 0",
         }.items()
     },
+    "random.bernoulli(1.5, like: x)": (
+        "[batch, 3]",
+        "`p` of random.bernoulli is a chance from 0 to 1, and the number 1.5 is given",
+    ),
     "x -> Dense(4.5)": ("[batch, 3]", "`units` of layer Dense is a whole number, and the number 4.5 is given"),
     "x -> LSTM(4)": ("[batch, 3]", "`x` of LSTM has 3 axes, and [batch, 3] is given"),
 }
