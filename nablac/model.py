@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from compiler.types import Array
     from runtime.inputs import Signature
+    from runtime.tables import Lookup
 else:
     np = LazyModule("numpy")
 
@@ -101,18 +102,20 @@ class Model:
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         """Run the model on arrays by input name; NablacError where one is missing or does not fit."""
-        from runtime.tables import outside_of_table
+        from runtime.tables import below_tables, outside_of_table
 
-        feeds = self._seeded(inputs)
+        arrays, sizes = self._signature.check(self._seeded(inputs), held=self.weights)
+        below = list(below_tables(self._lookups, arrays, sizes))
+        if below:
+            raise NablacError(*below)
         try:
-            return self._run(feeds)
+            return self._run(arrays)
         except NablacError as error:
             if [each.code for each in error.diagnostics] != ["E806"]:
                 raise
-            arrays, sizes = self._signature.check({**self.weights, **feeds})
             raise outside_of_table(self.graph, arrays, sizes, error) or error from None
 
-    def _run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
+    def _run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         from compiler.onnx.exporter import end_names
 
         if self.backend == "numpy":
@@ -126,8 +129,7 @@ class Model:
                 from runtime.onnx_session import OnnxRunner
 
                 self._runner = OnnxRunner(self.onnx().SerializeToString(), device=self.device)
-            arrays, _ = self._signature.check({**self.weights, **feeds})
-            made = self._runner.run({name: arrays[name] for name in self.graph.inputs})
+            made = self._runner.run({name: feeds[name] for name in self.graph.inputs})
             results = {ours: made[name] for ours, name in zip(self.graph.outputs, end_names(self.graph), strict=False)}
         return {name: results[name] for name in self.graph.outputs}
 
@@ -136,6 +138,12 @@ class Model:
         from runtime.inputs import Signature
 
         return Signature.of(self.graph)
+
+    @cached_property
+    def _lookups(self) -> dict[str, Lookup]:
+        from runtime.tables import lookups
+
+        return lookups(self.graph)
 
     def onnx(self, opset: int | None = None, metadata: Mapping[str, str] | None = None) -> onnx.ModelProto:
         """The model as ONNX, weights inside, and what the file is to say of itself."""
