@@ -195,7 +195,7 @@ def _model(
     inputs = dict(frame.inputs)  # not from the scope, where a name may have been bound again: `x = x -> Dense(4)`
     if session.key is not None:
         inputs["seed"] = session.key
-    graph = Graph(inputs, outputs, session.updates, defined.name, defined.syntax.doc)
+    graph = Graph(inputs, outputs, session.updates, defined.name, defined.syntax.doc, session.layers)
     return Elaborated(graph, instance.hypers, spec)
 
 

@@ -134,6 +134,7 @@ class _Derivation:
             {**{name: each[2] for name, each in states.items()}, **{name: each[1] for name, each in caches.items()}},
             self.graph.name,
             self.graph.doc,
+            self.graph.layers,
         )
         return Decode(
             self._start(context, states),
@@ -254,7 +255,7 @@ class _Derivation:
         known = {name for value in inputs.values() for size in value.shape for name in symbols(size)}
         if any(symbols(size) - known for node in Graph({}, outputs) for size in _sizes(node)):
             inputs[self.tokens] = self.graph.inputs[self.tokens]  # says how many texts there are
-        return Graph(inputs, outputs, {}, self.graph.name, self.graph.doc)
+        return Graph(inputs, outputs, {}, self.graph.name, self.graph.doc, self.graph.layers)
 
     def _kept(self) -> list[tuple[str, Value, Value]]:
         states = [(name, entry, last) for name, (entry, _, last) in self.states.items()]

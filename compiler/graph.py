@@ -34,6 +34,15 @@ class Origin:
     path: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One layer as it was first applied: the definition's name and docstring, and what that application gave."""
+
+    definition: str
+    doc: str | None = None
+    outputs: tuple[TensorType, ...] = ()
+
+
 _origin: ContextVar[Origin] = ContextVar("origin", default=Origin())  # noqa: B039 - Origin is immutable
 
 
@@ -275,7 +284,8 @@ class NotDifferentiable(Exception):
 class Graph:
     """Named inputs and outputs, and everything that the outputs reach.
 
-    `updates` are the next values of buffers, by the buffer's path: outputs that the next step starts from.
+    `updates` are the next values of buffers, by the buffer's path: outputs that the next step starts from. `layers` are
+    the layers and cells of its text by path, in the order of their first application.
     """
 
     inputs: dict[str, Value]
@@ -283,6 +293,7 @@ class Graph:
     updates: dict[str, Value] = field(default_factory=dict)
     name: str = "model"
     doc: str | None = None
+    layers: Mapping[str, Layer] = field(default_factory=dict)
 
     @property
     def ends(self) -> tuple[Value, ...]:

@@ -26,7 +26,7 @@ KINDS = {Sum: "sum", Max: "max", Min: "min"}
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A scalar of one batch, and how those of many become one: by `sum`, `max`, `min` or `mean`."""
+    """A scalar of one batch, and how those of many become one: by `sum`, `max`, `min` or `mean`, or as the `last`."""
 
     value: Value
     kind: str
@@ -51,10 +51,17 @@ def measures_of(elaborated: Elaborated) -> dict[str, Measure]:
     return {name: _Reader(name, value, model, batch).read() for name, value in values.items()}
 
 
+def as_it_is(name: str, value: Value) -> Measure:
+    """What no batch adds to: the last one's value."""
+    part = f"{name}/0"
+    last = Input(part, TensorType(DType.F64))()
+    return Measure({part: Part(value, "last")}, Graph({part: last}, {"value": last}))
+
+
 def with_parts(graph: Graph, measures: Mapping[str, Measure]) -> Graph:
     """`graph` with the parts of what it measures as outputs too."""
     parts = {name: part.value for measure in measures.values() for name, part in measure.parts.items()}
-    return Graph(graph.inputs, {**graph.outputs, **parts}, graph.updates, graph.name, graph.doc)
+    return Graph(graph.inputs, {**graph.outputs, **parts}, graph.updates, graph.name, graph.doc, graph.layers)
 
 
 def quotient(measure: Measure) -> tuple[Value, float] | None:

@@ -48,6 +48,7 @@ def with_ends(graph: Graph, new: Mapping[Value, Value]) -> Graph:
         {path: new[value] for path, value in graph.updates.items()},
         graph.name,
         graph.doc,
+        graph.layers,
     )
 
 

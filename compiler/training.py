@@ -13,15 +13,16 @@ from typing import Any
 
 from compiler.build import Elaborated
 from compiler.elaborate.training import TrainingSpec
+from compiler.elaborate.values import is_number
 from compiler.gradient import gradients, stops, uncut
 from compiler.graph import Graph, NotDifferentiable, Value, origin
-from compiler.measures import Measure, measures_of, quotient, with_parts
+from compiler.measures import Measure, as_it_is, measures_of, quotient, with_parts
 from compiler.operators.arithmetic import Abs as Absolute
 from compiler.operators.arithmetic import Floor, Maximum, Minimum, Mod, Sqrt
 from compiler.operators.comparison import Equal, Where
 from compiler.operators.reductions import Sum
 from compiler.operators.shaping import Expand, filled
-from compiler.operators.source import Buffer, Constant, Input, Parameter, constant
+from compiler.operators.source import Buffer, Input, Parameter, constant
 from compiler.passes.pools import pool_first
 from compiler.rewrite import replace
 from compiler.types import TensorType
@@ -30,6 +31,7 @@ from grammar.diagnostics import Diagnostic, Label, NablacError
 
 # Inputs of a training step beside the batch: its number from 1, the key of its draws, and the factor of its rate.
 STEP, SEED, RATE = "step", "seed", "rate"
+LEARNING_RATE = "learning_rate"  # of the history
 _ACCUMULATED = "optimizer.accumulated"
 
 
@@ -60,7 +62,7 @@ def loss_graph(elaborated: Elaborated) -> Graph:
     spec, graph = _spec(elaborated), elaborated.graph
     assert spec.loss is not None
     outputs = {"loss": spec.loss, **spec.metrics, **_apart(graph.outputs, {"loss", *spec.metrics})}
-    return Graph(_inputs(elaborated, outputs.values()), outputs, graph.updates, graph.name, graph.doc)
+    return Graph(_inputs(elaborated, outputs.values()), outputs, graph.updates, graph.name, graph.doc, graph.layers)
 
 
 def training_step(elaborated: Elaborated) -> TrainingStep:
@@ -90,15 +92,36 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
     if "average" in settings:
         for path in found:
             updates[f"average.{path}"] = _average(parameters[path], updates[path], settings["average"], apply)
-    parts = [name for measure in measures.values() for name in measure.parts]
-    outputs = {name: graph.outputs[name] for name in ("loss", *spec.metrics, *parts)}
+    rate = _learning_rate(spec)
+    if rate is not None:
+        measures = {**measures, LEARNING_RATE: as_it_is(LEARNING_RATE, rate)}
+    parts = {name: part.value for measure in measures.values() for name, part in measure.parts.items()}
+    outputs = {name: graph.outputs[name] for name in ("loss", *spec.metrics)}
+    outputs |= {name: graph.outputs.get(name, value) for name, value in parts.items()}
     ends = replace([*outputs.values(), *updates.values()], changes)
     outputs = dict(zip(outputs, ends, strict=False))
     updates = dict(zip(updates, ends[len(outputs) :], strict=True))
     inputs = _inputs(elaborated, ends)
-    measured = Graph(inputs, outputs, updates, f"{graph.name}.step", graph.doc)
-    plain = Graph(inputs, {name: outputs[name] for name in ("loss", *spec.metrics)}, updates, measured.name, graph.doc)
+    measured = Graph(inputs, outputs, updates, f"{graph.name}.step", graph.doc, graph.layers)
+    plain = Graph(
+        inputs,
+        {name: outputs[name] for name in ("loss", *spec.metrics)},
+        updates,
+        measured.name,
+        graph.doc,
+        graph.layers,
+    )
     return TrainingStep(plain, tuple(found), "average" in settings, measures, measured)
+
+
+def _learning_rate(spec: TrainingSpec) -> Value | None:
+    """What the optimizer calls its `lr`, where that is another in other steps."""
+    given = spec.optimizer.hypers.get("lr") if spec.optimizer is not None else None
+    if "plateau" not in spec.settings:
+        return given if isinstance(given, Value) else None
+    if given is not None and is_number(given):
+        given = constant(given, spec.rate.type.dtype)
+    return given * spec.rate if isinstance(given, Value) else None
 
 
 def _nothing_to_train(spec: TrainingSpec, loss: Value, parameters: list[Value]) -> NablacError:
@@ -147,7 +170,7 @@ def gradient_graph(
             total = total + each
         seconds = _filled(chosen, gradient_of(total, list(chosen.values())))
         outputs |= {f"hvp.{name}": value for name, value in seconds.items()}
-    return Graph(_inputs(elaborated, outputs.values()), outputs, {}, f"{graph.name}.gradient", graph.doc)
+    return Graph(_inputs(elaborated, outputs.values()), outputs, {}, f"{graph.name}.gradient", graph.doc, graph.layers)
 
 
 def _filled(chosen: Mapping[str, Value], grads: Iterable[Value | None]) -> dict[str, Value]:
@@ -334,32 +357,4 @@ def _buffer(path: str, type: TensorType, initial: Value | float) -> Value:
     if first.type != type:
         first = Expand(type.shape)(first)
     result: Value = Buffer(path, type, Graph({}, {"initial": first}))()
-    return result
-
-
-def in_raw_units(graph: Graph, scalings: Mapping[str, tuple[Any, Any]], target: str | None, shape: Any) -> Graph:
-    """A model that takes and gives what its data was before it was scaled: `raw = scaled * scale + offset`.
-
-    `scalings` are offsets and scales by name; outputs of the target's shape are given in the target's units.
-    """
-    changes: dict[Value, Value] = {}
-    inputs = dict(graph.inputs)
-    for name, value in graph.inputs.items():
-        if name in scalings:
-            offset, scale = (_numbers(each, value.type) for each in scalings[name])
-            inputs[name] = Input(name, value.type)()
-            changes[value] = (inputs[name] - offset) / scale
-    ends = replace(list(graph.ends), changes)
-    outputs = dict(zip(graph.outputs, ends, strict=False))
-    updates = dict(zip(graph.updates, ends[len(outputs) :], strict=True))
-    if target is not None and target in scalings:
-        for name, value in outputs.items():
-            if value.type.dtype.is_float and value.shape == shape:
-                offset, scale = (_numbers(each, value.type) for each in scalings[target])
-                outputs[name] = value * scale + offset
-    return Graph(inputs, outputs, updates, graph.name, graph.doc)
-
-
-def _numbers(array: Any, like: TensorType) -> Value:
-    result: Value = Constant.of(array.astype(like.dtype.numpy))()
     return result

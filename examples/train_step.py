@@ -14,12 +14,13 @@ from safetensors.numpy import load_file
 step_file, data_file = map(Path, sys.argv[1:])
 session = onnxruntime.InferenceSession(step_file)
 state = load_file(step_file.with_suffix(".safetensors"))
-inputs, outputs = ([each.name for each in found] for found in (session.get_inputs(), session.get_outputs()))
+kinds = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64}
 data = dict(np.load(data_file))
 for step in range(1, 61):
     places = np.arange((step - 1) * 10, step * 10) * 7 % 150  # ten of the 150 digits
     batch = {name: array[places] for name, array in data.items()}
-    feeds = {**state, **batch, "step": np.array(step, np.float32), "seed": np.array(step)}
-    made = dict(zip(outputs, session.run(None, {name: feeds[name] for name in inputs}), strict=True))
+    given = {**state, **batch, "step": step, "seed": step, "rate": 1.0}  # a rate is asked for by `plateau` alone
+    feeds = {each.name: np.asarray(given[each.name], kinds.get(each.type)) for each in session.get_inputs()}
+    made = dict(zip([each.name for each in session.get_outputs()], session.run(None, feeds), strict=True))
     state |= {name.removesuffix(".next"): array for name, array in made.items() if name.endswith(".next")}
     print(step, f"{made['loss']:.6f}")

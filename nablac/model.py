@@ -12,6 +12,7 @@ from compiler.build import Program, elaborate_model, program_of
 from compiler.build import load as load_program
 from compiler.graph import Graph
 from compiler.lazy import LazyModule
+from compiler.onnx.targets import LARGEST_FILE
 from compiler.passes.pipeline import optimize
 from compiler.types import DType
 from grammar.diagnostics import Diagnostic, NablacError
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
     from compiler.types import Array
     from runtime.inputs import Signature
-    from runtime.tables import Lookup
 else:
     np = LazyModule("numpy")
 
@@ -85,6 +85,7 @@ class Model:
     def load(self, path: str | Path, rename: str | Path | Iterable[str | Path] = ()) -> Model:
         """Take the weights from a `.safetensors` file; NablacError lists every entry that does not fit.
 
+        `path` may be a folder with one such file, or with the `.safetensors.index.json` of several.
         `rename` is a rule as `"theirs -> ours"`, a file of such rules, or several of them.
         """
         from runtime.weights import load_weights, read_renames
@@ -102,12 +103,12 @@ class Model:
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         """Run the model on arrays by input name; NablacError where one is missing or does not fit."""
-        from runtime.tables import below_tables, outside_of_table
+        from runtime.tables import below_table, outside_of_table
 
         arrays, sizes = self._signature.check(self._seeded(inputs), held=self.weights)
-        below = list(below_tables(self._lookups, arrays, sizes))
+        below = [name for name in self._looked_up if arrays[name].size and arrays[name].min() < 0]
         if below:
-            raise NablacError(*below)
+            raise below_table(self.graph, below, arrays, sizes)
         try:
             return self._run(arrays)
         except NablacError as error:
@@ -140,18 +141,26 @@ class Model:
         return Signature.of(self.graph)
 
     @cached_property
-    def _lookups(self) -> dict[str, Lookup]:
-        from runtime.tables import lookups
+    def _looked_up(self) -> tuple[str, ...]:
+        from compiler.lookups import looked_up
 
-        return lookups(self.graph)
+        return tuple(looked_up(self.graph, {}))
 
-    def onnx(self, opset: int | None = None, metadata: Mapping[str, str] | None = None) -> onnx.ModelProto:
-        """The model as ONNX, weights inside, and what the file is to say of itself."""
+    def onnx(
+        self,
+        opset: int | None = None,
+        metadata: Mapping[str, str] | None = None,
+        *,
+        largest: int = LARGEST_FILE,
+    ) -> onnx.ModelProto:
+        """The model as ONNX, and what the file is to say of itself.
+
+        Weights are inside; those of more than `largest` bytes are only referred to.
+        """
         from compiler.onnx.exporter import export
 
-        return export(
-            self.graph, opset=opset, weights=self.weights, metadata={"nablac.model": self.name, **(metadata or {})}
-        )
+        metadata = {"nablac.model": self.name, **(metadata or {})}
+        return export(self.graph, opset=opset, weights=self.weights, metadata=metadata, largest=largest)
 
     def to_onnx(
         self, path: str | Path, opset: int | None = None, metadata: Mapping[str, str] | None = None
@@ -162,7 +171,7 @@ class Model:
         """
         from runtime.onnx_file import save
 
-        return save(self.onnx(opset, metadata), path, self.weights)
+        return save(self.onnx(opset, metadata, largest=0), path, self.weights)
 
     def summary(self, **sizes: int) -> str:
         """Layers, output shapes, parameters, operations and memory as text."""
@@ -171,17 +180,24 @@ class Model:
         return render_summary(summarize(self.graph, sizes))
 
     def train(
-        self, data: Mapping[str, Array] | None = None, *, folder: str | Path | None = None, **options: Any
+        self,
+        data: Mapping[str, Array] | None = None,
+        *,
+        folder: str | Path | None = None,
+        resume: bool = False,
+        **options: Any,
     ) -> dict[str, list[float]]:
         """Train as the train block says, on its data or on arrays by the names of inputs and targets.
 
         `options` are those of `nablac train`: epochs, batch, validation, patience, seed, backend, device and so on.
+        What it leaves behind goes to `folder`; with `resume` it goes on with the run that is there already.
         The model has the best weights afterwards. The history by Keras's keys; NablacError where training cannot go on.
         """
-        from runtime.data.sources import from_arrays
+        from runtime.data.arrays import from_arrays
+        from runtime.data.fitted import read_fitted
         from runtime.training.folder import RunFolder
         from runtime.training.not_finite import NotFinite, explain_not_finite
-        from runtime.training.session import Options, Training, describe
+        from runtime.training.session import Options, Training
 
         origin = self._source()
         chosen = Options(**{"backend": self.backend, "device": self.device, "seed": self.seed, **options})
@@ -190,10 +206,13 @@ class Model:
         )
         if data is not None:
             training.examples = from_arrays({name: np.asarray(each) for name, each in data.items()}, "data")
-        run = RunFolder.fresh(Path(folder), self.name) if folder is not None else None
-        if run is not None:
-            run.begin(training, {}, describe(training))
-        loop = training.loop(run.checkpoints if run is not None else None)
+        run = None
+        if folder is not None and resume:
+            training.fitted = read_fitted(Path(folder))
+            run = RunFolder.existing(Path(folder), training)
+        loop = training.loop(run.checkpoints if run is not None else None, resume)
+        if folder is not None and not resume:
+            run = RunFolder.begin(Path(folder), training, loop)
         if run is not None:
             loop.events.epoch = run.epoch
         try:
@@ -247,15 +266,10 @@ class Model:
 
     def draw(self, depth: int | None = None) -> str:
         """The model as SVG, its layers open `depth` deep; about 40 boxes where that is left open."""
-        from compiler.build import elaborate
         from nablac.drawing.outline import close_below, outline, readable_depth
         from nablac.drawing.svg import svg
 
-        graph = self.graph
-        if self._origin is not None:  # as it was written: fused operators have lost their layers
-            origin = self._origin
-            graph = elaborate(origin.program, model=origin.model, preset=origin.preset, hypers=origin.hypers)
-        whole = outline(graph)
+        whole = outline(self.elaborated)  # as it was written: fused operators have lost their layers
         return svg(close_below(whole, readable_depth(whole) if depth is None else depth), self.name)
 
     def __repr__(self) -> str:

@@ -2,36 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 from compiler.dims import Size, evaluate, symbols
-from compiler.graph import Graph, Node
+from compiler.graph import Graph, Layer, Node
+from compiler.operators.control import Scan
 from compiler.operators.source import Buffer, Constant, Parameter, Source
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 
 
 @dataclass
 class Row:
-    """One layer: everything at its path and below it."""
+    """One layer: everything at its path and below it. A path that only groups layers, as a loop's, has no `layer`."""
 
     path: str
-    output: str = ""
+    layer: Layer | None = None
     parameters: int = 0
     buffers: int = 0
     flops: int = 0
-    bytes: int = 0  # of all results made in it
+    bytes: int = 0  # of all results made in it, those inside of a recurrence's step apart
 
     @property
     def depth(self) -> int:
         return self.path.count(".") + 1 if self.path else 0
 
+    @property
+    def output(self) -> str:
+        """What the layer's first application gave."""
+        return ", ".join(map(str, self.layer.outputs)) if self.layer is not None else ""
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "path": self.path,
+            "definition": self.layer.definition if self.layer is not None else None,
+            "doc": self.layer.doc if self.layer is not None else None,
+            "output": self.output,
+            "parameters": self.parameters,
+            "buffers": self.buffers,
+            "flops": self.flops,
+            "bytes": self.bytes,
+        }
+
 
 @dataclass
 class Summary:
-    """Rows in the order of first use; `sizes` are the sizes at which operations and memory are counted."""
+    """Rows as a tree, layers of one parent in the order of their first application.
+
+    `sizes` are the sizes at which operations and memory are counted.
+    """
 
     name: str
+    doc: str | None
     sizes: dict[str, int]
     inputs: dict[str, str]
     outputs: dict[str, str]
@@ -45,51 +69,110 @@ class Summary:
     def to_json(self) -> dict[str, Any]:
         return {
             "model": self.name,
+            "doc": self.doc,
             "sizes": self.sizes,
             "inputs": self.inputs,
             "outputs": self.outputs,
             "parameters": self.total.parameters,
             "flops": self.total.flops,
             "activation_bytes": self.peak_bytes,
-            "layers": [vars(row) for row in self.rows[1:]],
+            "layers": [row.to_json() for row in self.rows[1:]],
         }
 
 
 def summarize(graph: Graph, sizes: Mapping[str, int]) -> Summary:
-    """Count a graph at the sizes given; named dims that are not given count as 1."""
-    names = sorted({name for value in graph.inputs.values() for size in value.shape for name in symbols(size)})
-    known = {name: sizes.get(name, 1) for name in names}
-    found = Summary(
+    """Count a graph at the sizes given; named dims that are not given count as 1.
+
+    NablacError for a dim that no input has, and for a size below 1.
+    """
+    known = _sizes(graph, sizes)
+    rows = {path: Row(path, graph.layers.get(path)) for path in _tree(graph)}
+    fixed = _fixed(graph)
+    for node, times in _every_node(graph):
+        for row in (rows[path] for path in _and_above(_path(node))):
+            if isinstance(node.op, Parameter):
+                row.parameters += _number(node.op.type.elements, known)
+            elif isinstance(node.op, Buffer):
+                row.buffers += _number(node.op.type.elements, known)
+            elif not isinstance(node.op, (Source, Scan)):  # a recurrence costs what its steps do
+                row.flops += _number(node.op.flops(*(operand.type for operand in node.operands)) * times, known)
+    for node in graph:
+        if not isinstance(node.op, Source) and node not in fixed:
+            for path in _and_above(_path(node)):
+                rows[path].bytes += _bytes(node, known)
+    return Summary(
         graph.name,
+        graph.doc,
         known,
         {name: str(value.type) for name, value in graph.inputs.items()},
         {name: str(value.type) for name, value in graph.outputs.items()},
+        list(rows.values()),
+        _peak(graph, known, fixed),
     )
-    rows: dict[str, Row] = {"": Row("")}
+
+
+def _sizes(graph: Graph, given: Mapping[str, int]) -> dict[str, int]:
+    """The size of each dim that the inputs name."""
+    names = sorted({name for value in graph.inputs.values() for size in value.shape for name in symbols(size)})
+    wrong: list[Diagnostic] = []
+    for name, size in given.items():
+        if name not in names:
+            message = f"no input of {graph.name} has a dim `{name}`"
+            hint = did_you_mean(name, names) or (f"they have {', '.join(names)}" if names else None)
+            wrong.append(Diagnostic("E905", message, place=f"{name}={size}", hint=hint))
+        elif not isinstance(size, int) or size < 1:
+            wrong.append(Diagnostic("E905", f"the size of `{name}` is a whole number from 1", place=f"{name}={size}"))
+    if wrong:
+        raise NablacError(*wrong)
+    return {name: given.get(name, 1) for name in names}
+
+
+def _tree(graph: Graph) -> list[str]:
+    """Every layer's path, the whole first and each before those inside of it; siblings as they were first applied."""
+    children: dict[str, dict[str, None]] = {"": {}}
+    for path in (*graph.layers, *(_path(node) for node, _ in _every_node(graph))):
+        for parent, child in pairwise(_and_above(path)):
+            children[parent].setdefault(child)
+            children.setdefault(child, {})
+    order: list[str] = []
+    waiting = [""]
+    while waiting:
+        path = waiting.pop()
+        order.append(path)
+        waiting += reversed(children[path])
+    return order
+
+
+def _and_above(path: str) -> list[str]:
+    """The paths of the whole, of each layer around the one at `path`, and its own."""
+    parts = path.split(".") if path else []
+    return [".".join(parts[:end]) for end in range(len(parts) + 1)]
+
+
+def _path(node: Node) -> str:
+    return node.op.path.rpartition(".")[0] if isinstance(node.op, (Parameter, Buffer)) else node.origin.path
+
+
+def _every_node(graph: Graph, times: Size = 1) -> Iterator[tuple[Node, Size]]:
+    """Every node, also of the steps of recurrences, and how often it runs."""
     for node in graph:
-        _count(node, rows, known)
-    found.rows = [rows[""], *(row for path, row in rows.items() if path)]
-    found.peak_bytes = _peak(graph, known)
+        if isinstance(node.op, Scan):
+            yield from _every_node(node.op.body, times * node.op.length(*(operand.type for operand in node.operands)))
+        yield node, times
+
+
+def _fixed(graph: Graph) -> set[Node]:
+    """Weights, constants and what is made of them alone: a weight turned about is no activation."""
+    found: set[Node] = set()
+    for node in graph:
+        if isinstance(node.op, (Parameter, Buffer, Constant)) or (
+            node.operands and all(operand.node in found for operand in node.operands)
+        ):
+            found.add(node)
     return found
 
 
-def _count(node: Node, rows: dict[str, Row], sizes: Mapping[str, int]) -> None:
-    path = node.origin.path
-    if isinstance(node.op, (Parameter, Buffer)):
-        path = node.op.path.rpartition(".")[0]
-    parts = path.split(".") if path else []
-    for row in [rows.setdefault(".".join(parts[:end]), Row(".".join(parts[:end]))) for end in range(len(parts) + 1)]:
-        if isinstance(node.op, Parameter):
-            row.parameters += _number(node.op.type.elements, sizes)
-        elif isinstance(node.op, Buffer):
-            row.buffers += _number(node.op.type.elements, sizes)
-        elif not isinstance(node.op, Source):
-            row.output = str(node.results[0].type)
-            row.flops += _number(node.op.flops(*(operand.type for operand in node.operands)), sizes)
-            row.bytes += _bytes(node, sizes)
-
-
-def _peak(graph: Graph, sizes: Mapping[str, int]) -> int:
+def _peak(graph: Graph, sizes: Mapping[str, int], fixed: set[Node]) -> int:
     """The most bytes of results alive at once when the graph runs in order and each is freed after its last use."""
     last: dict[Node, int] = {}
     for number, node in enumerate(graph.nodes):
@@ -102,12 +185,9 @@ def _peak(graph: Graph, sizes: Mapping[str, int]) -> int:
         freed.setdefault(number, []).append(node)
     alive = most = 0
     for number, node in enumerate(graph.nodes):
-        if not isinstance(node.op, (Parameter, Buffer, Constant)):
-            alive += _bytes(node, sizes)
+        alive += 0 if node in fixed else _bytes(node, sizes)
         most = max(most, alive)
-        for done in freed.get(number, ()):
-            if not isinstance(done.op, (Parameter, Buffer, Constant)):
-                alive -= _bytes(done, sizes)
+        alive -= sum(_bytes(done, sizes) for done in freed.get(number, ()) if done not in fixed)
     return most
 
 
@@ -116,21 +196,23 @@ def _bytes(node: Node, sizes: Mapping[str, int]) -> int:
 
 
 def _number(size: Size, sizes: Mapping[str, int]) -> int:
-    return evaluate(size, sizes)
+    """How many; none where the sizes leave nothing, as a window wider than its image."""
+    return max(0, evaluate(size, sizes))
 
 
 def render_summary(summary: Summary, color: bool = False) -> str:
     """The summary as aligned text."""
-    rows = [("layer", "output", "parameters", "operations")]
+    table = [("layer", "output", "parameters", "operations")]
     for row in summary.rows[1:]:
         name = "  " * (row.depth - 1) + row.path.rpartition(".")[2]
-        rows.append((name, row.output, f"{row.parameters:,}" if row.parameters else "", _short(row.flops)))
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = [summary.name]
+        name += f" ({row.layer.definition})" if row.layer is not None else ""
+        table.append((name, row.output, f"{row.parameters:,}" if row.parameters else "", _short(row.flops)))
+    widths = [max(len(cells[column]) for cells in table) for column in range(4)]
+    lines = [summary.name, *([f"  {_first_line(summary.doc)}"] if summary.doc else [])]
     lines += [f"  input  {name}: {type}" for name, type in summary.inputs.items()]
     lines += [f"  output {name}: {type}" for name, type in summary.outputs.items()]
     lines.append("")
-    for number, (name, output, parameters, flops) in enumerate(rows):
+    for number, (name, output, parameters, flops) in enumerate(table):
         text = f"{name:<{widths[0]}}  {output:<{widths[1]}}  {parameters:>{widths[2]}}  {flops:>{widths[3]}}"
         lines.append(f"\033[1m{text}\033[0m" if color and not number else text)
         if not number:
@@ -143,7 +225,19 @@ def render_summary(summary: Summary, color: bool = False) -> str:
         f"operations  {_short(total.flops)}FLOP" + (f" at {at}" if at else ""),
         f"activations {_short(summary.peak_bytes)}B at the most" + (f" at {at}" if at else ""),
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *_definitions(summary)])
+
+
+def _definitions(summary: Summary) -> list[str]:
+    """What the definitions used say of themselves, each once."""
+    layers = (row.layer for row in summary.rows if row.layer is not None and row.layer.doc)
+    said = dict.fromkeys((layer.definition, _first_line(layer.doc or "")) for layer in layers)
+    width = max((len(definition) for definition, _ in said), default=0)
+    return ["", *(f"{definition:<{width}}  {doc}" for definition, doc in said)] if said else []
+
+
+def _first_line(doc: str) -> str:
+    return doc.strip().partition("\n")[0]
 
 
 def _short(number: int) -> str:

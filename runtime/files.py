@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import stat
 import tempfile
@@ -21,27 +22,41 @@ def written_whole(path: str | Path) -> Iterator[Path]:
     nothing takes the place of a device or a pipe, which get the finished bytes. NablacError where the text of a model
     would be lost.
     """
-    if os.path.realpath(path).endswith(".model") and os.path.exists(path):
-        message = f"{path} is the text of a model, and would be lost"
-        raise NablacError(Diagnostic("E904", message, place=str(path), hint="name another file"))
+    _check_name(path)
+    target, temporary = _places(Path(path))
     try:
-        target, folder, prefix = _place(Path(path))
-        handle, name = tempfile.mkstemp(dir=folder, prefix=prefix, suffix=".part")
-    except (OSError, ValueError) as error:
-        raise unwritable(path, error) from error
-    os.close(handle)
-    temporary = Path(name)
-    try:
+        temporary.touch(0o600, exist_ok=False)
         yield temporary
-        if is_stream(target):
-            with temporary.open("rb") as written, target.open("wb") as stream:
-                shutil.copyfileobj(written, stream)
-        else:
-            replace(temporary, target)
+        _deliver(temporary, target)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def put(written: Path, path: Path) -> None:
+    """As `written_whole`, of a file that is finished already and lies on the same disk."""
+    _check_name(path)
+    try:
+        _deliver(written, _places(path)[0])
+    except OSError as error:
+        raise unwritable(path, error) from error
+
+
+def _deliver(written: Path, target: Path) -> None:
+    if is_stream(target):
+        with written.open("rb") as content, target.open("wb") as stream:
+            shutil.copyfileobj(content, stream)
+    else:
+        replace(written, target)
+
+
+def _check_name(path: str | Path) -> None:
+    if "\0" in str(path):
+        raise unwritable(path, ValueError("a null byte is in its name"))
+    if os.path.realpath(path).endswith(".model") and os.path.exists(path):
+        message = f"{path} is the text of a model, and would be lost"
+        raise NablacError(Diagnostic("E904", message, place=str(path), hint="name another file"))
 
 
 @contextmanager
@@ -50,12 +65,10 @@ def scratch(target: Path) -> Iterator[Path]:
 
     What is written in it is a draft of `target`, and an error about it is one about `target`.
     """
+    _check_name(target)
+    _, folder = _places(target)
     try:
-        _, parent, prefix = _place(target)
-        folder = Path(tempfile.mkdtemp(dir=parent, prefix=prefix, suffix=".part"))
-    except (OSError, ValueError) as error:
-        raise unwritable(target, error) from error
-    try:
+        folder.mkdir(0o700)
         yield folder
     except NablacError as error:
         if isinstance(error.__cause__, OSError) and str(folder) in (error.diagnostics[0].place or ""):
@@ -81,10 +94,15 @@ def is_stream(path: Path) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
-def _place(path: Path) -> tuple[Path, Path | None, str]:
-    """What is written for a path, the folder of its draft (None for the system's), and how a draft's name begins."""
-    target = path if is_stream(path) else followed(path)
-    return target, None if is_stream(path) else target.parent, f".{target.name[:100]}."
+def _places(path: Path) -> tuple[Path, Path]:
+    """What is written for a path, and where its draft is to be: beside it, or with the system's for a stream.
+
+    The draft's name is known before there is anything of that name, so that an interrupt at any moment leaves nothing.
+    """
+    stream = is_stream(path)
+    target = path if stream else followed(path)
+    folder = Path(tempfile.gettempdir()) if stream else target.parent
+    return target, folder / f".{target.name[:100]}.{secrets.token_hex(8)}.part"
 
 
 def replace(written: Path, target: Path) -> None:
@@ -102,6 +120,14 @@ def replace(written: Path, target: Path) -> None:
             pass
         finally:
             os.close(folder)
+
+
+def place_folder(draft: Path, target: Path) -> None:
+    """Put a finished folder in its place, which may be an empty one's."""
+    draft.chmod(0o777 & ~_umask())
+    if target.is_dir():
+        target.rmdir()  # elsewhere than on POSIX nothing is renamed over it
+    draft.rename(target)
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:

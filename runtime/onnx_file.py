@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import glob
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from compiler.onnx.targets import LARGEST_FILE
-from runtime.files import followed, is_stream, replace, scratch, unwritable, write_bytes
+from runtime.files import followed, is_stream, put, replace, scratch, unwritable, write_bytes, written_whole
 
 if TYPE_CHECKING:
     import onnx
@@ -31,32 +31,122 @@ def save(
 ) -> list[Path]:
     """Write a model, whole or not at all; the files written, the model's own first.
 
-    Weights of more than `largest` bytes go to a second file beside it, `<name>.<hash of its content>.data`: the old
-    model's data stays as long as the old model does. `model` then refers to that file, and no longer holds them.
-    `weights` are those that `export` left out because no proto can hold them.
+    `weights` are those that `export` referred to and left out: they go from their arrays to the file. Weights of more
+    than `largest` bytes go to a second file beside it, `<name>.<hash of its content>.data`: the old model's data stays
+    as long as the old model does. `model` then refers to that file, and no longer holds them.
+    """
+    target, arrays = Path(path), weights or {}
+    if sum(len(_content(tensor, arrays)) for tensor in model.graph.initializer) <= largest:
+        with written_whole(target) as temporary, temporary.open("wb") as file:
+            _write_whole(model, arrays, file)
+        written = [target]
+    else:
+        written = _write_beside(model, arrays, target)
+    _drop_old_data(written)
+    return written
+
+
+def move(written: Sequence[Path], target: Path) -> list[Path]:
+    """Put in its place what `save` wrote in another folder under the target's name: first the data, then its model."""
+    model, *data = written
+    placed = [target]
+    for each in data:
+        placed.append(_with_room_beside(target).with_name(each.name))
+        put(each, placed[-1])
+    put(model, target)
+    _drop_old_data(placed)
+    return placed
+
+
+def _with_room_beside(target: Path) -> Path:
+    """The file that is written for a path; NablacError where nothing can lie beside it."""
+    if is_stream(target):
+        raise unwritable(target, OSError("its weights need a second file beside it, and this is no file"))
+    return followed(target)
+
+
+def _drop_old_data(written: Sequence[Path]) -> None:
+    """Remove the weights of a model that was written over."""
+    target, data = followed(written[0]), written[1:]
+    for old in target.parent.glob(f"{glob.escape(target.name)}.{'[0-9a-f]' * 16}.data"):
+        if old not in data:
+            old.unlink(missing_ok=True)
+
+
+def _is_outside(tensor: onnx.TensorProto) -> bool:
+    import onnx
+
+    return bool(tensor.data_location == onnx.TensorProto.EXTERNAL)
+
+
+def _content(tensor: onnx.TensorProto, weights: Mapping[str, Array]) -> bytes | memoryview:
+    """A tensor's bytes: its own, or those of the weight that it refers to."""
+    import onnx
+
+    if not _is_outside(tensor):
+        content: bytes = tensor.raw_data
+        return content
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
+    return np.require(weights[tensor.name], dtype, "C").reshape(-1).view(np.uint8).data
+
+
+def _write_whole(model: onnx.ModelProto, weights: Mapping[str, Array], file: BinaryIO) -> None:
+    """The model with its weights as one protobuf message, of which memory never holds more than one weight.
+
+    In protobuf's encoding a field is its number and kind, its length and its content, and the items of a repeated field
+    may lie after others: so weights that lie outside are written behind the rest of the graph.
     """
     import onnx
 
-    target = Path(path)
-    outside = any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer)
-    if not outside and sum(len(tensor.raw_data) for tensor in model.graph.initializer) <= largest:
-        write_bytes(target, model.SerializeToString())
-        return [target]
-    if is_stream(target):
-        raise unwritable(target, OSError("its weights need a second file beside it, and this is no file"))
-    target = followed(target)
+    outside = [tensor for tensor in model.graph.initializer if _is_outside(tensor)]
+    rest, graph = onnx.ModelProto(), onnx.GraphProto()
+    rest.CopyFrom(model)
+    rest.ClearField("graph")
+    graph.CopyFrom(model.graph)
+    del graph.initializer[:]
+    graph.initializer.extend(tensor for tensor in model.graph.initializer if not _is_outside(tensor))
+    heads: list[bytes] = []
+    sizes: list[int] = []
+    for tensor in outside:
+        head = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims).SerializeToString()
+        length = len(_content(tensor, weights))
+        head += _field(onnx.TensorProto, "raw_data", length)
+        heads.append(_field(onnx.GraphProto, "initializer", len(head) + length) + head)
+        sizes.append(length)
+    body = graph.SerializeToString()
+    file.write(rest.SerializeToString())
+    file.write(_field(onnx.ModelProto, "graph", len(body) + sum(map(len, heads)) + sum(sizes)))
+    file.write(body)
+    for tensor, head in zip(outside, heads, strict=True):
+        file.write(head)
+        file.write(_content(tensor, weights))
+
+
+def _field(message: type[Any], name: str, length: int) -> bytes:
+    """What stands before the content of a field of bytes or of a nested message."""
+    return _varint(message.DESCRIPTOR.fields_by_name[name].number << 3 | 2) + _varint(length)
+
+
+def _varint(number: int) -> bytes:
+    """Seven bits in each byte, the lowest first; all but the last have their top bit set."""
+    found = bytearray()
+    while number > 127:
+        found.append(number & 127 | 128)
+        number >>= 7
+    return bytes([*found, number])
+
+
+def _write_beside(model: onnx.ModelProto, weights: Mapping[str, Array], target: Path) -> list[Path]:
+    target = _with_room_beside(target)
     with scratch(target) as folder:
         moved = folder / "weights"
-        data = target.with_name(f"{target.name}.{_move_weights(model, weights or {}, moved)}.data")
+        data = target.with_name(f"{target.name}.{_move_weights(model, weights, moved)}.data")
         for tensor in model.graph.initializer:
             for entry in tensor.external_data:
                 if entry.key == "location":
                     entry.value = data.name
         replace(moved, data)
     write_bytes(target, model.SerializeToString())
-    for old in target.parent.glob(f"{glob.escape(target.name)}.{'[0-9a-f]' * 16}.data"):
-        if old != data:
-            old.unlink(missing_ok=True)
     return [target, data]
 
 
@@ -67,11 +157,8 @@ def _move_weights(model: onnx.ModelProto, weights: Mapping[str, Array], path: Pa
     digest = blake2b(digest_size=8)
     with path.open("wb") as file:
         for tensor in model.graph.initializer:
-            content: bytes | memoryview = tensor.raw_data
-            if tensor.data_location == onnx.TensorProto.EXTERNAL:
-                dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-                content = np.require(weights[tensor.name], dtype, "C").reshape(-1).view(np.uint8).data
-            elif len(content) < _SMALL:
+            content = _content(tensor, weights)
+            if len(content) < _SMALL and not _is_outside(tensor):
                 continue
             places = {"location": "", "offset": str(file.tell()), "length": str(len(content))}
             file.write(content)

@@ -11,11 +11,11 @@ import numpy as np
 
 from compiler.dims import Dim, evaluate, symbols
 from compiler.graph import Graph
+from compiler.lookups import known_size, table_limits
 from compiler.onnx.exporter import end_names, export
 from compiler.operators.source import Source
 from runtime.numpy_executor import NumpyRunner
 from runtime.onnx_session import OnnxRunner
-from runtime.tables import number_of, table_limits
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -165,7 +165,7 @@ def sample_sizes(graph: Graph) -> Iterator[dict[str, int]]:
     for batch, length in zip(BATCHES, LENGTHS, strict=True):
         lengths = iter(range(length, length + len(names)))
         sizes = {name: batch if first else next(lengths) for name, first in names.items()}
-        while any(number_of(size, sizes) < 1 for size in inner) and max(sizes.values()) < _LARGEST:
+        while any(known_size(size, sizes) < 1 for size in inner) and max(sizes.values()) < _LARGEST:
             sizes = {name: size if names[name] else 2 * size for name, size in sizes.items()}
             if all(names.values()):
                 break

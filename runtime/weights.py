@@ -33,6 +33,7 @@ _EXTENDED = {  # by their names in `ml_dtypes`
     "F8_E8M0": "float8_e8m0fnu",
 }
 _MOST_IDLE = 5  # rules without effect that are told
+_MOST_SHOWN = 3  # files of a folder that are told by name
 _MOST_UNKNOWN = 20  # entries that are not the model's, each told by name
 
 
@@ -107,10 +108,15 @@ def _idle(names: Sequence[str], renames: Sequence[Rename], place: str) -> list[D
 
 
 def read_tensors(path: str | Path) -> dict[str, Array]:
-    """Every tensor of a `.safetensors` file, or of those that an `.index.json` names; NablacError for other files."""
+    """Every tensor of a `.safetensors` file, or of those that an `.index.json` names; NablacError for other files.
+
+    A folder stands for the one that it holds.
+    """
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)
+    if path.is_dir():
+        path = _held(path)
     if path.name.endswith(".index.json"):
         return {name: array for file in _shards(path) for name, array in read_tensors(file).items()}
     _refuse_others(path)
@@ -131,6 +137,21 @@ def read_tensors(path: str | Path) -> dict[str, Array]:
     if foreign:
         raise NablacError(*foreign)
     return found
+
+
+def _held(folder: Path) -> Path:
+    """The weights of a folder: its one index, whose parts lie beside it, or else its one file."""
+    kinds = ("*.safetensors.index.json", "*.safetensors", "pytorch_model.bin")  # the last is refused as what it is
+    found = next((each for each in (sorted(folder.glob(kind)) for kind in kinds) if each), [])
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        message, hint = "this folder holds no `.safetensors` file", "name the file, or the folder that it lies in"
+    else:
+        shown = ", ".join(each.name for each in found[:_MOST_SHOWN]) + (", ..." if found[_MOST_SHOWN:] else "")
+        message = f"this folder holds {len(found)} files of weights: {shown}"
+        hint = "name one of them, or put the `.safetensors.index.json` beside them that makes them one"
+    raise NablacError(Diagnostic("E901", message, place=str(folder), hint=hint))
 
 
 def _shards(index: Path) -> list[Path]:
@@ -168,9 +189,9 @@ def _read_extended(path: Path, dtypes: Mapping[str, str]) -> dict[str, Array]:
 def _refuse_others(path: Path) -> None:
     """Files that are known not to be weights, each with the way out."""
     if not path.is_file():
-        what = "this is a folder; a `.safetensors` file is wanted" if path.is_dir() else f"there is no file {path}"
         beside = [each.name for each in path.parent.glob("*.safetensors")] if path.parent.is_dir() else []
-        raise NablacError(Diagnostic("E901", what, place=str(path), hint=did_you_mean_file(path.name, beside)))
+        hint = did_you_mean_file(path.name, beside)
+        raise NablacError(Diagnostic("E901", f"there is no file {path}", place=str(path), hint=hint))
     try:
         with path.open("rb") as file:
             head = file.read(64)

@@ -99,36 +99,35 @@ def scan(elaborator: Elaborator, scanned: ScanOf, given: list[Given], span: Span
                 unused[0].named_at or unused[0].span,
                 hint=argument_hint(unused[0].name or "", [*frame.states, *inputs, *OPTIONS]),
             )
+        stacked = list(outputs) if isinstance(outputs, tuple) else [outputs]
+        if any(value is UNKNOWN for value in stacked):
+            raise Silence
+        for state in context.states:
+            if state.next is None:
+                raise elaborator.fault(
+                    "E411",
+                    f"state `{state.name}` of cell {cell.defined.name} has no next value",
+                    state.span,
+                    hint=f"state its equation: `{state.name}' = ...`",
+                )
+            if state.next is UNKNOWN:
+                raise Silence
+        if truncate < 0:
+            raise elaborator.fault(
+                "E404", "`truncate` of scan is a number of steps, or 0 for all", options["truncate"].span
+            )
+        made = _build(elaborator, context, slices, sequences, stacked, axis, reverse, truncate, span)
     except Abandoned:
         raise Silence from None
     finally:
         elaborator.leave()
         session.scans.pop()
-
-    stacked = list(outputs) if isinstance(outputs, tuple) else [outputs]
-    if any(value is UNKNOWN for value in stacked):
-        raise Silence
-    for state in context.states:
-        if state.next is None:
-            raise elaborator.fault(
-                "E411",
-                f"state `{state.name}` of cell {cell.defined.name} has no next value",
-                state.span,
-                hint=f"state its equation: `{state.name}' = ...`",
-            )
-        if state.next is UNKNOWN:
-            raise Silence
-    if truncate < 0:
-        raise elaborator.fault(
-            "E404", "`truncate` of scan is a number of steps, or 0 for all", options["truncate"].span
-        )
-    made = _build(elaborator, context, slices, sequences, stacked, axis, reverse, truncate, span)
-    count = len(context.states)
     own = [made[place] for place, state in enumerate(context.states) if state in frame.states.values()]
-    ys = made[count:]
+    ys = made[len(context.states) :]
+    session.gave(cell, ys)
     if wants_states:
         return (*ys, *own)
-    return ys[0] if len(ys) == 1 else tuple(ys)
+    return ys[0] if len(ys) == 1 else ys
 
 
 def apply_inside(elaborator: Elaborator, instance: Instance, given: list[Given], span: Span) -> Any:
@@ -146,7 +145,7 @@ def apply_inside(elaborator: Elaborator, instance: Instance, given: list[Given],
     try:
         elaborator.run(instance.defined.syntax.body)
         elaborator._leftover(frame, instance, span)
-        return elaborator._outputs(frame, instance, span)
+        return elaborator.session.gave(instance, elaborator._outputs(frame, instance, span))
     except Abandoned:
         return UNKNOWN
     finally:

@@ -1,14 +1,30 @@
 """What a train block may say of its data: a source piped through stages, each with its parameters.
 
-The table states names and defaults; `runtime.data` gives each of them its meaning.
+The table states names, kinds and defaults; `runtime.data` gives each of them its meaning.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from compiler.elaborate import calls
+from compiler.elaborate.parameters import (
+    CHANNELS,
+    CHARACTER,
+    COUNT,
+    FLAG,
+    NOT_NEGATIVE,
+    NUMBER,
+    POSITIVE,
+    SHARE,
+    TEXT,
+    TEXTS,
+    TWO_PLACES,
+    Kind,
+    one_of,
+)
 from compiler.elaborate.values import describe
 from grammar import syntax
 from grammar.diagnostics import did_you_mean
@@ -19,37 +35,83 @@ if TYPE_CHECKING:
 
 REQUIRED = object()
 
-SOURCES: dict[str, dict[str, Any]] = {
+
+@dataclass(frozen=True)
+class Parameter:
+    """What a source or a stage takes, and what stands for it where it is not given."""
+
+    kind: Kind
+    default: Any = REQUIRED
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What the arguments of a stage have to be together."""
+
+    words: str
+    holds: Callable[[dict[str, Any]], bool]
+
+
+_FILE = Parameter(TEXT)
+SOURCES: dict[str, dict[str, Parameter]] = {
     "arrays": {},
-    "csv": {"path": REQUIRED, "separator": ","},
-    "parquet": {"path": REQUIRED},
-    "npz": {"path": REQUIRED},
-    "digits": {"path": REQUIRED, "labels": "", "scale": 0.0},
-    "images": {"path": REQUIRED, "size": 0},
-    "text": {"path": REQUIRED},
-    "pairs": {"path": REQUIRED, "separator": "\t", "columns": ()},
-}
-STAGES: dict[str, dict[str, Any]] = {
-    "columns": {"inputs": REQUIRED, "targets": REQUIRED},
-    "window": {"columns": REQUIRED, "length": REQUIRED, "horizon": 1, "shift": 0, "target": "", "stride": 1},
-    "standardize": {},
-    "min_max": {"low": 0.0, "high": 1.0},
-    "split": {"validation": -1.0, "test": 0.0, "order": ""},
-    "augment": {
-        "flip": False,
-        "crop": 0,
-        "rotate": 0.0,
-        "shift": 0,
-        "noise": 0.0,
-        "cutout": 0,
-        "mixup": 0.0,
-        "jitter": 0.0,
-        "scaling": 0.0,
-        "warp": 0.0,
+    "csv": {"path": _FILE, "separator": Parameter(CHARACTER, ",")},
+    "parquet": {"path": _FILE},
+    "npz": {"path": _FILE},
+    "digits": {
+        "path": _FILE,
+        "labels": Parameter(TEXT, ""),
+        "scale": Parameter(NOT_NEGATIVE, 0.0),
+        "label": Parameter(one_of("first", "last"), ""),
     },
-    "characters": {"length": REQUIRED, "stride": 0},
-    "words": {"length": REQUIRED, "most": 20000, "stride": 0},
-    "tokens": {"length": 64, "kind": "words", "most": 8000, "hide": 0.0, "target": "text"},
+    "images": {"path": _FILE, "size": Parameter(COUNT, 0), "channels": Parameter(CHANNELS, 3)},
+    "text": {"path": _FILE},
+    "pairs": {"path": Parameter(TEXTS), "separator": Parameter(TEXT, "\t"), "columns": Parameter(TWO_PLACES, [])},
+}
+STAGES: dict[str, dict[str, Parameter]] = {
+    "columns": {"inputs": Parameter(TEXTS), "targets": Parameter(TEXTS)},
+    "window": {
+        "columns": Parameter(TEXTS),
+        "length": Parameter(POSITIVE),
+        "horizon": Parameter(POSITIVE, 1),
+        "shift": Parameter(COUNT, 0),
+        "target": Parameter(TEXTS, []),
+        "stride": Parameter(POSITIVE, 1),
+    },
+    "standardize": {"columns": Parameter(TEXTS, [])},
+    "min_max": {"low": Parameter(NUMBER, 0.0), "high": Parameter(NUMBER, 1.0), "columns": Parameter(TEXTS, [])},
+    "split": {
+        "validation": Parameter(SHARE, None),
+        "test": Parameter(SHARE, None),
+        "order": Parameter(one_of("time", "random"), ""),
+    },
+    "augment": {
+        "flip": Parameter(FLAG, False),
+        "crop": Parameter(COUNT, 0),
+        "rotate": Parameter(NOT_NEGATIVE, 0.0),
+        "shift": Parameter(COUNT, 0),
+        "noise": Parameter(NOT_NEGATIVE, 0.0),
+        "cutout": Parameter(COUNT, 0),
+        "mixup": Parameter(NOT_NEGATIVE, 0.0),
+        "jitter": Parameter(NOT_NEGATIVE, 0.0),
+        "scaling": Parameter(NOT_NEGATIVE, 0.0),
+        "warp": Parameter(NOT_NEGATIVE, 0.0),
+    },
+    "characters": {"length": Parameter(POSITIVE), "stride": Parameter(COUNT, 0)},
+    "words": {"length": Parameter(POSITIVE), "most": Parameter(POSITIVE, 20000), "stride": Parameter(COUNT, 0)},
+    "tokens": {
+        "length": Parameter(POSITIVE, 64),
+        "kind": Parameter(TEXT, "words"),
+        "most": Parameter(POSITIVE, 8000),
+        "hide": Parameter(SHARE, 0.0),
+        "target": Parameter(one_of("text", "class", "number"), "text"),
+    },
+}
+RULES = {
+    "min_max": Rule("`low` is below `high`", lambda given: given["low"] < given["high"]),
+    "split": Rule(
+        "the shares add up to less than 1", lambda given: (given["validation"] or 0) + (given["test"] or 0) < 1
+    ),
 }
 
 
@@ -88,13 +150,16 @@ def _stage(elaborator: Elaborator, stage: syntax.Expression, first: bool) -> Sta
     parameters = known[name]
     given = calls.arguments(elaborator, stage.arguments)
     bound = calls.bind_names(elaborator, name, list(parameters), given, stage.span, None)
-    for argument in bound.values():
-        if not isinstance(argument.value, (int, float, str, bool, list)):
-            raise elaborator.fault(
-                "E605", f"data is described by numbers and texts, not by {describe(argument.value)}", argument.span
-            )
-    missing = next((each for each, default in parameters.items() if default is REQUIRED and each not in bound), None)
+    for key, argument in bound.items():
+        kind = parameters[key].kind
+        if not kind.allows(argument.value):
+            message = f"`{key}` of `{name}` is {kind.words}, and {describe(argument.value)} is given"
+            raise elaborator.fault("E605", message, argument.span)
+    missing = next((key for key, each in parameters.items() if each.default is REQUIRED and key not in bound), None)
     if missing is not None:
         raise elaborator.fault("E401", f"{name} needs `{missing}`", stage.span, hint=f"{name}({', '.join(parameters)})")
-    values = {key: bound[key].value if key in bound else default for key, default in parameters.items()}
+    values = {key: bound[key].value if key in bound else each.default for key, each in parameters.items()}
+    rule = RULES.get(name)
+    if rule is not None and not rule.holds(values):
+        raise elaborator.fault("E605", f"of `{name}` {rule.words}", stage.span)
     return Stage(name, values, stage.span)

@@ -23,7 +23,7 @@ from compiler.elaborate.values import (
     describe,
     show,
 )
-from compiler.graph import Graph, Value
+from compiler.graph import Graph, Layer, Value
 from compiler.operators.shaping import Expand
 from compiler.operators.source import Buffer, Input, Parameter
 from compiler.types import TensorType
@@ -107,7 +107,7 @@ class Elaborator:
         try:
             self.run(instance.defined.syntax.body)
             self._leftover(frame, instance, span)
-            return self._outputs(frame, instance, span)
+            return self.session.gave(instance, self._outputs(frame, instance, span))
         except Abandoned:
             return UNKNOWN
         finally:
@@ -139,7 +139,10 @@ class Elaborator:
     def enter(self, instance: Instance, arguments: list[Given], span: Span) -> Frame:
         """A new frame on top for one application of an instance."""
         scope = Scope(instance.defined.scope, dict(instance.hypers))
-        frame = self._push(instance.defined, scope, instance.path or "", span)
+        defined, path = instance.defined, instance.path or ""
+        frame = self._push(defined, scope, path, span)
+        if path:  # kept before the layers inside of it are; an optimizer has none
+            self.session.layers.setdefault(path, Layer(defined.name, defined.syntax.doc))
         frame.instance = instance
         frame.arguments = [given for given in arguments if given.name is None]
         frame.named = {given.name: given for given in arguments if given.name is not None}

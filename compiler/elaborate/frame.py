@@ -8,7 +8,7 @@ from typing import Any
 
 from compiler.dims import Size
 from compiler.elaborate.values import Given, Instance, Scope
-from compiler.graph import Graph, Value, origin
+from compiler.graph import Graph, Layer, Value, origin
 from compiler.operators.random import FoldKey
 from compiler.operators.source import Input, constant
 from compiler.types import DType, TensorType
@@ -117,6 +117,7 @@ class Session:
         self.parameters: dict[str, Value] = {}
         self.parameter_spans: dict[str, Span] = {}
         self.updates: dict[str, Value] = {}
+        self.layers: dict[str, Layer] = {}
         self.key: Value | None = None
         self.piped: list[Given] = []
         self.placed: list[bool] = []  # of each piped value, whether `_` has put it somewhere
@@ -158,6 +159,16 @@ class Session:
         made: Value = self.make(lambda: operator(path, type, initial)(), span)
         self.parameters[path] = made
         return made
+
+    def gave(self, instance: Instance, results: Any) -> Any:
+        """`results`, kept as what the layer gave if this is its first application."""
+        assert instance.path is not None
+        known = self.layers[instance.path]
+        if not known.outputs:
+            values = results if isinstance(results, tuple) else (results,)
+            types = tuple(value.type for value in values if isinstance(value, Value))
+            self.layers[instance.path] = Layer(known.definition, known.doc, types)
+        return results
 
     def random_key(self, span: Span) -> Value:
         """The key of draws here: the graph's `seed`, folded with the step inside a scan and salted by the place."""

@@ -77,6 +77,7 @@ class Program:
     scope: Scope
     definitions: dict[str, Defined] = field(default_factory=dict)
     trains: list[syntax.Train] = field(default_factory=list)
+    imports: dict[Span, Program] = field(default_factory=dict)  # by where their paths are written
 
     @property
     def models(self) -> list[Defined]:
@@ -162,7 +163,7 @@ class _Loader:
                 self.loaded[resolved] = self.load(read_source(target), resolved)
             finally:
                 self.loading.pop()
-        other = self.loaded[resolved]
+        other = program.imports[span] = self.loaded[resolved]
         for name in declaration.names:
             if name.text not in other.scope.names:
                 hint = did_you_mean(name.text, other.scope.names)

@@ -9,7 +9,21 @@ from typing import TYPE_CHECKING, Any
 from compiler.elaborate import calls
 from compiler.elaborate.data import Stage, data_stages
 from compiler.elaborate.frame import CallSite, Frame, Silence, State
-from compiler.elaborate.values import UNKNOWN, Instance, Scope, describe, is_number
+from compiler.elaborate.parameters import (
+    ABOVE_ZERO,
+    COUNT,
+    FLAG,
+    NOT_NEGATIVE,
+    PATTERNS,
+    PORTION,
+    POSITIVE,
+    SHARE,
+    SHARE_OR_FILE,
+    TEXT,
+    Kind,
+    one_of,
+)
+from compiler.elaborate.values import UNKNOWN, Instance, Scope, describe
 from compiler.graph import Value
 from compiler.operators.source import Input
 from compiler.types import TensorType
@@ -43,47 +57,33 @@ class TrainingSpec:
     settings: dict[str, Any] = field(default_factory=dict)
 
 
-def _positive(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
-def _share(value: Any) -> bool:
-    return is_number(value) and 0 <= value < 1
-
-
-def _not_negative(value: Any) -> bool:
-    return is_number(value) and value >= 0
-
-
-def _texts(value: Any) -> bool:
-    return isinstance(value, str) or (isinstance(value, list) and all(isinstance(each, str) for each in value))
-
-
-SETTINGS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "epochs": ("a whole number of at least 1", _positive),
-    "batch": ("a whole number of at least 1", _positive),
-    "accumulate": ("a whole number of at least 1", _positive),
-    "patience": ("a whole number of at least 1", _positive),
-    "seed": ("a whole number of at least 0", lambda value: _positive(value) or value == 0),
-    "validation": ("a share from 0 to below 1, or a text", lambda value: _share(value) or isinstance(value, str)),
-    "test": ("a share from 0 to below 1, or a text", lambda value: _share(value) or isinstance(value, str)),
-    "shuffle": ("true or false", lambda value: isinstance(value, bool)),
-    "clip_norm": ("a number above 0", lambda value: is_number(value) and value > 0),
-    "clip_value": ("a number above 0", lambda value: is_number(value) and value > 0),
-    "weight_decay": ("a number of at least 0", _not_negative),
-    "l1": ("a number of at least 0", _not_negative),
-    "l2": ("a number of at least 0", _not_negative),
-    "undecayed": ("a text or a list of texts", _texts),
-    "plateau": ("a whole number of at least 1", _positive),
-    "monitor": ("a text", lambda value: isinstance(value, str)),
-    "mode": ('"min" or "max"', lambda value: value in ("min", "max")),
-    "average": ("a share from 0 to below 1", _share),
-    "freeze": ("a text or a list of texts", _texts),
+SETTINGS: dict[str, Kind] = {
+    "epochs": POSITIVE,
+    "batch": POSITIVE,
+    "accumulate": POSITIVE,
+    "patience": POSITIVE,
+    "seed": COUNT,
+    "validation": SHARE_OR_FILE,
+    "test": SHARE_OR_FILE,
+    "shuffle": FLAG,
+    "clip_norm": ABOVE_ZERO,
+    "clip_value": ABOVE_ZERO,
+    "weight_decay": NOT_NEGATIVE,
+    "l1": NOT_NEGATIVE,
+    "l2": NOT_NEGATIVE,
+    "undecayed": PATTERNS,
+    "plateau": POSITIVE,
+    "plateau_factor": PORTION,
+    "min_change": NOT_NEGATIVE,
+    "monitor": TEXT,
+    "mode": one_of("min", "max"),
+    "average": SHARE,
+    "freeze": PATTERNS,
 }
 _ONCE = {"loss", "optimizer", "data", *SETTINGS}
 _KNOWN = ["metric", *_ONCE]
 _RISING = ("accuracy", "r_squared", "similarity")  # in the text of a metric that grows with success
-_MEASURED = {"loss", "epoch", "seconds"}  # what every history has
+_MEASURED = {"loss", "epoch", "seconds", "learning_rate"}  # what every history has
 
 
 def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame) -> TrainingSpec:
@@ -203,9 +203,9 @@ def _setting(elaborator: Elaborator, spec: TrainingSpec, setting: syntax.Setting
         check_optimizer(elaborator, value, span)
         spec.optimizer = value
     else:
-        wanted, allowed = SETTINGS[name]
-        if not allowed(value):
-            raise elaborator.fault("E605", f"`{name}` is {wanted}, and {describe(value)} is given", span)
+        kind = SETTINGS[name]
+        if not kind.allows(value):
+            raise elaborator.fault("E605", f"`{name}` is {kind.words}, and {describe(value)} is given", span)
         spec.settings[name] = value
 
 

@@ -1,4 +1,4 @@
-"""Graph to ONNX: every operator lowers itself; names, shapes and source lines are kept.
+"""Graph to ONNX: every operator lowers itself; names, shapes, source lines and docstrings are kept.
 
 What is written passes `onnx.checker` with full shape inference and loads in onnxruntime without a warning.
 """
@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Size
-from compiler.graph import Graph, Node, Value
+from compiler.graph import Graph, Node, Origin, Value
 from compiler.lazy import LazyModule
 from compiler.onnx.sizes import Sizes
 from compiler.onnx.targets import HIGHEST_OPSET, IR_VERSION, LARGEST_FILE, LOWEST_OPSET, loaded_by
@@ -65,7 +65,7 @@ def export(
     Parameters and buffers become initializers called by their path, or inputs after the others where `weights` is
     None. Outputs keep their names, and next values of buffers become outputs `<path>.next` (see `end_names`). The
     opset is the lowest that says all of the graph in few nodes, unless another one is asked for. Weights of more than
-    `largest` bytes are referred to and not held, for no proto can: `runtime.onnx_file.save` writes them beside it.
+    `largest` bytes are referred to and not held: `runtime.onnx_file.save` writes them from their arrays.
     """
     graph = narrow_ranges(graph)
     lowest = needed_opset(graph)
@@ -115,6 +115,7 @@ class Writer:
             self.initializers: dict[str, onnx.TensorProto] = {}
             self.constants: dict[tuple[str, tuple[int, ...], bytes], str] = {}
             self.taken: dict[str, int] = {}  # every name, and how many were made from it
+            self.begun: set[str] = set()  # the layers that have nodes
             self.computed_sizes = Sizes(graph, self, self._operand)
 
     # Emit
@@ -131,12 +132,25 @@ class Writer:
         outputs = (name,) if results == 1 else tuple(self.unique(f"{name}:{place}") for place in range(results))
         node = onnx.helper.make_node(onnx_type, inputs, outputs, name=name, **attributes)
         if source is not None:
-            if source.span is not None:
-                node.metadata_props.add(key=SOURCE, value=str(source.span))
-            if source.path:
-                node.metadata_props.add(key=LAYER, value=source.path)
+            self._trace(node, source)
         self.nodes.append(node)
         return outputs
+
+    def _trace(self, node: onnx.NodeProto, source: Origin) -> None:
+        """Say where a node comes from; the first one of a layer, and of each around it, says what the layer is."""
+        if source.span is not None:
+            node.metadata_props.add(key=SOURCE, value=str(source.span))
+        if not source.path:
+            return
+        node.metadata_props.add(key=LAYER, value=source.path)
+        parts = source.path.split(".")
+        around = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
+        first = [path for path in around if path not in self.root.begun]
+        self.root.begun.update(first)
+        layers = self.root.graph.layers
+        docs = [f"{path}: {layers[path].doc}" for path in first if path in layers and layers[path].doc]
+        if docs:
+            node.doc_string = "\n".join(docs)
 
     def type(self, name: str) -> TensorType:
         writer: Writer | None = self
@@ -238,21 +252,23 @@ class Writer:
         """
         produced = {output for node in self.nodes for output in node.output}
         renamed: dict[str, str] = {}
-        copies: list[tuple[str, str]] = []
+        copies: list[tuple[str, str, Origin]] = []
         for name, value in zip(names, self.graph.ends, strict=True):
             made = self.names[value]
             if made in produced and made not in keep and made not in renamed:
                 renamed[made] = name
             else:
-                copies.append((made, name))
+                copies.append((made, name, value.node.origin))
             self.infos[name] = value.type
         for old in renamed:
             self.infos.pop(old, None)
         for node in self.nodes:
             _rename(node, renamed)
-        for made, name in copies:
+        for made, name, source in copies:
             operands = [renamed.get(made, made)]
-            self.nodes.append(onnx.helper.make_node("Identity", operands, [name], name=self.unique(f"{name}/Identity")))
+            copy = onnx.helper.make_node("Identity", operands, [name], name=self.unique(f"{name}/Identity"))
+            self._trace(copy, source)
+            self.nodes.append(copy)
         return [_info(name, value.type) for name, value in zip(names, self.graph.ends, strict=True)]
 
     def value_infos(self, outputs: Sequence[str]) -> list[onnx.ValueInfoProto]:

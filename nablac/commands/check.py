@@ -44,7 +44,7 @@ def command(
         count += 1
         try:
             if str(file) != "-" and file.is_dir():
-                raise NablacError(Diagnostic("E905", "there is no `.model` file in this folder", place=str(file)))
+                raise NablacError(Diagnostic("E911", "there is no `.model` file in this folder", place=str(file)))
             if str(file) == "-":
                 program = program_of(Source("<stdin>", sys.stdin.read()))
             else:
@@ -53,7 +53,7 @@ def command(
             if not program.tree.declarations:
                 hint = "a model is declared with `model Name(...) { input ...; output ... }`"
                 raise NablacError(
-                    Diagnostic("E905", "this file declares nothing", place=program.source.name, hint=hint)
+                    Diagnostic("E911", "this file declares nothing", place=program.source.name, hint=hint)
                 )
             if gradients:
                 compared |= _gradients(program, preset, settings, quiet or as_json)

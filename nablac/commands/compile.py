@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nablac.commands.options import compiled, model_options, output_options, weight_options
-from nablac.commands.output import note, print_json, unless_kernels_lack
-from runtime.files import scratch
+from nablac.commands.output import note, print_json, stage, unless_kernels_lack
+from runtime.files import followed, scratch
 
 if TYPE_CHECKING:
-    import onnx
-
     from nablac.model import Model
     from runtime.verification import Report
+
+_LARGE = 256 << 20  # bytes of weights from which one set of sizes is verified: each costs a run of the whole model
 
 
 @click.command()
@@ -50,7 +52,9 @@ def command(
 
     Without --weights the weights are the model's own first values, drawn from --seed. With --train the file is one
     training step: the batch, the state (parameters, buffers, optimizer), `step` from 1 and `seed` in; the loss, the
-    metrics and the next state, called `NAME.next`, out. The first state is written to a .safetensors file of its name.
+    metrics and the next state, called `NAME.next`, out. A `plateau` makes it take `rate` too, by which the learning
+    rate is multiplied. The first state is written to a .safetensors file of its name.
+
     With --decode FILE may be the folder of a run, and a folder is written: `step.onnx`, which takes the next tokens and
     what was kept of those before, and `start.onnx`, which runs once for a text where the model has something to do
     once. `nablac generate` runs it.
@@ -70,6 +74,10 @@ def command(
         given["dtype"] = dtype
         target = output or file.with_suffix(".step.onnx")
         return write_step(file, target, opset, given, seed=seed, verify=not no_verify, as_json=as_json, quiet=quiet)
+    import onnx
+
+    from runtime.initialization import stored
+    from runtime.onnx_file import move, save
     from runtime.text.places import place_metadata
     from runtime.text.sizes import check_tables
     from runtime.text.tokenizers import KEY, read_tokenizer
@@ -79,10 +87,12 @@ def command(
     begun |= {"weights": weights, "rename": rename, "seed": seed}
     made_of = file
     if file.is_dir():
-        from nablac.commands.text_model import of_run
+        from nablac.commands.runs import of_run
+        from nablac.commands.text_model import tokenizer_of
 
-        made_of, begun, own = of_run(file, begun)
-        texts = texts or own
+        texts = texts or tokenizer_of(file)
+        made_of, chosen = of_run(file, begun)
+        begun = {key: chosen[key] for key in begun}
     model = compiled(made_of, **begun)
     if as_decode:
         from nablac.commands.decode_step import write_decode
@@ -95,18 +105,28 @@ def command(
         metadata[KEY] = texts.to_json()
     target = output or file.with_suffix(".onnx")
     with scratch(target) as folder:  # nothing takes the name asked for before it is proved
-        draft = folder / "model.onnx"
-        model.to_onnx(draft, opset, metadata)
-        proto = _checked(draft)
-        report = None if no_verify else _verified(model, draft, seed)
-        written = model.to_onnx(target, opset, metadata) if report is None or report.agrees else []
+        with stage("first values") if begun["weights"] is None else nullcontext():
+            arrays = model.weights
+        with stage("exported"):
+            proto = model.onnx(opset, metadata, largest=0)  # the weights go to the file from their arrays
+        with stage("written"):
+            drafts = save(proto, folder / followed(target).name, arrays)
+        with stage("checked"):
+            onnx.checker.check_model(str(drafts[0]), full_check=True)
+        with nullcontext() if no_verify else stage("verified"):
+            report = None if no_verify else _verified(model, drafts[0], seed)
+        written = move(drafts, target) if report is None or report.agrees else []
+    held: Counter[str] = Counter()
+    for op in stored(model.graph):
+        held[op.name] += int(arrays[op.path].size)
     facts = {
         "output": str(target),
         "model": model.name,
         "opset": proto.opset_import[0].version,
         "ir": proto.ir_version,
         "nodes": len(proto.graph.node),
-        "parameters": sum(int(array.size) for array in model.weights.values()),
+        "parameters": held["parameter"],
+        "buffers": held["buffer"],
         "bytes": sum(each.stat().st_size for each in written),
         "inputs": {key: str(value.type) for key, value in model.graph.inputs.items()},
         "outputs": {key: str(value.type) for key, value in model.graph.outputs.items()},
@@ -125,8 +145,9 @@ def command(
         print_json(facts)
     if as_json or quiet:
         return 0
+    buffers = f" and {facts['buffers']:,} in buffers" if facts["buffers"] else ""
     click.echo(
-        f"{target}: {model.name}, {facts['nodes']} nodes, {facts['parameters']:,} parameters, "
+        f"{target}: {model.name}, {facts['nodes']} nodes, {facts['parameters']:,} parameters{buffers}, "
         f"opset {facts['opset']}, IR {facts['ir']}, {facts['bytes']:,} bytes"
     )
     if report is not None:
@@ -134,18 +155,13 @@ def command(
     return 0
 
 
-def _checked(draft: Path) -> onnx.ModelProto:
-    """The model as it was written, without weights in files beside it; passes the checker."""
-    import onnx
-
-    onnx.checker.check_model(str(draft), full_check=True)
-    return onnx.load_model(str(draft), load_external_data=False)
-
-
 def _verified(model: Model, draft: Path, seed: int) -> Report | None:
     """What was written against the NumPy runtime; None, and a note, where onnxruntime lacks kernels for it."""
-    from runtime.verification import compare
+    from runtime.verification import compare, sample_sizes
 
+    sizes = list(sample_sizes(model.graph))
+    if sum(array.nbytes for array in model.weights.values()) > _LARGE:
+        sizes = sizes[-1:]
     with unless_kernels_lack():
-        return compare(model.graph, draft, model.weights, seed=seed)
+        return compare(model.graph, draft, model.weights, sizes=sizes, seed=seed)
     return None

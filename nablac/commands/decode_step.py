@@ -61,7 +61,7 @@ def write_decode(
     sizes: dict[str, int] = {}
     with scratch(target) as folder:  # both are whole before one of them takes its name
         for name, each in graphs.items():
-            made = export(each, opset=opset, weights=model.weights, metadata=metadata)
+            made = export(each, opset=opset, weights=model.weights, metadata=metadata, largest=0)
             sizes[name] = len(made.graph.node)
             save(made, folder / name, model.weights)
             onnx.checker.check_model(str(folder / name), full_check=True)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nablac.commands.options import PENALTY, model_options, output_options, run_options, weight_options
-from nablac.commands.output import print_json
+from nablac.commands.output import note, print_json
+from nablac.commands.runs import DATA, of_run
 
 if TYPE_CHECKING:
     from runtime.training.session import Training
@@ -36,9 +37,16 @@ if TYPE_CHECKING:
 @weight_options
 @output_options
 def command(file: Path, part: str | None, generate: bool, beams: int, length_penalty: float, **given: Any) -> int:
-    """Evaluate a model on the data of its train block: its loss and metrics, each example counted alike."""
+    """Evaluate a model on the data of its train block: its loss and metrics, each example counted alike.
+
+    FILE may be a run's folder: its model, its weights, its own split of the data.
+    """
     from nablac.commands.train import training_of
 
+    if file.is_dir():
+        file, given = of_run(file, given, DATA)
+    elif given["weights"] is None:
+        note("note: untrained weights, drawn from --seed; --weights FILE loads trained ones", given["quiet"])
     training = training_of(file, given)
     counts = {name: len(places) for name, places in training.data.parts.items()}
     chosen = part or next((name for name in ("test", "validation") if counts[name]), "all")

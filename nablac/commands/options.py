@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+from click.core import ParameterSource
 
-from nablac.commands.output import detail, is_quiet, note, remember
+from nablac.commands.output import detail, is_quiet, note, remember, stage
 from runtime.backends import BACKENDS, DEVICES
 
 if TYPE_CHECKING:
@@ -53,6 +53,11 @@ def _remember_quiet(context: click.Context, parameter: click.Parameter, value: b
     return value
 
 
+def asked(name: str) -> bool:
+    """Whether a parameter of the running command was given by the user."""
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
+
+
 def model_options(command: F) -> F:
     """FILE, and what chooses and sizes the model in it."""
     for option in reversed(
@@ -75,7 +80,10 @@ def weight_options(command: F) -> F:
     for option in reversed(
         (
             click.option(
-                "--weights", type=click.Path(path_type=Path), metavar="FILE", help="Weights, a .safetensors file."
+                "--weights",
+                type=click.Path(path_type=Path),
+                metavar="FILE",
+                help="Weights: a .safetensors file, or a folder with one or with an index of several.",
             ),
             click.option(
                 "--rename",
@@ -172,18 +180,20 @@ def compiled(
     from nablac.model import from_program
 
     hypers = dict(parse_setting(each) for each in settings)
-    started = time.perf_counter()
-    program = load(file)
+    with stage(f"{file}: read"):
+        program = load(file)
     name = model_asked(program, name)
-    parsed = time.perf_counter()
-    model = from_program(
-        program, model=name, preset=preset, hypers=hypers, seed=seed, dtype=dtype, backend=backend, device=device
-    )
-    detail(f"{file}: read in {_milliseconds(parsed - started)}")
-    detail(f"{model.name}: {len(model.graph)} operators in {_milliseconds(time.perf_counter() - parsed)}")
+    with stage("elaborated and optimised"):
+        model = from_program(
+            program, model=name, preset=preset, hypers=hypers, seed=seed, dtype=dtype, backend=backend, device=device
+        )
+    detail(f"{model.name}: {len(model.graph)} operators")
     for key, value in model.hypers.items():
         detail(f"  {key} = {show(value)}")
-    return model.load(weights, rename) if weights is not None else model
+    if weights is not None:
+        with stage(f"{weights}: read"):
+            model.load(weights, rename)
+    return model
 
 
 def model_asked(program: Program, name: str | None) -> str | None:
@@ -212,7 +222,3 @@ def refuse_of_compiled(file: Path, *more: str) -> None:
             raise click.UsageError(f"`{option.opts[0]}` does nothing here: {why}")
         if name == "backend" and context.params["backend"] != "ort":
             raise click.UsageError(f"`--backend {context.params['backend']}` cannot run {file}: onnxruntime does")
-
-
-def _milliseconds(seconds: float) -> str:
-    return f"{seconds * 1000:.0f} ms"

@@ -7,6 +7,7 @@ import math
 import os
 import re
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -93,6 +94,14 @@ def detail(text: str) -> None:
     """A line that only `-v` asks for, on stderr."""
     if _talk["detail"]:
         note(text)
+
+
+@contextmanager
+def stage(what: str) -> Iterator[None]:
+    """A part of a command's work, whose time `-v` tells."""
+    started = time.perf_counter()
+    yield
+    detail(f"{what} in {(time.perf_counter() - started) * 1000:,.0f} ms")
 
 
 def is_quiet() -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from nablac.commands.options import compiled
 from nablac.commands.output import note
+from nablac.commands.runs import of_run
 
 if TYPE_CHECKING:
     from nablac.model import Model
@@ -21,8 +22,8 @@ def text_model(file: Path, given: Mapping[str, Any]) -> tuple[Model, Tokenizer]:
 
     tokenizer = read_tokenizer(given["tokenizer"]) if given["tokenizer"] is not None else None
     if file.is_dir():
-        file, given, own = of_run(file, given)
-        tokenizer = tokenizer or own
+        tokenizer = tokenizer or tokenizer_of(file)
+        file, given = of_run(file, given)
     if tokenizer is None:
         hint = "`--tokenizer FILE` gives one; the folder of a run on texts has its own"
         raise NablacError(Diagnostic("E853", f"{file} has no tokenizer", place=str(file), hint=hint))
@@ -40,22 +41,9 @@ def text_model(file: Path, given: Mapping[str, Any]) -> tuple[Model, Tokenizer]:
     return model, tokenizer
 
 
-def of_run(folder: Path, given: Mapping[str, Any]) -> tuple[Path, dict[str, Any], Tokenizer | None]:
-    """The model of a run, as it was begun, with its best weights, and its tokenizer."""
-    from grammar.diagnostics import Diagnostic, NablacError
-    from runtime.training.folder import RunFolder
+def tokenizer_of(run: Path) -> Tokenizer | None:
+    """What a run's texts were cut by, if it is a run on texts."""
+    from runtime.data.fitted import read_fitted
 
-    run, record = RunFolder.existing(folder)
-    weights = folder / "weights.safetensors"
-    if not weights.is_file():
-        hint = f"`nablac train --resume {folder}` finishes it"
-        message = f"{folder} is not finished: it has no weights"
-        raise NablacError(Diagnostic("E853", message, place=str(folder), hint=hint))
-    begun = record.get("command", {})
-    kept = {name: begun[name] for name in ("name", "preset") if begun.get(name)}
-    settings = (*begun.get("settings", ()), *given["settings"])
-    return (
-        folder / "spec.model",
-        {**given, **kept, "settings": settings, "weights": given["weights"] or weights},
-        run.tokenizer(),
-    )
+    fitted = read_fitted(run)
+    return fitted.tokenizer if fitted is not None else None

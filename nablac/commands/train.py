@@ -6,23 +6,32 @@ import shlex
 import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablac.commands.options import Finite, model_asked, model_options, output_options, run_options, weight_options
+from nablac.commands.options import (
+    Finite,
+    asked,
+    model_asked,
+    model_options,
+    output_options,
+    run_options,
+    weight_options,
+)
 from nablac.commands.output import note, print_json
 from nablac.commands.progress import Progress
+from nablac.commands.runs import as_begun
 
 if TYPE_CHECKING:
-    from runtime.text.tokenizers import Tokenizer
+    from runtime.data.fitted import Fitted
     from runtime.training.folder import RunFolder
     from runtime.training.loop import Loop
     from runtime.training.session import Training
 
-# What a resumed run takes over from the run that it goes on with.
-KEPT = ("name", "preset", "settings", "batch", "validation", "patience", "seed", "data", "backend", "device", "epochs")
+_SHOWN = 5  # of the rows and files that were left out; the run's skipped.txt has them all
 
 
 @click.command()
@@ -51,30 +60,40 @@ def command(file: Path, output: Path | None, resume: Path | None, dry_run: bool,
     Ctrl-C saves and stops; --resume RUN goes on as if nothing had happened.
     """
     from runtime.training.folder import RunFolder
-
-    folder: RunFolder | None = None
-    if resume is not None:
-        folder, record = RunFolder.existing(resume)
-        given |= {name: record["command"].get(name) for name in KEPT if not given[name] or name not in ("epochs",)}
-        _same_text(file, record, resume)
-    quiet, as_json = given["quiet"], given["as_json"]
-    training = training_of(file, given)
-    if folder is not None:
-        training.tokenizer = folder.tokenizer()  # learnt anew it could be of changed data
     from runtime.training.session import describe
 
-    facts = describe(training)
+    if resume is None:
+        training = training_of(file, given)
+    else:
+        training = _resumed(file, resume, given, output)
+    quiet, as_json = given["quiet"], given["as_json"]
     if not quiet:
-        _announce(facts)
+        _announce(describe(training), training.context.skipped)
     if dry_run:
         return _dry_run(training, as_json, quiet)
-    loop = training.loop(folder.checkpoints if folder is not None else None, resume is not None)
-    if folder is None:  # not before everything else is known to be right
-        folder = RunFolder.fresh(output, training.name)
-        kept = {name: given[name] for name in KEPT}
-        folder.begin(training, {**kept, "file": str(file)}, facts)
-        loop.folder = folder.checkpoints
+    if resume is None:
+        loop = training.loop()
+        folder = RunFolder.begin(output, training, loop)  # not before everything else is known to be right
+    else:
+        folder = RunFolder.existing(resume, training)
+        loop = training.loop(folder.checkpoints, resume=True)
     return _train(training, loop, folder, file, quiet, as_json)
+
+
+def _resumed(file: Path, run: Path, given: Mapping[str, Any], output: Path | None) -> Training:
+    """A run as it was begun, and no other: that is compared when it goes on."""
+    from runtime.data.fitted import read_fitted
+    from runtime.training.record import read_record
+
+    if output is not None:
+        raise click.UsageError("-o names a new run's folder; a resumed run goes on in its own")
+    for name in ("weights", "tokenizer"):
+        if given.get(name) is not None:
+            raise click.UsageError(f"a resumed run has its own {name}; without --resume, --{name} begins another")
+    record = read_record(run)
+    training = training_of(file, as_begun(record, given, (*asdict(record.choices), *asdict(record.length))))
+    training.fitted = read_fitted(run)  # fitted anew it could be to changed data
+    return training
 
 
 def training_of(file: Path, given: Mapping[str, Any]) -> Training:
@@ -93,7 +112,7 @@ def training_of(file: Path, given: Mapping[str, Any]) -> Training:
         data=given.get("data"),
         limit_batches=given.get("limit_batches"),
         overfit=given.get("overfit"),
-        seed=given["seed"] or None,
+        seed=given["seed"] if asked("seed") or "folder" in given else None,
         backend=given.get("backend", "numpy"),
         device=given.get("device", "cpu"),
         max_seconds=minutes * 60 if minutes is not None else None,
@@ -109,34 +128,28 @@ def training_of(file: Path, given: Mapping[str, Any]) -> Training:
         hypers,
         options,
         dtype=DType(given.get("dtype", "f32")),
+        folder=given.get("folder"),
     )
     if given["weights"] is not None:
         training.weights = load_weights(given["weights"], training.inference.graph, read_renames(given["rename"]))
-    training.tokenizer = tokenizer_of(given)
+    training.fitted = fitted_of(given)
     return training
 
 
-def tokenizer_of(given: Mapping[str, Any]) -> Tokenizer | None:
-    """What `--tokenizer` names, or what the run has whose weights are taken: they know no other tokens."""
-    from runtime.text.tokenizers import read_tokenizer
-    from runtime.training.folder import RunFolder
+def fitted_of(given: Mapping[str, Any]) -> Fitted | None:
+    """What the run knows of its data whose weights are taken: they know no other units, classes or tokens.
 
-    if given.get("tokenizer") is not None:
-        return read_tokenizer(given["tokenizer"])
+    `--tokenizer` names a tokenizer in the place of the run's.
+    """
+    from runtime.data.fitted import Fitted, read_fitted
+    from runtime.text.tokenizers import read_tokenizer
+
     weights = given["weights"]
     folder = weights if weights is None or weights.is_dir() else weights.parent
-    return RunFolder(folder).tokenizer() if folder is not None and (folder / "run.json").is_file() else None
-
-
-def _same_text(file: Path, record: dict[str, Any], run: Path) -> None:
-    """A run goes on with the model that it began with."""
-    from compiler.build import load
-    from grammar.diagnostics import Diagnostic, NablacError
-    from runtime.training.session import fingerprint
-
-    if fingerprint(load(file)) != record.get("text"):
-        hint = f"{run / 'spec.model'} is what the run began with; a changed model is a new run, from `--weights`"
-        raise NablacError(Diagnostic("E841", f"{file} has changed since {run} began", place=str(file), hint=hint))
+    fitted = read_fitted(folder) if folder is not None else None
+    if given.get("tokenizer") is None:
+        return fitted
+    return replace(fitted or Fitted(), tokenizer=read_tokenizer(given["tokenizer"]))
 
 
 def generates(training: Training) -> bool:
@@ -151,13 +164,17 @@ def generates(training: Training) -> bool:
     return training.data.tokenizer is not None
 
 
-def _announce(facts: dict[str, Any]) -> None:
+def _announce(facts: dict[str, Any], skipped: list[str]) -> None:
     examples = ", ".join(f"{count:,} {part}" for part, count in facts["examples"].items() if count)
     where = facts["backend"] if facts["device"] == "cpu" else f"{facts['backend']} on {facts['device']}"
     size = f"{facts['parameters']:,} parameters"
     note(f"{facts['model']}: {size}, {examples} examples, batches of {facts['batch']}, {where}")
-    if facts["skipped"]:
-        note(f"{facts['skipped']} broken rows or files left out")
+    if skipped:
+        note(
+            f"{len(skipped)} broken rows or files left out" + (", the first of them:" if len(skipped) > _SHOWN else ":")
+        )
+        for each in skipped[:_SHOWN]:
+            note(f"  {each}")
 
 
 def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:
@@ -180,8 +197,12 @@ def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:
 
 
 def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet: bool, as_json: bool) -> int:
+    from runtime.training.loop import INTERRUPTED
     from runtime.training.not_finite import NotFinite, explain_not_finite
+    from runtime.training.training_data import unmeasured
 
+    resume = f"nablac train {_quoted(file)} --resume {_quoted(folder.path)}"
+    position, compiled = loop.position, None
     with Progress(loop, quiet or as_json) as progress, _signals() as caught:
         loop.stop = lambda: bool(caught)
         loop.events.batch = progress.batch
@@ -196,13 +217,11 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
         except NotFinite as error:
             note(f"the last good checkpoint is in {folder.checkpoints}")
             raise explain_not_finite(training, loop, error) from error
-    resume = f"nablac train {_quoted(file)} --resume {_quoted(folder.path)}"
-    if caught:
+        if loop.reason != INTERRUPTED:  # a signal that comes from now on finds a run that is finished
+            compiled = folder.finish(training, training.model_weights(loop.best or loop.stepper.state()))
+    if compiled is None:
         note(f"stopped and saved; go on with:  {resume}")
         return 130
-    weights = training.model_weights(loop.best or loop.stepper.state())
-    compiled = folder.finish(training, weights)
-    position = loop.position
     if as_json:
         facts = {
             "run": str(folder.path),
@@ -212,16 +231,30 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
         }
         print_json({**facts, "monitor": loop.monitor, "history": position.history, "model": str(compiled)})
         return 0
-    best = position.best if position.best is not None else float("nan")
-    click.echo(f"best epoch {position.best_epoch}: {loop.monitor} {best:.6g}; {loop.reason}")
+    click.echo(f"{_result(loop)}; {loop.reason}")
     click.echo(f"{folder.path}: curves.svg, history.csv, weights.safetensors, model.onnx")
-    note(f"go on:     {resume} --epochs {position.epoch * 2}", quiet)
-    note(f"evaluate:  nablac eval {_quoted(file)} --weights {_quoted(folder.path / 'weights.safetensors')}", quiet)
+    for each in unmeasured(training):
+        note(each, quiet)
+    more = "" if loop.unfinished else f" --epochs {position.epoch * 2}"
+    note(f"go on:     {resume}{more}", quiet)
+    note(f"evaluate:  nablac eval {_quoted(folder.path)}", quiet)
     if generates(training):
         note(f'generate:  nablac generate {_quoted(folder.path)} "TEXT"', quiet)
     else:
         note(f"run:       nablac run {_quoted(folder.path / 'model.onnx')} INPUT", quiet)
     return 0
+
+
+def _result(loop: Loop) -> str:
+    """The best epoch, and where the last one was left, what it had come to."""
+    position, parts = loop.position, []
+    if position.best is not None:
+        parts.append(f"best epoch {position.best_epoch}: {loop.monitor} {position.best:.6g}")
+    if loop.unfinished:
+        value = loop.unfinished.get(loop.monitor, loop.unfinished["loss"])
+        batches = f"{position.batch:,} of {loop.batches:,} batches"
+        parts.append(f"epoch {position.epoch + 1} after {batches}: {loop.monitor} {value:.6g}")
+    return ", ".join(parts) or "no epoch was the best: its monitor was never a number"
 
 
 def _quoted(path: Path) -> str:
@@ -230,7 +263,7 @@ def _quoted(path: Path) -> str:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM end training after the running step; a second one ends it at once."""
+    """Ctrl-C and SIGTERM end training after the running step; a second one ends the command at once."""
     caught: list[int] = []
 
     def handle(number: int, frame: Any) -> None:

@@ -10,9 +10,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from nablac.drawing.layout import BOX_GAP, HEADER, LINE, PAD, POINT, ROW_GAP, Point, _size, rows_of
-from nablac.drawing.outline import Box, Group, every_box
-from nablac.drawing.svg import COLORS, OPEN
+from nablac.drawing.layout import BOX_GAP, HEADER, LINE, PAD, POINT, ROW_GAP, Point, closed_size, header_width, rows_of
+from nablac.drawing.outline import Box, Group
+from nablac.drawing.svg import COLORS, GIVEN, OPEN
 
 _PAGE = Path(__file__).with_name("page.html")
 
@@ -22,10 +22,11 @@ def html(group: Group, title: str, depth: int) -> str:
     data = {
         "title": title,
         "group": _group(group),
-        "boxes": {box.number: _box(box) for box in every_box(group)},
+        "boxes": _boxes(group),
         "open": _open(group, depth),
         "colors": COLORS,
         "opened": OPEN,
+        "given": GIVEN,
         "sizes": {"row": ROW_GAP, "gap": BOX_GAP, "point": POINT, "header": HEADER, "pad": PAD, "line": LINE},
     }
     text = json.dumps(data, ensure_ascii=False).replace("</", "<\\/")
@@ -41,14 +42,27 @@ def _group(group: Group) -> dict[str, Any]:
 
     return {
         "rows": [[name(item) for item in row] for row in found.rows],
-        "edges": [[[name(item) for item in path], labels] for path, labels in found.paths],
+        "edges": [[name(item) for item in path] for path in found.paths],
     }
 
 
-def _box(box: Box) -> dict[str, Any]:
-    width, height = _size(box, None)
-    inside = _group(box.inside) if box.inside is not None else None
-    return {"kind": box.kind, "title": box.title, "lines": box.lines, "size": [width, height], "inside": inside}
+def _boxes(group: Group) -> dict[int, dict[str, Any]]:
+    """Every box by its number: what it says, how large it is closed, and how wide its header is when open."""
+    gives = group.gives()
+    found: dict[int, dict[str, Any]] = {}
+    for box in group.boxes:
+        found[box.number] = {
+            "kind": box.kind,
+            "title": box.title,
+            "lines": box.lines,
+            "gives": gives[box.number],
+            "size": closed_size(box, gives[box.number]),
+            "header": header_width(box),
+            "inside": _group(box.inside) if box.inside is not None else None,
+        }
+        if box.inside is not None:
+            found.update(_boxes(box.inside))
+    return found
 
 
 def _open(group: Group, depth: int) -> list[int]:

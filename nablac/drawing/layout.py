@@ -12,7 +12,8 @@ from itertools import pairwise
 from nablac.drawing.outline import BORDER, Box, Group
 
 LINE, TITLE, PAD = 15.0, 18.0, 10.0  # heights of text, and the space around it
-ROW_GAP, BOX_GAP, POINT = 46.0, 26.0, 14.0
+TITLE_SIZE, LINE_SIZE = 13.8, 11.0  # of letters; a title's are bold
+ROW_GAP, BOX_GAP, POINT = 34.0, 26.0, 14.0
 HEADER = 26.0  # of an open layer, above its boxes
 _SWEEPS = 4
 _NARROW, _WIDE = set("iljtfr.,:;'|![]() "), set("mwMW@")
@@ -34,14 +35,15 @@ class Rows:
     """A group's boxes and points in rows, and each edge as the items that it visits; None is the border."""
 
     rows: list[list[Item]]
-    paths: list[tuple[list[Item | None], list[str]]]
+    paths: list[list[Item | None]]
 
 
 @dataclass
 class Placed:
-    """A box with its place in the group around it, and what it holds."""
+    """A box with its place in the group around it, the types of what it gives, and what it holds."""
 
     box: Box
+    gives: list[str]
     x: float
     y: float
     width: float
@@ -49,15 +51,22 @@ class Placed:
     inside: Picture | None = None
 
 
+@dataclass(frozen=True)
+class Line:
+    """An edge as points from its source to its target; it goes on outside where it ends at the border."""
+
+    points: list[tuple[float, float]]
+    ends: bool
+
+
 @dataclass
 class Picture:
-    """A laid-out group: boxes, edges as points from source to target, and what flows along them as (x, y, lines)."""
+    """A laid-out group: boxes, and the edges between them."""
 
     width: float
     height: float
     boxes: list[Placed] = field(default_factory=list)
-    edges: list[list[tuple[float, float]]] = field(default_factory=list)
-    labels: list[tuple[float, float, list[str]]] = field(default_factory=list)
+    edges: list[Line] = field(default_factory=list)
 
 
 def text_width(text: str, size: float = 12.0) -> float:
@@ -76,8 +85,8 @@ def rows_of(group: Group) -> Rows:
     rows: list[list[Item]] = [[] for _ in range(last + 1)]
     for box in group.boxes:
         rows[ranks[box.number]].append(box)
-    paths: list[tuple[list[Item | None], list[str]]] = []
-    for number, ((source, target), labels) in enumerate(group.edges.items()):
+    paths: list[list[Item | None]] = []
+    for number, (source, target) in enumerate(group.edges):
         start = ranks[source] if source != BORDER else -1
         end = ranks[target] if target != BORDER else last + 1
         path: list[Item | None] = [boxes[source] if source != BORDER else None]
@@ -87,7 +96,7 @@ def rows_of(group: Group) -> Rows:
                 rows[row].append(point)
                 path.append(point)
         path.append(boxes[target] if target != BORDER else None)
-        paths.append((path, labels))
+        paths.append(path)
     _order(rows, paths)
     return Rows(rows, paths)
 
@@ -95,10 +104,11 @@ def rows_of(group: Group) -> Rows:
 def lay_out(group: Group) -> Picture:
     """Sizes and places, innermost groups first."""
     found = rows_of(group)
+    gives = group.gives()
     sizes: dict[int, tuple[float, float, Picture | None]] = {}
     for box in group.boxes:
         inside = lay_out(box.inside) if box.inside is not None else None
-        sizes[box.number] = (*_size(box, inside), inside)
+        sizes[box.number] = (*_size(box, gives[box.number], inside), inside)
     widths = [
         sum(sizes[item.number][0] if isinstance(item, Box) else POINT for item in row) + BOX_GAP * (len(row) - 1)
         for row in found.rows
@@ -117,27 +127,13 @@ def lay_out(group: Group) -> Picture:
                 continue
             box_width, box_height, inside = sizes[item.number]
             top = y + (height - box_height) / 2
-            picture.boxes.append(Placed(item, x, top, box_width, box_height, inside))
+            picture.boxes.append(Placed(item, gives[item.number], x, top, box_width, box_height, inside))
             at[item.number] = (x + box_width / 2, top, top + box_height)
             x += box_width + BOX_GAP
         y += height + ROW_GAP
     picture.height = y - ROW_GAP * 0.4
-    said: dict[int, list[str]] = {}  # below a box once, however many edges leave it
-    for path, labels in found.paths:
-        points = _points(path, at, picture)
-        picture.edges.append(points)
-        source = path[0]
-        if isinstance(source, Box):
-            known = said.setdefault(source.number, [])
-            known += [label for label in labels if label not in known]
-        else:
-            picture.labels.append((points[-1][0], points[-1][1] - 7 - 11 * (min(len(labels), 2) - 1), _few(labels)))
-    picture.labels += [(at[number][0], at[number][2] + 13, _few(labels)) for number, labels in said.items()]
+    picture.edges = [Line(_points(path, at, picture), path[-1] is not None) for path in found.paths]
     return picture
-
-
-def _few(labels: list[str]) -> list[str]:
-    return labels if len(labels) <= 2 else [labels[0], f"and {len(labels) - 1} more"]
 
 
 def _points(
@@ -156,13 +152,22 @@ def _points(
     return points
 
 
-def _size(box: Box, inside: Picture | None) -> tuple[float, float]:
-    texts = [text_width(box.title, 13.0) * 1.06, *(text_width(line, 11.0) for line in box.lines)]
-    width = max(texts) + 2 * PAD + 4
+def closed_size(box: Box, gives: list[str]) -> tuple[float, float]:
+    """A box with its title, its lines, and below them what it gives."""
+    texts = [text_width(box.title, TITLE_SIZE), *(text_width(line, LINE_SIZE) for line in (*box.lines, *gives))]
+    return max(max(texts) + 2 * PAD + 4, 64.0), TITLE + LINE * (len(box.lines) + len(gives)) + 2 * PAD - 4
+
+
+def header_width(box: Box) -> float:
+    """An open box's title and lines, side by side."""
+    lines = sum(text_width(line, LINE_SIZE) + 12 for line in box.lines)
+    return text_width(box.title, TITLE_SIZE) + lines + 2 * PAD
+
+
+def _size(box: Box, gives: list[str], inside: Picture | None) -> tuple[float, float]:
     if inside is None:
-        return max(width, 64.0), TITLE + LINE * len(box.lines) + 2 * PAD - 4
-    header = text_width(box.title, 13.0) * 1.06 + sum(text_width(line, 11.0) + 12 for line in box.lines) + 2 * PAD
-    return max(header, inside.width), inside.height + HEADER
+        return closed_size(box, gives)
+    return max(header_width(box), inside.width), inside.height + HEADER
 
 
 def _ranks(group: Group) -> dict[int, int]:
@@ -191,11 +196,11 @@ def _ranks(group: Group) -> dict[int, int]:
     return ranks
 
 
-def _order(rows: list[list[Item]], paths: list[tuple[list[Item | None], list[str]]]) -> None:
+def _order(rows: list[list[Item]], paths: list[list[Item | None]]) -> None:
     """Sort each row by the middle of the neighbours in the row before, then after, a few times."""
     above: dict[int | Point, list[int | Point]] = {}
     below: dict[int | Point, list[int | Point]] = {}
-    for path, _ in paths:
+    for path in paths:
         for first, second in pairwise(path):
             if first is not None and second is not None:
                 above.setdefault(_name(second), []).append(_name(first))

@@ -1,17 +1,19 @@
 """A graph as nested boxes: an operator is a box, a layer a box with boxes inside, a recurrence a box with its step.
 
 Every edge is local to one group: where it crosses a layer's border it becomes an edge to the border outside, and one
-from the border (`BORDER`) inside, so that a layer can be opened and closed without touching what surrounds it.
+from the border (`BORDER`) inside, so that a layer can be opened and closed without touching what surrounds it. An edge
+knows which values flow along it, so that its parts can be joined again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 
 from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
-from compiler.operators.source import Parameter
+from compiler.operators.source import Input, Parameter
 
 BORDER = -1  # the group's own border, as a source above its boxes and as a target below them
 
@@ -29,22 +31,39 @@ class Box:
 
 @dataclass(eq=False)
 class Group:
-    """Boxes in the order of their first use, and what flows between them: labels by source and target."""
+    """Boxes in the order of their first use, and what flows between them: by source and target each value's label."""
 
     boxes: list[Box] = field(default_factory=list)
-    edges: dict[tuple[int, int], list[str]] = field(default_factory=dict)
+    edges: dict[tuple[int, int], dict[Hashable, str]] = field(default_factory=dict)
 
-    def connect(self, source: int, target: int, label: str) -> None:
-        if source == target:
-            return
-        labels = self.edges.setdefault((source, target), [])
-        if label not in labels:
-            labels.append(label)
+    def connect(self, source: int, target: int, value: Value) -> None:
+        """An edge, unless the layer feeds itself: what flows inside of a box is drawn inside of it."""
+        if source != target:
+            self.edges.setdefault((source, target), {})[value] = str(value.type)
+
+    def gives(self) -> dict[int, list[str]]:
+        """By box, the types of what leaves it, those apart that its lines say."""
+        found: dict[int, dict[str, None]] = {box.number: {} for box in self.boxes}
+        for (source, _), values in self.edges.items():
+            if source != BORDER:
+                found[source].update(dict.fromkeys(values.values()))
+        return {box.number: [label for label in found[box.number] if label not in box.lines] for box in self.boxes}
+
+
+Chain = tuple[tuple[Group, Box], ...]  # a box and those around it, the outermost first, each with the group it is in
+Weights = dict[str, Parameter]
 
 
 def outline(graph: Graph) -> Group:
     """The boxes of a graph; what depends on no input (weights, and what is made of them) stays inside of its users."""
-    return _Outline().of(graph, graph.inputs, graph.outputs)
+    parameters = [node.op for node in graph if isinstance(node.op, Parameter)]
+    drawing = _Outline(graph, Group(), (), (), parameters, count())
+    for name, value in graph.inputs.items():
+        drawing.begin("input", name, value)
+    drawing.draw()
+    for name, value in graph.outputs.items():
+        drawing.finish("output", name, value)
+    return drawing.root
 
 
 def every_box(group: Group) -> Iterator[Box]:
@@ -75,114 +94,159 @@ def readable_depth(group: Group, most: int = 40) -> int:
     depth = 0
     while depth < 8:
         deeper = close_below(group, depth + 1)
-        count = sum(1 for _ in every_box(deeper))
-        if count > most or count == sum(1 for _ in every_box(close_below(group, depth))):
+        boxes = sum(1 for _ in every_box(deeper))
+        if boxes > most or boxes == sum(1 for _ in every_box(close_below(group, depth))):
             return depth
         depth += 1
     return depth
 
 
 class _Outline:
-    def __init__(self) -> None:
-        self.count = 0
+    """Fills a group with a graph; the step of a recurrence is a graph of its own, in the group of the scan's box."""
 
-    def of(self, graph: Graph, inputs: dict[str, Value], outputs: dict[str, Value], prefix: str = "") -> Group:
-        root = Group()
-        chains: dict[Node, list[tuple[Group, Box]]] = {}
-        layers: dict[tuple[str, ...], list[tuple[Group, Box]]] = {}
-        live = {value.node for value in inputs.values()}
-        for name, value in inputs.items():
-            chains[value.node] = [(root, self._box(root, "state" if prefix else "input", name, [str(value.type)]))]
-        for node in graph:
-            if node in chains or not any(operand.node in live for operand in node.operands):
+    def __init__(
+        self,
+        graph: Graph,
+        root: Group,
+        around: Chain,
+        prefix: tuple[str, ...],
+        parameters: Sequence[Parameter],
+        numbers: Iterator[int],
+    ) -> None:
+        self.graph, self.root, self.around, self.prefix = graph, root, around, prefix
+        self.parameters, self.numbers = parameters, numbers
+        self.drawn: dict[Value, Chain] = {}  # the box that gives a value; what depends on no input has none
+        self.weights: dict[Value, Weights] = {}  # what a value without a box is made of
+        self.layers: dict[tuple[str, ...], Chain] = {}
+
+    def begin(self, kind: str, title: str, value: Value) -> Chain:
+        """A box for a value that comes from outside."""
+        self.drawn[value] = self._box(self.around, kind, title, [str(value.type)])
+        return self.drawn[value]
+
+    def finish(self, kind: str, title: str, value: Value) -> Chain | None:
+        """A box for a value that goes outside, if the value depends on an input."""
+        if value not in self.drawn:
+            return None
+        chain = self._box(self.around, kind, title, [str(value.type)])
+        _connect(self.drawn[value], chain, value)
+        return chain
+
+    def draw(self) -> None:
+        """Every node that depends on what was begun, in the layer that made it."""
+        used = {operand for node in self.graph for operand in node.operands} | set(self.graph.ends)
+        for node in self.graph:
+            if node.results[0] in self.drawn or node.results[0] in self.weights:
                 continue
-            live.add(node)
-            chain = self._layers(root, node, layers, prefix)
-            group = chain[-1][1].inside if chain else root
-            assert group is not None
-            chains[node] = [*chain, (group, self._operator(group, node))]
-            for operand in node.operands:
-                if operand.node in chains:
-                    _connect(chains[operand.node], chains[node], _label(operand))
-                elif isinstance(operand.node.op, Parameter) and not isinstance(node.op, Scan):
-                    _mention(chains[node][-1][1], operand)
-        for name, value in outputs.items():
-            if value.node in chains:
-                target = [(root, self._box(root, "state" if prefix else "output", name, [str(value.type)]))]
-                _connect(chains[value.node], target, _label(value))
-        for key, chain in layers.items():
-            chain[-1][1].lines = _parameters(graph, ".".join(key))
-        return root
+            if not any(operand in self.drawn for operand in node.operands):
+                self.weights.update(dict.fromkeys(node.results, self._made_of(node)))
+            elif isinstance(node.op, Scan):
+                self._scan(node, node.op, used)
+            else:
+                chain = self._box(self._layer(node), "operator", node.op.name, [])
+                for operand in node.operands:
+                    if operand in self.drawn:
+                        _connect(self.drawn[operand], chain, operand)
+                    else:
+                        _mention(chain[-1][1], self.weights.get(operand, {}))
+                self.drawn.update(dict.fromkeys(node.results, chain))
+        for path, chain in self.layers.items():
+            chain[-1][1].lines = _held(self.parameters, ".".join(path))
 
-    def _box(self, group: Group, kind: str, title: str, lines: list[str]) -> Box:
-        box = Box(self.count, kind, title, lines)
-        self.count += 1
+    def _scan(self, node: Node, scan: Scan, used: set[Value]) -> None:
+        """Each operand ends in the box of what the step calls it, and results come from the boxes of the step's."""
+        chain = self._box(self._layer(node), "scan", "scan", ["backward" if scan.reverse else "forward"])
+        box = chain[-1][1]
+        box.inside = Group()
+        step = _Outline(scan.body, box.inside, chain, _parts(node.origin.path), self.parameters, self.numbers)
+        formal = list(scan.body.inputs.items())
+        for place, ((name, value), operand) in enumerate(zip(formal, node.operands, strict=True)):
+            if place >= scan.states + scan.slices and operand not in self.drawn:
+                step.weights[value] = self.weights.get(operand, {})
+                continue
+            title = name if place < scan.states + scan.slices else _called(operand)
+            begun = step.begin("state" if place < scan.states else "input", title, value)
+            if operand in self.drawn:
+                _connect(self.drawn[operand], begun, operand)
+        step.draw()
+        stacked = len(node.results) - scan.states
+        for place, (result, value) in enumerate(zip(node.results, scan.body.outputs.values(), strict=True)):
+            self.drawn[result] = chain
+            if place < scan.states:
+                ended = step.finish("state", f"{formal[place][0]}'", value)
+            elif result in used:
+                ended = step.finish("output", "output" if stacked == 1 else f"output {place - scan.states}", value)
+            else:
+                continue
+            self.drawn[result] = ended or chain
+
+    def _made_of(self, node: Node) -> Weights:
+        if isinstance(node.op, Parameter):
+            return {node.op.path: node.op}
+        return {path: op for operand in node.operands for path, op in self.weights.get(operand, {}).items()}
+
+    def _box(self, around: Chain, kind: str, title: str, lines: list[str]) -> Chain:
+        group = around[-1][1].inside if around else self.root
+        assert group is not None
+        box = Box(next(self.numbers), kind, title, lines)
         group.boxes.append(box)
-        return box
+        return (*around, (group, box))
 
-    def _layers(
-        self, root: Group, node: Node, layers: dict[tuple[str, ...], list[tuple[Group, Box]]], prefix: str
-    ) -> list[tuple[Group, Box]]:
-        """The boxes of the layers that a node belongs to, the outermost first."""
-        path = node.origin.path.removeprefix(prefix).strip(".")
-        parts = tuple(path.split(".")) if path else ()
-        chain: list[tuple[Group, Box]] = []
-        for end in range(1, len(parts) + 1):
-            key = parts[:end]
-            if key not in layers:
-                group = chain[-1][1].inside if chain else root
-                assert group is not None
-                box = self._box(group, "layer", parts[end - 1], [])
-                box.inside = Group()
-                layers[key] = [*chain, (group, box)]
-            chain = layers[key]
-        return list(chain)
-
-    def _operator(self, group: Group, node: Node) -> Box:
-        if not isinstance(node.op, Scan):
-            return self._box(group, "operator", node.op.name, [])
-        scan = node.op
-        count = sum(isinstance(operand.node.op, Parameter) for operand in node.operands)
-        lines = ["backward" if scan.reverse else "forward", *([f"{count} parameters"] if count else [])]
-        box = self._box(group, "scan", "scan", lines)
-        named = list(scan.body.inputs.items())[: scan.states + scan.slices]
-        ends = list(scan.body.outputs.items())
-        states = [name for name, _ in named[: scan.states]]
-        outputs = {
-            f"{states[place]}'" if place < scan.states else f"output {place - scan.states}": value
-            for place, (_, value) in enumerate(ends)
-        }
-        box.inside = self.of(scan.body, dict(named), outputs, node.origin.path or "-")
-        return box
+    def _layer(self, node: Node) -> Chain:
+        """The boxes of the layers that a node belongs to."""
+        path = _parts(node.origin.path)
+        if path[: len(self.prefix)] == self.prefix:
+            path = path[len(self.prefix) :]
+            above = self.prefix
+        else:
+            above = ()
+        chain = self.around
+        for end in range(1, len(path) + 1):
+            key = (*above, *path[:end])
+            if key not in self.layers:
+                self.layers[key] = self._box(chain, "layer", path[end - 1], [])
+                self.layers[key][-1][1].inside = Group()
+            chain = self.layers[key]
+        return chain
 
 
-def _connect(source: list[tuple[Group, Box]], target: list[tuple[Group, Box]], label: str) -> None:
+def _parts(path: str) -> tuple[str, ...]:
+    return tuple(path.split(".")) if path else ()
+
+
+def _called(value: Value) -> str:
+    """What a step calls a value that was made around it."""
+    return value.node.op.label if isinstance(value.node.op, Input) else value.node.op.name
+
+
+def _connect(source: Chain, target: Chain, value: Value) -> None:
     """An edge between two boxes, in every group that it passes through."""
     common = 0
     while common < min(len(source), len(target)) - 1 and source[common][1] is target[common][1]:
         common += 1
-    source[common][0].connect(source[common][1].number, target[common][1].number, label)
+    source[common][0].connect(source[common][1].number, target[common][1].number, value)
     for group, box in source[common + 1 :]:
-        group.connect(box.number, BORDER, label)
+        group.connect(box.number, BORDER, value)
     for group, box in target[common + 1 :]:
-        group.connect(BORDER, box.number, label)
+        group.connect(BORDER, box.number, value)
 
 
-def _label(value: Value) -> str:
-    return str(value.type)
+def _mention(box: Box, weights: Mapping[str, Parameter]) -> None:
+    for op in weights.values():
+        line = _shown(op)
+        if line not in box.lines:
+            box.lines.append(line)
 
 
-def _mention(box: Box, operand: Value) -> None:
-    op = operand.node.op
-    assert isinstance(op, Parameter)
-    box.lines.append(f"{op.path.rpartition('.')[2]} [{', '.join(map(str, op.type.shape))}]")
+def _shown(op: Parameter) -> str:
+    return f"{op.path.rpartition('.')[2]} [{', '.join(map(str, op.type.shape))}]"
 
 
-def _parameters(graph: Graph, path: str) -> list[str]:
-    """A layer's own parameters, or how many it has inside."""
-    found = [node.op for node in graph if isinstance(node.op, Parameter) and node.op.path.startswith(f"{path}.")]
+def _held(parameters: Sequence[Parameter], path: str) -> list[str]:
+    """A layer's own parameters, or how many numbers they hold together; nothing where it has none."""
+    found = [op for op in parameters if op.path.startswith(f"{path}.")]
     own = [op for op in found if "." not in op.path.removeprefix(f"{path}.")]
     if own == found and len(own) <= 4:
-        return [f"{op.path.rpartition('.')[2]} [{', '.join(map(str, op.type.shape))}]" for op in own]
+        return [_shown(op) for op in own]
     total = sum(op.type.elements for op in found if isinstance(op.type.elements, int))
     return [f"{total:,} parameters"]

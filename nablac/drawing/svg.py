@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape, quoteattr
 
-from nablac.drawing.layout import HEADER, LINE, PAD, Picture, Placed, lay_out
+from nablac.drawing.layout import HEADER, LINE, LINE_SIZE, PAD, Line, Picture, Placed, lay_out, text_width
 from nablac.drawing.outline import Group
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
@@ -17,13 +17,14 @@ COLORS = {  # fill, stroke, text
     "scan": ("#f3e8ff", "#9333ea", "#581c87"),
 }
 OPEN = {"layer": "#eff6ff", "scan": "#faf5ff"}  # fills of what is open
+GIVEN = "#475569"  # the text of what a box gives
 MARGIN = 20
 
 
 def svg(group: Group, title: str) -> str:
     """The picture of a group, in its own colours on white."""
     picture = lay_out(group)
-    width, height = picture.width + 2 * MARGIN, picture.height + 2 * MARGIN + 24
+    width, height = max(picture.width, text_width(title, 17.0)) + 2 * MARGIN, picture.height + 2 * MARGIN + 24
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
         f'viewBox="0 0 {width:.0f} {height:.0f}" font-family={quoteattr(FONT)} font-size="12">'
@@ -38,8 +39,7 @@ def svg(group: Group, title: str) -> str:
 def _picture(picture: Picture) -> str:
     edges = map(_edge, picture.edges)
     boxes = map(_box, picture.boxes)
-    labels = (_label(x, y, lines) for x, y, lines in picture.labels)
-    return "".join([*edges, *boxes, *labels])
+    return "".join([*edges, *boxes])
 
 
 def curve(points: list[tuple[float, float]]) -> str:
@@ -53,18 +53,9 @@ def curve(points: list[tuple[float, float]]) -> str:
     return "".join(parts)
 
 
-def _edge(points: list[tuple[float, float]]) -> str:
-    return f'<path d="{curve(points)}" fill="none" stroke="#94a3b8" stroke-width="1.4" marker-end="url(#arrow)"/>'
-
-
-def _label(x: float, y: float, lines: list[str]) -> str:
-    """What flows along an edge, beside its end."""
-    found = []
-    for place, line in enumerate(lines):
-        where = f'x="{x + 7:.1f}" y="{y + 11 * place:.1f}" font-size="9.5"'
-        found.append(f'<text {where} stroke="#ffffff" stroke-width="3" stroke-linejoin="round">{escape(line)}</text>')
-        found.append(f'<text {where} fill="#475569">{escape(line)}</text>')  # twice: some viewers paint strokes last
-    return "".join(found)
+def _edge(line: Line) -> str:
+    arrow = ' marker-end="url(#arrow)"' if line.ends else ""
+    return f'<path d="{curve(line.points)}" fill="none" stroke="#94a3b8" stroke-width="1.4"{arrow}/>'
 
 
 def _box(placed: Placed) -> str:
@@ -91,9 +82,10 @@ def _box(placed: Placed) -> str:
         f'<text x="{middle:.1f}" y="20" text-anchor="middle" font-size="13" font-weight="600" fill="{text}">'
         f"{escape(box.title)}</text>"
     ]
+    texts = [*((line, text) for line in box.lines), *((line, GIVEN) for line in placed.gives)]
     lines += [
-        f'<text x="{middle:.1f}" y="{21 + LINE * place:.1f}" text-anchor="middle" font-size="11" fill="{text}" '
-        f'fill-opacity="0.8">{escape(line)}</text>'
-        for place, line in enumerate(box.lines, 1)
+        f'<text x="{middle:.1f}" y="{21 + LINE * place:.1f}" text-anchor="middle" font-size="{LINE_SIZE:g}" '
+        f'fill="{color}" fill-opacity="0.8">{escape(line)}</text>'
+        for place, (line, color) in enumerate(texts, 1)
     ]
     return f"{shape}{''.join(lines)}</g>"

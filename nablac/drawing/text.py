@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 from nablac.drawing.outline import BORDER, Box, Group
 from nablac.drawing.svg import COLORS
@@ -74,30 +74,34 @@ def _escaped(text: str) -> str:
 
 def edges(group: Group) -> list[tuple[int, int, str]]:
     """Edges between the innermost boxes drawn, joined again where they cross borders."""
-    return [(source.number, target.number, "\n".join(labels)) for source, target, labels in _edges(group)]
+    found: dict[tuple[int, int], dict[str, None]] = {}
+    for source, target, label in _edges(group):
+        found.setdefault((source, target), {}).setdefault(label)
+    return [(source, target, "\n".join(labels)) for (source, target), labels in found.items()]
 
 
-def _edges(group: Group) -> Iterator[tuple[Box, Box, list[str]]]:
+def _edges(group: Group) -> Iterator[tuple[int, int, str]]:
     boxes = {box.number: box for box in group.boxes}
     for box in group.boxes:
         if box.inside is not None:
             yield from _edges(box.inside)
-    for (source, target), labels in group.edges.items():
+    for (source, target), values in group.edges.items():
         if source == BORDER or target == BORDER:
             continue
-        for start in _ends(boxes[source], labels, out=True):
-            for end in _ends(boxes[target], labels, out=False):
-                yield start, end, labels
+        for value, label in values.items():
+            for start in _ends(boxes[source], value, out=True):
+                for end in _ends(boxes[target], value, out=False):
+                    yield start, end, label
 
 
-def _ends(box: Box, labels: list[str], out: bool) -> list[Box]:
-    """The innermost boxes that an edge at a box's border leads to."""
+def _ends(box: Box, value: Hashable, out: bool) -> list[int]:
+    """The innermost boxes inside of a box that give a value to its border, or take it from there."""
     if box.inside is None:
-        return [box]
+        return [box.number]
     boxes = {each.number: each for each in box.inside.boxes}
-    found: dict[int, Box] = {}
+    found: list[int] = []
     for (source, target), inner in box.inside.edges.items():
         here, border = (source, target) if out else (target, source)
-        if border == BORDER and here != BORDER and set(inner) & set(labels):
-            found.update((each.number, each) for each in _ends(boxes[here], labels, out))
-    return list(found.values()) or [box]
+        if border == BORDER and here != BORDER and value in inner:
+            found += _ends(boxes[here], value, out)
+    return found

@@ -134,7 +134,7 @@ def mixup(
 ) -> dict[str, Array]:
     """Examples and float targets mixed in pairs, by shares from Beta(amount, amount) (Zhang et al. 2017)."""
     if any(batch[each].dtype.kind != "f" for each in examples.targets):
-        hint = "one-hot targets are floats: `categorical_cross_entropy` takes them"
+        hint = "a target `f32[batch, classes]` gets one-hot rows, and `categorical_cross_entropy` takes them"
         raise NablacError(Diagnostic("E825", "`mixup` mixes float targets, and these are whole numbers", hint=hint))
     shares = generator.beta(amount, amount, len(batch[name]))
     others = generator.permutation(len(batch[name]))

@@ -71,7 +71,7 @@ class Batches:
         places = generator.permutation(self.places)
         if not self.examples.padded:
             return places
-        padding = self._padding()
+        padding = self.examples.padding
         rows = [array[places] for array in self.examples.arrays.values() if array.ndim == 2]
         lengths = sum((array != padding).sum(axis=1) for array in rows)
         pool = self.size * _POOL
@@ -88,14 +88,10 @@ class Batches:
         if self.examples.padded:
             from runtime.data.tokens import trimmed
 
-            batch = trimmed(batch, self._padding())
+            batch = trimmed(batch, self.examples.padding)
         if self.augmented:
             from runtime.data.augmentation import augmented
 
             generator = np.random.default_rng([self.seed, epoch, number])
             batch = augmented(batch, self.examples, generator)
         return batch
-
-    def _padding(self) -> int:
-        tokenizer = self.examples.tokenizer
-        return (tokenizer.padding or 0) if tokenizer is not None else 0

@@ -3,26 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from compiler.elaborate.data import Stage
 from compiler.types import TensorType
-from grammar.diagnostics import Diagnostic, NablacError
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
-from runtime.data.examples import PARTS, Context, Examples
+from runtime.data.assignment import Assigned, assigned
+from runtime.data.context import Context
+from runtime.data.examples import Examples
+from runtime.data.scaling import Scaling, chosen, fitted_scaling
+from runtime.data.shaping import in_type, is_one_hot, shaped
 from runtime.data.sources import SOURCES
-from runtime.data.stages import STAGES
+from runtime.data.stages import STAGES, divided
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
 
-def load_examples(
-    stages: Sequence[Stage], context: Context, inputs: Mapping[str, TensorType], targets: Mapping[str, TensorType]
-) -> Examples:
+@dataclass(frozen=True)
+class Wanted:
+    """What a model takes, and of which targets its loss takes the difference: these are measured, and can be scaled."""
+
+    inputs: Mapping[str, TensorType]
+    targets: Mapping[str, TensorType]
+    measured: frozenset[str]
+
+
+def load_examples(stages: Sequence[Stage], context: Context, wanted: Wanted) -> Examples:
     """The examples that a train block describes, by the names of the model's inputs and targets.
 
     NablacError for a file that is missing or broken, and for data that does not fit the model.
@@ -34,6 +43,7 @@ def load_examples(
     first, *rest = stages
     if first.name not in SOURCES:
         raise NablacError(Diagnostic("E824", f"`{first.name}` needs arrays given from Python", first.span))
+    context = divided(context, rest)
     data: Any = SOURCES[first.name](first, context)
     for stage in rest:
         data = STAGES[stage.name](data, stage, context)
@@ -46,60 +56,60 @@ def load_examples(
                 hint="cut a table with `columns(...)` or `window(...)`, a text with `characters(...)`",
             )
         )
-    return fitted(data.split(context), inputs, targets, stages[-1].span)
+    return fitted(data, context, wanted, stages[-1].span)
 
 
-def fitted(
-    examples: Examples, inputs: Mapping[str, TensorType], targets: Mapping[str, TensorType], span: Span | None
-) -> Examples:
-    """`examples` by the model's own names and in its types: by name where one agrees, in order otherwise."""
-    arrays: dict[str, Array] = {}
-    scalings = {}
-    for wanted, given in ((inputs, examples.inputs), (targets, examples.targets)):
-        spare = [name for name in given or examples.arrays if name not in inputs and name not in targets]
-        for name, type in wanted.items():
-            source = name if name in examples.arrays else spare.pop(0) if spare else None
-            if source is None:
-                known = ", ".join(f"`{each}` {_shape(array)}" for each, array in examples.arrays.items())
-                raise NablacError(
-                    Diagnostic(
-                        "E824",
-                        f"the model needs `{name}`: {type}, and the data has {known}",
-                        span,
-                    )
-                )
-            arrays[name] = _cast(examples.arrays[source], name, type, span)
-            if source in examples.scalings:
-                scalings[name] = examples.scalings[source]
-    if not len(examples.parts["training"]):
+def fitted(examples: Examples, context: Context, wanted: Wanted, span: Span | None) -> Examples:
+    """`examples` in parts, by the model's own names, scaled, and in its types.
+
+    By name where one agrees, in order otherwise. Scalings are those of `context`, or what the training part shows.
+    """
+    examples = examples.split(context)
+    if not len(examples.parts["training"]) and context.fitted is None:
         raise NablacError(Diagnostic("E823", "no example is left to train on", span))
-    return replace(examples, arrays=arrays, scalings=scalings, inputs=tuple(inputs), targets=tuple(targets))
+    _check_scaled_columns(examples, wanted)
+    arrays: dict[str, Array] = {}
+    scalings: dict[str, Scaling] = {}
+    columns: dict[str, tuple[str, ...]] = {}
+    types = {**wanted.inputs, **wanted.targets}
+    for each in assigned(examples, wanted.inputs, wanted.targets, span):
+        name, type = each.name, types[each.name]
+        columns[name] = each.columns
+        array = shaped(each.array, each, type, examples, name in wanted.targets, span)
+        labels = array.ndim > each.array.ndim or bool(set(each.columns) & examples.classes.keys())
+        if type.dtype.is_float and not labels and examples.scales:
+            unasked = name not in wanted.targets or (name in wanted.measured and not is_one_hot(array))
+            scaling = _scaling(each, array, examples, context, unasked)
+            if scaling is not None:
+                scalings[name] = scaling
+                array = scaling.scaled(array)
+        arrays[name] = in_type(array, name, type, span)
+    inputs, targets = tuple(wanted.inputs), tuple(wanted.targets)
+    made = replace(examples, arrays=arrays, inputs=inputs, targets=targets, columns=columns, scalings=scalings)
+    return replace(made, scales=(), samples={})
 
 
-def _cast(array: Array, name: str, type: TensorType, span: Span | None) -> Array:
-    """In the type's dtype, and its rank where only axes of length 1 differ; NablacError where it does not fit."""
-    wanted = type.shape[1:]
-    shape = array.shape[1:]
-    if len(shape) != len(wanted) and all(isinstance(size, int) for size in wanted):
-        if int(np.prod(shape)) == int(np.prod([int(size) for size in wanted])):  # type: ignore[arg-type]
-            array = array.reshape(len(array), *wanted)
-            shape = array.shape[1:]
-    fits = len(shape) == len(wanted) and all(
-        not isinstance(size, int) or size == found for size, found in zip(wanted, shape, strict=True)
-    )
-    if not fits:
-        message = f"the model's `{name}` is {type}, and an example of the data is {_shape(array)}"
-        raise NablacError(Diagnostic("E824", message, span))
-    if array.dtype.kind == "f" and not type.dtype.is_float and not np.array_equal(array, np.round(array)):
-        message = f"the model's `{name}` is {type}, and the data holds fractions"
-        raise NablacError(Diagnostic("E824", message, span))
-    return np.ascontiguousarray(array.astype(type.dtype.numpy, copy=False))
+def _scaling(each: Assigned, array: Array, examples: Examples, context: Context, unasked: bool) -> Scaling | None:
+    """How an array is scaled that was `each.array`, before it took the model's shape."""
+    if context.fitted is not None:
+        return context.fitted.scalings.get(each.name)
+    scales = [
+        chosen(examples.scales, {column, each.source, each.name}, unasked) for column in each.columns or (each.name,)
+    ]
+    if each.samples is not None:
+        scaling, form = fitted_scaling(each.samples, scales), each.array
+    else:  # images are images where the data, or the model, has them with four axes
+        form = each.array if each.array.ndim >= array.ndim else array
+        scaling = fitted_scaling(form[examples.parts["training"]], scales)
+    return scaling.reshaped(form.shape[1:], array.shape[1:]) if scaling is not None else None
 
 
-def _shape(array: Array) -> str:
-    return f"{array.dtype}[{', '.join(map(str, array.shape[1:]))}]"
-
-
-def counts(examples: Examples) -> dict[str, int]:
-    """How many examples each part has."""
-    return {name: len(examples.parts.get(name, ())) for name in PARTS}
+def _check_scaled_columns(examples: Examples, wanted: Wanted) -> None:
+    """What a scaling is asked for has to be there."""
+    columns = {column for each in examples.columns.values() for column in each}
+    known = {*columns, *examples.arrays, *wanted.inputs, *wanted.targets}
+    for scale in examples.scales:
+        for column in scale.columns:
+            if column not in known:
+                hint = did_you_mean(column, known) or f"there are {', '.join(sorted(columns or examples.arrays))}"
+                raise NablacError(Diagnostic("E822", f"there is no column `{column}` to scale", scale.span, hint=hint))

@@ -8,7 +8,9 @@ from pathlib import Path
 
 from compiler.elaborate.data import Stage
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.data.examples import Context, Text
+from runtime.data.context import Context
+from runtime.data.examples import Text
+from runtime.data.files import content_of
 
 _TEXT = r'((?:"(?:[^"\\]|\\.)*"\s*)+)'
 _ENTRY = re.compile(
@@ -28,7 +30,7 @@ def pairs(stage: Stage, context: Context) -> Text:
     files = context.paths(stage.arguments["path"], stage.span)
     for path in files:
         try:
-            content = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n")
+            content = content_of(path).decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
             place = f"{path}: byte {error.start}"
             raise NablacError(Diagnostic("E821", "this is no UTF-8 text", place=place)) from None
@@ -42,7 +44,7 @@ def pairs(stage: Stage, context: Context) -> Text:
 
 def _lines(content: str, stage: Stage, path: Path, context: Context) -> Iterator[tuple[int, tuple[str, ...]]]:
     """The two `columns` of each line; where none are named a line has two texts, and no more."""
-    named = [int(each) for each in stage.arguments["columns"]]
+    named = stage.arguments["columns"]
     columns = named or [0, 1]
     separator = stage.arguments["separator"]
     for number, line in enumerate(content.split("\n"), 1):

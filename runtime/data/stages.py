@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from compiler.elaborate.data import Stage
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.data.examples import Context, Examples, Rows, Scaling, Text, cuts, parts_of
-from runtime.data.tokens import tokens, windows_of
+from runtime.data.context import Context
+from runtime.data.examples import Examples, Text, cuts, window_parts
+from runtime.data.rows import Rows
+from runtime.data.scaling import Scale
+from runtime.data.tokens import known, tokens, windows_of
 from runtime.text.tokenizers import Listed
 from runtime.text.words import pieces
-
-if TYPE_CHECKING:
-    from compiler.types import Array
 
 Step = Callable[[Any, Stage, Context], Any]
 
 
 def columns(data: Rows, stage: Stage, context: Context) -> Examples:
-    """Each row an example: `inputs` and `targets` are columns' names."""
+    """Each row an example: `inputs` and `targets` are columns' names; a column of texts is one of classes."""
     _needs(data, Rows, stage)
     inputs, targets = _names(stage.arguments["inputs"]), _names(stage.arguments["targets"])
-    table = data.numbers([*inputs, *targets], context, stage.span)
-    arrays = {"input": table[:, : len(inputs)], "target": table[:, len(inputs) :]}
-    made = Examples(arrays, ("input",), ("target",)).split(context)
-    return _scaled(made, data.scale, data.limits) if data.scale else made
+    table = data.table([*inputs, *targets], context, stage.span, texts=True)
+    return Examples(
+        {"input": table.numbers[:, : len(inputs)], "target": table.numbers[:, len(inputs) :]},
+        ("input",),
+        ("target",),
+        columns={"input": tuple(inputs), "target": tuple(targets)},
+        scales=data.scales,
+        classes=table.classes,
+        place=data.place,
+        lines=np.array(data.lines)[table.kept],
+    )
 
 
 def window(data: Rows, stage: Stage, context: Context) -> Examples:
@@ -36,23 +43,21 @@ def window(data: Rows, stage: Stage, context: Context) -> Examples:
 
     With `shift` the target is the input's own columns, `shift` rows later and as long: for a model that answers at
     every step. `target` names other columns to foretell. Examples whose target lies in the validation or test rows
-    belong to these parts, and scaling sees the training rows alone.
+    belong to these parts, and scaling sees the training rows alone. No window spans a row that was left out.
     """
     _needs(data, Rows, stage)
     given = stage.arguments
     inputs = _names(given["columns"])
-    targets = _names(given["target"]) if given["target"] else inputs
-    table = data.numbers(list(dict.fromkeys([*inputs, *targets])), context, stage.span)
+    targets = _names(given["target"]) or inputs
     names = list(dict.fromkeys([*inputs, *targets]))
-    first, second = cuts(len(table), context)
-    scaling = scaling_of(table[:first], data.scale, data.limits)
-    table = scaling.scaled(table)
+    read = data.table(names, context, stage.span)
+    table, numbers = read.numbers, np.array(data.numbers)[read.kept]
     length, horizon, shift, stride = given["length"], given["horizon"], given["shift"], given["stride"]
-    if min(length, horizon, stride) < 1 or shift < 0:
-        raise NablacError(Diagnostic("E823", "length, horizon and stride are at least 1, shift at least 0", stage.span))
     begin = shift or length  # of the target, counted from the window's start
-    count = len(table) - max(length, begin + horizon) + 1
-    if count < 1:
+    rows = max(length, begin + horizon)
+    starts = np.arange(0, len(table) - rows + 1, stride)
+    starts = starts[numbers[starts + rows - 1] - numbers[starts] == rows - 1]
+    if not len(starts):
         raise NablacError(
             Diagnostic(
                 "E823",
@@ -61,44 +66,59 @@ def window(data: Rows, stage: Stage, context: Context) -> Examples:
                 hint="shorten the window, or bring more data",
             )
         )
-    starts = np.arange(0, count, stride)
     take_in = [names.index(name) for name in inputs]
     take_out = [names.index(name) for name in targets]
     x = table[starts[:, None] + np.arange(length)][:, :, take_in]
     y = table[starts[:, None] + begin + np.arange(horizon)][:, :, take_out]
-    parts = parts_of(starts + begin, starts + begin + horizon, first, second)
-    scalings = (
-        {
-            "input": Scaling(scaling.offset[take_in], scaling.scale[take_in]),
-            "target": Scaling(scaling.offset[take_out], scaling.scale[take_out]),
-        }
-        if data.scale
-        else {}
+    parts = window_parts(starts + begin, starts + begin + horizon, len(table), stride < rows, context, stage)
+    training = table[: cuts(len(table), context)[0]]
+    return Examples(
+        {"input": x, "target": y},
+        ("input",),
+        ("target",),
+        ordered=True,
+        parts=parts,
+        columns={"input": tuple(inputs), "target": tuple(targets)},
+        scales=data.scales,
+        samples={"input": training[:, take_in], "target": training[:, take_out]} if parts else {},
+        place=data.place,
+        lines=np.array(data.lines)[read.kept][starts],
     )
-    return Examples({"input": x, "target": y}, ("input",), ("target",), True, parts, scalings)
 
 
 def standardize(data: Rows | Examples, stage: Stage, context: Context) -> Rows | Examples:
     """To mean 0 and deviation 1, as the training part has them."""
-    return _scale(data, "standardize", (0.0, 1.0), context, stage)
+    return _scaled(data, 0.0, 1.0, stage)
 
 
 def min_max(data: Rows | Examples, stage: Stage, context: Context) -> Rows | Examples:
     """From `low` to `high`, as the training part spans them."""
-    return _scale(data, "min_max", (stage.arguments["low"], stage.arguments["high"]), context, stage)
+    return _scaled(data, stage.arguments["low"], stage.arguments["high"], stage)
 
 
-def split(data: Examples, stage: Stage, context: Context) -> Examples:
-    """Shares for validation and test, in time `order` or `random`."""
-    _needs(data, Examples, stage)
-    given = stage.arguments
-    validation = context.validation if given["validation"] < 0 else given["validation"]
-    shares = replace(context, validation=validation, test=given["test"] or context.test)
-    if shares.validation + shares.test >= 1 or given["order"] not in ("", "time", "random"):
-        raise NablacError(
-            Diagnostic("E823", "shares add up to less than 1, and the order is `time` or `random`", stage.span)
-        )
-    return replace(data, parts={}).split(shares, given["order"])
+def _scaled(data: Rows | Examples, low: float, high: float, stage: Stage) -> Rows | Examples:
+    """A scaling is asked for here, and fitted when the training part and the model's types are known."""
+    if isinstance(data, Text):
+        _needs(data, Examples, stage)
+    scale = Scale(stage.name, low, high, tuple(_names(stage.arguments["columns"])), stage.span)
+    return replace(data, scales=(*data.scales, scale))
+
+
+def split(data: Any, stage: Stage, context: Context) -> Any:
+    """Shares for validation and test, in time `order` or `random`: `divided` has told the context before all stages."""
+    return data
+
+
+def divided(context: Context, stages: Iterable[Stage]) -> Context:
+    """The context with the shares of a `split`, wherever it stands: every stage has to know the training part."""
+    for stage in stages:
+        if stage.name == "split":
+            given = stage.arguments
+            shares = {name: given[name] for name in ("validation", "test") if given[name] is not None}
+            context = replace(context, order=given["order"], **shares)
+            if context.validation + context.test >= 1:
+                raise NablacError(Diagnostic("E823", "the shares add up to less than 1", stage.span))
+    return context
 
 
 def characters(data: Text, stage: Stage, context: Context) -> Examples:
@@ -109,7 +129,7 @@ def characters(data: Text, stage: Stage, context: Context) -> Examples:
     _needs(data, Text, stage)
     length, stride = stage.arguments["length"], stage.arguments["stride"] or stage.arguments["length"]
     first, _ = cuts(len(data.text), context)
-    tokenizer = Listed("characters", tuple(sorted(set(data.text[:first]))), UNSEEN)
+    tokenizer = known(context) or Listed("characters", tuple(sorted(set(data.text[:first]))), UNSEEN)
     return windows_of(data.text, tokenizer, length, stride, context, stage)
 
 
@@ -122,7 +142,7 @@ def words(data: Text, stage: Stage, context: Context) -> Examples:
     first, _ = cuts(len(tokens), context)
     counted = Counter(tokens[:first]).most_common(stage.arguments["most"])
     length, stride = stage.arguments["length"], stage.arguments["stride"] or stage.arguments["length"]
-    tokenizer = Listed("words", tuple(word for word, _ in counted), UNSEEN)
+    tokenizer = known(context) or Listed("words", tuple(word for word, _ in counted), UNSEEN)
     return windows_of(data.text, tokenizer, length, stride, context, stage)
 
 
@@ -134,42 +154,6 @@ def augment(data: Examples, stage: Stage, context: Context) -> Examples:
     _needs(data, Examples, stage)
     chosen = {name: value for name, value in stage.arguments.items() if value}
     return replace(data, augmentations={**data.augmentations, **chosen})
-
-
-def scaling_of(table: Array, kind: str, limits: tuple[float, float]) -> Scaling:
-    """The scaling of each column (last axis); one that does not vary is only moved."""
-    flat = table.reshape(-1, table.shape[-1])
-    if kind == "standardize":
-        offset, scale = flat.mean(axis=0), flat.std(axis=0)
-    elif kind == "min_max":
-        low, high = limits
-        least, most = flat.min(axis=0), flat.max(axis=0)
-        scale = (most - least) / (high - low)
-        offset = least - low * scale
-    else:
-        offset, scale = np.zeros(flat.shape[1]), np.ones(flat.shape[1])
-    return Scaling(offset, np.where(scale == 0, 1.0, scale))
-
-
-def _scale(
-    data: Rows | Examples, kind: str, limits: tuple[float, float], context: Context, stage: Stage
-) -> Rows | Examples:
-    if isinstance(data, Rows):
-        return replace(data, scale=kind, limits=limits)
-    _needs(data, Examples, stage)
-    return _scaled(data.split(context), kind, limits)
-
-
-def _scaled(data: Examples, kind: str, limits: tuple[float, float]) -> Examples:
-    """Every float array scaled by what its training part shows."""
-    training = data.parts["training"]
-    scalings = {
-        name: scaling_of(array[training].astype(np.float64), kind, limits)
-        for name, array in data.arrays.items()
-        if array.dtype.kind == "f" and array.ndim > 1
-    }
-    arrays = {name: scalings[name].scaled(array) if name in scalings else array for name, array in data.arrays.items()}
-    return replace(data, arrays=arrays, scalings={**data.scalings, **scalings})
 
 
 def _names(value: Any) -> list[str]:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from compiler.elaborate.data import Stage
-from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
-from runtime.data.examples import PARTS, Context, Examples, Text, cuts, parts_of
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.context import Context
+from runtime.data.examples import Examples, Text, cuts, window_parts
 from runtime.text import roles
 from runtime.text.learning import learn
 from runtime.text.tokenizers import PADDING, Tokenizer, read_tokenizer
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 
-TARGETS = ("text", "class", "number")
 IGNORED = -100  # the label of tokens that were not hidden, which losses leave out
 
 
@@ -32,11 +33,11 @@ def tokens(data: Text, stage: Stage, context: Context) -> Examples:
     if not isinstance(data, Text):
         raise NablacError(Diagnostic("E823", "`tokens` takes a text, or pairs of texts", stage.span))
     given = stage.arguments
-    if given["target"] not in TARGETS:
-        hint = did_you_mean(given["target"], TARGETS) or f"there are {', '.join(TARGETS)}"
-        raise NablacError(Diagnostic("E823", f"`tokens` makes no target `{given['target']}`", stage.span, hint=hint))
     if not data.lines:
         return _masked(data, stage, context) if given["hide"] else _foretold(data, stage, context)
+    classes: tuple[str, ...] = ()
+    if given["target"] == "class":
+        data, classes = _classed(data, context)
     whole = Examples({"line": np.arange(len(data.lines))}).split(context)
     translated = given["target"] == "text"
     learnt = (side for place in whole.parts["training"] for side in data.lines[place][: 2 if translated else 1])
@@ -71,9 +72,23 @@ def tokens(data: Text, stage: Stage, context: Context) -> Examples:
         }
         names = ("source", "target_in"), ("target_out",)
         return Examples(arrays, *names, parts=parts, tokenizer=tokenizer, padded=True, texts=texts)
-    labels, classes = _labels([line[1] for line in texts], data.place, stage)
-    arrays = {"tokens": source, "label": labels}
-    return Examples(arrays, ("tokens",), ("label",), parts=parts, tokenizer=tokenizer, padded=True, vocabulary=classes)
+    answered = [line[1] for line in texts]
+    label = np.array([classes.index(each) for each in answered]) if classes else _numbers(answered, data.place, stage)
+    return Examples(
+        {"tokens": source, "label": label},
+        ("tokens",),
+        ("label",),
+        parts=parts,
+        columns={"label": ("label",)},
+        classes={"label": classes} if classes else {},
+        tokenizer=tokenizer,
+        padded=True,
+    )
+
+
+def known(context: Context) -> Tokenizer | None:
+    """The tokenizer that the training part, or the run, has already."""
+    return context.fitted.tokenizer if context.fitted is not None else None
 
 
 def _check_special(tokenizer: Tokenizer, stage: Stage, translated: bool) -> None:
@@ -90,21 +105,30 @@ def _check_special(tokenizer: Tokenizer, stage: Stage, translated: bool) -> None
 def _tokenizer(texts: Iterable[str], stage: Stage, context: Context) -> Tokenizer:
     """What the run has already, the file that `kind` names, or one learnt from texts."""
     kind = stage.arguments["kind"]
-    if context.tokenizer is not None:
-        return context.tokenizer
+    fitted = known(context)
+    if fitted is not None:
+        return fitted
     if not kind.endswith((".json", ".txt")):
         return learn(texts, kind, stage.arguments["most"])
     return read_tokenizer(context.path(kind, stage.span))
 
 
-def _labels(texts: list[str], place: str, stage: Stage) -> tuple[Array, tuple[str, ...]]:
-    """Numbers as they are, or the places of class names in their order."""
-    if stage.arguments["target"] == "class":
-        classes = tuple(sorted(set(texts)))
-        numbers = {name: number for number, name in enumerate(classes)}
-        return np.array([numbers[text] for text in texts]), classes
+def _classed(data: Text, context: Context) -> tuple[Text, tuple[str, ...]]:
+    """The classes that the second sides name, in order, or those that are known already; other pairs are broken."""
+    fitted = context.fitted.classes.get("label") if context.fitted is not None else None
+    classes = fitted or tuple(sorted({line[1] for line in data.lines}))
+    kept = []
+    for line, place in zip(data.lines, data.places, strict=True):
+        if line[1] in classes:
+            kept.append((line, place))
+        else:
+            context.broken(place, f"`{line[1]}` is none of the classes {', '.join(classes)}")
+    return replace(data, lines=[line for line, _ in kept], places=[place for _, place in kept]), classes
+
+
+def _numbers(texts: list[str], place: str, stage: Stage) -> Array:
     try:
-        return np.array([float(text) for text in texts])[:, None], ()
+        return np.array([float(text) for text in texts])[:, None]
     except ValueError:
         wrong = next(text for text in texts if not _is_number(text))
         raise NablacError(Diagnostic("E821", f"`{wrong}` is no number", stage.span, place=place)) from None
@@ -135,8 +159,6 @@ def _masked(data: Text, stage: Stage, context: Context) -> Examples:
     """
     given = stage.arguments
     length, share = given["length"], given["hide"]
-    if not 0 < share < 1:
-        raise NablacError(Diagnostic("E823", "`hide` is a share of the tokens, above 0 and below 1", stage.span))
     first, _ = cuts(len(data.text), context)
     tokenizer = _tokenizer([data.text[:first]], stage, context)
     if tokenizer.mask is None:
@@ -157,10 +179,7 @@ def _masked(data: Text, stage: Stage, context: Context) -> Examples:
     seen = np.hstack([np.tile(before, (count, 1)), seen, np.tile(after, (count, 1))]).astype(np.int64)
     hidden = np.pad(hidden, ((0, 0), (len(before), len(after))), constant_values=IGNORED)
     arrays = {"tokens": seen, "segments": np.zeros_like(seen), "hidden": hidden}
-    edges = cuts(count, context)
-    places = np.split(np.arange(count), edges)
-    parts = dict(zip(PARTS, places, strict=True))
-    return Examples(arrays, ("tokens",), ("hidden",), True, parts, tokenizer=tokenizer)
+    return Examples(arrays, ("tokens",), ("hidden",), ordered=True, tokenizer=tokenizer)
 
 
 def windows_of(text: str, tokenizer: Tokenizer, length: int, stride: int, context: Context, stage: Stage) -> Examples:
@@ -170,16 +189,15 @@ def windows_of(text: str, tokenizer: Tokenizer, length: int, stride: int, contex
     """
     coded = np.array(tokenizer.encode(text), np.int64)
     before = np.array(tokenizer.around[0], np.int64)
-    first, second = cuts(len(coded), context)
     width = length - len(before)  # of the text's own tokens
     starts = np.arange(0, len(coded) - width, min(stride, width)) if width > 0 else np.arange(0)
     if not len(starts):
         raise NablacError(Diagnostic("E823", f"{len(coded)} tokens are too few for windows of {length}", stage.span))
     places = starts[:, None] + np.arange(width + 1)
-    parts = parts_of(starts, starts + width + 1, first, second)
+    parts = window_parts(starts, starts + width + 1, len(coded), stride < width, context, stage)
     rows = np.hstack([np.tile(before, (len(starts), 1)), coded[places]])
     arrays = {"input": rows[:, :-1], "target": rows[:, 1:]}
-    return Examples(arrays, ("input",), ("target",), True, parts, tokenizer=tokenizer)
+    return Examples(arrays, ("input",), ("target",), ordered=True, parts=parts, tokenizer=tokenizer)
 
 
 def padded(rows: list[list[int]], padding: int = PADDING) -> Array:
@@ -188,6 +206,11 @@ def padded(rows: list[list[int]], padding: int = PADDING) -> Array:
     for number, row in enumerate(rows):
         made[number, : len(row)] = row
     return made
+
+
+def widened(array: Array, width: int, padding: int = PADDING) -> Array:
+    """Padded rows with more padding, up to `width`."""
+    return np.pad(array, ((0, 0), (0, max(0, width - array.shape[1]))), constant_values=padding)
 
 
 def trimmed(batch: dict[str, Array], padding: int = PADDING) -> dict[str, Array]:
@@ -200,4 +223,4 @@ def trimmed(batch: dict[str, Array], padding: int = PADDING) -> dict[str, Array]
     return found
 
 
-__all__ = ["Tokenizer", "padded", "tokens", "trimmed"]
+__all__ = ["Tokenizer", "known", "padded", "tokens", "trimmed", "widened", "windows_of"]

@@ -10,13 +10,13 @@ import numpy as np
 
 from compiler.decode import generating_ends
 from compiler.graph import Graph, Value
+from compiler.lookups import table_limits
 from compiler.operators.linear import MatMul
 from compiler.operators.normalization import Softmax
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.generation.checks import check_causal
 from runtime.generation.generator import Generator, Request
 from runtime.numpy_executor import run
-from runtime.tables import table_limits
 from runtime.text import roles
 from runtime.text.coding import tokens_of
 from runtime.text.places import places, token_inputs

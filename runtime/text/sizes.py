@@ -10,7 +10,7 @@ from runtime.text.tokenizers import Tokenizer
 
 def check_tables(tokenizer: Tokenizer, graph: Graph) -> None:
     """NablacError (E851) where a model looks no input up in a table with a row for each token."""
-    from runtime.tables import table_limits
+    from compiler.lookups import table_limits
 
     limits = table_limits(graph, {})
     tables = [limits[name] for name in token_inputs(graph) if name in limits]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,17 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], Position]:
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         first = " ".join(str(error).split())[:160]
         raise NablacError(Diagnostic("E840", f"this checkpoint cannot be read: {first}", place=str(path))) from None
+
+
+def best_state(folder: Path) -> dict[str, Array]:
+    """The state of the best epoch; NablacError where it cannot be had, and a resumed run would end with another."""
+    path = folder / BEST
+    try:
+        return read_checkpoint(path)[0]
+    except NablacError as error:
+        hint = "the best weights are lost, so it would end as another run: train anew, `--weights` begins from others"
+        (found,) = error.diagnostics
+        raise NablacError(replace(found, hint=hint)) from None
 
 
 def newest_checkpoint(folder: Path) -> tuple[dict[str, Array], Position] | None:

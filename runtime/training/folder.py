@@ -5,28 +5,30 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.files import unwritable, write_bytes
+from runtime.data.fitted import fitted_to, write_fitted
+from runtime.files import place_folder, scratch, unwritable, write_bytes
 from runtime.text.places import place_metadata
-from runtime.text.tokenizers import read_tokenizer
-from runtime.training.checkpoints import Position
+from runtime.training.checkpoints import Position, save_checkpoint
 from runtime.training.curves import curves
 from runtime.training.events import EventWriter
-from runtime.training.session import Training, fingerprint
+from runtime.training.record import RECORD, read_record, record_of, write_record
+from runtime.training.session import Training, describe
+from runtime.training.texts import written_out
 
 if TYPE_CHECKING:
     from compiler.types import Array
-    from runtime.text.tokenizers import Tokenizer
-
-TOKENS = "tokenizer.json"
+    from runtime.training.loop import Loop
 
 
 class RunFolder:
-    """A run's own folder; made by `fresh`, found again by `existing`."""
+    """A run's own folder; made by `begin`, found again by `existing`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -34,43 +36,46 @@ class RunFolder:
         self._events: EventWriter | None = None
 
     @staticmethod
-    def fresh(path: Path | None, model: str) -> RunFolder:
-        """A new folder: the one asked for, or the next number under `runs/<model>`."""
-        if path is None:
-            base = Path("runs") / model.lower()
-            taken = [int(each.name) for each in base.glob("*") if each.name.isdigit()] if base.is_dir() else []
-            path = base / str(max(taken, default=0) + 1)
-        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
-            hint = f"`--resume {path}` goes on with a run; another `-o` begins one"
-            raise NablacError(Diagnostic("E843", f"{path} is there already, and not empty", place=str(path), hint=hint))
-        folder = RunFolder(path)
+    def begin(path: Path | None, training: Training, loop: Loop) -> RunFolder:
+        """A new folder with all that the run is made of: the one asked for, or the next number under `runs/<model>`.
+
+        It is there whole or not at all, and holds a checkpoint from the first: a run that is killed can go on.
+        """
+        target = path or _next(Path("runs") / training.name.lower())
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            message, hint = f"{target} is there already, and not empty", "another `-o` begins another run"
+            if (target / RECORD).is_file():
+                hint = f"`--resume {target}` goes on with this run; {hint}"
+            raise NablacError(Diagnostic("E843", message, place=str(target), hint=hint))
         try:
-            folder.checkpoints.mkdir(parents=True)
+            if not target.parent.exists():
+                target.parent.mkdir(parents=True)
         except OSError as error:
-            raise unwritable(path, error) from error
+            raise unwritable(target, error) from error
+        with scratch(target) as draft:
+            (draft / "checkpoints").mkdir()
+            for name, text in written_out(training.program).items():
+                (draft / name).parent.mkdir(exist_ok=True)
+                write_bytes(draft / name, text.encode())
+            write_fitted(draft, fitted_to(training.data))
+            if training.context.skipped:
+                write_bytes(draft / "skipped.txt", ("\n".join(training.context.skipped) + "\n").encode())
+            save_checkpoint(draft / "checkpoints", loop.stepper.state(), loop.position, 1)
+            write_record(draft, record_of(training), describe(training))
+            place_folder(draft, target)
+        folder = RunFolder(target)
+        loop.folder = folder.checkpoints
         return folder
 
     @staticmethod
-    def existing(path: Path) -> tuple[RunFolder, dict[str, Any]]:
-        """A run to go on with, and how it was begun."""
-        try:
-            record = json.loads((path / "run.json").read_text("utf-8"))
-        except (OSError, ValueError) as error:
-            hint = "name the folder that `nablac train` printed"
-            raise NablacError(Diagnostic("E841", f"{path} is no run to resume", place=str(path), hint=hint)) from error
-        return RunFolder(path), record
-
-    def begin(self, training: Training, command: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
-        """Keep what the run is made of: the text of the model, and how it was asked for."""
-        self._json("run.json", {"command": command, "text": fingerprint(training.program), **facts})
-        write_bytes(self.path / "spec.model", training.program.source.text.encode())
-        if training.data.tokenizer is not None:
-            write_bytes(self.path / TOKENS, training.data.tokenizer.to_json().encode())
-
-    def tokenizer(self) -> Tokenizer | None:
-        """What the run began with, if it is a run on texts: learnt anew it could differ."""
-        path = self.path / TOKENS
-        return read_tokenizer(path) if path.is_file() else None
+    def existing(path: Path, training: Training) -> RunFolder:
+        """A run to go on with; NablacError where `training` would be another, or the folder takes nothing."""
+        before, now = read_record(path), record_of(training)
+        before.check(now, path)
+        for draft in [*path.glob(".*.part"), *path.glob("checkpoints/.*.part")]:  # of a run that was killed
+            shutil.rmtree(draft) if draft.is_dir() else draft.unlink(missing_ok=True)
+        write_record(path, now, describe(training))
+        return RunFolder(path)
 
     def epoch(self, position: Position, row: Mapping[str, float]) -> None:
         """The history up to now, as a table, as JSON (Keras's keys), as a picture, and for TensorBoard."""
@@ -80,7 +85,8 @@ class RunFolder:
         writer.writerow(history)
         writer.writerows([f"{value:.9g}" for value in values] for values in zip(*history.values(), strict=True))
         write_bytes(self.path / "history.csv", text.getvalue().encode())
-        self._json("history.json", history)
+        known = {name: [each if math.isfinite(each) else None for each in values] for name, values in history.items()}
+        write_bytes(self.path / "history.json", (json.dumps(known, indent=2) + "\n").encode())
         write_bytes(self.path / "curves.svg", curves(history, f"{self.path.parent.name} {self.path.name}").encode())
         if self._events is None:
             self._events = EventWriter(self.path)
@@ -100,5 +106,8 @@ class RunFolder:
         model = export(graph, weights=dict(weights), metadata=metadata)
         return save(model, self.path / "model.onnx", dict(weights))[0]
 
-    def _json(self, name: str, value: Any) -> None:
-        write_bytes(self.path / name, (json.dumps(value, indent=2) + "\n").encode())
+
+def _next(base: Path) -> Path:
+    """The folder of the next number."""
+    taken = [int(each.name) for each in base.glob("*") if each.name.isdigit()] if base.is_dir() else []
+    return base / str(max(taken, default=0) + 1)

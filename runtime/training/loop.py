@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from compiler.types import Array
     from runtime.training.steppers import Stepper
 
-_SHRINK = 0.5  # of the rate, at a plateau
 INTERRUPTED, TIME_UP = "interrupted", "the time is up"  # what may end training within an epoch
 
 
@@ -33,7 +32,10 @@ class Settings:
 
     epochs: int = 1
     patience: int | None = None  # epochs without a better monitored quantity, after which training stops
-    plateau: int | None = None  # the same, after which the rate is halved
+    plateau: int | None = None  # the same, after which the rate is made smaller, by `plateau_factor`
+    plateau_factor: float = 0.5
+    min_change: float = 0.0  # of the monitored quantity, that a better one is better by
+    accumulate: int = 1  # batches in an update
     monitor: str = ""
     largest: bool = False  # whether the best of the monitored quantity is its largest
     seed: int = 0
@@ -59,7 +61,7 @@ class Loop:
     training: Batches
     validation: Batches | None
     settings: Settings
-    inputs: frozenset[str]  # of the step's graph
+    inputs: Mapping[str, np.dtype[Any]]  # of the step's graph and of inference's
     measured: Means  # of the steps
     validated: Means  # of inference
     folder: Path | None = None
@@ -80,6 +82,11 @@ class Loop:
         """What decides which weights are best: the validation's loss, or the loss where nothing validates."""
         return self.settings.monitor or ("val_loss" if self.validation is not None else "loss")
 
+    @property
+    def batches(self) -> int:
+        """How many an epoch has."""
+        return self._count(self.training)
+
     def run(self) -> None:
         """Train until the epochs are done, or something ends it sooner: `reason` says what.
 
@@ -98,12 +105,13 @@ class Loop:
 
     def _epoch(self, started: float) -> bool:
         """The rest of an epoch; whether it was finished."""
-        position, batches = self.position, self._count(self.training)
+        position, batches = self.position, self.batches
         for batch in _first(self.training.epoch(position.epoch, position.batch), batches - position.batch):
-            outputs = self.stepper.step({**batch, **self.feeds(position.step + 1, position.rate)})
+            step = self.following(position.step, position.batch)
+            outputs = self.stepper.step({**batch, **self.feeds(step, position.rate)})
             if not math.isfinite(outputs["loss"]):
                 raise NotFinite(f"the loss is {outputs['loss']}", position)
-            position.step += 1
+            position.step = step
             position.batch += 1
             self.measured.add(position.sums, outputs, len(next(iter(batch.values()))))
             self.events.batch(position, batches, self.measured.of(position.sums))
@@ -152,7 +160,7 @@ class Loop:
         position.waited += 1
         position.stalled += 1
         if settings.plateau is not None and position.stalled >= settings.plateau:
-            position.rate *= _SHRINK
+            position.rate *= settings.plateau_factor
             position.stalled = 0
         self.reason = self._impatient()
 
@@ -161,7 +169,8 @@ class Loop:
         best = self.position.best
         if best is None or math.isnan(value):
             return not math.isnan(value)
-        return value > best if self.settings.largest else value < best
+        least = self.settings.min_change
+        return value > best + least if self.settings.largest else value < best - least
 
     def _impatient(self) -> str:
         """Why training stops early, where it does."""
@@ -209,14 +218,19 @@ class Loop:
             raise NotFinite(f"`{lost[0]}` is no finite number", before)
         return state
 
+    def following(self, step: int, batch: int) -> int:
+        """The number of the step after `step` that takes batch `batch` of an epoch, both from 0.
+
+        An update is due at every multiple of `accumulate`, so the last batch of an epoch takes the next multiple: what
+        is left over at its end is an update too.
+        """
+        every = self.settings.accumulate
+        return step + 1 if batch + 1 < self.batches else -(-(step + 1) // every) * every
+
     def feeds(self, step: int, rate: float = 1.0) -> dict[str, Array]:
         """What a step is fed beside its batch."""
-        every: dict[str, Any] = {
-            STEP: np.array(step, np.float32),
-            SEED: np.array(key(self.settings.seed, f"step {step}"), np.int64),
-            RATE: np.array(rate, np.float32),
-        }
-        return {name: value for name, value in every.items() if name in self.inputs}
+        every = {STEP: step, SEED: key(self.settings.seed, f"step {step}"), RATE: rate}
+        return {name: np.array(every[name], dtype) for name, dtype in self.inputs.items() if name in every}
 
     def _count(self, batches: Batches) -> int:
         limit = self.settings.limit_batches

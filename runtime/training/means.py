@@ -27,6 +27,8 @@ class Means:
             match kind:
                 case "sum":
                     sums[name] = value + (before or 0.0)
+                case "last":
+                    sums[name] = value
                 case "mean":
                     sums[name] = value * examples + (before or 0.0)
                 case _:

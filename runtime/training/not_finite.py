@@ -51,10 +51,11 @@ def explain_not_finite(training: Training, loop: Loop, error: NotFinite) -> Nabl
     stepper, allowed = training.stepper(state), set(broken(state))
     step, batch_number = position.step, position.batch
     for batch in loop.training.epoch(position.epoch, batch_number):
-        feeds = {**batch, **loop.feeds(step + 1, position.rate)}
+        step = loop.following(step, batch_number)
+        feeds = {**batch, **loop.feeds(step, position.rate)}
         state, outputs = stepper.state(), stepper.step(feeds)
         lost = [path for path in broken(stepper.state()) if path not in allowed]
-        step, batch_number = step + 1, batch_number + 1
+        batch_number += 1
         at = f"epoch {position.epoch + 1}, batch {batch_number}"
         if not math.isfinite(outputs["loss"]):
             what = f"the loss is {outputs['loss']} at {at}"

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
-from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +15,16 @@ from compiler.build import Elaborated, Program, elaborate_model
 from compiler.graph import Graph
 from compiler.measures import Measure
 from compiler.passes.pipeline import optimize
-from compiler.training import TrainingStep, in_raw_units, measured_loss, training_step
+from compiler.training import TrainingStep, measured_loss, training_step
 from compiler.types import DType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.backends import check_backend
 from runtime.data.batches import Batches
-from runtime.data.examples import PARTS, Context, Examples
-from runtime.data.loading import load_examples
+from runtime.data.context import Context
+from runtime.data.examples import Examples
 from runtime.initialization import initialize
-from runtime.text.tokenizers import KEY as TOKENIZER
-from runtime.training.checkpoints import Position, newest_checkpoint
+from runtime.training import training_data
+from runtime.training.checkpoints import Position, best_state, newest_checkpoint
 from runtime.training.loop import Loop, Settings
 from runtime.training.means import Means
 from runtime.training.steppers import NumpyStepper, OnnxStepper, Stepper, averaged
@@ -34,7 +32,7 @@ from runtime.training.steppers import NumpyStepper, OnnxStepper, Stepper, averag
 if TYPE_CHECKING:
     from compiler.elaborate.training import TrainingSpec
     from compiler.types import Array
-    from runtime.text.tokenizers import Tokenizer
+    from runtime.data.fitted import Fitted
 
 _BATCH, _EPOCHS = 32, 10  # where neither the train block nor the command says
 
@@ -73,7 +71,8 @@ class Training:
     options: Options = field(default_factory=Options)
     weights: Mapping[str, Array] | None = None  # to begin from
     examples: Examples | None = None  # in the place of the train block's data
-    tokenizer: Tokenizer | None = None  # of a run that goes on
+    folder: Path | None = None  # where relative paths of data begin, where that is not beside the model's file
+    fitted: Fitted | None = None  # what a run has kept of its data, that goes on or whose weights are evaluated
     dtype: DType = DType.F32  # the float type
 
     @cached_property
@@ -123,76 +122,20 @@ class Training:
 
     @property
     def batch(self) -> int:
-        return self.options.batch or int(self.spec.settings.get("batch", _BATCH))
+        return self.options.batch if self.options.batch is not None else int(self.spec.settings.get("batch", _BATCH))
 
     @cached_property
     def context(self) -> Context:
-        settings, options = self.spec.settings, self.options
-        validation = settings.get("validation", 0.0) if options.validation is None else options.validation
-        test = settings.get("test", 0.0)
-        folder = Path(self.program.source.name).resolve().parent
-        shares = [0.0 if isinstance(each, str) else float(each) for each in (validation, test)]
-        return Context(folder, shares[0], shares[1], self.seed, options.skip_broken, tokenizer=self.tokenizer)
+        return training_data.context_of(self)
 
     @cached_property
     def data(self) -> Examples:
         """The examples, by the names of the model's inputs and targets."""
-        inputs, targets = self.inputs, {name: value.type for name, value in self.spec.targets.items()}
-        if self.examples is not None:
-            from runtime.data.loading import fitted
-
-            return self._overfit(fitted(self.examples.split(self.context), inputs, targets, None))
-        stages = self.spec.data
-        if stages and self.options.data is not None:
-            given = self.options.data
-            path = {"path": given if given.startswith("package:") else str(Path(given).resolve())}
-            stages = (replace(stages[0], arguments=stages[0].arguments | path), *stages[1:])
-        examples = load_examples(stages, self.context, inputs, targets)
-        self._check_tables(examples)
-        for part, setting in (("validation", "validation"), ("test", "test")):
-            other = self.spec.settings.get(setting)
-            if isinstance(other, str):
-                examples = self._joined(examples, part, other, stages)
-        return self._overfit(examples)
-
-    def _check_tables(self, examples: Examples) -> None:
-        """Tokens that the model has no row for would stop the training in its midst."""
-        from runtime.tables import table_limits
-
-        for name, limit in table_limits(self.inference.graph, {}).items():
-            if name not in examples.arrays or not examples.arrays[name].size or limit <= 1:
-                continue
-            largest = int(examples.arrays[name].max())
-            if largest >= limit:
-                message = f"`{name}` holds {largest:,}, and the model looks it up in a table of {limit:,} rows"
-                what = "vocabulary" if examples.tokenizer is not None else "table"
-                size = examples.tokenizer.size if examples.tokenizer is not None else largest + 1
-                hint = f"the {what} needs {size:,} rows, or the data fewer tokens: `tokens(most: {limit})`"
-                raise NablacError(Diagnostic("E851", message, self.spec.span, hint=hint))
+        return training_data.examples_of(self)
 
     @property
     def inputs(self) -> dict[str, Any]:
         return {name: value.type for name, value in self.elaborated.graph.inputs.items() if name != "seed"}
-
-    def _joined(self, examples: Examples, part: str, path: str, stages: Any) -> Examples:
-        """With the examples of another file for a part."""
-        targets = {name: value.type for name, value in self.spec.targets.items()}
-        there = (replace(stages[0], arguments=stages[0].arguments | {"path": path}), *stages[1:])
-        other = load_examples(
-            there, replace(self.context, validation=0.0, test=0.0, tokenizer=examples.tokenizer), self.inputs, targets
-        )
-        count = len(examples)
-        arrays = {name: np.concatenate([array, other.arrays[name]]) for name, array in examples.arrays.items()}
-        places = {**examples.parts, part: np.arange(count, count + len(other))}
-        return replace(examples, arrays=arrays, parts=places, texts=[*examples.texts, *other.texts])
-
-    def _overfit(self, examples: Examples) -> Examples:
-        """The first few training examples in the place of all, where the command asks for that."""
-        few = self.options.overfit
-        if few is None:
-            return examples
-        kept = examples.parts["training"][:few]
-        return replace(examples, parts={**dict.fromkeys(PARTS, kept[:0]), "training": kept}, augmentations={})
 
     def first_state(self) -> dict[str, Array]:
         """First values of everything that the step reads or changes."""
@@ -217,9 +160,12 @@ class Training:
         monitor = given.get("monitor", "")
         mode = given.get("mode", "max" if monitor.removeprefix("val_") in self.spec.rising else "min")
         return Settings(
-            epochs=options.epochs or int(given.get("epochs", _EPOCHS)),
-            patience=options.patience or given.get("patience"),
+            epochs=options.epochs if options.epochs is not None else int(given.get("epochs", _EPOCHS)),
+            patience=options.patience if options.patience is not None else given.get("patience"),
             plateau=given.get("plateau"),
+            plateau_factor=given.get("plateau_factor", 0.5),
+            min_change=given.get("min_change", 0.0),
+            accumulate=given.get("accumulate", 1),
             monitor=monitor,
             largest=mode == "max",
             seed=self.seed,
@@ -233,11 +179,8 @@ class Training:
         """The loop, at its start or where the newest checkpoint in `folder` left it."""
         found = newest_checkpoint(folder) if resume and folder is not None else None
         if resume and found is None:
-            raise NablacError(
-                Diagnostic(
-                    "E841", f"{folder} holds no checkpoint to resume from", hint="train anew, without `--resume`"
-                )
-            )
+            hint = "its checkpoints are gone, or broken: train anew, without `--resume`"
+            raise NablacError(Diagnostic("E841", f"{folder} holds no checkpoint to resume from", hint=hint))
         state, position = found if found is not None else (self.first_state(), Position())
         facts = {"backend": self.options.backend, "device": self.options.device, "threads": threads()}
         if found is not None and position.facts != facts:
@@ -257,16 +200,18 @@ class Training:
             self.batches("training"),
             validation,
             self.settings(),
-            frozenset((*self.step_graph.inputs, *self.loss_graph.inputs)),
+            {
+                name: value.type.dtype.numpy
+                for graph in (self.step_graph, self.loss_graph)
+                for name, value in graph.inputs.items()
+            },
             Means(self.step.measures),
             Means(self._measured_loss[1]),
             folder,
             position,
         )
-        if found is not None and folder is not None and (folder / "best.safetensors").exists():
-            from runtime.training.checkpoints import read_checkpoint
-
-            loop.best = read_checkpoint(folder / "best.safetensors")[0]
+        if folder is not None and position.best is not None:
+            loop.best = best_state(folder)
         return loop
 
     def _check_monitor(self, validated: bool) -> None:
@@ -287,22 +232,11 @@ class Training:
 
     def model_graph(self) -> Graph:
         """The model for inference, taking and giving raw units where the data was scaled."""
-        graph, scalings = self.inference.graph, self.data.scalings
-        if scalings:
-            targets = list(self.spec.targets.items())
-            name, value = targets[0] if len(targets) == 1 else (None, None)
-            numbers = {key: (each.offset, each.scale) for key, each in scalings.items()}
-            graph = in_raw_units(graph, numbers, name, value.shape if value is not None else None)
-        return optimize(graph)
+        return optimize(training_data.graph_in_raw_units(self))
 
     def metadata(self) -> dict[str, str]:
         """What the compiled model's file says of its data: a text model's tokenizer, the names of classes."""
-        found: dict[str, str] = {}
-        if self.data.tokenizer is not None:
-            found[TOKENIZER] = self.data.tokenizer.to_json()
-        if self.data.vocabulary:
-            found["nablac.classes"] = json.dumps(self.data.vocabulary, ensure_ascii=False)
-        return found
+        return training_data.metadata_of(self.data)
 
 
 def threads() -> int:
@@ -311,11 +245,6 @@ def threads() -> int:
     if asked.isdigit() and int(asked):
         return int(asked)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def fingerprint(program: Program) -> str:
-    """A hash of a model's text, by which a resumed run knows it again."""
-    return blake2b(program.source.text.encode(), digest_size=8).hexdigest()
 
 
 def describe(training: Training) -> dict[str, Any]:

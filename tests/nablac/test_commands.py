@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,7 +51,7 @@ def test_check_says_that_there_is_nothing_to_check(files: dict[str, str], messag
         (tmp_path / name).write_text(text)
     done = nablac("check", tmp_path, "--json")
     assert done.returncode == 2
-    assert [(each["code"], each["message"]) for each in json.loads(done.stdout)["errors"]] == [("E905", message)]
+    assert [(each["code"], each["message"]) for each in json.loads(done.stdout)["errors"]] == [("E911", message)]
 
 
 def test_check_reads_standard_input_and_prints_json() -> None:
@@ -78,6 +79,14 @@ def test_a_model_compiles_to_onnx_that_the_checker_takes(
     assert os.listdir(tmp_path) == ["made.onnx"]
     OnnxRunner(target, severity=2)
     assert capfd.readouterr().err == ""  # loaded without a warning
+
+
+def test_compile_counts_buffers_apart_and_tells_its_stages(tmp_path: Path) -> None:
+    done = nablac("compile", SPECS / "resnet.model", "-o", tmp_path / "made.onnx", "-v")
+    assert "703,386 parameters and 2,400 in buffers, " in done.stdout
+    stages = ("read", "elaborated and optimised", "first values", "exported", "written", "checked", "verified")
+    for stage in stages:
+        assert re.search(rf"{stage} in [\d,]+ ms", done.stderr), stage
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,12 @@ import pytest
 from click.testing import CliRunner
 
 import nablac
-from compiler.build import elaborate, load
+from compiler.build import elaborate, load, program_of
 from compiler.graph import Graph
+from grammar.source import Source
 from nablac.commands import cli
 from nablac.drawing.html import html
-from nablac.drawing.layout import Picture, lay_out
+from nablac.drawing.layout import Picture, lay_out, text_width
 from nablac.drawing.outline import BORDER, Box, Group, close_below, every_box, outline, readable_depth
 from nablac.drawing.svg import svg
 from nablac.drawing.text import dot, edges, mermaid
@@ -77,6 +78,109 @@ def test_every_form_draws_every_model(name: str) -> None:
     assert mermaid(drawn).count("-->") == len(edges(drawn)) == dot(drawn, name).count(" -> ")
 
 
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("depth", [0, 1, 9])
+def test_what_a_box_says_lies_inside_of_it(name: str, depth: int) -> None:
+    def check(picture: Picture, group: Group) -> None:
+        for placed in picture.boxes:
+            if placed.inside is None:
+                leaving = {
+                    label
+                    for (source, _), values in group.edges.items()
+                    if source == placed.box.number
+                    for label in values.values()
+                }
+                assert leaving <= {*placed.box.lines, *placed.gives}
+                assert all(text_width(line, 11.0) < placed.width for line in (*placed.box.lines, *placed.gives))
+            else:
+                assert placed.box.inside is not None
+                check(placed.inside, placed.box.inside)
+
+    drawn = close_below(outline(graph_of(name)), depth)
+    check(lay_out(drawn), drawn)
+
+
+def joined(text: str, depth: int = 9) -> set[tuple[str, str]]:
+    """The edges of a model's text as pairs of titles, a box of a layer or scan after the names around it."""
+    whole = close_below(outline(elaborate(program_of(Source("m.model", text)))), depth)
+    titles: dict[int, str] = {}
+
+    def name(group: Group) -> None:
+        for box in group.boxes:
+            titles[box.number] = box.title
+            if box.inside is not None:
+                name(box.inside)
+
+    name(whole)
+    return {(titles[source], titles[target]) for source, target, _ in edges(whole)}
+
+
+TWO_STATES = """
+cell C() {
+    input x: [batch, 3]
+    state a, b: [batch, 3] = 0
+    a' = a + x
+    b' = b * 2
+    output a'
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (  # types alike, dataflow not
+            TWO_STATES + "model M { input s: [batch, time, 3]; hs, a, b = scan(C())(s, axis: 1, states: true)\n"
+            "    output last = tanh(b) }",
+            "s>transpose transpose>x x>add a>add add>a' b>mul mul>b' b'>tanh tanh>last",
+        ),
+        (
+            "layer L() { input p: [batch, 3], q: [batch, 3]\n    output sin(p), cos(q) }\n"
+            "model M { input x, y: [batch, 3]; u, v = L()(x, y); output a = tanh(u); output b = exp(v) }",
+            "x>sin y>cos sin>tanh cos>exp tanh>a exp>b",
+        ),
+        (  # a value of around is an input of the step, a weight is not
+            "cell C() { input x: [batch, 3], k: [batch, 3]\n    state h: [batch, 3] = 0\n    param W: [3, 3] = 0\n"
+            "    h' = (h * k) @ W + x\n    output h' }\n"
+            "model M { input s: [batch, time, 3], c: [batch, 3]; output y = scan(C())(s, axis: 1, k: tanh(c)) }",
+            "s>transpose transpose>x c>tanh tanh>tanh h>mul tanh>mul mul>matmul matmul>add x>add add>h' add>output "
+            "output>transpose transpose>y",
+        ),
+    ],
+)
+def test_edges_are_the_dataflow(text: str, expected: str) -> None:
+    assert joined(text) == {tuple(pair.split(">")) for pair in expected.split()}
+
+
+def test_edges_end_at_the_innermost_box_drawn() -> None:
+    text = TWO_STATES + "model M { input s: [batch, time, 3]; output y = scan(C())(s, axis: 1) }"
+    assert joined(text, 0) == {("s", "c"), ("c", "y")}
+    assert joined(text, 1) == {("s", "transpose"), ("transpose", "scan"), ("scan", "transpose"), ("transpose", "y")}
+
+
+def test_weights_are_named_where_a_step_uses_them() -> None:
+    (scan,) = [box for box in every_box(outline(graph_of("lstm"))) if box.kind == "scan"]
+    assert scan.inside is not None
+    found = [line for box in scan.inside.boxes if box.kind == "operator" for line in box.lines]
+    assert sorted(found) == [f"W_{gate} [33, 32]" for gate in "cfio"] + [f"b_{gate} [32]" for gate in "cfio"]
+
+
+def test_layers_inside_of_a_step_tell_their_parameters() -> None:
+    text = """
+cell C() { input x: [batch, 3]; state h: [batch, 4] = 0; h' = h + (x -> Dense(4)); output h' }
+model M { input s: [batch, time, 3]; output y = scan(C())(s, axis: 1) }
+"""
+    boxes = {box.title: box for box in every_box(outline(elaborate(program_of(Source("m.model", text)))))}
+    assert boxes["c"].lines == ["16 parameters"]
+    assert boxes["dense"].lines == ["W [3, 4]", "b [4]"]
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_a_model_is_drawn_as_it_was_compiled(dtype: str) -> None:
+    assert f"{dtype}[batch, 1]" in nablac.compile(SPECS / "forecaster.model", dtype=dtype).draw()
+    assert "random" in nablac.compile(SPECS / "forecaster.model", dtype=dtype, training=True).draw(9)
+
+
 def test_depth_closes_layers() -> None:
     whole = outline(graph_of("transformer"))
     counts = [sum(1 for _ in every_box(close_below(whole, depth))) for depth in range(4)]
@@ -98,13 +202,13 @@ def test_a_page_stands_alone() -> None:
 
 def test_layers_that_need_each_other_are_drawn() -> None:
     boxes = [Box(0, "layer", "a"), Box(1, "layer", "b"), Box(2, "output", "c")]
-    group = Group(boxes, {(0, 1): ["x"], (1, 0): ["y"], (1, 2): ["z"]})
+    group = Group(boxes, {(0, 1): {"x": "i64"}, (1, 0): {"y": "i64"}, (1, 2): {"z": "i64"}})
     check(lay_out(group))
 
 
 def test_many_boxes_are_laid_out_soon() -> None:
     boxes = [Box(number, "operator", "add") for number in range(5000)]
-    joined = {(number, number + step): ["f32[4]"] for number in range(4990) for step in (1, 2)}
+    joined = {(number, number + step): {number: "f32[4]"} for number in range(4990) for step in (1, 2)}
     picture = lay_out(Group(boxes, joined))
     assert len(picture.boxes) == 5000
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from grammar.diagnostics import NablacError
-from runtime.files import scratch, unwritable, write_bytes
+from runtime.files import put, scratch, unwritable, write_bytes
 from runtime.weights import save_weights
 
 
@@ -23,6 +23,18 @@ def test_a_link_stays_and_what_it_names_is_written(tmp_path: Path) -> None:
         write_bytes(link, content)
         assert link.is_symlink() and named.read_bytes() == content
     assert os.listdir(named.parent) == ["named"]
+
+
+def test_a_draft_is_put_where_a_link_leads_and_over_no_text(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("named")
+    (tmp_path / "net.model").write_text("model M { }")
+    draft = tmp_path / "draft"
+    draft.write_bytes(b"new")
+    with pytest.raises(NablacError, match="would be lost"):
+        put(draft, tmp_path / "net.model")
+    put(draft, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "named").read_bytes() == b"new"
+    assert not draft.exists()
 
 
 def test_a_pipe_gets_the_bytes(tmp_path: Path) -> None:

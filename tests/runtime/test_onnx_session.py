@@ -19,7 +19,7 @@ from compiler.operators.linear import MatMul
 from compiler.operators.shaping import Transpose
 from compiler.types import DType
 from grammar.diagnostics import NablacError
-from runtime.onnx_file import save
+from runtime.onnx_file import move, save
 from runtime.onnx_session import OnnxRunner
 from tests.runtime.graphs import fed, graph, model, normal, parameter, text_of
 
@@ -166,10 +166,40 @@ class TestFiles:
         feeds = {"x": normal(2, 40)}
         proto = export(g, weights=weights, largest=1000)
         assert all(not tensor.raw_data for tensor in proto.graph.initializer)
-        assert len(save(proto, tmp_path / "m.onnx", weights)) == 2
+        assert len(save(proto, tmp_path / "m.onnx", weights, largest=1000)) == 2
         onnx.checker.check_model(str(tmp_path / "m.onnx"), full_check=True)
         expected = OnnxRunner(export(g, weights=weights).SerializeToString()).run(feeds)["y"]
         assert np.array_equal(OnnxRunner(tmp_path / "m.onnx").run(feeds)["y"], expected)
+
+    def test_weights_that_are_referred_to_go_from_their_arrays_into_one_file(self, tmp_path: Path) -> None:
+        x = fed("x", "f32", "n", 40)
+        g = graph([x], y=MatMul()(x, parameter("w", 40, 30)) + parameter("b", 30))
+        weights = {"w": normal(30, 40).T, "b": normal(30)}
+        whole, file = export(g, weights=weights), tmp_path / "m.onnx"
+        (tmp_path / f"m.onnx.{'0' * 16}.data").write_bytes(b"of a model that was here before")
+        assert save(export(g, weights=weights, largest=0), file, weights) == [file]
+        assert list(tmp_path.iterdir()) == [file]
+        read = onnx.load_model(str(file))
+        tensors = [{each.name: each for each in proto.graph.initializer} for proto in (whole, read)]
+        assert tensors[0] == tensors[1]
+        assert whole.graph.node == read.graph.node and whole.doc_string == read.doc_string
+        onnx.checker.check_model(str(file), full_check=True)
+
+    @pytest.mark.parametrize("largest", [1000, 2**31])
+    def test_what_was_written_aside_is_put_in_its_place(self, largest: int, tmp_path: Path) -> None:
+        x = fed("x", "f32", "n", 40)
+        g = graph([x], y=MatMul()(x, parameter("w", 40, 30)))
+        file = tmp_path / "m.onnx"
+        for scale in (1, 2):
+            (tmp_path / "aside").mkdir()
+            weights = {"w": scale * np.ones((40, 30), np.float32)}
+            drafts = save(
+                export(g, weights=weights, largest=0), tmp_path / "aside" / "m.onnx", weights, largest=largest
+            )
+            written = move(drafts, file)
+            (tmp_path / "aside").rmdir()
+            assert sorted(tmp_path.iterdir()) == sorted(written)
+            assert OnnxRunner(file).run({"x": np.ones((1, 40), np.float32)})["y"][0, 0] == scale * 40
 
     def test_a_file_that_cannot_be_written_is_told(self, tmp_path: Path) -> None:
         x = fed("x", "f32", 2)

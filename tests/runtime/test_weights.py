@@ -171,11 +171,6 @@ class TestMistakes:
             load_weights(tmp_path / "weigths.safetensors", example())
         assert "help: did you mean `weights.safetensors`?" in text_of(caught)
 
-    def test_a_folder_is_no_weight_file(self, tmp_path: Path) -> None:
-        with pytest.raises(NablacError) as caught:
-            load_weights(tmp_path, example())
-        assert caught.value.diagnostics[0].code == "E901"
-
 
 RULES = {
     "a plain name": ("fc.weight -> dense.W", "fc.weight", "dense.W"),
@@ -262,3 +257,42 @@ class TestShards:
         with pytest.raises(NablacError) as caught:
             load_weights(tmp_path / "model.safetensors.index.json", example())
         assert caught.value.diagnostics[0].code == "E705"
+
+
+FOLDERS = {
+    "one file": (["w.safetensors", "config.json"], None, ""),
+    "nothing": (["config.json"], "E901", "this folder holds no `.safetensors` file"),
+    "several files": (["a.safetensors", "b.safetensors"], "E901", "holds 2 files of weights: a.safetensors, b.safe"),
+    "more than are shown": ([f"{n}.safetensors" for n in range(5)], "E901", "1.safetensors, 2.safetensors, ..."),
+    "a pickle": (["pytorch_model.bin"], "E705", "this is a pickled checkpoint"),
+    "weights beside a pickle": (["pytorch_model.bin", "w.safetensors"], None, ""),
+}
+
+
+class TestFolders:
+    @pytest.mark.parametrize("label", FOLDERS)
+    def test_a_folder_stands_for_the_one_file_of_weights_in_it(self, label: str, tmp_path: Path) -> None:
+        names, code, message = FOLDERS[label]
+        for name in names:
+            if name.endswith(".safetensors"):
+                save_weights(tmp_path / name, GOOD)
+            else:
+                (tmp_path / name).write_bytes(b"\x80\x02")
+        if code is None:
+            found = load_weights(tmp_path, example())
+            assert all(np.array_equal(found[name], array) for name, array in GOOD.items())
+            return
+        with pytest.raises(NablacError) as caught:
+            load_weights(tmp_path, example())
+        (found,) = caught.value.diagnostics
+        assert found.code == code and found.hint is not None
+        assert message in text_of(caught)
+
+    def test_its_index_says_which_files_are_one(self, tmp_path: Path) -> None:
+        for number, (name, array) in enumerate(GOOD.items()):
+            save_weights(tmp_path / f"part-{number}.safetensors", {name: array})
+        save_weights(tmp_path / "consolidated.safetensors", {"other": normal(3)})
+        names = {name: f"part-{number}.safetensors" for number, name in enumerate(GOOD)}
+        (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": names}))
+        found = load_weights(tmp_path, example())
+        assert all(np.array_equal(found[name], array) for name, array in GOOD.items())

@@ -83,18 +83,19 @@ def weights(module: Any) -> Weights:
 class Grouped(nn.Module):  # type: ignore[misc]
     """Grouped-query attention by scaled_dot_product_attention."""
 
-    def __init__(self, causal: bool = False, rotary: bool = False) -> None:
+    def __init__(self, causal: bool = False, rotary: bool = False, d: int = 2) -> None:
         super().__init__()
-        self.q, self.k, self.v, self.o = nn.Linear(8, 8), nn.Linear(8, 4), nn.Linear(8, 4), nn.Linear(8, 8)
-        self.causal, self.rotary = causal, rotary
+        self.q, self.k, self.v = nn.Linear(8, 4 * d), nn.Linear(8, 2 * d), nn.Linear(8, 2 * d)
+        self.o = nn.Linear(4 * d, 8)
+        self.causal, self.rotary, self.d = causal, rotary, d
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, x: Any, frequencies: Any = None) -> Any:
         q, k, v = (
-            layer(x).unflatten(-1, (heads, 2)).transpose(1, 2)
+            layer(x).unflatten(-1, (heads, self.d)).transpose(1, 2)
             for layer, heads in ((self.q, 4), (self.k, 2), (self.v, 2))
         )
         if self.rotary:
-            q, k = turned(q), turned(k)
+            q, k = turned(q, frequencies), turned(k, frequencies)
         y = functional.scaled_dot_product_attention(q, k, v, is_causal=self.causal, enable_gqa=True)
         return self.o(y.transpose(1, 2).flatten(2))
 
@@ -107,10 +108,10 @@ def grouped_weights(module: Any) -> Weights:
     return found
 
 
-def turned(x: Any) -> Any:
+def turned(x: Any, rates: Any = None) -> Any:
     """Rotary positions as complex numbers."""
     half = x.shape[-1] // 2
-    rates = 10000.0 ** (-torch.arange(half, dtype=x.dtype) / half)
+    rates = 10000.0 ** (-torch.arange(half, dtype=x.dtype) / half) if rates is None else rates
     angle = torch.arange(x.shape[-2], dtype=x.dtype)[:, None] * rates
     z = torch.complex(x[..., :half], x[..., half:]) * torch.polar(torch.ones_like(angle), angle)
     return torch.cat([z.real, z.imag], -1)
@@ -207,6 +208,25 @@ ATTENTION = (
         grouped_weights,
         sizes=SIZES,
         x=X,
+    ),
+    case(
+        "heads of a width of their own",
+        "output x -> MultiHeadAttention(4, kv_heads: 2, causal: true, rotary: true, head_width: 6)",
+        Grouped(causal=True, rotary=True, d=6),
+        grouped_weights,
+        sizes=SIZES,
+        x=X,
+    ),
+    case(
+        "rotary positions of given frequencies",
+        "attend = MultiHeadAttention(4, kv_heads: 2, head_width: 6)\noutput attend(x, frequencies: frequencies)",
+        Grouped(rotary=True, d=6),
+        lambda module: {
+            name.replace("multi_head_attention", "attend"): each for name, each in grouped_weights(module).items()
+        },
+        sizes=SIZES,
+        x=X,
+        frequencies=(3,),
     ),
     case("sinusoids", "output x -> SinusoidalPositions()", sinusoids, sizes=SIZES, x=X),
     case(

@@ -33,6 +33,7 @@ LAYERS_OF_OTHERS = {  # what others of the library are made of
         "repeat_heads",
         "sinusoids",
         "rotate",
+        "rotary_frequencies",
     ),
     *("RNNCell", "LSTMCell", "GRUCell", "EncoderLayer", "DecoderLayer", "recurrent_keep"),
 }

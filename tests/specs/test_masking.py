@@ -34,7 +34,7 @@ SMALL: dict[str, dict[str, object]] = {
 }
 # The input that is padded, and the axis of outputs that is as long, if one is.
 PADDED = {
-    "bert": ("tokens", {"logits": 1}),
+    "bert": ("tokens", {"logits": 1, "encoded": 1}),
     "sentence": ("tokens", {}),
     "sentiment": ("tokens", {}),
     "transformer": ("source", {}),

@@ -240,14 +240,14 @@ class BERT(nn.Module):  # type: ignore[misc]
         e = self.norm(self.table(x) + self.positions.weight[: x.shape[1]] + self.kinds(kinds))
         h = self.encoder(e, src_key_padding_mask=x == 0)
         logits = self.last(functional.gelu(self.map(h))) @ self.table.weight.T + self.bias
-        return logits, torch.tanh(self.pool(h[:, 0]))
+        return logits, torch.tanh(self.pool(h[:, 0])), h
 
 
 def bert_weights(module: Any) -> Weights:
     found = {"embedding.table": module.table.weight, "learned_positions.table": module.positions.weight}
-    found |= {"embedding_1.table": module.kinds.weight, "b_vocabulary": module.bias}
+    found |= {"segment.table": module.kinds.weight, "b_vocabulary": module.bias}
     found |= norm("layer_norm")(module.norm) | norm("layer_norm_1")(module.last)
-    found |= dense("dense")(module.pool) | dense("dense_1")(module.map)
+    found |= dense("summarise")(module.pool) | dense("transform")(module.map)
     return found | stack("encoder", encoder_layer)(module.encoder)
 
 

@@ -42,38 +42,55 @@ class Published:
     dropped: tuple[str, ...] = ()  # entries that a file of such a model has not, as they are others' again
 
 
-def gpt2() -> Any:
-    config = transformers.GPT2Config(
-        vocab_size=TOKENS, n_positions=64, n_embd=24, n_layer=2, n_head=3, bos_token_id=1, eos_token_id=2
-    )
-    return transformers.GPT2LMHeadModel(config)
+def gpt2(**settings: Any) -> Callable[[], Any]:
+    def make() -> Any:
+        config = transformers.GPT2Config(
+            vocab_size=TOKENS,
+            n_positions=64,
+            n_embd=24,
+            n_layer=2,
+            n_head=3,
+            bos_token_id=1,
+            eos_token_id=2,
+            **settings,
+        )
+        return transformers.GPT2LMHeadModel(config)
+
+    return make
 
 
-def llama() -> Any:
-    config = transformers.LlamaConfig(
-        vocab_size=TOKENS,
-        hidden_size=24,
-        intermediate_size=40,
-        num_hidden_layers=2,
-        num_attention_heads=6,
-        num_key_value_heads=2,
-    )
-    return transformers.LlamaForCausalLM(config)
+def llama(**settings: Any) -> Callable[[], Any]:
+    def make() -> Any:
+        config = transformers.LlamaConfig(
+            vocab_size=TOKENS,
+            hidden_size=24,
+            intermediate_size=40,
+            num_hidden_layers=2,
+            num_attention_heads=6,
+            num_key_value_heads=2,
+            **settings,
+        )
+        return transformers.LlamaForCausalLM(config)
+
+    return make
 
 
-def bert() -> Any:
-    config = transformers.BertConfig(
-        vocab_size=TOKENS,
-        hidden_size=24,
-        num_hidden_layers=2,
-        num_attention_heads=3,
-        intermediate_size=96,
-        max_position_embeddings=64,
-    )
-    return transformers.BertForPreTraining(config)
+def bert(kind: str, **settings: Any) -> Callable[[], Any]:
+    def make() -> Any:
+        config = transformers.BertConfig(
+            vocab_size=TOKENS,
+            hidden_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=3,
+            max_position_embeddings=64,
+            **{"intermediate_size": 96, **settings},
+        )
+        return getattr(transformers, kind)(config)
+
+    return make
 
 
-def t5(activation: str, tied: bool) -> Callable[[], Any]:
+def t5(activation: str, tied: bool, **settings: Any) -> Callable[[], Any]:
     def make() -> Any:
         config = transformers.T5Config(
             vocab_size=TOKENS,
@@ -86,6 +103,7 @@ def t5(activation: str, tied: bool) -> Callable[[], Any]:
             tie_word_embeddings=tied,
             decoder_start_token_id=1,
             eos_token_id=2,
+            **settings,
         )
         return transformers.T5ForConditionalGeneration(config)
 
@@ -93,16 +111,85 @@ def t5(activation: str, tied: bool) -> Callable[[], Any]:
 
 
 SMALL = {"width": 24, "heads": 3, "depth": 2, "vocabulary": TOKENS}
+LLAMA = {**SMALL, "heads": 6, "kv_heads": 2, "inner": 40, "eps": 1e-6}
 T5 = {**SMALL, "d": 6, "inner": 40}
+TEXTS = ("source", "target_in")
+LLAMA_3 = {  # so small that the slowest, the mean and the fastest frequencies are all among the four of a head
+    "rope_type": "llama3",
+    "rope_theta": 5000.0,
+    "factor": 4.0,
+    "low_freq_factor": 0.5,
+    "high_freq_factor": 3.0,
+    "original_max_position_embeddings": 40,
+}
 PUBLISHED = {
-    "gpt2": Published("gpt", "gpt2", gpt2, {**SMALL, "context": 64}),
-    "llama": Published("llama", "llama", llama, {**SMALL, "heads": 6, "kv_heads": 2, "inner": 40, "eps": 1e-6}),
-    "t5": Published("t5", "t5", t5("relu", True), T5, ("source", "target_in"), ("lm_head.weight",)),
-    "t5 1.1": Published(
-        "t5", "t5", t5("gated-gelu", False), {**T5, "gated": True, "tied": False}, ("source", "target_in")
+    "gpt2": Published("gpt", "gpt2", gpt2(), {**SMALL, "context": 64}),
+    "llama": Published("llama", "llama", llama(), LLAMA),
+    "llama 3.2": Published(
+        "llama",
+        "llama",
+        llama(tie_word_embeddings=True, head_dim=8, rope_parameters=LLAMA_3),
+        LLAMA | {"tied": True, "head_width": 8, "base": 5000.0, "factor": 4.0, "low": 0.5, "high": 3.0, "context": 40},
+        dropped=("lm_head.weight",),
+    ),
+    "t5": Published("t5", "t5", t5("relu", True), T5, TEXTS, ("lm_head.weight",)),
+    "t5 1.1": Published("t5", "t5", t5("gated-gelu", False), {**T5, "gated": True, "tied": False}, TEXTS),
+}
+WIDE = {"inner": 40, "eps": 1e-3}
+VARIANTS = {
+    "gpt2 of other sizes": Published(
+        "gpt", "gpt2", gpt2(n_inner=40, layer_norm_epsilon=1e-3), {**SMALL, **WIDE, "context": 64}
+    ),
+    "llama with biases": Published(
+        "llama",
+        "llama",
+        llama(attention_bias=True, rms_norm_eps=1e-3, rope_parameters={"rope_type": "default", "rope_theta": 500.0}),
+        {**LLAMA, "bias": True, "eps": 1e-3, "base": 500.0},
+    ),
+    "t5 1.1 that shares its table": Published(
+        "t5",
+        "t5",
+        t5("gated-gelu", False),
+        {**T5, "gated": True, "scaled": False},
+        TEXTS,
+        ("lm_head.weight",),
+    ),
+    "t5 of other sizes": Published(
+        "t5",
+        "t5",
+        t5(
+            "relu",
+            True,
+            num_decoder_layers=3,
+            relative_attention_num_buckets=8,
+            relative_attention_max_distance=5,
+            layer_norm_epsilon=1e-3,
+        ),
+        {**T5, "decoder_depth": 3, "buckets": 8, "furthest": 5, "eps": 1e-3},
+        TEXTS,
+        ("lm_head.weight",),
     ),
 }
-BERT = Published("bert", "bert", bert, {**SMALL, "context": 64}, ("tokens", "segments"))
+BERTS = {
+    "BertForPreTraining": {},
+    "BertForMaskedLM": {"pooler": False},
+    "BertModel": {"head": False},
+}
+SEGMENTED = ("tokens", "segments")
+HEADS = {
+    kind: Published("bert", "bert", bert(kind), {**SMALL, **heads, "context": 64}, SEGMENTED)
+    for kind, heads in BERTS.items()
+} | {
+    f"{kind} of other sizes": Published(
+        "bert",
+        "bert",
+        bert(kind, intermediate_size=40, layer_norm_eps=1e-3, hidden_act="gelu_new"),
+        {**SMALL, **heads, **WIDE, "context": 64, "activation": "gelu_tanh"},
+        SEGMENTED,
+    )
+    for kind, heads in BERTS.items()
+}
+ALL = {**PUBLISHED, **VARIANTS, **HEADS}
 
 
 def loaded(published: Published) -> tuple[Any, Graph, dict[str, np.ndarray]]:
@@ -126,21 +213,31 @@ def feeds_of(published: Published) -> dict[str, np.ndarray]:
     return feeds
 
 
-@pytest.mark.parametrize("name", [*PUBLISHED, "bert"])
+OUTPUTS = {  # ours by theirs
+    "logits": "logits",
+    "prediction_logits": "logits",
+    "pooler_output": "summary",
+    "last_hidden_state": "encoded",
+}
+
+
+@pytest.mark.parametrize("name", ALL)
 @pytest.mark.parametrize("backend", ["numpy", "ort"])
-def test_logits_are_theirs(name: str, backend: str) -> None:
-    published = BERT if name == "bert" else PUBLISHED[name]
+def test_outputs_are_theirs(name: str, backend: str) -> None:
+    published = ALL[name]
     module, graph, weights = loaded(published)
     feeds = feeds_of(published)
     theirs = {"tokens": "input_ids", "segments": "token_type_ids", "source": "input_ids"}
     names = {each: "decoder_input_ids" if each == "target_in" else theirs[each] for each in feeds}
     with torch.no_grad():
         made = module(**{names[each]: torch.from_numpy(array) for each, array in feeds.items()})
-    expected = (made.prediction_logits if name == "bert" else made.logits).numpy()
     ours = machine(optimize(graph), weights, backend, "cpu")
-    values = {each: ours.value(array) for each, array in feeds.items()}
-    found = ours.array(ours.run(values)["logits"])
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+    found = ours.run({each: ours.value(array) for each, array in feeds.items()})
+    compared = {OUTPUTS[each]: made[each].numpy() for each in OUTPUTS if each in made}
+    assert compared
+    for output, expected in compared.items():
+        limit = 1e-4 * np.abs(expected).max()
+        np.testing.assert_allclose(ours.array(found[output]), expected, rtol=1e-4, atol=limit, err_msg=output)
 
 
 class Numbers(Listed):
@@ -191,8 +288,19 @@ def replaced(penalty: float) -> Any:
     return Sampling(repetition_penalty=penalty)
 
 
+def test_an_older_files_names_and_a_head_that_is_not_wanted_are_served() -> None:
+    _, graph, weights = loaded(HEADS["BertModel"])
+    torch.manual_seed(3)
+    state = {name: each.numpy() for name, each in bert("BertForPreTraining")().state_dict().items()}
+    older = {name: name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("m.bias", "m.beta") for name in state}
+    rules = read_renames(["cls.* -> none", str(SPECS / "renames" / "bert.rules")])
+    found = fit_weights({older[name]: each for name, each in state.items()}, graph, "bert", rules)
+    assert found.keys() == weights.keys()
+    np.testing.assert_array_equal(found["layer_norm.beta"], state["bert.embeddings.LayerNorm.bias"])
+
+
 def test_weights_of_another_size_are_told_entry_by_entry() -> None:
-    module = gpt2()
+    module = gpt2()()
     state = {name: each.numpy() for name, each in module.state_dict().items()}
     graph = elaborate(load(SPECS / "gpt.model"), hypers={**SMALL, "context": 64, "width": 48})
     rules = read_renames([str(SPECS / "renames" / "gpt2.rules")])

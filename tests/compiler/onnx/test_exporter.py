@@ -320,3 +320,42 @@ class TestBounds:
             made(**{name: np.ones(shape, np.float32) for name, shape in fits.items()})
             with pytest.raises(NablacError, match="E806"):
                 made(**{name: np.ones(shape, np.float32) for name, shape in outside.items()})
+
+
+DOCUMENTED = """
+layer Inner() {
+    \"\"\"What the inner one is.\"\"\"
+    input x: [batch, 3]
+    output exp(x)
+}
+layer Outer() {
+    \"\"\"What the outer one is.\"\"\"
+    input x: [batch, 3]
+    output Inner()(Inner()(x))
+}
+model M {
+    input x: [batch, 3]
+    output y = x -> Outer()
+    output same = x
+}
+"""
+
+
+def test_the_first_node_of_a_layer_carries_its_docstring() -> None:
+    nodes = nablac.compile(DOCUMENTED).onnx().graph.node
+    assert [node.doc_string for node in nodes] == [
+        "outer: What the outer one is.\nouter.inner: What the inner one is.",
+        "outer.inner_1: What the inner one is.",
+        "",
+    ]
+
+
+def test_docstrings_of_cells_reach_the_nodes_of_their_steps() -> None:
+    cell = 'cell C() {\n"""A sum so far."""\ninput x: [batch]; state s: [batch] = 0; s\' = s * x + 1; output s\' }\n'
+    proto = nablac.compile(cell + "model M { input x: [batch, time]; output y = scan(C())(x, axis: 1) }").onnx()
+    assert [node.doc_string for node in proto.graph.node if node.doc_string] == ["c: A sum so far."]
+
+
+def test_a_copy_of_an_input_knows_its_line() -> None:
+    (copy,) = [node for node in nablac.compile(DOCUMENTED).onnx().graph.node if node.op_type == "Identity"]
+    assert {each.key: each.value for each in copy.metadata_props} == {"source": "<text>:13:11"}

@@ -38,10 +38,16 @@ PUBLISHED = {
     "gpt-gpt2_large": 774_030_080,
     "llama-llama2_7b": 6_738_415_616,
     "llama-llama3_8b": 8_030_261_248,
+    "llama-llama3_1_8b": 8_030_261_248,
+    "llama-llama3_2_1b": 1_235_814_400,
+    "llama-llama3_2_3b": 3_212_749_824,
     "llama-tinyllama": 1_100_048_384,
     "t5-small": 60_506_624,
     "t5-base": 222_903_552,
+    "t5-large": 737_668_096,
     "t5-flan_small": 76_961_152,
+    "t5-flan_base": 247_577_856,
+    "t5-flan_large": 783_150_080,
 }
 
 

@@ -9,46 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.build import elaborate_model, program_of
 from compiler.elaborate.data import SOURCES as DECLARED_SOURCES
 from compiler.elaborate.data import STAGES as DECLARED_STAGES
-from grammar.diagnostics import NablacError
-from grammar.source import Source
 from runtime.data.batches import Batches
-from runtime.data.examples import Context, Examples
-from runtime.data.loading import load_examples
+from runtime.data.context import Context
+from runtime.data.examples import Examples
 from runtime.data.sources import SOURCES
 from runtime.data.stages import STAGES
-
-
-def load(
-    tmp_path: Path,
-    data: str,
-    inputs: str = "x: f32[batch, time, 1]",
-    target: str = "t: f32[batch, 1]",
-    **context: float,
-) -> Examples:
-    """What a train block's `data` gives a model of one input."""
-    name = inputs.partition(":")[0]
-    text = f"model M {{ input {inputs}; output {name} }}\n"
-    text += f"train M {{ target {target}; loss mean(cast({name}, f32)); data {data} }}\n"
-    elaborated = elaborate_model(program_of(Source("m.model", text)))
-    assert elaborated.training is not None
-    given = Context(tmp_path, **context)  # type: ignore[arg-type]
-    types = {name: value.type for name, value in elaborated.graph.inputs.items()}
-    targets = {name: value.type for name, value in elaborated.training.targets.items()}
-    return load_examples(elaborated.training.data, given, types, targets)
-
-
-def series(tmp_path: Path, values: list[object], name: str = "series.csv") -> None:
-    (tmp_path / name).write_text("month,value\n" + "".join(f"m{n},{each}\n" for n, each in enumerate(values)))
-
-
-def refused(tmp_path: Path, data: str, **given: object) -> str:
-    with pytest.raises(NablacError) as caught:
-        load(tmp_path, data, **given)  # type: ignore[arg-type]
-    (found,) = caught.value.diagnostics
-    return f"{found.code} {found.place or ''}: {found.message}".replace(str(tmp_path), "HERE")
+from tests.runtime.data.descriptions import load, refused, series
 
 
 def test_every_source_and_stage_that_the_language_names_is_there() -> None:
@@ -119,7 +87,8 @@ def test_a_broken_row_is_an_error_or_counted(tmp_path: Path) -> None:
     data = 'csv("series.csv") -> window("value", length: 2)'
     assert refused(tmp_path, data) == "E821 HERE/series.csv:4: column `value`: `oops` is no number"
     found = load(tmp_path, data, skip_broken=True)
-    np.testing.assert_array_equal(found.arrays["x"][1, :, 0], [2, 4])
+    np.testing.assert_array_equal(found.arrays["x"][:, :, 0], [[6, 7]])  # no window spans a row that is not there
+    np.testing.assert_array_equal(found.arrays["t"], [[8]])
     context = Context(tmp_path, skip_broken=True)
     context.broken("series.csv:4", "column `value`: `oops` is no number")
     assert context.skipped == ["series.csv:4: column `value`: `oops` is no number"]

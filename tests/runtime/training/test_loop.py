@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 
 from compiler.build import load, program_of
+from compiler.types import DType
 from grammar.diagnostics import NablacError
 from grammar.source import Source
-from runtime.data.sources import from_arrays
+from runtime.data.arrays import from_arrays
 from runtime.training.checkpoints import newest_checkpoint
 from runtime.training.loop import Loop, Settings
 from runtime.training.not_finite import NotFinite, explain_not_finite
@@ -71,9 +72,18 @@ def trained(made: Training, **settings: object) -> Loop:
 @pytest.mark.parametrize("settings", ["", "clip_norm 0.5; weight_decay 0.01", "accumulate 2; average 0.9", "plateau 1"])
 def test_both_backends_give_the_same_curves_with_dropout_on(settings: str) -> None:
     curves = [trained(training(settings, backend)).position.history for backend in BACKENDS]
-    assert curves[0].keys() == curves[1].keys() == {"epoch", "loss", "mae", "val_loss", "val_mae"}
+    rate = {"learning_rate"} if "plateau" in settings else set()
+    assert curves[0].keys() == curves[1].keys() == {"epoch", "loss", "mae", "val_loss", "val_mae"} | rate
     for name in curves[0]:
         np.testing.assert_allclose(curves[0][name], curves[1][name], rtol=1e-4, err_msg=name)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_model_of_f64_trains_in_f64(backend: str) -> None:
+    made = training("plateau 1; accumulate 2", backend)
+    made.dtype = DType.F64
+    loop = trained(made)
+    assert {array.dtype for array in loop.stepper.state().values()} == {np.dtype(np.float64)}
 
 
 @pytest.mark.parametrize("name", ["forecaster", "cnn", "gru", "lstm"])
@@ -146,6 +156,29 @@ def test_a_plateau_halves_the_rate() -> None:
     loop = trained(training("plateau 1"), epochs=400)
     assert loop.position.rate < 1
     assert np.log2(loop.position.rate) == round(np.log2(loop.position.rate))
+
+
+def test_a_plateau_is_as_long_and_as_steep_as_asked() -> None:
+    loop = trained(training("plateau 2; plateau_factor 0.1; min_change 1e9"), epochs=6)
+    # Only the first epoch is better than none by so much: the rate falls after each two of the others.
+    assert loop.position.best_epoch == 1
+    np.testing.assert_allclose(loop.position.history["learning_rate"], [1e-2] * 3 + [1e-3] * 2 + [1e-4], rtol=1e-5)
+
+
+def test_the_history_has_the_rate_of_a_schedule() -> None:
+    text = MODEL.replace("adam(lr: 1e-2)", "sgd(lr: step_decay(step, 0.1, 4))")
+    loop = trained(training(text=text))
+    assert loop.position.step == 12  # 4 batches an epoch
+    np.testing.assert_allclose(loop.position.history["learning_rate"], [0.1, 0.05, 0.025], rtol=1e-6)
+
+
+def test_what_is_left_over_at_an_epochs_end_is_an_update_too() -> None:
+    text = MODEL.replace(" -> BatchNorm2() -> Dropout(rate)", "")
+    alone = trained(training("accumulate 100", text=text))
+    whole = trained(training("", text=text, batch=99))
+    assert alone.position.step == 300 and whole.position.step == 3
+    for path, array in whole.stepper.state().items():
+        np.testing.assert_allclose(alone.stepper.state()[path], array, rtol=1e-4, atol=1e-6, err_msg=path)
 
 
 def test_limits_end_a_run() -> None:

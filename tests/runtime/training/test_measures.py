@@ -9,7 +9,7 @@ import pytest
 
 from compiler.build import program_of
 from grammar.source import Source
-from runtime.data.sources import from_arrays
+from runtime.data.arrays import from_arrays
 from runtime.training.session import Options, Training
 
 torch = pytest.importorskip("torch", reason="PyTorch is the oracle: install the `oracle` extra")

@@ -1,0 +1,57 @@
+"""What an argument of a data description, or a setting, has to be: in words for a person, and as a test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from compiler.elaborate.values import is_number
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What a value has to be; `words` go on from "`name` is"."""
+
+    words: str
+    allows: Callable[[Any], bool]
+
+
+def is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def are_texts(value: Any) -> bool:
+    return is_text(value) or (isinstance(value, list) and bool(value) and all(map(is_text, value)))
+
+
+def is_share(value: Any) -> bool:
+    return is_number(value) and 0 <= value < 1
+
+
+def one_of(*texts: str) -> Kind:
+    return Kind(" or ".join(f'"{each}"' for each in texts), lambda value: isinstance(value, str) and value in texts)
+
+
+POSITIVE = Kind("a whole number of at least 1", lambda value: is_whole(value) and value > 0)
+COUNT = Kind("a whole number of at least 0", lambda value: is_whole(value) and value >= 0)
+NUMBER = Kind("a number", is_number)
+ABOVE_ZERO = Kind("a number above 0", lambda value: is_number(value) and value > 0)
+NOT_NEGATIVE = Kind("a number of at least 0", lambda value: is_number(value) and value >= 0)
+SHARE = Kind("a share from 0 to below 1", is_share)
+PORTION = Kind("a number above 0 and below 1", lambda value: is_number(value) and 0 < value < 1)
+SHARE_OR_FILE = Kind("a share from 0 to below 1, or a text", lambda value: is_share(value) or isinstance(value, str))
+FLAG = Kind("true or false", lambda value: isinstance(value, bool))
+TEXT = Kind("a text of one or more characters", is_text)
+TEXTS = Kind("a text or a list of one or more texts", are_texts)
+PATTERNS = Kind("a text or a list of texts", lambda value: are_texts(value) or value == [])  # maybe of none
+CHARACTER = Kind("one character", lambda value: isinstance(value, str) and len(value) == 1)
+TWO_PLACES = Kind(
+    "a list of two whole numbers from 0",
+    lambda value: isinstance(value, list) and len(value) == 2 and all(is_whole(each) and each >= 0 for each in value),
+)
+CHANNELS = Kind("1 or 3", lambda value: is_whole(value) and value in (1, 3))

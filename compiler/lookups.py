@@ -1,0 +1,88 @@
+"""Where a graph looks numbers up in tables: what its inputs of places may hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from compiler.dims import Size, evaluate, symbols
+from compiler.graph import Graph, Node, Value
+from compiler.operators.control import Scan
+from compiler.operators.indexing import GatherElements, OneHot, Take
+from compiler.operators.source import Input
+
+# Operators that hand all of their operands' numbers on, and those that hand on some.
+_MOVERS = frozenset(("cast", "concat", "expand", "flip", "reshape", "squeeze", "transpose", "unsqueeze"))
+_CARRIERS = _MOVERS | {"clip", "slice", "where"}
+
+
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """`places` that `node` looks up in a table of `size` entries; in one that `stops`, others are an error."""
+
+    node: Node
+    places: Value
+    size: int
+    stops: bool
+
+
+def lookups(graph: Graph, sizes: Mapping[str, int], carriers: frozenset[str] = _CARRIERS) -> Iterator[Lookup]:
+    """Every look-up of a graph, those inside of scans by what comes in from outside."""
+    for node in graph:
+        size = _table(node)
+        if size is not None:
+            yield Lookup(node, node.operands[-1], known_size(size, sizes), not isinstance(node.op, OneHot))
+        if isinstance(node.op, Scan):
+            outside = dict(zip(node.op.body.inputs, node.operands, strict=True))
+            for each in lookups(node.op.body, sizes, carriers):
+                for name in inputs_behind(each.places, carriers):
+                    if name in outside:
+                        yield Lookup(each.node, outside[name], each.size, each.stops)
+
+
+def table_limits(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
+    """For each input of places the size of the smallest table that it indexes."""
+    limits: dict[str, int] = {}
+    for each in lookups(graph, sizes):
+        for name in inputs_behind(each.places):
+            limits[name] = min(limits.get(name, each.size), each.size)
+    return limits
+
+
+def looked_up(graph: Graph, sizes: Mapping[str, int]) -> dict[str, Lookup]:
+    """For each input of which every number is looked up where others are an error, the first such look-up."""
+    found: dict[str, Lookup] = {}
+    for each in lookups(graph, sizes, _MOVERS):
+        if each.stops:
+            for name in inputs_behind(each.places, _MOVERS):
+                found.setdefault(name, each)
+    return found
+
+
+def inputs_behind(value: Value, carriers: frozenset[str] = _CARRIERS) -> Iterator[str]:
+    """The inputs that a value is made of, element by element or by moving them."""
+    waiting, seen = [value.node], {value.node}
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node.op, Input):
+            yield node.op.label
+        elif node.op.name in carriers:
+            for operand in node.operands:
+                if operand.node not in seen:
+                    seen.add(operand.node)
+                    waiting.append(operand.node)
+
+
+def known_size(size: Size, sizes: Mapping[str, int]) -> int:
+    """A size as a number; 1 where it holds dims that no input has."""
+    return evaluate(size, sizes) if symbols(size) <= sizes.keys() else 1
+
+
+def _table(node: Node) -> Size | None:
+    """How many entries the table has that a node looks its last operand up in."""
+    match node.op:
+        case Take(axis=axis) | GatherElements(axis=axis):
+            return node.operands[0].shape[axis]
+        case OneHot(depth=depth):
+            return depth
+    return None

@@ -1,0 +1,40 @@
+"""A run's folder in the place of a model's file: its text, its settings, its weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nablac.commands.options import asked
+
+if TYPE_CHECKING:
+    from runtime.training.record import Record
+
+MODEL = ("model", "preset", "set", "dtype")  # the choices of a run that its model is made of
+DATA = (*MODEL, "batch", "seed", "validation", "data", "overfit", "skip_broken")  # and its data
+_OPTIONS = {"model": "name", "set": "settings"}  # that are called otherwise where commands take them
+
+
+def of_run(folder: Path, given: Mapping[str, Any], names: Iterable[str] = MODEL) -> tuple[Path, dict[str, Any]]:
+    """A finished run's model and its choices `names`, with its best weights; what was asked for now goes before."""
+    from grammar.diagnostics import Diagnostic, NablacError
+    from runtime.training.record import read_record
+    from runtime.training.texts import SPEC
+
+    chosen = as_begun(read_record(folder), given, names)
+    weights = chosen.get("weights") or folder / "weights.safetensors"
+    if not weights.is_file():
+        hint = f"`nablac train {folder / SPEC} --resume {folder}` finishes it"
+        message = f"{folder} is not finished: it has no weights"
+        raise NablacError(Diagnostic("E853", message, place=str(folder), hint=hint))
+    return folder / SPEC, {**chosen, "weights": weights}
+
+
+def as_begun(record: Record, given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The options of a command, `names` as a run was begun with them where they were not asked for now."""
+    every = {**asdict(record.choices), **asdict(record.length)}
+    begun = {_OPTIONS.get(name, name): every[name] for name in names}
+    kept = {name: value for name, value in begun.items() if not asked(name)}
+    return {**given, **kept, "folder": Path(record.folder)}

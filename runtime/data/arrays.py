@@ -1,0 +1,52 @@
+"""Arrays of one length as examples: from an .npz file, or given from Python."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compiler.elaborate.data import Stage
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.context import Context
+from runtime.data.examples import Examples
+from runtime.data.files import unreadable
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+
+def npz(stage: Stage, context: Context) -> Examples:
+    """Arrays by name, as `numpy.savez` writes them; each has an example at every index of axis 0."""
+    path = context.file(stage.arguments["path"], stage.span)
+    try:
+        with np.load(path, allow_pickle=False) as held:
+            arrays = {name: held[name] for name in held.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise unreadable(str(path), "an .npz file of plain arrays", error) from None
+    return from_arrays(arrays, str(path), context)
+
+
+def from_arrays(arrays: Mapping[str, Array], place: str, context: Context | None = None) -> Examples:
+    """Arrays of one length as examples; one that holds no number is an error, or left out where `context` says so."""
+    lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
+    if not arrays or len(set(lengths.values())) > 1 or not all(lengths.values()):
+        listed = ", ".join(f"`{name}` {list(arrays[name].shape)}" for name in arrays) or "nothing"
+        raise NablacError(
+            Diagnostic("E823", f"arrays of one length are needed, an example at each index: {listed}", place=place)
+        )
+    kept = np.ones(max(lengths.values()), bool)
+    for name, array in arrays.items():
+        if array.dtype.kind != "f":
+            continue
+        for row in np.flatnonzero(kept & ~np.isfinite(array).reshape(len(array), -1).all(axis=1)):
+            message = f"`{name}` holds no number at example {row}: {array[row].ravel()[:4]}"
+            if context is None:
+                raise NablacError(Diagnostic("E821", message, place=place))
+            context.broken(place, message)
+            kept[row] = False
+    if not kept.any():
+        raise NablacError(Diagnostic("E823", "every example is broken", place=place))
+    return Examples({name: array if kept.all() else array[kept] for name, array in arrays.items()})

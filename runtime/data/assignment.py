@@ -1,0 +1,75 @@
+"""Which array of the data, or which of its columns, each input and target of a model is fed with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from compiler.types import TensorType
+from grammar.diagnostics import Diagnostic, NablacError
+from grammar.source import Span
+from runtime.data.examples import Examples
+from runtime.data.shaping import shape_of
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+
+@dataclass(frozen=True, eq=False)
+class Assigned:
+    """What the model's `name` is fed with: the array `source`, or some `columns` of it."""
+
+    name: str
+    source: str
+    array: Array
+    columns: tuple[str, ...]
+    samples: Array | None
+
+
+def assigned(
+    examples: Examples, inputs: Mapping[str, TensorType], targets: Mapping[str, TensorType], span: Span | None
+) -> list[Assigned]:
+    """For each input and target the array of its name, else the next one of the data's inputs, or its targets.
+
+    Where there are several and they are called like columns, each takes its column, and one of another name the rest.
+    NablacError where nothing is left for one, or columns are left over.
+    """
+    found: list[Assigned] = []
+    for wanted, given in ((inputs, examples.inputs), (targets, examples.targets)):
+        spare = [name for name in given or examples.arrays if name not in inputs and name not in targets]
+        waiting = [name for name in wanted if name not in examples.arrays]
+        found += [_whole(examples, name, name) for name in wanted if name in examples.arrays]
+        split = [source for source in spare if len(wanted) > 1 and set(waiting) & set(examples.columns.get(source, ()))]
+        for source in split:
+            spare.remove(source)
+            columns = examples.columns[source]
+            own = [name for name in waiting if name in columns]
+            found += [_columns(examples, name, source, [columns.index(name)]) for name in own]
+            waiting = [name for name in waiting if name not in own]
+            rest = [place for place, column in enumerate(columns) if column not in own]
+            if rest and waiting:
+                found.append(_columns(examples, waiting.pop(0), source, rest))
+            elif rest:
+                listed = ", ".join(f"`{columns[place]}`" for place in rest)
+                raise NablacError(Diagnostic("E824", f"nothing in the model is called {listed}, as columns are", span))
+        for name in waiting:
+            if not spare:
+                known = ", ".join(f"`{each}` {shape_of(array)}" for each, array in examples.arrays.items())
+                message = f"the model needs `{name}`: {wanted[name]}, and the data has {known}"
+                raise NablacError(Diagnostic("E824", message, span))
+            found.append(_whole(examples, name, spare.pop(0)))
+    return found
+
+
+def _whole(examples: Examples, name: str, source: str) -> Assigned:
+    columns = examples.columns.get(source, ())
+    return Assigned(name, source, examples.arrays[source], columns, examples.samples.get(source))
+
+
+def _columns(examples: Examples, name: str, source: str, places: Sequence[int]) -> Assigned:
+    """Some of an array's columns, which are its last axis."""
+    columns = tuple(examples.columns[source][place] for place in places)
+    samples = examples.samples.get(source)
+    picked = samples[..., places] if samples is not None else None
+    return Assigned(name, source, examples.arrays[source][..., places], columns, picked)

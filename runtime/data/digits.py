@@ -1,0 +1,117 @@
+"""Images of digits: IDX files and tables of pixels."""
+
+from __future__ import annotations
+
+import math
+import struct
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compiler.elaborate.data import Stage
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.arrays import npz
+from runtime.data.context import Context
+from runtime.data.examples import Examples
+from runtime.data.files import content_of
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+
+def digits(stage: Stage, context: Context) -> Examples:
+    """Images of digits with their labels: an IDX pair (as MNIST's), a CSV of pixels with the `label` last or first,
+    or an .npz of `image` and `label`, which is taken as it is.
+
+    Pixels are divided by `scale`, or by the largest where that is 0, and images are [1, height, width]; either kind of
+    file may be gzipped.
+    """
+    path = context.file(stage.arguments["path"], stage.span)
+    if path.suffix == ".npz":
+        return npz(stage, context)
+    content = content_of(path)
+    if content[:2] == b"\0\0":
+        labels = stage.arguments["labels"] or path.name.replace("images", "labels").replace("idx3", "idx1")
+        other = context.file(labels if stage.arguments["labels"] else str(path.with_name(labels)), stage.span)
+        image, label = _idx(path, content), _idx(other, content_of(other))
+    else:
+        image, label = _digit_rows(path, content, stage, context)
+    if not image.size:
+        raise NablacError(Diagnostic("E823", f"{path} holds no images", stage.span))
+    if len(image) != len(label):
+        message = f"{path} has {len(image)} images, and there are {len(label)} labels"
+        raise NablacError(Diagnostic("E823", message, stage.span))
+    if image.ndim == 2:
+        side = math.isqrt(image.shape[1])
+        if side * side != image.shape[1]:
+            raise NablacError(Diagnostic("E823", f"{image.shape[1]} pixels are no square image", place=str(path)))
+        image = image.reshape(-1, side, side)
+    scaled = image.astype(np.float32)[:, None] / np.float32(stage.arguments["scale"] or max(image.max(), 1))
+    return Examples({"image": scaled, "label": label.astype(np.int64)}, ("image",), ("label",))
+
+
+def _idx(path: Path, content: bytes) -> Array:
+    """An array of bytes in the IDX format of MNIST (LeCun): a magic number, the sizes, the items."""
+    if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
+        raise NablacError(Diagnostic("E821", "this is no IDX file of bytes", place=str(path)))
+    shape = struct.unpack(f">{content[3]}I", content[4 : 4 + 4 * content[3]])
+    items = np.frombuffer(content, np.uint8, offset=4 + 4 * content[3])
+    if items.size != math.prod(shape):
+        message = f"{items.size} bytes do not make an array of {list(shape)}: the file is cut off"
+        raise NablacError(Diagnostic("E821", message, place=str(path)))
+    return items.reshape(shape)
+
+
+def _digit_rows(path: Path, content: bytes, stage: Stage, context: Context) -> tuple[Array, Array]:
+    """Rows of numbers: pixels, and a label at one end."""
+    rows: list[list[float]] = []
+    header: list[str] = []
+    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
+        cells = line.split(",")
+        try:
+            row = [float(cell) for cell in cells]
+        except ValueError:
+            if number == 1:
+                header = [cell.strip().lower() for cell in cells]
+            else:
+                context.broken(f"{path}:{number}", "a cell is no number")
+            continue
+        if not np.isfinite(row).all():
+            context.broken(f"{path}:{number}", "a cell is no number")
+        elif rows and len(row) != len(rows[0]):
+            context.broken(f"{path}:{number}", f"{len(row)} cells, where the first row has {len(rows[0])}")
+        else:
+            rows.append(row)
+    if not rows or len(rows[0]) < 2:
+        raise NablacError(Diagnostic("E821", "this holds no rows of pixels", place=str(path)))
+    table = np.array(rows)
+    last = (stage.arguments["label"] or _label_end(table, header, path, stage)) == "last"
+    return (table[:, :-1], table[:, -1]) if last else (table[:, 1:], table[:, 0])
+
+
+_LABELS = ("label", "class", "target", "digit", "y")  # what the header calls a column of labels
+
+
+def _label_end(table: Array, header: list[str], path: Path, stage: Stage) -> str:
+    """Which end of the rows holds the labels: the one that is called so, or the only one whose numbers can be some.
+
+    Labels are whole and small, and there are several; at a corner of an image there is mostly nothing.
+    """
+    ends = {"first": 0, "last": -1}
+    named = [end for end, place in ends.items() if header and header[place] in _LABELS]
+    fitting = [
+        end
+        for end, place in ends.items()
+        if (column := table[:, place]).min() >= 0
+        and column.max() < 100
+        and np.array_equal(column, np.round(column))
+        and column.min() < column.max()
+    ]
+    for candidates in (named, fitting):
+        if len(candidates) == 1:
+            return candidates[0]
+    message = f"{'either' if fitting else 'neither'} end of the rows of {path} can be their labels"
+    raise NablacError(
+        Diagnostic("E823", message, stage.span, hint='`digits(path, label: "first")` or `"last"` says it')
+    )

@@ -1,0 +1,136 @@
+"""How a run was begun: what its numbers are made of, kept as `run.json` in its folder."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from compiler.elaborate.values import show
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.examples import digest
+from runtime.files import write_bytes
+from runtime.training import training_data
+from runtime.training.texts import fingerprint
+
+if TYPE_CHECKING:
+    from runtime.training.session import Training
+
+RECORD = "run.json"
+_LENGTH = "only --epochs, --patience, --keep and --max-time"
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What a command chose that makes a run this one; None was left to the train block."""
+
+    model: str | None
+    preset: str | None
+    set: list[str]
+    dtype: str
+    batch: int
+    seed: int
+    validation: float | None
+    data: str | None
+    backend: str
+    device: str
+    limit_batches: int | None
+    overfit: int | None
+    skip_broken: bool
+
+
+@dataclass(frozen=True)
+class Length:
+    """How long a run goes on, which may change when it is resumed; None is left to the train block."""
+
+    epochs: int | None
+    patience: int | None
+    keep: int
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run as it was begun. `text` and `examples` are hashes, of the model with its imports and of all its data."""
+
+    choices: Choices
+    length: Length
+    folder: str  # of the model's file: where relative paths of data begin
+    text: str
+    examples: str
+
+    def check(self, other: Record, run: Path) -> None:
+        """NablacError where `other` would be another run than this one, that lies in `run`."""
+        hint = f"{_LENGTH} may change; `--weights {run}/weights.safetensors` begins another run from its weights"
+        for name in Choices.__annotations__:
+            before, now = getattr(self.choices, name), getattr(other.choices, name)
+            if before != now:
+                option = f"--{name.replace('_', '-')}"
+                was, would = _said(option, before), _said(option, now)
+                message = f"{run} was begun with {was}, and with {would} it would be another run"
+                raise NablacError(Diagnostic("E841", message, place=option, hint=hint))
+        if self.text != other.text:
+            hint = f"{run}/spec.model is what the run began with; a changed model is a new run, from its weights"
+            raise NablacError(Diagnostic("E841", f"the model has changed since {run} began", place=str(run), hint=hint))
+        if self.examples != other.examples:
+            message = f"the data has changed since {run} began"
+            hint = "a run on other data is a new one, from its weights"
+            raise NablacError(Diagnostic("E841", message, place=str(run), hint=hint))
+
+
+def record_of(training: Training) -> Record:
+    """What a run is made of that is about to begin, or to go on."""
+    options = training.options
+    choices = Choices(
+        training.model,
+        training.preset,
+        [f"{name}={value if isinstance(value, str) else show(value)}" for name, value in training.hypers.items()],
+        training.dtype.value,
+        training.batch,
+        training.seed,
+        options.validation,
+        training_data.path_of(options.data) if options.data is not None else None,
+        options.backend,
+        options.device,
+        options.limit_batches,
+        options.overfit,
+        options.skip_broken,
+    )
+    length = Length(options.epochs, options.patience, options.keep)
+    folder = str(training.context.folder)
+    return Record(choices, length, folder, fingerprint(training.program), digest(training.data))
+
+
+def write_record(folder: Path, record: Record, facts: Mapping[str, Any]) -> None:
+    """Keep a record, and for people what was counted."""
+    content = {**asdict(record), "facts": facts}
+    write_bytes(folder / RECORD, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_record(folder: Path) -> Record:
+    """How the run in a folder was begun; NablacError for a folder that is none of a run."""
+    try:
+        stored = json.loads((folder / RECORD).read_text("utf-8"))
+        choices, length = Choices(**stored["choices"]), Length(**stored["length"])
+        rest = {each.name: stored[each.name] for each in fields(Record)[2:]}
+        if not all(isinstance(each, str) for each in rest.values()):
+            raise ValueError
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        hint = "name the folder that `nablac train` printed"
+        raise NablacError(
+            Diagnostic("E841", f"{folder} is no run of nablac's", place=str(folder), hint=hint)
+        ) from error
+    return Record(choices, length, **rest)
+
+
+def _said(option: str, value: Any) -> str:
+    """An option as a person would have given it."""
+    match value:
+        case None | False:
+            return f"no {option}"
+        case True:
+            return option
+        case list():
+            return " ".join(f"{option} {each}" for each in value) or f"no {option}"
+    return f"{option} {value}"

@@ -1,0 +1,204 @@
+"""Runs' folders: what they hold, how they go on, and what is not the same run any more."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+import nablac
+from grammar.diagnostics import NablacError
+from tests.nablac.test_train import invoke
+
+MODEL = """from "parts.model" import Body
+
+model Line(units = 4) {
+    input x: [batch, 3]
+    y = x -> Body(units) -> Dense(1)
+    output y
+}
+
+train Line {
+    target t: [batch, 1]
+    loss mse(y, t)
+    optimizer adam(lr: 1e-2)
+    epochs 3
+    batch 16
+    validation 0.25
+    seed 5
+    data csv("line.csv") -> standardize() -> columns(inputs: ["a", "b", "c"], targets: ["t"])
+}
+"""
+
+
+@pytest.fixture
+def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a model, what it imports, and its data; the commands run there."""
+    monkeypatch.chdir(tmp_path)
+    generator = np.random.default_rng(0)
+    rows = generator.normal(size=(80, 3))
+    lines = [",".join(f"{cell:.6f}" for cell in (*row, row.sum())) for row in rows]
+    (tmp_path / "line.csv").write_text("a,b,c,t\n" + "\n".join(lines) + "\n")
+    (tmp_path / "m.model").write_text(MODEL)
+    (tmp_path / "parts.model").write_text(
+        "layer Body(units) {\n    input x: [batch, n]\n    output x -> Dense(units, activation: tanh)\n}\n"
+    )
+    return tmp_path
+
+
+def test_a_runs_folder_is_complete_by_itself(line: Path) -> None:
+    assert invoke("train", "m.model", "-q", "-o", "run", "--set", "units=5").exit_code == 0
+    (line / "parts.model").unlink()
+    (line / "m.model").unlink()
+    assert invoke("check", "run/spec.model").exit_code == 0
+    assert (line / "run" / "imported" / "parts.model").is_file()
+    # Its own text is the one that it began with, and its data lies where the model's file was.
+    resumed = invoke("train", "run/spec.model", "--resume", "run", "--epochs", "4", "-q")
+    assert resumed.exit_code == 0, resumed.output
+    shapes = {each.shape for each in load_file(line / "run" / "weights.safetensors").values()}
+    assert shapes == {(3, 5), (5,), (5, 1), (1,)}
+
+
+TRAINED = [
+    ("--set", "units=5"),
+    ("--seed", "0"),
+    ("--validation", "0.5"),
+    ("--dtype", "f64"),
+    ("--data", "line.csv"),
+]
+
+
+@pytest.mark.parametrize("options", TRAINED)
+def test_eval_takes_a_run_as_it_was_trained(line: Path, options: tuple[str, ...]) -> None:
+    done = invoke("train", "m.model", "-o", "run", *options)
+    assert done.exit_code == 0 and "evaluate:  nablac eval run\n" in done.stderr
+    best = min(json.loads((line / "run" / "history.json").read_text())["val_loss"])
+    found = json.loads(invoke("eval", "run", "--json").stdout)
+    assert found["part"] == "validation" and found["loss"] == pytest.approx(best, rel=1e-6)
+    assert json.loads((line / "run" / "run.json").read_text())["choices"]["seed"] == (0 if "--seed" in options else 5)
+
+
+def test_eval_says_that_weights_are_untrained(line: Path) -> None:
+    said = "note: untrained weights, drawn from --seed; --weights FILE loads trained ones\n"
+    assert invoke("eval", "m.model").stderr == said
+
+
+OTHERS = {
+    "--batch": (("--batch", "4"), "was begun with --batch 16, and with --batch 4"),
+    "--seed": (("--seed", "9"), "was begun with --seed 5, and with --seed 9"),
+    "--validation": (("--validation", "0.5"), "was begun with no --validation, and with --validation 0.5"),
+    "--backend": (("--backend", "ort"), "was begun with --backend numpy, and with --backend ort"),
+    "--dtype": (("--dtype", "f64"), "was begun with --dtype f32, and with --dtype f64"),
+    "--overfit": (("--overfit", "8"), "was begun with no --overfit, and with --overfit 8"),
+    "--limit-batches": (("--limit-batches", "1"), "was begun with no --limit-batches, and with --limit-batches 1"),
+    "--set": (("--set", "units=5"), "was begun with no --set, and with --set units=5"),
+    "--skip-broken": (("--skip-broken",), "was begun with no --skip-broken, and with --skip-broken"),
+}
+
+
+@pytest.mark.parametrize("option", OTHERS)
+def test_a_resumed_run_is_no_other(line: Path, option: str) -> None:
+    assert invoke("train", "m.model", "-q", "-o", "run").exit_code == 0
+    before = {each: each.read_bytes() for each in (line / "run").rglob("*") if each.is_file()}
+    given, message = OTHERS[option]
+    done = invoke("train", "m.model", "--resume", "run", "-q", *given)
+    assert done.exit_code == 2
+    assert done.stderr == (
+        f"error[E841]: run {message} it would be another run\n --> {option}\n"
+        "help: only --epochs, --patience, --keep and --max-time may change; `--weights run/weights.safetensors` begins "
+        "another run from its weights\n"
+    )
+    assert before == {each: each.read_bytes() for each in (line / "run").rglob("*") if each.is_file()}
+
+
+@pytest.mark.parametrize(
+    "options", [("--dtype", "f64"), ("--overfit", "8"), ("--limit-batches", "2"), ("--backend", "ort", "--seed", "0")]
+)
+def test_what_a_run_was_begun_with_holds_when_it_goes_on(line: Path, options: tuple[str, ...]) -> None:
+    assert invoke("train", "m.model", "-q", "-o", "whole", "--epochs", "4", *options).exit_code == 0
+    assert invoke("train", "m.model", "-q", "-o", "part", "--epochs", "2", *options).exit_code == 0
+    resumed = invoke("train", "m.model", "-q", "--resume", "part", "--epochs", "4")
+    assert resumed.exit_code == 0, resumed.output
+    for name in ("history.csv", "weights.safetensors"):
+        assert Path("whole", name).read_bytes() == Path("part", name).read_bytes(), name
+
+
+CHANGED = {
+    "an imported file": ("parts.model", "the model has changed since run began"),
+    "the data": ("line.csv", "the data has changed since run began"),
+}
+
+
+@pytest.mark.parametrize("label", CHANGED)
+def test_what_has_changed_does_not_resume(line: Path, label: str) -> None:
+    assert invoke("train", "m.model", "-q", "-o", "run").exit_code == 0
+    name, message = CHANGED[label]
+    text = (line / name).read_text()
+    (line / name).write_text(text.replace("tanh", "relu") if name == "parts.model" else text + "1,2,3,4\n")
+    done = invoke("train", "m.model", "--resume", "run")
+    assert done.exit_code == 2 and f"error[E841]: {message}\n --> run\n" in done.stderr
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", "", "{", '{"choices": {}}', '{"choices": null, "length": 3}'])
+def test_a_folder_that_is_no_run_is_refused(line: Path, content: str) -> None:
+    (line / "run").mkdir()
+    (line / "run" / "run.json").write_text(content)
+    for done in (invoke("train", "m.model", "--resume", "run"), invoke("eval", "run")):
+        assert done.exit_code == 2 and "error[E841]: run is no run of nablac's" in done.stderr
+
+
+def test_a_run_that_was_killed_before_its_first_step_goes_on(line: Path) -> None:
+    assert invoke("train", "m.model", "-q", "-o", "whole", "--keep", "99").exit_code == 0
+    shutil.copytree("whole", "run", ignore=shutil.ignore_patterns("history*", "curves*", "*tfevents*", "*.onnx"))
+    for path in (line / "run" / "checkpoints").iterdir():
+        if path.name != "step-000000000.safetensors":
+            path.unlink()
+    (line / "run" / "checkpoints" / ".step-000000004.safetensors.0123.part").write_bytes(b"half")
+    resumed = invoke("train", "m.model", "-q", "--resume", "run")
+    assert resumed.exit_code == 0, resumed.output
+    for name in ("history.csv", "weights.safetensors", "model.onnx"):
+        assert Path("whole", name).read_bytes() == Path("run", name).read_bytes(), name
+    assert not list((line / "run").rglob("*.part"))
+
+
+def test_lost_best_weights_are_said(line: Path) -> None:
+    assert invoke("train", "m.model", "-q", "-o", "run").exit_code == 0
+    Path("run/checkpoints/best.safetensors").write_bytes(b"")
+    done = invoke("train", "m.model", "--resume", "run", "--epochs", "9")
+    assert done.exit_code == 2
+    assert done.stderr.splitlines()[-1] == (
+        "help: the best weights are lost, so it would end as another run: train anew, `--weights` begins from others"
+    )
+
+
+def test_a_resumed_run_takes_no_options_of_a_new_one(line: Path) -> None:
+    assert invoke("train", "m.model", "-q", "-o", "run").exit_code == 0
+    for option, message in {
+        "-o": "-o names a new run's folder; a resumed run goes on in its own",
+        "--weights": "a resumed run has its own weights; without --resume, --weights begins another",
+    }.items():
+        done = invoke("train", "m.model", "--resume", "run", option, "other")
+        assert done.exit_code == 2 and message in done.stderr
+
+
+def test_time_that_is_up_within_an_epoch_is_said_as_that(line: Path) -> None:
+    done = invoke("train", "m.model", "-o", "run", "--max-time", "0")
+    assert done.exit_code == 0
+    assert done.stdout.startswith("epoch 1 after 1 of 4 batches: val_loss ") and "; the time is up\n" in done.stdout
+    assert "go on:     nablac train m.model --resume run\n" in done.stderr
+    resumed = invoke("train", "m.model", "-q", "--resume", "run")
+    assert resumed.exit_code == 0 and resumed.stdout.startswith("best epoch ")
+
+
+def test_python_goes_on_with_a_run_too(line: Path) -> None:
+    data = {"x": np.linspace(-1, 1, 60, dtype=np.float32).reshape(20, 3), "t": np.ones((20, 1), np.float32)}
+    model = nablac.compile("m.model", units=5)
+    model.train(data, folder="run", epochs=2)
+    history = nablac.compile("m.model", units=5).train(data, folder="run", resume=True, epochs=4)
+    assert history["epoch"] == [1, 2, 3, 4]
+    with pytest.raises(NablacError, match="the data has changed since run began"):
+        nablac.compile("m.model", units=5).train({**data, "t": data["x"][:, :1]}, folder="run", resume=True, epochs=5)

@@ -1,0 +1,137 @@
+"""Summaries: the tree of the text, what each application gave, and counts that add up."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+import nablac
+from grammar.diagnostics import NablacError
+from nablac.commands import cli
+from nablac.summary import Row, Summary, summarize
+
+SPECS = Path(__file__).parents[2] / "specs"
+NAMES = sorted(path.stem for path in SPECS.glob("*.model"))
+ALONE = {"rnn": "ManyToMany", "gru": "BidirectionalDigits"}  # of files that hold several
+
+CELL = """
+cell Nested(hidden: int) {
+    input x: [batch, features]
+    state h: [batch, hidden] = 0
+    h' = where(h > 2, x -> Dense(hidden), h + 1)
+    output h'
+}
+model M { input x: [batch, time, 3]; output y = scan(Nested(4))(x, axis: 1) }
+"""
+
+
+def summary_of(name: str, **sizes: int) -> Summary:
+    return summarize(nablac.compile(SPECS / f"{name}.model", model=ALONE.get(name)).graph, sizes)
+
+
+def children(summary: Summary, parent: str) -> list[Row]:
+    inside = [row for row in summary.rows if row.path and row.path.rpartition(".")[0] == parent]
+    return [row for row in inside if row.path != parent]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_layer_stands_right_below_its_parent_or_a_sibling(name: str) -> None:
+    open_paths = [""]
+    for row in summary_of(name).rows[1:]:
+        parent = row.path.rpartition(".")[0]
+        while open_paths[-1] != parent:
+            open_paths.pop()  # fails where the parent is not open any more
+        open_paths.append(row.path)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_no_layer_counts_more_than_what_is_around_it(name: str) -> None:
+    summary = summary_of(name, **({"time": 5} if name in ("lstm", "forecaster") else {}))
+    for row in summary.rows:
+        inside = children(summary, row.path)
+        for count in ("parameters", "buffers", "flops", "bytes"):
+            assert sum(getattr(each, count) for each in inside) <= getattr(row, count)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "order"),
+    [
+        ("transformer", "decoder.block.1", "attention norm_1 cross_attention norm_2 feed_forward norm_3"),
+        ("gpt", "block.0.feed_forward", "up dropout down"),
+        ("t5", "", "embedding encoder_bias encoder encoder_norm decoder_bias decoder decoder_norm"),
+    ],
+)
+def test_siblings_stand_as_they_are_first_applied(name: str, path: str, order: str) -> None:
+    found = [row.path.rpartition(".")[2] for row in children(summary_of(name), path)]
+    assert [each for each in found if each in order.split()] == order.split()
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "output"),
+    [
+        ("forecaster", "simple_rnn", "f32[batch, time, 50]"),
+        ("forecaster", "simple_rnn.rnn_cell", "f32[batch, time, 50]"),
+        ("forecaster", "dropout", "f32[batch, time, 50]"),
+        ("forecaster", "simple_rnn_1", "f32[batch, 50]"),
+        ("rnn", "elman_cell", "f32[batch, time, 1]"),
+        ("lstm", "memory_cell", "f32[batch, time, 32]"),
+        ("transformer", "encoder.block", ""),
+        ("transformer", "encoder.block.0", "f32[batch, S, 64]"),
+    ],
+)
+def test_a_row_shows_what_the_first_application_gave(name: str, path: str, output: str) -> None:
+    rows = {row.path: row for row in summary_of(name).rows}
+    assert rows[path].output == output
+
+
+@pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "forecaster"])
+def test_a_cell_is_booked_what_its_steps_cost(name: str) -> None:
+    summary = summary_of(name)
+    top = sum(row.flops for row in children(summary, ""))
+    assert top > 0.95 * summary.total.flops
+
+
+def test_layers_inside_of_a_step_cost_what_they_do_in_every_step() -> None:
+    summary = summarize(nablac.compile(CELL).graph, {"batch": 2, "time": 5})
+    rows = {row.path: row for row in summary.rows}
+    assert rows["nested.dense"].flops == 2 * 5 * (2 * 3 * 4 + 4)
+    assert rows["nested.dense"].output == "f32[batch, 4]"
+    assert rows["nested"].flops == summary.total.flops
+
+
+@pytest.mark.parametrize(("name", "most"), [("lstm", 1000), ("bert", 20_000), ("characters", 20_000), ("gpt", 10_000)])
+def test_weights_turned_about_are_no_activations(name: str, most: int) -> None:
+    assert 0 < summary_of(name).peak_bytes < most
+
+
+def test_docstrings_are_shown_once() -> None:
+    text = nablac.compile(SPECS / "transformer.model").summary()
+    assert text.count("Affine map of the last axis") == 1
+    assert nablac.compile(SPECS / "lstm.model").summary().splitlines()[1].startswith("  The next value of a series")
+    done = CliRunner().invoke(cli, ["summary", str(SPECS / "lstm.model"), "--json"])
+    layers = {row["path"]: row for row in json.loads(done.stdout)["layers"]}
+    assert layers["memory_cell"]["doc"].startswith("f, i, o are the forget")
+    assert layers["dense"]["definition"] == "Dense"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message", "hint"),
+    [
+        ({"width": 224}, "no input of ResNet has a dim `width`", "did you mean `width_in`?"),
+        ({"foo": 4}, "no input of ResNet has a dim `foo`", "they have batch, height, width_in"),
+        ({"batch": -4}, "the size of `batch` is a whole number from 1", None),
+    ],
+)
+def test_sizes_are_those_of_the_inputs(sizes: dict[str, int], message: str, hint: str | None) -> None:
+    with pytest.raises(NablacError) as caught:
+        nablac.compile(SPECS / "resnet.model").summary(**sizes)
+    (error,) = caught.value.diagnostics
+    assert (error.code, error.message, error.hint) == ("E905", message, hint)
+
+
+def test_the_command_refuses_a_size_of_no_dim() -> None:
+    done = CliRunner().invoke(cli, ["summary", str(SPECS / "resnet.model"), "--size", "width=224"])
+    assert isinstance(done.exception, NablacError)

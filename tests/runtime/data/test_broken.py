@@ -1,0 +1,167 @@
+"""Broken data: named at its place, or left out and counted; arguments that mean nothing are found by `check`."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compiler import build
+from compiler.build import program_of
+from grammar.diagnostics import NablacError
+from grammar.source import Source
+from runtime.data.arrays import from_arrays
+from runtime.data.context import Context
+from tests.runtime.data.descriptions import load, refused, series
+
+ARGUMENTS = {
+    'csv("")': '`path` of `csv` is a text of one or more characters, and the text "" is given',
+    "csv(5)": "`path` of `csv` is a text of one or more characters, and the number 5 is given",
+    'csv("a", separator: ";;")': '`separator` of `csv` is one character, and the text ";;" is given',
+    'csv("a", separator: "")': '`separator` of `csv` is one character, and the text "" is given',
+    'images("a", size: -3)': "`size` of `images` is a whole number of at least 0, and the number -3 is given",
+    'images("a", size: 1.5)': "`size` of `images` is a whole number of at least 0, and the number 1.5 is given",
+    'images("a", channels: 2)': "`channels` of `images` is 1 or 3, and the number 2 is given",
+    'csv("a") -> window("v", length: 3.5)': (
+        "`length` of `window` is a whole number of at least 1, and the number 3.5 is given"
+    ),
+    'csv("a") -> window("v", length: "x")': (
+        '`length` of `window` is a whole number of at least 1, and the text "x" is given'
+    ),
+    'csv("a") -> window([], length: 3)': (
+        "`columns` of `window` is a text or a list of one or more texts, and a list of 0 is given"
+    ),
+    'text("a") -> characters(length: 0)': (
+        "`length` of `characters` is a whole number of at least 1, and the number 0 is given"
+    ),
+    'text("a") -> tokens(length: 0)': (
+        "`length` of `tokens` is a whole number of at least 1, and the number 0 is given"
+    ),
+    'text("a") -> tokens(target: "clas")': (
+        '`target` of `tokens` is "text" or "class" or "number", and the text "clas" is given'
+    ),
+    'pairs("a", columns: ["a"])': (
+        "`columns` of `pairs` is a list of two whole numbers from 0, and a list of 1 is given"
+    ),
+    'pairs("a", separator: "")': '`separator` of `pairs` is a text of one or more characters, and the text "" is given',
+    'npz("a") -> split(validation: "a")': (
+        '`validation` of `split` is a share from 0 to below 1, and the text "a" is given'
+    ),
+    'npz("a") -> split(test: -0.5)': "`test` of `split` is a share from 0 to below 1, and the number -0.5 is given",
+    'npz("a") -> split(test: 0.5, validation: 0.5)': "of `split` the shares add up to less than 1",
+    'npz("a") -> augment(mixup: -1)': "`mixup` of `augment` is a number of at least 0, and the number -1 is given",
+    'npz("a") -> augment(noise: "a")': '`noise` of `augment` is a number of at least 0, and the text "a" is given',
+    'npz("a") -> min_max(low: 1, high: 1)': "of `min_max` `low` is below `high`",
+}
+
+
+@pytest.mark.parametrize("data", ARGUMENTS)
+def test_check_finds_arguments_that_mean_nothing(data: str) -> None:
+    text = "model M { input x: [batch, 1]; output x -> Dense(1) }\n"
+    text += f"train M {{ target t: [batch, 1]; loss mean(t); data {data} }}"
+    with pytest.raises(NablacError) as caught:
+        build.check(program_of(Source("m.model", text)))
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.message) == ("E605", ARGUMENTS[data])
+    assert found.span is not None and found.span.line == 2
+
+
+FILES = {
+    'csv("folder") -> window("v", length: 2)': "E820 : HERE/folder is a folder, and a file is needed",
+    'digits("folder")': "E820 : HERE/folder is a folder, and a file is needed",
+    'csv("double.csv") -> window("a", length: 2)': "E821 HERE/double.csv:1: two columns are called `a`",
+    'csv("value.csv") -> columns(inputs: "a", targets: "b")': "E821 HERE/value.csv:3: column `b`: `x` is no number",
+    'text("bad.py") -> characters(length: 2)': "E821 HERE/bad.py:1: this is no Python that can be read",
+    'digits("none")': "E823 : HERE/none holds no images",
+    'digits("nan.csv", label: "last")': "E821 HERE/nan.csv:2: a cell is no number",
+    'npz("nan.npz")': "E821 HERE/nan.npz: `x` holds no number at example 2: [nan]",
+}
+
+
+@pytest.mark.parametrize("data", FILES)
+def test_a_broken_file_is_named_at_its_place(tmp_path: Path, data: str) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "double.csv").write_text("a,a,b\n1,2,3\n")
+    (tmp_path / "value.csv").write_text("a,b\n1,2\n3,x\n")
+    (tmp_path / "bad.py").write_text("a = (\n")
+    (tmp_path / "none").write_bytes(bytes([0, 0, 8, 3]) + struct.pack(">3I", 0, 3, 3))
+    (tmp_path / "none-labels").write_bytes(bytes([0, 0, 8, 1]) + struct.pack(">I", 0))
+    (tmp_path / "nan.csv").write_text("1,2,3,4,0\n1,nan,3,4,1\n")
+    np.savez(tmp_path / "nan.npz", x=np.array([[1.0], [2], [np.nan]]), t=np.zeros((3, 1)))
+    data = data.replace('digits("none")', 'digits("none", labels: "none-labels")')
+    found = refused(tmp_path, data, inputs="x: f32[batch, 1]")
+    assert found == FILES[data.replace(', labels: "none-labels"', "")]
+
+
+def test_columns_without_a_name_are_left_out(tmp_path: Path) -> None:
+    (tmp_path / "sheet.csv").write_text("a,t,,\n1,2,,\n3,4,,\n")
+    found = load(tmp_path, 'csv("sheet.csv") -> columns(inputs: "a", targets: "t")', "x: f32[batch, 1]")
+    assert found.arrays["x"].tolist() == [[1], [3]]
+
+
+def test_a_table_may_be_gzipped(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv.gz").write_bytes(gzip.compress(b"a,t\n1,2\n3,4\n"))
+    found = load(tmp_path, 'csv("rows.csv.gz") -> columns(inputs: "a", targets: "t")', "x: f32[batch, 1]")
+    assert found.arrays["t"].tolist() == [[2], [4]]
+
+
+def test_broken_examples_of_arrays_can_be_left_out(tmp_path: Path) -> None:
+    arrays = {"x": np.array([1.0, np.nan, 3, 4]), "t": np.array([1, 2, np.inf, 4])}
+    context = Context(tmp_path, skip_broken=True)
+    assert from_arrays(arrays, "rows.npz", context).arrays["x"].tolist() == [1, 4]
+    assert context.skipped == [
+        "rows.npz: `x` holds no number at example 1: [nan]",
+        "rows.npz: `t` holds no number at example 2: [inf]",
+    ]
+
+
+def test_no_window_spans_a_row_that_was_left_out(tmp_path: Path) -> None:
+    series(tmp_path, [0, 1, 2, "oops", 4, 5, 6, 7])
+    found = load(tmp_path, 'csv("series.csv") -> window("value", length: 2)', skip_broken=True)
+    assert found.arrays["t"].ravel().tolist() == [2, 6, 7]
+    text = (tmp_path / "series.csv").read_text().replace("oops", "3,3")
+    (tmp_path / "series.csv").write_text(text)
+    ragged = load(tmp_path, 'csv("series.csv") -> window("value", length: 2)', skip_broken=True)
+    assert ragged.arrays["t"].ravel().tolist() == [2, 6, 7]
+
+
+DIGITS = {
+    "first by its name": ("label,p,q,r,s\n1,0,9,9,3\n0,0,9,9,2\n", "", [1, 0]),
+    "last by what an image has at its corner": ("0,9,9,3,1\n0,9,9,2,0\n", "", [1, 0]),
+    "first as it is said": ("1,0,9,9,3\n0,5,9,9,2\n", ', label: "first"', [1, 0]),
+    "last as it is said": ("1,0,9,9,3\n0,5,9,9,2\n", ', label: "last"', [3, 2]),
+}
+
+
+@pytest.mark.parametrize("name", DIGITS)
+def test_the_labels_of_a_table_of_digits(tmp_path: Path, name: str) -> None:
+    text, said, labels = DIGITS[name]
+    (tmp_path / "digits.csv").write_text(text)
+    found = load(tmp_path, f'digits("digits.csv"{said})', "x: f32[batch, 1, 2, 2]", "t: i64[batch]")
+    assert found.arrays["t"].tolist() == labels
+
+
+def test_labels_that_either_end_could_hold_are_asked_for(tmp_path: Path) -> None:
+    (tmp_path / "digits.csv").write_text("1,0,9,9,3\n0,5,9,9,2\n")
+    message = refused(tmp_path, 'digits("digits.csv")', inputs="x: f32[batch, 1, 2, 2]", target="t: i64[batch]")
+    assert message == "E823 : either end of the rows of HERE/digits.csv can be their labels"
+
+
+def test_images_in_grey(tmp_path: Path) -> None:
+    image_module = pytest.importorskip("PIL.Image")
+    (tmp_path / "images" / "cats").mkdir(parents=True)
+    image_module.new("RGB", (4, 4), (255, 255, 255)).save(tmp_path / "images" / "cats" / "1.png")
+    found = load(tmp_path, 'images("images", channels: 1)', "x: f32[batch, 1, 4, 4]", "t: i64[batch]")
+    assert found.arrays["x"].shape == (1, 1, 4, 4) and found.arrays["x"].min() == 1
+
+
+def test_an_image_too_large_to_open_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    image_module = pytest.importorskip("PIL.Image")
+    (tmp_path / "images" / "cats").mkdir(parents=True)
+    image_module.new("L", (64, 64)).save(tmp_path / "images" / "cats" / "1.png")
+    monkeypatch.setattr(image_module, "MAX_IMAGE_PIXELS", 100)
+    message = refused(tmp_path, 'images("images")', inputs="x: f32[batch, 3, 64, 64]", target="t: i64[batch]")
+    assert message.startswith("E821 HERE/images/cats/1.png: this is no image that can be read")

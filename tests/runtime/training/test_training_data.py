@@ -1,0 +1,241 @@
+"""The data of a run: other files like the training part, raw units by what the loss compares, labels in range."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compiler.build import program_of
+from grammar.diagnostics import NablacError
+from grammar.source import Source
+from runtime.data.fitted import read_fitted
+from runtime.numpy_executor import NumpyRunner
+from runtime.training.folder import RunFolder
+from runtime.training.session import Options, Training
+from runtime.training.training_data import CLASSES, unmeasured
+
+MODEL = """
+model M {
+    input x: [batch, 2]
+    y = x -> Dense(WIDTH)
+    OTHERS
+    output OUTPUTS
+}
+train M {
+    target TARGETS
+    loss LOSS
+    epochs 1
+    SETTINGS
+    data DATA
+}
+"""
+
+
+def training(folder: Path, data: str, settings: str = "", options: Options | None = None, **parts: str) -> Training:
+    """A run of a model of two inputs, its file in `folder`."""
+    given = {"WIDTH": "1", "OTHERS": "", "OUTPUTS": "y", "TARGETS": "t: [batch, 1]", "LOSS": "mse(y, t)", **parts}
+    text = MODEL
+    for name, value in {**given, "SETTINGS": settings, "DATA": data}.items():
+        text = text.replace(name, value)
+    return Training(program_of(Source(str(folder / "m.model"), text)), options=options or Options())
+
+
+def rows(folder: Path, name: str, count: int = 20, shift: float = 0.0, kinds: tuple[str, ...] = ()) -> None:
+    generator = np.random.default_rng(1)
+    a, b = generator.normal(size=(2, count))
+    lines = [
+        f"{a[n] + shift},{b[n]},{100 + 10 * a[n]},{kinds[n % len(kinds)] if kinds else n % 3}" for n in range(count)
+    ]
+    (folder / name).write_text("a,b,t,kind\n" + "\n".join(lines) + "\n")
+
+
+TABLE = 'csv("train.csv") -> standardize() -> columns(inputs: ["a", "b"], targets: "t")'
+KINDS = TABLE.replace('targets: "t"', 'targets: "kind"')
+
+
+def test_other_files_are_scaled_as_the_training_part(tmp_path: Path) -> None:
+    rows(tmp_path, "train.csv")
+    rows(tmp_path, "shifted.csv", shift=50)
+    made = training(tmp_path, TABLE, 'validation "train.csv"\n test "shifted.csv"').data
+    x, scale = made.arrays["x"], made.scalings["x"].scale[0]
+    np.testing.assert_array_equal(x[made.parts["validation"]], x[made.parts["training"]])
+    np.testing.assert_allclose(x[made.parts["test"]][:, 0] - x[made.parts["training"]][:, 0], 50 / scale, rtol=1e-5)
+
+
+def test_the_classes_of_another_file_are_those_of_the_training_part(tmp_path: Path) -> None:
+    rows(tmp_path, "train.csv", kinds=("cat", "dog"))
+    rows(tmp_path, "dogs.csv", kinds=("dog",))
+    given = {"TARGETS": "t: i64[batch]", "LOSS": "cross_entropy(y, t)", "WIDTH": "2"}
+    made = training(tmp_path, KINDS, 'validation "dogs.csv"', **given)
+    assert set(made.data.arrays["t"][made.data.parts["validation"]].tolist()) == {1}
+    assert json.loads(made.metadata()[CLASSES]) == ["cat", "dog"]
+    rows(tmp_path, "birds.csv", kinds=("dog", "bird"))
+    with pytest.raises(NablacError) as caught:
+        training(tmp_path, KINDS, 'validation "birds.csv"', **given).data  # noqa: B018
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.place) == ("E821", f"{tmp_path}/birds.csv:3")
+    assert found.message == "column `kind`: `bird` is none of the classes cat, dog"
+
+
+def test_folders_of_images_keep_the_numbers_of_their_classes(tmp_path: Path) -> None:
+    image_module = pytest.importorskip("PIL.Image")
+    for folder, names in (("train", ("cat", "dog")), ("other", ("dog",)), ("more", ("bird", "dog"))):
+        for name in names:
+            (tmp_path / folder / name).mkdir(parents=True)
+            image_module.new("RGB", (2, 2)).save(tmp_path / folder / name / "1.png")
+    text = """
+    model M {{ input x: [batch, 3, 2, 2]; y = reshape(x, [batch, 12]) -> Dense(2); output y }}
+    train M {{ target t: i64[batch]; loss cross_entropy(y, t); validation "{}"; data images("train") }}
+    """
+    program = program_of(Source(str(tmp_path / "m.model"), text.format("other")))
+    data = Training(program).data
+    assert data.arrays["t"].tolist() == [0, 1, 1]
+    with pytest.raises(NablacError) as caught:
+        Training(program_of(Source(str(tmp_path / "m.model"), text.format("more")))).data  # noqa: B018
+    assert caught.value.diagnostics[0].message == "`bird` is none of the classes cat, dog"
+
+
+@pytest.mark.parametrize(
+    "stage", ["characters(length: 4)", "words(length: 2)", 'tokens(length: 4, kind: "characters")']
+)
+def test_another_text_is_cut_by_the_training_parts_tokenizer(tmp_path: Path, stage: str) -> None:
+    (tmp_path / "train.txt").write_text("a b c d e f g h " * 8)
+    (tmp_path / "other.txt").write_text("h g f z " * 8)
+    text = f"""
+    model M {{ input x: i64[batch, time]; y = x -> Embedding(32, 4) -> Dense(32); output y }}
+    train M {{
+        target t: i64[batch, time]; loss cross_entropy(y, t); validation "other.txt"; data text("train.txt") -> {stage}
+    }}
+    """
+    data = Training(program_of(Source(str(tmp_path / "m.model"), text))).data
+    assert data.tokenizer is not None
+    seen = data.tokenizer.decode(data.arrays["x"][data.parts["validation"]].ravel().tolist())
+    assert "h" in seen and "g" in seen and "z" not in seen
+
+
+def test_longer_pairs_of_another_file_widen_the_rows(tmp_path: Path) -> None:
+    (tmp_path / "train.tsv").write_text("a b\tc d\nb a\td c\n" * 2 + "a a\tc c\n")
+    (tmp_path / "other.tsv").write_text("a b a b a\tc d c\n")
+    text = """
+    model M {
+        input source: i64[batch, S], target_in: i64[batch, T]
+        y = (target_in -> Embedding(16, 4)) + mean(source -> Embedding(16, 4), axis: 1, keep: true) -> Dense(16)
+        output y
+    }
+    train M {
+        target target_out: i64[batch, T]; loss cross_entropy(y, target_out); validation "other.tsv"
+        data pairs("train.tsv") -> tokens(length: 10)
+    }
+    """
+    data = Training(program_of(Source(str(tmp_path / "m.model"), text))).data
+    assert data.arrays["source"].shape[1] == 5 and (data.arrays["source"][0, 2:] == 0).all()
+
+
+def test_what_a_run_keeps_scales_the_data_that_its_weights_are_evaluated_on(tmp_path: Path) -> None:
+    rows(tmp_path, "train.csv")
+    rows(tmp_path, "shifted.csv", shift=50)
+    run = training(tmp_path, TABLE)
+    RunFolder.begin(tmp_path / "run", run, run.loop())
+    evaluated = training(tmp_path, TABLE, options=Options(data=str(tmp_path / "shifted.csv")))
+    evaluated.fitted = read_fitted(tmp_path / "run")
+    moved = evaluated.data.arrays["x"][:, 0] - run.data.arrays["x"][:, 0]
+    np.testing.assert_allclose(moved, 50 / run.data.scalings["x"].scale[0], rtol=1e-5)
+
+
+def test_rows_left_out_are_listed_in_the_run(tmp_path: Path) -> None:
+    (tmp_path / "train.csv").write_text("a,b,t,kind\n1,2,3,x\n1,oops,3,x\n2,2,4,x\n")
+    run = training(tmp_path, TABLE, options=Options(skip_broken=True))
+    RunFolder.begin(tmp_path / "run", run, run.loop())
+    expected = f"{tmp_path}/train.csv:3: column `b`: `oops` is no number\n"
+    assert (tmp_path / "run" / "skipped.txt").read_text() == expected
+
+
+def test_shares_that_leave_nothing_are_refused(tmp_path: Path) -> None:
+    rows(tmp_path, "train.csv")
+    with pytest.raises(NablacError) as caught:
+        training(tmp_path, TABLE, "validation 0.2\n test 0.9").data  # noqa: B018
+    assert caught.value.diagnostics[0].message == "validation 0.2 and test 0.9 leave nothing to train on"
+
+
+# Raw units: what each output of the compiled model is, where y is what the layer gives and t scaled
+
+UNITS = {
+    "the output that the loss compares": ({}, {"y": "raw"}),
+    "another of the same shape": (
+        {"OTHERS": "confidence = sigmoid(y)", "OUTPUTS": "y, confidence"},
+        {"y": "raw", "confidence": "scaled"},
+    ),
+    "the same in another shape": (
+        {"OTHERS": "flat = squeeze(y, -1)", "OUTPUTS": "y, flat"},
+        {"y": "raw", "flat": "raw"},
+    ),
+    "compared in another shape": ({"LOSS": "huber(squeeze(y, -1), squeeze(t, -1))"}, {"y": "raw"}),
+}
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_outputs_that_the_loss_compares_with_a_target_have_its_units(tmp_path: Path, name: str) -> None:
+    parts, expected = UNITS[name]
+    rows(tmp_path, "train.csv")
+    made = training(tmp_path, TABLE, **parts)
+    assert unmeasured(made) == []
+    scaling, weights = made.data.scalings, made.model_weights(made.first_state())
+    raw = np.random.default_rng(2).normal(size=(5, 2)).astype(np.float32)
+    inside = NumpyRunner(made.inference.graph, weights).run({"x": scaling["x"].scaled(raw).astype(np.float32)})
+    outside = NumpyRunner(made.model_graph(), weights).run({"x": raw})
+    for output, units in expected.items():
+        truth = inside[output] * scaling["t"].scale + scaling["t"].offset if units == "raw" else inside[output]
+        np.testing.assert_allclose(outside[output], truth, rtol=1e-4, err_msg=output)
+
+
+def test_two_targets_each_have_their_outputs(tmp_path: Path) -> None:
+    rows(tmp_path, "train.csv")
+    data = 'csv("train.csv") -> standardize() -> columns(inputs: ["a", "b"], targets: ["t", "kind"])'
+    made = training(
+        tmp_path,
+        data,
+        OTHERS="z = x -> Dense(1)",
+        OUTPUTS="y, z",
+        TARGETS="t: [batch, 1], kind: [batch, 1]",
+        LOSS="mse(y, t) + mae(z, kind)",
+    )
+    scaling, weights = made.data.scalings, made.model_weights(made.first_state())
+    raw = np.random.default_rng(2).normal(size=(5, 2)).astype(np.float32)
+    inside = NumpyRunner(made.inference.graph, weights).run({"x": scaling["x"].scaled(raw).astype(np.float32)})
+    outside = NumpyRunner(made.model_graph(), weights).run({"x": raw})
+    for output, target in (("y", "t"), ("z", "kind")):
+        truth = inside[output] * scaling[target].scale + scaling[target].offset
+        np.testing.assert_allclose(outside[output], truth, rtol=1e-4)
+
+
+def test_a_scaled_target_that_no_output_meets_is_said(tmp_path: Path) -> None:
+    rows(tmp_path, "train.csv")
+    made = training(tmp_path, TABLE, LOSS="mse(2 * y, t)")
+    (line,) = unmeasured(made)
+    assert line.startswith("note: no output is what the loss compares with `t`")
+
+
+# Labels and tokens that the model has no entry for
+
+CLASSES_OF = {"TARGETS": "t: i64[batch]", "WIDTH": "3", "LOSS": "cross_entropy(y, t)"}
+
+
+@pytest.mark.parametrize("label", [-1, 3])
+def test_a_label_without_a_class_is_named_at_its_row(tmp_path: Path, label: int) -> None:
+    rows(tmp_path, "train.csv", kinds=("0", "1", str(label)))
+    with pytest.raises(NablacError) as caught:
+        training(tmp_path, KINDS, **CLASSES_OF).data  # noqa: B018
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.place) == ("E826", f"{tmp_path}/train.csv:4")
+    assert found.message == f"column `kind` holds the label {label}, and the model tells the classes 0 to 2 apart"
+
+
+def test_a_label_that_the_loss_ignores_may_be_outside(tmp_path: Path) -> None:
+    rows(tmp_path, "train.csv", kinds=("0", "1", "-1"))
+    ignoring = {**CLASSES_OF, "LOSS": "cross_entropy(y, t, ignore: -1)"}
+    assert training(tmp_path, KINDS, **ignoring).data.arrays["t"].min() == -1
+    with pytest.raises(NablacError):
+        training(tmp_path, KINDS, **{**ignoring, "LOSS": "cross_entropy(y, t, ignore: -2)"}).data  # noqa: B018
