@@ -5,15 +5,18 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from compiler.elaborate import calls
+from compiler.elaborate.arguments import check_arguments
 from compiler.elaborate.elaborator import Elaborator
 from compiler.elaborate.frame import CallSite, Frame, Session, Silence
 from compiler.elaborate.names import unknown_names
+from compiler.elaborate.placement import misplaced_statements
 from compiler.elaborate.program import Program, load, program_of
 from compiler.elaborate.training import TrainingSpec, check_optimizer, elaborate_training
-from compiler.elaborate.values import UNKNOWN, Defined, Given, Scope, settled
+from compiler.elaborate.values import UNKNOWN, Defined, Given, Scope
 from compiler.elaborate.work import EXPRESSION, Stop, Work
 from compiler.graph import Graph, Value
 from compiler.types import DType
@@ -65,6 +68,7 @@ def elaborate_model(
     elaborated = None
     with _bounded():
         _report(diagnostics, unknown_names(program))
+        _report(diagnostics, misplaced_statements(program.tree))
         defined = _chosen(program, model)
         session = Session(training=training, float_type=dtype, diagnostics=diagnostics, work=Work())
         elaborated = _model(program, defined, preset, hypers or {}, session)
@@ -80,6 +84,7 @@ def check(program: Program, *, hypers: Mapping[str, Any] | None = None) -> None:
     models = {defined.name for defined in program.models}
     with _bounded():
         _report(diagnostics, unknown_names(program))
+        _report(diagnostics, misplaced_statements(program.tree))
         for train in program.trains:
             if train.model.text not in models:
                 hint = did_you_mean(train.model.text, models)
@@ -87,14 +92,18 @@ def check(program: Program, *, hypers: Mapping[str, Any] | None = None) -> None:
                 _report(diagnostics, [Diagnostic("E601", message, train.model.span, hint=hint)])
         for defined in program.models:
             session = _session(False, diagnostics, work)
-            _model(program, defined, None, hypers or {}, session)
+            sound = _model(program, defined, None, hypers or {}, session) is not None
             if session.asked_training:
                 _model(program, defined, None, hypers or {}, _session(True, diagnostics, work))
             for preset in _presets(defined):
-                _preset_values(_session(False, diagnostics, work), defined, preset.name.text, diagnostics)
+                if sound:
+                    _check_preset(program, defined, preset, hypers or {}, diagnostics, work)
+                else:  # its sizes would only repeat what is wrong
+                    _preset_values(_session(False, diagnostics, work), defined, preset.name.text, diagnostics)
         for defined in program.definitions.values():
             if defined.kind == "optimizer":
                 _optimizer(defined, _session(True, diagnostics, work))
+        check_arguments(program, _session(False, diagnostics, work))
     diagnostics.raise_if_any()
 
 
@@ -190,6 +199,10 @@ def _model(
     train = next((each for each in program.trains if each.model.text == defined.name), None)
     spec = elaborate_training(elaborator, train, frame) if train is not None else None
     session.frames.pop()
+    if session.key is not None and "seed" in frame.inputs:
+        note = "the draws of this model have this input"
+        place = frame.declared["seed"]
+        session.report(NablacError(Diagnostic("E212", "`seed` is a name of the language", place, note)))
     if len(diagnostics.found) > before or outputs is None:
         return None
     inputs = dict(frame.inputs)  # not from the scope, where a name may have been bound again: `x = x -> Dense(4)`
@@ -243,6 +256,31 @@ def _presets(defined: Defined) -> list[syntax.Preset]:
     return [statement for statement in defined.syntax.body if isinstance(statement, syntax.Preset)]
 
 
+def _check_preset(
+    program: Program,
+    defined: Defined,
+    preset: syntax.Preset,
+    hypers: Mapping[str, Any],
+    diagnostics: Diagnostics,
+    work: Work,
+) -> None:
+    """A model with the sizes of a preset; what is wrong with them is told with the preset's place."""
+    found, stopped = Diagnostics(), False
+    try:
+        _model(program, defined, preset.name.text, hypers, _session(False, found, work))
+    except Stop:
+        stopped = True
+    settings = {setting.value.span for setting in preset.settings} | {setting.name.span for setting in preset.settings}
+    label = Label(preset.name.span, "with this preset")
+    told = {each.span for each in diagnostics.found}
+    new = [each for each in found.found if each.span not in told]
+    _report(
+        diagnostics, (each if each.span in settings else replace(each, labels=(*each.labels, label)) for each in new)
+    )
+    if stopped:
+        raise Stop
+
+
 def _preset_values(
     session: Session, defined: Defined, preset: str | None, diagnostics: Diagnostics
 ) -> dict[str, Given]:
@@ -272,7 +310,8 @@ def _preset_values(
                 _report(diagnostics, [error])
                 continue
             try:
-                found[name] = Given(name, settled(elaborator.evaluate(setting.value)), setting.value.span)
+                value = calls.settled(elaborator, elaborator.evaluate(setting.value), setting.value.span)
+                found[name] = Given(name, value, setting.value.span)
             except NablacError as error:
                 session.report(error)
     finally:
@@ -305,7 +344,7 @@ def _settings(session: Session, defined: Defined, hypers: Mapping[str, Any]) -> 
                 value, span = Elaborator(session).evaluate(constant.value), constant.value.span
             finally:
                 session.frames.pop()
-        found[name] = Given(name, settled(value), span)
+        found[name] = Given(name, calls.settled(Elaborator(session), value, span), span)
     return found
 
 

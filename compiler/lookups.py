@@ -11,31 +11,33 @@ from compiler.operators.control import Scan
 from compiler.operators.indexing import GatherElements, OneHot, Take
 from compiler.operators.source import Input
 
-_MOVERS = ("concat", "expand", "flip", "reshape", "slice", "squeeze", "transpose", "unsqueeze")
-_CARRIERS = {*_MOVERS, "cast", "clip", "where"}  # operators that hand their operands' numbers on
+# Operators that hand all of their operands' numbers on, and those that hand on some.
+_MOVERS = frozenset(("cast", "concat", "expand", "flip", "reshape", "squeeze", "transpose", "unsqueeze"))
+_CARRIERS = _MOVERS | {"clip", "slice", "where"}
 
 
 @dataclass(frozen=True, eq=False)
 class Lookup:
-    """`places` that are looked up in a table of `size` entries; in one that `stops`, others are an error."""
+    """`places` that `node` looks up in a table of `size` entries; in one that `stops`, others are an error."""
 
+    node: Node
     places: Value
     size: int
     stops: bool
 
 
-def lookups(graph: Graph, sizes: Mapping[str, int]) -> Iterator[Lookup]:
+def lookups(graph: Graph, sizes: Mapping[str, int], carriers: frozenset[str] = _CARRIERS) -> Iterator[Lookup]:
     """Every look-up of a graph, those inside of scans by what comes in from outside."""
     for node in graph:
         size = _table(node)
         if size is not None:
-            yield Lookup(node.operands[-1], known_size(size, sizes), not isinstance(node.op, OneHot))
+            yield Lookup(node, node.operands[-1], known_size(size, sizes), not isinstance(node.op, OneHot))
         if isinstance(node.op, Scan):
             outside = dict(zip(node.op.body.inputs, node.operands, strict=True))
-            for each in lookups(node.op.body, sizes):
-                for name in inputs_behind(each.places):
+            for each in lookups(node.op.body, sizes, carriers):
+                for name in inputs_behind(each.places, carriers):
                     if name in outside:
-                        yield Lookup(outside[name], each.size, each.stops)
+                        yield Lookup(each.node, outside[name], each.size, each.stops)
 
 
 def table_limits(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
@@ -47,14 +49,24 @@ def table_limits(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
     return limits
 
 
-def inputs_behind(value: Value) -> Iterator[str]:
+def looked_up(graph: Graph, sizes: Mapping[str, int]) -> dict[str, Lookup]:
+    """For each input of which every number is looked up where others are an error, the first such look-up."""
+    found: dict[str, Lookup] = {}
+    for each in lookups(graph, sizes, _MOVERS):
+        if each.stops:
+            for name in inputs_behind(each.places, _MOVERS):
+                found.setdefault(name, each)
+    return found
+
+
+def inputs_behind(value: Value, carriers: frozenset[str] = _CARRIERS) -> Iterator[str]:
     """The inputs that a value is made of, element by element or by moving them."""
     waiting, seen = [value.node], {value.node}
     while waiting:
         node = waiting.pop()
         if isinstance(node.op, Input):
             yield node.op.label
-        elif node.op.name in _CARRIERS:
+        elif node.op.name in carriers:
             for operand in node.operands:
                 if operand.node not in seen:
                     seen.add(operand.node)

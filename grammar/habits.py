@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 from grammar.diagnostics import Diagnostic
 from grammar.lexer import Token
 from grammar.place import CLOSED_BY, NAMES, Place, here, statement
+from grammar.source import Span
 
 # The word that starts the line, and what is written here.
 FOREIGN_STATEMENTS = {
@@ -26,6 +29,8 @@ FOREIGN_STATEMENTS = {
     "del": "names need no deleting",
     "global": "a definition sees its own names and the declarations of the file",
 }
+_NO_COMMENT = "comments begin with `#`"
+_QUOTIENT_OF_WORDS = re.compile(r"//\s*(?:\w+\s+)*$")
 FOREIGN_WORDS = {
     "lambda": "a function is declared by `fn name(x) = ...` and passed by its name",
     "is": "compare by `==`",
@@ -62,12 +67,23 @@ def comment(place: Place) -> Diagnostic | None:
         return _no_comment(before, token)
     if token.type == "MINUS" and place.at == place.start and place.following() == "MINUS":
         return _no_comment(token, place.tokens[place.at + 1])
+    first = place.at - 1
+    while first > place.start and place.tokens[first].type == "NAME":
+        first -= 1
+    if token.type in ("NAME", "COLON") and first < place.at - 1 and place.tokens[first].type == "FLOOR_DIVIDE":
+        return _no_comment(place.tokens[first], place.tokens[first])  # words in a row
     return None
+
+
+def comment_hint(name: Span) -> str | None:
+    """What is said of an unknown name among words after `//`, which divide as they stand."""
+    before = name.source.text[: name.start].rpartition("\n")[2]
+    return _NO_COMMENT if _QUOTIENT_OF_WORDS.search(before) else None
 
 
 def _no_comment(first: Token, last: Token) -> Diagnostic:
     span = first.span.to(last.span)
-    return Diagnostic("E118", f"`{span.text}` begins no comment", span, hint="comments begin with `#`")
+    return Diagnostic("E118", f"`{span.text}` begins no comment", span, hint=_NO_COMMENT)
 
 
 def decorator(place: Place) -> Diagnostic | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     import onnx
 
     from compiler.types import Array
+    from runtime.inputs import Signature
 else:
     np = LazyModule("numpy")
 
@@ -101,21 +103,21 @@ class Model:
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         """Run the model on arrays by input name; NablacError where one is missing or does not fit."""
-        from runtime.inputs import checked
-        from runtime.tables import outside_of_table
+        from runtime.tables import below_table, outside_of_table
 
-        feeds = self._seeded(inputs)
+        arrays, sizes = self._signature.check(self._seeded(inputs), held=self.weights)
+        below = [name for name in self._looked_up if arrays[name].size and arrays[name].min() < 0]
+        if below:
+            raise below_table(self.graph, below, arrays, sizes)
         try:
-            return self._run(feeds)
+            return self._run(arrays)
         except NablacError as error:
             if [each.code for each in error.diagnostics] != ["E806"]:
                 raise
-            arrays, sizes = checked(self.graph, {**self.weights, **feeds})
             raise outside_of_table(self.graph, arrays, sizes, error) or error from None
 
-    def _run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
+    def _run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         from compiler.onnx.exporter import end_names
-        from runtime.inputs import checked
 
         if self.backend == "numpy":
             if self._runner is None:
@@ -128,10 +130,21 @@ class Model:
                 from runtime.onnx_session import OnnxRunner
 
                 self._runner = OnnxRunner(self.onnx().SerializeToString(), device=self.device)
-            arrays, _ = checked(self.graph, {**self.weights, **feeds})
-            made = self._runner.run({name: arrays[name] for name in self.graph.inputs})
+            made = self._runner.run({name: feeds[name] for name in self.graph.inputs})
             results = {ours: made[name] for ours, name in zip(self.graph.outputs, end_names(self.graph), strict=False)}
         return {name: results[name] for name in self.graph.outputs}
+
+    @cached_property
+    def _signature(self) -> Signature:
+        from runtime.inputs import Signature
+
+        return Signature.of(self.graph)
+
+    @cached_property
+    def _looked_up(self) -> tuple[str, ...]:
+        from compiler.lookups import looked_up
+
+        return tuple(looked_up(self.graph, {}))
 
     def onnx(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from compiler.operators.source import Buffer, Parameter
 from compiler.size_origins import SizeOrigin, size_origins
 from compiler.types import DType, TensorType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from runtime.smallest import Limit, limits
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -25,10 +26,14 @@ _KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool"}
 class Signature:
     """The names and types that a model is fed; `inputs` are those a person feeds, the others are its weights."""
 
-    def __init__(self, name: str, types: Mapping[str, TensorType], inputs: Collection[str]) -> None:
+    def __init__(
+        self, name: str, types: Mapping[str, TensorType], inputs: Collection[str], graph: Graph | None = None
+    ) -> None:
         self.name = name
         self.types = dict(types)
         self.inputs = tuple(inputs)
+        self._graph = graph
+        self._large_enough: set[tuple[tuple[str, int], ...]] = set()  # sizes of the dims that were found so
 
     @staticmethod
     def of(graph: Graph) -> Signature:
@@ -37,7 +42,7 @@ class Signature:
         for node in graph:
             if isinstance(node.op, (Parameter, Buffer)):
                 types[node.op.path] = node.op.type
-        return Signature(graph.name, types, graph.inputs)
+        return Signature(graph.name, types, graph.inputs, graph)
 
     @cached_property
     def _open_axes(self) -> dict[str, tuple[tuple[int, Size, str | None], ...]]:
@@ -83,9 +88,30 @@ class Signature:
         if missing:
             wrong.extend(self._missing(missing, feeds))
         sizes = self._sizes(arrays, wrong)
+        if not wrong:
+            wrong.extend(self._too_small(sizes))
         if wrong:
             raise NablacError(*wrong)
         return arrays, sizes
+
+    @cached_property
+    def _limits(self) -> tuple[Limit, ...]:
+        return limits(self._graph) if self._graph is not None else ()
+
+    def _too_small(self, sizes: Mapping[str, int]) -> Iterator[Diagnostic]:
+        """The first size, if any, for which a dim is too small: a window that does not fit in its image."""
+        combination = tuple(sizes.items())
+        if combination in self._large_enough:
+            return
+        for limit in self._limits:
+            if not limit.holds(sizes):
+                said, name = limit.explain(sizes)
+                source, origin = self._origins[name].source, limit.node.origin
+                where = " ".join(str(each) for each in (origin.span, origin.path and f"(`{origin.path}`)") if each)
+                message = f"`{source}` is too small: {said}"
+                yield Diagnostic("E803", message, place=f"input `{source}`", note=where and f"asked for at {where}")
+                return
+        self._large_enough.add(combination)
 
     def _check_shape(self, name: str, array: Array, type: TensorType) -> None:
         """The rank and the sizes that are numbers; named dims are at least 1."""
@@ -240,8 +266,3 @@ def _known(size: Size, sizes: Mapping[str, int]) -> bool:
 
 def _axes(number: int) -> str:
     return "1 axis" if number == 1 else f"{number or 'no'} axes"
-
-
-def checked(graph: Graph, feeds: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, int]]:
-    """The arrays to feed a graph, by name, and the size of every named dim; NablacError lists all that is wrong."""
-    return Signature.of(graph).check(feeds)

@@ -47,15 +47,18 @@ def builtin(name: str, *parameters: str, optional: tuple[str, ...] = ()) -> Call
     """Make a function of the language of a Python one; its arguments come bound by name."""
 
     def wrap(function: Function) -> Builtin:
-        def run(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
+        def bind(elaborator: Elaborator, given: list[Given], span: Span) -> dict[str, Given]:
             bound = calls.bind_names(elaborator, name, [*parameters, *optional], given, span, None)
             for parameter in parameters:
                 if parameter not in bound:
                     shown = ", ".join([*parameters, *(f"{each}: ..." for each in optional)])
                     raise elaborator.fault("E401", f"{name} needs `{parameter}`", span, hint=f"{name}({shown})")
-            return function(elaborator, bound, span)
+            return bound
 
-        BUILTINS[name] = Builtin(name, run, (*parameters, *optional))
+        def run(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
+            return function(elaborator, bind(elaborator, given, span), span)
+
+        BUILTINS[name] = Builtin(name, run, bind)
         return BUILTINS[name]
 
     return wrap
@@ -126,7 +129,7 @@ def _range(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
 
 @builtin("is_list", "x")
 def _is_list(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
-    return isinstance(bound["x"].value, list)
+    return isinstance(bound["x"].value, (list, tuple))
 
 
 @builtin("is_int", "x")
@@ -200,21 +203,22 @@ def _choice(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
 def _folding(name: str, function: Callable[..., float]) -> Builtin:
     """An operator that is computed at once when all its operands are numbers, and is a node otherwise."""
 
+    operator = Operator.registry[name]
+
+    def bind(elaborator: Elaborator, given: list[Given], span: Span) -> dict[str, Given]:
+        return calls.bind_operator(elaborator, operator, given, span)
+
     def run(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
         from compiler.elaborate.expressions import bounded
 
-        values = [each.value for each in given]
-        if name == "log" and len(values) == 1 and isinstance(values[0], Interval):
-            ends = (values[0].start, values[0].stop)
-            if not all(is_number(end) and end > 0 for end in ends):
-                raise elaborator.fault("E505", "the ends of a logarithmic range are numbers above 0", span)
-            return SearchAxis("log", ends)
-        if values and all(is_number(value) for value in values) and all(each.name is None for each in given):
+        bound = bind(elaborator, given, span)
+        values = [bound[operand].value for operand in calls.operand_names(operator) or ()]
+        if name == "log" and isinstance(values[0], Interval):
+            return calls.search_axis(elaborator, "log", values[0], span)
+        if all(is_number(value) for value in values):
             try:
                 found = function(*values)
                 return bounded(elaborator, found, span) if isinstance(found, int) else found
-            except TypeError:
-                raise elaborator.fault("E403", f"{name} does not take {len(values)} numbers", span) from None
             except (ValueError, ZeroDivisionError):
                 shown = ", ".join(str(value) for value in values)
                 raise elaborator.fault("E505", f"{name}({shown}) is not a number", span) from None
@@ -227,9 +231,9 @@ def _folding(name: str, function: Callable[..., float]) -> Builtin:
             else each
             for each in given
         ]
-        return calls.primitive(elaborator, Operator.registry[name], given, span)
+        return calls.primitive(elaborator, operator, given, span)
 
-    return Builtin(name, run)
+    return Builtin(name, run, bind)
 
 
 _NUMBERS: dict[str, Callable[..., float]] = {
@@ -451,6 +455,11 @@ def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
             raise elaborator.fault(
                 "E304", f"random.{name} draws floats, not {dtype}", span, hint="convert the draw: `cast(x, i64)`"
             )
+        if name == "bernoulli" and "p" not in bound:
+            raise elaborator.fault("E401", "random.bernoulli needs `p`", span, hint="`random.bernoulli(0.9, like: x)`")
+        if name == "bernoulli" and is_number(bound["p"].value) and not 0 <= bound["p"].value <= 1:
+            message = f"`p` of random.bernoulli is a chance from 0 to 1, and {describe(bound['p'].value)} is given"
+            raise elaborator.fault("E404", message, bound["p"].span)
         key = elaborator.session.random_key(span)
 
         def number(parameter: str) -> Value:
@@ -467,8 +476,6 @@ def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
             low = number("low")
             return uniform * (number("high") - low) + low
 
-        if name == "bernoulli" and "p" not in bound:
-            raise elaborator.fault("E401", "random.bernoulli needs `p`", span, hint="`random.bernoulli(0.9, like: x)`")
         return calls.typed(elaborator, draw, span, [], what=f"random.{name}")
 
     return Builtin(f"random.{name}", run)
@@ -501,11 +508,11 @@ def builtin_names() -> dict[str, Any]:
     names |= {name: _folding(name, function) for name, function in _NUMBERS.items() if name in Operator.registry}
     names |= BUILTINS
     names |= {
-        "rearrange": Builtin("rearrange", _rearrange, ("x", "pattern")),
-        "einsum": Builtin("einsum", _einsum, ("pattern",)),
+        "rearrange": Builtin("rearrange", _rearrange),
+        "einsum": Builtin("einsum", _einsum),
         "choice": Builtin("choice", _choice),
-        "copy": Builtin("copy", _copy, ("instance",)),
-        "scan": Builtin("scan", cells.scan_of, ("cell",)),
+        "copy": Builtin("copy", _copy),
+        "scan": Builtin("scan", cells.scan_of),
         "random": RANDOM,
         "none": NONE,
         "pi": math.pi,

@@ -18,8 +18,10 @@ from compiler.elaborate.values import (
     Defined,
     Given,
     Instance,
+    Interval,
     Primitive,
     ScanOf,
+    SearchAxis,
     describe,
     is_number,
     is_size,
@@ -39,25 +41,34 @@ if TYPE_CHECKING:
 _INDEX_OPERANDS = {"indices", "index"}
 
 
-def arguments(elaborator: Elaborator, written: Iterable[syntax.Argument]) -> list[Given]:
+def arguments(elaborator: Elaborator, written: Sequence[syntax.Argument]) -> list[Given]:
     """The arguments of a call, evaluated in order."""
-    found: list[Given] = []
+    check_names(elaborator, written)
+    return [given_as(argument, elaborator.evaluate(argument.value)) for argument in written]
+
+
+def given_as(argument: syntax.Argument, value: Any) -> Given:
+    """A written argument with its value."""
+    if argument.name is None:
+        return Given(None, value, argument.value.span)
+    return Given(argument.name.text, value, argument.value.span, argument.name.span)
+
+
+def check_names(elaborator: Elaborator, written: Iterable[syntax.Argument]) -> None:
+    """Arguments with names come last, and no name twice."""
     names: dict[str, Span] = {}
     for argument in written:
-        name = argument.name.text if argument.name is not None else None
-        if name is None and names:
-            raise elaborator.fault(
-                "E422", "an argument without a name follows one with a name", argument.span, hint="name it too"
-            )
-        if name is not None and argument.name is not None:
-            if name in names:
+        if argument.name is None:
+            if names:
                 raise elaborator.fault(
-                    "E416", f"`{name}` is given twice", argument.name.span, labels=(Label(names[name], "first here"),)
+                    "E422", "an argument without a name follows one with a name", argument.span, hint="name it too"
                 )
-            names[name] = argument.name.span
-        named_at = argument.name.span if argument.name is not None else None
-        found.append(Given(name, elaborator.evaluate(argument.value), argument.value.span, named_at))
-    return found
+            continue
+        name = argument.name.text
+        if name in names:
+            labels = (Label(names[name], "first here"),)
+            raise elaborator.fault("E416", f"`{name}` is given twice", argument.name.span, labels=labels)
+        names[name] = argument.name.span
 
 
 def bind_names(
@@ -94,6 +105,23 @@ def bind_names(
             bound[each.name] = each
     if wrong:
         raise NablacError(*(diagnostic for error in wrong for diagnostic in error.diagnostics))
+    return bound
+
+
+def bind_hypers(elaborator: Elaborator, defined: Defined, given: list[Given], span: Span) -> dict[str, Given]:
+    """The arguments of a definition by hyperparameter; one without a default has to be given."""
+    what, hypers = f"{defined.kind} {defined.name}", defined.syntax.hypers
+    names = [hyper.name.text for hyper in hypers]
+    bound = bind_names(elaborator, what, names, given, span, defined.syntax.name.span)
+    for hyper in hypers:
+        if hyper.default is None and hyper.name.text not in bound:
+            raise elaborator.fault(
+                "E401",
+                f"{what} needs `{hyper.name.text}`",
+                span,
+                labels=(Label(hyper.span, "it has no default"),),
+                hint=f"give it: `{defined.name}({hyper.name.text}: ...)`",
+            )
     return bound
 
 
@@ -204,40 +232,40 @@ def operand_names(operator: type[Operator]) -> tuple[str, ...] | None:
 def primitive(elaborator: Elaborator, operator: type[Operator], given: list[Given], span: Span) -> Any:
     """An operator called by its name: operands first, then attributes."""
     operands = operand_names(operator)
+    bound = bind_operator(elaborator, operator, given, span)
     if operands is None:
-        return _variadic(elaborator, operator, given, span)
-    attributes = {_called(name): annotation for name, annotation in operator.fields.items()}
-    names = [*operands, *attributes]
-    given = [_renamed(each, operator) for each in given]
-    bound = bind_names(elaborator, operator.name, names, given, span, None)
-    missing = [name for name in operands if name not in bound]
-    if missing:
-        raise elaborator.fault(
-            "E401", f"{operator.name} needs `{missing[0]}`", span, hint=f"{operator.name}({', '.join(names)})"
-        )
+        tensors = _tensors(elaborator, operator, bound, span)
+    else:
+        tensors = [bound[name] for name in operands]
     values = {
-        name: _attribute(elaborator, operator, name, annotation, bound[name])
-        for name, annotation in attributes.items()
-        if name in bound
+        field: _attribute(elaborator, operator, _called(field), annotation, bound[_called(field)])
+        for field, annotation in operator.fields.items()
+        if _called(field) in bound
     }
-    for field in operator.fields:
-        if _called(field) not in bound and not hasattr(operator, field):
-            raise elaborator.fault("E401", f"{operator.name} needs `{_called(field)}`", span)
-    values = {field: values[_called(field)] for field in operator.fields if _called(field) in values}
-    return operate(elaborator, operator, values, [bound[name] for name in operands], span)
+    return operate(elaborator, operator, values, tensors, span)
 
 
-def _variadic(elaborator: Elaborator, operator: type[Operator], given: list[Given], span: Span) -> Any:
-    attributes = operator.fields
-    bound = bind_names(elaborator, operator.name, ["tensors", *attributes], given, span, None)
-    tensors = bound.pop("tensors", None)
-    if tensors is None or not isinstance(tensors.value, (list, tuple)) or not tensors.value:
+def bind_operator(elaborator: Elaborator, operator: type[Operator], given: list[Given], span: Span) -> dict[str, Given]:
+    """The arguments of an operator by operand and attribute; what has no default has to be given."""
+    operands = operand_names(operator)
+    names = [*(("tensors",) if operands is None else operands), *map(_called, operator.fields)]
+    needed = [*(operands or ()), *(_called(field) for field in operator.fields if not hasattr(operator, field))]
+    bound = bind_names(elaborator, operator.name, names, [_renamed(each, operator) for each in given], span, None)
+    for name in needed:
+        if name not in bound:
+            hint = f"{operator.name}({', '.join(names)})"
+            raise elaborator.fault("E401", f"{operator.name} needs `{name}`", span, hint=hint)
+    return bound
+
+
+def _tensors(elaborator: Elaborator, operator: type[Operator], bound: dict[str, Given], span: Span) -> list[Given]:
+    """The operands of an operator that takes a list of them."""
+    given = bound.get("tensors")
+    if given is None or not isinstance(given.value, (list, tuple)) or not given.value:
         raise elaborator.fault(
             "E415", f"{operator.name} takes a list of tensors", span, hint=f"`{operator.name}([a, b], axis: -1)`"
         )
-    values = {name: _attribute(elaborator, operator, name, attributes[name], each) for name, each in bound.items()}
-    operands = [Given(None, each, tensors.span) for each in tensors.value]
-    return operate(elaborator, operator, values, operands, span)
+    return [Given(None, each, given.span) for each in given.value]
 
 
 def _called(field: str) -> str:
@@ -455,6 +483,27 @@ def _keeps(given: Any, array: Any) -> bool:
     if array.dtype.kind in "iu":
         return bool((given == array).all()) and given.dtype.kind != "f"
     return array.dtype.kind == "b" or bool((np.isfinite(given) == np.isfinite(array.astype(np.float64))).all())
+
+
+def settled(elaborator: Elaborator, value: Any, span: Span) -> Any:
+    """The value of a hyperparameter where nothing is searched: of a range the middle, of a choice the first."""
+    if isinstance(value, Interval):
+        value = search_axis(elaborator, "linear", value, span)
+    return value.default if isinstance(value, SearchAxis) else value
+
+
+def search_axis(elaborator: Elaborator, kind: str, interval: Interval, span: Span) -> SearchAxis:
+    """A range to search, from a number up to a larger one."""
+    low, high = interval.start, interval.stop
+    for end in (low, high):
+        if not is_number(end):
+            message = f"a range to search has numbers for ends, and this is {describe(end)}"
+            raise elaborator.fault("E404", message, span)
+    if kind == "log" and min(low, high) <= 0:
+        raise elaborator.fault("E505", "the ends of a logarithmic range are numbers above 0", span)
+    if not low < high:
+        raise elaborator.fault("E404", f"a range to search goes up, and this one goes from {low} to {high}", span)
+    return SearchAxis(kind, (low, high))
 
 
 def not_a_tensor(elaborator: Elaborator, value: Any, span: Span) -> NablacError:

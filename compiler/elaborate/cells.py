@@ -91,7 +91,8 @@ def scan(elaborator: Elaborator, scanned: ScanOf, given: list[Given], span: Span
         elaborator.run(cell.defined.syntax.body)
         elaborator._leftover(frame, cell, span)
         outputs = elaborator._outputs(frame, cell, span)
-        unused = [each for name, each in first.items() if name not in frame.states]
+        refused = {name for name, value in frame.scope.names.items() if value is UNKNOWN}
+        unused = [each for name, each in first.items() if name not in frame.states and name not in refused]
         if unused:
             raise elaborator.fault(
                 "E402",

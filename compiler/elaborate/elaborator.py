@@ -11,6 +11,7 @@ from compiler.dims import DimError, Size
 from compiler.elaborate import calls, cells, expressions, shapes
 from compiler.elaborate.frame import MOST_CALLS, MOST_ITERATIONS, Abandoned, CallSite, Frame, Session, Silence
 from compiler.elaborate.lists import MOST_ITEMS, shown
+from compiler.elaborate.placement import misplaced
 from compiler.elaborate.values import (
     NONE,
     UNKNOWN,
@@ -22,7 +23,6 @@ from compiler.elaborate.values import (
     ScanOf,
     Scope,
     describe,
-    settled,
 )
 from compiler.elaborate.work import CALL, COPIED, EXPRESSION, PIECE, REFUSED
 from compiler.graph import Graph, Layer, Value
@@ -33,14 +33,7 @@ from grammar import syntax
 from grammar.diagnostics import Label, NablacError, did_you_mean
 from grammar.source import Source, Span
 
-_ALLOWED = {  # which declarations a body may hold
-    "layer": {"input", "param", "buffer"},
-    "model": {"input", "param", "buffer"},
-    "cell": {"input", "param", "state"},
-    "fn": set(),
-    "optimizer": {"state"},
-    "train": {"target"},
-}
+_REPEATED = {"param", "buffer", "state"}  # in a loop each round has its own
 _INTERPOLATED = re.compile(r"\{([^{}]*)\}")
 
 
@@ -84,27 +77,17 @@ class Elaborator:
 
     def instantiate(self, defined: Defined, arguments: list[Given], span: Span) -> Instance:
         """Bind a definition's hyperparameters; defaults are evaluated in order and may use the ones before."""
-        kinds = {hyper.name.text: hyper for hyper in defined.syntax.hypers}
-        self.session.charge(CALL + len(kinds), span)
-        given = calls.bind_names(
-            self, f"{defined.kind} {defined.name}", list(kinds), arguments, span, defined.syntax.name.span
-        )
+        self.session.charge(CALL + len(defined.syntax.hypers), span)
+        given = calls.bind_hypers(self, defined, arguments, span)
         scope = Scope(defined.scope)
-        for name, hyper in kinds.items():
+        for hyper in defined.syntax.hypers:
+            name = hyper.name.text
             if name in given:
                 value = given[name].value
                 where = given[name].span
-            elif hyper.default is not None:
+            else:
                 value = self._default(defined, scope, hyper)
                 where = hyper.span
-            else:
-                raise self.fault(
-                    "E401",
-                    f"{defined.kind} {defined.name} needs `{name}`",
-                    span,
-                    labels=(Label(hyper.span, "it has no default"),),
-                    hint=f"give it: `{defined.name}({name}: ...)`",
-                )
             scope.names[name] = calls.checked_hyper(self, defined, hyper, value, where)
         return Instance(defined, scope.names, span)
 
@@ -115,7 +98,7 @@ class Elaborator:
             value = self.evaluate(hyper.default)
         finally:
             self.session.frames.pop()
-        return settled(value)
+        return calls.settled(self, value, hyper.default.span)
 
     # Application
 
@@ -259,6 +242,9 @@ class Elaborator:
                 self._forget(statement)
 
     def _statement(self, statement: syntax.Statement) -> None:
+        wrong = misplaced(statement, self.frame.kind)
+        if wrong is not None:
+            raise self.fault(wrong.code, wrong.message, statement.span, hint=wrong.hint)
         match statement:
             case syntax.Assign():
                 self._assign(statement)
@@ -272,11 +258,6 @@ class Elaborator:
                 self.run(statement.then if self.truth(statement.condition) else statement.otherwise)
             case syntax.Assert():
                 self._assert(statement)
-            case syntax.Preset():
-                if self.frame.kind != "model":
-                    raise self.fault("E414", f"a preset belongs to a model, not to a {self.frame.kind}", statement.span)
-            case syntax.Setting():
-                raise self.fault("E414", "a setting belongs to a `train` block", statement.span)
 
     def truth(self, condition: syntax.Expression) -> bool:
         """A condition known at compile time."""
@@ -363,12 +344,11 @@ class Elaborator:
         if name in frame.states:
             frame.states[name].next = tensor
         else:
-            self.session.updates[_path(frame, name)] = tensor
+            assert isinstance(current.node.op, Buffer)
+            self.session.updates[current.node.op.path] = tensor
 
     def _output(self, statement: syntax.Output) -> None:
         frame = self.frame
-        if frame.kind == "optimizer" or frame.kind == "train":
-            raise self.fault("E414", f"a {frame.kind} block has no outputs", statement.span)
         value = statement.value
         items = value.items if isinstance(value, syntax.TupleOf) else (value,)
         for item in items:
@@ -507,26 +487,20 @@ class Elaborator:
 
     def _declare(self, statement: syntax.Declare) -> None:
         frame, kind = self.frame, statement.kind
-        if kind not in _ALLOWED[frame.kind]:
-            raise self.fault(
-                "E414",
-                f"`{kind}` has no place in a {frame.kind}",
-                statement.span,
-                hint={
-                    "state": "states belong to a `cell`; a layer keeps a `buffer`",
-                    "param": "parameters belong to a `layer`, `cell` or `model`",
-                }.get(kind),
-            )
         for declared in statement.names:
             name = declared.name.text
-            if name in frame.declared and not frame.loops:
+            first = frame.declared.get(name)
+            if first is not None and (first != declared.name.span or kind not in _REPEATED):
                 raise self.fault(
                     "E202",
                     f"`{name}` is declared twice in {frame.kind} {frame.name}",
                     declared.span,
-                    labels=(Label(frame.declared[name], "first here"),),
+                    note=None if first != declared.name.span else "once more in each round of the loop",
+                    labels=(Label(first, "first here"),),
                 )
             frame.declared[name] = declared.name.span
+            frame.equations.pop(name, None)  # another round of a loop, another state
+            frame.next_values.pop(name, None)
         for declared in statement.names:
             try:
                 self._declare_one(statement, declared)
@@ -549,6 +523,14 @@ class Elaborator:
         frame, name = self.frame, declared.name.text
         assert declared.type is not None
         if frame.instance is None or frame.kind == "train":  # the model itself: a tensor that the caller feeds
+            if declared.optional:
+                choice = f"let a hyperparameter choose: `if with_{name} {{ input {name}: ... }}`"
+                raise self.fault(
+                    "E414",
+                    f"what model {frame.name} is fed is settled when it is compiled: `{name}` cannot be optional",
+                    declared.span,
+                    hint=choice if frame.kind == "model" else None,
+                )
             dtype = shapes.dtype_of(self, declared.type) or self.session.float_type
             sizes = shapes.sizes_of(self, declared.type, binds=True)
             made: Value = self.session.make(lambda: Input(name, TensorType(dtype, sizes))(), declared.span)

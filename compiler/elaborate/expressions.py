@@ -30,6 +30,7 @@ from compiler.operators.source import size_of
 from compiler.types import DType
 from grammar import syntax
 from grammar.diagnostics import Label, did_you_mean
+from grammar.habits import comment_hint
 from grammar.source import Span
 
 if TYPE_CHECKING:
@@ -104,9 +105,8 @@ def known(value: Any) -> Any:
 
 def unknown_name(elaborator: Elaborator, name: syntax.Name) -> Exception:
     known_names = list(elaborator.frame.scope.known())
-    return elaborator.fault(
-        "E201", f"nothing is called `{name.text}` here", name.span, hint=name_hint(name.text, known_names)
-    )
+    hint = name_hint(name.text, known_names) or comment_hint(name.span)
+    return elaborator.fault("E201", f"nothing is called `{name.text}` here", name.span, hint=hint)
 
 
 def _name(elaborator: Elaborator, name: syntax.Name) -> Any:
@@ -485,8 +485,8 @@ def _stage(elaborator: Elaborator, piped: Given, pipe: syntax.Pipe) -> Any:
     finally:
         session.piped.pop()
         placed = session.placed.pop()
-    if isinstance(callee, Defined) and callee.kind in ("layer", "model", "cell") and not placed:
-        instance = elaborator.instantiate(callee, arguments, stage.span)
+    if isinstance(callee, Defined) and callee.kind in ("layer", "model", "cell"):
+        instance = elaborator.apply(callee, arguments, stage.span)  # a size of what is piped may be among these
         return known(elaborator.apply(instance, [piped], stage.span))
     if not placed:
         arguments = [piped, *arguments]

@@ -10,6 +10,7 @@ from compiler.elaborate.program import Program
 from compiler.elaborate.values import Scope
 from grammar import syntax
 from grammar.diagnostics import Diagnostic
+from grammar.habits import comment_hint
 from grammar.record import Record
 
 _IMPLICIT = {
@@ -24,8 +25,7 @@ def unknown_names(program: Program) -> Iterator[Diagnostic]:
     for declaration in program.tree.declarations:
         match declaration:
             case syntax.Definition():
-                names = {hyper.name.text for hyper in declaration.hypers} | _bound(declaration.body)
-                names |= _IMPLICIT.get(declaration.kind, set())
+                names = names_of(declaration)
                 parts: list[Any] = [hyper.default for hyper in declaration.hypers if hyper.default is not None]
                 yield from _check([*parts, *declaration.body], names, program.scope)
             case syntax.Const():
@@ -34,11 +34,19 @@ def unknown_names(program: Program) -> Iterator[Diagnostic]:
                 pass  # a train block sees its model's names; it is checked when it is elaborated
 
 
+def names_of(declaration: syntax.Definition | syntax.Const) -> set[str]:
+    """The names of a declaration's own: hyperparameters, and what its body binds."""
+    if isinstance(declaration, syntax.Const):
+        return set()
+    names = {hyper.name.text for hyper in declaration.hypers} | _bound(declaration.body)
+    return names | _IMPLICIT.get(declaration.kind, set())
+
+
 def _check(parts: Iterable[Any], names: set[str], scope: Scope) -> Iterator[Diagnostic]:
-    for name in _references(parts):
+    for name in references(parts):
         if name.text in names or name.text in _EVERYWHERE or name.text in scope:
             continue
-        hint = name_hint(name.text, [*names, *scope.known()])
+        hint = name_hint(name.text, [*names, *scope.known()]) or comment_hint(name.span)
         yield Diagnostic("E201", f"nothing is called `{name.text}` here", name.span, hint=hint)
 
 
@@ -51,7 +59,7 @@ def _bound(statements: Iterable[syntax.Statement]) -> set[str]:
                 for each in declared:
                     names.add(each.name.text)
                     if each.type is not None and statement.kind in ("input", "target"):
-                        names |= {name.text for name in _references(each.type.dims)}
+                        names |= {name.text for name in references(each.type.dims)}
             case syntax.Assign(targets=targets):
                 names |= {target.text for target in targets}  # of `c'` too: that `c` is no state is said there
             case syntax.Output(name=syntax.Identifier(text=text)):
@@ -65,7 +73,7 @@ def _bound(statements: Iterable[syntax.Statement]) -> set[str]:
     return names
 
 
-def _references(parts: Iterable[Any]) -> list[syntax.Name]:
+def references(parts: Iterable[Any]) -> list[syntax.Name]:
     """Every name read in the parts, in the order of the text."""
     found: list[syntax.Name] = []
     waiting: list[Any] = list(parts)

@@ -11,6 +11,7 @@ from typing import Any
 
 import specs
 from compiler.elaborate.builtins import builtin_names
+from compiler.elaborate.reserved import reserved_names
 from compiler.elaborate.values import Defined, Lazy, Scope
 from grammar import syntax
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError, did_you_mean, did_you_mean_file
@@ -106,6 +107,7 @@ class _Loader:
             raise error from None
         program = Program(source, tree, Scope(_Names()))
         seen: dict[str, Span] = {}
+        diagnostics.extend(reserved_names(tree))
         for declaration in tree.declarations:
             if diagnostics.full:
                 break

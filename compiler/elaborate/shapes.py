@@ -141,7 +141,12 @@ def size_at(elaborator: Elaborator, dim: syntax.Expression) -> Size:
 
 def free_names(elaborator: Elaborator, dim: syntax.Expression) -> list[syntax.Name]:
     """The names in a dim expression that have no value yet; `size` or `max` is a dim as any other name is."""
-    return [name for name in _names(dim) if not elaborator.frame.scope.declares(name.text)]
+    free = [name for name in _names(dim) if not elaborator.frame.scope.declares(name.text)]
+    for name in free:
+        if name.text == "None":  # as Keras has it; two of them would be one dim
+            hint = "every axis has a name of its own, as in `[batch, time, 3]`"
+            raise elaborator.fault("E306", "`None` is no size", name.span, hint=hint)
+    return free
 
 
 def _names(dim: syntax.Expression) -> list[syntax.Name]:

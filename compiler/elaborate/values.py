@@ -67,11 +67,14 @@ class Instance:
 
 @dataclass(frozen=True, eq=False)
 class Builtin:
-    """A function of the compiler's own; `call(elaborator, arguments, span)`."""
+    """A function of the compiler's own; `call(elaborator, arguments, span)`.
+
+    `bind` alone tells whether the arguments fit its parameters, where these are fixed.
+    """
 
     name: str
     call: Callable[[Any, list[Given], Span], Any]
-    parameters: tuple[str, ...] = ()
+    bind: Callable[[Any, list[Given], Span], dict[str, Given]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,13 +122,6 @@ class SearchAxis:
         low, high = self.values
         middle = (low * high) ** 0.5 if self.kind == "log" else (low + high) / 2
         return int(middle) if isinstance(low, int) and isinstance(high, int) else middle
-
-
-def settled(value: Any) -> Any:
-    """The value of a hyperparameter where nothing is searched: of a range the middle, of a choice the first."""
-    if isinstance(value, Interval):
-        value = SearchAxis("linear", (value.start, value.stop))
-    return value.default if isinstance(value, SearchAxis) else value
 
 
 class Scope:

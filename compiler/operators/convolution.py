@@ -182,6 +182,11 @@ class ConvTranspose(Window, Operator):
         extra = self.output_padding or (0,) * rank
         if len(extra) != rank:
             raise TypeMismatch(f"{rank} output paddings are needed, and {len(extra)} are given")
+        strides, _, dilations = self.settings(rank)
+        for size, *reaches in zip(extra, strides, dilations, strict=True):
+            if isinstance(size, int) and not 0 <= size < max(reaches):
+                most = f"the stride or dilation, {max(reaches)}"
+                raise TypeMismatch(f"an output padding is at least 0 and below {most}, and {size} is given")
         return extra
 
     def compute(self, x: Array, w: Array) -> Array:
@@ -206,22 +211,31 @@ class ConvTranspose(Window, Operator):
         return np.ascontiguousarray(_first(y[(slice(None), *kept)]))
 
     def pullback(self, grad: Value, x: Value, w: Value, *, result: Value) -> tuple[Value, Value]:
-        to_x: Value = Conv(self.strides, self.pads, self.dilations, self.groups)(grad, w)
-        if to_x.type != x.type:  # an extra of a stride or more gives windows that nothing was put into
-            rank = x.type.rank - 2
-            to_x = Slice(tuple(range(2, 2 + rank)), (0,) * rank, x.shape[2:])(to_x)
+        to_x = _fitted(Conv(self.strides, self.pads, self.dilations, self.groups)(grad, w), x.type)
         to_w = ConvWeightGradient(w.shape[2:], self.strides, self.pads, self.dilations, self.groups)(grad, x)
         return to_x, to_w
 
     def lower(self, emit: Emit, x: str, w: str) -> str:
         rank = emit.type(x).rank - 2
         strides, pads, dilations = self.settings(rank)
-        # An extra that only the run knows, as in a convolution's gradient, is below the stride: add the most, then cut.
-        extra = self.extra(rank)
-        most = [size if isinstance(size, int) else stride - 1 for size, stride in zip(extra, strides, strict=True)]
-        settings = {"strides": strides, "pads": pads, "dilations": dilations, "group": self.groups}
+        extra, ends = self.extra(rank), list(pads)
+        most, beyond = [0] * rank, [0] * rank
+        for axis, (size, stride) in enumerate(zip(extra, strides, strict=True)):
+            if not isinstance(
+                size, int
+            ):  # as in a convolution's gradient, and below the stride: add the most, then cut
+                most[axis] = stride - 1
+                continue
+            # onnxruntime refuses what reaches the stride: the far pads cut less instead, and the rest are zeros.
+            spared = min(size, ends[rank + axis]) if size >= stride else 0
+            ends[rank + axis] -= spared
+            most[axis] = min(size - spared, stride - 1)
+            beyond[axis] = size - spared - most[axis]
+        settings = {"strides": strides, "pads": ends, "dilations": dilations, "group": self.groups}
         made = emit("ConvTranspose", x, w, output_padding=most, **settings)
-        if most == list(extra):
+        if any(beyond):
+            made = emit("Pad", made, np.array([0] * (rank + 4) + beyond, np.int64))
+        if all(isinstance(size, int) for size in extra):
             return made
         sizes = self.infer(emit.type(x), emit.type(w)).shape[2:]
         return emit("Slice", made, np.zeros(rank, np.int64), emit.sizes(sizes), np.arange(2, 2 + rank))
@@ -267,7 +281,7 @@ class ConvWeightGradient(Window, Operator):
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
         conv = Conv(self.strides, self.pads, self.dilations, self.groups)
         to_x, *_ = conv.pullback(y, x, grad, result=y)
-        return to_x, conv(x, grad)
+        return to_x, _fitted(conv(x, grad), y.type)
 
     def lower(self, emit: Emit, x: str, grad: str) -> str:
         from compiler.operators.convolution_lowering import lower_weight_gradient
@@ -286,6 +300,16 @@ def _checked(name: str, x: TensorType, w: TensorType) -> DType:
     if w.rank != x.rank:
         raise TypeMismatch(f"{x} has {x.rank} axes, and its kernel {w} has {w.rank}")
     return same_dtype(x, w)
+
+
+def _fitted(value: Value, type: TensorType) -> Value:
+    """Without far windows that nothing was put into: an output padding of a stride or more makes such."""
+
+    if value.type == type:
+        return value
+    axes = tuple(range(2, type.rank))
+    cut: Value = Slice(axes, (0,) * len(axes), type.shape[2:])(value)
+    return cut
 
 
 def _tap(w: Array, place: tuple[int, ...], rows: Any, columns: Any) -> Array:

@@ -34,7 +34,7 @@ def command(
     if (preset or settings) and not gradients:
         raise click.UsageError("--preset and --set choose what --gradients compares; every size is checked without it")
     from compiler.build import check, load, program_of
-    from grammar.diagnostics import NablacError
+    from grammar.diagnostics import Diagnostic, NablacError
     from grammar.source import Source
 
     errors: list[NablacError] = []
@@ -43,11 +43,18 @@ def command(
     for file in _expanded(files):
         count += 1
         try:
+            if str(file) != "-" and file.is_dir():
+                raise NablacError(Diagnostic("E911", "there is no `.model` file in this folder", place=str(file)))
             if str(file) == "-":
                 program = program_of(Source("<stdin>", sys.stdin.read()))
             else:
                 program = load(file)
             check(program)
+            if not program.tree.declarations:
+                hint = "a model is declared with `model Name(...) { input ...; output ... }`"
+                raise NablacError(
+                    Diagnostic("E911", "this file declares nothing", place=program.source.name, hint=hint)
+                )
             if gradients:
                 compared |= _gradients(program, preset, settings, quiet or as_json)
             detail(f"{file}: {', '.join(f'{each.kind} {each.name}' for each in program.definitions.values())}")
@@ -93,7 +100,9 @@ def _gradients(
 
 
 def _expanded(files: tuple[Path, ...]) -> list[Path]:
+    """The files, with those in a folder in its place; a folder without any stands for itself."""
     found: list[Path] = []
     for file in files:
-        found.extend(sorted(file.rglob("*.model")) if str(file) != "-" and file.is_dir() else [file])
+        inside = [] if str(file) == "-" else sorted(each for each in file.rglob("*.model") if not each.is_dir())
+        found.extend(inside or [file])
     return found

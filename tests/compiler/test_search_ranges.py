@@ -6,6 +6,7 @@ import pytest
 
 from compiler.build import elaborate, program_of
 from grammar.source import Source
+from tests.compiler.texts import mistakes
 
 MODEL = """model M(units: int = {default}) {{
     input x: [batch, 3]
@@ -26,3 +27,17 @@ def test_a_range_settles_as_a_default_in_a_preset_and_from_outside(written: str)
     assert units(default=written) == SETTLED[written]
     assert units(chosen=written, preset="other") == SETTLED[written]
     assert units(units=written) == SETTLED[written]
+
+
+REFUSED = {
+    "9 .. 1": "E404 a range to search goes up, and this one goes from 9 to 1",
+    "log(0 .. 1e-2)": "E505 the ends of a logarithmic range are numbers above 0",
+    "log(-1 .. 1e-2)": "E505 the ends of a logarithmic range are numbers above 0",
+    "log(1 .. 1e-2)": "E404 a range to search goes up, and this one goes from 1 to 0.01",
+    "true .. false": "E404 a range to search has numbers for ends, and this is true",
+}
+
+
+@pytest.mark.parametrize("written", REFUSED)
+def test_a_range_to_search_goes_up(written: str) -> None:
+    assert mistakes(f"model M(n = {written}) {{\n input x: [b, 4]\n output y = x * n\n}}\n") == [REFUSED[written]]

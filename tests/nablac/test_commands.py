@@ -35,6 +35,25 @@ def test_check_says_that_a_file_is_fine() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "1 file checked, no errors\n")
 
 
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "there is no `.model` file in this folder"),
+        ({"notes.txt": "M"}, "there is no `.model` file in this folder"),
+        ({"inner.model/notes.txt": "M"}, "there is no `.model` file in this folder"),
+        ({"empty.model": ""}, "this file declares nothing"),
+        ({"a/words.model": "# later\n"}, "this file declares nothing"),
+    ],
+)
+def test_check_says_that_there_is_nothing_to_check(files: dict[str, str], message: str, tmp_path: Path) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    done = nablac("check", tmp_path, "--json")
+    assert done.returncode == 2
+    assert [(each["code"], each["message"]) for each in json.loads(done.stdout)["errors"]] == [("E911", message)]
+
+
 def test_check_reads_standard_input_and_prints_json() -> None:
     done = nablac("check", "-", "--json", stdin="model M {\n    input x: [batch, 3]\n    output y\n}\n")
     assert done.returncode == 1

@@ -28,6 +28,8 @@ LAYERS_OF_OTHERS = {  # what others of the library are made of
         "window_pads",
         "masked",
         "across_heads",
+        "alike",
+        "classes_of",
         "repeat_heads",
         "sinusoids",
         "rotate",

@@ -221,6 +221,21 @@ def test_the_mean_and_the_product_of_both_directions() -> None:
         check(case(f"merge {merge}", text, module, stacked(gru, ("bidirectional",), directions=True), x=SEQUENCE))
 
 
+def test_final_states_of_both_directions_follow_the_outputs() -> None:
+    for layer, path, cell, module in LAYERS:
+        both = Wrapped(
+            module(3, 4, bidirectional=True, batch_first=True),
+            lambda found: [found[0], *_by_direction(found[1] if isinstance(found[1], tuple) else (found[1],))],
+        )
+        text = f"output x -> Bidirectional({layer}(4, sequences: true, states: true))"
+        check(case(f"{path} states", text, both, stacked(cell, ("bidirectional",), directions=True), x=SEQUENCE))
+
+
+def _by_direction(states: Any) -> list[Any]:
+    """torch has the states on an axis of directions; ours come forwards, then backwards."""
+    return [state[direction] for direction in (0, 1) for state in states]
+
+
 FUSED = {
     "SimpleRNN(4)": {"rnn": 1},
     "SimpleRNN(4, relu)": {"rnn": 1},

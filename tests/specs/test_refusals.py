@@ -29,6 +29,14 @@ REFUSED = {
     "x -> Conv2D(6, 0)": ("[batch, 8, 9, 9]", "kernel = 0 must be whole, and at least 1"),
     "x -> Conv2D(0, 3)": ("[batch, 8, 9, 9]", "filters = 0 must be at least 1"),
     "x -> Conv2D(8, 3, groups: 0)": ("[batch, 8, 9, 9]", "channels = 8 must split into groups = 0"),
+    "x -> ConvTranspose2D(4, 3, padding: 1, output_padding: 1)": (
+        "[batch, 3, 8, 8]",
+        "an output padding is at least 0 and below the stride or dilation, 1, and 1 is given",
+    ),
+    "x -> ConvTranspose2D(4, 3, 2, output_padding: 1)": (
+        "[batch, 3, 8, 8]",
+        'output_padding goes with padding as a number: padding: "same" has one of its own',
+    ),
     "x -> MaxPool2D(0)": ("[batch, 8, 9, 9]", "window = 0 must be whole, and at least 1"),
     "x -> AvgPool1D(2, stride: 0)": ("[batch, 8, 9]", "stride = 0 must be whole, and at least 1"),
     "x -> GroupNorm(0)": ("[batch, 6, n]", "channels = 6 must split into groups = 0"),
@@ -51,6 +59,27 @@ REFUSED = {
         "[batch, time, 3]",
         "merge = add must be concat, sum, mean or product",
     ),
+    **{
+        f"{name}(x, zeros([batch]))": ("[batch, 1]", "the target is f32[batch] beside f32[batch, 1]")
+        for name in (
+            *("mse", "mae", "rmse", "huber", "log_cosh", "hinge", "mape", "r_squared", "binary_cross_entropy"),
+            *("binary_accuracy", "categorical_cross_entropy", "kl_divergence", "cosine_similarity"),
+        )
+    },
+    **{
+        f"{name}(x, zeros([batch, 1], i64){more})": (
+            "[batch, 5]",
+            "the label is i64[batch, 1] beside logits f32[batch, 5]",
+        )
+        for name, more in {
+            **dict.fromkeys(("accuracy", "top_k_accuracy", "cross_entropy", "perplexity"), ""),
+            "masked_accuracy": ", ignore: 0",
+        }.items()
+    },
+    "random.bernoulli(1.5, like: x)": (
+        "[batch, 3]",
+        "`p` of random.bernoulli is a chance from 0 to 1, and the number 1.5 is given",
+    ),
     "x -> Dense(4.5)": ("[batch, 3]", "`units` of layer Dense is a whole number, and the number 4.5 is given"),
     "x -> LSTM(4)": ("[batch, 3]", "`x` of LSTM has 3 axes, and [batch, 3] is given"),
 }
@@ -70,3 +99,8 @@ def test_a_refusal_says_what_is_wrong_where_it_was_asked_for(text: str) -> None:
 def test_a_dim_may_be_called_as_a_function_is(name: str) -> None:
     text = f"model M() {{\n    input x: [batch, {name}], y: [2 * {name}]\n    output sum(x, axis: 1)\n}}\n"
     elaborate(program_of(Source("case.model", text)))
+
+
+def test_a_target_may_be_one_number() -> None:
+    source = Source("case.model", "model M() {\n    input x: [batch, 4]\n    output mse(x, 0) + hinge(x, 1)\n}\n")
+    elaborate(program_of(source))

@@ -1,0 +1,102 @@
+"""Arguments of every call in a file whose callee is known by its name, applied or not: a walk over the syntax."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from compiler.elaborate import calls
+from compiler.elaborate.elaborator import Elaborator
+from compiler.elaborate.frame import Frame, Session, Silence
+from compiler.elaborate.names import names_of, references
+from compiler.elaborate.program import Program
+from compiler.elaborate.values import Builtin, Defined, Given, Primitive
+from grammar import syntax
+from grammar.diagnostics import NablacError
+from grammar.record import Record
+from grammar.source import Span
+
+
+def check_arguments(program: Program, session: Session) -> None:
+    """Report the arguments that a callee does not have, those that it needs, and literals of another kind.
+
+    A call in which something is wrong already has been evaluated, and is left at that.
+    """
+    told = [each.span for each in session.diagnostics.found if each.span is not None]
+    elaborator = Elaborator(session)
+    session.frames.append(Frame("fn", program.source.name, program.scope, ""))
+    for declaration in program.tree.declarations:
+        if isinstance(declaration, (syntax.Definition, syntax.Const)):
+            local = names_of(declaration)
+            for callee, arguments, piped, span in _calls(declaration):
+                if callee.text in local or callee.text not in program.scope:
+                    continue
+                if any(span.source is each.source and span.start <= each.start < span.end for each in told):
+                    continue
+                try:
+                    _check(elaborator, program.scope.find(callee.text), arguments, piped, span)
+                except NablacError as error:
+                    session.report(error)
+                except Silence:
+                    pass
+    session.frames.pop()
+
+
+_Called = tuple[syntax.Name, tuple[syntax.Argument, ...], bool, Span]
+
+
+def _calls(declaration: syntax.Definition | syntax.Const) -> list[_Called]:
+    """Every call of a name, in the order of the text; whether a first argument comes from a pipe or a shape.
+
+    Stages with `_` are left out: whether it is placed is known when they are evaluated.
+    """
+    found: list[_Called] = []
+    waiting: list[Any] = [declaration]
+    while waiting:
+        part = waiting.pop()
+        match part:
+            case syntax.Pipe(value=value, stage=syntax.Call(callee=syntax.Name() as callee, arguments=given) as stage):
+                waiting += [value, given]
+                if all(name.text != "_" for name in references(given)):
+                    found.append((callee, given, True, stage.span))
+            case syntax.Declare(
+                drawn=True,
+                names=names,
+                initializer=syntax.Call(callee=syntax.Name() as callee, arguments=given) as drawn,
+            ):
+                waiting += [names, given]
+                found.append((callee, given, True, drawn.span))
+            case syntax.Call(callee=syntax.Name() as callee, arguments=given, span=span):
+                waiting.append(given)
+                found.append((callee, given, False, span))
+            case tuple():
+                waiting += part
+            case Record():
+                waiting += [getattr(part, name) for name in part.fields if not name.endswith("span")]
+    return sorted(found, key=lambda call: call[-1].start)
+
+
+def _check(
+    elaborator: Elaborator, callee: Any, arguments: tuple[syntax.Argument, ...], piped: bool, span: Span
+) -> None:
+    calls.check_names(elaborator, arguments)
+    given = [calls.given_as(each, each.value) for each in arguments]
+    if piped and not (isinstance(callee, Defined) and callee.kind != "fn"):
+        given.insert(0, Given(None, None, span))
+    match callee:
+        case Defined():
+            bound = calls.bind_hypers(elaborator, callee, given, span)
+            for hyper in callee.syntax.hypers:
+                if hyper.name.text in bound:
+                    _check_kind(elaborator, callee, hyper, bound[hyper.name.text])
+        case Primitive():
+            calls.bind_operator(elaborator, callee.operator, given, span)
+        case Builtin() if callee.bind is not None:
+            callee.bind(elaborator, given, span)
+
+
+def _check_kind(elaborator: Elaborator, callee: Defined, hyper: syntax.Hyper, given: Given) -> None:
+    match given.value:
+        case syntax.Number(value=value) | syntax.Text(value=value) | syntax.Boolean(value=value):
+            calls.checked_hyper(elaborator, callee, hyper, value, given.span)
+        case syntax.ListOf(items=items):
+            calls.checked_hyper(elaborator, callee, hyper, list(items), given.span)

@@ -1,0 +1,71 @@
+"""Which statements a body may hold: said where a declaration is applied, and of those that nothing applies."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from grammar import syntax
+from grammar.diagnostics import Diagnostic, Label
+from grammar.source import Span
+
+_ALLOWED = {  # which declarations a body may hold
+    "layer": {"input", "param", "buffer"},
+    "model": {"input", "param", "buffer"},
+    "cell": {"input", "param", "state"},
+    "fn": set(),
+    "optimizer": {"state"},
+    "train": {"target"},
+}
+_HINTS = {
+    "state": "states belong to a `cell`; a layer keeps a `buffer`",
+    "param": "parameters belong to a `layer`, `cell` or `model`",
+    "buffer": "buffers belong to a `layer` or `model`; a cell keeps a `state`",
+}
+
+
+def misplaced(statement: syntax.Statement, block: str) -> Diagnostic | None:
+    """What is wrong with a statement of its kind in a block of that kind."""
+    hint = None
+    match statement:
+        case syntax.Declare(kind=kind) if kind not in _ALLOWED[block]:
+            message, hint = f"`{kind}` has no place in a {block}", _HINTS.get(kind)
+        case syntax.Output() if block in ("optimizer", "train"):
+            message = f"a {block} block has no outputs"
+        case syntax.Preset() if block != "model":
+            message = f"a preset belongs to a model, not to a {block}"
+        case syntax.Setting():
+            message = "a setting belongs to a `train` block"
+        case _:
+            return None
+    return Diagnostic("E414", message, statement.span, hint=hint)
+
+
+def misplaced_statements(tree: syntax.File) -> Iterator[Diagnostic]:
+    """Every statement of a definition that has no place there, and presets that share a name."""
+    for declaration in tree.declarations:
+        if isinstance(declaration, syntax.Definition):
+            presets: dict[str, Span] = {}
+            for statement in statements(declaration.body):
+                wrong = misplaced(statement, declaration.kind)
+                if wrong is not None:
+                    yield wrong
+                elif isinstance(statement, syntax.Preset):
+                    name = statement.name
+                    if name.text in presets:
+                        message = f"preset `{name.text}` is declared twice in model {declaration.name.text}"
+                        labels = (Label(presets[name.text], "first here"),)
+                        yield Diagnostic("E202", message, name.span, labels=labels)
+                    presets.setdefault(name.text, name.span)
+
+
+def statements(body: tuple[syntax.Statement, ...]) -> Iterator[syntax.Statement]:
+    """The statements of a body and of the blocks in it, in the order of the text."""
+    waiting = list(reversed(body))
+    while waiting:
+        statement = waiting.pop()
+        yield statement
+        match statement:
+            case syntax.For(body=inner):
+                waiting.extend(reversed(inner))
+            case syntax.If(then=then, otherwise=otherwise):
+                waiting.extend(reversed((*then, *otherwise)))

@@ -1,0 +1,64 @@
+"""Names that mean something everywhere: a declaration of one would not be seen."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from compiler.elaborate.placement import statements
+from grammar import syntax
+from grammar.diagnostics import Diagnostic
+
+_TRAINING = {"training": "it tells whether the model is compiled for training"}
+_STEP = {"step": "it is the number of the step, from 1"}
+_GIVEN = {  # by the kind of block: names that are there before its first statement
+    "optimizer": {"param": "it is the parameter", "grad": "it is the parameter's gradient", **_STEP},
+    "train": _STEP,
+}
+
+
+def reserved_names(tree: syntax.File) -> list[Diagnostic]:
+    """One diagnostic for each declaration of a reserved name, in the order of the text."""
+    found: list[Diagnostic] = []
+    for declaration in tree.declarations:
+        match declaration:
+            case syntax.Definition():
+                given = _TRAINING | _GIVEN.get(declaration.kind, {})
+                found += _refused([declaration.name], _TRAINING)
+                found += _refused([hyper.name for hyper in declaration.hypers], given)
+                found += _refused(_declared(declaration.body), given)
+                found += _refused(_bound(declaration.body), _TRAINING)
+            case syntax.Train(body=body):
+                found += _refused(_declared(body), _TRAINING | _GIVEN["train"])
+                found += _refused(_bound(body), _TRAINING)
+            case syntax.Const(name=name):
+                found += _refused([name], _TRAINING)
+            case _:
+                pass
+    return sorted(found, key=lambda each: each.span.start if each.span is not None else 0)
+
+
+def _refused(names: Iterable[syntax.Identifier | syntax.Name], reserved: dict[str, str]) -> Iterator[Diagnostic]:
+    for name in names:
+        if name.text in reserved:
+            message = f"`{name.text}` is a name of the language"
+            yield Diagnostic("E212", message, name.span, reserved[name.text], hint="choose another name")
+
+
+def _declared(body: tuple[syntax.Statement, ...]) -> Iterator[syntax.Identifier | syntax.Name]:
+    for statement in statements(body):
+        if isinstance(statement, syntax.Declare):
+            for declared in statement.names:
+                yield declared.name
+                if declared.type is not None:
+                    yield from (dim for dim in declared.type.dims if isinstance(dim, syntax.Name))
+
+
+def _bound(body: tuple[syntax.Statement, ...]) -> Iterator[syntax.Identifier | syntax.Name]:
+    for statement in statements(body):
+        match statement:
+            case syntax.Assign(targets=targets):
+                yield from targets
+            case syntax.For(variable=variable):
+                yield variable
+            case syntax.Output(name=syntax.Identifier() as name):
+                yield name

@@ -1,0 +1,46 @@
+"""A number takes the dtype of the tensor beside it where that loses nothing; so does each of a list."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from runtime.numpy_executor import run
+from tests.compiler.texts import graph, mistakes
+
+REFUSED = {
+    "i8": ["[300, 1]", "[[1, 2], [3, 0.5]]", "300"],
+    "u8": ["[-3, 1]", "-3"],
+    "f32": ["[1e300, 1]", "1e300", "[true, false]", "true"],
+    "f16": ["[65520.0, 1]", "65520.0"],
+    "i64": ["[true, false]", "1.0", "[1.0, 2]"],
+}
+
+
+@pytest.mark.parametrize(("dtype", "given"), [(dtype, each) for dtype, cases in REFUSED.items() for each in cases])
+def test_numbers_beside_a_tensor_lose_nothing(dtype: str, given: str) -> None:
+    (found,) = mistakes(f"input x: {dtype}[2, 2]\noutput x + {given}")
+    assert found.startswith("E305 ")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "expression", "expected"),
+    [
+        ("i8", "x + [127, -128]", [127, -128]),
+        ("f32", "x + [3, 0.5]", [3, 0.5]),
+        ("f32", "x + [infinity, 3.4e38]", [np.inf, np.float32(3.4e38)]),
+    ],
+)
+def test_a_list_that_fits_takes_the_dtype_beside_it(dtype: str, expression: str, expected: list[float]) -> None:
+    made = graph(f"input x: {dtype}[2]\noutput y = {expression}")
+    zero = np.zeros(2, made.inputs["x"].type.dtype.numpy)
+    assert run(made, {"x": zero})["y"].tolist() == expected
+
+
+@pytest.mark.parametrize("text", ["log(8, 2)", "maximum(1, 2, 3)", "round(2.5, 1)", "maximum(1)", "sqrt()"])
+def test_a_function_of_numbers_takes_as_many_as_of_tensors(text: str) -> None:
+    assert mistakes(f"input x: [b]\noutput y = x * {text}")[0][:4] in ("E401", "E403")
+
+
+def test_numbers_go_by_name_too() -> None:
+    assert run(graph("input x: [b]\noutput y = x * maximum(y: 2, x: 3)"), {"x": np.ones(1, np.float32)})["y"] == [3]

@@ -1,0 +1,33 @@
+"""Texts of the language to graphs, or to what `check` says of them."""
+
+from __future__ import annotations
+
+import pytest
+
+from compiler.build import check, elaborate, program_of
+from compiler.graph import Graph
+from grammar.diagnostics import NablacError
+from grammar.source import Source
+
+_DECLARED = ("layer ", "cell ", "model ", "fn ", "optimizer ", "const ")
+
+
+def _whole(text: str) -> Source:
+    """A model's statements as a whole text; a text that declares something stays as it is."""
+    return Source("case.model", text if text.startswith(_DECLARED) else f"model M {{\n{text}\n}}\n")
+
+
+def graph(text: str) -> Graph:
+    return elaborate(program_of(_whole(text)))
+
+
+def sound(text: str) -> None:
+    """Nothing is wrong with the text."""
+    check(program_of(_whole(text)))
+
+
+def mistakes(text: str) -> list[str]:
+    """What `check` says of a text, code and message."""
+    with pytest.raises(NablacError) as caught:
+        sound(text)
+    return [f"{each.code} {each.message}" for each in caught.value.diagnostics]
