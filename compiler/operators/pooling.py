@@ -11,9 +11,12 @@ from compiler.dims import Size, product
 from compiler.graph import Emit, Operator, Value
 from compiler.lazy import LazyModule
 from compiler.operators.backpropagation import zeros
+from compiler.operators.casting import Cast
+from compiler.operators.comparison import Equal
 from compiler.operators.convolution import Conv, Window
 from compiler.operators.indexing import ScatterElements
-from compiler.operators.shaping import Expand, Reshape
+from compiler.operators.shaping import Concat, Expand, Reshape, Unsqueeze
+from compiler.operators.slicing import Pad, Slice
 from compiler.operators.source import constant
 from compiler.types import DType, TensorType, TypeMismatch
 
@@ -23,6 +26,9 @@ if TYPE_CHECKING:
     from compiler.types import Array
 else:
     np = LazyModule("numpy")
+
+
+_MOST_PLACES = 16  # in a window, of which a gradient looks at each by itself
 
 
 class Pool(Window):
@@ -79,11 +85,46 @@ class MaxPool(Pool, Operator):
         return np.asarray(reduce(np.maximum, self.windows(x, -np.inf))).copy()
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
+        """To the first of the largest items of each window.
+
+        Where windows share no item, what is left of the gradient is handed from place to place of the windows, which
+        is much less work than to find the places one by one.
+        """
+        rank = len(self.kernel)
+        strides, pads, dilations = self.settings(rank)
+        if strides == self.kernel and not any(pads) and max(dilations) == 1 and math.prod(self.kernel) <= _MOST_PLACES:
+            return (self._handed_on(grad, x, result),)
         _, places = MaxPoolPlaces(self.kernel, self.strides, self.pads, self.dilations)(x)
         flat = zeros(x.type.with_shape(x.type.elements))
         count = (grad.type.elements,)
         added = ScatterElements(0, "add")(flat, Reshape(count)(places), Reshape(count)(grad))
         return (Reshape(x.shape)(added),)
+
+    def _handed_on(self, rest: Value, x: Value, result: Value) -> Value:
+        rank, counts = len(self.kernel), result.shape[2:]
+        axes = tuple(range(2, 2 + rank))
+        places = list(every(*map(range, self.kernel)))
+        found: list[Value] = []
+        for place in places[:-1]:
+            stops = tuple(
+                at + (count - 1) * step + 1 for at, count, step in zip(place, counts, self.kernel, strict=True)
+            )
+            items = Slice(axes, place, stops, self.kernel)(x)
+            taken = Cast(rest.type.dtype)(Equal()(items, result)) * rest
+            found.append(taken)
+            rest = rest - taken
+        found.append(rest)
+        for axis in reversed(axes):  # side by side, the last axis first
+            size = self.kernel[axis - 2]
+            groups = [found[start : start + size] for start in range(0, len(found), size)]
+            shape = (*rest.shape[:axis], rest.shape[axis] * size, *groups[0][0].shape[axis + 1 :])
+            found = [
+                Reshape(shape)(Concat(axis + 1)(*(Unsqueeze((axis + 1,))(each) for each in group))) for group in groups
+            ]
+        (whole,) = found
+        beyond = tuple(size - done for size, done in zip(x.shape, whole.shape, strict=True))
+        given: Value = Pad((0,) * (2 + rank), beyond)(whole) if any(size != 0 for size in beyond) else whole
+        return given
 
     def lower(self, emit: Emit, x: str) -> str:
         strides, pads, dilations = self.settings(len(self.kernel))

@@ -11,7 +11,7 @@ from compiler.operators.normalization import LogSoftmax, Softmax
 from compiler.operators.pooling import AveragePool, MaxPool, MaxPoolPlaces
 from compiler.operators.recurrent import GRU, LSTM, RNN
 from compiler.types import DType
-from tests.compiler.operators.harness import OperatorCases, case, distinct, each
+from tests.compiler.operators.harness import OperatorCases, case, distinct, each, integers
 
 torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
 F = torch.nn.functional
@@ -81,6 +81,8 @@ CASES = (
          oracle=conv_weight(2, 1, (3, 4, 3, 3)), named={}),
     case("max pool", MaxPool((2, 2), (2, 2)), x=distinct((2, 3, 7, 6)),
          oracle=lambda x: F.max_pool2d(x, 2), named=EXTENT),
+    case("max pool of equal items, some left over", MaxPool((2, 3), (2, 3)),
+         x=integers((2, 2, 5, 7), 3, dtype="float64"), oracle=lambda x: F.max_pool2d(x, (2, 3)), named=EXTENT),
     case("max pool with overlap", MaxPool((3, 3), (1, 2), (1, 1, 1, 1)), x=distinct((2, 3, 7, 6)),
          oracle=lambda x: F.max_pool2d(x, 3, (1, 2), 1), named=EXTENT),
     case("max pool with holes", MaxPool((3,), (1,), (), (2,)), x=distinct((2, 3, 9)),

@@ -42,14 +42,23 @@ def test_a_bias_goes_into_its_convolution(text: str, additions: int) -> None:
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
 
 
-def test_a_step_pools_once_and_rectifies_what_was_pooled(monkeypatch: pytest.MonkeyPatch) -> None:
-    text = """
-model M {
+@pytest.mark.parametrize(
+    ("pool", "kinds", "size"),
+    [
+        ("MaxPool2D(2)", {"max_pool": 1}, (4, 3)),
+        ("MaxPool2D(2, stride: 1)", {"max_pool_places": 1}, (7, 5)),  # who finds places gives values
+    ],
+)
+def test_a_step_pools_once_and_rectifies_what_was_pooled(
+    monkeypatch: pytest.MonkeyPatch, pool: str, kinds: dict[str, int], size: tuple[int, int]
+) -> None:
+    text = f"""
+model M {{
     input x: [batch, 1, 8, 6]
-    y = x -> Conv2D(4, 3, activation: relu) -> MaxPool2D(2) -> Flatten() -> Dense(1)
+    y = x -> Conv2D(4, 3, activation: relu) -> {pool} -> Flatten() -> Dense(1)
     output y
-}
-train M { target t: [batch, 1]; loss mse(y, t); optimizer sgd(lr: 0.1) }
+}}
+train M {{ target t: [batch, 1]; loss mse(y, t); optimizer sgd(lr: 0.1) }}
 """
 
     def step() -> Graph:
@@ -60,8 +69,8 @@ train M { target t: [batch, 1]; loss mse(y, t); optimizer sgd(lr: 0.1) }
     plain = step()
     optimized = optimize(changed)
     verify(optimized)
-    assert Counter(node.op.name for node in optimized)["max_pool"] == 0  # who finds places gives values
-    assert [node.result.shape[2:] for node in changed if node.op.name == "relu"] == [(4, 3)]
+    assert Counter(node.op.name for node in optimized if node.op.name.startswith("max_pool")) == kinds
+    assert [node.result.shape[2:] for node in changed if node.op.name == "relu"] == [size]
     assert [node.result.shape[2:] for node in plain if node.op.name == "relu"] == [(8, 6)]
     images = np.random.default_rng(0).normal(size=(5, 1, 8, 6)).astype(np.float32)
     images[1], images[2, :, :4] = 0, -1  # windows of equal items
