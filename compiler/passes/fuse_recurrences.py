@@ -6,9 +6,9 @@ is isomorphic to one of theirs, so names, order and grouping of the user's equat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -39,14 +39,17 @@ class Pattern:
     flipped: bool
 
 
-def fuse_recurrences(graph: Graph) -> Graph:
-    """`graph` with every Scan that is an RNN, LSTM or GRU of one direction replaced by the operator."""
+def fuse_recurrences(graph: Graph, walked: Collection[str] = ()) -> Graph:
+    """`graph` with every Scan that is an RNN, LSTM or GRU of one direction replaced by the operator.
+
+    Cells in `walked`, by the names of GATES, stay Scans.
+    """
     if not any(isinstance(node.op, Scan) for node in graph):
         return graph
-    return rewrite(graph, fuse)
+    return rewrite(graph, partial(fuse, walked=walked))
 
 
-def fuse(node: Node) -> Sequence[Value] | None:
+def fuse(node: Node, walked: Collection[str] = ()) -> Sequence[Value] | None:
     """The fused operator's results in place of a Scan's, if the Scan is one."""
     if not isinstance(node.op, Scan) or node.op.slices != 1:
         return None
@@ -59,7 +62,7 @@ def fuse(node: Node) -> Sequence[Value] | None:
     except NotImplementedError:
         return None
     for pattern in _patterns():
-        places = _match(pattern, step)
+        places = _match(pattern, step) if pattern.cell not in walked else None
         if places is not None:
             return _fused(node, pattern, step, places)
     return None

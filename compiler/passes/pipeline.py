@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
@@ -38,14 +38,15 @@ PASSES: tuple[Pass, ...] = (
 )
 
 
-def optimize(graph: Graph) -> Graph:
+def optimize(graph: Graph, *, walked: Collection[str] = ()) -> Graph:
     """A graph of the same inputs and outputs that computes the same, sooner.
 
-    What no output needs is gone by construction: a graph is what its ends reach.
+    What no output needs is gone by construction: a graph is what its ends reach. Recurrent cells in `walked` do not
+    become one operator.
     """
     graph = optimize_bodies(merge_scans(graph))
     for each in PASSES:
-        graph = each(graph)
+        graph = fuse_recurrences(graph, walked) if each is fuse_recurrences else each(graph)
     return graph
 
 

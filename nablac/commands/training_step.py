@@ -34,11 +34,12 @@ def write_step(
     from compiler.passes.pipeline import optimize
     from nablac.commands.train import training_of
     from runtime.onnx_file import save
+    from runtime.training.steppers import WALKED
     from runtime.weights import save_weights
 
-    training = training_of(file, {**given, "seed": seed})
+    training = training_of(file, {**given, "seed": seed, "backend": "ort"})
     state = training.first_state()
-    graph = optimize(training.step.graph)
+    graph = optimize(training.step.graph, walked=WALKED)
     model = export(graph, opset=opset, weights=None, metadata={"nablac.step": training.name})
     onnx.checker.check_model(model, full_check=True)
     worst = None

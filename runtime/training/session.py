@@ -27,7 +27,7 @@ from runtime.training import training_data
 from runtime.training.checkpoints import Position, best_state, newest_checkpoint
 from runtime.training.loop import Loop, Settings
 from runtime.training.means import Means
-from runtime.training.steppers import NumpyStepper, OnnxStepper, Stepper, averaged
+from runtime.training.steppers import WALKED, NumpyStepper, OnnxStepper, Stepper, averaged
 
 if TYPE_CHECKING:
     from compiler.elaborate.training import TrainingSpec
@@ -105,12 +105,16 @@ class Training:
     @cached_property
     def step_graph(self) -> Graph:
         """The step, with the parts of what it measures as outputs too."""
-        return optimize(self.step.measured)
+        return optimize(self.step.measured, walked=self._walked)
 
     @cached_property
     def loss_graph(self) -> Graph:
         """The model with its loss and metrics for inference, with their parts too."""
-        return optimize(self._measured_loss[0])
+        return optimize(self._measured_loss[0], walked=self._walked)
+
+    @property
+    def _walked(self) -> tuple[str, ...]:
+        return WALKED if self.options.backend == "ort" else ()
 
     @property
     def name(self) -> str:

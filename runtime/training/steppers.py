@@ -12,6 +12,9 @@ from compiler.graph import Graph
 if TYPE_CHECKING:
     from compiler.types import Array
 
+# onnxruntime takes longer for its RNN operator than for the same walk as a Scan, nearly twice for a large one.
+WALKED = ("rnn",)
+
 
 class Stepper(Protocol):
     """What the loop needs of a backend."""

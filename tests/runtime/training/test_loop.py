@@ -152,6 +152,18 @@ def test_training_stops_early_and_keeps_the_best(tmp_path: Path) -> None:
     assert loop.evaluate(made.batches("validation"))["mae"] == min(values)
 
 
+def test_a_simple_recurrence_stays_a_walk_where_that_is_faster() -> None:
+    text = """
+model M { input x: [batch, time, 6]; y = x -> SimpleRNN(8) -> Dense(1); output y }
+train M { target t: [batch, 1]; loss mse(y, t) }
+"""
+    kinds = {}
+    for backend in BACKENDS:
+        made = Training(program_of(Source("m.model", text)), options=Options(backend=backend))
+        kinds[backend] = {node.op.name for node in made.step_graph} & {"rnn", "scan"}
+    assert kinds == {"numpy": {"rnn", "scan"}, "ort": {"scan"}}
+
+
 def test_a_plateau_halves_the_rate() -> None:
     loop = trained(training("plateau 1"), epochs=400)
     assert loop.position.rate < 1
