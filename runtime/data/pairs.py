@@ -53,7 +53,8 @@ def _lines(content: str, stage: Stage, path: Path, context: Context) -> Iterator
         cells = [cell.strip() for cell in line.split(separator)]
         sides = tuple(cells[place] for place in columns if place < len(cells))
         if len(sides) != 2 or not all(sides) or (not named and len(cells) != 2):
-            context.broken(f"{path}:{number}", f"{len([cell for cell in cells if cell])} texts, and a pair has 2")
+            count = len([cell for cell in cells if cell])
+            context.broken(f"{path}:{number}", f"{count} text{'' if count == 1 else 's'}, and a pair has 2")
             continue
         yield number, sides
 
