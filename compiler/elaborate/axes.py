@@ -125,7 +125,11 @@ def einsum(elaborator: Elaborator, pattern: Given, given: list[Given], span: Spa
 def _contract(
     left: Value, left_names: list[str], right: Value, right_names: list[str], later: set[str], sizes: dict[str, Size]
 ) -> tuple[Value, list[str]]:
-    """Two tensors as one batched matrix product [batch, rows, inner] @ [batch, inner, columns]."""
+    """Two tensors as one batched matrix product [batch, rows, inner] @ [batch, inner, columns].
+
+    Where they share no batch it is [..., inner] @ [inner, columns], and the axes of the tensor that has more of its own
+    stay apart: time is an axis still, for what is done step by step.
+    """
     left, left_names = _reduce(left, left_names, set(right_names) | later)
     right, right_names = _reduce(right, right_names, set(left_names) | later)
     batch = [name for name in left_names if name in right_names and name in later]
@@ -142,9 +146,12 @@ def _contract(
             [*(sizes[n] for n in batch), *(1 for _ in rows), *(sizes[n] for n in columns)],
         )
         return apply("mul", a, b), names
+    if not batch and len(rows) < len(columns):
+        return _contract(right, right_names, left, left_names, later, sizes)
     count = [product(sizes[name] for name in group) for group in (rows, inner, columns)]
     lead = [sizes[name] for name in batch]
-    a = _arranged(left, left_names, batch + rows + inner, [*lead, count[0], count[1]])
+    apart = [count[0]] if batch else [sizes[name] for name in rows]
+    a = _arranged(left, left_names, batch + rows + inner, [*lead, *apart, count[1]])
     b = _arranged(right, right_names, batch + inner + columns, [*lead, count[1], count[2]])
     made: Value = apply("matmul", a, b)
     names = batch + rows + columns

@@ -81,6 +81,12 @@ GROWING = {
         "    w = transpose(transpose(w, [0, 2, 3, 1]) @ H, [0, 3, 1, 2])\n"
         '    x = rearrange(w @ q, "b h t d -> b t (h d)")\n'
     ),
+    "heads mixed by einsum, either way about": (
+        HEADS + "    s = where(seen, s, -1e9)\n    param H, G: [2, 2] ~ normal\n"
+        '    s = einsum("h g, b h t s -> b g t s", G * G, s)\n'
+        '    w = einsum("b h t s, h g -> b g t s", softmax(s, axis: -1), H)\n'
+        '    x = rearrange(w @ q, "b h t d -> b t (h d)")\n'
+    ),
     "scores that fade by a running sum": (
         HEADS + "    f = transpose(cumsum(log(sigmoid(x[:, :, 0:2])), axis: 1), [0, 2, 1])\n"
         "    s = where(seen, s + unsqueeze(f, 3) - unsqueeze(f, 2), -1e9)\n"
@@ -154,11 +160,6 @@ def test_prompts_of_every_length_go_on_as_without_a_cache(
         (
             TURNED + "    y = y -> Conv1D(12, 2, stride: 2, padding: 0)\n    x = x + mean(y)\n",
             "all of f32[batch, 12, T // 2] is needed for every token",
-        ),
-        (
-            HEADS + '    w = einsum("b h t s, h g -> b g t s", softmax(s, axis: -1), normal([2, 2]))\n'
-            '    x = rearrange(w @ q, "b h t d -> b t (h d)")\n',
-            "all of f32[T**2*batch, 2] is needed for every token",
         ),
         (
             "    p = pad(x, before: [0, 1, 0], after: [0, 0, 0]) -> LSTM(12)\n    x = x + unsqueeze(p, 1)\n",
