@@ -110,13 +110,13 @@ class Model:
         if below:
             raise below_table(self.graph, below, arrays, sizes)
         try:
-            return self._run(arrays)
+            return self._run(arrays, sizes)
         except NablacError as error:
             if [each.code for each in error.diagnostics] != ["E806"]:
                 raise
             raise outside_of_table(self.graph, arrays, sizes, error) or error from None
 
-    def _run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    def _run(self, feeds: Mapping[str, Array], sizes: dict[str, int]) -> dict[str, Array]:
         from compiler.onnx.exporter import end_names
 
         if self.backend == "numpy":
@@ -124,7 +124,7 @@ class Model:
                 from runtime.numpy_executor import NumpyRunner
 
                 self._runner = NumpyRunner(self.graph, self.weights)
-            results: dict[str, Array] = self._runner.run(feeds)
+            results: dict[str, Array] = self._runner.run_checked(feeds, sizes)
         else:
             if self._runner is None:
                 from runtime.onnx_session import OnnxRunner

@@ -32,7 +32,10 @@ class NumpyRunner:
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
         """Outputs by name, then next values of buffers by path; NablacError for feeds that do not fit."""
-        arrays, sizes = self.signature.check(feeds, held=self.weights)
+        return self.run_checked(*self.signature.check(feeds, held=self.weights))
+
+    def run_checked(self, arrays: Mapping[str, Array], sizes: dict[str, int]) -> dict[str, Array]:
+        """As `run`, of arrays that were checked, and the sizes that were found in them."""
         for name, size in self._weight_sizes.items():
             sizes.setdefault(name, size)
         with errstate():

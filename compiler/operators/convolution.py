@@ -221,9 +221,8 @@ class ConvTranspose(Window, Operator):
         extra, ends = self.extra(rank), list(pads)
         most, beyond = [0] * rank, [0] * rank
         for axis, (size, stride) in enumerate(zip(extra, strides, strict=True)):
-            if not isinstance(
-                size, int
-            ):  # as in a convolution's gradient, and below the stride: add the most, then cut
+            if not isinstance(size, int):
+                # As in a convolution's gradient, and below the stride: add the most, then cut.
                 most[axis] = stride - 1
                 continue
             # onnxruntime refuses what reaches the stride: the far pads cut less instead, and the rest are zeros.
@@ -304,7 +303,6 @@ def _checked(name: str, x: TensorType, w: TensorType) -> DType:
 
 def _fitted(value: Value, type: TensorType) -> Value:
     """Without far windows that nothing was put into: an output padding of a stride or more makes such."""
-
     if value.type == type:
         return value
     axes = tuple(range(2, type.rank))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 
 from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
@@ -22,20 +23,24 @@ from compiler.rewrite import rewrite
 Pass = Callable[[Graph], Graph]
 
 LOCAL: tuple[Pass, ...] = (simplify, fold_constants, share_equals)
-PASSES: tuple[Pass, ...] = (
-    *LOCAL,
-    hoist_results,
-    *LOCAL,
-    fuse_recurrences,
-    regroup_steps,
-    hoist_steps,
-    *LOCAL,
-    fuse_softmax,
-    fuse_attention,
-    fuse_bias,
-    pool_once,
-    *LOCAL,
-)
+
+
+def passes(walked: Collection[str] = ()) -> tuple[Pass, ...]:
+    """All passes in order; recurrent cells in `walked` do not become one operator."""
+    return (
+        *LOCAL,
+        hoist_results,
+        *LOCAL,
+        partial(fuse_recurrences, walked=walked),
+        regroup_steps,
+        hoist_steps,
+        *LOCAL,
+        fuse_softmax,
+        fuse_attention,
+        fuse_bias,
+        pool_once,
+        *LOCAL,
+    )
 
 
 def optimize(graph: Graph, *, walked: Collection[str] = ()) -> Graph:
@@ -45,8 +50,8 @@ def optimize(graph: Graph, *, walked: Collection[str] = ()) -> Graph:
     become one operator.
     """
     graph = optimize_bodies(merge_scans(graph))
-    for each in PASSES:
-        graph = fuse_recurrences(graph, walked) if each is fuse_recurrences else each(graph)
+    for each in passes(walked):
+        graph = each(graph)
     return graph
 
 

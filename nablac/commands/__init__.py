@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 import nablac
+from nablac.commands.signals import handled
 
 COMMANDS = {  # each is a module of this package; the text is its line in `nablac --help`
     "check": "Check .model files: names, shapes, dtypes.",
@@ -73,7 +74,7 @@ def main() -> None:
     from nablac.commands.streams import OutputFailed, discard_output, open_streams
 
     open_streams()
-    with _signals() as caught:
+    with _unwound() as caught:
         try:
             # Not `cli.main`, which makes its own end of an interrupt and of a pipe that nobody reads any more.
             with cli.make_context("nablac", sys.argv[1:]) as context:
@@ -102,25 +103,21 @@ def main() -> None:
 
 
 @contextmanager
-def _signals() -> Iterator[list[int]]:
+def _unwound() -> Iterator[list[int]]:
     """Ctrl-C and SIGTERM unwind the command, so that drafts of files are removed; the list has those that came.
 
     A module whose import they cut short may make an error of its own of them.
     """
     caught: list[int] = []
 
-    def end(number: int, frame: Any) -> None:
+    def end(number: int) -> None:
         caught.append(number)
         if number == signal.SIGTERM:
             sys.exit(128 + number)
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handled(end):
         yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _interrupted() -> int:

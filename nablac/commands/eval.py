@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from nablac.commands.options import PENALTY, model_options, output_options, run_options, weight_options
-from nablac.commands.output import note, print_json
+from nablac.commands.output import note_untrained, print_json
 from nablac.commands.runs import DATA, of_run
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def command(file: Path, part: str | None, generate: bool, beams: int, length_pen
     if file.is_dir():
         file, given = of_run(file, given, DATA)
     elif given["weights"] is None:
-        note("note: untrained weights, drawn from --seed; --weights FILE loads trained ones", given["quiet"])
+        note_untrained(given["quiet"])
     training = training_of(file, given)
     counts = {name: len(places) for name, places in training.data.parts.items()}
     chosen = part or next((name for name in ("test", "validation") if counts[name]), "all")

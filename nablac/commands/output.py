@@ -115,6 +115,10 @@ def note(text: str, quiet: bool = False) -> None:
         click.echo(printable(text, sys.stderr), err=True)
 
 
+def note_untrained(quiet: bool, drawn: str = "--seed") -> None:
+    note(f"note: untrained weights, drawn from {drawn}; --weights FILE loads trained ones", quiet)
+
+
 @contextmanager
 def unless_kernels_lack() -> Iterator[None]:
     """A comparison that is left with a note where onnxruntime lacks a kernel for one of the operators."""

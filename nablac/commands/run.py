@@ -18,7 +18,7 @@ from nablac.commands.options import (
     run_options,
     weight_options,
 )
-from nablac.commands.output import note, print_json, printable
+from nablac.commands.output import note, note_untrained, print_json, printable
 from nablac.commands.results import STDOUT, check_ending, shown, write
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def command(
         feeds = read_texts_or_inputs(list(inputs), types, _read(tokenizer), places(model.elaborated), say)
         results = model(**feeds)
         if weights is None and model.weights:
-            note(f"note: untrained weights, drawn from --seed {seed}; --weights FILE loads trained ones", quiet)
+            note_untrained(quiet, f"--seed {seed}")
     if output is not None:
         write(output, results)
         if as_json and str(output) != STDOUT:

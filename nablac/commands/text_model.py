@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nablac.commands.options import compiled
-from nablac.commands.output import note
+from nablac.commands.output import note_untrained
 from nablac.commands.runs import of_run
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def text_model(file: Path, given: Mapping[str, Any]) -> tuple[Model, Tokenizer]:
         hint = "`--tokenizer FILE` gives one; the folder of a run on texts has its own"
         raise NablacError(Diagnostic("E853", f"{file} has no tokenizer", place=str(file), hint=hint))
     if given["weights"] is None:
-        note("note: untrained weights, drawn from --seed; --weights FILE loads trained ones", bool(given.get("quiet")))
+        note_untrained(bool(given.get("quiet")))
     keys = ("weights", "rename", "backend", "device", "seed")
     model = compiled(
         file,

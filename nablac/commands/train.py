@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import signal
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -24,6 +23,7 @@ from nablac.commands.options import (
 from nablac.commands.output import note, print_json
 from nablac.commands.progress import Progress
 from nablac.commands.runs import as_begun
+from nablac.commands.signals import handled
 
 if TYPE_CHECKING:
     from runtime.data.fitted import Fitted
@@ -112,6 +112,7 @@ def training_of(file: Path, given: Mapping[str, Any]) -> Training:
         data=given.get("data"),
         limit_batches=given.get("limit_batches"),
         overfit=given.get("overfit"),
+        # The option's own default is left to the block; a run's seed, which comes with its folder, is not.
         seed=given["seed"] if asked("seed") or "folder" in given else None,
         backend=given.get("backend", "numpy"),
         device=given.get("device", "cpu"),
@@ -266,14 +267,10 @@ def _signals() -> Iterator[list[int]]:
     """Ctrl-C and SIGTERM end training after the running step; a second one ends the command at once."""
     caught: list[int] = []
 
-    def handle(number: int, frame: Any) -> None:
+    def handle(number: int) -> None:
         if caught:
             raise KeyboardInterrupt
         caught.append(number)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
+    with handled(handle):
         yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -45,9 +45,7 @@ class Examples:
     parts: dict[str, Array] = field(default_factory=dict)
     columns: dict[str, tuple[str, ...]] = field(default_factory=dict)  # what the last axis of an array was called
     scales: tuple[Scale, ...] = ()
-    samples: dict[str, Array] = field(
-        default_factory=dict
-    )  # the rows that windows were cut of, which scalings see once
+    samples: dict[str, Array] = field(default_factory=dict)  # rows that windows were cut of: scalings see them once
     scalings: dict[str, Scaling] = field(default_factory=dict)
     classes: dict[str, tuple[str, ...]] = field(default_factory=dict)  # by column: the texts that its numbers stand for
     tokenizer: Tokenizer | None = None
