@@ -91,10 +91,17 @@ def end_names(graph: Graph) -> tuple[str, ...]:
     taken = set(graph.inputs)
     taken.update(node.op.path for node in graph if isinstance(node.op, (Parameter, Buffer)))
     found: list[str] = []
-    for name in (*graph.outputs, *(f"{path}.next" for path in graph.updates)):
+    for name in graph.outputs:
         while name in taken:
             name += ".output"
         taken.add(name)
+        found.append(name)
+    for path in graph.updates:
+        name = f"{path}.next"
+        if name in taken:  # whoever carries states from step to step goes by this name
+            message = f"in ONNX `{name}` is the next value of `{path}`, and {graph.name} has a weight of this name"
+            hint = "call the layer or the parameter otherwise"
+            raise NablacError(Diagnostic("E912", message, place=graph.name, hint=hint))
         found.append(name)
     return tuple(found)
 

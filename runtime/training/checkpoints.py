@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 BEST = "best.safetensors"  # beside the checkpoints of the last steps
 _STEPS = "step-*.safetensors"
-_FORM = "2"
+_FORM = "3"
 
 
 @dataclass

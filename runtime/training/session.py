@@ -146,14 +146,17 @@ class Training:
         state = initialize(self.step_graph, self.seed, self.weights)
         for path, array in initialize(self.loss_graph, self.seed, self.weights).items():
             state.setdefault(path, array)
-        for path in self.step.trained if self.step.averaged else ():
-            state[f"average.{path}"] = state[path]
+        for path, average in self.step.averages.items():
+            state[average] = state[path]
         return state
 
     def stepper(self, state: Mapping[str, Array]) -> Stepper:
         if self.options.backend == "numpy":
-            return NumpyStepper(self.step_graph, self.loss_graph, state)
-        return OnnxStepper(self.step_graph, self.loss_graph, state, device=self.options.device, threads=threads())
+            return NumpyStepper(self.step_graph, self.loss_graph, state, self.step.averages)
+        device = self.options.device
+        return OnnxStepper(
+            self.step_graph, self.loss_graph, state, self.step.averages, device=device, threads=threads()
+        )
 
     def batches(self, part: str) -> Batches:
         shuffle = part == "training" and self.spec.settings.get("shuffle", True)
@@ -162,7 +165,10 @@ class Training:
     def settings(self) -> Settings:
         given, options = self.spec.settings, self.options
         monitor = given.get("monitor", "")
-        mode = given.get("mode", "max" if monitor.removeprefix("val_") in self.spec.rising else "min")
+        metric = self.spec.metric_of(monitor)
+        mode = given.get("mode") or self.spec.best.get(
+            metric or "", "min"
+        )  # known of a metric, or the block is refused
         return Settings(
             epochs=options.epochs if options.epochs is not None else int(given.get("epochs", _EPOCHS)),
             patience=options.patience if options.patience is not None else given.get("patience"),
@@ -231,7 +237,7 @@ class Training:
         """What of a state belongs to the model itself, averages in the place of what they average."""
         from runtime.initialization import stored
 
-        current = averaged(state)
+        current = averaged(state, self.step.averages)
         return {op.path: current[op.path] for op in stored(self.inference.graph)}
 
     def model_graph(self) -> Graph:
