@@ -292,6 +292,22 @@ def _cast(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     return elaborator.session.make(lambda: calls.converted(tensor, dtype), span)
 
 
+@builtin("spread", "x", "target", optional=("form",))
+def _spread(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    """`x` itself, which is how far `target` spreads: a model that is trained on scaled data gives it in raw units."""
+    from compiler.units import Form
+
+    x, target = (calls.tensor_argument(elaborator, bound[name]) for name in ("x", "target"))
+    forms = [form.value for form in Form if form != Form.LOCATION]
+    form = bound["form"].value if "form" in bound else Form.SCALE
+    if form not in forms:
+        known = ", ".join(f'"{each}"' for each in forms)
+        message = f"`form` of spread is one of {known}, and {describe(form)} is given"
+        raise elaborator.fault("E404", message, bound["form"].span)
+    elaborator.session.spreads.append((x, target, Form(form)))
+    return x
+
+
 @builtin("gradient", "y", "x")
 def _gradient(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     """How a scalar changes with a tensor that it was made of: for penalties, and for equations of derivatives."""

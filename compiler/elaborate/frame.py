@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Size, countable
 from compiler.elaborate.values import Given, Instance, Scope
@@ -15,6 +15,9 @@ from compiler.operators.source import Input, constant
 from compiler.types import DType, TensorType
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError
 from grammar.source import Span
+
+if TYPE_CHECKING:
+    from compiler.units import Form
 
 MOST_CALLS = 64  # nested applications; a recursive layer ends here
 MOST_ITERATIONS = 1_000_000  # of all the loops of one compilation together
@@ -118,6 +121,7 @@ class Session:
         self.parameter_spans: dict[str, Span] = {}
         self.updates: dict[str, Value] = {}
         self.layers: dict[str, Layer] = {}
+        self.spreads: list[tuple[Value, Value, Form]] = []  # declared beside data
         self.key: Value | None = None
         self.piped: list[Given] = []
         self.placed: list[bool] = []  # of each piped value, whether `_` has put it somewhere

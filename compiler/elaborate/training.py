@@ -34,6 +34,7 @@ from grammar.source import Span
 
 if TYPE_CHECKING:
     from compiler.elaborate.elaborator import Elaborator
+    from compiler.units import Form
 
 
 # States by name, `param` among them, of a parameter and its gradient; True leaves it out of the optimizer's own decay.
@@ -53,6 +54,7 @@ class TrainingSpec:
     loss: Value | None = None
     metrics: dict[str, Value] = field(default_factory=dict)
     best: dict[str, str] = field(default_factory=dict)  # of metrics of which it is known: "max" or "min"
+    spreads: tuple[tuple[Value, Value, Form], ...] = ()  # what a loss says of its operands beside data (see `spread`)
     optimizer: Instance | None = None
     data: tuple[Stage, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
@@ -158,6 +160,7 @@ def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame
     finally:
         session.frames.pop()
         session.calls.pop()
+    spec.spreads = tuple(session.spreads)
     return spec
 
 

@@ -200,7 +200,7 @@ def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:
 def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet: bool, as_json: bool) -> int:
     from runtime.training.loop import INTERRUPTED
     from runtime.training.not_finite import NotFinite, explain_not_finite
-    from runtime.training.training_data import unmeasured
+    from runtime.training.training_data import unit_notes
 
     resume = f"nablac train {_quoted(file)} --resume {_quoted(folder.path)}"
     position, compiled = loop.position, None
@@ -234,7 +234,7 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
         return 0
     click.echo(f"{_result(loop)}; {loop.reason}")
     click.echo(f"{folder.path}: curves.svg, history.csv, weights.safetensors, model.onnx")
-    for each in unmeasured(training):
+    for each in unit_notes(training):
         note(each, quiet)
     more = "" if loop.unfinished else f" --epochs {position.epoch * 2}"
     note(f"go on:     {resume}{more}", quiet)

@@ -245,8 +245,8 @@ class Training:
         return optimize(training_data.graph_in_raw_units(self))
 
     def metadata(self) -> dict[str, str]:
-        """What the compiled model's file says of its data: a text model's tokenizer, the names of classes."""
-        return training_data.metadata_of(self.data)
+        """What the compiled model's file says of its data: units, a text model's tokenizer, the names of classes."""
+        return training_data.metadata_of(self)
 
 
 def threads() -> int:

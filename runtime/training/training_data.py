@@ -12,8 +12,8 @@ import numpy as np
 
 from compiler.elaborate.data import Stage
 from compiler.graph import Graph
-from compiler.raw_units import in_raw_units, measured, outputs_in_units
 from compiler.training import loss_graph
+from compiler.units import Comparison, Scalings, Unit, comparisons, in_raw_units, measured_targets, output_units
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.examples import PARTS, Examples
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
     from runtime.training.session import Training
 
+UNITS = "nablac.units"  # of the metadata: by output, "raw" `of` which data, "computed" from raw numbers, or "scaled"
 CLASSES = "nablac.classes"  # of the metadata: the texts of the target's classes, in the order of their numbers
 
 
@@ -71,14 +72,14 @@ def path_of(given: str) -> str:
 
 def _wanted(training: Training) -> Wanted:
     targets = {name: value.type for name, value in training.spec.targets.items()}
-    return Wanted(training.inputs, targets, frozenset(_measured(training)))
+    return Wanted(training.inputs, targets, measured_targets(*_loss_and_targets(training)))
 
 
-def _measured(training: Training) -> dict[str, list[Value]]:
-    """The values that the loss takes the difference of each target from, in the model for inference."""
+def _loss_and_targets(training: Training) -> tuple[Value, dict[str, Value]]:
+    """The loss of the model for inference, and the targets that it reads."""
     spec = training.inference.training
     assert spec is not None and spec.loss is not None
-    return measured(spec.loss, spec.targets)
+    return spec.loss, spec.targets
 
 
 def _of_file(stages: Sequence[Stage], path: str) -> Sequence[Stage]:
@@ -121,27 +122,50 @@ def _overfit(training: Training, examples: Examples) -> Examples:
 
 def graph_in_raw_units(training: Training) -> Graph:
     """The model for inference, taking and giving raw units where the data was scaled."""
-    graph, scalings = training.inference.graph, training.data.scalings
-    if not scalings:
-        return graph
-    numbers = {key: (each.offset, each.scale) for key, each in scalings.items()}
-    shapes = {name: value.shape for name, value in training.spec.targets.items()}
-    return in_raw_units(graph, numbers, _measured(training), shapes)
+    return in_raw_units(*_units(training)) if training.data.scalings else training.inference.graph
 
 
-def unmeasured(training: Training) -> list[str]:
-    """A line for each scaled target that no output is measured against: the compiled model keeps its outputs scaled."""
-    outputs = outputs_in_units(training.inference.graph, _measured(training))
-    return [
+def units_of_outputs(training: Training) -> dict[str, Unit]:
+    """The units of each output of `graph_in_raw_units`; empty where no data was scaled."""
+    return output_units(*_units(training)) if training.data.scalings else {}
+
+
+def _units(training: Training) -> tuple[Graph, Scalings, list[Comparison], dict[str, Value]]:
+    graph, spec = training.inference.graph, training.inference.training
+    loss, targets = _loss_and_targets(training)
+    assert spec is not None
+    scalings = {name: (each.offset, each.scale) for name, each in training.data.scalings.items()}
+    return graph, scalings, comparisons(loss, targets, graph.inputs, spec.spreads), targets
+
+
+def unit_notes(training: Training) -> list[str]:
+    """What to say of the units of the compiled model's outputs: which data's each has, and which stay scaled."""
+    units = units_of_outputs(training)
+    scaled_targets = [name for name in training.spec.targets if name in training.data.scalings]
+    raw = {name for unit in units.values() for name in unit.of}
+    if not scaled_targets and not any(unit.kind == "raw" for unit in units.values()):
+        return []
+    said = {
+        "computed": "computed from raw numbers",
+        "scaled": "scaled, as in training: the loss compares it with no data, and weights act on it",
+    }
+    notes = []
+    for name, unit in units.items():
+        of = " and ".join(f"`{each}`" for each in unit.of)
+        notes.append(f"units:     `{name}` is {f'in the units of {of}' if of else said[unit.kind]}")
+    return notes + [
         f"note: no output is what the loss compares with `{name}`: the compiled model gives none in its raw units"
-        for name in training.spec.targets
-        if name in training.data.scalings and name not in outputs.values()
+        for name in scaled_targets
+        if name not in raw
     ]
 
 
-def metadata_of(data: Examples) -> dict[str, str]:
-    """What the compiled model's file says of its data: a text model's tokenizer, the names of classes."""
-    found: dict[str, str] = {}
+def metadata_of(training: Training) -> dict[str, str]:
+    """What the compiled model's file says of its data: units of outputs, a text model's tokenizer, names of classes."""
+    data, found = training.data, dict[str, str]()
+    units = units_of_outputs(training)
+    if units:
+        found[UNITS] = json.dumps({name: {"units": unit.kind, "of": unit.of} for name, unit in units.items()})
     if data.tokenizer is not None:
         found[TOKENIZER] = data.tokenizer.to_json()
     columns = [data.columns.get(target, ()) for target in data.targets]

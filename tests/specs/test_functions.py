@@ -94,6 +94,13 @@ LOSSES = (
     loss("huber(y, target)", functional.huber_loss),
     loss("huber(y, target, delta: 0.3)", lambda y, t: functional.huber_loss(y, t, delta=0.3)),
     loss("log_cosh(y, target)", lambda y, t: torch.log(torch.cosh(y - t)).mean()),
+    loss(
+        "gaussian_nll(y, exp(s), target)",
+        lambda y, s, t: functional.gaussian_nll_loss(y, t, s.exp() ** 2),
+        y=("batch", 5),
+        s=("batch", 5),
+        target=("batch", 5),
+    ),
     loss("cross_entropy(logits, label)", by_class(functional.cross_entropy), **CLASSES),
     loss(
         "cross_entropy(logits, label, smoothing: 0.1)",

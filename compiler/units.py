@@ -1,0 +1,427 @@
+"""A model that was trained on scaled data, in the units that the data had before.
+
+The loss compares operands with data: with targets, or with inputs as an autoencoder's does. What is compared with data
+is scaled back as it is, in the layout that it has there: `raw = scaled * scale + offset`. From these values the raw
+numbers go back through what only moves numbers or is undone exactly, and forward through every equation that reads raw
+numbers alone. An equation that trained weights take part in holds for scaled numbers, and stays scaled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from compiler.graph import Graph, Node, Value, apply
+from compiler.lazy import LazyModule
+from compiler.operators.arithmetic import Add, Div, Mul, Neg, Sub
+from compiler.operators.casting import Cast, StopGradient
+from compiler.operators.indexing import GatherElements, Take
+from compiler.operators.shaping import (
+    Concat,
+    Expand,
+    Flip,
+    Reshape,
+    Split,
+    Squeeze,
+    Tile,
+    Transpose,
+    Unsqueeze,
+)
+from compiler.operators.slicing import Slice
+from compiler.operators.source import Buffer, Constant, Input, Parameter
+from compiler.rewrite import replace
+from compiler.types import TypeMismatch
+
+np: Any = LazyModule("numpy")
+
+Scalings = Mapping[str, tuple[Any, Any]]  # offsets and scales by the names of inputs and targets
+
+
+class Form(StrEnum):
+    """What an operand of a loss is, beside the data that it is compared with."""
+
+    LOCATION = "location"  # in the data's units
+    SCALE = "scale"  # a deviation: in the data's units, counted from 0
+    VARIANCE = "variance"
+    LOG_SCALE = "log_scale"
+    LOG_VARIANCE = "log_variance"
+
+    def unscaled(self, value: Value, scale: Value, offset: Value) -> Value:
+        """`value` in raw units; `scale` and `offset` are those of the data beside it."""
+        match self:
+            case Form.LOCATION:
+                return value * scale + offset
+            case Form.SCALE:
+                return value * scale
+            case Form.VARIANCE:
+                return value * (scale * scale)
+            case Form.LOG_SCALE:
+                return value + apply("log", scale)
+            case Form.LOG_VARIANCE:
+                return value + apply("log", scale) * 2
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """An operand of the loss, and the data beside it: inputs or targets in whatever layout the loss has them."""
+
+    value: Value
+    data: Value
+    sources: tuple[str, ...]
+    form: Form = Form.LOCATION
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The units of an output: of the data named; computed from raw numbers; or scaled, as in training."""
+
+    kind: str  # "raw", "computed" or "scaled"
+    of: tuple[str, ...] = ()
+
+
+_SAME_NUMBERS = (Transpose, Reshape, Expand, Squeeze, Unsqueeze, Concat, Split, Flip, Tile, Slice, StopGradient)
+
+
+def _moved(node: Node) -> tuple[Value, ...]:
+    """The operands whose numbers a node's results are, each unchanged; none where it computes."""
+    if isinstance(node.op, _SAME_NUMBERS):
+        return node.operands
+    if isinstance(node.op, (Take, GatherElements)):
+        return node.operands[:1]
+    if isinstance(node.op, Cast) and node.op.dtype.is_float and node.operands[0].type.dtype.is_float:
+        return node.operands
+    return ()
+
+
+def sources_of(value: Value, names: Mapping[Value, str]) -> tuple[str, ...]:
+    """The names of the data that `value` is, moved or not; empty where it is anything else."""
+    found: dict[str, None] = {}
+    waiting, seen = [value], {value}
+    while waiting:
+        current = waiting.pop()
+        if current in names:
+            found[names[current]] = None
+            continue
+        operands = _moved(current.node)
+        if not operands:
+            return ()
+        waiting += [each for each in operands if each not in seen]
+        seen.update(operands)
+    return tuple(sorted(found))
+
+
+def measured_targets(loss: Value, targets: Mapping[str, Value]) -> frozenset[str]:
+    """The targets that the loss takes a difference of, as `mse` does: what is subtracted has one unit.
+
+    A target that a loss does otherwise with, as class probabilities, is not here.
+    """
+    names = {value: name for name, value in targets.items()}
+    differences = (node for node in Graph({}, {"loss": loss}) if isinstance(node.op, Sub))
+    return frozenset(name for node in differences for each in node.operands for name in sources_of(each, names))
+
+
+def comparisons(
+    loss: Value,
+    targets: Mapping[str, Value],
+    inputs: Mapping[str, Value],
+    declared: Sequence[tuple[Value, Value, Form]] = (),
+) -> list[Comparison]:
+    """What the loss compares with data: where it takes the difference of a trained value and of data.
+
+    A difference with an input is a comparison only where no weights act on it afterwards: before them, as in
+    `x - mean(x)` of a layer, it is a step of the model. `declared` are spreads as a loss states them.
+    """
+    graph = Graph({}, {"loss": loss})
+    trained, weights = _trained(graph)
+    names = {value: name for name, value in {**inputs, **targets}.items()}
+    asked = {value: name for name, value in targets.items()}
+    found: dict[tuple[Value, Value], Comparison] = {}
+
+    def compared(node: Node, known: Mapping[Value, str]) -> bool:
+        if not isinstance(node.op, Sub):
+            return False
+        for value, data in (node.operands, node.operands[::-1]):
+            sources = sources_of(data, known)
+            if sources and value in trained:
+                found.setdefault((value, data), Comparison(value, data, sources))
+                return True
+        return False
+
+    for known, through_weights in ((names, False), (asked, True)):
+        waiting, seen = [loss.node], {loss.node}
+        while waiting:
+            node = waiting.pop()
+            if compared(node, known):
+                continue
+            if not through_weights and any(each in weights and each.type.elements != 1 for each in node.operands):
+                continue
+            following = dict.fromkeys(each.node for each in node.operands if each.node not in seen)
+            waiting += following
+            seen.update(following)
+    for value, data, form in declared:
+        sources = sources_of(data, names)
+        if sources:
+            found[value, data] = Comparison(value, data, sources, form)
+    return list(found.values())
+
+
+def _trained(graph: Graph) -> tuple[set[Value], set[Value]]:
+    """The values that parameters or buffers take part in, and those of them that no input takes part in."""
+    trained: set[Value] = set()
+    fed: set[Value] = set()
+    for node in graph:
+        if isinstance(node.op, (Parameter, Buffer)) or any(each in trained for each in node.operands):
+            trained.update(node.results)
+        if isinstance(node.op, Input) or any(each in fed for each in node.operands):
+            fed.update(node.results)
+    return trained, trained - fed
+
+
+def in_raw_units(
+    graph: Graph, scalings: Scalings, compared: Sequence[Comparison], targets: Mapping[str, Value]
+) -> Graph:
+    """The model that takes and gives what its data was before it was scaled."""
+    return _Model(graph, scalings, compared, targets).graph()
+
+
+def output_units(
+    graph: Graph, scalings: Scalings, compared: Sequence[Comparison], targets: Mapping[str, Value]
+) -> dict[str, Unit]:
+    """The units of each output of `in_raw_units`."""
+    return _Model(graph, scalings, compared, targets).units()
+
+
+class _Model:
+    """A model's values in raw units, as far as they are known."""
+
+    def __init__(
+        self, graph: Graph, scalings: Scalings, compared: Sequence[Comparison], targets: Mapping[str, Value]
+    ) -> None:
+        self.model, self.scalings = graph, scalings
+        self.data = {**graph.inputs, **targets}
+        self.inputs = {
+            name: Input(name, value.type)() if name in scalings else value for name, value in graph.inputs.items()
+        }
+        self.names = {value: name for name, value in graph.inputs.items()}
+        self.raw: dict[Value, Value] = {}
+        self.of: dict[Value, tuple[str, ...]] = {}
+        self.computed: set[Value] = set()
+        ends = [*graph.outputs.values(), *(each.value for each in compared)]
+        self.trained, _ = _trained(Graph({}, {str(number): end for number, end in enumerate(ends)}))
+        self._compare(compared)
+        self._evaluate()
+
+    def graph(self) -> Graph:
+        inputs = {self.model.inputs[name]: value for name, value in self.inputs.items()}
+        known = {**inputs, **self.raw}
+        computed = [value for value in self.model.outputs.values() if value in self.computed]
+        raw = dict(zip(computed, replace(computed, known), strict=True))
+        outputs = [raw.get(value, value) for value in self.model.outputs.values()]
+        scaled = {
+            self.model.inputs[name]: (value - _numbers(offset, value)) / _numbers(scale, value)
+            for name, value in self.inputs.items()
+            if name in self.scalings
+            for offset, scale in [self.scalings[name]]
+        }
+        ends = replace([*outputs, *self.model.updates.values()], scaled)
+        return Graph(
+            dict(self.inputs),
+            dict(zip(self.model.outputs, ends, strict=False)),
+            dict(zip(self.model.updates, ends[len(outputs) :], strict=True)),
+            self.model.name,
+            self.model.doc,
+            self.model.layers,
+        )
+
+    def units(self) -> dict[str, Unit]:
+        found = {}
+        names = {**{value: (name,) for value, name in self.names.items()}, **self.of}
+        for name, value in self.model.outputs.items():
+            of = self._units_of(value, names)
+            kind = "raw" if of else "computed" if value in self.computed else "scaled"
+            found[name] = Unit(kind, of if value in self.computed else ())
+        return found
+
+    def _units_of(self, value: Value, names: Mapping[Value, tuple[str, ...]]) -> tuple[str, ...]:
+        """The data whose units a value has that is moved and no more; empty where it is computed."""
+        found: set[str] = set()
+        waiting, seen = [value], {value}
+        while waiting:
+            current = waiting.pop()
+            if current in names:
+                found.update(names[current])
+                continue
+            operands = _moved(current.node)
+            if not operands:
+                return ()
+            waiting += [each for each in operands if each not in seen]
+            seen.update(operands)
+        return tuple(sorted(found))
+
+    # From the values that are compared back to those that they were made of
+
+    def _compare(self, compared: Sequence[Comparison]) -> None:
+        clashes: set[Value] = set()
+        for each in compared:
+            if each.value in self.of and self.of[each.value] != each.sources:
+                clashes.add(each.value)  # one value in two units is in neither
+                continue
+            value = self._unscaled(each)
+            if value is not None:
+                self.raw[each.value], self.of[each.value] = value, each.sources
+        for value in clashes:
+            del self.raw[value], self.of[value]
+        self.blocked = clashes
+        waiting = list(self.raw)
+        parts: dict[Value, list[tuple[int, Any, Any, Value]]] = {}
+        while waiting:
+            while waiting:
+                value = waiting.pop()
+                waiting += self._undo(value, parts)
+            waiting = [whole for whole in list(parts) if self._join(whole, parts.pop(whole))]
+
+    def _learn(self, value: Value, raw: Value, of: tuple[str, ...]) -> bool:
+        """Take over what a trained value is in raw units; False where that is known already."""
+        if value not in self.trained or value in self.raw or value in self.blocked or raw.type != value.type:
+            return False
+        self.raw[value], self.of[value] = raw, of
+        return True
+
+    def _undo(self, value: Value, parts: dict[Value, list[tuple[int, Any, Any, Value]]]) -> list[Value]:
+        """The operands of a value's node in raw units, where the node can be undone; slices are gathered in `parts`."""
+        node, raw, of = value.node, self.raw[value], self.of[value]
+        if isinstance(node.op, Concat):
+            return [each for each, part in _cut(node, raw) if self._learn(each, part, of)]
+        if isinstance(node.op, (Slice, Split)):
+            found = _range(value)
+            if found is not None:
+                parts.setdefault(node.operands[0], []).append((*found, value))
+            return []
+        return [each for each, before in _undone(node, raw) if self._learn(each, before, of)]
+
+    def _join(self, whole: Value, parts: list[tuple[int, Any, Any, Value]]) -> bool:
+        """A value whose slices along one axis are all known."""
+        axis = parts[0][0]
+        by_start = {start: (stop, value) for at, start, stop, value in parts if at == axis}
+        position: Any = 0
+        pieces: list[Value] = []
+        while position in by_start and position != whole.shape[axis]:
+            position, value = by_start[position]
+            pieces.append(value)
+        if not pieces or position != whole.shape[axis]:
+            return False
+        of = tuple(sorted({name for value in pieces for name in self.of[value]}))
+        return self._learn(whole, Concat(axis)(*(self.raw[value] for value in pieces)), of)
+
+    def _unscaled(self, comparison: Comparison) -> Value | None:
+        """What is compared with data, in the data's units; None where one number is compared with several units."""
+        if not any(name in self.scalings for name in comparison.sources):
+            return comparison.value
+        numbers = self._scaling_of(comparison)
+        if numbers is None:
+            return None
+        scale, offset = numbers
+        try:
+            found = comparison.form.unscaled(comparison.value, scale, offset)
+        except TypeMismatch:
+            return None
+        return found if found.type == comparison.value.type else None
+
+    def _scaling_of(self, comparison: Comparison) -> tuple[Value, Value] | None:
+        """Scale and offset in the layout of the data; None where only a target knows the layout."""
+        plain = (np.zeros(1), np.ones(1))
+        given = {name: self.scalings.get(name, plain) for name in comparison.sources}
+        offsets, scales = ([each[place] for each in given.values()] for place in (0, 1))
+        like = comparison.value
+        if all(len({float(number) for each in group for number in each.flat}) == 1 for group in (offsets, scales)):
+            return tuple(_numbers(each[0].reshape(-1)[:1].reshape(()), like) for each in (scales, offsets))  # type: ignore[return-value]
+        (name, *others) = comparison.sources
+        if not others and comparison.data is self.data[name]:
+            return _numbers(scales[0], like), _numbers(offsets[0], like)
+        found = []
+        for group in (scales, offsets):
+            whole = {
+                self.data[name]: Expand(self.data[name].shape)(_numbers(each, self.data[name]))
+                for name, each in zip(given, group, strict=True)
+            }
+            found += replace([comparison.data], whole)
+        fed = {node.result for node in Graph({}, {"scale": found[0]}) if isinstance(node.op, Input)}
+        if not fed <= set(self.model.inputs.values()):  # in the order of a target, which only training knows
+            return None
+        return found[0], found[1]
+
+    # Forward, through equations that read raw numbers alone
+
+    def _evaluate(self) -> None:
+        """Which values the equations give from raw numbers: those that no weights take part in but through `raw`."""
+        for node in Graph({}, self.model.outputs):
+            weighted = isinstance(node.op, (Parameter, Buffer))
+            known = not weighted and all(each in self.computed for each in node.operands)
+            self.computed.update(each for each in node.results if each in self.raw or known)
+
+
+def _undone(node: Node, raw: Value) -> Iterator[tuple[Value, Value]]:
+    """An operand, and what it was for the node to give `raw`: for nodes that lose nothing."""
+    op = node.op
+    if isinstance(op, (Reshape, Squeeze, Unsqueeze)):
+        yield node.operands[0], Reshape(node.operands[0].shape)(raw)
+    elif isinstance(op, Transpose):
+        yield node.operands[0], Transpose(tuple(op.permutation.index(axis) for axis in range(raw.type.rank)))(raw)
+    elif isinstance(op, (Flip, Neg)):
+        yield node.operands[0], op(raw)
+    elif isinstance(op, StopGradient):
+        yield node.operands[0], raw
+    elif isinstance(op, Cast) and node.operands[0].type.dtype.is_float:
+        yield node.operands[0], Cast(node.operands[0].type.dtype)(raw)
+    elif isinstance(op, (Add, Sub, Mul, Div)):
+        left, right = node.operands
+        if (number := _number(right)) is not None:
+            opposite = {Add: Sub, Sub: Add, Mul: Div, Div: Mul}[type(op)]
+            if number or isinstance(op, (Add, Sub)):
+                yield left, opposite()(raw, right)
+        elif (number := _number(left)) is not None and not isinstance(op, Div):
+            if isinstance(op, Sub):
+                yield right, left - raw
+            elif number or isinstance(op, Add):
+                yield right, (raw - left if isinstance(op, Add) else raw / left)
+
+
+def _number(value: Value) -> float | None:
+    """The number that a value is, if it is one that the text states."""
+    while isinstance(value.node.op, Expand):
+        value = value.node.operands[0]
+    found = value.node.op.scalar() if isinstance(value.node.op, Constant) else None
+    return None if found is None else float(found)
+
+
+def _cut(node: Node, raw: Value) -> Iterator[tuple[Value, Value]]:
+    """The operands of a `concat`, as parts of its result."""
+    assert isinstance(node.op, Concat)
+    axis = raw.type.axis(node.op.axis)
+    start: Any = 0
+    for operand in node.operands:
+        stop = start + operand.shape[axis]
+        yield operand, Slice((axis,), (start,), (stop,))(raw)
+        start = stop
+
+
+def _range(value: Value) -> tuple[int, Any, Any] | None:
+    """Axis, start and stop of what a slice or a split takes of its operand; None where that is not one range."""
+    node, operand = value.node, value.node.operands[0]
+    if isinstance(node.op, Split):
+        start: Any = sum(node.op.sizes[: value.index], 0)
+        return operand.type.axis(node.op.axis), start, start + node.op.sizes[value.index]
+    assert isinstance(node.op, Slice)
+    cuts = node.op.bounds(operand.type)
+    narrow = [cut for cut in cuts if (cut[1], cut[2], cut[3]) != (0, operand.shape[cut[0]], 1)] or cuts[:1]
+    if len(narrow) != 1 or narrow[0][3] != 1:
+        return None
+    axis, start, stop, _ = narrow[0]
+    return axis, start, stop
+
+
+def _numbers(array: Any, like: Value) -> Value:
+    result: Value = Constant.of(np.asarray(array).astype(like.type.dtype.numpy))()
+    return result
