@@ -141,11 +141,7 @@ def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame
                 session.report(error)
             except Silence:
                 pass
-        spec.targets = {
-            name: value
-            for name, value in frame.scope.names.items()
-            if name in frame.declared and isinstance(value, Value)
-        }
+        spec.targets = dict(frame.inputs)  # not from the scope, where a name may have been bound again
         spec.updates, spec.layers = dict(session.updates), dict(session.layers)
         _check_mode(elaborator, spec, seen)
         if "loss" not in seen:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,9 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.elaborate.data import Stage
-from compiler.graph import Graph
 from compiler.training import loss_graph
-from compiler.units import Comparison, Scalings, Unit, comparisons, in_raw_units, measured_targets, output_units
+from compiler.units import Unit, measured_targets
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.examples import PARTS, Examples
@@ -21,15 +19,12 @@ from runtime.data.fitted import fitted_to
 from runtime.data.loading import Wanted, fitted, load_examples
 from runtime.data.lookups import check_lookups
 from runtime.data.tokens import widened
-from runtime.text.tokenizers import KEY as TOKENIZER
+from runtime.training.trained import units_in
 
 if TYPE_CHECKING:
     from compiler.graph import Value
     from compiler.types import Array
     from runtime.training.session import Training
-
-UNITS = "nablac.units"  # of the metadata: by output, "raw" `of` which data, "computed" from raw numbers, or "scaled"
-CLASSES = "nablac.classes"  # of the metadata: the texts of the target's classes, in the order of their numbers
 
 
 def context_of(training: Training) -> Context:
@@ -42,7 +37,7 @@ def context_of(training: Training) -> Context:
         message = f"validation {validation:g} and test {test:g} leave nothing to train on"
         raise NablacError(Diagnostic("E823", message, training.spec.span))
     folder = training.folder or Path(training.program.source.name).resolve().parent
-    return Context(folder, shares[0], shares[1], training.seed, options.skip_broken, fitted=training.fitted)
+    return Context(folder, shares[0], shares[1], training.seed, options.skip_broken, fitted=training.known)
 
 
 def examples_of(training: Training) -> Examples:
@@ -120,22 +115,9 @@ def _overfit(training: Training, examples: Examples) -> Examples:
     return replace(examples, parts={**dict.fromkeys(PARTS, kept[:0]), "training": kept}, augmentations={})
 
 
-def graph_in_raw_units(training: Training) -> Graph:
-    """The model for inference, taking and giving raw units where the data was scaled."""
-    return in_raw_units(*_units(training)) if training.data.scalings else training.inference.graph
-
-
 def units_of_outputs(training: Training) -> dict[str, Unit]:
-    """The units of each output of `graph_in_raw_units`; empty where no data was scaled."""
-    return output_units(*_units(training)) if training.data.scalings else {}
-
-
-def _units(training: Training) -> tuple[Graph, Scalings, list[Comparison], dict[str, Value]]:
-    graph, spec = training.inference.graph, training.inference.training
-    loss, targets = _loss_and_targets(training)
-    assert spec is not None
-    scalings = {name: (each.offset, each.scale) for name, each in training.data.scalings.items()}
-    return graph, scalings, comparisons(loss, targets, graph.inputs, spec.spreads), targets
+    """The units of each output of the model that is compiled; empty where no data was scaled."""
+    return units_in(training.inference, training.fitted_now)
 
 
 def unit_notes(training: Training) -> list[str]:
@@ -158,18 +140,3 @@ def unit_notes(training: Training) -> list[str]:
         for name in scaled_targets
         if name not in raw
     ]
-
-
-def metadata_of(training: Training) -> dict[str, str]:
-    """What the compiled model's file says of its data: units of outputs, a text model's tokenizer, names of classes."""
-    data, found = training.data, dict[str, str]()
-    units = units_of_outputs(training)
-    if units:
-        found[UNITS] = json.dumps({name: {"units": unit.kind, "of": unit.of} for name, unit in units.items()})
-    if data.tokenizer is not None:
-        found[TOKENIZER] = data.tokenizer.to_json()
-    columns = [data.columns.get(target, ()) for target in data.targets]
-    classes = next((data.classes[each[0]] for each in columns if len(each) == 1 and each[0] in data.classes), None)
-    if classes is not None:
-        found[CLASSES] = json.dumps(classes, ensure_ascii=False)
-    return found

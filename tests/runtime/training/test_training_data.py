@@ -21,7 +21,8 @@ from runtime.numpy_executor import NumpyRunner
 from runtime.onnx_session import OnnxRunner
 from runtime.training.folder import RunFolder
 from runtime.training.session import Options, Training
-from runtime.training.training_data import CLASSES, UNITS, unit_notes, units_of_outputs
+from runtime.training.trained import CLASSES, UNITS
+from runtime.training.training_data import unit_notes, units_of_outputs
 
 Array = Any
 
