@@ -107,6 +107,7 @@ STAGES: dict[str, dict[str, Parameter]] = {
         "target": Parameter(one_of("text", "class", "number"), "text"),
     },
 }
+ON_EXAMPLES = ("standardize", "min_max", "split", "augment")  # which change examples; the other stages make them
 RULES = {
     "min_max": Rule("`low` is below `high`", lambda given: given["low"] < given["high"]),
     "split": Rule(
@@ -133,6 +134,14 @@ def data_stages(elaborator: Elaborator, expression: syntax.Expression) -> tuple[
     stages.append(expression)
     read = tuple(_stage(elaborator, stage, place == 0) for place, stage in enumerate(reversed(stages)))
     _check_repeated(elaborator, read[1:])
+    made = next((stage for stage in read[1:] if stage.name not in ON_EXAMPLES), None)
+    if read[0].name == "arrays" and made is not None:
+        raise elaborator.fault(
+            "E609",
+            f"`{made.name}` makes examples of a table or a text, and arrays are examples already",
+            made.span,
+            hint=f"of `arrays()` there are {', '.join(ON_EXAMPLES)}",
+        )
     return read
 
 

@@ -144,6 +144,7 @@ def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame
         spec.targets = dict(frame.inputs)  # not from the scope, where a name may have been bound again
         spec.updates, spec.layers = dict(session.updates), dict(session.layers)
         _check_mode(elaborator, spec, seen)
+        _check_shares(elaborator, spec, seen)
         if "loss" not in seen:
             session.report(
                 elaborator.fault(
@@ -207,6 +208,16 @@ def _check_mode(elaborator: Elaborator, spec: TrainingSpec, seen: dict[str, Span
                 hint='`mode` says what is best of a metric that is the `monitor`, as `monitor "val_accuracy"`',
             )
         )
+
+
+def _check_shares(elaborator: Elaborator, spec: TrainingSpec, seen: dict[str, Span]) -> None:
+    """A `split` would take the place of a setting of the same part."""
+    for stage in spec.data:
+        for name in ("validation", "test"):
+            if stage.name == "split" and stage.arguments[name] is not None and name in seen:
+                message = f"`{name}` is set twice: here, and by itself"
+                labels = (Label(seen[name], "first here"),)
+                elaborator.session.report(elaborator.fault("E608", message, stage.span, labels=labels))
 
 
 def _direction(elaborator: Elaborator, metric: syntax.Expression) -> str | None:

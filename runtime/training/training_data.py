@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.elaborate.data import Stage
+from compiler.elaborate.data import ON_EXAMPLES, Stage
 from compiler.training import loss_graph
 from compiler.units import Unit, measured_targets
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.examples import PARTS, Examples
 from runtime.data.fitted import fitted_to
-from runtime.data.loading import Wanted, fitted, load_examples
+from runtime.data.loading import Wanted, load_examples, staged
 from runtime.data.lookups import check_lookups
 from runtime.data.tokens import widened
 from runtime.training.trained import units_in
@@ -37,23 +37,27 @@ def context_of(training: Training) -> Context:
         message = f"validation {validation:g} and test {test:g} leave nothing to train on"
         raise NablacError(Diagnostic("E823", message, training.spec.span))
     folder = training.folder or Path(training.program.source.name).resolve().parent
-    return Context(folder, shares[0], shares[1], training.seed, options.skip_broken, fitted=training.known)
+    fixed = frozenset({"validation"} if options.validation is not None else ())
+    return Context(folder, shares[0], shares[1], training.seed, options.skip_broken, fixed=fixed, fitted=training.known)
 
 
 def examples_of(training: Training) -> Examples:
-    """The examples, by the names of the model's inputs and targets; NablacError for what does not fit it."""
+    """The examples, by the names of the model's inputs and targets; NablacError for what does not fit it.
+
+    Arrays that are given take the place of the source, and of the stages that make examples of it; the others hold.
+    """
     context, wanted = training.context, _wanted(training)
-    if training.examples is not None:
-        examples = fitted(training.examples, context, wanted, None)
-        check_lookups(loss_graph(training.inference), examples, training.spec.span)
-        return _overfit(training, examples)
     stages: Sequence[Stage] = training.spec.data
-    if stages and training.options.data is not None:
-        stages = _of_file(stages, path_of(training.options.data))
-    examples = _loaded(training, stages, context, wanted)
+    if training.examples is not None:
+        examples = staged(training.examples, [stage for stage in stages if stage.name in ON_EXAMPLES], context, wanted)
+        check_lookups(loss_graph(training.inference), examples, training.spec.span)
+    else:
+        if stages and training.options.data is not None:
+            stages = _of_file(stages, path_of(training.options.data))
+        examples = _loaded(training, stages, context, wanted)
     for part in ("validation", "test"):
         path = training.spec.settings.get(part)
-        if isinstance(path, str):
+        if isinstance(path, str) and part not in context.fixed:
             there = [stage for stage in _of_file(stages, path) if stage.name != "split"]
             whole = replace(context, validation=0.0, test=0.0, order="", fitted=fitted_to(examples))
             examples = _joined(examples, part, _loaded(training, there, whole, wanted), path)
@@ -78,7 +82,11 @@ def _loss_and_targets(training: Training) -> tuple[Value, dict[str, Value]]:
 
 
 def _of_file(stages: Sequence[Stage], path: str) -> Sequence[Stage]:
-    """A data description of another file."""
+    """A data description of another file; NablacError where it names no file, or two that belong together."""
+    if not stages or "path" not in stages[0].arguments or stages[0].arguments.get("labels"):
+        what = "`labels` belong to its own file" if stages and "path" in stages[0].arguments else "it reads no file"
+        message = f"{path} cannot take the place of what the train block's `data` reads: {what}"
+        raise NablacError(Diagnostic("E824", message, stages[0].span if stages else None))
     return (replace(stages[0], arguments=stages[0].arguments | {"path": path}), *stages[1:])
 
 
