@@ -69,6 +69,7 @@ def command(file: Path, output: Path | None, resume: Path | None, dry_run: bool,
     quiet, as_json = given["quiet"], given["as_json"]
     if not quiet:
         _announce(describe(training), training.context.skipped)
+        note_batches(training)
     if dry_run:
         return _dry_run(training, as_json, quiet)
     if resume is None:
@@ -186,6 +187,13 @@ def _announce(facts: dict[str, Any], skipped: list[str]) -> None:
         )
         for each in skipped[:_SHOWN]:
             note(f"  {each}")
+
+
+def note_batches(training: Training) -> None:
+    """Say of a loss what its figure is, where it is not that of all examples at once."""
+    if training.is_by_batches:
+        what = "the loss compares the examples of a batch with one another"
+        note(f"note: {what}: its figure is the mean over batches of {training.batch}", is_quiet())
 
 
 def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:

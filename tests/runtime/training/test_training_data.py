@@ -495,7 +495,7 @@ def test_stages_that_read_a_table_have_nothing_to_do_with_arrays() -> None:
 
 
 def test_arrays_have_no_other_file() -> None:
-    with pytest.raises(NablacError, match="more.csv cannot take the place of what the train block's `data` reads"):
+    with pytest.raises(NablacError, match=r"more\.csv cannot take the place of what the train block's `data` reads"):
         given_arrays("arrays()", 'validation "more.csv"').data  # noqa: B018
 
 
