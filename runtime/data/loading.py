@@ -117,7 +117,8 @@ def _check_precision(
     at = scaling.coarse(raw, type.dtype)
     if at is None:
         return
-    numbers: Array = np.abs(raw[:, *at].astype(np.float64))
+    everywhere: Any = (slice(None), *at)
+    numbers = np.abs(raw[everywhere].astype(np.float64))
     largest, spread = float(numbers.max()), float(np.broadcast_to(scaling.scale, raw.shape[1:])[at])
     column = at[-1] if at else 0
     what = f"column `{each.columns[column]}`" if len(each.columns) > column else f"`{each.source}`"
