@@ -20,7 +20,7 @@ from runtime.data.examples import PARTS, Examples
 from runtime.data.fitted import fitted_to
 from runtime.data.loading import Wanted, fitted, load_examples
 from runtime.data.lookups import check_lookups
-from runtime.data.tokens import widened
+from runtime.data.padding import widened
 from runtime.text.tokenizers import KEY as TOKENIZER
 
 if TYPE_CHECKING:
