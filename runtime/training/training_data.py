@@ -22,6 +22,7 @@ from runtime.data.loading import Wanted, fitted, load_examples
 from runtime.data.lookups import check_lookups
 from runtime.data.padding import widened
 from runtime.text.tokenizers import KEY as TOKENIZER
+from runtime.training.example_axis import check_example_axis
 
 if TYPE_CHECKING:
     from compiler.graph import Value
@@ -47,6 +48,15 @@ def context_of(training: Training) -> Context:
 
 def examples_of(training: Training) -> Examples:
     """The examples, by the names of the model's inputs and targets; NablacError for what does not fit it."""
+    examples = _all_examples(training)
+    types = {**training.inputs, **{name: value.type for name, value in training.spec.targets.items()}}
+    count, shuffled = len(examples.parts["training"]), training.spec.settings.get("shuffle", True)
+    whole = count == len(examples) <= training.batch and not shuffled
+    check_example_axis(types, training.spec.span, whole)
+    return examples
+
+
+def _all_examples(training: Training) -> Examples:
     context, wanted = training.context, _wanted(training)
     if training.examples is not None:
         examples = fitted(training.examples, context, wanted, None)

@@ -15,6 +15,7 @@ from compiler.graph import Graph
 from compiler.onnx.exporter import export
 from grammar.diagnostics import NablacError
 from grammar.source import Source
+from runtime.data.arrays import from_arrays
 from runtime.data.fitted import read_fitted
 from runtime.data.scaling import Scaling
 from runtime.numpy_executor import NumpyRunner
@@ -455,3 +456,56 @@ def test_a_label_that_the_loss_ignores_may_be_outside(tmp_path: Path) -> None:
     assert training(tmp_path, KINDS, **ignoring).data.arrays["t"].min() == -1
     with pytest.raises(NablacError):
         training(tmp_path, KINDS, **{**ignoring, "LOSS": "cross_entropy(y, t, ignore: -2)"}).data  # noqa: B018
+
+
+# Axes of examples: the inputs, the target, the arrays, and what is said
+
+AXES = {
+    "a square": ("x: [batch, batch]", {"x": (8, 8)}, "`x` is f32[batch, batch]: `batch` counts the examples, and"),
+    "a graph": (
+        "x: [batch, 2], a: [batch, batch]",
+        {"x": (8, 2), "a": (8, 8)},
+        "`a` is f32[batch, batch]: `batch` counts the examples, and is the size of axis 1 too",
+    ),
+    "two names": (
+        "x: [batch, 2], s: [m, 2]",
+        {"x": (8, 2), "s": (8, 2)},
+        "axis 0 is `batch` in `x` and `m` in `s`: one counts no examples",
+    ),
+    "a number": (
+        "x: [batch, 2], s: [4, 2]",
+        {"x": (8, 2), "s": (8, 2)},
+        "axis 0 is `batch` in `x` and `4` in `s`: one counts no examples",
+    ),
+    "no axis": ("x: [batch, 2], s: f32[]", {"x": (8, 2), "s": (8,)}, "`s` is f32[], and has no axis of examples"),
+}
+
+
+def by_axes(inputs: str, shapes: dict[str, tuple[int, ...]], settings: str = "", **options: object) -> Training:
+    uses = " + ".join(f"0.0 * sum({name})" for name in shapes)
+    text = f"model M {{\n input {inputs}\n y = zeros([batch, 2]) -> Dense(1)\n output y + {uses}\n}}\n"
+    text += f"train M {{\n target t: [batch, 1]\n loss mse(y, t)\n {settings}\n}}\n"
+    given = {name: np.ones(shape, np.float32) for name, shape in {**shapes, "t": (8, 1)}.items()}
+    made = Training(program_of(Source("m.model", text)), options=Options(**options))  # type: ignore[arg-type]
+    made.examples = from_arrays(given, "data")
+    return made
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_axis_0_alone_counts_the_examples(name: str) -> None:
+    inputs, shapes, message = AXES[name]
+    with pytest.raises(NablacError) as caught:
+        by_axes(inputs, shapes).data  # noqa: B018
+    (found,) = caught.value.diagnostics
+    assert found.code == "E624" and found.message.startswith(message)
+
+
+def test_what_belongs_to_all_examples_is_trained_on_at_once() -> None:
+    inputs, shapes, _ = AXES["a graph"]
+    made = by_axes(inputs, shapes, "shuffle false\n batch 8\n epochs 2")
+    loop = made.loop()
+    loop.run()
+    assert loop.position.step == 2
+    for other in ({"batch": 4}, {"validation": 0.5}):
+        with pytest.raises(NablacError):
+            by_axes(inputs, shapes, "shuffle false\n batch 8", **other).data  # noqa: B018
