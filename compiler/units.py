@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from compiler.graph import Graph, Node, Value, apply
 from compiler.lazy import LazyModule
@@ -75,9 +75,9 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Unit:
-    """The units of an output: of the data named; computed from raw numbers; or scaled, as in training."""
+    """The units of an output: of the data named; computed from raw numbers; or the model's own, as in training."""
 
-    kind: str  # "raw", "computed" or "scaled"
+    kind: Literal["raw", "computed", "model"]
     of: tuple[str, ...] = ()
 
 
@@ -236,12 +236,14 @@ class _Model:
         )
 
     def units(self) -> dict[str, Unit]:
-        found = {}
+        found: dict[str, Unit] = {}
         names = {**{value: (name,) for value, name in self.names.items()}, **self.of}
         for name, value in self.model.outputs.items():
             of = self._units_of(value, names)
-            kind = "raw" if of else "computed" if value in self.computed else "scaled"
-            found[name] = Unit(kind, of if value in self.computed else ())
+            if value not in self.computed:
+                found[name] = Unit("model")
+            else:
+                found[name] = Unit("raw", of) if of else Unit("computed")
         return found
 
     def _units_of(self, value: Value, names: Mapping[Value, tuple[str, ...]]) -> tuple[str, ...]:
@@ -263,17 +265,16 @@ class _Model:
     # From the values that are compared back to those that they were made of
 
     def _compare(self, compared: Sequence[Comparison]) -> None:
-        clashes: set[Value] = set()
-        for each in compared:
-            if each.value in self.of and self.of[each.value] != each.sources:
-                clashes.add(each.value)  # one value in two units is in neither
-                continue
-            value = self._unscaled(each)
-            if value is not None:
-                self.raw[each.value], self.of[each.value] = value, each.sources
-        for value in clashes:
-            del self.raw[value], self.of[value]
-        self.blocked = clashes
+        wanted: dict[Value, Comparison] = {}
+        self.blocked: set[Value] = set()
+        for each in sorted(compared, key=lambda each: any(name in self.names.values() for name in each.sources)):
+            first = wanted.setdefault(each.value, each)  # a target's units before an input's
+            if first.sources != each.sources and not any(name in self.names.values() for name in each.sources):
+                self.blocked.add(each.value)  # one value in two units is in neither
+        for value, each in wanted.items():
+            raw = self._unscaled(each) if value not in self.blocked else None
+            if raw is not None:
+                self.raw[value], self.of[value] = raw, each.sources
         waiting = list(self.raw)
         parts: dict[Value, list[tuple[int, Any, Any, Value]]] = {}
         while waiting:

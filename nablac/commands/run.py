@@ -144,6 +144,9 @@ def _run_onnx(
     for name in [name for name, value in results.items() if not isinstance(value, np.ndarray)]:
         note(f"warning: the output `{name}` is no tensor, and left out")
         del results[name]
+    for name, unit in json.loads(runner.metadata.get("nablac.units", "{}")).items():
+        if unit["units"] == "model":
+            say(f"note: `{name}` has the model's own units, as in training")
     for name, value in results.items():
         if value.dtype.name == "bfloat16":  # which no file and no reader of numbers knows
             results[name] = value.astype(np.float32)

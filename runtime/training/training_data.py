@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
     from runtime.training.session import Training
 
-UNITS = "nablac.units"  # of the metadata: by output, "raw" `of` which data, "computed" from raw numbers, or "scaled"
+UNITS = "nablac.units"  # of the metadata: by output, "raw" `of` which data, "computed" from raw numbers, the "model"'s
 CLASSES = "nablac.classes"  # of the metadata: the texts of the target's classes, in the order of their numbers
 
 
@@ -157,12 +157,12 @@ def unit_notes(training: Training) -> list[str]:
         return []
     said = {
         "computed": "computed from raw numbers",
-        "scaled": "scaled, as in training: the loss compares it with no data, and weights act on it",
+        "model": "the model's own: weights act on it, and the loss compares it with no data",
     }
     notes = []
     for name, unit in units.items():
         of = " and ".join(f"`{each}`" for each in unit.of)
-        notes.append(f"units:     `{name}` is {f'in the units of {of}' if of else said[unit.kind]}")
+        notes.append(f"units:     `{name}` is {f'in those of {of}' if of else said[unit.kind]}")
     return notes + [
         f"note: no output is what the loss compares with `{name}`: the compiled model gives none in its raw units"
         for name in scaled_targets

@@ -247,7 +247,7 @@ UNIT_CASES: dict[str, tuple[str, str, str, Expected]] = {
         DENSE,
         "y",
         "mse(y[:, :, 0:2], t[:, :, 0:2])",
-        {"y": ("scaled", lambda o, x, s: o["y"])},
+        {"y": ("model", lambda o, x, s: o["y"])},
     ),
     "some columns, in another order": (
         "y = x -> Flatten() -> Dense(6) -> reshape([batch, 3, 2])",
@@ -290,7 +290,7 @@ UNIT_CASES: dict[str, tuple[str, str, str, Expected]] = {
         {
             "y": ("raw", lambda o, x, s: raw(o["y"], s)),
             "z": ("raw", lambda o, x, s: raw(o["z"], s)),
-            "rest": ("scaled", lambda o, x, s: o["rest"]),
+            "rest": ("model", lambda o, x, s: o["rest"]),
         },
     ),
     "an autoencoder and its score": (
@@ -300,7 +300,7 @@ UNIT_CASES: dict[str, tuple[str, str, str, Expected]] = {
         {
             "y": ("raw", lambda o, x, s: raw(o["y"], s)),
             "score": ("computed", lambda o, x, s: ((x - raw(o["y"], s)) ** 2).mean(axis=(1, 2))),
-            "code": ("scaled", lambda o, x, s: o["code"]),
+            "code": ("model", lambda o, x, s: o["code"]),
         },
     ),
     "an autoencoder whose loss is an output": (
@@ -316,13 +316,13 @@ UNIT_CASES: dict[str, tuple[str, str, str, Expected]] = {
         "inner = x -> Dense(3)\n    y = (x - inner)[:, 0:3] -> Dense(3)",
         "y, inner",
         "mse(y, t)",
-        {"y": ("raw", lambda o, x, s: raw(o["y"], s)), "inner": ("scaled", lambda o, x, s: o["inner"])},
+        {"y": ("raw", lambda o, x, s: raw(o["y"], s)), "inner": ("model", lambda o, x, s: o["inner"])},
     ),
-    "one value in two units": (
+    "near the input, but a target": (
         DENSE,
         "y",
-        "mse(y, t) + mse(y, x[:, 0:3])",
-        {"y": ("scaled", lambda o, x, s: o["y"])},
+        "mse(y, x[:, 0:3]) + mse(y, t)",
+        {"y": ("raw", lambda o, x, s: raw(o["y"], s))},
     ),
     "a deviation": (
         f"{DENSE}\n    s = softplus(x[:, 0:3] -> Dense(3))\n    high = y + 2 * s",
@@ -352,7 +352,7 @@ UNIT_CASES: dict[str, tuple[str, str, str, Expected]] = {
         f"{DENSE}\n    s = softplus(x[:, 0:3] -> Dense(3))",
         "y, s",
         "mean(log(s) + 0.5 * ((y - t) / s) ** 2)",
-        {"s": ("scaled", lambda o, x, s: o["s"])},
+        {"s": ("model", lambda o, x, s: o["s"])},
     ),
     "quantiles of each column": (
         "q = x -> Flatten() -> Dense(18) -> reshape([batch, 3, 3, 2])",
@@ -397,15 +397,15 @@ def test_what_unit_an_output_has_is_said_and_kept(tmp_path: Path) -> None:
     equations, outputs, loss, _ = UNIT_CASES["what is made of a prediction"]
     made = stepping(tmp_path, f"{equations}\n    hidden = x -> Dense(2)", f"{outputs}, hidden", loss)
     assert unit_notes(made) == [
-        "units:     `y` is in the units of `t`",
+        "units:     `y` is in those of `t`",
         "units:     `total` is computed from raw numbers",
         "units:     `size` is computed from raw numbers",
         "units:     `change` is computed from raw numbers",
-        "units:     `hidden` is scaled, as in training: the loss compares it with no data, and weights act on it",
+        "units:     `hidden` is the model's own: weights act on it, and the loss compares it with no data",
     ]
     stored = json.loads(made.metadata()[UNITS])
     assert stored["y"] == {"units": "raw", "of": ["t"]}
-    assert (stored["size"], stored["hidden"]) == ({"units": "computed", "of": []}, {"units": "scaled", "of": []})
+    assert (stored["size"], stored["hidden"]) == ({"units": "computed", "of": []}, {"units": "model", "of": []})
 
 
 def test_a_scaled_target_that_no_output_meets_is_said(tmp_path: Path) -> None:
@@ -433,6 +433,15 @@ def test_two_targets_each_have_their_outputs(tmp_path: Path) -> None:
             outside[:, column : column + 1], raw(inside[:, column : column + 1], scaling[target]), rtol=1e-4
         )
     assert units_of_outputs(made)["both"].of == ("kind", "t")
+
+
+def test_one_value_in_two_units_is_in_neither(tmp_path: Path) -> None:
+    rows(tmp_path, "train.csv")
+    data = 'csv("train.csv") -> standardize() -> columns(inputs: ["a", "b"], targets: ["t", "kind"])'
+    targets = {"TARGETS": "t: [batch, 1], kind: [batch, 1]", "LOSS": "mse(y, t) + mae(y, kind)"}
+    made = training(tmp_path, data, **targets)
+    assert units_of_outputs(made)["y"].kind == "model"
+    assert len([line for line in unit_notes(made) if line.startswith("note: no output")]) == 2
 
 
 # Labels and tokens that the model has no entry for
