@@ -32,8 +32,7 @@ class Scale:
         Differences of no more than `rounding` times the largest number of a column are none.
         """
         first = table[0].astype(np.float64)
-        moved = table - (table[0] if table.dtype.kind in "iu" else first)  # exact where numbers are near each other
-        moved = moved.astype(np.float64)
+        moved = differences(table, table[:1])  # exact where numbers are near each other
         span = np.abs(moved).max(axis=0)
         unit = np.where(span > 0, span, 1.0)  # so that no square overflows
         largest = np.abs(table.astype(np.float64)).max(axis=0)
@@ -73,9 +72,7 @@ class Scaling:
         """
         most, least = raw.max(axis=0), raw.min(axis=0)
         largest = np.maximum(np.abs(most.astype(np.float64)), np.abs(least.astype(np.float64)))
-        varies = (most - least).astype(np.float64) > (
-            np.finfo(np.float64).eps * largest if raw.dtype.kind == "f" else 0
-        )
+        varies = differences(most, least) > (np.finfo(np.float64).eps * largest if raw.dtype.kind == "f" else 0)
         varies &= (self.offset != 0) | (self.scale != 1)  # those that no stage scales are the model's as they are
         error = np.where(varies, dtype.eps / 2 * largest / self.scale, 0.0)
         error = np.where(largest > dtype.largest, np.inf, error)
@@ -83,6 +80,14 @@ class Scaling:
         if not error.size or error.max() <= tolerance:
             return None
         return tuple(int(place) for place in np.unravel_index(error.argmax(), error.shape))
+
+
+def differences(left: Array, right: Array) -> Array:
+    """`left - right` as floats; of whole numbers exact where they are near each other, however large."""
+    if left.dtype.kind in "iu" and left.dtype != np.uint64 and left.size and right.size:
+        if float(left.max()) - float(right.min()) < 2**62 and float(right.max()) - float(left.min()) < 2**62:
+            return np.asarray((left.astype(np.int64) - right.astype(np.int64)).astype(np.float64))
+    return np.asarray(left.astype(np.float64) - right.astype(np.float64))
 
 
 def chosen(scales: Sequence[Scale], names: set[str], unasked: bool) -> Scale | None:

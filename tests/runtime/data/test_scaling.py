@@ -183,6 +183,10 @@ FITS: dict[str, tuple[str, Any, float, float]] = {
         2**60 + 256,
         256,
     ),
+    "bytes": ("standardize()", np.array([5, 3] * 10, np.uint8), 4, 1),
+    "signed bytes": ("min_max()", np.array([127, -128] * 10, np.int8), -128, 255),
+    "the widest whole numbers": ("min_max()", np.array([2**62, -(2**62)] * 10), -(2**62), 2**63),
+    "flags": ("standardize()", np.array([True, False] * 10), 0.5, 0.5),
     "a constant to a range": ("min_max(low: 1, high: 3)", [7.0] * 5, 6, 1),
     "a range": ("min_max(low: -1)", [10.0, 14.0] * 5, 12, 2),
 }
@@ -248,3 +252,16 @@ def test_a_column_that_no_stage_scales_may_be_large(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("id,a,t\n" + "".join(f"{10_000_000 + n},{n},{n}\n" for n in range(20)))
     data = 'csv("table.csv") -> columns(inputs: ["id", "a"], targets: ["t"]) -> standardize(columns: ["a"])'
     assert load(tmp_path, data, inputs="x: f32[batch, 2]").arrays["x"][19, 0] == 10_000_019
+
+
+def test_pixels_and_flags_are_scaled_as_floats_are(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 3, 4, 4), np.uint8)
+    np.savez(tmp_path / "images.npz", x=pixels, t=np.arange(20) % 3)
+    inputs = "x: f32[batch, 3, 4, 4]"
+    found = load(tmp_path, 'npz("images.npz") -> standardize()', inputs=inputs, target="t: i64[batch]").arrays["x"]
+    floats = pixels.astype(np.float64)
+    expected = (floats - floats.mean(axis=(0, 2, 3), keepdims=True)) / floats.std(axis=(0, 2, 3), keepdims=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    np.savez(tmp_path / "flags.npz", x=(pixels[:, 0, 0] > 100), t=np.arange(20) % 3)
+    flags = load(tmp_path, 'npz("flags.npz") -> min_max(low: -1)', inputs="x: f32[batch, 4]", target="t: i64[batch]")
+    np.testing.assert_array_equal(np.unique(flags.arrays["x"]), [-1, 1])
