@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from compiler.comparisons import Comparison, comparisons, measured_targets
 from compiler.elaborate.data import Stage
 from compiler.graph import Graph
 from compiler.training import loss_graph
-from compiler.units import Comparison, Scalings, Unit, comparisons, in_raw_units, measured_targets, output_units
+from compiler.units import Scalings, Unit, in_raw_units, output_units
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.examples import PARTS, Examples
@@ -159,7 +160,7 @@ def unit_notes(training: Training) -> list[str]:
         "computed": "computed from raw numbers",
         "model": "the model's own: weights act on it, and the loss compares it with no data",
     }
-    notes = []
+    notes = ["units:     the loss and the metrics are of scaled numbers"]
     for name, unit in units.items():
         of = " and ".join(f"`{each}`" for each in unit.of)
         notes.append(f"units:     `{name}` is {f'in those of {of}' if of else said[unit.kind]}")

@@ -19,11 +19,12 @@ model M {
     e = tokens -> Embedding(60, 8)
     MASK
     y = EQUATION
-    output y -> Dense(1)
+    score = y -> Dense(1)
+    output score
 }
 train M {
     target label: f32[batch, 1]
-    loss mse(y -> Dense(1), label)
+    loss mse(score, label)
     epochs 1
     batch 4
     validation 0.25

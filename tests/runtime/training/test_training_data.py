@@ -318,6 +318,27 @@ UNIT_CASES: dict[str, tuple[str, str, str, Expected]] = {
         "mse(y, t)",
         {"y": ("raw", lambda o, x, s: raw(o["y"], s)), "inner": ("model", lambda o, x, s: o["inner"])},
     ),
+    "a change": (
+        f"{DENSE.replace('y =', 'd =')}\n    y = d + x[:, 3:4]",
+        "d, y",
+        "mse(d, t - x[:, 3:4])",
+        {
+            "d": ("raw", lambda o, x, s: o["d"] * s.scale),
+            "y": ("computed", lambda o, x, s: o["d"] * s.scale + x[:, 3:4]),
+        },
+    ),
+    "changes from step to step": (
+        "d = x -> Flatten() -> Dense(6) -> reshape([batch, 2, 3])",
+        "d",
+        "mse(t[:, 1:3] - t[:, 0:2], d)",
+        {"d": ("raw", lambda o, x, s: o["d"] * s.scale)},
+    ),
+    "a change from one column to another": (
+        "d = x -> Flatten() -> Dense(6) -> reshape([batch, 3, 2])",
+        "d",
+        "mse(d, t[:, :, 1:3] - t[:, :, 0:2])",
+        {"d": ("model", lambda o, x, s: o["d"])},
+    ),
     "near the input, but a target": (
         DENSE,
         "y",
@@ -397,6 +418,7 @@ def test_what_unit_an_output_has_is_said_and_kept(tmp_path: Path) -> None:
     equations, outputs, loss, _ = UNIT_CASES["what is made of a prediction"]
     made = stepping(tmp_path, f"{equations}\n    hidden = x -> Dense(2)", f"{outputs}, hidden", loss)
     assert unit_notes(made) == [
+        "units:     the loss and the metrics are of scaled numbers",
         "units:     `y` is in those of `t`",
         "units:     `total` is computed from raw numbers",
         "units:     `size` is computed from raw numbers",
