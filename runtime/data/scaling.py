@@ -72,7 +72,7 @@ class Scaling:
         """
         most, least = raw.max(axis=0), raw.min(axis=0)
         largest = np.maximum(np.abs(most.astype(np.float64)), np.abs(least.astype(np.float64)))
-        varies = differences(most, least) > (np.finfo(np.float64).eps * largest if raw.dtype.kind == "f" else 0)
+        varies = differences(most, least) > 2 * _rounding(raw) * largest
         varies &= (self.offset != 0) | (self.scale != 1)  # those that no stage scales are the model's as they are
         error = np.where(varies, dtype.eps / 2 * largest / self.scale, 0.0)
         error = np.where(largest > dtype.largest, np.inf, error)
@@ -90,6 +90,11 @@ def differences(left: Array, right: Array) -> Array:
     return np.asarray(left.astype(np.float64) - right.astype(np.float64))
 
 
+def _rounding(array: Array) -> float:
+    """By how much of their size numbers of an array may differ that were meant to be one: whole numbers not at all."""
+    return float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 0.0
+
+
 def chosen(scales: Sequence[Scale], names: set[str], unasked: bool) -> Scale | None:
     """The last scale that names a column or its array; `unasked`, one that names no columns will do."""
     fitting = (each for each in reversed(scales) if (names & set(each.columns) if each.columns else unasked))
@@ -105,7 +110,7 @@ def fitted_scaling(examples: Array, scales: Sequence[Scale | None]) -> Scaling |
     table = np.moveaxis(examples, 1, -1) if image else examples if examples.ndim > 1 else examples[:, None]
     table = table.reshape(-1, table.shape[-1])
     table = table if table.dtype.kind in "iu" else table.astype(np.float64)
-    rounding = float(np.finfo(examples.dtype).eps) if examples.dtype.kind == "f" else 0.0  # of which differences are
+    rounding = _rounding(examples)
     of_columns = scales if len(scales) == table.shape[1] else list(scales[:1]) * table.shape[1]
     if not any(of_columns):
         return None

@@ -230,6 +230,14 @@ def test_numbers_that_the_models_type_does_not_tell_apart_are_refused(tmp_path: 
     assert refused(tmp_path, swapped, inputs="x: f32[batch, 1]").endswith("too little for the f32 of `t`")
 
 
+def test_large_numbers_that_vary_by_their_last_bit_are_only_moved(tmp_path: Path) -> None:
+    million = np.float32(1e6)
+    near = np.array([million, np.nextafter(million, np.float32(2e6))] * 10, np.float32)
+    np.savez(tmp_path / "near.npz", x=near[:, None], t=np.arange(20.0)[:, None])
+    found = load(tmp_path, 'npz("near.npz") -> standardize()', inputs="x: f32[batch, 1]")
+    assert np.abs(found.arrays["x"]).max() < 0.1 and found.scalings["x"].scale == 1
+
+
 def test_large_numbers_that_do_not_vary_are_only_moved(tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("time,t\n" + "".join(f"1600000000,{n}\n" for n in range(20)))
     data = 'csv("table.csv") -> columns(inputs: ["time"], targets: ["t"]) -> standardize()'
