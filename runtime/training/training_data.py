@@ -163,7 +163,7 @@ def unit_notes(training: Training) -> list[str]:
     notes = ["units:     the loss and the metrics are of scaled numbers"]
     for name, unit in units.items():
         of = " and ".join(f"`{each}`" for each in unit.of)
-        notes.append(f"units:     `{name}` is {f'in those of {of}' if of else said[unit.kind]}")
+        notes.append(f"units:     `{name}` is {f'in the units of {of}' if of else said[unit.kind]}")
     return notes + [
         f"note: no output is what the loss compares with `{name}`: the compiled model gives none in its raw units"
         for name in scaled_targets

@@ -419,7 +419,7 @@ def test_what_unit_an_output_has_is_said_and_kept(tmp_path: Path) -> None:
     made = stepping(tmp_path, f"{equations}\n    hidden = x -> Dense(2)", f"{outputs}, hidden", loss)
     assert unit_notes(made) == [
         "units:     the loss and the metrics are of scaled numbers",
-        "units:     `y` is in those of `t`",
+        "units:     `y` is in the units of `t`",
         "units:     `total` is computed from raw numbers",
         "units:     `size` is computed from raw numbers",
         "units:     `change` is computed from raw numbers",
