@@ -195,20 +195,22 @@ def _model(
     elaborator.run(defined.syntax.body)
     outputs = _named_outputs(elaborator, frame, defined)
     session.calls.pop()
+    # What the train block adds belongs to training alone: an update there may depend on targets.
+    updates, layers, key = dict(session.updates), dict(session.layers), session.key
     session.charge(len(program.trains) * EXPRESSION, span)
     train = next((each for each in program.trains if each.model.text == defined.name), None)
     spec = elaborate_training(elaborator, train, frame) if train is not None else None
     session.frames.pop()
-    if session.key is not None and "seed" in frame.inputs:
+    if key is not None and train is None and "seed" in frame.inputs:
         note = "the draws of this model have this input"
         place = frame.declared["seed"]
         session.report(NablacError(Diagnostic("E212", "`seed` is a name of the language", place, note)))
     if len(diagnostics.found) > before or outputs is None:
         return None
     inputs = dict(frame.inputs)  # not from the scope, where a name may have been bound again: `x = x -> Dense(4)`
-    if session.key is not None:
-        inputs["seed"] = session.key
-    graph = Graph(inputs, outputs, session.updates, defined.name, defined.syntax.doc, session.layers)
+    if key is not None:
+        inputs["seed"] = key
+    graph = Graph(inputs, outputs, updates, defined.name, defined.syntax.doc, layers)
     return Elaborated(graph, instance.hypers, spec)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal
 
 from compiler.build import Elaborated
 from compiler.elaborate.training import TrainingSpec
@@ -32,22 +32,39 @@ from grammar.diagnostics import Diagnostic, Label, NablacError
 # Inputs of a training step beside the batch: its number from 1, the key of its draws, and the factor of its rate.
 STEP, SEED, RATE = "step", "seed", "rate"
 LEARNING_RATE = "learning_rate"  # of the history
-_ACCUMULATED = "optimizer.accumulated"
+
+
+@dataclass(frozen=True)
+class OwnState:
+    """What a training step keeps beside parameters and buffers: a state of the optimizer, an average, a running sum."""
+
+    kind: Literal["optimizer", "average", "accumulated"]
+    of: str = ""  # the parameter that it belongs to; none for the sum of what batches weigh
+    name: str = ""  # what the optimizer calls it
+
+    @property
+    def path(self) -> str:
+        """Its key in checkpoints and in ONNX; paths of the model have no slash, so that none is like it."""
+        return "/".join(part for part in (self.kind, self.name, self.of) if part)
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingStep:
     """`graph` has the batch, `step` and `seed` for inputs, the loss and the metrics for outputs.
 
-    Its updates are the trained parameters, the buffers, the optimizer's states (`optimizer.<state>.<parameter>`) and,
-    where the train block asks for them, running averages of the parameters (`average.<parameter>`).
+    Its updates are the trained parameters, the buffers and, in `states` by their paths, what the step keeps for itself.
     """
 
     graph: Graph
     trained: tuple[str, ...]
-    averaged: bool
+    states: dict[str, OwnState]
     measures: dict[str, Measure]  # of the loss and the metrics, whose parts are outputs of `measured`
     measured: Graph
+
+    @property
+    def averages(self) -> dict[str, str]:
+        """Where the running average of a parameter is, by the parameter's path."""
+        return {state.of: path for path, state in self.states.items() if state.kind == "average"}
 
 
 def measured_loss(elaborated: Elaborated) -> tuple[Graph, dict[str, Measure]]:
@@ -62,7 +79,8 @@ def loss_graph(elaborated: Elaborated) -> Graph:
     spec, graph = _spec(elaborated), elaborated.graph
     assert spec.loss is not None
     outputs = {"loss": spec.loss, **spec.metrics, **_apart(graph.outputs, {"loss", *spec.metrics})}
-    return Graph(_inputs(elaborated, outputs.values()), outputs, graph.updates, graph.name, graph.doc, graph.layers)
+    inputs = _inputs(elaborated, (*outputs.values(), *spec.updates.values()))
+    return Graph(inputs, outputs, spec.updates, graph.name, graph.doc, spec.layers)
 
 
 def training_step(elaborated: Elaborated) -> TrainingStep:
@@ -79,6 +97,7 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
         raise _nothing_to_train(spec, loss, list(parameters.values()))
     changes: dict[Value, Value] = {}
     updates: dict[str, Value] = dict(graph.updates)
+    states: list[OwnState] = []
     apply: Value | None = None
     every = settings.get("accumulate", 1)
     if every > 1:  # what is fed counts batches, and the optimizer its own steps
@@ -87,11 +106,13 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
         apply = Equal()(Mod()(number, constant(every, dtype)), constant(0, dtype))
         changes[spec.step] = Floor()((number + (every - 1)) / every)
         found = _accumulated(found, *_weight(measures["loss"], graph), apply, updates)
+        states += [OwnState("accumulated"), *(OwnState("accumulated", path) for path in found)]
     found = _limited(found, settings)
-    updates |= applied([_update(spec, path, parameters[path], grad, apply) for path, grad in found.items()])
+    updates |= applied([_update(spec, path, parameters[path], grad, apply, states) for path, grad in found.items()])
     if "average" in settings:
         for path in found:
-            updates[f"average.{path}"] = _average(parameters[path], updates[path], settings["average"], apply)
+            states.append(OwnState("average", path))
+            updates[states[-1].path] = _average(parameters[path], updates[path], states[-1], settings["average"], apply)
     rate = _learning_rate(spec)
     if rate is not None:
         measures = {**measures, LEARNING_RATE: as_it_is(LEARNING_RATE, rate)}
@@ -111,7 +132,7 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
         graph.doc,
         graph.layers,
     )
-    return TrainingStep(plain, tuple(found), "average" in settings, measures, measured)
+    return TrainingStep(plain, tuple(found), {each.path: each for each in states}, measures, measured)
 
 
 def _learning_rate(spec: TrainingSpec) -> Value | None:
@@ -286,14 +307,16 @@ def _accumulated(
 ) -> dict[str, Value]:
     """The gradients of the batches since the last update as if they had been one batch; buffers keep them till then."""
 
-    def total(name: str, value: Value) -> Value:
-        summed: Value = _buffer(name, value.type, 0.0) + value
-        updates[name] = Where()(apply, filled(0, value.type), summed)
+    def total(state: OwnState, value: Value) -> Value:
+        summed: Value = _buffer(state.path, value.type, 0.0) + value
+        updates[state.path] = Where()(apply, filled(0, value.type), summed)
         return summed
 
     floor = constant(least, weight.type.dtype)
-    own, weights = (Maximum()(each, floor) if least else each for each in (weight, total(_ACCUMULATED, weight)))
-    return {path: total(f"{_ACCUMULATED}.{path}", grad * own) / weights for path, grad in grads.items()}
+    own, weights = (
+        Maximum()(each, floor) if least else each for each in (weight, total(OwnState("accumulated"), weight))
+    )
+    return {path: total(OwnState("accumulated", path), grad * own) / weights for path, grad in grads.items()}
 
 
 def _limited(grads: dict[str, Value], settings: Mapping[str, Any]) -> dict[str, Value]:
@@ -317,8 +340,10 @@ def _limited(grads: dict[str, Value], settings: Mapping[str, Any]) -> dict[str, 
     return grads
 
 
-def _update(spec: TrainingSpec, path: str, parameter: Value, grad: Value, apply: Value | None) -> Update:
-    """The optimizer's equations for one parameter."""
+def _update(
+    spec: TrainingSpec, path: str, parameter: Value, grad: Value, apply: Value | None, own: list[OwnState]
+) -> Update:
+    """The optimizer's equations for one parameter; the states that they keep are added to `own`."""
     with origin(spec.span, f"optimizer.{path}"):
         before, flow = (Input(name, parameter.type)() for name in ("param", "grad"))
         decay = spec.settings.get("weight_decay", 0)
@@ -332,18 +357,19 @@ def _update(spec: TrainingSpec, path: str, parameter: Value, grad: Value, apply:
         for name, state in states.items():
             stand_in, target = before, path
             if name != "param":
-                stand_in, target = state.current, f"optimizer.{name}.{path}"
+                own.append(OwnState("optimizer", path, name))
+                stand_in, target = state.current, own[-1].path
                 (initial,) = replace([state.initial], {before: parameter})
                 taken[stand_in] = _buffer(target, stand_in.type, initial)
             given[target] = state.next if apply is None else Where()(apply, state.next, stand_in)
         return Update(taken, given)
 
 
-def _average(parameter: Value, following: Value, share: float, apply: Value | None) -> Value:
+def _average(parameter: Value, following: Value, state: OwnState, share: float, apply: Value | None) -> Value:
     """The exponential moving average of a parameter (Polyak and Juditsky 1992), which begins at its first value."""
     op = parameter.node.op
     assert isinstance(op, Parameter)
-    kept: Value = Buffer(f"average.{op.path}", op.type, op.initial)()
+    kept: Value = Buffer(state.path, op.type, op.initial)()
     dtype = op.type.dtype
     moved = kept * constant(share, dtype) + following * constant(1 - share, dtype)
     result: Value = moved if apply is None else Where()(apply, moved, kept)

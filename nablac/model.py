@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compiler.build import Program, elaborate_model, program_of
+from compiler.build import Elaborated, Program, elaborate_model, parse_setting, program_of
 from compiler.build import load as load_program
 from compiler.graph import Graph
 from compiler.lazy import LazyModule
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     import onnx
 
     from compiler.types import Array
+    from runtime.data.fitted import Fitted
     from runtime.inputs import Signature
+    from runtime.training.trained import Trained
 else:
     np = LazyModule("numpy")
 
@@ -44,7 +46,8 @@ class Origin:
 class Model:
     """A model with its weights, run by NumPy or by onnxruntime.
 
-    `model(x=array)` gives a dict of arrays by output name. Weights are made from `seed` when they are first needed.
+    `model(x=array)` gives a dict of arrays by output name, and keeps what buffers are after it. Weights are made from
+    `seed` when they are first needed. A model that was trained takes and gives its data's own units, as its run's does.
     """
 
     def __init__(
@@ -56,17 +59,19 @@ class Model:
         backend: str = "numpy",
         device: str = "cpu",
         origin: Origin | None = None,
-        elaborated: Graph | None = None,
+        text: Elaborated | None = None,
     ) -> None:
         check_backend(backend, device)
         self.graph = graph
-        self.elaborated = elaborated if elaborated is not None else graph  # as the text has it: what passes begin from
+        self.elaborated = text.graph if text is not None else graph  # what passes begin from
+        self._text = text or Elaborated(graph, dict(hypers or {}), None)  # in the units of training
         self._origin = origin
         self.hypers = dict(hypers or {})
         self.seed = seed
         self.backend = backend
         self.device = device
         self._weights: dict[str, Array] | None = None
+        self._trained: Trained | None = None  # what the weights came with, where they were loaded or trained
         self._runner: Any = None
 
     @property
@@ -75,31 +80,56 @@ class Model:
 
     @property
     def weights(self) -> dict[str, Array]:
-        """Every parameter and buffer by path."""
+        """Every parameter and buffer by path, those that only the loss reads among them."""
         if self._weights is None:
             from runtime.initialization import initialize
+            from runtime.training.trained import whole
 
-            self._weights = initialize(self.graph, self.seed)
+            known = self._trained.weights if self._trained is not None else {}
+            self._weights = {**known, **initialize(whole(self._text), self.seed, known)}
         return self._weights
+
+    @property
+    def fitted(self) -> Fitted | None:
+        """What the weights know of their data: scalings, classes, a tokenizer; None where nothing is known."""
+        return self._trained.fitted if self._trained is not None else None
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the weights are first values."""
+        return self._trained is None
+
+    def _take(self, trained: Trained) -> Model:
+        """Become a trained model."""
+        from runtime.training.trained import raw_graph
+
+        self._trained, self._weights, self._runner = trained, None, None
+        self.elaborated = raw_graph(self._text, trained.fitted)
+        self.graph = optimize(self.elaborated)
+        self.__dict__.pop("_signature", None)
+        self.__dict__.pop("_looked_up", None)
+        return self
 
     def load(self, path: str | Path, rename: str | Path | Iterable[str | Path] = ()) -> Model:
         """Take the weights from a `.safetensors` file; NablacError lists every entry that does not fit.
 
         `path` may be a folder with one such file, or with the `.safetensors.index.json` of several.
-        `rename` is a rule as `"theirs -> ours"`, a file of such rules, or several of them.
+        `rename` is a rule as `"theirs -> ours"`, a file of such rules, or several of them. Where the file is of a
+        training run, or was saved after one, the model takes and gives the units of its data from then on.
         """
-        from runtime.weights import load_weights, read_renames
+        from runtime.training.trained import load_trained, whole
+        from runtime.weights import read_renames
 
         rules = [rename] if isinstance(rename, (str, Path)) else rename
-        self._weights = load_weights(path, self.graph, read_renames(map(str, rules)))
-        self._runner = None
-        return self
+        renames = read_renames(map(str, rules))
+        return self._take(load_trained(path, self._text, renames, in_training=lambda: whole(self._elaborate(True))))
 
     def save(self, path: str | Path) -> None:
-        """Write the weights to a `.safetensors` file."""
-        from runtime.weights import save_weights
+        """Write the weights to a `.safetensors` file, which says in which units they work."""
+        from runtime.training.trained import Trained, save_trained
 
-        save_weights(path, self.weights)
+        step = self._trained.step if self._trained is not None else None
+        save_trained(path, Trained(self.weights, self.fitted, step))
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         """Run the model on arrays by input name; NablacError where one is missing or does not fit."""
@@ -124,15 +154,28 @@ class Model:
                 from runtime.numpy_executor import NumpyRunner
 
                 self._runner = NumpyRunner(self.graph, self.weights)
-            results: dict[str, Array] = self._runner.run_checked(feeds, sizes)
+            outputs: dict[str, Array]
+            outputs, updates = self._runner.run_step_checked(feeds, sizes)
+            self._runner.weights.update(updates)
         else:
             if self._runner is None:
                 from runtime.onnx_session import OnnxRunner
 
-                self._runner = OnnxRunner(self.onnx().SerializeToString(), device=self.device)
-            made = self._runner.run({name: feeds[name] for name in self.graph.inputs})
-            results = {ours: made[name] for ours, name in zip(self.graph.outputs, end_names(self.graph), strict=False)}
-        return {name: results[name] for name in self.graph.outputs}
+                self._runner = OnnxRunner(self._executable().SerializeToString(), device=self.device)
+            kept = {path: self.weights[path] for path in self.graph.updates if path in self._runner.inputs}
+            made = self._runner.run({**{name: feeds[name] for name in self.graph.inputs}, **kept})
+            results = [made[name] for name in end_names(self.graph)]
+            outputs = dict(zip(self.graph.outputs, results, strict=False))
+            updates = dict(zip(self.graph.updates, results[len(outputs) :], strict=True))
+        self.weights.update(updates)
+        return outputs
+
+    def _executable(self) -> onnx.ModelProto:
+        """The model as onnxruntime is to run it here: buffers that a call changes are inputs."""
+        from compiler.onnx.exporter import export
+
+        held = {path: array for path, array in self.weights.items() if path not in self.graph.updates}
+        return export(self.graph, weights=held, fed=tuple(self.graph.updates))
 
     @cached_property
     def _signature(self) -> Signature:
@@ -158,8 +201,9 @@ class Model:
         Weights are inside; those of more than `largest` bytes are only referred to.
         """
         from compiler.onnx.exporter import export
+        from runtime.training.trained import model_metadata
 
-        metadata = {"nablac.model": self.name, **(metadata or {})}
+        metadata = {**model_metadata(self._text, self.fitted), **(metadata or {})}
         return export(self.graph, opset=opset, weights=self.weights, metadata=metadata, largest=largest)
 
     def to_onnx(
@@ -191,18 +235,22 @@ class Model:
 
         `options` are those of `nablac train`: epochs, batch, validation, patience, seed, backend, device and so on.
         What it leaves behind goes to `folder`; with `resume` it goes on with the run that is there already.
-        The model has the best weights afterwards. The history by Keras's keys; NablacError where training cannot go on.
+        The model has the best weights afterwards, and takes and gives raw units. The history by Keras's keys;
+        NablacError where training cannot go on.
         """
         from runtime.data.arrays import from_arrays
         from runtime.data.fitted import read_fitted
         from runtime.training.folder import RunFolder
         from runtime.training.not_finite import NotFinite, explain_not_finite
         from runtime.training.session import Options, Training
+        from runtime.training.trained import Trained
 
         origin = self._source()
         chosen = Options(**{"backend": self.backend, "device": self.device, "seed": self.seed, **options})
+        # Weights that were drawn are drawn again, by the seed of this training.
+        start = Trained(self.weights, self.fitted) if self._weights is not None or self._trained is not None else None
         training = Training(
-            origin.program, origin.model, origin.preset, origin.hypers, chosen, self._weights, dtype=origin.dtype
+            origin.program, origin.model, origin.preset, origin.hypers, chosen, start, dtype=origin.dtype
         )
         if data is not None:
             training.examples = from_arrays({name: np.asarray(each) for name, each in data.items()}, "data")
@@ -219,33 +267,38 @@ class Model:
             loop.run()
         except NotFinite as error:
             raise explain_not_finite(training, loop, error) from error
-        self._weights = training.model_weights(loop.best or loop.stepper.state())
-        self._runner = None
+        self._take(training.trained(loop))
         if run is not None:
-            run.finish(training, self._weights)
+            assert self._trained is not None
+            run.finish(training, self._trained)
         return loop.position.history
 
     def gradient(self, wrt: str | Iterable[str] = "*", *, second: bool = False) -> Model:
         """The model whose outputs are the loss and `grad.<name>` of parameters and float inputs called like `wrt`.
 
-        With `second` it also takes `along.<name>`, and gives `hvp.<name>`: the Hessian times that vector.
+        That of a trained model takes its batch in raw units. With `second` it also takes `along.<name>`, and gives
+        `hvp.<name>`: the Hessian times that vector.
         """
         from compiler.training import gradient_graph
-        from runtime.initialization import stored
+        from runtime.initialization import initialize
+        from runtime.training.trained import in_raw_data
 
+        elaborated = in_raw_data(self._elaborate(self._source().training), self.fitted)
+        graph = gradient_graph(elaborated, [wrt] if isinstance(wrt, str) else wrt, second=second)
+        made = Model(optimize(graph), hypers=self.hypers, seed=self.seed, backend=self.backend, device=self.device)
+        made._weights = initialize(made.graph, self.seed, self.weights)
+        return made
+
+    def _elaborate(self, training: bool) -> Elaborated:
         origin = self._source()
-        elaborated = elaborate_model(
+        return elaborate_model(
             origin.program,
             model=origin.model,
             preset=origin.preset,
             hypers=origin.hypers,
-            training=origin.training,
+            training=training,
             dtype=origin.dtype,
         )
-        graph = gradient_graph(elaborated, [wrt] if isinstance(wrt, str) else wrt, second=second)
-        made = Model(optimize(graph), hypers=self.hypers, seed=self.seed, backend=self.backend, device=self.device)
-        made._weights = {op.path: self.weights[op.path] for op in stored(made.graph)}
-        return made
 
     def _source(self) -> Origin:
         if self._origin is None:
@@ -312,10 +365,28 @@ def compile(
 
 
 def load(
-    path: str | Path, weights: str | Path, rename: str | Path | Iterable[str | Path] = (), **settings: Any
+    path: str | Path,
+    weights: str | Path | None = None,
+    rename: str | Path | Iterable[str | Path] = (),
+    **settings: Any,
 ) -> Model:
-    """Compile a `.model` file and take its weights from a `.safetensors` file, as `Model.load` does."""
-    return compile(path, **settings).load(weights, rename)
+    """Compile a `.model` file and take its weights from a `.safetensors` file, as `Model.load` does.
+
+    `path` may be the folder of a run instead: its own model, as it was trained.
+    """
+    if not Path(path).is_dir():
+        if weights is None:
+            raise NablacError(Diagnostic("E901", "no weights are named", place=str(path), hint="`compile` takes none"))
+        return compile(path, **settings).load(weights, rename)
+    from runtime.training.folder import WEIGHTS
+    from runtime.training.record import read_record
+    from runtime.training.texts import SPEC
+
+    run = Path(path)
+    choices = read_record(run).choices
+    begun = dict(parse_setting(each) for each in choices.set)
+    of_run = {"model": choices.model, "preset": choices.preset, "dtype": choices.dtype, **begun}
+    return compile(run / SPEC, **{**of_run, **settings}).load(weights or run / WEIGHTS, rename)
 
 
 def float_type(given: Any) -> DType:
@@ -363,5 +434,5 @@ def from_program(
         backend=backend,
         device=device,
         origin=origin,
-        elaborated=elaborated.graph,
+        text=elaborated,
     )

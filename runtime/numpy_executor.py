@@ -28,19 +28,33 @@ class NumpyRunner:
         needed = {name: array for name, array in (weights or {}).items() if name in self.signature.types}
         self.weights, self._weight_sizes = self.signature.check(needed, held=self.signature.types)
         self.plans: OrderedDict[tuple[tuple[str, int], ...], Plan] = OrderedDict()
-        self._names = (*graph.outputs, *graph.updates)
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Array]:
-        """Outputs by name, then next values of buffers by path; NablacError for feeds that do not fit."""
+        """Outputs by name, and next values of buffers by path (see `run_step`); NablacError for unfit feeds."""
         return self.run_checked(*self.signature.check(feeds, held=self.weights))
+
+    def run_step(self, feeds: Mapping[str, Any]) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Outputs by name and next values of buffers by path, apart: an output may be called as a buffer's path is."""
+        return self.run_step_checked(*self.signature.check(feeds, held=self.weights))
 
     def run_checked(self, arrays: Mapping[str, Array], sizes: dict[str, int]) -> dict[str, Array]:
         """As `run`, of arrays that were checked, and the sizes that were found in them."""
+        outputs, updates = self.run_step_checked(arrays, sizes)
+        return {**updates, **outputs}
+
+    def run_step_checked(
+        self, arrays: Mapping[str, Array], sizes: dict[str, int]
+    ) -> tuple[dict[str, Array], dict[str, Array]]:
+        """As `run_step`, of arrays that were checked, and the sizes that were found in them."""
         for name, size in self._weight_sizes.items():
             sizes.setdefault(name, size)
         with errstate():
             results = self.plan(sizes).run({**self.weights, **arrays})
-        return dict(zip(self._names, results, strict=True))
+        outputs, updates = self.graph.outputs, self.graph.updates
+        return (
+            dict(zip(outputs, results, strict=False)),
+            dict(zip(updates, results[len(outputs) :], strict=True)),
+        )
 
     def plan(self, sizes: Mapping[str, int]) -> Plan:
         """The plan for these sizes, made at the first call."""

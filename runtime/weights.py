@@ -6,7 +6,7 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from runtime.renames import Entry, Rename, idle, read_renames, renamed
 if TYPE_CHECKING:
     from compiler.types import Array
 
-__all__ = ["Rename", "fit_weights", "load_weights", "read_renames", "read_tensors", "save_weights"]
+__all__ = ["Rename", "fit_weights", "load_weights", "read_metadata", "read_renames", "read_tensors", "save_weights"]
 
 _PICKLES = (b"PK\x03\x04", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 _PLAIN = {"BOOL", "F64", "F32", "F16", "I64", "I32", "I16", "I8", "U64", "U32", "U16", "U8"}  # that NumPy has
@@ -61,14 +61,25 @@ def load_weights(path: str | Path, graph: Graph, renames: Iterable[Rename] = ())
 
 
 def fit_weights(
-    given: Mapping[str, Array], graph: Graph, place: str, renames: Sequence[Rename] = ()
+    given: Mapping[str, Array],
+    graph: Graph,
+    place: str,
+    renames: Sequence[Rename] = (),
+    optional: Callable[[], Iterable[Graph]] = tuple,
 ) -> dict[str, Array]:
-    """Arrays by foreign names as a graph's weights by path."""
+    """Arrays by foreign names as a graph's weights by path; those of `optional` graphs too, as far as they are there.
+
+    These graphs are asked for where there are entries that are none of the graph's.
+    """
     wanted = {op.path: op.type for op in stored(graph)}
     sources = renamed(list(given), renames, place)
     wrong: list[Diagnostic] = []
     missing = [path for path in wanted if path not in sources]
     unknown = [path for path in sources if path not in wanted]
+    if unknown:
+        others = (op for other in optional() for op in stored(other))
+        wanted |= {op.path: op.type for op in others if op.path in unknown and op.path not in wanted}
+        unknown = [path for path in sources if path not in wanted]
     for path in missing:
         message = f"`{path}`: {wanted[path]} is missing"
         wrong.append(Diagnostic("E701", message, place=place, hint=_near(path, wanted[path], unknown, sources, given)))
@@ -137,6 +148,22 @@ def read_tensors(path: str | Path) -> dict[str, Array]:
     if foreign:
         raise NablacError(*foreign)
     return found
+
+
+def read_metadata(path: str | Path) -> dict[str, str]:
+    """What a `.safetensors` file says of itself; nothing of a file that cannot be read, which `read_tensors` tells."""
+    from safetensors import SafetensorError, safe_open
+
+    path = Path(path)
+    if path.is_dir():
+        path = _held(path)
+    if path.name.endswith(".index.json") or not path.is_file():
+        return {}
+    try:
+        with safe_open(str(path), "np") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError, ValueError, TypeError):
+        return {}
 
 
 def _held(folder: Path) -> Path:

@@ -27,7 +27,7 @@ from compiler.elaborate.parameters import (
 )
 from compiler.elaborate.values import describe
 from grammar import syntax
-from grammar.diagnostics import did_you_mean
+from grammar.diagnostics import Label, did_you_mean
 from grammar.source import Span
 
 if TYPE_CHECKING:
@@ -107,6 +107,7 @@ STAGES: dict[str, dict[str, Parameter]] = {
         "target": Parameter(one_of("text", "class", "number"), "text"),
     },
 }
+ON_EXAMPLES = ("standardize", "min_max", "split", "augment")  # which change examples; the other stages make them
 RULES = {
     "min_max": Rule("`low` is below `high`", lambda given: given["low"] < given["high"]),
     "split": Rule(
@@ -131,7 +132,40 @@ def data_stages(elaborator: Elaborator, expression: syntax.Expression) -> tuple[
         stages.append(expression.stage)
         expression = expression.value
     stages.append(expression)
-    return tuple(_stage(elaborator, stage, place == 0) for place, stage in enumerate(reversed(stages)))
+    read = tuple(_stage(elaborator, stage, place == 0) for place, stage in enumerate(reversed(stages)))
+    _check_repeated(elaborator, read[1:])
+    made = next((stage for stage in read[1:] if stage.name not in ON_EXAMPLES), None)
+    if read[0].name == "arrays" and made is not None:
+        raise elaborator.fault(
+            "E609",
+            f"`{made.name}` makes examples of a table or a text, and arrays are examples already",
+            made.span,
+            hint=f"of `arrays()` there are {', '.join(ON_EXAMPLES)}",
+        )
+    return read
+
+
+_SCALES = ("standardize", "min_max")
+
+
+def _check_repeated(elaborator: Elaborator, stages: tuple[Stage, ...]) -> None:
+    """A second stage that would take the place of a first one is a mistake: of two scalings of a column one is lost."""
+    first: dict[tuple[str, str], Span] = {}
+    for stage in stages:
+        kind, parts, is_set = stage.name, [f"`{stage.name}`"], "stands"
+        if stage.name in _SCALES:
+            kind, columns = "scaling", stage.arguments["columns"]
+            parts = [f"`{each}`" for each in ([columns] if isinstance(columns, str) else columns)] or ["every column"]
+            is_set = "is scaled"
+        elif stage.name == "augment":
+            parts = [f"`{name}` of `augment`" for name, value in stage.arguments.items() if value]
+            is_set = "is set"
+        for part in parts:
+            if (kind, part) in first:
+                message = f"{part} {is_set} twice, and one of them would do nothing"
+                labels = (Label(first[kind, part], "first here"),)
+                raise elaborator.fault("E608", message, stage.span, labels=labels)
+            first[kind, part] = stage.span
 
 
 def _stage(elaborator: Elaborator, stage: syntax.Expression, first: bool) -> Stage:

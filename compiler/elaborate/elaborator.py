@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from compiler.dims import DimError, Size
 from compiler.elaborate import calls, cells, expressions, shapes
@@ -26,6 +26,7 @@ from compiler.elaborate.values import (
 )
 from compiler.elaborate.work import CALL, COPIED, EXPRESSION, PIECE, REFUSED
 from compiler.graph import Graph, Layer, Value
+from compiler.operators.casting import StopGradient
 from compiler.operators.shaping import Expand
 from compiler.operators.source import Buffer, Input, Parameter
 from compiler.types import TensorType
@@ -345,6 +346,13 @@ class Elaborator:
             frame.states[name].next = tensor
         else:
             assert isinstance(current.node.op, Buffer)
+            if self.session.scans:
+                raise self.fault(
+                    "E414",
+                    f"`{name}'` has no place inside of a scan: a buffer has one next value, and a scan many steps",
+                    target.span,
+                    hint="what changes from step to step is a `state` of the cell",
+                )
             self.session.updates[current.node.op.path] = tensor
 
     def _output(self, statement: syntax.Output) -> None:
@@ -585,6 +593,9 @@ class Elaborator:
             frame.instance.parameters[declared.name.text] = value
         if statement.kind == "buffer":
             frame.buffers[declared.name.text] = value
+            before = self.session.updates.get(path)
+            if before is not None:  # applied again, the instance begins with what the application before has left
+                return cast(Value, self.session.make(lambda: StopGradient()(before), declared.span))
         return value
 
     def _initial(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from grammar import syntax
 from grammar.diagnostics import Diagnostic, Label
@@ -56,6 +56,27 @@ def misplaced_statements(tree: syntax.File) -> Iterator[Diagnostic]:
                         labels = (Label(presets[name.text], "first here"),)
                         yield Diagnostic("E202", message, name.span, labels=labels)
                     presets.setdefault(name.text, name.span)
+
+
+def hypers_declared_twice(tree: syntax.File) -> Iterator[Diagnostic]:
+    """Hyperparameters that share a name in one definition, and values of one hyperparameter in one preset."""
+    for declaration in tree.declarations:
+        if not isinstance(declaration, syntax.Definition):
+            continue
+        of = f"{declaration.kind} {declaration.name.text}"
+        yield from _twice([hyper.name for hyper in declaration.hypers], f"hyperparameter of {of}")
+        for statement in statements(declaration.body):
+            if isinstance(statement, syntax.Preset):
+                yield from _twice([each.name for each in statement.settings], f"value of preset {statement.name.text}")
+
+
+def _twice(names: Iterable[syntax.Identifier | syntax.Name], what: str) -> Iterator[Diagnostic]:
+    first: dict[str, Span] = {}
+    for name in names:
+        if name.text in first:
+            labels = (Label(first[name.text], "first here"),)
+            yield Diagnostic("E202", f"`{name.text}` is declared twice as a {what}", name.span, labels=labels)
+        first.setdefault(name.text, name.span)
 
 
 def statements(body: tuple[syntax.Statement, ...]) -> Iterator[syntax.Statement]:

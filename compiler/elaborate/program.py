@@ -11,6 +11,7 @@ from typing import Any
 
 import specs
 from compiler.elaborate.builtins import builtin_names
+from compiler.elaborate.placement import hypers_declared_twice
 from compiler.elaborate.reserved import reserved_names
 from compiler.elaborate.values import Defined, Lazy, Scope
 from grammar import syntax
@@ -108,6 +109,7 @@ class _Loader:
         program = Program(source, tree, Scope(_Names()))
         seen: dict[str, Span] = {}
         diagnostics.extend(reserved_names(tree))
+        diagnostics.extend(hypers_declared_twice(tree))
         for declaration in tree.declarations:
             if diagnostics.full:
                 break
@@ -122,7 +124,13 @@ class _Loader:
         self, program: Program, declaration: syntax.Declaration, seen: dict[str, Span], path: Path | None
     ) -> None:
         match declaration:
-            case syntax.Train():
+            case syntax.Train(model=model):
+                first = next((each for each in program.trains if each.model.text == model.text), None)
+                if first is not None:
+                    label = Label(first.model.span, "first here")
+                    message = f"`{model.text}` has two train blocks"
+                    hint = "a model is trained in one way; another one is another file"
+                    raise NablacError(Diagnostic("E202", message, model.span, labels=(label,), hint=hint))
                 program.trains.append(declaration)
                 return
             case syntax.Import():

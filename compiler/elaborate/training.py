@@ -23,9 +23,9 @@ from compiler.elaborate.parameters import (
     Kind,
     one_of,
 )
-from compiler.elaborate.values import UNKNOWN, Instance, Scope, describe
+from compiler.elaborate.values import UNKNOWN, Instance, Lazy, Scope, describe
 from compiler.elaborate.work import Stop
-from compiler.graph import Value
+from compiler.graph import Layer, Value
 from compiler.operators.source import Input
 from compiler.types import TensorType
 from grammar import syntax
@@ -53,11 +53,17 @@ class TrainingSpec:
     targets: dict[str, Value] = field(default_factory=dict)
     loss: Value | None = None
     metrics: dict[str, Value] = field(default_factory=dict)
-    rising: set[str] = field(default_factory=set)  # metrics that are better the larger they are
+    best: dict[str, str] = field(default_factory=dict)  # of metrics of which it is known: "max" or "min"
     spreads: tuple[tuple[Value, Value, Form], ...] = ()  # what a loss says of its operands beside data (see `spread`)
     optimizer: Instance | None = None
     data: tuple[Stage, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
+    updates: dict[str, Value] = field(default_factory=dict)  # next values of buffers, of the model and of the block
+    layers: dict[str, Layer] = field(default_factory=dict)  # of the model and of the block
+
+    def metric_of(self, monitor: str) -> str | None:
+        """The metric that a `monitor` names, on training or validation data; None where it is the loss, or nothing."""
+        return next((name for name in (monitor, monitor.removeprefix("val_")) if name in self.metrics), None)
 
 
 SETTINGS: dict[str, Kind] = {
@@ -85,13 +91,20 @@ SETTINGS: dict[str, Kind] = {
 }
 _ONCE = {"loss", "optimizer", "data", *SETTINGS}
 _KNOWN = ["metric", *_ONCE]
-_RISING = ("accuracy", "r_squared", "similarity")  # in the text of a metric that grows with success
+_DIRECTIONS = {"max": "larger_is_better", "min": "smaller_is_better"}  # lists of the library
+_FED = {  # beside the batch: an input or a target of such a name would not be told apart
+    "step": "it is the number of the step, from 1",
+    "seed": "the draws of a step have this input",
+    "rate": "a `plateau` makes it an input of the step",
+}
 _MEASURED = {"loss", "epoch", "seconds", "learning_rate"}  # what every history has
 
 
 def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame) -> TrainingSpec:
     """Check a train block in the sight of its model's names."""
     frame = Frame("train", train.model.text, Scope(model.scope), "", dims=dict(model.dims), float_type=model.float_type)
+    # The block goes on where the model ended: its layers have paths, and its draws numbers, that the model's have not.
+    frame.taken, frame.draws = model.taken, model.draws
     session = elaborator.session
     step = Input("step", TensorType(session.float_type))()
 
@@ -111,8 +124,13 @@ def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame
     session.calls.append(CallSite(train.span, f"the training of {train.model.text}"))
     seen: dict[str, Span] = {}
     try:
+        for name in model.inputs:
+            if name in _FED:
+                session.report(_fed(elaborator, name, model.declared[name]))
         for statement in train.body:
             try:
+                if isinstance(statement, syntax.Declare):
+                    _check_targets(elaborator, statement, model)
                 if isinstance(statement, syntax.Setting):
                     _setting(elaborator, spec, statement, seen)
                     continue
@@ -123,11 +141,10 @@ def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame
                 session.report(error)
             except Silence:
                 pass
-        spec.targets = {
-            name: value
-            for name, value in frame.scope.names.items()
-            if name in frame.declared and isinstance(value, Value)
-        }
+        spec.targets = dict(frame.inputs)  # not from the scope, where a name may have been bound again
+        spec.updates, spec.layers = dict(session.updates), dict(session.layers)
+        _check_mode(elaborator, spec, seen)
+        _check_shares(elaborator, spec, seen)
         if "loss" not in seen:
             session.report(
                 elaborator.fault(
@@ -142,6 +159,82 @@ def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame
         session.calls.pop()
     spec.spreads = tuple(session.spreads)
     return spec
+
+
+def _fed(elaborator: Elaborator, name: str, span: Span) -> NablacError:
+    return elaborator.fault(
+        "E212", f"`{name}` is a name of the language where a model is trained", span, note=_FED[name],
+        hint="choose another name",
+    )  # fmt: skip
+
+
+def _check_targets(elaborator: Elaborator, declare: syntax.Declare, model: Frame) -> None:
+    """A target that is called as something of the model would hide it from the loss."""
+    for declared in declare.names:
+        name, span = declared.name.text, declared.name.span
+        if name in _FED:
+            raise _fed(elaborator, name, span)
+        if name in model.declared or model.scope.names.get(name) is not None:
+            first = model.declared.get(name)
+            what = "an input" if name in model.inputs else "a name"
+            raise elaborator.fault(
+                "E202",
+                f"`{name}` is {what} of model {model.name}, and cannot be a target too",
+                span,
+                labels=(Label(first, "there"),) if first is not None else (),
+                hint="call the target otherwise",
+            )
+
+
+def _check_mode(elaborator: Elaborator, spec: TrainingSpec, seen: dict[str, Span]) -> None:
+    """Which epoch is the best has to be known, and not to be guessed."""
+    monitor, mode = spec.settings.get("monitor", "loss"), spec.settings.get("mode")
+    metric = spec.metric_of(monitor)
+    if metric is not None and metric not in spec.best and mode is None:
+        elaborator.session.report(
+            elaborator.fault(
+                "E617",
+                f"whether `{metric}` is better the larger or the smaller it is, nothing says",
+                seen["monitor"],
+                hint='`mode "max"` says that the largest is best, `mode "min"` the smallest',
+            )
+        )
+    if metric is None and mode == "max":
+        elaborator.session.report(
+            elaborator.fault(
+                "E617",
+                "training makes the loss smaller, and its largest is not the best",
+                seen["mode"],
+                hint='`mode` says what is best of a metric that is the `monitor`, as `monitor "val_accuracy"`',
+            )
+        )
+
+
+def _check_shares(elaborator: Elaborator, spec: TrainingSpec, seen: dict[str, Span]) -> None:
+    """A `split` would take the place of a setting of the same part."""
+    for stage in spec.data:
+        for name in ("validation", "test"):
+            if stage.name == "split" and stage.arguments[name] is not None and name in seen:
+                message = f"`{name}` is set twice: here, and by itself"
+                labels = (Label(seen[name], "first here"),)
+                elaborator.session.report(elaborator.fault("E608", message, stage.span, labels=labels))
+
+
+def _direction(elaborator: Elaborator, metric: syntax.Expression) -> str | None:
+    """Whether the largest or the smallest of a metric is best, where it is a function of which the library says so."""
+    from compiler.elaborate.program import library
+
+    applied = metric.stage if isinstance(metric, syntax.Pipe) else metric
+    callee = applied.callee if isinstance(applied, syntax.Call) else applied
+    if not isinstance(callee, syntax.Name):
+        return None
+    function = elaborator.evaluate(callee)
+    for direction, name in _DIRECTIONS.items():
+        listed = library().find(name)
+        listed = elaborator.constant(listed) if isinstance(listed, Lazy) else listed
+        if any(each is function for each in listed):
+            return direction
+    return None
 
 
 def _no_setting(elaborator: Elaborator, assign: syntax.Assign, seen: dict[str, Span]) -> None:
@@ -197,8 +290,9 @@ def _setting(elaborator: Elaborator, spec: TrainingSpec, setting: syntax.Setting
             )
         seen[f"{name} {text}"] = place
         spec.metrics[text] = _scalar(elaborator, "a metric", value, span)
-        if any(word in f"{text} {span.text}" for word in _RISING):
-            spec.rising.add(text)
+        direction = _direction(elaborator, setting.value)
+        if direction is not None:
+            spec.best[text] = direction
     elif name == "optimizer":
         if not isinstance(value, Instance) or value.defined.kind != "optimizer":
             raise elaborator.fault(

@@ -5,7 +5,7 @@ What is written passes `onnx.checker` with full shape inference and loads in onn
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -60,13 +60,15 @@ def export(
     weights: Mapping[str, Array] | None = None,
     metadata: Mapping[str, str] | None = None,
     largest: int = LARGEST_FILE,
+    fed: Collection[str] = (),
 ) -> onnx.ModelProto:
     """The graph as an ONNX model.
 
     Parameters and buffers become initializers called by their path, or inputs after the others where `weights` is
-    None. Outputs keep their names, and next values of buffers become outputs `<path>.next` (see `end_names`). The
-    opset is the lowest that says all of the graph in few nodes, unless another one is asked for. Weights of more than
-    `largest` bytes are referred to and not held: `runtime.onnx_file.save` writes them from their arrays.
+    None, and in any case those of `fed`. Outputs keep their names, and next values of buffers become outputs
+    `<path>.next` (see `end_names`). The opset is the lowest that says all of the graph in few nodes, unless another one
+    is asked for. Weights of more than `largest` bytes are referred to and not held: `runtime.onnx_file.save` writes
+    them from their arrays.
     """
     graph = narrow_ranges(mask_later_keys(graph))
     lowest = needed_opset(graph)
@@ -74,7 +76,7 @@ def export(
         raise _unfit_opset(graph, opset, lowest)
     opset = opset or best_opset(graph)
     writer = Writer(graph, opset)
-    proto = writer.write(weights, largest)
+    proto = writer.write(weights, largest, fed)
     model = onnx.helper.make_model(proto, opset_imports=[onnx.helper.make_opsetid("", opset)], ir_version=IR_VERSION)
     model.producer_name = "nablac"
     model.producer_version = _version()
@@ -91,10 +93,17 @@ def end_names(graph: Graph) -> tuple[str, ...]:
     taken = set(graph.inputs)
     taken.update(node.op.path for node in graph if isinstance(node.op, (Parameter, Buffer)))
     found: list[str] = []
-    for name in (*graph.outputs, *(f"{path}.next" for path in graph.updates)):
+    for name in graph.outputs:
         while name in taken:
             name += ".output"
         taken.add(name)
+        found.append(name)
+    for path in graph.updates:
+        name = f"{path}.next"
+        if name in taken:  # whoever carries states from step to step goes by this name
+            message = f"in ONNX `{name}` is the next value of `{path}`, and {graph.name} has a weight of this name"
+            hint = "call the layer or the parameter otherwise"
+            raise NablacError(Diagnostic("E912", message, place=graph.name, hint=hint))
         found.append(name)
     return tuple(found)
 
@@ -192,7 +201,7 @@ class Writer:
 
     # Writing
 
-    def write(self, weights: Mapping[str, Array] | None, largest: int) -> onnx.GraphProto:
+    def write(self, weights: Mapping[str, Array] | None, largest: int, fed: Collection[str] = ()) -> onnx.GraphProto:
         """The whole graph as a proto."""
         inputs: list[onnx.ValueInfoProto] = []
         for label, value in self.graph.inputs.items():
@@ -208,10 +217,9 @@ class Writer:
                 self._bind(node.result, node.op.path)
                 if not known:
                     stored.append(node.op.path)
-        if weights is None:
-            inputs += [_info(path, self.types[path]) for path in stored]
-        else:
-            self._store(stored, weights, largest)
+        inputs += [_info(path, self.types[path]) for path in stored if weights is None or path in fed]
+        if weights is not None:
+            self._store([path for path in stored if path not in fed], weights, largest)
         self.lower_nodes()
         outputs = self.finish(names, keep={*self.graph.inputs, *stored})
         used = {name for node in self.nodes for name in _read(node)}

@@ -50,12 +50,13 @@ def command(
 ) -> int:
     """Compile a model to an ONNX file that onnxruntime, a browser or a phone runs.
 
-    Without --weights the weights are the model's own first values, drawn from --seed. With --train the file is one
-    training step: the batch, the state (parameters, buffers, optimizer), `step` from 1 and `seed` in; the loss, the
-    metrics and the next state, called `NAME.next`, out. A `plateau` makes it take `rate` too, by which the learning
-    rate is multiplied. The first state is written to a .safetensors file of its name.
+    FILE may be the folder of a run: what is compiled is what was trained, in the units of its data. Without --weights
+    the weights are the model's own first values, drawn from --seed. With --train the file is one training step: the
+    batch, the state (parameters, buffers, optimizer), `step` from 1 and `seed` in; the loss, the metrics and the next
+    state, called `NAME.next`, out. A `plateau` makes it take `rate` too, by which the learning rate is multiplied. The
+    first state is written to a .safetensors file of its name.
 
-    With --decode FILE may be the folder of a run, and a folder is written: `step.onnx`, which takes the next tokens and
+    With --decode a folder is written: `step.onnx`, which takes the next tokens and
     what was kept of those before, and `start.onnx`, which runs once for a text where the model has something to do
     once. `nablac generate` runs it.
     """
@@ -63,49 +64,37 @@ def command(
         raise click.UsageError("--train and --decode are two different files: choose one")
     if as_step and tokenizer is not None:
         raise click.UsageError("a training step takes batches of tokens: --tokenizer has no place in it")
-    if file.is_dir() and not as_decode:
-        raise click.UsageError(
-            f"{file / 'model.onnx'} is the compiled model of a run; --decode compiles its decode step"
-        )
     if as_step:
         from nablac.commands.training_step import write_step
 
         given = {"name": name, "preset": preset, "settings": settings, "weights": weights, "rename": rename}
         given["dtype"] = dtype
-        target = output or file.with_suffix(".step.onnx")
+        target = output or _beside(file, ".step.onnx")
         return write_step(file, target, opset, given, seed=seed, verify=not no_verify, as_json=as_json, quiet=quiet)
     import onnx
 
     from runtime.initialization import stored
     from runtime.onnx_file import move, save
-    from runtime.text.places import place_metadata
     from runtime.text.sizes import check_tables
     from runtime.text.tokenizers import KEY, read_tokenizer
 
+    begun: dict[str, Any] = {"weights": weights, "rename": rename, "seed": seed}
+    model = compiled(file, name, preset, settings, dtype, **begun)
     texts = read_tokenizer(tokenizer) if tokenizer is not None else None
-    begun: dict[str, Any] = {"name": name, "preset": preset, "settings": settings, "dtype": dtype}
-    begun |= {"weights": weights, "rename": rename, "seed": seed}
-    made_of = file
-    if file.is_dir():
-        from nablac.commands.runs import of_run
-        from nablac.commands.text_model import tokenizer_of
-
-        texts = texts or tokenizer_of(file)
-        made_of, chosen = of_run(file, begun)
-        begun = {key: chosen[key] for key in begun}
-    model = compiled(made_of, **begun)
+    if texts is None and model.fitted is not None:
+        texts = model.fitted.tokenizer
     if as_decode:
         from nablac.commands.decode_step import write_decode
 
-        folder = output or file.with_suffix(".decode")
+        folder = output or _beside(file, ".decode")
         return write_decode(model, folder, opset, texts, verify=not no_verify, as_json=as_json, quiet=quiet)
-    metadata = place_metadata(model.elaborated)
+    metadata: dict[str, str] = {}
     if texts is not None:
         check_tables(texts, model.elaborated)
         metadata[KEY] = texts.to_json()
-    target = output or file.with_suffix(".onnx")
+    target = output or _beside(file, ".onnx")
     with scratch(target) as folder:  # nothing takes the name asked for before it is proved
-        with stage("first values") if begun["weights"] is None else nullcontext():
+        with stage("first values") if model.is_drawn else nullcontext():
             arrays = model.weights
         with stage("exported"):
             proto = model.onnx(opset, metadata, largest=0)  # the weights go to the file from their arrays
@@ -153,6 +142,11 @@ def command(
     if report is not None:
         note(f"verified against the NumPy runtime: worst relative difference {report.worst.error:.1e}")
     return 0
+
+
+def _beside(file: Path, suffix: str) -> Path:
+    """What is written where -o names nothing: a run's folder keeps its whole name."""
+    return file.with_name(file.name + suffix) if file.is_dir() else file.with_suffix(suffix)
 
 
 def _verified(model: Model, draft: Path, seed: int) -> Report | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from nablac.commands.options import model_asked, model_options, output_options, weight_options
+from nablac.commands.options import compiled, model_asked, model_options, output_options, weight_options
 from nablac.commands.output import note, print_json
 
 _PICTURES = {".svg": "SVG", ".html": "HTML", ".mmd": "Mermaid", ".mermaid": "Mermaid", ".dot": "DOT", ".gv": "DOT"}
@@ -59,10 +59,13 @@ def command(
 
     if output is not None and output.suffix.lower() not in KINDS:
         raise click.UsageError(f"`{output.suffix or output}` is no kind of picture; the kinds are {', '.join(KINDS)}")
-    hypers = dict(parse_setting(each) for each in settings)
-    program = load(file)
-    asked = model_asked(program, name)
-    graph = elaborate(program, model=asked, preset=preset, hypers=hypers, dtype=DType(dtype))
+    if file.is_dir():
+        graph = compiled(file, name, preset, settings, dtype).elaborated
+    else:
+        hypers = dict(parse_setting(each) for each in settings)
+        program = load(file)
+        asked = model_asked(program, name)
+        graph = elaborate(program, model=asked, preset=preset, hypers=hypers, dtype=DType(dtype))
     if optimised:
         graph = optimize(graph)
     if output is not None and output.suffix.lower() == ".txt":

@@ -47,7 +47,7 @@ def command(file: Path, part: str | None, generate: bool, beams: int, length_pen
         file, given = of_run(file, given, DATA)
     elif given["weights"] is None:
         note_untrained(given["quiet"])
-    training = training_of(file, given)
+    training = training_of(file, given, evaluated=True)
     counts = {name: len(places) for name, places in training.data.parts.items()}
     chosen = part or next((name for name in ("test", "validation") if counts[name]), "all")
     if chosen == "all":
@@ -56,7 +56,7 @@ def command(file: Path, part: str | None, generate: bool, beams: int, length_pen
         training.data.parts["all"] = np.arange(len(training.data))
     elif not counts[chosen]:
         raise click.UsageError(f"there are no {chosen} examples; `--part all` takes every one")
-    found = training.loop().evaluate(training.batches(chosen))
+    found = training.evaluate(chosen)
     if generate:
         found |= generated_scores(training, chosen, beams, length_penalty)
     if given["as_json"]:

@@ -41,7 +41,7 @@ def command(
 
     model = compiled(file, name, preset, settings, dtype, weights=weights, rename=rename, seed=seed)
     made = model.gradient(wrt or "*", second=hvp)
-    target = output or file.with_suffix(".grad.onnx")
+    target = output or (file.with_name(file.name + ".grad.onnx") if file.is_dir() else file.with_suffix(".grad.onnx"))
     proto = made.onnx(opset)
     onnx.checker.check_model(proto, full_check=True)
     made.to_onnx(target, opset)

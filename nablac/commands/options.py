@@ -62,7 +62,7 @@ def model_options(command: F) -> F:
     """FILE, and what chooses and sizes the model in it."""
     for option in reversed(
         (
-            click.argument("file", type=click.Path(path_type=Path)),
+            click.argument("file", type=click.Path(path_type=Path), metavar="FILE"),
             click.option("--model", "name", metavar="NAME", help="The model, where the file holds several."),
             click.option("--preset", metavar="NAME", help="A size that the model names."),
             click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter."),
@@ -174,7 +174,13 @@ def compiled(
     backend: str = "numpy",
     device: str = "cpu",
 ) -> Model:
-    """The model that the options describe."""
+    """The model that the options describe; of the folder of a run, the one that was trained."""
+    if file.is_dir():
+        from nablac.commands.runs import of_run
+
+        begun = {"name": name, "preset": preset, "settings": settings, "dtype": dtype, "weights": weights}
+        file, chosen = of_run(file, begun)
+        name, preset, settings, dtype, weights = (chosen[key] for key in begun)
     from compiler.build import load, parse_setting
     from compiler.elaborate.values import show
     from nablac.model import from_program

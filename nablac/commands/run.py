@@ -57,7 +57,7 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Run a .model or .onnx FILE on INPUTS: `name=path`, or a path alone where the model has one input.
+    """Run a .model or .onnx FILE, or the folder of a run, on INPUTS: `name=path`, or a path alone of the only input.
 
     Inputs are .npy, .npz (`data.npz:name`), .csv (`data.csv:column`, `data.csv:column[-12:]`), .json or images; - is
     stdin. Images become numbers from 0 to 1, in the size that the model asks for; arrays are taken as they are. A
@@ -86,10 +86,13 @@ def command(
             device=device,
         )
         types = {key: value.type for key, value in model.graph.inputs.items()}
+        fitted = model.fitted
+        known = _read(tokenizer) or (fitted.tokenizer if fitted is not None else None)
         least = least_tokens(model.elaborated)
-        fed = read_texts_or_inputs(list(inputs), types, _read(tokenizer), places(model.elaborated), say, least)
+        fed = read_texts_or_inputs(list(inputs), types, known, places(model.elaborated), say, least)
         results = fed.run(lambda feeds: model(**feeds))
-        if weights is None and model.weights:
+        classes = list(fitted.labels) if fitted is not None else []
+        if model.is_drawn and model.weights:
             note_untrained(quiet, f"--seed {seed}")
     if output is not None:
         write(output, results)

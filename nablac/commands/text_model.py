@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 
 from nablac.commands.options import compiled
 from nablac.commands.output import note_untrained
-from nablac.commands.runs import of_run
 
 if TYPE_CHECKING:
     from nablac.model import Model
@@ -21,14 +20,6 @@ def text_model(file: Path, given: Mapping[str, Any]) -> tuple[Model, Tokenizer]:
     from runtime.text.tokenizers import read_tokenizer
 
     tokenizer = read_tokenizer(given["tokenizer"]) if given["tokenizer"] is not None else None
-    if file.is_dir():
-        tokenizer = tokenizer or tokenizer_of(file)
-        file, given = of_run(file, given)
-    if tokenizer is None:
-        hint = "`--tokenizer FILE` gives one; the folder of a run on texts has its own"
-        raise NablacError(Diagnostic("E853", f"{file} has no tokenizer", place=str(file), hint=hint))
-    if given["weights"] is None:
-        note_untrained(bool(given.get("quiet")))
     keys = ("weights", "rename", "backend", "device", "seed")
     model = compiled(
         file,
@@ -38,12 +29,11 @@ def text_model(file: Path, given: Mapping[str, Any]) -> tuple[Model, Tokenizer]:
         given["dtype"],
         **{key: given[key] for key in keys if key in given},
     )
+    if tokenizer is None and model.fitted is not None:
+        tokenizer = model.fitted.tokenizer
+    if tokenizer is None:
+        hint = "`--tokenizer FILE` gives one; the folder of a run on texts has its own"
+        raise NablacError(Diagnostic("E853", f"{file} has no tokenizer", place=str(file), hint=hint))
+    if model.is_drawn:
+        note_untrained(bool(given.get("quiet")))
     return model, tokenizer
-
-
-def tokenizer_of(run: Path) -> Tokenizer | None:
-    """What a run's texts were cut by, if it is a run on texts."""
-    from runtime.data.fitted import read_fitted
-
-    fitted = read_fitted(run)
-    return fitted.tokenizer if fitted is not None else None

@@ -20,13 +20,13 @@ from nablac.commands.options import (
     run_options,
     weight_options,
 )
-from nablac.commands.output import note, print_json
+from nablac.commands.output import is_quiet, note, print_json
 from nablac.commands.progress import Progress
 from nablac.commands.runs import as_begun
 from nablac.commands.signals import handled
 
 if TYPE_CHECKING:
-    from runtime.data.fitted import Fitted
+    from runtime.renames import Rename
     from runtime.training.folder import RunFolder
     from runtime.training.loop import Loop
     from runtime.training.session import Training
@@ -96,12 +96,17 @@ def _resumed(file: Path, run: Path, given: Mapping[str, Any], output: Path | Non
     return training
 
 
-def training_of(file: Path, given: Mapping[str, Any]) -> Training:
-    """The run that a command's options describe; what is not given is left to the train block."""
+def training_of(file: Path, given: Mapping[str, Any], *, evaluated: bool = False) -> Training:
+    """The run that a command's options describe; what is not given is left to the train block.
+
+    Of weights that are `evaluated` none may be missing; training begins what only the loss reads anew, and says so.
+    """
     from compiler.build import load, parse_setting
     from compiler.types import DType
+    from runtime.data.fitted import Fitted
+    from runtime.text.tokenizers import read_tokenizer
     from runtime.training.session import Options, Training
-    from runtime.weights import load_weights, read_renames
+    from runtime.weights import read_renames
 
     minutes = given.get("max_time")
     options = Options(
@@ -132,25 +137,30 @@ def training_of(file: Path, given: Mapping[str, Any]) -> Training:
         folder=given.get("folder"),
     )
     if given["weights"] is not None:
-        training.weights = load_weights(given["weights"], training.inference.graph, read_renames(given["rename"]))
-    training.fitted = fitted_of(given)
+        _begin_from(training, given["weights"], read_renames(given["rename"]), evaluated)
+    if given.get("tokenizer") is not None:  # in the place of the one that the weights were trained with
+        training.fitted = replace(training.known or Fitted(), tokenizer=read_tokenizer(given["tokenizer"]))
     return training
 
 
-def fitted_of(given: Mapping[str, Any]) -> Fitted | None:
-    """What the run knows of its data whose weights are taken: they know no other units, classes or tokens.
+def _begin_from(training: Training, weights: Path, renames: list[Rename], evaluated: bool) -> None:
+    """Take weights, and with them what they know of their data: they know no other units, classes or tokens."""
+    from runtime.initialization import stored
+    from runtime.training.trained import load_trained, whole
 
-    `--tokenizer` names a tokenizer in the place of the run's.
-    """
-    from runtime.data.fitted import Fitted, read_fitted
-    from runtime.text.tokenizers import read_tokenizer
-
-    weights = given["weights"]
-    folder = weights if weights is None or weights.is_dir() else weights.parent
-    fitted = read_fitted(folder) if folder is not None else None
-    if given.get("tokenizer") is None:
-        return fitted
-    return replace(fitted or Fitted(), tokenizer=read_tokenizer(given["tokenizer"]))
+    every = whole(training.inference)
+    start = load_trained(
+        weights,
+        training.inference,
+        renames,
+        needed=every if evaluated else None,
+        in_training=lambda: whole(training.elaborated),
+    )
+    fresh = [f"`{op.path}`" for op in stored(every) if op.path not in start.weights]
+    if fresh:
+        shown = ", ".join(fresh[:_SHOWN]) + (", ..." if fresh[_SHOWN:] else "")
+        note(f"note: {weights} has no {shown}, which the loss reads: first values are drawn", is_quiet())
+    training.start = start
 
 
 def generates(training: Training) -> bool:
@@ -219,7 +229,7 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
             note(f"the last good checkpoint is in {folder.checkpoints}")
             raise explain_not_finite(training, loop, error) from error
         if loop.reason != INTERRUPTED:  # a signal that comes from now on finds a run that is finished
-            compiled = folder.finish(training, training.model_weights(loop.best or loop.stepper.state()))
+            compiled = folder.finish(training, training.trained(loop))
     if compiled is None:
         note(f"stopped and saved; go on with:  {resume}")
         return 130

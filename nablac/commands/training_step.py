@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from nablac.commands.output import note, print_json, unless_kernels_lack
+from nablac.commands.runs import of_run
 
 if TYPE_CHECKING:
     from runtime.training.session import Training
@@ -37,10 +40,15 @@ def write_step(
     from runtime.training.steppers import WALKED
     from runtime.weights import save_weights
 
+    if file.is_dir():
+        file, given = of_run(file, given)
     training = training_of(file, {**given, "seed": seed, "backend": "ort"})
+    training = replace(training, raw=training.known is not None)  # or nothing says how a batch is to be scaled
+    if not training.raw and any(stage.name in ("standardize", "min_max") for stage in training.spec.data):
+        note("note: a batch is taken as it is: how its data is scaled, the run of a training says", quiet)
     state = training.first_state()
     graph = optimize(training.step.graph, walked=WALKED)
-    model = export(graph, opset=opset, weights=None, metadata={"nablac.step": training.name})
+    model = export(graph, opset=opset, weights=None, metadata=_metadata(training))
     onnx.checker.check_model(model, full_check=True)
     worst = None
     if verify:
@@ -68,6 +76,14 @@ def write_step(
     return 0
 
 
+def _metadata(training: Training) -> dict[str, str]:
+    """What the file says of itself: which of its states are the step's own, and what they belong to."""
+    states = {
+        path: {"kind": each.kind, "name": each.name, "of": each.of} for path, each in training.step.states.items()
+    }
+    return {"nablac.step": training.name, "nablac.states": json.dumps(states, ensure_ascii=False)}
+
+
 def _compared(training: Training, seed: int) -> float:
     """The largest relative difference of the losses of both runtimes over a few steps on random batches."""
     import numpy as np
@@ -76,7 +92,8 @@ def _compared(training: Training, seed: int) -> float:
     from runtime.verification import random_feeds, sample_sizes
 
     step, evaluation, state = training.step_graph, training.loss_graph, training.first_state()
-    steppers = NumpyStepper(step, evaluation, state), OnnxStepper(step, evaluation, state)
+    of_all = step, evaluation, state, training.step.averages
+    steppers = NumpyStepper(*of_all), OnnxStepper(*of_all)
     dtype = training.dtype.numpy
     feeds: dict[str, Any] = dict(random_feeds(step, list(sample_sizes(step))[-1], seed))  # the largest
     worst = 0.0

@@ -24,6 +24,7 @@ class Context:
     seed: int = 0
     skip_broken: bool = False
     skipped: list[str] = field(default_factory=list)  # a line for each row or file left out
+    fixed: frozenset[str] = frozenset()  # shares that the command states, and no `split` changes
     order: str = ""  # of the parts: "time", "random", or as the data is by itself
     fitted: Fitted | None = None  # what an earlier run, or the training part, has shown of the data
 

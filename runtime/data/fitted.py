@@ -9,16 +9,17 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.scaling import Scaling
 from runtime.files import write_bytes
-from runtime.text.tokenizers import Tokenizer, read_tokenizer
+from runtime.text.tokenizers import Tokenizer, from_json, read_tokenizer
 
 if TYPE_CHECKING:
+    from compiler.types import Array
     from runtime.data.examples import Examples
 
 DATA, TOKENS = "data.json", "tokenizer.json"
@@ -26,46 +27,83 @@ DATA, TOKENS = "data.json", "tokenizer.json"
 
 @dataclass(frozen=True)
 class Fitted:
-    """Scalings by the model's names of inputs and targets, classes by the names of columns, the tokenizer of texts."""
+    """Scalings by the model's names of inputs and targets, classes by the names of columns, the tokenizer of texts.
+
+    `labels` are the classes of the target, in the order of their numbers.
+    """
 
     scalings: Mapping[str, Scaling] = field(default_factory=dict)
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tokenizer: Tokenizer | None = None
+    labels: tuple[str, ...] = ()
+
+    @property
+    def numbers(self) -> dict[str, tuple[Array, Array]]:
+        """Offset and scale of each scaling."""
+        return {name: (each.offset, each.scale) for name, each in self.scalings.items()}
 
 
 def fitted_to(examples: Examples) -> Fitted:
     """What finished examples were made with."""
-    return Fitted(examples.scalings, examples.classes, examples.tokenizer)
+    columns = [examples.columns.get(target, ()) for target in examples.targets]
+    single = [each[0] for each in columns if len(each) == 1]
+    labels = next((examples.classes[each] for each in single if each in examples.classes), ())
+    return Fitted(examples.scalings, examples.classes, examples.tokenizer, labels)
 
 
 def write_fitted(folder: Path, fitted: Fitted) -> None:
     """Keep in a run's folder what later data needs."""
-    stored = {
-        "scalings": {
-            name: {"offset": each.offset.tolist(), "scale": each.scale.tolist()}
-            for name, each in fitted.scalings.items()
-        },
-        "classes": fitted.classes,
-    }
-    write_bytes(folder / DATA, (json.dumps(stored, indent=2, ensure_ascii=False) + "\n").encode())
+    text = json.dumps(_stored(fitted), indent=2, ensure_ascii=False)
+    write_bytes(folder / DATA, (text + "\n").encode())
     if fitted.tokenizer is not None:
         write_bytes(folder / TOKENS, fitted.tokenizer.to_json().encode())
 
 
 def read_fitted(folder: Path) -> Fitted | None:
     """What a run's folder keeps; None of a folder that is none of a run."""
-    path = folder / DATA
+    path, tokens = folder / DATA, folder / TOKENS
     if not path.is_file():
         return None
     try:
         stored = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise _unreadable(str(path)) from error
+    return _parsed(stored, str(path), read_tokenizer(tokens) if tokens.is_file() else None)
+
+
+def fitted_to_json(fitted: Fitted) -> dict[str, Any]:
+    """The same as JSON values, the tokenizer among them."""
+    return {**_stored(fitted), "tokenizer": fitted.tokenizer.to_json() if fitted.tokenizer is not None else None}
+
+
+def fitted_from_json(stored: Any, place: str) -> Fitted:
+    """What `fitted_to_json` made; NablacError for anything else."""
+    text = stored.get("tokenizer") if isinstance(stored, dict) else None
+    return _parsed(stored, place, from_json(text, place) if isinstance(text, str) else None)
+
+
+def _stored(fitted: Fitted) -> dict[str, Any]:
+    scalings = {
+        name: {"offset": each.offset.tolist(), "scale": each.scale.tolist()} for name, each in fitted.scalings.items()
+    }
+    return {"scalings": scalings, "classes": fitted.classes, "labels": fitted.labels}
+
+
+def _parsed(stored: Any, place: str, tokenizer: Tokenizer | None) -> Fitted:
+    try:
         scalings = {
-            name: Scaling(np.array(each["offset"], np.float64), np.array(each["scale"], np.float64))
+            str(name): Scaling(np.array(each["offset"], np.float64), np.array(each["scale"], np.float64))
             for name, each in stored["scalings"].items()
         }
-        classes = {name: tuple(texts) for name, texts in stored["classes"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        hint = "it is as `nablac train` wrote it, or it is not there"
-        raise NablacError(Diagnostic("E827", f"{path} is not what a run keeps of its data", hint=hint)) from error
-    tokens = folder / TOKENS
-    return Fitted(scalings, classes, read_tokenizer(tokens) if tokens.is_file() else None)
+        classes = {str(name): tuple(map(str, texts)) for name, texts in stored["classes"].items()}
+        labels = tuple(map(str, stored.get("labels", ())))
+        if any(each.offset.shape != each.scale.shape for each in scalings.values()):
+            raise ValueError
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise _unreadable(place) from error
+    return Fitted(scalings, classes, tokenizer, labels)
+
+
+def _unreadable(place: str) -> NablacError:
+    hint = "it is as `nablac train` wrote it, or it is not there"
+    return NablacError(Diagnostic("E827", f"{place} is not what a run keeps of its data", hint=hint))

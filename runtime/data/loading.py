@@ -46,19 +46,24 @@ def load_examples(stages: Sequence[Stage], context: Context, wanted: Wanted) -> 
     if first.name not in SOURCES:
         raise NablacError(Diagnostic("E824", f"`{first.name}` needs arrays given from Python", first.span))
     context = divided(context, rest)
-    data: Any = SOURCES[first.name](first, context)
-    for stage in rest:
+    return staged(SOURCES[first.name](first, context), rest, context, wanted, stages[-1].span)
+
+
+def staged(data: Any, stages: Sequence[Stage], context: Context, wanted: Wanted, span: Span | None = None) -> Examples:
+    """What stages make of data that is read, fitted to a model; `span` is the whole description's end."""
+    context = divided(context, stages)
+    for stage in stages:
         data = STAGES[stage.name](data, stage, context)
     if not isinstance(data, Examples):
         raise NablacError(
             Diagnostic(
                 "E824",
                 "this makes no examples yet",
-                stages[-1].span,
+                span,
                 hint="cut a table with `columns(...)` or `window(...)`, a text with `characters(...)`",
             )
         )
-    return fitted(data, context, wanted, stages[-1].span)
+    return fitted(data, context, wanted, span)
 
 
 def fitted(examples: Examples, context: Context, wanted: Wanted, span: Span | None) -> Examples:

@@ -114,7 +114,8 @@ def divided(context: Context, stages: Iterable[Stage]) -> Context:
     for stage in stages:
         if stage.name == "split":
             given = stage.arguments
-            shares = {name: given[name] for name in ("validation", "test") if given[name] is not None}
+            asked = (name for name in ("validation", "test") if name not in context.fixed)
+            shares = {name: given[name] for name in asked if given[name] is not None}
             context = replace(context, order=given["order"], **shares)
             if context.validation + context.test >= 1:
                 raise NablacError(Diagnostic("E823", "the shares add up to less than 1", stage.span))

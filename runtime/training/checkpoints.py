@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 BEST = "best.safetensors"  # beside the checkpoints of the last steps
 _STEPS = "step-*.safetensors"
-_FORM = "2"
+_FORM = "3"
 
 
 @dataclass
@@ -30,6 +30,7 @@ class Position:
     history: dict[str, list[float]] = field(default_factory=dict)
     best: float | None = None
     best_epoch: int = 0
+    best_step: int = 0  # the last update of the best epoch
     waited: int = 0  # epochs since the best
     rate: float = 1.0
     stalled: int = 0  # epochs since the best, or since the rate was last made smaller

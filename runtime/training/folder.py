@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.fitted import fitted_to, write_fitted
 from runtime.files import place_folder, scratch, unwritable, write_bytes
-from runtime.text.places import place_metadata
 from runtime.training.checkpoints import Position, save_checkpoint
 from runtime.training.curves import curves
 from runtime.training.events import EventWriter
-from runtime.training.record import RECORD, read_record, record_of, write_record
+from runtime.training.record import read_record, record_of, write_record
 from runtime.training.session import Training, describe
 from runtime.training.texts import written_out
+from runtime.training.trained import RECORD, Trained, save_trained
 
 if TYPE_CHECKING:
-    from compiler.types import Array
     from runtime.training.loop import Loop
+
+WEIGHTS = "weights.safetensors"
 
 
 class RunFolder:
@@ -92,19 +93,16 @@ class RunFolder:
             self._events = EventWriter(self.path)
         self._events.scalars(position.epoch, row)
 
-    def finish(self, training: Training, weights: Mapping[str, Array]) -> Path | None:
+    def finish(self, training: Training, trained: Trained) -> Path | None:
         """The final weights, and the model compiled with them."""
         from compiler.onnx.exporter import export
         from runtime.onnx_file import save
-        from runtime.weights import save_weights
 
         if self._events is not None:
             self._events.close()
-        save_weights(self.path / "weights.safetensors", dict(weights))
-        graph = training.model_graph()
-        metadata = {"nablac.model": training.name, **training.metadata(), **place_metadata(training.inference.graph)}
-        model = export(graph, weights=dict(weights), metadata=metadata)
-        return save(model, self.path / "model.onnx", dict(weights))[0]
+        save_trained(self.path / WEIGHTS, trained)
+        model = export(training.model_graph(), weights=trained.weights, metadata=training.metadata())
+        return save(model, self.path / "model.onnx", trained.weights)[0]
 
 
 def _next(base: Path) -> Path:

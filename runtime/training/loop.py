@@ -67,6 +67,7 @@ class Loop:
     folder: Path | None = None
     position: Position = field(default_factory=Position)
     best: dict[str, Array] = field(default_factory=dict)
+    best_step: int = 0  # of its last update
     events: Events = field(default_factory=Events)
     stop: Callable[[], bool] = lambda: False
     reason: str = ""  # why training ended
@@ -151,9 +152,9 @@ class Loop:
         position, settings = self.position, self.settings
         value = row.get(self.monitor, row["loss"])
         if self._better(value):
-            position.best, position.best_epoch = value, position.epoch
+            position.best, position.best_epoch, position.best_step = value, position.epoch, self.updates
             position.waited = position.stalled = 0
-            self.best = state
+            self.best, self.best_step = state, position.best_step
             if self.folder is not None:
                 write_state(self.folder / BEST, state, position)
             return
@@ -186,13 +187,20 @@ class Loop:
         """
         self.unfinished = self._row()
         if self._better(self.unfinished.get(self.monitor, self.unfinished["loss"])):
-            self.best = self.stepper.state()
+            self.best, self.best_step = self.stepper.state(), self.updates
 
-    def evaluate(self, batches: Batches) -> dict[str, float]:
-        """The loss and the metrics over a part, as if it were one batch."""
+    @property
+    def updates(self) -> int:
+        """How many updates are made: the `step` of schedules, and of a loss that reads it."""
+        return -(-self.position.step // self.settings.accumulate)
+
+    def evaluate(self, batches: Batches, step: int | None = None) -> dict[str, float]:
+        """The loss and the metrics over a part, as if it were one batch, where training stands or after `step`."""
+        step = max(self.updates, 1) if step is None else step
         sums: dict[str, float] = {}
-        for batch in _first(batches.epoch(0), self._count(batches)):
-            outputs = self.stepper.evaluate({**batch, **self.feeds(1)})
+        for number, batch in enumerate(_first(batches.epoch(0), self._count(batches))):
+            feeds = self.feeds(step, draws=f"evaluation {step} {number}")
+            outputs = self.stepper.evaluate({**batch, **feeds})
             self.validated.add(sums, outputs, len(next(iter(batch.values()))))
         return self.validated.of(sums)
 
@@ -227,9 +235,9 @@ class Loop:
         every = self.settings.accumulate
         return step + 1 if batch + 1 < self.batches else -(-(step + 1) // every) * every
 
-    def feeds(self, step: int, rate: float = 1.0) -> dict[str, Array]:
-        """What a step is fed beside its batch."""
-        every = {STEP: step, SEED: key(self.settings.seed, f"step {step}"), RATE: rate}
+    def feeds(self, step: int, rate: float = 1.0, draws: str = "") -> dict[str, Array]:
+        """What a step is fed beside its batch; `draws` names those of another occasion than the step."""
+        every = {STEP: step, SEED: key(self.settings.seed, draws or f"step {step}"), RATE: rate}
         return {name: np.array(every[name], dtype) for name, dtype in self.inputs.items() if name in every}
 
     def _count(self, batches: Batches) -> int:

@@ -30,7 +30,8 @@ def padding_of(training: Training) -> Padding:
     graph = loss_graph(training.inference)
     axes = {name: str(dim) for name, dim in token_axes(types) if name in training.data.arrays}
     found = Padding(axes, least_widths(graph, types))
-    apart = _read(graph, found, training.data, types, training.weights) if axes else frozenset()
+    weights = training.start.weights if training.start is not None else None
+    apart = _read(graph, found, training.data, types, weights) if axes else frozenset()
     return Padding(axes, found.least, frozenset(apart))
 
 

@@ -14,11 +14,11 @@ from runtime.data.examples import digest
 from runtime.files import write_bytes
 from runtime.training import training_data
 from runtime.training.texts import fingerprint
+from runtime.training.trained import RECORD
 
 if TYPE_CHECKING:
     from runtime.training.session import Training
 
-RECORD = "run.json"
 _LENGTH = "only --epochs, --patience, --keep and --max-time"
 
 

@@ -22,12 +22,14 @@ from runtime.backends import check_backend
 from runtime.data.batches import Batches
 from runtime.data.context import Context
 from runtime.data.examples import Examples
-from runtime.initialization import initialize
+from runtime.data.fitted import fitted_to
+from runtime.initialization import initialize, stored
 from runtime.training import training_data
 from runtime.training.checkpoints import Position, best_state, newest_checkpoint
 from runtime.training.loop import Loop, Settings
 from runtime.training.means import Means
 from runtime.training.steppers import WALKED, NumpyStepper, OnnxStepper, Stepper, averaged
+from runtime.training.trained import Trained, in_raw_data, model_metadata, raw_graph, step_of, weights_of_model
 
 if TYPE_CHECKING:
     from compiler.elaborate.training import TrainingSpec
@@ -70,11 +72,12 @@ class Training:
     preset: str | None = None
     hypers: Mapping[str, Any] = field(default_factory=dict)
     options: Options = field(default_factory=Options)
-    weights: Mapping[str, Array] | None = None  # to begin from
+    start: Trained | None = None  # to begin from: weights, and what they know of their data
     examples: Examples | None = None  # in the place of the train block's data
     folder: Path | None = None  # where relative paths of data begin, where that is not beside the model's file
     fitted: Fitted | None = None  # what a run has kept of its data, that goes on or whose weights are evaluated
     dtype: DType = DType.F32  # the float type
+    raw: bool = False  # whether batches are fed in raw units, which the graphs scale by what is `known`
 
     @cached_property
     def elaborated(self) -> Elaborated:
@@ -85,9 +88,15 @@ class Training:
         return self._elaborate(training=False)
 
     def _elaborate(self, training: bool) -> Elaborated:
-        return elaborate_model(
+        made = elaborate_model(
             self.program, model=self.model, preset=self.preset, hypers=self.hypers, training=training, dtype=self.dtype
         )
+        return in_raw_data(made, self.known) if self.raw else made
+
+    @property
+    def known(self) -> Fitted | None:
+        """What is known of the data before it is read: by a run that goes on, or by the weights to begin from."""
+        return self.fitted or (self.start.fitted if self.start is not None else None)
 
     @property
     def spec(self) -> TrainingSpec:
@@ -144,17 +153,21 @@ class Training:
 
     def first_state(self) -> dict[str, Array]:
         """First values of everything that the step reads or changes."""
-        state = initialize(self.step_graph, self.seed, self.weights)
-        for path, array in initialize(self.loss_graph, self.seed, self.weights).items():
+        weights = self.start.weights if self.start is not None else None
+        state = initialize(self.step_graph, self.seed, weights)
+        for path, array in initialize(self.loss_graph, self.seed, weights).items():
             state.setdefault(path, array)
-        for path in self.step.trained if self.step.averaged else ():
-            state[f"average.{path}"] = state[path]
+        for path, average in self.step.averages.items():
+            state[average] = state[path]
         return state
 
     def stepper(self, state: Mapping[str, Array]) -> Stepper:
         if self.options.backend == "numpy":
-            return NumpyStepper(self.step_graph, self.loss_graph, state)
-        return OnnxStepper(self.step_graph, self.loss_graph, state, device=self.options.device, threads=threads())
+            return NumpyStepper(self.step_graph, self.loss_graph, state, self.step.averages)
+        device = self.options.device
+        return OnnxStepper(
+            self.step_graph, self.loss_graph, state, self.step.averages, device=device, threads=threads()
+        )
 
     def batches(self, part: str) -> Batches:
         shuffle = part == "training" and self.spec.settings.get("shuffle", True)
@@ -170,7 +183,10 @@ class Training:
     def settings(self) -> Settings:
         given, options = self.spec.settings, self.options
         monitor = given.get("monitor", "")
-        mode = given.get("mode", "max" if monitor.removeprefix("val_") in self.spec.rising else "min")
+        metric = self.spec.metric_of(monitor)
+        mode = given.get("mode") or self.spec.best.get(
+            metric or "", "min"
+        )  # known of a metric, or the block is refused
         return Settings(
             epochs=options.epochs if options.epochs is not None else int(given.get("epochs", _EPOCHS)),
             patience=options.patience if options.patience is not None else given.get("patience"),
@@ -223,7 +239,7 @@ class Training:
             position,
         )
         if folder is not None and position.best is not None:
-            loop.best = best_state(folder)
+            loop.best, loop.best_step = best_state(folder), position.best_step
         return loop
 
     def _check_monitor(self, validated: bool) -> None:
@@ -235,20 +251,32 @@ class Training:
             hint = did_you_mean(asked, names) or f"there are {', '.join(names)}"
             raise NablacError(Diagnostic("E615", f"nothing measures the `monitor` {asked}", self.spec.span, hint=hint))
 
-    def model_weights(self, state: Mapping[str, Array]) -> dict[str, Array]:
-        """What of a state belongs to the model itself, averages in the place of what they average."""
-        from runtime.initialization import stored
+    def trained(self, loop: Loop) -> Trained:
+        """What a run has come to: the weights of its best epoch."""
+        state = loop.best or loop.stepper.state()
+        return Trained(self.model_weights(state), self.fitted_now, loop.best_step if loop.best else loop.updates)
 
-        current = averaged(state)
-        return {op.path: current[op.path] for op in stored(self.inference.graph)}
+    def evaluate(self, part: str) -> dict[str, float]:
+        """The loss and the metrics of a part, of the weights to begin from."""
+        return self.loop().evaluate(self.batches(part), step_of(self.start, self.loss_graph))
+
+    def model_weights(self, state: Mapping[str, Array]) -> dict[str, Array]:
+        """What of a state belongs to the model and its loss, averages in the place of what they average."""
+        in_training = (op.path for op in stored(self.step.graph) if op.path not in self.step.states)
+        return weights_of_model(self.inference, in_training, averaged(state, self.step.averages))
 
     def model_graph(self) -> Graph:
         """The model for inference, taking and giving raw units where the data was scaled."""
-        return optimize(training_data.graph_in_raw_units(self))
+        return optimize(raw_graph(self.inference, self.fitted_now))
 
     def metadata(self) -> dict[str, str]:
         """What the compiled model's file says of its data: units, a text model's tokenizer, the names of classes."""
-        return training_data.metadata_of(self)
+        return model_metadata(self.inference, self.fitted_now)
+
+    @property
+    def fitted_now(self) -> Fitted:
+        """What the data was scaled, numbered and cut by."""
+        return fitted_to(self.data)
 
 
 def threads() -> int:

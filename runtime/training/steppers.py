@@ -32,42 +32,37 @@ class Stepper(Protocol):
         """The state before the last step."""
 
 
-def averaged(paths: Mapping[str, Any]) -> dict[str, Any]:
-    """Values by path with running averages in the place of what they average."""
-    found = dict(paths)
-    for path, value in paths.items():
-        if path.startswith("average."):
-            found[path.removeprefix("average.")] = value
-    return found
+def averaged(paths: Mapping[str, Any], averages: Mapping[str, str]) -> dict[str, Any]:
+    """Values by path with running averages, whose paths are in `averages`, in the place of what they average."""
+    return {**paths, **{path: paths[average] for path, average in averages.items()}}
 
 
 class NumpyStepper:
     """Training on the NumPy runtime."""
 
-    def __init__(self, step: Graph, evaluation: Graph, state: Mapping[str, Array]) -> None:
+    def __init__(self, step: Graph, evaluation: Graph, state: Mapping[str, Array], averages: Mapping[str, str]) -> None:
         from runtime.numpy_executor import NumpyRunner
 
-        self.updates = tuple(step.updates)
-        self.fixed = {path: state[path] for path in state if path not in self.updates}
+        self.fixed = {path: state[path] for path in state if path not in step.updates}
+        self.averages = averages
         self.runner = NumpyRunner(step, state)
-        self.evaluator = NumpyRunner(evaluation, averaged(state))
-        self.outputs, self.scalars = tuple(step.outputs), _scalars(evaluation)
+        self.evaluator = NumpyRunner(evaluation, averaged(state, averages))
+        self.scalars = _scalars(evaluation)
         self._before: dict[str, Array] = {}
 
     def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
         weights = self.runner.weights
         self._before = dict(weights)
-        results = self.runner.run({name: feeds[name] for name in self.runner.graph.inputs})
-        for path in self.updates:
-            weights[path] = results[path]
-        return {name: float(results[name]) for name in self.outputs}
+        outputs, updates = self.runner.run_step({name: feeds[name] for name in self.runner.graph.inputs})
+        weights.update(updates)
+        return {name: float(value) for name, value in outputs.items()}
 
     def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, float]:
-        current = averaged(self.state())
+        current = averaged(self.state(), self.averages)
         for path in self.evaluator.weights:
             self.evaluator.weights[path] = current[path]
-        results = self.evaluator.run({name: feeds[name] for name in self.evaluator.graph.inputs})
-        return {name: float(results[name]) for name in self.scalars}
+        outputs, _ = self.evaluator.run_step({name: feeds[name] for name in self.evaluator.graph.inputs})
+        return {name: float(outputs[name]) for name in self.scalars}
 
     def state(self) -> dict[str, Array]:
         return {**self.fixed, **self.runner.weights}
@@ -84,6 +79,7 @@ class OnnxStepper:
         step: Graph,
         evaluation: Graph,
         state: Mapping[str, Array],
+        averages: Mapping[str, str],
         *,
         device: str = "cpu",
         threads: int | None = None,
@@ -94,7 +90,7 @@ class OnnxStepper:
         def runner(graph: Graph) -> OnnxRunner:
             return OnnxRunner(export(graph, weights=None).SerializeToString(), device=device, threads=threads)
 
-        self.runner, self.evaluator = runner(step), runner(evaluation)
+        self.runner, self.evaluator, self.averages = runner(step), runner(evaluation), averages
         names = end_names(step)
         self.outputs = dict(zip(step.outputs, names, strict=False))
         self.updates = dict(zip(step.updates, names[len(step.outputs) :], strict=True))
@@ -114,7 +110,7 @@ class OnnxStepper:
         return {name: float(runner.array(made[ours])) for name, ours in self.outputs.items()}
 
     def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, float]:
-        runner, current = self.evaluator, averaged(self.values)
+        runner, current = self.evaluator, averaged(self.values, self.averages)
         given = {name: current[name] for name in runner.inputs if name in current}
         given |= {name: runner.value(np.asarray(array)) for name, array in feeds.items() if name in runner.inputs}
         made = runner.run_values(given, self.scalars.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,28 +9,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.comparisons import Comparison, comparisons, measured_targets
-from compiler.elaborate.data import Stage
-from compiler.graph import Graph
+from compiler.comparisons import measured_targets
+from compiler.elaborate.data import ON_EXAMPLES, Stage
 from compiler.training import loss_graph
-from compiler.units import Scalings, Unit, in_raw_units, output_units
+from compiler.units import Unit
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.examples import PARTS, Examples
 from runtime.data.fitted import fitted_to
-from runtime.data.loading import Wanted, fitted, load_examples
+from runtime.data.loading import Wanted, load_examples, staged
 from runtime.data.lookups import check_lookups
 from runtime.data.padding import widened
-from runtime.text.tokenizers import KEY as TOKENIZER
 from runtime.training.example_axis import check_example_axis
+from runtime.training.trained import units_in
 
 if TYPE_CHECKING:
     from compiler.graph import Value
     from compiler.types import Array
     from runtime.training.session import Training
-
-UNITS = "nablac.units"  # of the metadata: by output, "raw" `of` which data, "computed" from raw numbers, the "model"'s
-CLASSES = "nablac.classes"  # of the metadata: the texts of the target's classes, in the order of their numbers
 
 
 def context_of(training: Training) -> Context:
@@ -44,11 +39,15 @@ def context_of(training: Training) -> Context:
         message = f"validation {validation:g} and test {test:g} leave nothing to train on"
         raise NablacError(Diagnostic("E823", message, training.spec.span))
     folder = training.folder or Path(training.program.source.name).resolve().parent
-    return Context(folder, shares[0], shares[1], training.seed, options.skip_broken, fitted=training.fitted)
+    fixed = frozenset({"validation"} if options.validation is not None else ())
+    return Context(folder, shares[0], shares[1], training.seed, options.skip_broken, fixed=fixed, fitted=training.known)
 
 
 def examples_of(training: Training) -> Examples:
-    """The examples, by the names of the model's inputs and targets; NablacError for what does not fit it."""
+    """The examples, by the names of the model's inputs and targets; NablacError for what does not fit it.
+
+    Arrays that are given take the place of the source, and of the stages that make examples of it; the others hold.
+    """
     examples = _all_examples(training)
     types = {**training.inputs, **{name: value.type for name, value in training.spec.targets.items()}}
     count, shuffled = len(examples.parts["training"]), training.spec.settings.get("shuffle", True)
@@ -59,17 +58,17 @@ def examples_of(training: Training) -> Examples:
 
 def _all_examples(training: Training) -> Examples:
     context, wanted = training.context, _wanted(training)
-    if training.examples is not None:
-        examples = fitted(training.examples, context, wanted, None)
-        check_lookups(loss_graph(training.inference), examples, training.spec.span)
-        return _overfit(training, examples)
     stages: Sequence[Stage] = training.spec.data
-    if stages and training.options.data is not None:
-        stages = _of_file(stages, path_of(training.options.data))
-    examples = _loaded(training, stages, context, wanted)
+    if training.examples is not None:
+        examples = staged(training.examples, [stage for stage in stages if stage.name in ON_EXAMPLES], context, wanted)
+        check_lookups(loss_graph(training.inference), examples, training.spec.span)
+    else:
+        if stages and training.options.data is not None:
+            stages = _of_file(stages, path_of(training.options.data))
+        examples = _loaded(training, stages, context, wanted)
     for part in ("validation", "test"):
         path = training.spec.settings.get(part)
-        if isinstance(path, str):
+        if isinstance(path, str) and part not in context.fixed:
             there = [stage for stage in _of_file(stages, path) if stage.name != "split"]
             whole = replace(context, validation=0.0, test=0.0, order="", fitted=fitted_to(examples))
             examples = _joined(examples, part, _loaded(training, there, whole, wanted), path)
@@ -94,7 +93,11 @@ def _loss_and_targets(training: Training) -> tuple[Value, dict[str, Value]]:
 
 
 def _of_file(stages: Sequence[Stage], path: str) -> Sequence[Stage]:
-    """A data description of another file."""
+    """A data description of another file; NablacError where it names no file, or two that belong together."""
+    if not stages or "path" not in stages[0].arguments or stages[0].arguments.get("labels"):
+        what = "`labels` belong to its own file" if stages and "path" in stages[0].arguments else "it reads no file"
+        message = f"{path} cannot take the place of what the train block's `data` reads: {what}"
+        raise NablacError(Diagnostic("E824", message, stages[0].span if stages else None))
     return (replace(stages[0], arguments=stages[0].arguments | {"path": path}), *stages[1:])
 
 
@@ -131,22 +134,9 @@ def _overfit(training: Training, examples: Examples) -> Examples:
     return replace(examples, parts={**dict.fromkeys(PARTS, kept[:0]), "training": kept}, augmentations={})
 
 
-def graph_in_raw_units(training: Training) -> Graph:
-    """The model for inference, taking and giving raw units where the data was scaled."""
-    return in_raw_units(*_units(training)) if training.data.scalings else training.inference.graph
-
-
 def units_of_outputs(training: Training) -> dict[str, Unit]:
-    """The units of each output of `graph_in_raw_units`; empty where no data was scaled."""
-    return output_units(*_units(training)) if training.data.scalings else {}
-
-
-def _units(training: Training) -> tuple[Graph, Scalings, list[Comparison], dict[str, Value]]:
-    graph, spec = training.inference.graph, training.inference.training
-    loss, targets = _loss_and_targets(training)
-    assert spec is not None
-    scalings = {name: (each.offset, each.scale) for name, each in training.data.scalings.items()}
-    return graph, scalings, comparisons(loss, targets, graph.inputs, spec.spreads), targets
+    """The units of each output of the model that is compiled; empty where no data was scaled."""
+    return units_in(training.inference, training.fitted_now)
 
 
 def unit_notes(training: Training) -> list[str]:
@@ -169,18 +159,3 @@ def unit_notes(training: Training) -> list[str]:
         for name in scaled_targets
         if name not in raw
     ]
-
-
-def metadata_of(training: Training) -> dict[str, str]:
-    """What the compiled model's file says of its data: units of outputs, a text model's tokenizer, names of classes."""
-    data, found = training.data, dict[str, str]()
-    units = units_of_outputs(training)
-    if units:
-        found[UNITS] = json.dumps({name: {"units": unit.kind, "of": unit.of} for name, unit in units.items()})
-    if data.tokenizer is not None:
-        found[TOKENIZER] = data.tokenizer.to_json()
-    columns = [data.columns.get(target, ()) for target in data.targets]
-    classes = next((data.classes[each[0]] for each in columns if len(each) == 1 and each[0] in data.classes), None)
-    if classes is not None:
-        found[CLASSES] = json.dumps(classes, ensure_ascii=False)
-    return found

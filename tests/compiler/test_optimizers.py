@@ -79,10 +79,9 @@ class Ours:
     def __init__(self, text: str, settings: str, dtype: DType = DType.F64) -> None:
         program = program_of(Source("m.model", text.replace("SETTINGS", settings)))
         step = training_step(elaborate_model(program, training=True, dtype=dtype))
-        self.trained, self.graph = step.trained, optimize(step.graph)
+        self.trained, self.averages, self.graph = step.trained, step.averages, optimize(step.graph)
         weights = initialize(self.graph, 4)
-        if step.averaged:
-            weights |= {f"average.{path}": weights[path] for path in step.trained}
+        weights |= {average: weights[path] for path, average in step.averages.items()}
         self.runner = NumpyRunner(self.graph, weights)
         self.first = dict(self.runner.weights)
         generator = np.random.default_rng(2)
@@ -242,7 +241,7 @@ def test_averages_follow_the_weights() -> None:
         ours.step()
         averages = {path: 0.8 * each + 0.2 * ours.runner.weights[path] for path, each in averages.items()}
         for path, each in averages.items():
-            np.testing.assert_allclose(ours.runner.weights[f"average.{path}"], each, rtol=1e-12)
+            np.testing.assert_allclose(ours.runner.weights[ours.averages[path]], each, rtol=1e-12)
 
 
 def noam(step: int) -> float:

@@ -283,7 +283,6 @@ UNFIT = {
     ),
     "no model of texts": (("{specs}/mlp.model",), "error[E851]: MLP takes no tokens\n --> --tokenizer\n"),
     "a step that takes batches": (("--train", "{specs}/gpt.model"), "Error: a training step takes batches of tokens"),
-    "compiled already": (("{run}",), "Error: {run}/model.onnx is the compiled model of a run"),
 }
 
 

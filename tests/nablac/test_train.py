@@ -407,7 +407,7 @@ def test_the_step_as_a_file_trains_by_onnxruntime_alone(tmp_path: Path) -> None:
     onnx.checker.check_model(str(step), full_check=True)
     assert {each.domain for each in onnx.load(step).opset_import} == {""}
     state = load_file(step.with_suffix(".safetensors"))
-    assert {"dense.W", "optimizer.m.dense.W", "optimizer.v.dense.b"} <= state.keys()
+    assert {"dense.W", "optimizer/m/dense.W", "optimizer/v/dense.b"} <= state.keys()
     example = [sys.executable, str(ROOT / "examples" / "train_step.py"), str(step), str(ROOT / "specs/data/digits.npz")]
     lines = subprocess.run(example, capture_output=True, text=True, check=True).stdout.splitlines()
     losses = [float(line.split()[1]) for line in lines]

@@ -22,7 +22,8 @@ from runtime.numpy_executor import NumpyRunner
 from runtime.onnx_session import OnnxRunner
 from runtime.training.folder import RunFolder
 from runtime.training.session import Options, Training
-from runtime.training.training_data import CLASSES, UNITS, unit_notes, units_of_outputs
+from runtime.training.trained import CLASSES, UNITS
+from runtime.training.training_data import unit_notes, units_of_outputs
 
 Array = Any
 
@@ -540,3 +541,55 @@ def test_what_belongs_to_all_examples_is_trained_on_at_once() -> None:
     for other in ({"batch": 4}, {"validation": 0.5}):
         with pytest.raises(NablacError):
             by_axes(inputs, shapes, "shuffle false\n batch 8", **other).data  # noqa: B018
+
+
+ARRAYS = """
+model M { input x: [batch, 2]; y = x -> Dense(1); output y }
+train M { target t: [batch, 1]; loss mse(y, t); epochs 1; SETTINGS; data DATA }
+"""
+
+
+def given_arrays(data: str, settings: str = "batch 4", **options: Any) -> Training:
+    generator = np.random.default_rng(8)
+    x = generator.normal(size=(20, 2)) * [3, 40] + [100, -7]
+    text = ARRAYS.replace("DATA", data).replace("SETTINGS", settings)
+    made = Training(program_of(Source("m.model", text)), options=Options(**options))
+    made.examples = from_arrays({"x": x, "t": x[:, :1] * 5}, "arrays")
+    return made
+
+
+@pytest.mark.parametrize("source", ["arrays()", 'csv("absent.csv")'])
+def test_stages_hold_for_arrays_that_are_given(source: str) -> None:
+    made = given_arrays(
+        f'{source} -> standardize("x") -> split(validation: 0.25, order: "time") -> augment(noise: 0.1)'
+    )
+    data, raw = made.data, made.examples
+    assert raw is not None
+    first = raw.arrays["x"][:15]
+    assert data.parts["validation"].tolist() == [15, 16, 17, 18, 19] and data.augmentations == {"noise": 0.1}
+    np.testing.assert_allclose(data.arrays["x"], (raw.arrays["x"] - first.mean(0)) / first.std(0), rtol=1e-5)
+    np.testing.assert_array_equal(data.arrays["t"], raw.arrays["t"].astype(np.float32))
+
+
+def test_stages_that_read_a_table_have_nothing_to_do_with_arrays() -> None:
+    data = 'csv("absent.csv") -> standardize() -> columns(inputs: ["a", "b"], targets: ["c"])'
+    assert set(given_arrays(data).data.scalings) == {"x", "t"}
+    with pytest.raises(NablacError, match="`columns` makes examples of a table or a text, and arrays are examples"):
+        given_arrays('arrays() -> columns(inputs: ["a"], targets: ["b"])').data  # noqa: B018
+
+
+def test_arrays_have_no_other_file() -> None:
+    with pytest.raises(NablacError, match=r"more\.csv cannot take the place of what the train block's `data` reads"):
+        given_arrays("arrays()", 'validation "more.csv"').data  # noqa: B018
+
+
+def test_a_share_of_the_command_wins_over_a_split_and_a_file() -> None:
+    split = given_arrays("arrays() -> split(validation: 0.5, test: 0.1)", validation=0.2).data
+    assert [len(split.parts[part]) for part in ("training", "validation", "test")] == [14, 4, 2]
+    file = given_arrays("arrays()", 'validation "more.csv"', validation=0.2).data
+    assert len(file.parts["validation"]) == 4
+
+
+def test_a_share_is_said_once() -> None:
+    with pytest.raises(NablacError, match="`validation` is set twice"):
+        given_arrays("arrays() -> split(validation: 0.5)", "validation 0.2").data  # noqa: B018

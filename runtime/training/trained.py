@@ -1,0 +1,228 @@
+"""A trained model: its weights, what it knows of its data, and where training left it - and the one file that holds it.
+
+Training scales its data, so that weights alone give numbers of another unit. What is kept, evaluated and exported is
+made from a `Trained` here, whichever way it came.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compiler.build import Elaborated
+from compiler.comparisons import Comparison, comparisons
+from compiler.dims import Size
+from compiler.graph import Graph
+from compiler.operators.source import Constant, Input
+from compiler.rewrite import replace
+from compiler.training import STEP, loss_graph
+from compiler.units import Scalings, Unit, in_raw_units, output_units
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.fitted import Fitted, fitted_from_json, fitted_to_json, read_fitted
+from runtime.initialization import stored
+from runtime.text.places import place_metadata
+from runtime.text.tokenizers import KEY as TOKENIZER
+from runtime.weights import fit_weights, read_metadata, read_tensors, save_weights
+
+if TYPE_CHECKING:
+    from compiler.graph import Value
+    from compiler.types import Array
+    from runtime.renames import Rename
+
+# Keys of metadata: of a compiled model, the texts of the target's classes in the order of their numbers, and the units
+# of its outputs: "raw" `of` which data, "computed" from raw numbers, or the "model"'s own. Of weights, all that is no
+# number.
+CLASSES, UNITS, TRAINED = "nablac.classes", "nablac.units", "nablac.trained"
+RECORD = "run.json"  # in the folder of a run
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """Weights by path, those that only the loss reads among them, with what was learnt of the data."""
+
+    weights: dict[str, Array]
+    fitted: Fitted | None = None  # None where nothing is known of it, as of weights from elsewhere
+    step: int | None = None  # the number of the last update; None where nothing says it
+
+
+def whole(elaborated: Elaborated) -> Graph:
+    """A graph that reads every weight of a model: those of its outputs, and those that its loss and metrics read."""
+    spec = elaborated.training
+    return elaborated.graph if spec is None or spec.loss is None else loss_graph(elaborated)
+
+
+def save_trained(path: str | Path, trained: Trained) -> None:
+    """Write weights to a `.safetensors` file, whose metadata says in which units they work."""
+    metadata: dict[str, str] = {}
+    if trained.fitted is not None:
+        told = {**fitted_to_json(trained.fitted), "step": trained.step}
+        # One entry: the file's library writes several in any order, and equal runs write equal bytes.
+        metadata[TRAINED] = json.dumps(told, ensure_ascii=False)
+    save_weights(path, trained.weights, metadata)
+
+
+def load_trained(
+    path: str | Path,
+    elaborated: Elaborated,
+    renames: Iterable[Rename] = (),
+    *,
+    needed: Graph | None = None,
+    in_training: Callable[[], Graph] | None = None,
+) -> Trained:
+    """A model's weights from a file, with what the file says of its data; NablacError for what does not fit.
+
+    All that `needed` reads has to be there, which is the model's own graph unless another is given. What only the loss
+    reads may be there, and what only `in_training`, the graph for training, does.
+    """
+
+    def optional() -> Iterable[Graph]:
+        yield whole(elaborated)
+        if in_training is not None:
+            yield in_training()
+
+    weights = fit_weights(read_tensors(path), needed or elaborated.graph, str(path), list(renames), optional)
+    fitted, step = _told(path)
+    if fitted is not None:
+        check_fitted(elaborated, fitted, str(path))
+    return Trained(weights, fitted, step)
+
+
+def _told(path: str | Path) -> tuple[Fitted | None, int | None]:
+    """What a file of weights says of its data, and the number of its last step."""
+    text = read_metadata(path).get(TRAINED)
+    if text is None:
+        folder = Path(path) if Path(path).is_dir() else Path(path).parent
+        return read_fitted(folder) if (folder / RECORD).is_file() else None, None  # of a run of earlier versions
+    try:
+        stored = json.loads(text)
+    except (ValueError, RecursionError):
+        stored = None
+    fitted = fitted_from_json(stored, str(path))
+    step = stored.get("step")
+    return fitted, step if isinstance(step, int) and not isinstance(step, bool) else None
+
+
+def check_fitted(elaborated: Elaborated, fitted: Fitted, place: str) -> None:
+    """NablacError where weights were trained in units that this model cannot take or give back."""
+    graph, spec = elaborated.graph, elaborated.training
+    types = {name: value.type for name, value in graph.inputs.items()}
+    if spec is not None:
+        types |= {name: value.type for name, value in spec.targets.items()}
+    for name, scaling in fitted.scalings.items():
+        message = f"these weights were trained on a scaled `{name}`, "
+        if name not in types:
+            what = "input or target" if spec is not None else "input, and no train block that says what its targets are"
+            message += f"and {graph.name} has no such {what}"
+            hint = f"call it `{name}` as the model had it that was trained"
+        elif not _spreads_to(scaling.offset.shape, types[name].shape[1:]):
+            message += f"{list(scaling.offset.shape)} numbers, and it is {types[name]} in {graph.name}"
+            hint = "load them into the model that was trained"
+        else:
+            continue
+        raise NablacError(Diagnostic("E844", message, place=place, hint=hint))
+
+
+def _spreads_to(shape: tuple[int, ...], example: tuple[Size, ...]) -> bool:
+    """Whether numbers of a shape broadcast against an example without giving it other axes."""
+    if len(shape) > len(example):
+        return int(np.prod(shape)) == 1
+    behind = example[len(example) - len(shape) :]
+    return all(size == 1 or size == other for size, other in zip(shape, behind, strict=True))
+
+
+def raw_graph(elaborated: Elaborated, fitted: Fitted | None) -> Graph:
+    """The model, taking and giving what its data was before it was scaled."""
+    return in_raw_units(*_units(elaborated, fitted)) if fitted is not None and fitted.scalings else elaborated.graph
+
+
+def units_in(elaborated: Elaborated, fitted: Fitted | None) -> dict[str, Unit]:
+    """The units of each output of `raw_graph`; empty where no data was scaled."""
+    return output_units(*_units(elaborated, fitted)) if fitted is not None and fitted.scalings else {}
+
+
+def _units(elaborated: Elaborated, fitted: Fitted) -> tuple[Graph, Scalings, list[Comparison], Mapping[str, Value]]:
+    graph, spec = elaborated.graph, elaborated.training
+    compared: list[Comparison] = []
+    if spec is not None and spec.loss is not None:
+        compared = comparisons(spec.loss, spec.targets, graph.inputs, spec.spreads)
+    return graph, fitted.numbers, compared, spec.targets if spec is not None else {}
+
+
+def model_metadata(elaborated: Elaborated, fitted: Fitted | None) -> dict[str, str]:
+    """What a compiled model's file says of its data: units of outputs, a tokenizer and its limits, names of classes."""
+    found = {"nablac.model": elaborated.graph.name}
+    units = units_in(elaborated, fitted)
+    if units:
+        found[UNITS] = json.dumps({name: {"units": unit.kind, "of": unit.of} for name, unit in units.items()})
+    if fitted is not None and fitted.tokenizer is not None:
+        found[TOKENIZER] = fitted.tokenizer.to_json()
+    if fitted is not None and fitted.labels:
+        found[CLASSES] = json.dumps(fitted.labels, ensure_ascii=False)
+    return found | place_metadata(elaborated.graph)
+
+
+def step_of(trained: Trained | None, graph: Graph) -> int:
+    """The step whose number a loss reads where it is evaluated; 1 before any training.
+
+    NablacError where the loss depends on it, and the weights do not say how far they are.
+    """
+    if trained is None:
+        return 1
+    if trained.step is None and STEP in graph.inputs:
+        message = "the loss depends on `step`, and these weights do not say after which step they are"
+        hint = "evaluate the folder of the run that trained them, or its `weights.safetensors`"
+        raise NablacError(Diagnostic("E845", message, place=graph.name, hint=hint))
+    return trained.step or 1
+
+
+def in_raw_data(elaborated: Elaborated, fitted: Fitted | None) -> Elaborated:
+    """A model whose loss is fed raw data, inputs and targets, and scales it as in training before anything reads it.
+
+    For gradients and training steps; what the model gives beside its loss stays in the units of training.
+    """
+    spec, graph = elaborated.training, elaborated.graph
+    if fitted is None or not fitted.scalings or spec is None or spec.loss is None:
+        return elaborated
+    changes: dict[Value, Value] = {}
+
+    def fed(values: Mapping[str, Value]) -> dict[str, Value]:
+        raw = dict(values)
+        for name, value in values.items():
+            if name in fitted.scalings:
+                offset, scale = (Constant.of(each.astype(value.type.dtype.numpy))() for each in fitted.numbers[name])
+                raw[name] = Input(name, value.type)()
+                changes[value] = (raw[name] - offset) / scale
+        return raw
+
+    inputs, targets = fed(graph.inputs), fed(spec.targets)
+    parts = [{"loss": spec.loss}, spec.metrics, graph.outputs, graph.updates, spec.updates]
+    ends = iter(replace([value for part in parts for value in part.values()], changes))
+    (loss,), metrics, outputs, updates, all_updates = ([next(ends) for _ in part] for part in parts)
+    made = Graph(
+        inputs,
+        dict(zip(graph.outputs, outputs, strict=True)),
+        dict(zip(graph.updates, updates, strict=True)),
+        graph.name,
+        graph.doc,
+        graph.layers,
+    )
+    told = dataclasses.replace(
+        spec,
+        targets=targets,
+        loss=loss,
+        metrics=dict(zip(spec.metrics, metrics, strict=True)),
+        updates=dict(zip(spec.updates, all_updates, strict=True)),
+    )
+    return Elaborated(made, elaborated.hypers, told)
+
+
+def weights_of_model(inference: Elaborated, in_training: Iterable[str], state: Mapping[str, Array]) -> dict[str, Array]:
+    """What of a training state is the model's: what its outputs, its loss and its metrics read, and `in_training`."""
+    paths = dict.fromkeys([*(op.path for graph in (inference.graph, whole(inference)) for op in stored(graph))])
+    return {path: state[path] for path in (*paths, *(each for each in in_training if each not in paths))}

@@ -1,0 +1,346 @@
+"""A trained model is one thing: whichever way it is taken from its run, it gives what the run's own model gives."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+
+import nablac
+from grammar.diagnostics import NablacError
+from runtime.onnx_session import OnnxRunner
+from tests.nablac.test_train import invoke
+
+MODELS = {
+    "scaled": """
+model M(hidden = 4) {
+    input x: [batch, 2]
+    y = x -> Dense(hidden, activation: tanh) -> BatchNorm() -> Dense(1)
+    output y
+}
+train M {
+    target t: [batch, 1]
+    loss mse(y, t)
+    metric mae(y, t)
+    optimizer adam(lr: 0.02)
+    average 0.8
+    epochs 4
+    batch 10
+    seed 3
+    validation 0.25
+    data csv("d.csv") -> standardize() -> columns(inputs: ["a", "b"], targets: ["c"])
+}
+""",
+    "weights of the loss": """
+model M(hidden = 4) {
+    input x: [batch, 2]
+    h = x -> Dense(hidden, activation: tanh)
+    y = h -> Dense(1)
+    output y
+}
+train M {
+    target t: [batch, 1]
+    dense = Dense(1)
+    loss mse(y, t) + mse(dense(h), t ** 2) + 0.1 * mean(abs(h -> Dense(2)))
+    metric auxiliary = mse(dense(h), t ** 2)
+    optimizer adam(lr: 0.02)
+    epochs 4
+    batch 10
+    seed 3
+    validation 0.25
+    data csv("d.csv") -> min_max() -> columns(inputs: ["a", "b"], targets: ["c"])
+}
+""",
+    "classes": """
+model M(hidden = 4) {
+    input x: [batch, 2]
+    logits = x -> Dense(hidden, activation: tanh) -> Dense(2)
+    output logits
+}
+train M {
+    target kind: i64[batch]
+    loss cross_entropy(logits, kind)
+    metric accuracy(logits, kind)
+    optimizer adam(lr: 0.02)
+    epochs 3
+    batch 10
+    seed 3
+    validation 0.25
+    data csv("d.csv") -> standardize() -> columns(inputs: ["a", "b"], targets: ["k"])
+}
+""",
+    "a loss that changes with the step": """
+model M(hidden = 4) {
+    input x: [batch, 2]
+    y = x -> Dense(hidden, activation: tanh) -> Dense(1)
+    output y
+}
+train M {
+    target t: [batch, 1]
+    loss mse(y, t) * (1 + step / 10) + mean(random.uniform(like: y))
+    optimizer sgd(lr: 0.01)
+    accumulate 2
+    epochs 4
+    batch 10
+    seed 3
+    validation 0.25
+    data csv("d.csv") -> columns(inputs: ["a", "b"], targets: ["c"])
+}
+""",
+}
+SET = "hidden=5"
+
+
+class Run:
+    """A finished run in a folder of its own, with the numbers that its own compiled model gives."""
+
+    def __init__(self, folder: Path, text: str) -> None:
+        self.folder, self.path, self.file = folder, folder / "run", folder / "m.model"
+        self.file.write_text(text)
+        generator = np.random.default_rng(7)
+        rows = generator.normal(size=(60, 2)) * [30, 0.2] + [400, -3]
+        lines = [f"{a:.6f},{b:.6f},{5 * a + 900 * b:.4f},{'high' if b > -3 else 'low'}" for a, b in rows]
+        (folder / "d.csv").write_text("a,b,c,k\n" + "\n".join(lines) + "\n")
+        self.x = rows[:9].astype(np.float32)
+        np.save(folder / "x.npy", self.x)
+        done = invoke("train", str(self.file), "-q", "-o", str(self.path), "--set", SET)
+        assert done.exit_code == 0, done.output
+        self.history = json.loads((self.path / "history.json").read_text())
+        self.expected = self.of_file(self.path / "model.onnx")
+
+    def of_file(self, path: Path) -> np.ndarray:
+        (result,) = OnnxRunner(path).run({"x": self.x}).values()
+        return np.asarray(result)
+
+    def by_command(self, *arguments: str) -> np.ndarray:
+        out = self.folder / "out.npy"
+        done = invoke(*arguments, "-q", "-o", str(out))
+        assert done.exit_code == 0, done.output
+        return np.asarray(np.load(out))
+
+    def compiled(self, *arguments: str) -> np.ndarray:
+        out = self.folder / "compiled.onnx"
+        done = invoke("compile", *arguments, "-q", "-o", str(out))
+        assert done.exit_code == 0, done.output
+        return self.of_file(out)
+
+    @property
+    def weights(self) -> str:
+        return str(self.path / "weights.safetensors")
+
+
+@pytest.fixture(scope="module", params=MODELS)
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(tmp_path_factory.mktemp("journey"), MODELS[request.param])
+
+
+def trained_in_python(run: Run) -> Any:
+    model = nablac.compile(run.file, hidden=5)
+    model.train(seed=3)
+    return model
+
+
+def saved_and_loaded(run: Run) -> Any:
+    trained_in_python(run).save(run.folder / "saved.safetensors")
+    return nablac.load(run.file, run.folder / "saved.safetensors", hidden=5)
+
+
+def written_by_python(run: Run) -> np.ndarray:
+    trained_in_python(run).to_onnx(run.folder / "python.onnx")
+    return run.of_file(run.folder / "python.onnx")
+
+
+def called(make: Callable[[Run], Any]) -> Callable[[Run], np.ndarray]:
+    def call(run: Run) -> np.ndarray:
+        (result,) = make(run)(x=run.x).values()
+        return np.asarray(result)
+
+    return call
+
+
+WAYS: dict[str, Callable[[Run], np.ndarray]] = {
+    "run RUN": lambda run: run.by_command("run", str(run.path), str(run.folder / "x.npy")),
+    "run RUN by onnxruntime": lambda run: run.by_command(
+        "run", str(run.path), str(run.folder / "x.npy"), "--backend", "ort"
+    ),
+    "run FILE --weights": lambda run: run.by_command(
+        "run", str(run.file), str(run.folder / "x.npy"), "--set", SET, "--weights", run.weights
+    ),
+    "compile RUN": lambda run: run.compiled(str(run.path)),
+    "compile FILE --weights": lambda run: run.compiled(str(run.file), "--set", SET, "--weights", run.weights),
+    "the weights elsewhere": lambda run: run.compiled(
+        str(run.file), "--set", SET, "--weights", str(Path(run.weights).rename(run.folder / "moved.safetensors"))
+    ),
+    "load the run in Python": called(lambda run: nablac.load(run.path)),
+    "load its weights in Python": called(lambda run: nablac.load(run.file, run.weights, hidden=5)),
+    "load its folder in Python": called(lambda run: nablac.compile(run.file, hidden=5).load(run.path)),
+    "train in Python": called(trained_in_python),
+    "train in Python, save and load": called(saved_and_loaded),
+    "train in Python, to_onnx": written_by_python,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_way_gives_what_the_runs_own_model_gives(run: Run, way: str) -> None:
+    try:
+        found = WAYS[way](run)
+    finally:
+        moved = run.folder / "moved.safetensors"
+        if moved.exists():
+            moved.rename(run.weights)
+    np.testing.assert_allclose(found, run.expected, rtol=1e-5, atol=1e-5 * np.abs(run.expected).max())
+
+
+def test_an_evaluation_of_a_run_is_what_its_best_epoch_measured(run: Run) -> None:
+    best = int(np.argmin(run.history["val_loss"]))
+    done = invoke("eval", str(run.path), "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    for name in ("loss", "mae", "auxiliary", "accuracy"):
+        if name in found:
+            assert found[name] == pytest.approx(run.history[f"val_{name}"][best], rel=1e-6), name
+    again = invoke("eval", str(run.file), "--weights", run.weights, "--set", SET, "--json")
+    assert json.loads(again.stdout) == found
+
+
+def test_every_other_command_takes_a_run(run: Run) -> None:
+    for arguments in (
+        ("verify", str(run.path)),
+        ("summary", str(run.path)),
+        ("draw", str(run.path)),
+        ("grad", str(run.path), "-o", str(run.folder / "grad.onnx")),
+        ("compile", "--train", str(run.path), "-o", str(run.folder / "step.onnx")),
+    ):
+        done = invoke(*arguments)
+        assert done.exit_code == 0, done.output
+
+
+def test_what_is_compiled_of_a_run_says_what_the_runs_own_model_says(run: Run) -> None:
+    run.compiled(str(run.path))
+    own, compiled = (OnnxRunner(path).metadata for path in (run.path / "model.onnx", run.folder / "compiled.onnx"))
+    assert own == compiled
+
+
+@pytest.fixture(scope="module")
+def critic(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    return Run(tmp_path_factory.mktemp("critic"), MODELS["weights of the loss"])
+
+
+LOSS_ONLY = {"dense_2.W", "dense_2.b", "dense_3.W", "dense_3.b"}
+
+
+def test_weights_that_only_the_loss_reads_are_kept_and_loaded(critic: Run) -> None:
+    stored = load_file(critic.weights)
+    assert stored.keys() == {"dense.W", "dense.b", "dense_1.W", "dense_1.b", *LOSS_ONLY}
+    model = nablac.load(critic.file, critic.weights, hidden=5)
+    assert model.weights.keys() == stored.keys()
+    for path, array in stored.items():
+        np.testing.assert_array_equal(model.weights[path], array)
+    gradient = model.gradient("dense_3.*")
+    assert set(gradient.graph.outputs) == {"loss", "grad.dense_3.W", "grad.dense_3.b"}
+
+
+def test_weights_without_those_of_the_loss_run_and_train_but_are_not_evaluated(critic: Run, tmp_path: Path) -> None:
+    part = {path: array for path, array in load_file(critic.weights).items() if path not in LOSS_ONLY}
+    save_file(part, str(tmp_path / "part.safetensors"))
+    weights = ("--weights", str(tmp_path / "part.safetensors"), "--set", SET)
+    assert invoke("run", str(critic.file), str(critic.folder / "x.npy"), *weights).exit_code == 0
+    done = invoke("train", str(critic.file), *weights, "--dry-run")
+    assert done.exit_code == 0 and "has no `dense_2.W`, `dense_2.b`, `dense_3.W`, `dense_3.b`" in done.stderr
+    done = invoke("eval", str(critic.file), *weights)
+    assert done.exit_code == 2 and "error[E701]: `dense_2.W`: f32[5, 1] is missing" in done.stderr
+
+
+def test_a_gradient_of_a_trained_model_takes_the_units_of_its_data(critic: Run) -> None:
+    """By central differences of the loss that the gradient's graph has itself, in raw units."""
+    made = nablac.load(critic.path, dtype="f64").gradient("x")
+    x = critic.x[:4].astype(np.float64)
+    t = 5 * x[:, :1] + 900 * x[:, 1:]
+    found = made(x=x, t=t)
+    step = np.array([1e-2, 1e-4])
+    for column in range(2):
+        moved = [x.copy(), x.copy()]
+        for sign, each in zip((-1, 1), moved, strict=True):
+            each[2, column] += sign * step[column]
+        low, high = (float(made(x=each, t=t)["loss"]) for each in moved)
+        assert found["grad.x"][2, column] == pytest.approx((high - low) / (2 * step[column]), rel=1e-4)
+    # The loss of data in raw units is of the size that training knows: of scaled numbers.
+    assert float(found["loss"]) < 5
+
+
+def test_an_exported_step_of_a_run_takes_the_units_of_its_data(critic: Run, tmp_path: Path) -> None:
+    step = tmp_path / "step.onnx"
+    assert invoke("compile", "--train", str(critic.path), "-o", str(step), "-q").exit_code == 0
+    runner = OnnxRunner(step)
+    state = load_file(step.with_suffix(".safetensors"))
+    t = (5 * critic.x[:, :1] + 900 * critic.x[:, 1:]).astype(np.float32)
+    made = runner.run({"x": critic.x, "t": t, "step": np.float32(1), **state})
+    whole = nablac.load(critic.path).gradient("dense.W")(x=critic.x, t=t)
+    assert float(made["loss"]) == pytest.approx(float(whole["loss"]), rel=1e-4)
+    states = json.loads(runner.metadata["nablac.states"])
+    assert states["optimizer/m/dense.W"] == {"kind": "optimizer", "of": "dense.W", "name": "m"}
+
+
+OTHERS = {
+    "another name": (
+        MODELS["scaled"].replace("input x", "input z").replace("y = x", "y = z"),
+        "E844",
+        "these weights were trained on a scaled `x`, and M has no such input or target",
+    ),
+    "no train block": (
+        MODELS["scaled"].split("train M")[0],
+        "E844",
+        "these weights were trained on a scaled `t`, and M has no such input, and no train block that says what its "
+        "targets are",
+    ),
+}
+
+
+@pytest.mark.parametrize("label", OTHERS)
+def test_weights_in_units_that_a_model_cannot_know_are_refused(tmp_path: Path, label: str) -> None:
+    text, code, message = OTHERS[label]
+    made = Run(tmp_path, MODELS["scaled"])
+    with pytest.raises(NablacError) as caught:
+        nablac.load(_written(tmp_path / "other.model", text), made.weights, hidden=5)
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.message) == (code, message)
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def test_a_loss_of_the_step_is_not_evaluated_on_weights_that_do_not_say_theirs(tmp_path: Path) -> None:
+    made = Run(tmp_path, MODELS["a loss that changes with the step"])
+    save_file(load_file(made.weights), str(tmp_path / "foreign.safetensors"))
+    done = invoke("eval", str(made.file), "--weights", str(tmp_path / "foreign.safetensors"), "--set", SET)
+    assert done.exit_code == 2 and "error[E845]: the loss depends on `step`" in done.stderr
+
+
+COUNTING = """
+layer Count {
+    input x: [batch, f]
+    buffer seen: [f] = 0
+    seen' = seen + sum(x, axis: 0)
+    output x - seen
+}
+model M { input x: [batch, 2]; count = Count(); output y = count(count(x)) }
+"""
+
+
+@pytest.mark.parametrize("backend", ["numpy", "ort"])
+def test_buffers_are_kept_from_call_to_call(backend: str) -> None:
+    model = nablac.compile(COUNTING, backend=backend)
+    x, seen = np.array([[1.0, 2.0], [3.0, 5.0]], np.float32), np.zeros(2, np.float32)
+    for _ in range(3):
+        expected = x
+        for _ in range(2):
+            expected, seen = expected - seen, seen + expected.sum(axis=0)
+        np.testing.assert_allclose(model(x=x)["y"], expected)
+        np.testing.assert_allclose(model.weights["count.seen"], seen)
