@@ -198,6 +198,16 @@ def differ(left: Size, right: Size) -> bool:
     return isinstance(gap, int) and gap != 0
 
 
+def positive(size: Size) -> bool:
+    """Whether a size is plainly at least 1 for all dims of at least 1: its terms are products of dims, counted up."""
+    if isinstance(size, int):
+        return size > 0
+    return all(
+        factor > 0 and all(isinstance(atom, Symbol) and atom.name != PAST for atom, _ in monomial)
+        for monomial, factor in size.terms
+    )
+
+
 def countable(shape: Iterable[Size]) -> bool:
     """Whether the elements can be counted in 64 bits, as far as the sizes are known."""
     count = 1

@@ -54,6 +54,16 @@ class DType(StrEnum):
         return {"f16": 2, "bf16": 2, "f32": 4, "f64": 8, "i8": 1, "u8": 1, "i32": 4, "i64": 8, "bool": 1}[self]
 
     @property
+    def eps(self) -> float:
+        """From 1 to the next larger number of a float type."""
+        return 2.0 ** -{"f16": 10, "bf16": 7, "f32": 23, "f64": 52}[self]
+
+    @property
+    def largest(self) -> float:
+        """The largest finite number of a float type."""
+        return (2 - self.eps) * 2.0 ** {"f16": 15, "bf16": 127, "f32": 127, "f64": 1023}[self]
+
+    @property
     def numpy(self) -> np.dtype[Any]:
         import numpy as np
 

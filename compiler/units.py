@@ -10,25 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
-from compiler.graph import Graph, Node, Value, apply
+from compiler.comparisons import Comparison, keeps_columns, moved, sources_of, trained_values
+from compiler.graph import Graph, Node, Value
 from compiler.lazy import LazyModule
 from compiler.operators.arithmetic import Add, Div, Mul, Neg, Sub
 from compiler.operators.casting import Cast, StopGradient
-from compiler.operators.indexing import GatherElements, Take
-from compiler.operators.shaping import (
-    Concat,
-    Expand,
-    Flip,
-    Reshape,
-    Split,
-    Squeeze,
-    Tile,
-    Transpose,
-    Unsqueeze,
-)
+from compiler.operators.shaping import Concat, Expand, Flip, Reshape, Split, Squeeze, Transpose, Unsqueeze
 from compiler.operators.slicing import Slice
 from compiler.operators.source import Buffer, Constant, Input, Parameter
 from compiler.rewrite import replace
@@ -39,144 +28,12 @@ np: Any = LazyModule("numpy")
 Scalings = Mapping[str, tuple[Any, Any]]  # offsets and scales by the names of inputs and targets
 
 
-class Form(StrEnum):
-    """What an operand of a loss is, beside the data that it is compared with."""
-
-    LOCATION = "location"  # in the data's units
-    SCALE = "scale"  # a deviation: in the data's units, counted from 0
-    VARIANCE = "variance"
-    LOG_SCALE = "log_scale"
-    LOG_VARIANCE = "log_variance"
-
-    def unscaled(self, value: Value, scale: Value, offset: Value) -> Value:
-        """`value` in raw units; `scale` and `offset` are those of the data beside it."""
-        match self:
-            case Form.LOCATION:
-                return value * scale + offset
-            case Form.SCALE:
-                return value * scale
-            case Form.VARIANCE:
-                return value * (scale * scale)
-            case Form.LOG_SCALE:
-                return value + apply("log", scale)
-            case Form.LOG_VARIANCE:
-                return value + apply("log", scale) * 2
-
-
-@dataclass(frozen=True, eq=False)
-class Comparison:
-    """An operand of the loss, and the data beside it: inputs or targets in whatever layout the loss has them."""
-
-    value: Value
-    data: Value
-    sources: tuple[str, ...]
-    form: Form = Form.LOCATION
-
-
 @dataclass(frozen=True)
 class Unit:
-    """The units of an output: of the data named; computed from raw numbers; or scaled, as in training."""
+    """The units of an output: of the data named; computed from raw numbers; or the model's own, as in training."""
 
-    kind: str  # "raw", "computed" or "scaled"
+    kind: Literal["raw", "computed", "model"]
     of: tuple[str, ...] = ()
-
-
-_SAME_NUMBERS = (Transpose, Reshape, Expand, Squeeze, Unsqueeze, Concat, Split, Flip, Tile, Slice, StopGradient)
-
-
-def _moved(node: Node) -> tuple[Value, ...]:
-    """The operands whose numbers a node's results are, each unchanged; none where it computes."""
-    if isinstance(node.op, _SAME_NUMBERS):
-        return node.operands
-    if isinstance(node.op, (Take, GatherElements)):
-        return node.operands[:1]
-    if isinstance(node.op, Cast) and node.op.dtype.is_float and node.operands[0].type.dtype.is_float:
-        return node.operands
-    return ()
-
-
-def sources_of(value: Value, names: Mapping[Value, str]) -> tuple[str, ...]:
-    """The names of the data that `value` is, moved or not; empty where it is anything else."""
-    found: dict[str, None] = {}
-    waiting, seen = [value], {value}
-    while waiting:
-        current = waiting.pop()
-        if current in names:
-            found[names[current]] = None
-            continue
-        operands = _moved(current.node)
-        if not operands:
-            return ()
-        waiting += [each for each in operands if each not in seen]
-        seen.update(operands)
-    return tuple(sorted(found))
-
-
-def measured_targets(loss: Value, targets: Mapping[str, Value]) -> frozenset[str]:
-    """The targets that the loss takes a difference of, as `mse` does: what is subtracted has one unit.
-
-    A target that a loss does otherwise with, as class probabilities, is not here.
-    """
-    names = {value: name for name, value in targets.items()}
-    differences = (node for node in Graph({}, {"loss": loss}) if isinstance(node.op, Sub))
-    return frozenset(name for node in differences for each in node.operands for name in sources_of(each, names))
-
-
-def comparisons(
-    loss: Value,
-    targets: Mapping[str, Value],
-    inputs: Mapping[str, Value],
-    declared: Sequence[tuple[Value, Value, Form]] = (),
-) -> list[Comparison]:
-    """What the loss compares with data: where it takes the difference of a trained value and of data.
-
-    A difference with an input is a comparison only where no weights act on it afterwards: before them, as in
-    `x - mean(x)` of a layer, it is a step of the model. `declared` are spreads as a loss states them.
-    """
-    graph = Graph({}, {"loss": loss})
-    trained, weights = _trained(graph)
-    names = {value: name for name, value in {**inputs, **targets}.items()}
-    asked = {value: name for name, value in targets.items()}
-    found: dict[tuple[Value, Value], Comparison] = {}
-
-    def compared(node: Node, known: Mapping[Value, str]) -> bool:
-        if not isinstance(node.op, Sub):
-            return False
-        for value, data in (node.operands, node.operands[::-1]):
-            sources = sources_of(data, known)
-            if sources and value in trained:
-                found.setdefault((value, data), Comparison(value, data, sources))
-                return True
-        return False
-
-    for known, through_weights in ((names, False), (asked, True)):
-        waiting, seen = [loss.node], {loss.node}
-        while waiting:
-            node = waiting.pop()
-            if compared(node, known):
-                continue
-            if not through_weights and any(each in weights and each.type.elements != 1 for each in node.operands):
-                continue
-            following = dict.fromkeys(each.node for each in node.operands if each.node not in seen)
-            waiting += following
-            seen.update(following)
-    for value, data, form in declared:
-        sources = sources_of(data, names)
-        if sources:
-            found[value, data] = Comparison(value, data, sources, form)
-    return list(found.values())
-
-
-def _trained(graph: Graph) -> tuple[set[Value], set[Value]]:
-    """The values that parameters or buffers take part in, and those of them that no input takes part in."""
-    trained: set[Value] = set()
-    fed: set[Value] = set()
-    for node in graph:
-        if isinstance(node.op, (Parameter, Buffer)) or any(each in trained for each in node.operands):
-            trained.update(node.results)
-        if isinstance(node.op, Input) or any(each in fed for each in node.operands):
-            fed.update(node.results)
-    return trained, trained - fed
 
 
 def in_raw_units(
@@ -209,7 +66,7 @@ class _Model:
         self.of: dict[Value, tuple[str, ...]] = {}
         self.computed: set[Value] = set()
         ends = [*graph.outputs.values(), *(each.value for each in compared)]
-        self.trained, _ = _trained(Graph({}, {str(number): end for number, end in enumerate(ends)}))
+        self.trained, _ = trained_values(Graph({}, {str(number): end for number, end in enumerate(ends)}))
         self._compare(compared)
         self._evaluate()
 
@@ -236,12 +93,14 @@ class _Model:
         )
 
     def units(self) -> dict[str, Unit]:
-        found = {}
+        found: dict[str, Unit] = {}
         names = {**{value: (name,) for value, name in self.names.items()}, **self.of}
         for name, value in self.model.outputs.items():
             of = self._units_of(value, names)
-            kind = "raw" if of else "computed" if value in self.computed else "scaled"
-            found[name] = Unit(kind, of if value in self.computed else ())
+            if value not in self.computed:
+                found[name] = Unit("model")
+            else:
+                found[name] = Unit("raw", of) if of else Unit("computed")
         return found
 
     def _units_of(self, value: Value, names: Mapping[Value, tuple[str, ...]]) -> tuple[str, ...]:
@@ -253,7 +112,7 @@ class _Model:
             if current in names:
                 found.update(names[current])
                 continue
-            operands = _moved(current.node)
+            operands = moved(current.node)
             if not operands:
                 return ()
             waiting += [each for each in operands if each not in seen]
@@ -263,17 +122,16 @@ class _Model:
     # From the values that are compared back to those that they were made of
 
     def _compare(self, compared: Sequence[Comparison]) -> None:
-        clashes: set[Value] = set()
-        for each in compared:
-            if each.value in self.of and self.of[each.value] != each.sources:
-                clashes.add(each.value)  # one value in two units is in neither
-                continue
-            value = self._unscaled(each)
-            if value is not None:
-                self.raw[each.value], self.of[each.value] = value, each.sources
-        for value in clashes:
-            del self.raw[value], self.of[value]
-        self.blocked = clashes
+        wanted: dict[Value, Comparison] = {}
+        self.blocked: set[Value] = set()
+        for each in sorted(compared, key=lambda each: any(name in self.names.values() for name in each.sources)):
+            first = wanted.setdefault(each.value, each)  # a target's units before an input's
+            if first.sources != each.sources and not any(name in self.names.values() for name in each.sources):
+                self.blocked.add(each.value)  # one value in two units is in neither
+        for value, each in wanted.items():
+            raw = self._unscaled(each) if value not in self.blocked else None
+            if raw is not None:
+                self.raw[value], self.of[value] = raw, each.sources
         waiting = list(self.raw)
         parts: dict[Value, list[tuple[int, Any, Any, Value]]] = {}
         while waiting:
@@ -319,6 +177,8 @@ class _Model:
         """What is compared with data, in the data's units; None where one number is compared with several units."""
         if not any(name in self.scalings for name in comparison.sources):
             return comparison.value
+        if comparison.less is not None and not self._one_scaling(comparison.data, comparison.less):
+            return None
         numbers = self._scaling_of(comparison)
         if numbers is None:
             return None
@@ -331,13 +191,12 @@ class _Model:
 
     def _scaling_of(self, comparison: Comparison) -> tuple[Value, Value] | None:
         """Scale and offset in the layout of the data; None where only a target knows the layout."""
-        plain = (np.zeros(1), np.ones(1))
-        given = {name: self.scalings.get(name, plain) for name in comparison.sources}
+        given = {name: self._scaling(name) for name in sources_of(comparison.data, self._names_of_data)}
         offsets, scales = ([each[place] for each in given.values()] for place in (0, 1))
         like = comparison.value
         if all(len({float(number) for each in group for number in each.flat}) == 1 for group in (offsets, scales)):
             return tuple(_numbers(each[0].reshape(-1)[:1].reshape(()), like) for each in (scales, offsets))  # type: ignore[return-value]
-        (name, *others) = comparison.sources
+        (name, *others) = given
         if not others and comparison.data is self.data[name]:
             return _numbers(scales[0], like), _numbers(offsets[0], like)
         found = []
@@ -351,6 +210,25 @@ class _Model:
         if not fed <= set(self.model.inputs.values()):  # in the order of a target, which only training knows
             return None
         return found[0], found[1]
+
+    def _scaling(self, name: str) -> tuple[Any, Any]:
+        return self.scalings.get(name, (np.zeros(1), np.ones(1)))
+
+    @property
+    def _names_of_data(self) -> dict[Value, str]:
+        return {value: name for name, value in self.data.items()}
+
+    def _one_scaling(self, left: Value, right: Value) -> bool:
+        """Whether two parts of data have one scaling, number for number."""
+        names = self._names_of_data
+        sources = [sources_of(each, names) for each in (left, right)]
+        if any(len(each) != 1 for each in sources):
+            return False
+        (before, scale), (other, other_scale) = (self._scaling(name) for (name,) in sources)
+        if not (np.array_equal(before, other) and np.array_equal(scale, other_scale)):
+            return False
+        uniform = len(set(before.flat)) == 1 and len(set(scale.flat)) == 1
+        return uniform or (scale.ndim == 1 and all(keeps_columns(each, names) for each in (left, right)))
 
     # Forward, through equations that read raw numbers alone
 

@@ -295,7 +295,7 @@ def _cast(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
 @builtin("spread", "x", "target", optional=("form",))
 def _spread(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     """`x` itself, which is how far `target` spreads: a model that is trained on scaled data gives it in raw units."""
-    from compiler.units import Form
+    from compiler.comparisons import Form
 
     x, target = (calls.tensor_argument(elaborator, bound[name]) for name in ("x", "target"))
     forms = [form.value for form in Form if form != Form.LOCATION]

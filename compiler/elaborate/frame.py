@@ -17,7 +17,7 @@ from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError
 from grammar.source import Span
 
 if TYPE_CHECKING:
-    from compiler.units import Form
+    from compiler.comparisons import Form
 
 MOST_CALLS = 64  # nested applications; a recursive layer ends here
 MOST_ITERATIONS = 1_000_000  # of all the loops of one compilation together

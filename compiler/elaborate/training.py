@@ -33,8 +33,8 @@ from grammar.diagnostics import Label, NablacError, did_you_mean
 from grammar.source import Span
 
 if TYPE_CHECKING:
+    from compiler.comparisons import Form
     from compiler.elaborate.elaborator import Elaborator
-    from compiler.units import Form
 
 
 # States by name, `param` among them, of a parameter and its gradient; True leaves it out of the optimizer's own decay.

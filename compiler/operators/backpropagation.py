@@ -104,12 +104,12 @@ def _goes_on(scan: Scan, length: Size, dtype: DType) -> Value:
 
 
 def shifted(first: Value, after: Value, length: Size, reverse: bool) -> Value:
-    """The states before each step, from those after it: the first one, then all but the last."""
+    """The states before each step, from those after it: the first one, then all but the last; of no step, none."""
     start: Value = Unsqueeze((0,))(first)
     if reverse:
-        result: Value = Concat(0)(Slice((0,), (1,), (length,))(after), start)
+        result: Value = Slice((0,), (1,), (length + 1,))(Concat(0)(after, start))
     else:
-        result = Concat(0)(start, Slice((0,), (0,), (length - 1,))(after))
+        result = Slice((0,), (0,), (length,))(Concat(0)(start, after))
     return result
 
 

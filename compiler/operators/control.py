@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-from compiler.dims import Size
+from compiler.dims import Size, positive
 from compiler.graph import Emit, Graph, Operator, Value
 from compiler.lazy import LazyModule
 from compiler.types import TensorType, TypeMismatch
@@ -16,6 +16,30 @@ if TYPE_CHECKING:
     from compiler.types import Array
 else:
     np = LazyModule("numpy")
+
+
+def filled_steps(emit: Emit, length: Size, sequences: Sequence[str]) -> Sequence[str]:
+    """Sequences of at least one step: onnxruntime walks along none that is empty."""
+    if positive(length):
+        return sequences
+    some = emit("Max", emit.sizes((length,)), np.array([1]))
+    found: list[str] = []
+    for each in sequences:
+        type = emit.type(each)
+        item = emit("Expand", np.zeros((), type.dtype.numpy), emit.sizes((1, *type.shape[1:])))
+        found.append(emit("Slice", emit("Concat", each, item, axis=0), np.array([0]), some, np.array([0])))
+    return found
+
+
+def results_of_steps(emit: Emit, length: Size, first: Sequence[str], made: Sequence[str]) -> tuple[str, ...]:
+    """What the steps along `filled_steps` gave, as if nothing had been filled in: of none, the first states."""
+    if positive(length):
+        return tuple(made)
+    count = emit.sizes((length,))
+    none = emit("Equal", count, np.array([0]))
+    states = (emit("Where", none, before, after) for before, after in zip(first, made, strict=False))
+    stacked = (emit("Slice", each, np.array([0]), count, np.array([0])) for each in made[len(first) :])
+    return (*states, *stacked)
 
 
 class Scan(Operator):
@@ -76,8 +100,10 @@ class Scan(Operator):
                 stacked = [np.empty((length, *each.shape), each.dtype) for each in given]
             for rows, each in zip(stacked, given, strict=True):
                 rows[place] = each
-        if length == 0:
-            raise TypeMismatch("a scan of no steps", "give sequences of at least one item")
+        if length == 0:  # the states stay; one step of zeros tells how large the items would be
+            zeros = (np.zeros(sequence.shape[1:], sequence.dtype) for sequence in sequences)
+            given = step(*states, *zeros, *whole)[self.states :]
+            stacked = [np.empty((0, *each.shape), each.dtype) for each in given]
         return (*states, *stacked)
 
     def pullback(
@@ -96,7 +122,11 @@ class Scan(Operator):
         directions = {"scan_input_directions": [int(self.reverse)] * self.slices}
         if stacked := len(outputs) - self.states:
             directions["scan_output_directions"] = [int(self.reverse)] * stacked
-        return emit.many(len(outputs), "Scan", *operands[:formal], body=body, num_scan_inputs=self.slices, **directions)
+        first, sequences = operands[: self.states], operands[self.states : formal]
+        length = self.length(*(emit.type(operand) for operand in operands))
+        at_least = filled_steps(emit, length, sequences)
+        made = emit.many(len(outputs), "Scan", *first, *at_least, body=body, num_scan_inputs=self.slices, **directions)
+        return results_of_steps(emit, length, first, made)
 
     @property
     def graphs(self) -> tuple[Graph, ...]:

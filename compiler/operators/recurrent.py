@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from compiler.dims import Size
 from compiler.graph import Emit, Operator
 from compiler.lazy import LazyModule
+from compiler.operators.control import filled_steps, results_of_steps
 from compiler.types import TensorType, TypeMismatch, same_dtype
 
 if TYPE_CHECKING:
@@ -55,11 +56,13 @@ class Recurrent(Operator):
         ahead = np.array([0])
         w, r, b = (emit("Unsqueeze", each, ahead) for each in (w, r, b))
         begun = [emit("Unsqueeze", each, ahead) for each in first]
+        length = emit.type(x).shape[0]
+        (steps,) = filled_steps(emit, length, [x])
         direction = "reverse" if self.reverse else "forward"
         made = emit.many(
             1 + self.states,
             self.onnx,
-            x,
+            steps,
             w,
             r,
             b,
@@ -69,7 +72,9 @@ class Recurrent(Operator):
             direction=direction,
             **self.onnx_attributes(),
         )
-        return (emit("Squeeze", made[0], np.array([1])), *(emit("Squeeze", each, ahead) for each in made[1:]))
+        final = [emit("Squeeze", each, ahead) for each in made[1:]]
+        *states, stacked = results_of_steps(emit, length, first, [*final, emit("Squeeze", made[0], np.array([1]))])
+        return (stacked, *states)
 
     def onnx_attributes(self) -> dict[str, Any]:
         """What the ONNX operator is told besides the size and the direction."""
@@ -81,7 +86,7 @@ class Recurrent(Operator):
     def projected(self, x: Array, w: Array, bias: Array) -> Array:
         """All steps' products with the input weights at once: [time, batch, gates * hidden]."""
         time, batch, features = x.shape
-        made = (x.reshape(time * batch, features) @ w.T).reshape(time, batch, -1)
+        made = (x.reshape(time * batch, features) @ w.T).reshape(time, batch, len(w))
         made += bias
         return np.asarray(made)
 

@@ -71,7 +71,7 @@ def command(
         results, classes = _run_onnx(file, inputs, device, seed, tokenizer, say)
     else:
         from runtime.text.feeding import read_texts_or_inputs
-        from runtime.text.places import places
+        from runtime.text.places import least_tokens, places
 
         model = compiled(
             file,
@@ -88,8 +88,9 @@ def command(
         types = {key: value.type for key, value in model.graph.inputs.items()}
         fitted = model.fitted
         known = _read(tokenizer) or (fitted.tokenizer if fitted is not None else None)
-        feeds = read_texts_or_inputs(list(inputs), types, known, places(model.elaborated), say)
-        results = model(**feeds)
+        least = least_tokens(model.elaborated)
+        fed = read_texts_or_inputs(list(inputs), types, known, places(model.elaborated), say, least)
+        results = fed.run(lambda feeds: model(**feeds))
         classes = list(fitted.labels) if fitted is not None else []
         if model.is_drawn and model.weights:
             note_untrained(quiet, f"--seed {seed}")
@@ -130,7 +131,7 @@ def _run_onnx(
     from grammar.diagnostics import Diagnostic, NablacError
     from runtime.onnx_session import OnnxRunner
     from runtime.text.feeding import read_texts_or_inputs
-    from runtime.text.places import stored_places
+    from runtime.text.places import LEAST, stored_places
     from runtime.text.tokenizers import KEY, from_json
 
     if not file.is_file():
@@ -139,13 +140,16 @@ def _run_onnx(
     tokenizer = _read(given)
     if tokenizer is None and KEY in runner.metadata:
         tokenizer = from_json(runner.metadata[KEY])
-    feeds = read_texts_or_inputs(list(inputs), _wanted(runner, file), tokenizer, stored_places(runner.metadata), say)
-    if "seed" in runner.inputs and "seed" not in feeds:
-        feeds["seed"] = np.array(seed, np.int64)
-    results = runner.run(feeds)
+    most, least = stored_places(runner.metadata), stored_places(runner.metadata, LEAST)
+    fed = read_texts_or_inputs(list(inputs), _wanted(runner, file), tokenizer, most, say, least)
+    drawn = {"seed": np.array(seed, np.int64)} if "seed" in runner.inputs else {}
+    results = fed.run(lambda feeds: runner.run({**drawn, **feeds}))
     for name in [name for name, value in results.items() if not isinstance(value, np.ndarray)]:
         note(f"warning: the output `{name}` is no tensor, and left out")
         del results[name]
+    for name, unit in json.loads(runner.metadata.get("nablac.units", "{}")).items():
+        if unit["units"] == "model":
+            say(f"note: `{name}` has the model's own units, as in training")
     for name, value in results.items():
         if value.dtype.name == "bfloat16":  # which no file and no reader of numbers knows
             results[name] = value.astype(np.float32)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Iterator
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from runtime.data.examples import Examples
+from runtime.data.padding import Padding
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -19,21 +21,35 @@ _POOL = 20  # batches whose rows are sorted by length together
 
 
 class Batches:
-    """One part of the examples, cut into batches; the last one of an epoch may be smaller."""
+    """One part of the examples, cut into batches, of which some may be smaller; `padding` is that of rows of tokens."""
 
-    def __init__(self, examples: Examples, part: str, size: int, *, shuffle: bool = False, seed: int = 0) -> None:
+    def __init__(
+        self,
+        examples: Examples,
+        part: str,
+        size: int,
+        *,
+        shuffle: bool = False,
+        seed: int = 0,
+        padding: Padding | None = None,
+    ) -> None:
         self.examples, self.places = examples, examples.parts[part]
         self.size, self.shuffle, self.seed = size, shuffle, seed
         self.augmented = part == "training" and bool(examples.augmentations)
+        self.padding = padding or Padding.of_arrays(examples.arrays) if examples.padded else None
 
     def __len__(self) -> int:
-        return -(-len(self.places) // self.size)
+        return self._count
+
+    @cached_property
+    def _count(self) -> int:
+        if self.padding is None or not self.padding.apart:
+            return -(-len(self.places) // self.size)
+        return len(self._cut(self.places, self.padding))
 
     def epoch(self, number: int, first: int = 0) -> Iterator[dict[str, Array]]:
         """The batches of an epoch from the `first` on, made by a thread of their own."""
-        places = self.places
-        if self.shuffle:
-            places = self._shuffled(np.random.default_rng([self.seed, number]))
+        batches = self._batches(np.random.default_rng([self.seed, number]))
         made: queue.Queue[Any] = queue.Queue(_AHEAD)
         stopped = threading.Event()
 
@@ -50,7 +66,7 @@ class Batches:
                 for place in range(first, len(self)):
                     if stopped.is_set():
                         return
-                    offer(self._batch(places[place * self.size : (place + 1) * self.size], number, place))
+                    offer(self._batch(batches[place], number, place))
                 offer(None)
             except BaseException as error:  # raised where the batch is asked for
                 offer(error)
@@ -66,29 +82,51 @@ class Batches:
             stopped.set()
             thread.join()
 
-    def _shuffled(self, generator: np.random.Generator) -> Array:
-        """Another order in every epoch; of padded rows, those of one length mostly share a batch."""
-        places = generator.permutation(self.places)
-        if not self.examples.padded:
-            return places
-        padding = self.examples.padding
-        rows = [array[places] for array in self.examples.arrays.values() if array.ndim == 2]
-        lengths = sum((array != padding).sum(axis=1) for array in rows)
+    def _batches(self, generator: np.random.Generator) -> list[Array]:
+        """Which examples share a batch, in another order in every epoch where they are shuffled."""
+        places = generator.permutation(self.places) if self.shuffle else self.places
+        if self.padding is None or not (self.shuffle or self.padding.apart):
+            return [places[start : start + self.size] for start in range(0, len(places), self.size)]
+        if self.shuffle:
+            places = self._by_length(places, self.padding)
+        batches = self._cut(places, self.padding)
+        if not self.shuffle:
+            return batches
+        whole = len(batches) if self.padding.apart else len(places) // self.size  # the smaller batch stays the last
+        return [*(batches[place] for place in generator.permutation(whole)), *batches[whole:]]
+
+    def _by_length(self, places: Array, padding: Padding) -> Array:
+        """Rows of one length mostly side by side."""
+        lengths = np.sum([*self._lengths(places, padding).values(), np.zeros(len(places), np.int64)], axis=0)
         pool = self.size * _POOL
         order = [
             start + np.argsort(lengths[start : start + pool], kind="stable") for start in range(0, len(places), pool)
         ]
-        places = places[np.concatenate(order)]
-        whole = len(places) // self.size * self.size  # the smaller batch stays the last
-        batches = places[:whole].reshape(-1, self.size)
-        return np.concatenate([batches[generator.permutation(len(batches))].reshape(-1), places[whole:]])
+        found: Array = places[np.concatenate(order)]
+        return found
+
+    def _cut(self, places: Array, padding: Padding) -> list[Array]:
+        """Batches of places in their order; where rows of several lengths may not share one, length after length."""
+        groups: dict[tuple[int, ...], list[int]] = {}
+        lengths = self._lengths(places, padding)
+        apart = [lengths[dim] for dim in sorted(padding.apart)]
+        for row, place in enumerate(places.tolist()):
+            groups.setdefault(tuple(int(each[row]) for each in apart), []).append(place)
+        return [
+            np.array(group[start : start + self.size])
+            for group in groups.values()
+            for start in range(0, len(group), self.size)
+        ]
+
+    def _lengths(self, places: Array, padding: Padding) -> dict[str, Array]:
+        return padding.lengths(
+            {name: self.examples.arrays[name][places] for name in padding.axes}, self.examples.padding
+        )
 
     def _batch(self, places: Array, epoch: int, number: int) -> dict[str, Array]:
         batch = {name: array[places] for name, array in self.examples.arrays.items()}
-        if self.examples.padded:
-            from runtime.data.tokens import trimmed
-
-            batch = trimmed(batch, self.examples.padding)
+        if self.padding is not None:
+            batch = self.padding.trim(batch, self.examples.padding)
         if self.augmented:
             from runtime.data.augmentation import augmented
 

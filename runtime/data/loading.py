@@ -6,8 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from compiler.elaborate.data import Stage
-from compiler.types import TensorType
+from compiler.types import DType, TensorType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
 from runtime.data.assignment import Assigned, assigned
@@ -87,6 +89,10 @@ def fitted(examples: Examples, context: Context, wanted: Wanted, span: Span | No
             scaling = _scaling(each, array, examples, context, unasked)
             if scaling is not None:
                 scalings[name] = scaling
+                if context.fitted is None:
+                    _check_precision(
+                        each, array[examples.parts["training"]], scaling, type, name in wanted.targets, span
+                    )
                 array = scaling.scaled(array)
         arrays[name] = in_type(array, name, type, span)
     inputs, targets = tuple(wanted.inputs), tuple(wanted.targets)
@@ -107,6 +113,34 @@ def _scaling(each: Assigned, array: Array, examples: Examples, context: Context,
         form = each.array if each.array.ndim >= array.ndim else array
         scaling = fitted_scaling(form[examples.parts["training"]], scales)
     return scaling.reshaped(form.shape[1:], array.shape[1:]) if scaling is not None else None
+
+
+def _check_precision(
+    each: Assigned, raw: Array, scaling: Scaling, type: TensorType, target: bool, span: Span | None
+) -> None:
+    """The compiled model takes and gives raw numbers in its own type, which has to tell them apart."""
+    at = scaling.coarse(raw, type.dtype)
+    if at is None:
+        return
+    everywhere: Any = (slice(None), *at)
+    numbers = np.abs(raw[everywhere].astype(np.float64))
+    largest, spread = float(numbers.max()), float(np.broadcast_to(scaling.scale, raw.shape[1:])[at])
+    column = at[-1] if at else 0
+    what = f"column `{each.columns[column]}`" if len(each.columns) > column else f"`{each.source}`"
+    if largest > type.dtype.largest:
+        message = f"{what} reaches {largest:.3g}, and the {type.dtype} of `{each.name}` holds {type.dtype.largest:.3g}"
+        hint = "the compiled model takes and gives raw numbers: count in another unit in the data"
+        raise NablacError(Diagnostic("E847", message, span, hint=hint))
+    message = (
+        f"{what} reaches {largest:.10g} and varies by {spread:.3g}: too little for the {type.dtype} of `{each.name}`"
+    )
+    step = type.dtype.eps * 2.0 ** np.floor(np.log2(largest))
+    note = f"numbers of {type.dtype} are {step:.3g} apart there, and the compiled model takes and gives raw ones"
+    hint = "take a number off the column in the data, as the time of the first row"
+    if not target and type.dtype != DType.F64:
+        sizes = ", ".join(map(str, type.shape))
+        hint = f"declare `{each.name}: f64[{sizes}]` and go on with `cast({each.name}, f32)`, or {hint}"
+    raise NablacError(Diagnostic("E847", message, span, note=note, hint=hint))
 
 
 def _check_scaled_columns(examples: Examples, wanted: Wanted) -> None:

@@ -11,7 +11,9 @@ import numpy as np
 from grammar.source import Span
 
 if TYPE_CHECKING:
-    from compiler.types import Array
+    from compiler.types import Array, DType
+
+_ROUNDING, _ROUNDING_SIXTEEN = 0.02, 0.25  # of a deviation that a type may round off; one of 16 bits is coarse anyway
 
 
 @dataclass(frozen=True)
@@ -24,15 +26,25 @@ class Scale:
     columns: tuple[str, ...]
     span: Span
 
-    def fit(self, table: Array) -> tuple[Array, Array]:
-        """Offset and scale of each column of [rows, columns]; one that does not vary is only moved."""
+    def fit(self, table: Array, rounding: float) -> tuple[Array, Array]:
+        """Offset and scale of each column of [rows, columns]; one that does not vary is only moved.
+
+        Differences of no more than `rounding` times the largest number of a column are none.
+        """
+        first = table[0].astype(np.float64)
+        moved = differences(table, table[:1])  # exact where numbers are near each other
+        span = np.abs(moved).max(axis=0)
+        unit = np.where(span > 0, span, 1.0)  # so that no square overflows
+        largest = np.abs(table.astype(np.float64)).max(axis=0)
         if self.kind == "standardize":
-            offset, scale = table.mean(axis=0), table.std(axis=0)
+            mean = (moved / unit).mean(axis=0) * unit
+            spread, offset = ((moved - mean) / unit).std(axis=0) * unit, first + mean
         else:
-            least, most = table.min(axis=0), table.max(axis=0)
-            scale = (most - least) / (self.high - self.low)
-            offset = least - self.low * scale
-        return offset, np.where(scale == 0, 1.0, scale)
+            spread = (moved.max(axis=0) / 2 - moved.min(axis=0) / 2) * (2 / (self.high - self.low))
+            offset = first + moved.min(axis=0)
+        varies = spread > rounding * largest
+        scale = np.where(varies, spread, 1.0)
+        return offset - (self.low * scale if self.kind == "min_max" else 0.0), scale
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +64,36 @@ class Scaling:
         offset, scale = (np.broadcast_to(each, before).reshape(after) for each in (self.offset, self.scale))
         return Scaling(offset, scale)
 
+    def coarse(self, raw: Array, dtype: DType) -> tuple[int, ...] | None:
+        """Where in an example `dtype` rounds off what tells raw numbers apart, or does not hold them; None if nowhere.
+
+        A model that takes or gives raw numbers rounds them: half of `eps` times their size has to be small beside the
+        scale.
+        """
+        most, least = raw.max(axis=0), raw.min(axis=0)
+        largest = np.maximum(np.abs(most.astype(np.float64)), np.abs(least.astype(np.float64)))
+        varies = differences(most, least) > 2 * _rounding(raw) * largest
+        varies &= (self.offset != 0) | (self.scale != 1)  # those that no stage scales are the model's as they are
+        error = np.where(varies, dtype.eps / 2 * largest / self.scale, 0.0)
+        error = np.where(largest > dtype.largest, np.inf, error)
+        tolerance = _ROUNDING if dtype.bytes > 2 else _ROUNDING_SIXTEEN
+        if not error.size or error.max() <= tolerance:
+            return None
+        return tuple(int(place) for place in np.unravel_index(error.argmax(), error.shape))
+
+
+def differences(left: Array, right: Array) -> Array:
+    """`left - right` as floats; of whole numbers exact where they are near each other, however large."""
+    if left.dtype.kind in "iu" and left.dtype != np.uint64 and left.size and right.size:
+        if float(left.max()) - float(right.min()) < 2**62 and float(right.max()) - float(left.min()) < 2**62:
+            return np.asarray((left.astype(np.int64) - right.astype(np.int64)).astype(np.float64))
+    return np.asarray(left.astype(np.float64) - right.astype(np.float64))
+
+
+def _rounding(array: Array) -> float:
+    """By how much of their size numbers of an array may differ that were meant to be one: whole numbers not at all."""
+    return float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 0.0
+
 
 def chosen(scales: Sequence[Scale], names: set[str], unasked: bool) -> Scale | None:
     """The last scale that names a column or its array; `unasked`, one that names no columns will do."""
@@ -66,14 +108,16 @@ def fitted_scaling(examples: Array, scales: Sequence[Scale | None]) -> Scaling |
     """
     image = examples.ndim == 4
     table = np.moveaxis(examples, 1, -1) if image else examples if examples.ndim > 1 else examples[:, None]
-    table = table.reshape(-1, table.shape[-1]).astype(np.float64)
+    table = table.reshape(-1, table.shape[-1])
+    table = table if table.dtype.kind in "iu" else table.astype(np.float64)
+    rounding = _rounding(examples)
     of_columns = scales if len(scales) == table.shape[1] else list(scales[:1]) * table.shape[1]
     if not any(of_columns):
         return None
     offset, scale = np.zeros(table.shape[1]), np.ones(table.shape[1])
     for each in {id(scale): scale for scale in of_columns if scale is not None}.values():
         here = np.array([other is each for other in of_columns])
-        moved, spread = each.fit(table)
+        moved, spread = each.fit(table, rounding)
         offset, scale = np.where(here, moved, offset), np.where(here, spread, scale)
     shape = (-1, 1, 1) if image and len(offset) > 1 else (-1,)
     return Scaling(offset.reshape(shape), scale.reshape(shape))

@@ -208,19 +208,4 @@ def padded(rows: list[list[int]], padding: int = PADDING) -> Array:
     return made
 
 
-def widened(array: Array, width: int, padding: int = PADDING) -> Array:
-    """Padded rows with more padding, up to `width`."""
-    return np.pad(array, ((0, 0), (0, max(0, width - array.shape[1]))), constant_values=padding)
-
-
-def trimmed(batch: dict[str, Array], padding: int = PADDING) -> dict[str, Array]:
-    """A batch of padded rows without the columns that are padding in every row: as long as its longest sentence."""
-    found = {}
-    for name, array in batch.items():
-        text = array.ndim == 2 and array.dtype.kind == "i"
-        used = np.flatnonzero((array != padding).any(axis=0)) if text else None
-        found[name] = array if used is None else array[:, : int(used[-1]) + 1 if len(used) else 1]
-    return found
-
-
-__all__ = ["Tokenizer", "known", "padded", "tokens", "trimmed", "widened", "windows_of"]
+__all__ = ["Tokenizer", "known", "padded", "tokens", "windows_of"]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import numpy as np
 
@@ -20,24 +21,57 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 
+@dataclass(frozen=True, eq=False)
+class Fed:
+    """What a model is fed: in one batch, or in several of texts of one length each, with the rows that each is of."""
+
+    batches: list[tuple[list[int], dict[str, Array]]]
+
+    def run(self, model: Callable[[dict[str, Array]], dict[str, Array]]) -> dict[str, Array]:
+        """The outputs of all rows, in their order; those of tokens filled up with 0 behind shorter texts.
+
+        A text never shares a batch with a longer one: what the model said of it would depend on the padding.
+        """
+        if len(self.batches) == 1:
+            return model(self.batches[0][1])
+        made = [(rows, model(feeds)) for rows, feeds in self.batches]
+        return {name: _joined(name, [(rows, results[name]) for rows, results in made]) for name in made[0][1]}
+
+
+def _joined(name: str, parts: list[tuple[list[int], Array]]) -> Array:
+    """One output of several batches, its rows where they belong."""
+    if any(part.ndim == 0 or len(part) != len(rows) or part.ndim != parts[0][1].ndim for rows, part in parts):
+        message = f"`{name}` is one result of all texts, and these have different lengths"
+        hint = "run them one at a time, or texts of as many tokens each"
+        raise NablacError(Diagnostic("E848", message, place=f"output `{name}`", hint=hint))
+    shape = [max(sizes) for sizes in zip(*(part.shape[1:] for _, part in parts), strict=True)]
+    whole = np.zeros((sum(len(rows) for rows, _ in parts), *shape), parts[0][1].dtype)
+    for rows, part in parts:
+        where: Any = (rows, *(slice(size) for size in part.shape[1:]))
+        whole[where] = part
+    return whole
+
+
 def read_texts_or_inputs(
     arguments: list[str],
     types: Mapping[str, Wanted],
     tokenizer: Tokenizer | None,
     places: Mapping[str, int] | None = None,
     say: Callable[[str], None] = lambda text: None,
-) -> dict[str, Array]:
+    least: Mapping[str, int] | None = None,
+) -> Fed:
     """Texts, one an argument, as rows of tokens where there is a tokenizer and one input to take them; else files.
 
-    Shorter rows are filled up with padding. `places` are how long a text of an input can be (see runtime.text.places).
+    `places` are how long a text of an input can be (see runtime.text.places), `least` how many tokens an input takes at
+    the least: shorter texts are filled up with padding, as those of an input of a fixed size are.
     """
     real = [name for name in types if name != "seed"]
     tokens = {name: type for name, type in types.items() if name in real and _of_tokens(type)}
     texts = [_text(argument, real) for argument in arguments]
     if not tokens or not texts or None in texts:
-        return read_inputs(arguments, types, say)
+        return Fed([([], read_inputs(arguments, types, say))])
     if tokenizer is None and any(Path(text or "").suffix and len((text or "").split()) == 1 for text in texts):
-        return read_inputs(arguments, types, say)  # which tells what kinds of files there are
+        return Fed([([], read_inputs(arguments, types, say))])  # which tells what kinds of files there are
     if len(real) > 1:
         named = ", ".join(f"`{name}`" for name in real)
         hint = "`nablac generate` makes a text of a text; files of tokens feed each input: `name=tokens.npy`"
@@ -54,9 +88,14 @@ def read_texts_or_inputs(
         tokens_of(tokenizer, text or "", whole, f"text {number}", name=f"`{name}`", places=most)
         for number, text in enumerate(texts, 1)
     ]
-    width = max(map(len, rows)) if isinstance(fixed, Dim) else fixed
     padding = tokenizer.padding or PADDING
-    return {name: np.array([[*row, *[padding] * (width - len(row))] for row in rows], type.dtype.numpy)}
+    widths = [fixed if not isinstance(fixed, Dim) else max(len(row), (least or {}).get(name, 1)) for row in rows]
+    batches = []
+    for width in dict.fromkeys(widths):
+        numbers = [number for number, each in enumerate(widths) if each == width]
+        filled = [[*rows[number], *[padding] * (width - len(rows[number]))] for number in numbers]
+        batches.append((numbers, {name: np.array(filled, type.dtype.numpy)}))
+    return Fed(batches)
 
 
 def _text(argument: str, names: list[str]) -> str | None:

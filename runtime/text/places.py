@@ -1,16 +1,16 @@
-"""How long a text can be that a model of learned positions takes; kept in a compiled file's metadata."""
+"""How long a text of a model can be, and has to be; kept in a compiled file's metadata."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 
-from compiler.dims import Dim
 from compiler.graph import Graph
 from compiler.operators.indexing import Take
 from compiler.rewrite import reached
+from runtime.data.padding import least_widths, token_axes
 
-KEY = "nablac.places"  # of the metadata
+KEY, LEAST = "nablac.places", "nablac.least_tokens"  # of the metadata
 
 
 def places(graph: Graph) -> dict[str, int]:
@@ -32,20 +32,21 @@ def places(graph: Graph) -> dict[str, int]:
 
 def token_inputs(graph: Graph) -> list[str]:
     """The inputs that rows of tokens of any length fit."""
+    return [name for name, _ in token_axes({name: value.type for name, value in graph.inputs.items()})]
+
+
+def least_tokens(graph: Graph) -> dict[str, int]:
+    """By the inputs of tokens `[batch, T]` the fewest that the model takes, where one is too few."""
     types = {name: value.type for name, value in graph.inputs.items()}
-    return [
-        name
-        for name, type in types.items()
-        if type.dtype.is_integer and type.rank == 2 and isinstance(type.shape[1], Dim)
-    ]
+    least = least_widths(graph, types)
+    return {name: least[str(dim)] for name, dim in token_axes(types) if str(dim) in least}
 
 
 def place_metadata(graph: Graph) -> dict[str, str]:
     """What a compiled file says of them."""
-    found = places(graph)
-    return {KEY: json.dumps(found)} if found else {}
+    return {key: json.dumps(found) for key, found in ((KEY, places(graph)), (LEAST, least_tokens(graph))) if found}
 
 
-def stored_places(metadata: Mapping[str, str]) -> dict[str, int]:
+def stored_places(metadata: Mapping[str, str], key: str = KEY) -> dict[str, int]:
     """What `place_metadata` said."""
-    return {str(name): int(size) for name, size in json.loads(metadata.get(KEY, "{}")).items()}
+    return {str(name): int(size) for name, size in json.loads(metadata.get(key, "{}")).items()}

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from compiler.elaborate.training import TrainingSpec
     from compiler.types import Array
     from runtime.data.fitted import Fitted
+    from runtime.data.padding import Padding
 
 _BATCH, _EPOCHS = 32, 10  # where neither the train block nor the command says
 
@@ -169,7 +170,14 @@ class Training:
 
     def batches(self, part: str) -> Batches:
         shuffle = part == "training" and self.spec.settings.get("shuffle", True)
-        return Batches(self.data, part, self.batch, shuffle=shuffle, seed=self.seed)
+        return Batches(self.data, part, self.batch, shuffle=shuffle, seed=self.seed, padding=self.padding)
+
+    @cached_property
+    def padding(self) -> Padding | None:
+        """How rows of tokens are filled up; None of other data."""
+        from runtime.training.padding import padding_of
+
+        return padding_of(self) if self.data.padded else None
 
     def settings(self) -> Settings:
         given, options = self.spec.settings, self.options

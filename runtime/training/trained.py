@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.build import Elaborated
+from compiler.comparisons import Comparison, comparisons
 from compiler.dims import Size
 from compiler.graph import Graph
 from compiler.operators.source import Constant, Input
 from compiler.rewrite import replace
 from compiler.training import STEP, loss_graph
-from compiler.units import Comparison, Scalings, Unit, comparisons, in_raw_units, output_units
+from compiler.units import Scalings, Unit, in_raw_units, output_units
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.fitted import Fitted, fitted_from_json, fitted_to_json, read_fitted
 from runtime.initialization import stored
@@ -35,7 +36,8 @@ if TYPE_CHECKING:
     from runtime.renames import Rename
 
 # Keys of metadata: of a compiled model, the texts of the target's classes in the order of their numbers, and the units
-# of its outputs: "raw" `of` which data, "computed" from raw numbers, or "scaled". Of weights, all that is not a number.
+# of its outputs: "raw" `of` which data, "computed" from raw numbers, or the "model"'s own. Of weights, all that is no
+# number.
 CLASSES, UNITS, TRAINED = "nablac.classes", "nablac.units", "nablac.trained"
 RECORD = "run.json"  # in the folder of a run
 

@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from compiler.comparisons import measured_targets
 from compiler.elaborate.data import ON_EXAMPLES, Stage
 from compiler.training import loss_graph
-from compiler.units import Unit, measured_targets
+from compiler.units import Unit
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.examples import PARTS, Examples
 from runtime.data.fitted import fitted_to
 from runtime.data.loading import Wanted, load_examples, staged
 from runtime.data.lookups import check_lookups
-from runtime.data.tokens import widened
+from runtime.data.padding import widened
+from runtime.training.example_axis import check_example_axis
 from runtime.training.trained import units_in
 
 if TYPE_CHECKING:
@@ -46,6 +48,15 @@ def examples_of(training: Training) -> Examples:
 
     Arrays that are given take the place of the source, and of the stages that make examples of it; the others hold.
     """
+    examples = _all_examples(training)
+    types = {**training.inputs, **{name: value.type for name, value in training.spec.targets.items()}}
+    count, shuffled = len(examples.parts["training"]), training.spec.settings.get("shuffle", True)
+    whole = count == len(examples) <= training.batch and not shuffled
+    check_example_axis(types, training.spec.span, whole)
+    return examples
+
+
+def _all_examples(training: Training) -> Examples:
     context, wanted = training.context, _wanted(training)
     stages: Sequence[Stage] = training.spec.data
     if training.examples is not None:
@@ -137,9 +148,9 @@ def unit_notes(training: Training) -> list[str]:
         return []
     said = {
         "computed": "computed from raw numbers",
-        "scaled": "scaled, as in training: the loss compares it with no data, and weights act on it",
+        "model": "the model's own: weights act on it, and the loss compares it with no data",
     }
-    notes = []
+    notes = ["units:     the loss and the metrics are of scaled numbers"]
     for name, unit in units.items():
         of = " and ".join(f"`{each}`" for each in unit.of)
         notes.append(f"units:     `{name}` is {f'in the units of {of}' if of else said[unit.kind]}")

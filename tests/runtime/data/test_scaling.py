@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from grammar.diagnostics import NablacError
 from runtime.data.examples import Examples
 from runtime.data.fitted import fitted_to, read_fitted, write_fitted
+from runtime.data.scaling import Scale, fitted_scaling
 from tests.runtime.data.descriptions import load, refused, series
 
 
@@ -159,3 +161,115 @@ def test_what_a_run_keeps_and_cannot_be_read_is_said(tmp_path: Path, text: str) 
         read_fitted(tmp_path)
     (found,) = caught.value.diagnostics
     assert (found.code, found.message) == ("E827", f"{tmp_path}/data.json is not what a run keeps of its data")
+
+
+# Fitted by hand: offset and scale of a column, whatever its size
+FITS: dict[str, tuple[str, Any, float, float]] = {
+    "a constant whose mean rounds": ("standardize()", [14.62] * 60, 14.62, 1),
+    "a constant but for its last bit": ("standardize()", [0.3, 0.1 + 0.2] * 20, 0.3, 1),
+    "a constant of f32 but for its last bit": (
+        "standardize()",
+        np.array([14.62, np.nextafter(np.float32(14.62), np.float32(15))] * 20, np.float32),
+        14.62,
+        1,
+    ),
+    "zeros": ("standardize()", [0.0] * 5, 0, 1),
+    "small numbers": ("standardize()", [1e-30, 3e-30] * 5, 2e-30, 1e-30),
+    "numbers near the largest": ("standardize()", [1e300, -1e300] * 5, 0, 1e300),
+    "numbers beside a large one": ("standardize()", [1e9, 1e9 + 2] * 50, 1e9 + 1, 1),
+    "whole numbers that no float tells apart": (
+        "standardize()",
+        np.array([2**60, 2**60 + 512] * 5),
+        2**60 + 256,
+        256,
+    ),
+    "bytes": ("standardize()", np.array([5, 3] * 10, np.uint8), 4, 1),
+    "signed bytes": ("min_max()", np.array([127, -128] * 10, np.int8), -128, 255),
+    "the widest whole numbers": ("min_max()", np.array([2**62, -(2**62)] * 10), -(2**62), 2**63),
+    "flags": ("standardize()", np.array([True, False] * 10), 0.5, 0.5),
+    "a constant to a range": ("min_max(low: 1, high: 3)", [7.0] * 5, 6, 1),
+    "a range": ("min_max(low: -1)", [10.0, 14.0] * 5, 12, 2),
+}
+
+
+@pytest.mark.parametrize("name", FITS)
+def test_a_column_is_scaled_by_what_it_varies(name: str) -> None:
+    stage, numbers, offset, scale = FITS[name]
+    table = np.array(numbers)[:, None]
+    kind, _, rest = stage.rstrip(")").partition("(")
+    given = {"low": 0.0, "high": 1.0} | {
+        key: float(value) for key, value in (part.split(":") for part in rest.replace(" ", "").split(",") if part)
+    }
+    found = fitted_scaling(table, [Scale(kind, given["low"], given["high"], (), None)])  # type: ignore[arg-type]
+    assert found is not None
+    np.testing.assert_allclose([found.offset.item(), found.scale.item()], [offset, scale], rtol=1e-6)
+
+
+TIMES = [1_600_000_000 + second for second in range(20)]
+
+
+def times(folder: Path) -> str:
+    (folder / "table.csv").write_text("time,t\n" + "".join(f"{time},{n}\n" for n, time in enumerate(TIMES)))
+    return 'csv("table.csv") -> columns(inputs: ["time"], targets: ["t"]) -> standardize()'
+
+
+def test_numbers_that_the_models_type_does_not_tell_apart_are_refused(tmp_path: Path) -> None:
+    data = times(tmp_path)
+    with pytest.raises(NablacError) as caught:
+        load(tmp_path, data, inputs="x: f32[batch, 1]")
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.message) == (
+        "E847",
+        "column `time` reaches 1600000019 and varies by 5.77: too little for the f32 of `x`",
+    )
+    assert found.note == "numbers of f32 are 128 apart there, and the compiled model takes and gives raw ones"
+    assert found.hint is not None and found.hint.startswith("declare `x: f64[batch, 1]` and go on with `cast(x, f32)`")
+    exact = load(tmp_path, data, inputs="x: f64[batch, 1]").arrays["x"]
+    np.testing.assert_allclose(exact[:, 0], (np.arange(20) - 9.5) / np.arange(20).std(), rtol=1e-9)
+    swapped = data.replace('"time"', '"T"').replace('"t"', '"time"').replace('"T"', '"t"')
+    assert refused(tmp_path, swapped, inputs="x: f32[batch, 1]").endswith("too little for the f32 of `t`")
+
+
+def test_large_numbers_that_vary_by_their_last_bit_are_only_moved(tmp_path: Path) -> None:
+    million = np.float32(1e6)
+    near = np.array([million, np.nextafter(million, np.float32(2e6))] * 10, np.float32)
+    np.savez(tmp_path / "near.npz", x=near[:, None], t=np.arange(20.0)[:, None])
+    found = load(tmp_path, 'npz("near.npz") -> standardize()', inputs="x: f32[batch, 1]")
+    assert np.abs(found.arrays["x"]).max() < 0.1 and found.scalings["x"].scale == 1
+
+
+def test_large_numbers_that_do_not_vary_are_only_moved(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("time,t\n" + "".join(f"1600000000,{n}\n" for n in range(20)))
+    data = 'csv("table.csv") -> columns(inputs: ["time"], targets: ["t"]) -> standardize()'
+    assert not load(tmp_path, data, inputs="x: f32[batch, 1]").arrays["x"].any()
+
+
+def test_whole_numbers_that_no_float_tells_apart_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "ids.npz", x=2**60 + np.arange(20)[:, None], t=np.arange(20.0)[:, None])
+    message = refused(tmp_path, 'npz("ids.npz") -> standardize()', inputs="x: f64[batch, 1]")
+    assert message == ("E847 : `x` reaches 1.152921505e+18 and varies by 5.77: too little for the f64 of `x`")
+
+
+def test_numbers_beyond_the_models_type_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "far.npz", x=1e39 * np.arange(20)[:, None], t=np.arange(20.0)[:, None])
+    message = refused(tmp_path, 'npz("far.npz") -> standardize()', inputs="x: f32[batch, 1]")
+    assert message == "E847 : `x` reaches 1.9e+40, and the f32 of `x` holds 3.4e+38"
+
+
+def test_a_column_that_no_stage_scales_may_be_large(tmp_path: Path) -> None:
+    (tmp_path / "table.csv").write_text("id,a,t\n" + "".join(f"{10_000_000 + n},{n},{n}\n" for n in range(20)))
+    data = 'csv("table.csv") -> columns(inputs: ["id", "a"], targets: ["t"]) -> standardize(columns: ["a"])'
+    assert load(tmp_path, data, inputs="x: f32[batch, 2]").arrays["x"][19, 0] == 10_000_019
+
+
+def test_pixels_and_flags_are_scaled_as_floats_are(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 3, 4, 4), np.uint8)
+    np.savez(tmp_path / "images.npz", x=pixels, t=np.arange(20) % 3)
+    inputs = "x: f32[batch, 3, 4, 4]"
+    found = load(tmp_path, 'npz("images.npz") -> standardize()', inputs=inputs, target="t: i64[batch]").arrays["x"]
+    floats = pixels.astype(np.float64)
+    expected = (floats - floats.mean(axis=(0, 2, 3), keepdims=True)) / floats.std(axis=(0, 2, 3), keepdims=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+    np.savez(tmp_path / "flags.npz", x=(pixels[:, 0, 0] > 100), t=np.arange(20) % 3)
+    flags = load(tmp_path, 'npz("flags.npz") -> min_max(low: -1)', inputs="x: f32[batch, 4]", target="t: i64[batch]")
+    np.testing.assert_array_equal(np.unique(flags.arrays["x"]), [-1, 1])

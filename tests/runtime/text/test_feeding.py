@@ -30,14 +30,33 @@ FED = {
 def test_texts_are_fed(label: str) -> None:
     arguments, texts = FED[label]
     rows = [WORDS.encode(text) for text in texts]
-    found = read_texts_or_inputs(arguments, {"tokens": ROWS}, WORDS)["tokens"]
-    assert found.tolist() == [row + [0] * (max(map(len, rows)) - len(row)) for row in rows]
+    fed = read_texts_or_inputs(arguments, {"tokens": ROWS}, WORDS)
+    found = {number: row for numbers, feeds in fed.batches for number, row in zip(numbers, feeds["tokens"].tolist())}
+    assert found == dict(enumerate(rows))
+
+
+def test_texts_of_one_length_share_a_batch() -> None:
+    fed = read_texts_or_inputs(["a man", "a", "see data", "x"], {"tokens": ROWS}, WORDS, least={"tokens": 1})
+    assert [numbers for numbers, _ in fed.batches] == [[0, 2], [1, 3]]
+    short = read_texts_or_inputs(["a man", "a", "a man a"], {"tokens": ROWS}, WORDS, least={"tokens": 2})
+    assert [feeds["tokens"].shape for _, feeds in short.batches] == [(2, 2), (1, 3)]
+
+
+def test_outputs_of_several_batches_are_in_the_order_of_the_texts() -> None:
+    fed = read_texts_or_inputs(["a man", "a", "see data"], {"tokens": ROWS}, WORDS)
+    found = fed.run(lambda feeds: {"each": feeds["tokens"], "sum": feeds["tokens"].sum(axis=1)})
+    coded = [WORDS.encode(text) for text in ("a man", "a", "see data")]
+    assert found["each"].tolist() == [coded[0], [*coded[1], 0], coded[2]]
+    assert found["sum"].tolist() == [sum(each) for each in coded]
+    with pytest.raises(NablacError) as caught:
+        fed.run(lambda feeds: {"all": feeds["tokens"].sum()})
+    assert caught.value.diagnostics[0].code == "E848"
 
 
 def test_a_file_stays_a_file(tmp_path: Path) -> None:
     np.save(tmp_path / "my rows.npy", np.array([[5, 6]]))
     for argument in (f"{tmp_path}/my rows.npy", f"tokens={tmp_path}/my rows.npy"):
-        assert read_texts_or_inputs([argument], {"tokens": ROWS}, WORDS)["tokens"].tolist() == [[5, 6]]
+        assert read_texts_or_inputs([argument], {"tokens": ROWS}, WORDS).batches[0][1]["tokens"].tolist() == [[5, 6]]
 
 
 BOTH = {"source": ROWS, "target_in": ROWS}

@@ -248,7 +248,7 @@ UNIT_CASES: dict[str, tuple[str, str, str, Expected]] = {
         DENSE,
         "y",
         "mse(y[:, :, 0:2], t[:, :, 0:2])",
-        {"y": ("scaled", lambda o, x, s: o["y"])},
+        {"y": ("model", lambda o, x, s: o["y"])},
     ),
     "some columns, in another order": (
         "y = x -> Flatten() -> Dense(6) -> reshape([batch, 3, 2])",
@@ -291,7 +291,7 @@ UNIT_CASES: dict[str, tuple[str, str, str, Expected]] = {
         {
             "y": ("raw", lambda o, x, s: raw(o["y"], s)),
             "z": ("raw", lambda o, x, s: raw(o["z"], s)),
-            "rest": ("scaled", lambda o, x, s: o["rest"]),
+            "rest": ("model", lambda o, x, s: o["rest"]),
         },
     ),
     "an autoencoder and its score": (
@@ -301,7 +301,7 @@ UNIT_CASES: dict[str, tuple[str, str, str, Expected]] = {
         {
             "y": ("raw", lambda o, x, s: raw(o["y"], s)),
             "score": ("computed", lambda o, x, s: ((x - raw(o["y"], s)) ** 2).mean(axis=(1, 2))),
-            "code": ("scaled", lambda o, x, s: o["code"]),
+            "code": ("model", lambda o, x, s: o["code"]),
         },
     ),
     "an autoencoder whose loss is an output": (
@@ -317,13 +317,34 @@ UNIT_CASES: dict[str, tuple[str, str, str, Expected]] = {
         "inner = x -> Dense(3)\n    y = (x - inner)[:, 0:3] -> Dense(3)",
         "y, inner",
         "mse(y, t)",
-        {"y": ("raw", lambda o, x, s: raw(o["y"], s)), "inner": ("scaled", lambda o, x, s: o["inner"])},
+        {"y": ("raw", lambda o, x, s: raw(o["y"], s)), "inner": ("model", lambda o, x, s: o["inner"])},
     ),
-    "one value in two units": (
+    "a change": (
+        f"{DENSE.replace('y =', 'd =')}\n    y = d + x[:, 3:4]",
+        "d, y",
+        "mse(d, t - x[:, 3:4])",
+        {
+            "d": ("raw", lambda o, x, s: o["d"] * s.scale),
+            "y": ("computed", lambda o, x, s: o["d"] * s.scale + x[:, 3:4]),
+        },
+    ),
+    "changes from step to step": (
+        "d = x -> Flatten() -> Dense(6) -> reshape([batch, 2, 3])",
+        "d",
+        "mse(t[:, 1:3] - t[:, 0:2], d)",
+        {"d": ("raw", lambda o, x, s: o["d"] * s.scale)},
+    ),
+    "a change from one column to another": (
+        "d = x -> Flatten() -> Dense(6) -> reshape([batch, 3, 2])",
+        "d",
+        "mse(d, t[:, :, 1:3] - t[:, :, 0:2])",
+        {"d": ("model", lambda o, x, s: o["d"])},
+    ),
+    "near the input, but a target": (
         DENSE,
         "y",
-        "mse(y, t) + mse(y, x[:, 0:3])",
-        {"y": ("scaled", lambda o, x, s: o["y"])},
+        "mse(y, x[:, 0:3]) + mse(y, t)",
+        {"y": ("raw", lambda o, x, s: raw(o["y"], s))},
     ),
     "a deviation": (
         f"{DENSE}\n    s = softplus(x[:, 0:3] -> Dense(3))\n    high = y + 2 * s",
@@ -353,7 +374,7 @@ UNIT_CASES: dict[str, tuple[str, str, str, Expected]] = {
         f"{DENSE}\n    s = softplus(x[:, 0:3] -> Dense(3))",
         "y, s",
         "mean(log(s) + 0.5 * ((y - t) / s) ** 2)",
-        {"s": ("scaled", lambda o, x, s: o["s"])},
+        {"s": ("model", lambda o, x, s: o["s"])},
     ),
     "quantiles of each column": (
         "q = x -> Flatten() -> Dense(18) -> reshape([batch, 3, 3, 2])",
@@ -398,15 +419,16 @@ def test_what_unit_an_output_has_is_said_and_kept(tmp_path: Path) -> None:
     equations, outputs, loss, _ = UNIT_CASES["what is made of a prediction"]
     made = stepping(tmp_path, f"{equations}\n    hidden = x -> Dense(2)", f"{outputs}, hidden", loss)
     assert unit_notes(made) == [
+        "units:     the loss and the metrics are of scaled numbers",
         "units:     `y` is in the units of `t`",
         "units:     `total` is computed from raw numbers",
         "units:     `size` is computed from raw numbers",
         "units:     `change` is computed from raw numbers",
-        "units:     `hidden` is scaled, as in training: the loss compares it with no data, and weights act on it",
+        "units:     `hidden` is the model's own: weights act on it, and the loss compares it with no data",
     ]
     stored = json.loads(made.metadata()[UNITS])
     assert stored["y"] == {"units": "raw", "of": ["t"]}
-    assert (stored["size"], stored["hidden"]) == ({"units": "computed", "of": []}, {"units": "scaled", "of": []})
+    assert (stored["size"], stored["hidden"]) == ({"units": "computed", "of": []}, {"units": "model", "of": []})
 
 
 def test_a_scaled_target_that_no_output_meets_is_said(tmp_path: Path) -> None:
@@ -436,6 +458,15 @@ def test_two_targets_each_have_their_outputs(tmp_path: Path) -> None:
     assert units_of_outputs(made)["both"].of == ("kind", "t")
 
 
+def test_one_value_in_two_units_is_in_neither(tmp_path: Path) -> None:
+    rows(tmp_path, "train.csv")
+    data = 'csv("train.csv") -> standardize() -> columns(inputs: ["a", "b"], targets: ["t", "kind"])'
+    targets = {"TARGETS": "t: [batch, 1], kind: [batch, 1]", "LOSS": "mse(y, t) + mae(y, kind)"}
+    made = training(tmp_path, data, **targets)
+    assert units_of_outputs(made)["y"].kind == "model"
+    assert len([line for line in unit_notes(made) if line.startswith("note: no output")]) == 2
+
+
 # Labels and tokens that the model has no entry for
 
 CLASSES_OF = {"TARGETS": "t: i64[batch]", "WIDTH": "3", "LOSS": "cross_entropy(y, t)"}
@@ -457,6 +488,59 @@ def test_a_label_that_the_loss_ignores_may_be_outside(tmp_path: Path) -> None:
     assert training(tmp_path, KINDS, **ignoring).data.arrays["t"].min() == -1
     with pytest.raises(NablacError):
         training(tmp_path, KINDS, **{**ignoring, "LOSS": "cross_entropy(y, t, ignore: -2)"}).data  # noqa: B018
+
+
+# Axes of examples: the inputs, the target, the arrays, and what is said
+
+AXES = {
+    "a square": ("x: [batch, batch]", {"x": (8, 8)}, "`x` is f32[batch, batch]: `batch` counts the examples, and"),
+    "a graph": (
+        "x: [batch, 2], a: [batch, batch]",
+        {"x": (8, 2), "a": (8, 8)},
+        "`a` is f32[batch, batch]: `batch` counts the examples, and is the size of axis 1 too",
+    ),
+    "two names": (
+        "x: [batch, 2], s: [m, 2]",
+        {"x": (8, 2), "s": (8, 2)},
+        "axis 0 is `batch` in `x` and `m` in `s`: one counts no examples",
+    ),
+    "a number": (
+        "x: [batch, 2], s: [4, 2]",
+        {"x": (8, 2), "s": (8, 2)},
+        "axis 0 is `batch` in `x` and `4` in `s`: one counts no examples",
+    ),
+    "no axis": ("x: [batch, 2], s: f32[]", {"x": (8, 2), "s": (8,)}, "`s` is f32[], and has no axis of examples"),
+}
+
+
+def by_axes(inputs: str, shapes: dict[str, tuple[int, ...]], settings: str = "", **options: object) -> Training:
+    uses = " + ".join(f"0.0 * sum({name})" for name in shapes)
+    text = f"model M {{\n input {inputs}\n y = zeros([batch, 2]) -> Dense(1)\n output y + {uses}\n}}\n"
+    text += f"train M {{\n target t: [batch, 1]\n loss mse(y, t)\n {settings}\n}}\n"
+    given = {name: np.ones(shape, np.float32) for name, shape in {**shapes, "t": (8, 1)}.items()}
+    made = Training(program_of(Source("m.model", text)), options=Options(**options))  # type: ignore[arg-type]
+    made.examples = from_arrays(given, "data")
+    return made
+
+
+@pytest.mark.parametrize("name", AXES)
+def test_axis_0_alone_counts_the_examples(name: str) -> None:
+    inputs, shapes, message = AXES[name]
+    with pytest.raises(NablacError) as caught:
+        by_axes(inputs, shapes).data  # noqa: B018
+    (found,) = caught.value.diagnostics
+    assert found.code == "E624" and found.message.startswith(message)
+
+
+def test_what_belongs_to_all_examples_is_trained_on_at_once() -> None:
+    inputs, shapes, _ = AXES["a graph"]
+    made = by_axes(inputs, shapes, "shuffle false\n batch 8\n epochs 2")
+    loop = made.loop()
+    loop.run()
+    assert loop.position.step == 2
+    for other in ({"batch": 4}, {"validation": 0.5}):
+        with pytest.raises(NablacError):
+            by_axes(inputs, shapes, "shuffle false\n batch 8", **other).data  # noqa: B018
 
 
 ARRAYS = """

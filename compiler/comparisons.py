@@ -1,0 +1,182 @@
+"""What a loss compares: values of the model, and the data that it finds beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from compiler.graph import Graph, Node, Value, apply
+from compiler.operators.arithmetic import Sub
+from compiler.operators.casting import Cast, StopGradient
+from compiler.operators.indexing import GatherElements, Take
+from compiler.operators.shaping import Concat, Expand, Flip, Reshape, Split, Squeeze, Tile, Transpose, Unsqueeze
+from compiler.operators.slicing import Slice
+from compiler.operators.source import Buffer, Input, Parameter
+
+
+class Form(StrEnum):
+    """What an operand of a loss is, beside the data that it is compared with."""
+
+    LOCATION = "location"  # in the data's units
+    SCALE = "scale"  # a deviation: in the data's units, counted from 0
+    VARIANCE = "variance"
+    LOG_SCALE = "log_scale"
+    LOG_VARIANCE = "log_variance"
+
+    def unscaled(self, value: Value, scale: Value, offset: Value) -> Value:
+        """`value` in raw units; `scale` and `offset` are those of the data beside it."""
+        match self:
+            case Form.LOCATION:
+                return value * scale + offset
+            case Form.SCALE:
+                return value * scale
+            case Form.VARIANCE:
+                return value * (scale * scale)
+            case Form.LOG_SCALE:
+                return value + apply("log", scale)
+            case Form.LOG_VARIANCE:
+                return value + apply("log", scale) * 2
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """An operand of the loss, and the data beside it: inputs or targets in whatever layout the loss has them.
+
+    With `less` it is beside a change, `data - less` or `less - data`, which has a scale and no offset.
+    """
+
+    value: Value
+    data: Value
+    sources: tuple[str, ...]
+    form: Form = Form.LOCATION
+    less: Value | None = None
+
+
+_SAME_NUMBERS = (Transpose, Reshape, Expand, Squeeze, Unsqueeze, Concat, Split, Flip, Tile, Slice, StopGradient)
+
+
+def moved(node: Node) -> tuple[Value, ...]:
+    """The operands whose numbers a node's results are, each unchanged; none where it computes."""
+    if isinstance(node.op, _SAME_NUMBERS):
+        return node.operands
+    if isinstance(node.op, (Take, GatherElements)):
+        return node.operands[:1]
+    if isinstance(node.op, Cast) and node.op.dtype.is_float and node.operands[0].type.dtype.is_float:
+        return node.operands
+    return ()
+
+
+def sources_of(value: Value, names: Mapping[Value, str]) -> tuple[str, ...]:
+    """The names of the data that `value` is, moved or not; empty where it is anything else."""
+    found: dict[str, None] = {}
+    waiting, seen = [value], {value}
+    while waiting:
+        current = waiting.pop()
+        if current in names:
+            found[names[current]] = None
+            continue
+        operands = moved(current.node)
+        if not operands:
+            return ()
+        waiting += [each for each in operands if each not in seen]
+        seen.update(operands)
+    return tuple(sorted(found))
+
+
+def measured_targets(loss: Value, targets: Mapping[str, Value]) -> frozenset[str]:
+    """The targets that the loss takes a difference of, as `mse` does: what is subtracted has one unit.
+
+    A target that a loss does otherwise with, as class probabilities, is not here.
+    """
+    names = {value: name for name, value in targets.items()}
+    differences = (node for node in Graph({}, {"loss": loss}) if isinstance(node.op, Sub))
+    return frozenset(name for node in differences for each in node.operands for name in sources_of(each, names))
+
+
+def comparisons(
+    loss: Value,
+    targets: Mapping[str, Value],
+    inputs: Mapping[str, Value],
+    declared: Sequence[tuple[Value, Value, Form]] = (),
+) -> list[Comparison]:
+    """What the loss compares with data: where it takes the difference of a trained value and of data.
+
+    A difference with an input is a comparison only where no weights act on it afterwards: before them, as in
+    `x - mean(x)` of a layer, it is a step of the model. `declared` are spreads as a loss states them.
+    """
+    graph = Graph({}, {"loss": loss})
+    trained, weights = trained_values(graph)
+    names = {value: name for name, value in {**inputs, **targets}.items()}
+    asked = {value: name for name, value in targets.items()}
+    found: dict[tuple[Value, Value], Comparison] = {}
+
+    def compared(node: Node, known: Mapping[Value, str]) -> bool:
+        if not isinstance(node.op, Sub):
+            return False
+        for value, data in (node.operands, node.operands[::-1]):
+            if value not in trained:
+                continue
+            sources = sources_of(data, known)
+            if sources:
+                found.setdefault((value, data), Comparison(value, data, sources))
+                return True
+            if isinstance(data.node.op, Sub) and all(sources_of(each, names) for each in data.node.operands):
+                of = tuple(sorted({name for each in data.node.operands for name in sources_of(each, names)}))
+                left, right = data.node.operands
+                found.setdefault((value, data), Comparison(value, left, of, Form.SCALE, right))
+                return True
+        return False
+
+    for known, through_weights in ((names, False), (asked, True)):
+        waiting, seen = [loss.node], {loss.node}
+        while waiting:
+            node = waiting.pop()
+            if compared(node, known):
+                continue
+            if not through_weights and any(each in weights and each.type.elements != 1 for each in node.operands):
+                continue
+            following = dict.fromkeys(each.node for each in node.operands if each.node not in seen)
+            waiting += following
+            seen.update(following)
+    for value, data, form in declared:
+        sources = sources_of(data, names)
+        if sources:
+            found[value, data] = Comparison(value, data, sources, form)
+    return list(found.values())
+
+
+def trained_values(graph: Graph) -> tuple[set[Value], set[Value]]:
+    """The values that parameters or buffers take part in, and those of them that no input takes part in."""
+    trained: set[Value] = set()
+    fed: set[Value] = set()
+    for node in graph:
+        if isinstance(node.op, (Parameter, Buffer)) or any(each in trained for each in node.operands):
+            trained.update(node.results)
+        if isinstance(node.op, Input) or any(each in fed for each in node.operands):
+            fed.update(node.results)
+    return trained, trained - fed
+
+
+def keeps_columns(value: Value, names: Mapping[Value, str]) -> bool:
+    """Whether the last axis of data is that of the value too, place for place."""
+    while value not in names:
+        op, operands = value.node.op, moved(value.node)
+        if len(operands) != 1:
+            return False
+        (operand,) = operands
+        last, result = operand.type.rank - 1, value.type.rank - 1
+        if isinstance(op, Slice):
+            kept = all(cut[0] != last or cut[1:] == (0, operand.shape[last], 1) for cut in op.bounds(operand.type))
+        elif isinstance(op, Transpose):
+            kept = op.permutation[-1] == last
+        elif isinstance(op, (Flip, Squeeze)):
+            kept = all(axis % (last + 1) != last for axis in op.axes)
+        elif isinstance(op, Unsqueeze):
+            kept = all(axis % (result + 1) != result for axis in op.axes)
+        else:
+            kept = isinstance(op, (Expand, Cast, StopGradient)) and operand.shape[-1:] == value.shape[-1:]
+        if not kept:
+            return False
+        value = operand
+    return True

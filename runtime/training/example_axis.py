@@ -1,0 +1,37 @@
+"""Axis 0 of every input and target counts the examples: what batches are cut and shuffled along."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from compiler.dims import Dim, symbols
+from compiler.types import TensorType
+from grammar.diagnostics import Diagnostic, NablacError
+from grammar.source import Span
+
+
+def check_example_axis(types: Mapping[str, TensorType], span: Span | None, whole: bool) -> None:
+    """NablacError for types of which a batch cannot be cut; a `whole` part in one batch, in its order, is none."""
+    hint = "each example has an index along axis 0; what is the same for all of them is no input of a model in training"
+    for name, type in types.items():
+        if not type.rank:
+            raise NablacError(Diagnostic("E624", f"`{name}` is {type}, and has no axis of examples", span, hint=hint))
+    if whole or not types:
+        return
+    (first, kind), *others = types.items()
+    for name, type in others:
+        if type.shape[0] != kind.shape[0]:
+            message = (
+                f"axis 0 is `{kind.shape[0]}` in `{first}` and `{type.shape[0]}` in `{name}`: one counts no examples"
+            )
+            raise NablacError(Diagnostic("E624", message, span, hint=hint))
+    examples = kind.shape[0]
+    for name, type in types.items():
+        for axis, size in enumerate(type.shape[1:], 1):
+            if isinstance(size, Dim) and isinstance(examples, Dim) and symbols(size) & symbols(examples):
+                message = f"`{name}` is {type}: `{examples}` counts the examples, and is the size of axis {axis} too"
+                hint = (
+                    "give each example axes of its own, as in `[batch, n, n]`; or train on all of them at once, "
+                    "with `shuffle false`, no validation and a `batch` of their number"
+                )
+                raise NablacError(Diagnostic("E624", message, span, hint=hint))

@@ -1,0 +1,88 @@
+"""A recurrence of no steps, as of a sentence of one token whose first is left out: its states are its first states."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import nablac
+
+CELL = """
+cell Own(hidden: int) {
+    input x: [batch, features]
+    state h: [batch, hidden] = 0.5
+    state n: i64[batch] = 3
+    param U: [hidden, features] ~ glorot_uniform()
+    h' = sin(h) + U x
+    n' = n + 1
+    output h'
+}
+"""
+ONE = "    y, last = scan({cell})(x, axis: 1, states: true, reverse: {reverse})\n"
+TWO = "    y, last, other = scan({cell})(x, axis: 1, states: true, reverse: {reverse})\n"
+# The cell, and whether it has a second state
+CELLS = {"Own(4)": TWO, "RNNCell(4)": ONE, "LSTMCell(4)": TWO, "GRUCell(4)": ONE}
+MODEL = """
+model M {{
+    input s: [batch, T, 3]
+    param first: [4] = 0.5
+    x = {x}
+{walk}    output y, last
+}}
+train M {{
+    target t: [batch, 4]
+    loss mse(last, t) + 0.1 * sum(y)
+    optimizer sgd(lr: 0.1)
+    batch 8
+}}
+"""
+BACKENDS = ("numpy", "ort")
+
+
+def model(cell: str, reverse: bool, x: str, backend: str) -> nablac.Model:
+    walk = CELLS[cell].format(cell=cell, reverse=str(reverse).lower())
+    walk = walk.replace("states: true", "states: true, h: expand(first, [batch, 4])")
+    return nablac.compile(CELL + MODEL.format(x=x, walk=walk), backend=backend)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_no_step_leaves_the_first_states(cell: str, reverse: bool, backend: str) -> None:
+    found = model(cell, reverse, "s[:, 1:]", backend)(s=np.ones((2, 1, 3), np.float32))
+    assert found["y"].shape == (2, 0, 4)
+    np.testing.assert_array_equal(found["last"], np.full((2, 4), 0.5))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_sequences_that_may_be_empty_give_what_others_do(cell: str, reverse: bool, backend: str) -> None:
+    s = np.random.default_rng(0).normal(size=(2, 5, 3)).astype(np.float32)
+    shorter = model(cell, reverse, "s[:, 1:]", backend)(s=s)
+    expected = model(cell, reverse, "s", "numpy")(s=s[:, 1:])
+    for name in expected:
+        np.testing.assert_allclose(shorter[name], expected[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("cell", CELLS)
+def test_the_gradient_of_no_step_is_that_of_the_first_state(cell: str, reverse: bool, backend: str) -> None:
+    """`last` is `first` of each row: d mean((first - t)^2) / d first = 2 (first - t) / 4, and nothing reaches W."""
+    made = model(cell, reverse, "s[:, 1:]", backend)
+    before = {path: array.copy() for path, array in made.weights.items()}
+    made.train({"s": np.ones((8, 1, 3), np.float32), "t": np.zeros((8, 4), np.float32)}, epochs=1)
+    for path, array in made.weights.items():
+        step = 0.1 * 2 * 0.5 / 4 if path == "first" else 0
+        np.testing.assert_allclose(array, before[path] - step, rtol=1e-6, err_msg=path)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_gradient_of_several_steps_is_as_before(backend: str) -> None:
+    s = np.random.default_rng(1).normal(size=(8, 4, 3)).astype(np.float32)
+    losses = []
+    for x, given in (("s[:, 1:]", s), ("s", s[:, 1:])):
+        made = model("GRUCell(4)", False, x, backend)
+        losses.append(made.train({"s": given, "t": np.zeros((8, 4), np.float32)}, epochs=3)["loss"])
+    np.testing.assert_allclose(*losses, rtol=1e-5)
