@@ -82,6 +82,12 @@ def loss_graph(elaborated: Elaborated) -> Graph:
     return Graph(inputs, outputs, spec.updates, graph.name, graph.doc, spec.layers)
 
 
+def whole_graph(elaborated: Elaborated) -> Graph:
+    """A graph that reads every weight of a model: those of its outputs, and those that its loss and metrics read."""
+    spec = elaborated.training
+    return elaborated.graph if spec is None or spec.loss is None else loss_graph(elaborated)
+
+
 def training_step(elaborated: Elaborated) -> TrainingStep:
     """The step that a model's train block describes; NablacError where no gradient can flow."""
     spec = _spec(elaborated)

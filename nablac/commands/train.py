@@ -146,16 +146,17 @@ def training_of(file: Path, given: Mapping[str, Any], *, evaluated: bool = False
 
 def _begin_from(training: Training, weights: Path, renames: list[Rename], evaluated: bool) -> None:
     """Take weights, and with them what they know of their data: they know no other units, classes or tokens."""
+    from compiler.training import whole_graph
     from runtime.initialization import stored
-    from runtime.training.trained import load_trained, whole
+    from runtime.training.trained import load_trained
 
-    every = whole(training.inference)
+    every = whole_graph(training.inference)
     start = load_trained(
         weights,
         training.inference,
         renames,
         needed=every if evaluated else None,
-        in_training=lambda: whole(training.elaborated),
+        in_training=lambda: whole_graph(training.elaborated),
     )
     fresh = [f"`{op.path}`" for op in stored(every) if op.path not in start.weights]
     if fresh:

@@ -15,7 +15,7 @@ from compiler.build import Elaborated, Program, elaborate_model
 from compiler.graph import Graph
 from compiler.measures import Measure
 from compiler.passes.pipeline import optimize
-from compiler.training import TrainingStep, measured_loss, training_step
+from compiler.training import TrainingStep, measured_loss, training_step, whole_graph
 from compiler.types import DType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.backends import check_backend
@@ -29,7 +29,7 @@ from runtime.training.checkpoints import Position, best_state, newest_checkpoint
 from runtime.training.loop import Loop, Settings
 from runtime.training.means import Means
 from runtime.training.steppers import WALKED, NumpyStepper, OnnxStepper, Stepper, averaged
-from runtime.training.trained import Trained, in_raw_data, model_metadata, raw_graph, step_of, weights_of_model, whole
+from runtime.training.trained import Trained, in_raw_data, model_metadata, raw_graph, step_of, weights_of_model
 
 if TYPE_CHECKING:
     from compiler.elaborate.training import TrainingSpec
@@ -155,7 +155,7 @@ class Training:
         """First values of everything that the step reads or changes."""
         weights = self.start.weights if self.start is not None else None
         state = initialize(self.step_graph, self.seed, weights)
-        for path, array in initialize(whole(self.inference), self.seed, weights).items():
+        for path, array in initialize(whole_graph(self.inference), self.seed, weights).items():
             state.setdefault(path, array)
         for path, average in self.step.averages.items():
             state[average] = state[path]
