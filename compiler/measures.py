@@ -110,8 +110,7 @@ class _Reader:
     def __init__(self, name: str, value: Value, model: set[Node], batch: set[str], fed: Sequence[Value]) -> None:
         self.name, self.value, self.model, self.batch = name, value, model, batch
         self.graph = Graph({}, {"value": value})
-        self.moving = reached([value], [node.result for node in self.graph if isinstance(node.op, Input)])
-        self.of_examples = reached([value], fed)
+        self.of_examples = reached([value], fed)  # and not of the step and the seed alone, which a batch has one of
         self.by_batches = False
         self.parts: dict[str, Part] = {}
         self.inputs: dict[str, Value] = {}
@@ -177,7 +176,7 @@ class _Reader:
             value = waiting.pop()
             if isinstance(value.node.op, SizeOf) and symbols(value.node.op.size) & self.batch:
                 return False
-            if value is not x and (value.node in seen or value.node not in self.moving):
+            if value is not x and (value.node in seen or value.node not in self.of_examples):
                 continue
             if not self._once(value.shape):
                 return False
