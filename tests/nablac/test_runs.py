@@ -308,13 +308,14 @@ def test_a_project_that_was_moved_has_its_own_data(line: Path, tmp_path_factory:
 def test_two_processes_do_not_train_in_one_folder(line: Path) -> None:
     assert invoke("train", "m.model", "-q", "-o", "run").exit_code == 0
     script = (
-        "import sys, filelock; filelock.FileLock('run/lock').acquire(); print('held', flush=True); sys.stdin.read()"
+        "import sys, filelock\nlock = filelock.FileLock('run/lock')\nlock.acquire()\n"
+        "print('held', flush=True)\nsys.stdin.read()\n"
     )
     with subprocess.Popen(
         [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as other:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
-        done = invoke("train", "m.model", "--resume", "run", "--epochs", "4")
+        done = invoke("train", "m.model", "-q", "--resume", "run", "--epochs", "4")
         other.communicate("")
     assert done.exit_code == 2
     assert done.stderr == (
