@@ -237,14 +237,37 @@ class Writer:
         self.current = None
 
     def _lowered(self, node: Node) -> str | tuple[str, ...]:
+        operands = [self.names[operand] for operand in node.operands]
+        rounded = node.op.jumps and any(self.type(name).dtype == DType.F16 for name in operands)
         try:
-            made: str | tuple[str, ...] = node.op.lower(self, *(self.names[operand] for operand in node.operands))
-            return made
+            made: str | tuple[str, ...] = node.op.lower(self, *(map(self._rounded, operands) if rounded else operands))
         except TypeMismatch as mismatch:
             message = f"`{node.op.name}` does not go to ONNX as it stands: {mismatch}"
             place = node.origin.path or None
             hint = mismatch.hint or "write the sizes as numbers in the model's inputs"
             raise NablacError(Diagnostic("E912", message, node.origin.span, place=place, hint=hint)) from None
+        return self._narrowed(node, made) if rounded else made
+
+    def _rounded(self, name: str) -> str:
+        """An operand in f64, where it is in f16: of two that should be equal onnxruntime may have rounded only one.
+
+        It computes f16 in f32, and leaves the rounding between two operators out where it can, but not before f64.
+        """
+        type = self.type(name)
+        if type.dtype != DType.F16:
+            return name
+        wide = self("Cast", name, to=onnx_dtype(DType.F64))
+        self.types[wide] = type.with_dtype(DType.F64)
+        return wide
+
+    def _narrowed(self, node: Node, made: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        """Results that were computed in f64 as f16, where that is what they are."""
+        names = (made,) if isinstance(made, str) else made
+        found = tuple(
+            self("Cast", name, to=onnx_dtype(DType.F16)) if value.type.dtype == DType.F16 else name
+            for value, name in zip(node.results, names, strict=True)
+        )
+        return found[0] if isinstance(made, str) else found
 
     def finish(self, names: Sequence[str], keep: set[str]) -> list[onnx.ValueInfoProto]:
         """Give the graph's ends their names: what makes an end writes it under its name, or a copy does.

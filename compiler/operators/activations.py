@@ -31,23 +31,33 @@ class Sigmoid(Unary):
     """The logistic function `1 / (1 + exp(-x))`."""
 
     name, onnx = "sigmoid", "Sigmoid"
+    wide = True
 
     def compute(self, x: Array) -> Array:
-        # By tanh, for which NumPy has a vector kernel and which cannot overflow.
-        found = np.asarray(x * x.dtype.type(0.5))
-        np.tanh(found, out=found)
-        found += 1
-        found *= x.dtype.type(0.5)
+        found = np.empty_like(x)
+        logistic(x, found)
         return found
 
     def derivative(self, x: Value, result: Value) -> Value:
         return result * (1 - result)
 
 
+def logistic(x: Array, out: Array) -> None:
+    """1 / (1 + exp(-x)) into `out`: where exp overflows it is 0, and all digits hold down to there.
+
+    (1 + tanh(x / 2)) / 2 is faster by a third on long arrays, but has lost every digit at -17 in f32.
+    """
+    np.negative(x, out=out)
+    np.exp(out, out=out)
+    out += 1
+    np.reciprocal(out, out=out)
+
+
 class Softplus(Unary):
     """`log(1 + exp(x))`, without overflow."""
 
     name, onnx = "softplus", "Softplus"
+    wide = True
 
     def compute(self, x: Array) -> Array:
         return np.asarray(np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))

@@ -43,6 +43,7 @@ class Attention(Operator):
     """
 
     name = "attention"
+    wide = True
     public = False
     scale: float
     steps: tuple[tuple[str, float], ...] = ()

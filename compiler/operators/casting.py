@@ -20,6 +20,10 @@ class Cast(Operator):
     name = "cast"
     dtype: DType
 
+    @property
+    def jumps(self) -> bool:
+        return not self.dtype.is_float
+
     def infer(self, x: TensorType) -> TensorType:
         return x.with_dtype(self.dtype)
 

@@ -128,7 +128,11 @@ class MaxPool(Pool, Operator):
 
     def lower(self, emit: Emit, x: str) -> str:
         strides, pads, dilations = self.settings(len(self.kernel))
-        return emit("MaxPool", x, kernel_shape=self.kernel, strides=strides, pads=pads, dilations=dilations)
+        dtype = emit.type(x).dtype
+        halved = emit("Mul", x, np.array(0.5, dtype.numpy)) if dtype == DType.F32 else x
+        found = emit("MaxPool", halved, kernel_shape=self.kernel, strides=strides, pads=pads, dilations=dilations)
+        # In f32 onnxruntime begins at the lowest finite number: where that is left of -inf alone, doubled it is -inf.
+        return emit("Mul", found, np.array(2, dtype.numpy)) if dtype == DType.F32 else found
 
 
 class MaxPoolPlaces(Pool, Operator):
@@ -147,9 +151,10 @@ class MaxPoolPlaces(Pool, Operator):
 
     def compute(self, x: Array) -> tuple[Array, Array]:
         windows = np.stack(self.windows(x, -np.inf))
-        flat = np.arange(x.size, dtype=np.float64).reshape(x.shape)
-        best = np.argmax(windows, axis=0)[None]
-        places = np.take_along_axis(np.stack(self.windows(flat, -1.0)), best, axis=0)[0]
+        places = np.stack(self.windows(np.arange(x.size, dtype=np.float64).reshape(x.shape), -1.0))
+        largest = windows == np.max(windows, axis=0)
+        best = np.argmax((largest | np.isnan(windows)) & (places >= 0), axis=0)[None]  # padding is not an item
+        places = np.take_along_axis(places, best, axis=0)[0]
         return np.take_along_axis(windows, best, axis=0)[0], places.astype(np.int64)
 
     def pullback(self, grad: tuple[Value | None, ...], x: Value, *, result: tuple[Value, ...]) -> tuple[Value | None]:
@@ -170,6 +175,7 @@ class AveragePool(Pool, Operator):
     """The mean of each window; padding counts as zeros with `count_include_pad`, and not at all without."""
 
     name = "average_pool"
+    wide = True
     kernel: tuple[int, ...]
     strides: tuple[int, ...] = ()
     pads: tuple[int, ...] = ()
