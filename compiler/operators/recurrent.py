@@ -23,6 +23,9 @@ else:
     np = LazyModule("numpy")
 
 
+_NAN = "NaN: onnxruntime's kernel takes a number for it and goes on, where NumPy gives NaN from there"
+
+
 class Recurrent(Operator):
     """One direction of a recurrence over axis 0."""
 
@@ -121,6 +124,7 @@ class LSTM(Recurrent):
     """
 
     name, onnx = "lstm", "LSTM"
+    edges = (_NAN,)
     wide = True
     gates = 4
     states = 2
@@ -156,6 +160,7 @@ class GRU(Recurrent):
     """
 
     name, onnx = "gru", "GRU"
+    edges = (_NAN,)
     wide = True
     gates = 3
     hidden: int
