@@ -154,7 +154,6 @@ def test_attention_of_other_axes_is_the_operator(label: str) -> None:
 
 WRITTEN = {
     "less its largest": "e = exp(s - max(s, axis: -1, keep: true))\n    w = e / sum(e, axis: -1, keep: true)",
-    "plain": "e = exp(s)\n    w = e / sum(e, axis: -1, keep: true)",
     "by logarithms": "w = exp(log_softmax(s, axis: -1))",
 }
 
@@ -180,6 +179,7 @@ def test_equal_masks_are_shared_between_layers() -> None:
 LEFT = {
     "weights that are an output": "    w = softmax(Q @ K^T)\n    output w\n    output y = w @ V",
     "scores that are an output": "    s = Q @ K^T\n    output s\n    output y = softmax(s) @ V",
+    "a softmax that may overflow": "    e = exp(Q @ K^T)\n    output y = (e / sum(e, axis: -1, keep: true)) @ V",
     "softmax over queries": "    output y = softmax(Q @ K^T, axis: -2) @ V",
     "a mask of other scores": "    output y = softmax(where(seen_by, Q @ K^T, bias)) @ V",
     "weights of 0 by another mask": "    s = where(seen_by, Q @ K^T, -1e9)\n"
