@@ -6,6 +6,7 @@ well typed: making a node runs its operator's type rule. Nothing here recurses t
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
@@ -226,7 +227,14 @@ class Operator(Record, ABC):
         return tuple(getattr(self, name) for name in self.fields)
 
     def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.attributes == other.attributes
+        if not isinstance(other, Operator) or type(self) is not type(other):
+            return False
+        return self.attributes == other.attributes and self._negative_zeros == other._negative_zeros
+
+    @cached_property
+    def _negative_zeros(self) -> tuple[str, ...]:
+        """The attributes that are -0.0, which Python finds equal to 0.0."""
+        return tuple(name for name in self.fields if _is_negative_zero(getattr(self, name)))
 
     def __hash__(self) -> int:
         return hash((type(self), self.attributes))
@@ -403,6 +411,10 @@ def apply(name: str, *operands: Operand) -> Value:
     values = (operand if isinstance(operand, Value) else constant(operand, dtype) for operand in operands)
     result: Value = Operator.registry[name]()(*values)
     return result
+
+
+def _is_negative_zero(attribute: Any) -> bool:
+    return isinstance(attribute, float) and attribute == 0 and math.copysign(1, attribute) < 0
 
 
 def _holds_dim(attribute: Any) -> bool:
