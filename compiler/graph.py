@@ -162,6 +162,9 @@ class Emit(Protocol):
     def type(self, name: str) -> TensorType:
         """The type of an operand."""
 
+    def producer(self, name: str) -> Operator | None:
+        """The operator that an operand comes from; None for what is fed, and for what comes from around this graph."""
+
 
 class Part(Protocol):
     """Some positions of one axis of a graph, and what its values are there (see `Operator.along`)."""

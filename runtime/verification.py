@@ -8,7 +8,8 @@ long as it does not rewrite the model, and something is not finite.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -232,7 +233,8 @@ def divergences(
         expected = NumpyRunner(single).run({**{name: feeds[name] for name in sized}, **operands})
         error = max(errors(given[name], expected[name])[0] for name in outputs)
         if error > tolerance:
-            yield node, error, any(map(_at_edge, operands.values()))
+            whole = [each.type.dtype.numpy for each in node.results if each.type.dtype.is_integer]
+            yield node, error, any(_at_edge(array, whole) for array in operands.values())
 
 
 def _source(node: Node, weights: Mapping[str, Array], feeds: Mapping[str, Any]) -> Any:
@@ -240,15 +242,16 @@ def _source(node: Node, weights: Mapping[str, Array], feeds: Mapping[str, Any]) 
     return feeds[name] if name in feeds else weights[name]
 
 
-def _at_edge(array: Array) -> bool:
-    """Whether some number is not finite, or near the ends of what its dtype holds."""
+def _at_edge(array: Array, whole: Sequence[np.dtype[Any]]) -> bool:
+    """Whether some number is not finite, near the ends of its dtype, or beyond those of `whole` results."""
     if array.dtype.kind == "b" or not array.size:
         return False
     if array.dtype.kind in "iu":
         ends = np.iinfo(array.dtype)
-        return bool((array == ends.max).any() or ((array == ends.min).any() and ends.min < 0))
-    wide = array.astype(np.float64)
-    return bool((~(np.abs(wide) < float(float_ends(array.dtype).max) / 16)).any())
+        return bool((array == ends.max).any() or (ends.min < 0 and (array == ends.min).any()))
+    largest = np.max(np.abs(array.astype(np.float64)))
+    beyond = min(float(float_ends(array.dtype).max) / 16, *(float(np.iinfo(each).max) for each in whole), math.inf)
+    return not largest < beyond  # NaN is not
 
 
 def errors(given: Array, expected: Array) -> tuple[float, float]:

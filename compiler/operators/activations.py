@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import pi, sqrt
 from typing import TYPE_CHECKING
 
-from compiler.graph import Value
+from compiler.graph import Emit, Value
 from compiler.lazy import LazyModule
-from compiler.operators.arithmetic import Exp, Unary
+from compiler.operators.arithmetic import Exp, Unary, onnx_dtype
 from compiler.types import DType
 
 if TYPE_CHECKING:
@@ -40,6 +40,14 @@ class Sigmoid(Unary):
 
     def derivative(self, x: Value, result: Value) -> Value:
         return result * (1 - result)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        # onnxruntime's Sigmoid is 0 below -18, and a fifth off before that.
+        dtype = emit.type(x).dtype
+        wide = emit("Cast", x, to=onnx_dtype(DType.F32)) if dtype.is_half else x  # in f16 exp overflows from 11 on
+        one = np.ones((), np.float32 if dtype.is_half else dtype.numpy)
+        found = emit("Reciprocal", emit("Add", emit("Exp", emit("Neg", wide)), one))
+        return emit("Cast", found, to=onnx_dtype(dtype)) if dtype.is_half else found
 
 
 def logistic(x: Array, out: Array) -> None:

@@ -18,6 +18,7 @@ class Cast(Operator):
     """The elements of `x` as `dtype`. Floats lose their fraction on the way to integers; bool is 0 and 1."""
 
     name = "cast"
+    edges = ("a float that the integers of `dtype` do not hold, NaN and infinity: whatever the processor makes of it",)
     dtype: DType
 
     @property

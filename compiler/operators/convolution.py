@@ -78,6 +78,7 @@ class Conv(Window, Operator):
 
     def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
         dtype = _checked(self.name, x, w)
+        _refuse_empty(w)
         if any(each != TensorType(dtype, (w.shape[0],)) for each in bias):
             raise TypeMismatch(f"the bias of {w} is {TensorType(dtype, (w.shape[0],))}, not {bias[0]}")
         if self.groups < 1 or x.shape[1] != w.shape[1] * self.groups:
@@ -165,6 +166,7 @@ class ConvTranspose(Window, Operator):
 
     def infer(self, x: TensorType, w: TensorType) -> TensorType:
         dtype = _checked(self.name, x, w)
+        _refuse_empty(w)
         rank = x.rank - 2
         strides, pads, dilations = self.settings(rank)
         extra = self.extra(rank)
@@ -308,6 +310,11 @@ def _checked(name: str, x: TensorType, w: TensorType) -> DType:
     if w.rank != x.rank:
         raise TypeMismatch(f"{x} has {x.rank} axes, and its kernel {w} has {w.rank}")
     return same_dtype(x, w)
+
+
+def _refuse_empty(w: TensorType) -> None:
+    if 0 in w.shape:
+        raise TypeMismatch(f"the kernel {w} is empty", "each of its sizes is at least 1")
 
 
 def _fitted(value: Value, type: TensorType) -> Value:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from compiler.dims import Size, product
 from compiler.graph import Emit, Operator, Value
 from compiler.lazy import LazyModule
+from compiler.operators.activations import Relu
 from compiler.operators.backpropagation import zeros
 from compiler.operators.casting import Cast
 from compiler.operators.comparison import Equal
@@ -76,6 +77,7 @@ class MaxPool(Pool, Operator):
     """The largest item of each window; NaN where the window holds one (onnxruntime's own kernel hides it)."""
 
     name = "max_pool"
+    edges = ("NaN in a window: onnxruntime may pass over it",)
     kernel: tuple[int, ...]
     strides: tuple[int, ...] = ()
     pads: tuple[int, ...] = ()
@@ -129,16 +131,19 @@ class MaxPool(Pool, Operator):
     def lower(self, emit: Emit, x: str) -> str:
         strides, pads, dilations = self.settings(len(self.kernel))
         dtype = emit.type(x).dtype
-        halved = emit("Mul", x, np.array(0.5, dtype.numpy)) if dtype == DType.F32 else x
+        if dtype == DType.F64 or isinstance(emit.producer(x), Relu):
+            return emit("MaxPool", x, kernel_shape=self.kernel, strides=strides, pads=pads, dilations=dilations)
+        # Of -inf alone, which a rectifier never gives, onnxruntime finds the lowest finite number: -inf when doubled.
+        halved = emit("Mul", x, np.array(0.5, dtype.numpy))
         found = emit("MaxPool", halved, kernel_shape=self.kernel, strides=strides, pads=pads, dilations=dilations)
-        # In f32 onnxruntime begins at the lowest finite number: where that is left of -inf alone, doubled it is -inf.
-        return emit("Mul", found, np.array(2, dtype.numpy)) if dtype == DType.F32 else found
+        return emit("Mul", found, np.array(2, dtype.numpy))
 
 
 class MaxPoolPlaces(Pool, Operator):
     """What `max_pool` gives, and where it finds it, the first of equals: places in `x` laid out flat, as i64."""
 
     name = "max_pool_places"
+    edges = MaxPool.edges
     public = False
     kernel: tuple[int, ...]
     strides: tuple[int, ...] = ()

@@ -35,6 +35,7 @@ BITS = {
     "over 1": "x / 1",
     "power 1": "x ** 1",
     "power 2": "x ** 2",
+    "power 1/2": "x ** 0.5",
     "minus minus": "-(-x)",
     "times 0": "x * 0",
     "less itself": "x - x",
