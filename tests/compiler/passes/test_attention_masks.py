@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 
 from compiler.build import elaborate, elaborate_model, program_of
+from compiler.decode import decode
 from compiler.graph import Graph
 from compiler.onnx.exporter import export
 from compiler.operators import attention
@@ -22,6 +23,8 @@ from compiler.passes.pipeline import optimize
 from compiler.training import gradient_graph
 from compiler.types import DType
 from grammar.source import Source
+from runtime.generation.decoders import Cached, Layout
+from runtime.generation.machines import machine
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
 
@@ -200,3 +203,25 @@ def _torchs_gradients(feeds: dict[str, Any], target: Any, weights: dict[str, Any
     y = (soft @ heads("v")).transpose(1, 2).flatten(2) @ part["W_o"] + part["b_o"]
     torch.nn.functional.mse_loss(y, torch.tensor(target, dtype=torch.float64)).backward()
     return {name: leaf.grad.numpy() for name, leaf in leaves.items() if leaf.grad is not None}
+
+
+STEPWISE = """model M {
+    input tokens: i64[batch, T]
+    x = tokens -> Embedding(9, 8)
+    x = x + MultiHeadAttention(2, causal: true)(x, mask: tokens != 0)
+    x = x + MultiHeadAttention(2, causal: true)(x, mask: tokens > 2)
+    output logits = x -> Dense(9)
+}"""
+
+
+@pytest.mark.parametrize("backend", ["numpy", "ort"])
+def test_a_decode_step_sees_what_the_whole_text_does(backend: str) -> None:
+    """Texts that begin with padding: their first queries see no key, in the step as in the whole."""
+    graph = elaborate(program_of(Source("m.model", STEPWISE)))
+    weights = initialize(graph, 0)
+    step = decode(graph)
+    tokens = np.array([[0, 0, 0, 5, 1, 0, 4], [3, 0, 7, 2, 1, 1, 8], [0, 1, 2, 0, 0, 1, 2], [1, 1, 1, 1, 1, 1, 1]])
+    expected = run(graph, {"tokens": tokens}, weights)["logits"]
+    cached = Cached(Layout.of(step), None, machine(optimize(step.step), weights, backend, "cpu"))
+    found = [cached.begin(tokens[:, :2], {})] + [cached.next(tokens[:, place]) for place in range(2, 7)]
+    np.testing.assert_allclose(np.stack(found, 1), expected[:, 1:], rtol=1e-5, atol=1e-6)
