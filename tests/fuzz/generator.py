@@ -163,3 +163,10 @@ class Generator:
         for each in tensors:
             if each.unique().numel() < each.numel():
                 raise Rejected
+
+
+def distinct(numbers: torch.Tensor) -> torch.Tensor:
+    """The numbers, of which no two are equal; ValueError otherwise: a choice between equals is torch's own."""
+    if numbers.unique().numel() < numbers.numel():
+        raise ValueError("two numbers are equal")
+    return numbers

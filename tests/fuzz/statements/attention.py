@@ -31,53 +31,49 @@ def attention(g: Generator) -> Statement:
     left = f"({q.name} / sqrt({width}))" if scale == "before" else q.name
     text = f"{left} @ {k.name}^T"
     text = f"({text}) / sqrt({width})" if scale == "after" else f"({text}) * {width**-0.5}" if scale == "both" else text
-    uses: list[Value] = [q, k, w]
+    causal = g.chance(0.5)
+    before: list[str] = []
     extra: Value | None = None
     if mask == "causal":
-        name = g.name("c")
+        name, never = g.name("c"), g.random.choice(["-infinity", "-1e9"])
         before = [f"{name} = unsqueeze(iota({t}), 1) >= unsqueeze(iota({t}), 0)"]
-        text = f"where({name}, {text}, -infinity)" if g.chance(0.5) else f"where({name}, {text}, -1e9)"
-    else:
-        before = []
-    if mask == "bool":
+        text = f"where({name}, {text}, {never})"
+    elif mask == "bool":
         extra = g.fresh((t, s_), "b")
         text = f"where({extra.name}, {text}, -1e4)"
-    elif mask == "bool_last":
+    elif mask in ("bool_last", "library"):
         extra = g.fresh((b, s_), "b")
-        lead = f"unsqueeze(unsqueeze({extra.name}, 1), 1)" if heads else f"unsqueeze({extra.name}, 1)"
-        text = f"where({lead}, {text}, -1e4)"
-    elif mask == "library":
-        extra = g.fresh((b, s_), "b")
+        row = f"unsqueeze(unsqueeze({extra.name}, 1), 1)" if heads else f"unsqueeze({extra.name}, 1)"
+        text = f"where({row}, {text}, -1e4)" if mask == "bool_last" else text
     elif mask == "bias":
         extra = g.like((t, s_))
         text = f"{text} + {extra.name}"
-    if extra is not None:
-        uses.append(extra)
+    uses = [q, k, w, *([extra] if extra is not None else [])]
+    other = extra.name if extra is not None else ""
+    soft = f"softmax({text}, axis: -1)"
+    if mask == "library":
+        soft = f"attention_weights({text}, {other}, causal: {str(causal).lower()})"
 
     def compute(e: Any, s: Any) -> Any:
         scores = e[q.name] @ e[k.name].transpose(-1, -2)
         scores = scores / math.sqrt(width) if scale else scores
+        earlier = torch.ones(t.at(s), s_.at(s), dtype=torch.bool).tril()
         if mask == "causal":
-            scores = scores.masked_fill(~torch.ones(t.at(s), t.at(s), dtype=torch.bool).tril(), -1e30)
+            scores = scores.masked_fill(~earlier, -1e30)
         elif mask == "bool":
-            scores = torch.where(e[extra.name], scores, -1e4)
+            scores = torch.where(e[other], scores, -1e4)
         elif mask == "bool_last":
-            row = e[extra.name][:, None]
+            row = e[other][:, None]
             scores = torch.where(row[:, None] if heads else row, scores, -1e4)
         elif mask == "bias":
-            scores = scores + e[extra.name]
-        if mask == "library":
-            row = e[extra.name][:, None, None]
-            row = row & torch.ones(t.at(s), s_.at(s), dtype=torch.bool).tril() if causal else row.expand(scores.shape)
-            seen = row.any(-1, keepdim=True)
-            soft = torch.softmax(torch.where(seen, torch.where(row, scores, -math.inf), 0.0), -1)
-            return torch.where(seen, soft, 0.0) @ e[w.name]
-        return torch.softmax(scores, -1) @ e[w.name]
+            scores = scores + e[other]
+        if mask != "library":
+            return torch.softmax(scores, -1) @ e[w.name]
+        allowed = (e[other][:, None, None] & (earlier | (not causal))).expand(scores.shape)
+        seen = allowed.any(-1, keepdim=True)
+        weights = torch.softmax(torch.where(seen, torch.where(allowed, scores, -math.inf), 0.0), -1)
+        return torch.where(seen, weights, 0.0) @ e[w.name]
 
-    causal = g.chance(0.5)
-    soft = f"softmax({text}, axis: -1)"
-    if mask == "library":
-        soft = f"attention_weights({text}, {extra.name}, causal: {str(causal).lower()})"
     return g.made(
         f"{soft} @ {w.name}",
         "f",

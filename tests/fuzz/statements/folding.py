@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from tests.fuzz.generator import Generator
+from tests.fuzz.generator import Generator, distinct
 from tests.fuzz.program import Statement, Value
 from tests.fuzz.sizes import ONES, Size, listed
 from tests.fuzz.statements.table import template
@@ -127,7 +127,7 @@ def places(g: Generator) -> Statement:
     high = shape[axis]
     shape[axis : axis + 1] = [Size.of(1)] if keep else []
     text = f"{name}({x.name}, axis: {g.signed(axis, x.rank)}, keep: {str(keep).lower()})"
-    made = g.made(text, "i", tuple(shape), [x], lambda e, s: compute(e[x.name], axis, keepdim=keep))
+    made = g.made(text, "i", tuple(shape), [x], lambda e, s: compute(distinct(e[x.name]), axis, keepdim=keep))
     made.results[0].high = high
     return made
 
@@ -145,4 +145,4 @@ def top_k(g: Generator) -> Statement:
     text = f"top_k({n}, k: {k}, axis: {g.signed(axis, x.rank)})"
     first = Value(g.name(), "f", shape, False)
     second = Value(g.name(), "i", shape, high=x.shape[axis])
-    return Statement([first, second], text, [n], lambda e, s: tuple(torch.topk(e[n], k.at(s), axis)))
+    return Statement([first, second], text, [n], lambda e, s: tuple(torch.topk(distinct(e[n]), k.at(s), axis)))
