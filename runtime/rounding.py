@@ -1,8 +1,9 @@
 """What rounding does to a graph's results: which differences of two runtimes it may account for.
 
 Every operator that rounds is given operands that are off by a last place or two, at random: sums and products in any
-order, and approximations of functions, are exact for such operands (Higham 2002, section 1.5). An element that moves by
-as much, or jumps, as the choice of an `argmax` between equals does, is not told by the arithmetic (Vignes 1993).
+order, and approximations of functions, are exact for such operands (Higham 2002, section 1.5). Of 0 the sign is off,
+and numbers below the smallest normal one may be 0: neither is promised. An element that moves by as much, or jumps, as
+the choice of an `argmax` between equals does, is not told by the arithmetic (Vignes 1993).
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import numpy as np
 
 from compiler.dims import evaluate
 from compiler.graph import Graph, Node, Value
-from compiler.operators.arithmetic import Step
+from compiler.operators.arithmetic import Abs, Step
+from compiler.operators.comparison import Equal, Less, Where
 from compiler.operators.shaping import Mover
-from compiler.operators.source import Input, Source
+from compiler.operators.source import Input, Source, constant
 from compiler.rewrite import rebuild, with_ends
 from runtime.feeds import float_ends
 from runtime.numpy_executor import NumpyRunner
@@ -34,7 +36,7 @@ class Rounding:
     """A graph whose operands are off by a last place."""
 
     def __init__(self, graph: Graph, weights: Mapping[str, Array]) -> None:
-        self.noises: dict[str, Value] = {}
+        self.noises: dict[str, tuple[Value, float, float]] = {}
         self.graph = self._noisy(graph)
         self.runner = NumpyRunner(self.graph, weights)
 
@@ -65,10 +67,9 @@ class Rounding:
     def _run(self, feeds: Mapping[str, Array], sizes: Mapping[str, int], seed: int) -> dict[str, Array]:
         rng = np.random.default_rng(seed)
         noises: dict[str, Array] = {}
-        for name, value in self.noises.items():
+        for name, (value, lowest, highest) in self.noises.items():
             shape, dtype = [evaluate(size, sizes) for size in value.shape], value.type.dtype.numpy
-            step = 2 * float(float_ends(dtype).eps)
-            noises[name] = (1 + step * rng.integers(-1, 2, shape)).astype(dtype)
+            noises[name] = rng.choice(np.array([lowest, 1.0, highest]), shape).astype(dtype)
         return self.runner.run({**feeds, **noises})
 
     def _noisy(self, graph: Graph) -> Graph:
@@ -80,15 +81,28 @@ class Rounding:
                 changed = Node(node.op, operands, [result.type for result in node.results])
                 new.update(zip(node.results, changed.results, strict=True))
         noisy = with_ends(graph, new)
-        return Graph({**graph.inputs, **self.noises}, noisy.outputs, noisy.updates, graph.name)
+        noises = {name: value for name, (value, _, _) in self.noises.items()}
+        return Graph({**graph.inputs, **noises}, noisy.outputs, noisy.updates, graph.name)
 
     def _off(self, operand: Value) -> Value:
-        if not operand.type.dtype.is_float:
+        dtype = operand.type.dtype
+        if not dtype.is_float:
             return operand
+        ends, zero = float_ends(dtype.numpy), constant(0.0, dtype)
+        step = 2 * float(ends.eps)
+        small = Less()(Abs()(operand), constant(float(ends.smallest_normal), dtype))
+        below = operand * self._noise(operand, 0.0, 1.0)
+        normal = operand * self._noise(operand, 1 - step, 1 + step)
+        signed = operand * self._noise(operand, -1.0, -1.0)
+        result: Value = Where()(Equal()(operand, zero), signed, Where()(small, below, normal))
+        return result
+
+    def _noise(self, like: Value, lowest: float, highest: float) -> Value:
+        """Factors of 1, or at random of one of two others."""
         name = f"{_NOISE} {len(self.noises)}"
-        noise: Value = Input(name, operand.type)()
-        self.noises[name] = noise
-        return operand * noise
+        noise: Value = Input(name, like.type)()
+        self.noises[name] = noise, lowest, highest
+        return noise
 
 
 def _rounds(node: Node) -> bool:

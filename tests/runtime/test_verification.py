@@ -124,6 +124,14 @@ class TestEdges:
         assert report.passed and report.comparisons[0].error >= 1
         assert report.comparisons[0].excuse == "rounding moves it as much"
 
+    def test_the_sign_of_a_zero_and_what_is_below_normal_numbers_are_not_told(self) -> None:
+        x = fed("x", "f32", "n", 9)
+        text, other = graph([x], y=1 / (x * x * x)), graph([x], y=1 / (x * x * Abs()(x)))
+        assert compare(other, export(other).SerializeToString(), {}, text=text).agrees is False
+        zeros = graph([x], y=constant(1.0, DType.F32) / (x * 0.0)), graph([x], y=constant(1.0, DType.F32) / (x * -0.0))
+        report = compare(zeros[1], export(zeros[1]).SerializeToString(), {}, text=zeros[0])
+        assert {each.excuse for each in report.comparisons if each.feeds == "zeros"} == {"rounding moves it as much"}
+
     def test_another_choice_between_equals_is_one(self) -> None:
         x = fed("x", "f32", "n", 3)
         text, last = ArgMax(-1)(x), constant(2, DType.I64) - ArgMax(-1)(Flip((1,))(x))
