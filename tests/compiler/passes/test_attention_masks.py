@@ -23,6 +23,7 @@ from compiler.passes.pipeline import optimize
 from compiler.training import gradient_graph
 from compiler.types import DType
 from grammar.source import Source
+from runtime.feeds import float_ends
 from runtime.generation.decoders import Cached, Layout
 from runtime.generation.machines import machine
 from runtime.initialization import initialize
@@ -225,3 +226,30 @@ def test_a_decode_step_sees_what_the_whole_text_does(backend: str) -> None:
     cached = Cached(Layout.of(step), None, machine(optimize(step.step), weights, backend, "cpu"))
     found = [cached.begin(tokens[:, :2], {})] + [cached.next(tokens[:, place]) for place in range(2, 7)]
     np.testing.assert_allclose(np.stack(found, 1), expected[:, 1:], rtol=1e-5, atol=1e-6)
+
+
+NARROW = [label for label in TEXTS if "-1e9" not in TEXTS[label]]
+
+
+@pytest.mark.parametrize("dtype", [DType.F16, DType.BF16])
+@pytest.mark.parametrize("label", NARROW)
+def test_sixteen_bits_are_one_operator_too(label: str, dtype: DType) -> None:
+    """To the rounding of weights and sums; scores beyond f16, 1e3 * 1e3, are hidden as others are."""
+    head = HEAD.replace(": [", f": {dtype}[")
+    text = f"{head}    output y = {TEXTS[label]} @ v\n}}\n"
+    graph = elaborate(program_of(Source("m.model", text)))
+    better = optimize(graph)
+    assert sum(isinstance(node.op, Attention) for node in better) == 1
+    close = 4 * float(float_ends(dtype.numpy).eps)
+    for masks in MASKS:
+        for scale in (1.0, 1e3) if label in WEIGHTS else (1.0,):
+            feeds = feeds_of("square", masks)
+            feeds["k"] *= np.float32(scale)
+            feeds["k"][:, :, 1] *= np.float32(scale)
+            feeds = {name: array.astype(dtype.numpy) if array.dtype != bool else array for name, array in feeds.items()}
+            expected, found = (written(each, feeds).astype(np.float32) for each in (graph, better))
+            np.testing.assert_allclose(found, expected, rtol=close, atol=close, err_msg=f"{masks}, {scale}")
+            if dtype is DType.F16 and scale == 1.0 and not TEXTS[label].endswith("+ bias)"):
+                # onnxruntime does not round -1e4 + bias to 16 bits before the softmax
+                by_onnx = by_onnxruntime(better, feeds, None, True).astype(np.float32)
+                np.testing.assert_allclose(by_onnx, expected, rtol=4 * close, atol=4 * close, err_msg=masks)
