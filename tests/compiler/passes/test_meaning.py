@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from compiler.build import elaborate, elaborate_model, program_of
+from compiler.gradient import gradients
 from compiler.graph import Graph
+from compiler.operators.shaping import filled
 from compiler.operators.slicing import Pad
 from compiler.operators.source import Input, constant
 from compiler.passes.pipeline import optimize
@@ -191,3 +193,19 @@ def test_a_sum_with_zero_goes_where_nothing_can_tell(dtype: DType, number: float
     x = Input("x", TensorType(dtype, (2,)))()
     found = simplify(Graph({"x": x}, {"y": x + constant(number, dtype)})).outputs["y"]
     assert (found is x) == goes
+
+
+@pytest.mark.parametrize("dtype", [DType.F32, DType.F64])
+@pytest.mark.parametrize("label", ROUNDING)
+def test_rounding_alone_is_changed_in_gradients(label: str, dtype: DType) -> None:
+    graph = graph_of(ROUNDING[label], dtype)
+    z = graph.outputs["z"]
+    (slope,) = gradients([z], [filled(1, z.type)], [graph.inputs["x"]])
+    assert slope is not None
+    back = Graph(graph.inputs, {"d": slope})
+    better = optimize(back)
+    weights = initialize(graph, 0)
+    close = 1e-4 if dtype is DType.F32 else 1e-12
+    for name, feeds in all_feeds(back):
+        before, after = run(back, feeds, weights)["d"], run(better, used(better, feeds), weights)["d"]
+        np.testing.assert_allclose(after, before, close, close, err_msg=name)
