@@ -308,6 +308,14 @@ def _spread(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     return x
 
 
+@builtin("widen", "x")
+def _widen(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    """A tensor to add up: in f32 where it holds floats of 16 bits, and as it is elsewhere."""
+    tensor = calls.tensor_argument(elaborator, bound["x"])
+    dtype = DType.F32 if tensor.type.dtype.is_half else tensor.type.dtype
+    return elaborator.session.make(lambda: calls.converted(tensor, dtype), span)
+
+
 @builtin("gradient", "y", "x")
 def _gradient(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     """How a scalar changes with a tensor that it was made of: for penalties, and for equations of derivatives."""

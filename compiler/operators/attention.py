@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compiler.dims import Size
@@ -17,25 +18,45 @@ else:
     np = LazyModule("numpy")
 
 LARGEST_SCORES = 1 << 22  # of which the NumPy runtime holds as many at a time: 16 MiB in f32, what caches can follow
+SCALE, ADD, MASK, LATER = "scale", "add", "mask", "later"
+HIDING = (MASK, LATER)
 
 
 class Attention(Operator):
-    """softmax(Q K^T scale + bias) V.
+    """softmax(scores) V of the scores Q K^T scale, changed by `steps` in the order in which the text has them.
 
     `q: [batch, heads, T, d]`, `k: [batch, groups, S, d]`, `v: [batch, groups, S, e]`; heads of one group share keys and
-    values (Ainslie et al. 2023). `bias`, which may be absent, broadcasts to [batch, heads, T, S]. With `causal` a query
-    sees the keys up to its own place; `before` keys came before that of the first query. The NumPy runtime takes
-    queries in blocks, so that a long sequence never has all its scores at once (Rabe and Staats 2021).
+    values (Ainslie et al. 2023). A step is a pair; its operand, if it has one, broadcasts to [batch, heads, T, S]:
+
+    - ("scale", number) multiplies;
+    - ("add", 0) adds its operand;
+    - ("mask", never) puts `never` in the place of the score where its operand, bool, is false;
+    - ("later", never) does so for the keys after the query; `before` keys came before the first query's own.
+
+    With `zeroed` the weights of pairs that a step hides are 0 after the softmax, whatever they were: a query that sees
+    no key has weights of 0, and gets 0. Without it they are what the softmax makes of the scores.
+
+    The NumPy runtime takes queries in blocks, so that a long sequence never has all its scores at once (Rabe and Staats
+    2021), and leaves later keys out where their weights are exactly 0. ONNX's own operator adds its masks, and
+    onnxruntime's gives 0 to rows of -infinity: it serves without steps, and in f32 for later keys that are hidden by
+    the smallest number. There scores that are not finite are the one difference; all else is written in parts.
     """
 
     name = "attention"
+    edges = ("scores that are not finite beside a mask of later keys alone: NaN, where the text hides them",)
     public = False
     scale: float
-    causal: bool = False
+    steps: tuple[tuple[str, float], ...] = ()
     before: Size = 0
+    zeroed: bool = False
 
-    def infer(self, q: TensorType, k: TensorType, v: TensorType, *bias: TensorType) -> TensorType:
-        dtype = same_dtype(q, k, v, *bias)
+    @property
+    def causal(self) -> bool:
+        """Whether a step hides later keys."""
+        return any(kind == LATER for kind, _ in self.steps)
+
+    def infer(self, q: TensorType, k: TensorType, v: TensorType, *others: TensorType) -> TensorType:
+        dtype = same_dtype(q, k, v)
         if not dtype.is_float or not q.rank == k.rank == v.rank == 4:
             raise TypeMismatch(f"`attention` takes float tensors of 4 axes, not {q}, {k} and {v}")
         heads, groups = q.shape[1], k.shape[1]
@@ -44,75 +65,157 @@ class Attention(Operator):
         if k.shape[:3] != v.shape[:3] or q.shape[0] != k.shape[0] or q.shape[3] != k.shape[3]:
             raise TypeMismatch(f"`attention` of {q} to keys {k} and values {v}: their shapes do not fit")
         scores = (q.shape[0], heads, q.shape[2], k.shape[2])
-        for each in bias:
-            if broadcast_shapes(scores, each.shape) != scores:
-                raise TypeMismatch(f"the bias {each} does not broadcast to the scores {q.with_shape(*scores)}")
+        taking = [kind for kind, _ in self.steps if kind in (ADD, MASK)]
+        if len(taking) != len(others):
+            raise TypeMismatch(f"`attention` of {len(taking)} biases and masks takes as many, not {len(others)}")
+        for kind, other in zip(taking, others, strict=True):
+            if (
+                other.dtype != (DType.BOOL if kind == MASK else dtype)
+                or broadcast_shapes(scores, other.shape) != scores
+            ):
+                raise TypeMismatch(f"the {kind} {other} does not fit the scores {q.with_shape(*scores)}")
         return q.with_shape(*q.shape[:3], v.shape[3])
 
-    def compute(self, q: Array, k: Array, v: Array, *bias: Array) -> Array:
+    # NumPy
+
+    def compute(self, q: Array, k: Array, v: Array, *others: Array) -> Array:
         batch, heads, queries, d = q.shape
         groups, keys = k.shape[1], k.shape[2]
         repeats = heads // groups
-        q = q.reshape(batch, groups, repeats, queries, d)
-        k, v = np.swapaxes(k, 2, 3)[:, :, None], v[:, :, None]
-        added = self._grouped(bias[0], groups, repeats) if bias else None
-        result = np.empty((batch, groups, repeats, queries, v.shape[-1]), q.dtype)
-        before = int(self.before)  # type: ignore[arg-type]  # bound
+        wide = np.float32 if q.dtype.itemsize < 4 else q.dtype  # in which products and sums of 16 bits are made
+        narrow = q.dtype if wide != q.dtype else None
+        q = q.reshape(batch, groups, repeats, queries, d).astype(wide, copy=False)
+        k = np.swapaxes(k, 2, 3)[:, :, None].astype(wide, copy=False)
+        v = v[:, :, None].astype(wide, copy=False)
+        split = [_grouped(other, groups, repeats) for other in others]
+        result = np.empty((batch, groups, repeats, queries, v.shape[-1]), narrow or wide)
         block = max(1, LARGEST_SCORES // max(1, batch * heads * keys))
+        before = int(self.before)  # type: ignore[arg-type]  # bound
+        short = self.causal and self._highest is not None and bool(np.isfinite(v).all())  # 0 times a number is 0
         for start in range(0, queries, block):
             stop = min(start + block, queries)
-            first = start + before  # the key at the first query's own place
-            seen = min(stop + before, keys) if self.causal else keys  # the others' share is 0
-            scores = np.matmul(q[..., start:stop, :] * q.dtype.type(self.scale), k[..., :seen])
-            if added is not None:
-                part = added if added.shape[-2] == 1 else added[..., start:stop, :]
-                scores += part if part.shape[-1] == 1 else part[..., :seen]
-            if self.causal:
-                later = np.arange(first, seen) > np.arange(first, stop + before)[:, None]
-                np.copyto(scores[..., first:], q.dtype.type(-np.inf), where=later)  # its own place a query always sees
-            scores -= np.max(scores, axis=-1, keepdims=True)
-            np.exp(scores, out=scores)
-            scores /= np.sum(scores, axis=-1, keepdims=True)
-            np.matmul(scores, v[..., :seen, :], out=result[..., start:stop, :])
+            part = q[..., start:stop, :]
+            seen = min(stop + before, keys) if short else keys
+            weights = self._weights(part, k[..., :seen], split, start, seen < keys, narrow)
+            if weights is None:
+                seen = keys
+                weights = self._weights(part, k, split, start, False, narrow)
+            assert weights is not None
+            result[..., start:stop, :] = np.matmul(weights, v[..., :seen, :])
         return result.reshape(batch, heads, queries, v.shape[-1])
 
-    @staticmethod
-    def _grouped(bias: Array, groups: int, repeats: int) -> Array:
-        """A bias with its axis of heads in two: groups, and heads of a group."""
-        whole = bias.reshape((1,) * (4 - bias.ndim) + bias.shape)
-        split = (1, 1) if whole.shape[1] == 1 else (groups, repeats)
-        return whole.reshape(whole.shape[0], *split, *whole.shape[2:])
+    def _weights(
+        self, q: Array, k: Array, others: Sequence[Array], start: int, cut: bool, narrow: np.dtype[np.generic] | None
+    ) -> Array | None:
+        """The weights of a block of queries, the first of them `start`; None where keys that were `cut` off count."""
+        first = abs(self.scale) <= 1 and narrow is None  # before the product, where nothing overflows by it
+        scores = np.matmul(q * q.dtype.type(self.scale) if first else q, k)
+        dtype = narrow or scores.dtype
+        if narrow is not None:
+            scores = scores.astype(narrow)
+        hidden: list[tuple[int, Array]] = []  # from which key on, and where
+        waiting = iter(others)
+        for kind, number in self.steps if first or self.scale == 1 else ((SCALE, self.scale), *self.steps):
+            if kind == SCALE:
+                scores *= np.asarray(number, dtype)
+            elif kind == ADD:
+                scores += _block(next(waiting), start, scores)
+            else:
+                hidden.append(
+                    self._later(start, scores) if kind == LATER else (0, ~_block(next(waiting), start, scores))
+                )
+                key, where = hidden[-1]
+                np.copyto(scores[..., key:], np.asarray(number, dtype), where=where)
+        scores = scores.astype(q.dtype, copy=False)
+        largest = np.max(scores, axis=-1, keepdims=True)
+        zero = self._highest is not None and bool((largest - self._highest > _UNDERFLOW[dtype.itemsize]).all())
+        if cut and not zero:
+            return None
+        scores -= largest
+        np.exp(scores, out=scores)
+        scores /= np.sum(scores, axis=-1, keepdims=True)
+        if self.zeroed and not zero:
+            for key, where in hidden:
+                np.copyto(scores[..., key:], q.dtype.type(0), where=where)
+        weights: Array = scores if narrow is None else scores.astype(narrow).astype(q.dtype)
+        return weights
+
+    @property
+    def _highest(self) -> float | None:
+        """The highest score of a hidden pair; None where none is hidden, or something is done to it afterwards."""
+        kinds = [kind for kind, _ in self.steps]
+        hiding = [number for kind, number in self.steps if kind in HIDING]
+        return max(hiding) if hiding and all(kind in HIDING for kind in kinds[-len(hiding) :]) else None
+
+    def _later(self, start: int, scores: Array) -> tuple[int, Array]:
+        """The key of a block's first query, and whether each from there on comes after a query."""
+        queries, keys = scores.shape[-2:]
+        first = min(start + int(self.before), keys)  # type: ignore[arg-type]  # bound
+        own = np.arange(queries) + (start + int(self.before))  # type: ignore[arg-type]
+        return first, np.arange(first, keys) > own[:, None]
+
+    # ONNX
 
     def native_opset(self, q: TensorType, *others: TensorType) -> int:
-        return 24 if q.dtype in (DType.F32, DType.F16) else 0  # no kernel in f64
+        if q.dtype not in (DType.F32, DType.F16):
+            return 0  # no kernel in f64
+        if not self.steps:
+            return 24
+        ((kind, never), *more) = self.steps
+        lowest = kind == LATER and q.dtype is DType.F32 and never <= float(np.finfo(np.float32).min)
+        return 24 if lowest and not more and self.before == 0 else 0
 
-    def lower(self, emit: Emit, q: str, k: str, v: str, *bias: str) -> str:
-        type = emit.type(q)
-        native = self.native_opset(type)
-        if native and emit.opset >= native and self.before == 0:
-            return emit("Attention", q, k, v, *bias, scale=float(self.scale), is_causal=int(self.causal))
-        return self._apart(emit, type, q, k, v, *bias)
-
-    def _apart(self, emit: Emit, type: TensorType, q: str, k: str, v: str, *bias: str) -> str:
-        """In operators that every opset has."""
-        keys, values = emit.type(k), emit.type(v)
+    def lower(self, emit: Emit, q: str, k: str, v: str, *others: str) -> str:
+        native = self.native_opset(emit.type(q))
+        if native and emit.opset >= native:
+            return emit("Attention", q, k, v, scale=float(self.scale), is_causal=int(self.causal))
+        type, keys, values = emit.type(q), emit.type(k), emit.type(v)
         if type.shape[1] != keys.shape[1]:
             k, v = _repeated(emit, k, keys, type.shape[1]), _repeated(emit, v, values, type.shape[1])
-        scaled = emit("Mul", q, np.array(self.scale, type.dtype.numpy))
-        scores = emit("MatMul", scaled, emit("Transpose", k, perm=(0, 1, 3, 2)))
-        if bias:
-            scores = emit("Add", scores, bias[0])
-        if self.causal:
-            query, key = (_places(emit, size) for size in (type.shape[2], keys.shape[2]))
-            if self.before != 0:
-                query = emit("Add", query, emit.sizes((self.before,)))
-            later = emit("Less", emit("Unsqueeze", query, np.array([1])), key)
-            scores = emit("Where", later, np.array(-np.inf, type.dtype.numpy), scores)
-        return emit("MatMul", emit("Softmax", scores, axis=-1), v)
+        scores = emit("MatMul", q, emit("Transpose", k, perm=(0, 1, 3, 2)))
+        waiting, hiding = iter(others), None
+        for kind, number in ((SCALE, self.scale), *self.steps):
+            numbers = np.array(number, type.dtype.numpy)
+            if kind == SCALE:
+                scores = emit("Mul", scores, numbers) if number != 1 else scores
+            elif kind == ADD:
+                scores = emit("Add", scores, next(waiting))
+            else:
+                mask = next(waiting) if kind == MASK else self._seen(emit, type.shape[2], keys.shape[2])
+                scores = emit("Where", mask, scores, numbers)
+                hiding = mask if hiding is None else emit("And", hiding, mask)
+        weights = emit("Softmax", scores, axis=-1)
+        if self.zeroed and hiding is not None:
+            weights = emit("Where", hiding, weights, np.array(0, type.dtype.numpy))
+        return emit("MatMul", weights, v)
 
-    def flops(self, q: TensorType, k: TensorType, v: TensorType, *bias: TensorType) -> Size:
+    def _seen(self, emit: Emit, queries: Size, keys: Size) -> str:
+        """Whether a key comes no later than a query, `[T, S]`."""
+        query, key = (_positions(emit, size) for size in (queries, keys))
+        if self.before != 0:
+            query = emit("Add", query, emit.sizes((self.before,)))
+        return emit("LessOrEqual", key, emit("Unsqueeze", query, np.array([1])))
+
+    def flops(self, q: TensorType, k: TensorType, v: TensorType, *others: TensorType) -> Size:
         pairs = q.shape[0] * q.shape[1] * q.shape[2] * k.shape[2]
         return pairs * (2 * q.shape[3] + 2 * v.shape[3] + 5)
+
+
+_UNDERFLOW = {2: 105.0, 4: 105.0, 8: 746.0}  # by bytes of a number: exp of what is so far below 0 is exactly 0
+
+
+def _grouped(other: Array, groups: int, repeats: int) -> Array:
+    """A bias or a mask with its axis of heads in two: groups, and heads of a group."""
+    whole = other.reshape((1,) * (4 - other.ndim) + other.shape)
+    split = (1, 1) if whole.shape[1] == 1 else (groups, repeats)
+    return whole.reshape(whole.shape[0], *split, *whole.shape[2:])
+
+
+def _block(other: Array, start: int, scores: Array) -> Array:
+    """The part of a bias or a mask that meets a block of scores."""
+    queries, keys = scores.shape[-2:]
+    part = other if other.shape[-2] == 1 else other[..., start : start + queries, :]
+    return part if part.shape[-1] == 1 else part[..., :keys]
 
 
 def _repeated(emit: Emit, x: str, type: TensorType, heads: Size) -> str:
@@ -124,5 +227,5 @@ def _repeated(emit: Emit, x: str, type: TensorType, heads: Size) -> str:
     return emit("Reshape", copies, emit.sizes((batch, heads, length, d)))
 
 
-def _places(emit: Emit, size: Size) -> str:
+def _positions(emit: Emit, size: Size) -> str:
     return emit("Range", np.array(0), emit("Squeeze", emit.sizes((size,)), np.array([0])), np.array(1))

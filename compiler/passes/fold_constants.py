@@ -1,13 +1,17 @@
-"""What depends on constants alone is a constant, where keeping it costs no more than making it."""
+"""What depends on constants alone is a constant, where keeping it costs no more than making it.
+
+Keeps the bits of the NumPy runtime. What an operator refuses, as an index beyond a table, it refuses in the run.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from compiler.graph import Graph, Node, Value
+from compiler.graph import Graph, Node, Value, kernel_of
 from compiler.operators.source import Constant, Fed
 from compiler.rewrite import rewrite
+from compiler.types import TypeMismatch
 
 SMALL = 4096  # bytes that a folded constant may take whatever it is made of
 
@@ -32,7 +36,10 @@ def fold(node: Node) -> Sequence[Value] | None:
         return None
     import numpy as np
 
-    with np.errstate(all="ignore"):
-        computed: Any = node.op.compute(*(operand.node.op.compute() for operand in node.operands))
+    try:
+        with np.errstate(all="ignore"):
+            computed: Any = kernel_of(node, node.op)(*(operand.node.op.compute() for operand in node.operands))
+    except (ArithmeticError, IndexError, ValueError, TypeMismatch):
+        return None
     arrays = computed if isinstance(computed, tuple) else (computed,)
     return [Constant.of(np.asarray(array))() for array in arrays]

@@ -1,30 +1,65 @@
 """Scaled dot-product attention, written as equations, becomes one operator.
 
 What is looked for is `softmax(scores) @ V`, where the scores are a product of queries and keys that was scaled, masked
-by `where(allowed, scores, never)` or `where(hidden, never, scores)`, or had a bias added, in any order and number.
-Masks become a bias, which equal layers share; `keys <= queries` of all positions, however it is said, becomes `causal`,
-also where the queries are those of the last keys, as in a decode step; heads that were copied for several queries are
-taken once. Before the last two axes stand the batch, the batch and heads, or the batch, groups, and heads of a group.
+by `where(allowed, scores, never)` or `where(hidden, never, scores)`, or had a bias added, in any order and number; the
+weights may be 0 by the same masks, `where(allowed, softmax(scores), 0)`. The operator does each of these steps as the
+text has it (see `compiler.operators.attention`): a mask stays a mask, whatever `never` is. `keys <= queries` of all
+positions, however it is said, needs no tensor, also where the queries are those of the last keys, as in a decode step;
+heads that were copied for several queries are taken once. Before the last two axes stand the batch, the batch and
+heads, or the batch, groups, and heads of a group.
+
+Keeps rounding: the scale is applied to the queries where that cannot overflow, and factors are joined.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from compiler.dims import Size, product
 from compiler.graph import Graph, Node, Value, origin
-from compiler.operators.arithmetic import Add, Div, Mul, Sub
-from compiler.operators.attention import Attention
-from compiler.operators.comparison import Greater, GreaterEqual, Less, LessEqual, LogicalNot, Where
+from compiler.operators.arithmetic import Add, Div, Mul, Neg, Sub
+from compiler.operators.attention import ADD, LATER, MASK, SCALE, Attention
+from compiler.operators.comparison import (
+    Greater,
+    GreaterEqual,
+    Less,
+    LessEqual,
+    LogicalAnd,
+    LogicalNot,
+    LogicalOr,
+    Where,
+)
 from compiler.operators.indexing import Iota
 from compiler.operators.linear import MatMul, swapped
 from compiler.operators.normalization import Softmax
 from compiler.operators.shaping import Expand, Reshape, Transpose, Unsqueeze
-from compiler.operators.source import Constant, SizeOf, constant
+from compiler.operators.source import Constant, SizeOf
 from compiler.rewrite import rebuild, with_ends
+from compiler.types import DType
 
 _LEADING = (3, 4, 5)  # axes of [batch, T, d], [batch, heads, T, d], [batch, groups, heads of a group, T, d]
-_SMALL = -1e4  # a score below this stands for `never`
+_SCALES = (1e-4, 1e4)  # within which joined factors stay exact enough in every dtype
+
+
+@dataclass(frozen=True)
+class _Condition:
+    """A bool value, and whether it says what is allowed or what is hidden."""
+
+    value: Value
+    allowed: bool
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One thing done to the scores: its kind in `compiler.operators.attention`, number and operand."""
+
+    kind: str
+    number: float = 0.0
+    operand: Value | None = None
+    negative: bool = False  # the operand is taken away
+    allowed: bool = True  # the operand says what is allowed, and not what is hidden
 
 
 @dataclass
@@ -34,12 +69,22 @@ class _Found:
     q: Value
     k: Value
     v: Value
-    scale: float = 1.0
-    causal: bool = False
-    before: Size = 0  # how many keys came before the first query, where it is causal
     turned: bool = False  # k is as the operator takes it, and not yet transposed for the product
-    # Of the bias: what is "added", or a mask of what is "allowed" or "hidden", and its factor, or its number.
-    terms: list[tuple[str, Value, float]] = field(default_factory=list)
+    steps: list[_Step] = field(default_factory=list)  # the last one first
+    before: Size | None = None  # how many keys came before the first query, where later keys are hidden
+    masks: set[_Condition] = field(default_factory=set)
+    zeroed: frozenset[_Condition] = frozenset()
+
+    def hide(self, conditions: list[_Condition], never: float) -> None:
+        """Put `never` in the place of scores that one of the conditions hides."""
+        self.masks.update(conditions)
+        for condition in reversed(conditions):
+            before = _causal(condition)
+            if before is not None and self.before in (None, before):
+                self.before = before
+                self.steps.append(_Step(LATER, never))
+            else:
+                self.steps.append(_Step(MASK, never, condition.value, allowed=condition.allowed))
 
 
 def fuse_attention(graph: Graph) -> Graph:
@@ -64,80 +109,102 @@ def _attention(node: Node, readers: dict[Value, int]) -> _Found | None:
     if not isinstance(node.op, MatMul):
         return None
     weights, v = node.operands
-    op, rank = weights.node.op, weights.type.rank
+    rank = weights.type.rank
     if rank not in _LEADING or v.type.rank != rank or readers[weights] > 1:
         return None
+    found = _Found(v, v, v)
+    masked = _masked(weights.node) if isinstance(weights.node.op, Where) else None
+    if masked is not None:
+        conditions, never, weights = masked
+        found.zeroed = frozenset(conditions)
+        if never != 0 or readers[weights] > 1:
+            return None
+    op = weights.node.op
     if not isinstance(op, Softmax) or op.axis % rank != rank - 1:
         return None
-    found = _Found(v, v, v)
-    scores = weights.node.operands[0]
+    return _with_scores(found, weights.node.operands[0], readers)
+
+
+def _with_scores(found: _Found, scores: Value, readers: dict[Value, int]) -> _Found | None:
+    """What is done to a product, from its end back to it."""
     while readers[scores] == 1:
-        each = scores.node
-        match each.op:
+        node = scores.node
+        match node.op:
             case MatMul():
-                return _with_product(found, each)
-            case Div() if number := _number(each.operands[1]):
-                found.scale /= number
-                scores = each.operands[0]
-                continue
-            case Mul() if (number := _number(each.operands[1])) is not None:
-                found.scale *= number
-                scores = each.operands[0]
-                continue
-            case Mul() if (number := _number(each.operands[0])) is not None:
-                found.scale *= number
-                scores = each.operands[1]
-                continue
-            case Where():
-                mask = _mask(each, found.scale)
-                if mask is None:
-                    return None
-                (kind, condition, number), scores = mask
-                before = None if found.causal else _causal(condition, kind == "allowed")
-                if before is not None:
-                    found.causal, found.before = True, before
-                else:
-                    found.terms.append((kind, condition, number))
-                continue
-            case Sub() if each.operands[0].type == each.result.type:
-                found.terms.append(("added", each.operands[1], -found.scale))
-                scores = each.operands[0]
-                continue
+                return _with_product(found, node) if found.zeroed in (frozenset(), found.masks) else None
+            case Mul() | Div() if (scaled := _scaled(node)) is not None:
+                factor, scores = scaled
+                found.steps.append(_Step(SCALE, factor))
+            case Where() if (masked := _masked(node)) is not None:
+                conditions, never, scores = masked
+                found.hide(conditions, never)
+            case Sub() if node.operands[0].type == node.result.type:
+                found.steps.append(_Step(ADD, operand=node.operands[1], negative=True))
+                scores = node.operands[0]
             case Add():
-                inner = [operand for operand in each.operands if operand.type == each.result.type]
+                inner = [operand for operand in node.operands if operand.type == node.result.type]
                 chosen = next((operand for operand in inner if _leads_to_product(operand, readers)), None)
                 if chosen is None:
                     return None
-                other = each.operands[1] if each.operands[0] is chosen else each.operands[0]
-                found.terms.append(("added", other, found.scale))
+                other = node.operands[1] if node.operands[0] is chosen else node.operands[0]
+                found.steps.append(_Step(ADD, operand=other))
                 scores = chosen
-                continue
-        return None
+            case _:
+                return None
     return None
 
 
-def _mask(node: Node, scale: float) -> tuple[tuple[str, Value, float], Value] | None:
-    """What a `where` hides of the scores, and the scores."""
+def _scaled(node: Node) -> tuple[float, Value] | None:
+    """The factor by which scores are multiplied, and the scores."""
+    pairs = [node.operands] if isinstance(node.op, Div) else [node.operands, node.operands[::-1]]
+    for scores, factor in pairs:
+        number = _number(factor)
+        if number and math.isfinite(number) and scores.type == node.result.type:
+            number = 1 / number if isinstance(node.op, Div) else number
+            return (number, scores) if math.isfinite(number) else None
+    return None
+
+
+def _masked(node: Node) -> tuple[list[_Condition], float, Value] | None:
+    """What a `where` hides by a number, all of its conditions, and what it hides them of."""
     condition, yes, no = node.operands
-    for kind, never, scores in (("allowed", no, yes), ("hidden", yes, no)):
+    for allowed, never, scores in ((True, no, yes), (False, yes, no)):
         number = _number(never)
-        if number is not None and number * scale <= _SMALL and scores.type == node.result.type:
-            while isinstance(condition.node.op, LogicalNot):
-                kind, condition = "hidden" if kind == "allowed" else "allowed", condition.node.operands[0]
-            return (kind, condition, number * scale), scores
+        if number is not None and not math.isnan(number) and scores.type == node.result.type:
+            return list(_conditions(condition, allowed)), number, scores
     return None
+
+
+def _conditions(value: Value, allowed: bool) -> Iterator[_Condition]:
+    """A condition in parts, each of which hides by itself: `a and b` of what is allowed, `a or b` of what is hidden."""
+    waiting = [(value, allowed)]
+    while waiting:
+        value, allowed = waiting.pop()
+        op, operands = value.node.op, value.node.operands
+        if isinstance(op, LogicalNot):
+            waiting.append((operands[0], not allowed))
+        elif isinstance(op, LogicalAnd if allowed else LogicalOr):
+            waiting.extend((operand, allowed) for operand in reversed(operands))
+        else:
+            yield _Condition(value, allowed)
 
 
 def _leads_to_product(value: Value, readers: dict[Value, int]) -> bool:
     while readers[value] == 1 and value.type.rank in _LEADING:
-        if isinstance(value.node.op, MatMul):
+        op = value.node.op
+        if isinstance(op, MatMul):
             return True
-        if isinstance(value.node.op, Where):
-            mask = _mask(value.node, 1.0)
-            if mask is None:
+        if isinstance(op, Where):
+            masked = _masked(value.node)
+            if masked is None:
                 return False
-            value = mask[1]
-        elif isinstance(value.node.op, (Mul, Div, Add)):
+            value = masked[2]
+        elif isinstance(op, (Mul, Div)):
+            scaled = _scaled(value.node)
+            if scaled is None:
+                return False
+            value = scaled[1]
+        elif isinstance(op, (Add, Sub)):
             value = value.node.operands[0]
         else:
             return False
@@ -185,11 +252,12 @@ def _taken_once(x: Value) -> Value | None:
     return apart if apart.shape == (batch, groups, 1, length, d) else None
 
 
-def _causal(mask: Value, allowed: bool) -> Size | None:
-    """How many keys came before the first query, where a mask of what is allowed (or hidden) says `keys <= queries`.
+def _causal(condition: _Condition) -> Size | None:
+    """How many keys came before the first query, where a condition says `keys <= queries`.
 
     None where it says something else, or of other positions than those from 0 on, or those of the last keys.
     """
+    mask, allowed = condition.value, condition.allowed
     if len(mask.node.operands) != 2:
         return None
     first, second = mask.node.operands
@@ -210,8 +278,8 @@ def _causal(mask: Value, allowed: bool) -> Size | None:
     return begin if begin in (0, keys.shape[-1] - queries.shape[-2]) else None
 
 
-def _counted(value: Value, place: int) -> Size | None:
-    """The `begin` of a value `unsqueeze(iota(n) + begin, place)`, whatever the axes of length 1 before it, or None."""
+def _counted(value: Value, axis: int) -> Size | None:
+    """The `begin` of a value `unsqueeze(iota(n) + begin, axis)`, whatever the axes of length 1 before it, or None."""
     shape = value.shape
     begin: Size = 0
     while not isinstance(value.node.op, Iota):
@@ -221,29 +289,32 @@ def _counted(value: Value, place: int) -> Size | None:
         elif not isinstance(op, (Unsqueeze, Reshape)):
             return None
         value = value.node.operands[0]
-    tail = (value.shape[0],) if place == 0 else (value.shape[0], 1)
+    if value.type.dtype not in (DType.I32, DType.I64):  # others end before a sequence does
+        return None
+    tail = (value.shape[0],) if axis == 0 else (value.shape[0], 1)
     fits = shape[len(shape) - len(tail) :] == tail and all(size == 1 for size in shape[: len(shape) - len(tail)])
     return begin if fits else None
 
 
 def _fused(found: _Found, shape: tuple[Size, ...], new: dict[Value, Value]) -> Value:
-    dtype, rank = found.q.type.dtype, found.q.type.rank
-    bias: Value | None = None
-    for kind, value, number in reversed(found.terms):  # those nearest to the product first
-        term = new[value]
-        if kind == "allowed":
-            term = Where()(term, constant(0, dtype), constant(number, dtype))
-        elif kind == "hidden":
-            term = Where()(term, constant(number, dtype), constant(0, dtype))
-        elif number != 1.0:
-            term = term * number
-        bias = term if bias is None else bias + term
+    rank, scale = found.q.type.rank, 1.0
+    steps: list[tuple[str, float]] = []
+    operands: list[Value] = []
+    for step in reversed(found.steps):  # those nearest to the product first
+        if step.kind == SCALE and not steps and _SCALES[0] <= abs(scale * step.number) <= _SCALES[1]:
+            scale *= step.number
+            continue
+        steps.append((step.kind, step.number))
+        if step.operand is not None:
+            operand = new[step.operand]
+            if step.negative or not step.allowed:
+                operand = Neg()(operand) if step.negative else LogicalNot()(operand)
+            operands.append(_of_four_axes(operand, found.q))
     q = _four(new[found.q], _heads(found.q))
     k, v = (_four(new[each], each.shape[1] if rank > 3 else 1) for each in (found.k, found.v))
     k = k if found.turned else swapped(k)
-    if bias is not None:  # as onnxruntime wants it: a bias for each query
-        bias = _spread(_bias_of(bias, found.q), q.shape[2], k.shape[2])
-    result: Value = Attention(found.scale, found.causal, found.before)(q, k, v, *([bias] if bias is not None else []))
+    fused = Attention(scale, tuple(steps), found.before or 0, bool(found.zeroed))
+    result: Value = fused(q, k, v, *operands)
     return result if rank == 4 else Reshape(shape)(result)
 
 
@@ -254,23 +325,16 @@ def _four(x: Value, heads: Size) -> Value:
     return result
 
 
-def _bias_of(bias: Value, q: Value) -> Value:
-    """A bias of four axes, one of them for all heads."""
+def _of_four_axes(other: Value, q: Value) -> Value:
+    """A bias or a mask of four axes, one of them for all heads."""
     rank = q.type.rank
-    if rank == 4 or bias.type.rank <= 2:
-        return bias
-    shape = (*(1,) * (rank - bias.type.rank), *bias.shape)
+    if rank == 4 or other.type.rank <= 2:
+        return other
+    shape = (*(1,) * (rank - other.type.rank), *other.shape)
     middle = shape[1:-2]
     if any(size != 1 for size in middle):  # axes of groups and of their heads become one
-        bias, middle = Expand((shape[0], *q.shape[1:-2], *shape[-2:]))(bias), q.shape[1:-2]
-    result: Value = Reshape((shape[0], product(middle), *shape[-2:]))(bias)
-    return result
-
-
-def _spread(bias: Value, queries: Size, keys: Size) -> Value:
-    shape = (*(1,) * (4 - bias.type.rank), *bias.shape)
-    wanted = (*shape[:2], queries, keys)
-    result: Value = bias if bias.shape == wanted else Expand(wanted)(bias)
+        other, middle = Expand((shape[0], *q.shape[1:-2], *shape[-2:]))(other), q.shape[1:-2]
+    result: Value = Reshape((shape[0], product(middle), *shape[-2:]))(other)
     return result
 
 

@@ -1,4 +1,7 @@
-"""What is added to each channel of a convolution goes into the convolution, as the ONNX operator has it."""
+"""What is added to each channel of a convolution goes into the convolution, as the ONNX operator has it.
+
+Keeps rounding.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 The cells to look for are written in the language, in `recurrent_cells.model`; a step is recognised when its structure
 is isomorphic to one of theirs, so names, order and grouping of the user's equations do not matter.
+
+Keeps rounding: sums are made in another order, and 1 - sigmoid(x) may be sigmoid(-x).
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Softmax, written out, becomes the operator: `e / sum(e)` of `e = exp(x - max(x))` or `exp(x)`; `exp(log_softmax(x))`.
+"""Softmax, written out, becomes the operator: `e / sum(e)` of `e = exp(x - max(x))`, and `exp(log_softmax(x))`.
 
-The operator takes the largest away in any case, so that what was written without cannot overflow.
+Keeps rounding. `exp(x) / sum(exp(x))`, from which nothing is taken away, is no softmax: it overflows, and has no value
+where all of x is far below 0.
 """
 
 from __future__ import annotations
@@ -25,13 +26,12 @@ def _softmax(node: Node) -> Sequence[Value] | None:
     match node:
         case Node(op=Exp(), operands=(Value(node=Node(op=LogSoftmax(axis), operands=(x,))),)):
             return [Softmax(axis)(x)]
-        case Node(op=Div(), operands=(Value(node=Node(op=Exp(), operands=(x,))) as over, Value(node=total))):
+        case Node(op=Div(), operands=(Value(node=Node(op=Exp(), operands=(below,))) as over, Value(node=total))):
             summed = _axis(total, over, Sum)
-            if summed is None:
+            if summed is None or not isinstance(below.node.op, Sub):
                 return None
-            if isinstance(x.node.op, Sub) and _axis(x.node.operands[1].node, x.node.operands[0], Max) == summed:
-                x = x.node.operands[0]
-            return [Softmax(summed)(x)]
+            x, largest = below.node.operands
+            return [Softmax(summed)(x)] if _axis(largest.node, x, Max) == summed else None
     return None
 
 

@@ -5,6 +5,8 @@ Three kinds of it, each applied over a new leading axis by its operator's own ru
 - what depends on the sequences alone, as the projection of the inputs, is computed before the walk;
 - outputs that follow from the states, as a projection of them, are computed after it;
 - a state that only adds up, as the gradient of a weight, becomes one sum (for a matrix product: one product).
+
+Keeps rounding: products of many rows, and sums, are made in another order.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Walks over the same operands by the same next states are one walk, which stacks what each of them did.
 
-The gradient of a recurrence asks for its states again; this makes the forward walk give them.
+The gradient of a recurrence asks for its states again; this makes the forward walk give them. Keeps the bits.
 """
 
 from __future__ import annotations

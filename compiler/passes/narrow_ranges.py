@@ -1,7 +1,7 @@
 """Rows that are taken in order are counted in i32.
 
 Run where a graph is exported: onnxruntime makes a slice of `Gather(x, Range(n))` in i64, and a slice forgets that a row
-beyond the last is an error.
+beyond the last is an error. Keeps the bits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Max pools of a training step: less work around them, and one in the place of two."""
+"""Max pools of a training step: less work around them, and one in the place of two. Keeps the bits."""
 
 from __future__ import annotations
 

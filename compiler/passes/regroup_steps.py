@@ -1,22 +1,28 @@
 """Sums and products of a walk's step, grouped so that less of them is done in steps.
 
-- `(s * a) * b`, where `a` and `b` are known before the walk, is `s * (a * b)`, and `a * b` leaves it (see `hoist`);
+- `(s * a) * b`, where `a` and `b` are known before the walk, is `s * (a * b)`, and `a * b` leaves it (see `hoist`). One
+  of them has to be at most 1, as a gate is, so that their product is not beyond what the two had made of `s`;
 - `s @ A + t @ B` is one product, `concat([s, t]) @ concat([A, B])`: the gradients of a cell's gates meet in its state.
 
-Both change the order of rounding alone.
+Keeps rounding.
 """
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
 from compiler.graph import Graph, Node, Value, origin
-from compiler.operators.arithmetic import Add, Mul
+from compiler.operators.activations import Sigmoid, Tanh
+from compiler.operators.arithmetic import Add, Mul, Neg, Pow, Sub
 from compiler.operators.control import Scan
 from compiler.operators.linear import MatMul
-from compiler.operators.shaping import Concat
+from compiler.operators.shaping import Concat, Mover
+from compiler.operators.source import Constant
 from compiler.rewrite import rebuild, rewrite, with_ends
+
+_DEPTH = 6  # how far into a value its bound is looked for
 
 
 def regroup_steps(graph: Graph) -> Graph:
@@ -65,6 +71,8 @@ class _Regrouping:
         moving, other = self._moving_first(self.new[inner].node)
         if not self._moves(moving) or self._moves(other):
             return None
+        if not (at_most(other, 1.0) or at_most(known, 1.0)):
+            return None
         factor = other * self.new[known]
         made: Value = moving * factor
         return made if not factor.type.rank or factor.type == made.type else None
@@ -111,3 +119,37 @@ class _Regrouping:
     def _moves(self, value: Value) -> bool:
         """Whether a value depends on the states."""
         return value.node in self.moving or any(operand.node in self.moving for operand in value.node.operands)
+
+
+def at_most(value: Value, bound: float) -> bool:
+    """Whether no number of a value is beyond a bound, of either sign, as far as its operators tell."""
+    return _largest(value, _DEPTH) <= bound
+
+
+def _largest(value: Value, depth: int) -> float:
+    op, operands = value.node.op, value.node.operands
+    if isinstance(op, (Sigmoid, Tanh)):
+        return 1.0
+    if isinstance(op, Constant):
+        number = op.scalar() if value.type.elements == 1 else None
+        return abs(float(number)) if number is not None else math.inf
+    if depth == 0:
+        return math.inf
+    if isinstance(op, (Neg, Mover)) and len(operands) == 1:
+        return _largest(operands[0], depth - 1)
+    if isinstance(op, Mul):
+        return math.prod(_largest(operand, depth - 1) for operand in operands)
+    if isinstance(op, Sub) and _largest(operands[0], 0) == 1.0 and _is_share(operands[1], depth - 1):
+        return 1.0  # 1 - y of y between 0 and 1
+    return math.inf
+
+
+def _is_share(value: Value, depth: int) -> bool:
+    """Whether all of a value lies between 0 and 1: a gate, or a square of what is at most 1."""
+    op, operands = value.node.op, value.node.operands
+    if isinstance(op, Sigmoid):
+        return True
+    if isinstance(op, Mul):
+        same = operands[0] is operands[1] and _largest(operands[0], depth) <= 1
+        return same or (all(_is_share(operand, depth - 1) for operand in operands if depth) and depth > 0)
+    return isinstance(op, Pow) and _largest(operands[0], depth) <= 1 and _largest(operands[1], 0) == 2.0

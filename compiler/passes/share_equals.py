@@ -1,4 +1,4 @@
-"""Equal operators on the same operands are one node: common subexpressions are computed once."""
+"""Equal operators on the same operands are one node: common subexpressions are computed once. Keeps the bits."""
 
 from __future__ import annotations
 

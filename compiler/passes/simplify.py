@@ -1,14 +1,15 @@
 """Identities: what changes nothing goes, what undoes the step before goes with it.
 
-Rules that could change a result's bits beyond the sign of zero are not here.
+Keeps the bits, of NaN, infinities and -0 too: `x + 0` stays where x may be -0, and `x * 0` is no identity.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from compiler.graph import Graph, Node, Value
-from compiler.operators.arithmetic import Add, Div, Mul, Neg, Pow, Sub
+from compiler.operators.arithmetic import Add, Div, Mul, Neg, Pow, Sqrt, Sub
 from compiler.operators.casting import Cast
 from compiler.operators.shaping import Expand, Flip, Reshape, Squeeze, Transpose, Unsqueeze
 from compiler.operators.slicing import Slice
@@ -54,11 +55,11 @@ def _shape_identity(node: Node) -> Value | None:
 def _number_identity(node: Node) -> Value | None:
     result = node.results[0]
     match node:
-        case Node(op=Add(), operands=(x, y)) if everywhere(y, 0) and x.type == result.type:
+        case Node(op=Add(), operands=(x, y)) if _adds_nothing(y, -1) and x.type == result.type:
             return x
-        case Node(op=Add(), operands=(x, y)) if everywhere(x, 0) and y.type == result.type:
+        case Node(op=Add(), operands=(x, y)) if _adds_nothing(x, -1) and y.type == result.type:
             return y
-        case Node(op=Sub(), operands=(x, y)) if everywhere(y, 0) and x.type == result.type:
+        case Node(op=Sub(), operands=(x, y)) if _adds_nothing(y, 1) and x.type == result.type:
             return x
         case Node(op=Mul(), operands=(x, y)) if everywhere(y, 1) and x.type == result.type:
             return x
@@ -68,12 +69,28 @@ def _number_identity(node: Node) -> Value | None:
             return x
         case Node(op=Pow(), operands=(x, y)) if everywhere(y, 2) and x.type == result.type:
             return x * x
+        case Node(op=Pow(), operands=(x, y)) if everywhere(y, 0.5) and x.type == result.type:
+            root: Value = Sqrt()(x)  # as the NumPy kernel has it: of -infinity a power is infinity
+            return root
         case Node(op=Neg(), operands=(Value(node=Node(op=Neg(), operands=(x,))),)):
             return x
     return None
 
 
-def everywhere(value: Value, number: int) -> bool:
+def _adds_nothing(value: Value, sign: int) -> bool:
+    """Whether a value is 0 everywhere, and of floats the zero of this sign: -0 + 0 is 0."""
+    if not everywhere(value, 0):
+        return False
+    while isinstance(value.node.op, Expand):
+        value = value.node.operands[0]
+    op = value.node.op
+    assert isinstance(op, Constant)
+    if not value.type.dtype.is_float:
+        return True
+    return all(math.copysign(1, number) == sign for number in op.compute().astype(float).flat)
+
+
+def everywhere(value: Value, number: float) -> bool:
     """Whether a value is this number in every element."""
     op = value.node.op
     if isinstance(op, Expand):

@@ -124,9 +124,8 @@ def command(
     }
     if report is not None and not report.agrees:
         worst = report.worst
-        note(
-            f"not written: `{worst.output}` differs by {worst.error:.2g} between onnxruntime and NumPy at {worst.sizes}"
-        )
+        where = f"{worst.sizes}, {worst.feeds} inputs"
+        note(f"not written: `{worst.output}` differs by {worst.error:.2g} between onnxruntime and NumPy at {where}")
         return 1
     for name in report.uncompared if report is not None else ():
         note(f"warning: `{name}` is NaN everywhere on random inputs: nothing of it was compared")

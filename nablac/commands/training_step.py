@@ -89,7 +89,7 @@ def _compared(training: Training, seed: int) -> float:
     import numpy as np
 
     from runtime.training.steppers import NumpyStepper, OnnxStepper
-    from runtime.verification import random_feeds, sample_sizes
+    from runtime.verification import errors, random_feeds, sample_sizes
 
     step, evaluation, state = training.step_graph, training.loss_graph, training.first_state()
     of_all = step, evaluation, state, training.step.averages, ()
@@ -99,6 +99,6 @@ def _compared(training: Training, seed: int) -> float:
     worst = 0.0
     for number in range(1, _STEPS + 1):
         feeds |= {"step": np.array(number, dtype), "seed": np.array(number), "rate": np.array(1.0, dtype)}
-        ours, theirs = (stepper.step(feeds)["loss"] for stepper in steppers)
-        worst = max(worst, abs(ours - theirs) / max(abs(ours), 1e-3))
+        ours, theirs = (np.asarray(stepper.step(feeds)["loss"]) for stepper in steppers)
+        worst = max(worst, errors(theirs, ours)[0])
     return worst

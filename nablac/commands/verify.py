@@ -36,6 +36,10 @@ def command(
     NumPy runs the graph as the text has it, onnxruntime what the optimiser and the exporter made of it.
     A difference is relative to the largest magnitude of the output. An output that is nothing but NaN is not compared,
     and does not pass.
+
+    Inputs that random numbers never meet follow: single items, zeros and masks of nothing, ties, large numbers, the
+    limits of each dtype, infinities, NaN. There, and in whole numbers, a difference passes with a reason: rounding
+    moves the result as much, or an operator says that onnxruntime's kernel gives something else.
     """
     from runtime.verification import compare
 
@@ -54,7 +58,13 @@ def command(
         )
     if as_json:
         rows = [
-            {"output": each.output, "sizes": each.sizes, "error": None if each.nothing else each.error}
+            {
+                "output": each.output,
+                "inputs": each.feeds,
+                "sizes": each.sizes,
+                "error": None if each.nothing else each.error,
+                "reason": each.excuse,
+            }
             for each in (report.comparisons if report is not None else ())
         ]
         passed = report.passed if report is not None else None
@@ -66,13 +76,14 @@ def command(
         return 0 if report.passed else 1
     for each in report.comparisons:
         sizes = ", ".join(f"{key}={size}" for key, size in each.sizes.items())
-        mark = "ok" if each.error <= tolerance else "DIFFERS"
+        mark = "ok" if each.error <= tolerance else f"ok: {each.excuse}" if each.excuse else "DIFFERS"
         shown = "NaN everywhere, nothing is compared" if each.nothing else f"{each.error:.1e}  {mark}"
-        click.echo(f"{each.output:<24} {sizes:<32} {shown}")
+        click.echo(f"{each.output:<24} {each.feeds:<20} {sizes:<32} {shown}")
     for name in report.uncompared:
         note(f"not verified: `{name}` is nothing but NaN")
     if not report.agrees:
-        click.echo(f"worst: `{report.worst.output}`, {report.worst.error:.1e} beyond {tolerance:.0e}")
+        worst = report.worst
+        click.echo(f"worst: `{worst.output}` of {worst.feeds} inputs, {worst.error:.1e} beyond {tolerance:.0e}")
         first = report.diverging
         if first is not None:
             click.echo(f"first: `{first.operator}` at {first.place}, {first.type}, {first.error:.1e}")

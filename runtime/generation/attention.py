@@ -11,6 +11,7 @@ import numpy as np
 from compiler.decode import generating_ends
 from compiler.graph import Graph, Value
 from compiler.lookups import table_limits
+from compiler.operators.comparison import Where
 from compiler.operators.linear import MatMul
 from compiler.operators.normalization import Softmax
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
@@ -46,9 +47,11 @@ def attentions(graph: Graph) -> dict[str, Value]:
     found: dict[str, Value] = {}
     for node in graph:
         if isinstance(node.op, MatMul):
-            weights = node.operands[0]
-            if isinstance(weights.node.op, Softmax) and weights.type.rank == 4:
-                found.setdefault(weights.node.origin.path or f"attention {len(found)}", weights)
+            weights = softmax = node.operands[0]
+            if isinstance(weights.node.op, Where):  # hidden weights are 0
+                softmax = weights.node.operands[1]
+            if isinstance(softmax.node.op, Softmax) and weights.type.rank == 4:
+                found.setdefault(softmax.node.origin.path or f"attention {len(found)}", weights)
     return found
 
 

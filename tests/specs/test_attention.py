@@ -55,10 +55,21 @@ class OfPairs(nn.Module):  # type: ignore[misc]
 
 
 def some_pairs(random: Any, shape: tuple[int, ...]) -> Any:
-    """True mostly, and always for the first key."""
+    """True mostly; the first query of each may see nothing."""
     found = random.random(shape) < 0.7
-    found[..., 0] = True
+    found[..., 0, :] = False
     return found
+
+
+def half(random: Any, shape: tuple[int, ...]) -> Any:
+    return random.random(shape) < 0.5
+
+
+def weighed(scores: Any, mask: Any) -> Any:
+    """The weights that scaled_dot_product_attention has, which gives a query that sees no key 0."""
+    values = torch.eye(scores.shape[-1], dtype=scores.dtype).expand(*scores.shape[:2], -1, -1)
+    q = torch.eye(scores.shape[-2], dtype=scores.dtype).expand(*scores.shape[:2], -1, -1)
+    return functional.scaled_dot_product_attention(q, scores.mT, values, mask[:, None, None], scale=1.0)
 
 
 def of_pairs(label: str, call: str, shape: tuple[str | int, ...], kind: str) -> Case:
@@ -128,6 +139,26 @@ def sinusoids(x: Any) -> Any:
 
 
 ATTENTION = (
+    case(
+        "weights of scores",
+        "output attention_weights(scores, mask)",
+        weighed,
+        types={"mask": "bool"},
+        draws={"mask": half},
+        sizes=SIZES,
+        scores=("batch", 2, "T", "S"),
+        mask=("batch", "S"),
+    ),
+    case(
+        "scores of a few keys",
+        "output softmax(masked(scores, mask), axis: -1)",
+        lambda scores, mask: torch.softmax(scores.masked_fill(~mask[:, None, None], -1e300), -1),
+        types={"mask": "bool"},
+        draws={"mask": half},
+        sizes=SIZES,
+        scores=("batch", 2, "T", "S"),
+        mask=("batch", "S"),
+    ),
     case("self-attention", "output x -> MultiHeadAttention(2)", Attention(2), weights, sizes=SIZES, x=X),
     case("one head", "output x -> MultiHeadAttention(1)", Attention(1), weights, sizes=SIZES, x=X),
     case(

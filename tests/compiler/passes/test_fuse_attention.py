@@ -11,7 +11,7 @@ from compiler.dims import PAST, Dim
 from compiler.graph import Graph
 from compiler.operators.attention import Attention
 from compiler.passes.fuse_attention import fuse_attention
-from compiler.passes.mask_later_keys import mask_later_keys
+from compiler.passes.join_masks import join_masks
 from compiler.passes.pipeline import optimize
 from compiler.verify import verify
 from grammar.source import Source
@@ -37,7 +37,7 @@ LAYERS = {
     "cross with pairs of each": (
         "output y = MultiHeadAttention(3)(x, memory, memory, pairs: each, mask: seen)",
         False,
-        4,
+        5,
     ),
     "cross with a bias": ("output y = MultiHeadAttention(3)(x, memory, memory, score_bias: added)", False, 4),
     "causal with a bias": (
@@ -55,7 +55,7 @@ EQUATIONS = {
     "a factor first": ("s = 0.25 * (Q @ K^T)", 0.25),
     "divided twice": ("s = Q @ K^T / 2 / 4", 0.125),
     "a bias by distance": ("s = Q @ K^T / 2 - abs(unsqueeze(cast(iota(T), f32), 1) - cast(iota(S), f32)) * 0.1", 0.5),
-    "a bias before the scale": ("s = (Q @ K^T + bias) / 2", 0.5),
+    "a bias before the scale": ("s = (Q @ K^T + bias) / 2", 1.0),
     "a mask of every pair": ("s = where(Q @ K^T < 100 and seen_by, Q @ K^T, -1e9)", 1.0),
     "a mask of what is hidden": ("s = where(not seen_by, -1e9, Q @ K^T)", 1.0),
     "negations": ("s = where(not (not seen_by), Q @ K^T, -1e9)", 1.0),
@@ -154,7 +154,6 @@ def test_attention_of_other_axes_is_the_operator(label: str) -> None:
 
 WRITTEN = {
     "less its largest": "e = exp(s - max(s, axis: -1, keep: true))\n    w = e / sum(e, axis: -1, keep: true)",
-    "plain": "e = exp(s)\n    w = e / sum(e, axis: -1, keep: true)",
     "by logarithms": "w = exp(log_softmax(s, axis: -1))",
 }
 
@@ -180,8 +179,12 @@ def test_equal_masks_are_shared_between_layers() -> None:
 LEFT = {
     "weights that are an output": "    w = softmax(Q @ K^T)\n    output w\n    output y = w @ V",
     "scores that are an output": "    s = Q @ K^T\n    output s\n    output y = softmax(s) @ V",
+    "a softmax that may overflow": "    e = exp(Q @ K^T)\n    output y = (e / sum(e, axis: -1, keep: true)) @ V",
     "softmax over queries": "    output y = softmax(Q @ K^T, axis: -2) @ V",
-    "a mask of zeros": "    output y = softmax(where(seen_by, Q @ K^T, 0.0)) @ V",
+    "a mask of other scores": "    output y = softmax(where(seen_by, Q @ K^T, bias)) @ V",
+    "weights of 0 by another mask": "    s = where(seen_by, Q @ K^T, -1e9)\n"
+    "    output y = where(bias > 0, softmax(s), 0) @ V",
+    "weights of 1": "    output y = where(seen_by, softmax(where(seen_by, Q @ K^T, -1e9)), 1) @ V",
     "scores of another kind": "    output y = softmax(tanh(Q @ K^T)) @ V",
 }
 
@@ -201,8 +204,8 @@ def test_a_decode_step_is_causal_behind_the_past_and_exported_with_one_mask() ->
     step = optimize(decode(elaborate(program_of(Source("m.model", text)))).step)
     assert [(op.causal, op.before) for op in fused(step)] == [(True, Dim.named(PAST))] * 3
     assert not any(node.results[0].shape[-2:] == (Dim.named("T"), Dim.named("T") + Dim.named(PAST)) for node in step)
-    masked = mask_later_keys(step)
+    masked = join_masks(step)
     verify(masked)
     assert not any(op.causal for op in fused(masked))
     assert len({node.operands[3] for node in masked if isinstance(node.op, Attention)}) == 1
-    assert mask_later_keys(masked).nodes == masked.nodes
+    assert join_masks(masked).nodes == masked.nodes

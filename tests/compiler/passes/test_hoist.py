@@ -131,7 +131,7 @@ model M {{
 
 
 def test_factors_and_products_are_grouped_by_what_is_known_before_the_walk() -> None:
-    walk = hoist_steps(regroup_steps(graph_of("h' = tanh(h) * (x @ W) * sigmoid(x @ W) * 2.0; output h'")))
+    walk = hoist_steps(regroup_steps(graph_of("h' = tanh(h) * (x @ W) * sigmoid(x @ W) * 0.5; output h'")))
     assert [name for name in inside(walk) if name != "input"] == ["tanh", "mul"]
     walk = hoist_steps(regroup_steps(graph_of("h' = tanh(h @ U + x @ W + sigmoid(h) @ U); output h'")))
     assert inside(walk).count("matmul") == inside(walk).count("concat") == 1

@@ -1,0 +1,60 @@
+"""Masks of attention that follow one another are one, which equal layers share; a mask of later keys is one of them.
+
+Run where a graph is exported, for attention that is written in parts there (see `compiler.operators.attention`): ONNX's
+`is_causal` counts queries and keys from 0. Keeps the bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compiler.dims import Size
+from compiler.graph import Graph, Node, Value
+from compiler.operators.attention import ADD, HIDING, LATER, MASK, Attention
+from compiler.operators.comparison import LessEqual, LogicalAnd
+from compiler.operators.indexing import Iota
+from compiler.operators.shaping import Unsqueeze
+from compiler.operators.source import size_of
+from compiler.rewrite import rewrite
+
+
+def join_masks(graph: Graph) -> Graph:
+    """`graph` with at most one mask for each number that attention hides by, where it has no operator in ONNX."""
+    later: dict[tuple[Size, Size, Size], Value] = {}
+    both: dict[tuple[Value, Value], Value] = {}
+
+    def join(node: Node) -> Sequence[Value] | None:
+        op = node.op
+        if not isinstance(op, Attention) or not any(kind in HIDING for kind, _ in op.steps):
+            return None
+        if op.native_opset(*(operand.type for operand in node.operands)):
+            return None
+        q, k, v, *others = node.operands
+        waiting = iter(others)
+        steps: list[tuple[str, float]] = []
+        operands: list[Value] = []
+        for kind, number in op.steps:
+            if kind == LATER:
+                key = (q.shape[2], k.shape[2], op.before)
+                mask = later[key] if key in later else later.setdefault(key, _seen(*key))
+            elif kind in (MASK, ADD):
+                mask = next(waiting)
+            if kind in HIDING and steps and steps[-1] == (MASK, number):
+                pair = operands[-1], mask
+                operands[-1] = both[pair] if pair in both else both.setdefault(pair, LogicalAnd()(*pair))
+                continue
+            if kind in HIDING or kind == ADD:
+                operands.append(mask)
+            steps.append((MASK, number) if kind in HIDING else (kind, number))
+        if tuple(steps) == op.steps:
+            return None
+        return [op.replace(steps=tuple(steps), before=0)(q, k, v, *operands)]
+
+    return rewrite(graph, join)
+
+
+def _seen(queries: Size, keys: Size, before: Size) -> Value:
+    """Whether a key comes no later than a query, `[queries, keys]`."""
+    own: Value = Iota(queries)() if before == 0 else Iota(queries)() + size_of(before)
+    seen: Value = LessEqual()(Iota(keys)(), Unsqueeze((1,))(own))
+    return seen

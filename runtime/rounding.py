@@ -1,0 +1,124 @@
+"""What rounding does to a graph's results: which differences of two runtimes it may account for.
+
+Every operator that rounds is given operands that are off by a last place or two, at random: sums and products in any
+order, and approximations of functions, are exact for such operands (Higham 2002, section 1.5). Of 0 the sign is off,
+and numbers below the smallest normal one may be 0: neither is promised. An element that moves by as much, or jumps, as
+the choice of an `argmax` between equals does, is not told by the arithmetic (Vignes 1993).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compiler.dims import evaluate
+from compiler.graph import Graph, Node, Value
+from compiler.operators.arithmetic import Abs, Step
+from compiler.operators.comparison import Equal, Less, Where
+from compiler.operators.shaping import Mover
+from compiler.operators.source import Input, Source, constant
+from compiler.rewrite import rebuild, with_ends
+from runtime.feeds import float_ends
+from runtime.numpy_executor import NumpyRunner
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+_RUNS = 24
+_PATIENCE = 8  # runs after which an element has moved, if rounding moves any
+_LEEWAY = 8.0  # how much farther than in these runs a result may lie
+_NOISE = "rounding of operand"
+
+
+class Rounding:
+    """A graph whose operands are off by a last place."""
+
+    def __init__(self, graph: Graph, weights: Mapping[str, Array]) -> None:
+        self.noises: dict[str, tuple[Value, float, float]] = {}
+        self.graph = self._noisy(graph)
+        self.runner = NumpyRunner(self.graph, weights)
+
+    def accounts_for(
+        self,
+        name: str,
+        feeds: Mapping[str, Array],
+        sizes: Mapping[str, int],
+        expected: Array,
+        given: Array,
+        slack: float,
+    ) -> bool:
+        """Whether rounding moves every element of a result that two runtimes disagree on, beyond `slack` each."""
+        base, other = expected.astype(np.float64), given.astype(np.float64)
+        left = ~_near(base, other, slack)
+        spread = np.zeros(base.shape)
+        for number in range(_RUNS):
+            moved = self._run(feeds, sizes, number)[name].astype(np.float64)
+            spread = np.maximum(spread, _gap(base, moved))
+            whole = expected.dtype.kind in "iub"
+            explained = spread > 0 if whole else _near(base, other, slack + _LEEWAY * spread)
+            if not (left & ~explained).any():
+                return True
+            if number + 1 == _PATIENCE and not (left & (spread > 0)).any():
+                return False
+        return False
+
+    def _run(self, feeds: Mapping[str, Array], sizes: Mapping[str, int], seed: int) -> dict[str, Array]:
+        rng = np.random.default_rng(seed)
+        noises: dict[str, Array] = {}
+        for name, (value, lowest, highest) in self.noises.items():
+            shape, dtype = [evaluate(size, sizes) for size in value.shape], value.type.dtype.numpy
+            noises[name] = rng.choice(np.array([lowest, 1.0, highest]), shape).astype(dtype)
+        return self.runner.run({**feeds, **noises})
+
+    def _noisy(self, graph: Graph) -> Graph:
+        new: dict[Value, Value] = {}
+        for node in graph:
+            rebuilt = rebuild(node, new)
+            if _rounds(node):
+                operands = tuple(self._off(operand) for operand in rebuilt.operands)
+                changed = Node(node.op, operands, [result.type for result in node.results])
+                new.update(zip(node.results, changed.results, strict=True))
+        noisy = with_ends(graph, new)
+        noises = {name: value for name, (value, _, _) in self.noises.items()}
+        return Graph({**graph.inputs, **noises}, noisy.outputs, noisy.updates, graph.name)
+
+    def _off(self, operand: Value) -> Value:
+        dtype = operand.type.dtype
+        if not dtype.is_float:
+            return operand
+        ends, zero = float_ends(dtype.numpy), constant(0.0, dtype)
+        step = 2 * float(ends.eps)
+        small = Less()(Abs()(operand), constant(float(ends.smallest_normal), dtype))
+        below = operand * self._noise(operand, 0.0, 1.0)
+        normal = operand * self._noise(operand, 1 - step, 1 + step)
+        signed = operand * self._noise(operand, -1.0, -1.0)
+        result: Value = Where()(Equal()(operand, zero), signed, Where()(small, below, normal))
+        return result
+
+    def _noise(self, like: Value, lowest: float, highest: float) -> Value:
+        """Factors of 1, or at random of one of two others."""
+        name = f"{_NOISE} {len(self.noises)}"
+        noise: Value = Input(name, like.type)()
+        self.noises[name] = noise, lowest, highest
+        return noise
+
+
+def _rounds(node: Node) -> bool:
+    """Whether an operator computes with floats, and does not only move, choose or count them."""
+    if isinstance(node.op, (Source, Mover, Step)) or not node.operands:
+        return False
+    return all(result.type.dtype.is_float for result in node.results)
+
+
+def _near(a: Array, b: Array, slack: float | Array) -> Array:
+    """Elements that are apart by no more than the slack."""
+    return np.asarray(_gap(a, b) <= slack)
+
+
+def _gap(a: Array, b: Array) -> Array:
+    """How far elements are apart: 0 where they are equal or both NaN, infinity where one alone is not finite."""
+    with np.errstate(invalid="ignore"):
+        gap = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+    return np.where(np.isnan(gap), np.inf, gap)

@@ -1,0 +1,55 @@
+"""Random programs against PyTorch: `python -m tests.fuzz --first 0 --count 1000 --out failures.jsonl`.
+
+The same seed always makes the same program. Each failing one becomes a line of the file, made smaller, with the stages
+and sizes at which it differs; `--kinds attention pooling` tries statements of some kinds alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import Counter
+from pathlib import Path
+
+from tests.fuzz.checks import Checked
+from tests.fuzz.smaller import smaller
+from tests.fuzz.statements import random_program
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--length", type=int, help="statements of a program")
+    parser.add_argument("--kinds", nargs="*", default=())
+    parser.add_argument("--out", type=Path, default=Path("failures.jsonl"))
+    parser.add_argument("--seconds", type=float, default=1e9, help="begin no program after so many")
+    options = parser.parse_args()
+    began, tried, compared, failed = time.time(), 0, 0, 0
+    used: Counter[str] = Counter()
+    with options.out.open("a") as out:
+        for seed in range(options.first, options.first + options.count):
+            if time.time() - began > options.seconds:
+                break
+            program = random_program(seed, options.length, options.kinds)
+            tried += 1
+            used.update(statement.op for statement in program.statements)
+            checked = Checked(program)
+            failures = checked.check()
+            compared += checked.compared
+            if failures:
+                failed += 1
+                kind = failures[0].stage.split(" ")[0].rstrip(":")
+                small = smaller(program, kind)
+                shown = [vars(each) for each in (Checked(small).check() or failures)][:6]
+                record = {"seed": seed, "kind": kind, "text": small.text, "original": program.text, "failures": shown}
+                out.write(json.dumps(record) + "\n")
+                out.flush()
+    seconds = round(time.time() - began)
+    print(json.dumps({"tried": tried, "compared": compared, "failed": failed, "seconds": seconds, "used": used}))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

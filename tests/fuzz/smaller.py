@@ -1,0 +1,43 @@
+"""Making a program that fails smaller: one output, and its operands made inputs where they are of plain sizes."""
+
+from __future__ import annotations
+
+from tests.fuzz.checks import Checked
+from tests.fuzz.program import Input, Program
+from tests.fuzz.sizes import REFERENCE
+
+
+def smaller(program: Program, kind: str) -> Program:
+    """The shortest program of its parts that fails in the same way."""
+
+    def fails(candidate: Program) -> bool:
+        found = Checked(candidate).check()
+        return any(each.stage.split(" ")[0].rstrip(":") == kind for each in found)
+
+    best = program
+    for statement in program.statements:
+        for value in statement.results:
+            alone = program.kept([value])
+            if fails(alone):
+                best = alone
+                break
+        else:
+            continue
+        break
+    changed = True
+    while changed and len(best.statements) > 1:
+        changed = False
+        for statement in best.statements[:-1]:
+            plain = all(
+                size.number is not None or str(size) in REFERENCE for value in statement.results for size in value.shape
+            )
+            if not plain:
+                continue
+            made = [Input(v.name, v.kind, v.shape, True, v.high) for v in statement.results]
+            rest = [each for each in best.statements if each is not statement]
+            inputs = [each for each in best.inputs if not each.name.startswith("of_")]
+            candidate = Program([*inputs, *made], rest, best.outputs).kept(best.outputs)
+            if fails(candidate):
+                best, changed = candidate, True
+                break
+    return best
