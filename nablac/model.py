@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import onnx
 
     from compiler.types import Array
+    from compiler.units import Unit
     from runtime.data.fitted import Fitted
     from runtime.inputs import Signature
     from runtime.training.trained import Trained
@@ -88,6 +89,15 @@ class Model:
             known = self._trained.weights if self._trained is not None else {}
             self._weights = {**known, **initialize(whole(self._text), self.seed, known)}
         return self._weights
+
+    @property
+    def units(self) -> dict[str, Unit]:
+        """The units of each output of a model that was trained on scaled data; empty of any other."""
+        if self.fitted is None:
+            return {}
+        from runtime.training.trained import units_in
+
+        return units_in(self._text, self.fitted)
 
     @property
     def fitted(self) -> Fitted | None:
@@ -221,7 +231,7 @@ class Model:
         """Layers, output shapes, parameters, operations and memory as text."""
         from nablac.summary import render_summary, summarize
 
-        return render_summary(summarize(self.graph, sizes))
+        return render_summary(summarize(self.graph, sizes, self.units))
 
     def train(
         self,

@@ -64,6 +64,7 @@ class Summary:
     outputs: dict[str, str]
     rows: list[Row] = field(default_factory=list)
     peak_bytes: int = 0
+    units: dict[str, str] = field(default_factory=dict)  # of the outputs of a model that was trained on scaled data
     recognised: dict[str, int] = field(default_factory=dict)  # how often equations became one operator, by its name
 
     @property
@@ -77,6 +78,7 @@ class Summary:
             "sizes": self.sizes,
             "inputs": self.inputs,
             "outputs": self.outputs,
+            "units": self.units,
             "parameters": self.total.parameters,
             "flops": self.total.flops,
             "activation_bytes": self.peak_bytes,
@@ -85,8 +87,8 @@ class Summary:
         }
 
 
-def summarize(graph: Graph, sizes: Mapping[str, int]) -> Summary:
-    """Count a graph at the sizes given; named dims that are not given count as 1.
+def summarize(graph: Graph, sizes: Mapping[str, int], units: Mapping[str, object] | None = None) -> Summary:
+    """Count a graph at the sizes given; named dims that are not given count as 1. `units` are those of its outputs.
 
     NablacError for a dim that no input has, and for a size below 1.
     """
@@ -111,6 +113,7 @@ def summarize(graph: Graph, sizes: Mapping[str, int]) -> Summary:
         {name: str(value.type) for name, value in graph.outputs.items()},
         list(rows.values()),
         _peak(graph, known, fixed),
+        {name: str(unit) for name, unit in (units or {}).items()},
         dict(Counter(node.op.name for node, _ in _every_node(graph) if isinstance(node.op, (Attention, Recurrent)))),
     )
 
@@ -225,7 +228,8 @@ def render_summary(summary: Summary, color: bool = False) -> str:
     widths = [max(len(cells[column]) for cells in table) for column in range(4)]
     lines = [summary.name, *([f"  {_first_line(summary.doc)}"] if summary.doc else [])]
     lines += [f"  input  {name}: {type}" for name, type in summary.inputs.items()]
-    lines += [f"  output {name}: {type}" for name, type in summary.outputs.items()]
+    units = {name: f"  {unit}" for name, unit in summary.units.items()}
+    lines += [f"  output {name}: {type}{units.get(name, '')}" for name, type in summary.outputs.items()]
     lines.append("")
     for number, (name, output, parameters, flops) in enumerate(table):
         text = f"{name:<{widths[0]}}  {output:<{widths[1]}}  {parameters:>{widths[2]}}  {flops:>{widths[3]}}"

@@ -29,7 +29,7 @@ def command(
     from nablac.summary import render_summary, summarize
 
     model = compiled(file, name, preset, settings, dtype)
-    found = summarize(model.graph, dict(_size(each) for each in sizes))
+    found = summarize(model.graph, dict(_size(each) for each in sizes), model.units)
     if as_json:
         print_json(found.to_json())
     else:
