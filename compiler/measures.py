@@ -2,31 +2,38 @@
 
 A mean is a sum and a count, and so is what masks padding: over many batches they are the quotients of the sums, or a
 batch of few items would count as much as one of many. What is computed of means, as a perplexity, a root of a mean
-square or a share of explained variance, is computed of the whole ones.
+square or a share of explained variance, is computed of the whole ones. A metric that compares examples with one
+another, as the area under a curve or a median, has no such parts: what it reads is kept of every batch, and it is
+computed once. A loss of that kind is what training makes smaller, batch by batch: its figure is the mean of batches.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from compiler.build import Elaborated
-from compiler.dims import Size, product, symbols
+from compiler.dims import Dim, Size, product, symbols
 from compiler.graph import Graph, Node, Value
 from compiler.operators.arithmetic import Elementwise
 from compiler.operators.casting import Cast
+from compiler.operators.random import Draw
 from compiler.operators.reductions import Max, Mean, Min, Reduction, Sum, count_of
-from compiler.operators.source import Constant, Input, SizeOf, constant
-from compiler.rewrite import reached
+from compiler.operators.source import Buffer, Constant, Input, Parameter, SizeOf, constant
+from compiler.rewrite import reached, replace
 from compiler.types import DType, TensorType
 
 # How the parts of two batches become those of both; "mean" is weighted by the examples, where nothing better is known.
 KINDS = {Sum: "sum", Max: "max", Min: "min"}
+ROWS, LAST = "rows", "last"
 
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A scalar of one batch, and how those of many become one: by `sum`, `max`, `min` or `mean`, or as the `last`."""
+    """A scalar of one batch, and how those of many become one: by `sum`, `max`, `min` or `mean`, or as the `last`.
+
+    Of `rows`, which have an example at each index of axis 0, those of many batches stand one behind the other.
+    """
 
     value: Value
     kind: str
@@ -34,21 +41,30 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """What is measured, as a function of parts: `after` takes them by name, in f64, and gives `value`."""
+    """What is measured, as a function of parts: `after` takes them by name, scalars in f64, and gives `value`."""
 
     parts: dict[str, Part]
     after: Graph
+    by_batches: bool = False  # whether it compares the examples of a batch, so that it depends on which are together
+
+    @property
+    def rows(self) -> dict[str, Value]:
+        """What is kept of every example, where the measure can only be computed of all of them at once."""
+        return {name: part.value for name, part in self.parts.items() if part.kind == ROWS}
 
 
 def measures_of(elaborated: Elaborated) -> dict[str, Measure]:
     """The loss and the metrics of a train block, by name."""
     spec = elaborated.training
     assert spec is not None and spec.loss is not None
-    fed = [*elaborated.graph.inputs.values(), *spec.targets.values()]
-    batch = {name for value in fed for name in symbols(value.shape[0])} if all(v.shape for v in fed) else set()
+    fed = [value for value in (*elaborated.graph.inputs.values(), *spec.targets.values()) if value.shape]
+    batch = {name for value in fed for name in symbols(value.shape[0])}
     model = set(elaborated.graph)
-    values = {"loss": spec.loss, **spec.metrics}
-    return {name: _Reader(name, value, model, batch).read() for name, value in values.items()}
+    found = {}
+    for name, value in {"loss": spec.loss, **spec.metrics}.items():
+        measure = _Reader(name, value, model, batch, fed).read()
+        found[name] = _whole(name, value, model, batch) if measure.by_batches and name in spec.metrics else measure
+    return found
 
 
 def as_it_is(name: str, value: Value) -> Measure:
@@ -58,10 +74,16 @@ def as_it_is(name: str, value: Value) -> Measure:
     return Measure({part: Part(value, "last")}, Graph({part: last}, {"value": last}))
 
 
+def parts_of(measures: Mapping[str, Measure]) -> dict[str, Value]:
+    """The parts of measures by name."""
+    return {name: part.value for measure in measures.values() for name, part in measure.parts.items()}
+
+
 def with_parts(graph: Graph, measures: Mapping[str, Measure]) -> Graph:
     """`graph` with the parts of what it measures as outputs too."""
-    parts = {name: part.value for measure in measures.values() for name, part in measure.parts.items()}
-    return Graph(graph.inputs, {**graph.outputs, **parts}, graph.updates, graph.name, graph.doc, graph.layers)
+    return Graph(
+        graph.inputs, {**graph.outputs, **parts_of(measures)}, graph.updates, graph.name, graph.doc, graph.layers
+    )
 
 
 def quotient(measure: Measure) -> tuple[Value, float] | None:
@@ -85,10 +107,11 @@ def quotient(measure: Measure) -> tuple[Value, float] | None:
 class _Reader:
     """Takes a scalar apart, down to what folds the batch."""
 
-    def __init__(self, name: str, value: Value, model: set[Node], batch: set[str]) -> None:
+    def __init__(self, name: str, value: Value, model: set[Node], batch: set[str], fed: Sequence[Value]) -> None:
         self.name, self.value, self.model, self.batch = name, value, model, batch
         self.graph = Graph({}, {"value": value})
-        self.moving = reached([value], [node.result for node in self.graph if isinstance(node.op, Input)])
+        self.of_examples = reached([value], fed)  # and not of the step and the seed alone, which a batch has one of
+        self.by_batches = False
         self.parts: dict[str, Part] = {}
         self.inputs: dict[str, Value] = {}
 
@@ -98,7 +121,7 @@ class _Reader:
         for node in self.graph:
             if node in scalars:
                 new[node.result] = self._again(node, new)
-        return Measure(self.parts, Graph(self.inputs, {"value": new[self.value]}))
+        return Measure(self.parts, Graph(self.inputs, {"value": new[self.value]}), self.by_batches)
 
     def _scalars(self) -> dict[Node, None]:
         """The nodes from the measure down to its parts, which are computed of them."""
@@ -125,7 +148,10 @@ class _Reader:
             x = node.operands[0]
             count = count_of(product(x.shape), x.type.dtype)
             return self._part(node.result * count, "sum") / self._part(count, "sum")
-        return self._part(node.result, self._kind(node))
+        kind = self._kind(node)
+        sized = isinstance(node.op, SizeOf) and symbols(node.op.size) & self.batch
+        self.by_batches |= kind == "mean" and (node in self.of_examples or bool(sized))
+        return self._part(node.result, kind)
 
     def _kind(self, node: Node) -> str:
         if isinstance(node.op, SizeOf):
@@ -150,7 +176,7 @@ class _Reader:
             value = waiting.pop()
             if isinstance(value.node.op, SizeOf) and symbols(value.node.op.size) & self.batch:
                 return False
-            if value is not x and (value.node in seen or value.node not in self.moving):
+            if value is not x and (value.node in seen or value.node not in self.of_examples):
                 continue
             if not self._once(value.shape):
                 return False
@@ -162,6 +188,42 @@ class _Reader:
     def _once(self, shape: tuple[Size, ...]) -> bool:
         """Whether the examples are along one axis."""
         return sum(bool(symbols(size) & self.batch) for size in shape) == 1
+
+
+def _whole(name: str, value: Value, model: set[Node], batch: set[str]) -> Measure:
+    """A measure of all examples at once, of what it reads of each: results of the model, inputs and targets, draws."""
+    parts: dict[str, Part] = {}
+    inputs: dict[str, Value] = {}
+    changes: dict[Value, Value] = {}
+    waiting, seen = [value.node], {value.node}
+    while waiting:
+        node = waiting.pop()
+        kind = _kept(node, model, batch)
+        if kind is None:
+            following = dict.fromkeys(operand.node for operand in node.operands if operand.node not in seen)
+            waiting += following
+            seen.update(following)
+            continue
+        for result in node.results:
+            label = f"{name}/{len(parts)}"
+            parts[label] = Part(result, kind)
+            inputs[label] = changes[result] = Input(label, result.type)()
+    (after,) = replace([value], changes)
+    return Measure(parts, Graph(inputs, {"value": after}), True)
+
+
+def _kept(node: Node, model: set[Node], batch: set[str]) -> str | None:
+    """How the results of a node are kept where a measure reads them; None where they are computed of others."""
+    if isinstance(node.op, (Constant, SizeOf)):
+        return None
+    sizes = [[bool(symbols(size) & batch) for size in result.shape] for result in node.results]
+    if isinstance(node.op, (Parameter, Buffer)) or (isinstance(node.op, Input) and not any(sizes[0])):
+        return LAST
+    if not isinstance(node.op, (Input, Draw)) and node not in model:
+        return None
+    one = [Dim.named(each) for each in batch]
+    one_each = all(result.shape and result.shape[0] in one for result in node.results)
+    return ROWS if one_each and not any(any(each[1:]) for each in sizes) else None
 
 
 def _computed(node: Node) -> bool:

@@ -16,7 +16,7 @@ from compiler.elaborate.training import TrainingSpec
 from compiler.elaborate.values import is_number
 from compiler.gradient import gradients, stops, uncut
 from compiler.graph import Graph, NotDifferentiable, Value, origin
-from compiler.measures import Measure, as_it_is, measures_of, quotient, with_parts
+from compiler.measures import Measure, as_it_is, measures_of, parts_of, quotient, with_parts
 from compiler.operators.arithmetic import Abs as Absolute
 from compiler.operators.arithmetic import Floor, Maximum, Minimum, Mod, Sqrt
 from compiler.operators.comparison import Equal, Where
@@ -58,7 +58,7 @@ class TrainingStep:
     graph: Graph
     trained: tuple[str, ...]
     states: dict[str, OwnState]
-    measures: dict[str, Measure]  # of the loss and the metrics, whose parts are outputs of `measured`
+    measures: dict[str, Measure]  # of the loss and of metrics that add up over batches; outputs of `measured`
     measured: Graph
 
     @property
@@ -68,10 +68,9 @@ class TrainingStep:
 
 
 def measured_loss(elaborated: Elaborated) -> tuple[Graph, dict[str, Measure]]:
-    """`loss_graph` with the parts of its measures as outputs too."""
-    graph = loss_graph(elaborated)
-    measures = measures_of(elaborated)
-    return with_parts(graph, measures), measures
+    """What the loss and the metrics of a model are measured by, and the parts of these measures as outputs."""
+    graph, measures = loss_graph(elaborated), measures_of(elaborated)
+    return Graph(graph.inputs, parts_of(measures), {}, graph.name, graph.doc, graph.layers), measures
 
 
 def loss_graph(elaborated: Elaborated) -> Graph:
@@ -83,11 +82,17 @@ def loss_graph(elaborated: Elaborated) -> Graph:
     return Graph(inputs, outputs, spec.updates, graph.name, graph.doc, spec.layers)
 
 
+def whole_graph(elaborated: Elaborated) -> Graph:
+    """A graph that reads every weight of a model: those of its outputs, and those that its loss and metrics read."""
+    spec = elaborated.training
+    return elaborated.graph if spec is None or spec.loss is None else loss_graph(elaborated)
+
+
 def training_step(elaborated: Elaborated) -> TrainingStep:
     """The step that a model's train block describes; NablacError where no gradient can flow."""
     spec = _spec(elaborated)
-    graph, measures = measured_loss(elaborated)
-    graph = pool_first(graph)
+    measures = {name: each for name, each in measures_of(elaborated).items() if not each.rows}
+    graph = pool_first(with_parts(loss_graph(elaborated), measures))
     settings = spec.settings
     parameters = _parameters(graph.outputs["loss"], settings)
     loss = _regularized(graph.outputs["loss"], parameters, settings)
@@ -116,21 +121,17 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
     rate = _learning_rate(spec)
     if rate is not None:
         measures = {**measures, LEARNING_RATE: as_it_is(LEARNING_RATE, rate)}
-    parts = {name: part.value for measure in measures.values() for name, part in measure.parts.items()}
-    outputs = {name: graph.outputs[name] for name in ("loss", *spec.metrics)}
-    outputs |= {name: graph.outputs.get(name, value) for name, value in parts.items()}
+    parts = parts_of(measures)
+    shown = {name: graph.outputs[name] for name in ("loss", *spec.metrics)}
+    outputs = shown | {name: graph.outputs.get(name, value) for name, value in parts.items()}
     ends = replace([*outputs.values(), *updates.values()], changes)
     outputs = dict(zip(outputs, ends, strict=False))
     updates = dict(zip(updates, ends[len(outputs) :], strict=True))
     inputs = _inputs(elaborated, ends)
-    measured = Graph(inputs, outputs, updates, f"{graph.name}.step", graph.doc, graph.layers)
-    plain = Graph(
-        inputs,
-        {name: outputs[name] for name in ("loss", *spec.metrics)},
-        updates,
-        measured.name,
-        graph.doc,
-        graph.layers,
+    # The loop asks for no figure of a batch that would not count.
+    measured, plain = (
+        Graph(inputs, {name: outputs[name] for name in names}, updates, f"{graph.name}.step", graph.doc, graph.layers)
+        for names in ((name for name in outputs if name in measures or name in parts), shown)
     )
     return TrainingStep(plain, tuple(found), {each.path: each for each in states}, measures, measured)
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from compiler.types import Array
     from compiler.units import Unit
+    from nablac.summary import Summary
     from runtime.data.fitted import Fitted
     from runtime.inputs import Signature
     from runtime.training.trained import Trained
@@ -83,11 +84,11 @@ class Model:
     def weights(self) -> dict[str, Array]:
         """Every parameter and buffer by path, those that only the loss reads among them."""
         if self._weights is None:
+            from compiler.training import whole_graph
             from runtime.initialization import initialize
-            from runtime.training.trained import whole
 
             known = self._trained.weights if self._trained is not None else {}
-            self._weights = {**known, **initialize(whole(self._text), self.seed, known)}
+            self._weights = {**known, **initialize(whole_graph(self._text), self.seed, known)}
         return self._weights
 
     @property
@@ -127,12 +128,17 @@ class Model:
         `rename` is a rule as `"theirs -> ours"`, a file of such rules, or several of them. Where the file is of a
         training run, or was saved after one, the model takes and gives the units of its data from then on.
         """
-        from runtime.training.trained import load_trained, whole
+        from compiler.training import whole_graph
+        from runtime.training.trained import load_trained
         from runtime.weights import read_renames
 
         rules = [rename] if isinstance(rename, (str, Path)) else rename
         renames = read_renames(map(str, rules))
-        return self._take(load_trained(path, self._text, renames, in_training=lambda: whole(self._elaborate(True))))
+
+        def in_training() -> Graph:
+            return whole_graph(self._elaborate(True))
+
+        return self._take(load_trained(path, self._text, renames, in_training=in_training))
 
     def save(self, path: str | Path) -> None:
         """Write the weights to a `.safetensors` file, which says in which units they work."""
@@ -229,9 +235,16 @@ class Model:
 
     def summary(self, **sizes: int) -> str:
         """Layers, output shapes, parameters, operations and memory as text."""
-        from nablac.summary import render_summary, summarize
+        from nablac.summary import render_summary
 
-        return render_summary(summarize(self.graph, sizes, self.units))
+        return render_summary(self.summarize(sizes))
+
+    def summarize(self, sizes: Mapping[str, int]) -> Summary:
+        """What `summary` says, as values."""
+        from compiler.training import whole_graph
+        from nablac.summary import summarize
+
+        return summarize(self.graph, sizes, whole_graph(self._text), self.units)
 
     def train(
         self,

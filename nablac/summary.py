@@ -16,6 +16,8 @@ from compiler.operators.recurrent import Recurrent
 from compiler.operators.source import Buffer, Constant, Parameter, Source
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 
+_MOST_SHOWN = 6  # paths that only the loss reads
+
 
 @dataclass
 class Row:
@@ -66,6 +68,7 @@ class Summary:
     peak_bytes: int = 0
     units: dict[str, str] = field(default_factory=dict)  # of the outputs of a model that was trained on scaled data
     recognised: dict[str, int] = field(default_factory=dict)  # how often equations became one operator, by its name
+    of_loss: dict[str, int] = field(default_factory=dict)  # the sizes of parameters that only the loss reads, by path
 
     @property
     def total(self) -> Row:
@@ -83,12 +86,17 @@ class Summary:
             "flops": self.total.flops,
             "activation_bytes": self.peak_bytes,
             "recognised": self.recognised,
+            "of_loss": self.of_loss,
             "layers": [row.to_json() for row in self.rows[1:]],
         }
 
 
-def summarize(graph: Graph, sizes: Mapping[str, int], units: Mapping[str, object] | None = None) -> Summary:
+def summarize(
+    graph: Graph, sizes: Mapping[str, int], whole: Graph | None = None, units: Mapping[str, object] | None = None
+) -> Summary:
     """Count a graph at the sizes given; named dims that are not given count as 1. `units` are those of its outputs.
+
+    What the `whole` one, with the loss, has for parameters beside the graph's is listed apart.
 
     NablacError for a dim that no input has, and for a size below 1.
     """
@@ -115,7 +123,14 @@ def summarize(graph: Graph, sizes: Mapping[str, int], units: Mapping[str, object
         _peak(graph, known, fixed),
         {name: str(unit) for name, unit in (units or {}).items()},
         dict(Counter(node.op.name for node, _ in _every_node(graph) if isinstance(node.op, (Attention, Recurrent)))),
+        _of_loss(graph, whole) if whole is not None else {},
     )
+
+
+def _of_loss(graph: Graph, whole: Graph) -> dict[str, int]:
+    own = {node.op.path for node in graph if isinstance(node.op, Parameter)}
+    others = (node.op for node in whole if isinstance(node.op, Parameter) and node.op.path not in own)
+    return {op.path: _number(op.type.elements, {}) for op in others}
 
 
 def _count(node: Node, times: Size, rows: list[Row], known: Mapping[str, int]) -> None:
@@ -244,6 +259,10 @@ def render_summary(summary: Summary, color: bool = False) -> str:
         f"operations  {_short(total.flops)}FLOP" + (f" at {at}" if at else ""),
         f"activations {_short(summary.peak_bytes)}B at the most" + (f" at {at}" if at else ""),
     ]
+    if summary.of_loss:
+        paths = list(summary.of_loss)
+        shown = ", ".join(paths[:_MOST_SHOWN]) + (", ..." if paths[_MOST_SHOWN:] else "")
+        lines.append(f"of the loss {sum(summary.of_loss.values()):,} parameters that nothing else reads: {shown}")
     if summary.recognised:  # in equations; attention that is not here keeps all its scores
         lines.append("recognised  " + ", ".join(f"{count} {name}" for name, count in summary.recognised.items()))
     return "\n".join([*lines, *_definitions(summary)])

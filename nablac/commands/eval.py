@@ -41,7 +41,7 @@ def command(file: Path, part: str | None, generate: bool, beams: int, length_pen
 
     FILE may be a run's folder: its model, its weights, its own split of the data.
     """
-    from nablac.commands.train import training_of
+    from nablac.commands.train import note_batches, training_of
 
     if file.is_dir():
         file, given = of_run(file, given, DATA)
@@ -56,6 +56,7 @@ def command(file: Path, part: str | None, generate: bool, beams: int, length_pen
         training.data.parts["all"] = np.arange(len(training.data))
     elif not counts[chosen]:
         raise click.UsageError(f"there are no {chosen} examples; `--part all` takes every one")
+    note_batches(training)
     found = training.evaluate(chosen)
     if generate:
         found |= generated_scores(training, chosen, beams, length_penalty)

@@ -26,10 +26,9 @@ def command(
     quiet: bool,
 ) -> int:
     """The tree of layers: output shapes, parameters, floating-point operations, activation memory."""
-    from nablac.summary import render_summary, summarize
+    from nablac.summary import render_summary
 
-    model = compiled(file, name, preset, settings, dtype)
-    found = summarize(model.graph, dict(_size(each) for each in sizes), model.units)
+    found = compiled(file, name, preset, settings, dtype).summarize(dict(_size(each) for each in sizes))
     if as_json:
         print_json(found.to_json())
     else:

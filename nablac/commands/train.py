@@ -69,6 +69,7 @@ def command(file: Path, output: Path | None, resume: Path | None, dry_run: bool,
     quiet, as_json = given["quiet"], given["as_json"]
     if not quiet:
         _announce(describe(training), training.context.skipped)
+        note_batches(training)
     if dry_run:
         return _dry_run(training, as_json, quiet)
     if resume is None:
@@ -145,16 +146,17 @@ def training_of(file: Path, given: Mapping[str, Any], *, evaluated: bool = False
 
 def _begin_from(training: Training, weights: Path, renames: list[Rename], evaluated: bool) -> None:
     """Take weights, and with them what they know of their data: they know no other units, classes or tokens."""
+    from compiler.training import whole_graph
     from runtime.initialization import stored
-    from runtime.training.trained import load_trained, whole
+    from runtime.training.trained import load_trained
 
-    every = whole(training.inference)
+    every = whole_graph(training.inference)
     start = load_trained(
         weights,
         training.inference,
         renames,
         needed=every if evaluated else None,
-        in_training=lambda: whole(training.elaborated),
+        in_training=lambda: whole_graph(training.elaborated),
     )
     fresh = [f"`{op.path}`" for op in stored(every) if op.path not in start.weights]
     if fresh:
@@ -186,6 +188,13 @@ def _announce(facts: dict[str, Any], skipped: list[str]) -> None:
         )
         for each in skipped[:_SHOWN]:
             note(f"  {each}")
+
+
+def note_batches(training: Training) -> None:
+    """Say of a loss what its figure is, where it is not that of all examples at once."""
+    if training.is_by_batches:
+        what = "the loss compares the examples of a batch with one another"
+        note(f"note: {what}: its figure is the mean over batches of {training.batch}", is_quiet())
 
 
 def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:

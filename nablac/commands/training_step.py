@@ -92,7 +92,7 @@ def _compared(training: Training, seed: int) -> float:
     from runtime.verification import random_feeds, sample_sizes
 
     step, evaluation, state = training.step_graph, training.loss_graph, training.first_state()
-    of_all = step, evaluation, state, training.step.averages
+    of_all = step, evaluation, state, training.step.averages, ()
     steppers = NumpyStepper(*of_all), OnnxStepper(*of_all)
     dtype = training.dtype.numpy
     feeds: dict[str, Any] = dict(random_feeds(step, list(sample_sizes(step))[-1], seed))  # the largest

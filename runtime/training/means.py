@@ -4,26 +4,42 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.measures import Measure
+from compiler.measures import ROWS, Measure
+from compiler.types import TensorType
+from grammar.diagnostics import Diagnostic, NablacError
 from runtime.numpy_executor import NumpyRunner
+
+if TYPE_CHECKING:
+    from compiler.types import Array
 
 _EXAMPLES = "examples"
 
 
 class Means:
-    """Each measure over the batches that were added; `sums` is all that it knows, and may come from a checkpoint."""
+    """Each measure over the batches that were added; `sums` is all that it knows, and may come from a checkpoint.
+
+    Of measures that are computed of all examples at once, `sums` keeps what they read.
+    """
 
     def __init__(self, measures: Mapping[str, Measure]) -> None:
+        self.names = tuple(measures)
         self.kinds = {name: part.kind for each in measures.values() for name, part in each.parts.items()}
         self._after = {name: NumpyRunner(each.after, {}) for name, each in measures.items()}
 
-    def add(self, sums: dict[str, float], outputs: Mapping[str, float], examples: int) -> None:
+    def add(self, sums: dict[str, Any], outputs: Mapping[str, Any], examples: int) -> None:
         """Count a batch of so many examples."""
         for name, kind in self.kinds.items():
-            value, before = outputs[name], sums.get(name)
+            if kind == ROWS:
+                sums.setdefault(name, []).append(outputs[name])
+                continue
+            if np.ndim(outputs[name]):  # a weight that is read, the same for all batches
+                sums[name] = outputs[name]
+                continue
+            value, before = float(outputs[name]), sums.get(name)
             match kind:
                 case "sum":
                     sums[name] = value + (before or 0.0)
@@ -36,16 +52,24 @@ class Means:
                     sums[name] = value if before is None or math.isnan(value) else better(before, value)
         sums[_EXAMPLES] = sums.get(_EXAMPLES, 0.0) + examples
 
-    def of(self, sums: Mapping[str, float]) -> dict[str, float]:
-        """The measures of all batches together."""
+    def of(self, sums: Mapping[str, Any]) -> dict[str, float]:
+        """The measures of all batches together; NablacError for one that their arrays cannot be put together for."""
         if not sums:
             return dict.fromkeys(self._after, 0.0)
-        parts = {
-            name: np.float64(sums[name] / sums[_EXAMPLES] if kind == "mean" else sums[name])
-            for name, kind in self.kinds.items()
-        }
         found: dict[str, float] = {}
         for name, runner in self._after.items():
-            fed = {each: np.asarray(parts[each]) for each in runner.graph.inputs}
+            fed = {part: self._total(name, part, sums, value.type) for part, value in runner.graph.inputs.items()}
             found[name] = float(runner.run(fed)["value"])
         return found
+
+    def _total(self, measure: str, part: str, sums: Mapping[str, Any], type: TensorType) -> Array:
+        """A part of all batches together."""
+        kind, value = self.kinds[part], sums[part]
+        if kind != ROWS:
+            return np.asarray(value / sums[_EXAMPLES] if kind == "mean" else value, type.dtype.numpy)
+        if len({each.shape[1:] for each in value}) > 1:
+            shapes = " and ".join(str(list(each)) for each in sorted({each.shape[1:] for each in value})[:2])
+            message = f"`{measure}` compares all examples with one another, and what it reads of them is {shapes}"
+            hint = "make it of one number for each example, as the mean of its row"
+            raise NablacError(Diagnostic("E846", message, place=measure, hint=hint))
+        return np.concatenate(value)

@@ -15,7 +15,7 @@ from compiler.build import Elaborated, Program, elaborate_model
 from compiler.graph import Graph
 from compiler.measures import Measure
 from compiler.passes.pipeline import optimize
-from compiler.training import TrainingStep, measured_loss, training_step
+from compiler.training import TrainingStep, measured_loss, training_step, whole_graph
 from compiler.types import DType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.backends import check_backend
@@ -119,7 +119,7 @@ class Training:
 
     @cached_property
     def loss_graph(self) -> Graph:
-        """The model with its loss and metrics for inference, with their parts too."""
+        """What the loss and the metrics are computed of, for inference."""
         return optimize(self._measured_loss[0], walked=self._walked)
 
     @property
@@ -155,19 +155,18 @@ class Training:
         """First values of everything that the step reads or changes."""
         weights = self.start.weights if self.start is not None else None
         state = initialize(self.step_graph, self.seed, weights)
-        for path, array in initialize(self.loss_graph, self.seed, weights).items():
+        for path, array in initialize(whole_graph(self.inference), self.seed, weights).items():
             state.setdefault(path, array)
         for path, average in self.step.averages.items():
             state[average] = state[path]
         return state
 
     def stepper(self, state: Mapping[str, Array]) -> Stepper:
+        of_both = self.step_graph, self.loss_graph, state, self.step.averages
+        parts = Means(self._measured_loss[1]).kinds
         if self.options.backend == "numpy":
-            return NumpyStepper(self.step_graph, self.loss_graph, state, self.step.averages)
-        device = self.options.device
-        return OnnxStepper(
-            self.step_graph, self.loss_graph, state, self.step.averages, device=device, threads=threads()
-        )
+            return NumpyStepper(*of_both, parts)
+        return OnnxStepper(*of_both, parts, device=self.options.device, threads=threads())
 
     def batches(self, part: str) -> Batches:
         shuffle = part == "training" and self.spec.settings.get("shuffle", True)
@@ -203,8 +202,11 @@ class Training:
             keep=options.keep,
         )
 
-    def loop(self, folder: Path | None = None, resume: bool = False) -> Loop:
-        """The loop, at its start or where the newest checkpoint in `folder` left it."""
+    def loop(self, folder: Path | None = None, resume: bool = False, trains: bool = True) -> Loop:
+        """The loop, at its start or where the newest checkpoint in `folder` left it.
+
+        NablacError where it `trains`, and something that is asked for would not be measured.
+        """
         found = newest_checkpoint(folder) if resume and folder is not None else None
         if resume and found is None:
             hint = "its checkpoints are gone, or broken: train anew, without `--resume`"
@@ -222,7 +224,8 @@ class Training:
             )
         position.facts = facts
         validation = self.batches("validation") if len(self.data.parts["validation"]) else None
-        self._check_monitor(validation is not None)
+        if trains:
+            self._check_measured(validation is not None)
         loop = Loop(
             self.stepper(state),
             self.batches("training"),
@@ -242,14 +245,25 @@ class Training:
             loop.best, loop.best_step = best_state(folder), position.best_step
         return loop
 
-    def _check_monitor(self, validated: bool) -> None:
-        """What decides which epoch is best has to be measured."""
+    def _check_measured(self, validated: bool) -> None:
+        """What is asked for has to be measured, and above all what decides which epoch is best."""
+        of_all = self._measured_loss[1]
+        whole = [name for name in of_all if name not in self.step.measures]
+        if whole and not validated:
+            message = f"`{whole[0]}` compares all examples with one another, and is measured of validation data alone"
+            hint = "`validation 0.2` holds some back; `nablac eval` measures it of any part"
+            raise NablacError(Diagnostic("E618", message, self.spec.span, hint=hint))
         asked = self.spec.settings.get("monitor")
-        measured = list(self.step.graph.outputs)
-        names = [*measured, *(f"val_{name}" for name in measured if validated)]
+        names = [name for name in of_all if name not in whole]
+        names += [f"val_{name}" for name in of_all if validated]
         if asked is not None and asked not in names:
             hint = did_you_mean(asked, names) or f"there are {', '.join(names)}"
             raise NablacError(Diagnostic("E615", f"nothing measures the `monitor` {asked}", self.spec.span, hint=hint))
+
+    @property
+    def is_by_batches(self) -> bool:
+        """Whether the loss compares the examples of a batch, so that its figure depends on `batch`."""
+        return self._measured_loss[1]["loss"].by_batches
 
     def trained(self, loop: Loop) -> Trained:
         """What a run has come to: the weights of its best epoch."""
@@ -258,7 +272,7 @@ class Training:
 
     def evaluate(self, part: str) -> dict[str, float]:
         """The loss and the metrics of a part, of the weights to begin from."""
-        return self.loop().evaluate(self.batches(part), step_of(self.start, self.loss_graph))
+        return self.loop(trains=False).evaluate(self.batches(part), step_of(self.start, self.loss_graph))
 
     def model_weights(self, state: Mapping[str, Array]) -> dict[str, Array]:
         """What of a state belongs to the model and its loss, averages in the place of what they average."""

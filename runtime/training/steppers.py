@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -22,8 +22,8 @@ class Stepper(Protocol):
     def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
         """Run one training step: the loss and the metrics. The state is the next one afterwards."""
 
-    def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, float]:
-        """The loss and the metrics of a batch in inference mode."""
+    def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """The loss, the metrics and their parts of a batch in inference mode."""
 
     def state(self) -> dict[str, Array]:
         """Everything that changes from step to step, by path."""
@@ -40,14 +40,21 @@ def averaged(paths: Mapping[str, Any], averages: Mapping[str, str]) -> dict[str,
 class NumpyStepper:
     """Training on the NumPy runtime."""
 
-    def __init__(self, step: Graph, evaluation: Graph, state: Mapping[str, Array], averages: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        step: Graph,
+        evaluation: Graph,
+        state: Mapping[str, Array],
+        averages: Mapping[str, str],
+        parts: Collection[str],
+    ) -> None:
         from runtime.numpy_executor import NumpyRunner
 
         self.fixed = {path: state[path] for path in state if path not in step.updates}
         self.averages = averages
         self.runner = NumpyRunner(step, state)
         self.evaluator = NumpyRunner(evaluation, averaged(state, averages))
-        self.scalars = _scalars(evaluation)
+        self.parts = parts
         self._before: dict[str, Array] = {}
 
     def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
@@ -57,12 +64,12 @@ class NumpyStepper:
         weights.update(updates)
         return {name: float(value) for name, value in outputs.items()}
 
-    def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, float]:
+    def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         current = averaged(self.state(), self.averages)
         for path in self.evaluator.weights:
             self.evaluator.weights[path] = current[path]
         outputs, _ = self.evaluator.run_step({name: feeds[name] for name in self.evaluator.graph.inputs})
-        return {name: float(outputs[name]) for name in self.scalars}
+        return {name: outputs[name] for name in self.parts}
 
     def state(self) -> dict[str, Array]:
         return {**self.fixed, **self.runner.weights}
@@ -80,6 +87,7 @@ class OnnxStepper:
         evaluation: Graph,
         state: Mapping[str, Array],
         averages: Mapping[str, str],
+        parts: Collection[str],
         *,
         device: str = "cpu",
         threads: int | None = None,
@@ -95,7 +103,7 @@ class OnnxStepper:
         self.outputs = dict(zip(step.outputs, names, strict=False))
         self.updates = dict(zip(step.updates, names[len(step.outputs) :], strict=True))
         evaluated = dict(zip(evaluation.outputs, end_names(evaluation), strict=False))
-        self.scalars = {name: evaluated[name] for name in _scalars(evaluation)}
+        self.parts = {name: evaluated[name] for name in parts}
         self.values = {path: self.runner.value(array) for path, array in state.items()}
         self._before: dict[str, Any] = {}
 
@@ -109,20 +117,15 @@ class OnnxStepper:
             self.values[path] = made[name]
         return {name: float(runner.array(made[ours])) for name, ours in self.outputs.items()}
 
-    def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, float]:
+    def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         runner, current = self.evaluator, averaged(self.values, self.averages)
         given = {name: current[name] for name in runner.inputs if name in current}
         given |= {name: runner.value(np.asarray(array)) for name, array in feeds.items() if name in runner.inputs}
-        made = runner.run_values(given, self.scalars.values())
-        return {name: float(runner.array(made[ours])) for name, ours in self.scalars.items()}
+        made = runner.run_values(given, self.parts.values())
+        return {name: runner.array(made[ours]) for name, ours in self.parts.items()}
 
     def state(self) -> dict[str, Array]:
         return {path: self.runner.array(value) for path, value in self.values.items()}
 
     def before(self) -> dict[str, Array]:
         return {path: self.runner.array(value) for path, value in self._before.items()}
-
-
-def _scalars(graph: Graph) -> tuple[str, ...]:
-    """The loss and the metrics of a loss graph, which stand before the model's outputs."""
-    return tuple(name for name, value in graph.outputs.items() if not value.type.rank and value.type.dtype.is_float)

@@ -21,7 +21,7 @@ from compiler.dims import Size
 from compiler.graph import Graph
 from compiler.operators.source import Constant, Input
 from compiler.rewrite import replace
-from compiler.training import STEP, loss_graph
+from compiler.training import STEP, whole_graph
 from compiler.units import Scalings, Unit, in_raw_units, output_units
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.fitted import Fitted, fitted_from_json, fitted_to_json, read_fitted
@@ -51,12 +51,6 @@ class Trained:
     step: int | None = None  # the number of the last update; None where nothing says it
 
 
-def whole(elaborated: Elaborated) -> Graph:
-    """A graph that reads every weight of a model: those of its outputs, and those that its loss and metrics read."""
-    spec = elaborated.training
-    return elaborated.graph if spec is None or spec.loss is None else loss_graph(elaborated)
-
-
 def save_trained(path: str | Path, trained: Trained) -> None:
     """Write weights to a `.safetensors` file, whose metadata says in which units they work."""
     metadata: dict[str, str] = {}
@@ -82,7 +76,7 @@ def load_trained(
     """
 
     def optional() -> Iterable[Graph]:
-        yield whole(elaborated)
+        yield whole_graph(elaborated)
         if in_training is not None:
             yield in_training()
 
@@ -224,5 +218,5 @@ def in_raw_data(elaborated: Elaborated, fitted: Fitted | None) -> Elaborated:
 
 def weights_of_model(inference: Elaborated, in_training: Iterable[str], state: Mapping[str, Array]) -> dict[str, Array]:
     """What of a training state is the model's: what its outputs, its loss and its metrics read, and `in_training`."""
-    paths = dict.fromkeys([*(op.path for graph in (inference.graph, whole(inference)) for op in stored(graph))])
+    paths = dict.fromkeys([*(op.path for graph in (inference.graph, whole_graph(inference)) for op in stored(graph))])
     return {path: state[path] for path in (*paths, *(each for each in in_training if each not in paths))}

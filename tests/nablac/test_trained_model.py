@@ -245,6 +245,14 @@ def test_weights_that_only_the_loss_reads_are_kept_and_loaded(critic: Run) -> No
     assert set(gradient.graph.outputs) == {"loss", "grad.dense_3.W", "grad.dense_3.b"}
 
 
+def test_weights_that_only_the_loss_reads_are_listed(critic: Run) -> None:
+    done = invoke("summary", str(critic.path))
+    line = "of the loss 18 parameters that nothing else reads: dense_2.W, dense_2.b, dense_3.W, dense_3.b"
+    assert line in done.stdout.splitlines()
+    facts = json.loads(invoke("summary", str(critic.file), "--json").stdout)
+    assert facts["of_loss"] == {"dense_2.W": 4, "dense_2.b": 1, "dense_3.W": 8, "dense_3.b": 2}
+
+
 def test_weights_without_those_of_the_loss_run_and_train_but_are_not_evaluated(critic: Run, tmp_path: Path) -> None:
     part = {path: array for path, array in load_file(critic.weights).items() if path not in LOSS_ONLY}
     save_file(part, str(tmp_path / "part.safetensors"))

@@ -17,6 +17,7 @@ from runtime.training.checkpoints import newest_checkpoint
 from runtime.training.loop import Loop, Settings
 from runtime.training.not_finite import NotFinite, explain_not_finite
 from runtime.training.session import Options, Training
+from runtime.training.trained import Trained
 
 SPECS = Path(__file__).parents[3] / "specs"
 BACKENDS = ["numpy", "ort"]
@@ -243,9 +244,7 @@ def test_raw_units_are_those_of_the_data() -> None:
     scaling = made.data.scalings["series"]
     weights = made.model_weights(loop.best)
     raw = np.linspace(100, 400, 12, dtype=np.float32).reshape(1, 12, 1)
-    inside = NumpyRunner(made.loss_graph, weights).run(
-        {"series": scaling.scaled(raw).astype(np.float32), "next": np.zeros((1, 1), np.float32)}
-    )["y"]
+    inside = NumpyRunner(made.inference.graph, weights).run({"series": scaling.scaled(raw).astype(np.float32)})["y"]
     outside = NumpyRunner(made.model_graph(), weights).run({"series": raw})["y"]
     np.testing.assert_allclose(outside, inside * scaling.scale + scaling.offset, rtol=1e-5)
 
@@ -307,3 +306,90 @@ def test_a_state_that_is_infinite_from_the_first_is_meant_so() -> None:
     )
     text = text.replace("center' =", "least' = minimum(least, min(x, axis: 0))\n        center' =")
     assert trained(training("", text=text)).reason == "all epochs are done"
+
+
+@pytest.mark.parametrize("mode", ["max", "min"])
+def test_the_best_epoch_is_that_of_the_mode(mode: str) -> None:
+    """A metric that grows from epoch to epoch, whatever it is called: its first epoch is the best only for "min"."""
+    text = """
+    model Line { input x: [batch, 1]; param w: [1] = 0.0; y = x * w; output y }
+    train Line {
+        target t: [batch, 1]
+        loss mse(y, t)
+        metric f1 = 1 - mean(abs(y - t))
+        optimizer sgd(lr: 0.01)
+        monitor "val_f1"
+        mode "MODE"
+        validation 0.5
+        patience 2
+        epochs 6
+        batch 4
+    }
+    """.replace("MODE", mode)
+    x = np.array([[0.5], [1], [0.25], [0.75]] * 2, np.float32)
+    made = Training(program_of(Source("m.model", text)))
+    made.examples = from_arrays({"x": x, "t": x}, "arrays")
+    loop = trained(made)
+    figures = loop.position.history["val_f1"]
+    assert figures == sorted(figures) and len(figures) == (6 if mode == "max" else 3)
+    assert loop.position.best_epoch == (6 if mode == "max" else 1)
+
+
+def test_layers_called_as_states_train_as_others_do() -> None:
+    text = """
+    model M { input x: [batch, 3]; first = Dense(3); second = Dense(3); y = x -> first -> second -> Dense(1); output y }
+    train M { target t: [batch, 1]; loss mse(y, t); average 0.5; accumulate 2; optimizer adam(lr: 0.1); SETTINGS }
+    """
+    generator = np.random.default_rng(6)
+    x = generator.normal(size=(12, 3)).astype(np.float32)
+    start = {
+        f"{layer}.{name}": generator.normal(size=shape).astype(np.float32)
+        for layer in ("first", "second")
+        for name, shape in (("W", (3, 3)), ("b", (3,)))
+    }
+    found = []
+    for names in ({}, {"first": "average", "second": "optimizer"}):
+        renamed = text
+        for old, new in names.items():
+            renamed = renamed.replace(old, new)
+        renamed = renamed.replace("SETTINGS", "epochs 3; batch 2")
+        made = Training(program_of(Source("m.model", renamed)))
+        made.examples = from_arrays({"x": x, "t": x[:, :1]}, "arrays")
+        begin = {names.get(path[:-2], path[:-2]) + path[-2:]: array for path, array in start.items()}
+        made.start = Trained(begin)
+        loop = trained(made)
+        weights = made.trained(loop).weights
+        found.append({path: weights[names.get(path[:-2], path[:-2]) + path[-2:]] for path in [*start, "dense.W"]})
+    for path, array in found[0].items():
+        np.testing.assert_array_equal(array, found[1][path], err_msg=path)
+        assert path == "dense.W" or (array != start[path]).all()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_loss_of_the_step_is_measured_at_the_step_of_its_weights(backend: str) -> None:
+    """The loss is its step alone: validation sees the number of updates, as training does."""
+    text = """
+    model M { input x: [batch, 1]; param w: [1] = 0.0; y = x * w; output y }
+    train M { target t: [batch, 1]; loss mse(y, t) * 0 + step; accumulate 2; epochs 3; batch 2; validation 0.5 }
+    """
+    made = Training(program_of(Source("m.model", text)), options=Options(backend=backend))
+    x = np.ones((16, 1), np.float32)
+    made.examples = from_arrays({"x": x, "t": x}, "arrays")
+    loop = trained(made)
+    assert loop.position.history["val_loss"] == [2.0, 4.0, 6.0]
+    assert made.trained(loop).step == 2  # the loss grows, so that the first epoch is the best
+
+
+def test_an_evaluation_draws_anew_for_each_batch() -> None:
+    text = """
+    model M { input x: [batch, 1]; param w: [1] = 0.0; y = x * w; output y }
+    train M { target t: [batch, 1]; loss mse(y, t) + max(random.uniform(like: y)); epochs 1; batch 1; validation 0.5 }
+    """
+    made = Training(program_of(Source("m.model", text)))
+    x = np.ones((40, 1), np.float32)
+    made.examples = from_arrays({"x": x, "t": x * 0}, "arrays")
+    loop = made.loop()
+    assert loop.validation is not None
+    found = loop.evaluate(loop.validation)["loss"]
+    assert 0.85 < found < 1  # the largest of twenty draws, and not of one that is repeated
+    assert loop.evaluate(loop.validation)["loss"] == found

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from compiler.build import program_of
+from grammar.diagnostics import NablacError
 from grammar.source import Source
 from runtime.data.arrays import from_arrays
 from runtime.training.session import Options, Training
@@ -131,3 +132,94 @@ def test_parameters_that_the_loss_does_not_need_stay_as_they_are(backend: str) -
     state = loop.stepper.state()
     np.testing.assert_array_equal(state["dense.W"], first["dense.W"])
     assert (state["dense_1.W"] != first["dense_1.W"]).all()
+
+
+RANKED = """
+fn auc(score, positive) {
+    higher = cast(unsqueeze(score, 1) > unsqueeze(score, 0), f32)
+    above = higher + 0.5 * cast(unsqueeze(score, 1) == unsqueeze(score, 0), f32)
+    pairs = unsqueeze(positive, 1) * (1 - unsqueeze(positive, 0))
+    output sum(above * pairs) / sum(pairs)
+}
+model M {
+    input x: [batch, 3]
+    param scale: [] = 2
+    h = x -> Dense(4, activation: tanh)
+    score = squeeze(h -> Dense(1), -1)
+    spread = mean((score - mean(score)) ** 2)
+    output score
+}
+train M {
+    target t: [batch]
+    temperature = Dense(1)
+    loss binary_cross_entropy(score, t)
+    metric auc = auc(score, t)
+    metric deviation = sqrt(spread) * scale
+    metric median = top_k(score, shape(score)[0] // 2)[0][-1]
+    metric tempered = auc(squeeze(temperature(h), -1) * 3 + score, t) + 0 * scale
+    metric mae(score, t)
+    monitor "val_auc"
+    mode "max"
+    validation 0.6
+    optimizer sgd(lr: 0.5)
+    epochs 2
+    SETTINGS
+}
+"""
+
+
+MONITOR = 'monitor "val_auc"\n    mode "max"'
+
+
+def ranked_data() -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(12)
+    x = generator.normal(size=(45, 3)).astype(np.float32)
+    return {"x": x, "t": (x[:, 0] + generator.normal(size=45) > 0.8).astype(np.float32)}
+
+
+def area_under_curve(score: np.ndarray, positive: np.ndarray) -> float:
+    """The chance that a positive example has the larger score, ties as halves (Mann and Whitney 1947)."""
+    above = score[positive > 0][:, None] - score[positive == 0][None]
+    return float(((above > 0) + 0.5 * (above == 0)).mean())
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("batch", [1, 4, 27])
+def test_a_metric_that_compares_examples_is_computed_of_all_at_once(batch: int, backend: str) -> None:
+    arrays = ranked_data()
+    made = training(RANKED, arrays, backend=backend, batch=batch)
+    loop = made.loop()
+    assert loop.validation is not None
+    found = loop.evaluate(loop.validation)
+    rows, state = (
+        made.data.parts["validation"],
+        {path: array.astype(float) for path, array in loop.stepper.state().items()},
+    )
+    h = np.tanh(arrays["x"][rows] @ state["dense.W"] + state["dense.b"])
+    score = (h @ state["dense_1.W"] + state["dense_1.b"])[:, 0]
+    tempered = (h @ state["temperature.W"] + state["temperature.b"])[:, 0] * 3 + score
+    positive = arrays["t"][rows]
+    assert found["auc"] == pytest.approx(area_under_curve(score, positive), rel=1e-6)
+    assert found["tempered"] == pytest.approx(area_under_curve(tempered, positive), rel=1e-6)
+    assert found["deviation"] == pytest.approx(2 * score.std(), rel=1e-5)
+    assert found["median"] == pytest.approx(np.sort(score)[::-1][len(score) // 2 - 1], rel=1e-5)
+    assert found["mae"] == pytest.approx(np.abs(score - positive).mean(), rel=1e-5)
+    loop.run()
+    history = loop.position.history
+    assert {"val_auc", "val_median", "mae", "val_mae"} <= history.keys() and "auc" not in history
+
+
+def test_a_metric_of_all_examples_needs_validation_data() -> None:
+    with pytest.raises(NablacError, match="`auc` compares all examples with one another"):
+        training(RANKED.replace("validation 0.6", "").replace(MONITOR, ""), ranked_data()).loop()
+
+
+def test_a_monitor_of_training_that_is_measured_of_validation_alone_is_refused() -> None:
+    with pytest.raises(NablacError, match="nothing measures the `monitor` auc"):
+        training(RANKED.replace('monitor "val_auc"', 'monitor "auc"'), ranked_data()).loop()
+
+
+def test_a_loss_of_pairs_says_that_its_figure_is_of_batches() -> None:
+    pairs = RANKED.replace("binary_cross_entropy(score, t)", "1 - auc(score + t - stop_gradient(t), t) + mse(score, t)")
+    assert training(pairs, ranked_data(), "batch 5").is_by_batches
+    assert not training(RANKED, ranked_data()).is_by_batches
