@@ -16,8 +16,8 @@ from compiler.types import DType, TensorType
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError
 from grammar.source import Span
 
-MOST_CALLS = 64  # nested applications; a recursive layer ends here
 MOST_AXES = 32  # of a tensor: as many as NumPy had before 2.0; passes add some of their own
+MOST_CALLS = 64  # nested applications; a recursive layer ends here
 MOST_ITERATIONS = 1_000_000  # of all the loops of one compilation together
 
 
