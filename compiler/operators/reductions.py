@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from compiler.dims import Size, product
@@ -45,6 +45,9 @@ class Reduction(Operator):
         if self.keep:
             return x.with_shape(*(1 if axis in folded else size for axis, size in enumerate(x.shape)))
         return x.with_shape(*(size for axis, size in enumerate(x.shape) if axis not in folded))
+
+    def least_sizes(self, x: TensorType) -> Iterable[tuple[Size, int]]:
+        return () if self.of_nothing else ((x.shape[axis], 1) for axis in self.folded(x.rank))
 
     def folded(self, rank: int, x: TensorType | None = None) -> tuple[int, ...]:
         """The axes folded, counted from the front."""
