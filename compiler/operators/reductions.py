@@ -139,8 +139,12 @@ class Mean(Reduction):
         return np.asarray(np.mean(x, axis=self.axes, keepdims=self.keep, dtype=x.dtype))
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        count = product(x.shape[axis] for axis in self.folded(x.type.rank))
-        return (_expanded(self.spread(grad / count_of(count, x.type.dtype), x.type), x.type),)
+        count, dtype = product(x.shape[axis] for axis in self.folded(x.type.rank)), x.type.dtype
+        if dtype.is_half:  # which may not hold the count
+            share: Value = Cast(dtype)(Cast(DType.F32)(grad) / count_of(count, DType.F32))
+        else:
+            share = grad / count_of(count, dtype)
+        return (_expanded(self.spread(share, x.type), x.type),)
 
 
 class Extremum(Reduction):

@@ -9,11 +9,12 @@ import pytest
 
 from compiler.build import elaborate, program_of
 from compiler.graph import Graph
-from compiler.operators.source import Constant, Parameter
+from compiler.operators.source import Buffer, Constant, Parameter
 from compiler.passes.pipeline import optimize
 from compiler.rewrite import replace
 from compiler.types import DType
 from grammar.source import Source
+from runtime.numpy_executor import NumpyRunner
 from tests.compiler.operators.harness import run_every_way, run_numpy
 
 torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
@@ -137,3 +138,27 @@ def test_onnxruntime_compares_what_was_rounded(text: str) -> None:
     expected = HALF[text](torch.tensor(x.astype(np.float64))).numpy()
     for way, found in run_every_way(made, {"x": x, "s": np.ones(7, np.float16)}).items():
         np.testing.assert_allclose(found["z"].astype(np.float64), expected, 2e-3, 1e-7, err_msg=f"by {way}")
+
+
+@pytest.mark.parametrize("dtype", ROUNDING, ids=str)
+@pytest.mark.parametrize("size", ["n", "70000"])
+def test_a_mean_over_more_than_f16_holds_has_a_gradient(size: str, dtype: DType) -> None:
+    text = f"model M {{\n    input x: [{size}]\n    output dx = gradient(mean(x), x)\n}}\n"
+    made = elaborate(program_of(Source("half.model", text)), dtype=dtype)
+    for way, found in every_way(made, {"x": np.zeros(70000, dtype.numpy)}).items():
+        np.testing.assert_allclose(found["dx"].astype(np.float64), 1 / 70000, 5e-3, err_msg=way)
+
+
+@pytest.mark.parametrize("size", ["n", "70000"])
+def test_a_batch_of_more_than_f16_holds_is_normalised(size: str) -> None:
+    text = f"model M {{\n    input x: [1, 1, {size}]\n    output y = x -> BatchNorm()\n}}\n"
+    made = elaborate(program_of(Source("half.model", text)), dtype=DType.F16, training=True)
+    x = np.tile(np.array([1000, -1000], np.float16), 35000).reshape(1, 1, -1)
+    stored = {
+        node.op.path: np.full(node.result.shape, float(node.op.path.endswith(("gamma", "variance"))), np.float16)
+        for node in made
+        if isinstance(node.op, (Parameter, Buffer))
+    }
+    found = NumpyRunner(made, stored).run({"x": x})
+    np.testing.assert_array_equal(found["y"], np.sign(x))
+    assert float(found["batch_norm.running_mean"][0]) == 0
