@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -266,6 +266,10 @@ class Operator(Record, ABC):
     def jumps(self) -> bool:
         """Whether the smallest difference of an operand may change the result by much, as in a comparison."""
         return False
+
+    def least_sizes(self, *operands: Any) -> Iterable[tuple[Size, int]]:
+        """Sizes of the operands below which there is no result, each with the least that it may be."""
+        return ()
 
     def native_opset(self, *operands: Any) -> int:
         """The opset from which one ONNX operator takes the place of several for these types; 0 where none does."""

@@ -278,6 +278,14 @@ _filled("ones", 1)
 _filled("full", None)
 
 
+@builtin("widen", "x")
+def _widen(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    """A tensor to add up: in f32 where it holds floats of 16 bits, and as it is elsewhere."""
+    tensor = calls.tensor_argument(elaborator, bound["x"])
+    dtype = DType.F32 if tensor.type.dtype.is_half else tensor.type.dtype
+    return elaborator.session.make(lambda: calls.converted(tensor, dtype), span)
+
+
 @builtin("cast", "x", "dtype")
 def _cast(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     dtype = bound["dtype"].value
@@ -306,14 +314,6 @@ def _spread(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
         raise elaborator.fault("E404", message, bound["form"].span)
     elaborator.session.spreads.append((x, target, Form(form)))
     return x
-
-
-@builtin("widen", "x")
-def _widen(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
-    """A tensor to add up: in f32 where it holds floats of 16 bits, and as it is elsewhere."""
-    tensor = calls.tensor_argument(elaborator, bound["x"])
-    dtype = DType.F32 if tensor.type.dtype.is_half else tensor.type.dtype
-    return elaborator.session.make(lambda: calls.converted(tensor, dtype), span)
 
 
 @builtin("gradient", "y", "x")

@@ -19,8 +19,8 @@ from grammar.source import Span
 if TYPE_CHECKING:
     from compiler.comparisons import Form
 
-MOST_CALLS = 64  # nested applications; a recursive layer ends here
 MOST_AXES = 32  # of a tensor: as many as NumPy had before 2.0; passes add some of their own
+MOST_CALLS = 64  # nested applications; a recursive layer ends here
 MOST_ITERATIONS = 1_000_000  # of all the loops of one compilation together
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from compiler.dims import Size
@@ -46,6 +47,9 @@ class Place(Operator):
             raise TypeMismatch(f"axis {axis} of {x} is empty: it has no extreme")
         between = (1,) if self.keep else ()
         return TensorType(DType.I64, (*x.shape[:axis], *between, *x.shape[axis + 1 :]))
+
+    def least_sizes(self, x: TensorType) -> Iterable[tuple[Size, int]]:
+        return ((x.shape[x.axis(self.axis)], 1),)
 
     def compute(self, x: Array) -> Array:
         return np.asarray(getattr(np, self.ufunc)(x, axis=self.axis, keepdims=self.keep), np.int64)
@@ -155,6 +159,9 @@ class TopK(Operator):
             raise TypeMismatch(f"axis {axis} of {x} has no {self.k} largest elements")
         values = x.with_shape(*x.shape[:axis], self.k, *x.shape[axis + 1 :])
         return values, values.with_dtype(DType.I64)
+
+    def least_sizes(self, x: TensorType) -> Iterable[tuple[Size, int]]:
+        return ((x.shape[x.axis(self.axis)] - self.k, 0),)
 
     def compute(self, x: Array) -> tuple[Array, Array]:
         # Descending and stable; integers are inverted, as the least of them has no negative.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from compiler.dims import Size, product
@@ -45,6 +45,9 @@ class Reduction(Operator):
         if self.keep:
             return x.with_shape(*(1 if axis in folded else size for axis, size in enumerate(x.shape)))
         return x.with_shape(*(size for axis, size in enumerate(x.shape) if axis not in folded))
+
+    def least_sizes(self, x: TensorType) -> Iterable[tuple[Size, int]]:
+        return () if self.of_nothing else ((x.shape[axis], 1) for axis in self.folded(x.rank))
 
     def folded(self, rank: int, x: TensorType | None = None) -> tuple[int, ...]:
         """The axes folded, counted from the front."""
@@ -136,8 +139,12 @@ class Mean(Reduction):
         return np.asarray(np.mean(x, axis=self.axes, keepdims=self.keep, dtype=x.dtype))
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        count = product(x.shape[axis] for axis in self.folded(x.type.rank))
-        return (_expanded(self.spread(grad / count_of(count, x.type.dtype), x.type), x.type),)
+        count, dtype = product(x.shape[axis] for axis in self.folded(x.type.rank)), x.type.dtype
+        if dtype.is_half:  # which may not hold the count
+            share: Value = Cast(dtype)(Cast(DType.F32)(grad) / count_of(count, DType.F32))
+        else:
+            share = grad / count_of(count, dtype)
+        return (_expanded(self.spread(share, x.type), x.type),)
 
 
 class Extremum(Reduction):
