@@ -387,7 +387,7 @@ class Minimum(Elementwise):
 
 
 def _shared(grad: Value, x: Value, y: Value, not_x: Value, not_y: Value) -> tuple[Value, Value]:
-    """The gradient to `x` and to `y`, whichever was chosen; half of it to each where they are equal (as in PyTorch, JAX).
+    """The gradient to `x` and to `y`, whichever was chosen; half of it to each where they are equal, as in PyTorch.
 
     That is the derivative of (x + y + |x - y|) / 2 with 0 for that of |0|, so that a smooth function that is a sum of
     such pieces has its own derivative at their corners too. Beside NaN both get all of it.

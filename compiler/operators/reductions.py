@@ -10,7 +10,7 @@ from compiler.graph import Emit, Operator, Part, Value
 from compiler.lazy import LazyModule
 from compiler.operators.arithmetic import Exp, onnx_dtype
 from compiler.operators.casting import Cast
-from compiler.operators.comparison import Equal, Where
+from compiler.operators.comparison import Equal
 from compiler.operators.shaping import Expand, Squeeze, Unsqueeze, distinct_axes
 from compiler.operators.source import constant, size_of
 from compiler.types import DType, TensorType, TypeMismatch
