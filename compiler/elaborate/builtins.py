@@ -28,7 +28,7 @@ from compiler.graph import Graph, Node, NotDifferentiable, Operator, Value
 from compiler.operators.casting import Cast
 from compiler.operators.indexing import Iota
 from compiler.operators.random import RandomNormal, RandomUniform
-from compiler.operators.shaping import Concat, Expand, Reshape, Unsqueeze
+from compiler.operators.shaping import Concat, Expand, Mover, Reshape, Unsqueeze
 from compiler.operators.slicing import Slice
 from compiler.operators.source import constant
 from compiler.types import DType, TypeMismatch
@@ -135,6 +135,20 @@ def _is_list(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any
 @builtin("is_int", "x")
 def _is_int(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     return is_size(bound["x"].value)
+
+
+@builtin("is_number", "x")
+def _is_number(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    return is_number(bound["x"].value)
+
+
+@builtin("operator_of", "x")
+def _operator_of(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    """The name of the operator that computed a tensor; one that only moves or converts its numbers computes nothing."""
+    tensor = calls.tensor_argument(elaborator, bound["x"])
+    while isinstance(tensor.node.op, (Mover, Cast)) and len(tensor.node.operands) == 1:
+        tensor = tensor.node.operands[0]
+    return tensor.node.op.name
 
 
 @builtin("pair", "x")
