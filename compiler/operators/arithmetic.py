@@ -332,7 +332,8 @@ class Expm1(Unary):
     name, ufunc = "expm1", "expm1"
 
     def derivative(self, x: Value, result: Value) -> Value:
-        return result + 1
+        power: Value = Exp()(x)  # far below 0, `result + 1` would have lost it
+        return power
 
     def lower(self, emit: Emit, x: str) -> str:
         # exp(x) - 1 = tanh(x / 2) * (exp(x) + 1), without a difference of near numbers; beyond 1 the plain form is
