@@ -133,6 +133,13 @@ REFUSED = {
     "step_decay(x, 0.1, every: 0)": ("[n]", "every = 0 must be above 0"),
     "one_cycle(x, 0.1, steps: 5, rise: 1)": ("[n]", "rise = 1 must be above 0 and below 1"),
     "noam(x, width: 0)": ("[n]", "width = 0 must be above 0"),
+    "x -> TransformerEncoder(-1, 2, 8)": ("[batch, T, 4]", "depth = -1 must be at least 0"),
+    "random.normal(like: x, std: -1)": (
+        "[batch, 3]",
+        "`std` of random.normal is at least 0, and the number -1 is given",
+    ),
+    "random.uniform(like: x, low: 2)": ("[batch, 3]", "random.uniform draws from `low` to `high`, and 2 is above 1.0"),
+    "x + uniform([3], 1, 0)": ("[batch, 3]", "random.uniform draws from `low` to `high`, and 1 is above 0"),
     "random.bernoulli(1.5, like: x)": (
         "[batch, 3]",
         "`p` of random.bernoulli is a chance from 0 to 1, and the number 1.5 is given",
