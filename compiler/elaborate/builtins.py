@@ -452,6 +452,20 @@ def _einsum(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
 # Draws
 
 
+def _check_range(elaborator: Elaborator, bound: dict[str, Given], numbers: dict[str, Any]) -> None:
+    """Refuse a deviation below 0, and a range whose end is below its beginning."""
+    std: Any
+    low: Any
+    high: Any
+    std, low, high = (numbers.get(each) for each in ("std", "low", "high"))
+    if is_number(std) and std < 0:
+        message = f"`std` of random.normal is at least 0, and {describe(std)} is given"
+        raise elaborator.fault("E404", message, bound["std"].span)
+    if is_number(low) and is_number(high) and low > high:
+        message = f"random.uniform draws from `low` to `high`, and {low} is above {high}"
+        raise elaborator.fault("E404", message, bound["low" if "low" in bound else "high"].span)
+
+
 def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
     def run(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
         order = ["p", "shape", "like"] if name == "bernoulli" else ["shape", "like", *parameters]
@@ -474,14 +488,9 @@ def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
         if name == "bernoulli" and is_number(bound["p"].value) and not 0 <= bound["p"].value <= 1:
             message = f"`p` of random.bernoulli is a chance from 0 to 1, and {describe(bound['p'].value)} is given"
             raise elaborator.fault("E404", message, bound["p"].span)
-        numbers = {each: bound[each].value for each in parameters if each in bound}
-        if is_number(numbers.get("std")) and numbers["std"] < 0:
-            message = f"`std` of random.normal is at least 0, and {describe(numbers['std'])} is given"
-            raise elaborator.fault("E404", message, bound["std"].span)
-        low, high = (numbers.get(each, parameters.get(each)) for each in ("low", "high"))
-        if is_number(low) and is_number(high) and low > high:
-            message = f"random.uniform draws from `low` to `high`, and {low} is above {high}"
-            raise elaborator.fault("E404", message, bound["low" if "low" in bound else "high"].span)
+        _check_range(
+            elaborator, bound, {**parameters, **{each: bound[each].value for each in parameters if each in bound}}
+        )
         key = elaborator.session.random_key(span)
 
         def number(parameter: str) -> Value:
