@@ -7,7 +7,7 @@ well typed: making a node runs its operator's type rule. Nothing here recurses t
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -161,6 +161,9 @@ class Emit(Protocol):
     def type(self, name: str) -> TensorType:
         """The type of an operand."""
 
+    def producer(self, name: str) -> Operator | None:
+        """The operator that an operand comes from; None for what is fed, and for what comes from around this graph."""
+
 
 class Part(Protocol):
     """Some positions of one axis of a graph, and what its values are there (see `Operator.along`)."""
@@ -210,6 +213,8 @@ class Operator(Record, ABC):
     name: ClassVar[str]
     opset: ClassVar[int] = 17  # the lowest ONNX opset that `lower` needs
     public: ClassVar[bool] = True  # may be called by its name in the language
+    wide: ClassVar[bool] = False  # rounds more than once: 16-bit floats are computed in f32, and rounded at the end
+    edges: ClassVar[tuple[str, ...]] = ()  # where onnxruntime's kernel gives something else, and what
     registry: ClassVar[dict[str, type[Operator]]] = {}
 
     def __init_subclass__(cls, **arguments: Any) -> None:
@@ -248,6 +253,15 @@ class Operator(Record, ABC):
     @abstractmethod
     def lower(self, emit: Emit, *operands: Any, **none: Any) -> str | tuple[str, ...]:
         """Emit ONNX nodes that mean the same; the name of the result (or of each)."""
+
+    @property
+    def jumps(self) -> bool:
+        """Whether the smallest difference of an operand may change the result by much, as in a comparison."""
+        return False
+
+    def least_sizes(self, *operands: Any) -> Iterable[tuple[Size, int]]:
+        """Sizes of the operands below which there is no result, each with the least that it may be."""
+        return ()
 
     def native_opset(self, *operands: Any) -> int:
         """The opset from which one ONNX operator takes the place of several for these types; 0 where none does."""
@@ -295,6 +309,27 @@ class Operator(Record, ABC):
         if isinstance(inferred, TensorType):
             return Node(self, operands, (inferred,)).results[0]
         return Node(self, operands, inferred).results
+
+
+def kernel_of(node: Node, op: Operator) -> Callable[..., Any]:
+    """What computes a node by its operator, sizes bound; one that is `wide` rounds 16-bit floats at its end alone."""
+    halves = [value.type.dtype.is_half for value in node.operands]
+    if not op.wide or not any(halves):
+        return op.compute
+
+    def rounded(*operands: Array) -> Array | tuple[Array, ...]:
+        import numpy as np
+
+        wide = (each.astype(np.float32) if half else each for each, half in zip(operands, halves, strict=True))
+        computed = op.compute(*wide)
+        several = computed if isinstance(computed, tuple) else (computed,)
+        narrow = tuple(
+            np.asarray(each, value.type.dtype.numpy) if value.type.dtype.is_half else each
+            for each, value in zip(several, node.results, strict=True)
+        )
+        return narrow if isinstance(computed, tuple) else narrow[0]
+
+    return rounded
 
 
 class NotDifferentiable(Exception):

@@ -41,6 +41,11 @@ class DType(StrEnum):
         return self in (DType.F16, DType.BF16, DType.F32, DType.F64)
 
     @property
+    def is_half(self) -> bool:
+        """A float of 16 bits: too short to add up in."""
+        return self in (DType.F16, DType.BF16)
+
+    @property
     def is_integer(self) -> bool:
         return self in (DType.I8, DType.U8, DType.I32, DType.I64)
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compiler.dims import symbols
-from compiler.graph import Graph, Node, Operator, Value
+from compiler.graph import Graph, Node, Operator, Value, kernel_of
 from compiler.operators.activations import Relu, Sigmoid
 from compiler.operators.arithmetic import Elementwise
 from compiler.operators.casting import StopGradient
@@ -230,7 +230,7 @@ class _Memory:
             return (kernel if len(node.results) > 1 else partial(_only, kernel)), operands, peak
         ufunc = _ufunc(op)
         if ufunc is None or not node.result.type.rank:  # of scalars a universal function makes no arrays
-            return op.compute, operands, 0
+            return kernel_of(node, op), operands, 0
         wanted = self._type(node.result)
         for operand, slot in zip(node.operands, operands, strict=True):
             if slot in self.owned and self.dies[slot] <= number and self._type(operand) == wanted:

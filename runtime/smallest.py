@@ -1,4 +1,4 @@
-"""How small the named dims of a graph may be: no axis of any value is negative, and a window leaves something."""
+"""How small the named dims of a graph may be: no axis is negative, and no window and no mean is of nothing."""
 
 from __future__ import annotations
 
@@ -40,10 +40,11 @@ def limits(graph: Graph) -> tuple[Limit, ...]:
     found: dict[tuple[Dim, int], Limit] = {}
     for node in _nodes(graph):
         least = 1 if isinstance(node.op, Window) else 0
-        for result in node.results:
-            for size in result.shape:
-                if isinstance(size, Dim) and not _grows(size, least):
-                    found.setdefault((size, least), Limit(size, least, node))
+        made = [(size, least) for result in node.results for size in result.shape]
+        taken = node.op.least_sizes(*(operand.type for operand in node.operands))
+        for size, enough in (*made, *taken):
+            if isinstance(size, Dim) and not _grows(size, enough):
+                found.setdefault((size, enough), Limit(size, enough, node))
     return tuple(found.values())
 
 

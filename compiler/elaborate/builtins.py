@@ -292,6 +292,14 @@ _filled("ones", 1)
 _filled("full", None)
 
 
+@builtin("widen", "x")
+def _widen(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    """A tensor to add up: in f32 where it holds floats of 16 bits, and as it is elsewhere."""
+    tensor = calls.tensor_argument(elaborator, bound["x"])
+    dtype = DType.F32 if tensor.type.dtype.is_half else tensor.type.dtype
+    return elaborator.session.make(lambda: calls.converted(tensor, dtype), span)
+
+
 @builtin("cast", "x", "dtype")
 def _cast(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     dtype = bound["dtype"].value

@@ -242,6 +242,10 @@ def primitive(elaborator: Elaborator, operator: type[Operator], given: list[Give
         for field, annotation in operator.fields.items()
         if _called(field) in bound
     }
+    for field, annotation in operator.fields.items():  # floats are of the model's type, unless another one is given
+        default = getattr(operator, field, None)
+        if annotation.startswith("DType") and field not in values and isinstance(default, DType) and default.is_float:
+            values[field] = elaborator.frame.float_type or elaborator.session.float_type
     return operate(elaborator, operator, values, tensors, span)
 
 
@@ -290,7 +294,8 @@ def _attribute(elaborator: Elaborator, operator: type[Operator], name: str, anno
         return None
     if "tuple" in annotation:
         items = value if isinstance(value, (list, tuple)) else [value]
-        wrong = [item for item in items if not (is_size(item) if "Size" in annotation else isinstance(item, int))]
+        fits = is_size if "Size" in annotation else _is_whole
+        wrong = [item for item in items if not fits(item)]
         if not wrong:
             return tuple(items)
         wanted, found = "a whole number or a list of them", wrong[0]
@@ -303,7 +308,7 @@ def _attribute(elaborator: Elaborator, operator: type[Operator], name: str, anno
             return float(value)
         wanted = "a number"
     elif annotation.startswith("int"):
-        if isinstance(value, int) and not isinstance(value, bool):
+        if _is_whole(value):
             return value
         wanted = "a whole number"
     elif annotation.startswith("Size"):
@@ -320,6 +325,10 @@ def _attribute(elaborator: Elaborator, operator: type[Operator], name: str, anno
         wanted = "a text"
     holds = f"{describe(found)} is given" if found is value else f"the list holds {describe(found)}"
     raise elaborator.fault("E404", f"`{name}` of {operator.name} is {wanted}, and {holds}", given.span)
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def operate(

@@ -16,6 +16,7 @@ from compiler.types import DType, TensorType
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError
 from grammar.source import Span
 
+MOST_AXES = 32  # of a tensor: as many as NumPy had before 2.0; passes add some of their own
 MOST_CALLS = 64  # nested applications; a recursive layer ends here
 MOST_ITERATIONS = 1_000_000  # of all the loops of one compilation together
 
@@ -168,6 +169,8 @@ class Session:
         for value in values:
             shape = value.type.shape
             if shape and shape is not known:  # most often it is that of the operand
+                if len(shape) > MOST_AXES:
+                    raise self.fault("E307", f"a tensor has at most {MOST_AXES} axes, and this has {len(shape)}", span)
                 if not countable(shape):
                     raise self.fault("E307", f"{value.type} would have more than 2**63 - 1 elements", span)
                 steps += of_shape(shape)

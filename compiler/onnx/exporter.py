@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Size
-from compiler.graph import Graph, Node, Origin, Value
+from compiler.graph import Graph, Node, Operator, Origin, Value
 from compiler.lazy import LazyModule
 from compiler.onnx.sizes import Sizes
 from compiler.onnx.targets import HIGHEST_OPSET, IR_VERSION, LARGEST_FILE, LOWEST_OPSET, loaded_by
@@ -111,6 +111,7 @@ class Writer:
         self.nodes: list[onnx.NodeProto] = []
         self.names: dict[Value, str] = {}
         self.types: dict[str, TensorType] = {}
+        self.producers: dict[str, Operator] = {}
         self.infos: dict[str, TensorType] = {}  # what the nodes here produce, as far as the graph says
         self.current: Node | None = None
         if outer is None:
@@ -161,6 +162,9 @@ class Writer:
                 return writer.types[name]
             writer = writer.outer
         raise KeyError(name)
+
+    def producer(self, name: str) -> Operator | None:
+        return self.producers.get(name)
 
     def sizes(self, sizes: Sequence[Size]) -> str:
         name = self.root.computed_sizes.all(sizes)
@@ -234,18 +238,44 @@ class Writer:
                 for value, name in zip(node.results, (made,) if isinstance(made, str) else made, strict=True):
                     self.names[value] = name
                     self.types.setdefault(name, value.type)
+                    self.producers[name] = op
                     self.infos.setdefault(name, value.type)
         self.current = None
 
     def _lowered(self, node: Node) -> str | tuple[str, ...]:
+        operands = [self.names[operand] for operand in node.operands]
+        rounded = node.op.jumps and any(self.type(name).dtype == DType.F16 for name in operands)
         try:
-            made: str | tuple[str, ...] = node.op.lower(self, *(self.names[operand] for operand in node.operands))
-            return made
+            made: str | tuple[str, ...] = node.op.lower(self, *(map(self._rounded, operands) if rounded else operands))
         except TypeMismatch as mismatch:
             message = f"`{node.op.name}` does not go to ONNX as it stands: {mismatch}"
             place = node.origin.path or None
             hint = mismatch.hint or "write the sizes as numbers in the model's inputs"
             raise NablacError(Diagnostic("E912", message, node.origin.span, place=place, hint=hint)) from None
+        return self._narrowed(node, made) if rounded else made
+
+    def _rounded(self, name: str) -> str:
+        """An operand of f16 as f32, rounded: of two that should be equal onnxruntime may have rounded only one.
+
+        It computes f16 in f32, and leaves the rounding between operators out unless the model asks for it; a cast there
+        and back is nothing to it, but for the node between.
+        """
+        type = self.type(name)
+        if type.dtype != DType.F16:
+            return name
+        computed = self("Max", self("Cast", name, to=onnx_dtype(DType.F32)))
+        wide = self("Cast", self("Cast", computed, to=onnx_dtype(DType.F16)), to=onnx_dtype(DType.F32))
+        self.types[wide] = type.with_dtype(DType.F32)
+        return wide
+
+    def _narrowed(self, node: Node, made: str | tuple[str, ...]) -> str | tuple[str, ...]:
+        """Results that were computed in f32 as f16, where that is what they are."""
+        names = (made,) if isinstance(made, str) else made
+        found = tuple(
+            self("Cast", name, to=onnx_dtype(DType.F16)) if value.type.dtype == DType.F16 else name
+            for value, name in zip(node.results, names, strict=True)
+        )
+        return found[0] if isinstance(made, str) else found
 
     def finish(self, names: Sequence[str], keep: set[str]) -> list[onnx.ValueInfoProto]:
         """Give the graph's ends their names: what makes an end writes it under its name, or a copy does.

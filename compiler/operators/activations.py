@@ -5,9 +5,9 @@ from __future__ import annotations
 from math import pi, sqrt
 from typing import TYPE_CHECKING
 
-from compiler.graph import Value
+from compiler.graph import Emit, Value
 from compiler.lazy import LazyModule
-from compiler.operators.arithmetic import Exp, Unary
+from compiler.operators.arithmetic import Exp, Unary, onnx_dtype
 from compiler.types import DType
 
 if TYPE_CHECKING:
@@ -31,23 +31,41 @@ class Sigmoid(Unary):
     """The logistic function `1 / (1 + exp(-x))`."""
 
     name, onnx = "sigmoid", "Sigmoid"
+    wide = True
 
     def compute(self, x: Array) -> Array:
-        # By tanh, for which NumPy has a vector kernel and which cannot overflow.
-        found = np.asarray(x * x.dtype.type(0.5))
-        np.tanh(found, out=found)
-        found += 1
-        found *= x.dtype.type(0.5)
+        found = np.empty_like(x)
+        logistic(x, found)
         return found
 
     def derivative(self, x: Value, result: Value) -> Value:
         return result * (1 - result)
+
+    def lower(self, emit: Emit, x: str) -> str:
+        # onnxruntime's Sigmoid is 0 below -18, and a fifth off before that.
+        dtype = emit.type(x).dtype
+        wide = emit("Cast", x, to=onnx_dtype(DType.F32)) if dtype.is_half else x  # in f16 exp overflows from 11 on
+        one = np.ones((), np.float32 if dtype.is_half else dtype.numpy)
+        found = emit("Reciprocal", emit("Add", emit("Exp", emit("Neg", wide)), one))
+        return emit("Cast", found, to=onnx_dtype(dtype)) if dtype.is_half else found
+
+
+def logistic(x: Array, out: Array) -> None:
+    """1 / (1 + exp(-x)) into `out`: where exp overflows it is 0, and all digits hold down to there.
+
+    (1 + tanh(x / 2)) / 2 is faster by a third on long arrays, but has lost every digit at -17 in f32.
+    """
+    np.negative(x, out=out)
+    np.exp(out, out=out)
+    out += 1
+    np.reciprocal(out, out=out)
 
 
 class Softplus(Unary):
     """`log(1 + exp(x))`, without overflow."""
 
     name, onnx = "softplus", "Softplus"
+    wide = True
 
     def compute(self, x: Array) -> Array:
         return np.asarray(np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))

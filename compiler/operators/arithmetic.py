@@ -90,6 +90,10 @@ class Step(Elementwise):
     kinds: ClassVar[tuple[str, ...]] = ("float",)
     operand_names: ClassVar[tuple[str, ...]] = ("x",)
 
+    @property
+    def jumps(self) -> bool:
+        return True
+
     def pullback(self, grad: Value, *operands: Value, result: Value) -> tuple[None, ...]:
         return (None,) * len(operands)
 
@@ -149,9 +153,24 @@ class FloorDiv(Step):
         return np.asarray(np.floor_divide(x, _divisor(y)))
 
     def lower(self, emit: Emit, x: str, y: str) -> str:
-        multiple = emit("Sub", x, lower_mod(emit, x, y))
-        quotient = emit("Div", multiple, y)  # ONNX truncates; a multiple of y has nothing to truncate
-        return emit("Round", quotient) if emit.type(x).dtype.is_float else quotient
+        dtype = emit.type(x).dtype
+        if dtype == DType.U8:
+            return emit("Div", x, y)
+        one = np.ones((), dtype.numpy)
+        if dtype.is_float:
+            rest = emit("Mod", x, y, fmod=1)
+            quotient = emit("Round", emit("Div", emit("Sub", x, rest), y))
+        else:
+            # onnxruntime dies of the least integer over -1, which is not a number of its dtype: it wraps around, as -x.
+            minus = emit("Equal", y, -one)
+            quotient = emit("Div", x, emit("Where", minus, one, y))
+            quotient = emit("Where", minus, emit("Neg", x), quotient)
+            rest = emit("Sub", x, emit("Mul", quotient, y))
+        lower = emit("Sub", quotient, one)  # ONNX rounds towards 0
+        floor = emit("Where", _apart(emit, rest, y), lower, quotient)
+        if not dtype.is_float:
+            return floor
+        return emit("Where", emit("Equal", y, np.zeros((), dtype.numpy)), emit("Div", x, y), floor)
 
 
 class Mod(Elementwise):
@@ -159,6 +178,10 @@ class Mod(Elementwise):
 
     name, ufunc = "mod", "remainder"
     kinds = ("int", "float")
+
+    @property
+    def jumps(self) -> bool:
+        return True
 
     def compute(self, x: Array, y: Array) -> Array:
         return np.asarray(np.remainder(x, _divisor(y)))
@@ -182,17 +205,22 @@ def lower_mod(emit: Emit, x: str, y: str) -> str:
     dtype = emit.type(x).dtype
     if dtype.is_integer:
         return emit("Mod", x, y)
-    zero = np.zeros((), dtype.numpy)
     rest = emit("Mod", x, y, fmod=1)
+    return emit("Where", _apart(emit, rest, y), emit("Add", rest, y), rest)
+
+
+def _apart(emit: Emit, rest: str, y: str) -> str:
+    """Whether something is left over whose sign is not that of `y`."""
+    zero = np.zeros((), emit.type(y).dtype.numpy)
     apart = emit("Xor", emit("Less", rest, zero), emit("Less", y, zero))
-    wrong = emit("And", apart, emit("Not", emit("Equal", rest, zero)))
-    return emit("Where", wrong, emit("Add", rest, y), rest)
+    return emit("And", apart, emit("Not", emit("Equal", rest, zero)))
 
 
 class Pow(Elementwise):
     """`x ** y`: floats to the power of floats, or of integers."""
 
     name, onnx, ufunc = "pow", "Pow", "power"
+    wide = True
     kinds = ("float",)
 
     def infer(self, x: TensorType, y: TensorType) -> TensorType:
@@ -321,9 +349,10 @@ class Log1p(Unary):
         # Kahan's form, after N. Higham, Accuracy and Stability of Numerical Algorithms, section 1.14.1.
         one = np.ones((), emit.type(x).dtype.numpy)
         above = emit("Add", x, one)
-        lost = emit("Equal", above, one)
+        lost, whole = emit("Equal", above, one), emit("Equal", above, x)
         step = emit("Where", lost, one, emit("Sub", above, one))  # never 0 beneath the fraction
-        return emit("Where", lost, x, emit("Mul", emit("Log", above), emit("Div", x, step)))
+        ratio = emit("Where", whole, one, emit("Div", x, step))  # and no infinity over another
+        return emit("Where", lost, x, emit("Mul", emit("Log", above), ratio))
 
 
 class Expm1(Unary):
@@ -430,7 +459,12 @@ class Clip(Elementwise):
         return (Where()(Equal()(x, result), grad, constant(0, grad.type.dtype)),)
 
     def lower(self, emit: Emit, x: str) -> str:
-        return emit("Clip", x, *self._bounds(emit.type(x).dtype.numpy))
+        dtype = emit.type(x).dtype
+        low, high = self._bounds(dtype.numpy)
+        if dtype.is_float:  # an absent bound is the largest finite number in onnxruntime
+            low = np.array(-np.inf, dtype.numpy) if low is None else low
+            high = np.array(np.inf, dtype.numpy) if high is None else high
+        return emit("Clip", x, low, high)
 
     def _bounds(self, dtype: np.dtype[np.generic]) -> tuple[Array | None, Array | None]:
         low, high = (None if bound is None else np.array(bound, dtype) for bound in (self.low, self.high))

@@ -29,6 +29,7 @@ class Attention(Operator):
     """
 
     name = "attention"
+    wide = True
     public = False
     scale: float
     causal: bool = False

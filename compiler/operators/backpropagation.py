@@ -34,7 +34,9 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
     flows = [value.type.dtype.is_float for value in formal]
 
     to_next = [Input(f"grad_next_{place}", value.type)() for place, value in enumerate(formal[:n]) if flows[place]]
-    sums = [Input(f"sum_{place}", formal[place].type)() for place in range(last, len(formal)) if flows[place]]
+    sums = [
+        Input(f"sum_{place}", _to_add_up(formal[place].type))() for place in range(last, len(formal)) if flows[place]
+    ]
     to_given = [Input(f"grad_given_{place}", value.type)() for place, value in enumerate(ends[n:])]
 
     following = iter(to_next)
@@ -48,7 +50,10 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
     keeps: list[Value] = []  # truncation: whether the gradient goes on to the step before
     if scan.truncate:
         carried, keeps = _truncated(carried)
-    summed = [total + found[value] for total, value in zip(sums, (v for v in inputs[last:] if v in found), strict=True)]
+    summed = [
+        total + _cast(found[value], total.type.dtype)
+        for total, value in zip(sums, (v for v in inputs[last:] if v in found), strict=True)
+    ]
     stacked = [found[value] for value in inputs[n:last] if value in found]
     body_inputs = [*to_next, *sums, *inputs[:last], *to_given, *keeps, *inputs[last:]]
     body = Graph(_named(body_inputs), _numbered([*carried, *summed, *stacked]), name="step_back")
@@ -72,7 +77,7 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
     made: dict[int, Value] = {}
     for place in (*range(n), *range(last, len(formal)), *range(n, last)):
         if flows[place]:
-            made[place] = next(results)
+            made[place] = _cast(next(results), formal[place].type.dtype)
     return tuple(made.get(place) for place in range(len(formal)))
 
 
@@ -101,6 +106,18 @@ def _goes_on(scan: Scan, length: Size, dtype: DType) -> Value:
     inside = NotEqual()(Mod()(number, constant(scan.truncate, DType.I64)), zero)
     made: Value = Cast(dtype)(LogicalOr()(inside, Equal()(number, zero)))
     return made
+
+
+def _to_add_up(type: TensorType) -> TensorType:
+    """The type of a running sum: of 16-bit floats it would stop growing soon."""
+    return type.with_dtype(DType.F32) if type.dtype.is_half else type
+
+
+def _cast(value: Value, dtype: DType) -> Value:
+    from compiler.operators.casting import Cast
+
+    result: Value = value if value.type.dtype == dtype else Cast(dtype)(value)
+    return result
 
 
 def shifted(first: Value, after: Value, length: Size, reverse: bool) -> Value:

@@ -18,7 +18,12 @@ class Cast(Operator):
     """The elements of `x` as `dtype`. Floats lose their fraction on the way to integers; bool is 0 and 1."""
 
     name = "cast"
+    edges = ("a float that the integers of `dtype` do not hold, NaN and infinity: whatever the processor makes of it",)
     dtype: DType
+
+    @property
+    def jumps(self) -> bool:
+        return not self.dtype.is_float
 
     def infer(self, x: TensorType) -> TensorType:
         return x.with_dtype(self.dtype)

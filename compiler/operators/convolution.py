@@ -69,6 +69,7 @@ class Conv(Window, Operator):
     """
 
     name = "conv"
+    wide = True
     operand_names = ("x", "w")  # in the language a bias is added: the pass `fuse_bias` gives it to the operator
     strides: tuple[int, ...] = ()
     pads: tuple[int, ...] = ()
@@ -77,6 +78,7 @@ class Conv(Window, Operator):
 
     def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
         dtype = _checked(self.name, x, w)
+        _refuse_empty(w)
         if any(each != TensorType(dtype, (w.shape[0],)) for each in bias):
             raise TypeMismatch(f"the bias of {w} is {TensorType(dtype, (w.shape[0],))}, not {bias[0]}")
         if self.groups < 1 or x.shape[1] != w.shape[1] * self.groups:
@@ -155,6 +157,7 @@ class ConvTranspose(Window, Operator):
     """
 
     name = "conv_transpose"
+    wide = True
     strides: tuple[int, ...] = ()
     pads: tuple[int, ...] = ()
     dilations: tuple[int, ...] = ()
@@ -163,6 +166,7 @@ class ConvTranspose(Window, Operator):
 
     def infer(self, x: TensorType, w: TensorType) -> TensorType:
         dtype = _checked(self.name, x, w)
+        _refuse_empty(w)
         rank = x.rank - 2
         strides, pads, dilations = self.settings(rank)
         extra = self.extra(rank)
@@ -216,11 +220,17 @@ class ConvTranspose(Window, Operator):
         return to_x, to_w
 
     def lower(self, emit: Emit, x: str, w: str) -> str:
-        rank = emit.type(x).rank - 2
+        type, kernel = emit.type(x), emit.type(w)
+        rank = type.rank - 2
         strides, pads, dilations = self.settings(rank)
         extra, ends = self.extra(rank), list(pads)
-        most, beyond = [0] * rank, [0] * rank
+        sizes = self.infer(type, kernel).shape[2:]
+        cut, first, most, beyond = False, [0] * rank, [0] * rank, [0] * rank
         for axis, (size, stride) in enumerate(zip(extra, strides, strict=True)):
+            reach = dilations[axis] * (kernel.shape[2 + axis] - 1) + 1
+            if isinstance(reach, int) and reach <= pads[axis] + pads[rank + axis]:
+                # onnxruntime refuses pads that cut away all that one item makes: they are cut afterwards.
+                cut, first[axis], ends[axis], ends[rank + axis] = True, pads[axis], 0, 0
             if not isinstance(size, int):
                 # As in a convolution's gradient, and below the stride: add the most, then cut.
                 most[axis] = stride - 1
@@ -234,10 +244,10 @@ class ConvTranspose(Window, Operator):
         made = emit("ConvTranspose", x, w, output_padding=most, **settings)
         if any(beyond):
             made = emit("Pad", made, np.array([0] * (rank + 4) + beyond, np.int64))
-        if all(isinstance(size, int) for size in extra):
+        if not cut and all(isinstance(size, int) for size in extra):
             return made
-        sizes = self.infer(emit.type(x), emit.type(w)).shape[2:]
-        return emit("Slice", made, np.zeros(rank, np.int64), emit.sizes(sizes), np.arange(2, 2 + rank))
+        stops = [start + size for start, size in zip(first, sizes, strict=True)]
+        return emit("Slice", made, np.array(first, np.int64), emit.sizes(stops), np.arange(2, 2 + rank))
 
     def flops(self, x: TensorType, w: TensorType) -> Size:
         return 2 * x.elements * product(w.shape[1:])
@@ -250,6 +260,7 @@ class ConvWeightGradient(Window, Operator):
     """
 
     name = "conv_weight_gradient"
+    wide = True
     public = False
     kernel: tuple[Size, ...]
     strides: tuple[int, ...] = ()
@@ -299,6 +310,11 @@ def _checked(name: str, x: TensorType, w: TensorType) -> DType:
     if w.rank != x.rank:
         raise TypeMismatch(f"{x} has {x.rank} axes, and its kernel {w} has {w.rank}")
     return same_dtype(x, w)
+
+
+def _refuse_empty(w: TensorType) -> None:
+    if 0 in w.shape:
+        raise TypeMismatch(f"the kernel {w} is empty", "each of its sizes is at least 1")
 
 
 def _fitted(value: Value, type: TensorType) -> Value:

@@ -103,6 +103,7 @@ class ScatterElements(Indexed):
     """`x` with `updates` at `indices` along `axis`: put there, or added where `reduction` is "add"."""
 
     name = "scatter_elements"
+    wide = True
     axis: int = -1
     reduction: Combine = "none"
 
@@ -163,6 +164,7 @@ class ScatterNd(Indexed):
     """`x` with `updates` at the places that `gather_nd` looks up: put there, or added where `reduction` is "add"."""
 
     name = "scatter_nd"
+    wide = True
     reduction: Combine = "none"
 
     def infer(self, x: TensorType, indices: TensorType, updates: TensorType) -> TensorType:

@@ -28,6 +28,7 @@ class MatMul(Operator):
     """
 
     name = "matmul"
+    wide = True
 
     def infer(self, x: TensorType, y: TensorType) -> TensorType:
         dtype = same_dtype(x, y)

@@ -9,7 +9,7 @@ from compiler.dims import Size
 from compiler.graph import Emit, Operator, Part, Value
 from compiler.lazy import LazyModule
 from compiler.operators.reductions import Sum
-from compiler.types import TensorType, TypeMismatch
+from compiler.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,6 +50,7 @@ class Softmax(AlongAxis):
     """exp(x) over the sum of exp(x) along `axis`, safe from overflow; rows that are all -inf give NaN."""
 
     name = "softmax"
+    wide = True
     axis: int = -1
 
     def compute(self, x: Array) -> Array:
@@ -68,6 +69,7 @@ class LogSoftmax(AlongAxis):
     """The logarithm of softmax along `axis`, exact where softmax itself would round to 0."""
 
     name = "log_softmax"
+    wide = True
     axis: int = -1
 
     def compute(self, x: Array) -> Array:
@@ -78,4 +80,8 @@ class LogSoftmax(AlongAxis):
         return (grad - Softmax(self.axis)(x) * Sum((self.axis,), keep=True)(grad),)
 
     def lower(self, emit: Emit, x: str) -> str:
-        return emit("LogSoftmax", x, axis=self.axis)
+        if emit.type(x).dtype != DType.F64:
+            return emit("LogSoftmax", x, axis=self.axis)
+        # Beside an infinity onnxruntime's kernel for f64 gives -inf for NaN; its softmax does not.
+        total = emit("ReduceSum", emit("Softmax", x, axis=self.axis), np.array([self.axis], np.int64), keepdims=1)
+        return emit("Add", emit("LogSoftmax", x, axis=self.axis), emit("Sub", total, total))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from compiler.dims import Size
@@ -33,6 +34,11 @@ class Place(Operator):
     keep: bool = False
     onnx: ClassVar[str]
     ufunc: ClassVar[str]
+    largest: ClassVar[bool]
+
+    @property
+    def jumps(self) -> bool:
+        return True
 
     def infer(self, x: TensorType) -> TensorType:
         _refuse_bool(self.name, x)
@@ -42,6 +48,9 @@ class Place(Operator):
         between = (1,) if self.keep else ()
         return TensorType(DType.I64, (*x.shape[:axis], *between, *x.shape[axis + 1 :]))
 
+    def least_sizes(self, x: TensorType) -> Iterable[tuple[Size, int]]:
+        return ((x.shape[x.axis(self.axis)], 1),)
+
     def compute(self, x: Array) -> Array:
         return np.asarray(getattr(np, self.ufunc)(x, axis=self.axis, keepdims=self.keep), np.int64)
 
@@ -49,28 +58,36 @@ class Place(Operator):
         return (None,)
 
     def lower(self, emit: Emit, x: str) -> str:
-        return emit(self.onnx, x, axis=self.axis, keepdims=int(self.keep))
+        if emit.type(x).dtype.is_integer:
+            return emit(self.onnx, x, axis=self.axis, keepdims=int(self.keep))
+        # Sooner than onnxruntime's own, which passes over NaN unless it comes first.
+        largest = x if self.largest else emit("Neg", x)
+        _, places = emit.many(2, "TopK", largest, np.array([1], np.int64), axis=self.axis, largest=1, sorted=1)
+        return places if self.keep else emit("Squeeze", places, np.array([self.axis], np.int64))
 
     def flops(self, x: TensorType) -> Size:
         return x.elements
 
 
 class ArgMax(Place):
-    """The place of the largest element along `axis`, the first of equals, as i64."""
+    """The place of the largest element along `axis`, the first of equals, as i64; NaN counts as the largest."""
 
     name, onnx, ufunc = "argmax", "ArgMax", "argmax"
+    largest = True
 
 
 class ArgMin(Place):
-    """The place of the smallest element along `axis`, the first of equals, as i64."""
+    """The place of the smallest element along `axis`, the first of equals, as i64; NaN counts as the smallest."""
 
     name, onnx, ufunc = "argmin", "ArgMin", "argmin"
+    largest = False
 
 
 class CumSum(Operator):
     """The running sum along `axis`: without the element itself where `exclusive`, from the end where `reverse`."""
 
     name = "cumsum"
+    wide = True
     axis: int = -1
     exclusive: bool = False
     reverse: bool = False
@@ -121,11 +138,18 @@ class CumSum(Operator):
 
 
 class TopK(Operator):
-    """The `k` largest elements along `axis`, the largest first, and their places as i64, the first of equals first."""
+    """The `k` largest elements along `axis`, the largest first, and their places as i64, the first of equals first.
+
+    NaN counts as the largest, as in PyTorch.
+    """
 
     name = "top_k"
     k: Size
     axis: int = -1
+
+    @property
+    def jumps(self) -> bool:
+        return True
 
     def infer(self, x: TensorType) -> tuple[TensorType, TensorType]:
         _refuse_bool(self.name, x)
@@ -136,10 +160,15 @@ class TopK(Operator):
         values = x.with_shape(*x.shape[:axis], self.k, *x.shape[axis + 1 :])
         return values, values.with_dtype(DType.I64)
 
+    def least_sizes(self, x: TensorType) -> Iterable[tuple[Size, int]]:
+        return ((x.shape[x.axis(self.axis)] - self.k, 0),)
+
     def compute(self, x: Array) -> tuple[Array, Array]:
         # Descending and stable; integers are inverted, as the least of them has no negative.
         descending = np.invert(x) if x.dtype.kind in "iu" else -x
         order = np.argsort(descending, self.axis, kind="stable")
+        if x.dtype.kind not in "iu" and (unordered := np.isnan(x)).any():  # NumPy has them last
+            order = np.lexsort((descending, ~unordered), self.axis)
         places = np.moveaxis(np.moveaxis(order, self.axis, 0)[: self.k], 0, self.axis).astype(np.int64)
         return np.take_along_axis(x, places, self.axis), places
 

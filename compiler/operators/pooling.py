@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 from compiler.dims import Size, product
 from compiler.graph import Emit, Operator, Value
 from compiler.lazy import LazyModule
+from compiler.operators.activations import Relu
 from compiler.operators.backpropagation import zeros
 from compiler.operators.casting import Cast
 from compiler.operators.comparison import Equal
@@ -76,6 +77,7 @@ class MaxPool(Pool, Operator):
     """The largest item of each window; NaN where the window holds one (onnxruntime's own kernel hides it)."""
 
     name = "max_pool"
+    edges = ("NaN in a window: onnxruntime may pass over it",)
     kernel: tuple[int, ...]
     strides: tuple[int, ...] = ()
     pads: tuple[int, ...] = ()
@@ -128,13 +130,20 @@ class MaxPool(Pool, Operator):
 
     def lower(self, emit: Emit, x: str) -> str:
         strides, pads, dilations = self.settings(len(self.kernel))
-        return emit("MaxPool", x, kernel_shape=self.kernel, strides=strides, pads=pads, dilations=dilations)
+        dtype = emit.type(x).dtype
+        if dtype == DType.F64 or isinstance(emit.producer(x), Relu):
+            return emit("MaxPool", x, kernel_shape=self.kernel, strides=strides, pads=pads, dilations=dilations)
+        # Of -inf alone, which a rectifier never gives, onnxruntime finds the lowest finite number: -inf when doubled.
+        halved = emit("Mul", x, np.array(0.5, dtype.numpy))
+        found = emit("MaxPool", halved, kernel_shape=self.kernel, strides=strides, pads=pads, dilations=dilations)
+        return emit("Mul", found, np.array(2, dtype.numpy))
 
 
 class MaxPoolPlaces(Pool, Operator):
     """What `max_pool` gives, and where it finds it, the first of equals: places in `x` laid out flat, as i64."""
 
     name = "max_pool_places"
+    edges = MaxPool.edges
     public = False
     kernel: tuple[int, ...]
     strides: tuple[int, ...] = ()
@@ -147,9 +156,10 @@ class MaxPoolPlaces(Pool, Operator):
 
     def compute(self, x: Array) -> tuple[Array, Array]:
         windows = np.stack(self.windows(x, -np.inf))
-        flat = np.arange(x.size, dtype=np.float64).reshape(x.shape)
-        best = np.argmax(windows, axis=0)[None]
-        places = np.take_along_axis(np.stack(self.windows(flat, -1.0)), best, axis=0)[0]
+        places = np.stack(self.windows(np.arange(x.size, dtype=np.float64).reshape(x.shape), -1.0))
+        largest = windows == np.max(windows, axis=0)
+        best = np.argmax((largest | np.isnan(windows)) & (places >= 0), axis=0)[None]  # padding is not an item
+        places = np.take_along_axis(places, best, axis=0)[0]
         return np.take_along_axis(windows, best, axis=0)[0], places.astype(np.int64)
 
     def pullback(self, grad: tuple[Value | None, ...], x: Value, *, result: tuple[Value, ...]) -> tuple[Value | None]:
@@ -170,6 +180,7 @@ class AveragePool(Pool, Operator):
     """The mean of each window; padding counts as zeros with `count_include_pad`, and not at all without."""
 
     name = "average_pool"
+    wide = True
     kernel: tuple[int, ...]
     strides: tuple[int, ...] = ()
     pads: tuple[int, ...] = ()

@@ -50,5 +50,6 @@ def _one_by_one(factors: Value) -> Value:
     so_far, factor = Input("so_far", type)(), Input("factor", type)()
     step = Graph({"so_far": so_far, "factor": factor}, {"product": so_far * factor}, name="product")
     one = constant(1, type.dtype)
+    factors = Concat(0)(Expand((1, *type.shape))(one), factors)  # a scan has one step at least
     result: Value = Scan(step, 1, 1)(Expand(type.shape)(one) if type.shape else one, factors)[0]
     return result

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from compiler.dims import Size
 from compiler.graph import Emit, Operator
 from compiler.lazy import LazyModule
+from compiler.operators.activations import logistic
 from compiler.types import TensorType, TypeMismatch, same_dtype
 
 if TYPE_CHECKING:
@@ -89,18 +90,11 @@ class Recurrent(Operator):
         return range(time - 1, -1, -1) if self.reverse else range(time)
 
 
-def _sigmoid(x: Array, out: Array) -> None:
-    """1 / (1 + exp(-x)) as (1 + tanh(x / 2)) / 2, which cannot overflow."""
-    np.multiply(x, x.dtype.type(0.5), out=out)
-    np.tanh(out, out=out)
-    out += 1
-    out *= x.dtype.type(0.5)
-
-
 class RNN(Recurrent):
     """h' = activation(W x + R h + b) (Elman 1990); `activation` is tanh or relu."""
 
     name, onnx = "rnn", "RNN"
+    wide = True
     gates = 1
     hidden: int
     reverse: bool = False
@@ -127,6 +121,7 @@ class LSTM(Recurrent):
     """
 
     name, onnx = "lstm", "LSTM"
+    wide = True
     gates = 4
     states = 2
     hidden: int
@@ -141,7 +136,7 @@ class LSTM(Recurrent):
         for place in self.order(len(x)):
             step = steps[place]
             step += h @ turned
-            _sigmoid(step[:, : 3 * n], step[:, : 3 * n])
+            logistic(step[:, : 3 * n], step[:, : 3 * n])
             candidate = step[:, 3 * n :]
             np.tanh(candidate, out=candidate)
             c *= step[:, 2 * n : 3 * n]
@@ -161,6 +156,7 @@ class GRU(Recurrent):
     """
 
     name, onnx = "gru", "GRU"
+    wide = True
     gates = 3
     hidden: int
     reverse: bool = False
@@ -180,7 +176,7 @@ class GRU(Recurrent):
             step = steps[place]
             both = step[:, : 2 * n]
             both += h @ gates
-            _sigmoid(both, both)
+            logistic(both, both)
             z, reset, new = both[:, :n], both[:, n:], step[:, 2 * n :]
             if self.linear_before_reset:
                 new += reset * (h @ candidate + beside_state[2 * n :])

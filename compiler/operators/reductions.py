@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from compiler.dims import Size, product
-from compiler.graph import Emit, Operator, Part, Value
+from compiler.graph import Emit, Graph, Operator, Part, Value
 from compiler.lazy import LazyModule
 from compiler.operators.arithmetic import Exp, onnx_dtype
 from compiler.operators.casting import Cast
 from compiler.operators.comparison import Equal
 from compiler.operators.shaping import Expand, Squeeze, Unsqueeze, distinct_axes
-from compiler.operators.source import constant, size_of
+from compiler.operators.source import Input, constant, size_of
 from compiler.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ class Reduction(Operator):
             return x.with_shape(*(1 if axis in folded else size for axis, size in enumerate(x.shape)))
         return x.with_shape(*(size for axis, size in enumerate(x.shape) if axis not in folded))
 
+    def least_sizes(self, x: TensorType) -> Iterable[tuple[Size, int]]:
+        return () if self.of_nothing else ((x.shape[axis], 1) for axis in self.folded(x.rank))
+
     def folded(self, rank: int, x: TensorType | None = None) -> tuple[int, ...]:
         """The axes folded, counted from the front."""
         if self.axes is None:
@@ -62,9 +65,15 @@ class Reduction(Operator):
         axes = self.folded(type.rank)
         if not axes:
             return emit("Identity", x)
-        operand = x if type.dtype in self.kernels else emit("Cast", x, to=onnx_dtype(self.stand_in(type.dtype)))
-        found = emit(self.onnx, operand, np.array(axes, np.int64), keepdims=int(self.keep))
-        return found if type.dtype in self.kernels else emit("Cast", found, to=onnx_dtype(type.dtype))
+        if type.dtype in self.kernels:
+            return self.lower_fold(emit, x, type, axes)
+        wide = type.with_dtype(self.stand_in(type.dtype))
+        found = self.lower_fold(emit, emit("Cast", x, to=onnx_dtype(wide.dtype)), wide, axes)
+        return emit("Cast", found, to=onnx_dtype(type.dtype))
+
+    def lower_fold(self, emit: Emit, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
+        """Fold one axis or more of `x`, which is of a dtype that there is a kernel for."""
+        return emit(self.onnx, x, np.array(axes, np.int64), keepdims=int(self.keep))
 
     def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
@@ -80,19 +89,36 @@ class Reduction(Operator):
         result: Value = self(part.of(x, places[axis]))
         return result
 
+    def with_nan(self, emit: Emit, found: str, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
+        """What was found, but NaN where an element is: onnxruntime's largest and smallest pass over it."""
+        flags = emit("Cast", emit("IsNaN", x), to=onnx_dtype(DType.U8))
+        one = emit("ReduceMax", flags, np.array(axes, np.int64), keepdims=int(self.keep))
+        return emit("Where", emit("Cast", one, to=onnx_dtype(DType.BOOL)), np.array(np.nan, type.dtype.numpy), found)
+
     def stand_in(self, dtype: DType) -> DType:
         """What onnxruntime folds in place of a dtype that it has no kernel for."""
-        return DType.I32
+        return DType.F32 if dtype.is_float else DType.I32
 
     def flops(self, x: TensorType) -> Size:
         return x.elements
 
 
 class Sum(Reduction):
-    """The sum over `axes`."""
+    """The sum over `axes`; that of integers wraps around."""
 
     name, onnx = "sum", "ReduceSum"
+    wide = True
     opset = 17
+
+    def lower_fold(self, emit: Emit, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
+        if type.dtype.is_float:
+            return super().lower_fold(emit, x, type, axes)
+        # onnxruntime adds integers up in f64, and loses digits beyond 2**53; as a matrix product none, and sooner.
+        count = product(type.shape[axis] for axis in axes)
+        rows, kept = _axes_last(emit, x, type, axes), _kept(type, axes)
+        ones = emit("Expand", np.ones(1, type.dtype.numpy), emit.sizes((count,)))
+        total = emit("MatMul", emit("Reshape", rows, emit.sizes((product(kept), count)), allowzero=1), ones)
+        return emit("Reshape", total, emit.sizes(self.infer(type).shape), allowzero=1)
 
     def compute(self, x: Array) -> Array:
         return np.asarray(np.sum(x, axis=self.axes, keepdims=self.keep, dtype=x.dtype))
@@ -105,6 +131,7 @@ class Mean(Reduction):
     """The mean over `axes`."""
 
     name, onnx = "mean", "ReduceMean"
+    wide = True
     kinds = ("float",)
     of_nothing = False
 
@@ -117,7 +144,7 @@ class Mean(Reduction):
 
 
 class Extremum(Reduction):
-    """Max or Min; elements that share the extreme value share its gradient."""
+    """Max or Min, NaN where one element is; elements that share the extreme value share its gradient."""
 
     of_nothing = False
     kernels = ("f16", "f32", "f64", "i32", "i64", "i8", "u8")
@@ -125,6 +152,10 @@ class Extremum(Reduction):
 
     def compute(self, x: Array) -> Array:
         return np.asarray(getattr(np, self.ufunc)(x, axis=self.axes, keepdims=self.keep))
+
+    def lower_fold(self, emit: Emit, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
+        found = super().lower_fold(emit, x, type, axes)
+        return self.with_nan(emit, found, x, type, axes) if type.dtype.is_float else found
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         chosen = Cast(x.type.dtype)(Equal()(x, self.spread(result, x.type)))
@@ -145,9 +176,28 @@ class Min(Extremum):
 
 
 class Prod(Reduction):
-    """The product over `axes`."""
+    """The product over `axes`; that of integers wraps around."""
 
     name, onnx = "prod", "ReduceProd"
+    wide = True
+
+    def lower_fold(self, emit: Emit, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
+        if type.dtype.is_float:
+            return super().lower_fold(emit, x, type, axes)
+        # onnxruntime multiplies integers in f64, and loses digits beyond 2**53: one after another it loses none.
+        count = product(type.shape[axis] for axis in axes)
+        kept = type.with_shape(*_kept(type, axes))
+        total, item = Input("total", kept)(), Input("item", kept)()
+        step = Graph({"total": total, "item": item}, {"product": total * item}, name="step")
+        names = [emit.unique(f"step/{label}") for label in ("total", "item")]
+        body = emit.body(step, names, [emit.unique("step/product")], 2)
+        rows = _axes_last(emit, x, type, axes, first=True)
+        items = emit("Reshape", rows, emit.sizes((count, *kept.shape)), allowzero=1)
+        one = np.ones((), type.dtype.numpy)
+        before = emit("Expand", one, emit.sizes((1, *kept.shape)))  # onnxruntime refuses a scan of no steps
+        start = emit("Expand", one, emit.sizes(kept.shape)) if kept.rank else one
+        found = emit("Scan", start, emit("Concat", before, items, axis=0), body=body, num_scan_inputs=1)
+        return emit("Reshape", found, emit.sizes(self.infer(type).shape), allowzero=1) if self.keep else found
 
     def compute(self, x: Array) -> Array:
         return np.asarray(np.prod(x, axis=self.axes, keepdims=self.keep, dtype=x.dtype))
@@ -163,7 +213,9 @@ class LogSumExp(Reduction):
     """`log(sum(exp(x)))` over `axes`, without overflow."""
 
     name, onnx = "logsumexp", "ReduceLogSumExp"
+    wide = True
     kinds = ("float",)
+    kernels = ("f32", "f64")  # in f16 onnxruntime takes exp before it takes the largest away
     of_nothing = False
 
     def compute(self, x: Array) -> Array:
@@ -172,6 +224,9 @@ class LogSumExp(Reduction):
         total = np.sum(np.exp(x - peak), axis=self.axes, keepdims=True, dtype=x.dtype)
         found = np.log(total) + peak
         return np.asarray(found if self.keep else np.squeeze(found, self.folded(x.ndim)))
+
+    def lower_fold(self, emit: Emit, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
+        return self.with_nan(emit, super().lower_fold(emit, x, type, axes), x, type, axes)
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (self.spread(grad, x.type) * Exp()(x - self.spread(result, x.type)),)
@@ -208,6 +263,17 @@ class Any_(Quantifier):
 
     def compute(self, x: Array) -> Array:
         return np.asarray(np.any(x, axis=self.axes, keepdims=self.keep))
+
+
+def _kept(type: TensorType, axes: tuple[int, ...]) -> tuple[Size, ...]:
+    return tuple(size for axis, size in enumerate(type.shape) if axis not in axes)
+
+
+def _axes_last(emit: Emit, x: str, type: TensorType, axes: tuple[int, ...], *, first: bool = False) -> str:
+    """`x` with these axes behind all others, or before them."""
+    kept = [axis for axis in range(type.rank) if axis not in axes]
+    order = [*axes, *kept] if first else [*kept, *axes]
+    return x if order == sorted(order) else emit("Transpose", x, perm=order)
 
 
 def _expanded(value: Value, like: TensorType) -> Value:

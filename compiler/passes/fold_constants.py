@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from compiler.graph import Graph, Node, Value
+from compiler.graph import Graph, Node, Value, kernel_of
 from compiler.operators.source import Constant, Fed
 from compiler.rewrite import rewrite
 
@@ -33,6 +33,6 @@ def fold(node: Node) -> Sequence[Value] | None:
     import numpy as np
 
     with np.errstate(all="ignore"):
-        computed: Any = node.op.compute(*(operand.node.op.compute() for operand in node.operands))
+        computed: Any = kernel_of(node, node.op)(*(operand.node.op.compute() for operand in node.operands))
     arrays = computed if isinstance(computed, tuple) else (computed,)
     return [Constant.of(np.asarray(array))() for array in arrays]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compiler.graph import Graph, Node, Value
-from compiler.operators.arithmetic import Add, Div, Mul, Neg, Pow, Sub
+from compiler.operators.arithmetic import Add, Div, Mul, Neg, Pow, Sqrt, Sub
 from compiler.operators.casting import Cast
 from compiler.operators.shaping import Expand, Flip, Reshape, Squeeze, Transpose, Unsqueeze
 from compiler.operators.slicing import Slice
@@ -68,12 +68,15 @@ def _number_identity(node: Node) -> Value | None:
             return x
         case Node(op=Pow(), operands=(x, y)) if everywhere(y, 2) and x.type == result.type:
             return x * x
+        case Node(op=Pow(), operands=(x, y)) if everywhere(y, 0.5) and x.type == result.type:
+            root: Value = Sqrt()(x)  # as the NumPy kernel has it: of -infinity a power is infinity
+            return root
         case Node(op=Neg(), operands=(Value(node=Node(op=Neg(), operands=(x,))),)):
             return x
     return None
 
 
-def everywhere(value: Value, number: int) -> bool:
+def everywhere(value: Value, number: float) -> bool:
     """Whether a value is this number in every element."""
     op = value.node.op
     if isinstance(op, Expand):

@@ -84,9 +84,12 @@ HOSTILE = {
     "a far floor": (model("n = floor(1e30)"), "E506"),
     "products of long sizes": (model(f"{LONG}for i in 0..100000 {{ m = n * (a + 1) }}"), "E504"),
     "tensors of many axes": (
-        model("for i in 0..2000 { x = unsqueeze(x, 0) }\nfor i in 0..100000 { x = x + 1 }"),
+        model("for i in 0..28 { x = unsqueeze(x, 0) }\nfor i in 0..100000 { x = x + 1 }"),
         "E504",
     ),
+    "axes that grow": (model("for i in 0..2000 { x = unsqueeze(x, 0) }"), "E307"),
+    "an input of many axes": (f"model M {{ input x: [{', '.join('1' * 65)}]; output y = x }}", "E307"),
+    "a shape of many axes": (model(f"y = zeros([{', '.join('1' * 33)}])"), "E307"),
 }
 
 

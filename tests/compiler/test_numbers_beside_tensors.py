@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from compiler.types import DType
 from runtime.numpy_executor import run
 from tests.compiler.texts import graph, mistakes
 
@@ -44,3 +45,30 @@ def test_a_function_of_numbers_takes_as_many_as_of_tensors(text: str) -> None:
 
 def test_numbers_go_by_name_too() -> None:
     assert run(graph("input x: [b]\noutput y = x * maximum(y: 2, x: 3)"), {"x": np.ones(1, np.float32)})["y"] == [3]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("max_pool(x, kernel: [true])", "max_pool(x, kernel: true)", "average_pool(x, [2], strides: [true])"),
+        *("sum(x, axis: true)", "sum(x, axis: [0, true])", "softmax(x, axis: true)", "flip(x, true)"),
+        *("transpose(x, [true, false, 2])", "slice(x, [true], [0], [1])", "tile(x, [true, 1, 1])", "top_k(x, true)[0]"),
+        *("clip(x, low: true)", "one_hot(iota(3), true)", "conv(x, x, groups: true)", "reshape(x, [true, -1])"),
+    ],
+)  # fmt: skip
+def test_a_flag_is_no_number(text: str) -> None:
+    (found,) = mistakes(f"input x: [b, 1, n]\noutput y = {text}")
+    assert found.startswith("E404 ")
+
+
+@pytest.mark.parametrize("dtype", ["f16", "f64"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("one_hot(i, 3)", "one_hot(i, 3, dtype: f32)", "zeros([3])", "full([3], 1.5)", "random.normal(shape: [3])"),
+        *("sqrt(n)", "n * 1.5", "stack([1.5, 2])", "where(i > 0, 1.0, 0.0)", "cast(i, f32)", "i -> Embedding(3, 4)"),
+    ],
+)  # fmt: skip
+def test_floats_are_of_the_models_dtype(text: str, dtype: str) -> None:
+    made = graph(f"input i: i64[n]\noutput y = {text}", dtype=DType(dtype))
+    assert made.outputs["y"].type.dtype == dtype

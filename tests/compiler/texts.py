@@ -6,6 +6,7 @@ import pytest
 
 from compiler.build import check, elaborate, program_of
 from compiler.graph import Graph
+from compiler.types import DType
 from grammar.diagnostics import NablacError
 from grammar.source import Source
 
@@ -17,8 +18,8 @@ def _whole(text: str) -> Source:
     return Source("case.model", text if text.startswith(_DECLARED) else f"model M {{\n{text}\n}}\n")
 
 
-def graph(text: str) -> Graph:
-    return elaborate(program_of(_whole(text)))
+def graph(text: str, *, dtype: DType = DType.F32) -> Graph:
+    return elaborate(program_of(_whole(text)), dtype=dtype)
 
 
 def sound(text: str) -> None:

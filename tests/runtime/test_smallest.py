@@ -15,6 +15,13 @@ SMALL = {  # of an image 3 x 3, or of a sequence of 3: what is too small, and th
     'x -> Conv2D(2, 5, padding: "valid")': ("`h` is 3, and `conv` needs at least 5", 5),
     'x -> Conv2D(2, 3, padding: "valid") -> MaxPool2D(2)': ("`h` is 3, and `max_pool` needs at least 4", 4),
     "x[:, :, 4:]": ("`h` is 3, and `slice` needs at least 4", 4),
+    "mean(x[:, :, 3:], axis: 2)": ("`h` is 3, and `mean` needs at least 4", 4),
+    "max(x[:, :, 3:], axis: 2)": ("`h` is 3, and `max` needs at least 4", 4),
+    "logsumexp(x[:, :, 4:], axis: 2)": ("`h` is 3, and `slice` needs at least 4", 5),
+    "logsumexp(x[:, :, 3:], axis: 2)": ("`h` is 3, and `logsumexp` needs at least 4", 4),
+    "argmax(x[:, :, 3:], axis: 2)": ("`h` is 3, and `argmax` needs at least 4", 4),
+    "top_k(x, h - 5, axis: 2)[0]": ("`h` is 3, and `top_k` needs at least 5", 6),
+    "top_k(x[:, :, 2:], 2, axis: 2)[0]": ("`h` is 3, and `top_k` needs at least 4", 4),
     "x -> ConvTranspose2D(1, 1, padding: 2)": ("`h` is 3, and `conv_transpose` needs at least 5", 5),
 }
 

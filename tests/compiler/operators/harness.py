@@ -301,7 +301,9 @@ def run_numpy(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, Array]:
         return run(graph, dict(feeds))
 
 
-def run_onnx(graph: Graph, feeds: Mapping[str, Array], may_lack_kernels: bool = False) -> dict[str, Array] | None:
+def run_onnx(
+    graph: Graph, feeds: Mapping[str, Array], may_lack_kernels: bool = False, *, optimized: bool = False
+) -> dict[str, Array] | None:
     """The outputs of the exported graph by onnxruntime, unoptimised; None where the provider has no kernel."""
     import onnx
     import onnxruntime
@@ -312,7 +314,8 @@ def run_onnx(graph: Graph, feeds: Mapping[str, Array], may_lack_kernels: bool = 
     model = export(graph)
     onnx.checker.check_model(model, full_check=True)
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    if not optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     options.intra_op_num_threads = 1
     try:
@@ -325,6 +328,20 @@ def run_onnx(graph: Graph, feeds: Mapping[str, Array], may_lack_kernels: bool = 
     names = [value.name for value in session.get_outputs()]
     found = session.run(names, {name: array for name, array in feeds.items() if name in wanted})
     return dict(zip(names, found, strict=True))
+
+
+def run_every_way(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
+    """The outputs as written and after the passes, by NumPy and by onnxruntime, where that has the kernels."""
+    from compiler.passes.pipeline import optimize
+
+    better = optimize(graph)
+    ways = {
+        "NumPy, as written": run_numpy(graph, feeds),
+        "NumPy, after the passes": run_numpy(better, feeds),
+        "onnxruntime, unoptimised": run_onnx(graph, feeds, may_lack_kernels=True),
+        "onnxruntime": run_onnx(better, feeds, may_lack_kernels=True, optimized=True),
+    }
+    return {way: found for way, found in ways.items() if found is not None}
 
 
 def _outputs(results: Value | tuple[Value, ...]) -> dict[str, Value]:

@@ -11,7 +11,7 @@ from compiler.operators.normalization import LogSoftmax, Softmax
 from compiler.operators.pooling import AveragePool, MaxPool, MaxPoolPlaces
 from compiler.operators.recurrent import GRU, LSTM, RNN
 from compiler.types import DType
-from tests.compiler.operators.harness import OperatorCases, case, distinct, each, integers
+from tests.compiler.operators.harness import OperatorCases, case, distinct, each, integers, refuses
 
 torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
 F = torch.nn.functional
@@ -109,3 +109,10 @@ CASES = (
 @each(CASES)
 class TestNeural(OperatorCases):
     pass
+
+
+@pytest.mark.parametrize("shape", ["f32[1, 1, 0]", "f32[0, 1, 1]"])
+@pytest.mark.parametrize("op", [Conv(), ConvTranspose()], ids=str)
+def test_a_kernel_of_no_elements_is_refused(op: Conv | ConvTranspose, shape: str) -> None:
+    x = "f32[1, 0, 5]" if isinstance(op, ConvTranspose) and shape.startswith("f32[0") else "f32[1, 1, 5]"
+    assert str(refuses(op, x, shape)) == f"the kernel {shape} is empty"
