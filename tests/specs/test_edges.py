@@ -141,6 +141,7 @@ SLOPES = {
     "sum(unit_vectors(x))": ({"x": [[300.0, 400]]}, DType.F16, 1.4, None),
     "cosine_similarity(y, x)": ({"x": [[0.0, 0]], "y": [[300.0, 400]]}, DType.F16, 0, None),
     "sum(gelu_tanh(x))": ({"x": [300.0, -300]}, DType.F16, 300, [1, 0]),
+    "r_squared(x, y)": ({"x": [10000.0, 10001, 10003], "y": [10000.0, 10002, 10003]}, DType.F32, 1 - 3 / 14, None),
     "gelu_tanh(sum(x))": ({"x": [1e30]}, DType.F32, 1e30, [1]),
     "kl_divergence(x, y)": ({"x": [[-1.0, -1]], "y": [[0.0, 1]]}, DType.F16, 1, [[0, -1]]),
     "huber(x, 0, delta: 3)": ({"x": [3.0, -3]}, DType.F64, 4.5, [1.5, -1.5]),
@@ -157,3 +158,14 @@ def test_far_out_a_slope_is_a_number(text: str) -> None:
     np.testing.assert_allclose(found["value"], value, rtol=1e-3 if dtype is DType.F16 else 1e-5, atol=1e-30)
     if expected is not None:
         np.testing.assert_allclose(found["slope"], expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("dtype", [DType.F16, DType.BF16, DType.F32], ids=str)
+@pytest.mark.parametrize("text", ["sinusoids(3001, 8, x)", "rotate(x)"])
+def test_far_positions_differ_in_16_bits_too(text: str, dtype: DType) -> None:
+    source = Source("case.model", f"model M() {{\n    input x: [3001, 8]\n    output {text}\n}}\n")
+    feeds = {"x": np.ones((3001, 8))}
+    (expected,) = run(elaborate(program_of(source), dtype=DType.F64), feeds).values()
+    (found,) = run(elaborate(program_of(source), dtype=dtype), {"x": feeds["x"].astype(dtype.numpy)}).values()
+    rounding = {DType.F16: 2e-3, DType.BF16: 2e-2, DType.F32: 1e-3}[dtype]
+    np.testing.assert_allclose(found.astype(float), expected, atol=rounding)
