@@ -62,15 +62,21 @@ def elaborate_model(
     hypers: Mapping[str, Any] | None = None,
     training: bool = False,
     dtype: DType = DType.F32,
+    one_float: bool = False,
 ) -> Elaborated:
-    """As `elaborate`, with the hyperparameters in force and the checked train block."""
+    """As `elaborate`, with the hyperparameters in force and the checked train block.
+
+    With `one_float` all floats are of `dtype`, those too that the text has in another one.
+    """
     diagnostics = Diagnostics()
     elaborated = None
     with _bounded():
         _report(diagnostics, unknown_names(program))
         _report(diagnostics, misplaced_statements(program.tree))
         defined = _chosen(program, model)
-        session = Session(training=training, float_type=dtype, diagnostics=diagnostics, work=Work())
+        session = Session(
+            training=training, float_type=dtype, diagnostics=diagnostics, work=Work(), one_float=one_float
+        )
         elaborated = _model(program, defined, preset, hypers or {}, session)
         session.work = Work()  # for the optimizer's equations of each parameter, when a step is made
     diagnostics.raise_if_any()

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import reduce
 from typing import Any, Literal
 
 from compiler.build import Elaborated
@@ -18,20 +19,22 @@ from compiler.gradient import gradients, stops, uncut
 from compiler.graph import Graph, NotDifferentiable, Value, origin
 from compiler.measures import Measure, as_it_is, measures_of, parts_of, quotient, with_parts
 from compiler.operators.arithmetic import Abs as Absolute
-from compiler.operators.arithmetic import Floor, Maximum, Minimum, Mod, Sqrt
+from compiler.operators.arithmetic import Add, Floor, Maximum, Minimum, Mod, Sqrt
+from compiler.operators.casting import Cast
 from compiler.operators.comparison import Equal, Where
-from compiler.operators.reductions import Sum
+from compiler.operators.reductions import Max, Sum
 from compiler.operators.shaping import Expand, filled
 from compiler.operators.source import Buffer, Input, Parameter, constant
 from compiler.passes.pools import pool_first
 from compiler.rewrite import replace
-from compiler.types import TensorType
+from compiler.types import DType, TensorType
 from compiler.updates import Update, applied
 from grammar.diagnostics import Diagnostic, Label, NablacError
 
 # Inputs of a training step beside the batch: its number from 1, the key of its draws, and the factor of its rate.
 STEP, SEED, RATE = "step", "seed", "rate"
 LEARNING_RATE = "learning_rate"  # of the history
+_LEAST_PEAK = 1e-30  # what gradients are divided by at the least: all may be 0
 
 
 @dataclass(frozen=True)
@@ -329,16 +332,35 @@ def _limited(grads: dict[str, Value], settings: Mapping[str, Any]) -> dict[str, 
             for path, grad in grads.items()
         }
     if "clip_norm" in settings:
-        squares = [Sum(None)(grad * grad) for grad in grads.values()]
-        total = squares[0]
-        for each in squares[1:]:
-            total = total + each
-        norm = Sqrt()(total)
-        scale = Minimum()(
-            constant(settings["clip_norm"], norm.type.dtype) / (norm + 1e-6), constant(1.0, norm.type.dtype)
-        )
-        grads = {path: grad * scale for path, grad in grads.items()}
+        grads = _norm_limited(grads, settings["clip_norm"])
     return grads
+
+
+def _norm_limited(grads: dict[str, Value], limit: float) -> dict[str, Value]:
+    """Gradients times limit / norm, where their norm is larger, as PyTorch's clip_grad_norm_ has it.
+
+    The norm is taken of gradients over the largest number among them, so that no square overflows or is lost, and of
+    16-bit ones in f32.
+    """
+    wide = {path: _at_least_f32(grad) for path, grad in grads.items() if grad.type.elements != 0}
+    if not wide:
+        return grads
+    dtype = next(iter(wide.values())).type.dtype
+    peaks: list[Value] = [Max(None)(Absolute()(grad)) for grad in wide.values()]
+    peak: Value = reduce(Maximum(), peaks, constant(_LEAST_PEAK, dtype))
+    squares: list[Value] = [Sum(None)((grad / peak) * (grad / peak)) for grad in wide.values()]
+    norm = Sqrt()(reduce(Add(), squares))
+    scale = Minimum()(constant(limit, dtype) / peak / (norm + constant(1e-6, dtype) / peak), constant(1.0, dtype))
+    return grads | {path: _converted(grad * scale, grads[path].type.dtype) for path, grad in wide.items()}
+
+
+def _at_least_f32(value: Value) -> Value:
+    return _converted(value, DType.F32) if value.type.dtype.bytes < DType.F32.bytes else value
+
+
+def _converted(value: Value, dtype: DType) -> Value:
+    result: Value = value if value.type.dtype == dtype else Cast(dtype)(value)
+    return result
 
 
 def _update(

@@ -28,7 +28,7 @@ from compiler.graph import Graph, Node, NotDifferentiable, Operator, Value
 from compiler.operators.casting import Cast
 from compiler.operators.indexing import Iota
 from compiler.operators.random import RandomNormal, RandomUniform
-from compiler.operators.shaping import Concat, Expand, Reshape, Unsqueeze
+from compiler.operators.shaping import Concat, Expand, Mover, Reshape, Unsqueeze
 from compiler.operators.slicing import Slice
 from compiler.operators.source import constant
 from compiler.types import DType, TypeMismatch
@@ -135,6 +135,20 @@ def _is_list(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any
 @builtin("is_int", "x")
 def _is_int(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     return is_size(bound["x"].value)
+
+
+@builtin("is_number", "x")
+def _is_number(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    return is_number(bound["x"].value)
+
+
+@builtin("operator_of", "x")
+def _operator_of(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
+    """The name of the operator that computed a tensor; one that only moves or converts its numbers computes nothing."""
+    tensor = calls.tensor_argument(elaborator, bound["x"])
+    while isinstance(tensor.node.op, (Mover, Cast)) and len(tensor.node.operands) == 1:
+        tensor = tensor.node.operands[0]
+    return tensor.node.op.name
 
 
 @builtin("pair", "x")
@@ -462,6 +476,20 @@ def _einsum(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
 # Draws
 
 
+def _check_range(elaborator: Elaborator, bound: dict[str, Given], numbers: dict[str, Any]) -> None:
+    """Refuse a deviation below 0, and a range whose end is below its beginning."""
+    std: Any
+    low: Any
+    high: Any
+    std, low, high = (numbers.get(each) for each in ("std", "low", "high"))
+    if is_number(std) and std < 0:
+        message = f"`std` of random.normal is at least 0, and {describe(std)} is given"
+        raise elaborator.fault("E404", message, bound["std"].span)
+    if is_number(low) and is_number(high) and low > high:
+        message = f"random.uniform draws from `low` to `high`, and {low} is above {high}"
+        raise elaborator.fault("E404", message, bound["low" if "low" in bound else "high"].span)
+
+
 def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
     def run(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
         order = ["p", "shape", "like"] if name == "bernoulli" else ["shape", "like", *parameters]
@@ -484,6 +512,9 @@ def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
         if name == "bernoulli" and is_number(bound["p"].value) and not 0 <= bound["p"].value <= 1:
             message = f"`p` of random.bernoulli is a chance from 0 to 1, and {describe(bound['p'].value)} is given"
             raise elaborator.fault("E404", message, bound["p"].span)
+        _check_range(
+            elaborator, bound, {**parameters, **{each: bound[each].value for each in parameters if each in bound}}
+        )
         key = elaborator.session.random_key(span)
 
         def number(parameter: str) -> Value:

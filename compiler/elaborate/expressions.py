@@ -141,8 +141,8 @@ def _name(elaborator: Elaborator, name: syntax.Name) -> Any:
         value = known(frame.scope.find(name.text))
     except KeyError:
         raise unknown_name(elaborator, name) from None
-    if value is DType.F32:  # the float type that the model is compiled for
-        return elaborator.session.float_type
+    if isinstance(value, DType):
+        return elaborator.session.actual(value)
     return elaborator.constant(value) if isinstance(value, Lazy) else value
 
 

@@ -109,10 +109,13 @@ class CallSite:
 class Session:
     """One compilation: what is shared by all frames."""
 
-    def __init__(self, *, training: bool, float_type: DType, diagnostics: Diagnostics, work: Work) -> None:
+    def __init__(
+        self, *, training: bool, float_type: DType, diagnostics: Diagnostics, work: Work, one_float: bool = False
+    ) -> None:
         self._training = training
         self.asked_training = False  # whether anything depends on the flag
         self.float_type = float_type
+        self.one_float = one_float  # whether all that is written as a float is of `float_type`
         self.diagnostics = diagnostics
         self.work = work
         self.calls: list[CallSite] = []
@@ -137,6 +140,10 @@ class Session:
         """The compile-time flag of the language."""
         self.asked_training = True
         return self._training
+
+    def actual(self, written: DType) -> DType:
+        """The dtype that a written one stands for: `f32` is the float type that the model is compiled for."""
+        return self.float_type if written is DType.F32 or (self.one_float and written.is_float) else written
 
     def charge(self, steps: float, span: Span) -> None:
         """Count work that is done at `span`; raises Stop where it is more than all that there may be."""

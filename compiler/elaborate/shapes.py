@@ -26,8 +26,7 @@ def dtype_of(elaborator: Elaborator, written: syntax.TensorTypeSyntax) -> DType 
     text = written.dtype.text
     if text not in set(DType):
         raise elaborator.fault("E211", f"there is no dtype `{text}`", written.dtype.span, hint=_dtype_hint(text))
-    dtype = DType(text)
-    return elaborator.session.float_type if dtype is DType.F32 else dtype
+    return elaborator.session.actual(DType(text))
 
 
 def bind_input(elaborator: Elaborator, declared: syntax.Declared, value: Value, given_at: Span) -> None:

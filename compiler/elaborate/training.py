@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from compiler.elaborate import calls
+from compiler.elaborate.crossing import refuse_crossing
 from compiler.elaborate.data import Stage, data_stages
 from compiler.elaborate.frame import CallSite, Frame, Silence, State
 from compiler.elaborate.parameters import (
@@ -123,6 +124,7 @@ def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame
     session.frames.append(frame)
     session.calls.append(CallSite(train.span, f"the training of {train.model.text}"))
     seen: dict[str, Span] = {}
+    known = [value for value in model.scope.names.values() if isinstance(value, Value)]
     try:
         for name in model.inputs:
             if name in _FED:
@@ -132,7 +134,7 @@ def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame
                 if isinstance(statement, syntax.Declare):
                     _check_targets(elaborator, statement, model)
                 if isinstance(statement, syntax.Setting):
-                    _setting(elaborator, spec, statement, seen)
+                    _setting(elaborator, spec, statement, seen, known)
                     continue
                 if isinstance(statement, syntax.Assign):
                     _no_setting(elaborator, statement, seen)
@@ -250,7 +252,9 @@ def _no_setting(elaborator: Elaborator, assign: syntax.Assign, seen: dict[str, S
             )
 
 
-def _setting(elaborator: Elaborator, spec: TrainingSpec, setting: syntax.Setting, seen: dict[str, Span]) -> None:
+def _setting(
+    elaborator: Elaborator, spec: TrainingSpec, setting: syntax.Setting, seen: dict[str, Span], known: list[Value]
+) -> None:
     name, span = setting.name.text, setting.value.span
     if name not in _KNOWN:
         raise elaborator.fault(
@@ -277,6 +281,7 @@ def _setting(elaborator: Elaborator, spec: TrainingSpec, setting: syntax.Setting
     value = elaborator.evaluate(setting.value)
     if name == "loss":
         spec.loss = _scalar(elaborator, "the loss", value, span)
+        refuse_crossing(elaborator, spec.loss, known, span)
     elif name == "metric":
         text, place = _metric_name(setting)
         first = seen.get(f"{name} {text}")
@@ -288,8 +293,18 @@ def _setting(elaborator: Elaborator, spec: TrainingSpec, setting: syntax.Setting
                 labels=(Label(first, "first here"),) if first is not None else (),
                 hint=f"give this one a name: `metric another = {span.text}`",
             )
+        other = next((each for each in ("loss", *spec.metrics) if text == f"val_{each}" or each == f"val_{text}"), None)
+        if other is not None:
+            shorter, longer = sorted((text, other), key=len)
+            raise elaborator.fault(
+                "E608",
+                f"`{longer}` is what `{shorter}` is called on the validation data",
+                place,
+                hint=f"give this one another name: `metric another = {span.text}`",
+            )
         seen[f"{name} {text}"] = place
         spec.metrics[text] = _scalar(elaborator, "a metric", value, span)
+        refuse_crossing(elaborator, spec.metrics[text], known, span)
         direction = _direction(elaborator, setting.value)
         if direction is not None:
             spec.best[text] = direction

@@ -245,7 +245,7 @@ class Pow(Elementwise):
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value | None, Value | None]:
         from compiler.operators.casting import Cast
-        from compiler.operators.comparison import Greater, Where
+        from compiler.operators.comparison import Equal, GreaterEqual, LogicalAnd, Where
 
         exponent = y.node.op.scalar() if isinstance(y.node.op, Constant) else None
         if exponent == 0:
@@ -259,12 +259,16 @@ class Pow(Elementwise):
             return sum_to(x.type, grad * (power * exponent)), None
         wanted = y.type.dtype.is_float
         y = y if wanted else Cast(x.type.dtype)(y)
-        by_base = sum_to(x.type, grad * (y * x ** (y - 1)))
+        zero, one = constant(0, x.type.dtype), constant(1, x.type.dtype)
+        nothing = Equal()(x, zero)
+        # x ** 0 is 1 for every x: at 0 its derivative is 0, where 0 * 0 ** -1 would be none.
+        flat = LogicalAnd()(nothing, Equal()(y, zero))
+        by_base = sum_to(x.type, grad * (y * x ** (Where()(flat, one, y) - 1)))
         if not wanted:
             return by_base, None
-        zero, one = constant(0, x.type.dtype), constant(1, x.type.dtype)
-        above = Greater()(x, zero)  # the logarithm of anything else has no place in a gradient
-        return by_base, sum_to(y.type, grad * (result * Where()(above, Log()(Where()(above, x, one)), zero)))
+        # 0 ** y is 0 for every y above 0, whatever the logarithm says.
+        still = LogicalAnd()(nothing, GreaterEqual()(y, zero))
+        return by_base, sum_to(y.type, grad * (result * Log()(Where()(still, one, x))))
 
 
 def _whole_power(x: Array, exponent: int) -> Array:
@@ -357,7 +361,8 @@ class Expm1(Unary):
     name, ufunc = "expm1", "expm1"
 
     def derivative(self, x: Value, result: Value) -> Value:
-        return result + 1
+        power: Value = Exp()(x)  # far below 0, `result + 1` would have lost it
+        return power
 
     def lower(self, emit: Emit, x: str) -> str:
         # exp(x) - 1 = tanh(x / 2) * (exp(x) + 1), without a difference of near numbers; beyond 1 the plain form is
@@ -390,33 +395,38 @@ class Reciprocal(Unary):
 
 
 class Maximum(Elementwise):
-    """The larger of `x` and `y`; where they are equal the gradient goes to `x`."""
+    """The larger of `x` and `y`; where they are equal each gets half of the gradient."""
 
     name, onnx, ufunc = "maximum", "Max", "maximum"
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
-        from compiler.operators.comparison import GreaterEqual
+        from compiler.operators.comparison import Greater, Less
 
-        return _route(GreaterEqual()(x, y), grad, x, y)
+        return _shared(grad, x, y, Less()(x, y), Greater()(x, y))
 
 
 class Minimum(Elementwise):
-    """The smaller of `x` and `y`; where they are equal the gradient goes to `x`."""
+    """The smaller of `x` and `y`; where they are equal each gets half of the gradient."""
 
     name, onnx, ufunc = "minimum", "Min", "minimum"
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
-        from compiler.operators.comparison import LessEqual
+        from compiler.operators.comparison import Greater, Less
 
-        return _route(LessEqual()(x, y), grad, x, y)
+        return _shared(grad, x, y, Greater()(x, y), Less()(x, y))
 
 
-def _route(chosen: Value, grad: Value, x: Value, y: Value) -> tuple[Value, Value]:
-    """The gradient to `x` where it was chosen, to `y` elsewhere."""
-    from compiler.operators.comparison import Where
+def _shared(grad: Value, x: Value, y: Value, not_x: Value, not_y: Value) -> tuple[Value, Value]:
+    """The gradient to `x` and to `y`, whichever was chosen; half of it to each where they are equal, as in PyTorch.
+
+    That is the derivative of (x + y + |x - y|) / 2 with 0 for that of |0|, so that a smooth function that is a sum of
+    such pieces has its own derivative at their corners too. Beside NaN both get all of it.
+    """
+    from compiler.operators.comparison import Equal, Where
 
     zero = constant(0, grad.type.dtype)
-    return sum_to(x.type, Where()(chosen, grad, zero)), sum_to(y.type, Where()(chosen, zero, grad))
+    either = Where()(Equal()(x, y), grad * 0.5, grad)
+    return sum_to(x.type, Where()(not_x, zero, either)), sum_to(y.type, Where()(not_y, zero, either))
 
 
 class Clip(Elementwise):

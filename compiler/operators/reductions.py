@@ -10,8 +10,8 @@ from compiler.graph import Emit, Graph, Operator, Part, Value
 from compiler.lazy import LazyModule
 from compiler.operators.arithmetic import Exp, onnx_dtype
 from compiler.operators.casting import Cast
-from compiler.operators.comparison import Equal, Where
-from compiler.operators.shaping import Expand, Unsqueeze, distinct_axes
+from compiler.operators.comparison import Equal
+from compiler.operators.shaping import Expand, Squeeze, Unsqueeze, distinct_axes
 from compiler.operators.source import Input, constant, size_of
 from compiler.types import DType, TensorType, TypeMismatch
 
@@ -207,15 +207,10 @@ class Prod(Reduction):
         return np.asarray(np.prod(x, axis=self.axes, keepdims=self.keep, dtype=x.dtype))
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        # result / x, except where x is 0: beside one zero only that element has a gradient, the product of the others.
-        zero, one = constant(0, x.type.dtype), constant(1, x.type.dtype)
+        from compiler.operators.product_gradient import product_gradient
+
         folded = self.folded(x.type.rank)
-        empty = Equal()(x, zero)
-        zeros = Sum(folded, keep=True)(Cast(x.type.dtype)(empty))
-        nonzero = Where()(empty, one, x)
-        others = Prod(folded, keep=True)(nonzero) / nonzero
-        counts = Equal()(zeros, Cast(x.type.dtype)(empty))  # no zero beside this element
-        return (self.spread(grad, x.type) * Where()(counts, others, zero),)
+        return (product_gradient(Squeeze(folded)(grad) if self.keep and folded else grad, x, folded),)
 
 
 class LogSumExp(Reduction):

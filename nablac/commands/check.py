@@ -69,7 +69,9 @@ def command(
     elif errors:
         show_error(everything)
     elif wrong:
-        note(f"{len(wrong)} gradient{'s' * (len(wrong) != 1)} differ from central differences")
+        several = len({row.name for row in wrong}) != 1
+        subject = f"{len({row.name for row in wrong})} gradients differ" if several else "1 gradient differs"
+        note(f"{subject} from central differences")
     else:
         note(f"{count} file{'s' * (count != 1)} checked, no errors", quiet)
     return everything.exit_code if errors else int(bool(wrong))
@@ -92,10 +94,12 @@ def _gradients(
         if silent:
             continue
         worst = max(rows, key=lambda row: row.error)
-        click.echo(f"{name}: {len(rows)} gradients, worst relative difference {worst.error:.1e}")
+        count = len({row.name for row in rows})
+        click.echo(f"{name}: {count} gradients, worst relative difference {worst.error:.1e}")
         for row in rows:
             if not row.passed:
-                click.echo(f"  `{row.name}`: {row.symbolic:.6g}, and {row.numeric:.6g} by central differences")
+                how = f"beside {row.point}" if row.point else "by central differences"
+                click.echo(f"  `{row.name}`: {row.symbolic:.6g}, and {row.numeric:.6g} {how}")
     return found
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from compiler.build import elaborate_model, program_of
+from compiler.onnx.exporter import export
 from compiler.passes.pipeline import optimize
 from compiler.training import training_step
 from compiler.types import DType
@@ -16,6 +17,7 @@ from grammar.diagnostics import NablacError
 from grammar.source import Source
 from runtime.initialization import initialize
 from runtime.numpy_executor import NumpyRunner
+from runtime.onnx_session import OnnxRunner
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")
 
@@ -199,6 +201,33 @@ def test_settings_change_gradients_as_pytorchs_do(settings: str) -> None:
         SETTINGS[settings](weights)
         theirs.step()
         np.testing.assert_allclose(ours.step(), loss.item(), rtol=1e-9)
+
+
+GRADIENTS = {  # the norm's squares overflow, are lost, or add up to more than the dtype holds
+    DType.F32: ([3e30, -4e30], [3e-25, 4e-25], [0.0, 0], [0.06, -0.08]),
+    DType.F16: ([6e4, -6e4], [300.0, 400], [6e-5, 8e-5], [0.0, 0], [0.06, -0.08]),
+    DType.F64: ([3e300, -4e300], [3e-200, 4e-200]),
+}
+
+
+@pytest.mark.parametrize("backend", ["numpy", "onnxruntime"])
+@pytest.mark.parametrize("dtype", GRADIENTS)
+def test_a_norm_is_clipped_whatever_its_squares_are(dtype: DType, backend: str) -> None:
+    text = """
+model M { input x: [2]; param w: [2] = 0; output y = sum(w * x) }
+train M { loss y; optimizer sgd(lr: 1); clip_norm 1.0 }
+"""
+    step = training_step(elaborate_model(program_of(Source("m.model", text)), training=True, dtype=dtype))
+    for gradient in GRADIENTS[dtype]:
+        x = np.asarray(gradient, dtype.numpy)
+        weights = {"w": np.zeros(2, dtype.numpy)}
+        if backend == "numpy":
+            found = NumpyRunner(step.graph, weights).run({"x": x})["w"]
+        else:
+            found = OnnxRunner(export(step.graph).SerializeToString(), threads=1).run({"x": x, **weights})["w.next"]
+        norm = np.linalg.norm(x.astype(np.longdouble))
+        expected = -x.astype(np.longdouble) * min(1, 1 / (norm + 1e-6))
+        np.testing.assert_allclose(found, expected.astype(float), rtol={DType.F16: 2e-3}.get(dtype, 1e-6))
 
 
 def test_an_optimizers_own_decay_leaves_out_what_is_undecayed() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.build import elaborate, program_of
+from compiler.build import check, elaborate, program_of
 from grammar.diagnostics import NablacError
 from grammar.source import Source
 
@@ -76,6 +76,70 @@ REFUSED = {
             "masked_accuracy": ", ignore: 0",
         }.items()
     },
+    "cross_entropy(softmax(x), zeros([batch], i64))": ("[batch, 3]", "logits are asked for, not what `softmax` gave"),
+    "cross_entropy(reshape(softmax(x), [batch, 3]), zeros([batch], i64))": (
+        "[batch, 3]",
+        "logits are asked for, not what `softmax` gave: leave it out",
+    ),
+    "categorical_cross_entropy(softmax(x), softmax(x))": (
+        "[batch, 3]",
+        "logits are asked for, not what `softmax` gave: leave it out",
+    ),
+    "perplexity(sigmoid(x), zeros([batch], i64))": ("[batch, 3]", "logits are asked for, not what `sigmoid` gave"),
+    "binary_cross_entropy(x -> Dense(1, activation: sigmoid), 1)": (
+        "[batch, 3]",
+        "logits are asked for, not what `sigmoid` gave: leave it out",
+    ),
+    "binary_accuracy(sigmoid(x), 1)": ("[batch, 3]", "logits are asked for, not what `sigmoid` gave: leave it out"),
+    "kl_divergence(softmax(x), softmax(x))": ("[batch, 3]", "log_y is a logarithm, as of log_softmax, not softmax"),
+    "cross_entropy(x, zeros([batch], i64))": ("[batch, 1]", "f32[batch, 1] has one class: take binary_cross_entropy"),
+    "cross_entropy(x, zeros([batch], i64), smoothing: 1)": (
+        "[batch, 3]",
+        "smoothing = 1 must be at least 0 and below 1",
+    ),
+    "cross_entropy(x, zeros([batch], i64), smoothing: -0.1)": (
+        "[batch, 3]",
+        "smoothing = -0.1 must be at least 0 and below 1",
+    ),
+    "huber(x, 0, delta: 0)": ("[batch, 3]", "delta = 0 must be above 0"),
+    "top_k_accuracy(x, zeros([batch], i64))": ("[batch, 3]", "k = 5 is more than the 3 classes: it would be 1 always"),
+    "top_k_accuracy(x, zeros([batch], i64), k: 0)": ("[batch, 3]", "k = 0 must be whole, and at least 1"),
+    "x -> Dropout(1)": ("[batch, 3]", "rate = 1 must be at least 0 and below 1"),
+    "x -> SpatialDropout2D(-0.5)": ("[batch, 3, 8, 8]", "rate = -0.5 must be at least 0 and below 1"),
+    "x -> GaussianNoise(-1.0)": ("[batch, 3]", "std = -1.0 must be at least 0"),
+    "x -> LSTM(4, recurrent_dropout: 1.5)": (
+        "[batch, time, 3]",
+        "recurrent_dropout = 1.5 must be at least 0 and below 1",
+    ),
+    "x -> GRU(4, recurrent_dropout: -1)": (
+        "[batch, time, 3]",
+        "recurrent_dropout = -1 must be at least 0 and below 1",
+    ),
+    "x -> BatchNorm(momentum: 2)": ("[batch, 3]", "momentum = 2 must be at least 0 and below 1"),
+    "x -> BatchNorm(eps: -1e-5)": ("[batch, 3]", "eps = -1e-05 must be at least 0"),
+    "x -> LayerNorm(eps: -1)": ("[batch, 3]", "eps = -1 must be at least 0"),
+    "x -> RMSNorm(eps: -1)": ("[batch, 3]", "eps = -1 must be at least 0"),
+    "x -> InstanceNorm(eps: -1)": ("[batch, 3, n]", "eps = -1 must be at least 0"),
+    "x -> RepeatVector(0)": ("[batch, 3]", "times = 0 must be at least 1"),
+    "x -> LearnedPositions(0)": ("[batch, T, 4]", "length = 0 must be at least 1"),
+    "x -> MultiHeadAttention(2, head_width: 0)": ("[batch, T, 8]", "head_width = 0 must be at least 1"),
+    "x + normal([3], std: -1)": ("[batch, 3]", "std = -1 must be at least 0"),
+    "warmup(x, 0.1, steps: 0)": ("[n]", "steps = 0 must be above 0"),
+    "cosine_decay(x, 0.1, steps: -5)": ("[n]", "steps = -5 must be above 0"),
+    "cosine_decay(x, -0.1, steps: 5)": ("[n]", "rate = -0.1 must be above 0"),
+    "cosine_decay(x, 0.1, steps: 5, lowest: -1)": ("[n]", "lowest = -1 must be at least 0"),
+    "linear_decay(x, 0.1, steps: 0)": ("[n]", "steps = 0 must be above 0"),
+    "exponential_decay(x, 0.1, steps: 5, factor: 0)": ("[n]", "factor = 0 must be above 0"),
+    "step_decay(x, 0.1, every: 0)": ("[n]", "every = 0 must be above 0"),
+    "one_cycle(x, 0.1, steps: 5, rise: 1)": ("[n]", "rise = 1 must be above 0 and below 1"),
+    "noam(x, width: 0)": ("[n]", "width = 0 must be above 0"),
+    "x -> TransformerEncoder(-1, 2, 8)": ("[batch, T, 4]", "depth = -1 must be at least 0"),
+    "random.normal(like: x, std: -1)": (
+        "[batch, 3]",
+        "`std` of random.normal is at least 0, and the number -1 is given",
+    ),
+    "random.uniform(like: x, low: 2)": ("[batch, 3]", "random.uniform draws from `low` to `high`, and 2 is above 1.0"),
+    "x + uniform([3], 1, 0)": ("[batch, 3]", "random.uniform draws from `low` to `high`, and 1 is above 0"),
     "random.bernoulli(1.5, like: x)": (
         "[batch, 3]",
         "`p` of random.bernoulli is a chance from 0 to 1, and the number 1.5 is given",
@@ -104,3 +168,78 @@ def test_a_dim_may_be_called_as_a_function_is(name: str) -> None:
 def test_a_target_may_be_one_number() -> None:
     source = Source("case.model", "model M() {\n    input x: [batch, 4]\n    output mse(x, 0) + hinge(x, 1)\n}\n")
     elaborate(program_of(source))
+
+
+OPTIMIZERS = {
+    "sgd(lr: 0)": "lr = 0 must be above 0",
+    "sgd(momentum: 2)": "momentum = 2 must be at least 0 and below 1",
+    "sgd(nesterov: true)": "nesterov looks ahead along the momentum, which is 0",
+    "sgd(weight_decay: -0.1)": "weight_decay = -0.1 must be at least 0",
+    "adam(lr: -0.001)": "lr = -0.001 must be above 0",
+    "adam(beta1: 1.5)": "beta1 = 1.5 must be at least 0 and below 1",
+    "adam(beta2: 1)": "beta2 = 1 must be at least 0 and below 1",
+    "adam(eps: -1e-8)": "eps = -1e-08 must be at least 0",
+    "adam(lr: step -> cosine_decay(0.1, steps: -5))": "steps = -5 must be above 0",
+    "adamw(weight_decay: -1)": "weight_decay = -1 must be at least 0",
+    "rmsprop(decay: 1)": "decay = 1 must be at least 0 and below 1",
+    "rmsprop(momentum: -0.5)": "momentum = -0.5 must be at least 0 and below 1",
+    "adagrad(eps: -1)": "eps = -1 must be at least 0",
+    "lion(beta2: 1)": "beta2 = 1 must be at least 0 and below 1",
+}
+
+
+def trained(settings: str) -> None:
+    """Check a model of one output that is trained so."""
+    text = "model M() {\n    input x: [batch, 3]\n    y = x -> Dense(1)\n    output y\n}\n"
+    check(program_of(Source("case.model", f"{text}train M {{ {settings} }}\n")))
+
+
+@pytest.mark.parametrize("text", OPTIMIZERS)
+def test_an_optimizer_says_which_numbers_it_takes(text: str) -> None:
+    with pytest.raises(NablacError) as caught:
+        trained(f"target t: [batch, 1]; loss mse(y, t); optimizer {text}")
+    assert [each.message for each in caught.value.diagnostics] == [OPTIMIZERS[text]]
+
+
+@pytest.mark.parametrize(
+    "text", ["adam(beta1: 0)", "adam(lr: step -> warmup(1e-3, steps: 5))", "adam(beta1: 0.9 / step)"]
+)
+def test_an_optimizer_takes_what_makes_sense(text: str) -> None:
+    trained(f"target t: [batch, 1]; loss mse(y, t); optimizer {text}")
+
+
+@pytest.mark.parametrize(
+    ("targets", "loss"),
+    [
+        ("target t: [batch]", "mean((y - t) ** 2)"),
+        ("target t: [batch]", "mean((t - y) ** 2)"),
+        ("target t: [batch]", "mean(abs(t - 2 * y))"),
+        ("target t: [batch, 1]", "mean((squeeze(y, -1) - t) ** 2)"),
+        ("target t: [batch, 1], w: [batch]", "mean(w * (y - t) ** 2)"),
+        ("target t: bool[batch]", "mean(where(t, y, -y))"),
+        ("target t: [batch]", "mse(y, zeros([batch, 1])); metric error = mean(maximum(y, t))"),
+    ],
+)
+def test_examples_are_not_compared_with_each_other(targets: str, loss: str) -> None:
+    with pytest.raises(NablacError) as caught:
+        trained(f"{targets}; loss {loss}")
+    (found,) = caught.value.diagnostics
+    assert found.code == "E301"
+    assert found.message.endswith("is f32[batch, batch], every example with every other")
+
+
+@pytest.mark.parametrize(
+    ("targets", "loss"),
+    [
+        ("target t: [batch]", "mean((squeeze(y, -1) - t) ** 2)"),
+        ("target t: [batch]", "mean((y - unsqueeze(t, 1)) ** 2)"),
+        ("target t: [batch, 1], w: [batch, 1]", "mean(w * (y - t) ** 2)"),
+        ("target t: [batch, 4]", "mean((y - t) ** 2 * [1.0, 2, 3, 4])"),  # weights for each class
+        ("target t: [batch, 1]", "mean((y - t) ** 2 / sum(t))"),
+        ("target t: [batch, 1]", "mean((y - unsqueeze(squeeze(t, -1), 0)) ** 2)"),  # all pairs, and said so
+        ("target t: [batch]", "mean(cast(unsqueeze(t, 1) == t, f32) * abs(y - unsqueeze(squeeze(y, -1), 0)))"),
+        ("target t: [batch, 1]", "mean(sum(y * y, axis: -1, keep: true) + sum(t * t, axis: -1) - 2 * y @ t^T)"),
+    ],
+)
+def test_what_broadcasts_for_a_reason_does(targets: str, loss: str) -> None:
+    trained(f"{targets}; loss {loss}")

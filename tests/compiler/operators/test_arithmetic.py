@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import erf
+from typing import Any
 
 import numpy as np
 import pytest
@@ -42,6 +43,12 @@ positive = uniform((2, 3), 0.5, 3)
 inside = uniform((2, 3), -0.9, 0.9)
 nonzero = uniform((2, 3), 1, 3)
 
+
+def powers(x: Any, y: Any) -> Any:
+    """`x ** [0, 1, 2, 3, 4]` by multiplications: torch's own third derivative at 0 is NaN."""
+    return torch.cat([x**0 + 0 * x, x, x * x, x * x * x, x * x * x * x], 1)
+
+
 CASES = (
     case("a sum", Add(), x=(2, 3), y=(2, 3), oracle=torch.add),
     case("a sum that broadcasts", Add(), x=(2, 1, 3), y=(4, 1), oracle=torch.add),
@@ -67,6 +74,12 @@ CASES = (
     case("a whole power", Pow(), x=(2, 3), y=np.array(5.0), oracle=lambda x, y: x**5 + 0 * y, order=0),
     case("a whole power below zero", Pow(), x=nonzero, y=np.array(-3.0), oracle=lambda x, y: x**-3 + 0 * y, order=0),
     case("a half power", Pow(), x=positive, y=np.array(0.5), oracle=lambda x, y: x**0.5 + 0 * y, order=0),
+    case("a power of zero", Pow(), x=np.array([0.0, 0, 0, 2, 0]), y=np.array([1.0, 2, 3, 0, 0]), order=1,
+         oracle=torch.pow),
+    case("a power of zero by integers", Pow(), x=np.zeros((2, 1)), y=np.arange(5), order=3, oracle=powers),
+    case("a power of zero with the exponent zero", Pow(), x=np.zeros(3), y=np.zeros(3), order=1, oracle=torch.pow),
+    case("a power of numbers below zero by integers", Pow(), x=np.full((4, 1), -1.5), y=np.arange(5), order=3,
+         oracle=powers),
     case("the opposite", Neg(), x=(2, 3), oracle=torch.neg),
     case("a distance from zero", Abs(), x=(2, 3), oracle=torch.abs),
     case("a sign", Sign(), x=(2, 3), oracle=torch.sign),
@@ -81,6 +94,10 @@ CASES = (
     case("a reciprocal", Reciprocal(), x=nonzero, oracle=torch.reciprocal),
     case("the larger", Maximum(), x=distinct((2, 3)), y=uniform((3,), -0.2, 0.2), oracle=torch.maximum),
     case("the smaller", Minimum(), x=distinct((2, 3)), y=uniform((), -0.2, 0.2), oracle=torch.minimum),
+    case("the larger of equals", Maximum(), x=np.array([1.0, 2, 0, 0]), y=np.array([1.0, 1, 0, -0.0]),
+         oracle=torch.maximum),
+    case("the smaller of equals", Minimum(), x=np.array([[1.0], [2]]), y=np.array([1.0, 2]), oracle=torch.minimum),
+    case("clipped at its bounds", Clip(-1, 1), x=np.array([-1.0, 1, 0, -2]), oracle=lambda x: torch.clip(x, -1, 1)),
     case("clipped", Clip(-1, 1), x=normal((4, 3), scale=2), oracle=lambda x: torch.clip(x, -1, 1)),
     case("clipped from below", Clip(low=0), x=(2, 3), oracle=lambda x: torch.clip(x, 0)),
     case("clipped from above", Clip(high=1), x=(2, 3), oracle=lambda x: torch.clip(x, max=1)),

@@ -1,0 +1,55 @@
+"""The gradient of a product, by multiplications alone.
+
+`result / x` is the product of the other elements only where nothing is 0 or infinite, and what a choice puts in its
+place there has a second derivative of 0. So the product is written as multiplications, which are differentiated as any
+others: right beside zeros and infinities, and as often as one likes.
+"""
+
+from __future__ import annotations
+
+from compiler.dims import product
+from compiler.graph import Graph, Value
+from compiler.operators.control import Scan
+from compiler.operators.shaping import Concat, Expand, Reshape, Squeeze, Transpose, filled
+from compiler.operators.slicing import Slice
+from compiler.operators.source import Input, constant
+
+
+def product_gradient(grad: Value, x: Value, folded: tuple[int, ...]) -> Value:
+    """The gradient of the product of `x` over the axes `folded`; `grad` has the axes that are left."""
+    from compiler.gradient import gradients
+
+    shape = x.shape
+    left = tuple(axis for axis in range(len(shape)) if axis not in folded)
+    length = product(shape[axis] for axis in folded)
+    if length == 0:
+        return filled(0, x.type)
+    rest = tuple(shape[axis] for axis in left)
+    factors = Reshape((length, *rest))(Transpose((*folded, *left))(x))
+    total = _by_halves(factors, length) if isinstance(length, int) else _one_by_one(factors)
+    (found,) = gradients([total], [grad], [x])
+    assert found is not None
+    return found
+
+
+def _by_halves(factors: Value, length: int) -> Value:
+    """The product over axis 0, the first half times the second until one is left."""
+    while length > 1:
+        half = length // 2
+        pairs = Slice((0,), (0,), (half,))(factors) * Slice((0,), (half,), (2 * half,))(factors)
+        odd = length % 2
+        factors = Concat(0)(pairs, Slice((0,), (2 * half,), (length,))(factors)) if odd else pairs
+        length = half + odd
+    result: Value = Squeeze((0,))(factors)
+    return result
+
+
+def _one_by_one(factors: Value) -> Value:
+    """The product over axis 0, whose length is known only when the model runs."""
+    type = factors.type.with_shape(*factors.shape[1:])
+    so_far, factor = Input("so_far", type)(), Input("factor", type)()
+    step = Graph({"so_far": so_far, "factor": factor}, {"product": so_far * factor}, name="product")
+    one = constant(1, type.dtype)
+    factors = Concat(0)(Expand((1, *type.shape))(one), factors)  # a scan has one step at least
+    result: Value = Scan(step, 1, 1)(Expand(type.shape)(one) if type.shape else one, factors)[0]
+    return result
