@@ -69,7 +69,7 @@ def _content(name: str) -> bytes:
             raise NablacError(mistakes.is_directory(name))
         if not stat.S_ISREG(kind) and not stat.S_ISFIFO(kind):
             raise NablacError(mistakes.unreadable(name, "it is a device or a socket"))
-        content = _from_pipe(name) if stat.S_ISFIFO(kind) else _from_file(name)
+        content = read_pipe(name, MOST_BYTES + 1) if stat.S_ISFIFO(kind) else _from_file(name)
     except FileNotFoundError:
         raise NablacError(mistakes.missing_file(name, _beside(name))) from None
     except NotADirectoryError:
@@ -88,28 +88,34 @@ def _from_file(name: str) -> bytes:
         return file.read(MOST_BYTES + 1)
 
 
-def _from_pipe(name: str) -> bytes:
-    """What is written into a pipe, as by `<(...)` of a shell; for a writer who never comes nobody waits without end."""
-    content, pipe = b"", os.open(name, os.O_RDONLY | os.O_NONBLOCK)
+def read_pipe(name: str, most: int) -> bytes:
+    """At most `most` bytes that are written into a pipe, as by `<(...)` of a shell.
+
+    For a writer who never comes nobody waits without end.
+    """
+    parts: list[bytes] = []
+    left, pipe = most, os.open(name, os.O_RDONLY | os.O_NONBLOCK)
     until = time.monotonic() + WAIT
     try:
-        while len(content) <= MOST_BYTES:
+        while left > 0:
             try:
-                found = os.read(pipe, MOST_BYTES + 1 - len(content))
+                found = os.read(pipe, min(left, 1 << 20))
             except BlockingIOError:  # there is a writer, who has nothing yet
                 until = math.inf
                 found = b""
             else:
-                if not found and (content or until == math.inf):
+                if not found and (parts or until == math.inf):
                     break
-                content += found
+                if found:
+                    parts.append(found)
+                    left -= len(found)
             if not found:
                 if time.monotonic() > until:
                     raise NablacError(mistakes.unreadable(name, "it is a pipe, and nothing writes into it"))
                 time.sleep(PAUSE)
     finally:
         os.close(pipe)
-    return content
+    return b"".join(parts)
 
 
 def _refuse_trained(name: str, content: bytes) -> None:

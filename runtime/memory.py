@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from compiler.graph import Value
@@ -19,10 +20,19 @@ def memory() -> int | None:
         found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return None
+    with suppress(OSError, ValueError):  # no group, or `max`
+        found = min(found, int(_GROUP.read_text()))
+    return min(found, _limit() or found)
+
+
+def _limit() -> int | None:
+    """The bytes of address space that this process may take (`ulimit -v`), None where there is no limit."""
     try:
-        return min(found, int(_GROUP.read_text()))
-    except (OSError, ValueError):  # no group, or `max`
-        return found
+        import resource
+    except ImportError:  # elsewhere than on POSIX
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return soft if soft != resource.RLIM_INFINITY else None
 
 
 def require(weights: Sequence[Parameter | Buffer], name: str) -> None:
