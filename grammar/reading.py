@@ -71,7 +71,7 @@ def _content(name: str) -> bytes:
             raise NablacError(mistakes.unreadable(name, "it is a device or a socket"))
         content = read_pipe(name, MOST_BYTES + 1) if stat.S_ISFIFO(kind) else _from_file(name)
     except FileNotFoundError:
-        raise NablacError(mistakes.missing_file(name, _beside(name))) from None
+        raise NablacError(mistakes.missing_file(name, models_beside(name))) from None
     except NotADirectoryError:
         raise NablacError(mistakes.missing_file(name, ())) from None
     except (OSError, ValueError) as error:
@@ -146,7 +146,7 @@ def _begins_as(content: bytes) -> str | None:
     return None
 
 
-def _beside(name: str) -> tuple[str, ...]:
+def models_beside(name: str | os.PathLike[str]) -> tuple[str, ...]:
     """The model files of the folder where the missing one was looked for."""
     folder = os.path.dirname(name)
     try:

@@ -13,6 +13,7 @@ from typing import Any
 import click
 
 import nablac
+from grammar.visible import shortened, visible
 from nablac.commands.signals import handled
 
 COMMANDS = {  # each is a module of this package; the text is its line in `nablac --help`
@@ -83,6 +84,7 @@ def main() -> None:
         except click.exceptions.Exit as ended:
             status = ended.exit_code
         except click.ClickException as error:
+            error.message = visible(shortened(error.message))
             error.show()
             status = 2
         except BrokenPipeError:
@@ -135,6 +137,6 @@ def _failed(error: Exception) -> int:
         return error.exit_code
     if os.environ.get("NABLAC_DEBUG"):
         raise error
-    click.echo(f"nablac itself failed: {type(error).__name__}: {str(error)[:200]}", err=True)
+    click.echo(f"nablac itself failed: {type(error).__name__}: {visible(str(error)[:200])}", err=True)
     click.echo("This is a fault of nablac. NABLAC_DEBUG=1 shows where; please report it with the model.", err=True)
     return 70

@@ -20,7 +20,7 @@ from nablac.commands.options import (
     run_options,
     weight_options,
 )
-from nablac.commands.output import note, print_json, printable, show_error
+from nablac.commands.output import encodable, note, print_json, printable, show_error
 from nablac.commands.text_model import text_model
 
 if TYPE_CHECKING:
@@ -190,12 +190,12 @@ class _Texts:
 
     def grow(self, text: str) -> None:
         if text.startswith(self.shown) and not text.endswith("\N{REPLACEMENT CHARACTER}"):  # half a character waits
-            click.echo(text[len(self.shown) :], nl=False)
+            click.echo(_seen(text[len(self.shown) :]), nl=False)
             self.shown = text
 
     def add(self, prompt: Prompt, answer: str | NablacError) -> None:
         if isinstance(answer, str):
-            click.echo(answer[len(self.shown) :] if answer.startswith(self.shown) else f"\n{answer}")
+            click.echo(_seen(answer[len(self.shown) :] if answer.startswith(self.shown) else f"\n{answer}"))
             return
         show_error(answer)
         if not self.alone:
@@ -203,6 +203,11 @@ class _Texts:
 
     def end(self) -> None:
         return
+
+
+def _seen(text: str) -> str:
+    """A text of the model as stdout takes it: whole, but on a terminal nothing that it would act on."""
+    return printable(text, sys.stdout) if sys.stdout.isatty() else encodable(text, sys.stdout)
 
 
 class _Json:
@@ -213,7 +218,7 @@ class _Json:
 
     def add(self, prompt: Prompt, answer: str | NablacError) -> None:
         shown = {"text": answer} if isinstance(answer, str) else {"errors": [e.to_json() for e in answer.diagnostics]}
-        self.found.append({"prompt": printable(prompt.text, None), **shown})
+        self.found.append({"prompt": encodable(prompt.text, None), **shown})
 
     def end(self) -> None:
         print_json(self.found)

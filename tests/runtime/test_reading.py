@@ -85,6 +85,8 @@ def test_a_file_is_taken(folder: Path, label: str) -> None:
     np.testing.assert_array_equal(found, np.array(expected, found.dtype))
 
 
+MAGIC = "the magic string is not correct;"
+ARCHIVE = "E807: this cannot be read as an .npz file of plain arrays"
 PLAIN = "E807: this cannot be read as a .npy file of a plain array"
 REFUSED: dict[str, tuple[str, Wanted, str]] = {
     "several arrays, none of the name": ("x=other.npz", VECTOR, "E807: this holds a, b, and nothing called `x`"),
@@ -93,12 +95,12 @@ REFUSED: dict[str, tuple[str, Wanted, str]] = {
     "no array": (
         "garbage.npy",
         VECTOR,
-        f"{PLAIN}: the magic string is not correct; expected b'\\x93NUMPY', got b'garbag'",
+        f"{PLAIN}: {MAGIC} expected b'\\x93NUMPY', got b'garbag'",
     ),
     "no archive": (
         "garbage.npz",
         VECTOR,
-        "E807: this cannot be read as an .npz file of plain arrays: File is not a zip file",
+        f"{ARCHIVE}: File is not a zip file",
     ),
     "objects": ("objects.npy", VECTOR, f"{PLAIN}: it holds Python objects, and no numbers"),
     "fractions for tokens": ("fractions.npy", TOKENS, "E804: the input is i64[n], and this holds fractions"),
