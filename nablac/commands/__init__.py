@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -84,8 +85,9 @@ def main() -> None:
         except click.exceptions.Exit as ended:
             status = ended.exit_code
         except click.ClickException as error:
-            error.message = visible(shortened(error.message))
-            error.show()
+            told = io.StringIO()
+            error.show(told)
+            click.echo(visible(shortened(told.getvalue().rstrip("\n"))), err=True)
             status = 2
         except BrokenPipeError:
             discard_output()
