@@ -136,13 +136,13 @@ _MODEL_FIELDS = (b"\x12", b"\x1a", b"\x22", b"\x28", b"\x32", b"\x3a", b"\x42")
 
 
 def _begins_as(content: bytes) -> str | None:
+    if content[8:10] == b'{"' and content[3:8] == bytes(5):  # before the others: its length may begin like a pickle
+        return "a file of weights (safetensors)"
     for start, said in _BINARY:
         if content.startswith(start):
             return said
     if content[4:8] == b"TFL3":
         return "a TensorFlow Lite file"
-    if content[8:10] == b'{"' and content[3:8] == bytes(5):
-        return "a file of weights (safetensors)"
     return None
 
 

@@ -4,7 +4,7 @@ Python's `re` tries every way that `(a+)+` can share out a text, which takes lon
 expression becomes a program of few instructions, as R. Cox describes (https://swtch.com/~rsc/regexp/regexp3.html): of
 each instruction and index of the text it is remembered that nothing came of them, so that none is tried twice. What
 matches, and which groups, is as in `re`: the first way in the order of the expression, but that nothing is repeated for
-an empty text. A text met again, `(?P=name)`, is part of what is remembered: this takes more than linear time, within the
+an empty text. A text met again, `(?P=name)`, is part of what is remembered: this takes more than linear time, in the
 same budget of steps.
 """
 

@@ -131,9 +131,13 @@ def _interrupted() -> int:
 
 def _failed(error: Exception) -> int:
     """Show a mistake of the user's as a diagnostic, and one of ours as a line to report."""
-    from grammar.diagnostics import NablacError
+    from grammar.diagnostics import Diagnostic, NablacError
     from nablac.commands.output import show_error
 
+    if isinstance(error, MemoryError):
+        error = NablacError(
+            Diagnostic("E810", "not enough memory", hint="choose smaller sizes, or less data at a time")
+        )
     if isinstance(error, NablacError):
         show_error(error)
         return error.exit_code

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -149,7 +150,7 @@ def _generator(file: Path, given: dict[str, Any]) -> Generator:
     from runtime.text.tokenizers import read_tokenizer
 
     tokenizer = read_tokenizer(given["tokenizer"]) if given["tokenizer"] is not None else None
-    if not file.exists():
+    if not os.path.exists(file):
         raise NablacError(Diagnostic("E901", f"there is no file {file}", place=str(file)))
     if file.suffix == ".onnx" or (file / STEP).is_file():
         refuse_of_compiled(file, "no_cache")
@@ -164,12 +165,9 @@ def _generator(file: Path, given: dict[str, Any]) -> Generator:
 
 def _lines(path: Path) -> list[Prompt]:
     """The prompts of a file, one a line."""
-    from grammar.diagnostics import Diagnostic, NablacError
+    from runtime.boundary import LARGEST_TEXT, read_file, read_stream
 
-    try:
-        content = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-    except OSError as error:
-        raise NablacError(Diagnostic("E903", f"{path} cannot be read: {error.strerror}", place=str(path))) from None
+    content = read_stream(path) if str(path) == "-" else read_file(path, LARGEST_TEXT, pipes=True)
     whole = content.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").removesuffix(b"\n")
     lines = whole.decode("utf-8", "surrogateescape").split("\n") if whole else []
     return [Prompt(f"{path}:{number}", line) for number, line in enumerate(lines, 1)]

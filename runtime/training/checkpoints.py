@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.boundary import reason_of, require_regular, require_room
 from runtime.weights import save_weights
 
 if TYPE_CHECKING:
@@ -52,8 +53,9 @@ def write_state(path: Path, state: Mapping[str, Array], position: Position) -> N
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Array], Position]:
     """What `write_state` wrote; NablacError for a file of another kind."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
+    require_room(require_regular(path), str(path))
     try:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -61,9 +63,11 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], Position]:
                 raise NablacError(Diagnostic("E840", "this is no checkpoint of nablac's", place=str(path)))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
         return state, Position(**json.loads(metadata["position"]))
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        first = " ".join(str(error).split())[:160]
-        raise NablacError(Diagnostic("E840", f"this checkpoint cannot be read: {first}", place=str(path))) from None
+    except NablacError:
+        raise
+    except Exception as error:  # of the library, of the system, of headers that are anything
+        message = f"this checkpoint cannot be read: {reason_of(error)}"
+        raise NablacError(Diagnostic("E840", message, place=str(path))) from None
 
 
 def best_state(folder: Path) -> dict[str, Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.elaborate.values import show
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.boundary import LARGEST_JSON, read_file
 from runtime.data.examples import digest
 from runtime.files import write_bytes
 from runtime.training import training_data
@@ -110,14 +112,17 @@ def write_record(folder: Path, record: Record, facts: Mapping[str, Any]) -> None
 
 def read_record(folder: Path) -> Record:
     """How the run in a folder was begun; NablacError for a folder that is none of a run."""
+    hint = "name the folder that `nablac train` printed"
+    if not os.path.isfile(folder / RECORD):
+        raise NablacError(Diagnostic("E841", f"{folder} is no run of nablac's", place=str(folder), hint=hint))
+    content = read_file(folder / RECORD, LARGEST_JSON)
     try:
-        stored = json.loads((folder / RECORD).read_text("utf-8"))
+        stored = json.loads(content)
         choices, length = Choices(**stored["choices"]), Length(**stored["length"])
         rest = {each.name: stored[each.name] for each in fields(Record)[2:]}
         if not all(isinstance(each, str) for each in rest.values()):
             raise ValueError
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        hint = "name the folder that `nablac train` printed"
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise NablacError(
             Diagnostic("E841", f"{folder} is no run of nablac's", place=str(folder), hint=hint)
         ) from error

@@ -22,14 +22,13 @@ from runtime.data.fitted import fitted_to
 from runtime.data.loading import Wanted, fitted, load_examples
 from runtime.data.lookups import check_lookups
 from runtime.data.tokens import widened
+from runtime.metadata import CLASSES
 from runtime.text.tokenizers import KEY as TOKENIZER
 
 if TYPE_CHECKING:
     from compiler.graph import Value
     from compiler.types import Array
     from runtime.training.session import Training
-
-CLASSES = "nablac.classes"  # of the metadata: the texts of the target's classes, in the order of their numbers
 
 
 def context_of(training: Training) -> Context:
