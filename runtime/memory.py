@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from compiler.graph import Value
+from compiler.dims import evaluate
+from compiler.graph import Graph, Value
 from compiler.operators.source import Buffer, Parameter
 from grammar.diagnostics import Diagnostic, NablacError
 
@@ -50,6 +51,26 @@ def require(weights: Sequence[Parameter | Buffer], name: str) -> None:
                 hint="choose smaller sizes, by `--preset` or `--set`",
             )
         )
+
+
+def require_compared(graph: Graph, sizes: Mapping[str, int], copies: int) -> None:
+    """Refuse to compare outputs that take more than all memory where so many copies are held, before any is computed."""
+    there = memory()
+    if there is None:
+        return
+    needed = {name: _result_bytes(value, sizes) for name, value in graph.outputs.items()}
+    if copies * sum(needed.values()) > there:
+        largest = max(needed, key=lambda name: needed[name])
+        origin = graph.outputs[largest].node.origin
+        total = f"{sum(needed.values()):,} bytes, held {copies} times"
+        message = f"not enough memory to compare the outputs: {total}, and this machine has {there:,}"
+        hint = "choose a smaller size, or `nablac compile --no-verify`"
+        note = f"`{largest}` is {graph.outputs[largest].type}" + (f" at {dict(sizes)}" if sizes else "")
+        raise NablacError(Diagnostic("E810", message, origin.span, place=graph.name, note=note, hint=hint))
+
+
+def _result_bytes(value: Value, sizes: Mapping[str, int]) -> int:
+    return max(0, evaluate(value.type.elements, sizes)) * value.type.dtype.bytes
 
 
 def smaller(results: Sequence[Value]) -> str:
