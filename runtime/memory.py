@@ -54,7 +54,7 @@ def require(weights: Sequence[Parameter | Buffer], name: str) -> None:
 
 
 def require_compared(graph: Graph, sizes: Mapping[str, int], copies: int) -> None:
-    """Refuse to compare outputs that take more than all memory where so many copies are held, before any is computed."""
+    """Refuse to compare outputs that take more than all memory, of which so many copies are held at once."""
     there = memory()
     if there is None:
         return
