@@ -22,7 +22,7 @@ def test_names_match_as_by_re(expression: str) -> None:
     chance = random.Random(expression)
     ours, theirs = compile_pattern(expression), re.compile(expression)
     names = ["".join(chance.choices("aabbcd.x1w]^-", k=chance.randrange(8))) for _ in range(400)]
-    names += ["layers.12.w", "ab.cd.cd", "ababab", "abab", "xy"]
+    names += ["layers.12.w", "ab.cd.cd", "ababab", "abab", "xy", "abbcdd", "acd"]
     matched = 0
     for name in names:
         found, expected = ours.fullmatch(name, Budget()), theirs.fullmatch(name)
