@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 import shutil
 import struct
 import zlib
@@ -197,10 +198,29 @@ def _begun(folder: Path) -> None:
     shutil.copytree(made, folder, dirs_exist_ok=True)
 
 
+def sealed_position(checkpoint: bytes) -> tuple[bytes, Callable[[bytes], bytes]]:
+    """What a checkpoint says of where the run stands, and what puts another text in its place."""
+    end = 8 + int.from_bytes(checkpoint[:8], "little")
+    header = json.loads(checkpoint[8:end])
+
+    def seal(position: bytes) -> bytes:
+        metadata = {**header["__metadata__"], "position": position.decode("utf-8", "replace")}
+        text = json.dumps({**header, "__metadata__": metadata}).encode()
+        return struct.pack("<Q", len(text)) + text + checkpoint[end:]
+
+    return header["__metadata__"]["position"].encode(), seal
+
+
 def run_file(name: str, folder: Path) -> bytes:
     """A file of such a run."""
     _begun(folder)
     return next(folder.glob(f"r/{name}")).read_bytes()
+
+
+def _without_checkpoint(folder: Path) -> None:
+    _begun(folder)
+    for path in folder.glob("r/checkpoints/step-*"):
+        path.unlink()
 
 
 RESUME = ("train", "m.model", "--resume", "r", "--epochs", "2", "-q")
@@ -212,6 +232,7 @@ def formats(folder: Path) -> dict[str, Format]:
     record, data = run_file("run.json", folder), run_file("data.json", folder)
     checkpoint = run_file("checkpoints/step-*.safetensors", folder)
     name = next(path.name for path in folder.glob("r/checkpoints/step-*.safetensors"))
+    position, resealed = sealed_position(checkpoint)
     weights: dict[str, bytes | str] = {"m.model": DENSE, "x.npy": npy(X)}
     texts: dict[str, bytes | str] = {"m.model": TOKENS % 'text("d.txt") -> tokens(length: 4, kind: "t.json")'}
     same: dict[str, bytes | str] = {"m.model": SAME}
@@ -293,6 +314,8 @@ def formats(folder: Path) -> dict[str, Format]:
         ),
         "run.json": Format("r/run.json", record, RESUME, {}, prepare=_begun),
         "data.json": Format("r/data.json", data, ("eval", "r"), {}, prepare=_begun),
-        "checkpoint": Format(f"r/checkpoints/{name}", checkpoint, RESUME, {}, prepare=_begun),
+        "checkpoint": Format(
+            f"r/checkpoints/{name}", checkpoint, RESUME, {}, position, resealed, prepare=_without_checkpoint
+        ),
         "prompts": Format("d.json", b"[[1, 2, 3]]", ("run", "m.model", "d.json"), {"m.model": LOOKUP}),
     }

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import random
+from typing import Any
 
+VALUES: tuple[Any, ...] = (
+    None, True, False, 0, 1, -1, 3, 2**31, 2**63, 10**30, 1e308, float("nan"), float("inf"), 0.5, "", "a", "\x1b[31m",
+    "\ud800", "a" * 2000, "../../x", "NaN", [], {}, [[]], [None], [1, 2, 3], ["a"], {"a": 1}, [[1, 2], [3]], [0] * 2000,
+)  # fmt: skip
 LARGE = (b"\xff" * 8, b"\xff\xff\xff\x7f", b"\0" * 8, b"\x80\0\0\0", b"\x01" + bytes(7))
 WORDS = (
     b"99999999999999999999", b"-1", b"0", b"NaN", b"Infinity", b"1e999", b"null", b"true", b'""', b"{}", b"[]",
@@ -46,6 +51,21 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
             to = chance.randrange(len(made) + 1)
             made[to:to] = made[at : at + length]
     return bytes(made)
+
+
+def damaged_json(value: Any, chance: random.Random) -> Any:
+    """JSON with one value of it, however deep, in the place of which another stands; a key may go or come too."""
+    if isinstance(value, dict) and value and chance.random() < 0.9:
+        key = chance.choice(sorted(value))
+        if chance.random() < 0.1:
+            return {name: held for name, held in value.items() if name != key}
+        if chance.random() < 0.1:
+            return {**value, chance.choice(("", "a", "../a", "\x1b", key * 2)): chance.choice(VALUES)}
+        return {**value, key: damaged_json(value[key], chance)}
+    if isinstance(value, list) and value and chance.random() < 0.8:
+        at = chance.randrange(len(value))
+        return [*value[:at], damaged_json(value[at], chance), *value[at + 1 :]]
+    return chance.choice(VALUES)
 
 
 def damaged_text(text: str, chance: random.Random) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -13,7 +14,7 @@ import pytest
 
 from tests.hostile import forked
 from tests.hostile.formats import Format, formats
-from tests.hostile.mutations import damaged
+from tests.hostile.mutations import damaged, damaged_json
 
 for needed in ("PIL", "pyarrow", "tokenizers"):
     pytest.importorskip(needed)
@@ -73,8 +74,11 @@ def faults(format: Format, name: str, seeds: range, folder: Path) -> list[str]:
 
 
 def content(format: Format, name: str, seed: int) -> bytes:
-    """A damaged file: the bytes of a good one, or where it is packed half of the time what is packed in it."""
+    """A damaged file: the bytes of a good one, and half of the time what is packed in it, or a value of its JSON."""
     chance = random.Random(f"{name} {seed}")
+    held = format.content if format.inside is None else format.inside
+    if held[:1] in (b"{", b"[") and chance.random() < 0.5:
+        return format.seal(json.dumps(damaged_json(json.loads(held), chance)).encode())
     if format.inside is not None and chance.random() < 0.5:
         try:
             return format.seal(damaged(format.inside, chance))
