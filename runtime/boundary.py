@@ -79,6 +79,26 @@ def reason_of(error: BaseException) -> str:
     return text[:160] or type(error).__name__
 
 
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Nothing is written to standard error within the block: Rust libraries report a panic there beside raising it."""
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def read_file(path: Path, largest: int | None = None, *, pipes: bool = False, place: str | None = None) -> bytes:
     """The bytes of a regular file of at most `largest` bytes, of what memory holds where that is None.
 

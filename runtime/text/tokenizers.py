@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.boundary import LARGEST_JSON, decode, guarded, read_file
+from runtime.boundary import LARGEST_JSON, decode, guarded, read_file, silenced
 from runtime.text.expressions import check_expressions
 from runtime.text.words import KINDS as LISTED
 from runtime.text.words import SPACING, joined, pieces
@@ -170,7 +170,7 @@ class Learnt:
 
     @cached_property
     def around(self) -> tuple[Sequence[int], Sequence[int]]:
-        with guarded("the tokenizer", "tokens of a text", "E850"):
+        with guarded("the tokenizer", "tokens of a text", "E850"), silenced():
             made = self.library.encode("a", add_special_tokens=True)
         text = [place for place, special in enumerate(made.special_tokens_mask) if not special]
         if not text:
@@ -188,11 +188,11 @@ class Learnt:
         return next((number for number in found if number is not None), None)
 
     def encode(self, text: str) -> list[int]:
-        with guarded("the tokenizer", "tokens of a text", "E850"):
+        with guarded("the tokenizer", "tokens of a text", "E850"), silenced():
             return list(self.library.encode(text, add_special_tokens=False).ids)
 
     def decode(self, numbers: Sequence[int]) -> str:
-        with guarded("the tokenizer", "the text of tokens", "E850"):
+        with guarded("the tokenizer", "the text of tokens", "E850"), silenced():
             return str(self.library.decode([int(number) for number in numbers], skip_special_tokens=True))
 
     def to_json(self) -> str:
@@ -242,7 +242,8 @@ def read_tokenizer(path: Path) -> Tokenizer:
 def _of_library(text: str, stored: Any, kind: str, place: str) -> Learnt:
     """A tokenizer of the tokenizers library from its JSON, and that parsed."""
     check_expressions(stored, place)
-    made = library().Tokenizer.from_str(text)
+    with silenced():
+        made = library().Tokenizer.from_str(text)
     made.no_padding()
     made.no_truncation()
     return Learnt(kind, made)

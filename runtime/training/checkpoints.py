@@ -13,6 +13,7 @@ import numpy as np
 
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import reason_of, require_regular, require_room
+from runtime.typed import typed
 from runtime.weights import save_weights
 
 if TYPE_CHECKING:
@@ -76,7 +77,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], Position]:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
         if metadata["digest"] != _digest(state, metadata["position"]):
             raise NablacError(Diagnostic("E840", "this checkpoint is damaged: its bytes have changed", place=str(path)))
-        return state, Position(**json.loads(metadata["position"]))
+        position: Position = typed(Position, json.loads(metadata["position"]))
+        return state, position
     except NablacError:
         raise
     except Exception as error:  # of the library, of the system, of headers that are anything

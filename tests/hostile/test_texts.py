@@ -85,7 +85,7 @@ def test_a_part_of_a_text_is_no_crash() -> None:
 
 
 def test_a_mistake_in_each_round_of_a_long_loop_is_told_once_and_soon() -> None:
-    text = "model M {\n    input x: [batch]\n    for i in 0..100000 {\n        ers = numbers + [i]\n    }\n    output x\n}\n"
+    text = "model M {\n input x: [batch]\n for i in 0..100000 {\n ers = numbers + [i]\n }\n output x\n}\n"
     started = time.process_time()
     with pytest.raises(NablacError) as caught:
         build.check(program_of(Source("loop.model", text)))
