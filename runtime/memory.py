@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -70,7 +71,7 @@ def require_compared(graph: Graph, sizes: Mapping[str, int], copies: int) -> Non
 
 
 def _result_bytes(value: Value, sizes: Mapping[str, int]) -> int:
-    return max(0, evaluate(value.type.elements, sizes)) * value.type.dtype.bytes
+    return math.prod(max(0, evaluate(size, sizes)) for size in value.shape) * value.type.dtype.bytes
 
 
 def smaller(results: Sequence[Value]) -> str:
