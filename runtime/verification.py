@@ -24,6 +24,7 @@ from compiler.rewrite import with_operands
 from grammar.diagnostics import NablacError
 from runtime.feeds import Feeds, edge_feeds, float_ends, random_feeds, sample_sizes
 from runtime.initialization import stored
+from runtime.memory import require_compared
 from runtime.numpy_executor import NumpyRunner
 from runtime.onnx_session import OnnxRunner
 from runtime.rounding import Rounding
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Comparison", "Report", "compare", "errors", "first_divergence", "random_feeds", "sample_sizes"]
 
 RANDOM = "random"
+_COPIES = 4  # of the outputs, while they are compared
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,7 @@ def compare(
     compared: list[Comparison] = []
     failed: tuple[float, dict[str, Array]] = (tolerance, {})
     for feeds in (*_random(graph, sizes, seed), *(edge_feeds(graph, seed) if edges else ())):
+        require_compared(graph, feeds.sizes, _COPIES)
         try:
             expected = numpy.run(feeds.arrays)
         except NablacError:

@@ -6,6 +6,7 @@ A run keeps it in its folder, so that its weights meet the data that they were t
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.boundary import LARGEST_JSON, read_file
 from runtime.data.scaling import Scaling
 from runtime.files import write_bytes
 from runtime.text.tokenizers import Tokenizer, from_json, read_tokenizer
@@ -62,13 +64,13 @@ def write_fitted(folder: Path, fitted: Fitted) -> None:
 def read_fitted(folder: Path) -> Fitted | None:
     """What a run's folder keeps; None of a folder that is none of a run."""
     path, tokens = folder / DATA, folder / TOKENS
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None
     try:
-        stored = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
+        stored = json.loads(read_file(path, LARGEST_JSON))
+    except (ValueError, RecursionError) as error:
         raise _unreadable(str(path)) from error
-    return _parsed(stored, str(path), read_tokenizer(tokens) if tokens.is_file() else None)
+    return _parsed(stored, str(path), read_tokenizer(tokens) if os.path.isfile(tokens) else None)
 
 
 def fitted_to_json(fitted: Fitted) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from compiler.graph import Graph
 from compiler.operators.indexing import Take
 from compiler.rewrite import reached
 from runtime.data.padding import least_widths, token_axes
+from runtime.metadata import sizes, stored
 
 KEY, LEAST = "nablac.places", "nablac.least_tokens"  # of the metadata
 
@@ -49,4 +50,4 @@ def place_metadata(graph: Graph) -> dict[str, str]:
 
 def stored_places(metadata: Mapping[str, str], key: str = KEY) -> dict[str, int]:
     """What `place_metadata` said."""
-    return {str(name): int(size) for name, size in json.loads(metadata.get(key, "{}")).items()}
+    return stored(metadata, key, {}, sizes)

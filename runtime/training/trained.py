@@ -26,6 +26,7 @@ from compiler.units import Scalings, Unit, in_raw_units, output_units
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.fitted import Fitted, fitted_from_json, fitted_to_json, read_fitted
 from runtime.initialization import stored
+from runtime.metadata import CLASSES, UNITS
 from runtime.text.places import place_metadata
 from runtime.text.tokenizers import KEY as TOKENIZER
 from runtime.weights import fit_weights, read_metadata, read_tensors, save_weights
@@ -35,10 +36,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
     from runtime.renames import Rename
 
-# Keys of metadata: of a compiled model, the texts of the target's classes in the order of their numbers, and the units
-# of its outputs: "raw" `of` which data, "computed" from raw numbers, or the "model"'s own. Of weights, all that is no
-# number.
-CLASSES, UNITS, TRAINED = "nablac.classes", "nablac.units", "nablac.trained"
+TRAINED = "nablac.trained"  # of the metadata of weights: all that is no number
 RECORD = "run.json"  # in the folder of a run
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -38,7 +39,7 @@ def context_of(training: Training) -> Context:
     if sum(shares) >= 1:
         message = f"validation {validation:g} and test {test:g} leave nothing to train on"
         raise NablacError(Diagnostic("E823", message, training.spec.span))
-    folder = training.folder or Path(training.program.source.name).resolve().parent
+    folder = training.folder or Path(os.path.realpath(training.program.source.name)).parent
     fixed = frozenset({"validation"} if options.validation is not None else ())
     return Context(folder, shares[0], shares[1], training.seed, options.skip_broken, fixed=fixed, fitted=training.known)
 
@@ -77,7 +78,7 @@ def _all_examples(training: Training) -> Examples:
 
 def path_of(given: str) -> str:
     """A path of the command line, which is relative to where the command runs, and not to the model's file."""
-    return given if given.startswith("package:") else str(Path(given).resolve())
+    return given if given.startswith("package:") else os.path.realpath(given)
 
 
 def _wanted(training: Training) -> Wanted:
