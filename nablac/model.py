@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from compiler.types import Array
     from runtime.inputs import Signature
+    from runtime.tables import TableCheck
 else:
     np = LazyModule("numpy")
 
@@ -103,12 +104,10 @@ class Model:
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         """Run the model on arrays by input name; NablacError where one is missing or does not fit."""
-        from runtime.tables import below_table, outside_of_table
+        from runtime.tables import outside_of_table
 
         arrays, sizes = self._signature.check(self._seeded(inputs), held=self.weights)
-        below = [name for name in self._looked_up if arrays[name].size and arrays[name].min() < 0]
-        if below:
-            raise below_table(self.graph, below, arrays, sizes)
+        self._tables.check(arrays, sizes)
         try:
             return self._run(arrays, sizes)
         except NablacError as error:
@@ -141,10 +140,10 @@ class Model:
         return Signature.of(self.graph)
 
     @cached_property
-    def _looked_up(self) -> tuple[str, ...]:
-        from compiler.lookups import looked_up
+    def _tables(self) -> TableCheck:
+        from runtime.tables import TableCheck
 
-        return tuple(looked_up(self.graph, {}))
+        return TableCheck(self.graph)
 
     def onnx(
         self,
@@ -158,8 +157,9 @@ class Model:
         Weights are inside; those of more than `largest` bytes are only referred to.
         """
         from compiler.onnx.exporter import export
+        from runtime.tables import table_metadata
 
-        metadata = {"nablac.model": self.name, **(metadata or {})}
+        metadata = {"nablac.model": self.name, **table_metadata(self.graph), **(metadata or {})}
         return export(self.graph, opset=opset, weights=self.weights, metadata=metadata, largest=largest)
 
     def to_onnx(

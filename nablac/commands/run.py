@@ -126,6 +126,7 @@ def _run_onnx(
 
     from grammar.diagnostics import Diagnostic, NablacError
     from runtime.onnx_session import OnnxRunner
+    from runtime.tables import check_stored
     from runtime.text.feeding import read_texts_or_inputs
     from runtime.text.places import stored_places
     from runtime.text.tokenizers import KEY, from_json
@@ -137,6 +138,7 @@ def _run_onnx(
     if tokenizer is None and KEY in runner.metadata:
         tokenizer = from_json(runner.metadata[KEY])
     feeds = read_texts_or_inputs(list(inputs), _wanted(runner, file), tokenizer, stored_places(runner.metadata), say)
+    check_stored(runner.metadata, feeds)
     if "seed" in runner.inputs and "seed" not in feeds:
         feeds["seed"] = np.array(seed, np.int64)
     results = runner.run(feeds)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.fitted import fitted_to, write_fitted
 from runtime.files import place_folder, scratch, unwritable, write_bytes
+from runtime.tables import table_metadata
 from runtime.text.places import place_metadata
 from runtime.training.checkpoints import Position, save_checkpoint
 from runtime.training.curves import curves
@@ -102,7 +103,12 @@ class RunFolder:
             self._events.close()
         save_weights(self.path / "weights.safetensors", dict(weights))
         graph = training.model_graph()
-        metadata = {"nablac.model": training.name, **training.metadata(), **place_metadata(training.inference.graph)}
+        metadata = {
+            "nablac.model": training.name,
+            **training.metadata(),
+            **place_metadata(training.inference.graph),
+            **table_metadata(graph),
+        }
         model = export(graph, weights=dict(weights), metadata=metadata)
         return save(model, self.path / "model.onnx", dict(weights))[0]
 
