@@ -8,55 +8,45 @@ from dataclasses import dataclass
 from compiler.dims import Size, evaluate, symbols
 from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
-from compiler.operators.indexing import GatherElements, OneHot, Take
+from compiler.operators.indexing import GatherElements, OneHot, ScatterElements, Take
 from compiler.operators.source import Input
 
 # Operators that hand all of their operands' numbers on, and those that hand on some.
-_MOVERS = frozenset(("cast", "concat", "expand", "flip", "reshape", "squeeze", "transpose", "unsqueeze"))
-_CARRIERS = _MOVERS | {"clip", "slice", "where"}
+MOVERS = frozenset(("cast", "concat", "expand", "flip", "reshape", "squeeze", "transpose", "unsqueeze"))
+_CARRIERS = MOVERS | {"clip", "slice", "where"}
 
 
 @dataclass(frozen=True, eq=False)
 class Lookup:
-    """`places` that `node` looks up in a table of `size` entries; in one that `stops`, others are an error."""
+    """`places` that `node` looks up in a table of `size` entries, others than which it does not have."""
 
     node: Node
     places: Value
-    size: int
-    stops: bool
+    size: Size
 
 
-def lookups(graph: Graph, sizes: Mapping[str, int], carriers: frozenset[str] = _CARRIERS) -> Iterator[Lookup]:
+def lookups(graph: Graph, carriers: frozenset[str] = _CARRIERS) -> Iterator[Lookup]:
     """Every look-up of a graph, those inside of scans by what comes in from outside."""
     for node in graph:
-        size = _table(node)
-        if size is not None:
-            yield Lookup(node, node.operands[-1], known_size(size, sizes), not isinstance(node.op, OneHot))
+        table = _table(node)
+        if table is not None:
+            yield Lookup(node, *table)
         if isinstance(node.op, Scan):
             outside = dict(zip(node.op.body.inputs, node.operands, strict=True))
-            for each in lookups(node.op.body, sizes, carriers):
+            for each in lookups(node.op.body, carriers):
                 for name in inputs_behind(each.places, carriers):
                     if name in outside:
-                        yield Lookup(each.node, outside[name], each.size, each.stops)
+                        yield Lookup(each.node, outside[name], each.size)
 
 
 def table_limits(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
     """For each input of places the size of the smallest table that it indexes."""
     limits: dict[str, int] = {}
-    for each in lookups(graph, sizes):
+    for each in lookups(graph):
+        size = known_size(each.size, sizes)
         for name in inputs_behind(each.places):
-            limits[name] = min(limits.get(name, each.size), each.size)
+            limits[name] = min(limits.get(name, size), size)
     return limits
-
-
-def looked_up(graph: Graph, sizes: Mapping[str, int]) -> dict[str, Lookup]:
-    """For each input of which every number is looked up where others are an error, the first such look-up."""
-    found: dict[str, Lookup] = {}
-    for each in lookups(graph, sizes, _MOVERS):
-        if each.stops:
-            for name in inputs_behind(each.places, _MOVERS):
-                found.setdefault(name, each)
-    return found
 
 
 def inputs_behind(value: Value, carriers: frozenset[str] = _CARRIERS) -> Iterator[str]:
@@ -78,11 +68,11 @@ def known_size(size: Size, sizes: Mapping[str, int]) -> int:
     return evaluate(size, sizes) if symbols(size) <= sizes.keys() else 1
 
 
-def _table(node: Node) -> Size | None:
-    """How many entries the table has that a node looks its last operand up in."""
+def _table(node: Node) -> tuple[Value, Size] | None:
+    """The places that a node looks up, and how many entries its table has."""
     match node.op:
-        case Take(axis=axis) | GatherElements(axis=axis):
-            return node.operands[0].shape[axis]
+        case Take(axis=axis) | GatherElements(axis=axis) | ScatterElements(axis=axis):
+            return node.operands[1], node.operands[0].shape[axis]
         case OneHot(depth=depth):
-            return depth
+            return node.operands[0], depth
     return None

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from nablac.summary import Summary
     from runtime.data.fitted import Fitted
     from runtime.inputs import Signature
+    from runtime.tables import TableCheck
     from runtime.training.trained import Trained
 else:
     np = LazyModule("numpy")
@@ -149,12 +150,10 @@ class Model:
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         """Run the model on arrays by input name; NablacError where one is missing or does not fit."""
-        from runtime.tables import below_table, outside_of_table
+        from runtime.tables import outside_of_table
 
         arrays, sizes = self._signature.check(self._seeded(inputs), held=self.weights)
-        below = [name for name in self._looked_up if arrays[name].size and arrays[name].min() < 0]
-        if below:
-            raise below_table(self.graph, below, arrays, sizes)
+        self._tables.check(arrays, sizes)
         try:
             return self._run(arrays, sizes)
         except NablacError as error:
@@ -200,10 +199,10 @@ class Model:
         return Signature.of(self.graph)
 
     @cached_property
-    def _looked_up(self) -> tuple[str, ...]:
-        from compiler.lookups import looked_up
+    def _tables(self) -> TableCheck:
+        from runtime.tables import TableCheck
 
-        return tuple(looked_up(self.graph, {}))
+        return TableCheck(self.graph)
 
     def onnx(
         self,

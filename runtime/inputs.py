@@ -12,15 +12,15 @@ from compiler.dims import PAST, Dim, Size, evaluate, symbols
 from compiler.graph import Graph
 from compiler.operators.source import Buffer, Parameter
 from compiler.size_origins import SizeOrigin, size_origins
-from compiler.types import DType, TensorType
+from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from runtime.casting import CannotConvert, convert, kind_of, name_of
 from runtime.smallest import Limit, limits
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
 _MOST_LISTED = 12
-_KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool"}
 
 
 class Signature:
@@ -218,34 +218,22 @@ def _converted(name: str, given: Any, type: TensorType) -> Array:
         raise NablacError(Diagnostic("E803", message, place=f"input `{name}`", note=reason)) from None
     if array.dtype == wanted:
         return array
-    given_kind, wanted_kind = _kind(array.dtype), type.dtype.kind
+    given_kind, wanted_kind = kind_of(array.dtype), type.dtype.kind
     plain = isinstance(given, (list, tuple, int, float)) and _plain(given)
-    if plain and (array.size == 0 or given_kind == wanted_kind or (given_kind, wanted_kind) == ("int", "float")):
-        converted = array.astype(wanted)
-        if wanted_kind == "int" and (converted != array).any():
-            limits = np.iinfo(wanted)
-            message, note = f"`{name}` is {type}, and a number given is beyond it", f"{limits.min} to {limits.max}"
-            raise NablacError(Diagnostic("E804", message, place=f"input `{name}`", note=note))
-        return converted
-    if given_kind == wanted_kind and np.can_cast(array.dtype, wanted, "safe"):
-        return array.astype(wanted)
+    agree = given_kind == wanted_kind or (given_kind, wanted_kind) == ("int", "float")
+    if (plain and (agree or not array.size)) or (
+        given_kind == wanted_kind and np.can_cast(array.dtype, wanted, "safe")
+    ):
+        try:
+            return convert(array, wanted)
+        except CannotConvert as error:
+            message, note = f"`{name}` is {type}, and {error.reason}", f"at index {list(error.index or ())}"
+            raise NablacError(Diagnostic("E804", message, place=f"input `{name}`", note=note)) from None
     hint = f"convert it: `array.astype({wanted.name!r})`" if given_kind else None
     if given_kind is None:
         hint = "a tensor holds numbers; turn texts into tokens first" if array.dtype.kind in "US" else None
-    message = f"`{name}` is {type}, and {_dtype_name(array.dtype)} is given"
+    message = f"`{name}` is {type}, and {name_of(array.dtype)} is given"
     raise NablacError(Diagnostic("E804", message, place=f"input `{name}`", hint=hint))
-
-
-def _kind(dtype: np.dtype[Any]) -> str | None:
-    return "float" if dtype.name == "bfloat16" else _KINDS.get(dtype.kind)
-
-
-def _dtype_name(dtype: np.dtype[Any]) -> str:
-    """The language's name of a dtype, else NumPy's."""
-    for each in DType:
-        if each is not DType.BF16 and each.numpy == dtype:
-            return str(each)
-    return "text" if dtype.kind in "US" else str(dtype)
 
 
 def _plain(given: Any) -> bool:

@@ -1,29 +1,128 @@
-"""Numbers fed to a model that its tables have no entry for."""
+"""Numbers fed to a model that its tables have no entry for: tokens without a row, labels without a class.
+
+A look-up has no entry for numbers below 0, which NumPy and ONNX would count from the end, nor has `one_hot`, which
+would make zeros of them. What the model replaces before it looks, as a label `ignore`, does not count.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compiler.dims import evaluate, symbols
 from compiler.graph import Graph
-from compiler.lookups import looked_up, table_limits
+from compiler.lookups import MOVERS, Lookup, inputs_behind, lookups, table_limits
+from compiler.operators.indexing import OneHot
+from compiler.operators.source import Constant, Input, Source
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
+KEY = "nablac.tables"  # of the metadata
 
-def below_table(
-    graph: Graph, names: Iterable[str], feeds: Mapping[str, Array], sizes: Mapping[str, int]
-) -> NablacError:
-    """Numbers below 0 of inputs that are looked up: a table would count them from its end."""
-    tables = looked_up(graph, sizes)
-    return NablacError(
-        *(_not_in_table(name, feeds[name].min(), tables[name].size, tables[name].node.origin.span) for name in names)
-    )
+
+@dataclass(frozen=True, eq=False)
+class Outside:
+    """The first number of a look-up that its table of `size` entries does not have, at `index` of what is looked up."""
+
+    lookup: Lookup
+    name: str  # of the input that it comes from
+    number: int
+    index: tuple[int, ...]
+    size: int
+    whole: bool  # whether what is looked up has a row for each of the input
+
+
+class TableCheck:
+    """The look-ups of a graph whose numbers come from its inputs."""
+
+    def __init__(self, graph: Graph) -> None:
+        self._checked = [each for lookup in lookups(graph, MOVERS) if (each := _Checked(lookup)).names]
+
+    def outside(self, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> Iterator[Outside]:
+        """The first number of each look-up that its table does not have."""
+        for each in self._checked:
+            if symbols(each.lookup.size) <= sizes.keys() and each.names <= arrays.keys():
+                size = evaluate(each.lookup.size, sizes)
+                suspects = [name for name in sorted(each.names) if _leaves(arrays[name], size)]
+                places = each.places(arrays) if suspects else None
+                if places is None:
+                    continue
+                wrong = np.argwhere((places < 0) | (places >= size))
+                if len(wrong):
+                    index = tuple(int(axis) for axis in wrong[0])
+                    whole = places.ndim > 0 and len(places) == len(arrays[suspects[0]])
+                    yield Outside(each.lookup, suspects[0], int(places[index]), index, size, whole)
+
+    def check(self, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> None:
+        """NablacError (E806) for each input with a number that a table does not have."""
+        wrong: dict[str, Diagnostic] = {}
+        for each in self.outside(arrays, sizes):
+            node = each.lookup.node
+            table = "`one_hot`" if isinstance(node.op, OneHot) else "the table"
+            wrong.setdefault(each.name, _not_in_table(each.name, each.number, each.size, node.origin.span, table))
+        if wrong:
+            raise NablacError(*wrong.values())
+
+
+class _Checked:
+    """A look-up, and the graph of what it looks up, made when it is needed."""
+
+    def __init__(self, lookup: Lookup) -> None:
+        self.lookup = lookup
+        self.names = frozenset(inputs_behind(lookup.places))
+
+    @cached_property
+    def _graph(self) -> Graph | None:
+        """What is looked up, made of inputs alone; None where it is made of weights too."""
+        graph = Graph({}, {"places": self.lookup.places})
+        sources = [node for node in graph if isinstance(node.op, Source)]
+        if any(not isinstance(node.op, (Input, Constant)) for node in sources):
+            return None
+        inputs = {node.op.label: node.result for node in sources if isinstance(node.op, Input)}
+        return Graph(inputs, graph.outputs)
+
+    @cached_property
+    def _runner(self) -> Any:
+        from runtime.numpy_executor import NumpyRunner
+
+        assert self._graph is not None
+        return NumpyRunner(self._graph, {})
+
+    def places(self, arrays: Mapping[str, Array]) -> Array | None:
+        """What the model makes of its inputs before it looks it up; None where they are not all there."""
+        if self._graph is None or not self._graph.inputs.keys() <= arrays.keys():
+            return None
+        made: Array = self._runner.run({name: arrays[name] for name in self._graph.inputs})["places"]
+        return made
+
+
+def table_metadata(graph: Graph) -> dict[str, str]:
+    """What a compiled file says of the inputs of which every number is looked up: the size of the smallest table."""
+    found: dict[str, int] = {}
+    for each in lookups(graph, MOVERS):
+        for name in inputs_behind(each.places, MOVERS):
+            if isinstance(each.size, int):
+                found[name] = min(each.size, found.get(name, each.size))
+    return {KEY: json.dumps(found)} if found else {}
+
+
+def check_stored(metadata: Mapping[str, str], arrays: Mapping[str, Array]) -> None:
+    """NablacError (E806) for a number that a compiled file, as `table_metadata` says, has no entry for."""
+    wrong = []
+    for name, size in json.loads(metadata.get(KEY, "{}")).items():
+        if name in arrays and _leaves(arrays[name], size):
+            outside = arrays[name][(arrays[name] < 0) | (arrays[name] >= size)]
+            wrong.append(_not_in_table(name, outside[0], size, None))
+    if wrong:
+        raise NablacError(*wrong)
 
 
 def outside_of_table(
@@ -40,8 +139,15 @@ def outside_of_table(
     return NablacError(*wrong) if wrong else None
 
 
-def _not_in_table(name: str, number: Any, entries: int, span: Span | None) -> Diagnostic:
+def _leaves(array: Array, size: int) -> bool:
+    """Whether some number is below 0, or not below `size`."""
+    return bool(array.size) and bool(array.min() < 0 or array.max() >= size)
+
+
+def _not_in_table(name: str, number: Any, entries: int, span: Span | None, table: str = "the table") -> Diagnostic:
     """A number of an input that the table has no entry for."""
-    message = f"`{name}` holds {number}, and the table that it looks up has {entries} entries"
+    message = f"`{name}` holds {number}, and {table} that it looks up has {entries} entries"
+    if table != "the table":
+        message = f"`{name}` holds {number}, and {table} has {entries} entries"
     hint = f"its numbers are from 0 to {entries - 1}"
     return Diagnostic("E806", message, span, place=f"input `{name}`", hint=hint)

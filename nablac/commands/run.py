@@ -138,6 +138,7 @@ def _run_onnx(
     from grammar.diagnostics import Diagnostic, NablacError
     from runtime.metadata import CLASSES, UNITS, stored, texts, unit_kinds
     from runtime.onnx_session import OnnxRunner
+    from runtime.tables import check_stored
     from runtime.text.feeding import read_texts_or_inputs
     from runtime.text.places import LEAST, stored_places
     from runtime.text.tokenizers import KEY, from_json
@@ -151,7 +152,12 @@ def _run_onnx(
     most, least = stored_places(runner.metadata), stored_places(runner.metadata, LEAST)
     fed = read_texts_or_inputs(list(inputs), _wanted(runner, file), tokenizer, most, say, least)
     drawn = {"seed": np.array(seed, np.int64)} if "seed" in runner.inputs else {}
-    results = fed.run(lambda feeds: runner.run({**drawn, **feeds}))
+
+    def run(feeds: dict[str, Array]) -> dict[str, Array]:
+        check_stored(runner.metadata, feeds)
+        return runner.run({**drawn, **feeds})
+
+    results = fed.run(run)
     for name in [name for name, value in results.items() if not isinstance(value, np.ndarray)]:
         note(f"warning: the output `{name}` is no tensor, and left out")
         del results[name]

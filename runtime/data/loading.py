@@ -16,7 +16,7 @@ from runtime.data.assignment import Assigned, assigned
 from runtime.data.context import Context
 from runtime.data.examples import Examples
 from runtime.data.scaling import Scaling, chosen, fitted_scaling
-from runtime.data.shaping import in_type, is_one_hot, shaped
+from runtime.data.shaping import check_kind, in_type, is_one_hot, shaped
 from runtime.data.sources import SOURCES
 from runtime.data.stages import STAGES, divided
 
@@ -82,6 +82,7 @@ def fitted(examples: Examples, context: Context, wanted: Wanted, span: Span | No
     for each in assigned(examples, wanted.inputs, wanted.targets, span):
         name, type = each.name, types[each.name]
         columns[name] = each.columns
+        check_kind(each, type, examples, span)
         array = shaped(each.array, each, type, examples, name in wanted.targets, span)
         labels = array.ndim > each.array.ndim or bool(set(each.columns) & examples.classes.keys())
         if type.dtype.is_float and not labels and examples.scales:
@@ -94,7 +95,7 @@ def fitted(examples: Examples, context: Context, wanted: Wanted, span: Span | No
                         each, array[examples.parts["training"]], scaling, type, name in wanted.targets, span
                     )
                 array = scaling.scaled(array)
-        arrays[name] = in_type(array, name, type, span)
+        arrays[name] = in_type(array, each, type, examples, span)
     inputs, targets = tuple(wanted.inputs), tuple(wanted.targets)
     made = replace(examples, arrays=arrays, inputs=inputs, targets=targets, columns=columns, scalings=scalings)
     return replace(made, scales=(), samples={})

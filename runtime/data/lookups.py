@@ -2,19 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import numpy as np
-
-from compiler.graph import Graph, Value
-from compiler.lookups import inputs_behind, lookups
-from compiler.operators.source import Constant, Input, Source
+from compiler.graph import Graph
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span
 from runtime.data.examples import Examples
-
-if TYPE_CHECKING:
-    from compiler.types import Array
+from runtime.tables import TableCheck
 
 
 def check_lookups(graph: Graph, examples: Examples, span: Span | None) -> None:
@@ -22,40 +14,10 @@ def check_lookups(graph: Graph, examples: Examples, span: Span | None) -> None:
 
     They are computed as the model does, so that what it replaces, as a label `ignore`, does not count.
     """
-    for lookup in lookups(graph, {}):
-        names = [name for name in inputs_behind(lookup.places) if name in examples.arrays]
-        if not lookup.stops or lookup.size <= 1 or len(names) != 1:
-            continue
-        (name,) = names
-        array = examples.arrays[name]
-        if not array.size or (array.min() >= 0 and array.max() < lookup.size):
-            continue
-        places = _computed(lookup.places, examples)
-        if places is None:
-            continue
-        wrong = np.argwhere((places < 0) | (places >= lookup.size))
-        if len(wrong):
-            found, row = int(places[tuple(wrong[0])]), int(wrong[0][0])
-            target = name in examples.targets
-            raise (_no_class if target else _no_row)(
-                name, found, row if len(places) == len(array) else None, lookup.size, examples, span
-            )
-
-
-def _computed(places: Value, examples: Examples) -> Array | None:
-    """What a model makes of all examples; None where it is not of the data alone."""
-    from runtime.numpy_executor import NumpyRunner
-
-    graph = Graph({}, {"places": places})
-    sources = [node for node in graph if isinstance(node.op, Source)]
-    inputs = {node.op.label: node.result for node in sources if isinstance(node.op, Input)}
-    if (
-        any(not isinstance(node.op, (Input, Constant)) for node in sources)
-        or not inputs.keys() <= examples.arrays.keys()
-    ):
-        return None
-    made = NumpyRunner(Graph(inputs, graph.outputs), {}).run({name: examples.arrays[name] for name in inputs})
-    return made["places"]
+    for each in TableCheck(graph).outside(examples.arrays, {}):
+        refusal = _no_class if each.name in examples.targets else _no_row
+        row = each.index[0] if each.whole and each.index else None
+        raise refusal(each.name, each.number, row, each.size, examples, span)
 
 
 def _no_class(name: str, found: int, row: int | None, size: int, examples: Examples, span: Span | None) -> NablacError:

@@ -9,6 +9,7 @@ import numpy as np
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span
+from runtime.casting import CannotConvert, check_numbers, convert
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -26,7 +27,7 @@ def shaped(
     name, wanted = assigned.name, type.shape[1:]
     texts = [column for column in assigned.columns if column in examples.classes]
     if target and type.dtype.is_float and _labels_of(array, wanted):
-        return _one_hot(array, int(wanted[-1]), name, type, span)  # type: ignore[arg-type]
+        return _one_hot(array, examples, name, type, span)
     if texts and (type.dtype.is_float or len(assigned.columns) > 1):
         classes = examples.classes[texts[0]]
         several = f"{len(classes)} classes, as `{classes[0]}`" if len(classes) > 1 else f"one class, `{classes[0]}`"
@@ -47,12 +48,37 @@ def shaped(
     return array
 
 
-def in_type(array: Array, name: str, type: TensorType, span: Span | None) -> Array:
-    """In the type's dtype; NablacError for fractions where it has whole numbers."""
-    if array.dtype.kind == "f" and not type.dtype.is_float and not np.array_equal(array, np.round(array)):
-        message = f"the model's `{name}` is {type}, and the data holds fractions"
-        raise NablacError(Diagnostic("E824", message, span))
-    return np.ascontiguousarray(array.astype(type.dtype.numpy, copy=False))
+def check_kind(assigned: Assigned, type: TensorType, examples: Examples, span: Span | None) -> None:
+    """NablacError for an array of anything but real numbers and flags."""
+    try:
+        check_numbers(assigned.array)
+    except CannotConvert as error:
+        raise _unfit(assigned, type, examples, error, span) from None
+
+
+def in_type(array: Array, assigned: Assigned, type: TensorType, examples: Examples, span: Span | None) -> Array:
+    """In the type's dtype; NablacError with its line for the first number that this has not."""
+    try:
+        return np.ascontiguousarray(convert(array, type.dtype.numpy))
+    except CannotConvert as error:
+        raise _unfit(assigned, type, examples, error, span) from None
+
+
+def _unfit(
+    assigned: Assigned, type: TensorType, examples: Examples, error: CannotConvert, span: Span | None
+) -> NablacError:
+    """Numbers that a dtype does not have, at the line that the first of them is from, else by its example."""
+    message, columns = f"the model's `{assigned.name}` is {type}, and {error.reason}", assigned.columns
+    if error.index is None:
+        return NablacError(Diagnostic("E824", message, span, hint=error.hint))
+    row, *others = error.index
+    if columns:
+        column = columns[others[-1]] if others and others[-1] < len(columns) else columns[0]
+        message = f"column `{column}`: {message}"
+    if examples.lines is not None:
+        place = f"{examples.place}:{examples.lines[row]}"
+        return NablacError(Diagnostic("E824", message, place=place, hint=error.hint))
+    return NablacError(Diagnostic("E824", f"{message}: example {row}", span, hint=error.hint))
 
 
 def is_one_hot(array: Array) -> bool:
@@ -80,11 +106,15 @@ def _labels_of(array: Array, wanted: tuple[object, ...]) -> bool:
     return agree and (array.dtype.kind in "iub" or np.array_equal(array, np.round(array)))
 
 
-def _one_hot(array: Array, classes: int, name: str, type: TensorType, span: Span | None) -> Array:
-    labels = array.reshape(array.shape[: type.rank - 1]).astype(np.int64)
-    wrong = labels[(labels < 0) | (labels >= classes)]
-    if wrong.size:
-        message = f"`{name}` has {classes} classes, 0 to {classes - 1}, and the data holds a label {wrong[0]}"
-        raise NablacError(Diagnostic("E826", message, span))
+def _one_hot(array: Array, examples: Examples, name: str, type: TensorType, span: Span | None) -> Array:
+    labels, classes = array.reshape(array.shape[: type.rank - 1]), int(type.shape[-1])  # type: ignore[arg-type]
+    wrong = np.argwhere((labels < 0) | (labels >= classes))
+    if len(wrong):
+        label, row = int(labels[tuple(wrong[0])]), wrong[0][0]
+        message = f"`{name}` has {classes} classes, 0 to {classes - 1}, and the data holds a label {label}"
+        if examples.lines is None:
+            raise NablacError(Diagnostic("E826", f"{message}: example {row}", span))
+        raise NablacError(Diagnostic("E826", message, place=f"{examples.place}:{examples.lines[row]}"))
+    labels = labels.astype(np.int64)
     made: Array = np.eye(classes, dtype=np.float32)[labels]
     return made

@@ -27,6 +27,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.fitted import Fitted, fitted_from_json, fitted_to_json, read_fitted
 from runtime.initialization import stored
 from runtime.metadata import CLASSES, UNITS
+from runtime.tables import table_metadata
 from runtime.text.places import place_metadata
 from runtime.text.tokenizers import KEY as TOKENIZER
 from runtime.weights import fit_weights, read_metadata, read_tensors, save_weights
@@ -156,7 +157,7 @@ def model_metadata(elaborated: Elaborated, fitted: Fitted | None) -> dict[str, s
         found[TOKENIZER] = fitted.tokenizer.to_json()
     if fitted is not None and fitted.labels:
         found[CLASSES] = json.dumps(fitted.labels, ensure_ascii=False)
-    return found | place_metadata(elaborated.graph)
+    return found | place_metadata(elaborated.graph) | table_metadata(elaborated.graph)
 
 
 def step_of(trained: Trained | None, graph: Graph) -> int:

@@ -53,7 +53,7 @@ def test_labels_become_one_hot_rows_where_a_target_is_floats_of_them(tmp_path: P
     found = load(tmp_path, data, "x: f32[batch, 2]", "label: f32[batch, 3]")
     np.testing.assert_array_equal(found.arrays["label"], np.eye(3))
     message = refused(tmp_path, data, inputs="x: f32[batch, 2]", target="label: f32[batch, 2]")
-    assert message == "E826 : `label` has 2 classes, 0 to 1, and the data holds a label 2"
+    assert message == ("E826 HERE/rows.csv:4: `label` has 2 classes, 0 to 1, and the data holds a label 2")
 
 
 def test_mixup_takes_digits_whose_labels_are_one_hot(tmp_path: Path) -> None:
