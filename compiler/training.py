@@ -351,10 +351,10 @@ def _average(parameter: Value, following: Value, share: float, apply: Value | No
 
 
 def _buffer(path: str, type: TensorType, initial: Value | float) -> Value:
-    """State of the training step's own; where its first value is not given it is 0."""
-    given = isinstance(initial, Value) and not isinstance(initial.node.op, Input)
-    first: Any = initial if given else constant(0, type.dtype)
+    """State of the training step's own, with its first value, which may be drawn from the seed."""
+    first: Value = initial if isinstance(initial, Value) else constant(initial, type.dtype)
     if first.type != type:
         first = Expand(type.shape)(first)
-    result: Value = Buffer(path, type, Graph({}, {"initial": first}))()
+    seeds = [node.result for node in Graph({}, {"initial": first}) if isinstance(node.op, Input)]
+    result: Value = Buffer(path, type, Graph({SEED: seeds[0]} if seeds else {}, {"initial": first}))()
     return result

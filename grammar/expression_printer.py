@@ -110,7 +110,7 @@ def _pieces(node: _Node) -> list[_Piece]:
         case Unary(_, operand):
             return [(operand, POSTFIX), "^T"]
         case Binary(" ", first, second):
-            return [(first, ATOM), " ", (second, ATOM)]
+            return [(first, POSTFIX if isinstance(first, Unary) else ATOM), " ", (second, ATOM)]
         case Binary("**", base, exponent):
             return [(base, POSTFIX), " ** ", (exponent, SIGN)]
         case Binary(operator, first, second):

@@ -94,6 +94,25 @@ def _hint(place: Place) -> str | None:
         return _going_on(place.before.text)
     if kind == "PLUS" and "NUMBER" in place.expected:
         return "a value needs no `+` before it"
+    if kind in _OPERANDS and "STAR" in place.expected and place.at > place.start:
+        return _beside(place)
+    return None
+
+
+_OPERANDS = kinds("NAME PRIMED NUMBER")
+
+
+def _beside(place: Place) -> str | None:
+    """Products that a textbook writes without a sign, beyond that of a matrix and a tensor by their names."""
+    before, (kind, text, _) = place.tokens[place.at - 1], place.token
+    if "NUMBER" in (kind, before.type):
+        return f"a product with a number is written with `*`: `{_short(before.text)} * {_short(text)}`"
+    first = place.tokens[place.at - 2] if place.at - 2 >= place.start else None
+    if before.type in NAMES and first is not None and first.type in NAMES:
+        three = (_short(each) for each in (first.text, before.text, text))
+        return "side by side stand a matrix and a tensor; of three the first waits: `{} ({} {})`".format(*three)
+    if before.type in ("RPAR", "RSQB"):
+        return "side by side stand a matrix, by its name, and a tensor; else a sign: `*` of elements, `@` of matrices"
     return None
 
 

@@ -17,6 +17,7 @@ from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError
 from grammar.source import Span
 
 MOST_CALLS = 64  # nested applications; a recursive layer ends here
+MOST_CONSTANTS = 1_000  # that name each other in a row
 MOST_ITERATIONS = 1_000_000  # of all the loops of one compilation together
 
 
@@ -99,7 +100,8 @@ class CallSite:
     """Where a definition was applied."""
 
     span: Span
-    what: str
+    what: str  # its kind and its name
+    default: bool = False  # or where a default of it was evaluated
 
 
 class Session:

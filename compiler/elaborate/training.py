@@ -261,11 +261,10 @@ def run_optimizer(
     frame.declared["param"] = instance.defined.syntax.name.span
     session.frames.append(frame)
     session.calls.append(CallSite(span, f"optimizer {instance.defined.name}"))
-    errors = len(session.diagnostics.found)
     try:
         elaborator.run(instance.defined.syntax.body)
-        if len(session.diagnostics.found) > errors:
-            raise Silence
+        if any(value is UNKNOWN for value in (*scope.names.values(), *frame.next_values.values())):
+            raise Silence  # it has been told, here or at an earlier parameter
         for name, state in frame.states.items():
             if state.next is None or state.next is UNKNOWN:
                 what = (

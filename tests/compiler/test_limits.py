@@ -42,6 +42,18 @@ HOSTILE = {
     "functions that call the one before twice": (model("y = f49(1)", FUNCTIONS), "E504"),
     "layers that apply the one before twice": (model("x = x -> L49()", UNROLLED), "E504"),
     "calls deep in expressions": (model("y = f(0)", DEEP), "E503"),
+    "a layer that is a default of its own": (
+        model("x = x -> L()", "layer L(n = L()) { input x: [...]; output x -> n }"),
+        "E503",
+    ),
+    "an optimizer that is a default of its own": (
+        model("", "optimizer o(lr = o()) { param' = param - lr * grad }"),
+        "E503",
+    ),
+    "constants in a row": (
+        model("x = x * c0", "\n".join(f"const c{i} = c{i + 1}" for i in range(9000)) + "\nconst c9000 = 1"),
+        "E503",
+    ),
     "a text that doubles": (model('s = "ab"\nfor i in 0..60 { s = s + s }'), "E509"),
     "texts that are compared": (
         model('s = "ab"\nt = "ab"\nfor i in 0..18 { s = s + s; t = t + t }\nfor i in 0..100000 { u = s == t }'),
