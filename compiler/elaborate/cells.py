@@ -18,7 +18,7 @@ from compiler.operators.source import Constant, Input, SizeOf, constant
 from compiler.rewrite import reached, replace
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar import syntax
-from grammar.diagnostics import Label, did_you_mean
+from grammar.diagnostics import Label, NablacError, did_you_mean
 from grammar.source import Span
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def scan(elaborator: Elaborator, scanned: ScanOf, given: list[Given], span: Span
             options[each.name] = each
         elif each.name is not None:
             named.append(each)
+    if "axis" not in options:
+        raise _no_axis(elaborator, named, span)
     axis, truncate = (_whole(elaborator, options.get(name), 0) for name in ("axis", "truncate"))
     reverse, wants_states = (_truth(elaborator, options.get(name)) for name in ("reverse", "states"))
     sequences = [(calls.tensor_argument(elaborator, each), each) for each in given if each.name is None]
@@ -130,6 +132,20 @@ def scan(elaborator: Elaborator, scanned: ScanOf, given: list[Given], span: Span
     if wants_states:
         return (*ys, *own)
     return ys[0] if len(ys) == 1 else ys
+
+
+def _no_axis(elaborator: Elaborator, named: list[Given], span: Span) -> NablacError:
+    """The error for a scan whose axis is not said: which it is cannot be seen from the shapes."""
+    for each in named:
+        if each.name is not None and (near := did_you_mean(each.name, ("axis",))):
+            message = f"scan has no argument `{each.name}`"
+            return elaborator.fault("E402", message, each.named_at or each.span, hint=near)
+    return elaborator.fault(
+        "E425",
+        "scan is not told along which axis to run",
+        span,
+        hint="as in `scan(cell)(xs, axis: 1)`: of [batch, time, features] time is axis 1, of [time, features] 0",
+    )
 
 
 def apply_inside(elaborator: Elaborator, instance: Instance, given: list[Given], span: Span) -> Any:
@@ -229,8 +245,11 @@ def _optimizer_state(elaborator: Elaborator, statement: syntax.Declare, declared
         else:
             value = elaborator.stated(statement, statement.initializer, declared)
         initial = calls.as_tensor(elaborator, value, span, type.dtype)
-        if initial.type != type and (statement.drawn or initial.type != type.with_shape()):
+        if initial.type != type and (statement.drawn or initial.type.dtype != type.dtype):
             raise elaborator.misshapen(declared, type, initial, span)
+        if initial.type != type:
+            whole = initial
+            initial = calls.typed(elaborator, lambda: Expand(type.shape)(whole), span, [], what=f"state `{name}`")
         _begin_before_training(elaborator, name, initial, frame, span)
     frame.states[name] = State(name, current, initial, declared.span)
     return current

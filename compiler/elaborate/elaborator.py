@@ -464,7 +464,7 @@ class Elaborator:
         def piece(written: str) -> str:
             self.session.charge(PIECE + len(written), span)
             try:
-                tree = parse(Source(span.source.name, f"const message = {written}\n"))
+                tree = parse(Source(span.source.name, f"const message = {written}\n", span.source.library))
                 constant = tree.declarations[0]
                 assert isinstance(constant, syntax.Const)
                 return shown(self, self.evaluate(constant.value), span)

@@ -224,10 +224,10 @@ class Session:
         hint: str | None = None,
     ) -> NablacError:
         """The error for a mistake at `span`; one inside the library is shown where the user's file asked for it."""
-        if span.source.name.startswith("std/"):
+        if span.source.library:
             for call in reversed(self.calls):
-                if not call.span.source.name.startswith("std/"):
-                    outside = (label for label in labels if not label.span.source.name.startswith("std/"))
+                if not call.span.source.library:
+                    outside = (label for label in labels if not label.span.source.library)
                     labels = (Label(span, note or "asked for here"), *outside)
                     span, note = call.span, f"in {call.what}"
                     break

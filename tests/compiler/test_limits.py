@@ -72,7 +72,7 @@ HOSTILE = {
     "a wide stack": (model("l = []\nfor i in 0..20000 { l = l + [x] }\nx = sum(stack(l, axis: 0), axis: 0)"), "E504"),
     "three million operators": (model("for i in 0..999999 { x = x + 1\nx = x * 2\nx = x - 1 }"), "E504"),
     "a million calls": (model("for i in 0..999999 { m = f(i) }", "fn f(i) { output i + 1 }"), "E504"),
-    "scans one after another": (model("for i in 0..100000 { x = scan(C())(x) }", CELL), "E504"),
+    "scans one after another": (model("for i in 0..100000 { x = scan(C())(x, axis: 0) }", CELL), "E504"),
     "gradients of gradients": (model("y = sum(x)\nfor i in 0..40 { y = y + sum(gradient(y * y, x)) }"), "E504"),
     "a message of many pieces": (model(f'assert false, "{"{x} " * 50_000}"'), "E504"),
     "a pattern that is mostly blank": (

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.build import elaborate_model, program_of
+from compiler.build import check, elaborate_model, program_of
 from compiler.passes.pipeline import optimize
 from compiler.training import training_step
 from compiler.types import DType
@@ -291,6 +291,37 @@ optimizer mine(lr = 0.1, beta = 0.9) {
     first, second = Ours(own + MLP, "optimizer mine(lr: 0.05)"), Ours(MLP, "optimizer sgd(lr: 0.05, momentum: 0.9)")
     for _ in range(STEPS):
         assert first.step() == pytest.approx(second.step(), rel=1e-12)
+
+
+FIRSTS: dict[str, Callable[[Weights], Any]] = {
+    "= 0.5": lambda w: np.full((5, 6), 0.5),
+    "= param": lambda w: w["dense.W"],
+    "= zeros(shape(param)[:-1] + [1]) + 2": lambda w: np.full((5, 6), 2.0),
+    "~ constant(value: 3)": lambda w: np.full((5, 6), 3.0),
+}
+
+
+@pytest.mark.parametrize("first", FIRSTS)
+def test_a_state_begins_as_it_says(first: str) -> None:
+    text = f"optimizer mine() {{ state v {first}\n v' = v + grad\n param' = param - v' }}\n{MLP}"
+    weights = Ours(text, "optimizer mine()").first
+    np.testing.assert_array_equal(weights["optimizer.v.dense.W"], FIRSTS[first](weights))
+
+
+@pytest.mark.parametrize("first", ["~ normal(std: 1.0)", "= random.normal(like: param)"])
+def test_a_state_that_is_drawn_is_another_for_each_parameter(first: str) -> None:
+    text = f"optimizer mine() {{ state v {first}\n v' = v + grad\n param' = param - v' }}\n{MLP}"
+    weights = Ours(text, "optimizer mine()").first
+    drawn = np.concatenate([weights[f"optimizer.v.{path}"].ravel() for path in ("dense.W", "dense.b", "dense_1.W")])
+    assert np.unique(drawn).size == drawn.size
+
+
+@pytest.mark.parametrize("first", ["grad", "0.1 * step"])
+def test_a_state_cannot_begin_at_what_a_step_gives(first: str) -> None:
+    text = f"optimizer mine() {{ state v = {first}\n v' = v + grad\n param' = param - v' }}\n{MLP}"
+    with pytest.raises(NablacError) as caught:
+        check(program_of(Source("m.model", text.replace("SETTINGS", "optimizer mine()"))))
+    assert [each.code for each in caught.value.diagnostics] == ["E417"]
 
 
 REFUSED = {
