@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from compiler.build import Elaborated
+from compiler.dims import DimError
 from compiler.elaborate.training import TrainingSpec
 from compiler.elaborate.values import is_number
 from compiler.gradient import gradients, stops, uncut
@@ -25,7 +26,7 @@ from compiler.operators.shaping import Expand, filled
 from compiler.operators.source import Buffer, Input, Parameter, constant
 from compiler.passes.pools import pool_first
 from compiler.rewrite import replace
-from compiler.types import TensorType
+from compiler.types import TensorType, TypeMismatch
 from compiler.updates import Update, applied
 from grammar.diagnostics import Diagnostic, Label, NablacError
 
@@ -196,6 +197,9 @@ def gradient_of(loss: Value, wrt: list[Value]) -> list[Value | None]:
                 hint="`stop_gradient(...)` around it says that none is meant to",
             )
         ) from error
+    except (TypeMismatch, DimError) as error:
+        message = f"the gradient of the loss cannot be built: {error}"
+        raise NablacError(Diagnostic("E611", message, loss.node.origin.span)) from error
 
 
 def _spec(elaborated: Elaborated) -> TrainingSpec:

@@ -346,6 +346,14 @@ def test_what_cannot_be_trained_is_refused(settings: str) -> None:
     assert f"{found.code}: {found.message}" == message
 
 
+@pytest.mark.parametrize("settings", REFUSED)
+def test_check_refuses_what_cannot_be_trained(settings: str) -> None:
+    text, message = REFUSED[settings]
+    with pytest.raises(NablacError) as caught:
+        check(program_of(Source("m.model", text.replace("SETTINGS", settings))))
+    assert [f"{each.code}: {each.message}" for each in caught.value.diagnostics] == [message]
+
+
 def test_a_model_without_a_train_block_is_refused() -> None:
     program = program_of(Source("m.model", "model M { input x: [batch, 2]; output x -> Dense(1) }\n"))
     with pytest.raises(NablacError) as caught:
