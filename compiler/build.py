@@ -97,7 +97,7 @@ def check(program: Program, *, hypers: Mapping[str, Any] | None = None) -> None:
             if session.asked_training:
                 session = _session(True, diagnostics, work)
                 elaborated = _model(program, defined, None, hypers or {}, session)
-            if elaborated is not None and elaborated.training is not None:
+            if elaborated is not None and elaborated.training is not None and not diagnostics.found:
                 _check_step(elaborated, session)
             for preset in _presets(defined):
                 if sound:
