@@ -329,7 +329,7 @@ def _update(spec: TrainingSpec, path: str, parameter: Value, grad: Value, apply:
         decayed = bool(decay) and _decayed(path, parameter, spec.settings)
         pulled = flow + before * constant(decay, grad.type.dtype) if decayed else flow
         left_out = "undecayed" in spec.settings and not _decayed(path, parameter, spec.settings)
-        states = spec.optimize(before, pulled, left_out)
+        states = spec.optimize(f"optimizer.{path}", before, pulled, left_out)
         if "plateau" in spec.settings:  # what the loop shrinks when the monitored quantity no longer improves
             states["param"].next = before + spec.rate * (states["param"].next - before)
         taken, given = {before: parameter, flow: grad}, {}

@@ -36,6 +36,14 @@ model M {
 }
 train M { target t: [batch, 1]; loss mse(y, t); SETTINGS }
 """
+TWINS = """
+model M {
+    input x: [batch, 5]
+    y = x -> Dense(5, activation: tanh) -> Dense(5)
+    output y
+}
+train M { target t: [batch, 1]; loss mean((y - t) ** 2); SETTINGS }
+"""
 Weights = dict[str, Any]
 
 
@@ -314,6 +322,15 @@ def test_a_state_that_is_drawn_is_another_for_each_parameter(first: str) -> None
     weights = Ours(text, "optimizer mine()").first
     drawn = np.concatenate([weights[f"optimizer.v.{path}"].ravel() for path in ("dense.W", "dense.b", "dense_1.W")])
     assert np.unique(drawn).size == drawn.size
+
+
+def test_noise_in_an_optimizer_is_another_for_each_parameter() -> None:
+    """Stochastic gradient Langevin dynamics (Welling and Teh 2011)."""
+    text = f"optimizer langevin() {{ param' = param + random.normal(like: param) }}\n{TWINS}"
+    ours = Ours(text, "optimizer langevin()")
+    ours.step()
+    moved = [ours.runner.weights[path] - ours.first[path] for path in ("dense.W", "dense_1.W")]
+    assert np.unique(np.concatenate(moved)).size == 2 * 25
 
 
 @pytest.mark.parametrize("first", ["grad", "0.1 * step"])
