@@ -80,6 +80,9 @@ def _hint(place: Place) -> str | None:
         return "statements on one line are separated by `;`"
     if kind == "QMARK" and "IF" in place.expected:
         return "a choice is `a if condition else b`"
+    if kind == "LBRACE" and place.before is not None and place.before.text.endswith("_"):
+        state = place.before.text.rstrip("_")
+        return f"a state has its name alone before the step, and a prime after it: `{state}`, `{state}'`"
     if kind == "LBRACE" and "NUMBER" in place.expected:
         return "braces hold blocks of statements; a list is `[a, b]`"
     if kind == "QMARK" and "ELLIPSIS" in place.expected:
