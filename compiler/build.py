@@ -17,7 +17,7 @@ from compiler.elaborate.placement import misplaced_statements
 from compiler.elaborate.program import Program, load, program_of
 from compiler.elaborate.training import TrainingSpec, check_optimizer, elaborate_training
 from compiler.elaborate.values import UNKNOWN, Defined, Given, Scope
-from compiler.elaborate.work import EXPRESSION, Stop, Work
+from compiler.elaborate.work import EXPRESSION, OUTPUT, Stop, Work
 from compiler.graph import Graph, Value
 from compiler.types import DType
 from grammar import syntax
@@ -240,6 +240,7 @@ def _named_outputs(elaborator: Elaborator, frame: Frame, defined: Defined) -> di
             )
         )
         return None
+    session.charge(OUTPUT * len(frame.outputs), defined.syntax.name.span)
     named: dict[str, Value] = {}
     unnamed = sum(name is None for name, _, _ in frame.outputs)
     for place, (name, value, span) in enumerate(frame.outputs):

@@ -17,6 +17,7 @@ from typing import Any
 
 from grammar.limits import MOST_ERRORS
 from grammar.source import Span
+from grammar.visible import shortened, visible
 
 TAB_WIDTH = 4
 MOST_SHOWN = MOST_ERRORS  # those of several files may be more
@@ -50,17 +51,21 @@ class Diagnostic:
         return 1 if self.code[1] in "123456" else 2
 
     def render(self) -> str:
-        """The diagnostic as plain text, ending without a newline."""
-        lines = [f"error[{self.code}]: {self.message}"]
+        """The diagnostic as plain text, ending without a newline.
+
+        What of it comes from files is shortened, and does nothing to a terminal; `to_json` has it as it is.
+        """
+        note = _shown(self.note or "")
+        lines = [f"error[{self.code}]: {_shown(self.message)}"]
         if self.span is not None:
-            lines += _places(self.span, self.note, self.labels)
+            lines += _places(self.span, note, self.labels)
         elif self.place is not None:
-            lines.append(f" --> {self.place}")
-            lines += [f"  = {line}" for line in (self.note or "").splitlines()]
-        elif self.note:
-            lines += [f"  = {line}" for line in self.note.splitlines()]
+            lines.append(f" --> {_shown(self.place)}")
+            lines += [f"  = {line}" for line in note.splitlines()]
+        elif note:
+            lines += [f"  = {line}" for line in note.splitlines()]
         if self.hint is not None:
-            lines.append(f"help: {self.hint}")
+            lines.append(f"help: {_shown(self.hint)}")
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, Any]:
@@ -151,27 +156,29 @@ def render_all(diagnostics: Sequence[Diagnostic]) -> str:
     return "\n\n".join(shown)
 
 
+def _shown(text: str) -> str:
+    return visible(shortened(text))
+
+
 def _place_in_text(diagnostic: Diagnostic) -> tuple[str, int]:
     span = diagnostic.span
     return (span.source.name, span.start) if span is not None else ("", -1)
 
 
-def _places(span: Span, note: str | None, labels: Sequence[Label]) -> list[str]:
+def _places(span: Span, note: str, labels: Sequence[Label]) -> list[str]:
     """The lines of source that a diagnostic is about, each once, with a row of marks for every place in it."""
     width = max(len(str(each.line)) for each in (span, *(label.span for label in labels)))
     gutter = " " * width
-    marked: dict[tuple[str, int], list[tuple[Span, str, str]]] = {
-        (span.source.name, span.line): [(span, "^", note or "")]
-    }
+    marked: dict[tuple[str, int], list[tuple[Span, str, str]]] = {(span.source.name, span.line): [(span, "^", note)]}
     for label in labels:
-        marked.setdefault((label.span.source.name, label.span.line), []).append((label.span, "-", label.text))
-    lines = [f"{gutter}--> {span}"]
+        marked.setdefault((label.span.source.name, label.span.line), []).append((label.span, "-", _shown(label.text)))
+    lines = [f"{gutter}--> {_shown(str(span))}"]
     source = span.source
     for marks in marked.values():
         first = marks[0][0]
         if first.source is not source:
             source = first.source
-            lines.append(f"{gutter}::: {first}")
+            lines.append(f"{gutter}::: {_shown(str(first))}")
         lines += _snippet(marks, width)
     return lines
 

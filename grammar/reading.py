@@ -69,9 +69,9 @@ def _content(name: str) -> bytes:
             raise NablacError(mistakes.is_directory(name))
         if not stat.S_ISREG(kind) and not stat.S_ISFIFO(kind):
             raise NablacError(mistakes.unreadable(name, "it is a device or a socket"))
-        content = _from_pipe(name) if stat.S_ISFIFO(kind) else _from_file(name)
+        content = read_pipe(name, MOST_BYTES + 1) if stat.S_ISFIFO(kind) else _from_file(name)
     except FileNotFoundError:
-        raise NablacError(mistakes.missing_file(name, _beside(name))) from None
+        raise NablacError(mistakes.missing_file(name, models_beside(name))) from None
     except NotADirectoryError:
         raise NablacError(mistakes.missing_file(name, ())) from None
     except (OSError, ValueError) as error:
@@ -88,28 +88,34 @@ def _from_file(name: str) -> bytes:
         return file.read(MOST_BYTES + 1)
 
 
-def _from_pipe(name: str) -> bytes:
-    """What is written into a pipe, as by `<(...)` of a shell; for a writer who never comes nobody waits without end."""
-    content, pipe = b"", os.open(name, os.O_RDONLY | os.O_NONBLOCK)
+def read_pipe(name: str, most: int) -> bytes:
+    """At most `most` bytes that are written into a pipe, as by `<(...)` of a shell.
+
+    For a writer who never comes nobody waits without end.
+    """
+    parts: list[bytes] = []
+    left, pipe = most, os.open(name, os.O_RDONLY | os.O_NONBLOCK)
     until = time.monotonic() + WAIT
     try:
-        while len(content) <= MOST_BYTES:
+        while left > 0:
             try:
-                found = os.read(pipe, MOST_BYTES + 1 - len(content))
+                found = os.read(pipe, min(left, 1 << 20))
             except BlockingIOError:  # there is a writer, who has nothing yet
                 until = math.inf
                 found = b""
             else:
-                if not found and (content or until == math.inf):
+                if not found and (parts or until == math.inf):
                     break
-                content += found
+                if found:
+                    parts.append(found)
+                    left -= len(found)
             if not found:
                 if time.monotonic() > until:
                     raise NablacError(mistakes.unreadable(name, "it is a pipe, and nothing writes into it"))
                 time.sleep(PAUSE)
     finally:
         os.close(pipe)
-    return content
+    return b"".join(parts)
 
 
 def _refuse_trained(name: str, content: bytes) -> None:
@@ -130,17 +136,17 @@ _MODEL_FIELDS = (b"\x12", b"\x1a", b"\x22", b"\x28", b"\x32", b"\x3a", b"\x42")
 
 
 def _begins_as(content: bytes) -> str | None:
+    if content[8:10] == b'{"' and content[3:8] == bytes(5):  # before the others: its length may begin like a pickle
+        return "a file of weights (safetensors)"
     for start, said in _BINARY:
         if content.startswith(start):
             return said
     if content[4:8] == b"TFL3":
         return "a TensorFlow Lite file"
-    if content[8:10] == b'{"' and content[3:8] == bytes(5):
-        return "a file of weights (safetensors)"
     return None
 
 
-def _beside(name: str) -> tuple[str, ...]:
+def models_beside(name: str | os.PathLike[str]) -> tuple[str, ...]:
     """The model files of the folder where the missing one was looked for."""
     folder = os.path.dirname(name)
     try:

@@ -15,6 +15,7 @@ from compiler.operators.control import Scan
 from compiler.operators.recurrent import Recurrent
 from compiler.operators.source import Buffer, Constant, Parameter, Source
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from grammar.visible import visible
 
 
 @dataclass
@@ -254,7 +255,7 @@ def _definitions(summary: Summary) -> list[str]:
 
 
 def _first_line(doc: str) -> str:
-    return doc.strip().partition("\n")[0]
+    return visible(doc.strip().partition("\n")[0])
 
 
 def _short(number: int) -> str:

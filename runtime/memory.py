@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
-from compiler.graph import Value
+from compiler.dims import evaluate
+from compiler.graph import Graph, Value
 from compiler.operators.source import Buffer, Parameter
 from grammar.diagnostics import Diagnostic, NablacError
 
@@ -19,10 +22,19 @@ def memory() -> int | None:
         found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return None
+    with suppress(OSError, ValueError):  # no group, or `max`
+        found = min(found, int(_GROUP.read_text()))
+    return min(found, _limit() or found)
+
+
+def _limit() -> int | None:
+    """The bytes of address space that this process may take (`ulimit -v`), None where there is no limit."""
     try:
-        return min(found, int(_GROUP.read_text()))
-    except (OSError, ValueError):  # no group, or `max`
-        return found
+        import resource
+    except ImportError:  # elsewhere than on POSIX
+        return None
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return soft if soft != resource.RLIM_INFINITY else None
 
 
 def require(weights: Sequence[Parameter | Buffer], name: str) -> None:
@@ -40,6 +52,26 @@ def require(weights: Sequence[Parameter | Buffer], name: str) -> None:
                 hint="choose smaller sizes, by `--preset` or `--set`",
             )
         )
+
+
+def require_compared(graph: Graph, sizes: Mapping[str, int], copies: int) -> None:
+    """Refuse to compare outputs that take more than all memory, of which so many copies are held at once."""
+    there = memory()
+    if there is None:
+        return
+    needed = {name: _result_bytes(value, sizes) for name, value in graph.outputs.items()}
+    if copies * sum(needed.values()) > there:
+        largest = max(needed, key=lambda name: needed[name])
+        origin = graph.outputs[largest].node.origin
+        total = f"{sum(needed.values()):,} bytes, held {copies} times"
+        message = f"not enough memory to compare the outputs: {total}, and this machine has {there:,}"
+        hint = "choose a smaller size, or `nablac compile --no-verify`"
+        note = f"`{largest}` is {graph.outputs[largest].type}" + (f" at {dict(sizes)}" if sizes else "")
+        raise NablacError(Diagnostic("E810", message, origin.span, place=graph.name, note=note, hint=hint))
+
+
+def _result_bytes(value: Value, sizes: Mapping[str, int]) -> int:
+    return math.prod(max(0, evaluate(size, sizes)) for size in value.shape) * value.type.dtype.bytes
 
 
 def smaller(results: Sequence[Value]) -> str:

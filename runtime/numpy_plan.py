@@ -80,8 +80,11 @@ class Plan:
         for name, slot in self.fed.items():
             slots[slot] = feeds[name]
         ends = self._run(slots)
-        for place in self.copied:
-            ends[place] = np.array(ends[place])
+        try:
+            for place in self.copied:
+                ends[place] = np.array(ends[place])
+        except MemoryError as error:
+            raise _stopped(self.steps[-1].node if self.steps else None, error) from error
         return tuple(ends)
 
     def step(self, *inputs: Array) -> tuple[Array, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from compiler.dims import Dim, Size
 from compiler.types import DType, TensorType
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.backends import PROVIDERS, check_backend
+from runtime.boundary import guarded, require_regular, require_room
 from runtime.inputs import Signature
 
 if TYPE_CHECKING:
@@ -61,8 +63,10 @@ class OnnxRunner:
         self.device = device
         self._model = model if not isinstance(model, bytes) or len(model) <= _KEPT else None
         self.name = "the model" if isinstance(model, bytes) else str(model)
-        if not isinstance(model, bytes) and not Path(model).is_file():
-            raise NablacError(Diagnostic("E901", f"there is no file {model}", place=str(model)))
+        if not isinstance(model, bytes):
+            if not os.path.exists(model):
+                raise NablacError(Diagnostic("E901", f"there is no file {model}", place=str(model)))
+            require_room(require_regular(Path(model)), str(model))
         options = ort.SessionOptions()
         options.log_severity_level = severity
         if threads is not None:
@@ -80,7 +84,8 @@ class OnnxRunner:
         self.session.disable_fallback()
         self.inputs = {each.name: each for each in self.session.get_inputs()}
         self.outputs = [each.name for each in self.session.get_outputs()]
-        open_rank = self._without_shape(model)
+        with guarded(self.name, "an ONNX file", "E909"):
+            open_rank = self._without_shape(model)
         types = {name: _type(each) for name, each in self.inputs.items() if name not in open_rank}
         known = {name: type for name, type in types.items() if type is not None}
         self.signature = Signature(self.name, known, list(self.inputs))

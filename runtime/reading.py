@@ -5,9 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import re
-import sys
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -16,7 +15,9 @@ import numpy as np
 
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
+from runtime.boundary import check_pixels, check_table, guarded, names_in, read_file, read_stream
 from runtime.files import is_stream
+from runtime.numpy_files import read_npy, read_npz
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -135,7 +136,7 @@ def _read(path: str, type: Wanted | None, say: Callable[[str], None]) -> Array |
     """What a file holds; of a `path:part` the part."""
     cut = _PART.fullmatch(path)
     target, part = (Path(cut[1]), cut[2]) if cut is not None else (Path(path), "")
-    stream = str(target) == STDIN or is_stream(target) or (not target.suffix and target.is_file())
+    stream = str(target) == STDIN or is_stream(target) or (not target.suffix and os.path.isfile(target))
     content = _content(target, path) if stream else b""
     ending = _ending_of(content) if stream else target.suffix.lower()
     if ending not in ENDINGS:
@@ -148,27 +149,27 @@ def _read(path: str, type: Wanted | None, say: Callable[[str], None]) -> Array |
             )
         )
     if not stream:
-        if not target.is_file():
+        if not os.path.isfile(target):
             raise NablacError(Diagnostic("E901", f"there is no file {target}", place=path, hint=_near(target)))
         content = _content(target, path)
-    try:
-        if ending in (".npy", ".npz"):
-            return _part(_arrays(content, ending, path), part, path)
-        if ending == ".json":
+    if ending in (".npy", ".npz"):  # either may have the other's name, as NumPy reads them too
+        packed = content[:2] == b"PK" or (ending == ".npz" and content[:6] != b"\x93NUMPY")
+        return _part(read_npz(content, path, "E807") if packed else read_npy(content, path, "E807"), part, path)
+    if ending == ".json":
+        with guarded(path, "JSON", "E807"):
             return _part(_json(json.loads(content.decode("utf-8")), path), part, path)
-        if ending == ".csv":
+    if ending == ".csv":
+        check_table(content.count(b",") + content.count(b"\n"), path)
+        with guarded(path, "a CSV file", "E807"):
             return _rows_of(target, part, content)
+    with guarded(path, "an image", "E807"):
         return _image(target, content, type, say)
-    except (OSError, ValueError, EOFError, UnicodeDecodeError, RecursionError) as error:
-        first = " ".join(str(error).split())[:200]
-        raise NablacError(Diagnostic("E807", f"this file cannot be read: {first}", place=path)) from None
 
 
 def _content(path: Path, place: str) -> bytes:
-    try:
-        return sys.stdin.buffer.read() if str(path) == STDIN else path.read_bytes()
-    except OSError as error:
-        raise NablacError(Diagnostic("E807", f"this file cannot be read: {error.strerror}", place=place)) from None
+    if str(path) == STDIN or is_stream(path):
+        return read_stream(path, place)
+    return read_file(path, place=place)
 
 
 def _ending_of(content: bytes) -> str:
@@ -189,24 +190,8 @@ def _part(held: Array | dict[str, Array], part: str, place: str) -> Array | dict
     return held[part]
 
 
-def _arrays(content: bytes, ending: str, place: str) -> Array | dict[str, Array]:
-    """The arrays of a `.npy` or an `.npz`."""
-    try:
-        held = np.load(io.BytesIO(content), allow_pickle=False)
-        if isinstance(held, np.ndarray):
-            return held
-        with held:
-            return {name: held[name] for name in held.files}
-    except (ValueError, EOFError, OSError, KeyError, zipfile.BadZipFile) as error:
-        objects = "Object arrays" in str(error)
-        what = "this holds Python objects, and no numbers" if objects else f"this is no {ending} file, or it is cut off"
-        raise NablacError(Diagnostic("E807", what, place=place)) from None
-
-
 def _near(path: Path) -> str | None:
-    if not path.parent.is_dir():
-        return None
-    return did_you_mean_file(path.name, [each.name for each in path.parent.iterdir()])
+    return did_you_mean_file(path.name, names_in(path.parent))
 
 
 def _json(value: Any, place: str) -> Array | dict[str, Array]:
@@ -289,6 +274,7 @@ def _image(path: Path, content: bytes, type: Wanted | None, say: Callable[[str],
         ) from None
     try:
         with Image.open(io.BytesIO(content)) as opened:
+            check_pixels(*opened.size, str(path))
             known = type if isinstance(type, TensorType) and type.rank >= 3 else None
             channels = known.shape[-3] if known is not None else 3
             image = opened.convert("L" if channels == 1 else "RGB")

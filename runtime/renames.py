@@ -4,7 +4,8 @@ A rule is `theirs -> ours` or `theirs=ours`. On the left
 
 - `{name}` stands for a stretch without dots, and `{name}` on the right for the same text;
 - `*` stands for any text, dots included, and the `*`s on the right for the same texts in order;
-- between slashes, `/layer_(\\d+)\\.w/ -> layers.\\1.W`, it is a regular expression, and the right its replacement.
+- between slashes, `/layer_(\\d+)\\.w/ -> layers.\\1.W`, it is a regular expression, and the right its replacement:
+  matched in linear time, so without lookaround, conditions and flags.
 
 A `^T` at the end turns the last two axes: `layers.{i}.fc.weight -> block.{i}.dense.W ^T`. Several paths with `|`
 between them share an entry: equal parts of its last axis, turned before, as `qkv.weight -> W_q | W_k | W_v ^T`. `none`
@@ -14,6 +15,7 @@ comment.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -23,6 +25,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.boundary import LARGEST_JSON, decode, read_file
+from runtime.name_patterns import (
+    MOST_STEPS,
+    Budget,
+    NamePattern,
+    Template,
+    TooManySteps,
+    compile_pattern,
+    expand,
+    read_template,
+)
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -37,15 +50,19 @@ _EXAMPLE = "as in `layers.{i}.fc.weight -> block.{i}.dense.W ^T`"
 class Rename:
     """One rule: a pattern of foreign names, the templates of their paths, and whether the last two axes turn."""
 
-    pattern: re.Pattern[str]
-    templates: tuple[str, ...]
+    pattern: NamePattern
+    templates: tuple[Template, ...]
     turned: bool = False
     text: str = ""
 
-    def apply(self, name: str) -> tuple[str, ...] | None:
-        """The paths of a foreign name; None where the rule does not speak of it."""
-        match = self.pattern.fullmatch(name)
-        return tuple(match.expand(template) for template in self.templates) if match else None
+    def apply(self, name: str, budget: Budget) -> tuple[str, ...] | None:
+        """The paths of a foreign name; None where the rule does not speak of it. NablacError beyond the budget."""
+        try:
+            match = self.pattern.fullmatch(name, budget)
+        except TooManySteps:
+            message = f"matching names takes more than {MOST_STEPS:,} steps, at last with `{self.text}`"
+            raise _wrong(message, "--rename", "write fewer `*` and repetitions, or fewer rules") from None
+        return tuple(expand(template, match) for template in self.templates) if match else None
 
 
 @dataclass(frozen=True)
@@ -72,10 +89,7 @@ def read_renames(rules: Iterable[str]) -> list[Rename]:
     for rule in rules:
         path = Path(rule)
         if "->" not in rule and _is_file(path):
-            try:
-                lines = path.read_text("utf-8").splitlines()
-            except (OSError, UnicodeDecodeError) as error:
-                raise _wrong(f"the rename rules in {rule} cannot be read: {error}", str(path)) from None
+            lines = decode(read_file(path, LARGEST_JSON, pipes=True), str(path)).splitlines()
             for number, line in enumerate(lines, start=1):
                 text = re.sub(r"(^|\s)#.*", "", line).strip()
                 if text:
@@ -105,12 +119,11 @@ def read_rename(rule: str, place: str = "--rename") -> Rename:
         pattern = _pattern(theirs)
         templates = tuple(_template(rule, theirs, path, place) for path in _paths(ours))
     try:
-        compiled = re.compile(pattern)
-        for template in templates:
-            _check_template(compiled, template)
-    except (re.error, IndexError) as error:
+        compiled = compile_pattern(pattern)
+        read = tuple(read_template(template, compiled) for template in templates)
+    except re.error as error:
         raise _wrong(f"`{rule}` is no rename rule: {error}", place) from None
-    return Rename(compiled, templates, turned, rule)
+    return Rename(compiled, read, turned, rule)
 
 
 def _paths(ours: str) -> tuple[str, ...]:
@@ -172,22 +185,15 @@ def _template(rule: str, theirs: str, ours: str, place: str) -> str:
     return "".join([*parts, ours[start:].replace("\\", "\\\\")])
 
 
-def _check_template(pattern: re.Pattern[str], template: str) -> None:
-    """Every group that the template names is one of the pattern's."""
-    for name in re.findall(r"\\g<(\w+)>|\\(\d+)", template):
-        group = name[0] or name[1]
-        if not (int(group) <= pattern.groups if group.isdigit() else group in pattern.groupindex):
-            raise re.error(f"it has no group {group}")
-
-
 def renamed(names: Sequence[str], rules: Sequence[Rename], place: str) -> dict[str, Entry]:
     """For each path the entry that becomes it; NablacError where two become one."""
     found: dict[str, Entry] = {}
+    budget = Budget()
     for name in names:
         paths: tuple[str, ...] = (name,)
         turned = False
         for rule in rules:
-            ours = rule.apply(name)
+            ours = rule.apply(name, budget)
             if ours is not None:
                 paths, turned = ours, rule.turned
                 break
@@ -200,15 +206,16 @@ def renamed(names: Sequence[str], rules: Sequence[Rename], place: str) -> dict[s
 
 def idle(names: Sequence[str], rules: Sequence[Rename]) -> list[Rename]:
     """The rules that take no entry: nothing is called so, or an earlier rule takes it."""
-    taking = {next((place for place, rule in enumerate(rules) if rule.apply(name) is not None), None) for name in names}
+    budget = Budget()
+    taking = {
+        next((place for place, rule in enumerate(rules) if rule.apply(name, budget) is not None), None)
+        for name in names
+    }
     return [rule for place, rule in enumerate(rules) if place not in taking]
 
 
 def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
+    return os.path.exists(path) and not os.path.isdir(path)
 
 
 def _wrong(message: str, place: str, hint: str = _EXAMPLE) -> NablacError:

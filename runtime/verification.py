@@ -15,6 +15,7 @@ from compiler.lookups import known_size, table_limits
 from compiler.onnx.exporter import end_names, export
 from compiler.operators.source import Source
 from runtime.initialization import stored
+from runtime.memory import require_compared
 from runtime.numpy_executor import NumpyRunner
 from runtime.onnx_session import OnnxRunner
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 BATCHES = (1, 2, 7)
 LENGTHS = (5, 3, 16)
+_COPIES = 4  # of the outputs, while they are compared
 _LARGEST = 512  # a size is doubled up to this where a smaller one leaves nothing, as a window wider than its image
 
 
@@ -101,6 +103,7 @@ def compare(
     found: list[Comparison] = []
     failed: tuple[float, dict[str, Any]] = (tolerance, {})
     for number, chosen in enumerate(sizes if sizes is not None else sample_sizes(graph)):
+        require_compared(graph, chosen, _COPIES)
         feeds = random_feeds(graph, chosen, seed + number)
         expected = numpy.run(feeds)
         given = onnx.run({name: array for name, array in {**weights, **feeds}.items() if name in onnx.inputs})

@@ -15,6 +15,7 @@ import numpy as np
 from compiler.graph import Graph
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
+from runtime.boundary import LARGEST_JSON, names_in, open_regular, read_file, reason_of, require_room
 from runtime.files import written_whole
 from runtime.initialization import stored
 from runtime.renames import Entry, Rename, idle, read_renames, renamed
@@ -112,23 +113,23 @@ def read_tensors(path: str | Path) -> dict[str, Array]:
 
     A folder stands for the one that it holds.
     """
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         path = _held(path)
     if path.name.endswith(".index.json"):
         return {name: array for file in _shards(path) for name, array in read_tensors(file).items()}
     _refuse_others(path)
+    require_room(os.path.getsize(path), str(path))
     try:
         with safe_open(str(path), "np") as file:
             dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - no mapping
             plain = {name: file.get_tensor(name) for name, dtype in dtypes.items() if dtype in _PLAIN}
         found = plain | _read_extended(path, {name: dtype for name, dtype in dtypes.items() if dtype in _EXTENDED})
-    except (SafetensorError, OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        reason = " ".join(str(error).split())
+    except Exception as error:  # of the library, of the system, of headers that are anything
         hint = "it may be cut off: fetch or write it again"
-        raise _unreadable(path, "this is no whole .safetensors file", hint, reason) from None
+        raise _unreadable(path, "this is no whole .safetensors file", hint, reason_of(error)) from None
     foreign = [
         Diagnostic("E704", f"`{name}` is {dtype} in the file, which no model has", place=str(path))
         for name, dtype in dtypes.items()
@@ -156,15 +157,18 @@ def _held(folder: Path) -> Path:
 
 def _shards(index: Path) -> list[Path]:
     """The files that a large model is cut into (`model.safetensors.index.json`); each has to lie beside the index."""
+    if not os.path.exists(index):
+        raise NablacError(Diagnostic("E901", f"there is no file {index}", place=str(index)))
+    content = read_file(index, LARGEST_JSON)
     try:
-        names = set(json.loads(index.read_text("utf-8"))["weight_map"].values())
-    except OSError as error:
-        raise NablacError(Diagnostic("E901", f"there is no file {index}", place=str(index))) from error
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        names = set(json.loads(content)["weight_map"].values())
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         hint = "it holds a `weight_map` from each tensor to its file"
-        raise _unreadable(index, "this is no index of .safetensors files", hint, str(error)) from None
-    if not all(isinstance(name, str) and Path(name).name == name for name in names):
+        raise _unreadable(index, "this is no index of .safetensors files", hint, reason_of(error)) from None
+    if not all(isinstance(name, str) and name and Path(name).name == name for name in names):
         raise _unreadable(index, "this index names files elsewhere", "they lie beside it")
+    if any(name.endswith(".index.json") for name in names):
+        raise _unreadable(index, "this index names an index", "it names the files that hold the tensors")
     return [index.parent / name for name in sorted(names)]
 
 
@@ -188,15 +192,13 @@ def _read_extended(path: Path, dtypes: Mapping[str, str]) -> dict[str, Array]:
 
 def _refuse_others(path: Path) -> None:
     """Files that are known not to be weights, each with the way out."""
-    if not path.is_file():
-        beside = [each.name for each in path.parent.glob("*.safetensors")] if path.parent.is_dir() else []
-        hint = did_you_mean_file(path.name, beside)
+    if not os.path.exists(path):
+        hint = did_you_mean_file(path.name, [each for each in names_in(path.parent) if each.endswith(".safetensors")])
         raise NablacError(Diagnostic("E901", f"there is no file {path}", place=str(path), hint=hint))
-    try:
-        with path.open("rb") as file:
-            head = file.read(64)
-    except OSError as error:
-        raise NablacError(Diagnostic("E903", "the file cannot be read", place=str(path), note=error.strerror)) from None
+    with open_regular(path) as file:
+        head, size = file.read(64), os.fstat(file.fileno()).st_size
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:  # a length of 640 begins like a pickle
+        return
     if head.startswith(b"PK\x03\x04") and _is_npz(path):
         hint = "`safetensors.numpy.save_file(dict(numpy.load(path)), new_path)`"
         raise _unreadable(path, "this is an .npz file", hint)
@@ -216,7 +218,7 @@ def _is_npz(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as held:
             return all(name.endswith(".npy") for name in held.namelist())
-    except (OSError, zipfile.BadZipFile):
+    except Exception:  # whatever it is
         return False
 
 
@@ -238,6 +240,23 @@ def _misfit(path: str, array: Array, type: TensorType, place: str, entry: Entry)
         same_kind = array.dtype.kind in "iu" and type.dtype.is_integer
     if not same_kind or (type.dtype.is_integer and (array.astype(dtype) != array).any()):
         return Diagnostic("E704", f"`{path}` is {given} in the file, and {type} in the model", place=place)
+    return _not_finite(path, array, type, place) if type.dtype.is_float else None
+
+
+def _not_finite(path: str, array: Array, type: TensorType, place: str) -> Diagnostic | None:
+    """Why floats cannot be the parameter's: some are NaN, or beyond its type."""
+    wrong = np.isnan(array)
+    if wrong.any():
+        index = [int(axis) for axis in np.argwhere(wrong)[0]]
+        message = f"`{path}` holds NaN: {int(wrong.sum()):,} of {array.size:,}, the first at {index}"
+        hint = "its training had failed before it was saved: take an earlier checkpoint"
+        return Diagnostic("E704", message, place=place, hint=hint)
+    with np.errstate(over="ignore"):
+        wrong = np.isinf(array.astype(type.dtype.numpy)) & ~np.isinf(array)
+    if wrong.any():
+        index = [int(axis) for axis in np.argwhere(wrong)[0]]
+        message = f"`{path}` holds {array[tuple(index)]:g} at {index}, beyond {type.dtype.value}"
+        return Diagnostic("E704", message, place=place, hint="run the model in a wider type, as by `--dtype f64`")
     return None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from compiler.dims import Size, countable
 from compiler.elaborate.values import Given, Instance, Scope
-from compiler.elaborate.work import CALL, EXPRESSION, ITEM, MOST_WORK, NODE, Stop, Work, of_shape
+from compiler.elaborate.work import CALL, EXPRESSION, ITEM, MOST_WORK, NODE, REFUSED, Stop, Work, of_shape
 from compiler.graph import Graph, Layer, Value, origin
 from compiler.operators.random import FoldKey
 from compiler.operators.source import Input, constant
@@ -241,6 +241,9 @@ class Session:
         """
         known = {each.span for each in self.diagnostics.found}
         self.diagnostics.extend(each for each in error.diagnostics if each.span is None or each.span not in known)
+        again = next((each.span for each in error.diagnostics if each.span is not None and each.span in known), None)
+        if again is not None and self.work.left >= 0:  # near names were sought once more, as in each round of a loop
+            self.charge(REFUSED, again)
         if self.diagnostics.full:
             raise Stop
 

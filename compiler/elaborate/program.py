@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from compiler.elaborate.values import Defined, Lazy, Scope
 from grammar import syntax
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError, did_you_mean, did_you_mean_file
 from grammar.parser import parse, read_source
+from grammar.reading import models_beside
 from grammar.source import Source, Span
 from specs import FOLDER as LIBRARY
 
@@ -144,18 +146,14 @@ class _Loader:
             raise _error(
                 "E203", f'"{written}" is not a .model file', span, 'imports read: from "layers.model" import Name'
             )
-        resolved = target.resolve()
-        if resolved in self.loading or resolved == Path(program.source.name).resolve():
+        resolved = Path(os.path.realpath(target))  # which takes names that are too long, and loops of links
+        if resolved in self.loading or resolved == Path(os.path.realpath(program.source.name)):
             chain = " -> ".join(each.name for each in [*self.loading, resolved])
             raise _error(
                 "E205", f"files import each other in a loop: {chain}", span, "move what both need to a third file"
             )
-        if not target.exists():
-            near = (
-                did_you_mean_file(target.name, [each.name for each in target.parent.glob("*.model")])
-                if target.parent.is_dir()
-                else None
-            )
+        if not os.path.exists(target):
+            near = did_you_mean_file(target.name, [Path(each).name for each in models_beside(target)])
             raise _error("E203", f'there is no file "{written}"', span, near or f"it was looked for at {target}")
         if len(self.loaded) >= MOST_FILES:
             raise _error("E203", f"more than {MOST_FILES} files are imported", span, None)

@@ -19,6 +19,7 @@ EXPRESSION = 1  # or a round of a loop, or an argument
 CALL = 30
 NODE = 25
 DERIVED = 5 * NODE  # a node that a gradient flows through
+OUTPUT = 1_600  # of a model: what computes, writes and compares it
 PIECE = 200  # of a message: its text is read as the language is
 REFUSED = 20_000  # a piece of a message that is none: near names are sought for an error that nobody sees
 ITEM = 1 / 8  # of a list that is looked at, a tensor's axis, a character that is read

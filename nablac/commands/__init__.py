@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 import click
 
 import nablac
+from grammar.visible import shortened, visible
 from nablac.commands.signals import handled
 
 COMMANDS = {  # each is a module of this package; the text is its line in `nablac --help`
@@ -83,7 +85,9 @@ def main() -> None:
         except click.exceptions.Exit as ended:
             status = ended.exit_code
         except click.ClickException as error:
-            error.show()
+            told = io.StringIO()
+            error.show(told)
+            click.echo(visible(shortened(told.getvalue().rstrip("\n"))), err=True)
             status = 2
         except BrokenPipeError:
             discard_output()
@@ -127,14 +131,18 @@ def _interrupted() -> int:
 
 def _failed(error: Exception) -> int:
     """Show a mistake of the user's as a diagnostic, and one of ours as a line to report."""
-    from grammar.diagnostics import NablacError
+    from grammar.diagnostics import Diagnostic, NablacError
     from nablac.commands.output import show_error
 
+    if isinstance(error, MemoryError):
+        error = NablacError(
+            Diagnostic("E810", "not enough memory", hint="choose smaller sizes, or less data at a time")
+        )
     if isinstance(error, NablacError):
         show_error(error)
         return error.exit_code
     if os.environ.get("NABLAC_DEBUG"):
         raise error
-    click.echo(f"nablac itself failed: {type(error).__name__}: {str(error)[:200]}", err=True)
+    click.echo(f"nablac itself failed: {type(error).__name__}: {visible(str(error)[:200])}", err=True)
     click.echo("This is a fault of nablac. NABLAC_DEBUG=1 shows where; please report it with the model.", err=True)
     return 70

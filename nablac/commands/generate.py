@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import os
 import sys
 import time
 from dataclasses import dataclass
@@ -20,7 +21,7 @@ from nablac.commands.options import (
     run_options,
     weight_options,
 )
-from nablac.commands.output import note, print_json, printable, show_error
+from nablac.commands.output import encodable, note, print_json, printable, show_error
 from nablac.commands.text_model import text_model
 
 if TYPE_CHECKING:
@@ -149,7 +150,7 @@ def _generator(file: Path, given: dict[str, Any]) -> Generator:
     from runtime.text.tokenizers import read_tokenizer
 
     tokenizer = read_tokenizer(given["tokenizer"]) if given["tokenizer"] is not None else None
-    if not file.exists():
+    if not os.path.exists(file):
         raise NablacError(Diagnostic("E901", f"there is no file {file}", place=str(file)))
     if file.suffix == ".onnx" or (file / STEP).is_file():
         refuse_of_compiled(file, "no_cache")
@@ -164,12 +165,9 @@ def _generator(file: Path, given: dict[str, Any]) -> Generator:
 
 def _lines(path: Path) -> list[Prompt]:
     """The prompts of a file, one a line."""
-    from grammar.diagnostics import Diagnostic, NablacError
+    from runtime.boundary import LARGEST_TEXT, read_file, read_stream
 
-    try:
-        content = sys.stdin.buffer.read() if str(path) == "-" else path.read_bytes()
-    except OSError as error:
-        raise NablacError(Diagnostic("E903", f"{path} cannot be read: {error.strerror}", place=str(path))) from None
+    content = read_stream(path) if str(path) == "-" else read_file(path, LARGEST_TEXT, pipes=True)
     whole = content.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").removesuffix(b"\n")
     lines = whole.decode("utf-8", "surrogateescape").split("\n") if whole else []
     return [Prompt(f"{path}:{number}", line) for number, line in enumerate(lines, 1)]
@@ -190,12 +188,12 @@ class _Texts:
 
     def grow(self, text: str) -> None:
         if text.startswith(self.shown) and not text.endswith("\N{REPLACEMENT CHARACTER}"):  # half a character waits
-            click.echo(text[len(self.shown) :], nl=False)
+            click.echo(_seen(text[len(self.shown) :]), nl=False)
             self.shown = text
 
     def add(self, prompt: Prompt, answer: str | NablacError) -> None:
         if isinstance(answer, str):
-            click.echo(answer[len(self.shown) :] if answer.startswith(self.shown) else f"\n{answer}")
+            click.echo(_seen(answer[len(self.shown) :] if answer.startswith(self.shown) else f"\n{answer}"))
             return
         show_error(answer)
         if not self.alone:
@@ -203,6 +201,11 @@ class _Texts:
 
     def end(self) -> None:
         return
+
+
+def _seen(text: str) -> str:
+    """A text of the model as stdout takes it: whole, but on a terminal nothing that it would act on."""
+    return printable(text, sys.stdout) if sys.stdout.isatty() else encodable(text, sys.stdout)
 
 
 class _Json:
@@ -213,7 +216,7 @@ class _Json:
 
     def add(self, prompt: Prompt, answer: str | NablacError) -> None:
         shown = {"text": answer} if isinstance(answer, str) else {"errors": [e.to_json() for e in answer.diagnostics]}
-        self.found.append({"prompt": printable(prompt.text, None), **shown})
+        self.found.append({"prompt": encodable(prompt.text, None), **shown})
 
     def end(self) -> None:
         print_json(self.found)

@@ -15,6 +15,7 @@ from typing import Any
 import click
 
 from grammar.diagnostics import NablacError, render_all
+from grammar.visible import shortened, visible
 
 _COLORS = (
     (re.compile(r"^error\[\w+\]", re.MULTILINE), "\033[1;31m"),
@@ -59,25 +60,36 @@ def show_error(error: NablacError) -> None:
     if wants_color(sys.stderr):
         for pattern, color in _COLORS:
             text = pattern.sub(rf"{color}\g<0>\033[0m", text)
-    click.echo(printable(text, sys.stderr), err=True, color=True)
+    click.echo(encodable(text, sys.stderr), err=True, color=True)
 
 
 def printable(text: str, stream: Any) -> str:
+    """A text for people: what a terminal would act on is escaped, and what the stream's encoding lacks is replaced."""
+    return encodable(visible(text), stream)
+
+
+def encodable(text: str, stream: Any) -> str:
     """The text with what the stream's encoding cannot print replaced."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "replace").decode(encoding)
 
 
 def print_json(value: Any) -> None:
-    click.echo(json_text(value))
+    """JSON on stdout, exactly: what its encoding lacks is escaped as JSON has it."""
+    text = json_text(value)
+    try:
+        text.encode(getattr(sys.stdout, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:
+        text = json_text(value, ascii_only=True)
+    click.echo(text)
 
 
-def json_text(value: Any, indent: int | None = 2) -> str:
+def json_text(value: Any, indent: int | None = 2, *, ascii_only: bool = False) -> str:
     """JSON that every reader takes: it has no NaN and no infinities, which become texts of these names."""
     try:
-        return json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+        return json.dumps(value, indent=indent, ensure_ascii=ascii_only, allow_nan=False)
     except ValueError:
-        return json.dumps(_finite(value), indent=indent, ensure_ascii=False, allow_nan=False)
+        return json.dumps(_finite(value), indent=indent, ensure_ascii=ascii_only, allow_nan=False)
 
 
 def _finite(value: Any) -> Any:
@@ -112,7 +124,7 @@ def is_quiet() -> bool:
 def note(text: str, quiet: bool = False) -> None:
     """A line of progress, for people, on stderr."""
     if not quiet:
-        click.echo(printable(text, sys.stderr), err=True)
+        click.echo(printable(shortened(text), sys.stderr), err=True)
 
 
 def note_untrained(quiet: bool, drawn: str = "--seed") -> None:

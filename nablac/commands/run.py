@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -120,17 +121,16 @@ def _run_onnx(
     say: Callable[[str], None],
 ) -> tuple[dict[str, Array], list[str]]:
     """The outputs of a compiled model, and the names of its classes where it has them."""
-    import json
-
     import numpy as np
 
     from grammar.diagnostics import Diagnostic, NablacError
+    from runtime.metadata import CLASSES, stored, texts
     from runtime.onnx_session import OnnxRunner
     from runtime.text.feeding import read_texts_or_inputs
     from runtime.text.places import stored_places
     from runtime.text.tokenizers import KEY, from_json
 
-    if not file.is_file():
+    if not os.path.exists(file):
         raise NablacError(Diagnostic("E901", f"there is no file {file}", place=str(file)))
     runner = OnnxRunner(file, device=device)
     tokenizer = _read(given)
@@ -146,7 +146,7 @@ def _run_onnx(
     for name, value in results.items():
         if value.dtype.name == "bfloat16":  # which no file and no reader of numbers knows
             results[name] = value.astype(np.float32)
-    return results, json.loads(runner.metadata.get("nablac.classes", "[]"))
+    return results, stored(runner.metadata, CLASSES, [], texts)
 
 
 def _wanted(runner: OnnxRunner, file: Path) -> dict[str, Wanted]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from nablac.commands.options import compiled, model_options, output_options
-from nablac.commands.output import print_json, printable, wants_color
+from nablac.commands.output import encodable, print_json, wants_color
 
 
 @click.command()
@@ -34,7 +34,7 @@ def command(
         print_json(found.to_json())
     else:
         color = wants_color(sys.stdout)
-        click.echo(printable(render_summary(found, color=color), sys.stdout), color=color)
+        click.echo(encodable(render_summary(found, color=color), sys.stdout), color=color)
     return 0
 
 

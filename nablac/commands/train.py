@@ -39,7 +39,7 @@ _SHOWN = 5  # of the rows and files that were left out; the run's skipped.txt ha
 @run_options
 @click.option("--epochs", type=click.IntRange(1), help="How often to see all examples.  [default: the train block's]")
 @click.option("--batch", type=click.IntRange(1), help="Examples in a step.  [default: the train block's]")
-@click.option("--validation", type=click.FloatRange(0, 0.9), help="The share of examples that validates.")
+@click.option("--validation", type=Finite(0, 0.9), help="The share of examples that validates.")
 @click.option("--patience", type=click.IntRange(1), help="Stop after so many epochs without a better one.")
 @click.option("--data", type=click.Path(), help="Data in the place of the file that the train block names.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/MODEL/N]")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ from compiler.elaborate.data import Stage
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.examples import Examples
-from runtime.data.files import unreadable
+from runtime.numpy_files import read_npz
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -21,12 +20,7 @@ if TYPE_CHECKING:
 def npz(stage: Stage, context: Context) -> Examples:
     """Arrays by name, as `numpy.savez` writes them; each has an example at every index of axis 0."""
     path = context.file(stage.arguments["path"], stage.span)
-    try:
-        with np.load(path, allow_pickle=False) as held:
-            arrays = {name: held[name] for name in held.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise unreadable(str(path), "an .npz file of plain arrays", error) from None
-    return from_arrays(arrays, str(path), context)
+    return from_arrays(read_npz(path, str(path)), str(path), context)
 
 
 def from_arrays(arrays: Mapping[str, Array], place: str, context: Context | None = None) -> Examples:

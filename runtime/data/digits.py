@@ -11,6 +11,7 @@ import numpy as np
 
 from compiler.elaborate.data import Stage
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.boundary import check_table
 from runtime.data.arrays import npz
 from runtime.data.context import Context
 from runtime.data.examples import Examples
@@ -65,6 +66,7 @@ def _idx(path: Path, content: bytes) -> Array:
 
 def _digit_rows(path: Path, content: bytes, stage: Stage, context: Context) -> tuple[Array, Array]:
     """Rows of numbers: pixels, and a label at one end."""
+    check_table(content.count(b",") + content.count(b"\n"), str(path))
     rows: list[list[float]] = []
     header: list[str] = []
     for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):

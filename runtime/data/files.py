@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
-import zlib
 from pathlib import Path
 
 from compiler.elaborate.data import Stage
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.boundary import LARGEST_TEXT, gunzip, read_file
 
 
 def content_of(path: Path) -> bytes:
-    """A file's bytes, unpacked where it is gzipped."""
-    try:
-        content = path.read_bytes()
-        return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
-    except (OSError, EOFError, zlib.error) as error:
-        raise unreadable(str(path), "a data file", error) from None
+    """A regular file's bytes, unpacked where it is gzipped; NablacError for more than LARGEST_TEXT of them."""
+    content = read_file(path, LARGEST_TEXT)
+    return gunzip(content, str(path)) if content[:2] == b"\x1f\x8b" else content
 
 
 def unreadable(place: str, what: str, error: Exception) -> NablacError:

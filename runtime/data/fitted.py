@@ -6,6 +6,7 @@ A run keeps it in its folder, so that its weights meet the data that they were t
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.boundary import LARGEST_JSON, read_file
 from runtime.data.scaling import Scaling
 from runtime.files import write_bytes
 from runtime.text.tokenizers import Tokenizer, read_tokenizer
@@ -55,17 +57,17 @@ def write_fitted(folder: Path, fitted: Fitted) -> None:
 def read_fitted(folder: Path) -> Fitted | None:
     """What a run's folder keeps; None of a folder that is none of a run."""
     path = folder / DATA
-    if not path.is_file():
+    if not os.path.isfile(path):
         return None
     try:
-        stored = json.loads(path.read_text("utf-8"))
+        stored = json.loads(read_file(path, LARGEST_JSON))
         scalings = {
             name: Scaling(np.array(each["offset"], np.float64), np.array(each["scale"], np.float64))
             for name, each in stored["scalings"].items()
         }
         classes = {name: tuple(texts) for name, texts in stored["classes"].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         hint = "it is as `nablac train` wrote it, or it is not there"
         raise NablacError(Diagnostic("E827", f"{path} is not what a run keeps of its data", hint=hint)) from error
     tokens = folder / TOKENS
-    return Fitted(scalings, classes, read_tokenizer(tokens) if tokens.is_file() else None)
+    return Fitted(scalings, classes, read_tokenizer(tokens) if os.path.isfile(tokens) else None)

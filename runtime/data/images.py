@@ -8,6 +8,7 @@ import numpy as np
 
 from compiler.elaborate.data import Stage
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.boundary import check_pixels, guarded, open_regular
 from runtime.data.context import Context
 from runtime.data.examples import Examples
 from runtime.data.files import missing_extra
@@ -43,13 +44,14 @@ def images(stage: Stage, context: Context) -> Examples:
             continue
         for file in sorted(each for each in folder.iterdir() if each.suffix.lower() in IMAGES):
             try:
-                with Image.open(file) as opened:
+                with guarded(str(file), "an image"), open_regular(file) as content, Image.open(content) as opened:
+                    check_pixels(*opened.size, str(file))
                     image = opened.convert(mode)
                     if side:
                         image = image.resize((side, side), Image.Resampling.BILINEAR)
                     pixels = np.asarray(image, np.float32) / 255
-            except (OSError, Image.DecompressionBombError) as error:
-                context.broken(str(file), f"this is no image that can be read: {' '.join(str(error).split())[:80]}")
+            except NablacError as error:
+                context.broken(str(file), error.diagnostics[0].message)
                 continue
             array = np.moveaxis(pixels.reshape(*pixels.shape[:2], -1), -1, 0)
             if arrays and array.shape != arrays[0].shape:

@@ -12,12 +12,8 @@ from runtime.data.context import Context
 from runtime.data.examples import Text
 from runtime.data.files import content_of
 
-_TEXT = r'((?:"(?:[^"\\]|\\.)*"\s*)+)'
-_ENTRY = re.compile(
-    rf"^((?:#.*\n)*)msgid {_TEXT}(?:msgid_plural {_TEXT.replace('(', '(?:', 1)})?msgstr(?:\[0\])? {_TEXT}", re.MULTILINE
-)
-_QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_MARKUP = re.compile(r"<[^>]*>|&\w+;|\\n|\n")
+_FIELD = re.compile(r'\s*(?:(msgctxt|msgid|msgid_plural|msgstr(?:\[\d+\])?)\s+)?"((?:[^"\\]|\\.)*)"\s*')
+_MARKUP = re.compile(r"<[^<>]*>|&\w+;|\\n|\n")
 
 
 def pairs(stage: Stage, context: Context) -> Text:
@@ -61,10 +57,33 @@ def _lines(content: str, stage: Stage, path: Path, context: Context) -> Iterator
 
 def _messages(content: str) -> Iterator[tuple[int, tuple[str, ...]]]:
     """The messages of a catalogue without markup that are translated, of those with a plural the singular."""
-    number, counted = 1, 0
-    for entry in _ENTRY.finditer(content):
-        comments, *parts = entry.groups()
-        number, counted = number + content.count("\n", counted, entry.start()), entry.start()
-        sides = tuple("".join(_QUOTED.findall(part)).replace('\\"', '"').strip() for part in parts)
-        if all(side and not _MARKUP.search(side) for side in sides) and "fuzzy" not in comments:
+    for number, fuzzy, fields in _entries(content):
+        sides = tuple("".join(fields.get(name, ())).replace('\\"', '"').strip() for name in ("msgid", "msgstr"))
+        if all(side and not _MARKUP.search(side) for side in sides) and not fuzzy:
             yield number, sides
+
+
+def _entries(content: str) -> Iterator[tuple[int, bool, dict[str, list[str]]]]:
+    """The entries of a catalogue, line by line: where each begins, whether it is marked as fuzzy, its fields."""
+    start, fuzzy = 0, False
+    fields: dict[str, list[str]] = {}
+    current: list[str] | None = None
+    for number, line in enumerate([*content.split("\n"), ""], 1):
+        field = _FIELD.fullmatch(line)
+        name = "msgstr" if field is not None and field[1] == "msgstr[0]" else field and field[1]
+        if "msgstr" in fields and (line.startswith("#") or not line.strip() or name in ("msgctxt", "msgid")):
+            yield start, fuzzy, fields
+            start, fuzzy, fields, current = 0, False, {}, None
+        if line.startswith("#"):
+            fuzzy = fuzzy or (line.startswith("#,") and "fuzzy" in line)
+        elif field is None:  # an empty line, or what is no part of a catalogue
+            if not fields:
+                start, fuzzy = 0, False
+            current = None
+            continue
+        elif name:
+            current = fields.setdefault(name, [])
+            current.append(field[2])
+        elif current is not None:
+            current.append(field[2])
+        start = start or number

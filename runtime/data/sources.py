@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from compiler.elaborate.data import Stage
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.boundary import LARGEST_PYTHON, read_file
 from runtime.data.arrays import npz
 from runtime.data.context import Context
 from runtime.data.digits import digits
 from runtime.data.examples import Text
-from runtime.data.files import unreadable
+from runtime.data.files import content_of
 from runtime.data.images import images
 from runtime.data.pairs import pairs
 from runtime.data.tables import csv, parquet
@@ -26,26 +28,29 @@ def text(stage: Stage, context: Context) -> Text:
     parts = []
     for each in files:
         try:
-            content = each.read_text("utf-8")
-            parts.append(_literals(content) if each.suffix == ".py" else content)
+            parts.append(_literals(each) if each.suffix == ".py" else content_of(each).decode("utf-8"))
         except UnicodeDecodeError as error:
             context.broken(f"{each}: byte {error.start}", "this is no UTF-8 text", "convert it, as with `iconv`")
-        except (SyntaxError, ValueError) as error:  # of a null byte ValueError
-            line = getattr(error, "lineno", None) or 1
-            context.broken(f"{each}:{line}", "this is no Python that can be read")
-        except OSError as error:
-            raise unreadable(str(each), "a text", error) from None
+        except SyntaxError as error:
+            context.broken(f"{each}:{error.lineno or 1}", "this is no Python that can be read")
     whole = "\n".join(parts)
     if not whole:
         raise NablacError(Diagnostic("E823", f"{path} holds no text", stage.span))
     return Text(str(path), [], whole)
 
 
-def _literals(source: str) -> str:
+def _literals(path: Path) -> str:
     """The text literals of a Python file that are data, as those of a dict of topics; nothing is run."""
     import ast
 
-    tree = ast.parse(source)
+    source = read_file(path, LARGEST_PYTHON).decode("utf-8")
+    try:
+        tree = ast.parse(source)
+    except SyntaxError:
+        raise
+    except (ValueError, RecursionError, MemoryError) as error:  # of a null byte, and of nesting two kinds
+        why = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
+        raise SyntaxError(why) from None
     found = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
     return "\n".join(each for each in found if "\n" in each)
 

@@ -8,8 +8,9 @@ from typing import Any
 
 from compiler.elaborate.data import Stage
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.boundary import check_table, guarded, open_regular
 from runtime.data.context import Context
-from runtime.data.files import content_of, missing_extra, unreadable
+from runtime.data.files import content_of, missing_extra
 from runtime.data.rows import Rows
 
 
@@ -19,9 +20,11 @@ def csv(stage: Stage, context: Context) -> Rows:
     Columns without a name, as spreadsheets leave behind, are left out.
     """
     path = context.file(stage.arguments["path"], stage.span)
-    try:
-        content = content_of(path).decode("utf-8-sig")
-        reader = csv_format.reader(io.StringIO(content, newline=""), delimiter=stage.arguments["separator"])
+    content = content_of(path)
+    separator = stage.arguments["separator"]
+    check_table(content.count(separator.encode()) + content.count(b"\n"), str(path))
+    with guarded(str(path), "a CSV file"):
+        reader = csv_format.reader(io.StringIO(content.decode("utf-8-sig"), newline=""), delimiter=separator)
         header = [name.strip() for name in next(reader, [])]
         cells: list[list[str]] = [[] for _ in header]
         lines: list[int] = []
@@ -34,8 +37,6 @@ def csv(stage: Stage, context: Context) -> Rows:
             numbers.append(number)
             for column, cell in zip(cells, row, strict=True):
                 column.append(cell)
-    except (UnicodeDecodeError, csv_format.Error) as error:
-        raise unreadable(str(path), "a CSV file", error) from None
     if not lines:
         raise NablacError(Diagnostic("E823", f"{path} has no rows", stage.span))
     named = _by_name(header, cells, f"{path}:1")
@@ -46,17 +47,16 @@ def parquet(stage: Stage, context: Context) -> Rows:
     """Rows of a Parquet file; needs the extra `parquet`."""
     path = context.file(stage.arguments["path"], stage.span)
     try:
-        import pyarrow
         import pyarrow.parquet
     except ImportError:
         raise missing_extra("Parquet files", "parquet", stage) from None
-    try:
-        table = pyarrow.parquet.read_table(path)
-    except (OSError, pyarrow.ArrowException) as error:
-        raise unreadable(str(path), "a Parquet file", error) from None
+    with guarded(str(path), "a Parquet file"), open_regular(path) as file:
+        opened = pyarrow.parquet.ParquetFile(file)
+        check_table(opened.metadata.num_rows * opened.metadata.num_columns, str(path))
+        table = opened.read()
+        cells = [[_text(cell) for cell in column.to_pylist()] for column in table.columns]
     if not table.num_rows:
         raise NablacError(Diagnostic("E823", f"{path} has no rows", stage.span))
-    cells = [[_text(cell) for cell in column.to_pylist()] for column in table.columns]
     numbers = list(range(table.num_rows))
     return Rows(str(path), _by_name(table.column_names, cells, str(path)), [each + 1 for each in numbers], numbers)
 

@@ -57,8 +57,7 @@ class Layout:
         return json.dumps(asdict(self))
 
     @staticmethod
-    def from_json(text: str) -> Layout:
-        stored = json.loads(text)
+    def from_json(stored: Any) -> Layout:
         caches = {name: (dtype, tuple(shape)) for name, (dtype, shape) in stored["caches"].items()}
         kept = {"context": tuple(stored["context"]), "states": tuple(stored["states"]), "caches": caches}
         return Layout(**{**stored, **kept})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from runtime.generation.decoders import KEY, Cached, Decoder, Layout, Recomputin
 from runtime.generation.machines import OnnxMachine, machine
 from runtime.generation.sampling import Sampling
 from runtime.generation.search import Limits, beam_search, sample
+from runtime.metadata import stored
 from runtime.text import roles
 from runtime.text.coding import LONGEST, tokens_of
 from runtime.text.places import places, stored_places
@@ -96,13 +98,13 @@ class Generator:
     def of_folder(folder: Path, device: str, tokenizer: Tokenizer | None = None) -> Generator:
         """A decode step compiled by `nablac compile --decode`."""
         step = OnnxMachine(folder / STEP, device)
-        if KEY not in step.metadata:
+        layout = stored(step.metadata, KEY, None, Layout.from_json)
+        if layout is None:
             hint = "`nablac compile --decode` writes one"
             raise NablacError(Diagnostic("E909", f"{folder} holds no decode step", place=str(folder), hint=hint))
-        layout = Layout.from_json(step.metadata[KEY])
-        start = OnnxMachine(folder / START, device) if (folder / START).is_file() else None
+        start = OnnxMachine(folder / START, device) if os.path.exists(folder / START) else None
         others = [name for name in (start.inputs if start is not None else ()) if name != layout.tokens]
-        vocabulary = int(step.metadata["nablac.tokens"])
+        vocabulary = stored(step.metadata, "nablac.tokens", 0, int)
         found = _stored(step, tokenizer, folder / STEP)
         source, known = others[0] if others else None, stored_places(step.metadata)
         return Generator(Cached(layout, start, step), found, vocabulary, layout.tokens, source, str(folder), known)

@@ -9,6 +9,7 @@ from compiler.dims import Dim
 from compiler.graph import Graph
 from compiler.operators.indexing import Take
 from compiler.rewrite import reached
+from runtime.metadata import sizes, stored
 
 KEY = "nablac.places"  # of the metadata
 
@@ -48,4 +49,4 @@ def place_metadata(graph: Graph) -> dict[str, str]:
 
 def stored_places(metadata: Mapping[str, str]) -> dict[str, int]:
     """What `place_metadata` said."""
-    return {str(name): int(size) for name, size in json.loads(metadata.get(KEY, "{}")).items()}
+    return stored(metadata, KEY, {}, sizes)

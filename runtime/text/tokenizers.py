@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.boundary import LARGEST_JSON, decode, guarded, read_file, silenced
+from runtime.text.expressions import check_expressions
 from runtime.text.words import KINDS as LISTED
 from runtime.text.words import SPACING, joined, pieces
 
@@ -168,7 +170,8 @@ class Learnt:
 
     @cached_property
     def around(self) -> tuple[Sequence[int], Sequence[int]]:
-        made = self.library.encode("a", add_special_tokens=True)
+        with guarded("the tokenizer", "tokens of a text", "E850"), silenced():
+            made = self.library.encode("a", add_special_tokens=True)
         text = [place for place, special in enumerate(made.special_tokens_mask) if not special]
         if not text:
             return (), ()
@@ -185,10 +188,12 @@ class Learnt:
         return next((number for number in found if number is not None), None)
 
     def encode(self, text: str) -> list[int]:
-        return list(self.library.encode(text, add_special_tokens=False).ids)
+        with guarded("the tokenizer", "tokens of a text", "E850"), silenced():
+            return list(self.library.encode(text, add_special_tokens=False).ids)
 
     def decode(self, numbers: Sequence[int]) -> str:
-        return str(self.library.decode([int(number) for number in numbers], skip_special_tokens=True))
+        with guarded("the tokenizer", "the text of tokens", "E850"), silenced():
+            return str(self.library.decode([int(number) for number in numbers], skip_special_tokens=True))
 
     def to_json(self) -> str:
         return json.dumps({"kind": self.kind, "library": self.library.to_str()}, ensure_ascii=False)
@@ -196,24 +201,20 @@ class Learnt:
 
 def from_json(text: str, place: str = KEY) -> Tokenizer:
     """What `to_json` wrote; NablacError for anything else, at `place`."""
-    try:
+    with guarded(place, "JSON", "E850"):
         stored = json.loads(text)
-    except ValueError as error:
-        raise _no_tokenizer(f"this is no JSON: {error}", place) from None
     known = isinstance(stored, dict) and ("library" in stored or ("known" in stored and stored.get("kind") in LISTED))
     if not known:
         hint = "a `tokenizer.json` holds `model` and what belongs to it; of WordPiece a `vocab.txt` is enough"
         raise _no_tokenizer("this JSON is of no tokenizer", place, hint)
-    try:
+    missing = [name for name in ("kind", "special" if "known" in stored else "library") if name not in stored]
+    if missing:
+        raise _no_tokenizer(f"this tokenizer has no entry `{missing[0]}`", place)
+    with guarded(place, "a tokenizer", "E850"):
         if "known" in stored:
             return Listed(stored["kind"], _texts(stored["known"]), _texts(stored["special"]))
-        return Learnt(str(stored["kind"]), library().Tokenizer.from_str(stored["library"]))
-    except NablacError:
-        raise
-    except KeyError as error:
-        raise _no_tokenizer(f"this tokenizer has no entry {error}", place) from None
-    except Exception as error:  # the library's own exceptions have no base but this
-        raise _no_tokenizer(f"this is no tokenizer: {error}", place) from None
+        whole = stored["library"]
+        return _of_library(whole, json.loads(whole), str(stored["kind"]), place)
 
 
 def _texts(given: Any) -> tuple[str, ...]:
@@ -228,26 +229,24 @@ def _no_tokenizer(message: str, place: str, hint: str | None = None) -> NablacEr
 
 def read_tokenizer(path: Path) -> Tokenizer:
     """A `tokenizer.json` of the tokenizers library, a `vocab.txt` of WordPiece, or what `to_json` wrote."""
-    try:
-        text = path.read_text("utf-8")
-    except OSError as error:
-        raise NablacError(Diagnostic("E903", f"{path} cannot be read: {error.strerror}", place=str(path))) from None
-    except UnicodeDecodeError as error:
-        raise NablacError(Diagnostic("E821", "this is no UTF-8 text", place=f"{path}: byte {error.start}")) from None
-    try:
+    text = decode(read_file(path, LARGEST_JSON, pipes=True), str(path))
+    with guarded(str(path), "a tokenizer", "E850"):
         if path.suffix == ".txt":
-            return _word_pieces(text.removeprefix("\ufeff").replace("\r\n", "\n").removesuffix("\n").split("\n"))
+            return _word_pieces(text.replace("\r\n", "\n").removesuffix("\n").split("\n"))
         stored = json.loads(text)
         if isinstance(stored, dict) and isinstance(stored.get("model"), dict):
-            made = library().Tokenizer.from_str(text)
-            made.no_padding()
-            made.no_truncation()
-            return Learnt(str(stored["model"].get("type", "bpe")).lower(), made)
-    except NablacError:
-        raise
-    except Exception as error:  # as above
-        raise _no_tokenizer(f"this is no tokenizer: {error}", str(path)) from None
+            return _of_library(text, stored, str(stored["model"].get("type", "bpe")).lower(), str(path))
     return from_json(text, str(path))
+
+
+def _of_library(text: str, stored: Any, kind: str, place: str) -> Learnt:
+    """A tokenizer of the tokenizers library from its JSON, and that parsed."""
+    check_expressions(stored, place)
+    with silenced():
+        made = library().Tokenizer.from_str(text)
+    made.no_padding()
+    made.no_truncation()
+    return Learnt(kind, made)
 
 
 def _word_pieces(entries: list[str]) -> Learnt:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.boundary import reason_of, require_regular, require_room
+from runtime.typed import typed
 from runtime.weights import save_weights
 
 if TYPE_CHECKING:
@@ -64,8 +66,9 @@ def _digest(state: Mapping[str, Array], position: str) -> str:
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Array], Position]:
     """What `write_state` wrote; NablacError for a file of another kind."""
-    from safetensors import SafetensorError, safe_open
+    from safetensors import safe_open
 
+    require_room(require_regular(path), str(path))
     try:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
@@ -74,10 +77,13 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], Position]:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
         if metadata["digest"] != _digest(state, metadata["position"]):
             raise NablacError(Diagnostic("E840", "this checkpoint is damaged: its bytes have changed", place=str(path)))
-        return state, Position(**json.loads(metadata["position"]))
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        first = " ".join(str(error).split())[:160]
-        raise NablacError(Diagnostic("E840", f"this checkpoint cannot be read: {first}", place=str(path))) from None
+        position: Position = typed(Position, json.loads(metadata["position"]))
+        return state, position
+    except NablacError:
+        raise
+    except Exception as error:  # of the library, of the system, of headers that are anything
+        message = f"this checkpoint cannot be read: {reason_of(error)}"
+        raise NablacError(Diagnostic("E840", message, place=str(path))) from None
 
 
 def best_state(folder: Path) -> dict[str, Array]:

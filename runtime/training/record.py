@@ -5,17 +5,20 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compiler.elaborate.values import show
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.backends import BACKENDS, DEVICES
+from runtime.boundary import LARGEST_JSON, read_file
 from runtime.data.examples import digest
 from runtime.files import write_bytes
 from runtime.training import training_data
 from runtime.training.surroundings import Surroundings, surroundings
 from runtime.training.texts import fingerprint
+from runtime.typed import typed
 
 if TYPE_CHECKING:
     from runtime.training.session import Training
@@ -66,8 +69,8 @@ class Record:
 
     def data_folder(self, run: Path) -> Path:
         """Where relative paths of data begin: beside the model's file, also if it was moved or copied with the run."""
-        beside = (run / self.model_file).resolve()
-        return beside.parent if beside.is_file() else Path(self.folder)
+        beside = os.path.realpath(run / self.model_file)
+        return Path(beside).parent if os.path.isfile(beside) else Path(self.folder)
 
     def check_examples(self, examples: str, run: Path, hint: str) -> None:
         """NablacError where the data, by its hash, is not what the run in `run` was begun with."""
@@ -135,19 +138,31 @@ def write_record(folder: Path, record: Record, facts: Mapping[str, Any]) -> None
 
 def read_record(folder: Path) -> Record:
     """How the run in a folder was begun; NablacError for a folder that is none of a run."""
+    hint = "name the folder that `nablac train` printed"
+    if not os.path.isfile(folder / RECORD):
+        raise NablacError(Diagnostic("E841", f"{folder} is no run of nablac's", place=str(folder), hint=hint))
+    content = read_file(folder / RECORD, LARGEST_JSON)
     try:
-        stored = json.loads((folder / RECORD).read_text("utf-8"))
-        choices, length = Choices(**stored["choices"]), Length(**stored["length"])
-        around = Surroundings(**stored["surroundings"])
-        rest = {each.name: stored[each.name] for each in fields(Record)[3:]}
-        if not all(isinstance(each, str) for each in rest.values()):
-            raise ValueError
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        hint = "name the folder that `nablac train` printed"
+        stored = json.loads(content)
+        record: Record = typed(Record, {name: value for name, value in stored.items() if name != "facts"})
+        _check_ranges(record)
+        return record
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise NablacError(
             Diagnostic("E841", f"{folder} is no run of nablac's", place=str(folder), hint=hint)
         ) from error
-    return Record(choices, length, around, **rest)
+
+
+def _check_ranges(record: Record) -> None:
+    """Raises ValueError for what no option of a command lets through."""
+    choices, length = record.choices, record.length
+    counts = (choices.batch, choices.limit_batches, choices.overfit, length.epochs, length.patience, length.keep)
+    if any(count is not None and not 0 < count < 2**31 for count in counts) or not 0 <= choices.seed < 2**63:
+        raise ValueError("a count is out of range")
+    if choices.validation is not None and not 0 <= choices.validation <= 0.9:
+        raise ValueError("its share of examples is out of range")
+    if choices.backend not in BACKENDS or choices.device not in DEVICES or choices.dtype not in ("f32", "f64"):
+        raise ValueError("its backend, device or dtype is none")
 
 
 def _said(option: str, value: Any) -> str:

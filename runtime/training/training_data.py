@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -21,14 +22,13 @@ from runtime.data.fitted import fitted_to
 from runtime.data.loading import Wanted, fitted, load_examples
 from runtime.data.lookups import check_lookups
 from runtime.data.tokens import widened
+from runtime.metadata import CLASSES
 from runtime.text.tokenizers import KEY as TOKENIZER
 
 if TYPE_CHECKING:
     from compiler.graph import Value
     from compiler.types import Array
     from runtime.training.session import Training
-
-CLASSES = "nablac.classes"  # of the metadata: the texts of the target's classes, in the order of their numbers
 
 
 def context_of(training: Training) -> Context:
@@ -40,7 +40,7 @@ def context_of(training: Training) -> Context:
     if sum(shares) >= 1:
         message = f"validation {validation:g} and test {test:g} leave nothing to train on"
         raise NablacError(Diagnostic("E823", message, training.spec.span))
-    folder = training.folder or Path(training.program.source.name).resolve().parent
+    folder = training.folder or Path(os.path.realpath(training.program.source.name)).parent
     return Context(folder, shares[0], shares[1], training.seed, options.skip_broken, fitted=training.fitted)
 
 
@@ -66,7 +66,7 @@ def examples_of(training: Training) -> Examples:
 
 def path_of(given: str) -> str:
     """A path of the command line, which is relative to where the command runs, and not to the model's file."""
-    return given if given.startswith("package:") else str(Path(given).resolve())
+    return given if given.startswith("package:") else os.path.realpath(given)
 
 
 def _wanted(training: Training) -> Wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -102,3 +103,61 @@ def test_colours_are_those_asked_for(tmp_path: Path, color: str) -> None:
     for command in (f"check {wrong}", f"summary {MODEL}", f"compile {wrong}"):
         done = shell(f"{command} --color {color}")
         assert ("\033[" in done.stdout + done.stderr) == (color == "always"), command
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("redirected", ["2>/dev/full", "2>&-"])
+@pytest.mark.parametrize(
+    ("command", "status"), [(f"check {MODEL}", 0), ("check nothing.model", 2), ("nothing", 2), (f"summary {MODEL}", 0)]
+)
+def test_messages_that_nobody_takes_change_no_status(command: str, status: int, redirected: str) -> None:
+    done = shell(f"{command} {redirected}")
+    assert (done.returncode, done.stderr) == (status, "")
+    assert bool(done.stdout) == command.startswith("summary")
+
+
+LINE = """model Line {
+    input x: [batch, 1]
+    y = x -> Dense(1)
+    output y
+}
+
+train Line {
+    target t: [batch, 1]
+    loss mse(y, t)
+    epochs 30
+    data csv("line.csv") -> columns(inputs: ["a"], targets: ["b"])
+}
+"""
+
+
+def test_training_goes_on_where_nobody_reads_its_messages(tmp_path: Path) -> None:
+    (tmp_path / "line.model").write_text(LINE)
+    (tmp_path / "line.csv").write_text("a,b\n" + "".join(f"{n},{2 * n}\n" for n in range(20)))
+    done = shell(f"train {tmp_path}/line.model -o {tmp_path}/run 2>&1 | head -1; exit ${{PIPESTATUS[0]}}")
+    assert done.returncode == 0 and len(done.stdout.splitlines()) == 1
+    assert (tmp_path / "run" / "weights.safetensors").is_file() and (tmp_path / "run" / "model.onnx").is_file()
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "utf-8"])
+def test_json_is_exact_in_every_encoding(encoding: str, tmp_path: Path) -> None:
+    path = tmp_path / "漢.model"
+    path.write_text("model M {\n    input x: [batch, 4], y: [batch, 5]\n    output x + y # 漢\n}\n", "utf-8")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": encoding}
+    command = [sys.executable, "-m", "nablac", "check", str(path), "--json"]
+    done = subprocess.run(command, capture_output=True, timeout=60, env=environment)
+    (error,) = json.loads(done.stdout.decode(encoding))["errors"]
+    assert (done.returncode, error["code"], error["file"]) == (1, "E301", str(path))
+
+
+@pytest.mark.parametrize("command", [["check", "漢.model"], ["explain", "E501"], ["summary", MODEL]])
+def test_an_encoding_that_lacks_letters_is_no_failure(command: list[str], tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"}
+    arguments = [sys.executable, "-m", "nablac", *command]
+    done = subprocess.run(arguments, capture_output=True, timeout=60, env=environment, cwd=tmp_path)
+    assert done.returncode == (2 if command[0] == "check" else 0), done.stderr
+
+
+def test_a_wrong_option_shows_nothing_that_a_terminal_acts_on() -> None:
+    done = shell("check $'\\e[31mred.model' --nothing=$'\\e]0;title\\a'")
+    assert done.returncode == 2 and "\x1b" not in done.stderr and "\x07" not in done.stderr

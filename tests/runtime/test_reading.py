@@ -85,13 +85,24 @@ def test_a_file_is_taken(folder: Path, label: str) -> None:
     np.testing.assert_array_equal(found, np.array(expected, found.dtype))
 
 
+MAGIC = "the magic string is not correct;"
+ARCHIVE = "E807: this cannot be read as an .npz file of plain arrays"
+PLAIN = "E807: this cannot be read as a .npy file of a plain array"
 REFUSED: dict[str, tuple[str, Wanted, str]] = {
     "several arrays, none of the name": ("x=other.npz", VECTOR, "E807: this holds a, b, and nothing called `x`"),
     "an array that is not there": ("other.npz:c", VECTOR, "E807: there is no array `c`"),
-    "a file that is cut off": ("half.npy", VECTOR, "E807: this is no .npy file, or it is cut off"),
-    "no array": ("garbage.npy", VECTOR, "E807: this is no .npy file, or it is cut off"),
-    "no archive": ("garbage.npz", VECTOR, "E807: this is no .npz file, or it is cut off"),
-    "objects": ("objects.npy", VECTOR, "E807: this holds Python objects, and no numbers"),
+    "a file that is cut off": ("half.npy", VECTOR, f"{PLAIN}: its header claims 16 bytes of numbers, and 13 are there"),
+    "no array": (
+        "garbage.npy",
+        VECTOR,
+        f"{PLAIN}: {MAGIC} expected b'\\x93NUMPY', got b'garbag'",
+    ),
+    "no archive": (
+        "garbage.npz",
+        VECTOR,
+        f"{ARCHIVE}: File is not a zip file",
+    ),
+    "objects": ("objects.npy", VECTOR, f"{PLAIN}: it holds Python objects, and no numbers"),
     "fractions for tokens": ("fractions.npy", TOKENS, "E804: the input is i64[n], and this holds fractions"),
     "numbers beyond i64": ("large.npy", TOKENS, "E804: the input is i64[n], and this holds numbers beyond it"),
     "numbers for flags": ("one.npy", FLAGS, "E804: the input is bool[n], and this holds numbers beyond it"),

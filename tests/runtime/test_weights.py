@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 from compiler.graph import Graph
 from compiler.operators.linear import MatMul
 from grammar.diagnostics import NablacError
+from runtime.name_patterns import Budget
 from runtime.renames import read_rename, read_renames
 from runtime.weights import load_weights, read_tensors, save_weights
 from tests.runtime.graphs import fed, graph, normal, parameter, text_of
@@ -197,7 +198,7 @@ class TestRenames:
     @pytest.mark.parametrize("label", RULES)
     def test_a_rule_gives_a_path(self, label: str) -> None:
         rule, name, path = RULES[label]
-        assert read_rename(rule).apply(name) == (None if path is None else (path,))
+        assert read_rename(rule).apply(name, Budget()) == (None if path is None else (path,))
 
     @pytest.mark.parametrize("rule", [*NO_RULES, r"/a/ -> \1", "a" * 2000 + " -> b"])
     def test_what_is_no_rule_is_told(self, rule: str) -> None:
@@ -209,7 +210,7 @@ class TestRenames:
         file = tmp_path / "rules.txt"
         file.write_text("# from torch\n\nfc.weight -> dense.W ^T   # stored the other way\nfc.bias -> dense.b\n")
         rules = read_renames([str(file)])
-        assert [(rule.templates, rule.turned) for rule in rules] == [(("dense.W",), True), (("dense.b",), False)]
+        assert [(rule.templates, rule.turned) for rule in rules] == [((("dense.W",),), True), ((("dense.b",),), False)]
         weights = saved(tmp_path, fc__weight=GOOD["dense.W"].T, fc__bias=GOOD["dense.b"])
         found = load_weights(weights, example(), rules)
         assert all(np.array_equal(found[name], array) for name, array in GOOD.items())

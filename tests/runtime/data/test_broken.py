@@ -164,4 +164,4 @@ def test_an_image_too_large_to_open_is_named(tmp_path: Path, monkeypatch: pytest
     image_module.new("L", (64, 64)).save(tmp_path / "images" / "cats" / "1.png")
     monkeypatch.setattr(image_module, "MAX_IMAGE_PIXELS", 100)
     message = refused(tmp_path, 'images("images")', inputs="x: f32[batch, 3, 64, 64]", target="t: i64[batch]")
-    assert message.startswith("E821 HERE/images/cats/1.png: this is no image that can be read")
+    assert message.startswith("E821 HERE/images/cats/1.png: this cannot be read as an image")

@@ -164,7 +164,7 @@ def test_folders_of_images(tmp_path: Path) -> None:
     assert found.arrays["x"][:, 0].mean(axis=(1, 2)).tolist() == [0, 0, 0, 1, 1, 1]
     (tmp_path / "images" / "dogs" / "bad.png").write_bytes(b"no image")
     assert refused(tmp_path, 'images("images", size: 4)', **given).startswith(
-        "E821 HERE/images/dogs/bad.png: this is no image"
+        "E821 HERE/images/dogs/bad.png: this cannot be read as an image"
     )
     assert len(load(tmp_path, 'images("images", size: 4)', skip_broken=True, **given)) == 6  # type: ignore[arg-type]
 

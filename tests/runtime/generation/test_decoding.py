@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,7 +68,7 @@ def test_specs_generate_the_same_with_and_without_a_cache(spec: str, backend: st
     graph = elaborate(load(SPECS / f"{spec}.model"))
     weights = initialize(graph, 1)
     step = optimized(decode(graph))
-    layout = Layout.from_json(Layout.of(step).to_json())
+    layout = Layout.from_json(json.loads(Layout.of(step).to_json()))
     start = machine(step.start, weights, backend, "cpu") if step.start.outputs else None
     cached: Decoder = Cached(layout, start, machine(step.step, weights, backend, "cpu"))
     whole = Recomputing(step.tokens, step.output, machine(optimize(graph), weights, backend, "cpu"))

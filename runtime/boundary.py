@@ -1,0 +1,258 @@
+"""The boundary to files that others made: what may be read, how much it may become, and what its parsers raise.
+
+Every reader of a file goes through here, so that a file can do no more than hold data: only regular files are read
+(pipes where a command says so), never more than a limit, and whatever a parser or the system raises is one diagnostic.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from typing import BinaryIO, NoReturn, Protocol
+
+from grammar.diagnostics import MOST_KNOWN, Diagnostic, NablacError
+from grammar.reading import read_pipe
+from runtime.memory import memory
+
+# What a file may become. Memory counts beside these: see `require_room`.
+LARGEST_TEXT = 1 << 30  # bytes of a table or a text, unpacked
+LARGEST_PYTHON = 8 << 20  # bytes of a Python file whose texts are data: its syntax tree takes a hundred times as much
+LARGEST_JSON = 256 << 20  # bytes of JSON other than the arrays of `run`: tokenizers, indices, records of runs
+LARGEST_STREAM = 1 << 30  # bytes from standard input, a pipe or a device
+PACKED_FREE = 256 << 20  # bytes that a packed file may become whatever its own size
+MOST_RATIO = 100  # beyond those, times its own size that a packed file may become; deflate reaches 1,032
+MOST_ENTRIES = 10_000  # arrays of an archive
+MOST_PIXELS = 89_478_485  # of an image: where Pillow begins to warn
+MOST_CELLS = 1_000_000_000  # of a table
+CELL_BYTES = 64  # that a cell of a table takes while it is read: a text and where it stands
+TEXT_COPIES = 4  # of a text in memory while it is read: bytes, text, and lines or tokens
+
+_CHUNK = 1 << 20
+_IN_MEMORY = re.compile(r" <_io\.[^>]*>| <zipfile[^>]*>")  # what Python calls an open file
+_PANIC = "PanicException"  # of Rust libraries by pyo3, whose module cannot be imported: a BaseException
+
+
+class SupportsRead(Protocol):
+    """What `read_at_most` needs of a file."""
+
+    def read(self, size: int, /) -> bytes: ...
+
+
+@contextmanager
+def guarded(place: str, what: str, code: str = "E821", hint: str | None = None) -> Iterator[None]:
+    """Whatever reading a file raises within the block is one diagnostic: that it cannot be read as `what`."""
+    try:
+        yield
+    except NablacError:
+        raise
+    except Exception as error:
+        raise _unreadable(error, place, what, code, hint) from error
+    except BaseException as error:
+        if type(error).__name__ != _PANIC:  # an interrupt, or the end of the process
+            raise
+        raise _unreadable(error, place, what, code, hint) from error
+
+
+def _unreadable(error: BaseException, place: str, what: str, code: str, hint: str | None) -> NablacError:
+    if isinstance(error, MemoryError):
+        message = f"not enough memory to read this as {what}"
+        return NablacError(Diagnostic("E810", message, place=place, hint="choose a smaller file, or a part of it"))
+    message = f"this cannot be read as {what}: {reason_of(error)}"
+    return NablacError(Diagnostic(code, message, place=place, hint=hint))
+
+
+def reason_of(error: BaseException) -> str:
+    """What an exception says, in a line."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror.lower()
+    text = _IN_MEMORY.sub("", " ".join(str(error).split()))
+    return text[:160] or type(error).__name__
+
+
+@contextmanager
+def silenced() -> Iterator[None]:
+    """Nothing is written to standard error within the block: Rust libraries report a panic there beside raising it."""
+    if sys.stderr is not None:
+        sys.stderr.flush()
+    try:
+        kept = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def read_file(path: Path, largest: int | None = None, *, pipes: bool = False, place: str | None = None) -> bytes:
+    """The bytes of a regular file of at most `largest` bytes, of what memory holds where that is None.
+
+    `pipes` lets a pipe through too, up to LARGEST_STREAM. NablacError for devices, folders and files that are not there
+    any more.
+    """
+    place = place or str(path)
+    try:
+        if pipes and stat.S_ISFIFO(os.stat(path).st_mode):
+            return _within(read_pipe(str(path), LARGEST_STREAM + 1), LARGEST_STREAM, place)
+        with open_regular(path, place) as file:
+            size = os.fstat(file.fileno()).st_size
+            require_room(size, place)
+            most = largest if largest is not None else max(size, LARGEST_STREAM)
+            if size > most:
+                _refuse_size(f"{size:,} bytes", f"{most:,}", place)
+            # A file of /proc says that it is empty, and another may grow: what is read counts.
+            return _within(read_at_most(file, most), most, place)
+    except (OSError, ValueError) as error:
+        raise _closed(error, place) from None
+
+
+def open_regular(path: Path, place: str | None = None) -> BinaryIO:
+    """A regular file, open to be read; NablacError for anything else, which could block or go on without end."""
+    place = place or str(path)
+    try:
+        handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            return os.fdopen(handle, "rb")
+        os.close(handle)
+    except (OSError, ValueError) as error:
+        raise _closed(error, place) from None
+    raise _irregular(place)
+
+
+def require_regular(path: Path, place: str | None = None) -> int:
+    """The size of a regular file, before a library opens it by its name; NablacError for anything else."""
+    with open_regular(path, place) as file:
+        return os.fstat(file.fileno()).st_size
+
+
+def read_stream(path: Path, place: str | None = None) -> bytes:
+    """All that comes from standard input (`-`), a pipe or a device, up to LARGEST_STREAM."""
+    place = place or str(path)
+    try:
+        if str(path) == "-":
+            return _within(read_at_most(sys.stdin.buffer, LARGEST_STREAM), LARGEST_STREAM, place)
+        if stat.S_ISFIFO(os.stat(path).st_mode):
+            return _within(read_pipe(str(path), LARGEST_STREAM + 1), LARGEST_STREAM, place)
+        with path.open("rb") as file:
+            return _within(read_at_most(file, LARGEST_STREAM), LARGEST_STREAM, place)
+    except (OSError, ValueError) as error:
+        raise _closed(error, place) from None
+
+
+def read_at_most(file: SupportsRead, most: int) -> bytes:
+    """The bytes that are left of a file, and one more than `most` where there are more."""
+    parts: list[bytes] = []
+    left = most + 1
+    while left > 0:
+        part = file.read(min(left, _CHUNK))
+        if not part:
+            break
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
+
+
+def names_in(folder: Path) -> list[str]:
+    """The names of some files of a folder, to find a near one among them; none of a folder that cannot be read."""
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entry.name for entry in islice(entries, MOST_KNOWN))
+    except (OSError, ValueError):
+        return []
+
+
+def decode(content: bytes, place: str) -> str:
+    """The text of UTF-8 bytes, without a mark of their order; NablacError with the byte that is none."""
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        at = f"{place}: byte {error.start}"
+        hint = "save it as UTF-8, as any editor or `iconv` can"
+        raise NablacError(Diagnostic("E821", "this is not UTF-8 text", place=at, hint=hint)) from None
+
+
+def gunzip(content: bytes, place: str, largest: int = LARGEST_TEXT) -> bytes:
+    """The content of a gzip file of one or several members, as far as it may become."""
+    most = min(largest, max(PACKED_FREE, MOST_RATIO * len(content)))
+    unpacked = bytearray()
+    with guarded(place, "a gzip file"), gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+        while part := file.read(_CHUNK):
+            unpacked += part
+            if len(unpacked) > most:
+                refuse_packed(len(unpacked), len(content), place)
+    require_room(len(unpacked), place)
+    return bytes(unpacked)
+
+
+def check_unpacked(size: int, packed: int, place: str) -> None:
+    """Refuse what a packed file claims to become, where no honest one becomes so much, or memory does not hold it."""
+    if size > max(PACKED_FREE, MOST_RATIO * packed):
+        refuse_packed(size, packed, place)
+    require_room(size, place)
+
+
+def require_room(size: int, place: str) -> None:
+    """Refuse to read what would take more than half of the memory that there is."""
+    there = memory()
+    if there is not None and size > there // 2:
+        _refuse_size(f"{size:,} bytes in memory", f"half of this machine's, {there // 2:,}", place)
+
+
+def check_table(cells: int, place: str) -> None:
+    """Refuse a table of too many cells, or for which there is not memory enough."""
+    if cells > MOST_CELLS:
+        _refuse_size(f"{cells:,} cells", f"{MOST_CELLS:,}", place)
+    require_room(cells * CELL_BYTES, place)
+
+
+def check_pixels(width: int, height: int, place: str) -> None:
+    """Refuse an image by the size that its header claims, before any of its pixels is unpacked."""
+    if width * height > MOST_PIXELS:
+        _refuse_size(f"{width:,} x {height:,} pixels", f"{MOST_PIXELS:,} pixels", place, "make the image smaller")
+
+
+def refuse_packed(size: int, packed: int, place: str) -> NoReturn:
+    """The refusal of a packed file that becomes too much."""
+    limit = f"{PACKED_FREE:,} bytes, or {MOST_RATIO} times its own size"
+    raise NablacError(
+        Diagnostic(
+            "E913",
+            f"this file of {packed:,} bytes unpacks to {size:,} bytes or more, and the limit is {limit}",
+            place=place,
+            hint="unpack it yourself where you trust it, or keep a part of it",
+        )
+    )
+
+
+def _within(content: bytes, largest: int, place: str) -> bytes:
+    if len(content) > largest:
+        _refuse_size(f"more than {largest:,} bytes", f"{largest:,}", place)
+    return content
+
+
+def _refuse_size(size: str, limit: str, place: str, hint: str = "keep a part of it") -> NoReturn:
+    raise NablacError(Diagnostic("E913", f"this file has {size}, and the limit is {limit}", place=place, hint=hint))
+
+
+def _irregular(place: str) -> NablacError:
+    hint = "copy what it gives to a file, and name that"
+    return NablacError(Diagnostic("E914", "this is a device, a pipe or a folder, not a file", place=place, hint=hint))
+
+
+def _closed(error: Exception, place: str) -> NablacError:
+    return NablacError(Diagnostic("E903", "the file cannot be read", place=place, note=reason_of(error)))

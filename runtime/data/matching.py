@@ -1,0 +1,89 @@
+"""Files by a pattern, and the folders of installed packages: found by their names alone, nothing is imported."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from grammar.diagnostics import Diagnostic, NablacError
+
+MOST_VISITED = 200_000  # files and folders that a pattern looks at
+DEEPEST = 64  # folders below one another, so that a loop of links comes to an end
+
+
+def matching_files(base: Path, pattern: str) -> list[Path]:
+    """The files below `base` that a pattern names: `*` is any text within a name, `**` any folders, also none."""
+    parts = [part for part in pattern.split("/") if part not in ("", ".")]
+    visited = iter(range(MOST_VISITED))
+    found = dict.fromkeys(_matching(str(base), parts, visited, pattern, 0))
+    return [path for path in map(Path, found) if os.path.isfile(path)]
+
+
+def _matching(folder: str, parts: list[str], visited: Iterator[int], pattern: str, depth: int) -> Iterator[str]:
+    if not parts:
+        yield folder
+        return
+    first, *rest = parts
+    if "*" not in first:
+        yield from _matching(os.path.join(folder, first), rest, visited, pattern, depth)
+        return
+    if first == "**":
+        yield from _matching(folder, rest, visited, pattern, depth)
+    for name, is_folder, is_link in _entries(folder, visited, pattern):
+        below = os.path.join(folder, name)
+        if first == "**":
+            if is_folder and not is_link and depth < DEEPEST:
+                yield from _matching(below, parts, visited, pattern, depth + 1)
+        elif matches(name, first) and (is_folder or not rest):
+            yield from _matching(below, rest, visited, pattern, depth + 1)
+
+
+def _entries(folder: str, visited: Iterator[int], pattern: str) -> list[tuple[str, bool, bool]]:
+    """The names in a folder, whether each is a folder and whether it is a link; nothing of what cannot be listed."""
+    found: list[tuple[str, bool, bool]] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if next(visited, None) is None:
+                    message = f"the pattern {pattern} looks at more than {MOST_VISITED:,} files and folders"
+                    raise NablacError(Diagnostic("E820", message, place=folder, hint="name a folder before the `*`"))
+                found.append((entry.name, entry.is_dir(), entry.is_symlink()))
+    except (OSError, ValueError):
+        return found
+    return sorted(found)
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether a name is as a pattern says, in which `*` is any text: each piece at the first index that it is at.
+
+    The earliest index leaves the most to what follows, so nothing is tried twice.
+    """
+    first, *middle, last = pattern.split("*") if "*" in pattern else (pattern, pattern)
+    if "*" not in pattern:
+        return name == pattern
+    if len(name) < len(first) + len(last) or not name.startswith(first) or not name.endswith(last):
+        return False
+    start, end = len(first), len(name) - len(last)
+    for piece in middle:
+        index = name.find(piece, start, end)
+        if index < 0:
+            return False
+        start = index + len(piece)
+    return True
+
+
+def package_folders(package: str, folder: Path) -> list[Path]:
+    """Where an installed package lies: several folders of one that has no `__init__.py`.
+
+    Never in the current folder or the model's own `folder`, which Python's import path may hold as well.
+    """
+    names = package.split(".")
+    if len(package) > 255 or not all(name.isidentifier() for name in names):
+        return []
+    own = {os.path.realpath("."), os.path.realpath(folder)}
+    bases = [Path(base) for base in dict.fromkeys(sys.path) if base and os.path.realpath(base) not in own]
+    found = [base.joinpath(*names) for base in bases if os.path.isdir(base.joinpath(*names))]
+    whole = [each for each in found if os.path.isfile(each / "__init__.py")]
+    return whole[:1] or found

@@ -1,0 +1,325 @@
+"""Regular expressions for names that are matched in linear time, whoever wrote them.
+
+Python's `re` tries every way that `(a+)+` can share out a text, which takes longer than anybody waits. Here an
+expression becomes a program of few instructions, as R. Cox describes (https://swtch.com/~rsc/regexp/regexp3.html): of
+each instruction and index of the text it is remembered that nothing came of them, so that none is tried twice. What
+matches, and which groups, is as in `re`: the first way in the order of the expression, but that nothing is repeated for
+an empty text. A text met again, `(?P=name)`, is part of what is remembered: this takes more than linear time, in the
+same budget of steps.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import groupby
+from re import _constants as code
+from re import _parser as parser
+from typing import Any, TypeAlias
+
+MOST_INSTRUCTIONS = 20_000  # of one expression, its counted repetitions written out
+MOST_STEPS = 10_000_000  # of all that is matched with one `Budget`
+
+_ESCAPE = re.compile(r"\\(?:(?P<number>[0-9]{1,2})|g<(?P<group>\w+)>|.|$)", re.DOTALL)
+_UNKNOWN = "it has a part that names are not matched with: lookaround, conditions and flags"
+
+
+Template: TypeAlias = tuple[str | int, ...]  # of texts and numbers of groups
+
+
+class TooManySteps(Exception):
+    """Matching was given up after MOST_STEPS steps."""
+
+
+@dataclass
+class Budget:
+    """The steps that are left to match with."""
+
+    left: int = MOST_STEPS
+
+
+@dataclass(frozen=True)
+class Match:
+    """The texts of the groups that took part, by number; 0 is the whole."""
+
+    groups: Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class _Text:
+    text: str
+
+
+@dataclass(frozen=True)
+class _One:
+    fits: Callable[[str], bool]
+
+
+@dataclass(frozen=True)
+class _Split:
+    """Go on at the first of two instructions, and where nothing comes of it at the second."""
+
+    first: int
+    second: int
+
+
+@dataclass(frozen=True)
+class _Jump:
+    to: int
+
+
+@dataclass(frozen=True)
+class _Save:
+    slot: int  # 2 * group where it begins, and one more where it ends
+
+
+@dataclass(frozen=True)
+class _Again:
+    group: int
+
+
+@dataclass(frozen=True)
+class _At:
+    begin: bool
+
+
+@dataclass(frozen=True)
+class NamePattern:
+    """A compiled expression; `numbers` are its named groups, `count` is how many groups there are."""
+
+    program: tuple[Any, ...]
+    numbers: Mapping[str, int]
+    count: int
+    prefix: str = ""  # that every name begins with
+
+    def fullmatch(self, name: str, budget: Budget) -> Match | None:
+        """The match of a whole name; raises TooManySteps."""
+        if not name.startswith(self.prefix):
+            return None
+        slots = _run(self.program, name, self.count, budget)
+        if slots is None:
+            return None
+        spans = ((group, slots[2 * group], slots[2 * group + 1]) for group in range(1, self.count + 1))
+        return Match({0: name} | {group: name[a:b] for group, a, b in spans if a is not None and b is not None})
+
+
+def compile_pattern(pattern: str) -> NamePattern:
+    """An expression as `re` writes them, without lookaround, conditions and flags; raises re.error for others."""
+    try:
+        parsed = parser.parse(pattern)
+        if parsed.state.flags & ~re.UNICODE:
+            raise re.error(_UNKNOWN)
+        writer = _Writer()
+        writer.sequence(parsed)
+    except (OverflowError, RecursionError):
+        raise re.error("it is too large, or nested too deeply") from None
+    prefix = ""
+    for instruction in writer.program:
+        if isinstance(instruction, _Text):
+            prefix += instruction.text
+        elif not isinstance(instruction, _Save):
+            break
+    return NamePattern(tuple(writer.program), parsed.state.groupdict, parsed.state.groups - 1, prefix)
+
+
+@dataclass
+class _Writer:
+    """The program of an expression as it is written."""
+
+    program: list[Any] = field(default_factory=list)
+
+    def add(self, instruction: Any) -> int:
+        if len(self.program) >= MOST_INSTRUCTIONS:
+            raise re.error(f"it is too large: its repetitions make more than {MOST_INSTRUCTIONS:,} parts")
+        self.program.append(instruction)
+        return len(self.program) - 1
+
+    def sequence(self, parts: Any) -> None:
+        for literal, run in groupby(parts, lambda part: part[0] is code.LITERAL):
+            if literal:
+                self.add(_Text("".join(chr(argument) for _, argument in run)))
+            else:
+                for kind, argument in run:
+                    self.part(kind, argument)
+
+    def part(self, kind: Any, argument: Any) -> None:
+        if kind is code.NOT_LITERAL:
+            self.add(_One(_letters([(code.NEGATE, None), (code.LITERAL, argument)])))
+        elif kind is code.ANY:
+            self.add(_One(lambda letter: letter != "\n"))
+        elif kind is code.IN:
+            self.add(_One(_letters(argument)))
+        elif kind is code.BRANCH:
+            self.branches(argument[1])
+        elif kind is code.SUBPATTERN:
+            self.group(*argument)
+        elif kind in (code.MAX_REPEAT, code.MIN_REPEAT):
+            self.repeat(*argument, lazy=kind is code.MIN_REPEAT)
+        elif kind is code.GROUPREF:
+            self.add(_Again(argument))
+        elif kind is code.AT and argument in _ANCHORS:
+            self.add(_At(_ANCHORS[argument]))
+        else:
+            raise re.error(_UNKNOWN)
+
+    def branches(self, choices: Any) -> None:
+        ends = []
+        for choice in choices[:-1]:
+            split = self.add(None)
+            self.sequence(choice)
+            ends.append(self.add(None))
+            self.program[split] = _Split(split + 1, len(self.program))
+        self.sequence(choices[-1])
+        for end in ends:
+            self.program[end] = _Jump(len(self.program))
+
+    def group(self, number: int | None, added: int, removed: int, parts: Any) -> None:
+        if added or removed:
+            raise re.error(_UNKNOWN)
+        if number is None:
+            self.sequence(parts)
+            return
+        self.add(_Save(2 * number))
+        self.sequence(parts)
+        self.add(_Save(2 * number + 1))
+
+    def repeat(self, least: int, most: Any, parts: Any, *, lazy: bool) -> None:
+        for _ in range(least):
+            before = len(self.program)
+            self.sequence(parts)
+            if len(self.program) == before:  # of nothing once more is nothing
+                break
+        if most is code.MAXREPEAT:
+            split = self.add(None)
+            self.sequence(parts)
+            self.add(_Jump(split))
+            self.program[split] = self.choice(split + 1, len(self.program), lazy)
+            return
+        splits = []
+        for _ in range(most - least):
+            splits.append(self.add(None))
+            self.sequence(parts)
+        for split in splits:
+            self.program[split] = self.choice(split + 1, len(self.program), lazy)
+
+    @staticmethod
+    def choice(within: int, behind: int, lazy: bool) -> _Split:
+        return _Split(behind, within) if lazy else _Split(within, behind)
+
+
+_ANCHORS = {
+    code.AT_BEGINNING: True,
+    code.AT_BEGINNING_STRING: True,
+    code.AT_END: False,
+    code.AT_END_STRING: False,
+}
+
+
+def _letters(parts: Any) -> Callable[[str], bool]:
+    """Whether a letter is one of a class: one letter takes `re` no time that depends on the expression."""
+    text = "".join(_class_part(kind, argument) for kind, argument in parts)
+    fits = re.compile(f"[{text}]", re.DOTALL).fullmatch
+    return lambda letter: fits(letter) is not None
+
+
+def _class_part(kind: Any, argument: Any) -> str:
+    if kind is code.NEGATE:
+        return "^"
+    if kind is code.LITERAL:
+        return re.escape(chr(argument))
+    if kind is code.RANGE:
+        return f"{re.escape(chr(argument[0]))}-{re.escape(chr(argument[1]))}"
+    return _CATEGORIES[argument]
+
+
+_CATEGORIES = {
+    code.CATEGORY_DIGIT: r"\d",
+    code.CATEGORY_NOT_DIGIT: r"\D",
+    code.CATEGORY_SPACE: r"\s",
+    code.CATEGORY_NOT_SPACE: r"\S",
+    code.CATEGORY_WORD: r"\w",
+    code.CATEGORY_NOT_WORD: r"\W",
+}
+
+
+def read_template(text: str, pattern: NamePattern) -> Template:
+    """A replacement as `re` writes them: `\\1`, `\\g<name>`, and `\\\\` for a backslash; raises re.error for others."""
+    parts: list[str | int] = []
+    end = 0
+    for escape in _ESCAPE.finditer(text):
+        parts.append(text[end : escape.start()])
+        end = escape.end()
+        group = escape["number"] or escape["group"]
+        if group is None and escape[0] != r"\\":
+            raise re.error(f"`{escape[0]}` is no group of the left side")
+        if group is None:
+            parts.append("\\")
+        elif group.isdecimal() and int(group) <= pattern.count:
+            parts.append(int(group))
+        elif group in pattern.numbers:
+            parts.append(pattern.numbers[group])
+        else:
+            raise re.error(f"it has no group {group}")
+    return tuple(part for part in (*parts, text[end:]) if part != "")
+
+
+def expand(template: Template, match: Match) -> str:
+    """A template with the texts of groups in their places; nothing for those that took no part."""
+    return "".join(part if isinstance(part, str) else match.groups.get(part, "") for part in template)
+
+
+def _run(program: tuple[Any, ...], name: str, groups: int, budget: Budget) -> list[int | None] | None:
+    """The slots of the first way through the program that ends with the name, depth first."""
+    again = {each.group for each in program if isinstance(each, _Again)}
+    referred = [slot for group in again for slot in (2 * group, 2 * group + 1)]
+    slots: list[int | None] = [None] * (2 * groups + 2)
+    tried: set[Any] = set()
+    # What is still to be tried: an instruction and an index, or a slot and what it held before.
+    waiting: list[tuple[int, int | None, bool]] = [(0, 0, False)]
+    while waiting:
+        at, index, restores = waiting.pop()
+        if restores:
+            slots[at] = index
+            continue
+        assert index is not None
+        while True:
+            budget.left -= 1
+            if budget.left < 0:
+                raise TooManySteps
+            if at == len(program):
+                if index == len(name):
+                    return slots
+                break
+            instruction = program[at]
+            if isinstance(instruction, _Split):
+                key = (at, index, *(slots[slot] for slot in referred))
+                if key in tried:
+                    break
+                tried.add(key)
+                waiting.append((instruction.second, index, False))
+                at = instruction.first
+                continue
+            if isinstance(instruction, _Text):
+                if not name.startswith(instruction.text, index):
+                    break
+                index += len(instruction.text)
+            elif isinstance(instruction, _One):
+                if index >= len(name) or not instruction.fits(name[index]):
+                    break
+                index += 1
+            elif isinstance(instruction, _Save):
+                waiting.append((instruction.slot, slots[instruction.slot], True))
+                slots[instruction.slot] = index
+            elif isinstance(instruction, _Jump):
+                at = instruction.to
+                continue
+            elif isinstance(instruction, _Again):
+                begin, end = slots[2 * instruction.group], slots[2 * instruction.group + 1]
+                if begin is None or end is None or not name.startswith(name[begin:end], index):
+                    break
+                index += end - begin
+            elif (index != 0) if instruction.begin else (index != len(name)):
+                break
+            at += 1
+    return None

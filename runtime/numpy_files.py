@@ -1,0 +1,79 @@
+"""NumPy's files `.npy` and `.npz`: plain arrays, of which nothing is taken at its word and nothing is unpickled."""
+
+from __future__ import annotations
+
+import io
+import math
+import zipfile
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+import numpy as np
+from numpy.lib import format as npy_format
+
+from runtime.boundary import MOST_ENTRIES, check_unpacked, guarded, open_regular, require_room
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+_HEADERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
+_CHUNK = 1 << 20
+_OBJECTS = "it holds Python objects, and no numbers"
+
+
+def read_npy(content: bytes, place: str, code: str = "E821") -> Array:
+    """The array of a `.npy` file's bytes; NablacError with `code` for anything else."""
+    with guarded(place, "a .npy file of a plain array", code):
+        return _array(io.BytesIO(content), len(content), place)
+
+
+def read_npz(source: Path | bytes, place: str, code: str = "E821") -> dict[str, Array]:
+    """The arrays of an `.npz` file by name; NablacError with `code` for anything else."""
+    opened = io.BytesIO(source) if isinstance(source, bytes) else open_regular(source, place)
+    with opened as file, guarded(place, "an .npz file of plain arrays", code):
+        packed = file.seek(0, io.SEEK_END)
+        with zipfile.ZipFile(file) as archive:
+            entries = archive.infolist()
+            if len(entries) > MOST_ENTRIES:
+                raise ValueError(f"it has {len(entries):,} entries, and the limit is {MOST_ENTRIES:,}")
+            check_unpacked(sum(entry.file_size for entry in entries), packed, place)
+            return {entry.filename.removesuffix(".npy"): _entry(archive, entry, place) for entry in entries}
+
+
+def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, place: str) -> Array:
+    if not entry.filename.endswith(".npy"):
+        raise ValueError(f"its entry `{entry.filename}` is no array")
+    with archive.open(entry) as file:
+        return _array(file, entry.file_size, f"{place}: {entry.filename}")
+
+
+def _array(file: IO[bytes], size: int, place: str) -> Array:
+    """An array of a file of `size` bytes, whose header may claim anything."""
+    version = npy_format.read_magic(file)
+    if version not in _HEADERS:
+        raise ValueError(f"its format has version {'.'.join(map(str, version))}, and numbers have 1.0 or 2.0")
+    shape, by_columns, dtype = _HEADERS[version](file)
+    if dtype.hasobject:
+        raise ValueError(_OBJECTS)
+    if any(axis < 0 for axis in shape):
+        raise ValueError(f"its header claims the shape {list(shape)}")
+    needed, there = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if needed > there:
+        raise ValueError(f"its header claims {needed:,} bytes of numbers, and {max(there, 0):,} are there")
+    require_room(needed, place)
+    flat = np.frombuffer(_bytes(file, needed), dtype, math.prod(shape))
+    return flat.reshape(shape[::-1]).T if by_columns else flat.reshape(shape)
+
+
+def _bytes(file: IO[bytes], size: int) -> bytearray:
+    """The next `size` bytes, in memory that may be written to."""
+    found = bytearray(size)
+    view = memoryview(found)
+    start = 0
+    while start < size:
+        part = file.read(min(_CHUNK, size - start))
+        if not part:
+            raise EOFError("it is cut off")
+        view[start : start + len(part)] = part
+        start += len(part)
+    return found

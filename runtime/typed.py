@@ -1,0 +1,31 @@
+"""Values of JSON as the dataclasses that they were written from, of the types that their fields say."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from types import UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+
+def typed(kind: Any, value: Any) -> Any:
+    """`value` as a `kind`: a dataclass by the names of its fields, or a type of JSON; raises TypeError for others."""
+    origin, arguments = get_origin(kind), get_args(kind)
+    if is_dataclass(kind) and isinstance(kind, type) and isinstance(value, dict):
+        hints = get_type_hints(kind)
+        wrong = value.keys() ^ {field.name for field in fields(kind)}
+        if wrong:
+            raise TypeError(f"`{min(wrong)}` is missing, or not known")
+        return kind(**{field.name: typed(hints[field.name], value[field.name]) for field in fields(kind)})
+    if origin in (Union, UnionType):
+        for choice in arguments:
+            try:
+                return typed(choice, value)
+            except TypeError:
+                continue
+    elif origin is list and isinstance(value, list):
+        return [typed(arguments[0], each) for each in value]
+    elif origin is dict and isinstance(value, dict):
+        return {key: typed(arguments[1], each) for key, each in value.items()}
+    elif kind is Any or type(value) is kind or (kind is float and type(value) is int):
+        return value
+    raise TypeError(f"{str(value)[:40]} is no {getattr(kind, '__name__', kind)}")

@@ -1,0 +1,93 @@
+"""Damaged `.model` texts: `check` gives diagnostics and nothing else, soon, and they can be shown."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from pathlib import Path
+
+import pytest
+
+from compiler import build
+from compiler.build import program_of
+from grammar.diagnostics import NablacError
+from grammar.parser import parse
+from grammar.source import Source
+from tests.hostile.mutations import damaged_text
+from tests.test_diagnostics import PAGES, blocks
+
+ROOT = Path(__file__).parents[2]
+FEW, MANY = 150, int(os.environ.get("NABLAC_TEXTS", "50000"))
+SECONDS = 10  # of processor time
+EXAMPLES = [
+    *(
+        (ROOT / "specs" / f"{name}.model").read_text("utf-8")
+        for name in ("rnn", "lstm", "gru", "mlp", "cnn", "forecaster")
+    ),
+    *(path.read_text("utf-8") for path in sorted((ROOT / "specs" / "std").glob("*.model"))),
+    *(text for path in PAGES for text in blocks(path, "model") if len(text) < 2000),
+]
+
+
+def test_damaged_texts_get_diagnostics() -> None:
+    assert not faults(range(FEW))
+
+
+@pytest.mark.campaign
+def test_many_damaged_texts_get_diagnostics() -> None:
+    assert not faults(range(FEW, MANY))
+
+
+def faults(seeds: range) -> list[str]:
+    """What was raised but diagnostics, and what took too long, with the seed."""
+    found = []
+    slowest = 0.0
+    for seed in seeds:
+        text = damaged(seed)
+        started = time.process_time()
+        try:
+            examine(text)
+        except Exception as error:
+            found.append(f"seed {seed}: {type(error).__name__}: {str(error)[:200]}")
+        slowest = max(slowest, time.process_time() - started)
+        if time.process_time() - started > SECONDS:
+            found.append(f"seed {seed}: {time.process_time() - started:.1f} s")
+    print(f"{len(seeds)} texts, the slowest {slowest:.1f} s")
+    return found
+
+
+def damaged(seed: int) -> str:
+    """A text that is given by its seed."""
+    chance = random.Random(f"text {seed}")
+    return damaged_text(chance.choice(EXAMPLES), chance)
+
+
+def examine(text: str) -> None:
+    """What `check` does with a text, and what is said of it."""
+    try:
+        build.check(program_of(Source("damaged.model", text)))
+    except NablacError as error:
+        shown = "\n".join(each.render() for each in error.diagnostics)
+        assert "\x1b" not in shown and "\u202e" not in shown
+        json.dumps([each.to_json() for each in error.diagnostics])
+
+
+def test_a_part_of_a_text_is_no_crash() -> None:
+    """Every beginning of a text, as an editor sees it."""
+    text = (ROOT / "specs" / "rnn.model").read_text("utf-8")
+    for end in range(0, len(text), 7):
+        try:
+            parse(Source("begun.model", text[:end]))
+        except NablacError as error:
+            assert error.diagnostics
+
+
+def test_a_mistake_in_each_round_of_a_long_loop_is_told_once_and_soon() -> None:
+    text = "model M {\n input x: [batch]\n for i in 0..100000 {\n ers = numbers + [i]\n }\n output x\n}\n"
+    started = time.process_time()
+    with pytest.raises(NablacError) as caught:
+        build.check(program_of(Source("loop.model", text)))
+    assert [each.code for each in caught.value.diagnostics] == ["E201"]
+    assert time.process_time() - started < SECONDS
