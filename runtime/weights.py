@@ -232,7 +232,7 @@ def _misfit(path: str, array: Array, type: TensorType, place: str, entry: Entry)
         hint = (
             f"{verb} by a rename rule before the others: `--rename '{rule}'`" if turned and entry.parts == 1 else None
         )
-        if entry.parts > 1 and array.ndim == len(type.shape):
+        if entry.parts > 1 and array.ndim == len(type.shape) and -array.ndim <= entry.axis < array.ndim:
             hint = _parted(array, type, entry) or hint
         return Diagnostic("E703", f"`{path}` is {given} in the file, and {type} in the model", place=place, hint=hint)
     dtype: Any = type.dtype.numpy
@@ -246,11 +246,14 @@ def _misfit(path: str, array: Array, type: TensorType, place: str, entry: Entry)
 
 
 def _parted(array: Array, type: TensorType, entry: Entry) -> str | None:
-    """Along which axis the parts of an entry, which was left whole, would fit."""
-    for axis, size in enumerate(array.shape):
-        parts = (*array.shape[:axis], size // entry.parts, *array.shape[axis + 1 :])
-        if size % entry.parts == 0 and parts == type.shape:
-            return f"its parts are those of axis {axis}: end the rule with `axis: {axis}`"
+    """Along which axis the parts of an entry would fit, whether it did split along the rule's or was left whole."""
+    split = list(array.shape)
+    split[entry.axis] *= entry.parts
+    for shape in (array.shape, tuple(split)):
+        for axis, size in enumerate(shape):
+            parts = (*shape[:axis], size // entry.parts, *shape[axis + 1 :])
+            if size % entry.parts == 0 and parts == type.shape:
+                return f"its parts are those of axis {axis}: end the rule with `axis: {axis}`"
     return None
 
 
