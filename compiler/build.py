@@ -98,9 +98,13 @@ def check(program: Program, *, hypers: Mapping[str, Any] | None = None) -> None:
                 _report(diagnostics, [Diagnostic("E601", message, train.model.span, hint=hint)])
         for defined in program.models:
             session = _session(False, diagnostics, work)
-            sound = _model(program, defined, None, hypers or {}, session) is not None
+            elaborated = _model(program, defined, None, hypers or {}, session)
+            sound = elaborated is not None
             if session.asked_training:
-                _model(program, defined, None, hypers or {}, _session(True, diagnostics, work))
+                session = _session(True, diagnostics, work)
+                elaborated = _model(program, defined, None, hypers or {}, session)
+            if elaborated is not None and elaborated.training is not None and not diagnostics.found:
+                _check_step(elaborated, session)
             for preset in _presets(defined):
                 if sound:
                     _check_preset(program, defined, preset, hypers or {}, diagnostics, work)
@@ -111,6 +115,17 @@ def check(program: Program, *, hypers: Mapping[str, Any] | None = None) -> None:
                 _optimizer(defined, _session(True, diagnostics, work))
         check_arguments(program, _session(False, diagnostics, work))
     diagnostics.raise_if_any()
+
+
+def _check_step(elaborated: Elaborated, session: Session) -> None:
+    """What training a model would refuse: a loss without a gradient, patterns of no parameter."""
+    from compiler.training import training_step
+
+    session.work = Work()  # as `train` has it
+    try:
+        training_step(elaborated)
+    except NablacError as error:
+        session.report(error)
 
 
 def parse_setting(text: str) -> tuple[str, str]:

@@ -13,6 +13,7 @@ from functools import reduce
 from typing import Any, Literal
 
 from compiler.build import Elaborated
+from compiler.dims import DimError
 from compiler.elaborate.training import TrainingSpec
 from compiler.elaborate.values import is_number
 from compiler.gradient import gradients, stops, uncut
@@ -27,7 +28,7 @@ from compiler.operators.shaping import Expand, filled
 from compiler.operators.source import Buffer, Input, Parameter, constant
 from compiler.passes.pools import pool_first
 from compiler.rewrite import replace
-from compiler.types import DType, TensorType
+from compiler.types import DType, TensorType, TypeMismatch
 from compiler.updates import Update, applied
 from grammar.diagnostics import Diagnostic, Label, NablacError
 
@@ -221,6 +222,9 @@ def gradient_of(loss: Value, wrt: list[Value]) -> list[Value | None]:
                 hint="`stop_gradient(...)` around it says that none is meant to",
             )
         ) from error
+    except (TypeMismatch, DimError) as error:
+        message = f"the gradient of the loss cannot be built: {error}"
+        raise NablacError(Diagnostic("E611", message, loss.node.origin.span)) from error
 
 
 def _spec(elaborated: Elaborated) -> TrainingSpec:
@@ -373,7 +377,7 @@ def _update(
         decayed = bool(decay) and _decayed(path, parameter, spec.settings)
         pulled = flow + before * constant(decay, grad.type.dtype) if decayed else flow
         left_out = "undecayed" in spec.settings and not _decayed(path, parameter, spec.settings)
-        states = spec.optimize(before, pulled, left_out)
+        states = spec.optimize(f"optimizer.{path}", before, pulled, left_out)
         if "plateau" in spec.settings:  # what the loop shrinks when the monitored quantity no longer improves
             states["param"].next = before + spec.rate * (states["param"].next - before)
         taken, given = {before: parameter, flow: grad}, {}
@@ -400,10 +404,10 @@ def _average(parameter: Value, following: Value, state: OwnState, share: float, 
 
 
 def _buffer(path: str, type: TensorType, initial: Value | float) -> Value:
-    """State of the training step's own; where its first value is not given it is 0."""
-    given = isinstance(initial, Value) and not isinstance(initial.node.op, Input)
-    first: Any = initial if given else constant(0, type.dtype)
+    """State of the training step's own, with its first value, which may be drawn from the seed."""
+    first: Value = initial if isinstance(initial, Value) else constant(initial, type.dtype)
     if first.type != type:
         first = Expand(type.shape)(first)
-    result: Value = Buffer(path, type, Graph({}, {"initial": first}))()
+    seeds = [node.result for node in Graph({}, {"initial": first}) if isinstance(node.op, Input)]
+    result: Value = Buffer(path, type, Graph({SEED: seeds[0]} if seeds else {}, {"initial": first}))()
     return result

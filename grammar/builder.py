@@ -194,6 +194,10 @@ class Builder:
     # Expressions
 
     def pipe(self, children: Children) -> Part:
+        before, arrow = children[0], children[1]
+        last = before.node.stage if isinstance(before.node, Pipe) else before.node
+        if isinstance(last, Conditional) and last.span.end == before.span.end:  # no parenthesis ends it
+            raise NablacError(mistakes.choice_in_a_pipe(last.span, arrow.span))
         return self._join(Pipe(children[0].node, children[2].node, _span(children)), children)
 
     def conditional(self, children: Children) -> Part:
@@ -205,7 +209,7 @@ class Builder:
         return self._join(Binary(sign.text, left.node, right.node, sign.span, _span(children)), children)
 
     def side_by_side(self, children: Children) -> Part:
-        left, right = (_name(child) for child in children)
+        left, right = (child.node if isinstance(child, Part) else _name(child) for child in children)
         between = Span(left.span.source, left.span.end, right.span.start)
         return self._join(Binary(" ", left, right, between, _span(children)), children)
 
@@ -249,7 +253,7 @@ class Builder:
     def attribute(self, children: Children) -> Part:
         return self._join(Attribute(children[0].node, _identifier(children[2]), _span(children)), children)
 
-    def transpose(self, children: Children) -> Part:
+    def transposed(self, children: Children) -> Part:
         return self._join(Unary("^T", children[0].node, _span(children)), children)
 
     def number(self, children: Children) -> Part:

@@ -110,7 +110,7 @@ def _pieces(node: _Node) -> list[_Piece]:
         case Unary(_, operand):
             return [(operand, POSTFIX), "^T"]
         case Binary(" ", first, second):
-            return [(first, ATOM), " ", (second, ATOM)]
+            return [(first, POSTFIX if isinstance(first, Unary) else ATOM), " ", (second, ATOM)]
         case Binary("**", base, exponent):
             return [(base, POSTFIX), " ** ", (exponent, SIGN)]
         case Binary(operator, first, second):
@@ -122,7 +122,7 @@ def _pieces(node: _Node) -> list[_Piece]:
             sign = ".." if _is_short(start) and _is_short(stop) else " .. "
             return [(start, SUM), sign, (stop, SUM)]
         case Pipe(value, stage):
-            return [(value, PIPE), " -> ", (stage, TERNARY)]
+            return [(value, OR if isinstance(value, Conditional) else PIPE), " -> ", (stage, OR)]
         case Argument(name, value):
             return [f"{name.text}: " if name is not None else "", (value, PIPE)]
         case Call(callee, arguments):

@@ -24,6 +24,8 @@ LOOKALIKES = {
     "\N{EN DASH}": "-",
     "\N{MULTIPLICATION SIGN}": "*",
     "\N{MIDDLE DOT}": "*",
+    "\N{CIRCLED DOT OPERATOR}": "*",
+    "\N{RING OPERATOR}": "*",
     "\N{DIVISION SIGN}": "/",
     "\N{LESS-THAN OR EQUAL TO}": "<=",
     "\N{GREATER-THAN OR EQUAL TO}": ">=",

@@ -124,6 +124,13 @@ def second_ellipsis(first: Span, second: Span) -> Diagnostic:
     )
 
 
+def choice_in_a_pipe(choice: Span, arrow: Span) -> Diagnostic:
+    label = Label(choice, "the choice")
+    hint = "parentheses say which: `(x -> A()) if c else (x -> B())`, or `x -> (A() if c else B()) -> C()`"
+    message = "whether `->` goes on with the choice before it, or with its last part alone, cannot be told"
+    return Diagnostic("E424", message, arrow, None, (label,), hint)
+
+
 def article(word: str) -> str:
     return "an" if word[0] in "aeiou" else "a"
 

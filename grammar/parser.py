@@ -120,7 +120,7 @@ class _Reader:
         for at in range(self.start, len(self.tokens)):
             kind = self.tokens[at].type
             if kind == "LBRACE":
-                if depth == 0 and brackets == 0 and at >= place and self._starts_block():
+                if depth == 0 and brackets == 0 and at >= place and self._starts_block() and self._takes_blocks():
                     return self._enter(at + 1)
                 depth += 1
             elif kind == "RBRACE":
@@ -151,11 +151,18 @@ class _Reader:
         first, second = self.tokens[self.start].type, self.tokens[self.start + 1].type
         return first in _BLOCK_WORDS or (first in ("NAME", "SETTING") and second in ("NAME", "LBRACE"))
 
+    def _takes_blocks(self) -> bool:
+        """Whether a block may stand where the statement began: not among the values of a preset."""
+        return self.automaton.accepts(self._head()[0][0])
+
+    def _head(self) -> tuple[tuple[str, str], ...]:
+        """What begins a block here, in the place of a head that failed."""
+        return (("IF", "if"), ("TRUE", "true")) if self.level else (("LAYER", "layer"), ("NAME", "_"))
+
     def _enter(self, place: int) -> int:
         """Go on inside of the block whose head failed, as if the head had been right."""
         span = self.tokens[place - 1].span
-        head = (("IF", "if"), ("TRUE", "true")) if self.level else (("LAYER", "layer"), ("NAME", "_"))
-        for kind, text in (*head, ("LBRACE", "{")):
+        for kind, text in (*self._head(), ("LBRACE", "{")):
             self.automaton.feed(Token(kind, text, span))
         self.level += 1
         self._remember(place)

@@ -9,10 +9,11 @@ from functools import cached_property
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One `.model` text; `name` is the path as the user knows it."""
+    """One `.model` text; `name` is the path as the user knows it, `library` whether nablac brings it along."""
 
     name: str
     text: str
+    library: bool = False
 
     @cached_property
     def line_starts(self) -> list[int]:

@@ -80,6 +80,9 @@ def _hint(place: Place) -> str | None:
         return "statements on one line are separated by `;`"
     if kind == "QMARK" and "IF" in place.expected:
         return "a choice is `a if condition else b`"
+    if kind == "LBRACE" and place.before is not None and place.before.text.endswith("_"):
+        state = place.before.text.rstrip("_")
+        return f"a state has its name alone before the step, and a prime after it: `{state}`, `{state}'`"
     if kind == "LBRACE" and "NUMBER" in place.expected:
         return "braces hold blocks of statements; a list is `[a, b]`"
     if kind == "QMARK" and "ELLIPSIS" in place.expected:
@@ -94,6 +97,25 @@ def _hint(place: Place) -> str | None:
         return _going_on(place.before.text)
     if kind == "PLUS" and "NUMBER" in place.expected:
         return "a value needs no `+` before it"
+    if kind in _OPERANDS and "STAR" in place.expected and place.at > place.start:
+        return _beside(place)
+    return None
+
+
+_OPERANDS = kinds("NAME PRIMED NUMBER")
+
+
+def _beside(place: Place) -> str | None:
+    """Products that a textbook writes without a sign, beyond that of a matrix and a tensor by their names."""
+    before, (kind, text, _) = place.tokens[place.at - 1], place.token
+    if "NUMBER" in (kind, before.type):
+        return f"a product with a number is written with `*`: `{_short(before.text)} * {_short(text)}`"
+    first = place.tokens[place.at - 2] if place.at - 2 >= place.start else None
+    if before.type in NAMES and first is not None and first.type in NAMES:
+        three = (_short(each) for each in (first.text, before.text, text))
+        return "side by side stand a matrix and a tensor; of three the first waits: `{} ({} {})`".format(*three)
+    if before.type in ("RPAR", "RSQB"):
+        return "side by side stand a matrix, by its name, and a tensor; else a sign: `*` of elements, `@` of matrices"
     return None
 
 

@@ -8,17 +8,18 @@ A rule is `theirs -> ours` or `theirs=ours`. On the left
   matched in linear time, so without lookaround, conditions and flags.
 
 A `^T` at the end turns the last two axes: `layers.{i}.fc.weight -> block.{i}.dense.W ^T`. Several paths with `|`
-between them share an entry: equal parts of its last axis, turned before, as `qkv.weight -> W_q | W_k | W_v ^T`. `none`
-leaves an entry out. Of several rules the first that fits counts. A file of rules has one on each line; `#` begins a
-comment.
+between them share an entry: equal parts of its last axis, turned before, as `qkv.weight -> W_q | W_k | W_v ^T`. With
+`axis: 0` at the end they are parts of that axis, with `flat` of all its items, row by row. A path after `+` is added to
+what another rule gives it, as PyTorch's second bias: `bias_hh_l0 -> +b_i | +b_f | +b_g | +b_o`. `none` leaves an entry
+out. Of several rules the first that fits counts. A file of rules has one on each line; `#` begins a comment.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,12 +49,15 @@ _EXAMPLE = "as in `layers.{i}.fc.weight -> block.{i}.dense.W ^T`"
 
 @dataclass(frozen=True)
 class Rename:
-    """One rule: a pattern of foreign names, the templates of their paths, and whether the last two axes turn."""
+    """One rule: a pattern of foreign names, the templates of their paths, and what becomes of an entry's axes."""
 
     pattern: NamePattern
     templates: tuple[Template, ...]
     turned: bool = False
     text: str = ""
+    axis: int = -1  # that the paths share
+    flat: bool = False
+    added: tuple[bool, ...] = ()  # of each path, whether it is added to what another rule gives; none, where empty
 
     def apply(self, name: str, budget: Budget) -> tuple[str, ...] | None:
         """The paths of a foreign name; None where the rule does not speak of it. NablacError beyond the budget."""
@@ -67,20 +71,36 @@ class Rename:
 
 @dataclass(frozen=True)
 class Entry:
-    """Where a weight comes from: an entry of a file, turned or not, and which of how many parts of its last axis."""
+    """Where a weight comes from: an entry of a file, turned or not, and which of how many parts of an axis."""
 
     name: str
     turned: bool = False
     part: int = 0
     parts: int = 1
+    axis: int = -1
+    flat: bool = False
+    added: tuple[Entry, ...] = ()
+
+    def value(self, given: Mapping[str, Array]) -> Array:
+        """The weight itself, with what is added to it; NablacError for shapes that do not add up."""
+        found = self.taken(given[self.name])
+        for other in self.added:
+            more = other.taken(given[other.name])
+            if more.shape != found.shape:
+                message = f"`{other.name}` gives {list(more.shape)} to be added to {list(found.shape)} of `{self.name}`"
+                raise _wrong(message, "--rename", "both are of one shape")
+            found = found + more
+        return found
 
     def taken(self, array: Array) -> Array:
-        """The weight itself; an entry that does not split in equal parts is left whole, and will not fit."""
+        """This entry's part; an entry that does not split in equal parts is left whole, and will not fit."""
+        if self.flat:
+            array = array.reshape(-1)
         if self.turned and array.ndim > 1:
             array = np.swapaxes(array, -1, -2)
-        if self.parts == 1 or not array.ndim or array.shape[-1] % self.parts:
+        if self.parts == 1 or not -array.ndim <= self.axis < array.ndim or array.shape[self.axis] % self.parts:
             return array
-        return np.split(array, self.parts, axis=-1)[self.part]
+        return np.split(array, self.parts, axis=self.axis)[self.part]
 
 
 def read_renames(rules: Iterable[str]) -> list[Rename]:
@@ -107,27 +127,45 @@ def read_renames(rules: Iterable[str]) -> list[Rename]:
 def read_rename(rule: str, place: str = "--rename") -> Rename:
     """One rule from its text."""
     theirs, ours = _sides(rule, place)
-    turned = ours.endswith("^T")
-    ours = ours.removesuffix("^T").strip()
+    ours, turned, flat, axis = _axes(ours)
     if not theirs or not ours:
         raise _wrong(f"`{rule}` is no rename rule", place)
     if max(len(theirs), len(ours)) > LONGEST_PATTERN:
         raise _wrong(f"a rename rule has {LONGEST_PATTERN} characters on a side at most", place)
     if len(theirs) > 1 and theirs[0] == theirs[-1] == "/":
-        pattern, templates = theirs[1:-1], _paths(ours)
+        pattern, templates = theirs[1:-1], tuple(path for path, _ in _paths(ours))
     else:
         pattern = _pattern(theirs)
-        templates = tuple(_template(rule, theirs, path, place) for path in _paths(ours))
+        templates = tuple(_template(rule, theirs, path, place) for path, _ in _paths(ours))
     try:
         compiled = compile_pattern(pattern)
         read = tuple(read_template(template, compiled) for template in templates)
     except re.error as error:
         raise _wrong(f"`{rule}` is no rename rule: {error}", place) from None
-    return Rename(compiled, read, turned, rule)
+    return Rename(compiled, read, turned, rule, axis, flat, tuple(added for _, added in _paths(ours)))
 
 
-def _paths(ours: str) -> tuple[str, ...]:
-    return () if ours == "none" else tuple(path.strip() for path in ours.split("|"))
+_AXES = re.compile(r"(?P<turned>\s*\^T)?(?:\s+(?:(?P<flat>flat)|axis: ?(?P<axis>-?\d)))?\s*$")
+
+
+def _axes(ours: str) -> tuple[str, bool, bool, int]:
+    """The paths alone, and what stands behind them: whether axes turn, whether they become one, which one is shared."""
+    found = _AXES.search(ours)
+    assert found is not None  # it may be empty
+    return (
+        ours[: found.start()].strip(),
+        found["turned"] is not None,
+        found["flat"] is not None,
+        int(found["axis"] or -1),
+    )
+
+
+def _paths(ours: str) -> tuple[tuple[str, bool], ...]:
+    """Each path, and whether it is added to what another rule gives."""
+    if ours == "none":
+        return ()
+    paths = [path.strip() for path in ours.split("|")]
+    return tuple((path.removeprefix("+").strip(), path.startswith("+")) for path in paths)
 
 
 def _sides(rule: str, place: str) -> tuple[str, str]:
@@ -188,20 +226,33 @@ def _template(rule: str, theirs: str, ours: str, place: str) -> str:
 def renamed(names: Sequence[str], rules: Sequence[Rename], place: str) -> dict[str, Entry]:
     """For each path the entry that becomes it; NablacError where two become one."""
     found: dict[str, Entry] = {}
+    added: dict[str, list[Entry]] = {}
     budget = Budget()
     for name in names:
-        paths: tuple[str, ...] = (name,)
-        turned = False
-        for rule in rules:
-            ours = rule.apply(name, budget)
-            if ours is not None:
-                paths, turned = ours, rule.turned
-                break
+        paths, rule = _applied(name, rules, budget)
         for part, path in enumerate(paths):
-            if path in found:
+            entry = Entry(name, rule.turned, part, len(paths), rule.axis, rule.flat) if rule else Entry(name)
+            if rule is not None and rule.added[part]:
+                added.setdefault(path, []).append(entry)
+            elif path in found:
                 raise _wrong(f"`{found[path].name}` and `{name}` both become `{path}`", place, "give them other paths")
-            found[path] = Entry(name, turned, part, len(paths))
+            else:
+                found[path] = entry
+    for path, entries in added.items():
+        if path not in found:
+            hint = f"it is what it is without the sign: `{path}`"
+            raise _wrong(f"`{entries[0].name}` is added to `{path}`, which no entry becomes", place, hint)
+        found[path] = replace(found[path], added=tuple(entries))
     return found
+
+
+def _applied(name: str, rules: Sequence[Rename], budget: Budget) -> tuple[tuple[str, ...], Rename | None]:
+    """The paths of an entry, by the first rule that speaks of it."""
+    for rule in rules:
+        ours = rule.apply(name, budget)
+        if ours is not None:
+            return ours, rule
+    return (name,), None
 
 
 def idle(names: Sequence[str], rules: Sequence[Rename]) -> list[Rename]:

@@ -96,7 +96,7 @@ def fit_weights(
     for path, type in wanted.items():
         if path not in sources:
             continue
-        array = sources[path].taken(given[sources[path].name])
+        array = sources[path].value(given)
         mistake = _misfit(path, array, type, place, sources[path])
         if mistake is not None:
             wrong.append(mistake)
@@ -259,6 +259,8 @@ def _misfit(path: str, array: Array, type: TensorType, place: str, entry: Entry)
         hint = (
             f"{verb} by a rename rule before the others: `--rename '{rule}'`" if turned and entry.parts == 1 else None
         )
+        if entry.parts > 1 and array.ndim == len(type.shape) and -array.ndim <= entry.axis < array.ndim:
+            hint = _parted(array, type, entry) or hint
         return Diagnostic("E703", f"`{path}` is {given} in the file, and {type} in the model", place=place, hint=hint)
     dtype: Any = type.dtype.numpy
     try:
@@ -268,6 +270,18 @@ def _misfit(path: str, array: Array, type: TensorType, place: str, entry: Entry)
     if not same_kind or (type.dtype.is_integer and (array.astype(dtype) != array).any()):
         return Diagnostic("E704", f"`{path}` is {given} in the file, and {type} in the model", place=place)
     return _not_finite(path, array, type, place) if type.dtype.is_float else None
+
+
+def _parted(array: Array, type: TensorType, entry: Entry) -> str | None:
+    """Along which axis the parts of an entry would fit, whether it did split along the rule's or was left whole."""
+    split = list(array.shape)
+    split[entry.axis] *= entry.parts
+    for shape in (array.shape, tuple(split)):
+        for axis, size in enumerate(shape):
+            parts = (*shape[:axis], size // entry.parts, *shape[axis + 1 :])
+            if size % entry.parts == 0 and parts == type.shape:
+                return f"its parts are those of axis {axis}: end the rule with `axis: {axis}`"
+    return None
 
 
 def _not_finite(path: str, array: Array, type: TensorType, place: str) -> Diagnostic | None:

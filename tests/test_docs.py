@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import shlex
+from importlib import import_module
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from compiler.build import check, program_of
@@ -12,9 +15,13 @@ from compiler.elaborate.builtins import builtin_names
 from compiler.elaborate.data import SOURCES, STAGES
 from compiler.elaborate.program import library
 from compiler.elaborate.training import SETTINGS
+from compiler.elaborate.values import Defined
 from compiler.operators import OPERATORS
 from grammar.diagnostics import NablacError, render_all
 from grammar.source import Source
+from nablac.commands import COMMANDS
+from nablac.model import from_program
+from runtime.verification import compare
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted((ROOT / "docs").glob("*.md"))
@@ -60,3 +67,76 @@ def test_every_setting_source_and_stage_is_in_the_reference() -> None:
 def test_every_name_of_the_library_is_in_its_page() -> None:
     names = set(library().places)
     assert named("library.md", names) == names
+
+
+SIGNATURE = re.compile(r"^\| `(\w+) (\w+)(?:\(([^`]*)\))?[^`]*` \|", re.MULTILINE)
+
+
+def test_the_signatures_of_the_library_are_those_of_its_page() -> None:
+    listed = SIGNATURE.findall((ROOT / "docs" / "library.md").read_text(encoding="utf-8"))
+    wrong = []
+    for kind, name, arguments in listed:
+        found = library().find(name)
+        own = [hyper.span.text for hyper in found.syntax.hypers] if isinstance(found, Defined) else []
+        if isinstance(found, Defined) and (found.kind, ", ".join(own)) != (kind, arguments):
+            wrong.append((kind, name, arguments, own))
+    assert len(listed) > 100
+    assert not wrong
+
+
+RUNS = [each for each in EXAMPLES if each.values[2] is None]
+
+
+@pytest.mark.parametrize(("page", "model", "diagnostic"), RUNS)
+def test_an_example_compiles_to_what_it_says(page: Path, model: str, diagnostic: str | None) -> None:
+    """NumPy on the text, and onnxruntime on the file that it becomes, at several sizes."""
+    program = program_of(Source(f"{page.stem}.model", model))
+    for defined in program.models:
+        compiled = from_program(program, model=defined.name)
+        file = compiled.onnx().SerializeToString()
+        assert compare(compiled.graph, file, compiled.weights, text=compiled.elaborated).agrees
+
+
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+def fenced(start: str, language: str = "") -> str:
+    """The block of the README that begins so."""
+    (found,) = (text for kind, text in FENCED.findall(README) if kind == language and text.startswith(start))
+    return str(found)
+
+
+def test_the_cell_of_the_readme_is_one_lstm() -> None:
+    model = "model M { input x: [batch, T, 3]; output y = scan(LSTMCell(4))(x, axis: 1) }\n"
+    compiled = from_program(program_of(Source("readme.model", fenced("cell LSTMCell") + model)))
+    kinds = [node.op_type for node in compiled.onnx().graph.node]
+    assert kinds.count("LSTM") == 1
+    assert "Scan" not in kinds
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    code = fenced("import nablac", "python").replace('"specs/', f'"{ROOT}/specs/').replace("epochs=50", "epochs=1")
+    names: dict[str, object] = {"series": np.zeros((2, 12, 1), np.float32)}
+    exec(code, names)
+    assert "loss" in names["history"]  # type: ignore[operator]
+    assert (tmp_path / "forecaster.onnx").exists()
+
+
+def commands() -> list[str]:
+    """The lines of the README that call nablac, continued ones whole, without what is said beside them."""
+    blocks = "\n".join(text for kind, text in FENCED.findall(README) if not kind).replace("\\\n", " ")
+    lines = [part for line in blocks.split("\n") for part in line.split("&&")]
+    return [line.strip() for line in lines if line.strip().startswith("nablac ")]
+
+
+@pytest.mark.parametrize("line", commands())
+def test_a_command_of_the_readme_is_one(line: str) -> None:
+    _, name, *rest = shlex.split(line, comments=True)
+    assert name in COMMANDS
+    command = import_module(f"nablac.commands.{name}").command
+    options = {option for parameter in command.params for option in parameter.opts}
+    assert {each for each in rest if each.startswith("-")} <= options
+    files = {each.partition(":")[0] for each in rest if each.startswith("specs/")}
+    assert all((ROOT / file).exists() for file in files)

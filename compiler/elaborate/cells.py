@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Size
 from compiler.elaborate import calls, shapes
-from compiler.elaborate.frame import Abandoned, ScanContext, Silence, State
+from compiler.elaborate.frame import Abandoned, Frame, ScanContext, Silence, State
 from compiler.elaborate.frameworks import argument_hint
 from compiler.elaborate.values import NONE, UNKNOWN, Defined, Given, Instance, ScanOf, describe
 from compiler.elaborate.work import ITEM, NODE
@@ -14,11 +14,11 @@ from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
 from compiler.operators.indexing import Iota
 from compiler.operators.shaping import Expand, Transpose
-from compiler.operators.source import Constant, Input, SizeOf
+from compiler.operators.source import Constant, Input, SizeOf, constant
 from compiler.rewrite import reached, replace
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar import syntax
-from grammar.diagnostics import Label, did_you_mean
+from grammar.diagnostics import Label, NablacError, did_you_mean
 from grammar.source import Span
 
 if TYPE_CHECKING:
@@ -67,6 +67,8 @@ def scan(elaborator: Elaborator, scanned: ScanOf, given: list[Given], span: Span
             options[each.name] = each
         elif each.name is not None:
             named.append(each)
+    if "axis" not in options:
+        raise _no_axis(elaborator, named, span)
     axis, truncate = (_whole(elaborator, options.get(name), 0) for name in ("axis", "truncate"))
     reverse, wants_states = (_truth(elaborator, options.get(name)) for name in ("reverse", "states"))
     sequences = [(calls.tensor_argument(elaborator, each), each) for each in given if each.name is None]
@@ -132,6 +134,20 @@ def scan(elaborator: Elaborator, scanned: ScanOf, given: list[Given], span: Span
     return ys[0] if len(ys) == 1 else ys
 
 
+def _no_axis(elaborator: Elaborator, named: list[Given], span: Span) -> NablacError:
+    """The error for a scan whose axis is not said: which it is cannot be seen from the shapes."""
+    for each in named:
+        if each.name is not None and (near := did_you_mean(each.name, ("axis",))):
+            message = f"scan has no argument `{each.name}`"
+            return elaborator.fault("E402", message, each.named_at or each.span, hint=near)
+    return elaborator.fault(
+        "E425",
+        "scan is not told along which axis to run",
+        span,
+        hint="as in `scan(cell)(xs, axis: 1)`: of [batch, time, features] time is axis 1, of [time, features] 0",
+    )
+
+
 def apply_inside(elaborator: Elaborator, instance: Instance, given: list[Given], span: Span) -> Any:
     """A cell applied inside another cell: its states become states of the same scan."""
     if not elaborator.session.scans:
@@ -168,15 +184,11 @@ def declare_state(elaborator: Elaborator, statement: syntax.Declare, declared: s
     given = frame.first_states.get(name)
     current: Value = elaborator.session.make(lambda: Input(f"{name}", type)(), declared.span)
     if given is not None and given.value is not NONE:
-        initial = calls.as_tensor(elaborator, given.value, given.span, dtype)
-        span = given.span
+        initial, span = calls.as_tensor(elaborator, given.value, given.span, dtype), given.span
     elif statement.initializer is not None:
-        value = elaborator.evaluate(statement.initializer)
-        span = statement.initializer.span
-        initial = calls.as_tensor(elaborator, value, span, dtype)
+        initial, span = _first_value(elaborator, statement, declared, type), statement.initializer.span
     else:
-        span = declared.span
-        initial = calls.as_tensor(elaborator, 0, span, dtype)
+        initial, span = calls.as_tensor(elaborator, 0, declared.span, dtype), declared.span
     if initial.type != type:
         if given is not None and given.value is not NONE and initial.type.rank > 0:
             raise elaborator.fault(
@@ -193,6 +205,26 @@ def declare_state(elaborator: Elaborator, statement: syntax.Declare, declared: s
     return current
 
 
+def _first_value(
+    elaborator: Elaborator, statement: syntax.Declare, declared: syntax.Declared, type: TensorType
+) -> Value:
+    """A state's value before the first step: it is made outside of the scan, so that its draws have no step."""
+    session, initializer = elaborator.session, statement.initializer
+    assert initializer is not None
+    step = session.scans.pop()
+    try:
+        if statement.drawn:
+            value = elaborator.draw(initializer, list(type.shape), initializer.span)
+        else:
+            value = elaborator.stated(statement, initializer, declared)
+        tensor = calls.as_tensor(elaborator, value, initializer.span, type.dtype)
+    finally:
+        session.scans.append(step)
+    if statement.drawn and tensor.type != type:
+        raise elaborator.misshapen(declared, type, tensor, initializer.span)
+    return tensor
+
+
 def _optimizer_state(elaborator: Elaborator, statement: syntax.Declare, declared: syntax.Declared) -> Any:
     """A state of an optimizer: one tensor for each parameter, of the parameter's own type."""
     frame, name = elaborator.frame, declared.name.text
@@ -205,12 +237,35 @@ def _optimizer_state(elaborator: Elaborator, statement: syntax.Declare, declared
         )
     type = frame.states["param"].current.type
     current: Value = elaborator.session.make(lambda: Input(name, type)(), declared.span)
-    initial = current
+    initial: Value = elaborator.session.make(lambda: constant(0, type.dtype), declared.span)
     if statement.initializer is not None:
-        value = elaborator.evaluate(statement.initializer)
-        initial = calls.as_tensor(elaborator, value, statement.initializer.span, type.dtype)
+        span = statement.initializer.span
+        if statement.drawn:
+            value = elaborator.draw(statement.initializer, list(type.shape), span)
+        else:
+            value = elaborator.stated(statement, statement.initializer, declared)
+        initial = calls.as_tensor(elaborator, value, span, type.dtype)
+        if initial.type != type and (statement.drawn or initial.type.dtype != type.dtype):
+            raise elaborator.misshapen(declared, type, initial, span)
+        if initial.type != type:
+            whole = initial
+            initial = calls.typed(elaborator, lambda: Expand(type.shape)(whole), span, [], what=f"state `{name}`")
+        _begin_before_training(elaborator, name, initial, frame, span)
     frame.states[name] = State(name, current, initial, declared.span)
     return current
+
+
+def _begin_before_training(elaborator: Elaborator, name: str, initial: Value, frame: Frame, span: Span) -> None:
+    """First values of an optimizer are there before the first step: of its inputs only the parameter is."""
+    known = (elaborator.session.key, frame.states["param"].current)
+    for node in Graph({}, {"initial": initial}):
+        if isinstance(node.op, Input) and node.result not in known:
+            raise elaborator.fault(
+                "E417",
+                f"the first value of `{name}` depends on `{node.op.label}`, which no step has given yet",
+                span,
+                hint=f"begin at 0, and choose in its equation: `{name}' = where(step == 1, {node.op.label}, ...)`",
+            )
 
 
 def _build(
@@ -262,7 +317,7 @@ def _build(
 
 def _begin_outside(elaborator: Elaborator, context: ScanContext, formal: list[Value]) -> None:
     """First values are there before the first step: they cannot depend on what a step is given."""
-    stepped = reached([state.initial for state in context.states], formal)
+    stepped = reached([state.initial for state in context.states], [*formal, context.step])
     for state in context.states:
         if state.initial.node in stepped:
             raise elaborator.fault(

@@ -9,7 +9,16 @@ from typing import Any, cast
 
 from compiler.dims import DimError, Size
 from compiler.elaborate import calls, cells, expressions, shapes
-from compiler.elaborate.frame import MOST_CALLS, MOST_ITERATIONS, Abandoned, CallSite, Frame, Session, Silence
+from compiler.elaborate.frame import (
+    MOST_CALLS,
+    MOST_CONSTANTS,
+    MOST_ITERATIONS,
+    Abandoned,
+    CallSite,
+    Frame,
+    Session,
+    Silence,
+)
 from compiler.elaborate.lists import MOST_ITEMS, shown
 from compiler.elaborate.placement import misplaced
 from compiler.elaborate.values import (
@@ -29,7 +38,7 @@ from compiler.graph import Graph, Layer, Value
 from compiler.operators.casting import StopGradient
 from compiler.operators.shaping import Expand
 from compiler.operators.source import Buffer, Input, Parameter
-from compiler.types import TensorType
+from compiler.types import TensorType, TypeMismatch
 from grammar import syntax
 from grammar.diagnostics import Label, NablacError, did_you_mean
 from grammar.source import Source, Span
@@ -57,13 +66,24 @@ class Elaborator:
             self.session.charge(0, expression.span)
         try:
             return expressions.evaluate(self, expression)
-        except DimError as error:
-            raise self.fault("E307", str(error), expression.span) from None
+        except (DimError, TypeMismatch) as error:
+            raise self.refusal(error, expression.span) from None
+
+    def refusal(self, error: DimError | TypeMismatch | RecursionError, span: Span) -> NablacError:
+        """What the compiler itself refuses at `span`, as a diagnostic."""
+        if isinstance(error, RecursionError):  # not too many calls yet, but each of them deep in an expression
+            return self._too_deep(span)
+        if isinstance(error, DimError):
+            return self.fault("E307", str(error), span)
+        return self.fault("E301", str(error), span, hint=error.hint)
 
     def constant(self, lazy: Lazy) -> Any:
         """The value of a `const`, evaluated where it is declared when it is first asked for."""
         if lazy.busy:
             raise self.fault("E510", f"`{lazy.syntax.name.text}` is defined by itself", lazy.syntax.name.span)
+        if len(self.session.frames) >= MOST_CONSTANTS:
+            message = f"constants name each other more than {MOST_CONSTANTS} times in a row"
+            raise self.fault("E503", message, lazy.syntax.name.span)
         lazy.busy = True
         self.session.frames.append(Frame("fn", lazy.syntax.name.text, lazy.scope, ""))
         try:
@@ -94,11 +114,11 @@ class Elaborator:
 
     def _default(self, defined: Defined, scope: Scope, hyper: syntax.Hyper) -> Any:
         assert hyper.default is not None
-        self.session.frames.append(Frame("fn", defined.name, scope, ""))
+        self._push(defined, scope, "", hyper.default.span, default=True)
         try:
             value = self.evaluate(hyper.default)
         finally:
-            self.session.frames.pop()
+            self.leave()
         return calls.settled(self, value, hyper.default.span)
 
     # Application
@@ -107,8 +127,8 @@ class Elaborator:
         """Call anything that can be called."""
         try:
             return calls.call(self, callee, arguments, span)
-        except RecursionError:  # not too many calls yet, but each of them deep in an expression
-            raise self._too_deep(span) from None
+        except RecursionError as error:
+            raise self.refusal(error, span) from None
 
     def apply_instance(self, instance: Instance, arguments: list[Given], span: Span) -> Any:
         """A layer or model on tensors: its outputs, one value or a tuple."""
@@ -170,24 +190,26 @@ class Elaborator:
         self.session.frames.pop()
         self.session.calls.pop()
 
-    def _push(self, defined: Defined, scope: Scope, path: str, span: Span) -> Frame:
-        what = f"{'fn' if defined.kind == 'fn' else defined.kind} {defined.name}"
+    def _push(self, defined: Defined, scope: Scope, path: str, span: Span, default: bool = False) -> Frame:
         if len(self.session.frames) >= MOST_CALLS:
             raise self._too_deep(span)
         self.session.charge(CALL, span)
-        frame = Frame(defined.kind, defined.name, scope, path)
+        frame = Frame("fn" if default else defined.kind, defined.name, scope, path)
         self.session.frames.append(frame)
-        self.session.calls.append(CallSite(span, what))
+        self.session.calls.append(CallSite(span, f"{defined.kind} {defined.name}", default))
         return frame
 
     def _too_deep(self, span: Span) -> NablacError:
         """Applications beyond the limit: what applies itself again and again is named where it does."""
         hint = "repeat with `for i in 0..n { ... }` instead"
-        names = [each.name for each in self.session.frames]
+        names = [each.what for each in self.session.calls]
         again = max(set(names), key=lambda name: (names.count(name), -names.index(name)))
         if names.count(again) <= MOST_CALLS // 4:
             return self.fault("E503", f"applications nest too deeply: {MOST_CALLS} levels", span, hint=hint)
-        call = next(each for each in reversed(self.session.calls) if each.what.endswith(f" {again}"))
+        call = next(each for each in reversed(self.session.calls) if each.what == again)
+        if call.default:
+            message = f"a default of {call.what} makes another, without end: {MOST_CALLS} levels deep"
+            return self.fault("E503", message, call.span, hint="another default, as `none`, ends it")
         message = f"{call.what} applies itself without end: {MOST_CALLS} levels deep"
         return self.fault("E503", message, call.span, hint=hint)
 
@@ -238,6 +260,9 @@ class Elaborator:
                 self._statement(statement)
             except NablacError as error:
                 self.session.report(error)
+                self._forget(statement)
+            except (DimError, TypeMismatch, RecursionError) as error:
+                self.session.report(self.refusal(error, statement.span))
                 self._forget(statement)
             except Silence:
                 self._forget(statement)
@@ -447,7 +472,7 @@ class Elaborator:
         def piece(written: str) -> str:
             self.session.charge(PIECE + len(written), span)
             try:
-                tree = parse(Source(span.source.name, f"const message = {written}\n"))
+                tree = parse(Source(span.source.name, f"const message = {written}\n", span.source.library))
                 constant = tree.declarations[0]
                 assert isinstance(constant, syntax.Const)
                 return shown(self, self.evaluate(constant.value), span)
@@ -611,18 +636,13 @@ class Elaborator:
         outer_draws, self.frame.draws = self.frame.draws, 0
         try:
             if statement.drawn:
-                value = self._draw(statement.initializer, list(sizes), span)
+                value = self.draw(statement.initializer, list(sizes), span)
             else:
-                value = self._stated(statement, statement.initializer, declared)
+                value = self.stated(statement, statement.initializer, declared)
             tensor = calls.as_tensor(self, value, span, type.dtype)
             if tensor.type != type:
                 if statement.drawn or tensor.type.dtype != type.dtype:
-                    raise self.fault(
-                        "E417",
-                        f"`{declared.name.text}` is {type}, and its initialiser gives {tensor.type}",
-                        span,
-                        labels=(Label(declared.span, "declared here"),),
-                    )
+                    raise self.misshapen(declared, type, tensor, span)
                 tensor = calls.typed(self, lambda: Expand(type.shape)(tensor), span, [])
             nodes = Graph({}, {"initial": tensor}).nodes
             session.charge(len(nodes) * EXPRESSION, span)
@@ -633,7 +653,12 @@ class Elaborator:
             session.key, session.scans = outer_key, outer_scans
             self.frame.float_type, self.frame.draws = outer_type, outer_draws
 
-    def _stated(self, statement: syntax.Declare, initializer: syntax.Expression, declared: syntax.Declared) -> Any:
+    def misshapen(self, declared: syntax.Declared, type: TensorType, initial: Value, span: Span) -> NablacError:
+        """The error for a first value that is not of its declaration's type."""
+        message = f"`{declared.name.text}` is {type}, and its initialiser gives {initial.type}"
+        return self.fault("E417", message, span, labels=(Label(declared.span, "declared here"),))
+
+    def stated(self, statement: syntax.Declare, initializer: syntax.Expression, declared: syntax.Declared) -> Any:
         """The value after `=`; a function of the shape there, as `glorot_uniform()`, was meant to draw it."""
         callee = initializer.callee if isinstance(initializer, syntax.Call) else initializer
         if isinstance(callee, syntax.Name) and callee.text in self.frame.scope:
@@ -650,7 +675,7 @@ class Elaborator:
                     )
         return self.evaluate(initializer)
 
-    def _draw(self, initializer: syntax.Expression, sizes: list[Size], span: Span) -> Any:
+    def draw(self, initializer: syntax.Expression, sizes: list[Size], span: Span) -> Any:
         """`~ f(args)` is `f(shape, args)`; `~ f` is `f(shape)`."""
         shape = Given(None, sizes, span)
         if isinstance(initializer, syntax.Call):

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Dim, DimError, Size, differ, symbols
-from compiler.elaborate import calls, indexing
+from compiler.elaborate import calls, indexing, products
 from compiler.elaborate.frame import Silence
 from compiler.elaborate.frameworks import name_hint
 from compiler.elaborate.lists import bounded_count, bounded_list, bounded_text
@@ -71,7 +71,10 @@ def evaluate(elaborator: Elaborator, expression: syntax.Expression) -> Any:
             return _chain(elaborator, expression)
         case syntax.Call(callee=callee, arguments=arguments):
             function = elaborator.evaluate(callee)
-            return known(elaborator.apply(function, calls.arguments(elaborator, arguments), expression.span))
+            given = calls.arguments(elaborator, arguments)
+            if products.is_applied(function, given):
+                return products.applied(elaborator, expression, function, given)
+            return known(elaborator.apply(function, given, expression.span))
         case syntax.Pipe():
             return _pipe(elaborator, expression)
         case syntax.Text(value=text):
@@ -178,7 +181,7 @@ def binary(elaborator: Elaborator, expression: syntax.Binary, left: Any, right: 
     """One sign between two values."""
     sign = expression.operator
     if sign == " ":
-        return _juxtaposed(elaborator, expression, left, right)
+        return products.side_by_side(elaborator, expression, left, right)
     if isinstance(left, Value) or isinstance(right, Value):
         return _tensor(elaborator, expression, left, right)
     if isinstance(left, bool) and isinstance(right, bool) and sign in ("and", "or"):
@@ -227,41 +230,6 @@ def _tensor(elaborator: Elaborator, expression: syntax.Binary, left: Any, right:
     return calls.operate(elaborator, operator, {}, given, expression.span, sign=sign, at=expression.operator_span)
 
 
-def _juxtaposed(elaborator: Elaborator, expression: syntax.Binary, left: Any, right: Any) -> Any:
-    """`W x` as in a textbook: the matrix `W` [out, in] times the vectors on the last axis of `x` [..., in]."""
-    if not (isinstance(left, Value) and isinstance(right, Value)):
-        raise elaborator.fault(
-            "E415",
-            f"side by side stand a matrix and a tensor, not {describe(left)} and {describe(right)}",
-            expression.span,
-            hint="a product of numbers is written with `*`",
-        )
-    if left.type.rank != 2:
-        raise elaborator.fault(
-            "E301",
-            f"`{expression.span.text}` multiplies by a matrix, and `{expression.left.span.text}` is {left.type}",
-            expression.left.span,
-            hint="for a product of elements write `*`, for a batched product of matrices `@`",
-        )
-    turned = transposed(elaborator, left, expression.left.span)
-    given = [Given(None, right, expression.right.span), Given(None, turned, expression.left.span)]
-    return calls.operate(
-        elaborator, Operator.registry["matmul"], {}, given, expression.span, sign="W x", at=expression.span
-    )
-
-
-def transposed(elaborator: Elaborator, value: Value, span: Span) -> Value:
-    """The last two axes exchanged."""
-    from compiler.operators.shaping import Transpose
-
-    rank = value.type.rank
-    if rank < 2:
-        raise elaborator.fault("E316", f"`^T` exchanges the last two axes, and {value.type} has {rank}", span)
-    axes = (*range(rank - 2), rank - 1, rank - 2)
-    result: Value = elaborator.session.make(lambda: Transpose(axes)(value), span)
-    return result
-
-
 def _unary(elaborator: Elaborator, expression: syntax.Unary) -> Any:
     value = elaborator.evaluate(expression.operand)
     match expression.operator:
@@ -278,7 +246,7 @@ def _unary(elaborator: Elaborator, expression: syntax.Unary) -> Any:
             given = [Given(None, value, expression.operand.span)]
             return calls.operate(elaborator, Operator.registry["logical_not"], {}, given, expression.span, sign="not")
         case "^T" if isinstance(value, Value):
-            return transposed(elaborator, value, expression.span)
+            return products.transposed(elaborator, value, expression.span)
     if isinstance(value, (Instance, Defined, Builtin, Primitive)):
         raise calls.not_a_tensor(elaborator, value, expression.operand.span)
     raise elaborator.fault("E415", f"`{expression.operator}` does not work on {describe(value)}", expression.span)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 MOST_AXES = 32  # of a tensor: as many as NumPy had before 2.0; passes add some of their own
 MOST_CALLS = 64  # nested applications; a recursive layer ends here
+MOST_CONSTANTS = 1_000  # that name each other in a row
 MOST_ITERATIONS = 1_000_000  # of all the loops of one compilation together
 
 
@@ -103,7 +104,8 @@ class CallSite:
     """Where a definition was applied."""
 
     span: Span
-    what: str
+    what: str  # its kind and its name
+    default: bool = False  # or where a default of it was evaluated
 
 
 class Session:
@@ -236,10 +238,10 @@ class Session:
         hint: str | None = None,
     ) -> NablacError:
         """The error for a mistake at `span`; one inside the library is shown where the user's file asked for it."""
-        if span.source.name.startswith("std/"):
+        if span.source.library:
             for call in reversed(self.calls):
-                if not call.span.source.name.startswith("std/"):
-                    outside = (label for label in labels if not label.span.source.name.startswith("std/"))
+                if not call.span.source.library:
+                    outside = (label for label in labels if not label.span.source.library)
                     labels = (Label(span, note or "asked for here"), *outside)
                     span, note = call.span, f"in {call.what}"
                     break

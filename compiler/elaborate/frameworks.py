@@ -80,6 +80,7 @@ NAMES = {
     "PositionalEncoding": "SinusoidalPositions",
     "PositionEmbedding": "LearnedPositions",
     # activations
+    "σ": "sigmoid",
     "swish": "silu",
     "gelu_new": "gelu_tanh",
     "relu6": "it is `clip(x, 0, 6)`",

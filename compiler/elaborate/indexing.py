@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Dim, Size
-from compiler.elaborate import calls
+from compiler.elaborate import calls, products
 from compiler.elaborate.lists import bounded_count
 from compiler.elaborate.values import NONE, Given, describe, is_size
 from compiler.graph import Operator, Value
@@ -65,9 +65,16 @@ def _slice_hint(item: syntax.Expression) -> str | None:
 
 def _of_tensor(elaborator: Elaborator, expression: syntax.Index, value: Value) -> Any:
     items = list(expression.items)
-    if len(items) == 1 and not isinstance(items[0], (syntax.Slice, syntax.Ellipsis)):
-        single = elaborator.evaluate(items[0])
-        if isinstance(single, Value) and single.type.dtype.is_integer:
+    indices = {
+        place: Given(None, elaborator.evaluate(item), item.span)
+        for place, item in enumerate(items)
+        if not isinstance(item, (syntax.Slice, syntax.Ellipsis))
+    }
+    if len(indices) == len(items):
+        if products.is_joined(value, [each.value for each in indices.values()]):
+            return products.joined(elaborator, expression, value, list(indices.values()))
+        single = indices[0].value
+        if len(items) == 1 and isinstance(single, Value) and single.type.dtype.is_integer:
             return _take(elaborator, expression, value, 0, single, items[0].span)
     spread = [place for place, item in enumerate(items) if isinstance(item, syntax.Ellipsis)]
     if len(spread) > 1:
@@ -90,7 +97,7 @@ def _of_tensor(elaborator: Elaborator, expression: syntax.Index, value: Value) -
             if bounds != (None, None, 1):
                 slices.append((axis, *bounds))
             continue
-        at = elaborator.evaluate(item)
+        at = indices[place].value
         if isinstance(at, Value) and at.type.dtype.is_integer:
             gathers.append((axis, at, item.span))
         elif is_size(at):
@@ -132,6 +139,8 @@ def _no_index(
         hint = f"a new axis is made by `unsqueeze({whole}, {axis})`"
     elif isinstance(at, list):
         hint = f"several items are taken by `take({whole}, {item.span.text}, axis: {axis})`"
+    elif isinstance(at, Value) and at.type.dtype.is_float and isinstance(item, syntax.Name):
+        hint = f"convert it: `cast({item.span.text}, i64)`; the product of a matrix is `{whole} {item.span.text}`"
     elif isinstance(at, Value) and at.type.dtype.is_float:
         hint = f"convert it: `cast({item.span.text}, i64)`"
     elif isinstance(at, Value):

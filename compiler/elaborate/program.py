@@ -40,7 +40,7 @@ class Library:
         """What the library calls `name`; KeyError for a name that it does not have."""
         file = self.places[name]
         if file not in self.scopes:
-            tree = parse(Source(f"std/{file}", self.texts[file]))
+            tree = parse(Source(f"std/{file}", self.texts[file], library=True))
             scope = self.scopes[file] = Scope(_Names())
             for declaration in tree.declarations:
                 if isinstance(declaration, syntax.Definition):

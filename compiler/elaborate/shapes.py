@@ -65,12 +65,17 @@ def bind_shape(elaborator: Elaborator, declared: syntax.Declared, shape: tuple[S
     fixed = len(written) - len(spread)
     if len(shape) < fixed or (not spread and len(shape) != fixed):
         at_least, axes = "at least " if spread else "", "axis" if fixed == 1 else "axes"
+        hint = None
+        if frame.kind == "cell" and not spread and len(shape) == fixed + 1:
+            inside = declared.type.span.text.partition("[")[2]
+            hint = f"the cell is of one example; of many it is `{name}: [batch, {inside}`, and so are its states"
         raise elaborator.fault(
             "E302",
             f"`{name}` of {frame.name} has {at_least}{fixed} {axes}, and {size_text(shape)} is given",
             given_at,
             note=f"this has {len(shape)}",
             labels=(Label(declared.span, f"{declared.type.span.text} is asked for"),),
+            hint=hint,
         )
     dims = [dim for dim in written if not isinstance(dim, syntax.Ellipsis)]
     sizes = list(shape)

@@ -39,7 +39,8 @@ if TYPE_CHECKING:
 
 
 # States by name, `param` among them, of a parameter and its gradient; True leaves it out of the optimizer's own decay.
-Optimize = Callable[[Value, Value, bool], dict[str, State]]
+# Draws depend on the path of the parameter.
+Optimize = Callable[[str, Value, Value, bool], dict[str, State]]
 _DECAY = "weight_decay"  # the hyperparameter of an optimizer that decays weights beside the gradient
 
 
@@ -109,12 +110,12 @@ def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame
     session = elaborator.session
     step = Input("step", TensorType(session.float_type))()
 
-    def optimize(parameter: Value, gradient: Value, undecayed: bool) -> dict[str, State]:
+    def optimize(path: str, parameter: Value, gradient: Value, undecayed: bool) -> dict[str, State]:
         instance = spec.optimizer or _default_optimizer(elaborator, train.model.span)
         if undecayed and _DECAY in instance.hypers:
             instance = Instance(instance.defined, {**instance.hypers, _DECAY: 0.0}, instance.span)
         try:
-            return run_optimizer(elaborator, instance, train.span, parameter, gradient, step)
+            return run_optimizer(elaborator, instance, train.span, parameter, gradient, step, path)
         except (Silence, Stop):
             raise NablacError(*session.diagnostics.found) from None
 
@@ -361,23 +362,28 @@ def _default_optimizer(elaborator: Elaborator, span: Span) -> Instance:
 
 
 def run_optimizer(
-    elaborator: Elaborator, instance: Instance, span: Span, parameter: Value, gradient: Value, step: Value
+    elaborator: Elaborator,
+    instance: Instance,
+    span: Span,
+    parameter: Value,
+    gradient: Value,
+    step: Value,
+    path: str = "",
 ) -> dict[str, State]:
     """An optimizer's equations for one parameter: its states by name, `param` among them, with their next values."""
     session = elaborator.session
     dtype = parameter.type.dtype
     scope = Scope(instance.defined.scope, dict(instance.hypers))
-    frame = Frame("optimizer", instance.defined.name, scope, "", instance=instance, float_type=dtype)
+    frame = Frame("optimizer", instance.defined.name, scope, path, instance=instance, float_type=dtype)
     scope.names |= {"param": parameter, "grad": gradient, "step": step}
     frame.states["param"] = State("param", parameter, parameter, instance.defined.syntax.name.span)
     frame.declared["param"] = instance.defined.syntax.name.span
     session.frames.append(frame)
     session.calls.append(CallSite(span, f"optimizer {instance.defined.name}"))
-    errors = len(session.diagnostics.found)
     try:
         elaborator.run(instance.defined.syntax.body)
-        if len(session.diagnostics.found) > errors:
-            raise Silence
+        if any(value is UNKNOWN for value in (*scope.names.values(), *frame.next_values.values())):
+            raise Silence  # it has been told, here or at an earlier parameter
         for name, state in frame.states.items():
             if state.next is None or state.next is UNKNOWN:
                 what = (

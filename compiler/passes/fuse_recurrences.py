@@ -19,9 +19,10 @@ from compiler.operators.backpropagation import shifted
 from compiler.operators.control import Scan
 from compiler.operators.recurrent import GRU, LSTM, RNN
 from compiler.operators.shaping import Concat, Expand, Transpose
-from compiler.operators.source import Constant, constant
+from compiler.operators.source import constant
 from compiler.passes.affine import Affine, Step, rows, step_of
-from compiler.rewrite import rewrite
+from compiler.passes.gates_apart import gates_apart
+from compiler.rewrite import replace, rewrite
 from compiler.types import DType
 
 CELLS = Path(__file__).with_name("recurrent_cells.model")
@@ -60,7 +61,7 @@ def fuse(node: Node, walked: Collection[str] = ()) -> Sequence[Value] | None:
     if slice_type.rank != 2 or slice_type.dtype is not DType.F32:  # no runtime has the operators in f64
         return None
     try:
-        step = step_of(body, scan.states, 1)
+        step = step_of(gates_apart(body, scan.states + 1), scan.states, 1)
     except NotImplementedError:
         return None
     for pattern in _patterns():
@@ -185,8 +186,8 @@ def _stacked(values: list[Value]) -> Value:
 
 
 def _outer(value: Value, outside: dict[Value, Value]) -> Value:
-    """A captured value as it stands outside of the step; constants stand for themselves."""
-    return value if isinstance(value.node.op, Constant) else outside[value]
+    """A value that is the same at each step, made of what the step captures, as it stands outside of it."""
+    return replace([value], outside)[0]
 
 
 # The patterns

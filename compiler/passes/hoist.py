@@ -12,7 +12,7 @@ Keeps rounding: products of many rows, and sums, are made in another order.
 from __future__ import annotations
 
 from compiler.dims import Size
-from compiler.graph import Graph, Operator, Value, origin
+from compiler.graph import Graph, Value, origin
 from compiler.operators.arithmetic import Add
 from compiler.operators.control import Scan
 from compiler.operators.linear import MatMul, swapped
@@ -20,6 +20,7 @@ from compiler.operators.reductions import Sum
 from compiler.operators.shaping import Expand, Mover, Reshape
 from compiler.operators.source import Constant, Input
 from compiler.rewrite import rebuild, replace, with_ends, with_operands
+from compiler.types import TensorType
 
 
 def hoist_results(graph: Graph) -> Graph:
@@ -117,11 +118,28 @@ class _Walk:
             if each in self.outside:
                 continue
             apart = everything or isinstance(each.node.op, (MatMul, Mover, Sum))
-            if each in nexts or not apart or not _maps(each.node.op):
+            if each in nexts or not apart or not self._maps(each):
                 found[each] = None
             else:
                 waiting.extend(each.node.operands)
         return list(found)
+
+    def _maps(self, value: Value) -> bool:
+        """Whether a value of the body could be computed outside, once what its operator takes is there.
+
+        Asked of the operator itself, for these operands: `over` of an operator may have an answer for some only.
+        """
+        if len(value.node.results) > 1 or not value.node.operands:
+            return False
+        known = [self.outside.get(operand) for operand in value.node.operands]
+        mapped = [each is None or each[1] for each in known]
+        operands = [
+            each[0]
+            if each is not None
+            else Input("stacked", TensorType(operand.type.dtype, (self.length, *operand.shape)))()
+            for each, operand in zip(known, value.node.operands, strict=True)
+        ]
+        return value.node.op.over(self.length, mapped, *operands) is not None
 
     def _find_sums(self, stacked: dict[Value, None]) -> None:
         """States that nothing reads but the addition that makes their next value."""
@@ -201,8 +219,3 @@ def _rows(x: Value) -> Value:
     steps, n, m = x.shape
     result: Value = Reshape((steps * n, m))(x)
     return result
-
-
-def _maps(op: Operator) -> bool:
-    """Whether an operator says how it is applied over a new axis."""
-    return type(op).over is not Operator.over

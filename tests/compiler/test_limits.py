@@ -42,6 +42,18 @@ HOSTILE = {
     "functions that call the one before twice": (model("y = f49(1)", FUNCTIONS), "E504"),
     "layers that apply the one before twice": (model("x = x -> L49()", UNROLLED), "E504"),
     "calls deep in expressions": (model("y = f(0)", DEEP), "E503"),
+    "a layer that is a default of its own": (
+        model("x = x -> L()", "layer L(n = L()) { input x: [...]; output x -> n }"),
+        "E503",
+    ),
+    "an optimizer that is a default of its own": (
+        model("", "optimizer o(lr = o()) { param' = param - lr * grad }"),
+        "E503",
+    ),
+    "constants in a row": (
+        model("x = x * c0", "\n".join(f"const c{i} = c{i + 1}" for i in range(9000)) + "\nconst c9000 = 1"),
+        "E503",
+    ),
     "a text that doubles": (model('s = "ab"\nfor i in 0..60 { s = s + s }'), "E509"),
     "texts that are compared": (
         model('s = "ab"\nt = "ab"\nfor i in 0..18 { s = s + s; t = t + t }\nfor i in 0..100000 { u = s == t }'),
@@ -60,7 +72,7 @@ HOSTILE = {
     "a wide stack": (model("l = []\nfor i in 0..20000 { l = l + [x] }\nx = sum(stack(l, axis: 0), axis: 0)"), "E504"),
     "three million operators": (model("for i in 0..999999 { x = x + 1\nx = x * 2\nx = x - 1 }"), "E504"),
     "a million calls": (model("for i in 0..999999 { m = f(i) }", "fn f(i) { output i + 1 }"), "E504"),
-    "scans one after another": (model("for i in 0..100000 { x = scan(C())(x) }", CELL), "E504"),
+    "scans one after another": (model("for i in 0..100000 { x = scan(C())(x, axis: 0) }", CELL), "E504"),
     "gradients of gradients": (model("y = sum(x)\nfor i in 0..40 { y = y + sum(gradient(y * y, x)) }"), "E504"),
     "a message of many pieces": (model(f'assert false, "{"{x} " * 50_000}"'), "E504"),
     "a pattern that is mostly blank": (

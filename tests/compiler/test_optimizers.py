@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.build import elaborate_model, program_of
+from compiler.build import check, elaborate_model, program_of
 from compiler.onnx.exporter import export
 from compiler.passes.pipeline import optimize
 from compiler.training import training_step
@@ -37,6 +37,14 @@ model M {
     output y
 }
 train M { target t: [batch, 1]; loss mse(y, t); SETTINGS }
+"""
+TWINS = """
+model M {
+    input x: [batch, 5]
+    y = x -> Dense(5, activation: tanh) -> Dense(5)
+    output y
+}
+train M { target t: [batch, 1]; loss mean((y - t) ** 2); SETTINGS }
 """
 Weights = dict[str, Any]
 
@@ -321,6 +329,46 @@ optimizer mine(lr = 0.1, beta = 0.9) {
         assert first.step() == pytest.approx(second.step(), rel=1e-12)
 
 
+FIRSTS: dict[str, Callable[[Weights], Any]] = {
+    "= 0.5": lambda w: np.full((5, 6), 0.5),
+    "= param": lambda w: w["dense.W"],
+    "= zeros(shape(param)[:-1] + [1]) + 2": lambda w: np.full((5, 6), 2.0),
+    "~ constant(value: 3)": lambda w: np.full((5, 6), 3.0),
+}
+
+
+@pytest.mark.parametrize("first", FIRSTS)
+def test_a_state_begins_as_it_says(first: str) -> None:
+    text = f"optimizer mine() {{ state v {first}\n v' = v + grad\n param' = param - v' }}\n{MLP}"
+    weights = Ours(text, "optimizer mine()").first
+    np.testing.assert_array_equal(weights["optimizer.v.dense.W"], FIRSTS[first](weights))
+
+
+@pytest.mark.parametrize("first", ["~ normal(std: 1.0)", "= random.normal(like: param)"])
+def test_a_state_that_is_drawn_is_another_for_each_parameter(first: str) -> None:
+    text = f"optimizer mine() {{ state v {first}\n v' = v + grad\n param' = param - v' }}\n{MLP}"
+    weights = Ours(text, "optimizer mine()").first
+    drawn = np.concatenate([weights[f"optimizer.v.{path}"].ravel() for path in ("dense.W", "dense.b", "dense_1.W")])
+    assert np.unique(drawn).size == drawn.size
+
+
+def test_noise_in_an_optimizer_is_another_for_each_parameter() -> None:
+    """Stochastic gradient Langevin dynamics (Welling and Teh 2011)."""
+    text = f"optimizer langevin() {{ param' = param + random.normal(like: param) }}\n{TWINS}"
+    ours = Ours(text, "optimizer langevin()")
+    ours.step()
+    moved = [ours.runner.weights[path] - ours.first[path] for path in ("dense.W", "dense_1.W")]
+    assert np.unique(np.concatenate(moved)).size == 2 * 25
+
+
+@pytest.mark.parametrize("first", ["grad", "0.1 * step"])
+def test_a_state_cannot_begin_at_what_a_step_gives(first: str) -> None:
+    text = f"optimizer mine() {{ state v = {first}\n v' = v + grad\n param' = param - v' }}\n{MLP}"
+    with pytest.raises(NablacError) as caught:
+        check(program_of(Source("m.model", text.replace("SETTINGS", "optimizer mine()"))))
+    assert [each.code for each in caught.value.diagnostics] == ["E417"]
+
+
 REFUSED = {
     "optimizer adam()": (
         MLP.replace("loss mse(y, t)", "loss mean(cast(argmax(y, axis: -1), f32) + t)"),
@@ -341,6 +389,14 @@ def test_what_cannot_be_trained_is_refused(settings: str) -> None:
         training_step(elaborated)
     (found,) = caught.value.diagnostics
     assert f"{found.code}: {found.message}" == message
+
+
+@pytest.mark.parametrize("settings", REFUSED)
+def test_check_refuses_what_cannot_be_trained(settings: str) -> None:
+    text, message = REFUSED[settings]
+    with pytest.raises(NablacError) as caught:
+        check(program_of(Source("m.model", text.replace("SETTINGS", settings))))
+    assert [f"{each.code}: {each.message}" for each in caught.value.diagnostics] == [message]
 
 
 def test_a_model_without_a_train_block_is_refused() -> None:

@@ -40,6 +40,7 @@ HOSTILE = [
     ("a chain of `else if`", "layer L {" + "if a { } else " * 30_000 + "{ } }", ["E126"]),
     ("99 of `else if`", "layer L {" + "if a { } else " * 100 + "{ } }", []),
     ("100 of `else if`", "layer L {" + "if a { } else " * 101 + "{ } }", ["E126"]),
+    ("a block in a preset", "model M {\n    preset a { width b { width = 3 }\n}\n", ["E101", "E113"]),
     ("100,000 terms", value("+".join(["a"] * 100_000)), ["E127"]),
     ("100,000 minus signs", value("-" * 100_000 + "x"), ["E127"]),
     ("100,000 powers", value("**".join(["x"] * 100_000)), ["E127"]),

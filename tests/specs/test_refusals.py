@@ -46,7 +46,7 @@ REFUSED = {
     "x -> Dense(0)": ("[batch, 3]", "units = 0 must be at least 1"),
     "x -> FeedForward(0)": ("[batch, 3]", "inner = 0 must be at least 1"),
     "x -> LSTM(0)": ("[batch, time, 3]", "units = 0 must be at least 1"),
-    "scan(GRUCell(-1))(x)": ("[batch, time, 3]", "hidden = -1 must be at least 1"),
+    "scan(GRUCell(-1))(x, axis: 1)": ("[batch, time, 3]", "hidden = -1 must be at least 1"),
     "x -> UpSample2D(0)": ("[batch, 3, 8, 8]", "factor = 0 must be at least 1"),
     "cast(x, i64) -> Embedding(0, 4)": ("[batch]", "vocabulary = 0 must be at least 1"),
     "x -> Dense(4, bias: 1)": ("[batch, 3]", "`bias` of layer Dense is true or false, and the number 1 is given"),

@@ -30,6 +30,9 @@ CELLS = {
     "gated": "z = sigmoid(x @ W + h @ U); h' = z * h + tanh(concat([x @ W, h], axis: 1) @ G); output [h' @ V, z]",
     "factors of the item": "g = h * sigmoid(x @ W); h' = g * tanh(x @ W) - tanh(g); output h'",
     "several products": "h' = tanh(x @ W + h @ U + (h * h) @ (U * 0.5) + tanh(h) @ U); output h' * tanh(x @ W) * 2",
+    "a product of vectors": "h' = tanh(x @ W + h @ U); output h' @ V[:, 0]",
+    "some items of the state": "h' = tanh(x @ W + h @ U); output take(h', [0, 2], axis: 1)",
+    "an example of the state": "h' = tanh(x @ W + h @ U); output take(h', 1, axis: 0)",
     "items that cannot be mapped": "h' = h + pad(x, before: [0, 2], after: [0, 1]); output cumsum(h', axis: 1)",
 }
 

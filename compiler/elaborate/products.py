@@ -1,0 +1,118 @@
+"""A matrix applied to vectors, as textbooks write it: `W x`, `W^T x`, `U (r * h)`, `W [h, x]`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from compiler.elaborate import calls
+from compiler.elaborate.values import Given, describe
+from compiler.graph import Operator, Value
+from compiler.operators.shaping import Transpose
+from grammar import syntax
+from grammar.diagnostics import Label
+from grammar.source import Span
+
+if TYPE_CHECKING:
+    from compiler.elaborate.elaborator import Elaborator
+
+
+def side_by_side(elaborator: Elaborator, expression: syntax.Binary, left: Any, right: Any) -> Value:
+    """`W x`: the matrix [out, in] times the vectors on the last axis of `x` [..., in]."""
+    if not (isinstance(left, Value) and isinstance(right, Value)):
+        raise elaborator.fault(
+            "E415",
+            f"side by side stand a matrix and a tensor, not {describe(left)} and {describe(right)}",
+            expression.span,
+            hint="a product of numbers is written with `*`",
+        )
+    matrix = Given(None, left, expression.left.span)
+    return _product(elaborator, matrix, Given(None, right, expression.right.span), expression.span)
+
+
+def is_applied(callee: Any, arguments: Sequence[Given]) -> bool:
+    """Whether `U (r * h)` is a matrix before the vectors in parentheses."""
+    if len(arguments) != 1 or arguments[0].name is not None:
+        return False
+    return isinstance(callee, Value) and callee.type.rank > 1 and isinstance(arguments[0].value, Value)
+
+
+def applied(elaborator: Elaborator, call: syntax.Call, matrix: Value, arguments: Sequence[Given]) -> Value:
+    """`U (r * h)`: the matrix times the vectors that the parentheses hold."""
+    (vectors,) = arguments
+    return _product(elaborator, Given(None, matrix, call.callee.span), vectors, call.span)
+
+
+def is_joined(matrix: Value, items: Sequence[Any]) -> bool:
+    """Whether `W [h, x]` is a matrix before vectors that are put together: no index is a float."""
+    floats = (isinstance(item, Value) and item.type.dtype.is_float and item.type.rank > 0 for item in items)
+    return matrix.type.rank > 1 and len(items) > 1 and all(floats)
+
+
+def joined(elaborator: Elaborator, expression: syntax.Index, matrix: Value, items: Sequence[Given]) -> Value:
+    """`W [h, x]`: the matrix times the vectors one after the other along their last axis."""
+    operator = Operator.registry["concat"]
+    span = items[0].span.to(items[-1].span)
+    vectors = calls.operate(elaborator, operator, {"axis": -1}, items, span, sign=f"[{span.text}]")
+    given = Given(None, matrix, expression.value.span)
+    return _product(elaborator, given, Given(None, vectors, span), expression.span)
+
+
+def transposed(elaborator: Elaborator, value: Value, span: Span) -> Value:
+    """The last two axes exchanged."""
+    rank = value.type.rank
+    if rank < 2:
+        hint = "the product of vectors is `x @ w`, which sums along the last axis" if rank else None
+        message = f"`^T` exchanges the last two axes, and {value.type} has {rank}"
+        raise elaborator.fault("E316", message, span, hint=hint)
+    axes = (*range(rank - 2), rank - 1, rank - 2)
+    result: Value = elaborator.session.make(lambda: Transpose(axes)(value), span)
+    return result
+
+
+def _product(elaborator: Elaborator, matrix: Given, vectors: Given, span: Span) -> Value:
+    """The vectors on the last axis of a tensor [..., in], each multiplied by a matrix [out, in]."""
+    left: Value = matrix.value
+    right: Value = vectors.value
+    written = matrix.span.text
+    if left.type.rank != 2:
+        raise elaborator.fault(
+            "E301",
+            f"`{span.text}` multiplies by a matrix, and `{written}` is {left.type}",
+            matrix.span,
+            hint=_other_product(left, right),
+        )
+    if right.type.rank and left.shape[1] != right.shape[-1]:
+        raise elaborator.fault(
+            "E301",
+            f"`{span.text}`: the matrix has {left.shape[1]} columns, and the last axis of the vectors is "
+            f"{right.shape[-1]}",
+            span,
+            labels=(Label(matrix.span, f"this is {left.type}"), Label(vectors.span, f"this is {right.type}")),
+            hint=_other_side(matrix, vectors),
+        )
+    turned = Given(None, transposed(elaborator, left, matrix.span), matrix.span)
+    product: Value = calls.operate(
+        elaborator, Operator.registry["matmul"], {}, [vectors, turned], span, sign=span.text, at=span
+    )
+    return product
+
+
+def _other_product(left: Value, right: Value) -> str:
+    """What multiplies by something other than a matrix."""
+    if left.type.rank == 3 and right.type.rank == 2:
+        return 'a matrix for each example multiplies as `einsum("b i j, b j -> b i", A, x)`'
+    if left.type.rank == 1:
+        return "for a product of elements write `*`, for that of vectors `x @ w`"
+    return "for a product of elements write `*`, for a batched product of matrices `@`"
+
+
+def _other_side(matrix: Given, vectors: Given) -> str:
+    """How the sizes would fit that side by side do not."""
+    left, right = matrix.value.type, vectors.value.type
+    names = matrix.span.text, vectors.span.text
+    if right.rank == 2 and left.shape[-1] == right.shape[0]:
+        return f"the matrix stands first: `{names[0]} @ {names[1]}` multiplies from the right"
+    if left.shape[0] == right.shape[-1]:
+        return f"its rows would fit: `{names[0]}^T {names[1]}`, or `{names[1]} @ {names[0]}`"
+    return "for a product of elements write `*`"
