@@ -2,14 +2,15 @@
 
 Random inputs have to agree to the tolerance. At edges (see `runtime.feeds`), and of whole numbers, a difference is
 looked into: it is no fault where rounding alone moves the result as much (`runtime.rounding`), where an operator states
-that onnxruntime's kernel gives something else there (`Operator.edges`), or where onnxruntime gives what NumPy does as
-long as it does not rewrite the model, and something is not finite.
+that onnxruntime's kernel gives something else there (`Operator.edges`), where a sum is beyond the largest number in one
+order and not in another, or where onnxruntime gives what NumPy does as long as it does not rewrite the model, and
+something is not finite.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -168,11 +169,10 @@ class _Judge:
         if not self._passes_agree(ours, feeds, expected):
             return None
         diverging = list(divergences(self.graph, self.weights, feeds.arrays, self.tolerance))
-        if diverging and all(node.op.edges and at_edge for node, _, at_edge in diverging):
-            node = diverging[0][0]
-            return f"`{node.op.name}`, {node.op.edges[0]}"
+        if diverging and all(reason is not None for _, _, reason in diverging):
+            return diverging[0][2]
         ends = (*feeds.arrays.values(), expected, given)
-        if diverging or all(np.isfinite(each.astype(np.float64)).all() for each in ends):
+        if diverging or all(map(_finite, ends)):
             return None
         again = self.unchanged.run(
             {key: array for key, array in {**self.weights, **feeds.arrays}.items() if key in self.unchanged.inputs}
@@ -208,11 +208,11 @@ def first_divergence(
 
 def divergences(
     graph: Graph, weights: Mapping[str, Array], feeds: Mapping[str, Any], tolerance: float
-) -> Iterator[tuple[Node, float, bool]]:
+) -> Iterator[tuple[Node, float, str | None]]:
     """The nodes whose results differ by more than the tolerance, of operands that are the same to the bit.
 
-    The operands are those that onnxruntime computed. With each comes how far apart the results are, and whether an
-    operand is at an edge: not finite, or near the ends of its dtype.
+    The operands are those that onnxruntime computed. With each comes how far apart the results are, and why that is no
+    fault, if it is none.
     """
     nodes = [node for node in graph if not isinstance(node.op, Source)]
     results = {result: f"node {place}.{result.index}" for place, node in enumerate(nodes) for result in node.results}
@@ -236,13 +236,30 @@ def divergences(
         expected = NumpyRunner(single).run({**{name: feeds[name] for name in sized}, **operands})
         error = max(errors(given[name], expected[name])[0] for name in outputs)
         if error > tolerance:
-            whole = [each.type.dtype.numpy for each in node.results if each.type.dtype.is_integer]
-            yield node, error, any(_at_edge(array, whole) for array in operands.values())
+            yield (
+                node,
+                error,
+                _reason(node, operands.values(), [*(given[name] for name in outputs), *expected.values()]),
+            )
 
 
 def _source(node: Node, weights: Mapping[str, Array], feeds: Mapping[str, Any]) -> Any:
     name = str(getattr(node.op, "label", None) or getattr(node.op, "path", ""))
     return feeds[name] if name in feeds else weights[name]
+
+
+def _reason(node: Node, operands: Collection[Array], results: Collection[Array]) -> str | None:
+    """Why an operator may give several results of the same operands, `results` among them; None where it may not."""
+    whole = [each.type.dtype.numpy for each in node.results if each.type.dtype.is_integer]
+    if node.op.edges and any(_at_edge(array, whole) for array in operands):
+        return f"`{node.op.name}`, {node.op.edges[0]}"
+    if node.op.wide and all(map(_finite, operands)) and not all(map(_finite, results)):
+        return f"`{node.op.name}`, sums that are beyond the largest number in one order and not in another"
+    return None
+
+
+def _finite(array: Array) -> bool:
+    return bool(np.isfinite(array.astype(np.float64)).all())
 
 
 def _at_edge(array: Array, whole: Sequence[np.dtype[Any]]) -> bool:

@@ -102,6 +102,7 @@ class RNN(Recurrent):
     """h' = activation(W x + R h + b) (Elman 1990); `activation` is tanh or relu."""
 
     name, onnx = "rnn", "RNN"
+    edges = (_NAN,)  # of relu
     wide = True
     gates = 1
     hidden: int

@@ -107,6 +107,15 @@ model M() {
 """
 
 
+STATED = {
+    "lstm": ("x -> LSTM(3)", "NaN", "`lstm`, NaN: "),
+    "gru": ("x -> GRU(3)", "NaN", "`gru`, NaN: "),
+    "relu in a recurrence": ("x -> SimpleRNN(2, activation: relu)", "NaN", "`rnn`, NaN: "),
+    "max_pool": ("max_pool(x, kernel: [2])", "NaN", "`max_pool`, NaN in a window: "),
+    "a sum beyond": ("conv(transpose(x, [0, 2, 1]), W, pads: [1, 1])", "limits of the dtype", "`conv`, sums that are "),
+}
+
+
 class TestEdges:
     def test_a_mask_that_is_added_is_not_one_that_replaces(self) -> None:
         right = model(MASKED.replace("SCORES", "where(seen, q @ k^T, -1e4)"))
@@ -147,13 +156,16 @@ class TestEdges:
         g = graph([x], y=Exp()(x))
         assert not compare(g, tampered(export(g), "Exp", "Sinh"), {}).agrees
 
-    def test_what_an_operator_states_is_a_reason(self) -> None:
-        g = optimize(model("model M {\n    input x: [batch, T, 2]\n    output x -> LSTM(3)\n}\n"))
+    @pytest.mark.parametrize("label", STATED)
+    def test_what_an_operator_states_is_a_reason(self, label: str) -> None:
+        text, edge, reason = STATED[label]
+        body = f"input x: [batch, T, 3]\n    param W: [2, 3, 3] ~ normal(1.0)\n    output y = {text}"
+        g = optimize(model(f"model M {{\n    {body}\n}}\n"))
         weights = initialize(g)
         report = compare(g, export(g, weights=weights).SerializeToString(), weights)
         reasons = {each.feeds: each.excuse for each in report.comparisons if each.excuse}
         assert report.passed
-        assert (reasons["NaN"] or "").startswith("`lstm`, NaN: "), reasons
+        assert (reasons[edge] or "").startswith(reason), reasons
 
     def test_what_no_random_number_meets_is_fed(self) -> None:
         g = model(
