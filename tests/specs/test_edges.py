@@ -142,7 +142,6 @@ SLOPES = {
     "cosine_similarity(y, x)": ({"x": [[0.0, 0]], "y": [[300.0, 400]]}, DType.F16, 0, None),
     "sum(gelu_tanh(x))": ({"x": [300.0, -300]}, DType.F16, 300, [1, 0]),
     "r_squared(x, y)": ({"x": [10000.0, 10001, 10003], "y": [10000.0, 10002, 10003]}, DType.F32, 1 - 3 / 14, None),
-    "gelu_tanh(sum(x))": ({"x": [1e30]}, DType.F32, 1e30, [1]),
     "kl_divergence(x, y)": ({"x": [[-1.0, -1]], "y": [[0.0, 1]]}, DType.F16, 1, [[0, -1]]),
     "huber(x, 0, delta: 3)": ({"x": [3.0, -3]}, DType.F64, 4.5, [1.5, -1.5]),
     "log_cosh(x, 0)": ({"x": [np.inf]}, DType.F32, np.inf, [1]),
