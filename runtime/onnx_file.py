@@ -36,6 +36,10 @@ def save(
     as long as the old model does. `model` then refers to that file, and no longer holds them.
     """
     target, arrays = Path(path), weights or {}
+    try:
+        str(target).encode("utf-8")
+    except UnicodeEncodeError:  # which onnx and onnxruntime could not open
+        raise unwritable(target, ValueError("its name is not UTF-8")) from None
     if sum(len(_content(tensor, arrays)) for tensor in model.graph.initializer) <= largest:
         with written_whole(target) as temporary, temporary.open("wb") as file:
             _write_whole(model, arrays, file)

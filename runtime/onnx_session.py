@@ -82,9 +82,9 @@ class OnnxRunner:
         if PROVIDERS[device] not in self.session.get_providers():
             raise _no_device(device, "onnxruntime could not start it; are its libraries (CUDA, cuDNN) installed?")
         self.session.disable_fallback()
-        self.inputs = {each.name: each for each in self.session.get_inputs()}
-        self.outputs = [each.name for each in self.session.get_outputs()]
-        with guarded(self.name, "an ONNX file", "E909"):
+        with guarded(self.name, "an ONNX file", "E909"):  # of names and texts that may be any bytes
+            self.inputs = {each.name: each for each in self.session.get_inputs()}
+            self.outputs = [each.name for each in self.session.get_outputs()]
             open_rank = self._without_shape(model)
         types = {name: _type(each) for name, each in self.inputs.items() if name not in open_rank}
         known = {name: type for name, type in types.items() if type is not None}
@@ -96,7 +96,8 @@ class OnnxRunner:
     @property
     def metadata(self) -> dict[str, str]:
         """What the model's file says of itself."""
-        return dict(self.session.get_modelmeta().custom_metadata_map)
+        with guarded(self.name, "an ONNX file with metadata", "E909"):
+            return dict(self.session.get_modelmeta().custom_metadata_map)
 
     @property
     def providers(self) -> list[str]:

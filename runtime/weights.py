@@ -15,7 +15,7 @@ import numpy as np
 from compiler.graph import Graph
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
-from runtime.boundary import LARGEST_JSON, names_in, open_regular, read_file, reason_of, require_room
+from runtime.boundary import LARGEST_JSON, guarded, names_in, open_regular, read_file, reason_of, require_room
 from runtime.files import written_whole
 from runtime.initialization import stored
 from runtime.renames import Entry, Rename, idle, read_renames, renamed
@@ -222,7 +222,7 @@ def _refuse_others(path: Path) -> None:
     if not os.path.exists(path):
         hint = did_you_mean_file(path.name, [each for each in names_in(path.parent) if each.endswith(".safetensors")])
         raise NablacError(Diagnostic("E901", f"there is no file {path}", place=str(path), hint=hint))
-    with open_regular(path) as file:
+    with guarded(str(path), "weights", "E705"), open_regular(path) as file:
         head, size = file.read(64), os.fstat(file.fileno()).st_size
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:  # a length of 640 begins like a pickle
         return

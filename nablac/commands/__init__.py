@@ -9,13 +9,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 import nablac
 from grammar.visible import shortened, visible
 from nablac.commands.signals import handled
+
+if TYPE_CHECKING:
+    from grammar.diagnostics import NablacError
 
 COMMANDS = {  # each is a module of this package; the text is its line in `nablac --help`
     "check": "Check .model files: names, shapes, dtypes.",
@@ -131,13 +134,11 @@ def _interrupted() -> int:
 
 def _failed(error: Exception) -> int:
     """Show a mistake of the user's as a diagnostic, and one of ours as a line to report."""
-    from grammar.diagnostics import Diagnostic, NablacError
+    from grammar.diagnostics import NablacError
     from nablac.commands.output import show_error
 
-    if isinstance(error, MemoryError):
-        error = NablacError(
-            Diagnostic("E810", "not enough memory", hint="choose smaller sizes, or less data at a time")
-        )
+    if isinstance(error, (MemoryError, OSError)):
+        error = _of_system(error)
     if isinstance(error, NablacError):
         show_error(error)
         return error.exit_code
@@ -146,3 +147,14 @@ def _failed(error: Exception) -> int:
     click.echo(f"nablac itself failed: {type(error).__name__}: {visible(str(error)[:200])}", err=True)
     click.echo("This is a fault of nablac. NABLAC_DEBUG=1 shows where; please report it with the model.", err=True)
     return 70
+
+
+def _of_system(error: MemoryError | OSError) -> NablacError:
+    """What the system refuses, wherever it was asked: a fault of the surroundings, and not ours."""
+    from grammar.diagnostics import Diagnostic, NablacError
+
+    if isinstance(error, MemoryError):
+        return NablacError(Diagnostic("E810", "not enough memory", hint="choose smaller sizes, or less data at a time"))
+    reason = (error.strerror or str(error) or type(error).__name__).lower()
+    place = str(error.filename) if error.filename is not None else None
+    return NablacError(Diagnostic("E916", f"the system refuses: {reason}", place=place))

@@ -118,7 +118,7 @@ def record_of(training: Training, run: Path) -> Record:
     )
     length = Length(options.epochs, options.patience, options.keep)
     folder = training.context.folder
-    model_file = os.path.relpath(folder / Path(training.program.source.name).name, run.resolve())
+    model_file = os.path.relpath(folder / Path(training.program.source.name).name, os.path.realpath(run))
     return Record(
         choices,
         length,
