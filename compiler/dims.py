@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from math import inf, prod
 
 MOST_TERMS = 64
 MOST_NAMES = 256  # in all terms, those inside of `//` and `%` counted; inside of one of these at most MOST_TERMS
@@ -199,13 +200,30 @@ def differ(left: Size, right: Size) -> bool:
 
 
 def positive(size: Size) -> bool:
-    """Whether a size is plainly at least 1 for all dims of at least 1: its terms are products of dims, counted up."""
+    """Whether a size is plainly at least 1 for all dims of at least 1."""
+    return at_least(size) > 0
+
+
+def at_least(size: Size) -> float:
+    """A number that a size never is below, for dims of at least 1: -infinity where none is plain."""
     if isinstance(size, int):
-        return size > 0
-    return all(
-        factor > 0 and all(isinstance(atom, Symbol) and atom.name != PAST for atom, _ in monomial)
-        for monomial, factor in size.terms
-    )
+        return size
+    total = 0.0
+    for monomial, factor in size.terms:
+        each = [_atom_at_least(atom) ** power for atom, power in monomial]
+        if monomial and (factor < 0 or inf in map(abs, each)):
+            return -inf
+        total += factor * prod(each)
+    return total
+
+
+def _atom_at_least(atom: Atom) -> float:
+    if isinstance(atom, Symbol):
+        return 0 if atom.name == PAST else 1
+    least = at_least(atom.numerator)
+    if least < 0 or not isinstance(atom.denominator, int) or atom.denominator < 1:
+        return -inf
+    return least // atom.denominator if isinstance(atom, Quotient) else 0
 
 
 def countable(shape: Iterable[Size]) -> bool:

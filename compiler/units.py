@@ -35,6 +35,11 @@ class Unit:
     kind: Literal["raw", "computed", "model"]
     of: tuple[str, ...] = ()
 
+    def __str__(self) -> str:
+        if self.of:
+            return f"in the units of {' and '.join(f'`{name}`' for name in self.of)}"
+        return "computed from raw numbers" if self.kind == "computed" else "the model's own"
+
 
 def in_raw_units(
     graph: Graph, scalings: Scalings, compared: Sequence[Comparison], targets: Mapping[str, Value]

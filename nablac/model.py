@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import onnx
 
     from compiler.types import Array
+    from compiler.units import Unit
     from nablac.summary import Summary
     from runtime.data.fitted import Fitted
     from runtime.inputs import Signature
@@ -89,6 +90,15 @@ class Model:
             known = self._trained.weights if self._trained is not None else {}
             self._weights = {**known, **initialize(whole_graph(self._text), self.seed, known)}
         return self._weights
+
+    @property
+    def units(self) -> dict[str, Unit]:
+        """The units of each output of a model that was trained on scaled data; empty of any other."""
+        if self.fitted is None:
+            return {}
+        from runtime.training.trained import units_in
+
+        return units_in(self._text, self.fitted)
 
     @property
     def fitted(self) -> Fitted | None:
@@ -234,7 +244,7 @@ class Model:
         from compiler.training import whole_graph
         from nablac.summary import summarize
 
-        return summarize(self.graph, sizes, whole_graph(self._text))
+        return summarize(self.graph, sizes, whole_graph(self._text), self.units)
 
     def train(
         self,

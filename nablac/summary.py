@@ -66,6 +66,7 @@ class Summary:
     outputs: dict[str, str]
     rows: list[Row] = field(default_factory=list)
     peak_bytes: int = 0
+    units: dict[str, str] = field(default_factory=dict)  # of the outputs of a model that was trained on scaled data
     recognised: dict[str, int] = field(default_factory=dict)  # how often equations became one operator, by its name
     of_loss: dict[str, int] = field(default_factory=dict)  # the sizes of parameters that only the loss reads, by path
 
@@ -80,6 +81,7 @@ class Summary:
             "sizes": self.sizes,
             "inputs": self.inputs,
             "outputs": self.outputs,
+            "units": self.units,
             "parameters": self.total.parameters,
             "flops": self.total.flops,
             "activation_bytes": self.peak_bytes,
@@ -89,8 +91,10 @@ class Summary:
         }
 
 
-def summarize(graph: Graph, sizes: Mapping[str, int], whole: Graph | None = None) -> Summary:
-    """Count a graph at the sizes given; named dims that are not given count as 1.
+def summarize(
+    graph: Graph, sizes: Mapping[str, int], whole: Graph | None = None, units: Mapping[str, object] | None = None
+) -> Summary:
+    """Count a graph at the sizes given; named dims that are not given count as 1. `units` are those of its outputs.
 
     What the `whole` one, with the loss, has for parameters beside the graph's is listed apart.
 
@@ -117,6 +121,7 @@ def summarize(graph: Graph, sizes: Mapping[str, int], whole: Graph | None = None
         {name: str(value.type) for name, value in graph.outputs.items()},
         list(rows.values()),
         _peak(graph, known, fixed),
+        {name: str(unit) for name, unit in (units or {}).items()},
         dict(Counter(node.op.name for node, _ in _every_node(graph) if isinstance(node.op, (Attention, Recurrent)))),
         _of_loss(graph, whole) if whole is not None else {},
     )
@@ -238,7 +243,8 @@ def render_summary(summary: Summary, color: bool = False) -> str:
     widths = [max(len(cells[column]) for cells in table) for column in range(4)]
     lines = [summary.name, *([f"  {_first_line(summary.doc)}"] if summary.doc else [])]
     lines += [f"  input  {name}: {type}" for name, type in summary.inputs.items()]
-    lines += [f"  output {name}: {type}" for name, type in summary.outputs.items()]
+    units = {name: f"  {unit}" for name, unit in summary.units.items()}
+    lines += [f"  output {name}: {type}{units.get(name, '')}" for name, type in summary.outputs.items()]
     lines.append("")
     for number, (name, output, parameters, flops) in enumerate(table):
         text = f"{name:<{widths[0]}}  {output:<{widths[1]}}  {parameters:>{widths[2]}}  {flops:>{widths[3]}}"

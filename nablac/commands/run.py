@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,6 +91,7 @@ def command(
         least = least_tokens(model.elaborated)
         fed = read_texts_or_inputs(list(inputs), types, known, places(model.elaborated), say, least)
         results = fed.run(lambda feeds: model(**feeds))
+        _note_units({key: unit.kind for key, unit in model.units.items()}, say)
         classes = list(fitted.labels) if fitted is not None else []
         if model.is_drawn and model.weights:
             note_untrained(quiet, f"--seed {seed}")
@@ -107,6 +108,13 @@ def command(
         for key, array in results.items():
             click.echo(printable(shown(key, array, classes), sys.stdout))
     return 0
+
+
+def _note_units(kinds: Mapping[str, str], say: Callable[[str], None]) -> None:
+    """Say which outputs are not in raw units, where the data of the training was scaled."""
+    for name, kind in kinds.items():
+        if kind == "model":
+            say(f"note: `{name}` has the model's own units, as in training")
 
 
 def _read(path: Path | None) -> Tokenizer | None:
@@ -147,9 +155,8 @@ def _run_onnx(
     for name in [name for name, value in results.items() if not isinstance(value, np.ndarray)]:
         note(f"warning: the output `{name}` is no tensor, and left out")
         del results[name]
-    for name, unit in json.loads(runner.metadata.get("nablac.units", "{}")).items():
-        if unit["units"] == "model":
-            say(f"note: `{name}` has the model's own units, as in training")
+    units = json.loads(runner.metadata.get("nablac.units", "{}"))
+    _note_units({key: unit["units"] for key, unit in units.items()}, say)
     for name, value in results.items():
         if value.dtype.name == "bfloat16":  # which no file and no reader of numbers knows
             results[name] = value.astype(np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from compiler.types import Array, DType
 
 _ROUNDING, _ROUNDING_SIXTEEN = 0.02, 0.25  # of a deviation that a type may round off; one of 16 bits is coarse anyway
+
+_AT_ONCE = 1 << 20  # numbers that are looked at together
 
 
 @dataclass(frozen=True)
@@ -31,17 +33,20 @@ class Scale:
 
         Differences of no more than `rounding` times the largest number of a column are none.
         """
-        first = table[0].astype(np.float64)
-        moved = differences(table, table[:1])  # exact where numbers are near each other
-        span = np.abs(moved).max(axis=0)
-        unit = np.where(span > 0, span, 1.0)  # so that no square overflows
-        largest = np.abs(table.astype(np.float64)).max(axis=0)
+        least, most, largest = (np.full(table.shape[1], start) for start in (np.inf, -np.inf, 0.0))
+        for rows, moved in _from_first(table):
+            least, most = np.minimum(least, moved.min(axis=0)), np.maximum(most, moved.max(axis=0))
+            largest = np.maximum(largest, np.abs(rows.astype(np.float64)).max(axis=0))
+        offset = table[0].astype(np.float64)
         if self.kind == "standardize":
-            mean = (moved / unit).mean(axis=0) * unit
-            spread, offset = ((moved - mean) / unit).std(axis=0) * unit, first + mean
+            unit = np.maximum(most, -least)
+            unit[unit == 0] = 1  # so that no square overflows, and none vanishes
+            mean = sum((moved / unit).sum(axis=0) for _, moved in _from_first(table)) / len(table)
+            squares = sum(((moved / unit - mean) ** 2).sum(axis=0) for _, moved in _from_first(table))
+            spread, offset = np.sqrt(squares / len(table)) * unit, offset + mean * unit
         else:
-            spread = (moved.max(axis=0) / 2 - moved.min(axis=0) / 2) * (2 / (self.high - self.low))
-            offset = first + moved.min(axis=0)
+            spread = (most / 2 - least / 2) * (2 / (self.high - self.low))
+            offset = offset + least
         varies = spread > rounding * largest
         scale = np.where(varies, spread, 1.0)
         return offset - (self.low * scale if self.kind == "min_max" else 0.0), scale
@@ -90,6 +95,14 @@ def differences(left: Array, right: Array) -> Array:
     return np.asarray(left.astype(np.float64) - right.astype(np.float64))
 
 
+def _from_first(table: Array) -> Iterator[tuple[Array, Array]]:
+    """Rows, some at a time, and how far each is from the first: exact where numbers are near each other."""
+    step = max(1, _AT_ONCE // max(1, table.shape[1]))
+    for start in range(0, len(table), step):
+        rows = table[start : start + step]
+        yield rows, differences(rows, table[:1])
+
+
 def _rounding(array: Array) -> float:
     """By how much of their size numbers of an array may differ that were meant to be one: whole numbers not at all."""
     return float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 0.0
@@ -109,7 +122,6 @@ def fitted_scaling(examples: Array, scales: Sequence[Scale | None]) -> Scaling |
     image = examples.ndim == 4
     table = np.moveaxis(examples, 1, -1) if image else examples if examples.ndim > 1 else examples[:, None]
     table = table.reshape(-1, table.shape[-1])
-    table = table if table.dtype.kind in "iu" else table.astype(np.float64)
     rounding = _rounding(examples)
     of_columns = scales if len(scales) == table.shape[1] else list(scales[:1]) * table.shape[1]
     if not any(of_columns):

@@ -146,14 +146,9 @@ def unit_notes(training: Training) -> list[str]:
     raw = {name for unit in units.values() for name in unit.of}
     if not scaled_targets and not any(unit.kind == "raw" for unit in units.values()):
         return []
-    said = {
-        "computed": "computed from raw numbers",
-        "model": "the model's own: weights act on it, and the loss compares it with no data",
-    }
+    why = ": weights act on it, and the loss compares it with no data"
     notes = ["units:     the loss and the metrics are of scaled numbers"]
-    for name, unit in units.items():
-        of = " and ".join(f"`{each}`" for each in unit.of)
-        notes.append(f"units:     `{name}` is {f'in the units of {of}' if of else said[unit.kind]}")
+    notes += [f"units:     `{name}` is {unit}{why if unit.kind == 'model' else ''}" for name, unit in units.items()]
     return notes + [
         f"note: no output is what the loss compares with `{name}`: the compiled model gives none in its raw units"
         for name in scaled_targets

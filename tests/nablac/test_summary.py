@@ -146,3 +146,30 @@ def test_sizes_are_those_of_the_inputs(sizes: dict[str, int], message: str, hint
 def test_the_command_refuses_a_size_of_no_dim() -> None:
     done = CliRunner().invoke(cli, ["summary", str(SPECS / "resnet.model"), "--size", "width=224"])
     assert isinstance(done.exception, NablacError)
+
+
+SCALED = """
+model M { input x: [batch, 1]; h = x -> Dense(2); y = h -> Dense(1); twice = 2 * y; output y, h, twice }
+train M {
+    target t: [batch, 1]
+    loss mse(y, t)
+    epochs 1
+    data csv("data.csv") -> columns(inputs: ["x"], targets: ["t"]) -> standardize()
+}
+"""
+
+
+def test_the_summary_of_a_run_says_in_which_units_its_outputs_are(tmp_path: Path) -> None:
+    (tmp_path / "m.model").write_text(SCALED)
+    (tmp_path / "data.csv").write_text("x,t\n" + "".join(f"{n},{10 * n}\n" for n in range(20)))
+    runner = CliRunner()
+    assert not runner.invoke(cli, ["train", str(tmp_path / "m.model"), "-o", str(tmp_path / "run")]).exit_code
+    found = runner.invoke(cli, ["summary", str(tmp_path / "run")]).output
+    assert "  output y: f32[batch, 1]  in the units of `t`\n" in found
+    assert "  output h: f32[batch, 2]  the model's own\n" in found
+    assert "  output twice: f32[batch, 1]  computed from raw numbers\n" in found
+    assert "the units" not in runner.invoke(cli, ["summary", str(tmp_path / "m.model")]).output
+    (tmp_path / "x.json").write_text("[[3.0]]")
+    for file in (tmp_path / "run" / "model.onnx", tmp_path / "run"):
+        shown = runner.invoke(cli, ["run", str(file), str(tmp_path / "x.json")])
+        assert "note: `h` has the model's own units, as in training" in shown.output + shown.stderr
