@@ -24,7 +24,7 @@ from grammar import syntax
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError, did_you_mean
 from grammar.source import Source
 
-__all__ = ["Elaborated", "Program", "check", "elaborate", "elaborate_model", "load", "parse_setting", "program_of"]
+__all__ = ["Elaborated", "Program", "check", "elaborate", "elaborate_model", "load", "parse_settings", "program_of"]
 
 _DEEP = 20_000  # Python frames: expressions nest as deep as the grammar allows, calls as deep as MOST_CALLS
 
@@ -128,8 +128,18 @@ def _check_step(elaborated: Elaborated, session: Session) -> None:
         session.report(error)
 
 
-def parse_setting(text: str) -> tuple[str, str]:
-    """`name=value` of a `--set` option; the value is read where the model's names are known."""
+def parse_settings(texts: Iterable[str]) -> dict[str, str]:
+    """The `name=value`s of `--set` options, each name once; the values are read where the model's names are known."""
+    found: dict[str, str] = {}
+    for name, value in map(_parse_setting, texts):
+        if name in found:
+            message = f"`{name}` is set to `{found[name]}` and to `{value}`"
+            raise NablacError(Diagnostic("E906", message, place="--set", hint="set it once"))
+        found[name] = value
+    return found
+
+
+def _parse_setting(text: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
     if not sign or not name.strip().isidentifier() or not value.strip():
         raise NablacError(

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compiler.build import Elaborated, Program, elaborate_model, parse_setting, program_of
+from compiler.build import Elaborated, Program, elaborate_model, parse_settings, program_of
 from compiler.build import load as load_program
 from compiler.graph import Graph
 from compiler.lazy import LazyModule
@@ -406,7 +406,7 @@ def load(
 
     run = Path(path)
     choices = read_record(run).choices
-    begun = dict(parse_setting(each) for each in choices.set)
+    begun = parse_settings(choices.set)
     of_run = {"model": choices.model, "preset": choices.preset, "dtype": choices.dtype, **begun}
     return compile(run / SPEC, **{**of_run, **settings}).load(weights or run / WEIGHTS, rename)
 

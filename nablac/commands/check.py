@@ -81,10 +81,10 @@ def _gradients(
     program: Program, preset: str | None, settings: tuple[str, ...], silent: bool
 ) -> dict[str, list[GradientRow]]:
     """The gradients of every model with a train block; a line for each, and for each parameter whose are wrong."""
-    from compiler.build import parse_setting
+    from compiler.build import parse_settings
     from runtime.gradient_check import check_gradients
 
-    hypers = dict(parse_setting(each) for each in settings)
+    hypers = parse_settings(settings)
     found: dict[str, list[GradientRow]] = {}
     if not program.trains:
         note(f"{program.source.name} has no train block: there is no loss to differentiate")

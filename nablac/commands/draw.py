@@ -49,7 +49,7 @@ def command(
     if attention is not None:
         options = {"name": name, "preset": preset, "settings": settings, "dtype": dtype, **given}
         return _draw_attention(file, attention, layer, output, options, as_json, quiet)
-    from compiler.build import elaborate, load, parse_setting
+    from compiler.build import elaborate, load, parse_settings
     from compiler.dump import dump
     from compiler.passes.pipeline import optimize
     from compiler.types import DType
@@ -62,7 +62,7 @@ def command(
     if file.is_dir():
         graph = compiled(file, name, preset, settings, dtype).elaborated
     else:
-        hypers = dict(parse_setting(each) for each in settings)
+        hypers = parse_settings(settings)
         program = load(file)
         asked = model_asked(program, name)
         graph = elaborate(program, model=asked, preset=preset, hypers=hypers, dtype=DType(dtype))

@@ -181,11 +181,11 @@ def compiled(
         begun = {"name": name, "preset": preset, "settings": settings, "dtype": dtype, "weights": weights}
         file, chosen = of_run(file, begun)
         name, preset, settings, dtype, weights = (chosen[key] for key in begun)
-    from compiler.build import load, parse_setting
+    from compiler.build import load, parse_settings
     from compiler.elaborate.values import show
     from nablac.model import from_program
 
-    hypers = dict(parse_setting(each) for each in settings)
+    hypers = parse_settings(settings)
     with stage(f"{file}: read"):
         program = load(file)
     name = model_asked(program, name)

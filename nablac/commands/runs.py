@@ -33,10 +33,18 @@ def of_run(folder: Path, given: Mapping[str, Any], names: Iterable[str] = MODEL)
 
 
 def as_begun(record: Record, run: Path, given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The options of a command, `names` as the run in `run` was begun with them where they were not asked for now."""
+    """The options of a command, `names` as the run in `run` was begun with them where they were not asked for now.
+
+    Of hyperparameters each is an option of its own.
+    """
+    from compiler.build import parse_settings
+
     every = {**asdict(record.choices), **asdict(record.length)}
     begun = {option_name(name): every[name] for name in names}
     kept = {name: value for name, value in begun.items() if not asked(name)}
+    if "settings" in begun and asked("settings"):
+        both = {**parse_settings(begun["settings"]), **parse_settings(given["settings"])}
+        kept["settings"] = [f"{name}={value}" for name, value in both.items()]
     return {**given, **kept, "folder": record.data_folder(run)}
 
 

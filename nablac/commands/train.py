@@ -70,6 +70,11 @@ def command(file: Path, output: Path | None, resume: Path | None, dry_run: bool,
     if not quiet:
         _announce(describe(training), training.context.skipped)
         note_batches(training)
+        whole = ", ".join(f"`{name}`" for name in training.measured_whole)
+        if whole:
+            verb = "compares" if len(training.measured_whole) == 1 else "compare"
+            none = "" if len(training.data.parts["validation"]) else ", of which there is none"
+            note(f"note: {whole} {verb} examples with one another: measured of validation data alone{none}")
     if dry_run:
         return _dry_run(training, as_json, quiet)
     if resume is None:
@@ -104,7 +109,7 @@ def training_of(file: Path, given: Mapping[str, Any], *, evaluated: bool = False
 
     Of weights that are `evaluated` none may be missing; training begins what only the loss reads anew, and says so.
     """
-    from compiler.build import load, parse_setting
+    from compiler.build import load, parse_settings
     from compiler.types import DType
     from runtime.data.fitted import Fitted
     from runtime.text.tokenizers import read_tokenizer
@@ -128,7 +133,7 @@ def training_of(file: Path, given: Mapping[str, Any], *, evaluated: bool = False
         skip_broken=given.get("skip_broken", False),
         keep=given.get("keep", 3),
     )
-    hypers = dict(parse_setting(each) for each in given["settings"])
+    hypers = parse_settings(given["settings"])
     program = load(file)
     training = Training(
         program,

@@ -215,7 +215,7 @@ class Training:
         state, position = found if found is not None else (self.first_state(), Position())
         validation = self.batches("validation") if len(self.data.parts["validation"]) else None
         if trains:
-            self._check_measured(validation is not None)
+            self._check_monitor(validation is not None)
         loop = Loop(
             self.stepper(state),
             self.batches("training"),
@@ -236,20 +236,22 @@ class Training:
             loop.best, loop.best_step = best_state(folder), position.best_step
         return loop
 
-    def _check_measured(self, validated: bool) -> None:
-        """What is asked for has to be measured, and above all what decides which epoch is best."""
+    def _check_monitor(self, validated: bool) -> None:
+        """What decides which epoch is best has to be measured."""
         of_all = self._measured_loss[1]
-        whole = [name for name in of_all if name not in self.step.measures]
-        if whole and not validated:
-            message = f"`{whole[0]}` compares all examples with one another, and is measured of validation data alone"
-            hint = "`validation 0.2` holds some back; `nablac eval` measures it of any part"
-            raise NablacError(Diagnostic("E618", message, self.spec.span, hint=hint))
         asked = self.spec.settings.get("monitor")
-        names = [name for name in of_all if name not in whole]
+        names = [name for name in of_all if name not in self.measured_whole]
         names += [f"val_{name}" for name in of_all if validated]
         if asked is not None and asked not in names:
             hint = did_you_mean(asked, names) or f"there are {', '.join(names)}"
+            if asked.removeprefix("val_") in self.measured_whole:
+                hint = "it compares all examples with one another, and is measured of validation data: `val_NAME`"
             raise NablacError(Diagnostic("E615", f"nothing measures the `monitor` {asked}", self.spec.span, hint=hint))
+
+    @property
+    def measured_whole(self) -> list[str]:
+        """The metrics that compare examples with one another: they have no figure of the batches that train."""
+        return [name for name in self._measured_loss[1] if name not in self.step.measures]
 
     @property
     def is_by_batches(self) -> bool:

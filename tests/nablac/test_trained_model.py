@@ -220,6 +220,13 @@ def test_every_other_command_takes_a_run(run: Run) -> None:
         assert done.exit_code == 0, done.output
 
 
+def test_a_hyperparameter_is_set_once_and_beside_those_of_the_run(run: Run) -> None:
+    twice = invoke("summary", str(run.file), "--set", "hidden=4", "--set", "hidden=5")
+    assert twice.exit_code == 2 and "error[E906]: `hidden` is set to `4` and to `5`" in twice.stderr
+    other = invoke("summary", str(run.path), "--set", "hidden=9")
+    assert other.exit_code == 2 and "in the file, and f32[2, 9] in the model" in other.stderr
+
+
 def test_what_is_compiled_of_a_run_says_what_the_runs_own_model_says(run: Run) -> None:
     run.compiled(str(run.path))
     own, compiled = (OnnxRunner(path).metadata for path in (run.path / "model.onnx", run.folder / "compiled.onnx"))

@@ -209,9 +209,13 @@ def test_a_metric_that_compares_examples_is_computed_of_all_at_once(batch: int, 
     assert {"val_auc", "val_median", "mae", "val_mae"} <= history.keys() and "auc" not in history
 
 
-def test_a_metric_of_all_examples_needs_validation_data() -> None:
-    with pytest.raises(NablacError, match="`auc` compares all examples with one another"):
-        training(RANKED.replace("validation 0.6", "").replace(MONITOR, ""), ranked_data()).loop()
+def test_a_metric_of_all_examples_has_no_figure_of_training_alone() -> None:
+    made = training(RANKED.replace("validation 0.6", "").replace(MONITOR, ""), ranked_data())
+    assert made.measured_whole == ["auc", "deviation", "median", "tempered"]
+    loop = made.loop()
+    loop.run()
+    assert list(loop.position.history) == ["epoch", "loss", "mae"]
+    assert made.evaluate("training").keys() == {"loss", "auc", "deviation", "median", "tempered", "mae"}
 
 
 def test_a_monitor_of_training_that_is_measured_of_validation_alone_is_refused() -> None:
