@@ -44,14 +44,3 @@ def test_a_function_of_numbers_takes_as_many_as_of_tensors(text: str) -> None:
 
 def test_numbers_go_by_name_too() -> None:
     assert run(graph("input x: [b]\noutput y = x * maximum(y: 2, x: 3)"), {"x": np.ones(1, np.float32)})["y"] == [3]
-
-
-@pytest.mark.parametrize(
-    ("number", "dtype", "expected"),
-    [("2.7", "i64", 2), ("-2.7", "i32", -2), ("true", "f32", 1.0), ("3", "bool", True), ("0.0", "bool", False)],
-)
-def test_cast_converts_a_number_as_it_does_a_tensor(number: str, dtype: str, expected: float) -> None:
-    made = graph(f"input x: [2]\noutput y = cast({number}, {dtype})\noutput z = x")
-    found = run(made, {"x": np.zeros(2, np.float32)})["y"]
-    assert found == expected
-    assert str(made.outputs["y"].type.dtype) == dtype
