@@ -308,9 +308,14 @@ def _cast(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
             "E404", f"`dtype` of cast is a dtype, and {describe(dtype)} is given", bound["dtype"].span
         )
     value = bound["x"].value
-    if isinstance(value, Dim) or is_number(value) or isinstance(value, bool):
+    if isinstance(value, bool):
+        tensor = calls.as_tensor(elaborator, value, span, DType.BOOL)
+    elif is_number(value) and (dtype is DType.BOOL or (isinstance(value, float) and dtype.is_integer)):
+        tensor = calls.as_tensor(elaborator, value, span, DType.F64 if isinstance(value, float) else DType.I64)
+    elif isinstance(value, Dim) or is_number(value):
         return calls.as_tensor(elaborator, value, span, dtype)
-    tensor = calls.tensor_argument(elaborator, bound["x"])
+    else:
+        tensor = calls.tensor_argument(elaborator, bound["x"])
     return elaborator.session.make(lambda: calls.converted(tensor, dtype), span)
 
 
