@@ -53,8 +53,10 @@ class TableCheck:
                 size = evaluate(each.lookup.size, sizes)
                 suspects = [name for name in sorted(each.names) if _leaves(arrays[name], size)]
                 places = each.places(arrays) if suspects else None
-                wrong = np.argwhere((places < 0) | (places >= size)) if places is not None else ()
-                if places is not None and len(wrong):
+                if places is None:
+                    continue
+                wrong = np.argwhere((places < 0) | (places >= size))
+                if len(wrong):
                     index = tuple(int(axis) for axis in wrong[0])
                     whole = places.ndim > 0 and len(places) == len(arrays[suspects[0]])
                     yield Outside(each.lookup, suspects[0], int(places[index]), index, size, whole)

@@ -55,7 +55,12 @@ class Rule:
 _FILE = Parameter(TEXT)
 SOURCES: dict[str, dict[str, Parameter]] = {
     "arrays": {},
-    "csv": {"path": _FILE, "separator": Parameter(CHARACTER, ",")},
+    "csv": {
+        "path": _FILE,
+        "separator": Parameter(CHARACTER, ","),
+        "decimal": Parameter(one_of(".", ","), "."),
+        "header": Parameter(FLAG, None),
+    },
     "parquet": {"path": _FILE},
     "npz": {"path": _FILE},
     "digits": {
@@ -108,6 +113,7 @@ STAGES: dict[str, dict[str, Parameter]] = {
     },
 }
 RULES = {
+    "csv": Rule("`separator` and `decimal` differ", lambda given: given["separator"] != given["decimal"]),
     "min_max": Rule("`low` is below `high`", lambda given: given["low"] < given["high"]),
     "split": Rule(
         "the shares add up to less than 1", lambda given: (given["validation"] or 0) + (given["test"] or 0) < 1

@@ -41,13 +41,15 @@ def command(file: Path, part: str | None, generate: bool, beams: int, length_pen
 
     FILE may be a run's folder: its model, its weights, its own split of the data.
     """
-    from nablac.commands.train import training_of
+    from nablac.commands.train import announce_data, training_of
 
     if file.is_dir():
         file, given = of_run(file, given, DATA)
     elif given["weights"] is None:
         note_untrained(given["quiet"])
     training = training_of(file, given)
+    if not given["quiet"]:
+        announce_data(training)
     counts = {name: len(places) for name, places in training.data.parts.items()}
     chosen = part or next((name for name in ("test", "validation") if counts[name]), "all")
     if chosen == "all":

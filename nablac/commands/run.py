@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,8 +24,9 @@ from nablac.commands.results import STDOUT, check_ending, shown, write
 
 if TYPE_CHECKING:
     from compiler.types import Array
+    from runtime.data.csv_file import Format
     from runtime.onnx_session import OnnxRunner
-    from runtime.reading import Wanted
+    from runtime.reading import Reading, Wanted
     from runtime.text.tokenizers import Tokenizer
 
 
@@ -36,6 +38,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="For texts: tokenizer.json, vocab.txt."
+)
+@click.option("--separator", metavar="CHAR", help="Between the cells of CSV inputs.  [default: ,]")
+@click.option("--decimal", type=click.Choice([".", ","]), default=".", show_default=True, help="Of CSV's numbers.")
+@click.option(
+    "--header/--no-header", default=None, help="Whether CSV's first row is names.  [default: if none is a number]"
 )
 @run_options
 @weight_options
@@ -49,6 +56,9 @@ def command(
     inputs: tuple[str, ...],
     output: Path | None,
     tokenizer: Path | None,
+    separator: str | None,
+    decimal: str,
+    header: bool | None,
     backend: str,
     device: str,
     weights: Path | None,
@@ -60,15 +70,18 @@ def command(
     """Run a .model or .onnx FILE on INPUTS: `name=path`, or a path alone where the model has one input.
 
     Inputs are .npy, .npz (`data.npz:name`), .csv (`data.csv:column`, `data.csv:column[-12:]`), .json or images; - is
-    stdin. Images become numbers from 0 to 1, in the size that the model asks for; arrays are taken as they are. A
-    missing batch axis is added. A model of tokens that has its tokenizer inside, or is given one, takes texts.
+    stdin. Of a CSV with a header an input takes the columns that it was trained on. Images become numbers from 0 to 1, in
+    the size that the model asks for; arrays are taken as they are. A missing batch axis is added. A model of tokens that
+    has its tokenizer inside, or is given one, takes texts.
     """
+    from runtime.reading import Reading
+
     check_ending(output)
-    say = partial(note, quiet=quiet)
+    reading = Reading(partial(note, quiet=quiet), _format(separator, decimal, header))
     classes: list[str] = []
     if file.suffix == ".onnx":
         refuse_of_compiled(file)
-        results, classes = _run_onnx(file, inputs, device, seed, tokenizer, say)
+        results, classes = _run_onnx(file, inputs, device, seed, tokenizer, reading)
     else:
         from runtime.text.feeding import read_texts_or_inputs
         from runtime.text.places import places
@@ -86,7 +99,8 @@ def command(
             device=device,
         )
         types = {key: value.type for key, value in model.graph.inputs.items()}
-        feeds = read_texts_or_inputs(list(inputs), types, _read(tokenizer), places(model.elaborated), say)
+        reading = replace(reading, columns=_columns(weights))
+        feeds = read_texts_or_inputs(list(inputs), types, _read(tokenizer), places(model.elaborated), reading)
         results = model(**feeds)
         if weights is None and model.weights:
             note_untrained(quiet, f"--seed {seed}")
@@ -105,6 +119,29 @@ def command(
     return 0
 
 
+def _format(separator: str | None, decimal: str, header: bool | None) -> Format:
+    """How CSV inputs are written."""
+    from runtime.data.csv_file import Format
+
+    character = "\t" if separator == "\\t" else separator if separator is not None else ","
+    if len(character) != 1 or character in '"\r\n':
+        raise click.BadParameter(f"`{separator}` is not one character between cells", param_hint="--separator")
+    if character == decimal:
+        hint = "`--separator ';'`, say"
+        raise click.BadParameter(
+            f"`{decimal}` separates the cells, and stands in numbers; {hint}", param_hint="--decimal"
+        )
+    return Format(character, decimal, header, command=True)
+
+
+def _columns(weights: Path | None) -> Mapping[str, tuple[str, ...]]:
+    """The columns that each input was trained on, where the weights are a run's."""
+    from runtime.data.fitted import read_fitted
+
+    fitted = read_fitted(weights if weights.is_dir() else weights.parent) if weights is not None else None
+    return fitted.columns if fitted is not None else {}
+
+
 def _read(path: Path | None) -> Tokenizer | None:
     from runtime.text.tokenizers import read_tokenizer
 
@@ -117,7 +154,7 @@ def _run_onnx(
     device: str,
     seed: int,
     given: Path | None,
-    say: Callable[[str], None],
+    reading: Reading,
 ) -> tuple[dict[str, Array], list[str]]:
     """The outputs of a compiled model, and the names of its classes where it has them."""
     import json
@@ -125,6 +162,7 @@ def _run_onnx(
     import numpy as np
 
     from grammar.diagnostics import Diagnostic, NablacError
+    from runtime.data.fitted import stored_columns
     from runtime.onnx_session import OnnxRunner
     from runtime.tables import check_stored
     from runtime.text.feeding import read_texts_or_inputs
@@ -137,7 +175,10 @@ def _run_onnx(
     tokenizer = _read(given)
     if tokenizer is None and KEY in runner.metadata:
         tokenizer = from_json(runner.metadata[KEY])
-    feeds = read_texts_or_inputs(list(inputs), _wanted(runner, file), tokenizer, stored_places(runner.metadata), say)
+    reading = replace(reading, columns=stored_columns(runner.metadata))
+    feeds = read_texts_or_inputs(
+        list(inputs), _wanted(runner, file), tokenizer, stored_places(runner.metadata), reading
+    )
     check_stored(runner.metadata, feeds)
     if "seed" in runner.inputs and "seed" not in feeds:
         feeds["seed"] = np.array(seed, np.int64)

@@ -14,9 +14,17 @@ def content_of(path: Path) -> bytes:
     """A file's bytes, unpacked where it is gzipped."""
     try:
         content = path.read_bytes()
+    except OSError as error:
+        raise unreadable(str(path), "a data file", error) from None
+    return unpacked(content, str(path))
+
+
+def unpacked(content: bytes, place: str) -> bytes:
+    """The bytes of a file that may be gzipped."""
+    try:
         return gzip.decompress(content) if content[:2] == b"\x1f\x8b" else content
     except (OSError, EOFError, zlib.error) as error:
-        raise unreadable(str(path), "a data file", error) from None
+        raise unreadable(place, "a data file", error) from None
 
 
 def unreadable(place: str, what: str, error: Exception) -> NablacError:

@@ -22,20 +22,37 @@ if TYPE_CHECKING:
     from runtime.data.examples import Examples
 
 DATA, TOKENS = "data.json", "tokenizer.json"
+COLUMNS = "nablac.columns"  # of the metadata
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Scalings by the model's names of inputs and targets, classes by the names of columns, the tokenizer of texts."""
+    """Scalings by the model's names of inputs and targets, classes by the names of columns, the tokenizer of texts.
+
+    `columns` are those of a table that each input was made of, in their order.
+    """
 
     scalings: Mapping[str, Scaling] = field(default_factory=dict)
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tokenizer: Tokenizer | None = None
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 def fitted_to(examples: Examples) -> Fitted:
     """What finished examples were made with."""
-    return Fitted(examples.scalings, examples.classes, examples.tokenizer)
+    columns = {name: examples.columns[name] for name in examples.inputs if examples.columns.get(name)}
+    return Fitted(examples.scalings, examples.classes, examples.tokenizer, columns)
+
+
+def column_metadata(examples: Examples) -> dict[str, str]:
+    """What a compiled file says of the columns that its inputs were trained on."""
+    columns = fitted_to(examples).columns
+    return {COLUMNS: json.dumps(columns, ensure_ascii=False)} if columns else {}
+
+
+def stored_columns(metadata: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    """What `column_metadata` said."""
+    return {str(name): tuple(columns) for name, columns in json.loads(metadata.get(COLUMNS, "{}")).items()}
 
 
 def write_fitted(folder: Path, fitted: Fitted) -> None:
@@ -46,6 +63,7 @@ def write_fitted(folder: Path, fitted: Fitted) -> None:
             for name, each in fitted.scalings.items()
         },
         "classes": fitted.classes,
+        "columns": fitted.columns,
     }
     write_bytes(folder / DATA, (json.dumps(stored, indent=2, ensure_ascii=False) + "\n").encode())
     if fitted.tokenizer is not None:
@@ -64,8 +82,9 @@ def read_fitted(folder: Path) -> Fitted | None:
             for name, each in stored["scalings"].items()
         }
         classes = {name: tuple(texts) for name, texts in stored["classes"].items()}
+        columns = {name: tuple(names) for name, names in stored.get("columns", {}).items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         hint = "it is as `nablac train` wrote it, or it is not there"
         raise NablacError(Diagnostic("E827", f"{path} is not what a run keeps of its data", hint=hint)) from error
     tokens = folder / TOKENS
-    return Fitted(scalings, classes, read_tokenizer(tokens) if tokens.is_file() else None)
+    return Fitted(scalings, classes, read_tokenizer(tokens) if tokens.is_file() else None, columns)

@@ -17,7 +17,7 @@ from compiler.training import loss_graph
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.examples import PARTS, Examples
-from runtime.data.fitted import fitted_to
+from runtime.data.fitted import column_metadata, fitted_to
 from runtime.data.loading import Wanted, fitted, load_examples
 from runtime.data.lookups import check_lookups
 from runtime.data.tokens import widened
@@ -141,7 +141,7 @@ def unmeasured(training: Training) -> list[str]:
 
 def metadata_of(data: Examples) -> dict[str, str]:
     """What the compiled model's file says of its data: a text model's tokenizer, the names of classes."""
-    found: dict[str, str] = {}
+    found = column_metadata(data)
     if data.tokenizer is not None:
         found[TOKENIZER] = data.tokenizer.to_json()
     columns = [data.columns.get(target, ()) for target in data.targets]

@@ -24,7 +24,7 @@ ARGUMENTS = {
     'csv("a", separator: "")': '`separator` of `csv` is one character, and the text "" is given',
     'images("a", size: -3)': "`size` of `images` is a whole number of at least 0, and the number -3 is given",
     'images("a", size: 1.5)': "`size` of `images` is a whole number of at least 0, and the number 1.5 is given",
-    'images("a", channels: 2)': "`channels` of `images` is 1 or 3, and the number 2 is given",
+    'images("a", channels: 2)': "`channels` of `images` is 1, 3 or 4, and the number 2 is given",
     'csv("a") -> window("v", length: 3.5)': (
         "`length` of `window` is a whole number of at least 1, and the number 3.5 is given"
     ),
@@ -76,7 +76,7 @@ FILES = {
     'csv("value.csv") -> columns(inputs: "a", targets: "b")': "E821 HERE/value.csv:3: column `b`: `x` is no number",
     'text("bad.py") -> characters(length: 2)': "E821 HERE/bad.py:1: this is no Python that can be read",
     'digits("none")': "E823 : HERE/none holds no images",
-    'digits("nan.csv", label: "last")': "E821 HERE/nan.csv:2: a cell is no number",
+    'digits("nan.csv", label: "last")': "E821 HERE/nan.csv:2: column `1`: `nan` is no number",
     'npz("nan.npz")': "E821 HERE/nan.npz: `x` holds no number at example 2: [nan]",
 }
 
