@@ -70,9 +70,9 @@ def command(
     """Run a .model or .onnx FILE on INPUTS: `name=path`, or a path alone where the model has one input.
 
     Inputs are .npy, .npz (`data.npz:name`), .csv (`data.csv:column`, `data.csv:column[-12:]`), .json or images; - is
-    stdin. Of a CSV with a header an input takes the columns that it was trained on. Images become numbers from 0 to 1, in
-    the size that the model asks for; arrays are taken as they are. A missing batch axis is added. A model of tokens that
-    has its tokenizer inside, or is given one, takes texts.
+    stdin. Of a CSV with a header an input takes the columns that it was trained on. Images become numbers from 0 to
+    1, in the size that the model asks for; arrays are taken as they are. A missing batch axis is added. A model of
+    tokens that has its tokenizer inside, or is given one, takes texts.
     """
     from runtime.reading import Reading
 

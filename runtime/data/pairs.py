@@ -17,14 +17,15 @@ _ENTRY = re.compile(
     rf"^((?:#.*\n)*)msgid {_TEXT}(?:msgid_plural {_TEXT.replace('(', '(?:', 1)})?msgstr(?:\[0\])? {_TEXT}", re.MULTILINE
 )
 _QUOTED = re.compile(r'"((?:[^"\\]|\\.)*)"')
+_FUZZY = re.compile(r"^#,.*\bfuzzy\b", re.MULTILINE)  # a flag, and not a word of a comment
 _MARKUP = re.compile(r"<[^>]*>|&\w+;|\\n|\n")
 
 
 def pairs(stage: Stage, context: Context) -> Text:
     """Lines of two texts with a separator between them; of a catalogue (.po) the messages and their translations.
 
-    `path` may be a pattern with `*`, or a list of paths; a pair that comes twice counts once, and lines keep the order
-    of the files.
+    `path` may be a pattern with `*`, or a list of paths; a pair that comes twice counts once, so that none validates
+    what it trained, and lines keep the order of the files. What is left out is noted.
     """
     found: dict[tuple[str, ...], str] = {}
     files = context.paths(stage.arguments["path"], stage.span)
@@ -34,9 +35,16 @@ def pairs(stage: Stage, context: Context) -> Text:
         except UnicodeDecodeError as error:
             place = f"{path}: byte {error.start}"
             raise NablacError(Diagnostic("E821", "this is no UTF-8 text", place=place)) from None
-        lines = _messages(content) if path.suffix == ".po" else _lines(content, stage, path, context)
+        if path.suffix == ".po":
+            lines = _messages(content, path, context)
+        else:
+            lines = _lines(content, stage, path, context)
         for number, sides in lines:
-            found.setdefault(sides, f"{path}:{number}")
+            place = f"{path}:{number}"
+            if sides in found:
+                context.note(place, "a pair that came before is left out")
+            else:
+                found[sides] = place
     if not found:
         raise NablacError(Diagnostic("E823", f"{files[0]} holds no pairs", stage.span))
     return Text(str(files[0]), list(found), places=list(found.values()))
@@ -47,8 +55,10 @@ def _lines(content: str, stage: Stage, path: Path, context: Context) -> Iterator
     named = stage.arguments["columns"]
     columns = named or [0, 1]
     separator = stage.arguments["separator"]
-    for number, line in enumerate(content.split("\n"), 1):
+    lines = content.rstrip("\n").split("\n")
+    for number, line in enumerate(lines, 1):
         if not line.strip() and separator not in line:
+            context.note(f"{path}:{number}", "a blank line is left out")
             continue
         cells = [cell.strip() for cell in line.split(separator)]
         sides = tuple(cells[place] for place in columns if place < len(cells))
@@ -59,12 +69,24 @@ def _lines(content: str, stage: Stage, path: Path, context: Context) -> Iterator
         yield number, sides
 
 
-def _messages(content: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+def _messages(content: str, path: Path, context: Context) -> Iterator[tuple[int, tuple[str, ...]]]:
     """The messages of a catalogue without markup that are translated, of those with a plural the singular."""
     number, counted = 1, 0
     for entry in _ENTRY.finditer(content):
         comments, *parts = entry.groups()
         number, counted = number + content.count("\n", counted, entry.start()), entry.start()
         sides = tuple("".join(_QUOTED.findall(part)).replace('\\"', '"').strip() for part in parts)
-        if all(side and not _MARKUP.search(side) for side in sides) and "fuzzy" not in comments:
+        reason = _unused(sides, comments)
+        if reason is None:
             yield number, sides
+        elif sides[0]:  # the message of the empty text is the catalogue's head
+            context.note(f"{path}:{number}", f"{reason} is left out")
+
+
+def _unused(sides: tuple[str, ...], comments: str) -> str | None:
+    """What a message is that makes no pair of texts."""
+    if not all(sides):
+        return "a message without a translation"
+    if _FUZZY.search(comments):
+        return "a message whose translation is marked fuzzy"
+    return "a message with markup" if any(_MARKUP.search(side) for side in sides) else None
