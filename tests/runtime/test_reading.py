@@ -49,6 +49,10 @@ FILES = {
     "objects.npy": npy(np.array([{}], object)),
     "fractions.npy": npy(np.array([0.5])),
     "large.npy": npy(np.array([2**63 + 1], np.uint64)),
+    "twice.json": b'{"x": [1], "x": [2]}',
+    "huge.json": b"[1e400]",
+    "dates.npy": npy(np.array(["2020-01-01"], "M8[D]")),
+    "beyond.npy": npy(np.array([1e300])),
     "unnamed": npy(ONE_TWO),
 }
 
@@ -92,6 +96,10 @@ REFUSED: dict[str, tuple[str, Wanted, str]] = {
     "no array": ("garbage.npy", VECTOR, "E807: this is no .npy file, or it is cut off"),
     "no archive": ("garbage.npz", VECTOR, "E807: this is no .npz file, or it is cut off"),
     "objects": ("objects.npy", VECTOR, "E807: this holds Python objects, and no numbers"),
+    "a name twice": ("twice.json", VECTOR, "E807: this file cannot be read: `x` stands twice"),
+    "JSON beyond f64": ("huge.json", VECTOR, "E807: this file cannot be read: 1e400 is beyond f64"),
+    "dates": ("dates.npy", VECTOR, "E804: the input is f32[n], and dates (datetime64[D]) are given"),
+    "beyond f32": ("beyond.npy", VECTOR, "E804: the input is f32[n], and 1e+300 is beyond f32"),
     "fractions for tokens": ("fractions.npy", TOKENS, "E804: the input is i64[n], and 0.5 is not a whole number"),
     "numbers beyond i64": (
         "large.npy",
