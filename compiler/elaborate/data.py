@@ -113,7 +113,10 @@ STAGES: dict[str, dict[str, Parameter]] = {
     },
 }
 RULES = {
-    "csv": Rule("`separator` and `decimal` differ", lambda given: given["separator"] != given["decimal"]),
+    "csv": Rule(
+        "the `separator` is no quote and no line's end, and differs from `decimal`",
+        lambda given: given["separator"] not in ('"', "\r", "\n", given["decimal"]),
+    ),
     "min_max": Rule("`low` is below `high`", lambda given: given["low"] < given["high"]),
     "split": Rule(
         "the shares add up to less than 1", lambda given: (given["validation"] or 0) + (given["test"] or 0) < 1

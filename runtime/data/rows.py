@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 
+_MOST_LISTED = 12
+
+
 @dataclass(frozen=True, eq=False)
 class Table:
     """Columns as numbers [rows, columns], of the rows that were `kept`; a column of texts holds places in `classes`."""
@@ -70,7 +73,7 @@ class Rows:
                 near = (
                     did_you_mean(name, self.cells)
                     or self.format.hint_of_header(list(self.cells))
-                    or f"the columns are {', '.join(self.cells)}"
+                    or f"the columns are {_listed(list(self.cells))}"
                 )
                 raise NablacError(Diagnostic("E822", f"{self.place} has no column `{name}`", span, hint=near))
             if name in self.refused:
@@ -88,7 +91,7 @@ class Rows:
                     table[row, column] = number
                 elif kept[row]:
                     kept[row] = False
-                    what = f"none of the classes {', '.join(known)}" if known else "no number"
+                    what = f"none of the classes {_listed(list(known))}" if known else "no number"
                     shown = f"`{_shortened(cell)}` is {what}" if cell.strip() else "there is nothing"
                     hint = None if known else self.format.hint(cell)
                     report.broken(f"{self.place}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
@@ -109,3 +112,7 @@ class Rows:
 
 def _shortened(cell: str) -> str:
     return cell if len(cell) <= 40 else f"{cell[:40]}.."
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(_shortened, names[:_MOST_LISTED])) + (", .." if len(names) > _MOST_LISTED else "")

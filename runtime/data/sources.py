@@ -26,7 +26,7 @@ def text(stage: Stage, context: Context) -> Text:
     parts = []
     for each in files:
         try:
-            content = each.read_text("utf-8")
+            content = each.read_text("utf-8-sig")
             parts.append(_literals(content) if each.suffix == ".py" else content)
         except UnicodeDecodeError as error:
             context.broken(f"{each}: byte {error.start}", "this is no UTF-8 text", "convert it, as with `iconv`")
