@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +58,30 @@ def test_floats_from_0_to_1_are_taken_and_others_refused() -> None:
     for wrong in (numbers * 300, numbers - 0.5, np.full((2, 2), np.nan, np.float32)):
         with pytest.raises(UnreadableImage, match="an image of floats from"):
             read(saved(Image.fromarray(wrong), "tiff"), 1)
+
+
+def png(depth: int, kind: int, row: bytes, *extra: tuple[bytes, bytes]) -> bytes:
+    """One pixel, as the PNG specification (W3C, 2003) writes it."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        checked = struct.pack(">I", zlib.crc32(name + content))
+        return struct.pack(">I", len(content)) + name + content + checked
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, depth, kind, 0, 0, 0))
+    rest = b"".join(chunk(name, content) for name, content in extra)
+    return b"\x89PNG\r\n\x1a\n" + header + rest + chunk(b"IDAT", zlib.compress(b"\0" + row)) + chunk(b"IEND", b"")
+
+
+def test_colour_of_16_bits_is_read_as_8_and_said_to_be() -> None:
+    found, notes = read(png(16, 2, struct.pack(">3H", 65535, 32768, 1000)), 3)
+    np.testing.assert_allclose(found.ravel(), np.array([65535, 32768, 1000]) / 65535, atol=1 / 255)
+    assert notes == ["16 bits of a channel are read as 8"]
+
+
+def test_a_transparent_grey_of_16_bits_is_white() -> None:
+    grey = struct.pack(">H", 4000)
+    found, notes = read(png(16, 0, grey, (b"tRNS", grey)), 1)
+    assert found.ravel().tolist() == [1] and notes == ["transparent parts are put on white"]
 
 
 def test_integers_of_32_bits_have_no_white() -> None:
