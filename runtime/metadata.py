@@ -11,6 +11,7 @@ from runtime.boundary import reason_of
 
 CLASSES = "nablac.classes"  # the texts of the target's classes, in the order of their numbers
 UNITS = "nablac.units"  # of each output: "raw" `of` which data, "computed" from raw numbers, or the "model"'s own
+COLUMNS = "nablac.columns"  # those of a table that each input was trained on
 T = TypeVar("T")
 
 
@@ -46,3 +47,8 @@ def unit_kinds(value: Any) -> dict[str, str]:
     if not all(isinstance(kind, str) for kind in kinds.values()):
         raise TypeError("it has no unit for each name")
     return kinds
+
+
+def column_names(value: Any) -> dict[str, tuple[str, ...]]:
+    """Lists of texts by name; raises TypeError or AttributeError for anything else."""
+    return {str(name): tuple(texts(columns)) for name, columns in value.items()}

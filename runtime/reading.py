@@ -2,30 +2,36 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import os
 import re
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from compiler.dims import Dim
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
-from runtime.boundary import check_pixels, check_table, guarded, names_in, read_file, read_stream
+from runtime.boundary import guarded, names_in, read_file, read_stream
+from runtime.casting import CannotConvert, convert
+from runtime.data.csv_file import OF_COMMAND, Format, read_table
+from runtime.data.files import unpacked
+from runtime.data.rows import Rows
 from runtime.files import is_stream
+from runtime.images import CHANNELS, read_image
+from runtime.images import ENDINGS as IMAGES
 from runtime.numpy_files import read_npy, read_npz
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
-IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 _ROWS = re.compile(r"(.*)\[(-?\d*):(-?\d*)\]")
-_PART = re.compile(r"(.*\.(?:csv|npz|json)|-):(.*)", re.IGNORECASE | re.DOTALL)
+_PART = re.compile(r"(.*\.(?:csv|csv\.gz|npz|json)|-):(.*)", re.IGNORECASE | re.DOTALL)
 ENDINGS = (".npy", ".npz", ".csv", ".json", *IMAGES)
+_PACKED = ".gz"  # after `.csv`
 STDIN = "-"
 _BEGINNINGS = {b"\x93NUMPY": ".npy", b"PK\x03\x04": ".npz", b"[": ".json", b"{": ".json"}
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
@@ -35,14 +41,51 @@ _NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-
 Wanted: TypeAlias = "TensorType | np.dtype[Any]"
 
 
-def read_inputs(
-    arguments: list[str], types: Mapping[str, Wanted], say: Callable[[str], None] = lambda text: None
-) -> dict[str, Array]:
+@dataclass(frozen=True, eq=False)
+class Held:
+    """An array that a file holds, and what it says of the place of a number: the lines and columns of a table."""
+
+    array: Array
+    path: str
+    lines: tuple[int, ...] = ()
+    columns: tuple[str, ...] = ()
+
+    def place(self, index: tuple[int, ...] | None) -> str:
+        """Where in the file the number at `index` stands."""
+        if not index:
+            return self.path
+        if not self.lines:
+            return f"{self.path}, index {list(index)}"
+        column = self.columns[index[1] if len(index) > 1 else 0]
+        return f"{self.path}:{self.lines[index[0]]}, column `{column}`"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is known of files beside their content: how CSV is written, which columns each input was trained on."""
+
+    say: Callable[[str], None] = lambda text: None
+    format: Format = OF_COMMAND
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def broken(self, place: str, message: str, hint: str | None = None) -> None:
+        """A row that cannot be used."""
+        raise NablacError(Diagnostic("E821", message, place=place, hint=hint))
+
+    def note(self, place: str, message: str) -> None:
+        """Something of a file that is changed or left out."""
+        self.say(f"note: {place}: {message}")
+
+
+PLAIN = Reading()
+
+
+def read_inputs(arguments: list[str], types: Mapping[str, Wanted], reading: Reading = PLAIN) -> dict[str, Array]:
     """`name=path` arguments, or one plain path for a model of one input; `-` is stdin.
 
     `path:column` takes a CSV's column, `path:column[-12:]` its last rows, `path:name` an array of an `.npz` or of JSON.
-    An `.npz` or a JSON object may hold several inputs by name, and other things beside all of them. `say` is told what
-    is done to the data.
+    An `.npz`, a JSON object or a CSV with a header may hold several inputs by name, and other things beside all of
+    them. `reading.say` is told what is done to the data.
     """
     feeds: dict[str, Array] = {}
     for argument in arguments:
@@ -52,12 +95,13 @@ def read_inputs(
         if name and name not in types:
             hint = did_you_mean(name, types) or f"the inputs are {', '.join(types)}"
             raise NablacError(Diagnostic("E802", f"the model has no input `{name}`", place=argument, hint=hint))
-        given = _read(path, types[name] if name else _only(types), say)
+        open_inputs = {key: type for key, type in types.items() if key not in feeds}
+        given = _read(path, name or _only(open_inputs) or _only(types), types if name else open_inputs, reading)
         if isinstance(given, dict) and name:
             given = _chosen(given, name, path)
         if isinstance(given, dict):
             if all(key in given or key in feeds or key == "seed" for key in types):
-                given = {key: array for key, array in given.items() if key in types}
+                given = {key: held for key, held in given.items() if key in types}
             unknown = next((key for key in given if key not in types), None)
             if unknown is not None:
                 hint = (
@@ -65,7 +109,7 @@ def read_inputs(
                     or f"choose an array of the file: `{next(iter(types))}={path}:{unknown}`"
                 )
                 raise NablacError(Diagnostic("E802", f"the model has no input `{unknown}`", place=path, hint=hint))
-            feeds |= {key: fitted(array, types[key], f"{path}: {key}") for key, array in given.items()}
+            feeds |= {key: fitted(held, types[key]) for key, held in given.items()}
             continue
         if not name:
             missing = [key for key in types if key not in feeds and key != "seed"]
@@ -85,15 +129,20 @@ def read_inputs(
                     )
                 )
             name = missing[0]
-        feeds[name] = fitted(given, types[name], path)
+        feeds[name] = fitted(given, types[name])
     return feeds
 
 
-def fitted(array: Array, type: Wanted, place: str) -> Array:
+def fitted(held: Held, type: Wanted) -> Array:
     """The array in the input's dtype and rank: a missing batch axis is added, and a last axis of 1."""
+    dtype = type if isinstance(type, np.dtype) else type.dtype.numpy
+    try:
+        array = convert(held.array, dtype)
+    except CannotConvert as error:
+        message = f"the input is {type}, and {error.reason}"
+        raise NablacError(Diagnostic("E804", message, place=held.place(error.index), hint=error.hint)) from None
     if isinstance(type, np.dtype):
-        return _converted(array, type, str(type), place)
-    array = _converted(array, type.dtype.numpy, str(type), place)
+        return array
     if array.ndim < type.rank and type.shape and type.shape[-1] == 1 and array.shape[-1:] != (1,):
         array = array[..., None]
     while array.ndim < type.rank:
@@ -101,27 +150,13 @@ def fitted(array: Array, type: Wanted, place: str) -> Array:
     return array
 
 
-def _converted(array: Array, dtype: np.dtype[Any], shown: str, place: str) -> Array:
-    """The numbers in another dtype, none of them another number; floats may be rounded."""
-    if array.dtype.kind not in "iufb":
-        raise NablacError(Diagnostic("E807", f"numbers are needed, and this holds {array.dtype}", place=place))
-    if array.dtype.kind == "f" and dtype.kind in "iu":
-        if not np.array_equal(array, np.round(array)):
-            raise NablacError(Diagnostic("E804", f"the input is {shown}, and this holds fractions", place=place))
-    with np.errstate(over="ignore", invalid="ignore"):
-        found = array.astype(dtype)
-    exact = dtype.kind not in "iub" or bool((found == array).all())
-    if not exact or (dtype.kind == "f" and (np.isinf(found) & np.isfinite(array)).any()):
-        raise NablacError(Diagnostic("E804", f"the input is {shown}, and this holds numbers beyond it", place=place))
-    return found
+def _only(types: Mapping[str, Wanted]) -> str:
+    """The name of a model's one input, "" where it has several."""
+    real = [name for name in types if name != "seed"]
+    return real[0] if len(real) == 1 else ""
 
 
-def _only(types: Mapping[str, Wanted]) -> Wanted | None:
-    real = [type for name, type in types.items() if name != "seed"]
-    return real[0] if len(real) == 1 else None
-
-
-def _chosen(held: dict[str, Array], name: str, place: str) -> Array:
+def _chosen(held: dict[str, Held], name: str, place: str) -> Held:
     """The array of a file of several that is meant for one input: that of its name, or the only one."""
     if name in held:
         return held[name]
@@ -132,14 +167,15 @@ def _chosen(held: dict[str, Array], name: str, place: str) -> Array:
     raise NablacError(Diagnostic("E807", message, place=place, hint=hint))
 
 
-def _read(path: str, type: Wanted | None, say: Callable[[str], None]) -> Array | dict[str, Array]:
-    """What a file holds; of a `path:part` the part."""
+def _read(path: str, name: str, types: Mapping[str, Wanted], reading: Reading) -> Held | dict[str, Held]:
+    """What a file holds for the input `name`, "" where it may be for several; of a `path:part` the part."""
     cut = _PART.fullmatch(path)
     target, part = (Path(cut[1]), cut[2]) if cut is not None else (Path(path), "")
     stream = str(target) == STDIN or is_stream(target) or (not target.suffix and os.path.isfile(target))
     content = _content(target, path) if stream else b""
-    ending = _ending_of(content) if stream else target.suffix.lower()
-    if ending not in ENDINGS:
+    suffix = Path(target.stem).suffix if target.suffix.lower() == _PACKED else target.suffix
+    ending = _ending_of(content) if stream else suffix.lower()
+    if ending not in ENDINGS or (suffix != target.suffix and ending != ".csv"):
         raise NablacError(
             Diagnostic(
                 "E807",
@@ -157,13 +193,11 @@ def _read(path: str, type: Wanted | None, say: Callable[[str], None]) -> Array |
         return _part(read_npz(content, path, "E807") if packed else read_npy(content, path, "E807"), part, path)
     if ending == ".json":
         with guarded(path, "JSON", "E807"):
-            return _part(_json(json.loads(content.decode("utf-8")), path), part, path)
+            return _part(_json(_parsed(content), path), part, path)
     if ending == ".csv":
-        check_table(content.count(b",") + content.count(b"\n"), path)
         with guarded(path, "a CSV file", "E807"):
-            return _rows_of(target, part, content)
-    with guarded(path, "an image", "E807"):
-        return _image(target, content, type, say)
+            return _rows_of(str(target), part, unpacked(content, str(target)), name, types, reading)
+    return _image(path, content, types.get(name), reading)
 
 
 def _content(path: Path, place: str) -> bytes:
@@ -180,18 +214,39 @@ def _ending_of(content: bytes) -> str:
     return next((ending for beginning, ending in _BEGINNINGS.items() if start.startswith(beginning)), ".csv")
 
 
-def _part(held: Array | dict[str, Array], part: str, place: str) -> Array | dict[str, Array]:
+def _part(held: Array | dict[str, Array], part: str, place: str) -> Held | dict[str, Held]:
     """The array of that name, or all where none is named."""
-    if not part or not isinstance(held, dict):
-        return held
+    if not isinstance(held, dict):
+        return Held(held, place)
+    if not part:
+        return {name: Held(array, f"{place}: {name}") for name, array in held.items()}
     if part not in held:
         hint = did_you_mean(part, held) or f"it has {', '.join(held)}"
         raise NablacError(Diagnostic("E807", f"there is no array `{part}`", place=place, hint=hint))
-    return held[part]
+    return Held(held[part], place)
 
 
 def _near(path: Path) -> str | None:
     return did_you_mean_file(path.name, names_in(path.parent))
+
+
+def _parsed(content: bytes) -> Any:
+    """JSON in which no name stands twice in an object, and no number is beyond a float of 64 bits."""
+
+    def names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
+            raise ValueError(f"`{twice}` stands twice")
+        return found
+
+    def number(text: str) -> float:
+        found = float(text)
+        if np.isinf(found):
+            raise ValueError(f"{text} is beyond f64")
+        return found
+
+    return json.loads(content.decode("utf-8-sig"), object_pairs_hook=names, parse_float=number)
 
 
 def _json(value: Any, place: str) -> Array | dict[str, Array]:
@@ -213,78 +268,81 @@ def _with_numbers(value: Any) -> Any:
     return _NUMBERS.get(value, value) if isinstance(value, str) else value
 
 
-def _rows_of(path: Path, chosen: str, content: bytes) -> Array:
-    """A column, or all, and of these the rows that `[first:last]` takes, as a list in Python does."""
+def _rows_of(
+    path: str, chosen: str, content: bytes, name: str, types: Mapping[str, Wanted], reading: Reading
+) -> Held | dict[str, Held]:
+    """A column, or those of the input, or all; of these the rows that `[first:last]` takes, as a list in Python does.
+
+    A table whose header names the columns of several inputs feeds them all.
+    """
     cut = _ROWS.fullmatch(chosen)
-    if cut is None:
-        return _csv(path, chosen, content)
-    first, last = (int(bound) if bound else None for bound in cut.group(2, 3))
-    table = _csv(path, cut[1], content)
-    if not len(table[first:last]):
+    column = cut[1] if cut is not None else chosen
+    first, last = (int(bound) if bound else None for bound in cut.group(2, 3)) if cut is not None else (None, None)
+    table = read_table(content, path, reading.format, reading)
+    rows = Rows.of(table, path, reading.format, reading)
+    if not rows.lines:
+        raise NablacError(Diagnostic("E807", "the file has a header and no rows", place=path))
+    lines = tuple(rows.lines[first:last])
+    if not lines:
         place = f"{path}:{chosen}"
-        raise NablacError(Diagnostic("E807", f"this takes none of the {len(table)} rows", place=place))
-    return table[first:last]
+        raise NablacError(Diagnostic("E807", f"this takes none of the {len(rows.lines)} rows", place=place))
+
+    def held(columns: list[str]) -> Held:
+        array = rows.table(columns, reading, None).numbers[first:last]
+        return Held(array[:, 0] if len(columns) == 1 else array, path, lines, tuple(columns))
+
+    if not column and not name and table.named:
+        columns = {each: list(reading.columns.get(each, (each,))) for each in types if each != "seed"}
+        if all(rows.cells.keys() >= set(wanted) for wanted in columns.values()):
+            return {each: held(wanted) for each, wanted in columns.items()}
+    return held(_columns_of(rows, column, name, table.named, reading))
 
 
-def _csv(path: Path, column: str, content: bytes) -> Array:
-    """One column, or all that hold numbers; a first row that holds none is a header."""
-    rows = [row for row in csv.reader(io.StringIO(content.decode("utf-8-sig"), newline="")) if row]
-    if not rows:
-        raise NablacError(Diagnostic("E807", "the file is empty", place=str(path)))
-    header = rows[0] if not any(_is_number(cell) for cell in rows[0]) else [str(place) for place in range(len(rows[0]))]
-    body = rows[1:] if header is rows[0] else rows
-    if column and column not in header:
-        hint = did_you_mean(column, header) or f"the columns are {', '.join(header)}"
-        raise NablacError(Diagnostic("E808", f"there is no column `{column}`", place=str(path), hint=hint))
-    if not body:
-        raise NablacError(Diagnostic("E807", "the file has a header and no rows", place=str(path)))
-    places = [header.index(column)] if column else [place for place, cell in enumerate(body[0]) if _is_number(cell)]
-    if not places:
-        raise NablacError(Diagnostic("E807", "no column holds numbers", place=str(path)))
-    table = np.empty((len(body), len(places)))
-    for number, row in enumerate(body):
-        for rank, place in enumerate(places):
-            cell = row[place] if place < len(row) else ""
-            if not _is_number(cell):
-                line = number + 1 + (header is rows[0])
-                raise NablacError(
-                    Diagnostic(
-                        "E807", f"row {line}, column `{header[place]}`: `{cell}` is no number", place=f"{path}:{line}"
-                    )
-                )
-            table[number, rank] = float(cell)
-    return table[:, 0] if column or len(places) == 1 else table
+def _columns_of(rows: Rows, column: str, name: str, named: bool, reading: Reading) -> list[str]:
+    """The column that was asked for, those that an input was trained on by their names, or all."""
+    known = reading.columns.get(name, ()) if named else ()
+    wanted = [column] if column else list(known) or list(rows.cells)
+    for each in wanted:
+        if each not in rows.cells:
+            listed = f"the columns are {', '.join(rows.cells)}"
+            hint = did_you_mean(each, rows.cells) or rows.format.hint_of_header(list(rows.cells)) or listed
+            what = f"there is no column `{each}`" + ("" if column else f", which `{name}` was trained on")
+            raise NablacError(Diagnostic("E808", what, place=rows.place, hint=hint))
+    aside = [each for each in rows.cells if each not in wanted]
+    if aside and not column:
+        reading.note(rows.place, f"`{name}` takes {', '.join(wanted)}; left aside: {', '.join(aside)}")
+    return wanted
 
 
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _image(path: Path, content: bytes, type: Wanted | None, say: Callable[[str], None]) -> Array:
+def _image(path: str, content: bytes, type: Wanted | None, reading: Reading) -> Held:
     """Channels first, from 0 to 1, in the channels and the size that the input asks for."""
+    shape = type.shape if isinstance(type, TensorType) and type.rank >= 3 else None
+    # Three axes of which the first is a batch's are pictures in grey.
+    grey = shape is not None and len(shape) == 3 and isinstance(shape[0], Dim)
+    channels = 1 if grey else shape[-3] if shape is not None else 3
+    channels = 3 if isinstance(channels, Dim) else channels
+    if channels not in CHANNELS:
+        message, hint = f"the input is {type}, and an image has 1, 3 or 4 channels", None
+        if shape is not None and shape[-1] in CHANNELS:
+            hint = "channels come first here, as in `[batch, 3, height, width]`: the model can `transpose` them"
+        raise NablacError(Diagnostic("E829", message, place=path, hint=hint))
+    if isinstance(type, TensorType) and not type.dtype.is_float:
+        message = f"the input is {type}, and an image becomes numbers from 0 to 1"
+        raise NablacError(Diagnostic("E829", message, place=path, hint="give its bytes as `.npy`"))
+    height, width = shape[-2:] if shape is not None else (None, None)
+
+    def size(of_height: int, of_width: int) -> tuple[int, int]:
+        if not (isinstance(height, int) and isinstance(width, int)):
+            return of_height, of_width
+        if (of_height, of_width) != (height, width):
+            asked = f"{width} x {height} as the model asks"
+            reading.say(f"note: {path} is {of_width} x {of_height}, and made {asked}")
+        return height, width
+
     try:
-        from PIL import Image, UnidentifiedImageError
+        array = read_image(content, path, channels, size, lambda text: reading.note(path, text))
     except ImportError:
         raise NablacError(
-            Diagnostic("E809", "images need the `image` extra", place=str(path), hint="pip install 'nablac[image]'")
+            Diagnostic("E809", "images need the `image` extra", place=path, hint="pip install 'nablac[image]'")
         ) from None
-    try:
-        with Image.open(io.BytesIO(content)) as opened:
-            check_pixels(*opened.size, str(path))
-            known = type if isinstance(type, TensorType) and type.rank >= 3 else None
-            channels = known.shape[-3] if known is not None else 3
-            image = opened.convert("L" if channels == 1 else "RGB")
-            if known is not None:
-                height, width = known.shape[-2:]
-                if isinstance(height, int) and isinstance(width, int) and image.size != (width, height):
-                    given = " x ".join(map(str, opened.size))
-                    say(f"note: {path} is {given}, and made {width} x {height} as the model asks")
-                    image = image.resize((width, height), Image.Resampling.BILINEAR)
-            array = np.asarray(image, np.float32) / 255
-    except UnidentifiedImageError:
-        raise NablacError(Diagnostic("E807", "this is no image that can be read", place=str(path))) from None
-    return array[None] if array.ndim == 2 else np.moveaxis(array, -1, 0)
+    return Held(array, path)

@@ -55,7 +55,12 @@ class Rule:
 _FILE = Parameter(TEXT)
 SOURCES: dict[str, dict[str, Parameter]] = {
     "arrays": {},
-    "csv": {"path": _FILE, "separator": Parameter(CHARACTER, ",")},
+    "csv": {
+        "path": _FILE,
+        "separator": Parameter(CHARACTER, ","),
+        "decimal": Parameter(one_of(".", ","), "."),
+        "header": Parameter(FLAG, None),
+    },
     "parquet": {"path": _FILE},
     "npz": {"path": _FILE},
     "digits": {
@@ -109,6 +114,10 @@ STAGES: dict[str, dict[str, Parameter]] = {
 }
 ON_EXAMPLES = ("standardize", "min_max", "split", "augment")  # which change examples; the other stages make them
 RULES = {
+    "csv": Rule(
+        "the `separator` is no quote and no line's end, and differs from `decimal`",
+        lambda given: given["separator"] not in ('"', "\r", "\n", given["decimal"]),
+    ),
     "min_max": Rule("`low` is below `high`", lambda given: given["low"] < given["high"]),
     "split": Rule(
         "the shares add up to less than 1", lambda given: (given["validation"] or 0) + (given["test"] or 0) < 1

@@ -54,4 +54,4 @@ TWO_PLACES = Kind(
     "a list of two whole numbers from 0",
     lambda value: isinstance(value, list) and len(value) == 2 and all(is_whole(each) and each >= 0 for each in value),
 )
-CHANNELS = Kind("1 or 3", lambda value: is_whole(value) and value in (1, 3))
+CHANNELS = Kind("1, 3 or 4", lambda value: is_whole(value) and value in (1, 3, 4))

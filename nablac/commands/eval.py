@@ -41,7 +41,7 @@ def command(file: Path, part: str | None, generate: bool, beams: int, length_pen
 
     FILE may be a run's folder: its model, its weights, its own split of the data.
     """
-    from nablac.commands.train import note_batches, training_of
+    from nablac.commands.train import announce_data, note_batches, training_of
     from runtime.data.examples import digest
     from runtime.training.record import read_record
 
@@ -54,6 +54,8 @@ def command(file: Path, part: str | None, generate: bool, beams: int, length_pen
     if run is not None and not any(asked(option_name(name)) for name in DATA):
         hint = "its split would be another: `--data FILE` evaluates on other data"
         read_record(run).check_examples(digest(training.data), run, hint)
+    if not given["quiet"]:
+        announce_data(training)
     counts = {name: len(places) for name, places in training.data.parts.items()}
     chosen = part or next((name for name in ("test", "validation") if counts[name]), "all")
     if chosen == "all":

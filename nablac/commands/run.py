@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,8 +25,9 @@ from nablac.commands.results import STDOUT, check_ending, shown, write
 
 if TYPE_CHECKING:
     from compiler.types import Array
+    from runtime.data.csv_file import Format
     from runtime.onnx_session import OnnxRunner
-    from runtime.reading import Wanted
+    from runtime.reading import Reading, Wanted
     from runtime.text.tokenizers import Tokenizer
 
 
@@ -37,6 +39,11 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="For texts: tokenizer.json, vocab.txt."
+)
+@click.option("--separator", metavar="CHAR", help="Between the cells of CSV inputs.  [default: ,]")
+@click.option("--decimal", type=click.Choice([".", ","]), default=".", show_default=True, help="Of CSV's numbers.")
+@click.option(
+    "--header/--no-header", default=None, help="Whether CSV's first row is names.  [default: if none is a number]"
 )
 @run_options
 @weight_options
@@ -50,6 +57,9 @@ def command(
     inputs: tuple[str, ...],
     output: Path | None,
     tokenizer: Path | None,
+    separator: str | None,
+    decimal: str,
+    header: bool | None,
     backend: str,
     device: str,
     weights: Path | None,
@@ -61,15 +71,18 @@ def command(
     """Run a .model or .onnx FILE, or the folder of a run, on INPUTS: `name=path`, or a path alone of the only input.
 
     Inputs are .npy, .npz (`data.npz:name`), .csv (`data.csv:column`, `data.csv:column[-12:]`), .json or images; - is
-    stdin. Images become numbers from 0 to 1, in the size that the model asks for; arrays are taken as they are. A
-    missing batch axis is added. A model of tokens that has its tokenizer inside, or is given one, takes texts.
+    stdin. Of a CSV with a header an input takes the columns that it was trained on. Images become numbers from 0 to
+    1, in the size that the model asks for; arrays are taken as they are. A missing batch axis is added. A model of
+    tokens that has its tokenizer inside, or is given one, takes texts.
     """
+    from runtime.reading import Reading
+
     check_ending(output)
-    say = partial(note, quiet=quiet)
+    reading = Reading(partial(note, quiet=quiet), _format(separator, decimal, header))
     classes: list[str] = []
     if file.suffix == ".onnx":
         refuse_of_compiled(file)
-        results, classes = _run_onnx(file, inputs, device, seed, tokenizer, say)
+        results, classes = _run_onnx(file, inputs, device, seed, tokenizer, reading)
     else:
         from runtime.text.feeding import read_texts_or_inputs
         from runtime.text.places import least_tokens, places
@@ -88,11 +101,12 @@ def command(
         )
         types = {key: value.type for key, value in model.graph.inputs.items()}
         fitted = model.fitted
+        reading = replace(reading, columns=fitted.columns if fitted is not None else {})
         known = _read(tokenizer) or (fitted.tokenizer if fitted is not None else None)
         least = least_tokens(model.elaborated)
-        fed = read_texts_or_inputs(list(inputs), types, known, places(model.elaborated), say, least)
+        fed = read_texts_or_inputs(list(inputs), types, known, places(model.elaborated), reading, least)
         results = fed.run(lambda feeds: model(**feeds))
-        _note_units({key: unit.kind for key, unit in model.units.items()}, say)
+        _note_units({key: unit.kind for key, unit in model.units.items()}, reading.say)
         classes = list(fitted.labels) if fitted is not None else []
         if model.is_drawn and model.weights:
             note_untrained(quiet, f"--seed {seed}")
@@ -118,6 +132,21 @@ def _note_units(kinds: Mapping[str, str], say: Callable[[str], None]) -> None:
             say(f"note: `{name}` has the model's own units, as in training")
 
 
+def _format(separator: str | None, decimal: str, header: bool | None) -> Format:
+    """How CSV inputs are written."""
+    from runtime.data.csv_file import Format
+
+    character = "\t" if separator == "\\t" else separator if separator is not None else ","
+    if len(character) != 1 or character in '"\r\n':
+        raise click.BadParameter(f"`{separator}` is not one character between cells", param_hint="--separator")
+    if character == decimal:
+        hint = "`--separator ';'`, say"
+        raise click.BadParameter(
+            f"`{decimal}` separates the cells, and stands in numbers; {hint}", param_hint="--decimal"
+        )
+    return Format(character, decimal, header, command=True)
+
+
 def _read(path: Path | None) -> Tokenizer | None:
     from runtime.text.tokenizers import read_tokenizer
 
@@ -130,13 +159,13 @@ def _run_onnx(
     device: str,
     seed: int,
     given: Path | None,
-    say: Callable[[str], None],
+    reading: Reading,
 ) -> tuple[dict[str, Array], list[str]]:
     """The outputs of a compiled model, and the names of its classes where it has them."""
     import numpy as np
 
     from grammar.diagnostics import Diagnostic, NablacError
-    from runtime.metadata import CLASSES, UNITS, stored, texts, unit_kinds
+    from runtime.metadata import CLASSES, COLUMNS, UNITS, column_names, stored, texts, unit_kinds
     from runtime.onnx_session import OnnxRunner
     from runtime.tables import check_stored
     from runtime.text.feeding import read_texts_or_inputs
@@ -149,8 +178,9 @@ def _run_onnx(
     tokenizer = _read(given)
     if tokenizer is None and KEY in runner.metadata:
         tokenizer = from_json(runner.metadata[KEY])
+    reading = replace(reading, columns=stored(runner.metadata, COLUMNS, {}, column_names))
     most, least = stored_places(runner.metadata), stored_places(runner.metadata, LEAST)
-    fed = read_texts_or_inputs(list(inputs), _wanted(runner, file), tokenizer, most, say, least)
+    fed = read_texts_or_inputs(list(inputs), _wanted(runner, file), tokenizer, most, reading, least)
     drawn = {"seed": np.array(seed, np.int64)} if "seed" in runner.inputs else {}
 
     def run(feeds: dict[str, Array]) -> dict[str, Array]:
@@ -161,7 +191,7 @@ def _run_onnx(
     for name in [name for name, value in results.items() if not isinstance(value, np.ndarray)]:
         note(f"warning: the output `{name}` is no tensor, and left out")
         del results[name]
-    _note_units(stored(runner.metadata, UNITS, {}, unit_kinds), say)
+    _note_units(stored(runner.metadata, UNITS, {}, unit_kinds), reading.say)
     for name, value in results.items():
         if value.dtype.name == "bfloat16":  # which no file and no reader of numbers knows
             results[name] = value.astype(np.float32)

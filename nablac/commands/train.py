@@ -68,7 +68,8 @@ def command(file: Path, output: Path | None, resume: Path | None, dry_run: bool,
         training = _resumed(file, resume, given, output)
     quiet, as_json = given["quiet"], given["as_json"]
     if not quiet:
-        _announce(describe(training), training.context.skipped)
+        _announce(describe(training))
+        announce_data(training)
         note_batches(training)
         whole = ", ".join(f"`{name}`" for name in training.measured_whole)
         if whole:
@@ -184,17 +185,26 @@ def generates(training: Training) -> bool:
     return training.data.tokenizer is not None
 
 
-def _announce(facts: dict[str, Any], skipped: list[str]) -> None:
+def _announce(facts: dict[str, Any]) -> None:
     examples = ", ".join(f"{count:,} {part}" for part, count in facts["examples"].items() if count)
     where = facts["backend"] if facts["device"] == "cpu" else f"{facts['backend']} on {facts['device']}"
     size = f"{facts['parameters']:,} parameters"
     note(f"{facts['model']}: {size}, {examples} examples, batches of {facts['batch']}, {where}")
-    if skipped:
+
+
+def announce_data(training: Training) -> None:
+    """What of the data was left out or changed when it was read."""
+    training.data  # noqa: B018 - reads it
+    context = training.context
+    if skipped := context.skipped:
         note(
             f"{len(skipped)} broken rows or files left out" + (", the first of them:" if len(skipped) > _SHOWN else ":")
         )
         for each in skipped[:_SHOWN]:
             note(f"  {each}")
+    for message, places in context.notes.items():
+        more = f" and {len(places) - 1:,} more" if len(places) > 1 else ""
+        note(f"note: {message}: {places[0]}{more}")
 
 
 def note_batches(training: Training) -> None:

@@ -32,10 +32,13 @@ def assigned(
 ) -> list[Assigned]:
     """For each input and target the array of its name, else the next one of the data's inputs, or its targets.
 
+    Of arrays that are neither, as those of an `.npz`, one of another name goes where nothing else can.
     Where there are several and they are called like columns, each takes its column, and one of another name the rest.
     NablacError where nothing is left for one, or columns are left over.
     """
     found: list[Assigned] = []
+    if not examples.inputs and not examples.targets:
+        _check_names(examples, {**inputs, **targets}, span)
     for wanted, given in ((inputs, examples.inputs), (targets, examples.targets)):
         spare = [name for name in given or examples.arrays if name not in inputs and name not in targets]
         waiting = [name for name in wanted if name not in examples.arrays]
@@ -60,6 +63,17 @@ def assigned(
                 raise NablacError(Diagnostic("E824", message, span))
             found.append(_whole(examples, name, spare.pop(0)))
     return found
+
+
+def _check_names(examples: Examples, wanted: Mapping[str, TensorType], span: Span | None) -> None:
+    """NablacError where the names of the arrays do not tell which is which."""
+    waiting = [name for name in wanted if name not in examples.arrays]
+    spare = [name for name in examples.arrays if name not in wanted]
+    if len(waiting) > 1 <= len(spare) or (waiting and len(spare) > 1):
+        needed = ", ".join(f"`{name}`" for name in waiting)
+        message = f"the model needs {needed}, and the data has {', '.join(f'`{name}`' for name in spare)}"
+        hint = "call the arrays as the model calls its inputs and targets"
+        raise NablacError(Diagnostic("E824", message, span, hint=hint))
 
 
 def _whole(examples: Examples, name: str, source: str) -> Assigned:

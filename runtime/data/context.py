@@ -30,6 +30,7 @@ class Context:
     skip_broken: bool = False
     skipped: list[str] = field(default_factory=list)  # a line for each row or file left out
     fixed: frozenset[str] = frozenset()  # shares that the command states, and no `split` changes
+    notes: dict[str, list[str]] = field(default_factory=dict)  # what was changed or left out in reading, and where
     order: str = ""  # of the parts: "time", "random", or as the data is by itself
     fitted: Fitted | None = None  # what an earlier run, or the training part, has shown of the data
 
@@ -77,6 +78,10 @@ class Context:
             hint = hint or "`--skip-broken` leaves such out, and counts them"
             raise NablacError(Diagnostic("E821", message, place=place, hint=hint))
         self.skipped.append(f"{place}: {message}")
+
+    def note(self, place: str, message: str) -> None:
+        """Something of a file that the examples do not have, which a person has to hear of."""
+        self.notes.setdefault(message, []).append(place)
 
 
 def _in_package(name: str, folder: Path, span: Span | None) -> Path:

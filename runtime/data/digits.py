@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import struct
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,11 +12,12 @@ import numpy as np
 
 from compiler.elaborate.data import Stage
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.boundary import check_table
 from runtime.data.arrays import npz
 from runtime.data.context import Context
+from runtime.data.csv_file import Format, read_table
 from runtime.data.examples import Examples
 from runtime.data.files import content_of
+from runtime.data.rows import Rows
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -49,7 +51,7 @@ def digits(stage: Stage, context: Context) -> Examples:
             raise NablacError(Diagnostic("E823", f"{image.shape[1]} pixels are no square image", place=str(path)))
         image = image.reshape(-1, side, side)
     scaled = image.astype(np.float32)[:, None] / np.float32(stage.arguments["scale"] or max(image.max(), 1))
-    return Examples({"image": scaled, "label": label.astype(np.int64)}, ("image",), ("label",))
+    return Examples({"image": scaled, "label": label}, ("image",), ("label",))
 
 
 def _idx(path: Path, content: bytes) -> Array:
@@ -65,31 +67,21 @@ def _idx(path: Path, content: bytes) -> Array:
 
 
 def _digit_rows(path: Path, content: bytes, stage: Stage, context: Context) -> tuple[Array, Array]:
-    """Rows of numbers: pixels, and a label at one end."""
-    check_table(content.count(b",") + content.count(b"\n"), str(path))
-    rows: list[list[float]] = []
-    header: list[str] = []
-    for number, line in enumerate(content.decode("utf-8", "replace").splitlines(), 1):
-        cells = line.split(",")
-        try:
-            row = [float(cell) for cell in cells]
-        except ValueError:
-            if number == 1:
-                header = [cell.strip().lower() for cell in cells]
-            else:
-                context.broken(f"{path}:{number}", "a cell is no number")
-            continue
-        if not np.isfinite(row).all():
-            context.broken(f"{path}:{number}", "a cell is no number")
-        elif rows and len(row) != len(rows[0]):
-            context.broken(f"{path}:{number}", f"{len(row)} cells, where the first row has {len(rows[0])}")
-        else:
-            rows.append(row)
-    if not rows or len(rows[0]) < 2:
+    """Rows of numbers: pixels, and a label at one end; a first row with a cell that is none is of names."""
+    format = Format(header=False)
+    table = read_table(content, str(path), format, context)
+    first = [column[0] for column in table.cells] if table.lines else []
+    header = [cell.strip().lower() for cell in first] if any(format.number(cell) is None for cell in first) else []
+    if header:
+        cells, lines = [column[1:] for column in table.cells], table.lines[1:]
+        table = replace(table, cells=cells, lines=lines, numbers=table.numbers[1:])
+    if not table.lines or len(table.names) < 2:
         raise NablacError(Diagnostic("E821", "this holds no rows of pixels", place=str(path)))
-    table = np.array(rows)
-    last = (stage.arguments["label"] or _label_end(table, header, path, stage)) == "last"
-    return (table[:, :-1], table[:, -1]) if last else (table[:, 1:], table[:, 0])
+    rows = Rows.of(table, str(path), format, context).table(table.names, context, stage.span).numbers
+    if not len(rows):
+        raise NablacError(Diagnostic("E821", "this holds no rows of pixels", place=str(path)))
+    last = (stage.arguments["label"] or _label_end(rows, header, path, stage)) == "last"
+    return (rows[:, :-1], rows[:, -1]) if last else (rows[:, 1:], rows[:, 0])
 
 
 _LABELS = ("label", "class", "target", "digit", "y")  # what the header calls a column of labels

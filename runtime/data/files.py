@@ -11,8 +11,12 @@ from runtime.boundary import LARGEST_TEXT, gunzip, read_file
 
 def content_of(path: Path) -> bytes:
     """A regular file's bytes, unpacked where it is gzipped; NablacError for more than LARGEST_TEXT of them."""
-    content = read_file(path, LARGEST_TEXT)
-    return gunzip(content, str(path)) if content[:2] == b"\x1f\x8b" else content
+    return unpacked(read_file(path, LARGEST_TEXT), str(path))
+
+
+def unpacked(content: bytes, place: str) -> bytes:
+    """The bytes of a file that may be gzipped."""
+    return gunzip(content, place) if content[:2] == b"\x1f\x8b" else content
 
 
 def unreadable(place: str, what: str, error: Exception) -> NablacError:

@@ -31,13 +31,15 @@ DATA, TOKENS = "data.json", "tokenizer.json"
 class Fitted:
     """Scalings by the model's names of inputs and targets, classes by the names of columns, the tokenizer of texts.
 
-    `labels` are the classes of the target, in the order of their numbers.
+    `labels` are the classes of the target, in the order of their numbers; `columns` those of a table that each input
+    was made of, in their order.
     """
 
     scalings: Mapping[str, Scaling] = field(default_factory=dict)
     classes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     tokenizer: Tokenizer | None = None
     labels: tuple[str, ...] = ()
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def numbers(self) -> dict[str, tuple[Array, Array]]:
@@ -50,7 +52,8 @@ def fitted_to(examples: Examples) -> Fitted:
     columns = [examples.columns.get(target, ()) for target in examples.targets]
     single = [each[0] for each in columns if len(each) == 1]
     labels = next((examples.classes[each] for each in single if each in examples.classes), ())
-    return Fitted(examples.scalings, examples.classes, examples.tokenizer, labels)
+    used = {name: examples.columns[name] for name in examples.inputs if examples.columns.get(name)}
+    return Fitted(examples.scalings, examples.classes, examples.tokenizer, labels, used)
 
 
 def write_fitted(folder: Path, fitted: Fitted) -> None:
@@ -88,7 +91,7 @@ def _stored(fitted: Fitted) -> dict[str, Any]:
     scalings = {
         name: {"offset": each.offset.tolist(), "scale": each.scale.tolist()} for name, each in fitted.scalings.items()
     }
-    return {"scalings": scalings, "classes": fitted.classes, "labels": fitted.labels}
+    return {"scalings": scalings, "classes": fitted.classes, "labels": fitted.labels, "columns": fitted.columns}
 
 
 def _parsed(stored: Any, place: str, tokenizer: Tokenizer | None) -> Fitted:
@@ -99,11 +102,12 @@ def _parsed(stored: Any, place: str, tokenizer: Tokenizer | None) -> Fitted:
         }
         classes = {str(name): tuple(map(str, texts)) for name, texts in stored["classes"].items()}
         labels = tuple(map(str, stored.get("labels", ())))
+        columns = {str(name): tuple(map(str, names)) for name, names in stored.get("columns", {}).items()}
         if any(each.offset.shape != each.scale.shape for each in scalings.values()):
             raise ValueError
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise _unreadable(place) from error
-    return Fitted(scalings, classes, tokenizer, labels)
+    return Fitted(scalings, classes, tokenizer, labels, columns)
 
 
 def _unreadable(place: str) -> NablacError:

@@ -33,11 +33,17 @@ def _no_class(name: str, found: int, row: int | None, size: int, examples: Examp
 
 
 def _no_row(name: str, found: int, row: int | None, size: int, examples: Examples, span: Span | None) -> NablacError:
-    largest = int(examples.arrays[name].max())
+    place = f"{examples.place}:{examples.lines[row]}" if row is not None and examples.lines is not None else None
+    span = span if place is None else None
     if found < 0:
-        return NablacError(Diagnostic("E851", f"`{name}` holds {found}, and rows of a table count from 0", span))
+        message = f"`{name}` holds {found}, and rows of a table count from 0"
+        return NablacError(Diagnostic("E851", message, span, place=place))
+    if examples.tokenizer is None:
+        message = f"`{name}` holds {found:,}, and the model looks it up in a table of {size:,} rows"
+        hint = f"the table needs {found + 1:,} rows, or the data other numbers"
+        return NablacError(Diagnostic("E851", message, span, place=place, hint=hint))
+    largest = int(examples.arrays[name].max())
     message = f"`{name}` holds {largest:,}, and the model looks it up in a table of {size:,} rows"
-    what = "vocabulary" if examples.tokenizer is not None else "table"
-    needed = examples.tokenizer.size if examples.tokenizer is not None else largest + 1
-    hint = f"the {what} needs {needed:,} rows, or the data fewer tokens: `tokens(most: {size})`"
+    needed = examples.tokenizer.size
+    hint = f"the vocabulary needs {needed:,} rows, or the data fewer tokens: `tokens(most: {size})`"
     return NablacError(Diagnostic("E851", message, span, hint=hint))

@@ -13,14 +13,15 @@ from runtime.data.examples import Text
 from runtime.data.files import content_of
 
 _FIELD = re.compile(r'\s*(?:(msgctxt|msgid|msgid_plural|msgstr(?:\[\d+\])?)\s+)?"((?:[^"\\]|\\.)*)"\s*')
+_FUZZY = re.compile(r"^#,.*\bfuzzy\b")  # a flag, and not a word of a comment
 _MARKUP = re.compile(r"<[^<>]*>|&\w+;|\\n|\n")
 
 
 def pairs(stage: Stage, context: Context) -> Text:
     """Lines of two texts with a separator between them; of a catalogue (.po) the messages and their translations.
 
-    `path` may be a pattern with `*`, or a list of paths; a pair that comes twice counts once, and lines keep the order
-    of the files.
+    `path` may be a pattern with `*`, or a list of paths; a pair that comes twice counts once, so that none validates
+    what it trained, and lines keep the order of the files. What is left out is noted.
     """
     found: dict[tuple[str, ...], str] = {}
     files = context.paths(stage.arguments["path"], stage.span)
@@ -30,9 +31,16 @@ def pairs(stage: Stage, context: Context) -> Text:
         except UnicodeDecodeError as error:
             place = f"{path}: byte {error.start}"
             raise NablacError(Diagnostic("E821", "this is no UTF-8 text", place=place)) from None
-        lines = _messages(content) if path.suffix == ".po" else _lines(content, stage, path, context)
+        if path.suffix == ".po":
+            lines = _messages(content, path, context)
+        else:
+            lines = _lines(content, stage, path, context)
         for number, sides in lines:
-            found.setdefault(sides, f"{path}:{number}")
+            place = f"{path}:{number}"
+            if sides in found:
+                context.note(place, "a pair that came before is left out")
+            else:
+                found[sides] = place
     if not found:
         raise NablacError(Diagnostic("E823", f"{files[0]} holds no pairs", stage.span))
     return Text(str(files[0]), list(found), places=list(found.values()))
@@ -43,8 +51,10 @@ def _lines(content: str, stage: Stage, path: Path, context: Context) -> Iterator
     named = stage.arguments["columns"]
     columns = named or [0, 1]
     separator = stage.arguments["separator"]
-    for number, line in enumerate(content.split("\n"), 1):
+    lines = content.rstrip("\n").split("\n")
+    for number, line in enumerate(lines, 1):
         if not line.strip() and separator not in line:
+            context.note(f"{path}:{number}", "a blank line is left out")
             continue
         cells = [cell.strip() for cell in line.split(separator)]
         sides = tuple(cells[place] for place in columns if place < len(cells))
@@ -55,12 +65,24 @@ def _lines(content: str, stage: Stage, path: Path, context: Context) -> Iterator
         yield number, sides
 
 
-def _messages(content: str) -> Iterator[tuple[int, tuple[str, ...]]]:
+def _messages(content: str, path: Path, context: Context) -> Iterator[tuple[int, tuple[str, ...]]]:
     """The messages of a catalogue without markup that are translated, of those with a plural the singular."""
     for number, fuzzy, fields in _entries(content):
         sides = tuple("".join(fields.get(name, ())).replace('\\"', '"').strip() for name in ("msgid", "msgstr"))
-        if all(side and not _MARKUP.search(side) for side in sides) and not fuzzy:
+        reason = _unused(sides, fuzzy)
+        if reason is None:
             yield number, sides
+        elif sides[0]:  # the message of the empty text is the catalogue's head
+            context.note(f"{path}:{number}", f"{reason} is left out")
+
+
+def _unused(sides: tuple[str, ...], fuzzy: bool) -> str | None:
+    """What a message is that makes no pair of texts."""
+    if not all(sides):
+        return "a message without a translation"
+    if fuzzy:
+        return "a message whose translation is marked fuzzy"
+    return "a message with markup" if any(_MARKUP.search(side) for side in sides) else None
 
 
 def _entries(content: str) -> Iterator[tuple[int, bool, dict[str, list[str]]]]:
@@ -75,7 +97,7 @@ def _entries(content: str) -> Iterator[tuple[int, bool, dict[str, list[str]]]]:
             yield start, fuzzy, fields
             start, fuzzy, fields, current = 0, False, {}, None
         if line.startswith("#"):
-            fuzzy = fuzzy or (line.startswith("#,") and "fuzzy" in line)
+            fuzzy = fuzzy or _FUZZY.match(line) is not None
         elif field is None:  # an empty line, or what is no part of a catalogue
             if not fields:
                 start, fuzzy = 0, False

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
-from runtime.data.context import Context
+from runtime.data.csv_file import PLAIN, Format, Report
+from runtime.data.csv_file import Table as CsvTable
 from runtime.data.scaling import Scale
 
 if TYPE_CHECKING:
     from compiler.types import Array
+
+
+_MOST_LISTED = 12
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,7 +34,7 @@ class Table:
 class Rows:
     """A table: texts by column, and of each row the line of the file and its number among all rows.
 
-    A row that was left out is missing from the numbers.
+    A row that was left out is missing from the numbers. `refused` are columns of what is neither number nor text.
     """
 
     place: str
@@ -38,59 +42,77 @@ class Rows:
     lines: list[int]
     numbers: list[int]
     scales: tuple[Scale, ...] = ()
+    format: Format = PLAIN
+    refused: Mapping[str, str] = field(default_factory=dict)
 
-    def table(self, names: list[str], context: Context, span: Span | None, texts: bool = False) -> Table:
+    @staticmethod
+    def of(table: CsvTable, place: str, format: Format, report: Report) -> Rows:
+        """The columns of a CSV file that have a name."""
+        named: dict[str, list[str]] = {}
+        for number, (name, column) in enumerate(zip(table.names, table.cells, strict=True), 1):
+            if name:
+                named[name] = column
+            elif any(cell.strip() for cell in column):
+                report.note(place, f"column {number} has no name and is left out")
+        return Rows(place, named, table.lines, table.numbers, format=format)
+
+    def table(
+        self,
+        names: list[str],
+        report: Report,
+        span: Span | None,
+        classes: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> Table:
         """Columns by their names; rows with a broken cell are an error, or left out.
 
-        With `texts` a column in which nothing is a number is one of classes, which its numbers count in their order.
+        With `classes`, those that are known already, a column in which nothing is a number is one of classes, which its
+        numbers count in their order.
         """
         for name in names:
             if name not in self.cells:
-                hint = did_you_mean(name, self.cells) or f"the columns are {', '.join(self.cells)}"
-                raise NablacError(Diagnostic("E822", f"{self.place} has no column `{name}`", span, hint=hint))
-        classes = self._classes(names, context) if texts else {}
+                near = (
+                    did_you_mean(name, self.cells)
+                    or self.format.hint_of_header(list(self.cells))
+                    or f"the columns are {_listed(list(self.cells))}"
+                )
+                raise NablacError(Diagnostic("E822", f"{self.place} has no column `{name}`", span, hint=near))
+            if name in self.refused:
+                message = f"column `{name}` holds {self.refused[name]}, and a column is of numbers or of texts"
+                raise NablacError(Diagnostic("E821", message, place=self.place))
+        texts = self._classes(names, classes) if classes is not None else {}
         table = np.empty((len(self.lines), len(names)))
         kept = np.ones(len(self.lines), bool)
+        number_of = self.format.number
         for column, name in enumerate(names):
-            known = {text: float(number) for number, text in enumerate(classes.get(name, ()))}
+            known = {text: float(number) for number, text in enumerate(texts.get(name, ()))}
             for row, cell in enumerate(self.cells[name]):
-                number = known.get(cell.strip()) if known else _number(cell)
+                number = known.get(cell.strip()) if known else number_of(cell)
                 if number is not None:
                     table[row, column] = number
                 elif kept[row]:
                     kept[row] = False
-                    what = f"none of the classes {', '.join(known)}" if known else "no number"
-                    shown = f"`{cell}` is {what}" if cell.strip() else "there is nothing"
-                    context.broken(f"{self.place}:{self.lines[row]}", f"column `{name}`: {shown}")
-        return Table(table[kept], np.flatnonzero(kept), classes)
+                    what = f"none of the classes {_listed(list(known))}" if known else "no number"
+                    shown = f"`{_shortened(cell)}` is {what}" if cell.strip() else "there is nothing"
+                    hint = None if known else self.format.hint(cell)
+                    report.broken(f"{self.place}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
+        return Table(table[kept], np.flatnonzero(kept), texts)
 
-    def _classes(self, names: list[str], context: Context) -> dict[str, tuple[str, ...]]:
+    def _classes(self, names: list[str], known: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         """The texts of columns of texts: those that the training part has shown, or all, in order."""
-        known = context.fitted.classes if context.fitted is not None else {}
         found: dict[str, tuple[str, ...]] = {}
         for name in names:
             if name in known:
                 found[name] = known[name]
                 continue
             texts = {cell.strip() for cell in self.cells[name]} - {""}
-            if texts and not any(_is_number(text) for text in texts):
+            if texts and not any(self.format.is_numeric(text) for text in texts):
                 found[name] = tuple(sorted(texts))
         return found
 
 
-def _number(cell: str) -> float | None:
-    """A finite number, None for anything else."""
-    try:
-        number = float(cell)
-    except ValueError:
-        return None
-    return number if np.isfinite(number) else None
+def _shortened(cell: str) -> str:
+    return cell if len(cell) <= 40 else f"{cell[:40]}.."
 
 
-def _is_number(cell: str) -> bool:
-    """Whether a cell is written as a number, if only as `nan`."""
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
+def _listed(names: list[str]) -> str:
+    return ", ".join(map(_shortened, names[:_MOST_LISTED])) + (", .." if len(names) > _MOST_LISTED else "")

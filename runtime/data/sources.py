@@ -28,7 +28,7 @@ def text(stage: Stage, context: Context) -> Text:
     parts = []
     for each in files:
         try:
-            parts.append(_literals(each) if each.suffix == ".py" else content_of(each).decode("utf-8"))
+            parts.append(_literals(each) if each.suffix == ".py" else content_of(each).decode("utf-8-sig"))
         except UnicodeDecodeError as error:
             context.broken(f"{each}: byte {error.start}", "this is no UTF-8 text", "convert it, as with `iconv`")
         except SyntaxError as error:
@@ -43,7 +43,7 @@ def _literals(path: Path) -> str:
     """The text literals of a Python file that are data, as those of a dict of topics; nothing is run."""
     import ast
 
-    source = read_file(path, LARGEST_PYTHON).decode("utf-8")
+    source = read_file(path, LARGEST_PYTHON).decode("utf-8-sig")
     try:
         tree = ast.parse(source)
     except SyntaxError:

@@ -25,7 +25,8 @@ def columns(data: Rows, stage: Stage, context: Context) -> Examples:
     """Each row an example: `inputs` and `targets` are columns' names; a column of texts is one of classes."""
     _needs(data, Rows, stage)
     inputs, targets = _names(stage.arguments["inputs"]), _names(stage.arguments["targets"])
-    table = data.table([*inputs, *targets], context, stage.span, texts=True)
+    known = context.fitted.classes if context.fitted is not None else {}
+    table = data.table([*inputs, *targets], context, stage.span, known)
     return Examples(
         {"input": table.numbers[:, : len(inputs)], "target": table.numbers[:, len(inputs) :]},
         ("input",),

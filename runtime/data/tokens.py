@@ -11,6 +11,7 @@ import numpy as np
 from compiler.elaborate.data import Stage
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
+from runtime.data.csv_file import PLAIN
 from runtime.data.examples import Examples, Text, cuts, window_parts
 from runtime.text import roles
 from runtime.text.learning import learn
@@ -73,7 +74,8 @@ def tokens(data: Text, stage: Stage, context: Context) -> Examples:
         names = ("source", "target_in"), ("target_out",)
         return Examples(arrays, *names, parts=parts, tokenizer=tokenizer, padded=True, texts=texts)
     answered = [line[1] for line in texts]
-    label = np.array([classes.index(each) for each in answered]) if classes else _numbers(answered, data.place, stage)
+    places = [data.places[place] for place in kept]
+    label = np.array([classes.index(each) for each in answered]) if classes else _numbers(answered, places)
     return Examples(
         {"tokens": source, "label": label},
         ("tokens",),
@@ -126,20 +128,15 @@ def _classed(data: Text, context: Context) -> tuple[Text, tuple[str, ...]]:
     return replace(data, lines=[line for line, _ in kept], places=[place for _, place in kept]), classes
 
 
-def _numbers(texts: list[str], place: str, stage: Stage) -> Array:
-    try:
-        return np.array([float(text) for text in texts])[:, None]
-    except ValueError:
-        wrong = next(text for text in texts if not _is_number(text))
-        raise NablacError(Diagnostic("E821", f"`{wrong}` is no number", stage.span, place=place)) from None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def _numbers(texts: list[str], places: list[str]) -> Array:
+    """Numbers as a CSV file's cells are read."""
+    numbers: list[float] = []
+    for text, place in zip(texts, places, strict=True):
+        number = PLAIN.number(text)
+        if number is None:
+            raise NablacError(Diagnostic("E821", f"`{text}` is no number", place=place))
+        numbers.append(number)
+    return np.array(numbers)[:, None]
 
 
 def _foretold(data: Text, stage: Stage, context: Context) -> Examples:

@@ -12,7 +12,7 @@ import numpy as np
 from compiler.dims import Dim
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.reading import ENDINGS, STDIN, Wanted, read_inputs
+from runtime.reading import ENDINGS, PLAIN, STDIN, Reading, Wanted, read_inputs
 from runtime.text.coding import tokens_of
 from runtime.text.roles import whole
 from runtime.text.tokenizers import PADDING, Tokenizer
@@ -57,7 +57,7 @@ def read_texts_or_inputs(
     types: Mapping[str, Wanted],
     tokenizer: Tokenizer | None,
     places: Mapping[str, int] | None = None,
-    say: Callable[[str], None] = lambda text: None,
+    reading: Reading = PLAIN,
     least: Mapping[str, int] | None = None,
 ) -> Fed:
     """Texts, one an argument, as rows of tokens where there is a tokenizer and one input to take them; else files.
@@ -69,9 +69,9 @@ def read_texts_or_inputs(
     tokens = {name: type for name, type in types.items() if name in real and _of_tokens(type)}
     texts = [_text(argument, real) for argument in arguments]
     if not tokens or not texts or None in texts:
-        return Fed([([], read_inputs(arguments, types, say))])
+        return Fed([([], read_inputs(arguments, types, reading))])
     if tokenizer is None and any(Path(text or "").suffix and len((text or "").split()) == 1 for text in texts):
-        return Fed([([], read_inputs(arguments, types, say))])  # which tells what kinds of files there are
+        return Fed([([], read_inputs(arguments, types, reading))])  # which tells what kinds of files there are
     if len(real) > 1:
         named = ", ".join(f"`{name}`" for name in real)
         hint = "`nablac generate` makes a text of a text; files of tokens feed each input: `name=tokens.npy`"

@@ -26,7 +26,7 @@ from compiler.units import Scalings, Unit, in_raw_units, output_units
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.fitted import Fitted, fitted_from_json, fitted_to_json, read_fitted
 from runtime.initialization import stored
-from runtime.metadata import CLASSES, UNITS
+from runtime.metadata import CLASSES, COLUMNS, UNITS
 from runtime.tables import table_metadata
 from runtime.text.places import place_metadata
 from runtime.text.tokenizers import KEY as TOKENIZER
@@ -157,6 +157,8 @@ def model_metadata(elaborated: Elaborated, fitted: Fitted | None) -> dict[str, s
         found[TOKENIZER] = fitted.tokenizer.to_json()
     if fitted is not None and fitted.labels:
         found[CLASSES] = json.dumps(fitted.labels, ensure_ascii=False)
+    if fitted is not None and fitted.columns:
+        found[COLUMNS] = json.dumps(fitted.columns, ensure_ascii=False)
     return found | place_metadata(elaborated.graph) | table_metadata(elaborated.graph)
 
 

@@ -69,7 +69,7 @@ def test_a_run_leaves_all_that_it_promises(tmp_path: Path, monkeypatch: pytest.M
     run = tmp_path / "runs" / "forecaster" / "1"
     assert {each.name.partition(".tfevents")[0] for each in run.iterdir()} == {
         "run.json", "spec.model", "history.csv", "history.json", "curves.svg", "events.out", "checkpoints",
-        "weights.safetensors", "model.onnx", "data.json",
+        "weights.safetensors", "model.onnx", "data.json", "lock",
     }  # fmt: skip
     history = json.loads((run / "history.json").read_text())
     assert list(history) == ["epoch", "loss", "mae", "val_loss", "val_mae"] and history["epoch"] == [1, 2, 3]

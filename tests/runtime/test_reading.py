@@ -14,7 +14,7 @@ import pytest
 from compiler.dims import Dim
 from compiler.types import DType, TensorType
 from grammar.diagnostics import NablacError
-from runtime.reading import Wanted, read_inputs
+from runtime.reading import Reading, Wanted, read_inputs
 
 N = Dim.named("n")
 VECTOR = TensorType(DType.F32, (N,))
@@ -49,6 +49,10 @@ FILES = {
     "objects.npy": npy(np.array([{}], object)),
     "fractions.npy": npy(np.array([0.5])),
     "large.npy": npy(np.array([2**63 + 1], np.uint64)),
+    "twice.json": b'{"x": [1], "x": [2]}',
+    "huge.json": b"[1e400]",
+    "dates.npy": npy(np.array(["2020-01-01"], "M8[D]")),
+    "beyond.npy": npy(np.array([1e300])),
     "unnamed": npy(ONE_TWO),
 }
 
@@ -103,9 +107,21 @@ REFUSED: dict[str, tuple[str, Wanted, str]] = {
         f"{ARCHIVE}: File is not a zip file",
     ),
     "objects": ("objects.npy", VECTOR, f"{PLAIN}: it holds Python objects, and no numbers"),
-    "fractions for tokens": ("fractions.npy", TOKENS, "E804: the input is i64[n], and this holds fractions"),
-    "numbers beyond i64": ("large.npy", TOKENS, "E804: the input is i64[n], and this holds numbers beyond it"),
-    "numbers for flags": ("one.npy", FLAGS, "E804: the input is bool[n], and this holds numbers beyond it"),
+    "a name twice": ("twice.json", VECTOR, "E807: this cannot be read as JSON: `x` stands twice"),
+    "JSON beyond f64": ("huge.json", VECTOR, "E807: this cannot be read as JSON: 1e400 is beyond f64"),
+    "dates": ("dates.npy", VECTOR, "E804: the input is f32[n], and dates (datetime64[D]) are given"),
+    "beyond f32": ("beyond.npy", VECTOR, "E804: the input is f32[n], and 1e+300 is beyond f32"),
+    "fractions for tokens": ("fractions.npy", TOKENS, "E804: the input is i64[n], and 0.5 is not a whole number"),
+    "numbers beyond i64": (
+        "large.npy",
+        TOKENS,
+        (f"E804: the input is i64[n], and {2**63 + 1} is beyond i64 ({-(2**63)} to {2**63 - 1})"),
+    ),
+    "numbers for flags": (
+        "one.npy",
+        FLAGS,
+        ("E804: the input is bool[n], and 2 is neither 0 nor 1, and `bool` is one of the two"),
+    ),
 }
 
 
@@ -136,7 +152,7 @@ def test_an_image_of_another_size_is_said_to_be_made_smaller(tmp_path: Path) -> 
     said: list[str] = []
     wanted = TensorType(DType.F32, (N, 1, 28, 28))
     for name in ("right.png", "large.png"):
-        found = read_inputs([str(tmp_path / name)], {"image": wanted}, said.append)["image"]
+        found = read_inputs([str(tmp_path / name)], {"image": wanted}, Reading(said.append))["image"]
         assert found.shape == (1, 1, 28, 28)
     assert [line.partition("is ")[2] for line in said] == ["32 x 30, and made 28 x 28 as the model asks"]
 

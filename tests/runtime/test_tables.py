@@ -48,7 +48,7 @@ REFUSED = {
     "below 0": ("cross_entropy(logits, label)", [0, -1], "holds -1"),
     "one-hot, below 0": ("mse(logits, one_hot(label, 3))", [-1, 0], "holds -1, and `one_hot` has 3 entries"),
     "one-hot, beyond": ("mse(logits, one_hot(label, 3))", [7, 0], "holds 7, and `one_hot` has 3 entries"),
-    "a metric that looks the ignored number up": ("top_k_accuracy(logits, label)", [0, -100], "holds -100"),
+    "a metric that looks the ignored number up": ("top_k_accuracy(logits, label, k: 2)", [0, -100], "holds -100"),
     "put into a table": ("scatter_elements(logits, unsqueeze(label, 1), ones([b, 1]), axis: 1)", [0, -1], "holds -1"),
 }
 

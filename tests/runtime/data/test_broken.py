@@ -22,9 +22,13 @@ ARGUMENTS = {
     "csv(5)": "`path` of `csv` is a text of one or more characters, and the number 5 is given",
     'csv("a", separator: ";;")': '`separator` of `csv` is one character, and the text ";;" is given',
     'csv("a", separator: "")': '`separator` of `csv` is one character, and the text "" is given',
+    'csv("a", decimal: "x")': '`decimal` of `csv` is "." or ",", and the text "x" is given',
+    'csv("a", decimal: ",")': "of `csv` the `separator` is no quote and no line's end, and differs from `decimal`",
+    'csv("a", separator: "\\n")': "of `csv` the `separator` is no quote and no line's end, and differs from `decimal`",
+    'csv("a", header: 1)': "`header` of `csv` is true or false, and the number 1 is given",
     'images("a", size: -3)': "`size` of `images` is a whole number of at least 0, and the number -3 is given",
     'images("a", size: 1.5)': "`size` of `images` is a whole number of at least 0, and the number 1.5 is given",
-    'images("a", channels: 2)': "`channels` of `images` is 1 or 3, and the number 2 is given",
+    'images("a", channels: 2)': "`channels` of `images` is 1, 3 or 4, and the number 2 is given",
     'csv("a") -> window("v", length: 3.5)': (
         "`length` of `window` is a whole number of at least 1, and the number 3.5 is given"
     ),
@@ -76,7 +80,7 @@ FILES = {
     'csv("value.csv") -> columns(inputs: "a", targets: "b")': "E821 HERE/value.csv:3: column `b`: `x` is no number",
     'text("bad.py") -> characters(length: 2)': "E821 HERE/bad.py:1: this is no Python that can be read",
     'digits("none")': "E823 : HERE/none holds no images",
-    'digits("nan.csv", label: "last")': "E821 HERE/nan.csv:2: a cell is no number",
+    'digits("nan.csv", label: "last")': "E821 HERE/nan.csv:2: column `1`: `nan` is no number",
     'npz("nan.npz")': "E821 HERE/nan.npz: `x` holds no number at example 2: [nan]",
 }
 
@@ -165,3 +169,71 @@ def test_an_image_too_large_to_open_is_named(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(image_module, "MAX_IMAGE_PIXELS", 100)
     message = refused(tmp_path, 'images("images")', inputs="x: f32[batch, 3, 64, 64]", target="t: i64[batch]")
     assert message.startswith("E821 HERE/images/cats/1.png: this cannot be read as an image")
+
+
+ARRAYS = {
+    "dates": (np.full((2, 1), np.datetime64("2020-01-01")), "dates (datetime64[D]) are given"),
+    "complex numbers": (np.ones((2, 1), np.complex64), "complex numbers are given"),
+    "records": (np.zeros((2, 1), [("a", "f4")]), "records ([('a', '<f4')]) are given"),
+    "bytes": (np.full((2, 1), b"1"), "bytes of text are given"),
+    "texts": (np.full((2, 1), "1"), "texts are given"),
+    "beyond f32": (np.array([[0], [1e39]]), "1e+39 is beyond f32: example 1"),
+}
+
+
+@pytest.mark.parametrize("case", ARRAYS)
+def test_arrays_that_an_input_cannot_be_are_refused(tmp_path: Path, case: str) -> None:
+    array, reason = ARRAYS[case]
+    np.savez(tmp_path / "x.npz", x=array, t=np.zeros((2, 1)))
+    message = refused(tmp_path, 'npz("x.npz")', inputs="x: f32[batch, 1]")
+    assert message == f"E824 : the model's `x` is f32[batch, 1], and {reason}"
+
+
+def test_arrays_whose_names_do_not_tell_are_refused(tmp_path: Path) -> None:
+    one, two = np.ones((2, 1)), np.full((2, 1), 2.0)
+    np.savez(tmp_path / "x.npz", b=one, a=two)
+    message = refused(tmp_path, 'npz("x.npz")', inputs="x: f32[batch, 1]")
+    assert message == "E824 : the model needs `x`, `t`, and the data has `b`, `a`"
+    np.savez(tmp_path / "x.npz", b=one, x=two)
+    assert load(tmp_path, 'npz("x.npz")', "x: f32[batch, 1]").arrays["t"].tolist() == [[1], [1]]
+    np.savez(tmp_path / "x.npz", b=one, x=two, c=one)
+    message = refused(tmp_path, 'npz("x.npz")', inputs="x: f32[batch, 1]")
+    assert message == "E824 : the model needs `t`, and the data has `b`, `c`"
+
+
+def test_dates_of_parquet_are_neither_numbers_nor_classes(tmp_path: Path) -> None:
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    columns = {"x": pyarrow.array([0, 1], pyarrow.timestamp("us")), "h": np.array([0.1, 0.2], np.float16)}
+    parquet.write_table(pyarrow.table({**columns, "t": [1, 2]}), tmp_path / "rows.parquet")
+    data = 'parquet("rows.parquet") -> columns(inputs: "{}", targets: "t")'
+    message = refused(tmp_path, data.format("x"), inputs="x: i64[batch, 1]")
+    reason = "column `x` holds dates or times (timestamp[us]), and a column is of numbers or of texts"
+    assert message == f"E821 HERE/rows.parquet: {reason}"
+    found = load(tmp_path, data.format("h"), "x: f32[batch, 1]").arrays["x"]
+    np.testing.assert_array_equal(found, columns["h"].astype(np.float32)[:, None])
+
+
+def test_labels_of_digits_are_whole(tmp_path: Path) -> None:
+    (tmp_path / "digits.csv").write_text("1.5,0,9,9,3\n0,5,9,9,2\n")
+    data = 'digits("digits.csv", label: "first")'
+    message = refused(tmp_path, data, inputs="x: f32[batch, 1, 2, 2]", target="t: i64[batch]")
+    assert message == "E824 : the model's `t` is i64[batch], and 1.5 is not a whole number: example 0"
+
+
+def test_what_pairs_leaves_out_is_noted(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("a\tb\n\na\tb\na\tc\n")
+    catalogue = 'msgid ""\nmsgstr "head"\n\nmsgid "a"\nmsgstr ""\n\n#, fuzzy\nmsgid "b"\nmsgstr "c"\n\n'
+    (tmp_path / "b.po").write_text(catalogue + '# fuzzy logic\nmsgid "d"\nmsgstr "e"\n\nmsgid "<b>"\nmsgstr "f"\n')
+    notes: dict[str, list[str]] = {}
+    inputs, target = "source: i64[batch, S], target_in: i64[batch, T]", "target_out: i64[batch, T]"
+    for name, texts in (("a.tsv", [("a", "b"), ("a", "c")]), ("b.po", [("d", "e")])):
+        found = load(tmp_path, f'pairs("{name}") -> tokens()', inputs, target, notes=notes)
+        assert found.texts == texts
+    assert {message: [place.partition(f"{tmp_path}/")[2] for place in places] for message, places in notes.items()} == {
+        "a blank line is left out": ["a.tsv:2"],
+        "a pair that came before is left out": ["a.tsv:3"],
+        "a message without a translation is left out": ["b.po:4"],
+        "a message whose translation is marked fuzzy is left out": ["b.po:7"],
+        "a message with markup is left out": ["b.po:15"],
+    }

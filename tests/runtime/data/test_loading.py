@@ -104,7 +104,7 @@ REFUSED = {
         "E824 : the model's `t` is f32[batch, 1], and an example of the data is float64[3, 1]"
     ),
     'npz("series.csv")': "E821 HERE/series.csv: this cannot be read as an .npz file of plain arrays",
-    'digits("series.csv")': "E821 HERE/series.csv:2: a cell is no number",
+    'digits("series.csv")': "E821 HERE/series.csv:2: column `0`: `m0` is no number",
     'npz("package:no_such_package/x.npz")': "E820 : there is no package `no_such_package`",
     'csv("empty.csv") -> window("value", length: 2)': "E823 : HERE/empty.csv has no rows",
     'csv("ragged.csv") -> window("value", length: 2)': "E821 HERE/ragged.csv:3: 3 cells, where the header names 2",

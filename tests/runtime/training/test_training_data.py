@@ -11,15 +11,19 @@ import numpy as np
 import pytest
 
 from compiler.build import program_of
+from compiler.dims import Dim
 from compiler.graph import Graph
 from compiler.onnx.exporter import export
+from compiler.types import DType, TensorType
 from grammar.diagnostics import NablacError
 from grammar.source import Source
 from runtime.data.arrays import from_arrays
-from runtime.data.fitted import read_fitted
+from runtime.data.fitted import fitted_to, read_fitted, write_fitted
 from runtime.data.scaling import Scaling
+from runtime.metadata import COLUMNS, column_names, stored
 from runtime.numpy_executor import NumpyRunner
 from runtime.onnx_session import OnnxRunner
+from runtime.reading import Reading, read_inputs
 from runtime.training.folder import RunFolder
 from runtime.training.session import Options, Training
 from runtime.training.trained import CLASSES, UNITS
@@ -73,6 +77,26 @@ def test_other_files_are_scaled_as_the_training_part(tmp_path: Path) -> None:
     x, scale = made.arrays["x"], made.scalings["x"].scale[0]
     np.testing.assert_array_equal(x[made.parts["validation"]], x[made.parts["training"]])
     np.testing.assert_allclose(x[made.parts["test"]][:, 0] - x[made.parts["training"]][:, 0], 50 / scale, rtol=1e-5)
+
+
+def test_a_compiled_model_takes_its_columns_by_their_names(tmp_path: Path) -> None:
+    rows(tmp_path, "train.csv")
+    made = training(tmp_path, TABLE)
+    columns = stored(made.metadata(), COLUMNS, {}, column_names)
+    assert columns == fitted_to(made.data).columns == {"x": ("a", "b")}
+    write_fitted(tmp_path, fitted_to(made.data))
+    kept = read_fitted(tmp_path)
+    assert kept is not None and kept.columns == columns
+    header, *lines = (tmp_path / "train.csv").read_text().splitlines()
+    names = header.split(",")
+    turned = [",".join(line.split(",")[names.index(name)] for name in ("t", "b", "a")) for line in lines]
+    (tmp_path / "turned.csv").write_text("\n".join(["t,b,a", *turned]))
+    types = {"x": TensorType(DType.F32, (Dim.named("batch"), 2))}
+    found = [
+        read_inputs([f"{tmp_path}/{name}"], types, Reading(columns=columns))["x"]
+        for name in ("train.csv", "turned.csv")
+    ]
+    np.testing.assert_array_equal(*found)
 
 
 def test_the_classes_of_another_file_are_those_of_the_training_part(tmp_path: Path) -> None:

@@ -1,0 +1,232 @@
+"""CSV files: one reader, with one set of rules, for training data and for inputs of `run`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.boundary import check_table, guarded
+
+_OTHER_SEPARATORS = (";", "\t", "|", ",")
+_COMMA = re.compile(r"[+-]?\d[\d.]*,\d+|[+-]?,\d+")
+
+
+class Report(Protocol):
+    """Where a reader says what it cannot use, and what it has changed or left out."""
+
+    def broken(self, place: str, message: str, hint: str | None = None) -> None:
+        """A row that cannot be used: raises, or counts it as left out."""
+
+    def note(self, place: str, message: str) -> None:
+        """Something of the file that the numbers do not have."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """How a CSV file is written, as far as somebody has said so; `command` where a command's options say it."""
+
+    separator: str = ","
+    decimal: str = "."
+    header: bool | None = None
+    command: bool = False
+
+    def option(self, name: str, value: str) -> str:
+        """How a person says one of these."""
+        if not self.command:
+            return f"`{name}: {value}`"
+        if name == "header":
+            return "`--header`" if value == "true" else "`--no-header`"
+        return f"`--{name} '{value[1:-1]}'`"
+
+    def number(self, cell: str) -> float | None:
+        """The finite number that a cell holds, None where it holds anything else.
+
+        A number is one in plain digits: neither `1_000` nor `1,000`, which say different things to different readers.
+        """
+        text = cell.strip()
+        if self.decimal != ".":
+            if "." in text:
+                return None
+            text = text.replace(self.decimal, ".", 1)
+        try:
+            number = float(text)
+        except ValueError:
+            return None
+        return number if math.isfinite(number) and "_" not in text and text.isascii() else None
+
+    def is_numeric(self, cell: str) -> bool:
+        """Whether a cell is meant as a number, if only as `nan`, or as one that is written in another way."""
+        text = cell.strip()
+        try:
+            float(text)
+        except ValueError:
+            return self.number(text) is not None or bool(_COMMA.fullmatch(text))
+        return True
+
+    def hint(self, cell: str) -> str | None:
+        """What to do about a cell that is no number."""
+        text = cell.strip()
+        if self.decimal == "." and _COMMA.fullmatch(text):
+            option = self.option("decimal", '","')
+            return f"{option} reads numbers with a decimal comma; commas between thousands have to go"
+        if self.decimal == "," and "." in text:
+            option = self.option("decimal", '","')
+            return f"with {option} a number has no point"
+        other = next((each for each in _OTHER_SEPARATORS if each != self.separator and each in text), None)
+        if other is not None and all(self.number(part) is not None for part in text.split(other)):
+            return self._separated_by(other)
+        return None
+
+    def _separated_by(self, other: str) -> str:
+        shown = "\\t" if other == "\t" else other
+        option = self.option("separator", f'"{shown}"')
+        return f"where the cells are separated by `{shown}`, {option} says so"
+
+    def hint_of_header(self, names: list[str]) -> str | None:
+        """What to do about a header that is one cell of several names."""
+        other = next((each for each in _OTHER_SEPARATORS if len(names) == 1 and each in names[0]), None)
+        return self._separated_by(other) if other is not None and other != self.separator else None
+
+
+PLAIN = Format()
+OF_COMMAND = Format(command=True)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Cells by column, and of each row the line of the file and its number among all rows, broken ones counted."""
+
+    names: list[str]
+    cells: list[list[str]]
+    lines: list[int]
+    numbers: list[int]
+    named: bool  # whether the file has names; else the columns are called 0, 1, ...
+
+
+def read_table(content: bytes, path: str, format: Format, report: Report) -> Table:
+    """The table of a CSV file; `report` hears of rows with too few or too many cells.
+
+    Blank lines at either end are no rows. NablacError for a file that is no CSV, or whose first row may be names or
+    data.
+    """
+    check_table(content.count(format.separator.encode()) + content.count(b"\n"), path)
+    with guarded(path, "CSV"):
+        return _table_of(_records(_text(content, path), path, format), path, format, report)
+
+
+def _table_of(rows: Iterator[tuple[int, list[str]]], path: str, format: Format, report: Report) -> Table:
+    first = next((row for row in rows if row[1]), None)
+    if first is None:
+        raise NablacError(Diagnostic("E823", f"{path} is empty", place=path))
+    line, cells = first
+    named = _is_header(cells, f"{path}:{line}", format, report)
+    names = [name.strip() for name in cells] if named else [str(column) for column in range(len(cells))]
+    _check_names(names, f"{path}:{line}")
+    table = Table(names, [[] for _ in names], [], [], named)
+    blank: list[int] = []
+    number = 0
+    for line, cells in rows if named else _after(first, rows):
+        if not cells:
+            blank.append(line)
+            continue
+        if blank:
+            _report_blank(blank, names, path, report)
+            number += len(blank) if len(names) == 1 else 0
+            blank = []
+        if len(cells) != len(names):
+            counted = f"{len(cells)} cell{'' if len(cells) == 1 else 's'}"
+            what = f"{counted}, where the {'header names' if named else 'first row has'} {len(names)}"
+            report.broken(f"{path}:{line}", what, format.hint_of_header(names))
+        else:
+            table.lines.append(line)
+            table.numbers.append(number)
+            for column, cell in zip(table.cells, cells, strict=True):
+                column.append(cell)
+        number += 1
+    return table
+
+
+def _after(first: tuple[int, list[str]], rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
+    yield first
+    yield from rows
+
+
+def _report_blank(lines: list[int], names: list[str], path: str, report: Report) -> None:
+    """Blank lines between rows: of a table of one column they are cells without a value."""
+    for line in lines:
+        if len(names) == 1:
+            report.broken(f"{path}:{line}", f"column `{names[0]}`: there is nothing")
+        else:
+            report.note(f"{path}:{line}", "a blank line is left out")
+
+
+def _text(content: bytes, path: str) -> str:
+    """The text of a file: UTF-8, or UTF-16 where it begins with that mark, as spreadsheets write it."""
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        text = content.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        hint = "convert it, as with `iconv -f latin1 -t utf-8`"
+        message = f"this is no {encoding.removesuffix('-sig').upper()} text: byte {error.start}"
+        raise NablacError(Diagnostic("E821", message, place=f"{path}:{line}", hint=hint)) from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise NablacError(Diagnostic("E821", "a null byte is no part of a text", place=f"{path}:{line}"))
+    return text
+
+
+def _records(text: str, path: str, format: Format) -> Iterator[tuple[int, list[str]]]:
+    """Rows with the line that each begins at; of a blank line no cells."""
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=format.separator, strict=True)
+    begin = 1
+    while True:
+        try:
+            row = next(reader, None)
+        except csv.Error as error:
+            message = f"this cannot be read as CSV: {error}"
+            raise NablacError(Diagnostic("E821", message, place=f"{path}:{begin}")) from None
+        if row is None:
+            return
+        yield begin, row if any(row) or len(row) > 1 else []
+        begin = reader.line_num + 1
+
+
+def _is_header(cells: list[str], place: str, format: Format, report: Report) -> bool:
+    """Whether the first row is one of names: as it was said, or where no cell is a number.
+
+    NablacError where it may be either.
+    """
+    if format.header is not None:
+        return format.header
+    numbers = [format.number(cell) for cell in cells]
+    if all(number is None for number in numbers):
+        return True
+    counted = [each for each in numbers if each is not None]
+    # A table of columns without names, as pandas writes it, has their numbers for a header.
+    counting = len(counted) > 1 and counted in ([*range(len(counted))], [*range(1, len(counted) + 1)])
+    if len(counted) < len(numbers) or counting:
+        shown = ", ".join(f"`{cell.strip()}`" for cell in cells[:6]) + (", .." if len(cells) > 6 else "")
+        message = f"the first row may be names or data: {shown}"
+        data, names = format.option("header", "false"), format.option("header", "true")
+        raise NablacError(Diagnostic("E828", message, place=place, hint=f"{names} says that it is names, {data} data"))
+    report.note(
+        place, f"the first row is of numbers, and read as data; {format.option('header', 'true')} makes it names"
+    )
+    return False
+
+
+def _check_names(names: list[str], place: str) -> None:
+    """NablacError where two columns have one name, or none has any."""
+    for number, name in enumerate(names):
+        if name and name in names[:number]:
+            hint = "give one of them another name in the file"
+            raise NablacError(Diagnostic("E821", f"two columns are called `{name}`", place=place, hint=hint))
+    if not any(names):
+        raise NablacError(Diagnostic("E821", "no column has a name", place=place))

@@ -1,0 +1,193 @@
+"""CSV: the same file gives the same numbers in training and in `run`, or the same refusal."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compiler.dims import Dim
+from compiler.types import DType, TensorType
+from grammar.diagnostics import NablacError
+from runtime.data.context import Context
+from runtime.data.csv_file import Format
+from runtime.reading import Reading, read_inputs
+from tests.runtime.data.descriptions import load
+
+ROWS = [[1.0, 5.0], [2.0, 6.0]]
+TAKEN: dict[str, tuple[bytes, str, list[list[float]]]] = {
+    "names and numbers": (b"a,t\n1,5\n2,6\n", "", ROWS),
+    "gzipped": (gzip.compress(b"a,t\n1,5\n2,6\n"), "", ROWS),
+    "spaces": (b"a , t\n 1, 5\n2 ,6 \n", "", ROWS),
+    "quotes": (b'"a","t"\n"1","5"\n2,6\n', "", ROWS),
+    "a mark before UTF-8": (b"\xef\xbb\xbfa,t\n1,5\n2,6\n", "", ROWS),
+    "UTF-16, as spreadsheets write it": ("a,t\n1,5\n2,6\n".encode("utf-16"), "", ROWS),
+    "line ends of every kind": (b"a,t\r\n1,5\r2,6", "", ROWS),
+    "blank lines at either end": (b"\n\na,t\n1,5\n2,6\n\n\n", "", ROWS),
+    "a blank line between": (b"a,t\n1,5\n\n2,6\n", "", ROWS),
+    "powers of ten": (b"a,t\n1e0,.5e1\n+2.,6E+0\n", "", ROWS),
+    "a header called nan": (b"a,nan,t\n1,0,5\n2,0,6\n", "", ROWS),
+    "a separator and a decimal comma": (b"a;t\n1,0;5,0\n2;6\n", 'separator: ";", decimal: ","', ROWS),
+    "decimal commas in quotes": (b'a;t\n"1,25";0\n', 'separator: ";", decimal: ","', [[1.25, 0]]),
+    "tabs": (b"a\tt\n1\t5\n2\t6\n", r'separator: "\t"', ROWS),
+    "a header that was said": (b"0,a,t\n9,1,5\n9,2,6\n", "header: true", ROWS),
+    "a column without a name": (b",a,t\n7,1,5\n8,2,6\n", "", ROWS),
+}
+
+
+def trained(folder: Path, said: str, columns: tuple[str, str], context: Context) -> list[list[float]]:
+    options = f", {said}" if said else ""
+    data = f'csv("x.csv"{options}) -> columns(inputs: "{columns[0]}", targets: "{columns[1]}")'
+    found = load(folder, data, "x: f32[batch, 1]", "t: f32[batch, 1]", notes=context.notes).arrays
+    return np.hstack([found["x"], found["t"]]).tolist()  # type: ignore[no-any-return]
+
+
+def ran(folder: Path, said: str, columns: tuple[str, str], notes: list[str]) -> list[list[float]]:
+    named = dict(each.split(": ") for each in said.split(", ") if each)
+    header = {"true": True, "false": False, None: None}[named.get("header")]
+    separator = named.get("separator", '","').strip('"').replace(r"\t", "\t")
+    format = Format(separator, named.get("decimal", '"."').strip('"'), header, command=True)
+    types = {"x": TensorType(DType.F32, (Dim.named("n"), 2))}
+    reading = Reading(notes.append, format, {"x": columns})
+    return read_inputs([str(folder / "x.csv")], types, reading)["x"].tolist()  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("case", TAKEN)
+def test_one_file_gives_training_and_run_the_same_numbers(tmp_path: Path, case: str) -> None:
+    content, said, expected = TAKEN[case]
+    (tmp_path / "x.csv").write_bytes(content)
+    context, notes = Context(tmp_path), list[str]()
+    assert trained(tmp_path, said, ("a", "t"), context) == expected
+    assert ran(tmp_path, said, ("a", "t"), notes) == expected
+    told = [f"note: {place}: {message}" for message, places in context.notes.items() for place in places]
+    assert [line for line in notes if "left aside" not in line] == told
+    assert bool(told) == (case in ("a blank line between", "a column without a name"))
+
+
+def test_a_first_row_of_numbers_is_data_and_said_to_be(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("1,5\n2,6\n")
+    context, notes = Context(tmp_path), list[str]()
+    assert trained(tmp_path, "", ("0", "1"), context) == ran(tmp_path, "", ("a", "t"), notes) == ROWS
+    assert [message[:52] for message in context.notes] == ["the first row is of numbers, and read as data; `head"]
+    assert len(notes) == 1 and "`--header` makes it names" in notes[0]
+    quiet: list[str] = []
+    assert ran(tmp_path, "header: false", ("a", "t"), quiet) == ROWS and not quiet
+
+
+REFUSED: dict[str, tuple[bytes, str, str, str]] = {
+    "a first row of numbers and a text": (b"5.1,t\n1,2\n", "E828", "x.csv:1", "the first row may be names or data"),
+    "a first row that counts columns": (
+        b"0,1\n3,4\n",
+        "E828",
+        "x.csv:1",
+        "the first row may be names or data: `0`, `1`",
+    ),
+    "a first row that counts behind an index": (b",0,1\n0,3,4\n", "E828", "x.csv:1", "the first row may be"),
+    "a missing cell": (b"a,t\n1,5\n,6\n", "E821", "x.csv:3", "column `a`: there is nothing"),
+    "nan": (b"a,t\n1,5\nnan,6\n", "E821", "x.csv:3", "column `a`: `nan` is no number"),
+    "beyond f64": (b"a,t\n1e999,5\n", "E821", "x.csv:2", "column `a`: `1e999` is no number"),
+    "a decimal comma": (b'a,t\n"0,5",5\n', "E821", "x.csv:2", "column `a`: `0,5` is no number"),
+    "thousands": (b'a,t\n"1,000",5\n', "E821", "x.csv:2", "column `a`: `1,000` is no number"),
+    "an underscore": (b"a,t\n1_000,5\n", "E821", "x.csv:2", "column `a`: `1_000` is no number"),
+    "digits of another script": ("a,t\n١٢,5\n".encode(), "E821", "x.csv:2", "column `a`: `١٢` is no number"),
+    "two columns of one name": (b"a,a\n1,5\n", "E821", "x.csv:1", "two columns are called `a`"),
+    "a cell too few": (b"a,t\n1,5\n2\n", "E821", "x.csv:3", "1 cell, where the header names 2"),
+    "a cell too many": (b"a,t\n1,5\n2,6,7\n", "E821", "x.csv:3", "3 cells, where the header names 2"),
+    "a quote that does not end": (b'a,t\n1,5\n"2,6\n3,7\n', "E821", "x.csv:3", "this cannot be read as CSV"),
+    "text behind a quote": (b'a,t\n"1"2,5\n', "E821", "x.csv:2", "this cannot be read as CSV"),
+    "a null byte": (b"a,t\n1,5\n\0,6\n", "E821", "x.csv:3", "a null byte is no part of a text"),
+    "another encoding": ("a,t\n1,5\né,6\n".encode("latin1"), "E821", "x.csv:3", "this is no UTF-8 text: byte 8"),
+    "a cell of 200,000": (b"a,t\n" + b"1" * 200_000 + b",5\n", "E821", "x.csv:2", "this cannot be read as CSV: field"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_one_file_gives_training_and_run_the_same_refusal(tmp_path: Path, case: str) -> None:
+    content, code, place, message = REFUSED[case]
+    (tmp_path / "x.csv").write_bytes(content)
+    for read in (
+        lambda: trained(tmp_path, "", ("a", "t"), Context(tmp_path)),
+        lambda: ran(tmp_path, "", ("a", "t"), []),
+    ):
+        with pytest.raises(NablacError) as caught:
+            read()
+        (found,) = caught.value.diagnostics
+        assert (found.code, found.place) == (code, f"{tmp_path}/{place}")
+        assert found.message.startswith(message)
+
+
+HINTS = {
+    "decimal commas": (b'a,t\n"0,5",5\n', '`decimal: ","` reads', "`--decimal ','` reads"),
+    "another separator": (b"a;t\n1;5\n", 'separated by `;`, `separator: ";"`', "separated by `;`, `--separator ';'`"),
+    "names or data": (b"5.1,t\n1,2\n", "`header: true` says that it is names", "`--header` says that it is names"),
+}
+
+
+@pytest.mark.parametrize("case", HINTS)
+def test_a_refusal_names_the_option(tmp_path: Path, case: str) -> None:
+    content, of_stage, of_command = HINTS[case]
+    (tmp_path / "x.csv").write_bytes(content)
+    for read, hint in (
+        (lambda: trained(tmp_path, "", ("a", "t"), Context(tmp_path)), of_stage),
+        (lambda: ran(tmp_path, "", ("a", "t"), []), of_command),
+    ):
+        with pytest.raises(NablacError) as caught:
+            read()
+        assert hint in (caught.value.diagnostics[0].hint or "")
+
+
+def test_an_input_takes_the_columns_that_it_was_trained_on(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("t,b,a\n9,2,1\n9,4,3\n")
+    types = {"x": TensorType(DType.F32, (Dim.named("n"), 2))}
+    notes: list[str] = []
+    reading = Reading(notes.append, columns={"x": ("a", "b")})
+    assert read_inputs([f"{tmp_path}/x.csv"], types, reading)["x"].tolist() == [[1, 2], [3, 4]]
+    assert notes == [f"note: {tmp_path}/x.csv: `x` takes a, b; left aside: t"]
+    (tmp_path / "x.csv").write_text("a,c\n1,2\n")
+    with pytest.raises(NablacError, match="there is no column `b`, which `x` was trained on"):
+        read_inputs([f"{tmp_path}/x.csv"], types, reading)
+
+
+def test_a_header_that_names_several_inputs_feeds_them(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("b,a\n2,1\n4,3\n")
+    types = {name: TensorType(DType.F32, (Dim.named("n"), 1)) for name in ("a", "b")}
+    found = read_inputs([f"{tmp_path}/x.csv"], types)
+    assert {name: array.tolist() for name, array in found.items()} == {"a": [[1], [3]], "b": [[2], [4]]}
+
+
+def test_a_blank_line_of_one_column_is_a_value_that_is_missing(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("value\n0\n1\n\n3\n4\n5\n")
+    skipped: list[str] = []
+    given = {"skip_broken": True, "skipped": skipped}
+    found = load(tmp_path, 'csv("x.csv") -> window("value", length: 2)', **given)  # type: ignore[arg-type]
+    assert found.arrays["t"].ravel().tolist() == [5] and len(skipped) == 1
+
+
+UNFIT = {
+    ("300", "u8"): "300 is beyond u8 (0 to 255)",
+    ("-200", "i8"): "-200 is beyond i8 (-128 to 127)",
+    ("1099511627776", "i32"): "1099511627776 is beyond i32",
+    ("9007199254740993", "i64"): "9007199254740992 may be a rounded number",
+    ("7", "bool"): "7 is neither 0 nor 1",
+    ("1.5", "i64"): "1.5 is not a whole number",
+    ("1e39", "f32"): "1e+39 is beyond f32",
+}
+
+
+@pytest.mark.parametrize(("cell", "dtype"), UNFIT)
+def test_a_number_that_the_dtype_has_not_is_named_at_its_line(tmp_path: Path, cell: str, dtype: str) -> None:
+    (tmp_path / "x.csv").write_text(f"a,t\n1,5\n\n{cell},6\n")
+    reason = UNFIT[cell, dtype]
+    data = 'csv("x.csv") -> columns(inputs: "a", targets: "t")'
+    with pytest.raises(NablacError) as caught:
+        load(tmp_path, data, f"x: {dtype}[batch, 1]", "t: f32[batch, 1]")
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.place) == ("E824", f"{tmp_path}/x.csv:4")
+    assert found.message.startswith(f"column `a`: the model's `x` is {dtype}[batch, 1], and {reason}")
+    with pytest.raises(NablacError) as caught:
+        read_inputs([f"{tmp_path}/x.csv:a"], {"x": TensorType(DType(dtype), (Dim.named("n"),))})
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.place) == ("E804", f"{tmp_path}/x.csv:4, column `a`")
+    assert found.message.startswith(f"the input is {dtype}[n], and {reason}")
