@@ -17,6 +17,7 @@ from compiler.passes.pipeline import optimize
 from compiler.types import DType
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Source
+from nablac.arguments import float_type, plain
 from runtime.backends import check_backend
 
 if TYPE_CHECKING:
@@ -377,7 +378,7 @@ def compile(
         program,
         model=model,
         preset=preset,
-        hypers={name: _plain(value) for name, value in hypers.items()},
+        hypers={name: plain(value) for name, value in hypers.items()},
         seed=seed,
         dtype=dtype,
         training=training,
@@ -409,28 +410,6 @@ def load(
     begun = parse_settings(choices.set)
     of_run = {"model": choices.model, "preset": choices.preset, "dtype": choices.dtype, **begun}
     return compile(run / SPEC, **{**of_run, **settings}).load(weights or run / WEIGHTS, rename)
-
-
-def float_type(given: Any) -> DType:
-    """The float type of that name, or of NumPy's dtype; NablacError for what is none."""
-    try:
-        name = given if isinstance(given, str) else str(np.dtype(given))
-    except TypeError:
-        name = type(given).__name__
-    known = {each.numpy.name: each for each in DType if each.is_float} if name not in set(DType) else {}
-    found = known.get(name, name)
-    if found not in set(DType) or not DType(found).is_float:
-        floats = ", ".join(f"`{each}`" for each in DType if each.is_float)
-        message = f"`{name}` is no float type" if found in set(DType) else f"there is no dtype `{name}`"
-        raise NablacError(Diagnostic("E211", message, place="dtype", hint=f"the float types are {floats}"))
-    return DType(found)
-
-
-def _plain(value: Any) -> Any:
-    """A value as the language has it: NumPy's numbers and arrays as Python's, tuples as lists."""
-    if isinstance(value, (list, tuple)):
-        return [_plain(each) for each in value]
-    return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
 
 
 def from_program(
