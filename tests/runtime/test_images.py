@@ -15,7 +15,7 @@ from compiler.dims import Dim
 from compiler.types import DType, TensorType
 from grammar.diagnostics import NablacError
 from runtime.data.context import Context
-from runtime.images import UnreadableImage, read_image
+from runtime.images import read_image
 from runtime.reading import Reading, read_inputs
 from tests.runtime.data.descriptions import load
 
@@ -33,7 +33,7 @@ def saved(image: Any, format: str = "png", **options: Any) -> bytes:
 
 def read(content: bytes, channels: int, size: tuple[int, int] | None = None) -> tuple[Any, list[str]]:
     notes: list[str] = []
-    return read_image(content, channels, lambda *own: size or own, notes.append), notes
+    return read_image(content, "picture", channels, lambda *own: size or own, notes.append), notes
 
 
 @pytest.mark.parametrize("format", ["png", "tiff"])
@@ -56,7 +56,7 @@ def test_floats_from_0_to_1_are_taken_and_others_refused() -> None:
     found, _ = read(saved(Image.fromarray(numbers), "tiff"), 1)
     np.testing.assert_array_equal(found[0], numbers)
     for wrong in (numbers * 300, numbers - 0.5, np.full((2, 2), np.nan, np.float32)):
-        with pytest.raises(UnreadableImage, match="an image of floats from"):
+        with pytest.raises(NablacError, match="an image of floats from"):
             read(saved(Image.fromarray(wrong), "tiff"), 1)
 
 
@@ -85,7 +85,7 @@ def test_a_transparent_grey_of_16_bits_is_white() -> None:
 
 
 def test_integers_of_32_bits_have_no_white() -> None:
-    with pytest.raises(UnreadableImage, match="whose white is unknown"):
+    with pytest.raises(NablacError, match="whose white is unknown"):
         read(saved(Image.fromarray(SIXTEEN.astype(np.int32)), "tiff"), 1)
 
 
