@@ -95,11 +95,17 @@ class MatMul(Operator):
         return broadcast_part(part, axis, x, rank) @ broadcast_part(part, axis, y, rank)
 
     def lower(self, emit: Emit, x: str, y: str) -> str:
-        dtype = emit.type(x).dtype
-        if dtype not in (DType.I8, DType.U8):
-            return emit("MatMul", x, y)
-        wide = (emit("Cast", operand, to=onnx_dtype(DType.I32)) for operand in (x, y))  # as far as kernels go
-        return emit("Cast", emit("MatMul", *wide), to=onnx_dtype(dtype))
+        type, other = emit.type(x), emit.type(y)
+        narrow = type.dtype in (DType.I8, DType.U8)
+        if narrow:  # kernels go as far as i32
+            x, y = (emit("Cast", operand, to=onnx_dtype(DType.I32)) for operand in (x, y))
+        # onnxruntime joins a transpose to the product after it, and then takes a vector for something else.
+        x = emit("Unsqueeze", x, np.array([0])) if type.rank == 1 else x
+        y = emit("Unsqueeze", y, np.array([1])) if other.rank == 1 else y
+        made = emit("MatMul", x, y)
+        lost = [axis for axis, rank in ((-2, type.rank), (-1, other.rank)) if rank == 1]
+        made = emit("Squeeze", made, np.array(lost)) if lost else made
+        return emit("Cast", made, to=onnx_dtype(type.dtype)) if narrow else made
 
     def flops(self, x: TensorType, y: TensorType) -> Size:
         return self.infer(x, y).elements * x.shape[-1] * 2

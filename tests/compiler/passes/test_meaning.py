@@ -14,6 +14,7 @@ import pytest
 from compiler.build import elaborate, elaborate_model, program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph
+from compiler.onnx.exporter import export
 from compiler.operators.shaping import filled
 from compiler.operators.slicing import Pad
 from compiler.operators.source import Input, constant
@@ -26,6 +27,7 @@ from grammar.source import Source
 from runtime.feeds import edge_feeds, random_feeds, sizes_from
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
+from runtime.verification import compare
 
 BITS = {
     "plus 0": "x + 0",
@@ -209,3 +211,12 @@ def test_rounding_alone_is_changed_in_gradients(label: str, dtype: DType) -> Non
     for name, feeds in all_feeds(back):
         before, after = run(back, feeds, weights)["d"], run(better, used(better, feeds), weights)["d"]
         np.testing.assert_allclose(after, before, close, close, err_msg=name)
+
+
+@pytest.mark.parametrize("text", ["x^T @ v", "v @ x", "v @ v", "w @ x^T", "(x + 1)^T @ v"])
+def test_onnxruntimes_rewrites_take_a_vector_for_what_it_is(text: str) -> None:
+    """It made a product with a transposed left side of `x^T @ v`, and another number of it."""
+    model = f"model M {{\n    input x: [m, n], v: [m], w: [n]\n    output z = {text}\n}}\n"
+    graph = elaborate(program_of(Source("m.model", model)))
+    report = compare(graph, export(graph).SerializeToString(), {}, edges=False)
+    assert report.agrees, report.worst
