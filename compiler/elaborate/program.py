@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import specs
 from compiler.elaborate.builtins import builtin_names
 from compiler.elaborate.reserved import reserved_names
 from compiler.elaborate.values import Defined, Lazy, Scope
@@ -17,6 +16,7 @@ from grammar import syntax
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError, did_you_mean, did_you_mean_file
 from grammar.parser import parse, read_source
 from grammar.source import Source, Span
+from specs import FOLDER as LIBRARY
 
 _DECLARED = re.compile(r"^(?:layer|cell|model|optimizer|fn|const)\s+(\w+)", re.MULTILINE)
 MOST_FILES = 256
@@ -28,7 +28,7 @@ class Library:
     def __init__(self) -> None:
         self.texts: dict[str, str] = {}
         self.places: dict[str, str] = {}
-        for path in sorted((specs.FOLDER / "std").glob("*.model")):
+        for path in sorted((LIBRARY / "std").glob("*.model")):
             self.texts[path.name] = path.read_text("utf-8")
             self.places |= dict.fromkeys(_DECLARED.findall(self.texts[path.name]), path.name)
         self.scopes: dict[str, Scope] = {}

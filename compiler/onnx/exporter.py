@@ -16,6 +16,7 @@ from compiler.onnx.sizes import Sizes
 from compiler.onnx.targets import HIGHEST_OPSET, IR_VERSION, LARGEST_FILE, LOWEST_OPSET, loaded_by
 from compiler.operators.arithmetic import onnx_dtype
 from compiler.operators.source import Buffer, Constant, Input, Parameter
+from compiler.passes.keep_padding import keep_padding
 from compiler.passes.mask_later_keys import mask_later_keys
 from compiler.passes.narrow_ranges import narrow_ranges
 from compiler.types import DType, TensorType, TypeMismatch
@@ -68,7 +69,7 @@ def export(
     opset is the lowest that says all of the graph in few nodes, unless another one is asked for. Weights of more than
     `largest` bytes are referred to and not held: `runtime.onnx_file.save` writes them from their arrays.
     """
-    graph = narrow_ranges(mask_later_keys(graph))
+    graph = keep_padding(narrow_ranges(mask_later_keys(graph)))
     lowest = needed_opset(graph)
     if opset is not None and not lowest <= opset <= HIGHEST_OPSET:
         raise _unfit_opset(graph, opset, lowest)

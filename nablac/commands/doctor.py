@@ -12,7 +12,19 @@ import click
 from nablac.commands.options import output_options
 from nablac.commands.output import print_json
 
-CORE = ("lark", "numpy", "networkx", "onnx", "onnxruntime", "click", "rich", "safetensors")
+CORE = (  # the dependencies of pyproject.toml
+    "click",
+    "filelock",
+    "lark",
+    "ml_dtypes",
+    "networkx",
+    "numpy",
+    "onnx",
+    "onnxruntime",
+    "rich",
+    "safetensors",
+    "threadpoolctl",
+)
 EXTRAS = {
     "image": "pillow",
     "parquet": "pyarrow",

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablac.commands.options import PENALTY, model_options, output_options, run_options, weight_options
+from nablac.commands.options import PENALTY, asked, model_options, output_options, run_options, weight_options
 from nablac.commands.output import note_untrained, print_json
-from nablac.commands.runs import DATA, of_run
+from nablac.commands.runs import DATA, of_run, option_name
 
 if TYPE_CHECKING:
     from runtime.training.session import Training
@@ -42,14 +42,20 @@ def command(file: Path, part: str | None, generate: bool, beams: int, length_pen
     FILE may be a run's folder: its model, its weights, its own split of the data.
     """
     from nablac.commands.train import announce_data, training_of
+    from runtime.data.examples import digest
+    from runtime.training.record import read_record
 
-    if file.is_dir():
-        file, given = of_run(file, given, DATA)
+    run = file if file.is_dir() else None
+    if run is not None:
+        file, given = of_run(run, given, DATA)
     elif given["weights"] is None:
         note_untrained(given["quiet"])
     training = training_of(file, given)
     if not given["quiet"]:
         announce_data(training)
+    if run is not None and not any(asked(option_name(name)) for name in DATA):
+        hint = "its split would be another: `--data FILE` evaluates on other data"
+        read_record(run).check_examples(digest(training.data), run, hint)
     counts = {name: len(places) for name, places in training.data.parts.items()}
     chosen = part or next((name for name in ("test", "validation") if counts[name]), "all")
     if chosen == "all":

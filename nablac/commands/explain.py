@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
 import click
 
 from nablac.commands.options import output_options
@@ -16,10 +14,11 @@ from nablac.commands.output import print_json
 def command(code: str | None, as_json: bool, quiet: bool) -> int:
     """Explain a diagnostic's code, as E303; without one, list them all."""
     from grammar.diagnostics import did_you_mean
+    from specs import FOLDER
 
     pages = {
         entry.name.split("-")[0]: entry
-        for entry in sorted(files("specs").joinpath("diagnostics").iterdir(), key=lambda each: each.name)
+        for entry in sorted((FOLDER / "diagnostics").iterdir())
         if entry.name.endswith(".md")
     }
     if code is None:

@@ -23,7 +23,7 @@ def of_run(folder: Path, given: Mapping[str, Any], names: Iterable[str] = MODEL)
     from runtime.training.record import read_record
     from runtime.training.texts import SPEC
 
-    chosen = as_begun(read_record(folder), given, names)
+    chosen = as_begun(read_record(folder), folder, given, names)
     weights = chosen.get("weights") or folder / "weights.safetensors"
     if not weights.is_file():
         hint = f"`nablac train {folder / SPEC} --resume {folder}` finishes it"
@@ -32,9 +32,14 @@ def of_run(folder: Path, given: Mapping[str, Any], names: Iterable[str] = MODEL)
     return folder / SPEC, {**chosen, "weights": weights}
 
 
-def as_begun(record: Record, given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The options of a command, `names` as a run was begun with them where they were not asked for now."""
+def as_begun(record: Record, run: Path, given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """The options of a command, `names` as the run in `run` was begun with them where they were not asked for now."""
     every = {**asdict(record.choices), **asdict(record.length)}
-    begun = {_OPTIONS.get(name, name): every[name] for name in names}
+    begun = {option_name(name): every[name] for name in names}
     kept = {name: value for name, value in begun.items() if not asked(name)}
-    return {**given, **kept, "folder": Path(record.folder)}
+    return {**given, **kept, "folder": record.data_folder(run)}
+
+
+def option_name(choice: str) -> str:
+    """What the parameter of commands is called that says a choice of a run."""
+    return _OPTIONS.get(choice, choice)

@@ -78,6 +78,8 @@ def command(file: Path, output: Path | None, resume: Path | None, dry_run: bool,
     else:
         folder = RunFolder.existing(resume, training)
         loop = training.loop(folder.checkpoints, resume=True)
+        if loop.damaged:
+            note(f"note: {loop.damaged[0].diagnostics[0].place} is damaged; the run goes on from an earlier checkpoint")
     return _train(training, loop, folder, file, quiet, as_json)
 
 
@@ -92,7 +94,7 @@ def _resumed(file: Path, run: Path, given: Mapping[str, Any], output: Path | Non
         if given.get(name) is not None:
             raise click.UsageError(f"a resumed run has its own {name}; without --resume, --{name} begins another")
     record = read_record(run)
-    training = training_of(file, as_begun(record, given, (*asdict(record.choices), *asdict(record.length))))
+    training = training_of(file, as_begun(record, run, given, (*asdict(record.choices), *asdict(record.length))))
     training.fitted = read_fitted(run)  # fitted anew it could be to changed data
     return training
 

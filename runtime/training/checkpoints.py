@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from hashlib import blake2b
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.weights import save_weights
@@ -16,7 +19,7 @@ if TYPE_CHECKING:
 
 BEST = "best.safetensors"  # beside the checkpoints of the last steps
 _STEPS = "step-*.safetensors"
-_FORM = "2"
+_FORM = "3"
 
 
 @dataclass
@@ -33,7 +36,6 @@ class Position:
     waited: int = 0  # epochs since the best
     rate: float = 1.0
     stalled: int = 0  # epochs since the best, or since the rate was last made smaller
-    facts: dict[str, Any] = field(default_factory=dict)  # what a resumed run must have alike: threads, backend
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Array], position: Position, keep: int) -> Path:
@@ -47,7 +49,17 @@ def save_checkpoint(folder: Path, state: Mapping[str, Array], position: Position
 
 def write_state(path: Path, state: Mapping[str, Array], position: Position) -> None:
     """A state with its position, in a file of its own."""
-    save_weights(path, state, {"form": _FORM, "position": json.dumps(asdict(position))})
+    metadata = {"form": _FORM, "position": json.dumps(asdict(position))}
+    save_weights(path, state, {**metadata, "digest": _digest(state, metadata["position"])})
+
+
+def _digest(state: Mapping[str, Array], position: str) -> str:
+    """A hash of all that a checkpoint holds: a disk may give back other bytes than it took."""
+    digest = blake2b(position.encode(), digest_size=16)
+    for name, array in sorted(state.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+    return digest.hexdigest()
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Array], Position]:
@@ -60,6 +72,8 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], Position]:
             if metadata.get("form") != _FORM:
                 raise NablacError(Diagnostic("E840", "this is no checkpoint of nablac's", place=str(path)))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+        if metadata["digest"] != _digest(state, metadata["position"]):
+            raise NablacError(Diagnostic("E840", "this checkpoint is damaged: its bytes have changed", place=str(path)))
         return state, Position(**json.loads(metadata["position"]))
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
         first = " ".join(str(error).split())[:160]
@@ -77,11 +91,14 @@ def best_state(folder: Path) -> dict[str, Array]:
         raise NablacError(replace(found, hint=hint)) from None
 
 
-def newest_checkpoint(folder: Path) -> tuple[dict[str, Array], Position] | None:
-    """The last checkpoint that can be read; None where there is none."""
+def newest_checkpoint(
+    folder: Path, damaged: list[NablacError] | None = None
+) -> tuple[dict[str, Array], Position] | None:
+    """The last checkpoint that is whole; None where there is none. What is wrong with later ones goes to `damaged`."""
     for path in sorted(folder.glob(_STEPS), reverse=True):
         try:
             return read_checkpoint(path)
-        except NablacError:
-            continue
+        except NablacError as error:
+            if damaged is not None:
+                damaged.append(error)
     return None

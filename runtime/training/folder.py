@@ -8,8 +8,11 @@ import json
 import math
 import shutil
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from filelock import FileLock, Timeout
 
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.fitted import fitted_to, write_fitted
@@ -27,14 +30,25 @@ if TYPE_CHECKING:
     from compiler.types import Array
     from runtime.training.loop import Loop
 
+_LOCK = "lock"
+
 
 class RunFolder:
-    """A run's own folder; made by `begin`, found again by `existing`."""
+    """A run's own folder; made by `begin`, found again by `existing`. One process holds it, until it finishes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.checkpoints = path / "checkpoints"
         self._events: EventWriter | None = None
+        self._lock = FileLock(path / _LOCK, thread_local=False)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            message = f"another process is training in {path}"
+            hint = "two would overwrite each other: wait for it, or end it"
+            raise NablacError(Diagnostic("E841", message, place=str(path), hint=hint)) from None
+        except OSError as error:
+            raise unwritable(path, error) from error
 
     @staticmethod
     def begin(path: Path | None, training: Training, loop: Loop) -> RunFolder:
@@ -62,7 +76,7 @@ class RunFolder:
             if training.context.skipped:
                 write_bytes(draft / "skipped.txt", ("\n".join(training.context.skipped) + "\n").encode())
             save_checkpoint(draft / "checkpoints", loop.stepper.state(), loop.position, 1)
-            write_record(draft, record_of(training), describe(training))
+            write_record(draft, record_of(training, target), describe(training))
             place_folder(draft, target)
         folder = RunFolder(target)
         loop.folder = folder.checkpoints
@@ -71,12 +85,13 @@ class RunFolder:
     @staticmethod
     def existing(path: Path, training: Training) -> RunFolder:
         """A run to go on with; NablacError where `training` would be another, or the folder takes nothing."""
-        before, now = read_record(path), record_of(training)
+        folder = RunFolder(path)
+        before, now = read_record(path), record_of(training, path)
         before.check(now, path)
         for draft in [*path.glob(".*.part"), *path.glob("checkpoints/.*.part")]:  # of a run that was killed
             shutil.rmtree(draft) if draft.is_dir() else draft.unlink(missing_ok=True)
-        write_record(path, now, describe(training))
-        return RunFolder(path)
+        write_record(path, replace(now, model_file=before.model_file), describe(training))
+        return folder
 
     def epoch(self, position: Position, row: Mapping[str, float]) -> None:
         """The history up to now, as a table, as JSON (Keras's keys), as a picture, and for TensorBoard."""
@@ -110,7 +125,9 @@ class RunFolder:
             **table_metadata(graph),
         }
         model = export(graph, weights=dict(weights), metadata=metadata)
-        return save(model, self.path / "model.onnx", dict(weights))[0]
+        written = save(model, self.path / "model.onnx", dict(weights))[0]
+        self._lock.release()
+        return written
 
 
 def _next(base: Path) -> Path:

@@ -21,6 +21,7 @@ from runtime.training.not_finite import NotFinite, broken
 
 if TYPE_CHECKING:
     from compiler.types import Array
+    from grammar.diagnostics import NablacError
     from runtime.training.steppers import Stepper
 
 INTERRUPTED, TIME_UP = "interrupted", "the time is up"  # what may end training within an epoch
@@ -71,6 +72,7 @@ class Loop:
     stop: Callable[[], bool] = lambda: False
     reason: str = ""  # why training ended
     unfinished: dict[str, float] = field(default_factory=dict)  # measured where the time was up within an epoch
+    damaged: list[NablacError] = field(default_factory=list)  # checkpoints after the one that it goes on from
 
     def __post_init__(self) -> None:
         # What was no finite number from the first is meant so, as the first value of a running minimum.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -13,6 +14,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.examples import digest
 from runtime.files import write_bytes
 from runtime.training import training_data
+from runtime.training.surroundings import Surroundings, surroundings
 from runtime.training.texts import fingerprint
 
 if TYPE_CHECKING:
@@ -56,9 +58,22 @@ class Record:
 
     choices: Choices
     length: Length
+    surroundings: Surroundings
     folder: str  # of the model's file: where relative paths of data begin
+    model_file: str  # as seen from the run's folder, with which it may have been moved
     text: str
     examples: str
+
+    def data_folder(self, run: Path) -> Path:
+        """Where relative paths of data begin: beside the model's file, also if it was moved or copied with the run."""
+        beside = (run / self.model_file).resolve()
+        return beside.parent if beside.is_file() else Path(self.folder)
+
+    def check_examples(self, examples: str, run: Path, hint: str) -> None:
+        """NablacError where the data, by its hash, is not what the run in `run` was begun with."""
+        if self.examples != examples:
+            message = f"the data has changed since {run} began"
+            raise NablacError(Diagnostic("E841", message, place=str(run), hint=hint))
 
     def check(self, other: Record, run: Path) -> None:
         """NablacError where `other` would be another run than this one, that lies in `run`."""
@@ -73,14 +88,15 @@ class Record:
         if self.text != other.text:
             hint = f"{run}/spec.model is what the run began with; a changed model is a new run, from its weights"
             raise NablacError(Diagnostic("E841", f"the model has changed since {run} began", place=str(run), hint=hint))
-        if self.examples != other.examples:
-            message = f"the data has changed since {run} began"
-            hint = "a run on other data is a new one, from its weights"
+        self.check_examples(other.examples, run, "a run on other data is a new one, from its weights")
+        for change, remedy in self.surroundings.changes(other.surroundings):
+            message = f"{run} would go on as another run: {change}"
+            hint = f"{remedy}; `--weights {run}/weights.safetensors` begins another run from its weights"
             raise NablacError(Diagnostic("E841", message, place=str(run), hint=hint))
 
 
-def record_of(training: Training) -> Record:
-    """What a run is made of that is about to begin, or to go on."""
+def record_of(training: Training, run: Path) -> Record:
+    """What a run is made of that is about to begin in the folder `run`, or to go on there."""
     options = training.options
     choices = Choices(
         training.model,
@@ -98,8 +114,17 @@ def record_of(training: Training) -> Record:
         options.skip_broken,
     )
     length = Length(options.epochs, options.patience, options.keep)
-    folder = str(training.context.folder)
-    return Record(choices, length, folder, fingerprint(training.program), digest(training.data))
+    folder = training.context.folder
+    model_file = os.path.relpath(folder / Path(training.program.source.name).name, run.resolve())
+    return Record(
+        choices,
+        length,
+        surroundings(options.backend),
+        str(folder),
+        model_file,
+        fingerprint(training.program),
+        digest(training.data),
+    )
 
 
 def write_record(folder: Path, record: Record, facts: Mapping[str, Any]) -> None:
@@ -113,7 +138,8 @@ def read_record(folder: Path) -> Record:
     try:
         stored = json.loads((folder / RECORD).read_text("utf-8"))
         choices, length = Choices(**stored["choices"]), Length(**stored["length"])
-        rest = {each.name: stored[each.name] for each in fields(Record)[2:]}
+        around = Surroundings(**stored["surroundings"])
+        rest = {each.name: stored[each.name] for each in fields(Record)[3:]}
         if not all(isinstance(each, str) for each in rest.values()):
             raise ValueError
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -121,7 +147,7 @@ def read_record(folder: Path) -> Record:
         raise NablacError(
             Diagnostic("E841", f"{folder} is no run of nablac's", place=str(folder), hint=hint)
         ) from error
-    return Record(choices, length, **rest)
+    return Record(choices, length, around, **rest)
 
 
 def _said(option: str, value: Any) -> str:

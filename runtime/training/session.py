@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -28,6 +27,7 @@ from runtime.training.checkpoints import Position, best_state, newest_checkpoint
 from runtime.training.loop import Loop, Settings
 from runtime.training.means import Means
 from runtime.training.steppers import WALKED, NumpyStepper, OnnxStepper, Stepper, averaged
+from runtime.training.surroundings import threads
 
 if TYPE_CHECKING:
     from compiler.elaborate.training import TrainingSpec
@@ -181,22 +181,12 @@ class Training:
 
     def loop(self, folder: Path | None = None, resume: bool = False) -> Loop:
         """The loop, at its start or where the newest checkpoint in `folder` left it."""
-        found = newest_checkpoint(folder) if resume and folder is not None else None
+        damaged: list[NablacError] = []
+        found = newest_checkpoint(folder, damaged) if resume and folder is not None else None
         if resume and found is None:
             hint = "its checkpoints are gone, or broken: train anew, without `--resume`"
             raise NablacError(Diagnostic("E841", f"{folder} holds no checkpoint to resume from", hint=hint))
         state, position = found if found is not None else (self.first_state(), Position())
-        facts = {"backend": self.options.backend, "device": self.options.device, "threads": threads()}
-        if found is not None and position.facts != facts:
-            listed = ", ".join(f"{name} {value}" for name, value in position.facts.items())
-            raise NablacError(
-                Diagnostic(
-                    "E841",
-                    f"the run was made with {listed}, and this would be another: its numbers would differ",
-                    hint="`OMP_NUM_THREADS`, `--backend` and `--device` say what it is",
-                )
-            )
-        position.facts = facts
         validation = self.batches("validation") if len(self.data.parts["validation"]) else None
         self._check_monitor(validation is not None)
         loop = Loop(
@@ -214,6 +204,7 @@ class Training:
             folder,
             position,
         )
+        loop.damaged = damaged
         if folder is not None and position.best is not None:
             loop.best = best_state(folder)
         return loop
@@ -241,14 +232,6 @@ class Training:
     def metadata(self) -> dict[str, str]:
         """What the compiled model's file says of its data: a text model's tokenizer, the names of classes."""
         return training_data.metadata_of(self.data)
-
-
-def threads() -> int:
-    """How many threads compute: of their number a product's last bits depend."""
-    asked = os.environ.get("OMP_NUM_THREADS", "")
-    if asked.isdigit() and int(asked):
-        return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe(training: Training) -> dict[str, Any]:

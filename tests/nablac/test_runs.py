@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +16,7 @@ from safetensors.numpy import load_file
 
 import nablac
 from grammar.diagnostics import NablacError
+from runtime.training.surroundings import Surroundings
 from tests.nablac.test_train import invoke
 
 MODEL = """from "parts.model" import Body
@@ -202,3 +207,119 @@ def test_python_goes_on_with_a_run_too(line: Path) -> None:
     assert history["epoch"] == [1, 2, 3, 4]
     with pytest.raises(NablacError, match="the data has changed since run began"):
         nablac.compile("m.model", units=5).train({**data, "t": data["x"][:, :1]}, folder="run", resume=True, epochs=5)
+
+
+# What the numbers of a run depend on beside its own choices
+
+
+ELSEWHERE: dict[str, tuple[object, str]] = {
+    "nablac": ("0.0.9", "nablac was 0.0.9, and is "),
+    "code": ("0123456789abcdef", "nablac's own code has changed"),
+    "library": ("0123456789abcdef", "the standard library has changed"),
+    "numpy": ("1.26.0", "NumPy was 1.26.0, and is "),
+    "onnxruntime": ("1.20.0", "onnxruntime was 1.20.0, and is "),
+    "processor": ("aarch64 ASIMD", "the processor was aarch64 ASIMD, and is "),
+    "blas": ("openblas 0.3.20 Haswell", "NumPy's BLAS was openblas 0.3.20 Haswell, and is "),
+    "blas_threads": (63, "NumPy's BLAS had 63 threads, and has "),
+    "threads": (63, "onnxruntime had 63 threads, and has "),
+}
+
+
+def test_every_fact_of_the_surroundings_has_a_case() -> None:
+    assert list(ELSEWHERE) == [field.name for field in fields(Surroundings)]
+
+
+@pytest.mark.parametrize("fact", ELSEWHERE)
+def test_a_run_that_was_begun_elsewhere_does_not_go_on(line: Path, fact: str) -> None:
+    backend = "ort" if fact in ("onnxruntime", "threads") else "numpy"
+    assert invoke("train", "m.model", "-q", "-o", "run", "--backend", backend).exit_code == 0
+    record = json.loads(Path("run/run.json").read_text())
+    value, message = ELSEWHERE[fact]
+    record["surroundings"][fact] = value
+    Path("run/run.json").write_text(json.dumps(record))
+    done = invoke("train", "m.model", "--resume", "run", "--epochs", "9")
+    assert done.exit_code == 2
+    first, place, hint = done.stderr.splitlines()[-3:]
+    assert first.startswith(f"error[E841]: run would go on as another run: {message}")
+    assert place == " --> run"
+    assert hint.startswith("help: ") and hint.endswith(
+        "`--weights run/weights.safetensors` begins another run from its weights"
+    )
+
+
+@pytest.mark.parametrize("variable", ["OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"])
+def test_threads_of_blas_are_compared_however_they_are_set(line: Path, variable: str) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_NUM_THREADS")}
+    environment["PYTHONPATH"] = str(Path(nablac.__file__).parents[1])
+
+    def train(threads: int, *options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "nablac", "train", "m.model", "-q", *options]
+        surroundings = {**environment, variable: str(threads)}
+        return subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=120)
+
+    assert train(2, "-o", "run").returncode == 0
+    refused = train(1, "--resume", "run", "--epochs", "4")
+    assert refused.returncode == 2
+    assert "run would go on as another run: NumPy's BLAS had 2 threads, and has 1\n" in refused.stderr
+    assert train(2, "--resume", "run", "--epochs", "4").returncode == 0
+
+
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(line: Path) -> None:
+    assert invoke("train", "m.model", "-q", "-o", "whole", "--epochs", "4", "--keep", "9").exit_code == 0
+    assert invoke("train", "m.model", "-q", "-o", "run", "--epochs", "2", "--keep", "9").exit_code == 0
+    newest = max(Path("run/checkpoints").glob("step-*"))
+    content = bytearray(newest.read_bytes())
+    content[-9] ^= 1  # one bit of a tensor
+    newest.write_bytes(bytes(content))
+    resumed = invoke("train", "m.model", "--resume", "run", "--epochs", "4", "--keep", "9")
+    assert resumed.exit_code == 0, resumed.output
+    assert f"note: {newest} is damaged; the run goes on from an earlier checkpoint\n" in resumed.stderr
+    for name in ("history.csv", "weights.safetensors"):
+        assert Path("whole", name).read_bytes() == Path("run", name).read_bytes(), name
+
+
+def test_damaged_best_weights_are_refused(line: Path) -> None:
+    assert invoke("train", "m.model", "-q", "-o", "run").exit_code == 0
+    best = Path("run/checkpoints/best.safetensors")
+    content = bytearray(best.read_bytes())
+    content[-9] ^= 1
+    best.write_bytes(bytes(content))
+    done = invoke("train", "m.model", "--resume", "run", "--epochs", "9")
+    assert done.exit_code == 2
+    assert "error[E840]: this checkpoint is damaged: its bytes have changed\n" in done.stderr
+
+
+def test_a_project_that_was_moved_has_its_own_data(line: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    assert invoke("train", "m.model", "-q", "-o", "runs/first").exit_code == 0
+    moved = tmp_path_factory.mktemp("other") / "moved"
+    shutil.copytree(line, moved)
+    Path("line.csv").write_text("a,b,c,t\n" + "9,9,9,9\n" * 80)  # what the run was not trained on
+    assert invoke("eval", str(moved / "runs/first")).exit_code == 0
+    assert invoke("train", "m.model", "-q", "--resume", str(moved / "runs/first"), "--epochs", "4").exit_code == 0
+    refused = invoke("eval", "runs/first")
+    assert refused.exit_code == 2
+    assert refused.stderr == (
+        "error[E841]: the data has changed since runs/first began\n --> runs/first\n"
+        "help: its split would be another: `--data FILE` evaluates on other data\n"
+    )
+    assert invoke("eval", "runs/first", "--data", "line.csv").exit_code == 0
+
+
+def test_two_processes_do_not_train_in_one_folder(line: Path) -> None:
+    assert invoke("train", "m.model", "-q", "-o", "run").exit_code == 0
+    script = (
+        "import sys, filelock\nlock = filelock.FileLock('run/lock')\nlock.acquire()\n"
+        "print('held', flush=True)\nsys.stdin.read()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None and other.stdout.readline() == "held\n"
+        done = invoke("train", "m.model", "-q", "--resume", "run", "--epochs", "4")
+        other.communicate("")
+    assert done.exit_code == 2
+    assert done.stderr == (
+        "error[E841]: another process is training in run\n --> run\n"
+        "help: two would overwrite each other: wait for it, or end it\n"
+    )
+    assert invoke("train", "m.model", "-q", "--resume", "run", "--epochs", "4").exit_code == 0

@@ -5,12 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
-import random
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,79 +105,6 @@ def test_a_run_goes_on_to_more_epochs_as_if_it_had_begun_with_them(
     assert resumed.exit_code == 0, resumed.output
     for name in ("history.csv", "weights.safetensors", "model.onnx"):
         assert Path("whole", name).read_bytes() == Path("part", name).read_bytes(), name
-
-
-def interrupted(tmp_path: Path, number: int) -> tuple[int, str]:
-    running = process("train", FORECASTER, "--epochs", "100000", "-o", "run", folder=tmp_path)
-    history = tmp_path / "run" / "history.csv"
-    until = time.monotonic() + 60
-    while not history.exists() and time.monotonic() < until:
-        time.sleep(0.02)
-    running.send_signal(number)
-    _, errors = running.communicate(timeout=60)
-    return running.returncode, errors
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: int) -> None:
-    status, errors = interrupted(tmp_path, number)
-    assert status == 130
-    assert errors.splitlines()[-1] == f"stopped and saved; go on with:  nablac train {FORECASTER} --resume run"
-    assert "Traceback" not in errors
-    assert len(list((tmp_path / "run" / "checkpoints").glob("step-*.safetensors"))) >= 1
-    assert not list((tmp_path / "run").rglob("*.part"))
-
-
-def killed_and_resumed(folder: Path, backend: str, seconds: float, epochs: str) -> bool:
-    """Kill a run after a time, resume it to its end; whether it was killed before it was done."""
-    shutil.rmtree(folder / "part", ignore_errors=True)
-    arguments = ("train", FORECASTER, "--backend", backend, "--epochs", epochs, "-q", "-o", "part")
-    running = process(*arguments, folder=folder)
-    try:
-        running.wait(timeout=seconds)
-        killed = False
-    except subprocess.TimeoutExpired:
-        running.kill()
-        running.wait()
-        killed = True
-    running.communicate()
-    if not (folder / "part").exists():  # killed before the run was there, which is whole from the first
-        again = process(*arguments, folder=folder)
-    else:
-        again = process("train", FORECASTER, "-q", "--resume", "part", folder=folder)
-    output, errors = again.communicate(timeout=120)
-    assert again.returncode == 0, output + errors
-    return killed
-
-
-def same(folder: Path) -> None:
-    for name in ("history.csv", "weights.safetensors"):
-        assert (folder / "whole" / name).read_bytes() == (folder / "part" / name).read_bytes(), name
-
-
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_a_killed_run_resumes_as_the_run_that_was_not(tmp_path: Path, backend: str) -> None:
-    whole = process("train", FORECASTER, "--backend", backend, "--epochs", "40", "-q", "-o", "whole", folder=tmp_path)
-    started = time.monotonic()
-    assert whole.wait(timeout=120) == 0
-    whole.communicate()
-    killed_and_resumed(tmp_path, backend, (time.monotonic() - started) * 0.7, "40")
-    same(tmp_path)
-
-
-@pytest.mark.campaign
-@pytest.mark.parametrize("backend", BACKENDS)
-def test_fifty_killed_runs_resume_as_the_run_that_was_not(tmp_path: Path, backend: str) -> None:
-    whole = process("train", FORECASTER, "--backend", backend, "--epochs", "40", "-q", "-o", "whole", folder=tmp_path)
-    started = time.monotonic()
-    assert whole.wait(timeout=120) == 0
-    whole.communicate()
-    length = time.monotonic() - started
-    generator = random.Random(7)
-    killed = 0
-    while killed < 50:
-        killed += killed_and_resumed(tmp_path, backend, generator.uniform(0.0, 1.0) * length, "40")
-        same(tmp_path)
 
 
 def test_a_dry_run_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -135,12 +135,6 @@ def test_a_damaged_checkpoint_gives_way_to_the_one_before(tmp_path: Path) -> Non
         training().loop(tmp_path, resume=True)
 
 
-def test_another_backend_does_not_resume_a_run(tmp_path: Path) -> None:
-    training().loop(tmp_path).run()
-    with pytest.raises(NablacError, match="the run was made with backend numpy"):
-        training(backend="ort").loop(tmp_path, resume=True)
-
-
 def test_training_stops_early_and_keeps_the_best(tmp_path: Path) -> None:
     made = training('patience 2; monitor "val_mae"', epochs=500)
     loop = made.loop(tmp_path)

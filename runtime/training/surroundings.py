@@ -1,0 +1,125 @@
+"""What the numbers of a run depend on beside its own choices: what is installed, the machine's kernels, and threads."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from hashlib import blake2b
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import numpy as np
+
+from specs import FOLDER as SPECS
+
+_ROOT = Path(__file__).parents[2]
+_CODE = ("grammar", "compiler", "runtime")  # folders whose files of these kinds are nablac's code
+_TEXTS = frozenset({".py", ".lark", ".model"})
+_THREADS = "OPENBLAS_NUM_THREADS, MKL_NUM_THREADS and OMP_NUM_THREADS say how many"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """One fact a field; None is what a run on its backend does not depend on.
+
+    NumPy's products are those of its BLAS, whose bits depend on the threads and on the kernel chosen for the
+    processor; onnxruntime brings products of its own.
+    """
+
+    nablac: str
+    code: str  # a hash of the code, that changes in a checkout without another version
+    library: str  # a hash of the library's texts
+    numpy: str
+    onnxruntime: str | None
+    processor: str  # with the instructions that kernels are chosen by
+    blas: str | None
+    blas_threads: int | None
+    threads: int | None
+
+    def changes(self, now: Surroundings) -> Iterable[tuple[str, str]]:
+        """What is another here than it was, in words, and what would make it the same."""
+        for name in (field.name for field in fields(self)):
+            before, after = getattr(self, name), getattr(now, name)
+            if before != after:
+                words, hint = _WORDS[name]
+                yield words.format(before=before, after=after), hint
+
+
+_WORDS = {
+    "nablac": ("nablac was {before}, and is {after}", "`pip install nablac=={before}` goes on with it"),
+    "code": ("nablac's own code has changed", "the checkout that began it goes on with it"),
+    "library": ("the standard library has changed", "the nablac that began it goes on with it"),
+    "numpy": ("NumPy was {before}, and is {after}", "install the version that it was begun with"),
+    "onnxruntime": ("onnxruntime was {before}, and is {after}", "install the version that it was begun with"),
+    "processor": ("the processor was {before}, and is {after}", "other instructions round in another way"),
+    "blas": ("NumPy's BLAS was {before}, and is {after}", "other kernels round in another way"),
+    "blas_threads": ("NumPy's BLAS had {before} threads, and has {after}", _THREADS),
+    "threads": ("onnxruntime had {before} threads, and has {after}", "OMP_NUM_THREADS says how many"),
+}
+
+
+def surroundings(backend: str) -> Surroundings:
+    """Those of a run on a backend, in this process."""
+    numpy = backend == "numpy"
+    blas, blas_threads = _blas() if numpy else (None, None)
+    return Surroundings(
+        nablac=_installed("nablac"),
+        code=_hash(path for folder in _CODE for path in (_ROOT / folder).rglob("*") if path.suffix in _TEXTS),
+        library=_hash((SPECS / "std").glob("*.model")),
+        numpy=np.__version__,
+        onnxruntime=None if numpy else _onnxruntime(),
+        processor=_processor(),
+        blas=blas,
+        blas_threads=blas_threads,
+        threads=None if numpy else threads(),
+    )
+
+
+def threads() -> int:
+    """How many threads onnxruntime computes with: of their number a product's last bits depend."""
+    asked = os.environ.get("OMP_NUM_THREADS", "")
+    if asked.isdigit() and int(asked):
+        return int(asked)
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from a checkout
+        return "a checkout"
+
+
+def _onnxruntime() -> str:
+    import onnxruntime
+
+    return str(onnxruntime.__version__)
+
+
+def _processor() -> str:
+    """The machine and the instructions that NumPy's kernels are chosen by, which are those of the processor."""
+    found = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+    return " ".join([platform.machine(), *found])
+
+
+def _blas() -> tuple[str, int | None]:
+    """The BLAS that NumPy calls with the kernel that it has chosen, and how many threads it has."""
+    from threadpoolctl import threadpool_info
+
+    built = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    beside = (Path(np.__file__).parent, Path(np.__file__).parents[1] / "numpy.libs")
+    loaded = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+    own = [pool for pool in loaded if any(Path(pool["filepath"]).is_relative_to(folder) for folder in beside)]
+    for pool in own or loaded:
+        kernel = pool.get("architecture") or ""
+        return f"{pool['internal_api']} {pool['version']} {kernel}".strip(), int(pool["num_threads"])
+    return f"{built['name']} {built['version']}", None
+
+
+def _hash(paths: Iterable[Path]) -> str:
+    digest = blake2b(digest_size=8)
+    for path in sorted(paths):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()

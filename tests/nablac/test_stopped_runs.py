@@ -1,0 +1,124 @@
+"""Runs that are stopped: by a signal, which saves first, or killed at any moment; they go on to the same bits."""
+
+from __future__ import annotations
+
+import random
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.nablac.test_train import BACKENDS, FORECASTER, process
+
+
+def interrupted(tmp_path: Path, number: int) -> tuple[int, str]:
+    running = process("train", FORECASTER, "--epochs", "100000", "-o", "run", folder=tmp_path)
+    history = tmp_path / "run" / "history.csv"
+    until = time.monotonic() + 60
+    while not history.exists() and time.monotonic() < until:
+        time.sleep(0.02)
+    running.send_signal(number)
+    _, errors = running.communicate(timeout=60)
+    return running.returncode, errors
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_saves_and_says_how_to_go_on(tmp_path: Path, number: int) -> None:
+    status, errors = interrupted(tmp_path, number)
+    assert status == 130
+    assert errors.splitlines()[-1] == f"stopped and saved; go on with:  nablac train {FORECASTER} --resume run"
+    assert "Traceback" not in errors
+    assert len(list((tmp_path / "run" / "checkpoints").glob("step-*.safetensors"))) >= 1
+    assert not list((tmp_path / "run").rglob("*.part"))
+
+
+def killed_and_resumed(folder: Path, backend: str, seconds: float, epochs: str) -> bool:
+    """Kill a run after a time, resume it to its end; whether it was killed before it was done."""
+    shutil.rmtree(folder / "part", ignore_errors=True)
+    arguments = ("train", FORECASTER, "--backend", backend, "--epochs", epochs, "-q", "-o", "part")
+    running = process(*arguments, folder=folder)
+    try:
+        running.wait(timeout=seconds)
+        killed = False
+    except subprocess.TimeoutExpired:
+        running.kill()
+        running.wait()
+        killed = True
+    running.communicate()
+    if not (folder / "part").exists():  # killed before the run was there, which is whole from the first
+        again = process(*arguments, folder=folder)
+    else:
+        again = process("train", FORECASTER, "-q", "--resume", "part", folder=folder)
+    output, errors = again.communicate(timeout=120)
+    assert again.returncode == 0, output + errors
+    return killed
+
+
+def same(folder: Path) -> None:
+    for name in ("history.csv", "weights.safetensors"):
+        assert (folder / "whole" / name).read_bytes() == (folder / "part" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_killed_run_resumes_as_the_run_that_was_not(tmp_path: Path, backend: str) -> None:
+    whole = process("train", FORECASTER, "--backend", backend, "--epochs", "40", "-q", "-o", "whole", folder=tmp_path)
+    started = time.monotonic()
+    assert whole.wait(timeout=120) == 0
+    whole.communicate()
+    killed_and_resumed(tmp_path, backend, (time.monotonic() - started) * 0.7, "40")
+    same(tmp_path)
+
+
+KILLS, SIGNALS = 100, 30  # of the campaign, on each backend
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_killed_runs_resume_as_the_run_that_was_not(tmp_path: Path, backend: str) -> None:
+    whole = process("train", FORECASTER, "--backend", backend, "--epochs", "40", "-q", "-o", "whole", folder=tmp_path)
+    started = time.monotonic()
+    assert whole.wait(timeout=120) == 0
+    whole.communicate()
+    length = time.monotonic() - started
+    generator = random.Random(7)
+    killed = 0
+    while killed < KILLS:
+        killed += killed_and_resumed(tmp_path, backend, generator.uniform(0.0, 1.0) * length, "40")
+        same(tmp_path)
+
+
+@pytest.mark.campaign
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_runs_that_a_signal_stops_resume_as_the_run_that_was_not(tmp_path: Path, backend: str) -> None:
+    """Ctrl-C and SIGTERM by turns, at any moment; a run that was begun says how to go on, and does."""
+    arguments = ("train", FORECASTER, "--backend", backend, "--epochs", "40", "-q", "-o")
+    whole = process(*arguments, "whole", folder=tmp_path)
+    started = time.monotonic()
+    assert whole.wait(timeout=120) == 0
+    whole.communicate()
+    length = time.monotonic() - started
+    generator = random.Random(11)
+    stopped = 0
+    while stopped < SIGNALS:
+        shutil.rmtree(tmp_path / "part", ignore_errors=True)
+        number = (signal.SIGINT, signal.SIGTERM)[stopped % 2]
+        running = process(*arguments, "part", folder=tmp_path)
+        time.sleep(generator.uniform(0.0, 1.0) * length)
+        running.send_signal(number)
+        _, errors = running.communicate(timeout=60)
+        assert "Traceback" not in errors
+        assert not list(tmp_path.rglob("*.part")), "a draft is left"
+        if running.returncode == 0:  # done before the signal came
+            continue
+        stopped += 1
+        begun = (tmp_path / "part").exists()
+        # Before nablac's own first line Python ends as the signal has it, which is -number.
+        assert running.returncode in ({130} if begun else {130, 128 + number, -number}), errors
+        again = ("train", FORECASTER, "-q", "--resume", "part") if begun else (*arguments, "part")
+        resumed = process(*again, folder=tmp_path)
+        output, errors = resumed.communicate(timeout=120)
+        assert resumed.returncode == 0, output + errors
+        same(tmp_path)

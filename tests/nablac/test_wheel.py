@@ -1,0 +1,152 @@
+"""The wheel as a user has it: one top-level name, beside folders and files of the four folders' names."""
+
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nablac.commands import COMMANDS
+
+ROOT = Path(__file__).parents[2]
+SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "nablac", "grammar", "compiler", "runtime", "specs")
+MODEL = """
+model Line {
+    input x: [batch, 2]
+    y = x -> Dense(1)
+    output y
+}
+train Line {
+    target t: [batch, 1]
+    loss mse(y, t)
+    epochs 1
+    batch 4
+    data npz("d.npz")
+}
+"""
+TEXTS = """
+model Letters {
+    input x: i64[batch, T]
+    y = x -> Embedding(27, 4) -> GRU(4, sequences: true) -> Dense(27)
+    output y
+}
+train Letters {
+    target t: i64[batch, T]
+    loss cross_entropy(y, t)
+    epochs 1
+    batch 2
+    data text("letters.txt") -> characters(length: 4)
+}
+"""
+ARGUMENTS = {
+    "check": ("line.model",),
+    "compile": ("line.model", "-o", "line.onnx"),
+    "run": ("line.model", "x.npy"),
+    "train": ("line.model", "-o", "trained"),
+    "eval": ("line.model", "--data", "d.npz"),
+    "generate": ("letters", "ab", "--tokens", "3"),
+    "grad": ("line.model", "-o", "gradient.onnx"),
+    "summary": ("line.model",),
+    "draw": ("line.model", "-o", "line.svg"),
+    "verify": ("line.model",),
+    "explain": ("E303",),
+    "doctor": (),
+}
+BEFORE = {"generate": ("train", "letters.model", "-o", "letters")}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A wheel of this checkout, built where an earlier build has left a module that is gone since."""
+    source = tmp_path_factory.mktemp("source")
+    for name in SOURCES:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, source / name)
+    stale = source / "build" / "lib" / "compiler" / "gone.py"
+    stale.parent.mkdir(parents=True)
+    stale.write_text("")
+    options = ("--quiet", "--no-deps", "--no-build-isolation", "--disable-pip-version-check", "--no-index")
+    subprocess.run([sys.executable, "-m", "pip", "wheel", *options, "-w", source / "dist", source], check=True)
+    (built,) = (source / "dist").glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="module")
+def environment(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """An environment where the unpacked wheel is what `import nablac` finds."""
+    site = tmp_path_factory.mktemp("site")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(site)
+    return {**os.environ, "PYTHONPATH": str(site), "XDG_CACHE_HOME": str(site / "cache")}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A user's folder whose own modules have the names of the checkout's folders, and must not be imported."""
+    for name in ("compiler", "specs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text(f"raise SystemExit('{name} of the user was imported')\n")
+    for name in ("runtime", "grammar"):
+        (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name} of the user was imported')\n")
+    (tmp_path / "line.model").write_text(MODEL)
+    (tmp_path / "letters.model").write_text(TEXTS)
+    (tmp_path / "letters.txt").write_text("abcdefgh abcdefgh abcdefgh abcdefgh\n" * 4)
+    x = np.arange(32, dtype=np.float32).reshape(16, 2)
+    np.save(tmp_path / "x.npy", x)
+    np.savez(tmp_path / "d.npz", x=x, t=x[:, :1])
+    return tmp_path
+
+
+def test_the_wheel_has_one_top_level_name(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
+        (top_level,) = (name for name in names if name.endswith("top_level.txt"))
+        assert archive.read(top_level).split() == [b"nablac"]
+    assert {name.split("/")[0] for name in names if ".dist-info/" not in name} == {"nablac"}
+    assert not any(name.endswith("gone.py") for name in names)
+
+
+def test_every_file_of_the_packages_is_in_the_wheel(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        inside = set(archive.namelist())
+    for folder in ("nablac", "grammar", "compiler", "runtime", "specs"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.is_file() and "__pycache__" not in path.parts:
+                name = path.relative_to(ROOT).as_posix()
+                assert (name if folder == "nablac" else f"nablac/{name}") in inside
+
+
+def test_every_command_has_a_case() -> None:
+    assert set(ARGUMENTS) == set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_runs_beside_modules_of_the_folders_names(
+    name: str, environment: dict[str, str], folder: Path
+) -> None:
+    for arguments in (*([BEFORE[name]] if name in BEFORE else []), (name, *ARGUMENTS[name])):
+        command = [sys.executable, "-m", "nablac", *arguments]
+        ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+        assert ended.returncode == 0, ended.stderr
+        assert "of the user" not in ended.stdout + ended.stderr
+
+
+def test_nablac_is_imported_beside_modules_of_the_folders_names(environment: dict[str, str], folder: Path) -> None:
+    script = folder / "script.py"
+    script.write_text(
+        "import nablac, numpy, sys\n"
+        "model = nablac.compile('line.model')\n"
+        "print(model(x=numpy.ones((3, 2), 'f4'))['y'].shape)\n"
+        "model.train(epochs=1)\n"
+        "model.to_onnx('line.onnx')\n"
+        "print(sorted({'grammar', 'compiler', 'runtime', 'specs'} & set(sys.modules)))\n"
+    )
+    ended = subprocess.run(
+        [sys.executable, script], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.splitlines() == ["(3, 1)", "[]"]
