@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from compiler.dims import Size, evaluate, symbols
 from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
-from compiler.operators.indexing import GatherElements, OneHot, ScatterElements, Take
+from compiler.operators.indexing import GatherElements, GatherNd, OneHot, ScatterElements, ScatterNd, Take
 from compiler.operators.source import Input
 
 # Operators that hand all of their operands' numbers on, and those that hand on some.
@@ -37,6 +37,16 @@ def lookups(graph: Graph, carriers: frozenset[str] = _CARRIERS) -> Iterator[Look
                 for name in inputs_behind(each.places, carriers):
                     if name in outside:
                         yield Lookup(each.node, outside[name], each.size)
+
+
+def lookups_of_several_axes(graph: Graph) -> Iterator[tuple[Node, Value, tuple[Size, ...]]]:
+    """Every look-up by a place in several axes: the places, whose last axis has one for each, and the axes' sizes."""
+    for node in graph:
+        if isinstance(node.op, (GatherNd, ScatterNd)):
+            table, places = node.operands[:2]
+            depth = places.shape[-1]
+            assert isinstance(depth, int)
+            yield node, places, table.shape[:depth]
 
 
 def table_limits(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:

@@ -7,16 +7,16 @@ would make zeros of them. What the model replaces before it looks, as a label `i
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.dims import evaluate, symbols
-from compiler.graph import Graph
-from compiler.lookups import MOVERS, Lookup, inputs_behind, lookups, table_limits
+from compiler.dims import Size, evaluate, symbols
+from compiler.graph import Graph, Node, Value
+from compiler.lookups import MOVERS, inputs_behind, lookups, lookups_of_several_axes, table_limits
 from compiler.operators.indexing import OneHot
 from compiler.operators.source import Constant, Input, Source
 from grammar.diagnostics import Diagnostic, NablacError
@@ -32,7 +32,7 @@ KEY = "nablac.tables"  # of the metadata
 class Outside:
     """The first number of a look-up that its table of `size` entries does not have, at `index` of what is looked up."""
 
-    lookup: Lookup
+    node: Node
     name: str  # of the input that it comes from
     number: int
     index: tuple[int, ...]
@@ -44,28 +44,32 @@ class TableCheck:
     """The look-ups of a graph whose numbers come from its inputs."""
 
     def __init__(self, graph: Graph) -> None:
-        self._checked = [each for lookup in lookups(graph, MOVERS) if (each := _Checked(lookup)).names]
+        of_one = (_Checked(graph, each.node, each.places, (each.size,)) for each in lookups(graph, MOVERS))
+        of_several = (_Checked(graph, *each) for each in lookups_of_several_axes(graph))
+        self._checked = [each for each in (*of_one, *of_several) if each.names]
 
     def outside(self, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> Iterator[Outside]:
         """The first number of each look-up that its table does not have."""
         for each in self._checked:
-            if symbols(each.lookup.size) <= sizes.keys() and each.names <= arrays.keys():
-                size = evaluate(each.lookup.size, sizes)
-                suspects = [name for name in sorted(each.names) if _leaves(arrays[name], size)]
-                places = each.places(arrays) if suspects else None
-                if places is None:
-                    continue
-                wrong = np.argwhere((places < 0) | (places >= size))
-                if len(wrong):
-                    index = tuple(int(axis) for axis in wrong[0])
-                    whole = places.ndim > 0 and len(places) == len(arrays[suspects[0]])
-                    yield Outside(each.lookup, suspects[0], int(places[index]), index, size, whole)
+            if not all(symbols(size) <= sizes.keys() for size in each.sizes) or not each.names <= arrays.keys():
+                continue
+            limits = np.array([evaluate(size, sizes) for size in each.sizes])  # along the last axis, or for all
+            suspects = [name for name in sorted(each.names) if _leaves(arrays[name], int(limits.min()))]
+            places = each.places(arrays) if suspects else None
+            if places is None:
+                continue
+            wrong = np.argwhere((places < 0) | (places >= limits))
+            if len(wrong):
+                index = tuple(int(axis) for axis in wrong[0])
+                size = int(limits[index[-1]] if len(limits) > 1 else limits[0])
+                whole = places.ndim > 0 and len(places) == len(arrays[suspects[0]])
+                yield Outside(each.node, suspects[0], int(places[index]), index, size, whole)
 
     def check(self, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> None:
         """NablacError (E806) for each input with a number that a table does not have."""
         wrong: dict[str, Diagnostic] = {}
         for each in self.outside(arrays, sizes):
-            node = each.lookup.node
+            node = each.node
             table = "`one_hot`" if isinstance(node.op, OneHot) else "the table"
             wrong.setdefault(each.name, _not_in_table(each.name, each.number, each.size, node.origin.span, table))
         if wrong:
@@ -75,19 +79,21 @@ class TableCheck:
 class _Checked:
     """A look-up, and the graph of what it looks up, made when it is needed."""
 
-    def __init__(self, lookup: Lookup) -> None:
-        self.lookup = lookup
-        self.names = frozenset(inputs_behind(lookup.places))
+    def __init__(self, graph: Graph, node: Node, places: Value, sizes: tuple[Size, ...]) -> None:
+        self.node, self.sizes, self._places, self._inputs = node, sizes, places, graph.inputs
+        self.names = frozenset(inputs_behind(places))
 
     @cached_property
     def _graph(self) -> Graph | None:
         """What is looked up, made of inputs alone; None where it is made of weights too."""
-        graph = Graph({}, {"places": self.lookup.places})
+        graph = Graph({}, {"places": self._places})
         sources = [node for node in graph if isinstance(node.op, Source)]
         if any(not isinstance(node.op, (Input, Constant)) for node in sources):
             return None
         inputs = {node.op.label: node.result for node in sources if isinstance(node.op, Input)}
-        return Graph(inputs, graph.outputs)
+        dims = _dims(result for node in graph for result in node.results)
+        beside = {name: value for name, value in self._inputs.items() if _dims([value]) & dims}  # which tell the sizes
+        return Graph({**beside, **inputs}, graph.outputs)
 
     @cached_property
     def _runner(self) -> Any:
@@ -137,6 +143,10 @@ def outside_of_table(
             (span, *_) = (each.span for each in stopped.diagnostics)
             wrong.append(_not_in_table(name, outside[0], limit, span))
     return NablacError(*wrong) if wrong else None
+
+
+def _dims(values: Iterable[Value]) -> set[str]:
+    return {name for value in values for size in value.shape for name in symbols(size)}
 
 
 def _leaves(array: Array, size: int) -> bool:

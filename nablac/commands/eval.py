@@ -51,11 +51,11 @@ def command(file: Path, part: str | None, generate: bool, beams: int, length_pen
     elif given["weights"] is None:
         note_untrained(given["quiet"])
     training = training_of(file, given, evaluated=True)
+    if not given["quiet"]:
+        announce_data(training)
     if run is not None and not any(asked(option_name(name)) for name in DATA):
         hint = "its split would be another: `--data FILE` evaluates on other data"
         read_record(run).check_examples(digest(training.data), run, hint)
-    if not given["quiet"]:
-        announce_data(training)
     counts = {name: len(places) for name, places in training.data.parts.items()}
     chosen = part or next((name for name in ("test", "validation") if counts[name]), "all")
     if chosen == "all":

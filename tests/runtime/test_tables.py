@@ -49,6 +49,11 @@ REFUSED = {
     "one-hot, below 0": ("mse(logits, one_hot(label, 3))", [-1, 0], "holds -1, and `one_hot` has 3 entries"),
     "one-hot, beyond": ("mse(logits, one_hot(label, 3))", [7, 0], "holds 7, and `one_hot` has 3 entries"),
     "a metric that looks the ignored number up": ("top_k_accuracy(logits, label, k: 2)", [0, -100], "holds -100"),
+    "by a place in two axes": (
+        "gather_nd(logits, concat([zeros([b, 1], dtype: i64), unsqueeze(label, 1)], axis: 1))",
+        [0, -1],
+        "holds -1",
+    ),
     "put into a table": ("scatter_elements(logits, unsqueeze(label, 1), ones([b, 1]), axis: 1)", [0, -1], "holds -1"),
 }
 
@@ -77,3 +82,10 @@ def test_a_compiled_file_refuses_what_its_table_has_not(tmp_path: Path) -> None:
     for name, numbers in (("x", [[0, -1]]), ("x", [[5]]), ("kind", [3]), ("kind", [-1])):
         with pytest.raises(NablacError, match="E806"):
             check_stored(metadata, {name: np.array(numbers)})
+
+
+def test_a_size_that_another_input_tells() -> None:
+    text = "model M {\n input x: i64[b], y: [c]\n"
+    text += " output expand(unsqueeze(x, 0), [c, b]) -> Embedding(5, 2)\n output z = y * 1\n}"
+    with pytest.raises(NablacError, match="`x` holds -1"):
+        nablac.compile(text)(x=np.array([2, -1]), y=np.zeros(3, np.float32))
