@@ -8,7 +8,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 
 def typed(kind: Any, value: Any) -> Any:
-    """`value` as a `kind`: a dataclass by the names of its fields, or a type of JSON; raises TypeError or ValueError."""
+    """`value` as a `kind`: a dataclass by its fields, or a type of JSON; raises TypeError or ValueError."""
     origin, arguments = get_origin(kind), get_args(kind)
     if is_dataclass(kind) and isinstance(kind, type) and isinstance(value, dict):
         hints = get_type_hints(kind)
