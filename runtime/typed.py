@@ -8,7 +8,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 
 
 def typed(kind: Any, value: Any) -> Any:
-    """`value` as a `kind`: a dataclass by the names of its fields, or a type of JSON; raises TypeError for others."""
+    """`value` as a `kind`: a dataclass by its fields, or a type of JSON; raises TypeError or ValueError."""
     origin, arguments = get_origin(kind), get_args(kind)
     if is_dataclass(kind) and isinstance(kind, type) and isinstance(value, dict):
         hints = get_type_hints(kind)
@@ -27,5 +27,7 @@ def typed(kind: Any, value: Any) -> Any:
     elif origin is dict and isinstance(value, dict):
         return {key: typed(arguments[1], each) for key, each in value.items()}
     elif kind is Any or type(value) is kind or (kind is float and type(value) is int):
+        if isinstance(value, str):
+            value.encode()  # JSON may hold halves of characters, which no text does: UnicodeEncodeError
         return value
     raise TypeError(f"{str(value)[:40]} is no {getattr(kind, '__name__', kind)}")
