@@ -14,17 +14,11 @@ _GIVEN = {  # by the kind of block: names that are there before its first statem
     "optimizer": {"param": "it is the parameter", "grad": "it is the parameter's gradient", **_STEP},
     "train": _STEP,
 }
-_FED = {  # what a training step is fed beside the batch
-    "step": "training feeds the number of the step by this name",
-    "seed": "training feeds the key of its draws by this name",
-    "rate": "training feeds by this name what a plateau multiplies the learning rate by",
-}
 
 
 def reserved_names(tree: syntax.File) -> list[Diagnostic]:
     """One diagnostic for each declaration of a reserved name, in the order of the text."""
     found: list[Diagnostic] = []
-    trained = {declaration.model.text for declaration in tree.declarations if isinstance(declaration, syntax.Train)}
     for declaration in tree.declarations:
         match declaration:
             case syntax.Definition():
@@ -33,11 +27,8 @@ def reserved_names(tree: syntax.File) -> list[Diagnostic]:
                 found += _refused([hyper.name for hyper in declaration.hypers], given)
                 found += _refused(_declared(declaration.body), given)
                 found += _refused(_bound(declaration.body), _TRAINING)
-                if declaration.kind == "model" and declaration.name.text in trained:
-                    found += _refused(_fed(declaration.body, "input"), _FED)
             case syntax.Train(body=body):
                 found += _refused(_declared(body), _TRAINING | _GIVEN["train"])
-                found += _refused(_fed(body, "target"), {name: _FED[name] for name in ("seed", "rate")})
                 found += _refused(_bound(body), _TRAINING)
             case syntax.Const(name=name):
                 found += _refused([name], _TRAINING)
@@ -60,13 +51,6 @@ def _declared(body: tuple[syntax.Statement, ...]) -> Iterator[syntax.Identifier 
                 yield declared.name
                 if declared.type is not None:
                     yield from (dim for dim in declared.type.dims if isinstance(dim, syntax.Name))
-
-
-def _fed(body: tuple[syntax.Statement, ...], kind: str) -> Iterator[syntax.Identifier | syntax.Name]:
-    """The inputs, or the targets, that a body declares."""
-    for statement in statements(body):
-        if isinstance(statement, syntax.Declare) and statement.kind == kind:
-            yield from (declared.name for declared in statement.names)
 
 
 def _bound(body: tuple[syntax.Statement, ...]) -> Iterator[syntax.Identifier | syntax.Name]:

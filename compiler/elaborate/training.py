@@ -175,8 +175,8 @@ def _check_targets(elaborator: Elaborator, declare: syntax.Declare, model: Frame
     """A target that is called as something of the model would hide it from the loss."""
     for declared in declare.names:
         name, span = declared.name.text, declared.name.span
-        if name in _FED:
-            raise _fed(elaborator, name, span)
+        if name in _FED:  # declared all the same: what reads it is no mistake of its own
+            elaborator.session.report(_fed(elaborator, name, span))
         if name in model.declared or model.scope.names.get(name) is not None:
             first = model.declared.get(name)
             what = "an input" if name in model.inputs else "a name"

@@ -341,14 +341,14 @@ FIRSTS: dict[str, Callable[[Weights], Any]] = {
 def test_a_state_begins_as_it_says(first: str) -> None:
     text = f"optimizer mine() {{ state v {first}\n v' = v + grad\n param' = param - v' }}\n{MLP}"
     weights = Ours(text, "optimizer mine()").first
-    np.testing.assert_array_equal(weights["optimizer.v.dense.W"], FIRSTS[first](weights))
+    np.testing.assert_array_equal(weights["optimizer/v/dense.W"], FIRSTS[first](weights))
 
 
 @pytest.mark.parametrize("first", ["~ normal(std: 1.0)", "= random.normal(like: param)"])
 def test_a_state_that_is_drawn_is_another_for_each_parameter(first: str) -> None:
     text = f"optimizer mine() {{ state v {first}\n v' = v + grad\n param' = param - v' }}\n{MLP}"
     weights = Ours(text, "optimizer mine()").first
-    drawn = np.concatenate([weights[f"optimizer.v.{path}"].ravel() for path in ("dense.W", "dense.b", "dense_1.W")])
+    drawn = np.concatenate([weights[f"optimizer/v/{path}"].ravel() for path in ("dense.W", "dense.b", "dense_1.W")])
     assert np.unique(drawn).size == drawn.size
 
 

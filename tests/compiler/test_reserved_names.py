@@ -22,14 +22,6 @@ RESERVED = {
     "a definition": ("fn training(x) = x\nmodel M {\n input x: [b, 4]\n output y = x\n}", "training"),
     "an unused layer": ("layer L() {\n input x: [b, 4]\n training = false\n output x\n}", "training"),
     "an optimizer's": ("optimizer o(lr, grad = 1) { param' = param - lr * grad }", "grad"),
-    "an input that training feeds": (
-        "model M {\n input rate: [b, 4]\n output rate\n}\ntrain M {\n loss mean(rate)\n}",
-        "rate",
-    ),
-    "a target that training feeds": (
-        "model M {\n input x: [b, 4]\n output x\n}\ntrain M {\n target seed: [b, 4]\n loss mse(x, seed)\n}",
-        "seed",
-    ),
     "the seed of draws": ("input x: [b, 4]\ninput seed: [b, 4]\noutput y = random.normal(like: x) + seed", "seed"),
 }
 

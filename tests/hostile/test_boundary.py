@@ -184,7 +184,7 @@ CASES: dict[str, tuple[dict[str, Content], tuple[str, ...], str, str]] = {
     "a picture of 60,000 by 60,000": (
         {"m.model": PICTURE, "d.png": png(struct.pack(">II", 60_000, 60_000) + PIXELS[8:])},
         (*RUN, "d.png"),
-        "E807",
+        "E821",
         "pixels",
     ),
     "a .py of 100,000 signs": (
@@ -205,7 +205,7 @@ CASES: dict[str, tuple[dict[str, Content], tuple[str, ...], str, str]] = {
         "E823",
         "holds no pairs",
     ),
-    "a cell of 200,000 letters": ({"m.model": SAME, "d.csv": "1" * 200_000}, (*RUN, "d.csv"), "E807", "field limit"),
+    "a cell of 200,000 letters": ({"m.model": SAME, "d.csv": "1" * 200_000}, (*RUN, "d.csv"), "E821", "field limit"),
     "JSON of 100,000 brackets": ({"m.model": SAME, "d.json": "[" * 100_000}, (*RUN, "d.json"), "E807", "too deeply"),
     "an index of itself": (
         index('{"weight_map": {"a": "m.safetensors.index.json"}}'),
@@ -330,7 +330,7 @@ def test_a_picture_with_a_text_of_80_mb_is_refused(tmp_path: Path) -> None:
     (tmp_path / "d.png").write_bytes(whole[:end] + chunk + whole[end:])
     (tmp_path / "m.model").write_text(PICTURE)
     ended = forked.run([*RUN, "d.png"], tmp_path)
-    assert ended.fault is None and "error[E807]" in ended.errors
+    assert ended.fault is None and "error[E821]" in ended.errors
 
 
 @pytest.mark.parametrize("length", [640, 896, 1152, 1408])

@@ -29,12 +29,14 @@ from compiler.operators.arithmetic import (
     Sign,
     Sqrt,
 )
+from compiler.operators.attention import LATER, Attention
 from compiler.operators.casting import Cast
 from compiler.operators.comparison import Equal, Greater, GreaterEqual, IsInf, IsNan, Less, LessEqual, NotEqual, Where
 from compiler.operators.convolution import ConvTranspose
 from compiler.operators.normalization import LogSoftmax, Softmax
 from compiler.operators.ordering import ArgMax, ArgMin, CumSum, TopK
 from compiler.operators.pooling import AveragePool, MaxPool, MaxPoolPlaces
+from compiler.operators.recurrent import GRU, LSTM, RNN
 from compiler.operators.reductions import All, Any_, LogSumExp, Max, Mean, Min, Prod, Sum
 from compiler.operators.source import Input, constant
 from compiler.operators.trigonometry import Atan
@@ -288,19 +290,28 @@ def test_every_way_gives_the_gradient_that_is_right(
 
 # What onnxruntime gives otherwise: the facts on `Operator.edges`
 
-OTHERWISE = {
-    "max_pool": (MaxPool((2,), (2,)), [[[nan, 1, 2, nan]]], [[[nan, nan]]]),
-    "max_pool_places": (MaxPoolPlaces((2,), (2,)), [[[nan, 1, 2, nan]]], [[[nan, nan]]]),
+OTHERWISE: dict[str, tuple[Operator, tuple[Any, ...], Any]] = {
+    "max_pool": (MaxPool((2,), (2,)), ([[[nan, 1, 2, nan]]],), [[[nan, nan]]]),
+    "max_pool_places": (MaxPoolPlaces((2,), (2,)), ([[[nan, 1, 2, nan]]],), [[[nan, nan]]]),
+    "attention": (  # the first query does not see the second key
+        Attention(1.0, ((LATER, float(np.finfo(np.float32).min)),), zeroed=True),
+        ([[[[1], [1]]]], [[[[1], [inf]]]], [[[[2], [3]]]]),
+        [[[[2], [nan]]]],
+    ),
+    "rnn": (RNN(1, activation="relu"), ([[[nan]]], [[1]], [[1]], [0, 0], [[0]]), [[[nan]]]),
+    "lstm": (LSTM(1), ([[[nan]]], [[1]] * 4, [[1]] * 4, [0] * 8, [[0]], [[0]]), [[[nan]]]),
+    "gru": (GRU(1), ([[[nan]]], [[1]] * 3, [[1]] * 3, [0] * 6, [[0]]), [[[nan]]]),
 }
 
 
 def test_every_known_difference_has_its_row() -> None:
+    """But casts: what a processor makes of a number that an integer does not hold is the same on some."""
     assert {name for name, op in Operator.registry.items() if op.edges} == {*OTHERWISE, "cast"}
 
 
-@pytest.mark.parametrize(("op", "x", "right"), OTHERWISE.values(), ids=OTHERWISE)
-def test_a_known_difference_is_still_there(op: Operator, x: Any, right: Any) -> None:
-    graph, feeds = _graph(op, [np.asarray(x, np.float32)])
+@pytest.mark.parametrize(("op", "operands", "right"), OTHERWISE.values(), ids=OTHERWISE)
+def test_a_known_difference_is_still_there(op: Operator, operands: tuple[Any, ...], right: Any) -> None:
+    graph, feeds = _graph(op, [np.asarray(each, np.float32) for each in operands])
     ways = run_every_way(graph, feeds)
     np.testing.assert_array_equal(ways["NumPy, as written"]["y0"], right)
     assert not np.array_equal(ways["onnxruntime"]["y0"], right, equal_nan=True), "it agrees now: take the fact away"
