@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import reason_of
+from runtime.typed import typed
 
 CLASSES = "nablac.classes"  # the texts of the target's classes, in the order of their numbers
 UNITS = "nablac.units"  # of each output: "raw" `of` which data, "computed" from raw numbers, or the "model"'s own
@@ -28,10 +29,9 @@ def stored(metadata: Mapping[str, str], key: str, default: T, read: Callable[[An
 
 
 def texts(value: Any) -> list[str]:
-    """A list of texts; raises TypeError for anything else."""
-    if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
-        raise TypeError("it is no list of texts")
-    return value
+    """A list of texts; raises TypeError or ValueError for anything else."""
+    listed: list[str] = typed(list[str], value)
+    return listed
 
 
 def sizes(value: Any) -> dict[str, int]:
@@ -43,12 +43,10 @@ def sizes(value: Any) -> dict[str, int]:
 
 def unit_kinds(value: Any) -> dict[str, str]:
     """The kind of unit of each output by its name; raises TypeError or KeyError for anything else."""
-    kinds = {str(name): unit["units"] for name, unit in value.items()}
-    if not all(isinstance(kind, str) for kind in kinds.values()):
-        raise TypeError("it has no unit for each name")
+    kinds: dict[str, str] = typed(dict[str, str], {name: unit["units"] for name, unit in value.items()})
     return kinds
 
 
 def column_names(value: Any) -> dict[str, tuple[str, ...]]:
-    """Lists of texts by name; raises TypeError or AttributeError for anything else."""
-    return {str(name): tuple(texts(columns)) for name, columns in value.items()}
+    """Lists of texts by name; raises TypeError or ValueError for anything else."""
+    return {name: tuple(columns) for name, columns in typed(dict[str, list[str]], value).items()}

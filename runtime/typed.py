@@ -25,7 +25,7 @@ def typed(kind: Any, value: Any) -> Any:
     elif origin is list and isinstance(value, list):
         return [typed(arguments[0], each) for each in value]
     elif origin is dict and isinstance(value, dict):
-        return {key: typed(arguments[1], each) for key, each in value.items()}
+        return {typed(arguments[0], key): typed(arguments[1], each) for key, each in value.items()}
     elif kind is Any or type(value) is kind or (kind is float and type(value) is int):
         if isinstance(value, str):
             value.encode()  # JSON may hold halves of characters, which no text does: UnicodeEncodeError

@@ -6,7 +6,8 @@ import json
 import os
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,23 +125,15 @@ def read_tensors(path: str | Path) -> dict[str, Array]:
 
     A folder stands for the one that it holds.
     """
-    from safetensors import safe_open
-
     path = Path(path)
     if os.path.isdir(path):
         path = _held(path)
     if path.name.endswith(".index.json"):
         return {name: array for file in _shards(path) for name, array in read_tensors(file).items()}
-    _refuse_others(path)
-    require_room(os.path.getsize(path), str(path))
-    try:
-        with safe_open(str(path), "np") as file:
-            dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - no mapping
-            plain = {name: file.get_tensor(name) for name, dtype in dtypes.items() if dtype in _PLAIN}
+    with _opened(path) as file:
+        dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - no mapping
+        plain = {name: file.get_tensor(name) for name, dtype in dtypes.items() if dtype in _PLAIN}
         found = plain | _read_extended(path, {name: dtype for name, dtype in dtypes.items() if dtype in _EXTENDED})
-    except Exception as error:  # of the library, of the system, of headers that are anything
-        hint = "it may be cut off: fetch or write it again"
-        raise _unreadable(path, "this is no whole .safetensors file", hint, reason_of(error)) from None
     foreign = [
         Diagnostic("E704", f"`{name}` is {dtype} in the file, which no model has", place=str(path))
         for name, dtype in dtypes.items()
@@ -152,19 +145,26 @@ def read_tensors(path: str | Path) -> dict[str, Array]:
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
-    """What a `.safetensors` file says of itself; nothing of a file that cannot be read, which `read_tensors` tells."""
-    from safetensors import SafetensorError, safe_open
-
+    """What a `.safetensors` file says of itself, or that of a folder; an index says nothing."""
     path = Path(path)
-    if path.is_dir():
+    if os.path.isdir(path):
         path = _held(path)
-    if path.name.endswith(".index.json") or not path.is_file():
+    if path.name.endswith(".index.json"):
         return {}
-    try:
-        with safe_open(str(path), "np") as file:
-            return dict(file.metadata() or {})
-    except (SafetensorError, OSError, ValueError, TypeError):
-        return {}
+    with _opened(path) as file:
+        return dict(file.metadata() or {})
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A whole `.safetensors` file, as its library opens it; NablacError for others, and for all that it raises."""
+    from safetensors import safe_open
+
+    _refuse_others(path)
+    require_room(os.path.getsize(path), str(path))
+    hint = "it may be cut off: fetch or write it again"
+    with guarded(str(path), "a whole .safetensors file", "E705", hint), safe_open(str(path), "np") as file:
+        yield file
 
 
 def _held(folder: Path) -> Path:

@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.boundary import LARGEST_JSON, read_file
+from runtime.boundary import LARGEST_JSON, read_file, reason_of
 from runtime.data.scaling import Scaling
 from runtime.files import write_bytes
+from runtime.metadata import column_names, texts
 from runtime.text.tokenizers import Tokenizer, from_json, read_tokenizer
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def read_fitted(folder: Path) -> Fitted | None:
     try:
         stored = json.loads(read_file(path, LARGEST_JSON))
     except (ValueError, RecursionError) as error:
-        raise _unreadable(str(path)) from error
+        raise unreadable(str(path), reason_of(error)) from error
     return _parsed(stored, str(path), read_tokenizer(tokens) if os.path.isfile(tokens) else None)
 
 
@@ -84,7 +85,9 @@ def fitted_to_json(fitted: Fitted) -> dict[str, Any]:
 def fitted_from_json(stored: Any, place: str) -> Fitted:
     """What `fitted_to_json` made; NablacError for anything else."""
     text = stored.get("tokenizer") if isinstance(stored, dict) else None
-    return _parsed(stored, place, from_json(text, place) if isinstance(text, str) else None)
+    if text is not None and not isinstance(text, str):
+        raise unreadable(place, "its tokenizer is no text")
+    return _parsed(stored, place, from_json(text, place) if text is not None else None)
 
 
 def _stored(fitted: Fitted) -> dict[str, Any]:
@@ -96,20 +99,26 @@ def _stored(fitted: Fitted) -> dict[str, Any]:
 
 def _parsed(stored: Any, place: str, tokenizer: Tokenizer | None) -> Fitted:
     try:
-        scalings = {
-            str(name): Scaling(np.array(each["offset"], np.float64), np.array(each["scale"], np.float64))
-            for name, each in stored["scalings"].items()
-        }
-        classes = {str(name): tuple(map(str, texts)) for name, texts in stored["classes"].items()}
-        labels = tuple(map(str, stored.get("labels", ())))
-        columns = {str(name): tuple(map(str, names)) for name, names in stored.get("columns", {}).items()}
-        if any(each.offset.shape != each.scale.shape for each in scalings.values()):
-            raise ValueError
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise _unreadable(place) from error
+        scalings = {name: _scaling(each["offset"], each["scale"]) for name, each in stored["scalings"].items()}
+        classes, columns = column_names(stored["classes"]), column_names(stored.get("columns", {}))
+        labels = tuple(texts(stored.get("labels", [])))
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise unreadable(place, reason_of(error)) from error
     return Fitted(scalings, classes, tokenizer, labels, columns)
 
 
-def _unreadable(place: str) -> NablacError:
+def _scaling(offset: Any, scale: Any) -> Scaling:
+    """A scaling of JSON's numbers; an exception of Python's for what data cannot have been scaled by."""
+    scaling = Scaling(np.array(offset, np.float64), np.array(scale, np.float64))
+    if scaling.offset.shape != scaling.scale.shape:
+        raise ValueError("an offset and its scale differ in shape")
+    if not np.isfinite(scaling.offset).all() or not np.isfinite(scaling.scale).all() or (scaling.scale <= 0).any():
+        raise ValueError("an offset is not finite, or a scale not a finite number above 0")
+    return scaling
+
+
+def unreadable(place: str, reason: str) -> NablacError:
+    """The refusal of what is kept of data, where it is not as it was written."""
     hint = "it is as `nablac train` wrote it, or it is not there"
-    return NablacError(Diagnostic("E827", f"{place} is not what a run keeps of its data", hint=hint))
+    message = f"{place} is not what a run keeps of its data"
+    return NablacError(Diagnostic("E827", message, place=place, note=reason, hint=hint))

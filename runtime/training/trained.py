@@ -24,7 +24,8 @@ from compiler.rewrite import replace
 from compiler.training import STEP, whole_graph
 from compiler.units import Scalings, Unit, in_raw_units, output_units
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.data.fitted import Fitted, fitted_from_json, fitted_to_json, read_fitted
+from runtime.boundary import reason_of
+from runtime.data.fitted import Fitted, fitted_from_json, fitted_to_json, read_fitted, unreadable
 from runtime.initialization import stored
 from runtime.metadata import CLASSES, COLUMNS, UNITS
 from runtime.tables import table_metadata
@@ -94,11 +95,13 @@ def _told(path: str | Path) -> tuple[Fitted | None, int | None]:
         return read_fitted(folder) if (folder / RECORD).is_file() else None, None  # of a run of earlier versions
     try:
         stored = json.loads(text)
-    except (ValueError, RecursionError):
-        stored = None
+    except (ValueError, RecursionError) as error:
+        raise unreadable(str(path), reason_of(error)) from None
     fitted = fitted_from_json(stored, str(path))
     step = stored.get("step")
-    return fitted, step if isinstance(step, int) and not isinstance(step, bool) else None
+    if step is not None and not (type(step) is int and 0 <= step < 1 << 63):
+        raise unreadable(str(path), "its step is no whole number of steps")
+    return fitted, step
 
 
 def check_fitted(elaborated: Elaborated, fitted: Fitted, place: str) -> None:

@@ -198,17 +198,17 @@ def _begun(folder: Path) -> None:
     shutil.copytree(made, folder, dirs_exist_ok=True)
 
 
-def sealed_position(checkpoint: bytes) -> tuple[bytes, Callable[[bytes], bytes]]:
-    """What a checkpoint says of where the run stands, and what puts another text in its place."""
-    end = 8 + int.from_bytes(checkpoint[:8], "little")
-    header = json.loads(checkpoint[8:end])
+def sealed_metadata(whole: bytes, key: str) -> tuple[bytes, Callable[[bytes], bytes]]:
+    """A text of the metadata of a `.safetensors` file, and what puts another in its place."""
+    end = 8 + int.from_bytes(whole[:8], "little")
+    header = json.loads(whole[8:end])
 
-    def seal(position: bytes) -> bytes:
-        metadata = {**header["__metadata__"], "position": position.decode("utf-8", "replace")}
-        text = json.dumps({**header, "__metadata__": metadata}).encode()
-        return struct.pack("<Q", len(text)) + text + checkpoint[end:]
+    def seal(text: bytes) -> bytes:
+        metadata = {**header["__metadata__"], key: text.decode("utf-8", "replace")}
+        resealed = json.dumps({**header, "__metadata__": metadata}).encode()
+        return struct.pack("<Q", len(resealed)) + resealed + whole[end:]
 
-    return header["__metadata__"]["position"].encode(), seal
+    return header["__metadata__"][key].encode(), seal
 
 
 def run_file(name: str, folder: Path) -> bytes:
@@ -232,7 +232,9 @@ def formats(folder: Path) -> dict[str, Format]:
     record, data = run_file("run.json", folder), run_file("data.json", folder)
     checkpoint = run_file("checkpoints/step-*.safetensors", folder)
     name = next(path.name for path in folder.glob("r/checkpoints/step-*.safetensors"))
-    position, resealed = sealed_position(checkpoint)
+    position, resealed = sealed_metadata(checkpoint, "position")
+    kept = run_file("weights.safetensors", folder)
+    of_data, with_data = sealed_metadata(kept, "nablac.trained")
     weights: dict[str, bytes | str] = {"m.model": DENSE, "x.npy": npy(X)}
     texts: dict[str, bytes | str] = {"m.model": TOKENS % 'text("d.txt") -> tokens(length: 4, kind: "t.json")'}
     same: dict[str, bytes | str] = {"m.model": SAME}
@@ -313,9 +315,12 @@ def formats(folder: Path) -> dict[str, Format]:
             {"m.model": PAIRS % 'pairs("d.tsv") -> tokens(length: 8, target: "class")'},
         ),
         "run.json": Format("r/run.json", record, RESUME, {}, prepare=_begun),
-        "data.json": Format("r/data.json", data, ("eval", "r"), {}, prepare=_begun),
+        "data.json": Format("r/data.json", data, RESUME, {}, prepare=_begun),
         "checkpoint": Format(
             f"r/checkpoints/{name}", checkpoint, RESUME, {}, position, resealed, prepare=_without_checkpoint
+        ),
+        "weights of a run": Format(
+            "r/weights.safetensors", kept, ("eval", "r"), {}, of_data, with_data, prepare=_begun
         ),
         "prompts": Format("d.json", b"[[1, 2, 3]]", ("run", "m.model", "d.json"), {"m.model": LOOKUP}),
     }

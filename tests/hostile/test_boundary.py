@@ -76,6 +76,18 @@ def of_data(source: str) -> dict[str, Content]:
     return {"m.model": trained(source + COLUMNS)}
 
 
+def told(**changes: object) -> dict[str, Content]:
+    """Weights that say of their data what `nablac train` would, but for these changes."""
+    column = {"offset": 1.0, "scale": 2.0}
+    data = {"scalings": {"x": column}, "classes": {}, "labels": [], "columns": {}, "tokenizer": None, "step": 3}
+    header = {
+        "__metadata__": {"nablac.trained": json.dumps({**data, **changes})},
+        "dense.W": {"dtype": "F32", "shape": [4, 2], "data_offsets": [0, 32]},
+        "dense.b": {"dtype": "F32", "shape": [2], "data_offsets": [32, 40]},
+    }
+    return loaded(weights(header, bytes(40)))
+
+
 def loaded(content: bytes, **beside: Content) -> dict[str, Content]:
     return {"m.model": DENSE, "x.npy": npy(X), "w": content, **beside}
 
@@ -280,8 +292,30 @@ CASES: dict[str, tuple[dict[str, Content], tuple[str, ...], str, str]] = {
         {"m.onnx": onnx_model(b"[1]"), "x.npy": npy(X)},
         ("run", "m.onnx", "x.npy"),
         "E915",
-        "no list of texts",
+        "1 is no str",
     ),
+    "metadata of halves of characters": (
+        {"m.onnx": onnx_model(b'["\\ud800", "b", "c", "d"]'), "x.npy": npy(X)},
+        ("run", "m.onnx", "x.npy"),
+        "E915",
+        "surrogates",
+    ),
+    **{
+        f"weights that say {label}": (told(**changes), (*WEIGHTS, "w"), "E827", says)
+        for label, changes, says in [
+            ("a scale of 0", {"scalings": {"x": {"offset": 0, "scale": 0}}}, "a finite number above 0"),
+            ("a scale of NaN", {"scalings": {"x": {"offset": 0, "scale": np.nan}}}, "a finite number above 0"),
+            ("an infinite offset", {"scalings": {"x": {"offset": np.inf, "scale": 1}}}, "not finite"),
+            ("an offset beyond floats", {"scalings": {"x": {"offset": 10**400, "scale": 1}}}, "too large"),
+            ("another shape of the scale", {"scalings": {"x": {"offset": [0, 0], "scale": 1}}}, "differ in shape"),
+            ("labels that are a text", {"labels": "abc"}, "is no list"),
+            ("columns of numbers", {"columns": {"x": [1]}}, "1 is no str"),
+            ("a tokenizer that is a number", {"tokenizer": 7}, "its tokenizer is no text"),
+            ("a step beyond integers", {"step": 10**400}, "its step"),
+            ("a step that is a text", {"step": "3"}, "its step"),
+            ("no scalings", {"scalings": None}, "NoneType"),
+        ]
+    },
     "outputs of 16 GB": (
         {"m.model": "model M { input x: [batch, 4]\n output expand(x, [10 ** 9, batch, 4])\n}"},
         ("compile", "m.model"),
