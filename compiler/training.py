@@ -6,7 +6,7 @@ step runs on any backend and compiles to ONNX as a model does.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import reduce
@@ -101,7 +101,7 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
     parameters = _parameters(graph.outputs["loss"], settings)
     loss = _regularized(graph.outputs["loss"], parameters, settings)
     grads = gradient_of(loss, list(parameters.values()))
-    found = {path: grad for (path, _), grad in zip(parameters.items(), grads, strict=True) if grad is not None}
+    found = {path: _wide(grad) for (path, _), grad in zip(parameters.items(), grads, strict=True) if grad is not None}
     if not found:
         raise _nothing_to_train(spec, loss, list(parameters.values()))
     changes: dict[Value, Value] = {}
@@ -143,11 +143,12 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
 def _learning_rate(spec: TrainingSpec) -> Value | None:
     """What the optimizer calls its `lr`, where that is another in other steps."""
     given = spec.optimizer.hypers.get("lr") if spec.optimizer is not None else None
-    if "plateau" not in spec.settings:
-        return given if isinstance(given, Value) else None
-    if given is not None and is_number(given):
-        given = constant(given, spec.rate.type.dtype)
-    return given * spec.rate if isinstance(given, Value) else None
+    if isinstance(given, Value):
+        rate = _wide(given)
+        return rate * spec.rate if "plateau" in spec.settings else rate
+    if "plateau" not in spec.settings or given is None or not is_number(given):
+        return None
+    return constant(given, spec.rate.type.dtype) * spec.rate
 
 
 def _nothing_to_train(spec: TrainingSpec, loss: Value, parameters: list[Value]) -> NablacError:
@@ -306,8 +307,8 @@ def _weight(measure: Measure, graph: Graph) -> tuple[Value, float]:
         under, least = found
         value = next(graph.outputs[name] for name, part in measure.parts.items() if part.value is under)
         if not any(isinstance(node.op, Parameter) for node in Graph({}, {"weight": value})):
-            return value, least
-    return constant(1.0, graph.outputs["loss"].type.dtype), 0.0
+            return _wide(value), least
+    return constant(1.0, graph.outputs["loss"].type.dtype.wide), 0.0
 
 
 def _accumulated(
@@ -343,23 +344,23 @@ def _limited(grads: dict[str, Value], settings: Mapping[str, Any]) -> dict[str, 
 def _norm_limited(grads: dict[str, Value], limit: float) -> dict[str, Value]:
     """Gradients times limit / norm, where their norm is larger, as PyTorch's clip_grad_norm_ has it.
 
-    The norm is taken of gradients over the largest number among them, so that no square overflows or is lost, and of
-    16-bit ones in f32.
+    The norm is taken of gradients over the largest number among them, so that no square overflows or is lost.
     """
-    wide = {path: _at_least_f32(grad) for path, grad in grads.items() if grad.type.elements != 0}
-    if not wide:
+    some = {path: grad for path, grad in grads.items() if grad.type.elements != 0}
+    if not some:
         return grads
-    dtype = next(iter(wide.values())).type.dtype
-    peaks: list[Value] = [Max(None)(Absolute()(grad)) for grad in wide.values()]
+    dtype = next(iter(some.values())).type.dtype
+    peaks: list[Value] = [Max(None)(Absolute()(grad)) for grad in some.values()]
     peak: Value = reduce(Maximum(), peaks, constant(_LEAST_PEAK, dtype))
-    squares: list[Value] = [Sum(None)((grad / peak) * (grad / peak)) for grad in wide.values()]
+    squares: list[Value] = [Sum(None)((grad / peak) * (grad / peak)) for grad in some.values()]
     norm = Sqrt()(reduce(Add(), squares))
     scale = Minimum()(constant(limit, dtype) / peak / (norm + constant(1e-6, dtype) / peak), constant(1.0, dtype))
-    return grads | {path: _converted(grad * scale, grads[path].type.dtype) for path, grad in wide.items()}
+    return grads | {path: grad * scale for path, grad in some.items()}
 
 
-def _at_least_f32(value: Value) -> Value:
-    return _converted(value, DType.F32) if value.type.dtype.bytes < DType.F32.bytes else value
+def _wide(value: Value) -> Value:
+    """A value to add up, in f32 where it holds floats of 16 bits."""
+    return _converted(value, value.type.dtype.wide)
 
 
 def _converted(value: Value, dtype: DType) -> Value:
@@ -370,37 +371,51 @@ def _converted(value: Value, dtype: DType) -> Value:
 def _update(
     spec: TrainingSpec, path: str, parameter: Value, grad: Value, apply: Value | None, own: list[OwnState]
 ) -> Update:
-    """The optimizer's equations for one parameter; the states that they keep are added to `own`."""
+    """The optimizer's equations for one parameter; the states that they keep are added to `own`.
+
+    They run in f32 for floats of 16 bits: in f16 the square of a gradient of 1e-4 is 0, and so is an `eps` of 1e-8.
+    """
     with origin(spec.span, f"optimizer.{path}"):
-        before, flow = (Input(name, parameter.type)() for name in ("param", "grad"))
+        dtype = grad.type.dtype
+        before, flow = (Input(name, parameter.type.with_dtype(dtype))() for name in ("param", "grad"))
+        wide = _wide(parameter)
         decay = spec.settings.get("weight_decay", 0)
         decayed = bool(decay) and _decayed(path, parameter, spec.settings)
-        pulled = flow + before * constant(decay, grad.type.dtype) if decayed else flow
+        pulled = flow + before * constant(decay, dtype) if decayed else flow
         left_out = "undecayed" in spec.settings and not _decayed(path, parameter, spec.settings)
         states = spec.optimize(f"optimizer.{path}", before, pulled, left_out)
         if "plateau" in spec.settings:  # what the loop shrinks when the monitored quantity no longer improves
             states["param"].next = before + spec.rate * (states["param"].next - before)
-        taken, given = {before: parameter, flow: grad}, {}
+        taken, given = {before: wide, flow: grad}, {}
         for name, state in states.items():
             stand_in, target = before, path
             if name != "param":
                 own.append(OwnState("optimizer", path, name))
                 stand_in, target = state.current, own[-1].path
-                (initial,) = replace([state.initial], {before: parameter})
+                (initial,) = replace([state.initial], {before: wide})
                 taken[stand_in] = _buffer(target, stand_in.type, initial)
-            given[target] = state.next if apply is None else Where()(apply, state.next, stand_in)
+            following = state.next if apply is None else Where()(apply, state.next, stand_in)
+            given[target] = _converted(following, parameter.type.dtype) if name == "param" else following
         return Update(taken, given)
 
 
 def _average(parameter: Value, following: Value, state: OwnState, share: float, apply: Value | None) -> Value:
-    """The exponential moving average of a parameter (Polyak and Juditsky 1992), which begins at its first value."""
+    """The exponential moving average of a parameter (Polyak and Juditsky 1992), which begins at its first value.
+
+    In f32 of 16-bit floats, which a thousandth of themselves would not move.
+    """
     op = parameter.node.op
     assert isinstance(op, Parameter)
-    kept: Value = Buffer(state.path, op.type, op.initial)()
-    dtype = op.type.dtype
-    moved = kept * constant(share, dtype) + following * constant(1 - share, dtype)
+    dtype = op.type.dtype.wide
+    first = None if op.initial is None else _each(op.initial, _wide)
+    kept: Value = Buffer(state.path, op.type.with_dtype(dtype), first)()
+    moved = kept * constant(share, dtype) + _wide(following) * constant(1 - share, dtype)
     result: Value = moved if apply is None else Where()(apply, moved, kept)
     return result
+
+
+def _each(graph: Graph, change: Callable[[Value], Value]) -> Graph:
+    return Graph(graph.inputs, {name: change(value) for name, value in graph.outputs.items()})
 
 
 def _buffer(path: str, type: TensorType, initial: Value | float) -> Value:

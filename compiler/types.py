@@ -46,6 +46,11 @@ class DType(StrEnum):
         return self in (DType.F16, DType.BF16)
 
     @property
+    def wide(self) -> DType:
+        """What numbers of this type are added up in: f32 for floats of 16 bits."""
+        return DType.F32 if self.is_half else self
+
+    @property
     def is_integer(self) -> bool:
         return self in (DType.I8, DType.U8, DType.I32, DType.I64)
 

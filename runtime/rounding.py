@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _RUNS = 24
 _PATIENCE = 8  # runs after which an element has moved, if rounding moves any
-_LEEWAY = 8.0  # how much farther than in these runs a result may lie
+LEEWAY = 8.0
 _NOISE = "rounding of operand"
 
 
@@ -48,8 +48,12 @@ class Rounding:
         expected: Array,
         given: Array,
         slack: float,
+        leeway: float = LEEWAY,
     ) -> bool:
-        """Whether rounding moves every element of a result that two runtimes disagree on, beyond `slack` each."""
+        """Whether rounding moves every element of a result that two runtimes disagree on, beyond `slack` each.
+
+        `leeway` is how much farther than by the rounding that is tried here a result may lie.
+        """
         base, other = expected.astype(np.float64), given.astype(np.float64)
         left = ~_near(base, other, slack)
         spread = np.zeros(base.shape)
@@ -57,7 +61,7 @@ class Rounding:
             moved = self._run(feeds, sizes, number)[name].astype(np.float64)
             spread = np.maximum(spread, _gap(base, moved))
             whole = expected.dtype.kind in "iub"
-            explained = spread > 0 if whole else _near(base, other, slack + _LEEWAY * spread)
+            explained = spread > 0 if whole else _near(base, other, slack + leeway * spread)
             if not (left & ~explained).any():
                 return True
             if number + 1 == _PATIENCE and not (left & (spread > 0)).any():

@@ -296,8 +296,7 @@ _filled("full", None)
 def _widen(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     """A tensor to add up: in f32 where it holds floats of 16 bits, and as it is elsewhere."""
     tensor = calls.tensor_argument(elaborator, bound["x"])
-    dtype = DType.F32 if tensor.type.dtype.is_half else tensor.type.dtype
-    return elaborator.session.make(lambda: calls.converted(tensor, dtype), span)
+    return elaborator.session.make(lambda: calls.converted(tensor, tensor.type.dtype.wide), span)
 
 
 @builtin("cast", "x", "dtype")

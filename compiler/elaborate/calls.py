@@ -442,6 +442,11 @@ def as_tensor(elaborator: Elaborator, value: Any, span: Span, dtype: DType) -> V
         scalar: Value = elaborator.session.make(lambda: constant(value, dtype), span)
     except OverflowError:
         raise elaborator.fault("E305", f"{describe(value)} does not fit in {dtype}", span) from None
+    op = scalar.node.op
+    if dtype.is_float and value and isinstance(op, Constant) and op.scalar() == 0:
+        wider = DType.F32 if dtype.is_half else DType.F64
+        hint = f"convert the tensor: `cast(x, {wider})`, or write a larger number"
+        raise elaborator.fault("E305", f"{describe(value)} would be 0 in {dtype}", span, hint=hint)
     return scalar
 
 

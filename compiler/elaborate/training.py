@@ -26,7 +26,7 @@ from compiler.elaborate.parameters import (
 )
 from compiler.elaborate.values import UNKNOWN, Instance, Lazy, Scope, describe
 from compiler.elaborate.work import Stop
-from compiler.graph import Layer, Value
+from compiler.graph import Layer, Value, origin
 from compiler.operators.source import Input
 from compiler.types import TensorType
 from grammar import syntax
@@ -108,7 +108,7 @@ def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame
     # The block goes on where the model ended: its layers have paths, and its draws numbers, that the model's have not.
     frame.taken, frame.draws = model.taken, model.draws
     session = elaborator.session
-    step = Input("step", TensorType(session.float_type))()
+    step = Input("step", TensorType(session.float_type.wide))()  # f16 counts up to 2,048, bf16 up to 256
 
     def optimize(path: str, parameter: Value, gradient: Value, undecayed: bool) -> dict[str, State]:
         instance = spec.optimizer or _default_optimizer(elaborator, train.model.span)
@@ -119,7 +119,7 @@ def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame
         except (Silence, Stop):
             raise NablacError(*session.diagnostics.found) from None
 
-    rate = Input("rate", TensorType(session.float_type))()
+    rate = Input("rate", TensorType(session.float_type.wide))()
     spec = TrainingSpec(train.span, step, rate, optimize)
     frame.scope.names["step"] = step
     session.frames.append(frame)
@@ -348,7 +348,7 @@ def _scalar(elaborator: Elaborator, what: str, value: Any, span: Span) -> Value:
 
 def check_optimizer(elaborator: Elaborator, instance: Instance, span: Span) -> None:
     """Run an optimizer's equations once on a parameter of a made-up shape: every type must come out right."""
-    dtype = elaborator.session.float_type
+    dtype = elaborator.session.float_type.wide
     type = TensorType(dtype, (7, 5))
     step = Input("step", TensorType(dtype))()
     run_optimizer(elaborator, instance, span, Input("param", type)(), Input("grad", type)(), step)
@@ -373,7 +373,13 @@ def run_optimizer(
     """An optimizer's equations for one parameter: its states by name, `param` among them, with their next values."""
     session = elaborator.session
     dtype = parameter.type.dtype
-    scope = Scope(instance.defined.scope, dict(instance.hypers))
+    # A rate that is a tensor, of numbers of the model's type, works on parameters in what these are updated in.
+    with origin(span, path):
+        hypers = {
+            name: calls.converted(value, value.type.dtype.wide) if isinstance(value, Value) else value
+            for name, value in instance.hypers.items()
+        }
+    scope = Scope(instance.defined.scope, hypers)
     frame = Frame("optimizer", instance.defined.name, scope, path, instance=instance, float_type=dtype)
     scope.names |= {"param": parameter, "grad": gradient, "step": step}
     frame.states["param"] = State("param", parameter, parameter, instance.defined.syntax.name.span)

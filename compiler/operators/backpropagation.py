@@ -110,7 +110,7 @@ def _goes_on(scan: Scan, length: Size, dtype: DType) -> Value:
 
 def _to_add_up(type: TensorType) -> TensorType:
     """The type of a running sum: of 16-bit floats it would stop growing soon."""
-    return type.with_dtype(DType.F32) if type.dtype.is_half else type
+    return type.with_dtype(type.dtype.wide)
 
 
 def _cast(value: Value, dtype: DType) -> Value:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
@@ -122,6 +123,8 @@ def constant(value: float | bool | Sequence[int], dtype: DType) -> Value:
         convert = float if dtype.is_float else int if dtype.is_integer else bool
         result: Value = Constant(TensorType(dtype), struct.pack(_PACK[dtype], convert(value)))()
         return result
+    if dtype == DType.BF16 and isinstance(value, (int, float)) and dtype.largest < abs(value) < math.inf:
+        raise OverflowError  # as `struct` does for the others
     result = Constant.of(np.array(value, dtype.numpy))()
     return result
 

@@ -158,7 +158,7 @@ class Training:
         for path, array in initialize(whole_graph(self.inference), self.seed, weights).items():
             state.setdefault(path, array)
         for path, average in self.step.averages.items():
-            state[average] = state[path]
+            state[average] = state[path].astype(state[average].dtype)
         return state
 
     def stepper(self, state: Mapping[str, Array]) -> Stepper:

@@ -32,9 +32,10 @@ class Stepper(Protocol):
         """The state before the last step."""
 
 
-def averaged(paths: Mapping[str, Any], averages: Mapping[str, str]) -> dict[str, Any]:
-    """Values by path with running averages, whose paths are in `averages`, in the place of what they average."""
-    return {**paths, **{path: paths[average] for path, average in averages.items()}}
+def averaged(arrays: Mapping[str, Array], averages: Mapping[str, str]) -> dict[str, Array]:
+    """Arrays by path; a running average, whose path is in `averages`, has the place and type of what it averages."""
+    taken = {path: arrays[average].astype(arrays[path].dtype, copy=False) for path, average in averages.items()}
+    return {**arrays, **taken}
 
 
 class NumpyStepper:
@@ -118,11 +119,20 @@ class OnnxStepper:
         return {name: float(runner.array(made[ours])) for name, ours in self.outputs.items()}
 
     def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        runner, current = self.evaluator, averaged(self.values, self.averages)
-        given = {name: current[name] for name in runner.inputs if name in current}
+        runner = self.evaluator
+        given = {name: self._averaged(name) for name in runner.inputs if name in self.values}
         given |= {name: runner.value(np.asarray(array)) for name, array in feeds.items() if name in runner.inputs}
         made = runner.run_values(given, self.parts.values())
         return {name: runner.array(made[ours]) for name, ours in self.parts.items()}
+
+    def _averaged(self, path: str) -> Any:
+        """What stands for a weight where it is evaluated: its average where it has one, in its type."""
+        own = self.values[path]
+        value = self.values[self.averages.get(path, path)]
+        if value.data_type() == own.data_type():
+            return value
+        array = self.runner.array
+        return self.runner.value(array(value).astype(array(own).dtype))
 
     def state(self) -> dict[str, Array]:
         return {path: self.runner.array(value) for path, value in self.values.items()}

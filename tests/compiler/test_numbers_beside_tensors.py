@@ -12,8 +12,9 @@ from tests.compiler.texts import graph, mistakes
 REFUSED = {
     "i8": ["[300, 1]", "[[1, 2], [3, 0.5]]", "300"],
     "u8": ["[-3, 1]", "-3"],
-    "f32": ["[1e300, 1]", "1e300", "[true, false]", "true"],
-    "f16": ["[65520.0, 1]", "65520.0"],
+    "f32": ["[1e300, 1]", "1e300", "[true, false]", "true", "1e-46"],
+    "f16": ["[65520.0, 1]", "65520.0", "1e-8", "(-1e-8)"],
+    "bf16": ["[1e39, 1]", "1e39", "1e-41"],
     "i64": ["[true, false]", "1.0", "[1.0, 2]"],
 }
 
@@ -30,6 +31,9 @@ def test_numbers_beside_a_tensor_lose_nothing(dtype: str, given: str) -> None:
         ("i8", "x + [127, -128]", [127, -128]),
         ("f32", "x + [3, 0.5]", [3, 0.5]),
         ("f32", "x + [infinity, 3.4e38]", [np.inf, np.float32(3.4e38)]),
+        ("f16", "x + 6e-8", [2.0**-24, 2.0**-24]),
+        ("f16", "x + -0.0", [0, 0]),
+        ("bf16", "x + infinity", [np.inf, np.inf]),
     ],
 )
 def test_a_list_that_fits_takes_the_dtype_beside_it(dtype: str, expression: str, expected: list[float]) -> None:

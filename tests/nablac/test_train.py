@@ -22,6 +22,7 @@ from safetensors.numpy import load_file
 import nablac
 from nablac.commands import main
 from runtime.onnx_session import OnnxRunner
+from runtime.weights import read_tensors
 
 ROOT = Path(__file__).parents[2]
 FORECASTER = str(ROOT / "specs" / "forecaster.model")
@@ -336,6 +337,46 @@ def test_the_step_as_a_file_trains_by_onnxruntime_alone(tmp_path: Path) -> None:
     lines = subprocess.run(example, capture_output=True, text=True, check=True).stdout.splitlines()
     losses = [float(line.split()[1]) for line in lines]
     assert len(losses) == 60 and np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
+
+
+HALF = """model M {
+    input x: f16[batch, 1]
+    y = x -> Dense(1)
+    output y
+}
+train M {
+    target t: f16[batch, 1]
+    loss mse(y, t)
+    optimizer adam(lr: step -> warmup(1e-2, steps: 4))
+    accumulate 2
+    average 0.9
+    clip_norm 1.0
+    plateau 1
+    epochs 2
+    batch 4
+    data csv("d.csv") -> columns(inputs: ["a"], targets: ["b"])
+}
+"""
+
+
+@pytest.mark.parametrize("dtype", ["f16", "bf16"])
+def test_a_model_of_16_bits_is_trained_evaluated_resumed_and_compiled(dtype: str, tmp_path: Path) -> None:
+    model, run, step = str(tmp_path / "m.model"), str(tmp_path / "r"), str(tmp_path / "s.onnx")
+    (tmp_path / "m.model").write_text(HALF.replace("f16", dtype))
+    (tmp_path / "d.csv").write_text("a,b\n" + "".join(f"{n / 8},{n / 4}\n" for n in range(20)))
+    for arguments in (
+        ("check", model),
+        ("train", model, "-o", run),
+        ("train", model, "--resume", run, "--epochs", "3"),
+        ("eval", run),
+        ("compile", run, "-o", str(tmp_path / "m.onnx")),
+        ("compile", "--train", model, "-o", step),
+    ):
+        done = invoke(*arguments)
+        assert done.exit_code == 0, (arguments, done.output)
+    assert len((tmp_path / "r" / "history.csv").read_text().splitlines()) == 4
+    kept = {array.dtype.name for array in read_tensors(tmp_path / "r" / "weights.safetensors").values()}
+    assert kept == {{"f16": "float16", "bf16": "bfloat16"}[dtype]}
 
 
 def test_the_examples_loop_runs_steps_of_any_kind(tmp_path: Path) -> None:

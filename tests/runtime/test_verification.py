@@ -90,6 +90,20 @@ class TestCompare:
         assert compare(wrong, written, {}).passed
         assert not compare(wrong, written, {}, text=right).passed
 
+    @pytest.mark.parametrize("layers", ["LayerNorm() -> Dense(8, gelu)", "EncoderLayer(2, 16)"])
+    def test_floats_of_16_bits_agree_but_for_their_rounding(self, layers: str) -> None:
+        g = model(f"model M() {{\n    input x: f16[batch, T, 8]\n    output y = x -> {layers}\n}}\n")
+        weights = initialize(g)
+        report = compare(g, export(g, weights=weights).SerializeToString(), weights, edges=False)
+        assert report.passed
+        assert any(each.error > report.tolerance for each in report.comparisons)
+
+    @pytest.mark.parametrize("factor", [0.97, 1.03, -1.0])
+    def test_a_wrong_pass_over_floats_of_16_bits_is_seen(self, factor: float) -> None:
+        x = fed("x", "f16", "n", 3)
+        right, wrong = graph([x], y=x * 2 + 1), graph([x], y=x * (2 * factor) + 1)
+        assert not compare(wrong, export(wrong).SerializeToString(), {}, text=right).passed
+
     def test_sizes_may_be_given(self) -> None:
         x = fed("x", "f32", "n")
         report = compare(

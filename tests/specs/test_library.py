@@ -14,7 +14,7 @@ import pytest
 from compiler.build import check, load
 from grammar.parser import parse
 from grammar.source import Source
-from grammar.syntax import Definition
+from grammar.syntax import Const, Definition, ListOf, Name
 from tests.specs.parity import SPECS
 
 STD = sorted((SPECS / "std").glob("*.model"))
@@ -64,6 +64,25 @@ def test_no_definition_of_the_library_lacks_a_case() -> None:
     names = [each.name.text for each in DECLARED if isinstance(each, Definition)]
     used = {*re.findall(r"\w+", tests), *LAYERS_OF_OTHERS}
     assert [name for name in names if name not in used] == []
+
+
+def test_the_library_says_of_each_loss_and_metric_which_is_best() -> None:
+    figures = [
+        each.name.text
+        for path in STD
+        if path.stem in ("losses", "metrics")
+        for each in parse(Source(path.name, path.read_text())).declarations
+        if isinstance(each, Definition) and each.name.text not in LAYERS_OF_OTHERS
+    ]
+    lists = {each.name.text: each.value for each in DECLARED if isinstance(each, Const)}
+    listed = [
+        item.text
+        for name in ("larger_is_better", "smaller_is_better")
+        if isinstance(values := lists[name], ListOf)
+        for item in values.items
+        if isinstance(item, Name)
+    ]
+    assert sorted(listed) == sorted(figures)
 
 
 @pytest.mark.parametrize("path", [*STD, *MODELS], ids=lambda path: path.stem)
