@@ -14,9 +14,11 @@ from dataclasses import dataclass
 
 from compiler.build import Elaborated
 from compiler.dims import Dim, Size, product, symbols
+from compiler.example_axis import relates_examples
 from compiler.graph import Graph, Node, Value
 from compiler.operators.arithmetic import Elementwise
-from compiler.operators.casting import Cast
+from compiler.operators.casting import Cast, StopGradient
+from compiler.operators.indexing import Iota
 from compiler.operators.random import Draw
 from compiler.operators.reductions import Max, Mean, Min, Reduction, Sum, count_of
 from compiler.operators.source import Buffer, Constant, Input, Parameter, SizeOf, constant
@@ -86,24 +88,6 @@ def with_parts(graph: Graph, measures: Mapping[str, Measure]) -> Graph:
     )
 
 
-def quotient(measure: Measure) -> tuple[Value, float] | None:
-    """Where a measure is a sum divided by another, the other one, and what it counts as at the least."""
-    node = measure.after.outputs["value"].node
-    if node.op.name != "div":
-        return None
-    over, under = node.operands
-    least = 0.0
-    if under.node.op.name == "maximum":
-        for value, floor in (under.node.operands, under.node.operands[::-1]):
-            if isinstance(floor.node.op, Constant):
-                under, least = value, float(floor.node.op.compute())
-    named = {value: name for name, value in measure.after.inputs.items()}
-    if over not in named or under not in named:
-        return None
-    first, second = measure.parts[named[over]], measure.parts[named[under]]
-    return (second.value, least) if first.kind == second.kind == "sum" else None
-
-
 class _Reader:
     """Takes a scalar apart, down to what folds the batch."""
 
@@ -111,6 +95,8 @@ class _Reader:
         self.name, self.value, self.model, self.batch = name, value, model, batch
         self.graph = Graph({}, {"value": value})
         self.of_examples = reached([value], fed)  # and not of the step and the seed alone, which a batch has one of
+        sizes = [node.result for node in self.graph if _counts_examples(node, batch)]
+        self.sized = reached([value], sizes) if sizes else set()  # what depends on how many examples a batch has
         self.by_batches = False
         self.parts: dict[str, Part] = {}
         self.inputs: dict[str, Value] = {}
@@ -139,7 +125,7 @@ class _Reader:
         """A scalar in f64, made of the parts."""
         if isinstance(node.op, Constant):
             return constant(float(node.op.compute()), DType.F64)
-        if isinstance(node.op, Cast) and _computed(node):
+        if isinstance(node.op, (Cast, StopGradient)) and _computed(node):
             return new[node.operands[0]]
         if _computed(node):
             made: Value = node.op(*(new[operand] for operand in node.operands))
@@ -174,7 +160,7 @@ class _Reader:
         waiting, seen = [x], set[Node]()
         while waiting:
             value = waiting.pop()
-            if isinstance(value.node.op, SizeOf) and symbols(value.node.op.size) & self.batch:
+            if value.node in self.sized and value.node not in self.of_examples:
                 return False
             if value is not x and (value.node in seen or value.node not in self.of_examples):
                 continue
@@ -182,6 +168,8 @@ class _Reader:
                 return False
             seen.add(value.node)
             if value.node not in self.model:
+                if relates_examples(value.node, self.batch):
+                    return False
                 waiting.extend(value.node.operands)
         return True
 
@@ -226,10 +214,16 @@ def _kept(node: Node, model: set[Node], batch: set[str]) -> str | None:
     return ROWS if one_each and not any(any(each[1:]) for each in sizes) else None
 
 
+def _counts_examples(node: Node, batch: set[str]) -> bool:
+    return isinstance(node.op, (Iota, SizeOf)) and bool(symbols(node.op.size) & batch)
+
+
 def _computed(node: Node) -> bool:
     """Whether a scalar is computed of other scalars."""
     if len(node.results) != 1 or node.result.type.rank or any(operand.type.rank for operand in node.operands):
         return False
+    if isinstance(node.op, StopGradient):
+        return node.result.type.dtype.is_float
     if isinstance(node.op, Cast):
         return node.op.dtype.is_float
     return isinstance(node.op, Elementwise) and all(

@@ -8,17 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from dataclasses import replace as replace_field
 from fnmatch import fnmatchcase
 from functools import reduce
 from typing import Any, Literal
 
+from compiler.accumulation import Weight, weight_of
 from compiler.build import Elaborated
 from compiler.dims import DimError
 from compiler.elaborate.training import TrainingSpec
 from compiler.elaborate.values import is_number
 from compiler.gradient import gradients, stops, uncut
 from compiler.graph import Graph, NotDifferentiable, Value, origin
-from compiler.measures import Measure, as_it_is, measures_of, parts_of, quotient, with_parts
+from compiler.measures import Measure, as_it_is, measures_of, parts_of, with_parts
 from compiler.operators.arithmetic import Abs as Absolute
 from compiler.operators.arithmetic import Add, Floor, Maximum, Minimum, Mod, Sqrt
 from compiler.operators.casting import Cast
@@ -114,8 +116,12 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
         dtype = number.type.dtype
         apply = Equal()(Mod()(number, constant(every, dtype)), constant(0, dtype))
         changes[spec.step] = Floor()((number + (every - 1)) / every)
-        found = _accumulated(found, *_weight(measures["loss"], graph), apply, updates)
-        states += [OwnState("accumulated"), *(OwnState("accumulated", path) for path in found)]
+        weight = weight_of(measures["loss"])
+        if weight is None:
+            raise _does_not_add_up(spec)
+        found = _accumulated(found, _in_graph(weight, measures["loss"], graph), apply, updates)
+        states += [OwnState("accumulated")] if weight.value is not None else []
+        states += [OwnState("accumulated", path) for path in found]
     found = _limited(found, settings)
     updates |= applied([_update(spec, path, parameters[path], grad, apply, states) for path, grad in found.items()])
     if "average" in settings:
@@ -300,19 +306,27 @@ def _regularized(loss: Value, parameters: Mapping[str, Value], settings: Mapping
     return loss
 
 
-def _weight(measure: Measure, graph: Graph) -> tuple[Value, float]:
-    """What a batch weighs where the losses of several are to be that of one batch, and at the least: its divisor."""
-    found = quotient(measure)
-    if found is not None:
-        under, least = found
-        value = next(graph.outputs[name] for name, part in measure.parts.items() if part.value is under)
-        if not any(isinstance(node.op, Parameter) for node in Graph({}, {"weight": value})):
-            return _wide(value), least
-    return constant(1.0, graph.outputs["loss"].type.dtype.wide), 0.0
+def _in_graph(weight: Weight, measure: Measure, graph: Graph) -> Weight:
+    """A weight as a float of at least 32 bits, of the value that is an output of `graph`."""
+    if weight.value is None:
+        return weight
+    value = next(graph.outputs[name] for name, part in measure.parts.items() if part.value is weight.value)
+    if not value.type.dtype.is_float:
+        value = Cast(graph.outputs["loss"].type.dtype.wide)(value)
+    return replace_field(weight, value=_wide(value))
+
+
+def _does_not_add_up(spec: TrainingSpec) -> NablacError:
+    message = "`accumulate` adds up the gradients of batches, and this loss of several batches is not made of theirs"
+    note = (
+        "it adds up where it is a mean or a sum over the examples, times a number, or a sum of means of as many items"
+    )
+    hint = "a larger `batch` in the place of `accumulate`"
+    return NablacError(Diagnostic("E618", message, spec.span, note=note, hint=hint))
 
 
 def _accumulated(
-    grads: Mapping[str, Value], weight: Value, least: float, apply: Value, updates: dict[str, Value]
+    grads: Mapping[str, Value], weight: Weight, apply: Value, updates: dict[str, Value]
 ) -> dict[str, Value]:
     """The gradients of the batches since the last update as if they had been one batch; buffers keep them till then."""
 
@@ -321,9 +335,12 @@ def _accumulated(
         updates[state.path] = Where()(apply, filled(0, value.type), summed)
         return summed
 
-    floor = constant(least, weight.type.dtype)
+    if weight.value is None:
+        return {path: total(OwnState("accumulated", path), grad) for path, grad in grads.items()}
+    floor = constant(weight.least, weight.value.type.dtype)
     own, weights = (
-        Maximum()(each, floor) if least else each for each in (weight, total(OwnState("accumulated"), weight))
+        Maximum()(each, floor) if weight.least else each
+        for each in (weight.value, total(OwnState("accumulated"), weight.value))
     )
     return {path: total(OwnState("accumulated", path), grad * own) / weights for path, grad in grads.items()}
 

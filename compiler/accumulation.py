@@ -1,0 +1,110 @@
+"""What a batch weighs where the gradients of several are to be that of one batch of them all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from compiler.dims import Dim, Size
+from compiler.graph import Graph, Node, Value
+from compiler.measures import Measure, Part
+from compiler.operators.arithmetic import Add, Div, Maximum, Mul, Neg, Sub
+from compiler.operators.casting import Cast
+from compiler.operators.source import Constant, Parameter, SizeOf
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A batch's weight, which is at least `least`; None where the losses of batches are added up and not averaged."""
+
+    value: Value | None
+    least: float = 0.0
+
+
+def weight_of(measure: Measure) -> Weight | None:
+    """The weight by which a loss adds up over batches; None where it does by none.
+
+    It does where it is a sum over the examples, or a sum of means that are taken of as many items, each of them times
+    a number. Mean and sum, two means with masks of their own, and what is computed of a mean, as a root, do not.
+    """
+    if measure.by_batches:
+        return None
+    terms = _terms(measure.after.outputs["value"], _Parts(measure))
+    if terms is None:
+        return None
+    means = [term for term in terms if term.value is not None]
+    if not means:
+        return Weight(None) if terms else None
+    if len(means) < len(terms):
+        return None
+    first = means[0]
+    if all(term.value is first.value and term.least == first.least for term in means):
+        return None if _has_parameters(first.value) else first
+    counts = [_count(term.value) for term in means]
+    alike = all(each is not None and each == counts[0] for each in counts)
+    return Weight(first.value) if alike and counts[0] is not None else None
+
+
+class _Parts:
+    """The parts of a measure by what stands for them in the graph of what is computed of them."""
+
+    def __init__(self, measure: Measure) -> None:
+        self._by_value = {value: measure.parts[name] for name, value in measure.after.inputs.items()}
+
+    def sum_at(self, value: Value) -> Part | None:
+        part = self._by_value.get(value)
+        return part if part is not None and part.kind == "sum" else None
+
+    def is_alike(self, value: Value) -> bool:
+        """Whether a value is that of every batch: a number, or made of parameters alone."""
+        part = self._by_value.get(value)
+        return isinstance(value.node.op, Constant) or (part is not None and part.kind == "mean")
+
+
+def _terms(value: Value, parts: _Parts) -> list[Weight] | None:
+    """The weights of what is added up in a loss; None where it is not a sum of such."""
+    node = value.node
+    if parts.is_alike(value):
+        return []
+    if parts.sum_at(value) is not None:
+        return [Weight(None)]
+    match node.op:
+        case Add() | Sub():
+            left, right = (_terms(operand, parts) for operand in node.operands)
+            return None if left is None or right is None else [*left, *right]
+        case Neg():
+            return _terms(node.operands[0], parts)
+        case Mul() | Div():
+            return _scaled(node, parts)
+        case _:
+            operands = [_terms(operand, parts) for operand in node.operands]
+            return [] if operands and all(each == [] for each in operands) else None
+
+
+def _scaled(node: Node, parts: _Parts) -> list[Weight] | None:
+    """The terms of a product with a number, or of a sum divided by a count."""
+    left, right = node.operands
+    if parts.is_alike(right):
+        return _terms(left, parts)
+    if isinstance(node.op, Mul):
+        return _terms(right, parts) if parts.is_alike(left) else None
+    least, under = 0.0, right
+    if isinstance(under.node.op, Maximum):
+        for count, floor in (under.node.operands, under.node.operands[::-1]):
+            if isinstance(floor.node.op, Constant):
+                under, least = count, float(floor.node.op.compute())
+    over, count_part = parts.sum_at(left), parts.sum_at(under)
+    return [Weight(count_part.value, least)] if over is not None and count_part is not None else None
+
+
+def _has_parameters(value: Value | None) -> bool:
+    return value is not None and any(isinstance(node.op, Parameter) for node in Graph({}, {"weight": value}))
+
+
+def _count(value: Value | None) -> Size | None:
+    """A count of items that sizes alone say, without its factor; None of any other."""
+    while value is not None and isinstance(value.node.op, Cast):
+        value = value.node.operands[0]
+    size = value.node.op.size if value is not None and isinstance(value.node.op, SizeOf) else None
+    if not isinstance(size, Dim) or len(size.terms) != 1:
+        return None
+    return Dim(((size.terms[0][0], 1),), size.names)
