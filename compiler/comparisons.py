@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -67,21 +67,26 @@ def moved(node: Node) -> tuple[Value, ...]:
     return ()
 
 
-def sources_of(value: Value, names: Mapping[Value, str]) -> tuple[str, ...]:
-    """The names of the data that `value` is, moved or not; empty where it is anything else."""
-    found: dict[str, None] = {}
+def moved_from(value: Value, known: Container[Value]) -> frozenset[Value]:
+    """The values among `known` whose numbers `value` holds, moved or not; empty where it holds any other."""
+    found: set[Value] = set()
     waiting, seen = [value], {value}
     while waiting:
         current = waiting.pop()
-        if current in names:
-            found[names[current]] = None
+        if current in known:
+            found.add(current)
             continue
         operands = moved(current.node)
         if not operands:
-            return ()
+            return frozenset()
         waiting += [each for each in operands if each not in seen]
         seen.update(operands)
-    return tuple(sorted(found))
+    return frozenset(found)
+
+
+def sources_of(value: Value, names: Mapping[Value, str]) -> tuple[str, ...]:
+    """The names of the data that `value` is, moved or not; empty where it is anything else."""
+    return tuple(sorted({names[each] for each in moved_from(value, names)}))
 
 
 def measured_targets(loss: Value, targets: Mapping[str, Value]) -> frozenset[str]:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from compiler.comparisons import Comparison, keeps_columns, moved, sources_of, trained_values
+from compiler.comparisons import Comparison, keeps_columns, moved_from, sources_of, trained_values
 from compiler.graph import Graph, Node, Value
 from compiler.lazy import LazyModule
 from compiler.operators.arithmetic import Add, Div, Mul, Neg, Sub
@@ -101,28 +101,12 @@ class _Model:
         found: dict[str, Unit] = {}
         names = {**{value: (name,) for value, name in self.names.items()}, **self.of}
         for name, value in self.model.outputs.items():
-            of = self._units_of(value, names)
+            of = tuple(sorted({name for each in moved_from(value, names) for name in names[each]}))
             if value not in self.computed:
                 found[name] = Unit("model")
             else:
                 found[name] = Unit("raw", of) if of else Unit("computed")
         return found
-
-    def _units_of(self, value: Value, names: Mapping[Value, tuple[str, ...]]) -> tuple[str, ...]:
-        """The data whose units a value has that is moved and no more; empty where it is computed."""
-        found: set[str] = set()
-        waiting, seen = [value], {value}
-        while waiting:
-            current = waiting.pop()
-            if current in names:
-                found.update(names[current])
-                continue
-            operands = moved(current.node)
-            if not operands:
-                return ()
-            waiting += [each for each in operands if each not in seen]
-            seen.update(operands)
-        return tuple(sorted(found))
 
     # From the values that are compared back to those that they were made of
 

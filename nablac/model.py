@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -277,23 +278,24 @@ class Model:
         )
         if data is not None:
             training.examples = from_arrays({name: np.asarray(each) for name, each in data.items()}, "data")
-        run = None
-        if folder is not None and resume:
-            training.fitted = read_fitted(Path(folder))
-            run = RunFolder.existing(Path(folder), training)
-        loop = training.loop(run.checkpoints if run is not None else None, resume)
-        if folder is not None and not resume:
-            run = RunFolder.begin(Path(folder), training, loop)
-        if run is not None:
-            loop.events.epoch = run.epoch
-        try:
-            loop.run()
-        except NotFinite as error:
-            raise explain_not_finite(training, loop, error) from error
-        self._take(training.trained(loop))
-        if run is not None:
-            assert self._trained is not None
-            run.finish(training, self._trained)
+        with ExitStack() as stack:
+            run = None
+            if folder is not None and resume:
+                training.fitted = read_fitted(Path(folder))
+                run = stack.enter_context(RunFolder.existing(Path(folder), training))
+            loop = training.loop(run.checkpoints if run is not None else None, resume)
+            if folder is not None and not resume:
+                run = stack.enter_context(RunFolder.begin(Path(folder), training, loop))
+            if run is not None:
+                loop.events.epoch = run.epoch
+            try:
+                loop.run()
+            except NotFinite as error:
+                raise explain_not_finite(training, loop, error) from error
+            self._take(training.trained(loop))
+            if run is not None:
+                assert self._trained is not None
+                run.finish(training, self._trained)
         return loop.position.history
 
     def gradient(self, wrt: str | Iterable[str] = "*", *, second: bool = False) -> Model:

@@ -83,10 +83,16 @@ def command(file: Path, output: Path | None, resume: Path | None, dry_run: bool,
         folder = RunFolder.begin(output, training, loop)  # not before everything else is known to be right
     else:
         folder = RunFolder.existing(resume, training)
-        loop = training.loop(folder.checkpoints, resume=True)
-        if loop.damaged:
-            note(f"note: {loop.damaged[0].diagnostics[0].place} is damaged; the run goes on from an earlier checkpoint")
-    return _train(training, loop, folder, file, quiet, as_json)
+    with folder:
+        if resume is not None:
+            loop = training.loop(folder.checkpoints, resume=True)
+            _note_damaged(loop)
+        return _train(training, loop, folder, file, quiet, as_json)
+
+
+def _note_damaged(loop: Loop) -> None:
+    for error in loop.damaged[:1]:
+        note(f"note: {error.diagnostics[0].place} is damaged; the run goes on from an earlier checkpoint")
 
 
 def _resumed(file: Path, run: Path, given: Mapping[str, Any], output: Path | None) -> Training:

@@ -8,6 +8,7 @@ import json
 import math
 import shutil
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,7 +33,10 @@ WEIGHTS, _LOCK = "weights.safetensors", "lock"
 
 
 class RunFolder:
-    """A run's own folder; made by `begin`, found again by `existing`. One process holds it, until it finishes."""
+    """A run's own folder; made by `begin`, found again by `existing`, to be used in a `with` block.
+
+    One process holds it, to the end of the block.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -47,6 +51,14 @@ class RunFolder:
             raise NablacError(Diagnostic("E841", message, place=str(path), hint=hint)) from None
         except OSError as error:
             raise unwritable(path, error) from error
+
+    def __enter__(self) -> RunFolder:
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        if self._events is not None:
+            self._events.close()
+        self._lock.release()
 
     @staticmethod
     def begin(path: Path | None, training: Training, loop: Loop) -> RunFolder:
@@ -83,12 +95,15 @@ class RunFolder:
     @staticmethod
     def existing(path: Path, training: Training) -> RunFolder:
         """A run to go on with; NablacError where `training` would be another, or the folder takes nothing."""
-        folder = RunFolder(path)
-        before, now = read_record(path), record_of(training, path)
-        before.check(now, path)
-        for draft in [*path.glob(".*.part"), *path.glob("checkpoints/.*.part")]:  # of a run that was killed
-            shutil.rmtree(draft) if draft.is_dir() else draft.unlink(missing_ok=True)
-        write_record(path, replace(now, model_file=before.model_file), describe(training))
+        read_record(path)  # a lock is made in no folder but a run's
+        with ExitStack() as stack:
+            folder = stack.enter_context(RunFolder(path))
+            before, now = read_record(path), record_of(training, path)
+            before.check(now, path)
+            for draft in [*path.glob(".*.part"), *path.glob("checkpoints/.*.part")]:  # of a run that was killed
+                shutil.rmtree(draft) if draft.is_dir() else draft.unlink(missing_ok=True)
+            write_record(path, replace(now, model_file=before.model_file), describe(training))
+            stack.pop_all()  # whoever asked for it closes it
         return folder
 
     def epoch(self, position: Position, row: Mapping[str, float]) -> None:
@@ -111,13 +126,9 @@ class RunFolder:
         from compiler.onnx.exporter import export
         from runtime.onnx_file import save
 
-        if self._events is not None:
-            self._events.close()
         save_trained(self.path / WEIGHTS, trained)
         model = export(training.model_graph(), weights=trained.weights, metadata=training.metadata())
-        written = save(model, self.path / "model.onnx", trained.weights)[0]
-        self._lock.release()
-        return written
+        return save(model, self.path / "model.onnx", trained.weights)[0]
 
 
 def _next(base: Path) -> Path:

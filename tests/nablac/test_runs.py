@@ -199,6 +199,13 @@ def test_time_that_is_up_within_an_epoch_is_said_as_that(line: Path) -> None:
     assert resumed.exit_code == 0 and resumed.stdout.startswith("best epoch ")
 
 
+def test_python_leaves_nothing_where_there_is_no_run(line: Path) -> None:
+    data = {"x": np.ones((20, 3), np.float32), "t": np.ones((20, 1), np.float32)}
+    with pytest.raises(NablacError, match="nowhere is no run of nablac's"):
+        nablac.compile("m.model").train(data, folder="nowhere", resume=True)
+    assert not Path("nowhere").exists()
+
+
 def test_python_goes_on_with_a_run_too(line: Path) -> None:
     data = {"x": np.linspace(-1, 1, 60, dtype=np.float32).reshape(20, 3), "t": np.ones((20, 1), np.float32)}
     model = nablac.compile("m.model", units=5)
