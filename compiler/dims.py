@@ -292,10 +292,14 @@ def _product(left: Monomial, right: Monomial) -> Monomial:
 
 
 def _divide(numerator: Size, denominator: Size) -> tuple[Size, Size]:
-    """Numerator split into a multiple of a one-term denominator, divided, and what is left over."""
+    """Numerator split into a multiple of the denominator, divided, and what is left over.
+
+    Of a denominator of several terms all of the numerator is a multiple, or none is taken for one.
+    """
     divisors = _terms(denominator)
     if len(divisors) != 1:
-        return (1, 0) if numerator == denominator else (0, numerator)
+        whole = _exact_quotient(numerator, denominator)
+        return (0, numerator) if whole is None else (whole, 0)
     by_monomial, by_factor = dict(divisors[0][0]), divisors[0][1]
     exact: list[tuple[Monomial, int]] = []
     rest: list[tuple[Monomial, int]] = []
@@ -307,6 +311,28 @@ def _divide(numerator: Size, denominator: Size) -> tuple[Size, Size]:
         else:
             rest.append((monomial, factor))
     return _collect(exact), _collect(rest)
+
+
+def _exact_quotient(numerator: Size, denominator: Size) -> Size | None:
+    """Polynomial long division by leading terms, in graded lexicographic order; None where something is left over."""
+    atoms = sorted({atom for size in (numerator, denominator) for each, _ in _terms(size) for atom, _ in each}, key=str)
+
+    def order(term: tuple[Monomial, int]) -> tuple[int, list[int]]:
+        powers = dict(term[0])
+        return _degree(term[0]), [powers.get(atom, 0) for atom in atoms]
+
+    leading = _collect([max(_terms(denominator), key=order)])
+    whole: Size = 0
+    rest = numerator
+    for _ in range(MOST_TERMS):
+        if rest == 0:
+            return whole
+        step, left = _divide(_collect([max(_terms(rest), key=order)]), leading)
+        if left != 0:
+            return None
+        whole = whole + step
+        rest = rest - step * denominator
+    return None
 
 
 def _degree(monomial: Monomial) -> int:

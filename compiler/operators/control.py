@@ -36,7 +36,7 @@ def results_of_steps(emit: Emit, length: Size, first: Sequence[str], made: Seque
     if positive(length):
         return tuple(made)
     count = emit.sizes((length,))
-    none = emit("Equal", count, np.array([0]))
+    none = emit("Squeeze", emit("Equal", count, np.array([0])), np.array([0]))  # a state may have no axes
     states = (emit("Where", none, before, after) for before, after in zip(first, made, strict=False))
     stacked = (emit("Slice", each, np.array([0]), count, np.array([0])) for each in made[len(first) :])
     return (*states, *stacked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import onnx
 import pytest
 
 import nablac
@@ -86,3 +87,16 @@ def test_a_gradient_of_several_steps_is_as_before(backend: str) -> None:
         made = model("GRUCell(4)", False, x, backend)
         losses.append(made.train({"s": given, "t": np.zeros((8, 4), np.float32)}, epochs=3)["loss"])
     np.testing.assert_allclose(*losses, rtol=1e-5)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_state_without_axes_has_none_afterwards(backend: str) -> None:
+    text = """
+    cell Sum() { input x: []; state s: [] = 2; s' = s + x; output s' }
+    model M { input x: [n]; y, last = scan(Sum())(x[1:], axis: 0, states: true); output y, last }
+    """
+    model = nablac.compile(text, backend=backend)
+    for x, last in (([5], 2), ([5, 2, 3], 7)):
+        result = model(x=np.float32(x))["last"]
+        assert result.shape == () and result == last
+    onnx.checker.check_model(model.onnx(), full_check=True)
