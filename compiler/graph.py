@@ -214,6 +214,7 @@ class Operator(Record, ABC):
     name: ClassVar[str]
     opset: ClassVar[int] = 17  # the lowest ONNX opset that `lower` needs
     public: ClassVar[bool] = True  # may be called by its name in the language
+    sums: ClassVar[bool] = False  # rounds a sum within to 16 bits, as the text does, and a runtime's kernel may not
     wide: ClassVar[bool] = False  # rounds more than once: 16-bit floats are computed in f32, and rounded at the end
     edges: ClassVar[tuple[str, ...]] = ()  # where onnxruntime's kernel gives something else, and what
     registry: ClassVar[dict[str, type[Operator]]] = {}

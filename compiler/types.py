@@ -69,6 +69,11 @@ class DType(StrEnum):
         return 2.0 ** -{"f16": 10, "bf16": 7, "f32": 23, "f64": 52}[self]
 
     @property
+    def smallest(self) -> float:
+        """The smallest number above 0 of a float type."""
+        return 2.0 ** -{"f16": 24, "bf16": 133, "f32": 149, "f64": 1074}[self]
+
+    @property
     def largest(self) -> float:
         """The largest finite number of a float type."""
         return (2 - self.eps) * 2.0 ** {"f16": 15, "bf16": 127, "f32": 127, "f64": 1023}[self]

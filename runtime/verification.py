@@ -260,7 +260,7 @@ def _reason(node: Node, operands: Collection[Array], results: Collection[Array])
     whole = [each.type.dtype.numpy for each in node.results if each.type.dtype.is_integer]
     if node.op.edges and any(_at_edge(array, whole) for array in operands):
         return f"`{node.op.name}`, {node.op.edges[0]}"
-    if node.op.wide and all(map(_finite, operands)) and not all(map(_finite, results)):
+    if (node.op.wide or node.op.sums) and all(map(_finite, operands)) and not all(map(_finite, results)):
         return f"`{node.op.name}`, sums that are beyond the largest number in one order and not in another"
     return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -440,6 +441,9 @@ class Clip(Elementwise):
     def infer(self, x: TensorType) -> TensorType:
         self.check_kind(x)
         for bound in (self.low, self.high):
+            if bound is not None and x.dtype.is_float and not holds(x.dtype, bound):
+                beyond = "0" if abs(bound) < 1 else "infinite"
+                raise TypeMismatch(f"the bound {bound} would be {beyond} in {x.dtype}", "convert `x`, as by `widen(x)`")
             if bound is not None and x.dtype.is_integer and not holds(x.dtype, bound):
                 low, high = _RANGES[x.dtype]
                 raise TypeMismatch(f"{bound} is no bound for {x}", f"give a whole number from {low} to {high}")
@@ -480,7 +484,10 @@ _RANGES = {
 
 
 def holds(dtype: DType, number: float) -> bool:
-    """Whether an integer type holds the number."""
+    """Whether an integer type holds the number, or a float type does but for rounding: it is not made 0 or infinite."""
+    if dtype.is_float:
+        rounded = dtype.largest * (1 + dtype.eps / 4)  # what is nearer to it than to the power of two that follows
+        return number == 0 or not math.isfinite(number) or dtype.smallest / 2 < abs(number) <= rounded
     low, high = _RANGES[dtype]
     return low <= number <= high and number == int(number)
 

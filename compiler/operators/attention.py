@@ -43,6 +43,7 @@ class Attention(Operator):
     """
 
     name = "attention"
+    sums = True
     edges = ("scores that are not finite beside a mask of later keys alone: NaN, where the text hides them",)
     public = False
     scale: float

@@ -208,7 +208,7 @@ class Pad(Mover):
             )
         if self.mode not in ("constant", "reflect", "edge"):
             raise TypeMismatch(f"`{self.mode}` is no mode of `pad`", 'the modes are "constant", "reflect" and "edge"')
-        if not x.dtype.is_float and self.value != 0 and not (x.dtype.is_integer and holds(x.dtype, self.value)):
+        if self.value != 0 and (x.dtype is DType.BOOL or not holds(x.dtype, self.value)):
             raise TypeMismatch(f"{x} cannot be padded with {self.value}", f"give a number that {x.dtype} holds")
         for axis, (size, before, after) in enumerate(zip(x.shape, self.before, self.after, strict=True)):
             if _negative(before) or _negative(after):
@@ -220,7 +220,7 @@ class Pad(Mover):
     def compute(self, x: Array) -> Array:
         if self.mode == "constant":  # np.pad's own loop over axes costs more than the copy
             inside = tuple(slice(start, start + size) for start, size in zip(self.before, x.shape, strict=True))
-            found = np.full(self.infer(TensorType(DType.F32, x.shape)).shape, self.value, x.dtype)  # type: ignore[type-var]
+            found = np.full(self.infer(TensorType(DType.of(x), x.shape)).shape, self.value, x.dtype)  # type: ignore[type-var]
             found[inside] = x
             return found
         return np.pad(x, list(zip(self.before, self.after, strict=True)), mode=self.mode)  # type: ignore[arg-type]

@@ -25,6 +25,15 @@ def test_numbers_beside_a_tensor_lose_nothing(dtype: str, given: str) -> None:
     assert found.startswith("E305 ")
 
 
+@pytest.mark.parametrize("number", ["1e-8", "65520", "-1e9"])
+@pytest.mark.parametrize("text", ["clip(x, NUMBER)", "clip(x, high: NUMBER)", "pad(x, [0, 1], [0, 1], value: NUMBER)"])
+def test_bounds_and_padding_lose_nothing(text: str, number: str) -> None:
+    (found,) = mistakes(f"input x: f16[2, 2]\noutput {text.replace('NUMBER', number)}")
+    assert found.startswith("E301 ")
+    graph(f"input x: f16[2, 2]\noutput y = {text.replace('NUMBER', '65519')}")
+    graph(f"input x: f16[2, 2]\noutput y = {text.replace('NUMBER', '-infinity')}")
+
+
 @pytest.mark.parametrize(
     ("dtype", "expression", "expected"),
     [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -60,6 +61,14 @@ def test_outputs_are_written_as_a_table(label: str, tmp_path: Path, capsys: pyte
     assert (tmp_path / "y.csv").read_text() == expected
     errors = capsys.readouterr().err
     assert all(f"`{name}`" in errors for name in left_out) and bool(errors) == bool(left_out)
+
+
+@pytest.mark.parametrize("name", ["y.npy", "y.npz"])
+def test_bf16_is_written_as_what_numpy_reads(name: str, tmp_path: Path) -> None:
+    write(tmp_path / name, {"y": LOGITS.astype(ml_dtypes.bfloat16)})
+    loaded = np.load(tmp_path / name)
+    array = loaded if name == "y.npy" else loaded["y"]
+    assert array.dtype == np.float32 and array.tolist() == LOGITS.tolist()
 
 
 def test_a_file_of_one_array_says_what_it_leaves_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -98,6 +98,16 @@ class TestCompare:
         assert report.passed
         assert any(each.error > report.tolerance for each in report.comparisons)
 
+    def test_scores_beyond_f16_are_no_fault_of_attention(self) -> None:
+        text = model(
+            "model M() {\n    input x: f16[batch, T, 8]\n    output y = x -> MultiHeadAttention(2, causal: true)\n}\n"
+        )
+        weights = {path: array * np.float16(4) for path, array in initialize(text).items()}
+        g = optimize(text)
+        report = compare(g, export(g, weights=weights).SerializeToString(), weights, text=text)
+        (large,) = (each for each in report.comparisons if each.feeds == "large")
+        assert large.excuse is not None and "beyond the largest number" in large.excuse
+
     @pytest.mark.parametrize("factor", [0.97, 1.03, -1.0])
     def test_a_wrong_pass_over_floats_of_16_bits_is_seen(self, factor: float) -> None:
         x = fed("x", "f16", "n", 3)
