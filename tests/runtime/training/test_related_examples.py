@@ -22,6 +22,7 @@ train M {{
     loss mse(y, t) + stop_gradient(mean(abs(y))) * 2
     metric figure = {metric}
     metric again = mse(y, t) + mean(abs(y)) * 2
+    shuffle false
 }}
 """
 X = np.array([[1, 2], [2, 3], [4, 5], [7, 8]], np.float64)
