@@ -122,11 +122,11 @@ def swapped(x: Value) -> Value:
 
 
 def _of_one_rank(emit: Emit, x: str, y: str, left: int, right: int) -> tuple[str, str]:
-    """The operands of a product, of one rank: for where onnxruntime may find a cast between a transpose and the product.
+    """The operands of a product as tensors of one rank, as onnxruntime needs them behind a transpose and a cast.
 
-    It exchanges the two to join the transpose to the product, and then does not join them if axes of the batch are moved
-    and the ranks differ: it goes on with a graph half changed, and the process dies. The cast may be the model's own,
-    and onnxruntime itself puts one around every product of f16.
+    It exchanges the two to join the transpose to the product, and then does not join them if axes of the batch are
+    moved and the ranks differ: it goes on with a graph half changed, and the process dies. The cast may be the model's
+    own, and onnxruntime itself puts one around every product of f16.
     """
     highest = max(left, right)
     x = emit("Unsqueeze", x, np.arange(highest - left)) if left < highest else x
