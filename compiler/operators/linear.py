@@ -10,6 +10,7 @@ from compiler.dims import Size, product
 from compiler.graph import Emit, Operator, Part, Value
 from compiler.lazy import LazyModule
 from compiler.operators.arithmetic import onnx_dtype
+from compiler.operators.casting import Cast, StopGradient
 from compiler.operators.shaping import Reshape, Squeeze, Transpose, Unsqueeze, aligned, broadcast_part, sum_to
 from compiler.types import DType, TensorType, TypeMismatch, broadcast_shapes, same_dtype
 
@@ -102,6 +103,8 @@ class MatMul(Operator):
         # onnxruntime joins a transpose to the product after it, and then takes a vector for something else.
         x = emit("Unsqueeze", x, np.array([0])) if type.rank == 1 else x
         y = emit("Unsqueeze", y, np.array([1])) if other.rank == 1 else y
+        if type.dtype == DType.F16 or any(isinstance(emit.producer(each), (Cast, StopGradient)) for each in (x, y)):
+            x, y = _of_one_rank(emit, x, y, max(type.rank, 2), max(other.rank, 2))
         made = emit("MatMul", x, y)
         lost = [axis for axis, rank in ((-2, type.rank), (-1, other.rank)) if rank == 1]
         made = emit("Squeeze", made, np.array(lost)) if lost else made
@@ -116,6 +119,19 @@ def swapped(x: Value) -> Value:
     rank = x.type.rank
     exchanged: Value = Transpose((*range(rank - 2), rank - 1, rank - 2))(x)
     return exchanged
+
+
+def _of_one_rank(emit: Emit, x: str, y: str, left: int, right: int) -> tuple[str, str]:
+    """The operands of a product as tensors of one rank, as onnxruntime needs them behind a transpose and a cast.
+
+    It exchanges the two to join the transpose to the product, and then does not join them if axes of the batch are
+    moved and the ranks differ: it goes on with a graph half changed, and the process dies. The cast may be the model's
+    own, and onnxruntime itself puts one around every product of f16.
+    """
+    highest = max(left, right)
+    x = emit("Unsqueeze", x, np.arange(highest - left)) if left < highest else x
+    y = emit("Unsqueeze", y, np.arange(highest - right)) if right < highest else y
+    return x, y
 
 
 def _transposed_hint(x: TensorType, y: TensorType) -> str | None:

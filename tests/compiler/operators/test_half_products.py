@@ -1,0 +1,133 @@
+"""Products of 16-bit floats after a transpose, as every f16 recurrence has them, in onnxruntime with all it optimises.
+
+What is wrong here ends the process, so that a process of its own runs each model.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compiler.build import elaborate, program_of
+from compiler.onnx.exporter import export
+from compiler.passes.pipeline import optimize
+from compiler.types import DType
+from grammar.source import Source
+from runtime.initialization import initialize
+from runtime.numpy_executor import NumpyRunner
+
+STOCK = """
+import sys
+import numpy, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+for number in range(int(sys.argv[2])):
+    feeds = dict(numpy.load(f"{sys.argv[1]}.{number}.npz"))
+    found = session.run(None, feeds)
+    numpy.savez(f"{sys.argv[1]}.{number}.results.npz", **{str(place): each for place, each in enumerate(found)})
+"""
+
+CELL = """
+cell Leaky(n: int) {
+    input x: [batch, features]
+    state h: [batch, n] = 0
+    param W: [features, n] ~ glorot_uniform()
+    param R: [n, n] ~ glorot_uniform()
+    param decay: [n] ~ normal(std: 1)
+    h' = sigmoid(decay) * h + (1 - sigmoid(decay)) * tanh(x @ W + h @ R)
+    output h'
+}
+"""
+
+RECURRENCES = {
+    "LSTM": "x -> LSTM(4)",
+    "LSTM, all steps": "x -> LSTM(4, sequences: true)",
+    "LSTM from the end": "x -> LSTM(4, reverse: true)",
+    "GRU": "x -> GRU(4)",
+    "GRU, reset before": "x -> GRU(4, reset_after: false, sequences: true)",
+    "SimpleRNN": "x -> SimpleRNN(4)",
+    "SimpleRNN of relu": "x -> SimpleRNN(4, activation: relu, sequences: true)",
+    "both directions": "x -> Bidirectional(LSTM(4, sequences: true)) -> Bidirectional(GRU(3))",
+    "an own cell": "scan(Leaky(4))(x, axis: 1)",
+    "an own cell, then a layer": "scan(Leaky(4))(x, axis: 1) -> LSTM(2, sequences: true) -> Dense(2)",
+    "a decoder": "x -> LSTM(4, sequences: true) -> MultiHeadAttention(2)",
+}
+PRODUCTS = {
+    "the batch moved": "transpose(x, [1, 0, 2]) @ w",
+    "on the right": "v @ transpose(x, [1, 2, 0])",
+    "steps last": "v @ transpose(x, [0, 2, 1])",
+    "twice": "transpose(transpose(x, [2, 1, 0]), [1, 2, 0]) @ w",
+    "of four axes": "transpose(unsqueeze(x, 0), [1, 2, 0, 3]) @ w",
+    "beside a vector": "transpose(x, [1, 0, 2]) @ w[:, 0]",
+    "a vector on the left": "w[:, 0] @ transpose(x, [1, 2, 0])",
+}
+SIZES = ((1, 5), (2, 3), (7, 16), (1, 1))  # batch and steps
+
+
+def in_a_process_of_its_own(proto: Any, feeds: list[dict[str, Any]], folder: Path) -> list[list[Any]]:
+    """What stock onnxruntime gives, whose death fails the test and not the run of all tests."""
+    file = folder / "m.onnx"
+    file.write_bytes(proto.SerializeToString())
+    for number, each in enumerate(feeds):
+        np.savez(f"{file}.{number}.npz", **each)
+    ended = subprocess.run(
+        [sys.executable, "-c", STOCK, str(file), str(len(feeds))], capture_output=True, text=True, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    found = []
+    for number in range(len(feeds)):
+        with np.load(f"{file}.{number}.results.npz") as results:
+            found.append([results[str(place)] for place in range(len(results.files))])
+    return found
+
+
+def compare(body: str, folder: Path, input: str = "", dtype: DType = DType.F16, tolerance: float = 2.0**-9) -> None:
+    """Numbers of onnxruntime beside those of the same model in f32, of the same rounded inputs and weights."""
+    program = program_of(Source("m.model", f"{CELL}model M {{\n    input x: {input}[batch, steps, 3]\n{body}\n}}\n"))
+    half, wide = elaborate(program, dtype=dtype), elaborate(program)
+    weights = initialize(half)
+    right = NumpyRunner(wide, {path: np.asarray(each, np.float32) for path, each in weights.items()})
+    random = np.random.default_rng(0)
+    feeds = [{"x": (random.normal(size=(*each, 3)) * 3).astype(half.inputs["x"].type.dtype.numpy)} for each in SIZES]
+    found = in_a_process_of_its_own(export(optimize(half), weights=weights), feeds, folder)
+    for each, results in zip(feeds, found, strict=True):
+        expected = right.run({"x": each["x"].astype(wide.inputs["x"].type.dtype.numpy)})
+        for (name, value), result in zip(expected.items(), results, strict=True):
+            assert result.dtype == half.outputs[name].type.dtype.numpy
+            assert result.shape == value.shape
+            scale = max(1.0, float(np.abs(value).max()))
+            np.testing.assert_allclose(result.astype(np.float64), value, tolerance, tolerance * scale, err_msg=name)
+
+
+@pytest.mark.parametrize("expression", RECURRENCES.values(), ids=RECURRENCES)
+def test_a_recurrence_of_f16(expression: str, tmp_path: Path) -> None:
+    compare(f"    output y = {expression}", tmp_path)
+
+
+@pytest.mark.parametrize("layer", ["LSTM", "GRU", "SimpleRNN"])
+def test_final_states_of_f16(layer: str, tmp_path: Path) -> None:
+    names = "y, h, c" if layer == "LSTM" else "y, h"
+    call = f"{layer}(4, sequences: true, states: true)"
+    compare(f"    {names} = x -> {call}\n    output {names}", tmp_path)
+
+
+@pytest.mark.parametrize("expression", RECURRENCES.values(), ids=RECURRENCES)
+def test_the_gradient_through_a_recurrence_of_f16(expression: str, tmp_path: Path) -> None:
+    compare(f"    y = {expression}\n    output dx = gradient(sum(y), x)", tmp_path, tolerance=2.0**-7)
+
+
+@pytest.mark.parametrize("expression", PRODUCTS.values(), ids=PRODUCTS)
+def test_a_product_of_f16_after_a_transpose(expression: str, tmp_path: Path) -> None:
+    weights = "    param w: [3, 4] ~ normal(std: 1)\n    param v: [2, 3] ~ normal(std: 1)\n"
+    compare(f"{weights}    output y = {expression}", tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["i32", "bool", "f64"])
+@pytest.mark.parametrize("between", ["{}", "stop_gradient({})"])
+def test_a_product_of_f32_after_a_transpose_and_a_cast(kind: str, between: str, tmp_path: Path) -> None:
+    cast = between.format("cast(transpose(x, [1, 0, 2]), f32)")
+    compare(f"    param w: f32[3, 4] ~ normal(std: 1)\n    output y = {cast} @ w", tmp_path, kind, DType.F32, 2.0**-16)
