@@ -291,6 +291,34 @@ def test_stages_hold_for_arrays_that_are_given(source: str) -> None:
     np.testing.assert_array_equal(data.arrays["t"], raw.arrays["t"].astype(np.float32))
 
 
+@pytest.mark.parametrize("stage", ["standardize()", "min_max()"])
+def test_numbers_without_an_axis_of_1_are_scaled_as_with_it(stage: str) -> None:
+    """`(40,)` for `[batch, 1]` and `(40, 4, 4)` for images of one channel, and a model that is trained again."""
+    text = """
+    model M { input x: [batch, 1]; input image: [batch, 1, 4, 4]
+              y = x + mean(image, axis: [2, 3]) -> Dense(1); output y }
+    train M { target t: [batch, 1]; loss mse(y, t); data arrays() -> STAGE }
+    """
+    generator = np.random.default_rng(3)
+    raw = {
+        "x": generator.normal(size=40) * 30 + 500,
+        "image": generator.normal(size=(40, 4, 4)) * 9 + 100,
+        "t": generator.normal(size=40) * 1000 + 5000,
+    }
+    made = Training(program_of(Source("m.model", text.replace("STAGE", stage))))
+    made.examples = from_arrays(raw, "arrays")
+    for name, shape in {"x": (40, 1), "image": (40, 1, 4, 4), "t": (40, 1)}.items():
+        low, high = raw[name].min(), raw[name].max()
+        mean, deviation = raw[name].mean(), raw[name].std()
+        right = (raw[name] - mean) / deviation if stage == "standardize()" else (raw[name] - low) / (high - low)
+        np.testing.assert_allclose(made.data.arrays[name], right.reshape(shape), rtol=1e-5, atol=1e-5, err_msg=name)
+    again = Training(made.program, fitted=made.fitted_now)
+    again.examples = from_arrays({name: array[:10] for name, array in raw.items()}, "arrays")
+    for name in raw:
+        np.testing.assert_array_equal(again.data.arrays[name], made.data.arrays[name][:10])
+    assert again.data.scalings.keys() == raw.keys()
+
+
 def test_stages_that_read_a_table_have_nothing_to_do_with_arrays() -> None:
     data = 'csv("absent.csv") -> standardize() -> columns(inputs: ["a", "b"], targets: ["c"])'
     assert set(given_arrays(data).data.scalings) == {"x", "t"}
