@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.comparisons import measured_targets
-from compiler.elaborate.data import ON_EXAMPLES, Stage
+from compiler.elaborate.data import ON_EXAMPLES, SCALES, Stage
+from compiler.target_uses import TargetUses, target_uses
 from compiler.training import loss_graph
 from compiler.units import Unit
 from grammar.diagnostics import Diagnostic, NablacError
@@ -25,7 +25,6 @@ from runtime.training.example_axis import check_example_axis
 from runtime.training.trained import units_in
 
 if TYPE_CHECKING:
-    from compiler.graph import Value
     from compiler.types import Array
     from runtime.training.session import Training
 
@@ -83,14 +82,14 @@ def path_of(given: str) -> str:
 
 def _wanted(training: Training) -> Wanted:
     targets = {name: value.type for name, value in training.spec.targets.items()}
-    return Wanted(training.inputs, targets, measured_targets(*_loss_and_targets(training)))
+    return Wanted(training.inputs, targets, _target_uses(training).measured)
 
 
-def _loss_and_targets(training: Training) -> tuple[Value, dict[str, Value]]:
-    """The loss of the model for inference, and the targets that it reads."""
+def _target_uses(training: Training) -> TargetUses:
+    """What the loss of the model for inference does with its targets."""
     spec = training.inference.training
     assert spec is not None and spec.loss is not None
-    return spec.loss, spec.targets
+    return target_uses(spec.loss, spec.targets)
 
 
 def _of_file(stages: Sequence[Stage], path: str) -> Sequence[Stage]:
@@ -145,13 +144,30 @@ def unit_notes(training: Training) -> list[str]:
     units = units_of_outputs(training)
     scaled_targets = [name for name in training.spec.targets if name in training.data.scalings]
     raw = {name for unit in units.values() for name in unit.of}
+    left = _unscaled_notes(training)
     if not scaled_targets and not any(unit.kind == "raw" for unit in units.values()):
-        return []
+        return left
     why = ": weights act on it, and the loss compares it with no data"
     notes = ["units:     the loss and the metrics are of scaled numbers"]
     notes += [f"units:     `{name}` is {unit}{why if unit.kind == 'model' else ''}" for name, unit in units.items()]
-    return notes + [
-        f"note: no output is what the loss compares with `{name}`: the compiled model gives none in its raw units"
-        for name in scaled_targets
-        if name not in raw
+    return (
+        notes
+        + [
+            f"note: no output is what the loss compares with `{name}`: the compiled model gives none in its raw units"
+            for name in scaled_targets
+            if name not in raw
+        ]
+        + left
+    )
+
+
+def _unscaled_notes(training: Training) -> list[str]:
+    """What to say of a target that stays as it is, though all that is measured was to be scaled."""
+    if not any(stage.name in SCALES and not stage.arguments["columns"] for stage in training.spec.data):
+        return []
+    uses, scaled = _target_uses(training), training.data.scalings
+    return [
+        f"note: `{name}` is not scaled: the loss does more with it than compare it with what the model computes"
+        for name, value in training.spec.targets.items()
+        if name in uses.differences & uses.others and name not in scaled and value.type.dtype.is_float
     ]

@@ -21,6 +21,7 @@ from runtime.reading import Reading, read_inputs
 from runtime.training.folder import RunFolder
 from runtime.training.session import Options, Training
 from runtime.training.trained import CLASSES
+from runtime.training.training_data import unit_notes
 
 Array = Any
 
@@ -289,6 +290,55 @@ def test_stages_hold_for_arrays_that_are_given(source: str) -> None:
     assert data.parts["validation"].tolist() == [15, 16, 17, 18, 19] and data.augmentations == {"noise": 0.1}
     np.testing.assert_allclose(data.arrays["x"], (raw.arrays["x"] - first.mean(0)) / first.std(0), rtol=1e-5)
     np.testing.assert_array_equal(data.arrays["t"], raw.arrays["t"].astype(np.float32))
+
+
+# What a loss does with its target, and whether it says the same of scaled numbers but for their unit.
+SCALED_BY_LOSS = {
+    "mse(y, t)": True,
+    "mae(y, t)": True,
+    "huber(y, t)": True,
+    "log_cosh(y, t)": True,
+    "gaussian_nll(y, exp(y), t)": True,
+    "mean(where(t > y, 0.9 * (t - y), 0.1 * (y - t)))": True,
+    "mean(maximum(0.9 * (t - y), -0.1 * (t - y)))": True,
+    "mse(y, t - x[:, 0:1])": True,
+    "mean((y - mean(y) - (t - mean(t))) ** 2)": True,
+    "binary_cross_entropy(y, t)": False,
+    "mean(-t * log(sigmoid(y)) - (1 - t) * log(1 - sigmoid(y)))": False,
+    "mean((1 - sigmoid(y)) ** 2 * t * softplus(-y) + sigmoid(y) ** 2 * (1 - t) * softplus(y))": False,
+    "hinge(y, t)": False,
+    "mean(exp(y) - t * y)": False,
+    "mse(y, log(t))": False,
+    "mean(abs(t - 1) * softplus(y))": False,
+    "mape(y, t)": False,
+    "mean(abs(y - t) / (abs(t) + abs(y)))": False,
+    "mean(where(t == 0, 0, (y - t) ** 2))": False,
+    "mse(y, t) + mean(relu(y - 1) * t)": False,
+}
+
+
+@pytest.mark.parametrize("loss", SCALED_BY_LOSS)
+def test_a_target_is_scaled_where_the_loss_only_compares_it_with_what_is_computed(tmp_path: Path, loss: str) -> None:
+    rows(tmp_path, "train.csv")
+    made = training(tmp_path, TABLE, LOSS=loss)
+    raw = np.loadtxt(tmp_path / "train.csv", delimiter=",", skiprows=1)[:, 2:3]
+    right = (raw - raw.mean()) / raw.std() if SCALED_BY_LOSS[loss] else raw
+    np.testing.assert_allclose(made.data.arrays["t"], right, rtol=1e-4, atol=1e-5)
+    if loss.startswith("mape"):
+        says = "note: `t` is not scaled: the loss does more with it than compare it with what the model computes"
+        assert says in unit_notes(made)
+
+
+@pytest.mark.parametrize("loss", [loss for loss in SCALED_BY_LOSS if "sigmoid(y)" in loss or "binary" in loss])
+def test_questions_of_yes_and_no_are_learned_from_scaled_inputs(tmp_path: Path, loss: str) -> None:
+    generator = np.random.default_rng(0)
+    a, b = generator.normal(size=(2, 200)) * [[30], [0.1]] + [[500], [2]]
+    lines = [f"{a[n]},{b[n]},{int(a[n] / 30 + b[n] * 10 > 500 / 30 + 20)}" for n in range(200)]
+    (tmp_path / "d.csv").write_text("a,b,t\n" + "\n".join(lines) + "\n")
+    data = 'csv("d.csv") -> standardize() -> columns(inputs: ["a", "b"], targets: "t")'
+    loop = training(tmp_path, data, "optimizer sgd(lr: 0.3)\n seed 1", Options(epochs=20), LOSS=loss).loop()
+    loop.run()
+    assert 0 < loop.position.history["loss"][-1] < 0.4  # even odds are 0.693, and labels other than 0 and 1 go below 0
 
 
 @pytest.mark.parametrize("stage", ["standardize()", "min_max()"])
