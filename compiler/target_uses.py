@@ -1,4 +1,4 @@
-"""What a loss does with its targets: which of them may be scaled."""
+"""What a loss or a metric does with its targets: which of them may be scaled, and what then means something else."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from compiler.comparisons import moved
 from compiler.graph import Graph, Node, Value
-from compiler.operators.arithmetic import Maximum, Minimum, Sub
+from compiler.operators.arithmetic import Div, Log, Log1p, Maximum, Minimum, Reciprocal, Sub
 from compiler.operators.comparison import Comparison, IsInf, IsNan, Where
 from compiler.operators.reductions import Mean
 from compiler.operators.source import Buffer, Input, Parameter
@@ -61,6 +61,32 @@ def _in_one_unit(node: Node, varying: set[Value]) -> bool:
         return True
     alike = node.operands[1:] if isinstance(node.op, Where) else node.operands
     return isinstance(node.op, (Sub, Maximum, Minimum, Comparison, Where)) and all(each in varying for each in alike)
+
+
+def targets_counted_from_zero(value: Value, targets: Mapping[str, Value]) -> frozenset[str]:
+    """The targets that `value`, a metric, divides by, takes the logarithm of or compares with a constant.
+
+    Of scaled numbers, which have another zero, it says something else: `mape` is no percentage.
+    """
+    nothing: frozenset[str] = frozenset()
+    found = nothing
+    counted = {value: frozenset({name}) for name, value in targets.items()}  # what is computed before any difference
+    graph = Graph({}, {"": value})
+    varying = _varying(graph)
+    for node in graph:
+        read = [counted.get(each, nothing) for each in node.operands]
+        names = nothing.union(*read)
+        alike = all(each in varying for each in node.operands)
+        if isinstance(node.op, Comparison):
+            found |= nothing if alike else names
+            continue
+        if isinstance(node.op, (Log, Log1p, Reciprocal)):
+            found |= names
+        elif isinstance(node.op, Div):
+            found |= read[1]
+        if names and not (isinstance(node.op, Sub) and alike):
+            counted.update(dict.fromkeys(node.results, names))
+    return found
 
 
 def _varying(graph: Graph) -> set[Value]:

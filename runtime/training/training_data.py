@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.elaborate.data import ON_EXAMPLES, SCALES, Stage
-from compiler.target_uses import TargetUses, target_uses
+from compiler.target_uses import TargetUses, target_uses, targets_counted_from_zero
 from compiler.training import loss_graph
 from compiler.units import Unit
 from grammar.diagnostics import Diagnostic, NablacError
@@ -49,6 +49,7 @@ def examples_of(training: Training) -> Examples:
     Arrays that are given take the place of the source, and of the stages that make examples of it; the others hold.
     """
     examples = _all_examples(training)
+    _check_metrics(training, examples)
     types = {**training.inputs, **{name: value.type for name, value in training.spec.targets.items()}}
     count, shuffled = len(examples.parts["training"]), training.spec.settings.get("shuffle", True)
     whole = count == len(examples) <= training.batch and not shuffled
@@ -73,6 +74,20 @@ def _all_examples(training: Training) -> Examples:
             whole = replace(context, validation=0.0, test=0.0, order="", fitted=fitted_to(examples))
             examples = _joined(examples, part, _loaded(training, there, whole, wanted), path)
     return _overfit(training, examples)
+
+
+def _check_metrics(training: Training, examples: Examples) -> None:
+    """NablacError for a metric that says something else of scaled numbers, and not only in another unit."""
+    spec = training.inference.training
+    assert spec is not None
+    stage = next((stage.name for stage in spec.data if stage.name in SCALES), SCALES[0])
+    inputs = ", ".join(f'"{name}"' for name in training.inputs)
+    for metric, value in spec.metrics.items():
+        for name in sorted(targets_counted_from_zero(value, spec.targets) & examples.scalings.keys()):
+            message = f"the metric `{metric}` counts `{name}` from 0, and of scaled numbers it says something else"
+            note = f"it divides by `{name}`, takes its logarithm or compares it with a number"
+            hint = f"leave it out, or scale the inputs alone: `{stage}([{inputs}])`"
+            raise NablacError(Diagnostic("E824", message, spec.span, note=note, hint=hint))
 
 
 def path_of(given: str) -> str:

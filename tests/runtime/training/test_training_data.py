@@ -17,6 +17,7 @@ from grammar.source import Source
 from runtime.data.arrays import from_arrays
 from runtime.data.fitted import fitted_to, read_fitted, write_fitted
 from runtime.metadata import COLUMNS, column_names, stored
+from runtime.numpy_executor import NumpyRunner
 from runtime.reading import Reading, read_inputs
 from runtime.training.folder import RunFolder
 from runtime.training.session import Options, Training
@@ -339,6 +340,45 @@ def test_questions_of_yes_and_no_are_learned_from_scaled_inputs(tmp_path: Path, 
     loop = training(tmp_path, data, "optimizer sgd(lr: 0.3)\n seed 1", Options(epochs=20), LOSS=loss).loop()
     loop.run()
     assert 0 < loop.position.history["loss"][-1] < 0.4  # even odds are 0.693, and labels other than 0 and 1 go below 0
+
+
+# Metrics beside `mse(y, t)`, and whether scaled numbers have them but for their unit.
+METRICS = {
+    "mae(y, t)": True,
+    "rmse(y, t)": True,
+    "r_squared(y, t)": True,
+    "mean(cast(y > t, f32))": True,
+    "mape(y, t)": False,
+    "mean(abs(y - t)) / mean(abs(t))": False,
+    "mean((y - t) ** 2) / mean(t ** 2)": False,
+    "mean(abs(y - t) / maximum(abs(t), 1e-3))": False,
+    "mean((log(abs(y) + 1) - log(t)) ** 2)": False,
+    "cosine_similarity(y, t)": False,
+    "mean(cast((y > 0.5) == (t > 0.5), f32))": False,
+}
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_metric_that_asks_for_raw_numbers_is_refused_of_scaled_ones(tmp_path: Path, metric: str) -> None:
+    rows(tmp_path, "train.csv")
+    setting = f"metric share = {metric}"
+    if METRICS[metric]:
+        assert training(tmp_path, TABLE, setting).data.scalings.keys() == {"x", "t"}
+        return
+    with pytest.raises(NablacError, match="the metric `share` counts `t` from 0, and of scaled numbers it says"):
+        training(tmp_path, TABLE, setting).data  # noqa: B018
+    raw = training(tmp_path, TABLE.replace("standardize()", 'standardize(["x"])'), setting)
+    assert raw.data.scalings.keys() == {"x"}
+
+
+def test_a_percentage_is_of_raw_numbers(tmp_path: Path) -> None:
+    rows(tmp_path, "train.csv")
+    made = training(tmp_path, TABLE.replace("standardize()", 'standardize(["x"])'), "metric mape(y, t)")
+    y = NumpyRunner(made.model_graph(), made.model_weights(made.first_state())).run(
+        {"x": np.loadtxt(tmp_path / "train.csv", np.float32, delimiter=",", skiprows=1)[:, :2]}
+    )["y"]
+    t = np.loadtxt(tmp_path / "train.csv", delimiter=",", skiprows=1)[:, 2:3]
+    np.testing.assert_allclose(made.evaluate("training")["mape"], 100 * np.abs((t - y) / t).mean(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("stage", ["standardize()", "min_max()"])
