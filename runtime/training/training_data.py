@@ -163,7 +163,8 @@ def unit_notes(training: Training) -> list[str]:
     if not scaled_targets and not any(unit.kind == "raw" for unit in units.values()):
         return left
     why = ": weights act on it, and the loss compares it with no data"
-    notes = ["units:     the loss and the metrics are of scaled numbers"]
+    compared = raw & training.data.scalings.keys() or scaled_targets
+    notes = ["units:     the loss and the metrics are of scaled numbers"] if compared else []
     notes += [f"units:     `{name}` is {unit}{why if unit.kind == 'model' else ''}" for name, unit in units.items()]
     return (
         notes

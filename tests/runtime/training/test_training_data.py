@@ -378,6 +378,7 @@ def test_a_percentage_is_of_raw_numbers(tmp_path: Path) -> None:
         {"x": np.loadtxt(tmp_path / "train.csv", np.float32, delimiter=",", skiprows=1)[:, :2]}
     )["y"]
     t = np.loadtxt(tmp_path / "train.csv", delimiter=",", skiprows=1)[:, 2:3]
+    assert unit_notes(made) == ["units:     `y` is in the units of `t`"]  # none of scaled numbers
     np.testing.assert_allclose(made.evaluate("training")["mape"], 100 * np.abs((t - y) / t).mean(), rtol=1e-5)
 
 
