@@ -86,7 +86,7 @@ def _check_metrics(training: Training, examples: Examples) -> None:
         for name in sorted(targets_counted_from_zero(value, spec.targets) & examples.scalings.keys()):
             message = f"the metric `{metric}` counts `{name}` from 0, and of scaled numbers it says something else"
             note = f"it divides by `{name}`, takes its logarithm or compares it with a number"
-            hint = f"leave it out, or scale the inputs alone: `{stage}([{inputs}])`"
+            hint = f"leave it out, or scale the inputs alone: `{stage}(columns: [{inputs}])`"
             raise NablacError(Diagnostic("E824", message, spec.span, note=note, hint=hint))
 
 
@@ -184,6 +184,7 @@ def _unscaled_notes(training: Training) -> list[str]:
     uses, scaled = _target_uses(training), training.data.scalings
     return [
         f"note: `{name}` is not scaled: the loss does more with it than compare it with what the model computes"
+        "; `columns` of a scaling name it all the same"
         for name, value in training.spec.targets.items()
         if name in uses.differences & uses.others and name not in scaled and value.type.dtype.is_float
     ]

@@ -327,6 +327,7 @@ def test_a_target_is_scaled_where_the_loss_only_compares_it_with_what_is_compute
     np.testing.assert_allclose(made.data.arrays["t"], right, rtol=1e-4, atol=1e-5)
     if loss.startswith("mape"):
         says = "note: `t` is not scaled: the loss does more with it than compare it with what the model computes"
+        says += "; `columns` of a scaling name it all the same"
         assert says in unit_notes(made)
 
 
@@ -365,10 +366,13 @@ def test_a_metric_that_asks_for_raw_numbers_is_refused_of_scaled_ones(tmp_path: 
     if METRICS[metric]:
         assert training(tmp_path, TABLE, setting).data.scalings.keys() == {"x", "t"}
         return
-    with pytest.raises(NablacError, match="the metric `share` counts `t` from 0, and of scaled numbers it says"):
-        training(tmp_path, TABLE, setting).data  # noqa: B018
-    raw = training(tmp_path, TABLE.replace("standardize()", 'standardize(["x"])'), setting)
-    assert raw.data.scalings.keys() == {"x"}
+    for stage in ("standardize", "min_max"):
+        table = TABLE.replace("standardize()", f"{stage}()")
+        with pytest.raises(NablacError, match="the metric `share` counts `t` from 0, and of scaled numbers") as caught:
+            training(tmp_path, table, setting).data  # noqa: B018
+        inputs_alone = f'{stage}(columns: ["x"])'
+        assert inputs_alone in str(caught.value)
+        assert training(tmp_path, table.replace(f"{stage}()", inputs_alone), setting).data.scalings.keys() == {"x"}
 
 
 def test_a_percentage_is_of_raw_numbers(tmp_path: Path) -> None:
