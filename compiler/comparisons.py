@@ -89,16 +89,6 @@ def sources_of(value: Value, names: Mapping[Value, str]) -> tuple[str, ...]:
     return tuple(sorted({names[each] for each in moved_from(value, names)}))
 
 
-def measured_targets(loss: Value, targets: Mapping[str, Value]) -> frozenset[str]:
-    """The targets that the loss takes a difference of, as `mse` does: what is subtracted has one unit.
-
-    A target that a loss does otherwise with, as class probabilities, is not here.
-    """
-    names = {value: name for name, value in targets.items()}
-    differences = (node for node in Graph({}, {"loss": loss}) if isinstance(node.op, Sub))
-    return frozenset(name for node in differences for each in node.operands for name in sources_of(each, names))
-
-
 def comparisons(
     loss: Value,
     targets: Mapping[str, Value],

@@ -154,7 +154,7 @@ def data_stages(elaborator: Elaborator, expression: syntax.Expression) -> tuple[
     return read
 
 
-_SCALES = ("standardize", "min_max")
+SCALES = ("standardize", "min_max")
 
 
 def _check_repeated(elaborator: Elaborator, stages: tuple[Stage, ...]) -> None:
@@ -162,7 +162,7 @@ def _check_repeated(elaborator: Elaborator, stages: tuple[Stage, ...]) -> None:
     first: dict[tuple[str, str], Span] = {}
     for stage in stages:
         kind, parts, is_set = stage.name, [f"`{stage.name}`"], "stands"
-        if stage.name in _SCALES:
+        if stage.name in SCALES:
             kind, columns = "scaling", stage.arguments["columns"]
             parts = [f"`{each}`" for each in ([columns] if isinstance(columns, str) else columns)] or ["every column"]
             is_set = "is scaled"

@@ -16,7 +16,7 @@ from runtime.data.assignment import Assigned, assigned
 from runtime.data.context import Context
 from runtime.data.examples import Examples
 from runtime.data.scaling import Scaling, chosen, fitted_scaling
-from runtime.data.shaping import check_kind, in_type, is_one_hot, shaped
+from runtime.data.shaping import are_labels, check_kind, in_type, is_one_hot, shaped
 from runtime.data.sources import SOURCES
 from runtime.data.stages import STAGES, divided
 
@@ -84,7 +84,8 @@ def fitted(examples: Examples, context: Context, wanted: Wanted, span: Span | No
         columns[name] = each.columns
         check_kind(each, type, examples, span)
         array = shaped(each.array, each, type, examples, name in wanted.targets, span)
-        labels = array.ndim > each.array.ndim or bool(set(each.columns) & examples.classes.keys())
+        rows = name in wanted.targets and are_labels(each.array, type.shape[1:])
+        labels = rows or bool(set(each.columns) & examples.classes.keys())
         if type.dtype.is_float and not labels and examples.scales:
             unasked = name not in wanted.targets or (name in wanted.measured and not is_one_hot(array))
             scaling = _scaling(each, array, examples, context, unasked)

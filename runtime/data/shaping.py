@@ -26,7 +26,7 @@ def shaped(
     """
     name, wanted = assigned.name, type.shape[1:]
     texts = [column for column in assigned.columns if column in examples.classes]
-    if target and type.dtype.is_float and _labels_of(array, wanted):
+    if target and type.dtype.is_float and are_labels(array, wanted):
         return _one_hot(array, examples, name, type, span)
     if texts and (type.dtype.is_float or len(assigned.columns) > 1):
         classes = examples.classes[texts[0]]
@@ -93,7 +93,7 @@ def shape_of(array: Array) -> str:
     return f"{array.dtype}[{', '.join(map(str, array.shape[1:]))}]"
 
 
-def _labels_of(array: Array, wanted: tuple[object, ...]) -> bool:
+def are_labels(array: Array, wanted: tuple[object, ...]) -> bool:
     """Whether whole numbers stand where a target has a last axis of several more."""
     if not wanted or not isinstance(wanted[-1], int) or wanted[-1] < 2:
         return False

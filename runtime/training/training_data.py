@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.comparisons import measured_targets
-from compiler.elaborate.data import ON_EXAMPLES, Stage
+from compiler.elaborate.data import ON_EXAMPLES, SCALES, Stage
+from compiler.target_uses import TargetUses, target_uses, targets_counted_from_zero
 from compiler.training import loss_graph
 from compiler.units import Unit
 from grammar.diagnostics import Diagnostic, NablacError
@@ -25,7 +25,6 @@ from runtime.training.example_axis import check_example_axis
 from runtime.training.trained import units_in
 
 if TYPE_CHECKING:
-    from compiler.graph import Value
     from compiler.types import Array
     from runtime.training.session import Training
 
@@ -50,6 +49,7 @@ def examples_of(training: Training) -> Examples:
     Arrays that are given take the place of the source, and of the stages that make examples of it; the others hold.
     """
     examples = _all_examples(training)
+    _check_metrics(training, examples)
     types = {**training.inputs, **{name: value.type for name, value in training.spec.targets.items()}}
     count, shuffled = len(examples.parts["training"]), training.spec.settings.get("shuffle", True)
     whole = count == len(examples) <= training.batch and not shuffled
@@ -76,6 +76,20 @@ def _all_examples(training: Training) -> Examples:
     return _overfit(training, examples)
 
 
+def _check_metrics(training: Training, examples: Examples) -> None:
+    """NablacError for a metric that says something else of scaled numbers, and not only in another unit."""
+    spec = training.inference.training
+    assert spec is not None
+    stage = next((stage.name for stage in spec.data if stage.name in SCALES), SCALES[0])
+    inputs = ", ".join(f'"{name}"' for name in training.inputs)
+    for metric, value in spec.metrics.items():
+        for name in sorted(targets_counted_from_zero(value, spec.targets) & examples.scalings.keys()):
+            message = f"the metric `{metric}` counts `{name}` from 0, and of scaled numbers it says something else"
+            note = f"it divides by `{name}`, takes its logarithm or compares it with a number"
+            hint = f"leave it out, or scale the inputs alone: `{stage}(columns: [{inputs}])`"
+            raise NablacError(Diagnostic("E824", message, spec.span, note=note, hint=hint))
+
+
 def path_of(given: str) -> str:
     """A path of the command line, which is relative to where the command runs, and not to the model's file."""
     return given if given.startswith("package:") else os.path.realpath(given)
@@ -83,14 +97,14 @@ def path_of(given: str) -> str:
 
 def _wanted(training: Training) -> Wanted:
     targets = {name: value.type for name, value in training.spec.targets.items()}
-    return Wanted(training.inputs, targets, measured_targets(*_loss_and_targets(training)))
+    return Wanted(training.inputs, targets, _target_uses(training).measured)
 
 
-def _loss_and_targets(training: Training) -> tuple[Value, dict[str, Value]]:
-    """The loss of the model for inference, and the targets that it reads."""
+def _target_uses(training: Training) -> TargetUses:
+    """What the loss of the model for inference does with its targets."""
     spec = training.inference.training
     assert spec is not None and spec.loss is not None
-    return spec.loss, spec.targets
+    return target_uses(spec.loss, spec.targets)
 
 
 def _of_file(stages: Sequence[Stage], path: str) -> Sequence[Stage]:
@@ -145,13 +159,32 @@ def unit_notes(training: Training) -> list[str]:
     units = units_of_outputs(training)
     scaled_targets = [name for name in training.spec.targets if name in training.data.scalings]
     raw = {name for unit in units.values() for name in unit.of}
+    left = _unscaled_notes(training)
     if not scaled_targets and not any(unit.kind == "raw" for unit in units.values()):
-        return []
+        return left
     why = ": weights act on it, and the loss compares it with no data"
-    notes = ["units:     the loss and the metrics are of scaled numbers"]
+    compared = raw & training.data.scalings.keys() or scaled_targets
+    notes = ["units:     the loss and the metrics are of scaled numbers"] if compared else []
     notes += [f"units:     `{name}` is {unit}{why if unit.kind == 'model' else ''}" for name, unit in units.items()]
-    return notes + [
-        f"note: no output is what the loss compares with `{name}`: the compiled model gives none in its raw units"
-        for name in scaled_targets
-        if name not in raw
+    return (
+        notes
+        + [
+            f"note: no output is what the loss compares with `{name}`: the compiled model gives none in its raw units"
+            for name in scaled_targets
+            if name not in raw
+        ]
+        + left
+    )
+
+
+def _unscaled_notes(training: Training) -> list[str]:
+    """What to say of a target that stays as it is, though all that is measured was to be scaled."""
+    if not any(stage.name in SCALES and not stage.arguments["columns"] for stage in training.spec.data):
+        return []
+    uses, scaled = _target_uses(training), training.data.scalings
+    return [
+        f"note: `{name}` is not scaled: the loss does more with it than compare it with what the model computes"
+        "; `columns` of a scaling name it all the same"
+        for name, value in training.spec.targets.items()
+        if name in uses.differences & uses.others and name not in scaled and value.type.dtype.is_float
     ]

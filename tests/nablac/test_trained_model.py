@@ -53,7 +53,7 @@ train M {
     batch 10
     seed 3
     validation 0.25
-    data csv("d.csv") -> min_max() -> columns(inputs: ["a", "b"], targets: ["c"])
+    data csv("d.csv") -> min_max(columns: ["a", "b", "c"]) -> columns(inputs: ["a", "b"], targets: ["c"])
 }
 """,
     "classes": """
