@@ -130,6 +130,7 @@ def training_of(file: Path, given: Mapping[str, Any], *, evaluated: bool = False
         validation=given.get("validation"),
         patience=given.get("patience"),
         data=given.get("data"),
+        undivided=given.get("undivided", False),
         limit_batches=given.get("limit_batches"),
         overfit=given.get("overfit"),
         # The option's own default is left to the block; a run's seed, which comes with its folder, is not.

@@ -87,6 +87,28 @@ def test_eval_takes_a_run_as_it_was_trained(line: Path, options: tuple[str, ...]
     assert json.loads((line / "run" / "run.json").read_text())["choices"]["seed"] == (0 if "--seed" in options else 5)
 
 
+@pytest.mark.parametrize("held", ["validation 0.25", 'validation 0.25\n    test "test.csv"', "validation 0"])
+def test_eval_takes_all_of_another_file(line: Path, held: str) -> None:
+    header, *rows = (line / "line.csv").read_text().splitlines()
+    (line / "test.csv").write_text("\n".join([header, *rows[:10]]) + "\n")
+    (line / "other.csv").write_text("\n".join([header, *rows[30:37]]) + "\n")
+    (line / "m.model").write_text(MODEL.replace("validation 0.25", held))
+    assert invoke("train", "m.model", "-o", "run", "-q").exit_code == 0
+    predictions = nablac.load("run")(x=np.array([row.split(",")[:3] for row in rows[30:37]], np.float32))["y"]
+    truths = np.array([row.split(",")[3:] for row in rows[30:37]], np.float64)
+    scale = json.loads((line / "run" / "data.json").read_text())["scalings"]["t"]["scale"]
+    expected = np.mean(((predictions - truths) / np.array(scale)) ** 2)
+    for options in ((), ("--part", "all")):
+        done = invoke("eval", "run", "--data", "other.csv", "--json", *options)
+        assert done.exit_code == 0, done.output
+        found = json.loads(done.stdout)
+        assert (found["part"], found["examples"]) == ("all", 7)
+        assert found["loss"] == pytest.approx(expected, rel=1e-4)
+    if held == "validation 0.25":
+        found = json.loads(invoke("eval", "run", "--data", "other.csv", "--json", "--part", "validation").stdout)
+        assert (found["part"], found["examples"]) == ("validation", 2)
+
+
 def test_eval_says_that_weights_are_untrained(line: Path) -> None:
     said = "note: untrained weights, drawn from --seed; --weights FILE loads trained ones\n"
     assert invoke("eval", "m.model").stderr == said
