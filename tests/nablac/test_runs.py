@@ -238,6 +238,16 @@ def test_python_goes_on_with_a_run_too(line: Path) -> None:
         nablac.compile("m.model", units=5).train({**data, "t": data["x"][:, :1]}, folder="run", resume=True, epochs=5)
 
 
+def test_a_loaded_run_trains_on_its_own_data(line: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    assert invoke("train", "m.model", "-q", "-o", "run").exit_code == 0
+    os.chdir(tmp_path_factory.mktemp("elsewhere"))
+    started = nablac.compile(str(line / "m.model"), seed=5).load(line / "run" / "weights.safetensors")
+    history = nablac.load(line / "run").train(epochs=2, seed=5)
+    assert history["epoch"] == [1, 2] and history == started.train(epochs=2, seed=5)
+    nablac.load(line / "run").train(epochs=1, folder="again")
+    assert nablac.load("again").train(epochs=1)["epoch"] == [1]
+
+
 # What the numbers of a run depend on beside its own choices
 
 
