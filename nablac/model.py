@@ -400,6 +400,8 @@ def load(
     `path` may be the folder of a run instead: its own model, as it was trained.
     """
     if not Path(path).is_dir():
+        if not Path(path).exists():
+            raise NablacError(Diagnostic("E901", f"there is no run or file {path}", place=str(path)))
         if weights is None:
             raise NablacError(Diagnostic("E901", "no weights are named", place=str(path), hint="`compile` takes none"))
         return compile(path, **settings).load(weights, rename)

@@ -48,10 +48,10 @@ def command(file: Path, part: str | None, generate: bool, beams: int, length_pen
     run = file if file.is_dir() else None
     if run is not None:
         file, given = of_run(run, given, DATA)
-    elif given["weights"] is None:
-        note_untrained(given["quiet"])
     undivided = asked("data") and part in (None, "all")
     training = training_of(file, {**given, "undivided": undivided}, evaluated=True)
+    if given["weights"] is None:
+        note_untrained(given["quiet"])
     if not given["quiet"]:
         announce_data(training)
     if run is not None and not any(asked(option_name(name)) for name in DATA):
