@@ -112,6 +112,15 @@ def test_eval_takes_all_of_another_file(line: Path, held: str) -> None:
 def test_eval_says_that_weights_are_untrained(line: Path) -> None:
     said = "note: untrained weights, drawn from --seed; --weights FILE loads trained ones\n"
     assert invoke("eval", "m.model").stderr == said
+    assert invoke("eval", "nowhere").stderr == "error[E901]: there is no such file\n --> nowhere\n"
+
+
+def test_python_says_that_there_is_nothing_to_load(line: Path) -> None:
+    for weights in (None, "weights.safetensors"):
+        with pytest.raises(NablacError, match="there is no run or file nowhere"):
+            nablac.load("nowhere", weights)
+    with pytest.raises(NablacError, match="no weights are named"):
+        nablac.load("m.model")
 
 
 OTHERS = {
@@ -219,6 +228,19 @@ def test_time_that_is_up_within_an_epoch_is_said_as_that(line: Path) -> None:
     assert "go on:     nablac train m.model --resume run\n" in done.stderr
     resumed = invoke("train", "m.model", "-q", "--resume", "run")
     assert resumed.exit_code == 0 and resumed.stdout.startswith("best epoch ")
+
+
+@pytest.mark.parametrize("epochs", ["2", "9"])
+def test_a_run_that_patience_ended_goes_on_as_is_said(line: Path, epochs: str) -> None:
+    text = MODEL.replace("lr: 1e-2", "lr: 1e-30").replace("    seed 5", "    patience 1\n    seed 5")
+    (line / "m.model").write_text(text)  # no epoch is better than the first
+    done = invoke("train", "m.model", "-o", "run", "--epochs", epochs)
+    assert "val_loss has not improved for 1 epochs" in done.stdout
+    command = next(row for row in done.stderr.splitlines() if row.startswith("go on:")).split("nablac ")[1]
+    assert command == f"train m.model --resume run --epochs {max(4, int(epochs))} --patience 2"
+    resumed = invoke(*command.split())
+    assert resumed.exit_code == 0, resumed.output
+    assert json.loads((line / "run" / "history.json").read_text())["epoch"] == [1, 2, 3]
 
 
 def test_python_leaves_nothing_where_there_is_no_run(line: Path) -> None:
