@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,6 +46,7 @@ class Origin:
     hypers: Mapping[str, Any]
     training: bool
     dtype: DType
+    folder: Path | None = None  # where relative paths of data begin, of a run's model
 
 
 class Model:
@@ -273,9 +274,8 @@ class Model:
         chosen = Options(**{"backend": self.backend, "device": self.device, "seed": self.seed, **options})
         # Weights that were drawn are drawn again, by the seed of this training.
         start = Trained(self.weights, self.fitted) if self._weights is not None or self._trained is not None else None
-        training = Training(
-            origin.program, origin.model, origin.preset, origin.hypers, chosen, start, dtype=origin.dtype
-        )
+        chosen_model = origin.program, origin.model, origin.preset, origin.hypers
+        training = Training(*chosen_model, chosen, start, folder=origin.folder, dtype=origin.dtype)
         if data is not None:
             training.examples = from_arrays({name: np.asarray(each) for name, each in data.items()}, "data")
         with ExitStack() as stack:
@@ -400,6 +400,8 @@ def load(
     `path` may be the folder of a run instead: its own model, as it was trained.
     """
     if not Path(path).is_dir():
+        if not Path(path).exists():
+            raise NablacError(Diagnostic("E901", f"there is no run or file {path}", place=str(path)))
         if weights is None:
             raise NablacError(Diagnostic("E901", "no weights are named", place=str(path), hint="`compile` takes none"))
         return compile(path, **settings).load(weights, rename)
@@ -408,10 +410,13 @@ def load(
     from runtime.training.texts import SPEC
 
     run = Path(path)
-    choices = read_record(run).choices
+    record = read_record(run)
+    choices = record.choices
     begun = parse_settings(choices.set)
     of_run = {"model": choices.model, "preset": choices.preset, "dtype": choices.dtype, **begun}
-    return compile(run / SPEC, **{**of_run, **settings}).load(weights or run / WEIGHTS, rename)
+    made = compile(run / SPEC, **{**of_run, **settings})
+    made._origin = replace(made._source(), folder=record.data_folder(run))
+    return made.load(weights or run / WEIGHTS, rename)
 
 
 def from_program(

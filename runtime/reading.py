@@ -273,7 +273,7 @@ def _rows_of(
 ) -> Held | dict[str, Held]:
     """A column, or those of the input, or all; of these the rows that `[first:last]` takes, as a list in Python does.
 
-    A table whose header names the columns of several inputs feeds them all.
+    A table that has the columns of several inputs by their names feeds them all.
     """
     cut = _ROWS.fullmatch(chosen)
     column = cut[1] if cut is not None else chosen
@@ -291,7 +291,7 @@ def _rows_of(
         array = rows.table(columns, reading, None).numbers[first:last]
         return Held(array[:, 0] if len(columns) == 1 else array, path, lines, tuple(columns))
 
-    if not column and not name and table.named:
+    if not column and not name:
         columns = {each: list(reading.columns.get(each, (each,))) for each in types if each != "seed"}
         if all(rows.cells.keys() >= set(wanted) for wanted in columns.values()):
             return {each: held(wanted) for each, wanted in columns.items()}
@@ -299,8 +299,10 @@ def _rows_of(
 
 
 def _columns_of(rows: Rows, column: str, name: str, named: bool, reading: Reading) -> list[str]:
-    """The column that was asked for, those that an input was trained on by their names, or all."""
-    known = reading.columns.get(name, ()) if named else ()
+    """The column that was asked for, those that an input was trained on, or all."""
+    if not column and not named:
+        return _unnamed_columns_of(rows, name, reading)
+    known = reading.columns.get(name, ())
     wanted = [column] if column else list(known) or list(rows.cells)
     for each in wanted:
         if each not in rows.cells:
@@ -308,10 +310,40 @@ def _columns_of(rows: Rows, column: str, name: str, named: bool, reading: Readin
             hint = did_you_mean(each, rows.cells) or rows.format.hint_of_header(list(rows.cells)) or listed
             what = f"there is no column `{each}`" + ("" if column else f", which `{name}` was trained on")
             raise NablacError(Diagnostic("E808", what, place=rows.place, hint=hint))
-    aside = [each for each in rows.cells if each not in wanted]
-    if aside and not column:
-        reading.note(rows.place, f"`{name}` takes {', '.join(wanted)}; left aside: {', '.join(aside)}")
+    if not column:
+        _note_aside(rows, name, wanted, reading)
     return wanted
+
+
+def _unnamed_columns_of(rows: Rows, name: str, reading: Reading) -> list[str]:
+    """Of a table without a header the columns of an input: those of its training by number, or all there are.
+
+    Columns that had names in training are taken in their order, where there are exactly as many.
+    """
+    known, there = list(reading.columns.get(name, ())), list(rows.cells)
+    if not known or known == there:
+        return there
+    listed = ", ".join(known)
+    if all(each.isdecimal() for each in known):  # as columns without a header were called in training too
+        missing = next((each for each in known if each not in rows.cells), None)
+        if missing is None:
+            _note_aside(rows, name, known, reading)
+            return known
+        what = f"there is no column `{missing}`, which `{name}` was trained on"
+        hint = f"the columns are {', '.join(there)}, counted from 0; a header may name them {listed}"
+        raise NablacError(Diagnostic("E808", what, place=rows.place, hint=hint))
+    if len(there) != len(known):
+        what = f"there is no header, and which of the {len(there)} columns are {listed} of `{name}` is not known"
+        hint = f"a header says it; without one there have to be {len(known)}, in this order"
+        raise NablacError(Diagnostic("E808", what, place=rows.place, hint=hint))
+    reading.note(rows.place, f"there is no header: the columns are taken as {listed} of `{name}`, in this order")
+    return there
+
+
+def _note_aside(rows: Rows, name: str, wanted: list[str], reading: Reading) -> None:
+    aside = [each for each in rows.cells if each not in wanted]
+    if aside:
+        reading.note(rows.place, f"`{name}` takes {', '.join(wanted)}; left aside: {', '.join(aside)}")
 
 
 def _image(path: str, content: bytes, type: Wanted | None, reading: Reading) -> Held:

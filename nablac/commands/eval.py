@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 @click.option(
     "--part",
     type=click.Choice(["training", "validation", "test", "all"]),
-    help="Which examples.  [default: test, else validation, else all]",
+    help="Which examples.  [default: all of --data; else test, else validation, else all]",
 )
-@click.option("--data", type=click.Path(), help="Data in the place of the file that the train block names.")
+@click.option("--data", type=click.Path(), help="Evaluate on another file than the train block names.")
 @click.option("--batch", type=click.IntRange(1), help="Examples at a time.")
 @click.option("--skip-broken", is_flag=True, help="Leave out broken rows and files, and count them.")
 @click.option("--generate", is_flag=True, help="Generate from each source, and score the texts: BLEU and chrF.")
@@ -48,16 +48,17 @@ def command(file: Path, part: str | None, generate: bool, beams: int, length_pen
     run = file if file.is_dir() else None
     if run is not None:
         file, given = of_run(run, given, DATA)
-    elif given["weights"] is None:
+    undivided = asked("data") and part in (None, "all")
+    training = training_of(file, {**given, "undivided": undivided}, evaluated=True)
+    if given["weights"] is None:
         note_untrained(given["quiet"])
-    training = training_of(file, given, evaluated=True)
     if not given["quiet"]:
         announce_data(training)
     if run is not None and not any(asked(option_name(name)) for name in DATA):
         hint = "its split would be another: `--data FILE` evaluates on other data"
         read_record(run).check_examples(digest(training.data), run, hint)
     counts = {name: len(places) for name, places in training.data.parts.items()}
-    chosen = part or next((name for name in ("test", "validation") if counts[name]), "all")
+    chosen = "all" if undivided else part or next((name for name in ("test", "validation") if counts[name]), "all")
     if chosen == "all":
         import numpy as np
 

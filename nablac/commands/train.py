@@ -130,6 +130,7 @@ def training_of(file: Path, given: Mapping[str, Any], *, evaluated: bool = False
         validation=given.get("validation"),
         patience=given.get("patience"),
         data=given.get("data"),
+        undivided=given.get("undivided", False),
         limit_batches=given.get("limit_batches"),
         overfit=given.get("overfit"),
         # The option's own default is left to the block; a run's seed, which comes with its folder, is not.
@@ -278,14 +279,22 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
     click.echo(f"{folder.path}: curves.svg, history.csv, weights.safetensors, model.onnx")
     for each in unit_notes(training):
         note(each, quiet)
-    more = "" if loop.unfinished else f" --epochs {position.epoch * 2}"
-    note(f"go on:     {resume}{more}", quiet)
+    note(f"go on:     {resume}{_longer(loop)}", quiet)
     note(f"evaluate:  nablac eval {_quoted(folder.path)}", quiet)
     if generates(training):
         note(f'generate:  nablac generate {_quoted(folder.path)} "TEXT"', quiet)
     else:
         note(f"run:       nablac run {_quoted(folder.path / 'model.onnx')} INPUT", quiet)
     return 0
+
+
+def _longer(loop: Loop) -> str:
+    """The options with which a run goes on that has ended: longer, and with more patience where that was at an end."""
+    position, settings = loop.position, loop.settings
+    if loop.unfinished:
+        return ""
+    patience = f" --patience {position.waited * 2}" if loop.is_impatient else ""
+    return f" --epochs {max(position.epoch * 2, settings.epochs)}{patience}"
 
 
 def _result(loop: Loop) -> str:

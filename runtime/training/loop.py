@@ -177,10 +177,12 @@ class Loop:
 
     def _impatient(self) -> str:
         """Why training stops early, where it does."""
-        waited, patience = self.position.waited, self.settings.patience
-        if patience is None or waited < patience:
-            return ""
-        return f"{self.monitor} has not improved for {waited} epochs"
+        return f"{self.monitor} has not improved for {self.position.waited} epochs" if self.is_impatient else ""
+
+    @property
+    def is_impatient(self) -> bool:
+        """Whether there has been no better epoch for as long as patience goes."""
+        return self.settings.patience is not None and self.position.waited >= self.settings.patience
 
     def _weigh_unfinished(self) -> None:
         """Measure what was done of an epoch, and take its weights if they are the best.

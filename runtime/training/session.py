@@ -50,6 +50,7 @@ class Options:
     patience: int | None = None
     seed: int | None = None
     data: str | None = None  # in the place of the path that the block names
+    undivided: bool = False  # whether all of that data is one part, and the block's other files are left
     backend: str = "numpy"
     device: str = "cpu"
     limit_batches: int | None = None

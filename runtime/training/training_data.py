@@ -32,13 +32,16 @@ if TYPE_CHECKING:
 def context_of(training: Training) -> Context:
     """What the train block and the command say of all data: its folder, shares, seed."""
     settings, options = training.spec.settings, training.options
+    folder = training.folder or Path(os.path.realpath(training.program.source.name)).parent
+    if options.undivided:
+        fixed = frozenset({"validation", "test"})
+        return Context(folder, 0.0, 0.0, training.seed, options.skip_broken, fixed=fixed, fitted=training.known)
     validation = settings.get("validation", 0.0) if options.validation is None else options.validation
     test = settings.get("test", 0.0)
     shares = [0.0 if isinstance(each, str) else float(each) for each in (validation, test)]  # another file is no share
     if sum(shares) >= 1:
         message = f"validation {validation:g} and test {test:g} leave nothing to train on"
         raise NablacError(Diagnostic("E823", message, training.spec.span))
-    folder = training.folder or Path(os.path.realpath(training.program.source.name)).parent
     fixed = frozenset({"validation"} if options.validation is not None else ())
     return Context(folder, shares[0], shares[1], training.seed, options.skip_broken, fixed=fixed, fitted=training.known)
 

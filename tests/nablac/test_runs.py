@@ -87,9 +87,40 @@ def test_eval_takes_a_run_as_it_was_trained(line: Path, options: tuple[str, ...]
     assert json.loads((line / "run" / "run.json").read_text())["choices"]["seed"] == (0 if "--seed" in options else 5)
 
 
+@pytest.mark.parametrize("held", ["validation 0.25", 'validation 0.25\n    test "test.csv"', "validation 0"])
+def test_eval_takes_all_of_another_file(line: Path, held: str) -> None:
+    header, *rows = (line / "line.csv").read_text().splitlines()
+    (line / "test.csv").write_text("\n".join([header, *rows[:10]]) + "\n")
+    (line / "other.csv").write_text("\n".join([header, *rows[30:37]]) + "\n")
+    (line / "m.model").write_text(MODEL.replace("validation 0.25", held))
+    assert invoke("train", "m.model", "-o", "run", "-q").exit_code == 0
+    predictions = nablac.load("run")(x=np.array([row.split(",")[:3] for row in rows[30:37]], np.float32))["y"]
+    truths = np.array([row.split(",")[3:] for row in rows[30:37]], np.float64)
+    scale = json.loads((line / "run" / "data.json").read_text())["scalings"]["t"]["scale"]
+    expected = np.mean(((predictions - truths) / np.array(scale)) ** 2)
+    for options in ((), ("--part", "all")):
+        done = invoke("eval", "run", "--data", "other.csv", "--json", *options)
+        assert done.exit_code == 0, done.output
+        found = json.loads(done.stdout)
+        assert (found["part"], found["examples"]) == ("all", 7)
+        assert found["loss"] == pytest.approx(expected, rel=1e-4)
+    if held == "validation 0.25":
+        found = json.loads(invoke("eval", "run", "--data", "other.csv", "--json", "--part", "validation").stdout)
+        assert (found["part"], found["examples"]) == ("validation", 2)
+
+
 def test_eval_says_that_weights_are_untrained(line: Path) -> None:
     said = "note: untrained weights, drawn from --seed; --weights FILE loads trained ones\n"
     assert invoke("eval", "m.model").stderr == said
+    assert invoke("eval", "nowhere").stderr == "error[E901]: there is no such file\n --> nowhere\n"
+
+
+def test_python_says_that_there_is_nothing_to_load(line: Path) -> None:
+    for weights in (None, "weights.safetensors"):
+        with pytest.raises(NablacError, match="there is no run or file nowhere"):
+            nablac.load("nowhere", weights)
+    with pytest.raises(NablacError, match="no weights are named"):
+        nablac.load("m.model")
 
 
 OTHERS = {
@@ -199,6 +230,19 @@ def test_time_that_is_up_within_an_epoch_is_said_as_that(line: Path) -> None:
     assert resumed.exit_code == 0 and resumed.stdout.startswith("best epoch ")
 
 
+@pytest.mark.parametrize("epochs", ["2", "9"])
+def test_a_run_that_patience_ended_goes_on_as_is_said(line: Path, epochs: str) -> None:
+    text = MODEL.replace("lr: 1e-2", "lr: 1e-30").replace("    seed 5", "    patience 1\n    seed 5")
+    (line / "m.model").write_text(text)  # no epoch is better than the first
+    done = invoke("train", "m.model", "-o", "run", "--epochs", epochs)
+    assert "val_loss has not improved for 1 epochs" in done.stdout
+    command = next(row for row in done.stderr.splitlines() if row.startswith("go on:")).split("nablac ")[1]
+    assert command == f"train m.model --resume run --epochs {max(4, int(epochs))} --patience 2"
+    resumed = invoke(*command.split())
+    assert resumed.exit_code == 0, resumed.output
+    assert json.loads((line / "run" / "history.json").read_text())["epoch"] == [1, 2, 3]
+
+
 def test_python_leaves_nothing_where_there_is_no_run(line: Path) -> None:
     data = {"x": np.ones((20, 3), np.float32), "t": np.ones((20, 1), np.float32)}
     with pytest.raises(NablacError, match="nowhere is no run of nablac's"):
@@ -214,6 +258,16 @@ def test_python_goes_on_with_a_run_too(line: Path) -> None:
     assert history["epoch"] == [1, 2, 3, 4]
     with pytest.raises(NablacError, match="the data has changed since run began"):
         nablac.compile("m.model", units=5).train({**data, "t": data["x"][:, :1]}, folder="run", resume=True, epochs=5)
+
+
+def test_a_loaded_run_trains_on_its_own_data(line: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    assert invoke("train", "m.model", "-q", "-o", "run").exit_code == 0
+    os.chdir(tmp_path_factory.mktemp("elsewhere"))
+    started = nablac.compile(str(line / "m.model"), seed=5).load(line / "run" / "weights.safetensors")
+    history = nablac.load(line / "run").train(epochs=2, seed=5)
+    assert history["epoch"] == [1, 2] and history == started.train(epochs=2, seed=5)
+    nablac.load(line / "run").train(epochs=1, folder="again")
+    assert nablac.load("again").train(epochs=1)["epoch"] == [1]
 
 
 # What the numbers of a run depend on beside its own choices

@@ -69,11 +69,11 @@ def test_one_file_gives_training_and_run_the_same_numbers(tmp_path: Path, case: 
 def test_a_first_row_of_numbers_is_data_and_said_to_be(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("1,5\n2,6\n")
     context, notes = Context(tmp_path), list[str]()
-    assert trained(tmp_path, "", ("0", "1"), context) == ran(tmp_path, "", ("a", "t"), notes) == ROWS
+    assert trained(tmp_path, "", ("0", "1"), context) == ran(tmp_path, "", ("0", "1"), notes) == ROWS
     assert [message[:52] for message in context.notes] == ["the first row is of numbers, and read as data; `head"]
     assert len(notes) == 1 and "`--header` makes it names" in notes[0]
     quiet: list[str] = []
-    assert ran(tmp_path, "header: false", ("a", "t"), quiet) == ROWS and not quiet
+    assert ran(tmp_path, "header: false", ("0", "1"), quiet) == ROWS and not quiet
 
 
 REFUSED: dict[str, tuple[bytes, str, str, str]] = {
@@ -191,3 +191,42 @@ def test_a_number_that_the_dtype_has_not_is_named_at_its_line(tmp_path: Path, ce
     (found,) = caught.value.diagnostics
     assert (found.code, found.place) == ("E804", f"{tmp_path}/x.csv:4, column `a`")
     assert found.message.startswith(f"the input is {dtype}[n], and {reason}")
+
+
+UNNAMED = {  # the file, the columns of the training; what `x` is given
+    "by number": ("1,10,a\n2,20,b\n", ("1", "0"), [[10, 1], [20, 2]]),
+    "by number, every one": ("1,10\n2,20\n", ("1", "0"), [[10, 1], [20, 2]]),
+    "by place, where as many as in training had names": ("1,10\n2,20\n", ("a", "b"), [[1, 10], [2, 20]]),
+    "one of them": ("1,10\n2,20\n", ("1",), [10, 20]),
+}
+
+
+@pytest.mark.parametrize("label", UNNAMED)
+def test_an_input_takes_its_columns_of_a_file_without_a_header(tmp_path: Path, label: str) -> None:
+    content, columns, expected = UNNAMED[label]
+    (tmp_path / "x.csv").write_text(content)
+    notes: list[str] = []
+    reading = Reading(notes.append, Format(header=False, command=True), {"x": columns})
+    types = {"x": np.dtype(np.float64)}
+    assert read_inputs([f"{tmp_path}/x.csv"], types, reading)["x"].tolist() == expected
+    taken = f"note: {tmp_path}/x.csv: there is no header: the columns are taken as a, b of `x`, in this order"
+    assert (taken in notes) == (columns == ("a", "b"))
+
+
+def test_several_inputs_take_their_columns_of_a_file_without_a_header(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("1,10,100\n2,20,200\n")
+    types = {"x": np.dtype(np.float64), "y": np.dtype(np.float64)}
+    reading = Reading(format=Format(header=False, command=True), columns={"x": ("2", "0"), "y": ("1",)})
+    feeds = read_inputs([f"{tmp_path}/x.csv"], types, reading)
+    assert feeds["x"].tolist() == [[100, 1], [200, 2]] and feeds["y"].tolist() == [10, 20]
+
+
+@pytest.mark.parametrize("columns", [("a", "b"), ("3", "0"), ("a",)])
+def test_columns_that_a_file_without_a_header_does_not_tell_are_refused(
+    tmp_path: Path, columns: tuple[str, ...]
+) -> None:
+    (tmp_path / "x.csv").write_text("1,10,100\n2,20,200\n")
+    reading = Reading(format=Format(header=False, command=True), columns={"x": columns})
+    with pytest.raises(NablacError) as caught:
+        read_inputs([f"{tmp_path}/x.csv"], {"x": np.dtype(np.float64)}, reading)
+    assert [each.code for each in caught.value.diagnostics] == ["E808"]
