@@ -337,6 +337,7 @@ def run_onnx(
 
 def run_every_way(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
     """The outputs as written and after the passes, by NumPy and by onnxruntime, where that has the kernels."""
+    from compiler.onnx.exporter import needed_opset
     from compiler.onnx.targets import HIGHEST_OPSET
     from compiler.passes.pipeline import optimize
 
@@ -347,7 +348,10 @@ def run_every_way(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, dict[st
         "onnxruntime, unoptimised": run_onnx(graph, feeds, may_lack_kernels=True),
         "onnxruntime": run_onnx(better, feeds, may_lack_kernels=True, optimized=True),
         # Where no kernel has the dtype, it depends on the opset whether ONNX's own function stands in for it.
-        "onnxruntime, last opset": run_onnx(better, feeds, may_lack_kernels=True, optimized=True, opset=HIGHEST_OPSET),
+        **{
+            f"onnxruntime, opset {opset}": run_onnx(better, feeds, may_lack_kernels=True, opset=opset)
+            for opset in range(needed_opset(better), HIGHEST_OPSET + 1)
+        },
     }
     return {way: found for way, found in ways.items() if found is not None}
 
