@@ -8,6 +8,7 @@ the choice of an `argmax` between equals does, is not told by the arithmetic (Vi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -52,16 +53,23 @@ class Rounding:
     ) -> bool:
         """Whether rounding moves every element of a result that two runtimes disagree on, beyond `slack` each.
 
-        `leeway` is how much farther than by the rounding that is tried here a result may lie.
+        `leeway` is how much farther than by the rounding that is tried here a result may lie. Where either is not
+        finite, no distance tells that: rounding has to have given that infinity or NaN, or numbers about that number.
         """
         base, other = expected.astype(np.float64), given.astype(np.float64)
         left = ~_near(base, other, slack)
-        spread = np.zeros(base.shape)
+        finite = np.isfinite(base) & np.isfinite(other)
+        spread, met = np.zeros(base.shape), np.zeros(base.shape, bool)
+        lowest, highest = np.full(base.shape, np.inf), np.full(base.shape, -np.inf)
         for number in range(_RUNS):
             moved = self._run(feeds, sizes, number)[name].astype(np.float64)
             spread = np.maximum(spread, _gap(base, moved))
+            met |= _near(moved, other, 0.0)
+            lowest = np.where(np.isfinite(moved), np.minimum(lowest, moved), lowest)
+            highest = np.where(np.isfinite(moved), np.maximum(highest, moved), highest)
             whole = expected.dtype.kind in "iub"
             explained = spread > 0 if whole else _near(base, other, slack + leeway * spread)
+            explained = np.where(finite, explained, met | _between(lowest, highest, other, slack, leeway))
             if not (left & ~explained).any():
                 return True
             if number + 1 == _PATIENCE and not (left & (spread > 0)).any():
@@ -96,7 +104,9 @@ class Rounding:
         step = 2 * float(ends.eps)
         small = Less()(Abs()(operand), constant(float(ends.smallest_normal), dtype))
         below = operand * self._noise(operand, 0.0, 1.0)
-        normal = operand * self._noise(operand, 1 - step, 1 + step)
+        moved = operand * self._noise(operand, 1 - step, 1 + step)
+        finite = Less()(Abs()(moved), constant(math.inf, dtype))
+        normal = Where()(finite, moved, operand)  # a largest number is finite, however it is rounded
         signed = operand * self._noise(operand, -1.0, -1.0)
         result: Value = Where()(Equal()(operand, zero), signed, Where()(small, below, normal))
         return result
@@ -119,6 +129,14 @@ def _rounds(node: Node) -> bool:
 def _near(a: Array, b: Array, slack: float | Array) -> Array:
     """Elements that are apart by no more than the slack."""
     return np.asarray(_gap(a, b) <= slack)
+
+
+def _between(lowest: Array, highest: Array, other: Array, slack: float, leeway: float) -> Array:
+    """Finite elements that are no farther outside a range than the slack, and the leeway times its width."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        beyond = slack + leeway * (highest - lowest)
+        inside = (other >= lowest - beyond) & (other <= highest + beyond)
+    return np.asarray(np.isfinite(other) & (lowest <= highest) & inside)
 
 
 def _gap(a: Array, b: Array) -> Array:

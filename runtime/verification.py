@@ -4,7 +4,7 @@ Random inputs have to agree to the tolerance, or of 16-bit floats to what roundi
 and of whole numbers, a difference is looked into: it is no fault where rounding alone moves the result as much
 (`runtime.rounding`), where an operator states that onnxruntime's kernel gives something else there
 (`Operator.edges`), where a sum is beyond the largest number in one order and not in another, or where onnxruntime gives
-what NumPy does as long as it does not rewrite the model, and something is not finite.
+what NumPy does as long as it does not rewrite the model, and an input or NumPy's result is not finite.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ import numpy as np
 
 from compiler.graph import Graph, Node
 from compiler.onnx.exporter import end_names, export
+from compiler.operators.arithmetic import Abs, Elementwise
+from compiler.operators.normalization import AlongAxis
+from compiler.operators.reductions import LogSumExp
 from compiler.operators.source import Constant, Input, Source
 from compiler.rewrite import with_operands
 from grammar.diagnostics import NablacError
@@ -173,7 +176,7 @@ class _Judge:
         diverging = list(divergences(self.graph, self.weights, feeds.arrays, self.tolerance))
         if diverging and all(reason is not None for _, _, reason in diverging):
             return diverging[0][2]
-        ends = (*feeds.arrays.values(), expected, given)
+        ends = (*feeds.arrays.values(), expected)  # of finite numbers it may make nothing else
         if diverging or all(map(_finite, ends)):
             return None
         again = self.unchanged.run(
@@ -240,14 +243,12 @@ def divergences(
             name: given[results[operand]] if operand in results else _source(operand.node, weights, feeds)
             for operand, name in inputs.items()
         }
-        expected = NumpyRunner(single).run({**{name: feeds[name] for name in sized}, **operands})
+        fed = {**{name: feeds[name] for name in sized}, **operands}
+        expected = NumpyRunner(single).run(fed)
         error = max(errors(given[name], expected[name])[0] for name in outputs)
         if error > tolerance:
-            yield (
-                node,
-                error,
-                _reason(node, operands.values(), [*(given[name] for name in outputs), *expected.values()]),
-            )
+            both = [*(given[name] for name in outputs), *expected.values()]
+            yield node, error, _reason(alone, single, fed, operands.values(), both)
 
 
 def _source(node: Node, weights: Mapping[str, Array], feeds: Mapping[str, Any]) -> Any:
@@ -255,14 +256,34 @@ def _source(node: Node, weights: Mapping[str, Array], feeds: Mapping[str, Any]) 
     return feeds[name] if name in feeds else weights[name]
 
 
-def _reason(node: Node, operands: Collection[Array], results: Collection[Array]) -> str | None:
+def _reason(
+    node: Node, single: Graph, feeds: Mapping[str, Array], operands: Collection[Array], results: Collection[Array]
+) -> str | None:
     """Why an operator may give several results of the same operands, `results` among them; None where it may not."""
     whole = [each.type.dtype.numpy for each in node.results if each.type.dtype.is_integer]
     if node.op.edges and any(_at_edge(array, whole) for array in operands):
         return f"`{node.op.name}`, {node.op.edges[0]}"
-    if (node.op.wide or node.op.sums) and all(map(_finite, operands)) and not all(map(_finite, results)):
+    overflows = all(map(_finite, operands)) and not all(map(_finite, results))
+    if overflows and _sums_overflow(node, single, feeds):
         return f"`{node.op.name}`, sums that are beyond the largest number in one order and not in another"
     return None
+
+
+def _sums_overflow(node: Node, single: Graph, feeds: Mapping[str, Array]) -> bool:
+    """Whether the terms that an operator adds up are together beyond the largest number, whatever their signs are."""
+    if not (node.op.wide or node.op.sums) or isinstance(
+        node.op, (Elementwise, AlongAxis, LogSumExp)
+    ):  # made so that no sum overflows
+        return False
+    unsigned = (Abs()(operand) if operand.type.dtype.is_float else operand for operand in node.operands)
+    totals = with_operands(node, tuple(unsigned)).results
+    found = NumpyRunner(Graph(single.inputs, dict(zip(single.outputs, totals, strict=True)))).run(feeds)
+    terms = max((array.size for array in feeds.values()), default=1)  # of a mean, which may be divided at its end
+    floats = [array for array in found.values() if array.dtype.kind not in "iub"]
+    largest = (float(np.max(array.astype(np.float64), initial=0.0)) for array in floats)
+    return any(
+        not each * terms < float(float_ends(array.dtype).max) for each, array in zip(largest, floats, strict=True)
+    )
 
 
 def _finite(array: Array) -> bool:

@@ -54,7 +54,7 @@ CPU_LACKS_F64 = frozenset(
         "Cosh",
         "Erf",
     }
-    | {"GRU", "LSTM", "RNN", "Sinh", "Softplus", "Tan"}
+    | {"GRU", "LSTM", "RNN", "Sinh", "Tan"}
 )
 
 

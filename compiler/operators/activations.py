@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from compiler.graph import Emit, Value
 from compiler.lazy import LazyModule
-from compiler.operators.arithmetic import Exp, Unary, onnx_dtype
+from compiler.operators.arithmetic import Exp, Unary, lower_log1p, onnx_dtype
 from compiler.types import DType
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def logistic(x: Array, out: Array) -> None:
 class Softplus(Unary):
     """`log(1 + exp(x))`, without overflow."""
 
-    name, onnx = "softplus", "Softplus"
+    name = "softplus"
     wide = True
 
     def compute(self, x: Array) -> Array:
@@ -73,6 +73,17 @@ class Softplus(Unary):
     def derivative(self, x: Value, result: Value) -> Value:
         logistic: Value = Sigmoid()(x)
         return logistic
+
+    def lower(self, emit: Emit, x: str) -> str:
+        # onnxruntime has a kernel for f32 alone; elsewhere it may take ONNX's own function, whose exp overflows.
+        dtype = emit.type(x).dtype
+        if dtype.is_half:
+            wide = emit("Cast", x, to=onnx_dtype(DType.F32))
+            return emit("Cast", emit("Softplus", wide), to=onnx_dtype(dtype))
+        if dtype == DType.F32:
+            return emit("Softplus", x)
+        small = lower_log1p(emit, emit("Exp", emit("Neg", emit("Abs", x))), dtype)
+        return emit("Add", emit("Max", x, np.zeros((), dtype.numpy)), small)
 
 
 class Relu(Unary):

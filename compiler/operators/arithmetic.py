@@ -347,13 +347,17 @@ class Log1p(Unary):
         return (grad / (x + 1),)
 
     def lower(self, emit: Emit, x: str) -> str:
-        # Kahan's form, after N. Higham, Accuracy and Stability of Numerical Algorithms, section 1.14.1.
-        one = np.ones((), emit.type(x).dtype.numpy)
-        above = emit("Add", x, one)
-        lost, whole = emit("Equal", above, one), emit("Equal", above, x)
-        step = emit("Where", lost, one, emit("Sub", above, one))  # never 0 beneath the fraction
-        ratio = emit("Where", whole, one, emit("Div", x, step))  # and no infinity over another
-        return emit("Where", lost, x, emit("Mul", emit("Log", above), ratio))
+        return lower_log1p(emit, x, emit.type(x).dtype)
+
+
+def lower_log1p(emit: Emit, x: str, dtype: DType) -> str:
+    """`log(1 + x)` in Kahan's form, after N. Higham, Accuracy and Stability of Numerical Algorithms, section 1.14.1."""
+    one = np.ones((), dtype.numpy)
+    above = emit("Add", x, one)
+    lost, whole = emit("Equal", above, one), emit("Equal", above, x)
+    step = emit("Where", lost, one, emit("Sub", above, one))  # never 0 beneath the fraction
+    ratio = emit("Where", whole, one, emit("Div", x, step))  # and no infinity over another
+    return emit("Where", lost, x, emit("Mul", emit("Log", above), ratio))
 
 
 class Expm1(Unary):

@@ -74,7 +74,8 @@ def test_the_table_of_missing_kernels_is_onnxruntimes_own() -> None:
     text = Path(compiler.operators.__path__[0])
     ours = {name for file in text.glob("*.py") for name in re.findall(r'"([A-Z]\w+)"', file.read_text("utf-8"))}
     floats = {name for name in ours & kernels.keys() if "tensor(float)" in kernels[name]}
-    assert {name for name in floats if "tensor(double)" not in kernels[name]} == lacking
+    single = {"Softplus"}  # which is made of others in f64
+    assert {name for name in floats if "tensor(double)" not in kernels[name]} == lacking | single
 
 
 @pytest.mark.parametrize("content", [b"", b"xx", b"\x08\x0a", b"not a model at all" * 100])

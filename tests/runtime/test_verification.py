@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from compiler.dims import Dim
 from compiler.graph import Graph, Value
 from compiler.onnx.exporter import export
-from compiler.operators.activations import Sigmoid, Tanh
+from compiler.operators.activations import Sigmoid, Softplus, Tanh
 from compiler.operators.arithmetic import Abs, Exp, Maximum, Minimum
 from compiler.operators.linear import MatMul
 from compiler.operators.ordering import ArgMax, ArgMin
@@ -179,6 +179,21 @@ class TestEdges:
         assert not compare(other, export(other).SerializeToString(), {}, text=text).agrees
         g = graph([x], y=Exp()(x))
         assert not compare(g, tampered(export(g), "Exp", "Sinh"), {}).agrees
+
+    @pytest.mark.parametrize("dtype", ["f16", "f32", "f64"])
+    @pytest.mark.parametrize("form", ["mean", "alone"])
+    def test_an_infinity_for_a_number_is_one(self, monkeypatch: pytest.MonkeyPatch, dtype: str, form: str) -> None:
+        """The largest numbers are finite in the reference, however they are rounded."""
+        x = fed("x", dtype, "n", 3)
+        y = Softplus()(x)
+        g = graph([x], y=Mean((1,))(y) if form == "mean" else y)
+        assert compare(g, export(g).SerializeToString(), {}).agrees
+        one = np.ones((), dtype.replace("f", "float"))
+        monkeypatch.setattr(Softplus, "lower", lambda self, emit, x: emit("Log", emit("Add", emit("Exp", x), one)))
+        report = compare(g, export(g).SerializeToString(), {})
+        assert not report.agrees
+        wrong = {each.feeds: each.excuse for each in report.comparisons if each.error == np.inf}
+        assert wrong["limits of the dtype"] is None and wrong["large"] is None, wrong
 
     @pytest.mark.parametrize("label", STATED)
     def test_what_an_operator_states_is_a_reason(self, label: str) -> None:

@@ -79,7 +79,12 @@ COMPARED = (torch.eq, torch.ne, torch.lt, torch.le, torch.gt, torch.ge)
 WINDOWS = [[[-inf, -inf, 1, 2, -inf, -3, -inf, -inf]]]
 I64, I32, I8, U8 = ((dtype,) for dtype in (DType.I64, DType.I32, DType.I8, DType.U8))
 LEAST, MOST = -(2**63), 2**63 - 1
+FAR = [1000, 700, 100, 40, -10, -40, -100, inf, -inf]
 BIG = 2**53 + 1  # the first whole number that f64 does not hold
+
+
+def _softplus(x: Any) -> Any:
+    return torch.logaddexp(x, torch.zeros_like(x))
 
 
 def _pool_places(x: Any) -> Any:
@@ -113,7 +118,8 @@ EDGES = (
     edge("where beside NaN", Where(), np.array([True, False]), [1, nan], [nan, 2], right=[[1, 2]]),
     edge("sigmoid", Sigmoid(), [*NUMBERS, -9.5, -15, 15], right=torch.sigmoid),
     edge("sigmoid far below zero", Sigmoid(), [-17.5, -20, -60, -87], right=torch.sigmoid, dtypes=FLOATS[:2]),
-    edge("softplus", Softplus(), [*NUMBERS, -15, 15], right=lambda x: torch.logaddexp(x, torch.zeros_like(x))),
+    edge("softplus", Softplus(), [*NUMBERS, -15, 15], right=_softplus),
+    edge("softplus far out", Softplus(), FAR, right=_softplus),
     edge("tanh", Tanh(), NUMBERS, right=torch.tanh),
     edge("relu", Relu(), NUMBERS, right=torch.relu),
     edge("erf", Erf(), [*NUMBERS, 3.9, -4.1], right=torch.erf),
@@ -259,7 +265,8 @@ def _first_of_equals(x: Any) -> Any:
          lambda x: torch.nn.functional.max_pool1d(x, 2, 2, 1)),
         (Where(), (np.array([True, False, True]), [1, nan, inf], [nan, 2, nan]), torch.where),
         (Sigmoid(), ([-60, -20, 0, inf, -inf],), torch.sigmoid),
-        (Softplus(), ([-60, -20, 0, 20, inf, -inf],), lambda x: torch.logaddexp(x, torch.zeros_like(x))),
+        (Softplus(), ([-60, -20, 0, 20, inf, -inf],), _softplus),
+        (Softplus(), (FAR,), _softplus),
         (LogSumExp((1,)), ([[-inf, 1, 2], [1, 2, 3]],), lambda x: torch.logsumexp(x, 1)),
         (Clip(-1, 1), ([-inf, -1, 0.5, 1, inf, nan],), lambda x: torch.where(x.abs() <= 1, x, x.detach().clip(-1, 1))),
         (Prod((0,)), (np.zeros((0, 2)),), lambda x: x.prod(0)),
