@@ -55,9 +55,15 @@ class _Parts:
         return part if part is not None and part.kind == "sum" else None
 
     def is_alike(self, value: Value) -> bool:
-        """Whether a value is that of every batch: a number, or made of parameters alone."""
-        part = self._by_value.get(value)
-        return isinstance(value.node.op, Constant) or (part is not None and part.kind == "mean")
+        """Whether a value is that of every batch: a number, or made of parameters and the step alone."""
+        waiting = [value]
+        while waiting:
+            current = waiting.pop()
+            part = self._by_value.get(current)
+            if part is not None and part.kind != "mean":
+                return False
+            waiting += current.node.operands
+        return True
 
 
 def _terms(value: Value, parts: _Parts) -> list[Weight] | None:
@@ -76,8 +82,7 @@ def _terms(value: Value, parts: _Parts) -> list[Weight] | None:
         case Mul() | Div():
             return _scaled(node, parts)
         case _:
-            operands = [_terms(operand, parts) for operand in node.operands]
-            return [] if operands and all(each == [] for each in operands) else None
+            return None
 
 
 def _scaled(node: Node, parts: _Parts) -> list[Weight] | None:

@@ -3,8 +3,9 @@
 Random inputs have to agree to the tolerance, or of 16-bit floats to what rounding moves. At edges (`runtime.feeds`),
 and of whole numbers, a difference is looked into: it is no fault where rounding alone moves the result as much
 (`runtime.rounding`), where an operator states that onnxruntime's kernel gives something else there
-(`Operator.edges`), where a sum is beyond the largest number in one order and not in another, or where onnxruntime gives
-what NumPy does as long as it does not rewrite the model, and an input or NumPy's result is not finite.
+(`Operator.edges`), where a sum or product is beyond the largest number in one order and not in another, or where
+onnxruntime gives what NumPy does as long as it does not rewrite the model, and an input or NumPy's result is not
+finite.
 """
 
 from __future__ import annotations
@@ -20,10 +21,10 @@ import numpy as np
 
 from compiler.graph import Graph, Node
 from compiler.onnx.exporter import end_names, export
-from compiler.operators.arithmetic import Abs, Elementwise
+from compiler.operators.arithmetic import Abs, Elementwise, Maximum
 from compiler.operators.normalization import AlongAxis
-from compiler.operators.reductions import LogSumExp
-from compiler.operators.source import Constant, Input, Source
+from compiler.operators.reductions import LogSumExp, Prod
+from compiler.operators.source import Constant, Input, Source, constant
 from compiler.rewrite import with_operands
 from grammar.diagnostics import NablacError
 from runtime.feeds import Feeds, edge_feeds, float_ends, random_feeds, sample_sizes
@@ -265,18 +266,23 @@ def _reason(
         return f"`{node.op.name}`, {node.op.edges[0]}"
     overflows = all(map(_finite, operands)) and not all(map(_finite, results))
     if overflows and _sums_overflow(node, single, feeds):
-        return f"`{node.op.name}`, sums that are beyond the largest number in one order and not in another"
+        kind = "products" if isinstance(node.op, Prod) else "sums"
+        return f"`{node.op.name}`, {kind} that are beyond the largest number in one order and not in another"
     return None
 
 
 def _sums_overflow(node: Node, single: Graph, feeds: Mapping[str, Array]) -> bool:
-    """Whether the terms that an operator adds up are together beyond the largest number, whatever their signs are."""
-    if not (node.op.wide or node.op.sums) or isinstance(
-        node.op, (Elementwise, AlongAxis, LogSumExp)
-    ):  # made so that no sum overflows
+    """Whether the terms of an operator's sums, or factors of its products, may be beyond the largest number together.
+
+    Whatever their signs are; and of a product it is some of the factors, before one that makes it small again.
+    """
+    adds_up = (node.op.wide or node.op.sums) and not isinstance(node.op, (Elementwise, AlongAxis, LogSumExp))
+    if not adds_up:  # or is made so that no sum overflows
         return False
-    unsigned = (Abs()(operand) if operand.type.dtype.is_float else operand for operand in node.operands)
-    totals = with_operands(node, tuple(unsigned)).results
+    operands = [Abs()(each) if each.type.dtype.is_float else each for each in node.operands]
+    if isinstance(node.op, Prod):
+        operands = [Maximum()(each, constant(1, each.type.dtype)) for each in operands]
+    totals = with_operands(node, tuple(operands)).results
     found = NumpyRunner(Graph(single.inputs, dict(zip(single.outputs, totals, strict=True)))).run(feeds)
     terms = max((array.size for array in feeds.values()), default=1)  # of a mean, which may be divided at its end
     floats = [array for array in found.values() if array.dtype.kind not in "iub"]

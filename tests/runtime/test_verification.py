@@ -17,7 +17,7 @@ from compiler.operators.activations import Sigmoid, Softplus, Tanh
 from compiler.operators.arithmetic import Abs, Exp, Maximum, Minimum
 from compiler.operators.linear import MatMul
 from compiler.operators.ordering import ArgMax, ArgMin
-from compiler.operators.reductions import Max, Mean, Sum
+from compiler.operators.reductions import Max, Mean, Prod, Sum
 from compiler.operators.shaping import Concat, Flip, Reshape, Transpose, Unsqueeze
 from compiler.operators.slicing import Slice
 from compiler.operators.source import constant
@@ -194,6 +194,14 @@ class TestEdges:
         assert not report.agrees
         wrong = {each.feeds: each.excuse for each in report.comparisons if each.error == np.inf}
         assert wrong["limits of the dtype"] is None and wrong["large"] is None, wrong
+
+    def test_a_product_beyond_in_one_order_is_no_fault(self) -> None:
+        x = fed("x", "f32", "n", 3)  # of the largest numbers, some are beside zeros
+        g = graph([x], y=Prod()(x))
+        report = compare(g, export(g).SerializeToString(), {})
+        assert report.agrees
+        excuses = {each.feeds: each.excuse or "" for each in report.comparisons}
+        assert excuses["limits of the dtype"].startswith("`prod`, products that are beyond"), excuses
 
     @pytest.mark.parametrize("label", STATED)
     def test_what_an_operator_states_is_a_reason(self, label: str) -> None:
