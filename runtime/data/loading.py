@@ -74,6 +74,7 @@ def fitted(examples: Examples, context: Context, wanted: Wanted, span: Span | No
     examples = examples.split(context)
     if not len(examples.parts["training"]) and context.fitted is None:
         raise NablacError(Diagnostic("E823", "no example is left to train on", span))
+    _check_parts(examples, context, span)
     _check_scaled_columns(examples, wanted)
     arrays: dict[str, Array] = {}
     scalings: dict[str, Scaling] = {}
@@ -100,6 +101,16 @@ def fitted(examples: Examples, context: Context, wanted: Wanted, span: Span | No
     inputs, targets = tuple(wanted.inputs), tuple(wanted.targets)
     made = replace(examples, arrays=arrays, inputs=inputs, targets=targets, columns=columns, scalings=scalings)
     return replace(made, scales=(), samples={})
+
+
+def _check_parts(examples: Examples, context: Context, span: Span | None) -> None:
+    """A share that is held back has to hold something."""
+    for part, share in (("validation", context.validation), ("test", context.test)):
+        if share and not len(examples.parts[part]):
+            count = len(examples)
+            message = f"{part} {share:g} of {count:,} example{'' if count == 1 else 's'} is none"
+            hint = f"a larger share or more data gives it some (windows lie whole in it); `{part} 0` asks for none"
+            raise NablacError(Diagnostic("E823", message, span, hint=hint))
 
 
 def _scaling(each: Assigned, array: Array, examples: Examples, context: Context, unasked: bool) -> Scaling | None:

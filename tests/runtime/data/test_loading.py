@@ -11,6 +11,7 @@ import pytest
 
 from compiler.elaborate.data import SOURCES as DECLARED_SOURCES
 from compiler.elaborate.data import STAGES as DECLARED_STAGES
+from grammar.diagnostics import NablacError
 from runtime.data.batches import Batches
 from runtime.data.context import Context
 from runtime.data.examples import Examples
@@ -180,13 +181,24 @@ def test_parquet(tmp_path: Path) -> None:
 
 
 def test_characters_are_those_of_the_training_part(tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_text("abcabcabcabcabcabcxyz")
+    (tmp_path / "text.txt").write_text("abcabcabcabcabcabcwxyz")
     given = {"inputs": "x: i64[batch, time]", "target": "t: i64[batch, time]"}
     found = load(tmp_path, 'text("text.txt") -> characters(length: 3)', validation=0.2, **given)  # type: ignore[arg-type]
     assert found.tokenizer is not None and found.tokenizer.known == ("a", "b", "c")
     np.testing.assert_array_equal(found.arrays["x"][0], [1, 2, 3])
     np.testing.assert_array_equal(found.arrays["t"][0], [2, 3, 1])
-    assert found.arrays["t"].max() == 3 and found.arrays["t"][-1].tolist()[-1] == 0  # x, y, z are unknown
+    assert found.arrays["t"].max() == 3 and found.arrays["t"][-1].tolist()[-1] == 0  # w, x, y, z are unknown
+
+
+@pytest.mark.parametrize("data", ['window("value", length: 2)', 'columns(inputs: "value", targets: "value")'])
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_a_share_that_holds_nothing_is_refused(tmp_path: Path, data: str, part: str) -> None:
+    series(tmp_path, list(range(20)))
+    inputs = "x: f32[batch, time, 1]" if data.startswith("window") else "x: f32[batch, 1]"
+    with pytest.raises(NablacError, match=rf"E823.*{part} 0\.02 of \d+ examples is none"):
+        load(tmp_path, f'csv("series.csv") -> {data}', inputs, **{part: 0.02})  # type: ignore[arg-type]
+    assert len(load(tmp_path, f'csv("series.csv") -> {data}', inputs, **{part: 0.2}).parts[part])  # type: ignore[arg-type]
+    assert not len(load(tmp_path, f'csv("series.csv") -> {data}', inputs).parts[part])
 
 
 def test_batches_are_the_seeds_and_the_epochs_alone() -> None:
