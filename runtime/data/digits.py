@@ -37,7 +37,7 @@ def digits(stage: Stage, context: Context) -> Examples:
     if content[:2] == b"\0\0":
         labels = stage.arguments["labels"] or path.name.replace("images", "labels").replace("idx3", "idx1")
         other = context.file(labels if stage.arguments["labels"] else str(path.with_name(labels)), stage.span)
-        image, label = _idx(path, content), _idx(other, content_of(other))
+        image, label = _idx(path, content, 3), _idx(other, content_of(other), 1)
     else:
         image, label = _digit_rows(path, content, stage, context)
     if not image.size:
@@ -54,10 +54,13 @@ def digits(stage: Stage, context: Context) -> Examples:
     return Examples({"image": scaled, "label": label}, ("image",), ("label",))
 
 
-def _idx(path: Path, content: bytes) -> Array:
+def _idx(path: Path, content: bytes, axes: int) -> Array:
     """An array of bytes in the IDX format of MNIST (LeCun): a magic number, the sizes, the items."""
     if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
         raise NablacError(Diagnostic("E821", "this is no IDX file of bytes", place=str(path)))
+    if content[3] != axes:
+        message = f"this IDX file has {content[3]} axes, and {'labels have one' if axes == 1 else 'images have three'}"
+        raise NablacError(Diagnostic("E821", message, place=str(path)))
     shape = struct.unpack(f">{content[3]}I", content[4 : 4 + 4 * content[3]])
     items = np.frombuffer(content, np.uint8, offset=4 + 4 * content[3])
     if items.size != math.prod(shape):

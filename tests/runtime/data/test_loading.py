@@ -151,6 +151,14 @@ def test_digits_of_a_table_and_a_cut_file(tmp_path: Path) -> None:
     (tmp_path / "cut-labels").write_bytes(idx(np.zeros(5)))
     message = refused(tmp_path, 'digits("cut-images")', inputs="x: f32[batch, 1, 3, 3]", target="t: i64[batch]")
     assert message == "E821 HERE/cut-images: 41 bytes do not make an array of [5, 3, 3]: the file is cut off"
+    (tmp_path / "one-images").write_bytes(idx(np.zeros((1, 3, 3))))
+    (tmp_path / "one-labels").write_bytes(b"\0\0\x08\0\1")  # a number without axes
+    message = refused(tmp_path, 'digits("one-images")', inputs="x: f32[batch, 1, 3, 3]", target="t: i64[batch]")
+    assert message == "E821 HERE/one-labels: this IDX file has 0 axes, and labels have one"
+    (tmp_path / "flat-images").write_bytes(idx(np.zeros(9)))
+    (tmp_path / "flat-labels").write_bytes(idx(np.zeros(9)))
+    message = refused(tmp_path, 'digits("flat-images")', inputs="x: f32[batch, 1, 3, 3]", target="t: i64[batch]")
+    assert message == "E821 HERE/flat-images: this IDX file has 1 axes, and images have three"
 
 
 def test_folders_of_images(tmp_path: Path) -> None:
