@@ -17,7 +17,7 @@ from safetensors.numpy import load_file
 import nablac
 from grammar.diagnostics import NablacError
 from runtime.training.surroundings import Surroundings
-from tests.nablac.test_train import invoke
+from tests.command_line import invoke
 
 MODEL = """from "parts.model" import Body
 

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.nablac.test_train import BACKENDS, FORECASTER, process
+from tests.command_line import process
+from tests.nablac.test_train import BACKENDS, FORECASTER
 
 
 def interrupted(tmp_path: Path, number: int) -> tuple[int, str]:

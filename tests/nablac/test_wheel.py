@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from nablac.commands import COMMANDS
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "nablac", "grammar", "compiler", "runtime", "specs")
 MODEL = """
 model Line {
