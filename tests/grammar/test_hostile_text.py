@@ -90,17 +90,16 @@ WORDS = (
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(WORDS.split(" ")), max_size=40).map(" ".join))
 def test_any_words_parse_and_print_or_are_refused(text: str) -> None:
-    source = Source("words.model", text)
     try:
-        tree = parse(source)
+        tree = parse(Source("words.model", text))
     except NablacError as error:
         assert all(each.code.startswith("E1") for each in error.diagnostics)
         str(error)
-        return
-    printed = print_file(tree)
-    again = parse(Source("printed.model", printed))
-    assert shape(again) == shape(tree)
-    assert print_file(again) == printed
+    else:
+        printed = print_file(tree)
+        again = parse(Source("printed.model", printed))
+        assert shape(again) == shape(tree)
+        assert print_file(again) == printed
 
 
 @settings(max_examples=200, deadline=None)
