@@ -216,6 +216,7 @@ def _choice(elaborator: Elaborator, given: list[Given], span: Span) -> Any:
 
 def _folding(name: str, function: Callable[..., float]) -> Builtin:
     """An operator that is computed at once when all its operands are numbers, and is a node otherwise."""
+
     operator = Operator.registry[name]
 
     def bind(elaborator: Elaborator, given: list[Given], span: Span) -> dict[str, Given]:

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 
 def digits(stage: Stage, context: Context) -> Examples:
-    """Images of digits with their labels.
+    """Images of digits with their labels: an IDX pair (as MNIST's), a CSV of pixels with the `label` last or first,
+    or an .npz of `image` and `label`, which is taken as it is.
 
-    They come from an IDX pair (as MNIST's), a CSV of pixels with the `label` last or first, or an .npz of `image` and
-    `label`, which is taken as it is. Pixels are divided by `scale`, or by the largest where that is 0, and images are
-    [1, height, width]; either kind of file may be gzipped.
+    Pixels are divided by `scale`, or by the largest where that is 0, and images are [1, height, width]; either kind of
+    file may be gzipped.
     """
     path = context.file(stage.arguments["path"], stage.span)
     if path.suffix == ".npz":
