@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler.build import load
+from compiler.elaborate.program import load
 from runtime.training.session import Options, Training
 
 SPECS = Path(__file__).parents[1] / "specs"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.graph import Graph
-from compiler.training import SEED, STEP, loss_graph
+from compiler.model_spec import SEED, STEP
+from compiler.training.losses import loss_graph
 from compiler.types import TensorType
 from grammar.diagnostics import NablacError
 from runtime.data.examples import Examples

@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.build import Elaborated, Program, elaborate_model
+from compiler.elaborate.models import elaborate_model
+from compiler.elaborate.program import Program
 from compiler.graph import Graph
-from compiler.measures import Measure
+from compiler.model_spec import ModelSpec
 from compiler.passes.pipeline import optimize
-from compiler.training import TrainingStep, measured_loss, training_step, whole_graph
+from compiler.training.losses import measured_loss, whole_graph
+from compiler.training.measures import Measure
+from compiler.training.step import TrainingStep, training_step
 from compiler.types import DType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.backends import check_backend
@@ -32,12 +35,10 @@ from runtime.training.surroundings import threads
 from runtime.training.trained import Trained, in_raw_data, model_metadata, raw_graph, step_of, weights_of_model
 
 if TYPE_CHECKING:
-    from compiler.elaborate.training import TrainingSpec
+    from compiler.model_spec import TrainingSpec
     from compiler.types import Array
     from runtime.data.fitted import Fitted
     from runtime.data.padding import Padding
-
-_BATCH, _EPOCHS = 32, 10  # where neither the train block nor the command says
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,14 @@ class Training:
     raw: bool = False  # whether batches are fed in raw units, which the graphs scale by what is `known`
 
     @cached_property
-    def elaborated(self) -> Elaborated:
+    def elaborated(self) -> ModelSpec:
         return self._elaborate(training=True)
 
     @cached_property
-    def inference(self) -> Elaborated:
+    def inference(self) -> ModelSpec:
         return self._elaborate(training=False)
 
-    def _elaborate(self, training: bool) -> Elaborated:
+    def _elaborate(self, training: bool) -> ModelSpec:
         made = elaborate_model(
             self.program, model=self.model, preset=self.preset, hypers=self.hypers, training=training, dtype=self.dtype
         )
@@ -133,11 +134,11 @@ class Training:
 
     @property
     def seed(self) -> int:
-        return self.options.seed if self.options.seed is not None else int(self.spec.settings.get("seed", 0))
+        return self.options.seed if self.options.seed is not None else self.spec.settings.seed
 
     @property
     def batch(self) -> int:
-        return self.options.batch if self.options.batch is not None else int(self.spec.settings.get("batch", _BATCH))
+        return self.options.batch if self.options.batch is not None else self.spec.settings.batch
 
     @cached_property
     def context(self) -> Context:
@@ -170,7 +171,7 @@ class Training:
         return OnnxStepper(*of_both, parts, device=self.options.device, threads=threads())
 
     def batches(self, part: str) -> Batches:
-        shuffle = part == "training" and self.spec.settings.get("shuffle", True)
+        shuffle = part == "training" and self.spec.settings.shuffle
         return Batches(self.data, part, self.batch, shuffle=shuffle, seed=self.seed, padding=self.padding)
 
     @cached_property
@@ -182,18 +183,16 @@ class Training:
 
     def settings(self) -> Settings:
         given, options = self.spec.settings, self.options
-        monitor = given.get("monitor", "")
+        monitor = given.monitor or ""
         metric = self.spec.metric_of(monitor)
-        mode = given.get("mode") or self.spec.best.get(
-            metric or "", "min"
-        )  # known of a metric, or the block is refused
+        mode = given.mode or self.spec.best.get(metric or "", "min")  # known of a metric, or the block is refused
         return Settings(
-            epochs=options.epochs if options.epochs is not None else int(given.get("epochs", _EPOCHS)),
-            patience=options.patience if options.patience is not None else given.get("patience"),
-            plateau=given.get("plateau"),
-            plateau_factor=given.get("plateau_factor", 0.5),
-            min_change=given.get("min_change", 0.0),
-            accumulate=given.get("accumulate", 1),
+            epochs=options.epochs if options.epochs is not None else given.epochs,
+            patience=options.patience if options.patience is not None else given.patience,
+            plateau=given.plateau,
+            plateau_factor=given.plateau_factor,
+            min_change=given.min_change,
+            accumulate=given.accumulate,
             monitor=monitor,
             largest=mode == "max",
             seed=self.seed,
@@ -240,7 +239,7 @@ class Training:
     def _check_monitor(self, validated: bool) -> None:
         """What decides which epoch is best has to be measured."""
         of_all = self._measured_loss[1]
-        asked = self.spec.settings.get("monitor")
+        asked = self.spec.settings.monitor
         names = [name for name in of_all if name not in self.measured_whole]
         names += [f"val_{name}" for name in of_all if validated]
         if asked is not None and asked not in names:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.elaborate.data import ON_EXAMPLES, SCALES, Stage
+from compiler.elaborate.data import ON_EXAMPLES, SCALES
+from compiler.model_spec import DataStage
 from compiler.target_uses import TargetUses, target_uses, targets_counted_from_zero
-from compiler.training import loss_graph
+from compiler.training.losses import loss_graph
 from compiler.units import Unit
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
@@ -36,8 +37,8 @@ def context_of(training: Training) -> Context:
     if options.undivided:
         fixed = frozenset({"validation", "test"})
         return Context(folder, 0.0, 0.0, training.seed, options.skip_broken, fixed=fixed, fitted=training.known)
-    validation = settings.get("validation", 0.0) if options.validation is None else options.validation
-    test = settings.get("test", 0.0)
+    validation = settings.validation if options.validation is None else options.validation
+    test = settings.test
     shares = [0.0 if isinstance(each, str) else float(each) for each in (validation, test)]  # another file is no share
     if sum(shares) >= 1:
         message = f"validation {validation:g} and test {test:g} leave nothing to train on"
@@ -54,7 +55,7 @@ def examples_of(training: Training) -> Examples:
     examples = _all_examples(training)
     _check_metrics(training, examples)
     types = {**training.inputs, **{name: value.type for name, value in training.spec.targets.items()}}
-    count, shuffled = len(examples.parts["training"]), training.spec.settings.get("shuffle", True)
+    count, shuffled = len(examples.parts["training"]), training.spec.settings.shuffle
     whole = count == len(examples) <= training.batch and not shuffled
     check_example_axis(types, training.spec.span, whole)
     return examples
@@ -62,7 +63,7 @@ def examples_of(training: Training) -> Examples:
 
 def _all_examples(training: Training) -> Examples:
     context, wanted = training.context, _wanted(training)
-    stages: Sequence[Stage] = training.spec.data
+    stages: Sequence[DataStage] = training.spec.data
     if training.examples is not None:
         examples = staged(training.examples, [stage for stage in stages if stage.name in ON_EXAMPLES], context, wanted)
         check_lookups(loss_graph(training.inference), examples, training.spec.span)
@@ -70,8 +71,8 @@ def _all_examples(training: Training) -> Examples:
         if stages and training.options.data is not None:
             stages = _of_file(stages, path_of(training.options.data))
         examples = _loaded(training, stages, context, wanted)
-    for part in ("validation", "test"):
-        path = training.spec.settings.get(part)
+    settings = training.spec.settings
+    for part, path in (("validation", settings.validation), ("test", settings.test)):
         if isinstance(path, str) and part not in context.fixed:
             there = [stage for stage in _of_file(stages, path) if stage.name != "split"]
             whole = replace(context, validation=0.0, test=0.0, order="", fitted=fitted_to(examples))
@@ -106,20 +107,20 @@ def _wanted(training: Training) -> Wanted:
 def _target_uses(training: Training) -> TargetUses:
     """What the loss of the model for inference does with its targets."""
     spec = training.inference.training
-    assert spec is not None and spec.loss is not None
+    assert spec is not None
     return target_uses(spec.loss, spec.targets)
 
 
-def _of_file(stages: Sequence[Stage], path: str) -> Sequence[Stage]:
+def _of_file(stages: Sequence[DataStage], path: str) -> Sequence[DataStage]:
     """A data description of another file; NablacError where it names no file, or two that belong together."""
     if not stages or "path" not in stages[0].arguments or stages[0].arguments.get("labels"):
         what = "`labels` belong to its own file" if stages and "path" in stages[0].arguments else "it reads no file"
         message = f"{path} cannot take the place of what the train block's `data` reads: {what}"
         raise NablacError(Diagnostic("E824", message, stages[0].span if stages else None))
-    return (replace(stages[0], arguments=stages[0].arguments | {"path": path}), *stages[1:])
+    return (replace(stages[0], arguments={**stages[0].arguments, "path": path}), *stages[1:])
 
 
-def _loaded(training: Training, stages: Sequence[Stage], context: Context, wanted: Wanted) -> Examples:
+def _loaded(training: Training, stages: Sequence[DataStage], context: Context, wanted: Wanted) -> Examples:
     examples = load_examples(stages, context, wanted)
     check_lookups(loss_graph(training.inference), examples, training.spec.span)
     return examples

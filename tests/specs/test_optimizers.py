@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.build import program_of
 from compiler.elaborate.elaborator import Elaborator
 from compiler.elaborate.frame import CallSite, Frame, Session, State
+from compiler.elaborate.program import program_of
 from compiler.elaborate.values import Scope
 from compiler.elaborate.work import Work
 from compiler.graph import Graph

@@ -1,15 +1,22 @@
-"""What a batch weighs where the gradients of several are to be that of one batch of them all."""
+"""The gradients of several batches as that of one batch of them all, by what each of them weighs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from compiler.dims import Dim, Size
 from compiler.graph import Graph, Node, Value
-from compiler.measures import Measure, Part
+from compiler.model_spec import TrainingSpec
 from compiler.operators.arithmetic import Add, Div, Maximum, Mul, Neg, Sub
 from compiler.operators.casting import Cast
-from compiler.operators.source import Constant, Parameter, SizeOf
+from compiler.operators.comparison import Where
+from compiler.operators.shaping import filled
+from compiler.operators.source import Constant, Parameter, SizeOf, constant
+from compiler.training.measures import Measure, Part
+from compiler.training.own_state import OwnState, buffer_of
+from compiler.training.precision import widened
+from grammar.diagnostics import Diagnostic, NablacError
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,55 @@ def weight_of(measure: Measure) -> Weight | None:
     counts = [_count(term.value) for term in means]
     alike = all(each is not None and each == counts[0] for each in counts)
     return Weight(first.value) if alike and counts[0] is not None else None
+
+
+def accumulated(
+    spec: TrainingSpec, gradients: Mapping[str, Value], loss: Measure, graph: Graph, apply: Value
+) -> tuple[dict[str, Value], dict[OwnState, Value]]:
+    """The gradients of the batches since the last update as if they had been one batch, and the sums kept till then.
+
+    `graph` has the parts of the measured `loss` as outputs; the sums begin again where `apply` is true. NablacError
+    where the loss of several batches is not made of theirs.
+    """
+    weight = weight_of(loss)
+    if weight is None:
+        raise _does_not_add_up(spec)
+    weight = _in_graph(weight, loss, graph)
+    sums: dict[OwnState, Value] = {}
+
+    def total(state: OwnState, value: Value) -> Value:
+        summed: Value = buffer_of(state, value.type, 0.0) + value
+        sums[state] = Where()(apply, filled(0, value.type), summed)
+        return summed
+
+    if weight.value is None:
+        return {path: total(OwnState("accumulated", path), gradient) for path, gradient in gradients.items()}, sums
+    floor = constant(weight.least, weight.value.type.dtype)
+    own, weights = (
+        Maximum()(each, floor) if weight.least else each
+        for each in (weight.value, total(OwnState("accumulated"), weight.value))
+    )
+    means = {path: total(OwnState("accumulated", path), grad * own) / weights for path, grad in gradients.items()}
+    return means, sums
+
+
+def _in_graph(weight: Weight, measure: Measure, graph: Graph) -> Weight:
+    """A weight as a float of at least 32 bits, of the value that is an output of `graph`."""
+    if weight.value is None:
+        return weight
+    value = next(graph.outputs[name] for name, part in measure.parts.items() if part.value is weight.value)
+    if not value.type.dtype.is_float:
+        value = Cast(graph.outputs["loss"].type.dtype.wide)(value)
+    return replace(weight, value=widened(value))
+
+
+def _does_not_add_up(spec: TrainingSpec) -> NablacError:
+    message = "`accumulate` adds up the gradients of batches, and this loss of several batches is not made of theirs"
+    note = (
+        "it adds up where it is a mean or a sum over the examples, times a number, or a sum of means of as many items"
+    )
+    hint = "a larger `batch` in the place of `accumulate`"
+    return NablacError(Diagnostic("E618", message, spec.span, note=note, hint=hint))
 
 
 class _Parts:

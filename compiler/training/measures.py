@@ -12,10 +12,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from compiler.build import Elaborated
 from compiler.dims import Dim, Size, product, symbols
 from compiler.example_axis import relates_examples
 from compiler.graph import Graph, Node, Value
+from compiler.model_spec import TrainingSpec
 from compiler.operators.arithmetic import Elementwise
 from compiler.operators.casting import Cast, StopGradient
 from compiler.operators.indexing import Iota
@@ -55,21 +55,19 @@ class Measure:
         return {name: part.value for name, part in self.parts.items() if part.kind == ROWS}
 
 
-def measures_of(elaborated: Elaborated) -> dict[str, Measure]:
-    """The loss and the metrics of a train block, by name."""
-    spec = elaborated.training
-    assert spec is not None and spec.loss is not None
-    fed = [value for value in (*elaborated.graph.inputs.values(), *spec.targets.values()) if value.shape]
+def measures_of(graph: Graph, training: TrainingSpec) -> dict[str, Measure]:
+    """The loss and the metrics of a model, by name."""
+    fed = [value for value in (*graph.inputs.values(), *training.targets.values()) if value.shape]
     batch = {name for value in fed for name in symbols(value.shape[0])}
-    model = set(elaborated.graph)
+    model = set(graph)
     found = {}
-    for name, value in {"loss": spec.loss, **spec.metrics}.items():
+    for name, value in {"loss": training.loss, **training.metrics}.items():
         measure = _Reader(name, value, model, batch, fed).read()
-        found[name] = _whole(name, value, model, batch) if measure.by_batches and name in spec.metrics else measure
+        found[name] = _whole(name, value, model, batch) if measure.by_batches and name in training.metrics else measure
     return found
 
 
-def as_it_is(name: str, value: Value) -> Measure:
+def last_value(name: str, value: Value) -> Measure:
     """What no batch adds to: the last one's value."""
     part = f"{name}/0"
     last = Input(part, TensorType(DType.F64))()

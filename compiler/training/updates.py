@@ -51,7 +51,7 @@ class Update:
         return type.dtype, type.rank, type.shape[1:], tuple(steps), tuple(map(places.get, self.given.values()))
 
 
-def applied(updates: Sequence[Update]) -> dict[str, Value]:
+def next_of_all(updates: Sequence[Update]) -> dict[str, Value]:
     """The next values by path, in the order of `updates`."""
     groups: dict[object, list[Update]] = {}
     for update in updates:

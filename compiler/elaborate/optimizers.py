@@ -1,0 +1,162 @@
+"""Optimizers: their equations, run on stand-ins for a parameter, its gradient and its states."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from compiler.elaborate import calls
+from compiler.elaborate.frame import CallSite, Frame, Silence, State
+from compiler.elaborate.values import UNKNOWN, Instance, Scope, is_number
+from compiler.elaborate.work import Stop, Work
+from compiler.graph import Graph, Value, origin
+from compiler.model_spec import GRADIENT, PARAMETER, SEED, STEP, OptimizerSpec, TrainingSettings, UpdateEquations
+from compiler.operators.source import Input
+from compiler.training.parameters import is_exempt, trained_parameters
+from compiler.types import TensorType
+from grammar import syntax
+from grammar.diagnostics import Diagnostics, NablacError
+from grammar.source import Span
+
+if TYPE_CHECKING:
+    from compiler.elaborate.elaborator import Elaborator
+
+_DECAY = "weight_decay"  # the hyperparameter of an optimizer that decays weights beside the gradient
+
+
+def optimizer_spec(
+    elaborator: Elaborator,
+    instance: Instance | None,
+    train: syntax.Train,
+    loss: Value,
+    settings: TrainingSettings,
+    step: Value,
+) -> OptimizerSpec:
+    """The equations of an optimizer, `adam()` where there is none, for each trained parameter of a loss.
+
+    They are run once for a type of parameter, and once for each parameter where they draw: draws depend on its path.
+    What is wrong with them for a type is kept, and not reported: it matters where a training step is made.
+    """
+    session = elaborator.session
+    diagnostics, work, session.work = session.diagnostics, session.work, Work()
+    by_type: dict[tuple[TensorType, bool], UpdateEquations | NablacError] = {}
+    by_path: dict[str, UpdateEquations | NablacError] = {}
+    chosen = instance
+    try:
+        for path, parameter in trained_parameters(loss, settings).items():
+            type = parameter.type.with_dtype(parameter.type.dtype.wide)
+            exempt = is_exempt(path, parameter, settings)
+            equations = by_type.get((type, exempt))
+            if equations is None or _draws(equations):
+                session.diagnostics = Diagnostics()
+                try:
+                    chosen = chosen or _default(elaborator, train.model.span)
+                    its = _without_decay(chosen) if exempt else chosen
+                    equations = _equations(elaborator, its, train.span, type, step, f"optimizer.{path}")
+                except NablacError as error:
+                    equations = error
+                except (Silence, Stop):
+                    equations = NablacError(*session.diagnostics.found)
+                by_type[type, exempt] = equations
+            by_path[path] = equations
+    finally:
+        session.diagnostics, session.work = diagnostics, work
+    rate = instance.hypers.get("lr") if instance is not None else None
+    return OptimizerSpec(by_path, rate if isinstance(rate, Value) or is_number(rate) else None)
+
+
+def _draws(equations: UpdateEquations | NablacError) -> bool:
+    return isinstance(equations, UpdateEquations) and SEED in equations.graph.inputs
+
+
+def _without_decay(instance: Instance) -> Instance:
+    """An optimizer whose own decay leaves a parameter alone."""
+    if _DECAY not in instance.hypers:
+        return instance
+    return Instance(instance.defined, {**instance.hypers, _DECAY: 0.0}, instance.span)
+
+
+def _equations(
+    elaborator: Elaborator, instance: Instance, span: Span, type: TensorType, step: Value, path: str
+) -> UpdateEquations:
+    """An optimizer's equations for a type of parameter, as a graph; its nodes come from `path`."""
+    with origin(span, path):
+        parameter, gradient = Input(PARAMETER, type)(), Input(GRADIENT, type)()
+        states = run_optimizer(elaborator, instance, span, parameter, gradient, step, path)
+        outputs = {name: state.next for name, state in states.items()}
+        first = {name: state.initial for name, state in states.items() if name != PARAMETER}
+        inputs = {PARAMETER: parameter, GRADIENT: gradient, STEP: step}
+        inputs |= {name: state.current for name, state in states.items() if name != PARAMETER}
+        if elaborator.session.key in _inputs([*outputs.values(), *first.values()]):
+            assert elaborator.session.key is not None
+            inputs[SEED] = elaborator.session.key
+        outside = tuple(value for value in instance.hypers.values() if isinstance(value, Value))
+        return UpdateEquations(Graph(inputs, outputs), first, outside, path)
+
+
+def _inputs(ends: Iterable[Value]) -> set[Value | None]:
+    reached = Graph({}, {str(number): end for number, end in enumerate(ends)})
+    return {node.result for node in reached if isinstance(node.op, Input)}
+
+
+def check_optimizer(elaborator: Elaborator, instance: Instance, span: Span) -> None:
+    """Run an optimizer's equations once on a parameter of a made-up shape: every type must come out right."""
+    dtype = elaborator.session.float_type.wide
+    type = TensorType(dtype, (7, 5))
+    step = Input("step", TensorType(dtype))()
+    run_optimizer(elaborator, instance, span, Input("param", type)(), Input("grad", type)(), step)
+
+
+def _default(elaborator: Elaborator, span: Span) -> Instance:
+    """What trains where the block names no optimizer: `adam()`."""
+    from compiler.elaborate.program import library
+
+    return elaborator.instantiate(library().find("adam"), [], span)
+
+
+def run_optimizer(
+    elaborator: Elaborator,
+    instance: Instance,
+    span: Span,
+    parameter: Value,
+    gradient: Value,
+    step: Value,
+    path: str = "",
+) -> dict[str, State]:
+    """An optimizer's equations for one parameter: its states by name, `param` among them, with their next values."""
+    session = elaborator.session
+    dtype = parameter.type.dtype
+    # A rate that is a tensor, of numbers of the model's type, works on parameters in what these are updated in.
+    with origin(span, path):
+        hypers = {
+            name: calls.converted(value, value.type.dtype.wide) if isinstance(value, Value) else value
+            for name, value in instance.hypers.items()
+        }
+    scope = Scope(instance.defined.scope, hypers)
+    frame = Frame("optimizer", instance.defined.name, scope, path, instance=instance, float_type=dtype)
+    scope.names |= {"param": parameter, "grad": gradient, "step": step}
+    frame.states["param"] = State("param", parameter, parameter, instance.defined.syntax.name.span)
+    frame.declared["param"] = instance.defined.syntax.name.span
+    session.frames.append(frame)
+    session.calls.append(CallSite(span, f"optimizer {instance.defined.name}"))
+    try:
+        elaborator.run(instance.defined.syntax.body)
+        if any(value is UNKNOWN for value in (*scope.names.values(), *frame.next_values.values())):
+            raise Silence  # it has been told, here or at an earlier parameter
+        for name, state in frame.states.items():
+            if state.next is None or state.next is UNKNOWN:
+                what = (
+                    "never says what `param'` is" if name == "param" else f"has a state `{name}` without a next value"
+                )
+                raise elaborator.fault(
+                    "E606",
+                    f"optimizer {instance.defined.name} {what}",
+                    state.span,
+                    hint="as in `param' = param - lr * grad`"
+                    if name == "param"
+                    else f"state its equation: `{name}' = ...`",
+                )
+        return frame.states
+    finally:
+        session.frames.pop()
+        session.calls.pop()
