@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from runtime.renames import Rename
     from runtime.training.folder import RunFolder
     from runtime.training.loop import Loop
-    from runtime.training.session import Training
+    from runtime.training.training_run import Training
 
 _SHOWN = 5  # of the rows and files that were left out; the run's skipped.txt has them all
 
@@ -60,7 +60,7 @@ def command(file: Path, output: Path | None, resume: Path | None, dry_run: bool,
     Ctrl-C saves and stops; --resume RUN goes on as if nothing had happened.
     """
     from runtime.training.folder import RunFolder
-    from runtime.training.session import describe
+    from runtime.training.training_run import describe
 
     if resume is None:
         training = training_of(file, given)
@@ -98,7 +98,7 @@ def _note_damaged(loop: Loop) -> None:
 def _resumed(file: Path, run: Path, given: Mapping[str, Any], output: Path | None) -> Training:
     """A run as it was begun, and no other: that is compared when it goes on."""
     from runtime.data.fitted import read_fitted
-    from runtime.training.record import read_record
+    from runtime.training.run_record import read_record
 
     if output is not None:
         raise click.UsageError("-o names a new run's folder; a resumed run goes on in its own")
@@ -120,7 +120,7 @@ def training_of(file: Path, given: Mapping[str, Any], *, evaluated: bool = False
     from compiler.types import DType
     from runtime.data.fitted import Fitted
     from runtime.text.tokenizers import read_tokenizer
-    from runtime.training.session import Options, Training
+    from runtime.training.training_run import Options, Training
     from runtime.weights import read_renames
 
     minutes = given.get("max_time")

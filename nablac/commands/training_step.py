@@ -14,7 +14,7 @@ from nablac.commands.runs import of_run
 
 if TYPE_CHECKING:
     from compiler.graph import Graph
-    from runtime.training.session import Training
+    from runtime.training.training_run import Training
 
 _STEPS = 3  # that both runtimes run before the file is written
 _TOLERANCE = 1e-4

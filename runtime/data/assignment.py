@@ -10,7 +10,7 @@ from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span
 from runtime.data.examples import Examples
-from runtime.data.shaping import shape_of
+from runtime.data.model_arrays import shape_of
 
 if TYPE_CHECKING:
     from compiler.types import Array

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.atomic_files import write_bytes
 from runtime.boundary import LARGEST_JSON, read_file, reason_of
 from runtime.data.scaling import Scaling
-from runtime.files import write_bytes
 from runtime.metadata import column_names, texts
 from runtime.text.tokenizers import Tokenizer, from_json, read_tokenizer
 

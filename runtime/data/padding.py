@@ -11,7 +11,7 @@ import numpy as np
 from compiler.dims import Dim
 from compiler.graph import Graph
 from compiler.types import TensorType
-from runtime.smallest import limits
+from runtime.size_limits import limits
 
 if TYPE_CHECKING:
     from compiler.types import Array

@@ -15,7 +15,7 @@ from runtime.training.checkpoints import Position
 if TYPE_CHECKING:
     from compiler.types import Array
     from runtime.training.loop import Loop
-    from runtime.training.session import Training
+    from runtime.training.training_run import Training
 
 
 class NotFinite(Exception):

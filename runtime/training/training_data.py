@@ -19,14 +19,14 @@ from runtime.data.context import Context
 from runtime.data.examples import PARTS, Examples
 from runtime.data.fitted import fitted_to
 from runtime.data.loading import Wanted, load_examples, staged
-from runtime.data.lookups import check_lookups
+from runtime.data.missing_entries import check_lookups
 from runtime.data.padding import widened
-from runtime.training.example_axis import check_example_axis
+from runtime.training.batch_axis import check_example_axis
 from runtime.training.trained import units_in
 
 if TYPE_CHECKING:
     from compiler.types import Array
-    from runtime.training.session import Training
+    from runtime.training.training_run import Training
 
 
 def context_of(training: Training) -> Context:

@@ -10,7 +10,7 @@ from compiler.types import DType
 from grammar.diagnostics import NablacError
 from grammar.source import Source
 from runtime.data.arrays import from_arrays
-from runtime.training.session import Options, Training
+from runtime.training.training_run import Options, Training
 
 BACKENDS = ["numpy", "ort"]
 MODEL = """

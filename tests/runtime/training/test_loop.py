@@ -16,8 +16,8 @@ from runtime.data.arrays import from_arrays
 from runtime.training.checkpoints import newest_checkpoint
 from runtime.training.loop import Loop, Settings
 from runtime.training.not_finite import NotFinite, explain_not_finite
-from runtime.training.session import Options, Training
 from runtime.training.trained import Trained
+from runtime.training.training_run import Options, Training
 
 SPECS = Path(__file__).parents[3] / "specs"
 BACKENDS = ["numpy", "ort"]

@@ -9,7 +9,7 @@ from compiler.build import program_of
 from compiler.types import DType
 from grammar.source import Source
 from runtime.data.arrays import from_arrays
-from runtime.training.session import Options, Training
+from runtime.training.training_run import Options, Training
 
 MODEL = """
 model M {{

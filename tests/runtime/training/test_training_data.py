@@ -16,13 +16,13 @@ from grammar.diagnostics import NablacError
 from grammar.source import Source
 from runtime.data.arrays import from_arrays
 from runtime.data.fitted import fitted_to, read_fitted, write_fitted
+from runtime.input_files import Reading, read_inputs
 from runtime.metadata import COLUMNS, column_names, stored
 from runtime.numpy_executor import NumpyRunner
-from runtime.reading import Reading, read_inputs
 from runtime.training.folder import RunFolder
-from runtime.training.session import Options, Training
 from runtime.training.trained import CLASSES
 from runtime.training.training_data import unit_notes
+from runtime.training.training_run import Options, Training
 
 Array = Any
 

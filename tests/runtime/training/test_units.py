@@ -17,9 +17,9 @@ from grammar.source import Source
 from runtime.data.scaling import Scaling
 from runtime.numpy_executor import NumpyRunner
 from runtime.onnx_session import OnnxRunner
-from runtime.training.session import Training
 from runtime.training.trained import UNITS
 from runtime.training.training_data import unit_notes, units_of_outputs
+from runtime.training.training_run import Training
 from tests.runtime.training.test_training_data import rows, training
 
 Array = Any

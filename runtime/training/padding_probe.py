@@ -19,7 +19,7 @@ from runtime.numpy_executor import NumpyRunner
 if TYPE_CHECKING:
     from compiler.operators.source import Buffer, Parameter
     from compiler.types import Array
-    from runtime.training.session import Training
+    from runtime.training.training_run import Training
 
 _ROWS, _MORE = 4, 3  # texts that are tried, and how much padding is added to them
 

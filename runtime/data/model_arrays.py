@@ -9,7 +9,7 @@ import numpy as np
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span
-from runtime.casting import CannotConvert, check_numbers, convert
+from runtime.conversion import CannotConvert, check_numbers, convert
 
 if TYPE_CHECKING:
     from compiler.types import Array

@@ -15,7 +15,7 @@ from nablac.commands import cli
 from runtime.data.padding import Padding
 from runtime.numpy_executor import NumpyRunner
 from runtime.training.folder import RunFolder
-from runtime.training.session import Options, Training
+from runtime.training.training_run import Options, Training
 
 MODEL = """
 model M {

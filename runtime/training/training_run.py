@@ -176,7 +176,7 @@ class Training:
     @cached_property
     def padding(self) -> Padding | None:
         """How rows of tokens are filled up; None of other data."""
-        from runtime.training.padding import padding_of
+        from runtime.training.padding_probe import padding_of
 
         return padding_of(self) if self.data.padded else None
 
