@@ -23,7 +23,6 @@ from runtime.text.tokenizers import Tokenizer, from_json, read_tokenizer
 
 if TYPE_CHECKING:
     from compiler.types import Array
-    from runtime.data.examples import Examples
 
 DATA, TOKENS = "data.json", "tokenizer.json"
 
@@ -46,15 +45,6 @@ class Fitted:
     def numbers(self) -> dict[str, tuple[Array, Array]]:
         """Offset and scale of each scaling."""
         return {name: (each.offset, each.scale) for name, each in self.scalings.items()}
-
-
-def fitted_to(examples: Examples) -> Fitted:
-    """What finished examples were made with."""
-    columns = [examples.columns.get(target, ()) for target in examples.targets]
-    single = [each[0] for each in columns if len(each) == 1]
-    labels = next((examples.classes[each] for each in single if each in examples.classes), ())
-    used = {name: examples.columns[name] for name in examples.inputs if examples.columns.get(name)}
-    return Fitted(examples.scalings, examples.classes, examples.tokenizer, labels, used)
 
 
 def write_fitted(folder: Path, fitted: Fitted) -> None:

@@ -17,7 +17,8 @@ from filelock import FileLock, Timeout
 
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.atomic_files import place_folder, scratch, unwritable, write_bytes
-from runtime.data.fitted import fitted_to, write_fitted
+from runtime.data.examples import fitted_to
+from runtime.data.fitted import write_fitted
 from runtime.training.checkpoints import Position, save_checkpoint
 from runtime.training.curves import curves
 from runtime.training.events import EventWriter

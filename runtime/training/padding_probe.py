@@ -12,9 +12,10 @@ from compiler.training import SEED, STEP, loss_graph
 from compiler.types import TensorType
 from grammar.diagnostics import NablacError
 from runtime.data.examples import Examples
-from runtime.data.padding import Padding, least_widths, token_axes, widened
+from runtime.data.padding import Padding, widened
 from runtime.initialization import initialize, stored
 from runtime.numpy_executor import NumpyRunner
+from runtime.text.lengths import least_widths, token_axes
 
 if TYPE_CHECKING:
     from compiler.operators.source import Buffer, Parameter

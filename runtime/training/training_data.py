@@ -16,8 +16,7 @@ from compiler.training import loss_graph
 from compiler.units import Unit
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
-from runtime.data.examples import PARTS, Examples
-from runtime.data.fitted import fitted_to
+from runtime.data.examples import PARTS, Examples, fitted_to
 from runtime.data.loading import Wanted, load_examples, staged
 from runtime.data.missing_entries import check_lookups
 from runtime.data.padding import widened

@@ -20,8 +20,7 @@ from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.backends import check_backend
 from runtime.data.batches import Batches
 from runtime.data.context import Context
-from runtime.data.examples import Examples
-from runtime.data.fitted import fitted_to
+from runtime.data.examples import Examples, fitted_to
 from runtime.initialization import initialize, stored
 from runtime.training import training_data
 from runtime.training.checkpoints import Position, best_state, newest_checkpoint

@@ -15,7 +15,8 @@ from compiler.types import DType, TensorType
 from grammar.diagnostics import NablacError
 from grammar.source import Source
 from runtime.data.arrays import from_arrays
-from runtime.data.fitted import fitted_to, read_fitted, write_fitted
+from runtime.data.examples import fitted_to
+from runtime.data.fitted import read_fitted, write_fitted
 from runtime.input_files import Reading, read_inputs
 from runtime.metadata import COLUMNS, column_names, stored
 from runtime.numpy_executor import NumpyRunner
