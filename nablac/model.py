@@ -266,9 +266,10 @@ class Model:
         from runtime.data.arrays import from_arrays
         from runtime.data.fitted import read_fitted
         from runtime.training.folder import RunFolder
-        from runtime.training.not_finite import NotFinite, explain_not_finite
+        from runtime.training.not_finite import NotFinite
+        from runtime.training.run_options import Options
         from runtime.training.trained import Trained
-        from runtime.training.training_run import Options, Training
+        from runtime.training.training_run import Training
 
         origin = self._source()
         chosen = Options(**{"backend": self.backend, "device": self.device, "seed": self.seed, **options})
@@ -291,7 +292,7 @@ class Model:
             try:
                 loop.run()
             except NotFinite as error:
-                raise explain_not_finite(training, loop, error) from error
+                raise training.explain_not_finite(loop, error) from error
             self._take(training.trained(loop))
             if run is not None:
                 assert self._trained is not None
