@@ -9,7 +9,7 @@ import numpy as np
 
 from compiler.model_spec import DataStage
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.casting import kind_of
+from runtime.conversion import kind_of
 from runtime.data.context import Context
 from runtime.data.examples import Examples
 from runtime.numpy_files import read_npz

@@ -16,8 +16,8 @@ from runtime.data.arrays import npz
 from runtime.data.context import Context
 from runtime.data.csv_file import Format, read_table
 from runtime.data.examples import Examples
-from runtime.data.files import content_of
 from runtime.data.rows import Rows
+from runtime.data.source_files import content_of
 
 if TYPE_CHECKING:
     from compiler.types import Array

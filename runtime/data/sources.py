@@ -13,10 +13,10 @@ from runtime.data.arrays import npz
 from runtime.data.context import Context
 from runtime.data.digits import digits
 from runtime.data.examples import Text
-from runtime.data.files import content_of
-from runtime.data.images import images
+from runtime.data.image_folders import images
 from runtime.data.pairs import pairs
-from runtime.data.tables import csv, parquet
+from runtime.data.source_files import content_of
+from runtime.data.table_files import csv, parquet
 
 Source = Callable[[DataStage, Context], Any]
 

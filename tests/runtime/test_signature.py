@@ -12,9 +12,9 @@ from compiler.graph import Graph
 from compiler.onnx.exporter import export
 from compiler.operators.reductions import Sum
 from grammar.diagnostics import NablacError
-from runtime.inputs import Signature
 from runtime.numpy_executor import NumpyRunner
 from runtime.onnx_session import OnnxRunner
+from runtime.signature import Signature
 from tests.runtime.graphs import fed, graph, parameter, text_of
 
 TOKENS = np.zeros((2, 3), np.int64)

@@ -10,8 +10,8 @@ import pytest
 from compiler.dims import Dim
 from compiler.types import DType, TensorType
 from grammar.diagnostics import NablacError
-from runtime.text.feeding import read_texts_or_inputs
 from runtime.text.learning import learn
+from runtime.text_inputs import read_texts_or_inputs
 
 ROWS = TensorType(DType.I64, (Dim.named("batch"), Dim.named("T")))
 WORDS = learn(["a man see data csv . = tokens x"], "words", 50)

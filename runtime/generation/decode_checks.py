@@ -15,7 +15,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from runtime.generation.decoders import Cached, Layout, Recomputing
 from runtime.generation.machines import NumpyMachine, machine
 from runtime.numpy_executor import NumpyRunner
-from runtime.text.places import places
+from runtime.text.lengths import places
 from runtime.verification import errors, random_feeds, sample_sizes
 
 if TYPE_CHECKING:

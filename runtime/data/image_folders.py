@@ -11,8 +11,8 @@ from compiler.model_spec import DataStage
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.examples import Examples
-from runtime.data.files import content_of, missing_extra
-from runtime.images import ENDINGS, read_image
+from runtime.data.source_files import content_of, missing_extra
+from runtime.image_file import ENDINGS, read_image
 
 if TYPE_CHECKING:
     from compiler.types import Array

@@ -9,8 +9,8 @@ from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import check_table, guarded, open_regular
 from runtime.data.context import Context
 from runtime.data.csv_file import Format, read_table
-from runtime.data.files import content_of, missing_extra
 from runtime.data.rows import Rows
+from runtime.data.source_files import content_of, missing_extra
 
 
 def csv(stage: DataStage, context: Context) -> Rows:

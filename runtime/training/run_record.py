@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.elaborate.values import show
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.atomic_files import write_bytes
 from runtime.backends import BACKENDS, DEVICES
 from runtime.boundary import LARGEST_JSON, read_file
 from runtime.data.examples import digest
-from runtime.files import write_bytes
-from runtime.training import training_data
+from runtime.training.program_texts import fingerprint
 from runtime.training.surroundings import Surroundings, surroundings
-from runtime.training.texts import fingerprint
 from runtime.training.trained import RECORD
+from runtime.training.training_data import path_of
 from runtime.typed import typed
 
 if TYPE_CHECKING:
-    from runtime.training.session import Training
+    from runtime.training.training_run import Training
 
 _LENGTH = "only --epochs, --patience, --keep and --max-time"
 
@@ -109,7 +109,7 @@ def record_of(training: Training, run: Path) -> Record:
         training.batch,
         training.seed,
         options.validation,
-        training_data.path_of(options.data) if options.data is not None else None,
+        path_of(options.data) if options.data is not None else None,
         options.backend,
         options.device,
         options.limit_batches,

@@ -14,8 +14,8 @@ from compiler.operators.source import Buffer, Parameter
 from compiler.size_origins import SizeOrigin, size_origins
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
-from runtime.casting import CannotConvert, convert, kind_of, name_of
-from runtime.smallest import Limit, limits
+from runtime.conversion import CannotConvert, convert, kind_of, name_of
+from runtime.size_limits import Limit, limits
 
 if TYPE_CHECKING:
     from compiler.types import Array

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from grammar.diagnostics import NablacError
-from runtime.files import put, scratch, unwritable, write_bytes
+from runtime.atomic_files import put, scratch, unwritable, write_bytes
 from runtime.weights import save_weights
 
 

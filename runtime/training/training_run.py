@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -20,49 +21,25 @@ from compiler.training.measures import Measure
 from compiler.training.step import TrainingStep, training_step
 from compiler.types import DType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
-from runtime.backends import check_backend
 from runtime.data.batches import Batches
 from runtime.data.context import Context
-from runtime.data.examples import Examples
-from runtime.data.fitted import fitted_to
+from runtime.data.examples import Examples, fitted_to
 from runtime.initialization import initialize, stored
-from runtime.training import training_data
 from runtime.training.checkpoints import Position, best_state, newest_checkpoint
 from runtime.training.loop import Loop, Settings
 from runtime.training.means import Means
-from runtime.training.steppers import WALKED, NumpyStepper, OnnxStepper, Stepper, averaged
+from runtime.training.not_finite import NotFinite, explain_not_finite, non_finite_paths
+from runtime.training.run_options import Options
+from runtime.training.steppers import KEPT_AS_SCAN, NumpyStepper, OnnxStepper, Stepper, StepperSetup, averaged
 from runtime.training.surroundings import threads
 from runtime.training.trained import Trained, in_raw_data, model_metadata, raw_graph, step_of, weights_of_model
+from runtime.training.training_data import context_of, examples_of
 
 if TYPE_CHECKING:
     from compiler.model_spec import TrainingSpec
     from compiler.types import Array
     from runtime.data.fitted import Fitted
     from runtime.data.padding import Padding
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a command may say beside the train block; None leaves it to the block."""
-
-    epochs: int | None = None
-    batch: int | None = None
-    validation: float | None = None
-    patience: int | None = None
-    seed: int | None = None
-    data: str | None = None  # in the place of the path that the block names
-    undivided: bool = False  # whether all of that data is one part, and the block's other files are left
-    backend: str = "numpy"
-    device: str = "cpu"
-    limit_batches: int | None = None
-    max_seconds: float | None = None
-    overfit: int | None = None
-    skip_broken: bool = False
-    checkpoint_seconds: float = 30.0
-    keep: int = 3  # of the last checkpoints
-
-    def __post_init__(self) -> None:
-        check_backend(self.backend, self.device)
 
 
 @dataclass
@@ -117,16 +94,16 @@ class Training:
     @cached_property
     def step_graph(self) -> Graph:
         """The step, with the parts of what it measures as outputs too."""
-        return optimize(self.step.measured, walked=self._walked)
+        return optimize(self.step.measured, walked=self._kept_as_scan)
 
     @cached_property
     def loss_graph(self) -> Graph:
         """What the loss and the metrics are computed of, for inference."""
-        return optimize(self._measured_loss[0], walked=self._walked)
+        return optimize(self._measured_loss[0], walked=self._kept_as_scan)
 
     @property
-    def _walked(self) -> tuple[str, ...]:
-        return WALKED if self.options.backend == "ort" else ()
+    def _kept_as_scan(self) -> tuple[str, ...]:
+        return KEPT_AS_SCAN if self.options.backend == "ort" else ()
 
     @property
     def name(self) -> str:
@@ -142,12 +119,15 @@ class Training:
 
     @cached_property
     def context(self) -> Context:
-        return training_data.context_of(self)
+        """What every source and stage of the data may ask for."""
+        folder = self.folder or Path(os.path.realpath(self.program.source.name)).parent
+        return context_of(self.spec, self.options, folder, self.seed, self.known)
 
     @cached_property
     def data(self) -> Examples:
         """The examples, by the names of the model's inputs and targets."""
-        return training_data.examples_of(self)
+        context = self.context  # which says first where there is no train block
+        return examples_of(self.inference, context, self.options, self.batch, self.examples)
 
     @property
     def inputs(self) -> dict[str, Any]:
@@ -164,11 +144,12 @@ class Training:
         return state
 
     def stepper(self, state: Mapping[str, Array]) -> Stepper:
-        of_both = self.step_graph, self.loss_graph, state, self.step.averages
-        parts = Means(self._measured_loss[1]).kinds
+        """The step on the chosen backend, beginning with a state, by path."""
+        parts = dict.fromkeys(part for measure in self._measured_loss[1].values() for part in measure.parts)
+        setup = StepperSetup(self.step_graph, self.loss_graph, state, self.step.averages, tuple(parts))
         if self.options.backend == "numpy":
-            return NumpyStepper(*of_both, parts)
-        return OnnxStepper(*of_both, parts, device=self.options.device, threads=threads())
+            return NumpyStepper(setup)
+        return OnnxStepper(setup, device=self.options.device, threads=threads())
 
     def batches(self, part: str) -> Batches:
         shuffle = part == "training" and self.spec.settings.shuffle
@@ -177,9 +158,11 @@ class Training:
     @cached_property
     def padding(self) -> Padding | None:
         """How rows of tokens are filled up; None of other data."""
-        from runtime.training.padding import padding_of
+        from runtime.training.padding_probe import padding_of
 
-        return padding_of(self) if self.data.padded else None
+        if not self.data.padded:
+            return None
+        return padding_of(self.inference, self.data, self.start.weights if self.start is not None else None)
 
     def settings(self) -> Settings:
         given, options = self.spec.settings, self.options
@@ -194,7 +177,7 @@ class Training:
             min_change=given.min_change,
             accumulate=given.accumulate,
             monitor=monitor,
-            largest=mode == "max",
+            higher_is_better=mode == "max",
             seed=self.seed,
             limit_batches=options.limit_batches,
             max_seconds=options.max_seconds,
@@ -257,6 +240,16 @@ class Training:
     def is_by_batches(self) -> bool:
         """Whether the loss compares the examples of a batch, so that its figure depends on `batch`."""
         return self._measured_loss[1]["loss"].by_batches
+
+    def explain_not_finite(self, loop: Loop, error: NotFinite) -> NablacError:
+        """Where the numbers were lost: the steps since the last good state are run again, one after another."""
+        before = loop.stepper.before()
+        if before and not non_finite_paths(before):
+            state, position = before, error.position
+        else:
+            state, position = loop.last_good_state() or (self.first_state(), Position())
+        steps = loop.replay(self.stepper(state), position)
+        return explain_not_finite(error, steps, frozenset(non_finite_paths(state)), self.step.graph, self.name)
 
     def trained(self, loop: Loop) -> Trained:
         """What a run has come to: the weights of its best epoch."""

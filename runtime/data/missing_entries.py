@@ -6,7 +6,7 @@ from compiler.graph import Graph
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span
 from runtime.data.examples import Examples
-from runtime.tables import TableCheck
+from runtime.table_lookups import TableCheck
 
 
 def check_lookups(graph: Graph, examples: Examples, span: Span | None) -> None:

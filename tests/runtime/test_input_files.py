@@ -14,7 +14,7 @@ import pytest
 from compiler.dims import Dim
 from compiler.types import DType, TensorType
 from grammar.diagnostics import NablacError
-from runtime.reading import Reading, Wanted, read_inputs
+from runtime.input_files import Reading, Wanted, read_inputs
 
 N = Dim.named("n")
 VECTOR = TensorType(DType.F32, (N,))

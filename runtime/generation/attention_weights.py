@@ -15,14 +15,14 @@ from compiler.operators.comparison import Where
 from compiler.operators.linear import MatMul
 from compiler.operators.normalization import Softmax
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
-from runtime.generation.checks import check_causal
+from runtime.generation.decode_checks import check_causal
 from runtime.generation.generator import Generator, Request
 from runtime.numpy_executor import run
 from runtime.text import roles
 from runtime.text.coding import tokens_of
-from runtime.text.places import places, token_inputs
-from runtime.text.sizes import check_tables
+from runtime.text.lengths import places, token_inputs
 from runtime.text.tokenizers import Listed, Tokenizer
+from runtime.text.vocabulary_checks import check_tables
 from runtime.text.words import JOIN, SPACE
 
 if TYPE_CHECKING:

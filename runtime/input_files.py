@@ -15,14 +15,14 @@ import numpy as np
 from compiler.dims import Dim
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
+from runtime.atomic_files import is_stream
 from runtime.boundary import guarded, names_in, read_file, read_stream
-from runtime.casting import CannotConvert, convert
+from runtime.conversion import CannotConvert, convert
 from runtime.data.csv_file import OF_COMMAND, Format, read_table
-from runtime.data.files import unpacked
 from runtime.data.rows import Rows
-from runtime.files import is_stream
-from runtime.images import CHANNELS, read_image
-from runtime.images import ENDINGS as IMAGES
+from runtime.data.source_files import unpacked
+from runtime.image_file import CHANNELS, read_image
+from runtime.image_file import ENDINGS as IMAGES
 from runtime.numpy_files import read_npy, read_npz
 
 if TYPE_CHECKING:
