@@ -8,16 +8,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from compiler.elaborate import calls
 from compiler.elaborate.arguments import check_arguments
-from compiler.elaborate.elaborator import Elaborator
-from compiler.elaborate.frame import CallSite, Frame, Session, Silence
+from compiler.elaborate.frame import CallSite, Frame
+from compiler.elaborate.instances import instantiate
 from compiler.elaborate.names import unknown_names
 from compiler.elaborate.placement import misplaced_statements
 from compiler.elaborate.program import Program, load, program_of
+from compiler.elaborate.search import default_of_range
+from compiler.elaborate.session import Session
+from compiler.elaborate.signals import AlreadyReported, BudgetExceeded
 from compiler.elaborate.training import TrainingSpec, check_optimizer, elaborate_training
-from compiler.elaborate.values import UNKNOWN, Defined, Given, Scope
-from compiler.elaborate.work import EXPRESSION, OUTPUT, Stop, Work
+from compiler.elaborate.values import UNKNOWN, Argument, Defined, Scope
+from compiler.elaborate.work import EXPRESSION, OUTPUT, Work
 from compiler.graph import Graph, Value
 from compiler.types import DType
 from grammar import syntax
@@ -186,11 +188,11 @@ def _chosen(program: Program, model: str | None) -> Defined:
 
 
 def _report(diagnostics: Diagnostics, found: Iterable[Diagnostic]) -> None:
-    """Keep the diagnostics, as they are made; raises Stop where there are as many as are told."""
+    """Keep the diagnostics, as they are made; raises BudgetExceeded where there are as many as are told."""
     for each in found:
         diagnostics.add(each)
         if diagnostics.full:
-            raise Stop
+            raise BudgetExceeded
 
 
 def _session(training: bool, diagnostics: Diagnostics, work: Work) -> Session:
@@ -205,33 +207,28 @@ def _model(
     session: Session,
 ) -> Elaborated | None:
     diagnostics = session.diagnostics
-    elaborator = Elaborator(session)
     span = defined.syntax.name.span
     before = len(diagnostics.found)
     try:
         given = _preset_values(session, defined, preset, diagnostics) | _settings(session, defined, hypers)
-        outer = Frame("fn", defined.name, defined.scope, "")
-        session.frames.append(outer)
-        instance = elaborator.instantiate(defined, list(given.values()), span)
-        session.frames.pop()
+        with session.inside(Frame("fn", defined.name, defined.scope, "")):
+            instance = instantiate(session, defined, list(given.values()), span)
     except NablacError as error:
         session.report(error)
         return None
-    except Silence:
+    except AlreadyReported:
         return None
     scope = Scope(defined.scope, dict(instance.hypers))
     frame = Frame("model", defined.name, scope, "")
-    session.frames.append(frame)
-    session.calls.append(CallSite(span, f"model {defined.name}"))
-    elaborator.run(defined.syntax.body)
-    outputs = _named_outputs(elaborator, frame, defined)
-    session.calls.pop()
+    with session.inside(frame, CallSite(span, f"model {defined.name}")):
+        session.run(defined.syntax.body)
+        outputs = _named_outputs(session, frame, defined)
     # What the train block adds belongs to training alone: an update there may depend on targets.
     updates, layers, key = dict(session.updates), dict(session.layers), session.key
     session.charge(len(program.trains) * EXPRESSION, span)
     train = next((each for each in program.trains if each.model.text == defined.name), None)
-    spec = elaborate_training(elaborator, train, frame) if train is not None else None
-    session.frames.pop()
+    with session.inside(frame):
+        spec = elaborate_training(session, train, frame) if train is not None else None
     if key is not None and train is None and "seed" in frame.inputs:
         note = "the draws of this model have this input"
         place = frame.declared["seed"]
@@ -245,12 +242,11 @@ def _model(
     return Elaborated(graph, instance.hypers, spec)
 
 
-def _named_outputs(elaborator: Elaborator, frame: Frame, defined: Defined) -> dict[str, Value] | None:
+def _named_outputs(session: Session, frame: Frame, defined: Defined) -> dict[str, Value] | None:
     """A model's outputs by name; what has none is called `output`, or by its number."""
-    session = elaborator.session
     if not frame.outputs:
         session.report(
-            elaborator.fault(
+            session.fault(
                 "E408",
                 f"model {defined.name} has no `output`",
                 defined.syntax.name.span,
@@ -269,18 +265,16 @@ def _named_outputs(elaborator: Elaborator, frame: Frame, defined: Defined) -> di
             label = Label(frame.declared[name], "the input")
             hint = "name it otherwise: `output other = ...`"
             session.report(
-                elaborator.fault("E418", f"an input is called `{name}` already", span, labels=(label,), hint=hint)
+                session.fault("E418", f"an input is called `{name}` already", span, labels=(label,), hint=hint)
             )
             return None
         if name in named:
             session.report(
-                elaborator.fault(
-                    "E418", f"two outputs are called `{name}`", span, hint="name one: `output other = ...`"
-                )
+                session.fault("E418", f"two outputs are called `{name}`", span, hint="name one: `output other = ...`")
             )
             return None
         if not isinstance(value, Value):
-            session.report(elaborator.fault("E421", f"the output `{name}` is no tensor", span))
+            session.report(session.fault("E421", f"the output `{name}` is no tensor", span))
             return None
         named[name] = value
     return named
@@ -302,7 +296,7 @@ def _check_preset(
     found, stopped = Diagnostics(), False
     try:
         _model(program, defined, preset.name.text, hypers, _session(False, found, work))
-    except Stop:
+    except BudgetExceeded:
         stopped = True
     settings = {setting.value.span for setting in preset.settings} | {setting.name.span for setting in preset.settings}
     label = Label(preset.name.span, "with this preset")
@@ -312,12 +306,12 @@ def _check_preset(
         diagnostics, (each if each.span in settings else replace(each, labels=(*each.labels, label)) for each in new)
     )
     if stopped:
-        raise Stop
+        raise BudgetExceeded
 
 
 def _preset_values(
     session: Session, defined: Defined, preset: str | None, diagnostics: Diagnostics
-) -> dict[str, Given]:
+) -> dict[str, Argument]:
     if preset is None:
         return {}
     presets = {each.name.text: each for each in _presets(defined)}
@@ -327,11 +321,9 @@ def _preset_values(
         raise NablacError(
             Diagnostic("E419", f"model {defined.name} has no preset `{preset}`", defined.syntax.name.span, hint=hint)
         )
-    elaborator = Elaborator(session)
     names = [hyper.name.text for hyper in defined.syntax.hypers]
-    found: dict[str, Given] = {}
-    session.frames.append(Frame("fn", defined.name, Scope(defined.scope), ""))
-    try:
+    found: dict[str, Argument] = {}
+    with session.inside(Frame("fn", defined.name, Scope(defined.scope), "")):
         for setting in presets[preset].settings:
             name = setting.name.text
             if name not in names:
@@ -344,21 +336,19 @@ def _preset_values(
                 _report(diagnostics, [error])
                 continue
             try:
-                value = calls.settled(elaborator, elaborator.evaluate(setting.value), setting.value.span)
-                found[name] = Given(name, value, setting.value.span)
+                value = default_of_range(session, session.evaluate(setting.value), setting.value.span)
+                found[name] = Argument(name, value, setting.value.span)
             except NablacError as error:
                 session.report(error)
-    finally:
-        session.frames.pop()
     return found
 
 
-def _settings(session: Session, defined: Defined, hypers: Mapping[str, Any]) -> dict[str, Given]:
+def _settings(session: Session, defined: Defined, hypers: Mapping[str, Any]) -> dict[str, Argument]:
     """Hyperparameters from outside; a text is an expression of the language."""
     from grammar.parser import parse
 
     names = {hyper.name.text: hyper for hyper in defined.syntax.hypers}
-    found: dict[str, Given] = {}
+    found: dict[str, Argument] = {}
     for name, value in hypers.items():
         if name not in names:
             hint = did_you_mean(name, names) or (f"it has {', '.join(names)}" if names else "it has none")
@@ -373,30 +363,24 @@ def _settings(session: Session, defined: Defined, hypers: Mapping[str, Any]) -> 
             constant = parse(source).declarations[0]
             if not isinstance(constant, syntax.Const):
                 raise NablacError(Diagnostic("E906", f"`{value}` is not a value", place=f"--set {name}"))
-            session.frames.append(Frame("fn", defined.name, defined.scope, ""))
-            try:
-                value, span = Elaborator(session).evaluate(constant.value), constant.value.span
-            finally:
-                session.frames.pop()
-        found[name] = Given(name, calls.settled(Elaborator(session), value, span), span)
+            with session.inside(Frame("fn", defined.name, defined.scope, "")):
+                value, span = session.evaluate(constant.value), constant.value.span
+        found[name] = Argument(name, default_of_range(session, value, span), span)
     return found
 
 
 def _optimizer(defined: Defined, session: Session) -> None:
     """An optimizer that no train block uses, with numbers for what has no default."""
-    elaborator = Elaborator(session)
     hypers = {hyper.name.text: 0.1 for hyper in defined.syntax.hypers if hyper.default is None}
     span = defined.syntax.name.span
-    session.frames.append(Frame("fn", defined.name, defined.scope, ""))
     try:
-        given = [Given(name, value, span) for name, value in hypers.items()]
-        check_optimizer(elaborator, elaborator.instantiate(defined, given, span), span)
+        with session.inside(Frame("fn", defined.name, defined.scope, "")):
+            given = [Argument(name, value, span) for name, value in hypers.items()]
+            check_optimizer(session, instantiate(session, defined, given, span), span)
     except NablacError as error:
         session.report(error)
-    except Silence:
+    except AlreadyReported:
         pass
-    finally:
-        session.frames.pop()
 
 
 @contextmanager
@@ -406,7 +390,7 @@ def _bounded() -> Iterator[None]:
     sys.setrecursionlimit(max(limit, _DEEP))
     try:
         yield
-    except Stop:
+    except BudgetExceeded:
         pass
     finally:
         sys.setrecursionlimit(limit)

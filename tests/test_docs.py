@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from compiler.build import check, program_of
-from compiler.elaborate.builtins import builtin_names
+from compiler.elaborate.builtins.table import builtin_names
 from compiler.elaborate.data import SOURCES, STAGES
 from compiler.elaborate.program import library
 from compiler.elaborate.training import SETTINGS

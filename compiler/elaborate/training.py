@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from compiler.elaborate import calls
 from compiler.elaborate.crossing import refuse_crossing
 from compiler.elaborate.data import Stage, data_stages
-from compiler.elaborate.frame import CallSite, Frame, Silence, State
+from compiler.elaborate.expressions import evaluate_const
+from compiler.elaborate.frame import CallSite, Frame, State
+from compiler.elaborate.instances import instantiate
+from compiler.elaborate.operands import as_tensor, converted
 from compiler.elaborate.parameters import (
     ABOVE_ZERO,
     COUNT,
@@ -24,8 +26,10 @@ from compiler.elaborate.parameters import (
     Kind,
     one_of,
 )
+from compiler.elaborate.program import library
+from compiler.elaborate.session import Session
+from compiler.elaborate.signals import AlreadyReported, BudgetExceeded
 from compiler.elaborate.values import UNKNOWN, Instance, Lazy, Scope, describe
-from compiler.elaborate.work import Stop
 from compiler.graph import Layer, Value, origin
 from compiler.operators.source import Input
 from compiler.types import TensorType
@@ -35,7 +39,6 @@ from grammar.source import Span
 
 if TYPE_CHECKING:
     from compiler.comparisons import Form
-    from compiler.elaborate.elaborator import Elaborator
 
 
 # States by name, `param` among them, of a parameter and its gradient; True leaves it out of the optimizer's own decay.
@@ -102,85 +105,79 @@ _FED = {  # beside the batch: an input or a target of such a name would not be t
 _MEASURED = {"loss", "epoch", "seconds", "learning_rate"}  # what every history has
 
 
-def elaborate_training(elaborator: Elaborator, train: syntax.Train, model: Frame) -> TrainingSpec:
+def elaborate_training(session: Session, train: syntax.Train, model: Frame) -> TrainingSpec:
     """Check a train block in the sight of its model's names."""
     frame = Frame("train", train.model.text, Scope(model.scope), "", dims=dict(model.dims), float_type=model.float_type)
     # The block goes on where the model ended: its layers have paths, and its draws numbers, that the model's have not.
     frame.taken, frame.draws = model.taken, model.draws
-    session = elaborator.session
     step = Input("step", TensorType(session.float_type.wide))()  # f16 counts up to 2,048, bf16 up to 256
 
     def optimize(path: str, parameter: Value, gradient: Value, undecayed: bool) -> dict[str, State]:
-        instance = spec.optimizer or _default_optimizer(elaborator, train.model.span)
+        instance = spec.optimizer or _default_optimizer(session, train.model.span)
         if undecayed and _DECAY in instance.hypers:
             instance = Instance(instance.defined, {**instance.hypers, _DECAY: 0.0}, instance.span)
         try:
-            return run_optimizer(elaborator, instance, train.span, parameter, gradient, step, path)
-        except (Silence, Stop):
+            return run_optimizer(session, instance, train.span, parameter, gradient, step, path)
+        except (AlreadyReported, BudgetExceeded):
             raise NablacError(*session.diagnostics.found) from None
 
     rate = Input("rate", TensorType(session.float_type.wide))()
     spec = TrainingSpec(train.span, step, rate, optimize)
     frame.scope.names["step"] = step
-    session.frames.append(frame)
-    session.calls.append(CallSite(train.span, f"the training of {train.model.text}"))
     seen: dict[str, Span] = {}
     known = [value for value in model.scope.names.values() if isinstance(value, Value)]
-    try:
+    with session.inside(frame, CallSite(train.span, f"the training of {train.model.text}")):
         for name in model.inputs:
             if name in _FED:
-                session.report(_fed(elaborator, name, model.declared[name]))
+                session.report(_fed(session, name, model.declared[name]))
         for statement in train.body:
             try:
                 if isinstance(statement, syntax.Declare):
-                    _check_targets(elaborator, statement, model)
+                    _check_targets(session, statement, model)
                 if isinstance(statement, syntax.Setting):
-                    _setting(elaborator, spec, statement, seen, known)
+                    _setting(session, spec, statement, seen, known)
                     continue
                 if isinstance(statement, syntax.Assign):
-                    _no_setting(elaborator, statement, seen)
-                elaborator.run([statement])
+                    _no_setting(session, statement, seen)
+                session.run([statement])
             except NablacError as error:
                 session.report(error)
-            except Silence:
+            except AlreadyReported:
                 pass
         spec.targets = dict(frame.inputs)  # not from the scope, where a name may have been bound again
         spec.updates, spec.layers = dict(session.updates), dict(session.layers)
-        _check_mode(elaborator, spec, seen)
-        _check_shares(elaborator, spec, seen)
+        _check_mode(session, spec, seen)
+        _check_shares(session, spec, seen)
         if "loss" not in seen:
             session.report(
-                elaborator.fault(
+                session.fault(
                     "E602",
                     f"the training of {train.model.text} has no loss",
                     train.model.span,
                     hint="add one: `loss mse(y, target)`",
                 )
             )
-    finally:
-        session.frames.pop()
-        session.calls.pop()
     spec.spreads = tuple(session.spreads)
     return spec
 
 
-def _fed(elaborator: Elaborator, name: str, span: Span) -> NablacError:
-    return elaborator.fault(
+def _fed(session: Session, name: str, span: Span) -> NablacError:
+    return session.fault(
         "E212", f"`{name}` is a name of the language where a model is trained", span, note=_FED[name],
         hint="choose another name",
     )  # fmt: skip
 
 
-def _check_targets(elaborator: Elaborator, declare: syntax.Declare, model: Frame) -> None:
+def _check_targets(session: Session, declare: syntax.Declare, model: Frame) -> None:
     """A target that is called as something of the model would hide it from the loss."""
     for declared in declare.names:
         name, span = declared.name.text, declared.name.span
         if name in _FED:  # declared all the same: what reads it is no mistake of its own
-            elaborator.session.report(_fed(elaborator, name, span))
+            session.report(_fed(session, name, span))
         if name in model.declared or model.scope.names.get(name) is not None:
             first = model.declared.get(name)
             what = "an input" if name in model.inputs else "a name"
-            raise elaborator.fault(
+            raise session.fault(
                 "E202",
                 f"`{name}` is {what} of model {model.name}, and cannot be a target too",
                 span,
@@ -189,13 +186,13 @@ def _check_targets(elaborator: Elaborator, declare: syntax.Declare, model: Frame
             )
 
 
-def _check_mode(elaborator: Elaborator, spec: TrainingSpec, seen: dict[str, Span]) -> None:
+def _check_mode(session: Session, spec: TrainingSpec, seen: dict[str, Span]) -> None:
     """Which epoch is the best has to be known, and not to be guessed."""
     monitor, mode = spec.settings.get("monitor", "loss"), spec.settings.get("mode")
     metric = spec.metric_of(monitor)
     if metric is not None and metric not in spec.best and mode is None:
-        elaborator.session.report(
-            elaborator.fault(
+        session.report(
+            session.fault(
                 "E617",
                 f"whether `{metric}` is better the larger or the smaller it is, nothing says",
                 seen["monitor"],
@@ -203,8 +200,8 @@ def _check_mode(elaborator: Elaborator, spec: TrainingSpec, seen: dict[str, Span
             )
         )
     if metric is None and mode == "max":
-        elaborator.session.report(
-            elaborator.fault(
+        session.report(
+            session.fault(
                 "E617",
                 "training makes the loss smaller, and its largest is not the best",
                 seen["mode"],
@@ -213,39 +210,38 @@ def _check_mode(elaborator: Elaborator, spec: TrainingSpec, seen: dict[str, Span
         )
 
 
-def _check_shares(elaborator: Elaborator, spec: TrainingSpec, seen: dict[str, Span]) -> None:
+def _check_shares(session: Session, spec: TrainingSpec, seen: dict[str, Span]) -> None:
     """A `split` would take the place of a setting of the same part."""
     for stage in spec.data:
         for name in ("validation", "test"):
             if stage.name == "split" and stage.arguments[name] is not None and name in seen:
                 message = f"`{name}` is set twice: here, and by itself"
                 labels = (Label(seen[name], "first here"),)
-                elaborator.session.report(elaborator.fault("E608", message, stage.span, labels=labels))
+                session.report(session.fault("E608", message, stage.span, labels=labels))
 
 
-def _direction(elaborator: Elaborator, metric: syntax.Expression) -> str | None:
+def _direction(session: Session, metric: syntax.Expression) -> str | None:
     """Whether the largest or the smallest of a metric is best, where it is a function of which the library says so."""
-    from compiler.elaborate.program import library
 
     applied = metric.stage if isinstance(metric, syntax.Pipe) else metric
     callee = applied.callee if isinstance(applied, syntax.Call) else applied
     if not isinstance(callee, syntax.Name):
         return None
-    function = elaborator.evaluate(callee)
+    function = session.evaluate(callee)
     for direction, name in _DIRECTIONS.items():
         listed = library().find(name)
-        listed = elaborator.constant(listed) if isinstance(listed, Lazy) else listed
+        listed = evaluate_const(session, listed) if isinstance(listed, Lazy) else listed
         if any(each is function for each in listed):
             return direction
     return None
 
 
-def _no_setting(elaborator: Elaborator, assign: syntax.Assign, seen: dict[str, Span]) -> None:
+def _no_setting(session: Session, assign: syntax.Assign, seen: dict[str, Span]) -> None:
     """`epochs = 5` would be a name that nothing reads."""
     for target in assign.targets:
         if target.text in _KNOWN:
             seen[target.text] = target.span
-            raise elaborator.fault(
+            raise session.fault(
                 "E616",
                 f"`{target.text}` is a setting, and a setting has no `=`",
                 target.span,
@@ -254,40 +250,40 @@ def _no_setting(elaborator: Elaborator, assign: syntax.Assign, seen: dict[str, S
 
 
 def _setting(
-    elaborator: Elaborator, spec: TrainingSpec, setting: syntax.Setting, seen: dict[str, Span], known: list[Value]
+    session: Session, spec: TrainingSpec, setting: syntax.Setting, seen: dict[str, Span], known: list[Value]
 ) -> None:
     name, span = setting.name.text, setting.value.span
     if name not in _KNOWN:
-        raise elaborator.fault(
+        raise session.fault(
             "E604",
             f"a train block has no setting `{name}`",
             setting.name.span,
             hint=did_you_mean(name, _KNOWN) or f"the settings are {', '.join(sorted(_KNOWN))}",
         )
     if setting.label is not None and name != "metric":
-        raise elaborator.fault(
+        raise session.fault(
             "E616",
             f"`{name}` takes a value, and no name before it",
             setting.label.span,
             hint=f"as in `{name} {span.text}`; only a metric has a name",
         )
     if name in seen and name in _ONCE:
-        raise elaborator.fault(
+        raise session.fault(
             "E608", f"`{name}` is set twice", setting.name.span, labels=(Label(seen[name], "first here"),)
         )
     seen[name] = setting.name.span
     if name == "data":
-        spec.data = data_stages(elaborator, setting.value)
+        spec.data = data_stages(session, setting.value)
         return
-    value = elaborator.evaluate(setting.value)
+    value = session.evaluate(setting.value)
     if name == "loss":
-        spec.loss = _scalar(elaborator, "the loss", value, span)
-        refuse_crossing(elaborator, spec.loss, known, span)
+        spec.loss = _scalar(session, "the loss", value, span)
+        refuse_crossing(session, spec.loss, known, span)
     elif name == "metric":
         text, place = _metric_name(setting)
         first = seen.get(f"{name} {text}")
         if first is not None or text in _MEASURED:
-            raise elaborator.fault(
+            raise session.fault(
                 "E608",
                 f"two metrics are called `{text}`" if first is not None else f"`{text}` is measured in any case",
                 place,
@@ -297,32 +293,32 @@ def _setting(
         other = next((each for each in ("loss", *spec.metrics) if text == f"val_{each}" or each == f"val_{text}"), None)
         if other is not None:
             shorter, longer = sorted((text, other), key=len)
-            raise elaborator.fault(
+            raise session.fault(
                 "E608",
                 f"`{longer}` is what `{shorter}` is called on the validation data",
                 place,
                 hint=f"give this one another name: `metric another = {span.text}`",
             )
         seen[f"{name} {text}"] = place
-        spec.metrics[text] = _scalar(elaborator, "a metric", value, span)
-        refuse_crossing(elaborator, spec.metrics[text], known, span)
-        direction = _direction(elaborator, setting.value)
+        spec.metrics[text] = _scalar(session, "a metric", value, span)
+        refuse_crossing(session, spec.metrics[text], known, span)
+        direction = _direction(session, setting.value)
         if direction is not None:
             spec.best[text] = direction
     elif name == "optimizer":
         if not isinstance(value, Instance) or value.defined.kind != "optimizer":
-            raise elaborator.fault(
+            raise session.fault(
                 "E607",
                 f"an optimizer is needed, and this is {describe(value)}",
                 span,
                 hint="as in `optimizer adam(lr: 1e-3)`",
             )
-        check_optimizer(elaborator, value, span)
+        check_optimizer(session, value, span)
         spec.optimizer = value
     else:
         kind = SETTINGS[name]
         if not kind.allows(value):
-            raise elaborator.fault("E605", f"`{name}` is {kind.words}, and {describe(value)} is given", span)
+            raise session.fault("E605", f"`{name}` is {kind.words}, and {describe(value)} is given", span)
         spec.settings[name] = value
 
 
@@ -334,10 +330,10 @@ def _metric_name(setting: syntax.Setting) -> tuple[str, Span]:
     return place.text, place
 
 
-def _scalar(elaborator: Elaborator, what: str, value: Any, span: Span) -> Value:
-    tensor = calls.as_tensor(elaborator, value, span, elaborator.session.float_type)
+def _scalar(session: Session, what: str, value: Any, span: Span) -> Value:
+    tensor = as_tensor(session, value, span, session.float_type)
     if tensor.type.rank or not tensor.type.dtype.is_float:
-        raise elaborator.fault(
+        raise session.fault(
             "E603",
             f"{what} is one float, and this is {tensor.type}",
             span,
@@ -346,23 +342,22 @@ def _scalar(elaborator: Elaborator, what: str, value: Any, span: Span) -> Value:
     return tensor
 
 
-def check_optimizer(elaborator: Elaborator, instance: Instance, span: Span) -> None:
+def check_optimizer(session: Session, instance: Instance, span: Span) -> None:
     """Run an optimizer's equations once on a parameter of a made-up shape: every type must come out right."""
-    dtype = elaborator.session.float_type.wide
+    dtype = session.float_type.wide
     type = TensorType(dtype, (7, 5))
     step = Input("step", TensorType(dtype))()
-    run_optimizer(elaborator, instance, span, Input("param", type)(), Input("grad", type)(), step)
+    run_optimizer(session, instance, span, Input("param", type)(), Input("grad", type)(), step)
 
 
-def _default_optimizer(elaborator: Elaborator, span: Span) -> Instance:
+def _default_optimizer(session: Session, span: Span) -> Instance:
     """What trains where the block names no optimizer: `adam()`."""
-    from compiler.elaborate.program import library
 
-    return elaborator.instantiate(library().find("adam"), [], span)
+    return instantiate(session, library().find("adam"), [], span)
 
 
 def run_optimizer(
-    elaborator: Elaborator,
+    session: Session,
     instance: Instance,
     span: Span,
     parameter: Value,
@@ -371,12 +366,11 @@ def run_optimizer(
     path: str = "",
 ) -> dict[str, State]:
     """An optimizer's equations for one parameter: its states by name, `param` among them, with their next values."""
-    session = elaborator.session
     dtype = parameter.type.dtype
     # A rate that is a tensor, of numbers of the model's type, works on parameters in what these are updated in.
     with origin(span, path):
         hypers = {
-            name: calls.converted(value, value.type.dtype.wide) if isinstance(value, Value) else value
+            name: converted(value, value.type.dtype.wide) if isinstance(value, Value) else value
             for name, value in instance.hypers.items()
         }
     scope = Scope(instance.defined.scope, hypers)
@@ -384,18 +378,16 @@ def run_optimizer(
     scope.names |= {"param": parameter, "grad": gradient, "step": step}
     frame.states["param"] = State("param", parameter, parameter, instance.defined.syntax.name.span)
     frame.declared["param"] = instance.defined.syntax.name.span
-    session.frames.append(frame)
-    session.calls.append(CallSite(span, f"optimizer {instance.defined.name}"))
-    try:
-        elaborator.run(instance.defined.syntax.body)
+    with session.inside(frame, CallSite(span, f"optimizer {instance.defined.name}")):
+        session.run(instance.defined.syntax.body)
         if any(value is UNKNOWN for value in (*scope.names.values(), *frame.next_values.values())):
-            raise Silence  # it has been told, here or at an earlier parameter
+            raise AlreadyReported  # it has been told, here or at an earlier parameter
         for name, state in frame.states.items():
             if state.next is None or state.next is UNKNOWN:
                 what = (
                     "never says what `param'` is" if name == "param" else f"has a state `{name}` without a next value"
                 )
-                raise elaborator.fault(
+                raise session.fault(
                     "E606",
                     f"optimizer {instance.defined.name} {what}",
                     state.span,
@@ -404,6 +396,3 @@ def run_optimizer(
                     else f"state its equation: `{name}' = ...`",
                 )
         return frame.states
-    finally:
-        session.frames.pop()
-        session.calls.pop()
