@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from compiler.elaborate import calls
-from compiler.elaborate.elaborator import Elaborator
-from compiler.elaborate.frame import Frame, Session, Silence
+from compiler.elaborate.binding import argument_of, bind_hypers, check_hyper, check_names
+from compiler.elaborate.frame import Frame
 from compiler.elaborate.names import names_of, references
+from compiler.elaborate.primitives import bind_operator
 from compiler.elaborate.program import Program
-from compiler.elaborate.values import Builtin, Defined, Given, Primitive
+from compiler.elaborate.session import Session
+from compiler.elaborate.signals import AlreadyReported
+from compiler.elaborate.values import Argument, Builtin, Defined, Primitive
 from grammar import syntax
 from grammar.diagnostics import NablacError
 from grammar.record import Record
@@ -22,8 +24,11 @@ def check_arguments(program: Program, session: Session) -> None:
     A call in which something is wrong already has been evaluated, and is left at that.
     """
     told = [each.span for each in session.diagnostics.found if each.span is not None]
-    elaborator = Elaborator(session)
-    session.frames.append(Frame("fn", program.source.name, program.scope, ""))
+    with session.inside(Frame("fn", program.source.name, program.scope, "")):
+        _check_calls(program, session, told)
+
+
+def _check_calls(program: Program, session: Session, told: list[Span]) -> None:
     for declaration in program.tree.declarations:
         if isinstance(declaration, (syntax.Definition, syntax.Const)):
             local = names_of(declaration)
@@ -33,12 +38,11 @@ def check_arguments(program: Program, session: Session) -> None:
                 if any(span.source is each.source and span.start <= each.start < span.end for each in told):
                     continue
                 try:
-                    _check(elaborator, program.scope.find(callee.text), arguments, piped, span)
+                    _check(session, program.scope.find(callee.text), arguments, piped, span)
                 except NablacError as error:
                     session.report(error)
-                except Silence:
+                except AlreadyReported:
                     pass
-    session.frames.pop()
 
 
 _Called = tuple[syntax.Name, tuple[syntax.Argument, ...], bool, Span]
@@ -75,28 +79,26 @@ def _calls(declaration: syntax.Definition | syntax.Const) -> list[_Called]:
     return sorted(found, key=lambda call: call[-1].start)
 
 
-def _check(
-    elaborator: Elaborator, callee: Any, arguments: tuple[syntax.Argument, ...], piped: bool, span: Span
-) -> None:
-    calls.check_names(elaborator, arguments)
-    given = [calls.given_as(each, each.value) for each in arguments]
+def _check(session: Session, callee: Any, arguments: tuple[syntax.Argument, ...], piped: bool, span: Span) -> None:
+    check_names(session, arguments)
+    given = [argument_of(each, each.value) for each in arguments]
     if piped and not (isinstance(callee, Defined) and callee.kind != "fn"):
-        given.insert(0, Given(None, None, span))
+        given.insert(0, Argument(None, None, span))
     match callee:
         case Defined():
-            bound = calls.bind_hypers(elaborator, callee, given, span)
+            bound = bind_hypers(session, callee, given, span)
             for hyper in callee.syntax.hypers:
                 if hyper.name.text in bound:
-                    _check_kind(elaborator, callee, hyper, bound[hyper.name.text])
+                    _check_kind(session, callee, hyper, bound[hyper.name.text])
         case Primitive():
-            calls.bind_operator(elaborator, callee.operator, given, span)
+            bind_operator(session, callee.operator, given, span)
         case Builtin() if callee.bind is not None:
-            callee.bind(elaborator, given, span)
+            callee.bind(session, given, span)
 
 
-def _check_kind(elaborator: Elaborator, callee: Defined, hyper: syntax.Hyper, given: Given) -> None:
+def _check_kind(session: Session, callee: Defined, hyper: syntax.Hyper, given: Argument) -> None:
     match given.value:
         case syntax.Number(value=value) | syntax.Text(value=value) | syntax.Boolean(value=value):
-            calls.checked_hyper(elaborator, callee, hyper, value, given.span)
+            check_hyper(session, callee, hyper, value, given.span)
         case syntax.ListOf(items=items):
-            calls.checked_hyper(elaborator, callee, hyper, list(items), given.span)
+            check_hyper(session, callee, hyper, list(items), given.span)

@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from compiler.elaborate.arguments import check_arguments
-from compiler.elaborate.elaborator import Elaborator
-from compiler.elaborate.frame import Frame, Session, Silence
+from compiler.elaborate.frame import Frame
+from compiler.elaborate.instances import instantiate
 from compiler.elaborate.models import Elaboration, elaborate_in, spec_of
 from compiler.elaborate.names import unknown_names
 from compiler.elaborate.optimizers import check_optimizer
@@ -16,8 +16,10 @@ from compiler.elaborate.placement import misplaced_statements
 from compiler.elaborate.presets import preset_values, presets_of
 from compiler.elaborate.program import Program
 from compiler.elaborate.reporting import bounded, report_each
-from compiler.elaborate.values import Defined, Given
-from compiler.elaborate.work import Stop, Work
+from compiler.elaborate.session import Session
+from compiler.elaborate.signals import AlreadyReported, BudgetExceeded
+from compiler.elaborate.values import Argument, Defined
+from compiler.elaborate.work import Work
 from compiler.training.step import training_step
 from compiler.types import DType
 from grammar import syntax
@@ -89,7 +91,7 @@ def _check_preset(
     own, stopped = Diagnostics(), False
     try:
         elaborate_in(_session(False, own, work), program, defined, preset.name.text, hypers)
-    except Stop:
+    except BudgetExceeded:
         stopped = True
     settings = {setting.value.span for setting in preset.settings} | {setting.name.span for setting in preset.settings}
     label = Label(preset.name.span, "with this preset")
@@ -99,24 +101,21 @@ def _check_preset(
         diagnostics, (each if each.span in settings else replace(each, labels=(*each.labels, label)) for each in new)
     )
     if stopped:
-        raise Stop
+        raise BudgetExceeded
 
 
 def _check_unused_optimizer(defined: Defined, session: Session) -> None:
     """An optimizer that no train block uses, with numbers for what has no default."""
-    elaborator = Elaborator(session)
     hypers = {hyper.name.text: 0.1 for hyper in defined.syntax.hypers if hyper.default is None}
     span = defined.syntax.name.span
-    session.frames.append(Frame("fn", defined.name, defined.scope, ""))
+    arguments = [Argument(name, value, span) for name, value in hypers.items()]
     try:
-        given = [Given(name, value, span) for name, value in hypers.items()]
-        check_optimizer(elaborator, elaborator.instantiate(defined, given, span), span)
+        with session.inside(Frame("fn", defined.name, defined.scope, "")):
+            check_optimizer(session, instantiate(session, defined, arguments, span), span)
     except NablacError as error:
         session.report(error)
-    except Silence:
+    except AlreadyReported:
         pass
-    finally:
-        session.frames.pop()
 
 
 def _session(training: bool, diagnostics: Diagnostics, work: Work) -> Session:

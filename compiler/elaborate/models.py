@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from compiler.elaborate.elaborator import Elaborator
-from compiler.elaborate.frame import CallSite, Frame, Session, Silence
+from compiler.elaborate.frame import CallSite, Frame
+from compiler.elaborate.instances import instantiate
 from compiler.elaborate.model_choice import choose_model
 from compiler.elaborate.names import unknown_names
 from compiler.elaborate.placement import misplaced_statements
 from compiler.elaborate.presets import outside_values, preset_values
 from compiler.elaborate.program import Program
 from compiler.elaborate.reporting import bounded, report_each
+from compiler.elaborate.session import Session
+from compiler.elaborate.signals import AlreadyReported
 from compiler.elaborate.train_blocks import TrainBlock, run_train_block, training_spec
 from compiler.elaborate.values import UNKNOWN, Defined, Scope
 from compiler.elaborate.work import EXPRESSION, OUTPUT, Work
@@ -83,33 +85,29 @@ def elaborate_in(
     session: Session, program: Program, defined: Defined, preset: str | None, hypers: Mapping[str, Any]
 ) -> Elaboration | None:
     """Elaborate a model and run its train block; None where a mistake of it has been reported."""
-    elaborator, diagnostics = Elaborator(session), session.diagnostics
+    diagnostics = session.diagnostics
     span = defined.syntax.name.span
     before = len(diagnostics.found)
     try:
         arguments = preset_values(session, defined, preset) | outside_values(session, defined, hypers)
-        outer = Frame("fn", defined.name, defined.scope, "")
-        session.frames.append(outer)
-        instance = elaborator.instantiate(defined, list(arguments.values()), span)
-        session.frames.pop()
+        with session.inside(Frame("fn", defined.name, defined.scope, "")):
+            instance = instantiate(session, defined, list(arguments.values()), span)
     except NablacError as error:
         session.report(error)
         return None
-    except Silence:
+    except AlreadyReported:
         return None
     scope = Scope(defined.scope, dict(instance.hypers))
     frame = Frame("model", defined.name, scope, "")
-    session.frames.append(frame)
-    session.calls.append(CallSite(span, f"model {defined.name}"))
-    elaborator.run(defined.syntax.body)
-    outputs = _named_outputs(elaborator, frame, defined)
-    session.calls.pop()
+    with session.inside(frame, CallSite(span, f"model {defined.name}")):
+        session.run(defined.syntax.body)
+        outputs = _named_outputs(session, frame, defined)
     # What the train block adds belongs to training alone: an update there may depend on targets.
     updates, layers, key = dict(session.updates), dict(session.layers), session.key
     session.charge(len(program.trains) * EXPRESSION, span)
     train = next((each for each in program.trains if each.model.text == defined.name), None)
-    block = run_train_block(elaborator, train, frame) if train is not None else None
-    session.frames.pop()
+    with session.inside(frame):
+        block = run_train_block(session, train, frame) if train is not None else None
     if key is not None and train is None and "seed" in frame.inputs:
         note = "the draws of this model have this input"
         session.report(
@@ -127,16 +125,15 @@ def elaborate_in(
 def spec_of(elaboration: Elaboration) -> ModelSpec:
     """The spec of a model, with its optimizer's equations for each type of parameter."""
     block = elaboration.block
-    training = training_spec(Elaborator(elaboration.session), block) if block is not None else None
+    training = training_spec(elaboration.session, block) if block is not None else None
     return ModelSpec(elaboration.graph, elaboration.hypers, training)
 
 
-def _named_outputs(elaborator: Elaborator, frame: Frame, defined: Defined) -> dict[str, Value] | None:
+def _named_outputs(session: Session, frame: Frame, defined: Defined) -> dict[str, Value] | None:
     """A model's outputs by name; what has none is called `output`, or by its number."""
-    session = elaborator.session
     if not frame.outputs:
         session.report(
-            elaborator.fault(
+            session.fault(
                 "E408",
                 f"model {defined.name} has no `output`",
                 defined.syntax.name.span,
@@ -155,18 +152,16 @@ def _named_outputs(elaborator: Elaborator, frame: Frame, defined: Defined) -> di
             label = Label(frame.declared[name], "the input")
             hint = "name it otherwise: `output other = ...`"
             session.report(
-                elaborator.fault("E418", f"an input is called `{name}` already", span, labels=(label,), hint=hint)
+                session.fault("E418", f"an input is called `{name}` already", span, labels=(label,), hint=hint)
             )
             return None
         if name in named:
             session.report(
-                elaborator.fault(
-                    "E418", f"two outputs are called `{name}`", span, hint="name one: `output other = ...`"
-                )
+                session.fault("E418", f"two outputs are called `{name}`", span, hint="name one: `output other = ...`")
             )
             return None
         if not isinstance(value, Value):
-            session.report(elaborator.fault("E421", f"the output `{name}` is no tensor", span))
+            session.report(session.fault("E421", f"the output `{name}` is no tensor", span))
             return None
         named[name] = value
     return named

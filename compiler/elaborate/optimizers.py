@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
-from compiler.elaborate import calls
-from compiler.elaborate.frame import CallSite, Frame, Silence, State
+from compiler.elaborate.frame import CallSite, Frame, State
+from compiler.elaborate.instances import instantiate
+from compiler.elaborate.operands import converted
+from compiler.elaborate.program import library
+from compiler.elaborate.session import Session
+from compiler.elaborate.signals import AlreadyReported, BudgetExceeded
 from compiler.elaborate.values import UNKNOWN, Instance, Scope, is_number
-from compiler.elaborate.work import Stop, Work
+from compiler.elaborate.work import Work
 from compiler.graph import Graph, Value, origin
 from compiler.model_spec import GRADIENT, PARAMETER, SEED, STEP, OptimizerSpec, TrainingSettings, UpdateEquations
 from compiler.operators.source import Input
@@ -18,14 +21,11 @@ from grammar import syntax
 from grammar.diagnostics import Diagnostics, NablacError
 from grammar.source import Span
 
-if TYPE_CHECKING:
-    from compiler.elaborate.elaborator import Elaborator
-
 _DECAY = "weight_decay"  # the hyperparameter of an optimizer that decays weights beside the gradient
 
 
 def optimizer_spec(
-    elaborator: Elaborator,
+    session: Session,
     instance: Instance | None,
     train: syntax.Train,
     loss: Value,
@@ -37,7 +37,6 @@ def optimizer_spec(
     They are run once for a type of parameter, and once for each parameter where they draw: draws depend on its path.
     What is wrong with them for a type is kept, and not reported: it matters where a training step is made.
     """
-    session = elaborator.session
     diagnostics, work, session.work = session.diagnostics, session.work, Work()
     by_type: dict[tuple[TensorType, bool], UpdateEquations | NablacError] = {}
     by_path: dict[str, UpdateEquations | NablacError] = {}
@@ -50,12 +49,12 @@ def optimizer_spec(
             if equations is None or _draws(equations):
                 session.diagnostics = Diagnostics()
                 try:
-                    chosen = chosen or _default(elaborator, train.model.span)
+                    chosen = chosen or _default(session, train.model.span)
                     its = _without_decay(chosen) if exempt else chosen
-                    equations = _equations(elaborator, its, train.span, type, step, f"optimizer.{path}")
+                    equations = _equations(session, its, train.span, type, step, f"optimizer.{path}")
                 except NablacError as error:
                     equations = error
-                except (Silence, Stop):
+                except (AlreadyReported, BudgetExceeded):
                     equations = NablacError(*session.diagnostics.found)
                 by_type[type, exempt] = equations
             by_path[path] = equations
@@ -77,19 +76,19 @@ def _without_decay(instance: Instance) -> Instance:
 
 
 def _equations(
-    elaborator: Elaborator, instance: Instance, span: Span, type: TensorType, step: Value, path: str
+    session: Session, instance: Instance, span: Span, type: TensorType, step: Value, path: str
 ) -> UpdateEquations:
     """An optimizer's equations for a type of parameter, as a graph; its nodes come from `path`."""
     with origin(span, path):
         parameter, gradient = Input(PARAMETER, type)(), Input(GRADIENT, type)()
-        states = run_optimizer(elaborator, instance, span, parameter, gradient, step, path)
+        states = run_optimizer(session, instance, span, parameter, gradient, step, path)
         outputs = {name: state.next for name, state in states.items()}
         first = {name: state.initial for name, state in states.items() if name != PARAMETER}
         inputs = {PARAMETER: parameter, GRADIENT: gradient, STEP: step}
         inputs |= {name: state.current for name, state in states.items() if name != PARAMETER}
-        if elaborator.session.key in _inputs([*outputs.values(), *first.values()]):
-            assert elaborator.session.key is not None
-            inputs[SEED] = elaborator.session.key
+        if session.key in _inputs([*outputs.values(), *first.values()]):
+            assert session.key is not None
+            inputs[SEED] = session.key
         outside = tuple(value for value in instance.hypers.values() if isinstance(value, Value))
         return UpdateEquations(Graph(inputs, outputs), first, outside, path)
 
@@ -99,23 +98,21 @@ def _inputs(ends: Iterable[Value]) -> set[Value | None]:
     return {node.result for node in reached if isinstance(node.op, Input)}
 
 
-def check_optimizer(elaborator: Elaborator, instance: Instance, span: Span) -> None:
+def check_optimizer(session: Session, instance: Instance, span: Span) -> None:
     """Run an optimizer's equations once on a parameter of a made-up shape: every type must come out right."""
-    dtype = elaborator.session.float_type.wide
+    dtype = session.float_type.wide
     type = TensorType(dtype, (7, 5))
-    step = Input("step", TensorType(dtype))()
-    run_optimizer(elaborator, instance, span, Input("param", type)(), Input("grad", type)(), step)
+    step = Input(STEP, TensorType(dtype))()
+    run_optimizer(session, instance, span, Input(PARAMETER, type)(), Input(GRADIENT, type)(), step)
 
 
-def _default(elaborator: Elaborator, span: Span) -> Instance:
+def _default(session: Session, span: Span) -> Instance:
     """What trains where the block names no optimizer: `adam()`."""
-    from compiler.elaborate.program import library
-
-    return elaborator.instantiate(library().find("adam"), [], span)
+    return instantiate(session, library().find("adam"), [], span)
 
 
 def run_optimizer(
-    elaborator: Elaborator,
+    session: Session,
     instance: Instance,
     span: Span,
     parameter: Value,
@@ -124,39 +121,31 @@ def run_optimizer(
     path: str = "",
 ) -> dict[str, State]:
     """An optimizer's equations for one parameter: its states by name, `param` among them, with their next values."""
-    session = elaborator.session
     dtype = parameter.type.dtype
     # A rate that is a tensor, of numbers of the model's type, works on parameters in what these are updated in.
     with origin(span, path):
         hypers = {
-            name: calls.converted(value, value.type.dtype.wide) if isinstance(value, Value) else value
+            name: converted(value, value.type.dtype.wide) if isinstance(value, Value) else value
             for name, value in instance.hypers.items()
         }
     scope = Scope(instance.defined.scope, hypers)
     frame = Frame("optimizer", instance.defined.name, scope, path, instance=instance, float_type=dtype)
-    scope.names |= {"param": parameter, "grad": gradient, "step": step}
-    frame.states["param"] = State("param", parameter, parameter, instance.defined.syntax.name.span)
-    frame.declared["param"] = instance.defined.syntax.name.span
-    session.frames.append(frame)
-    session.calls.append(CallSite(span, f"optimizer {instance.defined.name}"))
-    try:
-        elaborator.run(instance.defined.syntax.body)
+    scope.names |= {PARAMETER: parameter, GRADIENT: gradient, STEP: step}
+    frame.states[PARAMETER] = State(PARAMETER, parameter, parameter, instance.defined.syntax.name.span)
+    frame.declared[PARAMETER] = instance.defined.syntax.name.span
+    with session.inside(frame, CallSite(span, f"optimizer {instance.defined.name}")):
+        session.run(instance.defined.syntax.body)
         if any(value is UNKNOWN for value in (*scope.names.values(), *frame.next_values.values())):
-            raise Silence  # it has been told, here or at an earlier parameter
+            raise AlreadyReported
         for name, state in frame.states.items():
             if state.next is None or state.next is UNKNOWN:
-                what = (
-                    "never says what `param'` is" if name == "param" else f"has a state `{name}` without a next value"
-                )
-                raise elaborator.fault(
-                    "E606",
-                    f"optimizer {instance.defined.name} {what}",
-                    state.span,
-                    hint="as in `param' = param - lr * grad`"
-                    if name == "param"
-                    else f"state its equation: `{name}' = ...`",
-                )
+                raise _without_next(session, instance.defined.name, name, state)
         return frame.states
-    finally:
-        session.frames.pop()
-        session.calls.pop()
+
+
+def _without_next(session: Session, optimizer: str, name: str, state: State) -> NablacError:
+    if name == PARAMETER:
+        hint = "as in `param' = param - lr * grad`"
+        return session.fault("E606", f"optimizer {optimizer} never says what `param'` is", state.span, hint=hint)
+    message = f"optimizer {optimizer} has a state `{name}` without a next value"
+    return session.fault("E606", message, state.span, hint=f"state its equation: `{name}' = ...`")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from compiler.elaborate import calls
-from compiler.elaborate.elaborator import Elaborator
-from compiler.elaborate.frame import Frame, Session
+from compiler.elaborate.frame import Frame
 from compiler.elaborate.reporting import report_each
-from compiler.elaborate.values import Defined, Given, Scope
+from compiler.elaborate.search import default_of_range
+from compiler.elaborate.session import Session
+from compiler.elaborate.values import Argument, Defined, Scope
 from compiler.elaborate.work import EXPRESSION
 from grammar import syntax
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
@@ -41,7 +41,7 @@ def presets_of(defined: Defined) -> list[syntax.Preset]:
     return [statement for statement in defined.syntax.body if isinstance(statement, syntax.Preset)]
 
 
-def preset_values(session: Session, defined: Defined, preset: str | None) -> dict[str, Given]:
+def preset_values(session: Session, defined: Defined, preset: str | None) -> dict[str, Argument]:
     """The values of a preset by name; those that are wrong are reported. NablacError where there is no such preset."""
     if preset is None:
         return {}
@@ -52,11 +52,9 @@ def preset_values(session: Session, defined: Defined, preset: str | None) -> dic
         raise NablacError(
             Diagnostic("E419", f"model {defined.name} has no preset `{preset}`", defined.syntax.name.span, hint=hint)
         )
-    elaborator = Elaborator(session)
     names = [hyper.name.text for hyper in defined.syntax.hypers]
-    values: dict[str, Given] = {}
-    session.frames.append(Frame("fn", defined.name, Scope(defined.scope), ""))
-    try:
+    values: dict[str, Argument] = {}
+    with session.inside(Frame("fn", defined.name, Scope(defined.scope), "")):
         for setting in presets[preset].settings:
             name = setting.name.text
             if name not in names:
@@ -69,21 +67,19 @@ def preset_values(session: Session, defined: Defined, preset: str | None) -> dic
                 report_each(session.diagnostics, [error])
                 continue
             try:
-                value = calls.settled(elaborator, elaborator.evaluate(setting.value), setting.value.span)
-                values[name] = Given(name, value, setting.value.span)
+                value = default_of_range(session, session.evaluate(setting.value), setting.value.span)
+                values[name] = Argument(name, value, setting.value.span)
             except NablacError as error:
                 session.report(error)
-    finally:
-        session.frames.pop()
     return values
 
 
-def outside_values(session: Session, defined: Defined, hypers: Mapping[str, Any]) -> dict[str, Given]:
+def outside_values(session: Session, defined: Defined, hypers: Mapping[str, Any]) -> dict[str, Argument]:
     """Hyperparameters from outside by name; a text is an expression of the language. NablacError for a wrong one."""
     from grammar.parser import parse
 
     names = {hyper.name.text: hyper for hyper in defined.syntax.hypers}
-    values: dict[str, Given] = {}
+    values: dict[str, Argument] = {}
     for name, value in hypers.items():
         if name not in names:
             hint = did_you_mean(name, names) or (f"it has {', '.join(names)}" if names else "it has none")
@@ -98,10 +94,7 @@ def outside_values(session: Session, defined: Defined, hypers: Mapping[str, Any]
             constant = parse(source).declarations[0]
             if not isinstance(constant, syntax.Const):
                 raise NablacError(Diagnostic("E906", f"`{value}` is not a value", place=f"--set {name}"))
-            session.frames.append(Frame("fn", defined.name, defined.scope, ""))
-            try:
-                value, span = Elaborator(session).evaluate(constant.value), constant.value.span
-            finally:
-                session.frames.pop()
-        values[name] = Given(name, calls.settled(Elaborator(session), value, span), span)
+            with session.inside(Frame("fn", defined.name, defined.scope, "")):
+                value, span = session.evaluate(constant.value), constant.value.span
+        values[name] = Argument(name, default_of_range(session, value, span), span)
     return values

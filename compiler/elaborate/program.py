@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from compiler.elaborate.builtins import builtin_names
+from compiler.elaborate.builtins.table import builtin_names
 from compiler.elaborate.placement import hypers_declared_twice
 from compiler.elaborate.reserved import reserved_names
 from compiler.elaborate.values import Defined, Lazy, Scope

@@ -6,18 +6,18 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from compiler.elaborate.work import Stop
+from compiler.elaborate.signals import BudgetExceeded
 from grammar.diagnostics import Diagnostic, Diagnostics
 
 _DEEP = 20_000  # Python frames: expressions nest as deep as the grammar allows, calls as deep as MOST_CALLS
 
 
 def report_each(diagnostics: Diagnostics, new: Iterable[Diagnostic]) -> None:
-    """Keep the diagnostics, as they are made; raises Stop where there are as many as are told."""
+    """Keep the diagnostics, as they are made; raises BudgetExceeded where there are as many as are told."""
     for each in new:
         diagnostics.add(each)
         if diagnostics.full:
-            raise Stop
+            raise BudgetExceeded
 
 
 @contextmanager
@@ -27,7 +27,7 @@ def bounded() -> Iterator[None]:
     sys.setrecursionlimit(max(limit, _DEEP))
     try:
         yield
-    except Stop:
+    except BudgetExceeded:
         pass
     finally:
         sys.setrecursionlimit(limit)

@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from compiler.elaborate.frame import CallSite, Frame, Silence
+from compiler.elaborate.frame import CallSite, Frame
 from compiler.elaborate.optimizers import optimizer_spec
+from compiler.elaborate.session import Session
+from compiler.elaborate.signals import AlreadyReported
 from compiler.elaborate.train_settings import Statements, check_settings, read_setting, refuse_assignment
 from compiler.elaborate.values import Scope
 from compiler.graph import Layer, Value
@@ -20,7 +22,6 @@ from grammar.source import Span
 
 if TYPE_CHECKING:
     from compiler.comparisons import Form
-    from compiler.elaborate.elaborator import Elaborator
 
 
 _FED = {  # beside the batch: an input or a target of such a name would not be told apart
@@ -43,52 +44,42 @@ class TrainBlock:
     spreads: tuple[tuple[Value, Value, Form], ...]
 
 
-def run_train_block(elaborator: Elaborator, train: syntax.Train, model: Frame) -> TrainBlock:
+def run_train_block(session: Session, train: syntax.Train, model: Frame) -> TrainBlock:
     """Run the statements of a train block whose model's frame is the innermost; what is wrong with them is reported."""
     frame = Frame("train", train.model.text, Scope(model.scope), "", dims=dict(model.dims), float_type=model.float_type)
     # The block goes on where the model ended: its layers have paths, and its draws numbers, that the model's have not.
     frame.taken, frame.draws = model.taken, model.draws
-    session, statements = elaborator.session, Statements()
+    statements = Statements()
     step = Input("step", TensorType(session.float_type.wide))()  # f16 counts up to 2,048, bf16 up to 256
     frame.scope.names["step"] = step
-    session.frames.append(frame)
-    session.calls.append(CallSite(train.span, f"the training of {train.model.text}"))
     known = [value for value in model.scope.names.values() if isinstance(value, Value)]
-    try:
+    with session.inside(frame, CallSite(train.span, f"the training of {train.model.text}")):
         for name in model.inputs:
             if name in _FED:
-                session.report(_fed(elaborator, name, model.declared[name]))
+                session.report(_fed(session, name, model.declared[name]))
         for statement in train.body:
             try:
-                _run(elaborator, statement, statements, model, known)
+                _run(session, statement, statements, model, known)
             except NablacError as error:
                 session.report(error)
-            except Silence:
+            except AlreadyReported:
                 pass
         targets = dict(frame.inputs)  # not from the scope, where a name may have been bound again
         updates, layers = dict(session.updates), dict(session.layers)
-        check_settings(elaborator, statements)
+        check_settings(session, statements)
         if "loss" not in statements.set_at:
-            session.report(
-                elaborator.fault(
-                    "E602",
-                    f"the training of {train.model.text} has no loss",
-                    train.model.span,
-                    hint="add one: `loss mse(y, target)`",
-                )
-            )
-    finally:
-        session.frames.pop()
-        session.calls.pop()
+            message = f"the training of {train.model.text} has no loss"
+            hint = "add one: `loss mse(y, target)`"
+            session.report(session.fault("E602", message, train.model.span, hint=hint))
     return TrainBlock(train, statements, step, targets, updates, layers, tuple(session.spreads))
 
 
-def training_spec(elaborator: Elaborator, block: TrainBlock) -> TrainingSpec:
+def training_spec(session: Session, block: TrainBlock) -> TrainingSpec:
     """How a block without mistakes trains its model, with the optimizer's equations for each type of parameter."""
     said = block.statements
     assert said.loss is not None
     settings = said.settings
-    optimizer = optimizer_spec(elaborator, said.optimizer, block.syntax, said.loss, settings, block.step)
+    optimizer = optimizer_spec(session, said.optimizer, block.syntax, said.loss, settings, block.step)
     return TrainingSpec(
         said.loss,
         optimizer,
@@ -106,35 +97,35 @@ def training_spec(elaborator: Elaborator, block: TrainBlock) -> TrainingSpec:
 
 
 def _run(
-    elaborator: Elaborator, statement: syntax.Statement, statements: Statements, model: Frame, known: list[Value]
+    session: Session, statement: syntax.Statement, statements: Statements, model: Frame, known: list[Value]
 ) -> None:
     if isinstance(statement, syntax.Setting):
-        read_setting(elaborator, statements, statement, known)
+        read_setting(session, statements, statement, known)
         return
     if isinstance(statement, syntax.Declare):
-        _check_targets(elaborator, statement, model)
+        _check_targets(session, statement, model)
     if isinstance(statement, syntax.Assign):
-        refuse_assignment(elaborator, statements, statement)
-    elaborator.run([statement])
+        refuse_assignment(session, statements, statement)
+    session.run([statement])
 
 
-def _fed(elaborator: Elaborator, name: str, span: Span) -> NablacError:
-    return elaborator.fault(
+def _fed(session: Session, name: str, span: Span) -> NablacError:
+    return session.fault(
         "E212", f"`{name}` is a name of the language where a model is trained", span, note=_FED[name],
         hint="choose another name",
     )  # fmt: skip
 
 
-def _check_targets(elaborator: Elaborator, declare: syntax.Declare, model: Frame) -> None:
+def _check_targets(session: Session, declare: syntax.Declare, model: Frame) -> None:
     """A target that is called as something of the model would hide it from the loss."""
     for declared in declare.names:
         name, span = declared.name.text, declared.name.span
         if name in _FED:  # declared all the same: what reads it is no mistake of its own
-            elaborator.session.report(_fed(elaborator, name, span))
+            session.report(_fed(session, name, span))
         if name in model.declared or model.scope.names.get(name) is not None:
             first = model.declared.get(name)
             what = "an input" if name in model.inputs else "a name"
-            raise elaborator.fault(
+            raise session.fault(
                 "E202",
                 f"`{name}` is {what} of model {model.name}, and cannot be a target too",
                 span,

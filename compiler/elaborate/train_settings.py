@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from compiler.elaborate import calls
 from compiler.elaborate.crossing import refuse_crossing
 from compiler.elaborate.data import data_stages
+from compiler.elaborate.expressions import evaluate_const
+from compiler.elaborate.operands import as_tensor
 from compiler.elaborate.optimizers import check_optimizer
 from compiler.elaborate.parameters import (
     ABOVE_ZERO,
@@ -23,15 +24,14 @@ from compiler.elaborate.parameters import (
     Kind,
     one_of,
 )
+from compiler.elaborate.program import library
+from compiler.elaborate.session import Session
 from compiler.elaborate.values import Instance, Lazy, describe
 from compiler.graph import Value
 from compiler.model_spec import DataStage, Direction, TrainingSettings, metric_of
 from grammar import syntax
 from grammar.diagnostics import Label, did_you_mean
 from grammar.source import Span
-
-if TYPE_CHECKING:
-    from compiler.elaborate.elaborator import Elaborator
 
 SETTINGS: dict[str, Kind] = {
     "epochs": POSITIVE,
@@ -84,38 +84,38 @@ class Statements:
         return TrainingSettings(**{**self.plain, **patterns})
 
 
-def read_setting(elaborator: Elaborator, statements: Statements, setting: syntax.Setting, known: list[Value]) -> None:
+def read_setting(session: Session, statements: Statements, setting: syntax.Setting, known: list[Value]) -> None:
     """Evaluate a setting; NablacError for one that is none, or is set twice, or is not of its kind.
 
     `known` are the values of the model's names, which no loss and no metric may cross.
     """
     name = setting.name.text
-    _check_name(elaborator, statements, setting)
+    _check_name(session, statements, setting)
     statements.set_at[name] = setting.name.span
     if name == "data":
-        statements.data = data_stages(elaborator, setting.value)
+        statements.data = data_stages(session, setting.value)
         return
-    value = elaborator.evaluate(setting.value)
+    value = session.evaluate(setting.value)
     if name == "loss":
-        statements.loss = _scalar(elaborator, "the loss", value, setting.value.span)
-        refuse_crossing(elaborator, statements.loss, known, setting.value.span)
+        statements.loss = _scalar(session, "the loss", value, setting.value.span)
+        refuse_crossing(session, statements.loss, known, setting.value.span)
     elif name == "metric":
-        _add_metric(elaborator, statements, setting, value, known)
+        _add_metric(session, statements, setting, value, known)
     elif name == "optimizer":
-        statements.optimizer = _optimizer(elaborator, value, setting.value.span)
+        statements.optimizer = _optimizer(session, value, setting.value.span)
     else:
         kind, span = SETTINGS[name], setting.value.span
         if not kind.allows(value):
-            raise elaborator.fault("E605", f"`{name}` is {kind.words}, and {describe(value)} is given", span)
+            raise session.fault("E605", f"`{name}` is {kind.words}, and {describe(value)} is given", span)
         statements.plain[name] = value
 
 
-def refuse_assignment(elaborator: Elaborator, statements: Statements, assign: syntax.Assign) -> None:
+def refuse_assignment(session: Session, statements: Statements, assign: syntax.Assign) -> None:
     """NablacError for `epochs = 5`, which would be a name that nothing reads."""
     for target in assign.targets:
         if target.text in _KNOWN:
             statements.set_at[target.text] = target.span
-            raise elaborator.fault(
+            raise session.fault(
                 "E616",
                 f"`{target.text}` is a setting, and a setting has no `=`",
                 target.span,
@@ -123,23 +123,23 @@ def refuse_assignment(elaborator: Elaborator, statements: Statements, assign: sy
             )
 
 
-def check_settings(elaborator: Elaborator, statements: Statements) -> None:
+def check_settings(session: Session, statements: Statements) -> None:
     """Report settings that do not go together."""
-    _check_mode(elaborator, statements)
-    _check_shares(elaborator, statements)
+    _check_mode(session, statements)
+    _check_shares(session, statements)
 
 
-def _check_name(elaborator: Elaborator, statements: Statements, setting: syntax.Setting) -> None:
+def _check_name(session: Session, statements: Statements, setting: syntax.Setting) -> None:
     name = setting.name.text
     if name not in _KNOWN:
-        raise elaborator.fault(
+        raise session.fault(
             "E604",
             f"a train block has no setting `{name}`",
             setting.name.span,
             hint=did_you_mean(name, _KNOWN) or f"the settings are {', '.join(sorted(_KNOWN))}",
         )
     if setting.label is not None and name != "metric":
-        raise elaborator.fault(
+        raise session.fault(
             "E616",
             f"`{name}` takes a value, and no name before it",
             setting.label.span,
@@ -148,29 +148,29 @@ def _check_name(elaborator: Elaborator, statements: Statements, setting: syntax.
     first = statements.set_at.get(name)
     if first is not None and name in _ONCE:
         labels = (Label(first, "first here"),)
-        raise elaborator.fault("E608", f"`{name}` is set twice", setting.name.span, labels=labels)
+        raise session.fault("E608", f"`{name}` is set twice", setting.name.span, labels=labels)
 
 
 def _add_metric(
-    elaborator: Elaborator, statements: Statements, setting: syntax.Setting, value: Any, known: list[Value]
+    session: Session, statements: Statements, setting: syntax.Setting, value: Any, known: list[Value]
 ) -> None:
     name, named_at = _metric_name(setting)
-    _check_metric_name(elaborator, statements, setting, name, named_at)
+    _check_metric_name(session, statements, setting, name, named_at)
     statements.named_at[name] = named_at
-    statements.metrics[name] = _scalar(elaborator, "a metric", value, setting.value.span)
-    refuse_crossing(elaborator, statements.metrics[name], known, setting.value.span)
-    direction = _direction(elaborator, setting.value)
+    statements.metrics[name] = _scalar(session, "a metric", value, setting.value.span)
+    refuse_crossing(session, statements.metrics[name], known, setting.value.span)
+    direction = _direction(session, setting.value)
     if direction is not None:
         statements.best[name] = direction
 
 
 def _check_metric_name(
-    elaborator: Elaborator, statements: Statements, setting: syntax.Setting, name: str, named_at: Span
+    session: Session, statements: Statements, setting: syntax.Setting, name: str, named_at: Span
 ) -> None:
     """NablacError where another figure is called like a metric, on training or validation data."""
     text, first = setting.value.span.text, statements.named_at.get(name)
     if first is not None or name in _MEASURED:
-        raise elaborator.fault(
+        raise session.fault(
             "E608",
             f"two metrics are called `{name}`" if first is not None else f"`{name}` is measured in any case",
             named_at,
@@ -181,7 +181,7 @@ def _check_metric_name(
     other = next((each for each in taken if name == f"val_{each}" or each == f"val_{name}"), None)
     if other is not None:
         shorter, longer = sorted((name, other), key=len)
-        raise elaborator.fault(
+        raise session.fault(
             "E608",
             f"`{longer}` is what `{shorter}` is called on the validation data",
             named_at,
@@ -197,22 +197,22 @@ def _metric_name(setting: syntax.Setting) -> tuple[str, Span]:
     return named_at.text, named_at
 
 
-def _optimizer(elaborator: Elaborator, value: Any, span: Span) -> Instance:
+def _optimizer(session: Session, value: Any, span: Span) -> Instance:
     if not isinstance(value, Instance) or value.defined.kind != "optimizer":
-        raise elaborator.fault(
+        raise session.fault(
             "E607",
             f"an optimizer is needed, and this is {describe(value)}",
             span,
             hint="as in `optimizer adam(lr: 1e-3)`",
         )
-    check_optimizer(elaborator, value, span)
+    check_optimizer(session, value, span)
     return value
 
 
-def _scalar(elaborator: Elaborator, what: str, value: Any, span: Span) -> Value:
-    tensor = calls.as_tensor(elaborator, value, span, elaborator.session.float_type)
+def _scalar(session: Session, what: str, value: Any, span: Span) -> Value:
+    tensor = as_tensor(session, value, span, session.float_type)
     if tensor.type.rank or not tensor.type.dtype.is_float:
-        raise elaborator.fault(
+        raise session.fault(
             "E603",
             f"{what} is one float, and this is {tensor.type}",
             span,
@@ -221,30 +221,28 @@ def _scalar(elaborator: Elaborator, what: str, value: Any, span: Span) -> Value:
     return tensor
 
 
-def _direction(elaborator: Elaborator, metric: syntax.Expression) -> Direction | None:
+def _direction(session: Session, metric: syntax.Expression) -> Direction | None:
     """Whether the largest or the smallest of a metric is best, where it is a function of which the library says so."""
-    from compiler.elaborate.program import library
-
     applied = metric.stage if isinstance(metric, syntax.Pipe) else metric
     callee = applied.callee if isinstance(applied, syntax.Call) else applied
     if not isinstance(callee, syntax.Name):
         return None
-    function = elaborator.evaluate(callee)
+    function = session.evaluate(callee)
     for direction, name in _DIRECTIONS.items():
         listed = library().find(name)
-        listed = elaborator.constant(listed) if isinstance(listed, Lazy) else listed
+        listed = evaluate_const(session, listed) if isinstance(listed, Lazy) else listed
         if any(each is function for each in listed):
             return direction
     return None
 
 
-def _check_mode(elaborator: Elaborator, statements: Statements) -> None:
+def _check_mode(session: Session, statements: Statements) -> None:
     """Which epoch is the best has to be known, and not to be guessed."""
     monitor, mode = statements.plain.get("monitor", "loss"), statements.plain.get("mode")
     metric = metric_of(monitor, statements.metrics)
     if metric is not None and metric not in statements.best and mode is None:
-        elaborator.session.report(
-            elaborator.fault(
+        session.report(
+            session.fault(
                 "E617",
                 f"whether `{metric}` is better the larger or the smaller it is, nothing says",
                 statements.set_at["monitor"],
@@ -252,8 +250,8 @@ def _check_mode(elaborator: Elaborator, statements: Statements) -> None:
             )
         )
     if metric is None and mode == "max":
-        elaborator.session.report(
-            elaborator.fault(
+        session.report(
+            session.fault(
                 "E617",
                 "training makes the loss smaller, and its largest is not the best",
                 statements.set_at["mode"],
@@ -262,11 +260,11 @@ def _check_mode(elaborator: Elaborator, statements: Statements) -> None:
         )
 
 
-def _check_shares(elaborator: Elaborator, statements: Statements) -> None:
+def _check_shares(session: Session, statements: Statements) -> None:
     """A `split` would take the place of a setting of the same part."""
     for stage in statements.data:
         for name in ("validation", "test"):
             if stage.name == "split" and stage.arguments[name] is not None and name in statements.set_at:
                 message = f"`{name}` is set twice: here, and by itself"
                 labels = (Label(statements.set_at[name], "first here"),)
-                elaborator.session.report(elaborator.fault("E608", message, stage.span, labels=labels))
+                session.report(session.fault("E608", message, stage.span, labels=labels))

@@ -29,7 +29,7 @@ UNKNOWN = Unknown()
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
+class Argument:
     """One argument of a call, evaluated; `span` is the value's, `named_at` the name's where it has one."""
 
     name: str | None
@@ -67,14 +67,14 @@ class Instance:
 
 @dataclass(frozen=True, eq=False)
 class Builtin:
-    """A function of the compiler's own; `call(elaborator, arguments, span)`.
+    """A function of the compiler's own; `call(session, arguments, span)`.
 
     `bind` alone tells whether the arguments fit its parameters, where these are fixed.
     """
 
     name: str
-    call: Callable[[Any, list[Given], Span], Any]
-    bind: Callable[[Any, list[Given], Span], dict[str, Given]] | None = None
+    call: Callable[[Any, list[Argument], Span], Any]
+    bind: Callable[[Any, list[Argument], Span], dict[str, Argument]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ class ScanOf:
     """`scan(cell)`: waits for the sequences."""
 
     cell: Instance
-    options: dict[str, Given]
+    options: dict[str, Argument]
 
 
 @dataclass(frozen=True, eq=False)

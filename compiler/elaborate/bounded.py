@@ -3,27 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from compiler.elaborate.session import Session
 from compiler.elaborate.values import show
 from compiler.elaborate.work import COPIED, ITEM
 from grammar.source import Span
-
-if TYPE_CHECKING:
-    from compiler.elaborate.elaborator import Elaborator
 
 MOST_ITEMS = 1_000_000  # of a list, those of the lists in it counted too; or characters of a text
 MOST_LEVELS = 64  # of lists inside of one another
 
 
-def bounded_count(elaborator: Elaborator, count: int, span: Span) -> None:
+def bounded_count(session: Session, count: int, span: Span) -> None:
     """Refuse a list that would be too long before it is made."""
     if count > MOST_ITEMS:
-        raise elaborator.fault("E509", f"a list of more than {MOST_ITEMS} items", span)
-    elaborator.session.charge(count * COPIED, span)
+        raise session.fault("E509", f"a list of more than {MOST_ITEMS} items", span)
+    session.charge(count * COPIED, span)
 
 
-def bounded_list(elaborator: Elaborator, items: list[Any], span: Span) -> list[Any]:
+def bounded_list(session: Session, items: list[Any], span: Span) -> list[Any]:
     """The list, unless it holds too much; a list may hold another many times, so that few of them hold very much."""
     level: list[Sequence[Any]] = [items]
     count = levels = 0
@@ -32,23 +30,23 @@ def bounded_list(elaborator: Elaborator, items: list[Any], span: Span) -> list[A
         count, levels = count + found, levels + 1
         if count > MOST_ITEMS:
             within = " with those of the lists in it" if levels > 1 else ""
-            raise elaborator.fault("E509", f"a list of more than {MOST_ITEMS} items{within}", span)
+            raise session.fault("E509", f"a list of more than {MOST_ITEMS} items{within}", span)
         if levels > MOST_LEVELS:
-            raise elaborator.fault("E509", f"lists inside of one another, more than {MOST_LEVELS} deep", span)
-        elaborator.session.charge(found * ITEM, span)
+            raise session.fault("E509", f"lists inside of one another, more than {MOST_LEVELS} deep", span)
+        session.charge(found * ITEM, span)
         level = [item for each in level for item in each if isinstance(item, (list, tuple))]
     return items
 
 
-def bounded_text(elaborator: Elaborator, text: str, span: Span) -> str:
+def bounded_text(session: Session, text: str, span: Span) -> str:
     if len(text) > MOST_ITEMS:
-        raise elaborator.fault("E509", f"a text of more than {MOST_ITEMS} characters", span)
-    elaborator.session.charge(len(text) * COPIED, span)
+        raise session.fault("E509", f"a text of more than {MOST_ITEMS} characters", span)
+    session.charge(len(text) * COPIED, span)
     return text
 
 
-def shown(elaborator: Elaborator, value: Any, span: Span) -> str:
+def shown(session: Session, value: Any, span: Span) -> str:
     """A value as a message prints it."""
     if isinstance(value, list):
-        bounded_list(elaborator, value, span)
-    return bounded_text(elaborator, show(value), span)
+        bounded_list(session, value, span)
+    return bounded_text(session, show(value), span)
