@@ -116,6 +116,7 @@ def training_of(file: Path, given: Mapping[str, Any], *, evaluated: bool = False
 
     Of weights that are `evaluated` none may be missing; training begins what only the loss reads anew, and says so.
     """
+    from compiler.elaborate.models import TextSource
     from compiler.elaborate.presets import parse_settings
     from compiler.elaborate.program import load
     from compiler.types import DType
@@ -143,17 +144,10 @@ def training_of(file: Path, given: Mapping[str, Any], *, evaluated: bool = False
         skip_broken=given.get("skip_broken", False),
         keep=given.get("keep", 3),
     )
-    hypers = parse_settings(given["settings"])
+    hypers, dtype = parse_settings(given["settings"]), DType(given.get("dtype", "f32"))
     program = load(file)
-    training = Training(
-        program,
-        model_asked(program, given["name"]),
-        given["preset"],
-        hypers,
-        options,
-        dtype=DType(given.get("dtype", "f32")),
-        folder=given.get("folder"),
-    )
+    source = TextSource(program, model_asked(program, given["name"]), given["preset"], hypers, dtype)
+    training = Training(source, options, folder=given.get("folder"))
     if given["weights"] is not None:
         _begin_from(training, given["weights"], read_renames(given["rename"]), evaluated)
     if given.get("tokenizer") is not None:  # in the place of the one that the weights were trained with
