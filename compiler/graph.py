@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from compiler.dims import Dim, Size, substitute
 from compiler.types import TensorType
@@ -21,7 +21,6 @@ from grammar.source import Span
 
 if TYPE_CHECKING:
     import networkx as nx
-    import onnx
 
     from compiler.types import Array
 
@@ -136,71 +135,6 @@ class Node:
         return f"<{self.op} of {len(self.operands)}>"
 
 
-class Emit(Protocol):
-    """Writes ONNX nodes for one graph; values go by name, arrays become initializers, None is an absent input."""
-
-    opset: int
-
-    def __call__(self, onnx_type: str, *operands: str | Array | None, **attributes: Any) -> str:
-        """Write a node of one result; its name."""
-
-    def many(self, results: int, onnx_type: str, *operands: str | Array | None, **attributes: Any) -> tuple[str, ...]:
-        """Write a node of several results; their names."""
-
-    def sizes(self, sizes: Sequence[Size]) -> str:
-        """A one-axis i64 tensor that holds the sizes: an initializer, or computed from the inputs' shapes."""
-
-    def body(self, graph: Graph, inputs: Sequence[str], outputs: Sequence[str], formal: int) -> onnx.GraphProto:
-        """A nested graph with these names for its inputs and outputs, in order.
-
-        The first `formal` inputs are the nested graph's own; the others are names of this graph.
-        """
-
-    def unique(self, base: str) -> str:
-        """A name like `base` that nothing in the model has."""
-
-    def type(self, name: str) -> TensorType:
-        """The type of an operand."""
-
-    def producer(self, name: str) -> Operator | None:
-        """The operator that an operand comes from; None for what is fed, and for what comes from around this graph."""
-
-
-class Part(Protocol):
-    """Some positions of one axis of a graph, and what its values are there (see `Operator.along`)."""
-
-    @property
-    def start(self) -> Size:
-        """The first position."""
-
-    @property
-    def size(self) -> Size:
-        """How many there are."""
-
-    def of(self, value: Value, axis: int) -> Value:
-        """A value at these positions of an axis, counted from the front."""
-
-    def whole(self, value: Value) -> Value:
-        """A value at all positions."""
-
-    def extended(self, more: int) -> Part:
-        """With so many positions more behind these; below 0 fewer, as far as that undoes an extension."""
-
-    def within(self, size: Size) -> bool:
-        """Whether these positions lie within an axis of this size of the graph."""
-
-    def carried(
-        self, first: Value, result: Callable[[Value, Part], Value], following: Callable[[Value, Part], Value]
-    ) -> Value | None:
-        """The result that a state and the operands at these positions give, and the state of the part that follows.
-
-        `first` is the state at position 0; None where nothing is carried from part to part.
-        """
-
-    def bound(self, size: Size) -> Size:
-        """A size of the graph, all positions counted."""
-
-
 class Operator(Record, ABC):
     """One operator, and everything the system knows about it.
 
@@ -260,8 +194,8 @@ class Operator(Record, ABC):
         raise NotDifferentiable(self.name)
 
     @abstractmethod
-    def lower(self, emit: Emit, *operands: Any, **none: Any) -> str | tuple[str, ...]:
-        """Emit ONNX nodes that mean the same; the name of the result (or of each)."""
+    def lower(self, emit: Any, *operands: Any, **none: Any) -> str | tuple[str, ...]:
+        """Write ONNX nodes that mean the same by an `Emit`; the name of the result (or of each)."""
 
     @property
     def jumps(self) -> bool:
@@ -276,15 +210,15 @@ class Operator(Record, ABC):
         """The opset from which one ONNX operator takes the place of several for these types; 0 where none does."""
         return 0
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         """The operator at each index of a new leading axis of this length, which the `mapped` operands have.
 
         None where the operator does not say how: then it is applied step by step.
         """
         return None
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
-        """The result at some positions of one of its axes, made of no more of the operands than that takes.
+    def incremental(self, window: Any, axis: int, *operands: Value) -> Value | None:
+        """The result in a `Window` on one of its axes, made of no more of the operands than that takes.
 
         `operands` are those of the whole result; None where it takes all of them, or the operator does not say how.
         """

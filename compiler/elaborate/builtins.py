@@ -28,7 +28,7 @@ from compiler.graph import Graph, Node, NotDifferentiable, Operator, Value
 from compiler.operators.casting import Cast
 from compiler.operators.indexing import Iota
 from compiler.operators.random import RandomNormal, RandomUniform
-from compiler.operators.shaping import Concat, Expand, Mover, Reshape, Unsqueeze
+from compiler.operators.shaping import Concat, DataMovement, Expand, Reshape, Unsqueeze
 from compiler.operators.slicing import Slice
 from compiler.operators.source import constant
 from compiler.types import DType, TypeMismatch
@@ -146,7 +146,7 @@ def _is_number(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> A
 def _operator_of(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     """The name of the operator that computed a tensor; one that only moves or converts its numbers computes nothing."""
     tensor = calls.tensor_argument(elaborator, bound["x"])
-    while isinstance(tensor.node.op, (Mover, Cast)) and len(tensor.node.operands) == 1:
+    while isinstance(tensor.node.op, (DataMovement, Cast)) and len(tensor.node.operands) == 1:
         tensor = tensor.node.operands[0]
     return tensor.node.op.name
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from compiler.dims import Size
 from compiler.graph import Graph, Node, Operator, Origin, Value
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.onnx.sizes import Sizes
 from compiler.onnx.targets import HIGHEST_OPSET, IR_VERSION, LARGEST_FILE, LOWEST_OPSET, loaded_by
 from compiler.operators.arithmetic import onnx_dtype
@@ -254,7 +255,8 @@ class Writer:
         operands = [self.names[operand] for operand in node.operands]
         rounded = node.op.jumps and any(self.type(name).dtype == DType.F16 for name in operands)
         try:
-            made: str | tuple[str, ...] = node.op.lower(self, *(map(self._rounded, operands) if rounded else operands))
+            emit: Emit = self
+            made = node.op.lower(emit, *(map(self._rounded, operands) if rounded else operands))
         except TypeMismatch as mismatch:
             message = f"`{node.op.name}` does not go to ONNX as it stands: {mismatch}"
             place = node.origin.path or None

@@ -5,8 +5,9 @@ from __future__ import annotations
 from math import pi, sqrt
 from typing import TYPE_CHECKING
 
-from compiler.graph import Emit, Value
+from compiler.graph import Value
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.operators.arithmetic import Exp, Unary, lower_log1p, onnx_dtype
 from compiler.types import DType
 

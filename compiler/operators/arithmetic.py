@@ -8,11 +8,13 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compiler.dims import Size
-from compiler.graph import Emit, Operator, Part, Value
+from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.operators.shaping import aligned, broadcast_part, sum_to
 from compiler.operators.source import Constant, constant
 from compiler.types import DType, TensorType, TypeMismatch, broadcast
+from compiler.window import Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,24 +52,24 @@ class Elementwise(Operator):
     def lower(self, emit: Emit, *operands: Any, **none: Any) -> str:
         return emit(self.onnx, *operands)
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
-        return broadcast_over(self, mapped, operands)
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+        return batch_broadcast(self, mapped, operands)
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
-        return broadcast_along(self, part, axis, operands)
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
+        return incremental_broadcast(self, window, axis, operands)
 
 
-def broadcast_over(op: Operator, mapped: Sequence[bool], operands: Sequence[Value]) -> Value:
+def batch_broadcast(op: Operator, mapped: Sequence[bool], operands: Sequence[Value]) -> Value:
     """What broadcasts, over a new leading axis: the mapped operands get the axes that the longest has."""
     rank = max(operand.type.rank - axis for axis, operand in zip(mapped, operands, strict=True))
     result: Value = op(*(aligned(each, rank) if axis else each for axis, each in zip(mapped, operands, strict=True)))
     return result
 
 
-def broadcast_along(op: Operator, part: Part, axis: int, operands: Sequence[Value]) -> Value:
+def incremental_broadcast(op: Operator, window: Window, axis: int, operands: Sequence[Value]) -> Value:
     """What broadcasts, at some positions of an axis."""
     rank = max(operand.type.rank for operand in operands)
-    result: Value = op(*(broadcast_part(part, axis, operand, rank) for operand in operands))
+    result: Value = op(*(broadcast_part(window, axis, operand, rank) for operand in operands))
     return result
 
 
@@ -85,7 +87,7 @@ class Unary(Elementwise):
         return (grad * self.derivative(x, result),)
 
 
-class Step(Elementwise):
+class PiecewiseConstant(Elementwise):
     """A function whose derivative is zero wherever it has one."""
 
     kinds: ClassVar[tuple[str, ...]] = ("float",)
@@ -143,7 +145,7 @@ class Div(Elementwise):
         return sum_to(x.type, grad / y), sum_to(y.type, -(grad * result / y))
 
 
-class FloorDiv(Step):
+class FloorDiv(PiecewiseConstant):
     """`x // y`: the quotient rounded down, of integers or floats, as in Python."""
 
     name, ufunc = "floor_div", "floor_divide"
@@ -313,7 +315,7 @@ class Abs(Unary):
         return sign
 
 
-class Sign(Step):
+class Sign(PiecewiseConstant):
     """-1, 0 or 1: the sign of each number."""
 
     name, onnx, ufunc = "sign", "Sign", "sign"
@@ -496,19 +498,19 @@ def holds(dtype: DType, number: float) -> bool:
     return low <= number <= high and number == int(number)
 
 
-class Floor(Step):
+class Floor(PiecewiseConstant):
     """Rounded down to a whole number."""
 
     name, onnx, ufunc = "floor", "Floor", "floor"
 
 
-class Ceil(Step):
+class Ceil(PiecewiseConstant):
     """Rounded up to a whole number."""
 
     name, onnx, ufunc = "ceil", "Ceil", "ceil"
 
 
-class Round(Step):
+class Round(PiecewiseConstant):
     """Rounded to the nearest whole number, halves to the even one."""
 
     name, onnx, ufunc = "round", "Round", "rint"

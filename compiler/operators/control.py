@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from compiler.dims import Size, positive
-from compiler.graph import Emit, Graph, Operator, Value
+from compiler.graph import Graph, Operator, Value
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.types import TensorType, TypeMismatch
 
 if TYPE_CHECKING:

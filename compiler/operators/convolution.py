@@ -6,11 +6,13 @@ from itertools import product as every
 from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Size, product
-from compiler.graph import Emit, Operator, Part, Value
+from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.operators.reductions import Sum
 from compiler.operators.slicing import Slice, padded_part
 from compiler.types import DType, TensorType, TypeMismatch, same_dtype
+from compiler.window import Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +22,7 @@ else:
     np = LazyModule("numpy")
 
 
-class Window:
+class SlidingWindow:
     """What slides over spatial axes: strides, pads (all befores, then all afters) and dilations, 1 or 0 where empty."""
 
     strides: tuple[int, ...]
@@ -61,7 +63,7 @@ class Window:
         return tuple(sizes)
 
 
-class Conv(Window, Operator):
+class Conv(SlidingWindow, Operator):
     """The cross-correlation of `x` [batch, channels, ...] with `w` [filters, channels / groups, ...].
 
     `pads` are all the paddings before, then all after; `groups` splits channels and filters into independent parts. A
@@ -125,21 +127,21 @@ class Conv(Window, Operator):
         to_w = ConvWeightGradient(kernel, strides, pads, dilations, self.groups)(x, grad)
         return to_x, to_w, *(Sum((0, *range(2, 2 + rank)))(grad) for _ in bias)
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         x, w, *bias = operands
         rank, place = x.type.rank - 2, axis - 2
         strides, pads, dilations = self.settings(rank)
         kernel = w.shape[axis]
         if place < 0 or strides[place] != 1 or not isinstance(kernel, int):
             return None
-        seen = part.extended(dilations[place] * (kernel - 1))
+        seen = window.extended(dilations[place] * (kernel - 1))
         if not seen.within(pads[place] + x.shape[axis]):
             return None
-        window = padded_part(seen, axis, x, pads[place], 0)
-        if window is None:
+        items = padded_part(seen, axis, x, pads[place], 0)
+        if items is None:
             return None
         others = tuple(0 if each % rank == place else pad for each, pad in enumerate(pads))
-        result: Value = self.replace(pads=others)(window, *(part.whole(each) for each in (w, *bias)))
+        result: Value = self.replace(pads=others)(items, *(window.whole(each) for each in (w, *bias)))
         return result
 
     def lower(self, emit: Emit, x: str, w: str, *bias: str) -> str:
@@ -150,7 +152,7 @@ class Conv(Window, Operator):
         return 2 * self.infer(x, w).elements * product(w.shape[1:])
 
 
-class ConvTranspose(Window, Operator):
+class ConvTranspose(SlidingWindow, Operator):
     """The transpose of a convolution: `x` [batch, channels, ...] with `w` [channels, filters / groups, ...].
 
     Each item of `x` adds its multiple of the kernel to the result; `output_padding` adds to the far end of each axis.
@@ -253,7 +255,7 @@ class ConvTranspose(Window, Operator):
         return 2 * x.elements * product(w.shape[1:])
 
 
-class ConvWeightGradient(Window, Operator):
+class ConvWeightGradient(SlidingWindow, Operator):
     """The gradient of a convolution's `w`, from its `x` and the gradient of its result.
 
     Each tap of the kernel is one matrix product of a shifted view of `x` with the gradient.

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from compiler.dims import Size
-from compiler.graph import Emit, Operator, Part, Value
+from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.operators.arithmetic import onnx_dtype
 from compiler.operators.casting import Cast
-from compiler.operators.shaping import Mover, Transpose, Unsqueeze, filled
+from compiler.operators.shaping import DataMovement, Transpose, Unsqueeze, filled
 from compiler.operators.source import size_of
 from compiler.types import DType, TensorType, TypeMismatch, same_dtype
+from compiler.window import Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +27,7 @@ else:
 Combine = Literal["none", "add"]
 
 
-class Indexed(Mover):
+class Indexed(DataMovement):
     """An operator with an operand of places, i32 or i64; places below 0 count from the end."""
 
     def check_indices(self, indices: TensorType) -> None:
@@ -58,20 +60,20 @@ class Take(Indexed):
         total = ScatterNd("add")(zeros, Unsqueeze((-1,))(indices), rows)
         return (Transpose(back)(total) if axis else total), None
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         x, indices = operands
         if mapped[0] or self.axis % x.type.rank:
             return None
         result: Value = self(x, indices)
         return result
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         x, indices = operands
         first, last = x.type.axis(self.axis), x.type.axis(self.axis) + indices.type.rank
         if first <= axis < last:
-            taken: Value = self(part.whole(x), part.of(indices, axis - first))
+            taken: Value = self(window.whole(x), window.of(indices, axis - first))
         else:
-            taken = self(part.of(x, axis if axis < first else axis - indices.type.rank + 1), part.whole(indices))
+            taken = self(window.of(x, axis if axis < first else axis - indices.type.rank + 1), window.whole(indices))
         return taken
 
     def lower(self, emit: Emit, x: str, indices: str) -> str:
@@ -253,8 +255,8 @@ class Iota(Operator):
     def compute(self) -> Array:
         return np.arange(self.size).astype(self.dtype.numpy)  # type: ignore[arg-type]
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
-        found: Value = Iota(part.size)() + size_of(part.start)
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
+        found: Value = Iota(window.size)() + size_of(window.start)
         return Cast(self.dtype)(found) if self.dtype != DType.I64 else found
 
     def pullback(self, grad: Value, *, result: Value) -> tuple[()]:

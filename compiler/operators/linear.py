@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compiler.dims import Size, product
-from compiler.graph import Emit, Operator, Part, Value
+from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.operators.arithmetic import onnx_dtype
 from compiler.operators.casting import Cast, StopGradient
 from compiler.operators.shaping import Reshape, Squeeze, Transpose, Unsqueeze, aligned, broadcast_part, sum_to
 from compiler.types import DType, TensorType, TypeMismatch, broadcast_shapes, same_dtype
+from compiler.window import Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,7 +76,7 @@ class MatMul(Operator):
             Squeeze((1,))(by_right) if columns else by_right,
         )
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         x, y = operands
         ranks = [operand.type.rank - axis for axis, operand in zip(mapped, operands, strict=True)]
         if min(ranks) < 2:
@@ -84,16 +86,16 @@ class MatMul(Operator):
         left, right = (aligned(each, max(ranks)) if axis else each for axis, each in zip(mapped, operands, strict=True))
         return left @ right
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         x, y = operands
         if min(x.type.rank, y.type.rank) < 2:
             return None
         rank = max(x.type.rank, y.type.rank)
         if axis == rank - 2:
-            return part.of(x, x.type.rank - 2) @ part.whole(y)
+            return window.of(x, x.type.rank - 2) @ window.whole(y)
         if axis == rank - 1:
-            return part.whole(x) @ part.of(y, y.type.rank - 1)
-        return broadcast_part(part, axis, x, rank) @ broadcast_part(part, axis, y, rank)
+            return window.whole(x) @ window.of(y, y.type.rank - 1)
+        return broadcast_part(window, axis, x, rank) @ broadcast_part(window, axis, y, rank)
 
     def lower(self, emit: Emit, x: str, y: str) -> str:
         type, other = emit.type(x), emit.type(y)

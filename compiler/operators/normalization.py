@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compiler.dims import Size
-from compiler.graph import Emit, Operator, Part, Value
+from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.operators.reductions import Sum
 from compiler.types import DType, TensorType, TypeMismatch
+from compiler.window import Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,16 +32,16 @@ class AlongAxis(Operator):
         x.axis(self.axis)
         return x
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
         result: Value = self.replace(axis=self.axis % (x.type.rank - 1) + 1)(x)
         return result
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         if axis == x.type.axis(self.axis):
             return None
-        result: Value = self(part.of(x, axis))
+        result: Value = self(window.of(x, axis))
         return result
 
     def flops(self, x: TensorType) -> Size:

@@ -6,13 +6,15 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from compiler.dims import Size
-from compiler.graph import Emit, Operator, Part, Value
+from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.operators.arithmetic import onnx_dtype
 from compiler.operators.indexing import ScatterElements
 from compiler.operators.shaping import filled
 from compiler.operators.slicing import Slice
 from compiler.types import DType, TensorType, TypeMismatch
+from compiler.window import Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,23 +111,23 @@ class CumSum(Operator):
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (CumSum(self.axis, self.exclusive, not self.reverse)(grad),)
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         if axis != x.type.axis(self.axis):
-            result: Value = self(part.of(x, axis))
+            result: Value = self(window.of(x, axis))
             return result
         if self.reverse:
             return None
 
-        def sums(total: Value, part: Part) -> Value:
-            here: Value = self(part.of(x, axis))
+        def sums(total: Value, window: Window) -> Value:
+            here: Value = self(window.of(x, axis))
             return here + total
 
-        def following(total: Value, part: Part) -> Value:
-            last: Value = Slice((axis,), (-1,), (None,))(CumSum(axis)(part.of(x, axis)) + total)
+        def following(total: Value, window: Window) -> Value:
+            last: Value = Slice((axis,), (-1,), (None,))(CumSum(axis)(window.of(x, axis)) + total)
             return last
 
-        return part.carried(filled(0, x.type.with_shape(*x.shape[:axis], 1, *x.shape[axis + 1 :])), sums, following)
+        return window.carry(filled(0, x.type.with_shape(*x.shape[:axis], 1, *x.shape[axis + 1 :])), sums, following)
 
     def lower(self, emit: Emit, x: str) -> str:
         dtype = emit.type(x).dtype

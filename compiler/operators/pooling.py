@@ -8,13 +8,14 @@ from itertools import product as every
 from typing import TYPE_CHECKING, ClassVar
 
 from compiler.dims import Size, product
-from compiler.graph import Emit, Operator, Value
+from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.operators.activations import Relu
 from compiler.operators.backpropagation import zeros
 from compiler.operators.casting import Cast
 from compiler.operators.comparison import Equal
-from compiler.operators.convolution import Conv, Window
+from compiler.operators.convolution import Conv, SlidingWindow
 from compiler.operators.indexing import ScatterElements
 from compiler.operators.shaping import Concat, Expand, Reshape, Unsqueeze
 from compiler.operators.slicing import Pad, Slice
@@ -32,7 +33,7 @@ else:
 _MOST_PLACES = 16  # in a window, of which a gradient looks at each by itself
 
 
-class Pool(Window):
+class Pool(SlidingWindow):
     """One number of each window of size `kernel`."""
 
     name: ClassVar[str]

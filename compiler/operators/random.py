@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from compiler.dims import Size, product
-from compiler.graph import Emit, Operator, Value
+from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:

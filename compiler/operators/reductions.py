@@ -6,14 +6,16 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from compiler.dims import Size, product
-from compiler.graph import Emit, Graph, Operator, Part, Value
+from compiler.graph import Graph, Operator, Value
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.operators.arithmetic import Exp, onnx_dtype
 from compiler.operators.casting import Cast
 from compiler.operators.comparison import Equal
 from compiler.operators.shaping import Expand, Squeeze, Unsqueeze, distinct_axes
 from compiler.operators.source import Input, constant, size_of
 from compiler.types import DType, TensorType, TypeMismatch
+from compiler.window import Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -75,18 +77,18 @@ class Reduction(Operator):
         """Fold one axis or more of `x`, which is of a dtype that there is a kernel for."""
         return emit(self.onnx, x, np.array(axes, np.int64), keepdims=int(self.keep))
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
         result: Value = self.replace(axes=tuple(axis + 1 for axis in self.folded(x.type.rank - 1)))(x)
         return result
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         folded = self.folded(x.type.rank)
         places = [place for place in range(x.type.rank) if self.keep or place not in folded]
         if places[axis] in folded:
             return None
-        result: Value = self(part.of(x, places[axis]))
+        result: Value = self(window.of(x, places[axis]))
         return result
 
     def with_nan(self, emit: Emit, found: str, x: str, type: TensorType, axes: tuple[int, ...]) -> str:

@@ -7,9 +7,11 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Dim, Size, differ, product, quotient
-from compiler.graph import Emit, Operator, Part, Value
+from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.types import TensorType, TypeMismatch, broadcast_shapes, same_dtype
+from compiler.window import Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,14 +21,14 @@ else:
     np = LazyModule("numpy")
 
 
-class Mover(Operator):
+class DataMovement(Operator):
     """An operator that computes nothing."""
 
     def flops(self, *operands: TensorType) -> Size:
         return 0
 
 
-class Transpose(Mover):
+class Transpose(DataMovement):
     """Axis `i` of the result is axis `permutation[i]` of `x`."""
 
     name = "transpose"
@@ -47,20 +49,20 @@ class Transpose(Mover):
         inverse = tuple(self.permutation.index(axis) for axis in range(x.type.rank))
         return (Transpose(inverse)(grad),)
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         result: Value = Transpose((0, *(axis + 1 for axis in self.permutation)))(*operands)
         return result
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
-        result: Value = self(part.of(x, self.permutation[axis]))
+        result: Value = self(window.of(x, self.permutation[axis]))
         return result
 
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Transpose", x, perm=self.permutation) if self.permutation else emit("Identity", x)
 
 
-class Reshape(Mover):
+class Reshape(DataMovement):
     """The elements of `x`, row by row, as a tensor of `shape`; one size may be -1: whatever is left over."""
 
     name = "reshape"
@@ -94,19 +96,19 @@ class Reshape(Mover):
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (Reshape(x.shape)(grad),)
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         if -1 in self.shape:
             return None
         result: Value = Reshape((length, *self.shape))(*operands)
         return result
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         shape = self.resolved(x.type)
         for place, size in enumerate(x.shape):  # the axis that stays, with as many elements before it
             if size == shape[axis] and product(x.shape[:place]) == product(shape[:axis]):
-                bound = [part.bound(each) for each in shape]
-                result: Value = Reshape((*bound[:axis], part.size, *bound[axis + 1 :]))(part.of(x, place))
+                bound = [window.bound(each) for each in shape]
+                result: Value = Reshape((*bound[:axis], window.size, *bound[axis + 1 :]))(window.of(x, place))
                 return result
         return None
 
@@ -131,7 +133,7 @@ def _counts(left: Size, right: Size) -> str:
     return f"{left} elements {'are not' if differ(left, right) else 'are not known to be'} {right}"
 
 
-class Expand(Mover):
+class Expand(DataMovement):
     """Repeat `x` along axes of length 1, or new leading ones, until it has `shape`."""
 
     name = "expand"
@@ -154,16 +156,16 @@ class Expand(Mover):
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (sum_to(x.type, grad),)
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
         result: Value = Expand((length, *self.shape))(aligned(x, len(self.shape)))
         return result
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
-        shape = [part.bound(size) for size in self.shape]
-        result: Value = Expand((*shape[:axis], part.size, *shape[axis + 1 :]))(
-            broadcast_part(part, axis, x, len(shape))
+        shape = [window.bound(size) for size in self.shape]
+        result: Value = Expand((*shape[:axis], window.size, *shape[axis + 1 :]))(
+            broadcast_part(window, axis, x, len(shape))
         )
         return result
 
@@ -171,7 +173,7 @@ class Expand(Mover):
         return emit("Expand", x, emit.sizes(self.shape))
 
 
-class Squeeze(Mover):
+class Squeeze(DataMovement):
     """Drop `axes`, which have length 1."""
 
     name = "squeeze"
@@ -190,24 +192,24 @@ class Squeeze(Mover):
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (Unsqueeze(distinct_axes(x.type, self.axes))(grad),)
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
         rank = x.type.rank - 1
         result: Value = Squeeze(tuple(axis % rank + 1 for axis in self.axes))(x)
         return result
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         dropped = distinct_axes(x.type, self.axes)
         kept = [place for place in range(x.type.rank) if place not in dropped]
-        result: Value = Squeeze(dropped)(part.of(x, kept[axis]))
+        result: Value = Squeeze(dropped)(window.of(x, kept[axis]))
         return result
 
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Squeeze", x, np.array(self.axes, np.int64)) if self.axes else emit("Identity", x)
 
 
-class Unsqueeze(Mover):
+class Unsqueeze(DataMovement):
     """New axes of length 1, so that they are `axes` of the result."""
 
     name = "unsqueeze"
@@ -225,23 +227,23 @@ class Unsqueeze(Mover):
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (Squeeze(self.axes)(grad),)
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
         rank = x.type.rank - 1 + len(self.axes)
         result: Value = Unsqueeze(tuple(axis % rank + 1 for axis in self.axes))(x)
         return result
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         added = distinct_axes(x.type, self.axes, among=x.type.rank + len(self.axes))
-        result: Value = Unsqueeze(added)(part.of(x, axis - sum(place < axis for place in added)))
+        result: Value = Unsqueeze(added)(window.of(x, axis - sum(place < axis for place in added)))
         return result
 
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Unsqueeze", x, np.array(self.axes, np.int64)) if self.axes else emit("Identity", x)
 
 
-class Concat(Mover):
+class Concat(DataMovement):
     """Tensors one after the other along `axis`; their other axes agree."""
 
     name = "concat"
@@ -283,7 +285,7 @@ class Concat(Mover):
             start = stop
         return tuple(parts)
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         rank = max(operand.type.rank - axis for axis, operand in zip(mapped, operands, strict=True))
         every = (
             each if axis else Expand((length, *each.shape))(each) for axis, each in zip(mapped, operands, strict=True)
@@ -291,24 +293,24 @@ class Concat(Mover):
         result: Value = Concat(self.axis % rank + 1)(*every)
         return result
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         if axis != operands[0].type.axis(self.axis):
-            result: Value = self(*(part.of(operand, axis) for operand in operands))
+            result: Value = self(*(window.of(operand, axis) for operand in operands))
             return result
         from compiler.operators.slicing import preceded
 
         *heads, last = operands
         first: Value = Concat(axis)(*heads) if heads else last
         count = first.shape[axis]
-        if not heads or not isinstance(count, int) or not part.within(count + last.shape[axis]):
+        if not heads or not isinstance(count, int) or not window.within(count + last.shape[axis]):
             return None
-        return preceded(part, axis, first, last)
+        return preceded(window, axis, first, last)
 
     def lower(self, emit: Emit, *operands: str) -> str:
         return emit("Concat", *operands, axis=self.axis)
 
 
-class Split(Mover):
+class Split(DataMovement):
     """Parts of these sizes along `axis`, one after the other."""
 
     name = "split"
@@ -337,7 +339,7 @@ class Split(Mover):
         return emit.many(len(self.sizes), "Split", x, emit.sizes(self.sizes), axis=self.axis)
 
 
-class Flip(Mover):
+class Flip(DataMovement):
     """`x` with the order along `axes` reversed."""
 
     name = "flip"
@@ -360,7 +362,7 @@ class Flip(Mover):
         return emit("Slice", x, back, front, np.array(self.axes, np.int64), back)
 
 
-class Tile(Mover):
+class Tile(DataMovement):
     """`x` repeated `repeats[i]` times along axis `i`."""
 
     name = "tile"
@@ -413,10 +415,10 @@ def aligned(x: Value, rank: int) -> Value:
     return result
 
 
-def broadcast_part(part: Part, axis: int, x: Value, rank: int) -> Value:
+def broadcast_part(window: Window, axis: int, x: Value, rank: int) -> Value:
     """`x`, which broadcasts to a result of `rank` axes, as far as the part of one of those needs it."""
     place = axis - (rank - x.type.rank)
-    return part.whole(x) if place < 0 or x.shape[place] == 1 else part.of(x, place)
+    return window.whole(x) if place < 0 or x.shape[place] == 1 else window.of(x, place)
 
 
 def filled(number: float, like: TensorType) -> Value:

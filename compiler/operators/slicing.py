@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from compiler.dims import LARGEST, Size, Symbol
-from compiler.graph import Emit, Part, Value
+from compiler.graph import Value
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.operators.arithmetic import holds, onnx_dtype
-from compiler.operators.shaping import Concat, Flip, Mover, Reshape, Unsqueeze, distinct_axes, filled
+from compiler.operators.shaping import Concat, DataMovement, Flip, Reshape, Unsqueeze, distinct_axes, filled
 from compiler.types import DType, TensorType, TypeMismatch
+from compiler.window import Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +22,7 @@ else:
     np = LazyModule("numpy")
 
 
-class Slice(Mover):
+class Slice(DataMovement):
     """`x[start:stop:step]` along each of `axes`.
 
     A bound may be left out (None) or count from the end (below 0). Bounds lie within the axis: what NumPy would
@@ -57,22 +59,22 @@ class Slice(Mover):
             found.append((axis, first, last, step))
         return found
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
         rank = x.type.rank - 1
         result: Value = self.replace(axes=tuple(axis % rank + 1 for axis in self.axes))(x)
         return result
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
-        needed = part
+        needed = window
         cuts: list[tuple[int, Size, Size, int]] = []
         for place, start, stop, step in self.bounds(x.type):
             if place != axis:
-                cuts.append((place, part.bound(start), part.bound(stop), step))
-            elif step == 1 and isinstance(start, int) and part.extended(start).within(x.shape[axis]):
-                needed = part.extended(start)
-                cuts.append((place, start, start + part.size, 1))
+                cuts.append((place, window.bound(start), window.bound(stop), step))
+            elif step == 1 and isinstance(start, int) and window.extended(start).within(x.shape[axis]):
+                needed = window.extended(start)
+                cuts.append((place, start, start + window.size, 1))
             else:
                 return None
         axes, starts, stops, steps = zip(*cuts, strict=True) if cuts else ((),) * 4
@@ -119,32 +121,32 @@ class Slice(Mover):
         return emit("Reshape", made, np.array([unsure.get(axis, 0) for axis in range(len(shape))], np.int64))
 
 
-def preceded(part: Part, axis: int, first: Value, x: Value) -> Value | None:
+def preceded(window: Window, axis: int, first: Value, x: Value) -> Value | None:
     """`first` and then `x` along an axis, at the part's positions of both; the last few go on to the next part."""
     count = first.shape[axis]
     assert isinstance(count, int)
 
-    def every(held: Value, part: Part) -> Value:
-        made: Value = Concat(axis)(held, part.extended(-count).of(x, axis))
+    def every(held: Value, window: Window) -> Value:
+        made: Value = Concat(axis)(held, window.extended(-count).of(x, axis))
         return made
 
-    def result(held: Value, part: Part) -> Value:
-        made: Value = Slice((axis,), (0,), (part.size,))(every(held, part))
+    def result(held: Value, window: Window) -> Value:
+        made: Value = Slice((axis,), (0,), (window.size,))(every(held, window))
         return made
 
-    def following(held: Value, part: Part) -> Value:
-        made: Value = Slice((axis,), (part.size,), (part.size + count,))(every(held, part))
+    def following(held: Value, window: Window) -> Value:
+        made: Value = Slice((axis,), (window.size,), (window.size + count,))(every(held, window))
         return made
 
-    return part.carried(first, result, following)
+    return window.carry(first, result, following)
 
 
-def padded_part(part: Part, axis: int, x: Value, before: int, number: float) -> Value | None:
+def padded_part(window: Window, axis: int, x: Value, before: int, number: float) -> Value | None:
     """`x` with so many of a number before it along an axis, at the part's positions of both."""
     if before == 0:
-        return part.of(x, axis)
+        return window.of(x, axis)
     first = filled(number, x.type.with_shape(*x.shape[:axis], before, *x.shape[axis + 1 :]))
-    return preceded(part, axis, first, x)
+    return preceded(window, axis, first, x)
 
 
 def _from_front(bound: Size | None, size: Size, absent: Size) -> Size:
@@ -187,7 +189,7 @@ def _spread(grad: Value, axis: int, step: int) -> Value:
     return spread
 
 
-class Pad(Mover):
+class Pad(DataMovement):
     """`before[i]` and `after[i]` new elements around axis `i`, for every axis.
 
     They are `value` where `mode` is "constant"; "edge" repeats the outermost element, and "reflect" mirrors what
@@ -232,16 +234,16 @@ class Pad(Mover):
             grad = self._fold(grad, x, axis)
         return (grad,)
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         before, after = self.before[axis], self.after[axis]
         made: Value | None = None
         if before == after == 0:
-            made = part.of(x, axis)
-        elif self.mode == "constant" and isinstance(before, int) and part.within(before + x.shape[axis]):
-            made = padded_part(part, axis, x, before, self.value)
+            made = window.of(x, axis)
+        elif self.mode == "constant" and isinstance(before, int) and window.within(before + x.shape[axis]):
+            made = padded_part(window, axis, x, before, self.value)
         befores, afters = (
-            tuple(0 if place == axis else part.bound(size) for place, size in enumerate(sizes))
+            tuple(0 if place == axis else window.bound(size) for place, size in enumerate(sizes))
             for sizes in (self.before, self.after)
         )
         if made is None or not any(size != 0 for size in (*befores, *afters)):

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from compiler.dims import Dim, Size
-from compiler.graph import Emit, Graph, Operator, Value
+from compiler.graph import Graph, Operator, Value
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.types import DType, TensorType
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Source(Operator):
         return 0
 
 
-class Fed(Source):
+class Placeholder(Source):
     """A source whose array comes from outside: the executor and the exporter supply it by name."""
 
     def compute(self) -> Array:
@@ -48,7 +49,7 @@ class Fed(Source):
         raise AssertionError(f"{self} is an input or an initializer, never a node")
 
 
-class Input(Fed):
+class Input(Placeholder):
     """A tensor that the caller feeds."""
 
     name = "input"
@@ -56,7 +57,7 @@ class Input(Fed):
     type: TensorType
 
 
-class Parameter(Fed):
+class Parameter(Placeholder):
     """A trained tensor, called by its path; `initial` is a graph of one output, fed the `seed`, absent for none."""
 
     name = "parameter"
@@ -65,7 +66,7 @@ class Parameter(Fed):
     initial: Graph | None = None
 
 
-class Buffer(Fed):
+class Buffer(Placeholder):
     """A tensor that the step itself updates, as the running mean of a batch norm."""
 
     name = "buffer"

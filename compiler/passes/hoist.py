@@ -1,6 +1,6 @@
 """Work that need not be done step by step leaves its Scan: one operation over all steps in place of many small ones.
 
-Three kinds of it, each applied over a new leading axis by its operator's own rule (`Operator.over`):
+Three kinds of it, each applied over a new leading axis by its operator's own rule (`Operator.batch`):
 
 - what depends on the sequences alone, as the projection of the inputs, is computed before the walk;
 - outputs that follow from the states, as a projection of them, are computed after it;
@@ -17,7 +17,7 @@ from compiler.operators.arithmetic import Add
 from compiler.operators.control import Scan
 from compiler.operators.linear import MatMul, swapped
 from compiler.operators.reductions import Sum
-from compiler.operators.shaping import Expand, Mover, Reshape
+from compiler.operators.shaping import DataMovement, Expand, Reshape
 from compiler.operators.source import Constant, Input
 from compiler.rewrite import rebuild, replace, with_ends, with_operands
 from compiler.types import TensorType
@@ -103,7 +103,7 @@ class _Walk:
                     made = with_operands(node, values)
                     found.update((old, (new, False)) for old, new in zip(node.results, made.results, strict=True))
                 elif len(node.results) == 1:
-                    over = node.op.over(self.length, mapped, *values)
+                    over = node.op.batch(self.length, mapped, *values)
                     if over is not None:
                         found[node.result] = over, True
         return found
@@ -117,7 +117,7 @@ class _Walk:
             each = waiting.pop()
             if each in self.outside:
                 continue
-            apart = everything or isinstance(each.node.op, (MatMul, Mover, Sum))
+            apart = everything or isinstance(each.node.op, (MatMul, DataMovement, Sum))
             if each in nexts or not apart or not self._maps(each):
                 found[each] = None
             else:
@@ -139,7 +139,7 @@ class _Walk:
             else Input("stacked", TensorType(operand.type.dtype, (self.length, *operand.shape)))()
             for each, operand in zip(known, value.node.operands, strict=True)
         ]
-        return value.node.op.over(self.length, mapped, *operands) is not None
+        return value.node.op.batch(self.length, mapped, *operands) is not None
 
     def _find_sums(self, stacked: dict[Value, None]) -> None:
         """States that nothing reads but the addition that makes their next value."""

@@ -18,7 +18,7 @@ from compiler.operators.activations import Sigmoid, Tanh
 from compiler.operators.arithmetic import Add, Mul, Neg, Pow, Sub
 from compiler.operators.control import Scan
 from compiler.operators.linear import MatMul
-from compiler.operators.shaping import Concat, Mover
+from compiler.operators.shaping import Concat, DataMovement
 from compiler.operators.source import Constant
 from compiler.rewrite import rebuild, rewrite, with_ends
 
@@ -135,7 +135,7 @@ def _largest(value: Value, depth: int) -> float:
         return abs(float(number)) if number is not None else math.inf
     if depth == 0:
         return math.inf
-    if isinstance(op, (Neg, Mover)) and len(operands) == 1:
+    if isinstance(op, (Neg, DataMovement)) and len(operands) == 1:
         return _largest(operands[0], depth - 1)
     if isinstance(op, Mul):
         return math.prod(_largest(operand, depth - 1) for operand in operands)
