@@ -287,8 +287,7 @@ class _Derivation:
             return node.results
         if not any(self._mentions(value.type) for value in (*node.operands, *node.results)):
             return with_operands(node, operands).results
-        made = op(*operands)
-        return made if isinstance(made, tuple) else (made,)
+        return op.apply(*operands).results
 
     def _walked(self, node: Node) -> tuple[Value, ...]:
         """A walk over the new positions, from the states that the last ended in."""
@@ -310,7 +309,8 @@ class _Derivation:
             self.states[names[-1]] = (entry, first, entry)
         entries = [self.states[name][0] for name in names]
         parts = [self.of(sequence, 0) for sequence in sequences]
-        results = op(*entries, *parts, *(self.whole(each) for each in node.operands[op.states + op.slices :]))
+        whole = (self.whole(each) for each in node.operands[op.states + op.slices :])
+        results = op.apply(*entries, *parts, *whole).results
         for name, first, entry, last in zip(names, firsts, entries, results, strict=False):
             self.states[name] = (entry, first, last)
         self.walks[node] = results

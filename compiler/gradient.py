@@ -60,8 +60,7 @@ def uncut(graph: Graph) -> Graph:
         if isinstance(node.op, StopGradient):
             return node.operands
         if isinstance(node.op, Scan):
-            results: tuple[Value, ...] = node.op.replace(body=uncut(node.op.body), truncate=0)(*node.operands)
-            return results
+            return node.op.replace(body=uncut(node.op.body), truncate=0).apply(*node.operands).results
         return None
 
     return rewrite(graph, whole)

@@ -246,12 +246,14 @@ class Operator(Record, ABC):
         """Whether an attribute holds a size known only when the model runs."""
         return any(_holds_dim(each) for each in self.attributes)
 
-    def __call__(self, *operands: Value) -> Any:
-        """Apply to values: the result, or a tuple of results where `infer` gives a tuple."""
+    def apply(self, *operands: Value) -> Node:
+        """A node of this operator on values."""
         inferred = self.infer(*(operand.type for operand in operands))
-        if isinstance(inferred, TensorType):
-            return Node(self, operands, (inferred,)).results[0]
-        return Node(self, operands, inferred).results
+        return Node(self, operands, (inferred,) if isinstance(inferred, TensorType) else inferred)
+
+    def __call__(self, *operands: Value) -> Value:
+        """The result on values, of an operator that has one; of the others, `apply` has `results`."""
+        return self.apply(*operands).result
 
 
 def kernel_of(node: Node, op: Operator) -> Callable[..., Any]:

@@ -26,7 +26,7 @@ from compiler.elaborate.values import (
     is_number,
     is_size,
 )
-from compiler.graph import Operator, Value
+from compiler.graph import Node, Operator, Value
 from compiler.operators.casting import Cast
 from compiler.operators.source import Constant, constant, size_of
 from compiler.types import DType, TypeMismatch
@@ -351,12 +351,16 @@ def operate(
     labelled = list(zip(values, operands, strict=True))
     return typed(
         elaborator,
-        lambda: operator(**attributes)(*values),
+        lambda: _results(operator(**attributes).apply(*values)),
         span,
         labelled,
         what=f"`{sign}`" if sign else operator.name,
         at=at,
     )
+
+
+def _results(node: Node) -> Value | tuple[Value, ...]:
+    return node.result if len(node.results) == 1 else node.results
 
 
 def _common_dtype(elaborator: Elaborator, operands: Sequence[Given]) -> DType:

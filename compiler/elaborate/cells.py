@@ -308,7 +308,7 @@ def _build(
     operands = [*(state.initial for state in context.states), *walked, *captured]
     build = Scan(body, states, len(walked), reverse, truncate)
     try:
-        results = elaborator.session.make(lambda: build(*operands), span)
+        results = elaborator.session.make(lambda: build.apply(*operands).results, span)
     except TypeMismatch as mismatch:
         raise elaborator.fault("E301", f"scan: {mismatch}", span, hint=mismatch.hint) from None
     stacked = [_from_front(elaborator, value, axis, span) for value in results[states:]]

@@ -112,7 +112,7 @@ class Erf(Unary):
         return np.asarray(_erf(np.asarray(x)), x.dtype)
 
     def derivative(self, x: Value, result: Value) -> Value:
-        return Exp()(-(x * x)) * (2 / sqrt(pi))  # type: ignore[no-any-return]
+        return Exp()(-(x * x)) * (2 / sqrt(pi))
 
 
 # W. J. Cody, "Rational Chebyshev approximations for the error function", Mathematics of Computation 23 (1969),

@@ -60,7 +60,7 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
 
     length = scan.length(*(operand.type for operand in operands))
     saved = Graph(scan.body.inputs, _numbered([*ends[:n], *ends[:n]]), name="step")
-    after = Scan(saved, n, scan.slices, scan.reverse)(*operands)[n:] if n else ()
+    after = Scan(saved, n, scan.slices, scan.reverse).apply(*operands).results[n:] if n else ()
     before = [shifted(first, states, length, scan.reverse) for first, states in zip(operands[:n], after, strict=True)]
     given = [
         grad if grad is not None else zeros(end.type.with_shape(length, *end.shape))
@@ -73,7 +73,7 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
     kept = [_goes_on(scan, length, keep.type.dtype) for keep in keeps]
     sequences = [*before, *operands[n:last], *given, *kept]
     walk = Scan(body, len(begun), len(sequences), not scan.reverse)
-    results = iter(walk(*begun, *sequences, *operands[last:]))
+    results = iter(walk.apply(*begun, *sequences, *operands[last:]).results)
     made: dict[int, Value] = {}
     for place in (*range(n), *range(last, len(formal)), *range(n, last)):
         if flows[place]:

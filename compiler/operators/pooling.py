@@ -97,7 +97,7 @@ class MaxPool(Pool, Operator):
         strides, pads, dilations = self.settings(rank)
         if strides == self.kernel and not any(pads) and max(dilations) == 1 and math.prod(self.kernel) <= _MOST_PLACES:
             return (self._handed_on(grad, x, result),)
-        _, places = MaxPoolPlaces(self.kernel, self.strides, self.pads, self.dilations)(x)
+        _, places = MaxPoolPlaces(self.kernel, self.strides, self.pads, self.dilations).apply(x).results
         flat = zeros(x.type.with_shape(x.type.elements))
         count = (grad.type.elements,)
         added = ScatterElements(0, "add")(flat, Reshape(count)(places), Reshape(count)(grad))

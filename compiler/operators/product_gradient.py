@@ -51,5 +51,4 @@ def _one_by_one(factors: Value) -> Value:
     step = Graph({"so_far": so_far, "factor": factor}, {"product": so_far * factor}, name="product")
     one = constant(1, type.dtype)
     factors = Concat(0)(Expand((1, *type.shape))(one), factors)  # a scan has one step at least
-    result: Value = Scan(step, 1, 1)(Expand(type.shape)(one) if type.shape else one, factors)[0]
-    return result
+    return Scan(step, 1, 1).apply(Expand(type.shape)(one) if type.shape else one, factors).results[0]

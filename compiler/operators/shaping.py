@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compiler.dims import Dim, Size, differ, product, quotient
 from compiler.graph import Operator, Value
@@ -425,5 +425,5 @@ def filled(number: float, like: TensorType) -> Value:
     """A tensor of one number."""
     from compiler.operators.source import constant
 
-    scalar: Any = constant(number, like.dtype)
-    return Expand(like.shape)(scalar) if like.shape else scalar  # type: ignore[no-any-return]
+    scalar = constant(number, like.dtype)
+    return Expand(like.shape)(scalar) if like.shape else scalar

@@ -258,12 +258,12 @@ class Pad(DataMovement):
         size, before, after = x.shape[axis], self.before[axis], self.after[axis]
 
         def part(start: Size, stop: Size) -> Value:
-            return Slice((axis,), (start,), (stop,))(grad)  # type: ignore[no-any-return]
+            return Slice((axis,), (start,), (stop,))(grad)
 
         def placed(piece: Value, start: Size) -> Value:
             zeros = (0,) * piece.type.rank
             rest = size - start - piece.shape[axis]
-            return Pad((*zeros[:axis], start, *zeros[axis + 1 :]), (*zeros[:axis], rest, *zeros[axis + 1 :]))(piece)  # type: ignore[no-any-return]
+            return Pad((*zeros[:axis], start, *zeros[axis + 1 :]), (*zeros[:axis], rest, *zeros[axis + 1 :]))(piece)
 
         inner = part(before, before + size)
         if self.mode == "constant":

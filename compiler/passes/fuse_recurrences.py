@@ -14,7 +14,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from compiler.graph import Graph, Node, Value
+from compiler.graph import Graph, Node, Operator, Value
 from compiler.operators.backpropagation import shifted
 from compiler.operators.control import Scan
 from compiler.operators.recurrent import GRU, LSTM, RNN
@@ -108,11 +108,12 @@ def _fused(node: Node, pattern: Pattern, step: Step, places: dict[int, int]) -> 
     weights, recurrent, bias = gates
     first = [operands[place] for place in order]
     if pattern.cell == "lstm":
-        results = LSTM(hidden, reverse=scan.reverse)(xs, weights, recurrent, bias, *first)
+        op: Operator = LSTM(hidden, reverse=scan.reverse)
     elif pattern.cell == "gru":
-        results = GRU(hidden, reverse=scan.reverse, **pattern.options)(xs, weights, recurrent, bias, *first)
+        op = GRU(hidden, reverse=scan.reverse, **pattern.options)
     else:
-        results = RNN(hidden, reverse=scan.reverse, **pattern.options)(xs, weights, recurrent, bias, *first)
+        op = RNN(hidden, reverse=scan.reverse, **pattern.options)
+    results = op.apply(xs, weights, recurrent, bias, *first).results
     finals: list[Value] = [results[0]] * scan.states
     for rank, place in enumerate(order):
         finals[place] = results[1 + rank]
@@ -134,8 +135,7 @@ def _memories(node: Node, scan: Scan, order: list[int], hidden: Value) -> Value:
     formal = dict((inputs[c], inputs[h], *inputs[scan.states :]))
     before = shifted(operands[h], hidden, scan.length(*(each.type for each in operands)), scan.reverse)
     body = Graph(formal, {"next": following, "c": following}, name=scan.body.name)
-    made: Value = Scan(body, 1, 2, scan.reverse)(operands[c], before, *operands[scan.states :])[1]
-    return made
+    return Scan(body, 1, 2, scan.reverse).apply(operands[c], before, *operands[scan.states :]).results[1]
 
 
 def _gates(

@@ -159,21 +159,22 @@ class _Walk:
         whole, sequences = self._needed([*(self.nexts[state] for state in kept), *stacked])
         if not sequences:  # a walk is as long as its sequences
             sequences = dict([next(iter(self.slices.items()))])
-        inputs = [
-            *(Input(f"state_{place}", state.type)() for place, state in enumerate(kept)),
-            *(Input(f"item_{place}", value.type)() for place, value in enumerate(sequences)),
-            *(Input(f"whole_{place}", value.type)() for place, value in enumerate(whole)),
-        ]
-        formal = dict(zip((*kept, *sequences, *whole), inputs, strict=True))
+        types = {
+            **{f"state_{place}": state.type for place, state in enumerate(kept)},
+            **{f"item_{place}": value.type for place, value in enumerate(sequences)},
+            **{f"whole_{place}": value.type for place, value in enumerate(whole)},
+        }
+        inputs = {label: Input(label, type)() for label, type in types.items()}
+        formal = dict(zip((*kept, *sequences, *whole), inputs.values(), strict=True))
         ends = replace([*(self.nexts[state] for state in kept), *stacked], formal)
         body = Graph(
-            {each.node.op.label: each for each in inputs},
+            inputs,
             {f"result_{place}": end for place, end in enumerate(ends)},
             name=self.scan.body.name,
         )
         first = (self.states[state] for state in kept)
         scan = Scan(body, len(kept), len(sequences), self.scan.reverse)
-        made = scan(*first, *sequences.values(), *whole.values())
+        made = scan.apply(*first, *sequences.values(), *whole.values()).results
         self.stacked = dict(zip(stacked, made[len(kept) :], strict=True))
         return dict(zip(kept, made[: len(kept)], strict=True))
 

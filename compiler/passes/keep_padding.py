@@ -30,5 +30,4 @@ def _apart(node: Node) -> Sequence[Value] | None:
     if not isinstance(padded.node.op, Pad) or padded.node.op.mode != "constant" or padded.node.op.value != 0:
         return None
     kept = Maximum()(padded, constant(-inf, padded.type.dtype))
-    results = node.op(kept)
-    return results if isinstance(results, tuple) else (results,)
+    return node.op.apply(kept).results

@@ -66,7 +66,6 @@ def optimize_bodies(graph: Graph) -> Graph:
         body = optimize_bodies(node.op.body)
         for each in LOCAL:
             body = each(body)
-        results: tuple[Value, ...] = node.op.replace(body=body)(*node.operands)
-        return results
+        return node.op.replace(body=body).apply(*node.operands).results
 
     return rewrite(graph, body_of)

@@ -33,8 +33,7 @@ def regroup_steps(graph: Graph) -> Graph:
     def regrouped(node: Node) -> Sequence[Value] | None:
         if not isinstance(node.op, Scan):
             return None
-        results: tuple[Value, ...] = node.op.replace(body=_Regrouping(node.op).body())(*node.operands)
-        return results
+        return node.op.replace(body=_Regrouping(node.op).body()).apply(*node.operands).results
 
     return rewrite(graph, regrouped)
 
