@@ -103,6 +103,7 @@ class Add(Elementwise):
     """`x + y`."""
 
     name, onnx, ufunc = "add", "Add", "add"
+    commutative = True
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
         return sum_to(x.type, grad), sum_to(y.type, grad)
@@ -121,6 +122,7 @@ class Mul(Elementwise):
     """`x * y`."""
 
     name, onnx, ufunc = "mul", "Mul", "multiply"
+    commutative = True
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
         return sum_to(x.type, grad * y), sum_to(y.type, grad * x)
@@ -403,6 +405,7 @@ class Maximum(Elementwise):
     """The larger of `x` and `y`; where they are equal each gets half of the gradient."""
 
     name, onnx, ufunc = "maximum", "Max", "maximum"
+    commutative = True
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
         from compiler.operators.comparison import Greater, Less
@@ -414,6 +417,7 @@ class Minimum(Elementwise):
     """The smaller of `x` and `y`; where they are equal each gets half of the gradient."""
 
     name, onnx, ufunc = "minimum", "Min", "minimum"
+    commutative = True
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
         from compiler.operators.comparison import Greater, Less
