@@ -150,6 +150,7 @@ class Operator(Record, ABC):
     public: ClassVar[bool] = True  # may be called by its name in the language
     sums: ClassVar[bool] = False  # rounds a sum within to 16 bits, as the text does, and a runtime's kernel may not
     wide: ClassVar[bool] = False  # rounds more than once: 16-bit floats are computed in f32, and rounded at the end
+    commutative: ClassVar[bool] = False  # of two operands, and the same with them exchanged
     edges: ClassVar[tuple[str, ...]] = ()  # where onnxruntime's kernel gives something else, and what
     registry: ClassVar[dict[str, type[Operator]]] = {}
 

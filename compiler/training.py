@@ -18,7 +18,8 @@ from compiler.build import Elaborated
 from compiler.dims import DimError
 from compiler.elaborate.training import TrainingSpec
 from compiler.elaborate.values import is_number
-from compiler.gradient import gradients, stops, uncut
+from compiler.gradient import gradients
+from compiler.gradient_stop import find_gradient_stop
 from compiler.graph import Graph, NotDifferentiable, Value, origin
 from compiler.measures import Measure, as_it_is, measures_of, parts_of, with_parts
 from compiler.operators.arithmetic import Abs as Absolute
@@ -28,7 +29,7 @@ from compiler.operators.comparison import Equal, Where
 from compiler.operators.reductions import Max, Sum
 from compiler.operators.shaping import Expand, filled
 from compiler.operators.source import Buffer, Input, Parameter, constant
-from compiler.passes.pools import pool_first
+from compiler.passes.pipeline import Stage, run_stage
 from compiler.rewrite import replace
 from compiler.types import DType, TensorType, TypeMismatch
 from compiler.updates import Update, applied
@@ -98,7 +99,7 @@ def training_step(elaborated: Elaborated) -> TrainingStep:
     """The step that a model's train block describes; NablacError where no gradient can flow."""
     spec = _spec(elaborated)
     measures = {name: each for name, each in measures_of(elaborated).items() if not each.rows}
-    graph = pool_first(with_parts(loss_graph(elaborated), measures))
+    graph = run_stage(with_parts(loss_graph(elaborated), measures), Stage.BEFORE_GRADIENT)
     settings = spec.settings
     parameters = _parameters(graph.outputs["loss"], settings)
     loss = _regularized(graph.outputs["loss"], parameters, settings)
@@ -159,7 +160,7 @@ def _learning_rate(spec: TrainingSpec) -> Value | None:
 
 def _nothing_to_train(spec: TrainingSpec, loss: Value, parameters: list[Value]) -> NablacError:
     message = "there is nothing to train: no gradient of the loss reaches a parameter"
-    node = next((node for each in parameters if (node := stops(loss, each)) is not None), None)
+    node = next((node for each in parameters if (node := find_gradient_stop(loss, each)) is not None), None)
     if node is None:
         hint = "does `freeze` name them all?" if spec.settings.get("freeze") else "the loss depends on no parameter"
         return NablacError(Diagnostic("E610", message, spec.span, hint=hint))
@@ -179,7 +180,7 @@ def gradient_graph(
     """
     spec, graph = _spec(elaborated), elaborated.graph
     assert spec.loss is not None
-    loss = spec.loss if cut else uncut(Graph({}, {"loss": spec.loss})).outputs["loss"]
+    loss = spec.loss if cut else run_stage(Graph({}, {"loss": spec.loss}), Stage.GRADIENT_CHECK).outputs["loss"]
     sources = {name: value for name, value in graph.inputs.items() if value.type.dtype.is_float}
     sources |= _parameters(loss, {})
     patterns = list(wrt)

@@ -337,7 +337,8 @@ def _spread(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
 @builtin("gradient", "y", "x")
 def _gradient(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> Any:
     """How a scalar changes with a tensor that it was made of: for penalties, and for equations of derivatives."""
-    from compiler.gradient import gradients, stops
+    from compiler.gradient import gradients
+    from compiler.gradient_stop import find_gradient_stop
 
     y, x = (calls.tensor_argument(elaborator, bound[name]) for name in ("y", "x"))
     if y.type.rank or not y.type.dtype.is_float or not x.type.dtype.is_float:
@@ -358,7 +359,7 @@ def _gradient(elaborator: Elaborator, bound: dict[str, Given], span: Span) -> An
     except NotDifferentiable as error:
         raise elaborator.fault("E611", f"no gradient flows through `{error}`", span, labels=_at(error.node)) from None
     if not found:
-        node = stops(y, x)
+        node = find_gradient_stop(y, x)
         message = f"no gradient flows through `{node.op.name}`" if node else "the one does not depend on the other"
         raise elaborator.fault("E611", message, span, labels=_at(node))
     return found[0]

@@ -17,9 +17,7 @@ from compiler.onnx.sizes import Sizes
 from compiler.onnx.targets import HIGHEST_OPSET, IR_VERSION, LARGEST_FILE, LOWEST_OPSET, loaded_by
 from compiler.operators.arithmetic import onnx_dtype
 from compiler.operators.source import Buffer, Constant, Input, Parameter
-from compiler.passes.join_masks import join_masks
-from compiler.passes.keep_padding import keep_padding
-from compiler.passes.narrow_ranges import narrow_ranges
+from compiler.passes.pipeline import Stage, run_stage
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar.diagnostics import Diagnostic, NablacError
 
@@ -72,7 +70,7 @@ def export(
     is asked for. Weights of more than `largest` bytes are referred to and not held: `runtime.onnx_file.save` writes
     them from their arrays.
     """
-    graph = keep_padding(narrow_ranges(join_masks(graph)))
+    graph = run_stage(graph, Stage.EXPORT)
     lowest = needed_opset(graph)
     if opset is not None and not lowest <= opset <= HIGHEST_OPSET:
         raise _unfit_opset(graph, opset, lowest)

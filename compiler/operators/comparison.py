@@ -37,6 +37,7 @@ class Equal(Comparison):
     """`x == y`."""
 
     name, onnx, ufunc = "equal", "Equal", "equal"
+    commutative = True
     kinds = ("float", "int", "bool")
 
 
@@ -44,6 +45,7 @@ class NotEqual(Comparison):
     """`x != y`."""
 
     name, ufunc = "not_equal", "not_equal"
+    commutative = True
     kinds = ("float", "int", "bool")
 
     def lower(self, emit: Emit, x: str, y: str) -> str:
@@ -105,18 +107,21 @@ class LogicalAnd(Logical):
     """Whether both are true: `x and y`."""
 
     name, onnx, ufunc = "logical_and", "And", "logical_and"
+    commutative = True
 
 
 class LogicalOr(Logical):
     """Whether one at least is true: `x or y`."""
 
     name, onnx, ufunc = "logical_or", "Or", "logical_or"
+    commutative = True
 
 
 class LogicalXor(Logical):
     """Whether exactly one is true."""
 
     name, onnx, ufunc = "logical_xor", "Xor", "logical_xor"
+    commutative = True
 
 
 class LogicalNot(Logical):

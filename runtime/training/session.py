@@ -27,7 +27,7 @@ from runtime.training import training_data
 from runtime.training.checkpoints import Position, best_state, newest_checkpoint
 from runtime.training.loop import Loop, Settings
 from runtime.training.means import Means
-from runtime.training.steppers import WALKED, NumpyStepper, OnnxStepper, Stepper, averaged
+from runtime.training.steppers import DISABLED_PASSES, NumpyStepper, OnnxStepper, Stepper, averaged
 from runtime.training.surroundings import threads
 from runtime.training.trained import Trained, in_raw_data, model_metadata, raw_graph, step_of, weights_of_model
 
@@ -116,16 +116,16 @@ class Training:
     @cached_property
     def step_graph(self) -> Graph:
         """The step, with the parts of what it measures as outputs too."""
-        return optimize(self.step.measured, walked=self._walked)
+        return optimize(self.step.measured, disabled=self._disabled_passes)
 
     @cached_property
     def loss_graph(self) -> Graph:
         """What the loss and the metrics are computed of, for inference."""
-        return optimize(self._measured_loss[0], walked=self._walked)
+        return optimize(self._measured_loss[0], disabled=self._disabled_passes)
 
     @property
-    def _walked(self) -> tuple[str, ...]:
-        return WALKED if self.options.backend == "ort" else ()
+    def _disabled_passes(self) -> tuple[str, ...]:
+        return DISABLED_PASSES if self.options.backend == "ort" else ()
 
     @property
     def name(self) -> str:

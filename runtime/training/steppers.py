@@ -12,8 +12,8 @@ from compiler.graph import Graph
 if TYPE_CHECKING:
     from compiler.types import Array
 
-# onnxruntime takes longer for its RNN operator than for the same walk as a Scan, nearly twice for a large one.
-WALKED = ("rnn",)
+# onnxruntime takes longer for its RNN operator than for the same recurrence as a Scan, nearly twice for a large one.
+DISABLED_PASSES = ("fuse-rnn",)
 
 
 class Stepper(Protocol):

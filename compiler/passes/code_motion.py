@@ -23,7 +23,7 @@ from compiler.rewrite import rebuild, replace, with_ends, with_operands
 from compiler.types import TensorType
 
 
-def hoist_results(graph: Graph) -> Graph:
+def sink_results(graph: Graph) -> Graph:
     """`graph` with outputs that follow from next states computed after each walk, and those that nobody uses gone."""
     return _each_scan(graph, steps=False)
 
