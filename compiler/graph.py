@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compiler.dims import Dim, Size, substitute
-from compiler.types import TensorType
+from compiler.types import DType, TensorType
 from grammar.record import Record
 from grammar.source import Span
 
@@ -350,12 +350,15 @@ class Graph:
 
 def apply(name: str, *operands: Operand) -> Value:
     """Apply the attribute-less operator `name`; numbers become constants of the first value's dtype."""
-    from compiler.operators.source import constant
-
     dtype = next(operand.type.dtype for operand in operands if isinstance(operand, Value))
-    values = (operand if isinstance(operand, Value) else constant(operand, dtype) for operand in operands)
-    result: Value = Operator.registry[name]()(*values)
-    return result
+    return Operator.registry[name]()(
+        *(operand if isinstance(operand, Value) else _constant(operand, dtype) for operand in operands)
+    )
+
+
+def _constant(number: float | bool, dtype: DType) -> Value:
+    arguments: tuple[Any, ...] = (TensorType(dtype), dtype.pack(number))
+    return Operator.registry["constant"](*arguments)()
 
 
 def _is_negative_zero(attribute: Any) -> bool:

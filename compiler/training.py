@@ -26,8 +26,9 @@ from compiler.operators.arithmetic import Abs as Absolute
 from compiler.operators.arithmetic import Add, Floor, Maximum, Minimum, Mod, Sqrt
 from compiler.operators.casting import Cast
 from compiler.operators.comparison import Equal, Where
+from compiler.operators.making import filled
 from compiler.operators.reductions import Max, Sum
-from compiler.operators.shaping import Expand, filled
+from compiler.operators.shaping import Expand
 from compiler.operators.source import Buffer, Input, Parameter, constant
 from compiler.passes.pipeline import Stage, run_stage
 from compiler.rewrite import replace

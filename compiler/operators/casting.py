@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from compiler.dims import Size
 from compiler.graph import Operator, Value
 from compiler.lowering import Emit
-from compiler.operators.arithmetic import onnx_dtype
 from compiler.types import DType, TensorType
 from compiler.window import Window
 
@@ -37,16 +36,14 @@ class Cast(Operator):
         return (Cast(x.type.dtype)(grad) if x.type.dtype.is_float and self.dtype.is_float else None,)
 
     def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
-        result: Value = self(*operands)
-        return result
+        return self(*operands)
 
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
-        result: Value = self(window.of(x, axis))
-        return result
+        return self(window.of(x, axis))
 
     def lower(self, emit: Emit, x: str) -> str:
-        return emit("Cast", x, to=onnx_dtype(self.dtype))
+        return emit("Cast", x, to=self.dtype.onnx)
 
 
 class StopGradient(Operator):

@@ -9,8 +9,8 @@ from compiler.dims import Size
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
-from compiler.operators.arithmetic import PiecewiseConstant, batch_broadcast, incremental_broadcast
-from compiler.operators.shaping import sum_to
+from compiler.operators.arithmetic import PiecewiseConstant
+from compiler.operators.making import batch_broadcast, incremental_broadcast, sum_to
 from compiler.operators.source import constant
 from compiler.types import DType, TensorType, TypeMismatch, broadcast
 from compiler.window import Window

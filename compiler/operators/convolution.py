@@ -9,8 +9,7 @@ from compiler.dims import Size, product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
-from compiler.operators.reductions import Sum
-from compiler.operators.slicing import Slice, padded_part
+from compiler.operators.making import padded_part, slice_, sum_
 from compiler.types import DType, TensorType, TypeMismatch, same_dtype
 from compiler.window import Window
 
@@ -125,7 +124,7 @@ class Conv(SlidingWindow, Operator):
         to_x = ConvTranspose(strides, pads, dilations, self.groups, tuple(missing))(grad, w)
         kernel = w.shape[2:]
         to_w = ConvWeightGradient(kernel, strides, pads, dilations, self.groups)(x, grad)
-        return to_x, to_w, *(Sum((0, *range(2, 2 + rank)))(grad) for _ in bias)
+        return to_x, to_w, *(sum_(grad, (0, *range(2, 2 + rank))) for _ in bias)
 
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         x, w, *bias = operands
@@ -141,8 +140,7 @@ class Conv(SlidingWindow, Operator):
         if items is None:
             return None
         others = tuple(0 if each % rank == place else pad for each, pad in enumerate(pads))
-        result: Value = self.replace(pads=others)(items, *(window.whole(each) for each in (w, *bias)))
-        return result
+        return self.replace(pads=others)(items, *(window.whole(each) for each in (w, *bias)))
 
     def lower(self, emit: Emit, x: str, w: str, *bias: str) -> str:
         strides, pads, dilations = self.settings(emit.type(x).rank - 2)
@@ -324,8 +322,7 @@ def _fitted(value: Value, type: TensorType) -> Value:
     if value.type == type:
         return value
     axes = tuple(range(2, type.rank))
-    cut: Value = Slice(axes, (0,) * len(axes), type.shape[2:])(value)
-    return cut
+    return slice_(value, axes, (0,) * len(axes), type.shape[2:])
 
 
 def _tap(w: Array, place: tuple[int, ...], rows: Any, columns: Any) -> Array:

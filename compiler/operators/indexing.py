@@ -10,9 +10,8 @@ from compiler.dims import Size
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
-from compiler.operators.arithmetic import onnx_dtype
-from compiler.operators.casting import Cast
-from compiler.operators.shaping import DataMovement, Transpose, Unsqueeze, filled
+from compiler.operators.making import cast, filled, transpose, unsqueeze
+from compiler.operators.shaping import DataMovement
 from compiler.operators.source import size_of
 from compiler.types import DType, TensorType, TypeMismatch, same_dtype
 from compiler.window import Window
@@ -55,23 +54,22 @@ class Take(Indexed):
         # The axis to the front, where rows are added up; then back.
         forward = (*range(axis, axis + places), *range(axis), *range(axis + places, grad.type.rank))
         back = (*range(1, axis + 1), 0, *range(axis + 1, x.type.rank))
-        rows = Transpose(forward)(grad) if axis else grad
+        rows = transpose(grad, forward) if axis else grad
         zeros = filled(0, x.type.with_shape(x.shape[axis], *x.shape[:axis], *x.shape[axis + 1 :]))
-        total = ScatterNd("add")(zeros, Unsqueeze((-1,))(indices), rows)
-        return (Transpose(back)(total) if axis else total), None
+        total = ScatterNd("add")(zeros, unsqueeze(indices, (-1,)), rows)
+        return (transpose(total, back) if axis else total), None
 
     def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         x, indices = operands
         if mapped[0] or self.axis % x.type.rank:
             return None
-        result: Value = self(x, indices)
-        return result
+        return self(x, indices)
 
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         x, indices = operands
         first, last = x.type.axis(self.axis), x.type.axis(self.axis) + indices.type.rank
         if first <= axis < last:
-            taken: Value = self(window.whole(x), window.of(indices, axis - first))
+            taken = self(window.whole(x), window.of(indices, axis - first))
         else:
             taken = self(window.of(x, axis if axis < first else axis - indices.type.rank + 1), window.whole(indices))
         return taken
@@ -235,7 +233,7 @@ class OneHot(Operator):
         after = tuple(range(1, rank - axis + 1))
         places = emit("Unsqueeze", places, np.array(after, np.int64)) if after else places
         equal = emit("Equal", emit("Unsqueeze", _wide(emit, indices), np.array([axis])), places)
-        return emit("Cast", equal, to=onnx_dtype(self.dtype))
+        return emit("Cast", equal, to=self.dtype.onnx)
 
 
 class Iota(Operator):
@@ -256,15 +254,14 @@ class Iota(Operator):
         return np.arange(self.size).astype(self.dtype.numpy)  # type: ignore[arg-type]
 
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
-        found: Value = Iota(window.size)() + size_of(window.start)
-        return Cast(self.dtype)(found) if self.dtype != DType.I64 else found
+        return cast(Iota(window.size)() + size_of(window.start), self.dtype)
 
     def pullback(self, grad: Value, *, result: Value) -> tuple[()]:
         return ()
 
     def lower(self, emit: Emit) -> str:
         found = emit("Range", np.array(0), emit("Squeeze", emit.sizes((self.size,)), np.array([0])), np.array(1))
-        return found if self.dtype == DType.I64 else emit("Cast", found, to=onnx_dtype(self.dtype))
+        return found if self.dtype == DType.I64 else emit("Cast", found, to=self.dtype.onnx)
 
     def flops(self) -> Size:
         return 0
@@ -276,12 +273,12 @@ def _lower_scatter(
     """A scatter; onnxruntime adds no f16, so that it goes by way of f32."""
     if emit.type(x).dtype != DType.F16 or attributes["reduction"] == "none":
         return emit(onnx_type, x, indices, updates, **attributes)
-    wide, more = (emit("Cast", operand, to=onnx_dtype(DType.F32)) for operand in (x, updates))
-    return emit("Cast", emit(onnx_type, wide, indices, more, **attributes), to=onnx_dtype(DType.F16))
+    wide, more = (emit("Cast", operand, to=DType.F32.onnx) for operand in (x, updates))
+    return emit("Cast", emit(onnx_type, wide, indices, more, **attributes), to=DType.F16.onnx)
 
 
 def _wide(emit: Emit, indices: str) -> str:
-    return indices if emit.type(indices).dtype == DType.I64 else emit("Cast", indices, to=onnx_dtype(DType.I64))
+    return indices if emit.type(indices).dtype == DType.I64 else emit("Cast", indices, to=DType.I64.onnx)
 
 
 def _check_reduction(reduction: str, x: TensorType) -> None:

@@ -10,9 +10,8 @@ from compiler.dims import Size, product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
-from compiler.operators.arithmetic import onnx_dtype
 from compiler.operators.casting import Cast, StopGradient
-from compiler.operators.shaping import Reshape, Squeeze, Transpose, Unsqueeze, aligned, broadcast_part, sum_to
+from compiler.operators.making import aligned, broadcast_part, reshape, squeeze, sum_to, swapped, unsqueeze
 from compiler.types import DType, TensorType, TypeMismatch, broadcast_shapes, same_dtype
 from compiler.window import Window
 
@@ -60,20 +59,20 @@ class MatMul(Operator):
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
         rows, columns = x.type.rank == 1, y.type.rank == 1
-        left: Value = Unsqueeze((0,))(x) if rows else x
-        right: Value = Unsqueeze((1,))(y) if columns else y
-        grad = Unsqueeze((-1,))(grad) if columns else grad
-        grad = Unsqueeze((-2,))(grad) if rows else grad
+        left = unsqueeze(x, (0,)) if rows else x
+        right = unsqueeze(y, (1,)) if columns else y
+        grad = unsqueeze(grad, (-1,)) if columns else grad
+        grad = unsqueeze(grad, (-2,)) if rows else grad
         by_left = sum_to(left.type, grad @ swapped(right))
         if right.type.rank == 2 and left.type.rank > 2:  # the sum over the batch is part of one product
             height, width = left.shape[-1], right.shape[-1]
             many = product(left.shape[:-1])
-            by_right = swapped(Reshape((many, height))(left)) @ Reshape((many, width))(grad)
+            by_right = swapped(reshape(left, (many, height))) @ reshape(grad, (many, width))
         else:
             by_right = sum_to(right.type, swapped(left) @ grad)
         return (
-            Squeeze((0,))(by_left) if rows else by_left,
-            Squeeze((1,))(by_right) if columns else by_right,
+            squeeze(by_left, (0,)) if rows else by_left,
+            squeeze(by_right, (1,)) if columns else by_right,
         )
 
     def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
@@ -101,7 +100,7 @@ class MatMul(Operator):
         type, other = emit.type(x), emit.type(y)
         narrow = type.dtype in (DType.I8, DType.U8)
         if narrow:  # kernels go as far as i32
-            x, y = (emit("Cast", operand, to=onnx_dtype(DType.I32)) for operand in (x, y))
+            x, y = (emit("Cast", operand, to=DType.I32.onnx) for operand in (x, y))
         # onnxruntime joins a transpose to the product after it, and then takes a vector for something else.
         x = emit("Unsqueeze", x, np.array([0])) if type.rank == 1 else x
         y = emit("Unsqueeze", y, np.array([1])) if other.rank == 1 else y
@@ -110,17 +109,10 @@ class MatMul(Operator):
         made = emit("MatMul", x, y)
         lost = [axis for axis, rank in ((-2, type.rank), (-1, other.rank)) if rank == 1]
         made = emit("Squeeze", made, np.array(lost)) if lost else made
-        return emit("Cast", made, to=onnx_dtype(type.dtype)) if narrow else made
+        return emit("Cast", made, to=type.dtype.onnx) if narrow else made
 
     def flops(self, x: TensorType, y: TensorType) -> Size:
         return self.infer(x, y).elements * x.shape[-1] * 2
-
-
-def swapped(x: Value) -> Value:
-    """The last two axes exchanged."""
-    rank = x.type.rank
-    exchanged: Value = Transpose((*range(rank - 2), rank - 1, rank - 2))(x)
-    return exchanged
 
 
 def _of_one_rank(emit: Emit, x: str, y: str, left: int, right: int) -> tuple[str, str]:

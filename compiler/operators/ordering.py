@@ -9,10 +9,7 @@ from compiler.dims import Size
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
-from compiler.operators.arithmetic import onnx_dtype
-from compiler.operators.indexing import ScatterElements
-from compiler.operators.shaping import filled
-from compiler.operators.slicing import Slice
+from compiler.operators.making import filled, scatter_elements, slice_
 from compiler.types import DType, TensorType, TypeMismatch
 from compiler.window import Window
 
@@ -114,18 +111,16 @@ class CumSum(Operator):
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         if axis != x.type.axis(self.axis):
-            result: Value = self(window.of(x, axis))
-            return result
+            return self(window.of(x, axis))
         if self.reverse:
             return None
 
         def sums(total: Value, window: Window) -> Value:
-            here: Value = self(window.of(x, axis))
+            here = self(window.of(x, axis))
             return here + total
 
         def following(total: Value, window: Window) -> Value:
-            last: Value = Slice((axis,), (-1,), (None,))(CumSum(axis)(window.of(x, axis)) + total)
-            return last
+            return slice_(CumSum(axis)(window.of(x, axis)) + total, (axis,), (-1,), (None,))
 
         return window.carry(filled(0, x.type.with_shape(*x.shape[:axis], 1, *x.shape[axis + 1 :])), sums, following)
 
@@ -135,8 +130,8 @@ class CumSum(Operator):
         axis = np.array(self.axis, np.int64)
         if dtype not in (DType.I8, DType.U8):
             return emit("CumSum", x, axis, **flags)
-        wide = emit("CumSum", emit("Cast", x, to=onnx_dtype(DType.I32)), axis, **flags)
-        return emit("Cast", wide, to=onnx_dtype(dtype))
+        wide = emit("CumSum", emit("Cast", x, to=DType.I32.onnx), axis, **flags)
+        return emit("Cast", wide, to=dtype.onnx)
 
 
 class TopK(Operator):
@@ -179,7 +174,7 @@ class TopK(Operator):
     ) -> tuple[Value | None]:
         if grad[0] is None:
             return (None,)
-        return (ScatterElements(self.axis, "add")(filled(0, x.type), result[1], grad[0]),)
+        return (scatter_elements(filled(0, x.type), result[1], grad[0], self.axis, "add"),)
 
     def lower(self, emit: Emit, x: str) -> tuple[str, ...]:
         return emit.many(2, "TopK", x, emit.sizes((self.k,)), axis=self.axis, largest=1, sorted=1)

@@ -10,6 +10,7 @@ from compiler.dims import Dim, Size, differ, product, quotient
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.operators.making import aligned, broadcast_part, filled, preceded, slice_, sum_, sum_to
 from compiler.types import TensorType, TypeMismatch, broadcast_shapes, same_dtype
 from compiler.window import Window
 
@@ -50,13 +51,11 @@ class Transpose(DataMovement):
         return (Transpose(inverse)(grad),)
 
     def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
-        result: Value = Transpose((0, *(axis + 1 for axis in self.permutation)))(*operands)
-        return result
+        return Transpose((0, *(axis + 1 for axis in self.permutation)))(*operands)
 
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
-        result: Value = self(window.of(x, self.permutation[axis]))
-        return result
+        return self(window.of(x, self.permutation[axis]))
 
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Transpose", x, perm=self.permutation) if self.permutation else emit("Identity", x)
@@ -99,8 +98,7 @@ class Reshape(DataMovement):
     def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         if -1 in self.shape:
             return None
-        result: Value = Reshape((length, *self.shape))(*operands)
-        return result
+        return Reshape((length, *self.shape))(*operands)
 
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
@@ -108,8 +106,7 @@ class Reshape(DataMovement):
         for place, size in enumerate(x.shape):  # the axis that stays, with as many elements before it
             if size == shape[axis] and product(x.shape[:place]) == product(shape[:axis]):
                 bound = [window.bound(each) for each in shape]
-                result: Value = Reshape((*bound[:axis], window.size, *bound[axis + 1 :]))(window.of(x, place))
-                return result
+                return Reshape((*bound[:axis], window.size, *bound[axis + 1 :]))(window.of(x, place))
         return None
 
     def lower(self, emit: Emit, x: str) -> str:
@@ -158,8 +155,7 @@ class Expand(DataMovement):
 
     def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
-        result: Value = Expand((length, *self.shape))(aligned(x, len(self.shape)))
-        return result
+        return Expand((length, *self.shape))(aligned(x, len(self.shape)))
 
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
@@ -180,7 +176,7 @@ class Squeeze(DataMovement):
     axes: tuple[int, ...]
 
     def infer(self, x: TensorType) -> TensorType:
-        dropped = distinct_axes(x, self.axes)
+        dropped = x.distinct_axes(self.axes)
         for axis in dropped:
             if x.shape[axis] != 1:
                 raise TypeMismatch(f"axis {axis} of {x} has length {x.shape[axis]}", "only axes of length 1 go")
@@ -190,20 +186,18 @@ class Squeeze(DataMovement):
         return np.squeeze(x, self.axes)
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        return (Unsqueeze(distinct_axes(x.type, self.axes))(grad),)
+        return (Unsqueeze(x.type.distinct_axes(self.axes))(grad),)
 
     def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
         rank = x.type.rank - 1
-        result: Value = Squeeze(tuple(axis % rank + 1 for axis in self.axes))(x)
-        return result
+        return Squeeze(tuple(axis % rank + 1 for axis in self.axes))(x)
 
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
-        dropped = distinct_axes(x.type, self.axes)
+        dropped = x.type.distinct_axes(self.axes)
         kept = [place for place in range(x.type.rank) if place not in dropped]
-        result: Value = Squeeze(dropped)(window.of(x, kept[axis]))
-        return result
+        return Squeeze(dropped)(window.of(x, kept[axis]))
 
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Squeeze", x, np.array(self.axes, np.int64)) if self.axes else emit("Identity", x)
@@ -217,7 +211,7 @@ class Unsqueeze(DataMovement):
 
     def infer(self, x: TensorType) -> TensorType:
         rank = x.rank + len(self.axes)
-        added = distinct_axes(x, self.axes, among=rank)
+        added = x.distinct_axes(self.axes, among=rank)
         sizes = iter(x.shape)
         return x.with_shape(*(1 if axis in added else next(sizes) for axis in range(rank)))
 
@@ -230,14 +224,12 @@ class Unsqueeze(DataMovement):
     def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
         rank = x.type.rank - 1 + len(self.axes)
-        result: Value = Unsqueeze(tuple(axis % rank + 1 for axis in self.axes))(x)
-        return result
+        return Unsqueeze(tuple(axis % rank + 1 for axis in self.axes))(x)
 
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
-        added = distinct_axes(x.type, self.axes, among=x.type.rank + len(self.axes))
-        result: Value = Unsqueeze(added)(window.of(x, axis - sum(place < axis for place in added)))
-        return result
+        added = x.type.distinct_axes(self.axes, among=x.type.rank + len(self.axes))
+        return Unsqueeze(added)(window.of(x, axis - sum(place < axis for place in added)))
 
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Unsqueeze", x, np.array(self.axes, np.int64)) if self.axes else emit("Identity", x)
@@ -274,14 +266,12 @@ class Concat(DataMovement):
         return np.concatenate(operands, self.axis)
 
     def pullback(self, grad: Value, *operands: Value, result: Value) -> tuple[Value, ...]:
-        from compiler.operators.slicing import Slice
-
         axis = result.type.axis(self.axis)
         parts: list[Value] = []
         start: Size = 0
         for operand in operands:
             stop = start + operand.shape[axis]
-            parts.append(Slice((axis,), (start,), (stop,))(grad))
+            parts.append(slice_(grad, (axis,), (start,), (stop,)))
             start = stop
         return tuple(parts)
 
@@ -290,17 +280,13 @@ class Concat(DataMovement):
         every = (
             each if axis else Expand((length, *each.shape))(each) for axis, each in zip(mapped, operands, strict=True)
         )
-        result: Value = Concat(self.axis % rank + 1)(*every)
-        return result
+        return Concat(self.axis % rank + 1)(*every)
 
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         if axis != operands[0].type.axis(self.axis):
-            result: Value = self(*(window.of(operand, axis) for operand in operands))
-            return result
-        from compiler.operators.slicing import preceded
-
+            return self(*(window.of(operand, axis) for operand in operands))
         *heads, last = operands
-        first: Value = Concat(axis)(*heads) if heads else last
+        first = Concat(axis)(*heads) if heads else last
         count = first.shape[axis]
         if not heads or not isinstance(count, int) or not window.within(count + last.shape[axis]):
             return None
@@ -346,7 +332,7 @@ class Flip(DataMovement):
     axes: tuple[int, ...]
 
     def infer(self, x: TensorType) -> TensorType:
-        distinct_axes(x, self.axes)
+        x.distinct_axes(self.axes)
         return x
 
     def compute(self, x: Array) -> Array:
@@ -377,53 +363,8 @@ class Tile(DataMovement):
         return np.tile(x, self.repeats)  # type: ignore[arg-type]
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        from compiler.operators.reductions import Sum
-
         pairs = tuple(size for pair in zip(self.repeats, x.shape, strict=True) for size in pair)
-        return (Sum(tuple(range(0, len(pairs), 2)))(Reshape(pairs)(grad)),) if pairs else (grad,)
+        return (sum_(Reshape(pairs)(grad), tuple(range(0, len(pairs), 2))),) if pairs else (grad,)
 
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Tile", x, emit.sizes(self.repeats)) if self.repeats else emit("Identity", x)
-
-
-def distinct_axes(x: TensorType, axes: Sequence[int], among: int | None = None) -> tuple[int, ...]:
-    """Axes of `x` counted from the front; TypeMismatch for one that it lacks or that comes twice."""
-    found = tuple(x.axis(axis, among) for axis in axes)
-    if len(set(found)) < len(found):
-        raise TypeMismatch(f"{list(axes)} names an axis of {x} twice")
-    return found
-
-
-def sum_to(target: TensorType, grad: Value) -> Value:
-    """Undo a broadcast: sum `grad` until it has the shape of `target`."""
-    from compiler.operators.reductions import Sum
-
-    if grad.shape == target.shape:
-        return grad
-    extra = grad.type.rank - target.rank
-    axes = tuple(range(extra))
-    kept = tuple(axis + extra for axis, size in enumerate(target.shape) if size != grad.shape[axis + extra])
-    if kept:
-        grad = Sum(kept, keep=True)(grad)
-    return Sum(axes, keep=False)(grad) if axes else grad
-
-
-def aligned(x: Value, rank: int) -> Value:
-    """`x`, whose first axis is a new one before `rank` others, with axes of length 1 after it where others are few."""
-    missing = rank + 1 - x.type.rank
-    result: Value = Unsqueeze(tuple(range(1, 1 + missing)))(x) if missing else x
-    return result
-
-
-def broadcast_part(window: Window, axis: int, x: Value, rank: int) -> Value:
-    """`x`, which broadcasts to a result of `rank` axes, as far as the part of one of those needs it."""
-    place = axis - (rank - x.type.rank)
-    return window.whole(x) if place < 0 or x.shape[place] == 1 else window.of(x, place)
-
-
-def filled(number: float, like: TensorType) -> Value:
-    """A tensor of one number."""
-    from compiler.operators.source import constant
-
-    scalar = constant(number, like.dtype)
-    return Expand(like.shape)(scalar) if like.shape else scalar

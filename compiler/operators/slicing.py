@@ -9,8 +9,8 @@ from compiler.dims import LARGEST, Size, Symbol
 from compiler.graph import Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
-from compiler.operators.arithmetic import holds, onnx_dtype
-from compiler.operators.shaping import Concat, DataMovement, Flip, Reshape, Unsqueeze, distinct_axes, filled
+from compiler.operators.making import flip, padded_part, reshape, sum_, unsqueeze
+from compiler.operators.shaping import DataMovement
 from compiler.types import DType, TensorType, TypeMismatch
 from compiler.window import Window
 
@@ -43,7 +43,7 @@ class Slice(DataMovement):
 
     def bounds(self, x: TensorType) -> list[tuple[int, Size, Size, int]]:
         """Axis, start, stop and step of each cut, counted from the front."""
-        axes = distinct_axes(x, self.axes)
+        axes = x.distinct_axes(self.axes)
         steps = self.steps or (1,) * len(axes)
         if not len(axes) == len(self.starts) == len(self.stops) == len(steps):
             raise TypeMismatch(f"a slice of {len(axes)} axes needs as many starts, stops and steps")
@@ -62,8 +62,7 @@ class Slice(DataMovement):
     def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
         rank = x.type.rank - 1
-        result: Value = self.replace(axes=tuple(axis % rank + 1 for axis in self.axes))(x)
-        return result
+        return self.replace(axes=tuple(axis % rank + 1 for axis in self.axes))(x)
 
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
@@ -78,8 +77,7 @@ class Slice(DataMovement):
             else:
                 return None
         axes, starts, stops, steps = zip(*cuts, strict=True) if cuts else ((),) * 4
-        result: Value = Slice(axes, starts, stops, steps)(needed.of(x, axis))
-        return result
+        return Slice(axes, starts, stops, steps)(needed.of(x, axis))
 
     def compute(self, x: Array) -> Array:
         cuts = [slice(None)] * x.ndim
@@ -105,7 +103,7 @@ class Slice(DataMovement):
         ranges = [cut for cut in cuts if _perhaps_outside(cut, shape) and not isinstance(_count(cut), int)]
         for axis, start, stop, step in ranges:
             bounds = (emit("Squeeze", emit.sizes((each,)), np.array([0])) for each in (start, stop))
-            counted = emit("Cast", emit("Range", *bounds, np.array(step)), to=onnx_dtype(DType.I32))
+            counted = emit("Cast", emit("Range", *bounds, np.array(step)), to=DType.I32.onnx)
             made = emit("Gather", made, counted, axis=axis)
         cuts = [cut for cut in cuts if cut not in ranges]
         if not cuts:
@@ -119,34 +117,6 @@ class Slice(DataMovement):
         if not unsure:
             return made
         return emit("Reshape", made, np.array([unsure.get(axis, 0) for axis in range(len(shape))], np.int64))
-
-
-def preceded(window: Window, axis: int, first: Value, x: Value) -> Value | None:
-    """`first` and then `x` along an axis, at the part's positions of both; the last few go on to the next part."""
-    count = first.shape[axis]
-    assert isinstance(count, int)
-
-    def every(held: Value, window: Window) -> Value:
-        made: Value = Concat(axis)(held, window.extended(-count).of(x, axis))
-        return made
-
-    def result(held: Value, window: Window) -> Value:
-        made: Value = Slice((axis,), (0,), (window.size,))(every(held, window))
-        return made
-
-    def following(held: Value, window: Window) -> Value:
-        made: Value = Slice((axis,), (window.size,), (window.size + count,))(every(held, window))
-        return made
-
-    return window.carry(first, result, following)
-
-
-def padded_part(window: Window, axis: int, x: Value, before: int, number: float) -> Value | None:
-    """`x` with so many of a number before it along an axis, at the part's positions of both."""
-    if before == 0:
-        return window.of(x, axis)
-    first = filled(number, x.type.with_shape(*x.shape[:axis], before, *x.shape[axis + 1 :]))
-    return preceded(window, axis, first, x)
 
 
 def _from_front(bound: Size | None, size: Size, absent: Size) -> Size:
@@ -181,12 +151,11 @@ def _count(cut: tuple[int, Size, Size, int]) -> Size:
 def _spread(grad: Value, axis: int, step: int) -> Value:
     """Put `step - 1` zeros between neighbours along an axis."""
     size = grad.shape[axis]
-    apart = Unsqueeze((axis + 1,))(grad)
+    apart = unsqueeze(grad, (axis + 1,))
     zeros = tuple(step - 1 if place == axis + 1 else 0 for place in range(apart.type.rank))
     padded = Pad((0,) * apart.type.rank, zeros)(apart)
     shape = (*grad.shape[:axis], size * step, *grad.shape[axis + 1 :])
-    spread: Value = Slice((axis,), (0,), ((size - 1) * step + 1,))(Reshape(shape)(padded))
-    return spread
+    return Slice((axis,), (0,), ((size - 1) * step + 1,))(reshape(padded, shape))
 
 
 class Pad(DataMovement):
@@ -210,7 +179,7 @@ class Pad(DataMovement):
             )
         if self.mode not in ("constant", "reflect", "edge"):
             raise TypeMismatch(f"`{self.mode}` is no mode of `pad`", 'the modes are "constant", "reflect" and "edge"')
-        if self.value != 0 and (x.dtype is DType.BOOL or not holds(x.dtype, self.value)):
+        if self.value != 0 and (x.dtype is DType.BOOL or not x.dtype.holds(self.value)):
             raise TypeMismatch(f"{x} cannot be padded with {self.value}", f"give a number that {x.dtype} holds")
         for axis, (size, before, after) in enumerate(zip(x.shape, self.before, self.after, strict=True)):
             if _negative(before) or _negative(after):
@@ -248,13 +217,10 @@ class Pad(DataMovement):
         )
         if made is None or not any(size != 0 for size in (*befores, *afters)):
             return made
-        result: Value = self.replace(before=befores, after=afters)(made)
-        return result
+        return self.replace(before=befores, after=afters)(made)
 
     def _fold(self, grad: Value, x: Value, axis: int) -> Value:
         """The gradient before one axis was padded."""
-        from compiler.operators.reductions import Sum
-
         size, before, after = x.shape[axis], self.before[axis], self.after[axis]
 
         def part(start: Size, stop: Size) -> Value:
@@ -271,11 +237,11 @@ class Pad(DataMovement):
         head, tail = part(0, before), part(before + size, before + size + after)
         if self.mode == "edge":
             if before != 0:
-                inner = inner + placed(Sum((axis,), keep=True)(head), 0)
-            return inner + placed(Sum((axis,), keep=True)(tail), size - 1) if after != 0 else inner
+                inner = inner + placed(sum_(head, (axis,), keep=True), 0)
+            return inner + placed(sum_(tail, (axis,), keep=True), size - 1) if after != 0 else inner
         if before != 0:
-            inner = inner + placed(Flip((axis,))(head), 1)
-        return inner + placed(Flip((axis,))(tail), size - 1 - after) if after != 0 else inner
+            inner = inner + placed(flip(head, (axis,)), 1)
+        return inner + placed(flip(tail, (axis,)), size - 1 - after) if after != 0 else inner
 
     def lower(self, emit: Emit, x: str) -> str:
         if not self.before:

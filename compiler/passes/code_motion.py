@@ -15,7 +15,8 @@ from compiler.dims import Size
 from compiler.graph import Graph, Value, origin
 from compiler.operators.arithmetic import Add
 from compiler.operators.control import Scan
-from compiler.operators.linear import MatMul, swapped
+from compiler.operators.linear import MatMul
+from compiler.operators.making import swapped
 from compiler.operators.reductions import Sum
 from compiler.operators.shaping import DataMovement, Expand, Reshape
 from compiler.operators.source import Constant, Input

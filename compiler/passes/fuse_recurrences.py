@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from compiler.graph import Graph, Node, Value
-from compiler.operators.backpropagation import shifted
-from compiler.operators.control import Scan
+from compiler.operators.control import Scan, shifted
 from compiler.operators.recurrent import GRU, LSTM, RNN
 from compiler.operators.shaping import Concat, Expand, Transpose
 from compiler.operators.slicing import Slice

@@ -11,7 +11,7 @@ from compiler.build import elaborate, load
 from compiler.gradient import gradients
 from compiler.graph import Graph, Value
 from compiler.operators.indexing import Take
-from compiler.operators.shaping import filled
+from compiler.operators.making import filled
 from compiler.operators.slicing import Slice
 from compiler.operators.source import Input
 from compiler.passes.pipeline import optimize

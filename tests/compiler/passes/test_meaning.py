@@ -15,7 +15,7 @@ from compiler.build import elaborate, elaborate_model, program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph
 from compiler.onnx.exporter import export
-from compiler.operators.shaping import filled
+from compiler.operators.making import filled
 from compiler.operators.slicing import Pad
 from compiler.operators.source import Input, constant
 from compiler.passes.common_subexpressions import eliminate_common_subexpressions
