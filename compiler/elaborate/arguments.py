@@ -11,7 +11,7 @@ from compiler.elaborate.primitives import bind_operator
 from compiler.elaborate.program import Program
 from compiler.elaborate.session import Session
 from compiler.elaborate.signals import AlreadyReported
-from compiler.elaborate.values import Argument, Builtin, Defined, Primitive
+from compiler.elaborate.values import UNKNOWN, Argument, Builtin, CompileTimeValue, Defined, Primitive
 from grammar import syntax
 from grammar.diagnostics import NablacError
 from grammar.record import Record
@@ -79,26 +79,32 @@ def _calls(declaration: syntax.Definition | syntax.Const) -> list[_Called]:
     return sorted(found, key=lambda call: call[-1].start)
 
 
-def _check(session: Session, callee: Any, arguments: tuple[syntax.Argument, ...], piped: bool, span: Span) -> None:
+def _check(
+    session: Session, callee: CompileTimeValue, arguments: tuple[syntax.Argument, ...], piped: bool, span: Span
+) -> None:
     check_names(session, arguments)
-    given = [argument_of(each, each.value) for each in arguments]
+    given = [argument_of(each, _literal(each.value)) for each in arguments]
     if piped and not (isinstance(callee, Defined) and callee.kind != "fn"):
-        given.insert(0, Argument(None, None, span))
+        given.insert(0, Argument(None, UNKNOWN, span))
     match callee:
         case Defined():
             bound = bind_hypers(session, callee, given, span)
             for hyper in callee.syntax.hypers:
-                if hyper.name.text in bound:
-                    _check_kind(session, callee, hyper, bound[hyper.name.text])
+                argument = bound.get(hyper.name.text)
+                if argument is not None and argument.value is not UNKNOWN:
+                    check_hyper(session, callee, hyper, argument.value, argument.span)
         case Primitive():
             bind_operator(session, callee.operator, given, span)
         case Builtin() if callee.bind is not None:
             callee.bind(session, given, span)
 
 
-def _check_kind(session: Session, callee: Defined, hyper: syntax.Hyper, given: Argument) -> None:
-    match given.value:
+def _literal(expression: syntax.Expression) -> CompileTimeValue:
+    """What a literal is worth; a list is as long as it is written, whatever it holds."""
+    match expression:
         case syntax.Number(value=value) | syntax.Text(value=value) | syntax.Boolean(value=value):
-            check_hyper(session, callee, hyper, value, given.span)
+            return value
         case syntax.ListOf(items=items):
-            check_hyper(session, callee, hyper, list(items), given.span)
+            return [UNKNOWN] * len(items)
+        case _:
+            return UNKNOWN

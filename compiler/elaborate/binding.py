@@ -12,6 +12,7 @@ from compiler.elaborate.values import (
     UNKNOWN,
     Argument,
     Builtin,
+    CompileTimeValue,
     Defined,
     Instance,
     Primitive,
@@ -35,7 +36,7 @@ def evaluate_arguments(session: Session, written: Sequence[syntax.Argument]) -> 
     return [argument_of(argument, session.evaluate(argument.value)) for argument in written]
 
 
-def argument_of(argument: syntax.Argument, value: Any) -> Argument:
+def argument_of(argument: syntax.Argument, value: CompileTimeValue) -> Argument:
     """A written argument with its value."""
     if argument.name is None:
         return Argument(None, value, argument.value.span)
@@ -128,7 +129,9 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def check_hyper(session: Session, defined: Defined, hyper: syntax.Hyper, value: Any, span: Span) -> Any:
+def check_hyper(
+    session: Session, defined: Defined, hyper: syntax.Hyper, value: CompileTimeValue, span: Span
+) -> CompileTimeValue:
     """The hyperparameter's value, of the kind that its declaration asks for."""
     if hyper.kind is None:
         return value
@@ -153,10 +156,10 @@ def check_hyper(session: Session, defined: Defined, hyper: syntax.Hyper, value: 
             labels=(Label(hyper.span, "declared here"),),
             hint=unquoted_hint(session, value, f"{hyper.name.text}: ") if kind in _NAMED else None,
         )
-    return float(value) if kind == "float" else value
+    return float(value) if kind == "float" and is_number(value) else value
 
 
-def unquoted_hint(session: Session, value: Any, before: str) -> str | None:
+def unquoted_hint(session: Session, value: CompileTimeValue, before: str) -> str | None:
     """What is said of a text where the thing that it names belongs."""
     if not isinstance(value, str) or isinstance(value, DType):
         return None

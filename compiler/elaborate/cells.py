@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from compiler.dims import Size
 from compiler.elaborate.bodies import declared_inputs
@@ -14,7 +13,7 @@ from compiler.elaborate.instances import check_leftover, claim_path, entered, in
 from compiler.elaborate.operands import tensor_argument
 from compiler.elaborate.session import Session, calls
 from compiler.elaborate.signals import AlreadyReported, CallAborted
-from compiler.elaborate.values import UNKNOWN, Argument, Defined, Instance, ScanOf, describe
+from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Defined, Instance, ScanOf, describe
 from compiler.elaborate.work import ITEM, NODE
 from compiler.graph import Value
 from compiler.operators.control import Scan
@@ -60,7 +59,7 @@ def scan_of(session: Session, given: list[Argument], span: Span) -> ScanOf:
 
 
 @calls(ScanOf)
-def scan(session: Session, scanned: ScanOf, arguments: list[Argument], span: Span) -> Any:
+def scan(session: Session, scanned: ScanOf, arguments: list[Argument], span: Span) -> CompileTimeValue:
     """Run a cell along an axis: the outputs stacked there, then the final states if `states` is set."""
     cell = scanned.cell
     named = [argument for argument in arguments if argument.name is not None and argument.name not in OPTIONS]
@@ -112,7 +111,7 @@ def _run_step(session: Session, frame: Frame, cell: Instance, slices: list[Value
         raise AlreadyReported from None
     check_leftover(session, frame, cell)
     result = outputs_of(session, frame, cell)
-    outputs = result if isinstance(result, tuple) else (result,)
+    results = result if isinstance(result, tuple) else (result,)
     refused = {name for name, value in frame.scope.names.items() if value is UNKNOWN}
     for name, argument in frame.first_states.items():
         if name not in frame.states and name not in refused:
@@ -123,7 +122,8 @@ def _run_step(session: Session, frame: Frame, cell: Instance, slices: list[Value
                 argument.named_at or argument.span,
                 hint=argument_hint(name, [*frame.states, *inputs, *OPTIONS]),
             )
-    if any(value is UNKNOWN for value in outputs):
+    outputs = tuple(value for value in results if isinstance(value, Value))
+    if len(outputs) < len(results):  # an UNKNOWN, since an output of a cell is a tensor
         raise AlreadyReported
     context = session.scans[-1]
     states = tuple(_carried(session, cell, state) for state in context.states)

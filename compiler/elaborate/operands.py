@@ -7,13 +7,14 @@ from typing import Any
 
 from compiler.dims import Dim, DimError
 from compiler.elaborate.bounded import bounded_list
-from compiler.elaborate.session import Session
+from compiler.elaborate.session import Built, Session
 from compiler.elaborate.signals import AlreadyReported
 from compiler.elaborate.values import (
     NONE,
     UNKNOWN,
     Argument,
     Builtin,
+    CompileTimeValue,
     Defined,
     Instance,
     Primitive,
@@ -29,7 +30,7 @@ from grammar.diagnostics import Label, NablacError
 from grammar.source import Span
 
 
-def as_tensor(session: Session, value: Any, span: Span, dtype: DType) -> Value:
+def as_tensor(session: Session, value: CompileTimeValue, span: Span, dtype: DType) -> Value:
     """A tensor as it is, a number as a constant of `dtype`, a size as a scalar, a list of numbers as a vector."""
     match value:
         case Value():
@@ -89,7 +90,7 @@ def tensor_argument(session: Session, given: Argument) -> Value:
     raise not_a_tensor(session, given.value, given.span)
 
 
-def not_a_tensor(session: Session, value: Any, span: Span) -> NablacError:
+def not_a_tensor(session: Session, value: CompileTimeValue, span: Span) -> NablacError:
     if value is UNKNOWN:  # its own error is reported
         raise AlreadyReported
     hint = None
@@ -122,7 +123,7 @@ def _fits(value: int, dtype: DType) -> bool:
     return low <= value < high
 
 
-def _array(session: Session, value: list[Any], span: Span, dtype: DType) -> Value:
+def _array(session: Session, value: list[CompileTimeValue], span: Span, dtype: DType) -> Value:
     """A (nested) list of numbers as a tensor."""
     import numpy as np
 
@@ -159,13 +160,13 @@ def _keeps(given: Any, array: Any) -> bool:
 
 def build_checked(
     session: Session,
-    build: Callable[[], Any],
+    build: Callable[[], Built],
     span: Span,
     operands: Sequence[tuple[Value, Argument]],
     *,
     what: str = "this",
     at: Span | None = None,
-) -> Any:
+) -> Built:
     """What `build` makes; an operator's refusal becomes an error that shows where each operand comes from."""
     try:
         return session.make(build, span)
@@ -174,16 +175,11 @@ def build_checked(
         for value, given in operands:
             if given.span.source is span.source and given.span != span:
                 labels.append(Label(given.span, f"this is {value.type}"))
-            origin = label_of(value, given.span, "made here: it")
-            if origin is not None and origin.span != given.span and not isinstance(value.node.op, Constant):
-                labels.append(Label(origin.span, f"{value.type} comes from here"))
+            made_at = value.node.origin.span
+            if made_at is not None and made_at != given.span and not isinstance(value.node.op, Constant):
+                labels.append(Label(made_at, f"{value.type} comes from here"))
         raise session.fault(
             "E301", f"{what}: {mismatch}", at or span, labels=tuple(labels), hint=mismatch.hint
         ) from None
     except DimError as error:
         raise session.fault("E307", f"{what}: {error}", at or span) from None
-
-
-def label_of(value: Value, span: Span, shown: str) -> Label:
-    """A label that says where an operand's type comes from."""
-    return Label(value.node.origin.span or span, f"{shown} is {value.type}")

@@ -11,7 +11,7 @@ from compiler.elaborate.binding import bind_names
 from compiler.elaborate.operands import as_tensor, build_checked
 from compiler.elaborate.session import Session, calls
 from compiler.elaborate.signals import AlreadyReported
-from compiler.elaborate.values import NONE, UNKNOWN, Argument, Primitive, describe, is_number, is_size
+from compiler.elaborate.values import NONE, UNKNOWN, Argument, CompileTimeValue, Primitive, describe, is_number, is_size
 from compiler.graph import Operator, Value
 from compiler.types import DType
 from grammar.source import Span
@@ -32,12 +32,12 @@ def operand_names(operator: type[Operator]) -> tuple[str, ...] | None:
 
 
 @calls(Primitive)
-def call_primitive(session: Session, callee: Primitive, arguments: list[Argument], span: Span) -> Any:
+def call_primitive(session: Session, callee: Primitive, arguments: list[Argument], span: Span) -> CompileTimeValue:
     """An operator as a function of the language."""
     return call_operator(session, callee.operator, arguments, span)
 
 
-def call_operator(session: Session, operator: type[Operator], given: list[Argument], span: Span) -> Any:
+def call_operator(session: Session, operator: type[Operator], given: list[Argument], span: Span) -> CompileTimeValue:
     """An operator called by its name: operands first, then attributes."""
     operands = operand_names(operator)
     bound = bind_operator(session, operator, given, span)
@@ -135,7 +135,7 @@ def _attribute(session: Session, operator: type[Operator], name: str, annotation
     raise session.fault("E404", f"`{name}` of {operator.name} is {wanted}, and {holds}", given.span)
 
 
-def _is_whole(value: Any) -> bool:
+def _is_whole(value: CompileTimeValue) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -148,7 +148,7 @@ def operate(
     *,
     sign: str | None = None,
     at: Span | None = None,
-) -> Any:
+) -> Value | tuple[Value, ...]:
     """Apply an operator; operands that are numbers take the dtype of the tensors beside them."""
     dtype = _common_dtype(session, operands)
     names = operand_names(operator) or ()
@@ -157,7 +157,7 @@ def operate(
         indexes = place < len(names) and names[place] in _INDEX_OPERANDS
         values.append(as_tensor(session, operand.value, operand.span, DType.I64 if indexes else dtype))
     labelled = list(zip(values, operands, strict=True))
-    return build_checked(
+    result: Value | tuple[Value, ...] = build_checked(
         session,
         lambda: operator(**attributes)(*values),
         span,
@@ -165,6 +165,7 @@ def operate(
         what=f"`{sign}`" if sign else operator.name,
         at=at,
     )
+    return result
 
 
 def _common_dtype(session: Session, operands: Sequence[Argument]) -> DType:

@@ -29,7 +29,7 @@ from compiler.elaborate.parameters import (
 from compiler.elaborate.program import library
 from compiler.elaborate.session import Session
 from compiler.elaborate.signals import AlreadyReported, BudgetExceeded
-from compiler.elaborate.values import UNKNOWN, Instance, Lazy, Scope, describe
+from compiler.elaborate.values import UNKNOWN, CompileTimeValue, Defined, Instance, Lazy, Scope, describe
 from compiler.graph import Layer, Value, origin
 from compiler.operators.source import Input
 from compiler.types import TensorType
@@ -222,7 +222,6 @@ def _check_shares(session: Session, spec: TrainingSpec, seen: dict[str, Span]) -
 
 def _direction(session: Session, metric: syntax.Expression) -> str | None:
     """Whether the largest or the smallest of a metric is best, where it is a function of which the library says so."""
-
     applied = metric.stage if isinstance(metric, syntax.Pipe) else metric
     callee = applied.callee if isinstance(applied, syntax.Call) else applied
     if not isinstance(callee, syntax.Name):
@@ -231,7 +230,7 @@ def _direction(session: Session, metric: syntax.Expression) -> str | None:
     for direction, name in _DIRECTIONS.items():
         listed = library().find(name)
         listed = evaluate_const(session, listed) if isinstance(listed, Lazy) else listed
-        if any(each is function for each in listed):
+        if isinstance(listed, list) and any(each is function for each in listed):
             return direction
     return None
 
@@ -330,7 +329,7 @@ def _metric_name(setting: syntax.Setting) -> tuple[str, Span]:
     return place.text, place
 
 
-def _scalar(session: Session, what: str, value: Any, span: Span) -> Value:
+def _scalar(session: Session, what: str, value: CompileTimeValue, span: Span) -> Value:
     tensor = as_tensor(session, value, span, session.float_type)
     if tensor.type.rank or not tensor.type.dtype.is_float:
         raise session.fault(
@@ -353,7 +352,9 @@ def check_optimizer(session: Session, instance: Instance, span: Span) -> None:
 def _default_optimizer(session: Session, span: Span) -> Instance:
     """What trains where the block names no optimizer: `adam()`."""
 
-    return instantiate(session, library().find("adam"), [], span)
+    adam = library().find("adam")
+    assert isinstance(adam, Defined)
+    return instantiate(session, adam, [], span)
 
 
 def run_optimizer(

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from compiler.dims import Size
 from compiler.elaborate.binding import bind_names
 from compiler.elaborate.session import Session
-from compiler.elaborate.values import Argument, Builtin, describe, is_size
+from compiler.elaborate.values import Argument, Builtin, CompileTimeValue, describe, is_size
 from compiler.graph import Value
 from compiler.types import DType, TypeMismatch
 from grammar.source import Span
 
-Bind = Callable[["Session", list[Argument], Span], Any]
-Function = Callable[["Session", dict[str, Argument], Span], Any]
+Bind = Callable[["Session", list[Argument], Span], CompileTimeValue]
+Function = Callable[["Session", dict[str, Argument], Span], CompileTimeValue]
 
 
 def builtin(name: str, *parameters: str, optional: tuple[str, ...] = ()) -> Callable[[Function], Builtin]:
@@ -29,7 +28,7 @@ def builtin(name: str, *parameters: str, optional: tuple[str, ...] = ()) -> Call
                     raise session.fault("E401", f"{name} needs `{parameter}`", span, hint=f"{name}({shown})")
             return bound
 
-        def run(session: Session, given: list[Argument], span: Span) -> Any:
+        def run(session: Session, given: list[Argument], span: Span) -> CompileTimeValue:
             return function(session, bind(session, given, span), span)
 
         BUILTINS[name] = Builtin(name, run, bind)
@@ -57,21 +56,23 @@ def whole_argument(session: Session, given: Argument, what: str) -> int:
     return given.value
 
 
-def list_argument(session: Session, given: Argument, what: str) -> Sequence[Any]:
+def list_argument(session: Session, given: Argument, what: str) -> Sequence[CompileTimeValue]:
     if not isinstance(given.value, (list, tuple)):
         raise session.fault("E404", f"{what} takes a list, and {describe(given.value)} is given", given.span)
-    items: Sequence[Any] = given.value
+    items: Sequence[CompileTimeValue] = given.value
     return items
 
 
 def sizes_argument(session: Session, given: Argument, what: str, *, inferred: bool = False) -> tuple[Size, ...]:
     items = given.value if isinstance(given.value, (list, tuple)) else [given.value]
+    sizes: list[Size] = []
     for item in items:
         if not is_size(item):
             raise session.fault("E404", f"{what} takes a list of sizes, and this holds {describe(item)}", given.span)
         if isinstance(item, int) and (item < 0 and not (inferred and item == -1)):
             raise session.fault("E307", f"no axis has the size {item}", given.span)
-    return tuple(items)
+        sizes.append(item)
+    return tuple(sizes)
 
 
 def dtype_option(session: Session, bound: dict[str, Argument]) -> DType:

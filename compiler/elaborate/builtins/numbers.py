@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 from compiler.dims import Dim
 from compiler.elaborate.builtins.declaring import binding_builtin, builtin
 from compiler.elaborate.numbers import bounded
 from compiler.elaborate.operands import as_tensor
 from compiler.elaborate.primitives import bind_operator, call_operator, operand_names
-from compiler.elaborate.search import search_axis
+from compiler.elaborate.search import search_range
 from compiler.elaborate.session import Session
-from compiler.elaborate.values import Argument, Builtin, Interval, SearchAxis, describe, is_number
+from compiler.elaborate.values import Argument, Builtin, Choice, CompileTimeValue, Interval, describe, is_number
 from compiler.graph import Operator
 from grammar.source import Span
 
 
 @builtin("int", "x")
-def _int(session: Session, bound: dict[str, Argument], span: Span) -> Any:
+def _int(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     value = bound["x"].value
     if isinstance(value, Dim):
         return value
@@ -30,14 +29,13 @@ def _int(session: Session, bound: dict[str, Argument], span: Span) -> Any:
             bound["x"].span,
             hint="a tensor is converted with `cast(x, i64)`",
         )
-
     if not math.isfinite(value):
         raise session.fault("E506", f"no whole number is {describe(value)}", span)
     return bounded(session, int(value), span)
 
 
 @builtin("float", "x")
-def _float(session: Session, bound: dict[str, Argument], span: Span) -> Any:
+def _float(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     value = bound["x"].value
     if not is_number(value):
         raise session.fault(
@@ -50,7 +48,7 @@ def _float(session: Session, bound: dict[str, Argument], span: Span) -> Any:
 
 
 @binding_builtin("choice")
-def _choice(session: Session, given: list[Argument], span: Span) -> Any:
+def _choice(session: Session, given: list[Argument], span: Span) -> CompileTimeValue:
     """`choice(25, 50, 100)`: the values that a hyperparameter may have, the first where none is chosen."""
     named = next((each for each in given if each.name is not None), None)
     if named is not None:
@@ -62,7 +60,7 @@ def _choice(session: Session, given: list[Argument], span: Span) -> Any:
         inside = given[0].span.text.removeprefix("[").removesuffix("]")
         message = "choice is given one value, a list, and has nothing to choose from"
         raise session.fault("E404", message, given[0].span, hint=f"write the values themselves: `choice({inside})`")
-    return SearchAxis("choice", tuple(each.value for each in given))
+    return Choice(tuple(each.value for each in given))
 
 
 _NUMBERS: dict[str, Callable[..., float]] = {
@@ -85,18 +83,16 @@ _NUMBERS: dict[str, Callable[..., float]] = {
 
 def _folding(name: str, function: Callable[..., float]) -> Builtin:
     """An operator that is computed at once when all its operands are numbers, and is a node otherwise."""
-
     operator = Operator.registry[name]
 
     def bind(session: Session, given: list[Argument], span: Span) -> dict[str, Argument]:
         return bind_operator(session, operator, given, span)
 
-    def run(session: Session, given: list[Argument], span: Span) -> Any:
-
+    def run(session: Session, given: list[Argument], span: Span) -> CompileTimeValue:
         bound = bind(session, given, span)
         values = [bound[operand].value for operand in operand_names(operator) or ()]
         if name == "log" and isinstance(values[0], Interval):
-            return search_axis(session, "log", values[0], span)
+            return search_range(session, "log", values[0], span)
         if all(is_number(value) for value in values):
             try:
                 found = function(*values)

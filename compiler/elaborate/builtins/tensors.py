@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from compiler.dims import Dim, Size
 from compiler.elaborate import axes
@@ -18,7 +17,7 @@ from compiler.elaborate.builtins.declaring import (
 )
 from compiler.elaborate.operands import as_tensor, build_checked, converted, tensor_argument
 from compiler.elaborate.session import Session
-from compiler.elaborate.values import Argument, describe, is_number, is_size
+from compiler.elaborate.values import Argument, CompileTimeValue, describe, is_number, is_size
 from compiler.elaborate.work import DERIVED, NODE, of_graph
 from compiler.graph import Graph, Node, NotDifferentiable, Value
 from compiler.operators.indexing import Iota
@@ -36,14 +35,15 @@ def _filled(name: str, value: float | None) -> None:
     parameters = ("shape",) if value is not None else ("shape", "value")
 
     @builtin(name, *parameters, optional=("dtype",))
-    def _fill(session: Session, bound: dict[str, Argument], span: Span) -> Any:
+    def _fill(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
         dtype = dtype_option(session, bound)
         fill = value if value is not None else bound["value"].value
         scalar = as_tensor(session, fill if dtype is not DType.BOOL or value is None else bool(fill), span, dtype)
         sizes = sizes_argument(session, bound["shape"], name)
         if not sizes:
             return scalar
-        return build_checked(session, lambda: Expand(sizes)(scalar), span, [], what=name)
+        filled: Value = build_checked(session, lambda: Expand(sizes)(scalar), span, [], what=name)
+        return filled
 
 
 _filled("zeros", 0)
@@ -52,11 +52,11 @@ _filled("full", None)
 
 
 @builtin("iota", "n", optional=("dtype",))
-def _iota(session: Session, bound: dict[str, Argument], span: Span) -> Any:
+def _iota(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     count = bound["n"].value
     if not is_size(count):
         raise session.fault("E404", f"iota counts to a size, and this is {describe(count)}", bound["n"].span)
-    made = session.make(lambda: Iota(count)(), span)
+    made: Value = session.make(lambda: Iota(count)(), span)
     if "dtype" not in bound:
         return made
     dtype = dtype_option(session, bound)
@@ -64,7 +64,7 @@ def _iota(session: Session, bound: dict[str, Argument], span: Span) -> Any:
 
 
 @builtin("cast", "x", "dtype")
-def _cast(session: Session, bound: dict[str, Argument], span: Span) -> Any:
+def _cast(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     dtype = bound["dtype"].value
     if not isinstance(dtype, DType):
         raise session.fault("E404", f"`dtype` of cast is a dtype, and {describe(dtype)} is given", bound["dtype"].span)
@@ -81,14 +81,14 @@ def _cast(session: Session, bound: dict[str, Argument], span: Span) -> Any:
 
 
 @builtin("widen", "x")
-def _widen(session: Session, bound: dict[str, Argument], span: Span) -> Any:
+def _widen(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     """A tensor to add up: in f32 where it holds floats of 16 bits, and as it is elsewhere."""
     tensor = tensor_argument(session, bound["x"])
     return session.make(lambda: converted(tensor, tensor.type.dtype.wide), span)
 
 
 @builtin("stack", "tensors", optional=("axis",))
-def _stack(session: Session, bound: dict[str, Argument], span: Span) -> Any:
+def _stack(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     items = list_argument(session, bound["tensors"], "stack")
     if not items:
         raise session.fault("E415", "stack takes a list of at least one tensor", span)
@@ -98,17 +98,18 @@ def _stack(session: Session, bound: dict[str, Argument], span: Span) -> Any:
     axis = whole_argument(session, bound["axis"], "stack") if "axis" in bound else 0
     place = axis_of(session, tensors[0], axis, span, among=tensors[0].type.rank + 1)
     given = [(tensor, bound["tensors"]) for tensor in tensors]
-    return build_checked(
+    stacked: Value = build_checked(
         session,
         lambda: Concat(place)(*(Unsqueeze((place,))(tensor) for tensor in tensors)),
         span,
         given,
         what="stack",
     )
+    return stacked
 
 
 @builtin("split", "x", "parts", optional=("axis",))
-def _split(session: Session, bound: dict[str, Argument], span: Span) -> Any:
+def _split(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     tensor, parts = tensor_argument(session, bound["x"]), bound["parts"].value
     axis = whole_argument(session, bound["axis"], "split") if "axis" in bound else -1
     place = axis_of(session, tensor, axis, span)
@@ -117,7 +118,7 @@ def _split(session: Session, bound: dict[str, Argument], span: Span) -> Any:
     if isinstance(count, int) and count > MOST_PARTS:
         raise session.fault("E509", f"a split into more than {MOST_PARTS} parts", bound["parts"].span)
     if isinstance(parts, list) and all(is_size(part) for part in parts):
-        sizes: list[Size] = list(parts)
+        sizes: list[Size] = [part for part in parts if is_size(part)]
         total: Size = 0
         for part in sizes:
             total = total + part
@@ -141,7 +142,7 @@ def _split(session: Session, bound: dict[str, Argument], span: Span) -> Any:
             f"split takes a number of parts or a list of sizes, and this is {describe(parts)}",
             bound["parts"].span,
         )
-    found: list[Value] = []
+    found: list[CompileTimeValue] = []
     start: Size = 0
     for part in sizes:
         cut = Slice((place,), (start,), (start + part,))
@@ -151,7 +152,7 @@ def _split(session: Session, bound: dict[str, Argument], span: Span) -> Any:
 
 
 @binding_builtin("einsum")
-def _einsum(session: Session, given: list[Argument], span: Span) -> Any:
+def _einsum(session: Session, given: list[Argument], span: Span) -> CompileTimeValue:
     if not given or not isinstance(given[0].value, str) or any(each.name is not None for each in given):
         raise session.fault(
             "E401", "einsum needs a pattern, then its tensors", span, hint='einsum("b q d, b k d -> b q k", q, k)'
@@ -160,7 +161,7 @@ def _einsum(session: Session, given: list[Argument], span: Span) -> Any:
 
 
 @builtin("spread", "x", "target", optional=("form",))
-def _spread(session: Session, bound: dict[str, Argument], span: Span) -> Any:
+def _spread(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     """`x` itself, which is how far `target` spreads: a model that is trained on scaled data gives it in raw units."""
     from compiler.comparisons import Form
 
@@ -176,7 +177,7 @@ def _spread(session: Session, bound: dict[str, Argument], span: Span) -> Any:
 
 
 @builtin("gradient", "y", "x")
-def _gradient(session: Session, bound: dict[str, Argument], span: Span) -> Any:
+def _gradient(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     """How a scalar changes with a tensor that it was made of: for penalties, and for equations of derivatives."""
     from compiler.gradient import gradients, stops
 
