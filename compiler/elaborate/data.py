@@ -27,6 +27,7 @@ from compiler.elaborate.parameters import (
 )
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import describe
+from compiler.model_spec import DataStage
 from grammar import syntax
 from grammar.diagnostics import Label, did_you_mean
 from grammar.source import Span
@@ -123,16 +124,7 @@ RULES = {
 }
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One call of a data description: every parameter by name, those not given with their defaults."""
-
-    name: str
-    arguments: dict[str, Any]
-    span: Span
-
-
-def data_stages(session: Session, expression: syntax.Expression) -> tuple[Stage, ...]:
+def data_stages(session: Session, expression: syntax.Expression) -> tuple[DataStage, ...]:
     """A data description read from its source on; the arguments are known at compile time."""
     stages: list[syntax.Expression] = []
     while isinstance(expression, syntax.Pipe):
@@ -155,7 +147,7 @@ def data_stages(session: Session, expression: syntax.Expression) -> tuple[Stage,
 SCALES = ("standardize", "min_max")
 
 
-def _check_repeated(session: Session, stages: tuple[Stage, ...]) -> None:
+def _check_repeated(session: Session, stages: tuple[DataStage, ...]) -> None:
     """A second stage that would take the place of a first one is a mistake: of two scalings of a column one is lost."""
     first: dict[tuple[str, str], Span] = {}
     for stage in stages:
@@ -175,7 +167,7 @@ def _check_repeated(session: Session, stages: tuple[Stage, ...]) -> None:
             first[kind, part] = stage.span
 
 
-def _stage(session: Session, stage: syntax.Expression, first: bool) -> Stage:
+def _stage(session: Session, stage: syntax.Expression, first: bool) -> DataStage:
     known = SOURCES if first else STAGES
     what = "a source of data" if first else "a stage of the data"
     if not isinstance(stage, syntax.Call) or not isinstance(stage.callee, syntax.Name):
@@ -203,4 +195,4 @@ def _stage(session: Session, stage: syntax.Expression, first: bool) -> Stage:
     rule = RULES.get(name)
     if rule is not None and not rule.holds(values):
         raise session.fault("E605", f"of `{name}` {rule.words}", stage.span)
-    return Stage(name, values, stage.span)
+    return DataStage(name, values, stage.span)

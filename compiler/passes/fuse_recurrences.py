@@ -213,7 +213,8 @@ def _patterns() -> tuple[Pattern, ...]:
 
 
 def _pattern(cell: str, text: str, options: dict[str, Any], flipped: bool) -> Pattern:
-    from compiler.build import elaborate, program_of
+    from compiler.elaborate.models import elaborate
+    from compiler.elaborate.program import program_of
     from compiler.passes.pipeline import optimize_bodies
     from grammar.source import Source
 

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.build import program_of
 from compiler.elaborate.frame import CallSite, Frame, State
+from compiler.elaborate.program import program_of
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import Scope
 from compiler.elaborate.work import Work

@@ -7,11 +7,12 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from compiler.build import elaborate_model, program_of
+from compiler.elaborate.models import elaborate_model
+from compiler.elaborate.program import program_of
 from compiler.graph import Graph
 from compiler.passes.fuse_bias import fuse_bias
 from compiler.passes.pipeline import optimize
-from compiler.training import training_step
+from compiler.training.step import training_step
 from compiler.verify import verify
 from grammar.source import Source
 from runtime.initialization import initialize
@@ -65,7 +66,7 @@ train M {{ target t: [batch, 1]; loss mse(y, t); optimizer sgd(lr: 0.1) }}
         return training_step(elaborate_model(program_of(Source("m.model", text)))).graph
 
     changed = step()
-    monkeypatch.setattr("compiler.training.pool_first", lambda graph: graph)
+    monkeypatch.setattr("compiler.training.step.pool_first", lambda graph: graph)
     plain = step()
     optimized = optimize(changed)
     verify(optimized)
