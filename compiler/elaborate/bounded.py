@@ -25,15 +25,15 @@ def bounded_list(session: Session, items: list[CompileTimeValue], span: Span) ->
     level: list[Sequence[CompileTimeValue]] = [items]
     count = levels = 0
     while level:
-        found = sum(map(len, level))
-        count, levels = count + found, levels + 1
+        length = sum(map(len, level))
+        count, levels = count + length, levels + 1
         if count > MOST_ITEMS:
             within = " with those of the lists in it" if levels > 1 else ""
             raise session.fault("E509", f"a list of more than {MOST_ITEMS} items{within}", span)
         if levels > MOST_LEVELS:
             raise session.fault("E509", f"lists inside of one another, more than {MOST_LEVELS} deep", span)
-        session.charge(found * ITEM, span)
-        level = [item for each in level for item in each if isinstance(item, (list, tuple))]
+        session.charge(length * ITEM, span)
+        level = [item for items_here in level for item in items_here if isinstance(item, (list, tuple))]
     return items
 
 

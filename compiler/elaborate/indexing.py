@@ -35,17 +35,17 @@ def _of_list(session: Session, expression: syntax.Index, value: Sequence[Compile
         raise session.fault("E314", "a list takes one index", expression.span)
     item = expression.items[0]
     if isinstance(item, syntax.Slice):
-        bounds = [_whole(session, each) for each in (item.start, item.stop, item.step)]
+        bounds = [_whole(session, bound) for bound in (item.start, item.stop, item.step)]
         if bounds[2] == 0:
             raise session.fault("E314", "a step of 0 goes nowhere", item.span)
         taken = slice(*bounds)
         bounded_count(session, len(range(*taken.indices(len(value)))), item.span)
         return list(value[taken])
-    place = _whole(session, item)
-    assert place is not None
-    if not -len(value) <= place < len(value):
-        raise session.fault("E314", f"the list has {len(value)} items, and this asks for item {place}", item.span)
-    return value[place]
+    index = _whole(session, item)
+    assert index is not None
+    if not -len(value) <= index < len(value):
+        raise session.fault("E314", f"the list has {len(value)} items, and this asks for item {index}", item.span)
+    return value[index]
 
 
 def _whole(session: Session, expression: syntax.Expression | None) -> int | None:

@@ -63,8 +63,8 @@ def as_tensor(session: Session, value: CompileTimeValue, span: Span, dtype: DTyp
         case int() | float():
             pass
         case Dim():
-            made: Value = session.make(lambda: converted(size_of(value), dtype), span)
-            return made
+            size: Value = session.make(lambda: converted(size_of(value), dtype), span)
+            return size
         case list():
             return _array(session, value, span, dtype)
         case _:
@@ -81,13 +81,13 @@ def as_tensor(session: Session, value: CompileTimeValue, span: Span, dtype: DTyp
     return scalar
 
 
-def tensor_argument(session: Session, given: Argument) -> Value:
+def tensor_argument(session: Session, argument: Argument) -> Value:
     """An argument that must be a tensor."""
-    if isinstance(given.value, Value):
-        return given.value
-    if is_number(given.value):
-        return as_tensor(session, given.value, given.span, session.local_float_type)
-    raise not_a_tensor(session, given.value, given.span)
+    if isinstance(argument.value, Value):
+        return argument.value
+    if is_number(argument.value):
+        return as_tensor(session, argument.value, argument.span, session.local_float_type)
+    raise not_a_tensor(session, argument.value, argument.span)
 
 
 def not_a_tensor(session: Session, value: CompileTimeValue, span: Span) -> NablacError:
@@ -136,26 +136,26 @@ def _array(session: Session, value: list[CompileTimeValue], span: Span, dtype: D
         hint = "put tensors together with `stack([a, b], axis: 0)` or `concat([a, b], axis: 0)`" if value else None
         raise session.fault("E415", f"a tensor is needed, and this is {describe(value)}", span, hint=hint)
     try:
-        found = np.array(value)
+        exact = np.array(value)
         with np.errstate(all="ignore"):
-            array = found.astype(dtype.numpy)
+            array = exact.astype(dtype.numpy)
     except (ValueError, OverflowError):
         raise session.fault("E415", "the lists in this list differ in length", span) from None
-    if not _keeps(found, array):
+    if not _keeps(exact, array):
         raise session.fault("E305", f"these numbers are no {dtype}, and nothing is converted silently", span)
-    made: Value = session.make(lambda: Constant.of(array)(), span)
-    return made
+    tensor: Value = session.make(lambda: Constant.of(array)(), span)
+    return tensor
 
 
-def _keeps(given: Any, array: Any) -> bool:
+def _keeps(exact: Any, array: Any) -> bool:
     """Whether numbers are what they were in another dtype, but for the rounding of floats."""
     import numpy as np
 
-    if (given.dtype.kind == "b") != (array.dtype.kind == "b"):
+    if (exact.dtype.kind == "b") != (array.dtype.kind == "b"):
         return False
     if array.dtype.kind in "iu":
-        return bool((given == array).all()) and given.dtype.kind != "f"
-    return array.dtype.kind == "b" or bool((np.isfinite(given) == np.isfinite(array.astype(np.float64))).all())
+        return bool((exact == array).all()) and exact.dtype.kind != "f"
+    return array.dtype.kind == "b" or bool((np.isfinite(exact) == np.isfinite(array.astype(np.float64))).all())
 
 
 def build_checked(
@@ -172,11 +172,11 @@ def build_checked(
         return session.make(build, span)
     except TypeMismatch as mismatch:
         labels: list[Label] = []
-        for value, given in operands:
-            if given.span.source is span.source and given.span != span:
-                labels.append(Label(given.span, f"this is {value.type}"))
+        for value, argument in operands:
+            if argument.span.source is span.source and argument.span != span:
+                labels.append(Label(argument.span, f"this is {value.type}"))
             made_at = value.node.origin.span
-            if made_at is not None and made_at != given.span and not isinstance(value.node.op, Constant):
+            if made_at is not None and made_at != argument.span and not isinstance(value.node.op, Constant):
                 labels.append(Label(made_at, f"{value.type} comes from here"))
         raise session.fault(
             "E301", f"{what}: {mismatch}", at or span, labels=tuple(labels), hint=mismatch.hint

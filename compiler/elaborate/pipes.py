@@ -18,9 +18,9 @@ def _pipe(session: Session, expression: syntax.Pipe) -> CompileTimeValue:
         stages.append(stages[-1].value)
     first = stages[-1].value
     value, span = session.evaluate(first), first.span
-    for each in reversed(stages):
-        value = _stage(session, Argument(None, value, span), each)
-        span = each.span
+    for pipe in reversed(stages):
+        value = _stage(session, Argument(None, value, span), pipe)
+        span = pipe.span
     return value
 
 

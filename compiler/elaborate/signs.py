@@ -59,11 +59,11 @@ def _chain(session: Session, expression: syntax.Binary) -> CompileTimeValue:
         left: CompileTimeValue = _logical(session, innermost)
     else:
         left = binary(session, innermost, session.evaluate(innermost.left), session.evaluate(innermost.right))
-    for each in reversed(spine[:-1]):
-        if each.operator in ("and", "or") and isinstance(left, bool):
-            if left == (each.operator == "or"):
+    for outer in reversed(spine[:-1]):
+        if outer.operator in ("and", "or") and isinstance(left, bool):
+            if left == (outer.operator == "or"):
                 continue
-        left = binary(session, each, left, session.evaluate(each.right))
+        left = binary(session, outer, left, session.evaluate(outer.right))
     return left
 
 
@@ -126,9 +126,9 @@ def _tensor(
         if isinstance(value, (Instance, Defined, Builtin, Primitive)):
             raise not_a_tensor(session, value, operand.span)
     sign = expression.operator
-    given = [Argument(None, left, expression.left.span), Argument(None, right, expression.right.span)]
+    operands = [Argument(None, left, expression.left.span), Argument(None, right, expression.right.span)]
     operator = Operator.registry[_OPERATORS[sign]]
-    return operate(session, operator, {}, given, expression.span, sign=sign, at=expression.operator_span)
+    return operate(session, operator, {}, operands, expression.span, sign=sign, at=expression.operator_span)
 
 
 @evaluates(syntax.Unary)
@@ -140,13 +140,13 @@ def _unary(session: Session, expression: syntax.Unary) -> CompileTimeValue:
         case "-" if isinstance(value, Dim):
             return -value
         case "-" if isinstance(value, Value):
-            given = [Argument(None, value, expression.operand.span)]
-            return operate(session, Operator.registry["neg"], {}, given, expression.span, sign="-")
+            operands = [Argument(None, value, expression.operand.span)]
+            return operate(session, Operator.registry["neg"], {}, operands, expression.span, sign="-")
         case "not" if isinstance(value, bool):
             return not value
         case "not" if isinstance(value, Value):
-            given = [Argument(None, value, expression.operand.span)]
-            return operate(session, Operator.registry["logical_not"], {}, given, expression.span, sign="not")
+            operands = [Argument(None, value, expression.operand.span)]
+            return operate(session, Operator.registry["logical_not"], {}, operands, expression.span, sign="not")
         case "^T" if isinstance(value, Value):
             return products.transposed(session, value, expression.span)
     if isinstance(value, (Instance, Defined, Builtin, Primitive)):

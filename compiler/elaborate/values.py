@@ -1,4 +1,4 @@
-"""What an expression can be worth at compile time, besides numbers, texts, lists, sizes and tensors."""
+"""Compile-time values: what an expression can be worth, besides numbers, texts, lists, sizes and tensors."""
 
 from __future__ import annotations
 
@@ -209,10 +209,10 @@ def describe(value: CompileTimeValue) -> str:
             return "true" if value else "false"
         case int() | float():
             return f"the number {value}"
-        case str() if not isinstance(value, DType):
-            return f'the text "{value}"' if len(value) < 40 else "a text"
         case DType():
             return f"the dtype {value}"
+        case str():
+            return f'the text "{value}"' if len(value) < 40 else "a text"
         case Dim():
             return f"the size {value}"
         case list():
@@ -221,6 +221,16 @@ def describe(value: CompileTimeValue) -> str:
             return f"{len(value)} values"
         case Value():
             return f"a tensor {value.type}"
+        case Interval() | SearchRange() | Choice():
+            return "a range"
+        case Nothing():
+            return "none"
+    return _describe_named(value)
+
+
+def _describe_named(value: CompileTimeValue) -> str:
+    """What a name stands for that is defined, by the language or a text."""
+    match value:
         case Instance():
             article = "an" if value.defined.kind == "optimizer" else "a"
             return f"{article} {value.defined.kind} {value.defined.name}"
@@ -232,10 +242,6 @@ def describe(value: CompileTimeValue) -> str:
             return f"the function {value.operator.name}"
         case ScanOf():
             return "a scan"
-        case Interval() | SearchRange() | Choice():
-            return "a range"
-        case Nothing():
-            return "none"
         case Module():
             return f"the module {value.name}"
     return "a value"

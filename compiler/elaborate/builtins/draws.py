@@ -17,7 +17,7 @@ from grammar.source import Span
 
 def _check_range(session: Session, bound: dict[str, Argument], numbers: dict[str, CompileTimeValue]) -> None:
     """Refuse a deviation below 0, and a range whose end is below its beginning."""
-    std, low, high = (numbers.get(each) for each in ("std", "low", "high"))
+    std, low, high = (numbers.get(parameter) for parameter in ("std", "low", "high"))
     if is_number(std) and std < 0:
         message = f"`std` of random.normal is at least 0, and {describe(std)} is given"
         raise session.fault("E404", message, bound["std"].span)
@@ -27,9 +27,9 @@ def _check_range(session: Session, bound: dict[str, Argument], numbers: dict[str
 
 
 def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
-    def run(session: Session, given: list[Argument], span: Span) -> CompileTimeValue:
+    def run(session: Session, arguments: list[Argument], span: Span) -> CompileTimeValue:
         order = ["p", "shape", "like"] if name == "bernoulli" else ["shape", "like", *parameters]
-        bound = bind_names(session, f"random.{name}", [*order, "dtype"], given, span, None)
+        bound = bind_names(session, f"random.{name}", [*order, "dtype"], arguments, span, None)
         if "like" in bound:
             like = tensor_argument(session, bound["like"])
             sizes, dtype = like.shape, like.type.dtype

@@ -83,13 +83,17 @@ def _expand(session: Session, bound: dict[str, Argument], span: Span) -> Compile
 
 
 @binding_builtin("rearrange")
-def _rearrange(session: Session, given: list[Argument], span: Span) -> CompileTimeValue:
+def _rearrange(session: Session, arguments: list[Argument], span: Span) -> CompileTimeValue:
     """`rearrange(x, pattern, name: size ...)`: the sizes go by the pattern's own names."""
-    plain = [each for each in given if each.name is None or each.name in ("x", "pattern")]
+    plain = [argument for argument in arguments if argument.name is None or argument.name in ("x", "pattern")]
     bound = bind_names(session, "rearrange", ["x", "pattern"], plain, span, None)
     if len(bound) < 2:
         raise session.fault(
             "E401", "rearrange needs a tensor and a pattern", span, hint='rearrange(x, "b t (h d) -> b h t d", h: 8)'
         )
-    sizes = {each.name: each for each in given if each.name is not None and each.name not in ("x", "pattern")}
+    sizes = {
+        argument.name: argument
+        for argument in arguments
+        if argument.name is not None and argument.name not in ("x", "pattern")
+    }
     return axes.rearrange(session, bound["x"], bound["pattern"], sizes, span)

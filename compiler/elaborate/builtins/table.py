@@ -17,15 +17,15 @@ from grammar.source import Span
 
 
 @binding_builtin("copy")
-def _copy(session: Session, given: list[Argument], span: Span) -> CompileTimeValue:
+def _copy(session: Session, arguments: list[Argument], span: Span) -> CompileTimeValue:
     """`copy(instance, name: value ...)`: a fresh instance with the same hyperparameters but for those named."""
-    if not given or given[0].name is not None or not isinstance(given[0].value, Instance):
-        what = describe(given[0].value) if given else "nothing"
+    if not arguments or arguments[0].name is not None or not isinstance(arguments[0].value, Instance):
+        what = describe(arguments[0].value) if arguments else "nothing"
         raise session.fault("E404", f"copy makes a fresh instance of one, and is given {what}", span)
-    instance = given[0].value
-    changed = {each.name: each for each in given[1:]}
+    instance = arguments[0].value
+    changed = {argument.name: argument for argument in arguments[1:]}
     same = [Argument(name, value, span) for name, value in instance.hypers.items() if name not in changed]
-    return instantiate(session, instance.defined, [*same, *given[1:]], span)
+    return instantiate(session, instance.defined, [*same, *arguments[1:]], span)
 
 
 FAMILIES = (lists, numbers, shapes, tensors)  # whose functions are in `BUILTINS`

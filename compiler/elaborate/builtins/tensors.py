@@ -56,11 +56,11 @@ def _iota(session: Session, bound: dict[str, Argument], span: Span) -> CompileTi
     count = bound["n"].value
     if not is_size(count):
         raise session.fault("E404", f"iota counts to a size, and this is {describe(count)}", bound["n"].span)
-    made: Value = session.make(lambda: Iota(count)(), span)
+    counted: Value = session.make(lambda: Iota(count)(), span)
     if "dtype" not in bound:
-        return made
+        return counted
     dtype = dtype_option(session, bound)
-    return session.make(lambda: converted(made, dtype), span)
+    return session.make(lambda: converted(counted, dtype), span)
 
 
 @builtin("cast", "x", "dtype")
@@ -96,13 +96,13 @@ def _stack(session: Session, bound: dict[str, Argument], span: Span) -> CompileT
     dtype = next((item.type.dtype for item in items if isinstance(item, Value)), session.float_type)
     tensors = [as_tensor(session, item, bound["tensors"].span, dtype) for item in items]
     axis = whole_argument(session, bound["axis"], "stack") if "axis" in bound else 0
-    place = axis_of(session, tensors[0], axis, span, among=tensors[0].type.rank + 1)
-    given = [(tensor, bound["tensors"]) for tensor in tensors]
+    index = axis_of(session, tensors[0], axis, span, among=tensors[0].type.rank + 1)
+    operands = [(tensor, bound["tensors"]) for tensor in tensors]
     stacked: Value = build_checked(
         session,
-        lambda: Concat(place)(*(Unsqueeze((place,))(tensor) for tensor in tensors)),
+        lambda: Concat(index)(*(Unsqueeze((index,))(tensor) for tensor in tensors)),
         span,
-        given,
+        operands,
         what="stack",
     )
     return stacked
@@ -112,8 +112,8 @@ def _stack(session: Session, bound: dict[str, Argument], span: Span) -> CompileT
 def _split(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     tensor, parts = tensor_argument(session, bound["x"]), bound["parts"].value
     axis = whole_argument(session, bound["axis"], "split") if "axis" in bound else -1
-    place = axis_of(session, tensor, axis, span)
-    size = tensor.shape[place]
+    index = axis_of(session, tensor, axis, span)
+    size = tensor.shape[index]
     count = len(parts) if isinstance(parts, list) else parts
     if isinstance(count, int) and count > MOST_PARTS:
         raise session.fault("E509", f"a split into more than {MOST_PARTS} parts", bound["parts"].span)
@@ -142,22 +142,26 @@ def _split(session: Session, bound: dict[str, Argument], span: Span) -> CompileT
             f"split takes a number of parts or a list of sizes, and this is {describe(parts)}",
             bound["parts"].span,
         )
-    found: list[CompileTimeValue] = []
+    slices: list[CompileTimeValue] = []
     start: Size = 0
     for part in sizes:
-        cut = Slice((place,), (start,), (start + part,))
-        found.append(session.make(partial(cut, tensor), span))
+        cut = Slice((index,), (start,), (start + part,))
+        slices.append(session.make(partial(cut, tensor), span))
         start = start + part
-    return found
+    return slices
 
 
 @binding_builtin("einsum")
-def _einsum(session: Session, given: list[Argument], span: Span) -> CompileTimeValue:
-    if not given or not isinstance(given[0].value, str) or any(each.name is not None for each in given):
+def _einsum(session: Session, arguments: list[Argument], span: Span) -> CompileTimeValue:
+    if (
+        not arguments
+        or not isinstance(arguments[0].value, str)
+        or any(argument.name is not None for argument in arguments)
+    ):
         raise session.fault(
             "E401", "einsum needs a pattern, then its tensors", span, hint='einsum("b q d, b k d -> b q k", q, k)'
         )
-    return axes.einsum(session, given[0], given[1:], span)
+    return axes.einsum(session, arguments[0], arguments[1:], span)
 
 
 @builtin("spread", "x", "target", optional=("form",))
@@ -169,7 +173,7 @@ def _spread(session: Session, bound: dict[str, Argument], span: Span) -> Compile
     forms = [form.value for form in Form if form != Form.LOCATION]
     form = bound["form"].value if "form" in bound else Form.SCALE
     if form not in forms:
-        known = ", ".join(f'"{each}"' for each in forms)
+        known = ", ".join(f'"{form}"' for form in forms)
         message = f"`form` of spread is one of {known}, and {describe(form)} is given"
         raise session.fault("E404", message, bound["form"].span)
     session.spreads.append((x, target, Form(form)))
@@ -192,18 +196,18 @@ def _gradient(session: Session, bound: dict[str, Argument], span: Span) -> Compi
     session.charge(of_graph(Graph({}, {"y": y})) * DERIVED, span)
 
     def derive() -> tuple[Value, ...]:
-        (found,) = gradients([y], [constant(1.0, y.type.dtype)], [x])
-        return (found,) if found is not None else ()
+        (gradient,) = gradients([y], [constant(1.0, y.type.dtype)], [x])
+        return (gradient,) if gradient is not None else ()
 
     try:
-        found = session.make(derive, span)
+        gradient = session.make(derive, span)
     except NotDifferentiable as error:
         raise session.fault("E611", f"no gradient flows through `{error}`", span, labels=_at(error.node)) from None
-    if not found:
+    if not gradient:
         node = stops(y, x)
         message = f"no gradient flows through `{node.op.name}`" if node else "the one does not depend on the other"
         raise session.fault("E611", message, span, labels=_at(node))
-    return found[0]
+    return gradient[0]
 
 
 def _at(node: Node | None) -> tuple[Label, ...]:
