@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.build import elaborate, load
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import load
 from compiler.gradient import gradients
 from compiler.graph import Graph, Value
 from compiler.operators.indexing import Take

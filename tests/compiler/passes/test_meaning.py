@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.build import elaborate, elaborate_model, program_of
+from compiler.elaborate.models import elaborate, elaborate_model
+from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph
 from compiler.onnx.exporter import export
@@ -22,7 +23,7 @@ from compiler.passes.common_subexpressions import eliminate_common_subexpression
 from compiler.passes.pipeline import optimize
 from compiler.passes.rules import apply_rules
 from compiler.passes.simplify import IDENTITIES
-from compiler.training import gradient_graph
+from compiler.training.gradients import gradient_graph
 from compiler.types import DType, TensorType
 from grammar.source import Source
 from runtime.feeds import edge_feeds, random_feeds, sizes_from
