@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from compiler.elaborate.bodies import declared_parameters
 from compiler.elaborate.session import Session, evaluates
-from compiler.elaborate.values import Instance, Module, describe
+from compiler.elaborate.values import CompileTimeValue, Instance, Module, describe
 from compiler.graph import Value
 from grammar import syntax
 from grammar.diagnostics import Label, did_you_mean
@@ -20,7 +18,7 @@ _TENSOR_HINTS = {
 
 
 @evaluates(syntax.Attribute)
-def attribute(session: Session, expression: syntax.Attribute) -> Any:
+def attribute(session: Session, expression: syntax.Attribute) -> CompileTimeValue:
     """`value.name`."""
     value, name = session.evaluate(expression.value), expression.name.text
     if isinstance(value, Module):
@@ -39,7 +37,7 @@ def attribute(session: Session, expression: syntax.Attribute) -> Any:
     raise session.fault("E206", f"{describe(value)} has no attribute `{name}`", expression.name.span)
 
 
-def _of_instance(session: Session, expression: syntax.Attribute, instance: Instance) -> Any:
+def _of_instance(session: Session, expression: syntax.Attribute, instance: Instance) -> CompileTimeValue:
     """A parameter or hyperparameter; a parameter is there once its instance has been applied."""
     name = expression.name.text
     if name in instance.parameters:

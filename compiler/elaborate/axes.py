@@ -22,9 +22,9 @@ _TOKEN = re.compile(r"\s*([A-Za-z_]\w*|1|\.\.\.|\(|\)|(\S))")
 Groups = list[list[str]]
 
 
-def rearrange(session: Session, given: Argument, pattern: Argument, sizes: dict[str, Argument], span: Span) -> Value:
+def rearrange(session: Session, argument: Argument, pattern: Argument, sizes: dict[str, Argument], span: Span) -> Value:
     """`"b t (h d) -> b h t d"`: split axes, reorder them, join them."""
-    tensor = tensor_argument(session, given)
+    tensor = tensor_argument(session, argument)
     left, right = _sides(session, pattern, "E311", 1)
     before, after = _groups(session, left[0], pattern), _groups(session, right, pattern)
     before, after = _spread(session, before, after, tensor, pattern)
@@ -44,15 +44,15 @@ def rearrange(session: Session, given: Argument, pattern: Argument, sizes: dict[
         apart = tuple(known[name] for name in names)
         if apart != value.shape:
             value = Reshape(apart)(value)
-        places = {name: place for place, name in enumerate(names)}
-        order = tuple(places[name] for name in wanted)
+        positions = {name: position for position, name in enumerate(names)}
+        order = tuple(positions[name] for name in wanted)
         if order != tuple(range(len(order))):
             value = Transpose(order)(value)
         joined = tuple(product(known[name] for name in group) for group in after)
         return value if joined == value.shape else Reshape(joined)(value)
 
-    made: Value = build_checked(session, build, span, [(tensor, given)], what="rearrange")
-    return made
+    result: Value = build_checked(session, build, span, [(tensor, argument)], what="rearrange")
+    return result
 
 
 def _other_rank(session: Session, before: Groups, tensor: Value, pattern: Argument) -> NablacError:
@@ -73,9 +73,9 @@ def _apart(names: list[str], rank: int) -> str | None:
     return f"spaces stand between axes: `{' '.join(word)}` is {len(word)} of them, `{word}` is one"
 
 
-def einsum(session: Session, pattern: Argument, given: list[Argument], span: Span) -> Value:
+def einsum(session: Session, pattern: Argument, arguments: list[Argument], span: Span) -> Value:
     """`"b q d, b k d -> b q k"`: a sum of products over the axes that the right side leaves out."""
-    operands = [tensor_argument(session, each) for each in given]
+    operands = [tensor_argument(session, argument) for argument in arguments]
     session.charge(len(operands) * (2 * NODE + len(operands)), span)  # each asks what those after it name
     left, right = _sides(session, pattern, "E312", None)
     if len(left) != len(operands):
@@ -86,13 +86,13 @@ def einsum(session: Session, pattern: Argument, given: list[Argument], span: Spa
     output = _flat(session, right, pattern)
     session.charge(len(operands) * len(output) ** 2 * ITEM, span)
     sizes: dict[str, Size] = {}
-    for names, operand, each in zip(inputs, operands, given, strict=True):
+    for names, operand, argument in zip(inputs, operands, arguments, strict=True):
         if len(names) != operand.type.rank:
             axes = "1 axis" if len(names) == 1 else f"{len(names)} axes"
             raise session.fault(
                 "E312",
                 f"`{' '.join(names)}` has {axes}, and {operand.type} has {operand.type.rank}",
-                each.span,
+                argument.span,
                 hint=_apart(names, operand.type.rank),
             )
         if len(set(names)) != len(names):
@@ -100,7 +100,7 @@ def einsum(session: Session, pattern: Argument, given: list[Argument], span: Spa
         for name, size in zip(names, operand.shape, strict=True):
             if sizes.setdefault(name, size) != size:
                 raise session.fault(
-                    "E312", f"axis `{name}` is {sizes[name]} in one tensor and {size} in another", each.span
+                    "E312", f"axis `{name}` is {sizes[name]} in one tensor and {size} in another", argument.span
                 )
     for name in output:
         if name not in sizes:
@@ -110,13 +110,13 @@ def einsum(session: Session, pattern: Argument, given: list[Argument], span: Spa
 
     def build() -> Value:
         value, names = operands[0], inputs[0]
-        for place, (operand, others) in enumerate(zip(operands[1:], inputs[1:], strict=True), start=2):
-            later = {name for each in inputs[place:] for name in each} | set(output)
+        for position, (operand, others) in enumerate(zip(operands[1:], inputs[1:], strict=True), start=2):
+            later = {name for side in inputs[position:] for name in side} | set(output)
             value, names = _contract(value, names, operand, others, later, sizes)
         return _finish(value, names, output)
 
-    made: Value = build_checked(session, build, span, list(zip(operands, given, strict=True)), what="einsum")
-    return made
+    result: Value = build_checked(session, build, span, list(zip(operands, arguments, strict=True)), what="einsum")
+    return result
 
 
 def _contract(
@@ -150,16 +150,16 @@ def _contract(
     apart = [count[0]] if batch else [sizes[name] for name in rows]
     a = _arranged(left, left_names, batch + rows + inner, [*lead, *apart, count[1]])
     b = _arranged(right, right_names, batch + inner + columns, [*lead, count[1], count[2]])
-    made: Value = apply("matmul", a, b)
+    result: Value = apply("matmul", a, b)
     names = batch + rows + columns
     shape = tuple(sizes[name] for name in names)
-    return (made if made.shape == shape else Reshape(shape)(made)), names
+    return (result if result.shape == shape else Reshape(shape)(result)), names
 
 
 def _arranged(value: Value, names: list[str], order: list[str], shape: list[Size]) -> Value:
-    places = tuple(names.index(name) for name in order)
-    if places != tuple(range(len(places))):
-        value = Transpose(places)(value)
+    permutation = tuple(names.index(name) for name in order)
+    if permutation != tuple(range(len(permutation))):
+        value = Transpose(permutation)(value)
     return value if value.shape == tuple(shape) else Reshape(tuple(shape))(value)
 
 
@@ -167,7 +167,7 @@ def _reduce(value: Value, names: list[str], kept: set[str]) -> tuple[Value, list
     """Sum over the axes that nothing else names."""
     from compiler.operators.reductions import Sum
 
-    axes = tuple(place for place, name in enumerate(names) if name not in kept)
+    axes = tuple(axis for axis, name in enumerate(names) if name not in kept)
     if axes:
         value = Sum(axes)(value)
     return value, [name for name in names if name in kept]
@@ -176,8 +176,8 @@ def _reduce(value: Value, names: list[str], kept: set[str]) -> tuple[Value, list
 def _finish(value: Value, names: list[str], output: list[str]) -> Value:
     value, names = _reduce(value, names, set(output))
     order = tuple(names.index(name) for name in output)
-    made: Value = value if order == tuple(range(len(order))) else Transpose(order)(value)
-    return made
+    result: Value = value if order == tuple(range(len(order))) else Transpose(order)(value)
+    return result
 
 
 def _sides(session: Session, pattern: Argument, code: str, count: int | None) -> tuple[list[str], str]:
@@ -239,15 +239,15 @@ def _spread(session: Session, before: Groups, after: Groups, tensor: Value, patt
     count = tensor.type.rank - len(before) + 1
     if count < 0:
         raise session.fault("E311", f'"{pattern.value}" has more axes on the left than {tensor.type}', pattern.span)
-    names = [f"...{place}" for place in range(count)]
-    place = before.index(["..."])
-    before = [*before[:place], *([name] for name in names), *before[place + 1 :]]
+    names = [f"...{position}" for position in range(count)]
+    position = before.index(["..."])
+    before = [*before[:position], *([name] for name in names), *before[position + 1 :]]
     expanded: Groups = []
     for group in after:
         if group == ["..."]:
             expanded.extend([name] for name in names)
         else:
-            expanded.append([name for each in group for name in (names if each == "..." else [each])])
+            expanded.append([name for member in group for name in (names if member == "..." else [member])])
     return before, expanded
 
 
@@ -273,14 +273,14 @@ def _check_names(session: Session, left: list[str], right: list[str], pattern: A
 def _known_sizes(session: Session, sizes: dict[str, Argument], names: list[str], pattern: Argument) -> dict[str, Size]:
     known: dict[str, Size] = {}
     axes = set(names)
-    for name, each in sizes.items():
+    for name, argument in sizes.items():
         if name not in axes:
             hint = did_you_mean(name, names) or f"its axes are {', '.join(names)}"
-            at = each.named_at or each.span
+            at = argument.named_at or argument.span
             raise session.fault("E402", f'"{pattern.value}" has no axis `{name}`', at, hint=hint)
-        if not is_size(each.value):
-            raise session.fault("E404", f"`{name}` is a size, and {describe(each.value)} is given", each.span)
-        known[name] = each.value
+        if not is_size(argument.value):
+            raise session.fault("E404", f"`{name}` is a size, and {describe(argument.value)} is given", argument.span)
+        known[name] = argument.value
     return known
 
 

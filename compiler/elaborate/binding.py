@@ -12,6 +12,7 @@ from compiler.elaborate.values import (
     UNKNOWN,
     Argument,
     Builtin,
+    CompileTimeValue,
     Defined,
     Instance,
     Primitive,
@@ -35,7 +36,7 @@ def evaluate_arguments(session: Session, written: Sequence[syntax.Argument]) -> 
     return [argument_of(argument, session.evaluate(argument.value)) for argument in written]
 
 
-def argument_of(argument: syntax.Argument, value: Any) -> Argument:
+def argument_of(argument: syntax.Argument, value: CompileTimeValue) -> Argument:
     """A written argument with its value."""
     if argument.name is None:
         return Argument(None, value, argument.value.span)
@@ -60,47 +61,47 @@ def check_names(session: Session, written: Iterable[syntax.Argument]) -> None:
 
 
 def bind_names(
-    session: Session, what: str, names: Sequence[str], given: list[Argument], span: Span, declared: Span | None
+    session: Session, what: str, names: Sequence[str], arguments: list[Argument], span: Span, declared: Span | None
 ) -> dict[str, Argument]:
     """Arguments by parameter name; too many, unknown ones and doubles are errors, all of them told."""
     bound: dict[str, Argument] = {}
     known = names if len(names) < 16 else frozenset(names)
     wrong: list[NablacError] = []
     labels = (Label(declared, "defined here"),) if declared is not None and declared.source is not span.source else ()
-    for place, each in enumerate(given):
+    for index, argument in enumerate(arguments):
         if len(wrong) == MOST_ERRORS:
             break
-        if each.name is None:
-            if place >= len(names):
+        if argument.name is None:
+            if index >= len(names):
                 listed = f": {', '.join(names)}" if names else ""
                 raise session.fault(
                     "E403",
                     f"{what} takes {len(names)} argument{'s' * (len(names) != 1)}{listed}",
-                    each.span,
+                    argument.span,
                     note="one too many",
                     labels=labels,
                 )
-            bound[names[place]] = each
-        elif each.name not in known:
-            message, at = f"{what} has no argument `{each.name}`", each.named_at or each.span
-            hint = argument_hint(each.name, names)
+            bound[names[index]] = argument
+        elif argument.name not in known:
+            message, at = f"{what} has no argument `{argument.name}`", argument.named_at or argument.span
+            hint = argument_hint(argument.name, names)
             wrong.append(session.fault("E402", message, at, labels=labels, hint=hint))
-        elif each.name in bound:
-            first = (Label(bound[each.name].span, "first here"),)
-            message, at = f"`{each.name}` is given twice", each.named_at or each.span
+        elif argument.name in bound:
+            first = (Label(bound[argument.name].span, "first here"),)
+            message, at = f"`{argument.name}` is given twice", argument.named_at or argument.span
             wrong.append(session.fault("E416", message, at, labels=first))
         else:
-            bound[each.name] = each
+            bound[argument.name] = argument
     if wrong:
         raise NablacError(*(diagnostic for error in wrong for diagnostic in error.diagnostics))
     return bound
 
 
-def bind_hypers(session: Session, defined: Defined, given: list[Argument], span: Span) -> dict[str, Argument]:
+def bind_hypers(session: Session, defined: Defined, arguments: list[Argument], span: Span) -> dict[str, Argument]:
     """The arguments of a definition by hyperparameter; one without a default has to be given."""
     what, hypers = f"{defined.kind} {defined.name}", defined.syntax.hypers
     names = [hyper.name.text for hyper in hypers]
-    bound = bind_names(session, what, names, given, span, defined.syntax.name.span)
+    bound = bind_names(session, what, names, arguments, span, defined.syntax.name.span)
     for hyper in hypers:
         if hyper.default is None and hyper.name.text not in bound:
             raise session.fault(
@@ -128,7 +129,9 @@ _KINDS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def check_hyper(session: Session, defined: Defined, hyper: syntax.Hyper, value: Any, span: Span) -> Any:
+def check_hyper(
+    session: Session, defined: Defined, hyper: syntax.Hyper, value: CompileTimeValue, span: Span
+) -> CompileTimeValue:
     """The hyperparameter's value, of the kind that its declaration asks for."""
     if hyper.kind is None:
         return value
@@ -153,10 +156,10 @@ def check_hyper(session: Session, defined: Defined, hyper: syntax.Hyper, value: 
             labels=(Label(hyper.span, "declared here"),),
             hint=unquoted_hint(session, value, f"{hyper.name.text}: ") if kind in _NAMED else None,
         )
-    return float(value) if kind == "float" else value
+    return float(value) if kind == "float" and is_number(value) else value
 
 
-def unquoted_hint(session: Session, value: Any, before: str) -> str | None:
+def unquoted_hint(session: Session, value: CompileTimeValue, before: str) -> str | None:
     """What is said of a text where the thing that it names belongs."""
     if not isinstance(value, str) or isinstance(value, DType):
         return None

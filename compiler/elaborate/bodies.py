@@ -34,5 +34,5 @@ def declared_parameters(definition: syntax.Definition) -> list[syntax.Declared]:
 
 
 def _declared(definition: syntax.Definition, *kinds: str) -> list[syntax.Declared]:
-    declarations = (each for each in statements(definition.body) if isinstance(each, syntax.Declare))
+    declarations = (statement for statement in statements(definition.body) if isinstance(statement, syntax.Declare))
     return [declared for declaration in declarations if declaration.kind in kinds for declared in declaration.names]

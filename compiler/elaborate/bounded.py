@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from compiler.elaborate.session import Session
-from compiler.elaborate.values import show
+from compiler.elaborate.values import CompileTimeValue, show
 from compiler.elaborate.work import COPIED, ITEM
 from grammar.source import Span
 
@@ -21,20 +20,20 @@ def bounded_count(session: Session, count: int, span: Span) -> None:
     session.charge(count * COPIED, span)
 
 
-def bounded_list(session: Session, items: list[Any], span: Span) -> list[Any]:
+def bounded_list(session: Session, items: list[CompileTimeValue], span: Span) -> list[CompileTimeValue]:
     """The list, unless it holds too much; a list may hold another many times, so that few of them hold very much."""
-    level: list[Sequence[Any]] = [items]
+    level: list[Sequence[CompileTimeValue]] = [items]
     count = levels = 0
     while level:
-        found = sum(map(len, level))
-        count, levels = count + found, levels + 1
+        length = sum(map(len, level))
+        count, levels = count + length, levels + 1
         if count > MOST_ITEMS:
             within = " with those of the lists in it" if levels > 1 else ""
             raise session.fault("E509", f"a list of more than {MOST_ITEMS} items{within}", span)
         if levels > MOST_LEVELS:
             raise session.fault("E509", f"lists inside of one another, more than {MOST_LEVELS} deep", span)
-        session.charge(found * ITEM, span)
-        level = [item for each in level for item in each if isinstance(item, (list, tuple))]
+        session.charge(length * ITEM, span)
+        level = [item for items_here in level for item in items_here if isinstance(item, (list, tuple))]
     return items
 
 
@@ -45,7 +44,7 @@ def bounded_text(session: Session, text: str, span: Span) -> str:
     return text
 
 
-def shown(session: Session, value: Any, span: Span) -> str:
+def shown(session: Session, value: CompileTimeValue, span: Span) -> str:
     """A value as a message prints it."""
     if isinstance(value, list):
         bounded_list(session, value, span)

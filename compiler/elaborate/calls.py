@@ -9,30 +9,31 @@ from compiler.elaborate import products
 from compiler.elaborate.binding import evaluate_arguments, unquoted_hint
 from compiler.elaborate.session import Session, calls, evaluates
 from compiler.elaborate.signals import require_known
-from compiler.elaborate.values import Argument, Builtin, describe, is_number
+from compiler.elaborate.values import Argument, Builtin, CompileTimeValue, describe, is_number
 from compiler.graph import Value
 from grammar import syntax
 from grammar.source import Span
 
 
 @evaluates(syntax.Call)
-def call(session: Session, expression: syntax.Call) -> Any:
+def call(session: Session, expression: syntax.Call) -> CompileTimeValue:
     """`f(a, name: b)`; `U (r * h)` of a matrix is its product with the vectors in parentheses."""
     callee = session.evaluate(expression.callee)
     arguments = evaluate_arguments(session, expression.arguments)
-    if products.is_applied(callee, arguments):
-        return products.applied(session, expression, callee, arguments)
+    product = products.applied(session, expression, callee, arguments)
+    if product is not None:
+        return product
     return require_known(session.apply(callee, arguments, expression.span))
 
 
 @calls(Builtin)
-def call_builtin(session: Session, callee: Builtin, arguments: list[Argument], span: Span) -> Any:
+def call_builtin(session: Session, callee: Builtin, arguments: list[Argument], span: Span) -> CompileTimeValue:
     """A function of the compiler's own."""
     return callee.call(session, arguments, span)
 
 
 @calls(object)
-def refuse_call(session: Session, callee: Any, arguments: list[Argument], span: Span) -> Any:
+def refuse_call(session: Session, callee: Any, arguments: list[Argument], span: Span) -> CompileTimeValue:
     """The error for what is not something to call, with what may have been meant."""
     hint = unquoted_hint(session, callee, "")
     if is_number(callee) or isinstance(callee, Value):

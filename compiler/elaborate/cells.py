@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from compiler.dims import Size
 from compiler.elaborate.bodies import declared_inputs
@@ -14,7 +13,7 @@ from compiler.elaborate.instances import check_leftover, claim_path, entered, in
 from compiler.elaborate.operands import tensor_argument
 from compiler.elaborate.session import Session, calls
 from compiler.elaborate.signals import AlreadyReported, CallAborted
-from compiler.elaborate.values import UNKNOWN, Argument, Defined, Instance, ScanOf, describe
+from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Defined, Instance, ScanOf, describe
 from compiler.elaborate.work import ITEM, NODE
 from compiler.graph import Value
 from compiler.operators.control import Scan
@@ -30,23 +29,23 @@ SCAN = 40  # nodes that cost as much as closing a body  # nodes that cost as muc
 OPTIONS = ("axis", "reverse", "states", "truncate")
 
 
-def scan_of(session: Session, given: list[Argument], span: Span) -> ScanOf:
+def scan_of(session: Session, arguments: list[Argument], span: Span) -> ScanOf:
     """`scan(cell)`: the cell, and options that its application may repeat."""
-    if not given or given[0].name is not None:
+    if not arguments or arguments[0].name is not None:
         raise session.fault("E412", "scan needs a cell", span, hint="`scan(LSTMCell(32))(xs, axis: 1)`")
-    cell = given[0].value
+    cell = arguments[0].value
     if isinstance(cell, Defined) and cell.kind == "cell":
-        cell = instantiate(session, cell, [], given[0].span)
+        cell = instantiate(session, cell, [], arguments[0].span)
     if not isinstance(cell, Instance) or cell.defined.kind != "cell":
         hint = "a cell is declared with `cell Name(...) { ... }`"
         if isinstance(cell, Value):  # `x -> scan(cell, axis: 1)`, which gives `scan` the sequence first
             hint = "the cell comes first, the sequences in a second call: `scan(cell)(xs, axis: 1)`"
         raise session.fault(
-            "E412", f"scan runs a cell along an axis, and this is {describe(cell)}", given[0].span, hint=hint
+            "E412", f"scan runs a cell along an axis, and this is {describe(cell)}", arguments[0].span, hint=hint
         )
-    options = {each.name: each for each in given[1:] if each.name is not None}
-    extra = [each for each in given[1:] if each.name is None]
-    unknown = [each for each in options.values() if each.name not in OPTIONS]
+    options = {argument.name: argument for argument in arguments[1:] if argument.name is not None}
+    extra = [argument for argument in arguments[1:] if argument.name is None]
+    unknown = [argument for argument in options.values() if argument.name not in OPTIONS]
     if extra or unknown:
         wrong = (extra or unknown)[0]
         raise session.fault(
@@ -60,7 +59,7 @@ def scan_of(session: Session, given: list[Argument], span: Span) -> ScanOf:
 
 
 @calls(ScanOf)
-def scan(session: Session, scanned: ScanOf, arguments: list[Argument], span: Span) -> Any:
+def scan(session: Session, scanned: ScanOf, arguments: list[Argument], span: Span) -> CompileTimeValue:
     """Run a cell along an axis: the outputs stacked there, then the final states if `states` is set."""
     cell = scanned.cell
     named = [argument for argument in arguments if argument.name is not None and argument.name not in OPTIONS]
@@ -81,7 +80,9 @@ def scan(session: Session, scanned: ScanOf, arguments: list[Argument], span: Spa
     parts = [Argument(None, part, argument.span) for part, (_, argument) in zip(slices, sequences, strict=True)]
     whole = [argument for argument in named if argument.name in inputs]
     with _scanning(session, context), entered(session, cell, [*parts, *whole], span) as frame:
-        frame.first_states = {each.name: each for each in named if each.name and each.name not in inputs}
+        frame.first_states = {
+            argument.name: argument for argument in named if argument.name and argument.name not in inputs
+        }
         step = _run_step(session, frame, cell, slices)
         if truncate < 0:
             message = "`truncate` of scan is a number of steps, or 0 for all"
@@ -112,7 +113,7 @@ def _run_step(session: Session, frame: Frame, cell: Instance, slices: list[Value
         raise AlreadyReported from None
     check_leftover(session, frame, cell)
     result = outputs_of(session, frame, cell)
-    outputs = result if isinstance(result, tuple) else (result,)
+    results = result if isinstance(result, tuple) else (result,)
     refused = {name for name, value in frame.scope.names.items() if value is UNKNOWN}
     for name, argument in frame.first_states.items():
         if name not in frame.states and name not in refused:
@@ -123,7 +124,8 @@ def _run_step(session: Session, frame: Frame, cell: Instance, slices: list[Value
                 argument.named_at or argument.span,
                 hint=argument_hint(name, [*frame.states, *inputs, *OPTIONS]),
             )
-    if any(value is UNKNOWN for value in outputs):
+    outputs = tuple(value for value in results if isinstance(value, Value))
+    if len(outputs) < len(results):  # an UNKNOWN, since an output of a cell is a tensor
         raise AlreadyReported
     context = session.scans[-1]
     states = tuple(_carried(session, cell, state) for state in context.states)
@@ -146,10 +148,10 @@ def _carried(session: Session, cell: Instance, state: State) -> Carried:
 
 def _no_axis(session: Session, named: list[Argument], span: Span) -> NablacError:
     """The error for a scan whose axis is not said: which it is cannot be seen from the shapes."""
-    for each in named:
-        if each.name is not None and (near := did_you_mean(each.name, ("axis",))):
-            message = f"scan has no argument `{each.name}`"
-            return session.fault("E402", message, each.named_at or each.span, hint=near)
+    for argument in named:
+        if argument.name is not None and (near := did_you_mean(argument.name, ("axis",))):
+            message = f"scan has no argument `{argument.name}`"
+            return session.fault("E402", message, argument.named_at or argument.span, hint=near)
     return session.fault(
         "E425",
         "scan is not told along which axis to run",
@@ -180,34 +182,34 @@ def _build(
     operands = [*(state.initial for state in step.states), *walked, *step.captured]
     operator = Scan(body, len(step.states), len(walked), reverse, truncate)
     try:
-        results: tuple[Value, ...] = session.make(lambda: operator(*operands), span)
+        results = session.make(lambda: operator.apply(*operands).results, span)
     except TypeMismatch as mismatch:
         raise session.fault("E301", f"scan: {mismatch}", span, hint=mismatch.hint) from None
     count = len(step.states)
     return results[:count], tuple(_from_front(session, value, axis, span) for value in results[count:])
 
 
-def _slice_input(value: Value, place: int, axis: int) -> Value:
-    shape = tuple(size for each, size in enumerate(value.shape) if each != axis)
-    made: Value = Input(f"x{place}" if place else "x", TensorType(value.type.dtype, shape))()
-    return made
+def _slice_input(value: Value, index: int, axis: int) -> Value:
+    shape = tuple(size for number, size in enumerate(value.shape) if number != axis)
+    part: Value = Input(f"x{index}" if index else "x", TensorType(value.type.dtype, shape))()
+    return part
 
 
 def _length(session: Session, sequences: list[tuple[Value, Argument]], axis: int, span: Span) -> tuple[int, Size]:
-    first, given = sequences[0]
+    first, argument = sequences[0]
     length: Size | None = None
-    for value, each in sequences:
+    for value, other in sequences:
         try:
-            place = value.type.axis(axis)
+            index = value.type.axis(axis)
         except TypeMismatch as mismatch:
-            raise session.fault("E314", f"scan: {mismatch}", each.span, hint=mismatch.hint) from None
-        size = value.shape[place]
+            raise session.fault("E314", f"scan: {mismatch}", other.span, hint=mismatch.hint) from None
+        size = value.shape[index]
         if length is not None and size != length:
             raise session.fault(
                 "E413",
                 f"scan walks sequences of one length, and these have {length} and {size}",
-                each.span,
-                labels=(Label(given.span, f"this is {first.type}"),),
+                other.span,
+                labels=(Label(argument.span, f"this is {first.type}"),),
             )
         length = size
     assert length is not None
@@ -217,9 +219,9 @@ def _length(session: Session, sequences: list[tuple[Value, Argument]], axis: int
 def _to_front(session: Session, value: Value, axis: int, span: Span) -> Value:
     if axis == 0:
         return value
-    order = (axis, *(each for each in range(value.type.rank) if each != axis))
-    made: Value = session.make(lambda: Transpose(order)(value), span)
-    return made
+    order = (axis, *(other for other in range(value.type.rank) if other != axis))
+    turned: Value = session.make(lambda: Transpose(order)(value), span)
+    return turned
 
 
 def _from_front(session: Session, value: Value, axis: int, span: Span) -> Value:
@@ -227,25 +229,29 @@ def _from_front(session: Session, value: Value, axis: int, span: Span) -> Value:
     if axis == 0:
         return value
     order = (*range(1, axis + 1), 0, *range(axis + 1, value.type.rank))
-    made: Value = session.make(lambda: Transpose(order)(value), span)
-    return made
+    turned: Value = session.make(lambda: Transpose(order)(value), span)
+    return turned
 
 
-def _whole(session: Session, given: Argument | None, default: int) -> int:
-    if given is None:
+def _whole(session: Session, argument: Argument | None, default: int) -> int:
+    if argument is None:
         return default
-    if not isinstance(given.value, int) or isinstance(given.value, bool):
+    if not isinstance(argument.value, int) or isinstance(argument.value, bool):
         raise session.fault(
-            "E404", f"`{given.name}` of scan is a whole number, and {describe(given.value)} is given", given.span
+            "E404",
+            f"`{argument.name}` of scan is a whole number, and {describe(argument.value)} is given",
+            argument.span,
         )
-    return given.value
+    return argument.value
 
 
-def _truth(session: Session, given: Argument | None) -> bool:
-    if given is None:
+def _truth(session: Session, argument: Argument | None) -> bool:
+    if argument is None:
         return False
-    if not isinstance(given.value, bool):
+    if not isinstance(argument.value, bool):
         raise session.fault(
-            "E404", f"`{given.name}` of scan is true or false, and {describe(given.value)} is given", given.span
+            "E404",
+            f"`{argument.name}` of scan is true or false, and {describe(argument.value)} is given",
+            argument.span,
         )
-    return given.value
+    return argument.value

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from compiler.elaborate.bounded import MOST_ITEMS, shown
 from compiler.elaborate.session import Session, evaluates, runs
 from compiler.elaborate.signals import AlreadyReported
-from compiler.elaborate.values import UNKNOWN, describe
+from compiler.elaborate.values import UNKNOWN, CompileTimeValue, describe
 from compiler.elaborate.work import PIECE, REFUSED
 from compiler.graph import Value
 from grammar import syntax
@@ -37,7 +36,7 @@ def truth(session: Session, condition: syntax.Expression) -> bool:
 
 
 @evaluates(syntax.Conditional)
-def conditional(session: Session, expression: syntax.Conditional) -> Any:
+def conditional(session: Session, expression: syntax.Conditional) -> CompileTimeValue:
     """`then if condition else otherwise`, of which one alone is evaluated."""
     return session.evaluate(expression.then if truth(session, expression.condition) else expression.otherwise)
 

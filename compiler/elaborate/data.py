@@ -131,14 +131,14 @@ def data_stages(session: Session, expression: syntax.Expression) -> tuple[DataSt
         stages.append(expression.stage)
         expression = expression.value
     stages.append(expression)
-    read = tuple(_stage(session, stage, place == 0) for place, stage in enumerate(reversed(stages)))
+    read = tuple(_stage(session, stage, index == 0) for index, stage in enumerate(reversed(stages)))
     _check_repeated(session, read[1:])
-    made = next((stage for stage in read[1:] if stage.name not in ON_EXAMPLES), None)
-    if read[0].name == "arrays" and made is not None:
+    maker = next((stage for stage in read[1:] if stage.name not in ON_EXAMPLES), None)
+    if read[0].name == "arrays" and maker is not None:
         raise session.fault(
             "E609",
-            f"`{made.name}` makes examples of a table or a text, and arrays are examples already",
-            made.span,
+            f"`{maker.name}` makes examples of a table or a text, and arrays are examples already",
+            maker.span,
             hint=f"of `arrays()` there are {', '.join(ON_EXAMPLES)}",
         )
     return read
@@ -181,17 +181,19 @@ def _stage(session: Session, stage: syntax.Expression, first: bool) -> DataStage
             hint=did_you_mean(name, known) or f"there are {', '.join(known)}",
         )
     parameters = known[name]
-    given = evaluate_arguments(session, stage.arguments)
-    bound = bind_names(session, name, list(parameters), given, stage.span, None)
+    arguments = evaluate_arguments(session, stage.arguments)
+    bound = bind_names(session, name, list(parameters), arguments, stage.span, None)
     for key, argument in bound.items():
         kind = parameters[key].kind
         if not kind.allows(argument.value):
             message = f"`{key}` of `{name}` is {kind.words}, and {describe(argument.value)} is given"
             raise session.fault("E605", message, argument.span)
-    missing = next((key for key, each in parameters.items() if each.default is REQUIRED and key not in bound), None)
+    missing = next(
+        (key for key, parameter in parameters.items() if parameter.default is REQUIRED and key not in bound), None
+    )
     if missing is not None:
         raise session.fault("E401", f"{name} needs `{missing}`", stage.span, hint=f"{name}({', '.join(parameters)})")
-    values = {key: bound[key].value if key in bound else each.default for key, each in parameters.items()}
+    values = {key: bound[key].value if key in bound else parameter.default for key, parameter in parameters.items()}
     rule = RULES.get(name)
     if rule is not None and not rule.holds(values):
         raise session.fault("E605", f"of `{name}` {rule.words}", stage.span)

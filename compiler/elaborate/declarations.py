@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 from compiler.elaborate.bodies import declared_inputs
 from compiler.elaborate.declared_shapes import bind_input, dtype_of, sizes_of
 from compiler.elaborate.first_values import initial_graph
@@ -13,7 +11,7 @@ from compiler.elaborate.operands import as_tensor
 from compiler.elaborate.session import Session, runs
 from compiler.elaborate.signals import AlreadyReported, CallAborted
 from compiler.elaborate.states import declare_state
-from compiler.elaborate.values import NONE, UNKNOWN, Instance
+from compiler.elaborate.values import NONE, UNKNOWN, CompileTimeValue, Instance
 from compiler.elaborate.work import CALL
 from compiler.graph import Value
 from compiler.operators.casting import StopGradient
@@ -58,7 +56,7 @@ def _check_first(session: Session, statement: syntax.Declare, declared: syntax.D
     frame.next_values.pop(name, None)
 
 
-def _declare(session: Session, statement: syntax.Declare, declared: syntax.Declared) -> Any:
+def _declare(session: Session, statement: syntax.Declare, declared: syntax.Declared) -> CompileTimeValue:
     if statement.kind == "state":
         return declare_state(session, statement, declared)
     if statement.kind in ("param", "buffer"):
@@ -88,7 +86,7 @@ def _model_input(session: Session, declared: syntax.Declared) -> Value:
     return value
 
 
-def _input(session: Session, instance: Instance, declared: syntax.Declared) -> Any:
+def _input(session: Session, instance: Instance, declared: syntax.Declared) -> CompileTimeValue:
     """An input of what is applied: the argument of its name, or the next one without a name."""
     frame, name = session.frame, declared.name.text
     argument = frame.named.pop(name, None) or (frame.arguments.pop(0) if frame.arguments else None)
@@ -148,7 +146,7 @@ def _parameter(session: Session, statement: syntax.Declare, declared: syntax.Dec
         frame.buffers[declared.name.text] = value
         before = session.updates.get(path)
         if before is not None:  # applied again, the instance begins with what the application before has left
-            return cast(Value, session.make(lambda: StopGradient()(before), declared.span))
+            return session.make(lambda: StopGradient()(before), declared.span)
     return value
 
 

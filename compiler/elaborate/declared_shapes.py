@@ -57,7 +57,7 @@ def bind_shape(session: Session, declared: syntax.Declared, shape: tuple[Size, .
     """Match a shape with a declaration's, axis by axis."""
     assert declared.type is not None
     frame, name, written = session.frame, declared.name.text, declared.type.dims
-    spread = [place for place, dim in enumerate(written) if isinstance(dim, syntax.Ellipsis)]
+    spread = [axis for axis, dim in enumerate(written) if isinstance(dim, syntax.Ellipsis)]
     fixed = len(written) - len(spread)
     if len(shape) < fixed or (not spread and len(shape) != fixed):
         at_least, axes = "at least " if spread else "", "axis" if fixed == 1 else "axes"

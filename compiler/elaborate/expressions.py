@@ -2,29 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from compiler.elaborate.bounded import bounded_list
 from compiler.elaborate.frame import Frame
 from compiler.elaborate.frameworks import name_hint
 from compiler.elaborate.session import MOST_CONSTANTS, Session, evaluates
 from compiler.elaborate.signals import AlreadyReported, require_known
-from compiler.elaborate.values import UNKNOWN, Interval, Lazy
+from compiler.elaborate.values import UNKNOWN, CompileTimeValue, Interval, Lazy
 from compiler.types import DType
 from grammar import syntax
 from grammar.diagnostics import Label, NablacError, did_you_mean
 from grammar.habits import comment_hint
 
-LARGEST_INTEGER = 2**63 - 1
-
 
 @evaluates(syntax.Number)
 def number(session: Session, expression: syntax.Number) -> int | float:
     """`3`, `0.5`."""
-    value = expression.value
-    if isinstance(value, int) and value > LARGEST_INTEGER:
-        raise session.fault("E506", "a whole number beyond 2**63 - 1", expression.span)
-    return value
+    return expression.value
 
 
 @evaluates(syntax.Text)
@@ -40,13 +33,13 @@ def boolean(session: Session, expression: syntax.Boolean) -> bool:
 
 
 @evaluates(syntax.ListOf)
-def list_of(session: Session, expression: syntax.ListOf) -> Any:
+def list_of(session: Session, expression: syntax.ListOf) -> CompileTimeValue:
     """`[a, b]`."""
     return bounded_list(session, [session.evaluate(item) for item in expression.items], expression.span)
 
 
 @evaluates(syntax.TupleOf)
-def tuple_of(session: Session, expression: syntax.TupleOf) -> Any:
+def tuple_of(session: Session, expression: syntax.TupleOf) -> CompileTimeValue:
     """`a, b`."""
     return tuple(session.evaluate(item) for item in expression.items)
 
@@ -58,7 +51,7 @@ def interval(session: Session, expression: syntax.Range) -> Interval:
 
 
 @evaluates(syntax.Name)
-def name(session: Session, expression: syntax.Name) -> Any:
+def name(session: Session, expression: syntax.Name) -> CompileTimeValue:
     """What a name stands for: the piped value, a flag, a state's next value, or what a scope binds it to."""
     if expression.primed:
         return _next_value(session, expression)
@@ -78,7 +71,7 @@ def name(session: Session, expression: syntax.Name) -> Any:
     return evaluate_const(session, value) if isinstance(value, Lazy) else value
 
 
-def _next_value(session: Session, name: syntax.Name) -> Any:
+def _next_value(session: Session, name: syntax.Name) -> CompileTimeValue:
     """`h'`, which is read after its equation."""
     frame = session.frame
     if name.text not in frame.states and frame.scope.names.get(name.text) is UNKNOWN:
@@ -108,7 +101,7 @@ def unknown_name(session: Session, name: syntax.Name) -> NablacError:
     return session.fault("E201", f"nothing is called `{name.text}` here", name.span, hint=hint)
 
 
-def evaluate_const(session: Session, lazy: Lazy) -> Any:
+def evaluate_const(session: Session, lazy: Lazy) -> CompileTimeValue:
     """The value of a `const`, evaluated where it is declared when it is first asked for."""
     name = lazy.syntax.name
     if lazy.busy:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from compiler.dims import Size
 from compiler.elaborate.binding import evaluate_arguments
 from compiler.elaborate.operands import as_tensor, build_checked
 from compiler.elaborate.session import Session
-from compiler.elaborate.values import Argument, Builtin, Defined, Instance, Primitive, ScanOf, describe
+from compiler.elaborate.values import (
+    Argument,
+    Builtin,
+    CompileTimeValue,
+    Defined,
+    Instance,
+    Primitive,
+    ScanOf,
+    describe,
+)
 from compiler.elaborate.work import EXPRESSION
 from compiler.graph import Graph, Value
 from compiler.operators.shaping import Expand
@@ -51,7 +58,7 @@ def first_value(session: Session, statement: syntax.Declare, declared: syntax.De
     initializer = statement.initializer
     assert initializer is not None
     if statement.drawn:
-        value = _draw(session, initializer, list(type.shape))
+        value = _draw(session, initializer, type.shape)
     else:
         value = _evaluate_stated(session, statement, initializer, declared)
     tensor = as_tensor(session, value, initializer.span, type.dtype)
@@ -68,7 +75,7 @@ def misshapen(session: Session, declared: syntax.Declared, type: TensorType, ini
 
 def _evaluate_stated(
     session: Session, statement: syntax.Declare, initializer: syntax.Expression, declared: syntax.Declared
-) -> Any:
+) -> CompileTimeValue:
     """The value after `=`; a function of the shape there, as `glorot_uniform()`, was meant to draw it."""
     callee = initializer.callee if isinstance(initializer, syntax.Call) else initializer
     if isinstance(callee, syntax.Name) and callee.text in session.frame.scope:
@@ -86,10 +93,10 @@ def _evaluate_stated(
     return session.evaluate(initializer)
 
 
-def _draw(session: Session, initializer: syntax.Expression, sizes: list[Size]) -> Any:
+def _draw(session: Session, initializer: syntax.Expression, sizes: tuple[Size, ...]) -> CompileTimeValue:
     """`~ f(args)` is `f(shape, args)`; `~ f` is `f(shape)`."""
     span = initializer.span
-    shape = Argument(None, sizes, span)
+    shape = Argument(None, list(sizes), span)
     if isinstance(initializer, syntax.Call):
         callee = session.evaluate(initializer.callee)
         arguments = evaluate_arguments(session, initializer.arguments)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Size
-from compiler.elaborate.values import Argument, Instance, Scope
+from compiler.elaborate.values import Argument, CompileTimeValue, Instance, Scope
 from compiler.graph import Value
 from compiler.types import DType
 from grammar.source import Span
@@ -31,7 +31,7 @@ class State:
     current: Value
     initial: Value
     span: Span
-    next: Any = None  # a tensor, or UNKNOWN after an error
+    next: Any = None  # a tensor; UNKNOWN after an error, None before its equation
 
 
 @dataclass(eq=False)
@@ -58,11 +58,11 @@ class Frame:
     float_type: DType | None = None
     arguments: list[Argument] = field(default_factory=list)
     named: dict[str, Argument] = field(default_factory=dict)
-    outputs: list[tuple[str | None, Any, Span]] = field(default_factory=list)
+    outputs: list[tuple[str | None, CompileTimeValue, Span]] = field(default_factory=list)
     states: dict[str, State] = field(default_factory=dict)
     first_states: dict[str, Argument] = field(default_factory=dict)  # initial states given to a scan
     buffers: dict[str, Value] = field(default_factory=dict)
-    next_values: dict[str, Any] = field(default_factory=dict)
+    next_values: dict[str, CompileTimeValue] = field(default_factory=dict)
     declared: dict[str, Span] = field(default_factory=dict)
     inputs: dict[str, Value] = field(default_factory=dict)  # of the model itself, or targets: what the caller feeds
     loops: list[int] = field(default_factory=list)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from compiler.elaborate.binding import bind_hypers, check_hyper
 from compiler.elaborate.bodies import declared_inputs
@@ -13,7 +12,7 @@ from compiler.elaborate.frame import CallSite, Frame
 from compiler.elaborate.search import default_of_range
 from compiler.elaborate.session import MOST_CALLS, Session, calls
 from compiler.elaborate.signals import CallAborted
-from compiler.elaborate.values import UNKNOWN, Argument, Defined, Instance, Scope, describe
+from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Defined, Instance, Scope, describe
 from compiler.elaborate.work import CALL, COPIED
 from compiler.graph import Layer, Value
 from grammar import syntax
@@ -22,7 +21,7 @@ from grammar.source import Span
 
 
 @calls(Defined)
-def call_definition(session: Session, callee: Defined, arguments: list[Argument], span: Span) -> Any:
+def call_definition(session: Session, callee: Defined, arguments: list[Argument], span: Span) -> CompileTimeValue:
     """A `fn` on its arguments; a layer, cell, model or optimizer with its hyperparameters."""
     if callee.kind == "fn":
         return _call_function(session, callee, arguments, span)
@@ -51,7 +50,7 @@ def instantiate(session: Session, defined: Defined, arguments: list[Argument], s
     return Instance(defined, scope.names, span)
 
 
-def _default(session: Session, defined: Defined, scope: Scope, hyper: syntax.Hyper) -> Any:
+def _default(session: Session, defined: Defined, scope: Scope, hyper: syntax.Hyper) -> CompileTimeValue:
     """The value of a hyperparameter that no argument gives."""
     assert hyper.default is not None
     with _applied(session, "fn", defined, scope, "", hyper.default.span, default=True):
@@ -60,7 +59,7 @@ def _default(session: Session, defined: Defined, scope: Scope, hyper: syntax.Hyp
 
 
 @calls(Instance)
-def apply_instance(session: Session, instance: Instance, arguments: list[Argument], span: Span) -> Any:
+def apply_instance(session: Session, instance: Instance, arguments: list[Argument], span: Span) -> CompileTimeValue:
     """A layer, model or cell on tensors: its outputs, one value or a tuple.
 
     The states of a cell that is applied inside another become states of the same scan.
@@ -86,7 +85,7 @@ def apply_instance(session: Session, instance: Instance, arguments: list[Argumen
             return UNKNOWN
 
 
-def _call_function(session: Session, defined: Defined, arguments: list[Argument], span: Span) -> Any:
+def _call_function(session: Session, defined: Defined, arguments: list[Argument], span: Span) -> CompileTimeValue:
     """A `fn` on its arguments: tensors or compile-time values alike. It has the path and the draws of its caller."""
     bound = instantiate(session, defined, arguments, span)
     outer = session.frames[-1] if session.frames else None
@@ -177,7 +176,7 @@ def no_input(session: Session, instance: Instance, argument: Argument) -> Nablac
     )
 
 
-def outputs_of(session: Session, frame: Frame, instance: Instance) -> Any:
+def outputs_of(session: Session, frame: Frame, instance: Instance) -> CompileTimeValue:
     """What the body that was run in `frame` put out: one value, or a tuple of several."""
     if not frame.outputs:
         raise session.fault(
@@ -192,7 +191,7 @@ def outputs_of(session: Session, frame: Frame, instance: Instance) -> Any:
     return values[0] if len(values) == 1 else tuple(values)
 
 
-def record_outputs(session: Session, instance: Instance, results: Any) -> Any:
+def record_outputs(session: Session, instance: Instance, results: CompileTimeValue) -> CompileTimeValue:
     """`results`, their types kept as the layer's outputs if this is its first application."""
     assert instance.path is not None
     layer = session.layers[instance.path]

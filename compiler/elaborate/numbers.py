@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TypeVar
 
-from compiler.dims import Dim, DimError, Size, symbols
-from compiler.elaborate.expressions import LARGEST_INTEGER
+from compiler.dims import LARGEST, Dim, DimError, DivisionByZero, Size, Symbol, symbols
 from compiler.elaborate.session import Session
-from compiler.elaborate.values import describe
+from compiler.elaborate.values import CompileTimeValue, describe
 from compiler.elaborate.work import of_sizes
 from grammar import syntax
 from grammar.diagnostics import Label
 from grammar.source import Span
 
+Number = TypeVar("Number", bound="int | float | Dim")
 
-def size_arithmetic(session: Session, expression: syntax.Binary, left: Size, right: Size) -> Any:
+
+def size_arithmetic(session: Session, expression: syntax.Binary, left: Size, right: Size) -> CompileTimeValue:
     sign, span = expression.operator, expression.span
     if isinstance(left, Dim) or isinstance(right, Dim):
         session.charge(of_sizes(left, right), span)
@@ -40,15 +41,16 @@ def size_arithmetic(session: Session, expression: syntax.Binary, left: Size, rig
                 return _ordered(session, expression, left, right)
     except ZeroDivisionError:
         raise session.fault("E505", "division by zero", expression.right.span) from None
+    except DivisionByZero as error:
+        raise session.fault("E505", str(error), span) from None
     except DimError as error:
-        code = "E505" if "zero" in str(error) else "E307"
-        raise session.fault(code, str(error), span) from None
+        raise session.fault("E307", str(error), span) from None
     raise session.fault(
         "E415", f"`{sign}` does not work between {describe(left)} and {describe(right)}", expression.operator_span
     )
 
 
-def number_arithmetic(session: Session, expression: syntax.Binary, left: float, right: float) -> Any:
+def number_arithmetic(session: Session, expression: syntax.Binary, left: float, right: float) -> CompileTimeValue:
     span = expression.span
     try:
         match expression.operator:
@@ -81,27 +83,24 @@ def number_arithmetic(session: Session, expression: syntax.Binary, left: float, 
     raise session.fault("E415", f"`{expression.operator}` does not work between numbers", expression.operator_span)
 
 
-def bounded(session: Session, value: Any, span: Span) -> Any:
+def bounded(session: Session, value: Number, span: Span) -> Number:
     """The number, unless it is too large to be one of ours."""
-    if isinstance(value, int) and abs(value) > LARGEST_INTEGER:
+    if isinstance(value, int) and abs(value) > LARGEST:
         raise session.fault("E506", "a whole number beyond 2**63 - 1", span)
     if isinstance(value, float) and math.isinf(value):
         raise session.fault("E506", "a number beyond what a float holds", span)
     return value
 
 
-def _power(session: Session, expression: syntax.Binary, left: float, right: float) -> Any:
+def _power(session: Session, expression: syntax.Binary, left: float, right: float) -> CompileTimeValue:
     if isinstance(left, int) and isinstance(right, int) and right >= 0 and abs(left) > 1 and right > 63:
         raise session.fault("E506", "a whole number beyond 2**63 - 1", expression.span)
     try:
-        value = left**right
-    except (OverflowError, ZeroDivisionError) as error:
-        code, message = (
-            ("E506", "a number beyond what a float holds")
-            if isinstance(error, OverflowError)
-            else ("E505", "division by zero")
-        )
-        raise session.fault(code, message, expression.span) from None
+        value: int | float | complex = left**right
+    except OverflowError:
+        raise session.fault("E506", "a number beyond what a float holds", expression.span) from None
+    except ZeroDivisionError:
+        raise session.fault("E505", "division by zero", expression.span) from None
     if isinstance(value, complex):
         raise session.fault("E505", "a root of a negative number", expression.span)
     return bounded(session, value, expression.span)
@@ -129,7 +128,7 @@ def _least(size: Size) -> int | None:
         return size
     total = 0
     for monomial, factor in size.terms:
-        if monomial and (factor < 0 or any(type(atom).__name__ != "Symbol" for atom, _ in monomial)):
+        if monomial and (factor < 0 or any(not isinstance(atom, Symbol) for atom, _ in monomial)):
             return None
         total += factor
     return total

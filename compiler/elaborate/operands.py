@@ -7,13 +7,14 @@ from typing import Any
 
 from compiler.dims import Dim, DimError
 from compiler.elaborate.bounded import bounded_list
-from compiler.elaborate.session import Session
+from compiler.elaborate.session import Built, Session
 from compiler.elaborate.signals import AlreadyReported
 from compiler.elaborate.values import (
     NONE,
     UNKNOWN,
     Argument,
     Builtin,
+    CompileTimeValue,
     Defined,
     Instance,
     Primitive,
@@ -29,7 +30,7 @@ from grammar.diagnostics import Label, NablacError
 from grammar.source import Span
 
 
-def as_tensor(session: Session, value: Any, span: Span, dtype: DType) -> Value:
+def as_tensor(session: Session, value: CompileTimeValue, span: Span, dtype: DType) -> Value:
     """A tensor as it is, a number as a constant of `dtype`, a size as a scalar, a list of numbers as a vector."""
     match value:
         case Value():
@@ -62,8 +63,8 @@ def as_tensor(session: Session, value: Any, span: Span, dtype: DType) -> Value:
         case int() | float():
             pass
         case Dim():
-            made: Value = session.make(lambda: converted(size_of(value), dtype), span)
-            return made
+            size: Value = session.make(lambda: converted(size_of(value), dtype), span)
+            return size
         case list():
             return _array(session, value, span, dtype)
         case _:
@@ -80,16 +81,16 @@ def as_tensor(session: Session, value: Any, span: Span, dtype: DType) -> Value:
     return scalar
 
 
-def tensor_argument(session: Session, given: Argument) -> Value:
+def tensor_argument(session: Session, argument: Argument) -> Value:
     """An argument that must be a tensor."""
-    if isinstance(given.value, Value):
-        return given.value
-    if is_number(given.value):
-        return as_tensor(session, given.value, given.span, session.local_float_type)
-    raise not_a_tensor(session, given.value, given.span)
+    if isinstance(argument.value, Value):
+        return argument.value
+    if is_number(argument.value):
+        return as_tensor(session, argument.value, argument.span, session.local_float_type)
+    raise not_a_tensor(session, argument.value, argument.span)
 
 
-def not_a_tensor(session: Session, value: Any, span: Span) -> NablacError:
+def not_a_tensor(session: Session, value: CompileTimeValue, span: Span) -> NablacError:
     if value is UNKNOWN:  # its own error is reported
         raise AlreadyReported
     hint = None
@@ -122,7 +123,7 @@ def _fits(value: int, dtype: DType) -> bool:
     return low <= value < high
 
 
-def _array(session: Session, value: list[Any], span: Span, dtype: DType) -> Value:
+def _array(session: Session, value: list[CompileTimeValue], span: Span, dtype: DType) -> Value:
     """A (nested) list of numbers as a tensor."""
     import numpy as np
 
@@ -135,55 +136,50 @@ def _array(session: Session, value: list[Any], span: Span, dtype: DType) -> Valu
         hint = "put tensors together with `stack([a, b], axis: 0)` or `concat([a, b], axis: 0)`" if value else None
         raise session.fault("E415", f"a tensor is needed, and this is {describe(value)}", span, hint=hint)
     try:
-        found = np.array(value)
+        exact = np.array(value)
         with np.errstate(all="ignore"):
-            array = found.astype(dtype.numpy)
+            array = exact.astype(dtype.numpy)
     except (ValueError, OverflowError):
         raise session.fault("E415", "the lists in this list differ in length", span) from None
-    if not _keeps(found, array):
+    if not _keeps(exact, array):
         raise session.fault("E305", f"these numbers are no {dtype}, and nothing is converted silently", span)
-    made: Value = session.make(lambda: Constant.of(array)(), span)
-    return made
+    tensor: Value = session.make(lambda: Constant.of(array)(), span)
+    return tensor
 
 
-def _keeps(given: Any, array: Any) -> bool:
+def _keeps(exact: Any, array: Any) -> bool:
     """Whether numbers are what they were in another dtype, but for the rounding of floats."""
     import numpy as np
 
-    if (given.dtype.kind == "b") != (array.dtype.kind == "b"):
+    if (exact.dtype.kind == "b") != (array.dtype.kind == "b"):
         return False
     if array.dtype.kind in "iu":
-        return bool((given == array).all()) and given.dtype.kind != "f"
-    return array.dtype.kind == "b" or bool((np.isfinite(given) == np.isfinite(array.astype(np.float64))).all())
+        return bool((exact == array).all()) and exact.dtype.kind != "f"
+    return array.dtype.kind == "b" or bool((np.isfinite(exact) == np.isfinite(array.astype(np.float64))).all())
 
 
 def build_checked(
     session: Session,
-    build: Callable[[], Any],
+    build: Callable[[], Built],
     span: Span,
     operands: Sequence[tuple[Value, Argument]],
     *,
     what: str = "this",
     at: Span | None = None,
-) -> Any:
+) -> Built:
     """What `build` makes; an operator's refusal becomes an error that shows where each operand comes from."""
     try:
         return session.make(build, span)
     except TypeMismatch as mismatch:
         labels: list[Label] = []
-        for value, given in operands:
-            if given.span.source is span.source and given.span != span:
-                labels.append(Label(given.span, f"this is {value.type}"))
-            origin = label_of(value, given.span, "made here: it")
-            if origin is not None and origin.span != given.span and not isinstance(value.node.op, Constant):
-                labels.append(Label(origin.span, f"{value.type} comes from here"))
+        for value, argument in operands:
+            if argument.span.source is span.source and argument.span != span:
+                labels.append(Label(argument.span, f"this is {value.type}"))
+            made_at = value.node.origin.span
+            if made_at is not None and made_at != argument.span and not isinstance(value.node.op, Constant):
+                labels.append(Label(made_at, f"{value.type} comes from here"))
         raise session.fault(
             "E301", f"{what}: {mismatch}", at or span, labels=tuple(labels), hint=mismatch.hint
         ) from None
     except DimError as error:
         raise session.fault("E307", f"{what}: {error}", at or span) from None
-
-
-def label_of(value: Value, span: Span, shown: str) -> Label:
-    """A label that says where an operand's type comes from."""
-    return Label(value.node.origin.span or span, f"{shown} is {value.type}")

@@ -10,7 +10,7 @@ from compiler.elaborate.operands import converted
 from compiler.elaborate.program import library
 from compiler.elaborate.session import Session
 from compiler.elaborate.signals import AlreadyReported, BudgetExceeded
-from compiler.elaborate.values import UNKNOWN, Instance, Scope, is_number
+from compiler.elaborate.values import UNKNOWN, Defined, Instance, Scope, is_number
 from compiler.elaborate.work import Work
 from compiler.graph import Graph, Value, origin
 from compiler.model_spec import GRADIENT, PARAMETER, SEED, STEP, OptimizerSpec, TrainingSettings, UpdateEquations
@@ -108,7 +108,9 @@ def check_optimizer(session: Session, instance: Instance, span: Span) -> None:
 
 def _default(session: Session, span: Span) -> Instance:
     """What trains where the block names no optimizer: `adam()`."""
-    return instantiate(session, library().find("adam"), [], span)
+    adam = library().find("adam")
+    assert isinstance(adam, Defined)
+    return instantiate(session, adam, [], span)
 
 
 def run_optimizer(

@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from compiler.elaborate.binding import evaluate_arguments
 from compiler.elaborate.session import Session, evaluates
 from compiler.elaborate.signals import require_known
-from compiler.elaborate.values import Argument, Defined
+from compiler.elaborate.values import Argument, CompileTimeValue, Defined
 from grammar import syntax
 from grammar.source import Span
 
 
 @evaluates(syntax.Pipe)
-def _pipe(session: Session, expression: syntax.Pipe) -> Any:
+def _pipe(session: Session, expression: syntax.Pipe) -> CompileTimeValue:
     """`a -> b -> c` without recursing along it."""
     stages = [expression]
     while isinstance(stages[-1].value, syntax.Pipe):
         stages.append(stages[-1].value)
     first = stages[-1].value
     value, span = session.evaluate(first), first.span
-    for each in reversed(stages):
-        value = _stage(session, Argument(None, value, span), each)
-        span = each.span
+    for pipe in reversed(stages):
+        value = _stage(session, Argument(None, value, span), pipe)
+        span = pipe.span
     return value
 
 
-def _stage(session: Session, piped: Argument, pipe: syntax.Pipe) -> Any:
+def _stage(session: Session, piped: Argument, pipe: syntax.Pipe) -> CompileTimeValue:
     stage = pipe.stage
     if isinstance(stage, syntax.Binary):
         raise _applied_to_less(session, pipe, stage)

@@ -11,8 +11,8 @@ from compiler.elaborate.binding import bind_names
 from compiler.elaborate.operands import as_tensor, build_checked
 from compiler.elaborate.session import Session, calls
 from compiler.elaborate.signals import AlreadyReported
-from compiler.elaborate.values import NONE, UNKNOWN, Argument, Primitive, describe, is_number, is_size
-from compiler.graph import Operator, Value
+from compiler.elaborate.values import NONE, UNKNOWN, Argument, CompileTimeValue, Primitive, describe, is_number, is_size
+from compiler.graph import Node, Operator, Value
 from compiler.types import DType
 from grammar.source import Span
 
@@ -26,21 +26,23 @@ def operand_names(operator: type[Operator]) -> tuple[str, ...] | None:
     if named is not None:
         return named
     parameters = list(inspect.signature(operator.infer).parameters.values())[1:]
-    if any(each.kind is inspect.Parameter.VAR_POSITIONAL for each in parameters):
+    if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters):
         return None
-    return tuple(each.name for each in parameters)
+    return tuple(parameter.name for parameter in parameters)
 
 
 @calls(Primitive)
-def call_primitive(session: Session, callee: Primitive, arguments: list[Argument], span: Span) -> Any:
+def call_primitive(session: Session, callee: Primitive, arguments: list[Argument], span: Span) -> CompileTimeValue:
     """An operator as a function of the language."""
     return call_operator(session, callee.operator, arguments, span)
 
 
-def call_operator(session: Session, operator: type[Operator], given: list[Argument], span: Span) -> Any:
+def call_operator(
+    session: Session, operator: type[Operator], arguments: list[Argument], span: Span
+) -> CompileTimeValue:
     """An operator called by its name: operands first, then attributes."""
     operands = operand_names(operator)
-    bound = bind_operator(session, operator, given, span)
+    bound = bind_operator(session, operator, arguments, span)
     if operands is None:
         tensors = _tensors(session, operator, bound, span)
     else:
@@ -57,12 +59,16 @@ def call_operator(session: Session, operator: type[Operator], given: list[Argume
     return operate(session, operator, values, tensors, span)
 
 
-def bind_operator(session: Session, operator: type[Operator], given: list[Argument], span: Span) -> dict[str, Argument]:
+def bind_operator(
+    session: Session, operator: type[Operator], arguments: list[Argument], span: Span
+) -> dict[str, Argument]:
     """The arguments of an operator by operand and attribute; what has no default has to be given."""
     operands = operand_names(operator)
     names = [*(("tensors",) if operands is None else operands), *map(_called, operator.fields)]
     needed = [*(operands or ()), *(_called(field) for field in operator.fields if not hasattr(operator, field))]
-    bound = bind_names(session, operator.name, names, [_renamed(each, operator) for each in given], span, None)
+    bound = bind_names(
+        session, operator.name, names, [_renamed(argument, operator) for argument in arguments], span, None
+    )
     for name in needed:
         if name not in bound:
             hint = f"{operator.name}({', '.join(names)})"
@@ -72,12 +78,12 @@ def bind_operator(session: Session, operator: type[Operator], given: list[Argume
 
 def _tensors(session: Session, operator: type[Operator], bound: dict[str, Argument], span: Span) -> list[Argument]:
     """The operands of an operator that takes a list of them."""
-    given = bound.get("tensors")
-    if given is None or not isinstance(given.value, (list, tuple)) or not given.value:
+    argument = bound.get("tensors")
+    if argument is None or not isinstance(argument.value, (list, tuple)) or not argument.value:
         raise session.fault(
             "E415", f"{operator.name} takes a list of tensors", span, hint=f"`{operator.name}([a, b], axis: -1)`"
         )
-    return [Argument(None, each, given.span) for each in given.value]
+    return [Argument(None, item, argument.span) for item in argument.value]
 
 
 def _called(field: str) -> str:
@@ -85,11 +91,11 @@ def _called(field: str) -> str:
     return "axis" if field == "axes" else field
 
 
-def _renamed(given: Argument, operator: type[Operator]) -> Argument:
+def _renamed(argument: Argument, operator: type[Operator]) -> Argument:
     """`axes:` serves too where there may be several."""
-    if given.name == "axes" and "axes" in operator.fields:
-        return Argument("axis", given.value, given.span, given.named_at)
-    return given
+    if argument.name == "axes" and "axes" in operator.fields:
+        return Argument("axis", argument.value, argument.span, argument.named_at)
+    return argument
 
 
 def _attribute(session: Session, operator: type[Operator], name: str, annotation: str, given: Argument) -> Any:
@@ -135,7 +141,7 @@ def _attribute(session: Session, operator: type[Operator], name: str, annotation
     raise session.fault("E404", f"`{name}` of {operator.name} is {wanted}, and {holds}", given.span)
 
 
-def _is_whole(value: Any) -> bool:
+def _is_whole(value: CompileTimeValue) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
@@ -148,18 +154,18 @@ def operate(
     *,
     sign: str | None = None,
     at: Span | None = None,
-) -> Any:
+) -> Value | tuple[Value, ...]:
     """Apply an operator; operands that are numbers take the dtype of the tensors beside them."""
     dtype = _common_dtype(session, operands)
     names = operand_names(operator) or ()
     values: list[Value] = []
-    for place, operand in enumerate(operands):
-        indexes = place < len(names) and names[place] in _INDEX_OPERANDS
+    for index, operand in enumerate(operands):
+        indexes = index < len(names) and names[index] in _INDEX_OPERANDS
         values.append(as_tensor(session, operand.value, operand.span, DType.I64 if indexes else dtype))
     labelled = list(zip(values, operands, strict=True))
     return build_checked(
         session,
-        lambda: operator(**attributes)(*values),
+        lambda: _results(operator(**attributes).apply(*values)),
         span,
         labelled,
         what=f"`{sign}`" if sign else operator.name,
@@ -167,11 +173,15 @@ def operate(
     )
 
 
+def _results(node: Node) -> Value | tuple[Value, ...]:
+    return node.result if len(node.results) == 1 else node.results
+
+
 def _common_dtype(session: Session, operands: Sequence[Argument]) -> DType:
-    dtypes = [each.value.type.dtype for each in operands if isinstance(each.value, Value)]
+    dtypes = [operand.value.type.dtype for operand in operands if isinstance(operand.value, Value)]
     numeric = [dtype for dtype in dtypes if dtype is not DType.BOOL]
     if numeric:
         return numeric[0]
-    if dtypes and all(isinstance(each.value, (Value, bool)) for each in operands):
+    if dtypes and all(isinstance(operand.value, (Value, bool)) for operand in operands):
         return DType.BOOL
     return session.local_float_type

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
 from compiler.elaborate.primitives import operate
 from compiler.elaborate.session import Session
-from compiler.elaborate.values import Argument, describe
+from compiler.elaborate.values import Argument, CompileTimeValue, describe
 from compiler.graph import Operator, Value
 from compiler.operators.shaping import Transpose
 from grammar import syntax
@@ -15,7 +15,18 @@ from grammar.diagnostics import Label
 from grammar.source import Span
 
 
-def side_by_side(session: Session, expression: syntax.Binary, left: Any, right: Any) -> Value:
+class _Operand(NamedTuple):
+    """A tensor, and where it is written."""
+
+    value: Value
+    span: Span
+
+    @property
+    def argument(self) -> Argument:
+        return Argument(None, self.value, self.span)
+
+
+def side_by_side(session: Session, expression: syntax.Binary, left: CompileTimeValue, right: CompileTimeValue) -> Value:
     """`W x`: the matrix [out, in] times the vectors on the last axis of `x` [..., in]."""
     if not (isinstance(left, Value) and isinstance(right, Value)):
         raise session.fault(
@@ -24,36 +35,37 @@ def side_by_side(session: Session, expression: syntax.Binary, left: Any, right: 
             expression.span,
             hint="a product of numbers is written with `*`",
         )
-    matrix = Argument(None, left, expression.left.span)
-    return _product(session, matrix, Argument(None, right, expression.right.span), expression.span)
+    matrix, vectors = _Operand(left, expression.left.span), _Operand(right, expression.right.span)
+    return _product(session, matrix, vectors, expression.span)
 
 
-def is_applied(callee: Any, arguments: Sequence[Argument]) -> bool:
-    """Whether `U (r * h)` is a matrix before the vectors in parentheses."""
-    if len(arguments) != 1 or arguments[0].name is not None:
-        return False
-    return isinstance(callee, Value) and callee.type.rank > 1 and isinstance(arguments[0].value, Value)
-
-
-def applied(session: Session, call: syntax.Call, matrix: Value, arguments: Sequence[Argument]) -> Value:
-    """`U (r * h)`: the matrix times the vectors that the parentheses hold."""
+def applied(
+    session: Session, call: syntax.Call, callee: CompileTimeValue, arguments: Sequence[Argument]
+) -> Value | None:
+    """`U (r * h)`: a matrix times the vectors that the parentheses hold; None of what is a call."""
+    if not (isinstance(callee, Value) and callee.type.rank > 1) or len(arguments) != 1:
+        return None
     (vectors,) = arguments
-    return _product(session, Argument(None, matrix, call.callee.span), vectors, call.span)
+    if vectors.name is not None or not isinstance(vectors.value, Value):
+        return None
+    return _product(session, _Operand(callee, call.callee.span), _Operand(vectors.value, vectors.span), call.span)
 
 
-def is_joined(matrix: Value, items: Sequence[Any]) -> bool:
-    """Whether `W [h, x]` is a matrix before vectors that are put together: no index is a float."""
-    floats = (isinstance(item, Value) and item.type.dtype.is_float and item.type.rank > 0 for item in items)
-    return matrix.type.rank > 1 and len(items) > 1 and all(floats)
+def joined(session: Session, expression: syntax.Index, matrix: Value, items: Sequence[Argument]) -> Value | None:
+    """`W [h, x]`: a matrix times the vectors one after the other along their last axis; None of what is an index.
 
-
-def joined(session: Session, expression: syntax.Index, matrix: Value, items: Sequence[Argument]) -> Value:
-    """`W [h, x]`: the matrix times the vectors one after the other along their last axis."""
+    It is a product where there are several floats, of which none is an index.
+    """
+    if matrix.type.rank < 2 or len(items) < 2:
+        return None
+    for item in items:
+        if not (isinstance(item.value, Value) and item.value.type.dtype.is_float and item.value.type.rank > 0):
+            return None
     operator = Operator.registry["concat"]
     span = items[0].span.to(items[-1].span)
     vectors = operate(session, operator, {"axis": -1}, items, span, sign=f"[{span.text}]")
-    given = Argument(None, matrix, expression.value.span)
-    return _product(session, given, Argument(None, vectors, span), expression.span)
+    assert isinstance(vectors, Value)
+    return _product(session, _Operand(matrix, expression.value.span), _Operand(vectors, span), expression.span)
 
 
 def transposed(session: Session, value: Value, span: Span) -> Value:
@@ -68,11 +80,9 @@ def transposed(session: Session, value: Value, span: Span) -> Value:
     return result
 
 
-def _product(session: Session, matrix: Argument, vectors: Argument, span: Span) -> Value:
+def _product(session: Session, matrix: _Operand, vectors: _Operand, span: Span) -> Value:
     """The vectors on the last axis of a tensor [..., in], each multiplied by a matrix [out, in]."""
-    left: Value = matrix.value
-    right: Value = vectors.value
-    written = matrix.span.text
+    left, right, written = matrix.value, vectors.value, matrix.span.text
     if left.type.rank != 2:
         raise session.fault(
             "E301",
@@ -90,7 +100,9 @@ def _product(session: Session, matrix: Argument, vectors: Argument, span: Span) 
             hint=_other_side(matrix, vectors),
         )
     turned = Argument(None, transposed(session, left, matrix.span), matrix.span)
-    product: Value = operate(session, Operator.registry["matmul"], {}, [vectors, turned], span, sign=span.text, at=span)
+    operands = [vectors.argument, turned]
+    product = operate(session, Operator.registry["matmul"], {}, operands, span, sign=span.text, at=span)
+    assert isinstance(product, Value)
     return product
 
 
@@ -103,7 +115,7 @@ def _other_product(left: Value, right: Value) -> str:
     return "for a product of elements write `*`, for a batched product of matrices `@`"
 
 
-def _other_side(matrix: Argument, vectors: Argument) -> str:
+def _other_side(matrix: _Operand, vectors: _Operand) -> str:
     """How the sizes would fit that side by side do not."""
     left, right = matrix.value.type, vectors.value.type
     names = matrix.span.text, vectors.span.text

@@ -14,7 +14,7 @@ from compiler.dims import DimError, countable
 from compiler.elaborate.frame import CallSite, Frame, ScanContext
 from compiler.elaborate.placement import misplaced
 from compiler.elaborate.signals import AlreadyReported, BudgetExceeded
-from compiler.elaborate.values import UNKNOWN, Argument
+from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue
 from compiler.elaborate.work import EXPRESSION, ITEM, MOST_WORK, NODE, REFUSED, Work, of_shape
 from compiler.graph import Layer, Value, origin
 from compiler.types import DType, TypeMismatch
@@ -30,20 +30,23 @@ MOST_CALLS = 64  # nested applications; a recursive layer ends here
 MOST_CONSTANTS = 1_000  # that name each other in a row
 MOST_ITERATIONS = 1_000_000  # of all the loops of one compilation together
 
-Evaluate = Callable[["Session", Any], Any]
-Run = Callable[["Session", Any], None]
-Call = Callable[["Session", Any, list[Argument], Span], Any]
-_evaluators: dict[type[Any], Evaluate] = {}
-_runners: dict[type[Any], Run] = {}
-_callers: dict[type[Any], Call] = {}
-
+Syntax = TypeVar("Syntax")
+Callee = TypeVar("Callee")
+Result = TypeVar("Result", bound=CompileTimeValue)
 Built = TypeVar("Built", bound="Value | tuple[Value, ...]")
+Evaluate = Callable[["Session", Syntax], Result]
+Run = Callable[["Session", Syntax], None]
+Call = Callable[["Session", Callee, list[Argument], Span], Result]
+
+_evaluators: dict[type[Any], Evaluate[Any, CompileTimeValue]] = {}
+_runners: dict[type[Any], Run[Any]] = {}
+_callers: dict[type[Any], Call[Any, CompileTimeValue]] = {}
 
 
-def evaluates(kind: type[Any]) -> Callable[[Evaluate], Evaluate]:
+def evaluates(kind: type[Syntax]) -> Callable[[Evaluate[Syntax, Result]], Evaluate[Syntax, Result]]:
     """Register the function that gives the value of one kind of expression."""
 
-    def register(function: Evaluate) -> Evaluate:
+    def register(function: Evaluate[Syntax, Result]) -> Evaluate[Syntax, Result]:
         assert kind not in _evaluators, f"{kind.__name__} has two evaluators"
         _evaluators[kind] = function
         return function
@@ -51,10 +54,10 @@ def evaluates(kind: type[Any]) -> Callable[[Evaluate], Evaluate]:
     return register
 
 
-def runs(kind: type[Any]) -> Callable[[Run], Run]:
+def runs(kind: type[Syntax]) -> Callable[[Run[Syntax]], Run[Syntax]]:
     """Register the function that runs one kind of statement."""
 
-    def register(function: Run) -> Run:
+    def register(function: Run[Syntax]) -> Run[Syntax]:
         assert kind not in _runners, f"{kind.__name__} has two runners"
         _runners[kind] = function
         return function
@@ -62,10 +65,10 @@ def runs(kind: type[Any]) -> Callable[[Run], Run]:
     return register
 
 
-def calls(kind: type[Any]) -> Callable[[Call], Call]:
+def calls(kind: type[Callee]) -> Callable[[Call[Callee, Result]], Call[Callee, Result]]:
     """Register the function that calls one kind of value; that of `object` refuses what is not something to call."""
 
-    def register(function: Call) -> Call:
+    def register(function: Call[Callee, Result]) -> Call[Callee, Result]:
         assert kind not in _callers, f"{kind.__name__} has two callers"
         _callers[kind] = function
         return function
@@ -146,7 +149,7 @@ class Session:
 
     # Evaluating
 
-    def evaluate(self, expression: syntax.Expression) -> Any:
+    def evaluate(self, expression: syntax.Expression) -> CompileTimeValue:
         """The compile-time value of an expression, never UNKNOWN; raises NablacError, or AlreadyReported."""
         work = self.work
         work.left -= EXPRESSION
@@ -157,7 +160,7 @@ class Session:
         except (DimError, TypeMismatch) as error:
             raise self.refusal(error, expression.span) from None
 
-    def apply(self, callee: Any, arguments: list[Argument], span: Span) -> Any:
+    def apply(self, callee: CompileTimeValue, arguments: list[Argument], span: Span) -> CompileTimeValue:
         """Call anything that can be called."""
         try:
             return _callers.get(type(callee), _callers[object])(self, callee, arguments, span)

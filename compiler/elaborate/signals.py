@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from compiler.elaborate.values import UNKNOWN
+from compiler.elaborate.values import UNKNOWN, CompileTimeValue
 
 
 class AlreadyReported(Exception):
@@ -19,7 +17,7 @@ class BudgetExceeded(Exception):
     """Nothing more is elaborated, and the diagnostics say why: too much work, or as many errors as are told."""
 
 
-def require_known(value: Any) -> Any:
+def require_known(value: CompileTimeValue) -> CompileTimeValue:
     """The value; raises AlreadyReported where it is UNKNOWN."""
     if value is UNKNOWN:
         raise AlreadyReported

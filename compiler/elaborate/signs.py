@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from compiler.dims import Dim, differ
 from compiler.elaborate import products
 from compiler.elaborate.bounded import bounded_count, bounded_list, bounded_text
@@ -11,7 +9,17 @@ from compiler.elaborate.numbers import number_arithmetic, size_arithmetic, undec
 from compiler.elaborate.operands import converted, not_a_tensor
 from compiler.elaborate.primitives import operate
 from compiler.elaborate.session import Session, evaluates
-from compiler.elaborate.values import Argument, Builtin, Defined, Instance, Primitive, describe, is_number, is_size
+from compiler.elaborate.values import (
+    Argument,
+    Builtin,
+    CompileTimeValue,
+    Defined,
+    Instance,
+    Primitive,
+    describe,
+    is_number,
+    is_size,
+)
 from compiler.elaborate.work import COPIED
 from compiler.graph import Operator, Value
 from compiler.operators.source import size_of
@@ -41,32 +49,34 @@ _OPERATORS = {
 
 
 @evaluates(syntax.Binary)
-def _chain(session: Session, expression: syntax.Binary) -> Any:
+def _chain(session: Session, expression: syntax.Binary) -> CompileTimeValue:
     """A left-deep chain `a + b + c ...` without recursing along it."""
     spine = [expression]
     while isinstance(spine[-1].left, syntax.Binary):
         spine.append(spine[-1].left)
     innermost = spine[-1]
     if innermost.operator in ("and", "or"):
-        left: Any = _logical(session, innermost)
+        left: CompileTimeValue = _logical(session, innermost)
     else:
         left = binary(session, innermost, session.evaluate(innermost.left), session.evaluate(innermost.right))
-    for each in reversed(spine[:-1]):
-        if each.operator in ("and", "or") and isinstance(left, bool):
-            if left == (each.operator == "or"):
+    for outer in reversed(spine[:-1]):
+        if outer.operator in ("and", "or") and isinstance(left, bool):
+            if left == (outer.operator == "or"):
                 continue
-        left = binary(session, each, left, session.evaluate(each.right))
+        left = binary(session, outer, left, session.evaluate(outer.right))
     return left
 
 
-def _logical(session: Session, expression: syntax.Binary) -> Any:
+def _logical(session: Session, expression: syntax.Binary) -> CompileTimeValue:
     left = session.evaluate(expression.left)
     if isinstance(left, bool) and left == (expression.operator == "or"):
         return left  # the right side may not even make sense then: `given(m) and rank(m) == 2`
     return binary(session, expression, left, session.evaluate(expression.right))
 
 
-def binary(session: Session, expression: syntax.Binary, left: Any, right: Any) -> Any:
+def binary(
+    session: Session, expression: syntax.Binary, left: CompileTimeValue, right: CompileTimeValue
+) -> CompileTimeValue:
     """One sign between two values."""
     sign = expression.operator
     if sign == " ":
@@ -101,7 +111,7 @@ def binary(session: Session, expression: syntax.Binary, left: Any, right: Any) -
     )
 
 
-def _as_scalar(session: Session, value: Any) -> Any:
+def _as_scalar(session: Session, value: CompileTimeValue) -> CompileTimeValue:
     """A symbolic size as a float scalar, for true division and float arithmetic."""
     if not isinstance(value, Dim):
         return value
@@ -109,18 +119,20 @@ def _as_scalar(session: Session, value: Any) -> Any:
     return session.make(lambda: converted(size_of(value), dtype), session.calls[-1].span)
 
 
-def _tensor(session: Session, expression: syntax.Binary, left: Any, right: Any) -> Any:
+def _tensor(
+    session: Session, expression: syntax.Binary, left: CompileTimeValue, right: CompileTimeValue
+) -> CompileTimeValue:
     for value, operand in ((left, expression.left), (right, expression.right)):
         if isinstance(value, (Instance, Defined, Builtin, Primitive)):
             raise not_a_tensor(session, value, operand.span)
     sign = expression.operator
-    given = [Argument(None, left, expression.left.span), Argument(None, right, expression.right.span)]
+    operands = [Argument(None, left, expression.left.span), Argument(None, right, expression.right.span)]
     operator = Operator.registry[_OPERATORS[sign]]
-    return operate(session, operator, {}, given, expression.span, sign=sign, at=expression.operator_span)
+    return operate(session, operator, {}, operands, expression.span, sign=sign, at=expression.operator_span)
 
 
 @evaluates(syntax.Unary)
-def _unary(session: Session, expression: syntax.Unary) -> Any:
+def _unary(session: Session, expression: syntax.Unary) -> CompileTimeValue:
     value = session.evaluate(expression.operand)
     match expression.operator:
         case "-" if is_number(value):
@@ -128,13 +140,13 @@ def _unary(session: Session, expression: syntax.Unary) -> Any:
         case "-" if isinstance(value, Dim):
             return -value
         case "-" if isinstance(value, Value):
-            given = [Argument(None, value, expression.operand.span)]
-            return operate(session, Operator.registry["neg"], {}, given, expression.span, sign="-")
+            operands = [Argument(None, value, expression.operand.span)]
+            return operate(session, Operator.registry["neg"], {}, operands, expression.span, sign="-")
         case "not" if isinstance(value, bool):
             return not value
         case "not" if isinstance(value, Value):
-            given = [Argument(None, value, expression.operand.span)]
-            return operate(session, Operator.registry["logical_not"], {}, given, expression.span, sign="not")
+            operands = [Argument(None, value, expression.operand.span)]
+            return operate(session, Operator.registry["logical_not"], {}, operands, expression.span, sign="not")
         case "^T" if isinstance(value, Value):
             return products.transposed(session, value, expression.span)
     if isinstance(value, (Instance, Defined, Builtin, Primitive)):
@@ -142,7 +154,7 @@ def _unary(session: Session, expression: syntax.Unary) -> Any:
     raise session.fault("E415", f"`{expression.operator}` does not work on {describe(value)}", expression.span)
 
 
-def _equal(session: Session, expression: syntax.Binary, left: Any, right: Any) -> bool:
+def _equal(session: Session, expression: syntax.Binary, left: CompileTimeValue, right: CompileTimeValue) -> bool:
     if is_size(left) and is_size(right):
         if left == right:
             return True
@@ -163,7 +175,7 @@ def _equal(session: Session, expression: syntax.Binary, left: Any, right: Any) -
     return left is right
 
 
-def _look_at(session: Session, value: Any, span: Span) -> None:
+def _look_at(session: Session, value: CompileTimeValue, span: Span) -> None:
     """Count what a comparison looks at."""
     if isinstance(value, list):
         bounded_list(session, value, span)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from compiler.elaborate.instances import claim_path
 from compiler.elaborate.operands import as_tensor, not_a_tensor
 from compiler.elaborate.session import MOST_ITERATIONS, Session, runs
 from compiler.elaborate.signals import AlreadyReported
-from compiler.elaborate.values import NONE, UNKNOWN, Defined, Instance, Interval, ScanOf, describe
+from compiler.elaborate.values import NONE, UNKNOWN, CompileTimeValue, Defined, Instance, Interval, ScanOf, describe
 from compiler.elaborate.work import EXPRESSION
 from compiler.operators.source import Buffer
 from grammar import syntax
@@ -40,7 +39,7 @@ def run_assign(session: Session, statement: syntax.Assign) -> None:
         _assign(session, target, item, span)
 
 
-def _assign(session: Session, target: syntax.Name, value: Any, span: Span) -> None:
+def _assign(session: Session, target: syntax.Name, value: CompileTimeValue, span: Span) -> None:
     """Bind a name, or the next value of a state or buffer."""
     if target.primed:
         _assign_next(session, target, value, span)
@@ -52,7 +51,7 @@ def _assign(session: Session, target: syntax.Name, value: Any, span: Span) -> No
     session.frame.scope.names[target.text] = value
 
 
-def _assign_next(session: Session, target: syntax.Name, value: Any, span: Span) -> None:
+def _assign_next(session: Session, target: syntax.Name, value: CompileTimeValue, span: Span) -> None:
     """`h' = value`: the equation of a state or buffer."""
     frame, name = session.frame, target.text
     current = frame.states[name].current if name in frame.states else frame.buffers.get(name)
@@ -164,7 +163,7 @@ def run_for(session: Session, statement: syntax.For) -> None:
             raise AlreadyReported  # the rounds to come would only repeat the error
 
 
-def _items(session: Session, statement: syntax.For) -> Sequence[Any]:
+def _items(session: Session, statement: syntax.For) -> Sequence[CompileTimeValue]:
     """What a loop runs over."""
     value, span = session.evaluate(statement.iterable), statement.iterable.span
     match value:

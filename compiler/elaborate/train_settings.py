@@ -26,7 +26,7 @@ from compiler.elaborate.parameters import (
 )
 from compiler.elaborate.program import library
 from compiler.elaborate.session import Session
-from compiler.elaborate.values import Instance, Lazy, describe
+from compiler.elaborate.values import CompileTimeValue, Instance, Lazy, describe
 from compiler.graph import Value
 from compiler.model_spec import DataStage, Direction, TrainingSettings, metric_of
 from grammar import syntax
@@ -152,7 +152,7 @@ def _check_name(session: Session, statements: Statements, setting: syntax.Settin
 
 
 def _add_metric(
-    session: Session, statements: Statements, setting: syntax.Setting, value: Any, known: list[Value]
+    session: Session, statements: Statements, setting: syntax.Setting, value: CompileTimeValue, known: list[Value]
 ) -> None:
     name, named_at = _metric_name(setting)
     _check_metric_name(session, statements, setting, name, named_at)
@@ -197,7 +197,7 @@ def _metric_name(setting: syntax.Setting) -> tuple[str, Span]:
     return named_at.text, named_at
 
 
-def _optimizer(session: Session, value: Any, span: Span) -> Instance:
+def _optimizer(session: Session, value: CompileTimeValue, span: Span) -> Instance:
     if not isinstance(value, Instance) or value.defined.kind != "optimizer":
         raise session.fault(
             "E607",
@@ -209,7 +209,7 @@ def _optimizer(session: Session, value: Any, span: Span) -> Instance:
     return value
 
 
-def _scalar(session: Session, what: str, value: Any, span: Span) -> Value:
+def _scalar(session: Session, what: str, value: CompileTimeValue, span: Span) -> Value:
     tensor = as_tensor(session, value, span, session.float_type)
     if tensor.type.rank or not tensor.type.dtype.is_float:
         raise session.fault(
@@ -231,7 +231,7 @@ def _direction(session: Session, metric: syntax.Expression) -> Direction | None:
     for direction, name in _DIRECTIONS.items():
         listed = library().find(name)
         listed = evaluate_const(session, listed) if isinstance(listed, Lazy) else listed
-        if any(each is function for each in listed):
+        if isinstance(listed, list) and any(each is function for each in listed):
             return direction
     return None
 

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
 
 from compiler.dims import DimError
-from compiler.gradient import gradients, uncut
+from compiler.gradient import gradients
 from compiler.graph import Graph, NotDifferentiable, Value
 from compiler.model_spec import ModelSpec
+from compiler.operators.making import filled
 from compiler.operators.reductions import Sum
-from compiler.operators.shaping import filled
 from compiler.operators.source import Input, constant
+from compiler.passes.pipeline import Stage, run_stage
 from compiler.training.losses import inputs_of, training_of
 from compiler.training.parameters import parameters_of
 from compiler.types import TypeMismatch
@@ -25,7 +26,7 @@ def gradient_graph(model: ModelSpec, wrt: Iterable[str] = ("*",), *, second: boo
     `cut` set to False sees through `stop_gradient` and truncation, as differences do.
     """
     spec, graph = training_of(model), model.graph
-    loss = spec.loss if cut else uncut(Graph({}, {"loss": spec.loss})).outputs["loss"]
+    loss = spec.loss if cut else run_stage(Graph({}, {"loss": spec.loss}), Stage.GRADIENT_CHECK).outputs["loss"]
     sources = {name: value for name, value in graph.inputs.items() if value.type.dtype.is_float}
     sources |= parameters_of(loss)
     patterns = list(wrt)

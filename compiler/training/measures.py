@@ -19,8 +19,9 @@ from compiler.model_spec import TrainingSpec
 from compiler.operators.arithmetic import Elementwise
 from compiler.operators.casting import Cast, StopGradient
 from compiler.operators.indexing import Iota
+from compiler.operators.making import count_of
 from compiler.operators.random import Draw
-from compiler.operators.reductions import Max, Mean, Min, Reduction, Sum, count_of
+from compiler.operators.reductions import Max, Mean, Min, Reduction, Sum
 from compiler.operators.source import Buffer, Constant, Input, Parameter, SizeOf, constant
 from compiler.rewrite import reached, replace
 from compiler.types import DType, TensorType

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from compiler.gradient import stops
+from compiler.gradient_stop import find_gradient_stop
 from compiler.graph import Graph, Value, origin
 from compiler.model_spec import GRADIENT, PARAMETER, RATE, STEP, ModelSpec, TrainingSettings, TrainingSpec
 from compiler.operators.arithmetic import Abs as Absolute
@@ -17,7 +17,7 @@ from compiler.operators.arithmetic import Floor, Mod
 from compiler.operators.comparison import Equal, Where
 from compiler.operators.reductions import Sum
 from compiler.operators.source import Buffer, Input, Parameter, constant
-from compiler.passes.pools import pool_first
+from compiler.passes.pipeline import Stage, run_stage
 from compiler.rewrite import replace
 from compiler.training.accumulation import accumulated
 from compiler.training.clipping import clipped
@@ -58,7 +58,7 @@ def training_step(model: ModelSpec) -> TrainingStep:
     spec = training_of(model)
     settings = spec.settings
     measures = {name: each for name, each in measures_of(model.graph, spec).items() if not each.rows}
-    graph = pool_first(with_parts(loss_graph(model), measures))
+    graph = run_stage(with_parts(loss_graph(model), measures), Stage.BEFORE_GRADIENT)
     check_patterns(graph.outputs["loss"], settings)
     parameters = trained_parameters(graph.outputs["loss"], settings)
     gradients = _gradients(spec, graph.outputs["loss"], parameters)
@@ -132,7 +132,7 @@ def _learning_rate(spec: TrainingSpec, rate: Value) -> Value | None:
 
 def _nothing_to_train(spec: TrainingSpec, loss: Value, parameters: list[Value]) -> NablacError:
     message = "there is nothing to train: no gradient of the loss reaches a parameter"
-    node = next((node for each in parameters if (node := stops(loss, each)) is not None), None)
+    node = next((node for each in parameters if (node := find_gradient_stop(loss, each)) is not None), None)
     if node is None:
         hint = "does `freeze` name them all?" if spec.settings.freeze else "the loss depends on no parameter"
         return NablacError(Diagnostic("E610", message, spec.span, hint=hint))

@@ -76,7 +76,7 @@ def _together(group: list[Update]) -> dict[str, Value]:
     rows = tuple(next(iter(update.taken)).shape[0] for update in group)
     found: dict[str, Value] = {}
     for paths in zip(*(update.given for update in group), strict=True):
-        found.update(zip(paths, Split(rows)(new[first.given[paths[0]]]), strict=True))
+        found.update(zip(paths, Split(rows).apply(new[first.given[paths[0]]]).results, strict=True))
     return found
 
 

@@ -30,7 +30,7 @@ def write_step(options: ModelOptions, target: Path, how: FileOptions) -> int:
     from nablac.commands.train import training_of
     from runtime.onnx_file import save
     from runtime.training.run_options import Options
-    from runtime.training.steppers import KEPT_AS_SCAN
+    from runtime.training.steppers import DISABLED_PASSES
     from runtime.weights import save_weights
 
     seed = options.seed if options.is_run or asked("seed") else None
@@ -41,7 +41,7 @@ def write_step(options: ModelOptions, target: Path, how: FileOptions) -> int:
     if not training.raw and any(stage.name in ("standardize", "min_max") for stage in training.spec.data):
         note("note: a batch is taken as it is: how its data is scaled, the run of a training says", how.quiet)
     state = training.first_state()
-    graph = optimize(training.step.graph, walked=KEPT_AS_SCAN)
+    graph = optimize(training.step.graph, disabled=DISABLED_PASSES)
     model = export(graph, opset=how.opset, weights=None, metadata=_metadata(training))
     onnx.checker.check_model(model, full_check=True)
     worst = None

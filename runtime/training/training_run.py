@@ -28,7 +28,7 @@ from runtime.training.loop import Loop, Settings
 from runtime.training.means import Means
 from runtime.training.not_finite import NotFinite, explain_not_finite, non_finite_paths
 from runtime.training.run_options import Options
-from runtime.training.steppers import KEPT_AS_SCAN, NumpyStepper, OnnxStepper, Stepper, StepperSetup, averaged
+from runtime.training.steppers import DISABLED_PASSES, NumpyStepper, OnnxStepper, Stepper, StepperSetup, averaged
 from runtime.training.surroundings import threads
 from runtime.training.trained import Trained, in_raw_data, model_metadata, raw_graph, step_of, weights_of_model
 from runtime.training.training_data import context_of, examples_of
@@ -100,16 +100,16 @@ class Training:
     @cached_property
     def step_graph(self) -> Graph:
         """The step, with the parts of what it measures as outputs too."""
-        return optimize(self.step.measured, walked=self._kept_as_scan)
+        return optimize(self.step.measured, disabled=self._disabled_passes)
 
     @cached_property
     def loss_graph(self) -> Graph:
         """What the loss and the metrics are computed of, for inference."""
-        return optimize(self._measured_loss[0], walked=self._kept_as_scan)
+        return optimize(self._measured_loss[0], disabled=self._disabled_passes)
 
     @property
-    def _kept_as_scan(self) -> tuple[str, ...]:
-        return KEPT_AS_SCAN if self.options.backend == "ort" else ()
+    def _disabled_passes(self) -> tuple[str, ...]:
+        return DISABLED_PASSES if self.options.backend == "ort" else ()
 
     @property
     def name(self) -> str:

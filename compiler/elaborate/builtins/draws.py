@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from compiler.elaborate.binding import bind_names
 from compiler.elaborate.builtins.declaring import dtype_option, sizes_argument
-from compiler.elaborate.operands import as_tensor, build_checked, tensor_argument
+from compiler.elaborate.operands import as_tensor, build_checked, converted, tensor_argument
 from compiler.elaborate.session import Session
-from compiler.elaborate.values import Argument, Builtin, Module, describe, is_number
+from compiler.elaborate.values import Argument, Builtin, CompileTimeValue, Module, describe, is_number
 from compiler.elaborate.work import ITEM, NODE
-from compiler.graph import Operator, Value, origin
-from compiler.operators.casting import Cast
+from compiler.graph import Value, apply, origin
 from compiler.operators.random import FoldKey, RandomNormal, RandomUniform
 from compiler.operators.source import Input, constant
 from compiler.types import DType, TensorType
 from grammar.source import Span
 
 
-def _check_range(session: Session, bound: dict[str, Argument], numbers: dict[str, Any]) -> None:
+def _check_range(session: Session, bound: dict[str, Argument], numbers: dict[str, CompileTimeValue]) -> None:
     """Refuse a deviation below 0, and a range whose end is below its beginning."""
-    std: Any
-    low: Any
-    high: Any
-    std, low, high = (numbers.get(each) for each in ("std", "low", "high"))
+    std, low, high = (numbers.get(parameter) for parameter in ("std", "low", "high"))
     if is_number(std) and std < 0:
         message = f"`std` of random.normal is at least 0, and {describe(std)} is given"
         raise session.fault("E404", message, bound["std"].span)
@@ -33,9 +27,9 @@ def _check_range(session: Session, bound: dict[str, Argument], numbers: dict[str
 
 
 def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
-    def run(session: Session, given: list[Argument], span: Span) -> Any:
+    def run(session: Session, arguments: list[Argument], span: Span) -> CompileTimeValue:
         order = ["p", "shape", "like"] if name == "bernoulli" else ["shape", "like", *parameters]
-        bound = bind_names(session, f"random.{name}", [*order, "dtype"], given, span, None)
+        bound = bind_names(session, f"random.{name}", [*order, "dtype"], arguments, span, None)
         if "like" in bound:
             like = tensor_argument(session, bound["like"])
             sizes, dtype = like.shape, like.type.dtype
@@ -64,12 +58,13 @@ def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
                 return as_tensor(session, bound[parameter].value, bound[parameter].span, dtype)
             return constant(parameters[parameter], dtype)
 
-        def draw() -> Any:
+        def draw() -> Value:
             if name == "normal":
-                return RandomNormal(sizes, dtype)(key) * number("std") + number("mean")
-            uniform = RandomUniform(sizes, dtype)(key)
+                normal: Value = RandomNormal(sizes, dtype)(key)
+                return normal * number("std") + number("mean")
+            uniform: Value = RandomUniform(sizes, dtype)(key)
             if name == "bernoulli":
-                return Cast(dtype)(Operator.registry["less"]()(uniform, number("p")))
+                return converted(apply("less", uniform, number("p")), dtype)
             low = number("low")
             return uniform * (number("high") - low) + low
 

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 from compiler.dims import Dim
 from compiler.elaborate.builtins.declaring import binding_builtin, builtin
 from compiler.elaborate.numbers import bounded
 from compiler.elaborate.operands import as_tensor
 from compiler.elaborate.primitives import bind_operator, call_operator, operand_names
-from compiler.elaborate.search import search_axis
+from compiler.elaborate.search import search_range
 from compiler.elaborate.session import Session
-from compiler.elaborate.values import Argument, Builtin, Interval, SearchAxis, describe, is_number
+from compiler.elaborate.values import Argument, Builtin, Choice, CompileTimeValue, Interval, describe, is_number
 from compiler.graph import Operator
 from grammar.source import Span
 
 
 @builtin("int", "x")
-def _int(session: Session, bound: dict[str, Argument], span: Span) -> Any:
+def _int(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     value = bound["x"].value
     if isinstance(value, Dim):
         return value
@@ -30,14 +29,13 @@ def _int(session: Session, bound: dict[str, Argument], span: Span) -> Any:
             bound["x"].span,
             hint="a tensor is converted with `cast(x, i64)`",
         )
-
     if not math.isfinite(value):
         raise session.fault("E506", f"no whole number is {describe(value)}", span)
     return bounded(session, int(value), span)
 
 
 @builtin("float", "x")
-def _float(session: Session, bound: dict[str, Argument], span: Span) -> Any:
+def _float(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     value = bound["x"].value
     if not is_number(value):
         raise session.fault(
@@ -50,19 +48,19 @@ def _float(session: Session, bound: dict[str, Argument], span: Span) -> Any:
 
 
 @binding_builtin("choice")
-def _choice(session: Session, given: list[Argument], span: Span) -> Any:
+def _choice(session: Session, arguments: list[Argument], span: Span) -> CompileTimeValue:
     """`choice(25, 50, 100)`: the values that a hyperparameter may have, the first where none is chosen."""
-    named = next((each for each in given if each.name is not None), None)
+    named = next((argument for argument in arguments if argument.name is not None), None)
     if named is not None:
         at = named.named_at or named.span
         raise session.fault("E402", f"choice has no argument `{named.name}`", at, hint="choice(25, 50, 100)")
-    if not given:
+    if not arguments:
         raise session.fault("E401", "choice needs the values to choose from", span, hint="choice(25, 50, 100)")
-    if len(given) == 1 and isinstance(given[0].value, list):
-        inside = given[0].span.text.removeprefix("[").removesuffix("]")
+    if len(arguments) == 1 and isinstance(arguments[0].value, list):
+        inside = arguments[0].span.text.removeprefix("[").removesuffix("]")
         message = "choice is given one value, a list, and has nothing to choose from"
-        raise session.fault("E404", message, given[0].span, hint=f"write the values themselves: `choice({inside})`")
-    return SearchAxis("choice", tuple(each.value for each in given))
+        raise session.fault("E404", message, arguments[0].span, hint=f"write the values themselves: `choice({inside})`")
+    return Choice(tuple(argument.value for argument in arguments))
 
 
 _NUMBERS: dict[str, Callable[..., float]] = {
@@ -85,35 +83,33 @@ _NUMBERS: dict[str, Callable[..., float]] = {
 
 def _folding(name: str, function: Callable[..., float]) -> Builtin:
     """An operator that is computed at once when all its operands are numbers, and is a node otherwise."""
-
     operator = Operator.registry[name]
 
-    def bind(session: Session, given: list[Argument], span: Span) -> dict[str, Argument]:
-        return bind_operator(session, operator, given, span)
+    def bind(session: Session, arguments: list[Argument], span: Span) -> dict[str, Argument]:
+        return bind_operator(session, operator, arguments, span)
 
-    def run(session: Session, given: list[Argument], span: Span) -> Any:
-
-        bound = bind(session, given, span)
+    def run(session: Session, arguments: list[Argument], span: Span) -> CompileTimeValue:
+        bound = bind(session, arguments, span)
         values = [bound[operand].value for operand in operand_names(operator) or ()]
         if name == "log" and isinstance(values[0], Interval):
-            return search_axis(session, "log", values[0], span)
+            return search_range(session, "log", values[0], span)
         if all(is_number(value) for value in values):
             try:
-                found = function(*values)
-                return bounded(session, found, span) if isinstance(found, int) else found
+                number = function(*values)
+                return bounded(session, number, span) if isinstance(number, int) else number
             except (ValueError, ZeroDivisionError):
                 shown = ", ".join(str(value) for value in values)
                 raise session.fault("E505", f"{name}({shown}) is not a number", span) from None
             except OverflowError:
                 raise session.fault("E506", "a number beyond what a float holds", span) from None
         dtype = session.local_float_type
-        given = [
-            Argument(each.name, as_tensor(session, each.value, each.span, dtype), each.span)
-            if isinstance(each.value, Dim)
-            else each
-            for each in given
+        arguments = [
+            Argument(argument.name, as_tensor(session, argument.value, argument.span, dtype), argument.span)
+            if isinstance(argument.value, Dim)
+            else argument
+            for argument in arguments
         ]
-        return call_operator(session, operator, given, span)
+        return call_operator(session, operator, arguments, span)
 
     return Builtin(name, run, bind)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
 from compiler.dims import Dim, Size
 from compiler.elaborate import axes
@@ -18,7 +17,7 @@ from compiler.elaborate.builtins.declaring import (
 )
 from compiler.elaborate.operands import as_tensor, build_checked, converted, tensor_argument
 from compiler.elaborate.session import Session
-from compiler.elaborate.values import Argument, describe, is_number, is_size
+from compiler.elaborate.values import Argument, CompileTimeValue, describe, is_number, is_size
 from compiler.elaborate.work import DERIVED, NODE, of_graph
 from compiler.graph import Graph, Node, NotDifferentiable, Value
 from compiler.operators.indexing import Iota
@@ -36,14 +35,15 @@ def _filled(name: str, value: float | None) -> None:
     parameters = ("shape",) if value is not None else ("shape", "value")
 
     @builtin(name, *parameters, optional=("dtype",))
-    def _fill(session: Session, bound: dict[str, Argument], span: Span) -> Any:
+    def _fill(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
         dtype = dtype_option(session, bound)
         fill = value if value is not None else bound["value"].value
         scalar = as_tensor(session, fill if dtype is not DType.BOOL or value is None else bool(fill), span, dtype)
         sizes = sizes_argument(session, bound["shape"], name)
         if not sizes:
             return scalar
-        return build_checked(session, lambda: Expand(sizes)(scalar), span, [], what=name)
+        filled: Value = build_checked(session, lambda: Expand(sizes)(scalar), span, [], what=name)
+        return filled
 
 
 _filled("zeros", 0)
@@ -52,19 +52,19 @@ _filled("full", None)
 
 
 @builtin("iota", "n", optional=("dtype",))
-def _iota(session: Session, bound: dict[str, Argument], span: Span) -> Any:
+def _iota(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     count = bound["n"].value
     if not is_size(count):
         raise session.fault("E404", f"iota counts to a size, and this is {describe(count)}", bound["n"].span)
-    made = session.make(lambda: Iota(count)(), span)
+    counted: Value = session.make(lambda: Iota(count)(), span)
     if "dtype" not in bound:
-        return made
+        return counted
     dtype = dtype_option(session, bound)
-    return session.make(lambda: converted(made, dtype), span)
+    return session.make(lambda: converted(counted, dtype), span)
 
 
 @builtin("cast", "x", "dtype")
-def _cast(session: Session, bound: dict[str, Argument], span: Span) -> Any:
+def _cast(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     dtype = bound["dtype"].value
     if not isinstance(dtype, DType):
         raise session.fault("E404", f"`dtype` of cast is a dtype, and {describe(dtype)} is given", bound["dtype"].span)
@@ -81,14 +81,14 @@ def _cast(session: Session, bound: dict[str, Argument], span: Span) -> Any:
 
 
 @builtin("widen", "x")
-def _widen(session: Session, bound: dict[str, Argument], span: Span) -> Any:
+def _widen(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     """A tensor to add up: in f32 where it holds floats of 16 bits, and as it is elsewhere."""
     tensor = tensor_argument(session, bound["x"])
     return session.make(lambda: converted(tensor, tensor.type.dtype.wide), span)
 
 
 @builtin("stack", "tensors", optional=("axis",))
-def _stack(session: Session, bound: dict[str, Argument], span: Span) -> Any:
+def _stack(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     items = list_argument(session, bound["tensors"], "stack")
     if not items:
         raise session.fault("E415", "stack takes a list of at least one tensor", span)
@@ -96,28 +96,29 @@ def _stack(session: Session, bound: dict[str, Argument], span: Span) -> Any:
     dtype = next((item.type.dtype for item in items if isinstance(item, Value)), session.float_type)
     tensors = [as_tensor(session, item, bound["tensors"].span, dtype) for item in items]
     axis = whole_argument(session, bound["axis"], "stack") if "axis" in bound else 0
-    place = axis_of(session, tensors[0], axis, span, among=tensors[0].type.rank + 1)
-    given = [(tensor, bound["tensors"]) for tensor in tensors]
-    return build_checked(
+    index = axis_of(session, tensors[0], axis, span, among=tensors[0].type.rank + 1)
+    operands = [(tensor, bound["tensors"]) for tensor in tensors]
+    stacked: Value = build_checked(
         session,
-        lambda: Concat(place)(*(Unsqueeze((place,))(tensor) for tensor in tensors)),
+        lambda: Concat(index)(*(Unsqueeze((index,))(tensor) for tensor in tensors)),
         span,
-        given,
+        operands,
         what="stack",
     )
+    return stacked
 
 
 @builtin("split", "x", "parts", optional=("axis",))
-def _split(session: Session, bound: dict[str, Argument], span: Span) -> Any:
+def _split(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     tensor, parts = tensor_argument(session, bound["x"]), bound["parts"].value
     axis = whole_argument(session, bound["axis"], "split") if "axis" in bound else -1
-    place = axis_of(session, tensor, axis, span)
-    size = tensor.shape[place]
+    index = axis_of(session, tensor, axis, span)
+    size = tensor.shape[index]
     count = len(parts) if isinstance(parts, list) else parts
     if isinstance(count, int) and count > MOST_PARTS:
         raise session.fault("E509", f"a split into more than {MOST_PARTS} parts", bound["parts"].span)
     if isinstance(parts, list) and all(is_size(part) for part in parts):
-        sizes: list[Size] = list(parts)
+        sizes: list[Size] = [part for part in parts if is_size(part)]
         total: Size = 0
         for part in sizes:
             total = total + part
@@ -141,26 +142,30 @@ def _split(session: Session, bound: dict[str, Argument], span: Span) -> Any:
             f"split takes a number of parts or a list of sizes, and this is {describe(parts)}",
             bound["parts"].span,
         )
-    found: list[Value] = []
+    slices: list[CompileTimeValue] = []
     start: Size = 0
     for part in sizes:
-        cut = Slice((place,), (start,), (start + part,))
-        found.append(session.make(partial(cut, tensor), span))
+        cut = Slice((index,), (start,), (start + part,))
+        slices.append(session.make(partial(cut, tensor), span))
         start = start + part
-    return found
+    return slices
 
 
 @binding_builtin("einsum")
-def _einsum(session: Session, given: list[Argument], span: Span) -> Any:
-    if not given or not isinstance(given[0].value, str) or any(each.name is not None for each in given):
+def _einsum(session: Session, arguments: list[Argument], span: Span) -> CompileTimeValue:
+    if (
+        not arguments
+        or not isinstance(arguments[0].value, str)
+        or any(argument.name is not None for argument in arguments)
+    ):
         raise session.fault(
             "E401", "einsum needs a pattern, then its tensors", span, hint='einsum("b q d, b k d -> b q k", q, k)'
         )
-    return axes.einsum(session, given[0], given[1:], span)
+    return axes.einsum(session, arguments[0], arguments[1:], span)
 
 
 @builtin("spread", "x", "target", optional=("form",))
-def _spread(session: Session, bound: dict[str, Argument], span: Span) -> Any:
+def _spread(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     """`x` itself, which is how far `target` spreads: a model that is trained on scaled data gives it in raw units."""
     from compiler.comparisons import Form
 
@@ -168,7 +173,7 @@ def _spread(session: Session, bound: dict[str, Argument], span: Span) -> Any:
     forms = [form.value for form in Form if form != Form.LOCATION]
     form = bound["form"].value if "form" in bound else Form.SCALE
     if form not in forms:
-        known = ", ".join(f'"{each}"' for each in forms)
+        known = ", ".join(f'"{form}"' for form in forms)
         message = f"`form` of spread is one of {known}, and {describe(form)} is given"
         raise session.fault("E404", message, bound["form"].span)
     session.spreads.append((x, target, Form(form)))
@@ -176,9 +181,10 @@ def _spread(session: Session, bound: dict[str, Argument], span: Span) -> Any:
 
 
 @builtin("gradient", "y", "x")
-def _gradient(session: Session, bound: dict[str, Argument], span: Span) -> Any:
+def _gradient(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     """How a scalar changes with a tensor that it was made of: for penalties, and for equations of derivatives."""
-    from compiler.gradient import gradients, stops
+    from compiler.gradient import gradients
+    from compiler.gradient_stop import find_gradient_stop
 
     y, x = (tensor_argument(session, bound[name]) for name in ("y", "x"))
     if y.type.rank or not y.type.dtype.is_float or not x.type.dtype.is_float:
@@ -191,18 +197,18 @@ def _gradient(session: Session, bound: dict[str, Argument], span: Span) -> Any:
     session.charge(of_graph(Graph({}, {"y": y})) * DERIVED, span)
 
     def derive() -> tuple[Value, ...]:
-        (found,) = gradients([y], [constant(1.0, y.type.dtype)], [x])
-        return (found,) if found is not None else ()
+        (gradient,) = gradients([y], [constant(1.0, y.type.dtype)], [x])
+        return (gradient,) if gradient is not None else ()
 
     try:
-        found = session.make(derive, span)
+        gradient = session.make(derive, span)
     except NotDifferentiable as error:
         raise session.fault("E611", f"no gradient flows through `{error}`", span, labels=_at(error.node)) from None
-    if not found:
-        node = stops(y, x)
+    if not gradient:
+        node = find_gradient_stop(y, x)
         message = f"no gradient flows through `{node.op.name}`" if node else "the one does not depend on the other"
         raise session.fault("E611", message, span, labels=_at(node))
-    return found[0]
+    return gradient[0]
 
 
 def _at(node: Node | None) -> tuple[Label, ...]:

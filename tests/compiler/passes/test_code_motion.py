@@ -11,7 +11,7 @@ from compiler.gradient import gradients
 from compiler.graph import Graph
 from compiler.operators.control import Scan
 from compiler.operators.source import Parameter, constant
-from compiler.passes.hoist import hoist_results, hoist_steps
+from compiler.passes.code_motion import hoist_steps, sink_results
 from compiler.passes.merge_scans import merge_scans
 from compiler.passes.pipeline import optimize
 from compiler.passes.regroup_steps import regroup_steps
@@ -80,7 +80,7 @@ def test_results_and_gradients_stay_what_they_were(cell: str, reverse: bool) -> 
     feeds = {"xs": np.random.default_rng(0).normal(size=(5, 4, 3))}
     wanted = run(graph, feeds, weights)
     together = lambda each: hoist_steps(regroup_steps(merge_scans(each)))  # noqa: E731
-    for change in (merge_scans, hoist_results, regroup_steps, hoist_steps, together, optimize):
+    for change in (merge_scans, sink_results, regroup_steps, hoist_steps, together, optimize):
         changed = change(graph)
         verify(changed)
         found = run(changed, feeds, weights)

@@ -1,4 +1,4 @@
-"""Equal operators on the same operands are one node: common subexpressions are computed once. Keeps the bits."""
+"""Common-subexpression elimination: equal operators on the same operands are one node. Keeps the bits."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from compiler.operators.source import Input
 from compiler.rewrite import rewrite
 
 
-def share_equals(graph: Graph) -> Graph:
+def eliminate_common_subexpressions(graph: Graph) -> Graph:
     """`graph` with every repeated computation replaced by its first occurrence."""
     first: dict[tuple[Operator, tuple[Value, ...]], Node] = {}
 
-    def share(node: Node) -> Sequence[Value]:
+    def first_occurrence(node: Node) -> Sequence[Value]:
         if isinstance(node.op, Input):  # two inputs are fed apart, whatever they are called
             return node.results
         return first.setdefault((node.op, node.operands), node).results
 
-    return rewrite(graph, share)
+    return rewrite(graph, first_occurrence)

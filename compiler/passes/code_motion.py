@@ -1,6 +1,6 @@
 """Work that need not be done step by step leaves its Scan: one operation over all steps in place of many small ones.
 
-Three kinds of it, each applied over a new leading axis by its operator's own rule (`Operator.over`):
+Three kinds of it, each applied over a new leading axis by its operator's own rule (`Operator.batch`):
 
 - what depends on the sequences alone, as the projection of the inputs, is computed before the walk;
 - outputs that follow from the states, as a projection of them, are computed after it;
@@ -15,15 +15,16 @@ from compiler.dims import Size
 from compiler.graph import Graph, Value, origin
 from compiler.operators.arithmetic import Add
 from compiler.operators.control import Scan
-from compiler.operators.linear import MatMul, swapped
+from compiler.operators.linear import MatMul
+from compiler.operators.making import swapped
 from compiler.operators.reductions import Sum
-from compiler.operators.shaping import Expand, Mover, Reshape
+from compiler.operators.shaping import DataMovement, Expand, Reshape
 from compiler.operators.source import Constant, Input
 from compiler.rewrite import rebuild, replace, with_ends, with_operands
 from compiler.types import TensorType
 
 
-def hoist_results(graph: Graph) -> Graph:
+def sink_results(graph: Graph) -> Graph:
     """`graph` with outputs that follow from next states computed after each walk, and those that nobody uses gone."""
     return _each_scan(graph, steps=False)
 
@@ -103,7 +104,7 @@ class _Walk:
                     made = with_operands(node, values)
                     found.update((old, (new, False)) for old, new in zip(node.results, made.results, strict=True))
                 elif len(node.results) == 1:
-                    over = node.op.over(self.length, mapped, *values)
+                    over = node.op.batch(self.length, mapped, *values)
                     if over is not None:
                         found[node.result] = over, True
         return found
@@ -117,7 +118,7 @@ class _Walk:
             each = waiting.pop()
             if each in self.outside:
                 continue
-            apart = everything or isinstance(each.node.op, (MatMul, Mover, Sum))
+            apart = everything or isinstance(each.node.op, (MatMul, DataMovement, Sum))
             if each in nexts or not apart or not self._maps(each):
                 found[each] = None
             else:
@@ -139,7 +140,7 @@ class _Walk:
             else Input("stacked", TensorType(operand.type.dtype, (self.length, *operand.shape)))()
             for each, operand in zip(known, value.node.operands, strict=True)
         ]
-        return value.node.op.over(self.length, mapped, *operands) is not None
+        return value.node.op.batch(self.length, mapped, *operands) is not None
 
     def _find_sums(self, stacked: dict[Value, None]) -> None:
         """States that nothing reads but the addition that makes their next value."""
@@ -159,21 +160,22 @@ class _Walk:
         whole, sequences = self._needed([*(self.nexts[state] for state in kept), *stacked])
         if not sequences:  # a walk is as long as its sequences
             sequences = dict([next(iter(self.slices.items()))])
-        inputs = [
-            *(Input(f"state_{place}", state.type)() for place, state in enumerate(kept)),
-            *(Input(f"item_{place}", value.type)() for place, value in enumerate(sequences)),
-            *(Input(f"whole_{place}", value.type)() for place, value in enumerate(whole)),
-        ]
-        formal = dict(zip((*kept, *sequences, *whole), inputs, strict=True))
+        types = {
+            **{f"state_{place}": state.type for place, state in enumerate(kept)},
+            **{f"item_{place}": value.type for place, value in enumerate(sequences)},
+            **{f"whole_{place}": value.type for place, value in enumerate(whole)},
+        }
+        inputs = {label: Input(label, type)() for label, type in types.items()}
+        formal = dict(zip((*kept, *sequences, *whole), inputs.values(), strict=True))
         ends = replace([*(self.nexts[state] for state in kept), *stacked], formal)
         body = Graph(
-            {each.node.op.label: each for each in inputs},
+            inputs,
             {f"result_{place}": end for place, end in enumerate(ends)},
             name=self.scan.body.name,
         )
         first = (self.states[state] for state in kept)
         scan = Scan(body, len(kept), len(sequences), self.scan.reverse)
-        made = scan(*first, *sequences.values(), *whole.values())
+        made = scan.apply(*first, *sequences.values(), *whole.values()).results
         self.stacked = dict(zip(stacked, made[len(kept) :], strict=True))
         return dict(zip(kept, made[: len(kept)], strict=True))
 

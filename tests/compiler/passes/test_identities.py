@@ -9,7 +9,8 @@ from compiler.graph import Graph, Operator
 from compiler.operators.shaping import Expand, Reshape, Transpose
 from compiler.operators.slicing import Slice
 from compiler.operators.source import Input
-from compiler.passes.simplify import simplify
+from compiler.passes.rules import apply_rules
+from compiler.passes.simplify import IDENTITIES
 from compiler.types import DType, TensorType
 
 N = Dim.named("n")
@@ -30,5 +31,5 @@ N = Dim.named("n")
 )
 def test_what_changes_nothing_goes(op: Operator, gone: bool) -> None:
     x = Input("x", TensorType(DType.F32, (N, 3)))()
-    found = simplify(Graph({"x": x}, {"y": op(x)})).outputs["y"]
+    found = apply_rules(Graph({"x": x}, {"y": op(x)}), IDENTITIES).outputs["y"]
     assert (found is x) == gone

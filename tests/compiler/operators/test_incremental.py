@@ -1,4 +1,4 @@
-"""`Operator.along`: a part of the result, from parts of the operands, is that part of the whole result."""
+"""`Operator.incremental`: a part of the result, from parts of the operands, is that part of the whole result."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from compiler.dims import Size
-from compiler.graph import Graph, Part, Value
+from compiler.graph import Graph, Value
 from compiler.operators.slicing import Pad, Slice
 from compiler.operators.source import Input
 from compiler.types import DType, TensorType
+from compiler.window import Window
 from runtime.numpy_executor import run
 
 pytest.importorskip("torch", reason="the tables of cases need the oracle extra")
@@ -50,8 +51,8 @@ class Sliced:
     def within(self, size: Size) -> bool:
         return isinstance(size, int) and self.start + self.size <= size
 
-    def carried(
-        self, first: Value, result: Callable[[Value, Part], Value], following: Callable[[Value, Part], Value]
+    def carry(
+        self, first: Value, result: Callable[[Value, Window], Value], following: Callable[[Value, Window], Value]
     ) -> Value | None:
         return result(following(first, Sliced(0, self.start)), self)
 
@@ -70,13 +71,14 @@ def test_parts_of_results() -> None:
     for case in every_case():
         types = [TensorType(DType.of(array), array.shape) for array in case.arrays]
         operands = [Input(name, type)() for name, type in zip(case.operands, types, strict=True)]
-        whole = case.op(*operands)
-        if isinstance(whole, tuple):
+        node = case.op.apply(*operands)
+        if len(node.results) > 1:
             continue
+        whole = node.result
         for axis, size in enumerate(whole.shape):
             if not isinstance(size, int) or size < 3:
                 continue
-            part = case.op.along(Sliced(), axis, *operands)
+            part = case.op.incremental(Sliced(), axis, *operands)
             if part is None:
                 continue
             tried.add(case.op.name)

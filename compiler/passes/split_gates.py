@@ -15,15 +15,15 @@ from compiler.operators.slicing import Slice
 from compiler.rewrite import reached, rewrite
 
 
-def gates_apart(body: Graph, formal: int) -> Graph:
+def split_gates(body: Graph, formal: int) -> Graph:
     """A step's body with cuts of the last axis moved towards its `formal` inputs, and into what it captures."""
     if not any(_cut(node) for node in body):
         return body
-    apart = _Apart(reached(body.outputs.values(), list(body.inputs.values())[:formal]))
+    apart = _Splitting(reached(body.outputs.values(), list(body.inputs.values())[:formal]))
     return rewrite(body, apart.rule)
 
 
-class _Apart:
+class _Splitting:
     """One body: which of its nodes are of the step, and the stretches that are there already."""
 
     def __init__(self, stepped: set[Node]) -> None:
