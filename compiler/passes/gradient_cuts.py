@@ -19,11 +19,12 @@ def remove_gradient_cuts(graph: Graph) -> Graph:
     def whole(node: Node) -> Sequence[Value] | None:
         if isinstance(node.op, StopGradient):
             return node.operands
-        if isinstance(node.op, Scan):
-            results: tuple[Value, ...] = node.op.replace(body=remove_gradient_cuts(node.op.body), truncate=0)(
-                *node.operands
-            )
-            return results
-        return None
+        if not isinstance(node.op, Scan):
+            return None
+        body = remove_gradient_cuts(node.op.body)
+        if body is node.op.body and not node.op.truncate:
+            return None
+        results: tuple[Value, ...] = node.op.replace(body=body, truncate=0)(*node.operands)
+        return results
 
     return rewrite(graph, whole)

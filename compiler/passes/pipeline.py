@@ -85,7 +85,7 @@ PASSES: tuple[Pass, ...] = (
     Pass("remove-gradient-cuts", Stage.GRADIENT_CHECK, remove_gradient_cuts, "bits"),
     _by_rules("pool-before-relu", Stage.BEFORE_GRADIENT, POOL_BEFORE_RELU),
     Pass("merge-scans", Stage.AFTER_GRADIENT, merge_scans, "bits"),
-    Pass("merge-pools", Stage.AFTER_GRADIENT, merge_pools, "bits"),
+    Pass("merge-pools", Stage.AFTER_GRADIENT, merge_pools, "rounding"),
     *_CLEANUP,
     Pass("sink-results", Stage.MODEL, sink_results, "rounding"),
     *_CLEANUP,

@@ -50,7 +50,9 @@ def test_a_bias_goes_into_its_convolution(text: str, additions: int) -> None:
         ("MaxPool2D(2, stride: 1)", {"max_pool_places": 1}, (7, 5)),  # who finds places gives values
     ],
 )
-def test_a_step_pools_once_and_rectifies_what_was_pooled(pool: str, kinds: dict[str, int], size: tuple[int, int]) -> None:
+def test_a_step_pools_once_and_rectifies_what_was_pooled(
+    pool: str, kinds: dict[str, int], size: tuple[int, int]
+) -> None:
     text = f"""
 model M {{
     input x: [batch, 1, 8, 6]
