@@ -30,6 +30,7 @@ Keeps = Literal["bits", "rounding"]  # every bit of every result, or every resul
 
 _LARGEST_CONSTANT = 4096  # bytes of a constant that is looked through for a number in every element
 _MOST_SWEEPS = 100  # rules that have not come to an end by then never will
+_LONGEST_CHAIN = 50  # rules applied to what a rule made, and so on
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
@@ -184,7 +185,7 @@ class _Sweep:
     def __init__(self, graph: Graph, index: Mapping[type[Operator], Rules], counts_users: bool) -> None:
         self.index = index
         self.fired = 0
-        self.most = 1000 + 100 * len(graph)
+        self.chain = 0  # rules that are being applied, each to what the one before made
         self.new: dict[Value, Value] = {}
         self.settled: dict[Node, tuple[Value, ...]] = {}  # nodes that are rewritten already, and what they became
         users: Counter[Value] = Counter()
@@ -208,9 +209,11 @@ class _Sweep:
             replacement = self._replacement(each, node)
             if replacement is not None:
                 self.fired += 1
-                if self.fired > self.most:
+                self.chain += 1
+                if self.chain > _LONGEST_CHAIN:
                     raise RuntimeError(f"the rule {each.name} comes to no end")
                 results = tuple(self._settle(value) for value in replacement)
+                self.chain -= 1
                 break
         self.settled[node] = results
         return results
