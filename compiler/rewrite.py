@@ -1,4 +1,4 @@
-"""The one walk that every graph change shares: producers first, each node rebuilt on its new operands."""
+"""The one traversal that every graph change shares: producers first, each node rebuilt on its new operands."""
 
 from __future__ import annotations
 

@@ -97,12 +97,12 @@ class _Motion:
 
     def _values_outside(self) -> dict[Value, tuple[Value, bool]]:
         """What values of the body are outside of the Scan: the same at each step, or (True) along axis 0."""
-        found = {value: (outer, False) for value, outer in self.whole.items()}
-        found |= {value: (outer, True) for value, outer in (*self.slices.items(), *self.stacked.items())}
+        outside = {value: (outer, False) for value, outer in self.whole.items()}
+        outside |= {value: (outer, True) for value, outer in (*self.slices.items(), *self.stacked.items())}
         for node in self.scan.body:
-            if any(result in found for result in node.results) or isinstance(node.op, Input):
+            if any(result in outside for result in node.results) or isinstance(node.op, Input):
                 continue
-            operands = [found.get(operand) for operand in node.operands]
+            operands = [outside.get(operand) for operand in node.operands]
             known = [each for each in operands if each is not None]
             if len(known) < len(operands):
                 continue
@@ -110,12 +110,12 @@ class _Motion:
             with origin(node.origin.span, node.origin.path):
                 if not any(mapped):
                     outer = with_operands(node, values)
-                    found.update((old, (new, False)) for old, new in zip(node.results, outer.results, strict=True))
+                    outside.update((old, (new, False)) for old, new in zip(node.results, outer.results, strict=True))
                 elif len(node.results) == 1:
                     over = node.op.over(self.length, mapped, *values)
                     if over is not None:
-                        found[node.result] = over, True
-        return found
+                        outside[node.result] = over, True
+        return outside
 
     def _bases(self, value: Value, everything: bool) -> list[Value]:
         """What has to be stacked for a value to be made outside; `everything` is taken apart, or only what moves."""
