@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from inspect import signature
 from typing import Any, Literal, TypeVar
@@ -25,6 +24,7 @@ from compiler.graph import Graph, Node, Operator, Value, origin
 from compiler.operators.shaping import Expand
 from compiler.operators.source import Constant
 from compiler.rewrite import rebuild, with_ends, with_operands
+from grammar.record import Record
 
 Keeps = Literal["bits", "rounding"]  # every bit of every result, or every result to within rounding
 
@@ -35,39 +35,36 @@ _LONGEST_CHAIN = 50  # rules applied to what a rule made, and so on
 _F = TypeVar("_F", bound=Callable[..., object])
 
 
-@dataclass(frozen=True)
-class Variable:
+class Variable(Record):
     """Any value, or any attribute; met twice, it is the same one."""
 
     name: str
 
 
-@dataclass(frozen=True, eq=False)
-class Application:
+class Application(Record):
     """One of several operators applied to patterns; a pattern object that is met twice matches one value."""
 
     operators: tuple[type[Operator], ...]
     operands: tuple[Pattern, ...]
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, Any]
     name: str | None = None
     used_once: bool = False
 
     def named(self, name: str) -> Application:
         """The same pattern, whose value goes by this name."""
-        return replace(self, name=name)
+        return self.replace(name=name)
 
     @property
     def only_use(self) -> Application:
         """The same pattern, of a value that nothing else in the graph reads."""
-        return replace(self, used_once=True)
+        return self.replace(used_once=True)
 
 
 Pattern = Variable | Application | int | float  # a number is a constant of this number in every element
 Bindings = dict["str | Application", Any]
 
 
-@dataclass(frozen=True, eq=False)
-class Rule:
+class Rule(Record):
     """`make` gives what takes the place of whatever matches `pattern`, where `when` holds.
 
     Both functions are called with those of the pattern's variables that their parameters name.

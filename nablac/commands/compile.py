@@ -25,12 +25,13 @@ def _known_passes(context: click.Context, parameter: click.Parameter, names: tup
     """The names of passes that are not to run; BadParameter where there is no such pass."""
     if not names:
         return ()
-    from compiler.passes.pipeline import NAMES
+    from compiler.passes.pipeline import pass_names
     from grammar.diagnostics import did_you_mean
 
+    known = pass_names()
     for name in names:
-        if name not in NAMES:
-            hint = did_you_mean(name, NAMES) or f"the passes are {', '.join(NAMES)}"
+        if name not in known:
+            hint = did_you_mean(name, known) or f"the passes are {', '.join(known)}"
             raise click.BadParameter(f"no pass is called `{name}`; {hint}", context, parameter)
     return names
 

@@ -20,7 +20,7 @@ import pytest
 from compiler.build import elaborate, program_of
 from compiler.dump import dump
 from compiler.graph import Graph
-from compiler.passes.pipeline import NAMES, PASSES, Pass, Stage, run_stage
+from compiler.passes.pipeline import Pass, Stage, pass_names, passes_of, run_stage
 from compiler.verify import verify
 from grammar.source import Source
 from runtime.feeds import edge_feeds, random_feeds, sizes_from
@@ -28,7 +28,8 @@ from runtime.initialization import initialize
 from runtime.numpy_executor import run
 
 FOLDER = Path(__file__).with_name("rewrites")
-BY_NAME: Mapping[str, Pass] = {each.name: each for each in PASSES}
+BY_NAME: Mapping[str, Pass] = {each.name: each for each in passes_of(*Stage)}
+NAMES = pass_names()
 _OUTSIDE = re.compile(r"^(graph |  input |  parameter |  buffer )")
 
 
