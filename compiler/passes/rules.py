@@ -185,17 +185,19 @@ class _Sweep:
         self.chain = 0  # rules that are being applied, each to what the one before made
         self.new: dict[Value, Value] = {}
         self.settled: dict[Node, tuple[Value, ...]] = {}  # nodes that are rewritten already, and what they became
+        self.users: Counter[Value] = Counter()
         users: Counter[Value] = Counter()
         if counts_users:
             users.update(operand for node in graph for operand in node.operands)
             users.update(graph.ends)
-        self.users: Counter[Value] = Counter()
         for node in graph:
-            rebuild(node, self.new)
-            results = self._rewrite(self.new[node.results[0]].node)
-            for old, result in zip(node.results, results, strict=True):
-                self.new[old] = result
-                self.users[result] += users[old]
+            rebuilt = rebuild(node, self.new)
+            results = self._rewrite(rebuilt)
+            if results is not rebuilt.results:
+                self.new.update(zip(node.results, results, strict=True))
+            if counts_users:
+                for old, result in zip(node.results, results, strict=True):
+                    self.users[result] += users[old]
 
     def _rewrite(self, node: Node) -> tuple[Value, ...]:
         """What a node whose operands are settled becomes."""
