@@ -9,10 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from compiler.build import Elaborated, Program, elaborate_model, parse_settings, program_of
-from compiler.build import load as load_program
+from compiler.elaborate.models import elaborate_model
+from compiler.elaborate.presets import parse_settings
+from compiler.elaborate.program import Program, program_of
+from compiler.elaborate.program import load as load_program
 from compiler.graph import Graph
 from compiler.lazy import LazyModule
+from compiler.model_spec import ModelSpec
 from compiler.onnx.targets import LARGEST_FILE
 from compiler.passes.pipeline import optimize
 from compiler.types import DType
@@ -29,8 +32,8 @@ if TYPE_CHECKING:
     from compiler.units import Unit
     from nablac.summary import Summary
     from runtime.data.fitted import Fitted
-    from runtime.inputs import Signature
-    from runtime.tables import TableCheck
+    from runtime.signature import Signature
+    from runtime.table_lookups import TableCheck
     from runtime.training.trained import Trained
 else:
     np = LazyModule("numpy")
@@ -65,12 +68,12 @@ class Model:
         backend: str = "numpy",
         device: str = "cpu",
         origin: Origin | None = None,
-        text: Elaborated | None = None,
+        text: ModelSpec | None = None,
     ) -> None:
         check_backend(backend, device)
         self.graph = graph
         self.elaborated = text.graph if text is not None else graph  # what passes begin from
-        self._text = text or Elaborated(graph, dict(hypers or {}), None)  # in the units of training
+        self._text = text or ModelSpec(graph, dict(hypers or {}), None)  # in the units of training
         self._origin = origin
         self.hypers = dict(hypers or {})
         self.seed = seed
@@ -88,7 +91,7 @@ class Model:
     def weights(self) -> dict[str, Array]:
         """Every parameter and buffer by path, those that only the loss reads among them."""
         if self._weights is None:
-            from compiler.training import whole_graph
+            from compiler.training.losses import whole_graph
             from runtime.initialization import initialize
 
             known = self._trained.weights if self._trained is not None else {}
@@ -132,7 +135,7 @@ class Model:
         `rename` is a rule as `"theirs -> ours"`, a file of such rules, or several of them. Where the file is of a
         training run, or was saved after one, the model takes and gives the units of its data from then on.
         """
-        from compiler.training import whole_graph
+        from compiler.training.losses import whole_graph
         from runtime.training.trained import load_trained
         from runtime.weights import read_renames
 
@@ -153,7 +156,7 @@ class Model:
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         """Run the model on arrays by input name; NablacError where one is missing or does not fit."""
-        from runtime.tables import outside_of_table
+        from runtime.table_lookups import outside_of_table
 
         arrays, sizes = self._signature.check(self._seeded(inputs), held=self.weights)
         self._tables.check(arrays, sizes)
@@ -197,13 +200,13 @@ class Model:
 
     @cached_property
     def _signature(self) -> Signature:
-        from runtime.inputs import Signature
+        from runtime.signature import Signature
 
         return Signature.of(self.graph)
 
     @cached_property
     def _tables(self) -> TableCheck:
-        from runtime.tables import TableCheck
+        from runtime.table_lookups import TableCheck
 
         return TableCheck(self.graph)
 
@@ -243,7 +246,7 @@ class Model:
 
     def summarize(self, sizes: Mapping[str, int]) -> Summary:
         """What `summary` says, as values."""
-        from compiler.training import whole_graph
+        from compiler.training.losses import whole_graph
         from nablac.summary import summarize
 
         return summarize(self.graph, sizes, whole_graph(self._text), self.units)
@@ -266,9 +269,10 @@ class Model:
         from runtime.data.arrays import from_arrays
         from runtime.data.fitted import read_fitted
         from runtime.training.folder import RunFolder
-        from runtime.training.not_finite import NotFinite, explain_not_finite
-        from runtime.training.session import Options, Training
+        from runtime.training.not_finite import NotFinite
+        from runtime.training.run_options import Options
         from runtime.training.trained import Trained
+        from runtime.training.training_run import Training
 
         origin = self._source()
         chosen = Options(**{"backend": self.backend, "device": self.device, "seed": self.seed, **options})
@@ -291,7 +295,7 @@ class Model:
             try:
                 loop.run()
             except NotFinite as error:
-                raise explain_not_finite(training, loop, error) from error
+                raise training.explain_not_finite(loop, error) from error
             self._take(training.trained(loop))
             if run is not None:
                 assert self._trained is not None
@@ -304,7 +308,7 @@ class Model:
         That of a trained model takes its batch in raw units. With `second` it also takes `along.<name>`, and gives
         `hvp.<name>`: the Hessian times that vector.
         """
-        from compiler.training import gradient_graph
+        from compiler.training.gradients import gradient_graph
         from runtime.initialization import initialize
         from runtime.training.trained import in_raw_data
 
@@ -314,7 +318,7 @@ class Model:
         made._weights = initialize(made.graph, self.seed, self.weights)
         return made
 
-    def _elaborate(self, training: bool) -> Elaborated:
+    def _elaborate(self, training: bool) -> ModelSpec:
         origin = self._source()
         return elaborate_model(
             origin.program,
@@ -406,8 +410,8 @@ def load(
             raise NablacError(Diagnostic("E901", "no weights are named", place=str(path), hint="`compile` takes none"))
         return compile(path, **settings).load(weights, rename)
     from runtime.training.folder import WEIGHTS
-    from runtime.training.record import read_record
-    from runtime.training.texts import SPEC
+    from runtime.training.program_texts import SPEC
+    from runtime.training.run_record import read_record
 
     run = Path(path)
     record = read_record(run)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from compiler.onnx.targets import LARGEST_FILE
-from runtime.files import followed, is_stream, put, replace, scratch, unwritable, write_bytes, written_whole
+from runtime.atomic_files import followed, is_stream, put, replace, scratch, unwritable, write_bytes, written_whole
 
 if TYPE_CHECKING:
     import onnx

@@ -16,7 +16,7 @@ from compiler.types import DType, TensorType
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.backends import PROVIDERS, check_backend
 from runtime.boundary import guarded, require_regular, require_room
-from runtime.inputs import Signature
+from runtime.signature import Signature
 
 if TYPE_CHECKING:
     import onnx

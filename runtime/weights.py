@@ -16,8 +16,8 @@ import numpy as np
 from compiler.graph import Graph
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
+from runtime.atomic_files import written_whole
 from runtime.boundary import LARGEST_JSON, guarded, names_in, open_regular, read_file, reason_of, require_room
-from runtime.files import written_whole
 from runtime.initialization import stored
 from runtime.renames import Entry, Rename, idle, read_renames, renamed
 

@@ -24,8 +24,7 @@ def with_bodies(change: Rewrite, graph: Graph) -> Graph:
     def rewritten(node: Node) -> Sequence[Value] | None:
         if not isinstance(node.op, Scan) or steps[node.op] is node.op.body:
             return None
-        results: tuple[Value, ...] = node.op.replace(body=steps[node.op])(*node.operands)
-        return results
+        return node.op.replace(body=steps[node.op]).apply(*node.operands).results
 
     if any(step is not scan.body for scan, step in steps.items()):
         graph = rewrite(graph, rewritten)

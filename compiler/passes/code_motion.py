@@ -1,6 +1,6 @@
 """Loop-invariant code motion: work that need not be done step by step leaves its Scan, as one operation over all steps.
 
-Three kinds of it, each applied over a new leading axis by its operator's own rule (`Operator.over`):
+Three kinds of it, each applied over a new leading axis by its operator's own rule (`Operator.batch`):
 
 - what depends on the sequences alone, as the projection of the inputs, is computed before the steps;
 - outputs that follow from the states, as a projection of them, are computed after them;
@@ -17,9 +17,10 @@ from compiler.dims import Size
 from compiler.graph import Graph, Value, origin
 from compiler.operators.arithmetic import Add
 from compiler.operators.control import Scan
-from compiler.operators.linear import MatMul, swapped
+from compiler.operators.linear import MatMul
+from compiler.operators.making import swapped
 from compiler.operators.reductions import Sum
-from compiler.operators.shaping import Expand, Mover, Reshape
+from compiler.operators.shaping import DataMovement, Expand, Reshape
 from compiler.operators.source import Constant, Input
 from compiler.rewrite import rebuild, replace, with_ends, with_operands
 from compiler.types import TensorType
@@ -112,7 +113,7 @@ class _Motion:
                     outer = with_operands(node, values)
                     outside.update((old, (new, False)) for old, new in zip(node.results, outer.results, strict=True))
                 elif len(node.results) == 1:
-                    over = node.op.over(self.length, mapped, *values)
+                    over = node.op.batch(self.length, mapped, *values)
                     if over is not None:
                         outside[node.result] = over, True
         return outside
@@ -126,7 +127,7 @@ class _Motion:
             each = waiting.pop()
             if each in self.outside:
                 continue
-            apart = everything or isinstance(each.node.op, (MatMul, Mover, Sum))
+            apart = everything or isinstance(each.node.op, (MatMul, DataMovement, Sum))
             if each in nexts or not apart or not self._maps(each):
                 bases[each] = None
             else:
@@ -148,7 +149,7 @@ class _Motion:
             else Input("stacked", TensorType(operand.type.dtype, (self.length, *operand.shape)))()
             for each, operand in zip(known, value.node.operands, strict=True)
         ]
-        return value.node.op.over(self.length, mapped, *operands) is not None
+        return value.node.op.batch(self.length, mapped, *operands) is not None
 
     def _find_sums(self, stacked: dict[Value, None]) -> None:
         """States that nothing reads but the addition that makes their next value."""
@@ -169,21 +170,22 @@ class _Motion:
         """Make the new Scan; the last values of the states kept."""
         if not sequences:  # a Scan is as long as its sequences
             sequences = dict([next(iter(self.slices.items()))])
-        inputs = [
-            *(Input(f"state_{index}", state.type)() for index, state in enumerate(kept)),
-            *(Input(f"item_{index}", value.type)() for index, value in enumerate(sequences)),
-            *(Input(f"whole_{index}", value.type)() for index, value in enumerate(whole)),
-        ]
-        formal = dict(zip((*kept, *sequences, *whole), inputs, strict=True))
+        types = {
+            **{f"state_{index}": state.type for index, state in enumerate(kept)},
+            **{f"item_{index}": value.type for index, value in enumerate(sequences)},
+            **{f"whole_{index}": value.type for index, value in enumerate(whole)},
+        }
+        inputs = {label: Input(label, type)() for label, type in types.items()}
+        formal = dict(zip((*kept, *sequences, *whole), inputs.values(), strict=True))
         ends = replace([*(self.nexts[state] for state in kept), *stacked], formal)
         body = Graph(
-            {each.node.op.label: each for each in inputs},
+            inputs,
             {f"result_{index}": end for index, end in enumerate(ends)},
             name=self.scan.body.name,
         )
         first = (self.states[state] for state in kept)
         scan = Scan(body, len(kept), len(sequences), self.scan.reverse)
-        results = scan(*first, *sequences.values(), *whole.values())
+        results = scan.apply(*first, *sequences.values(), *whole.values()).results
         self.stacked = dict(zip(stacked, results[len(kept) :], strict=True))
         return dict(zip(kept, results[: len(kept)], strict=True))
 
@@ -210,8 +212,7 @@ class _Motion:
         outside, mapped = self.outside[value]
         if mapped:
             return outside
-        result: Value = Expand((self.length, *outside.shape))(outside)
-        return result
+        return Expand((self.length, *outside.shape))(outside)
 
     def _total(self, state: Value) -> Value:
         """The last value of a state that adds up."""
@@ -220,12 +221,10 @@ class _Motion:
             (left, left_mapped), (right, right_mapped) = (self.outside[operand] for operand in addend.node.operands)
             if left_mapped and right_mapped:
                 return self.states[state] + swapped(_rows(swapped(left))) @ _rows(right)
-        total: Value = Sum((0,))(self._spread(addend))
-        return self.states[state] + total
+        return self.states[state] + Sum((0,))(self._spread(addend))
 
 
 def _rows(x: Value) -> Value:
     """[steps, n, m] as [steps * n, m]."""
     steps, n, m = x.shape
-    result: Value = Reshape((steps * n, m))(x)
-    return result
+    return Reshape((steps * n, m))(x)

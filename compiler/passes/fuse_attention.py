@@ -32,7 +32,8 @@ from compiler.operators.comparison import (
     Where,
 )
 from compiler.operators.indexing import Iota
-from compiler.operators.linear import MatMul, swapped
+from compiler.operators.linear import MatMul
+from compiler.operators.making import swapped
 from compiler.operators.normalization import Softmax
 from compiler.operators.shaping import Expand, Reshape, Transpose, Unsqueeze
 from compiler.operators.source import Constant, SizeOf
@@ -314,15 +315,14 @@ def _fused(parts: _Parts, shape: tuple[Size, ...], new: dict[Value, Value]) -> V
     k, v = (_four(new[each], each.shape[1] if rank > 3 else 1) for each in (parts.k, parts.v))
     k = k if parts.turned else swapped(k)
     fused = Attention(scale, tuple(steps), parts.before or 0, bool(parts.zeroed))
-    result: Value = fused(q, k, v, *operands)
+    result = fused(q, k, v, *operands)
     return result if rank == 4 else Reshape(shape)(result)
 
 
 def _four(x: Value, heads: Size) -> Value:
     """A tensor as [batch, heads, length, d]."""
     wanted = (x.shape[0], heads, *x.shape[-2:])
-    result: Value = x if x.shape == wanted else Reshape(wanted)(x)
-    return result
+    return x if x.shape == wanted else Reshape(wanted)(x)
 
 
 def _of_four_axes(other: Value, q: Value) -> Value:
@@ -334,8 +334,7 @@ def _of_four_axes(other: Value, q: Value) -> Value:
     middle = shape[1:-2]
     if any(size != 1 for size in middle):  # axes of groups and of their heads become one
         other, middle = Expand((shape[0], *q.shape[1:-2], *shape[-2:]))(other), q.shape[1:-2]
-    result: Value = Reshape((shape[0], product(middle), *shape[-2:]))(other)
-    return result
+    return Reshape((shape[0], product(middle), *shape[-2:]))(other)
 
 
 def _number(value: Value) -> float | None:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from compiler.graph import Graph, Node, Value
-from compiler.operators.backpropagation import shifted
-from compiler.operators.control import Scan
+from compiler.operators.control import Scan, shifted
 from compiler.operators.recurrent import GRU, LSTM, RNN
 from compiler.operators.shaping import Concat, Expand, Transpose
 from compiler.operators.slicing import Slice
@@ -95,7 +94,7 @@ class _Recognised:
             return None
         operator = {"rnn": RNN, "lstm": LSTM, "gru": GRU}[self.cell]
         fused = operator(hidden, reverse=scan.reverse, **self.pattern.attributes)
-        results = fused(operands[scan.states], *weights, *(operands[index] for index in order))
+        results = fused.apply(operands[scan.states], *weights, *(operands[index] for index in order)).results
         finals: list[Value] = [results[0]] * scan.states
         for rank, index in enumerate(order):
             finals[index] = results[1 + rank]
@@ -123,8 +122,7 @@ class _Recognised:
         formal = dict((inputs[c], inputs[h], *inputs[scan.states :]))
         before = shifted(operands[h], hidden, scan.length(*(each.type for each in operands)), scan.reverse)
         body = Graph(formal, {"next": following, "c": following}, name=scan.body.name)
-        memories: Value = Scan(body, 1, 2, scan.reverse)(operands[c], before, *operands[scan.states :])[1]
-        return memories
+        return Scan(body, 1, 2, scan.reverse).apply(operands[c], before, *operands[scan.states :]).results[1]
 
     def _weights(self, item: Value, hidden: int) -> tuple[Value, Value, Value] | None:
         """Input weights [gates*hidden, in], recurrent weights [gates*hidden, hidden] and biases [2*gates*hidden]."""
@@ -164,8 +162,7 @@ class _Recognised:
         if product.rows is None:
             return matrix
         start, stop = product.rows
-        rows: Value = Slice((0,), (start,), (stop,))(matrix)
-        return rows
+        return Slice((0,), (start,), (stop,))(matrix)
 
     def _outside(self, value: Value) -> Value:
         """A value that is the same at each step, made of what the step captures, as it stands outside of it."""
@@ -173,5 +170,4 @@ class _Recognised:
 
 
 def _stacked(values: list[Value]) -> Value:
-    stacked: Value = values[0] if len(values) == 1 else Concat(0)(*values)
-    return stacked
+    return values[0] if len(values) == 1 else Concat(0)(*values)

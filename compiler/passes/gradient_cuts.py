@@ -24,7 +24,6 @@ def remove_gradient_cuts(graph: Graph) -> Graph:
         body = remove_gradient_cuts(node.op.body)
         if body is node.op.body and not node.op.truncate:
             return None
-        results: tuple[Value, ...] = node.op.replace(body=body, truncate=0)(*node.operands)
-        return results
+        return node.op.replace(body=body, truncate=0).apply(*node.operands).results
 
     return rewrite(graph, whole)

@@ -21,6 +21,6 @@ PADDING: Rules = (
     rule(
         "max_pool(pad(x))",
         applied(MaxPool, MaxPoolPlaces)(applied(Pad)(x, mode="constant", value=0.0).named("padded")).named("pool"),
-        lambda padded, pool: pool.node.op(Maximum()(padded, constant(-inf, padded.type.dtype))),
+        lambda padded, pool: pool.node.op.apply(Maximum()(padded, constant(-inf, padded.type.dtype))).results,
     ),
 )

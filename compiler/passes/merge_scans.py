@@ -44,7 +44,7 @@ def _merged(group: list[Node], operands: tuple[Value, ...]) -> dict[Value, Value
     stacked = {value: None for scan in scans for value in list(scan.body.outputs.values())[scan.states :]}
     outputs = {f"result_{index}": value for index, value in enumerate((*nexts, *stacked))}
     body = Graph(first.body.inputs, outputs, name=first.body.name)
-    merged = first.replace(body=body)(*operands)
+    merged = first.replace(body=body).apply(*operands).results
     outside = {value: merged[first.states + index] for index, value in enumerate(stacked)}
     replacements: dict[Value, Value] = {}
     for node, scan in zip(group, scans, strict=True):

@@ -19,7 +19,7 @@ from compiler.operators.activations import Sigmoid, Tanh
 from compiler.operators.arithmetic import Add, Mul, Neg, Pow, Sub
 from compiler.operators.control import Scan
 from compiler.operators.linear import MatMul
-from compiler.operators.shaping import Concat, Mover
+from compiler.operators.shaping import Concat, DataMovement
 from compiler.operators.source import Constant
 from compiler.rewrite import rebuild, rewrite, with_ends
 
@@ -34,8 +34,7 @@ def regroup_steps(graph: Graph) -> Graph:
     def regrouped(node: Node) -> Sequence[Value] | None:
         if not isinstance(node.op, Scan):
             return None
-        results: tuple[Value, ...] = node.op.replace(body=_Regrouping(node.op).body())(*node.operands)
-        return results
+        return node.op.replace(body=_Regrouping(node.op).body()).apply(*node.operands).results
 
     return rewrite(graph, regrouped)
 
@@ -75,7 +74,7 @@ class _Regrouping:
         if not (at_most(other, 1.0) or at_most(known, 1.0)):
             return None
         factor = other * self.new[known]
-        regrouped: Value = moving * factor
+        regrouped = moving * factor
         return regrouped if not factor.type.rank or factor.type == regrouped.type else None
 
     def _sum(self, node: Node) -> Value | None:
@@ -89,7 +88,7 @@ class _Regrouping:
         if len(products) < 2:
             return None
         lefts, rights = zip(*(self.new[term].node.operands for term in products), strict=True)
-        total: Value = Concat(-1)(*lefts) @ Concat(0)(*rights)
+        total = Concat(-1)(*lefts) @ Concat(0)(*rights)
         for term in terms:
             if term not in products:
                 total = total + self.new[term]
@@ -136,7 +135,7 @@ def _largest(value: Value, depth: int) -> float:
         return abs(float(number)) if number is not None else math.inf
     if depth == 0:
         return math.inf
-    if isinstance(op, (Neg, Mover)) and len(operands) == 1:
+    if isinstance(op, (Neg, DataMovement)) and len(operands) == 1:
         return _largest(operands[0], depth - 1)
     if isinstance(op, Mul):
         return math.prod(_largest(operand, depth - 1) for operand in operands)

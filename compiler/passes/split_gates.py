@@ -49,7 +49,7 @@ class _Splitting:
         node, operands = value.node, list(value.node.operands)
         if isinstance(node.op, Elementwise):
             whole = value.shape[-1]
-            part: Value = node.op(
+            part = node.op(
                 *(
                     self._slice(each, start, stop) if each.type.rank and each.shape[-1] == whole else each
                     for each in operands

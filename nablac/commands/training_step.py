@@ -14,7 +14,7 @@ from nablac.commands.runs import of_run
 
 if TYPE_CHECKING:
     from compiler.graph import Graph
-    from runtime.training.session import Training
+    from runtime.training.training_run import Training
 
 _STEPS = 3  # that both runtimes run before the file is written
 _TOLERANCE = 1e-4
@@ -95,12 +95,12 @@ def _compared(training: Training, seed: int) -> float:
     """The largest relative difference of the losses of both runtimes over a few steps on random batches."""
     import numpy as np
 
-    from runtime.training.steppers import NumpyStepper, OnnxStepper
+    from runtime.training.steppers import NumpyStepper, OnnxStepper, StepperSetup
     from runtime.verification import errors, random_feeds, sample_sizes
 
     step, evaluation, state = training.step_graph, training.loss_graph, training.first_state()
-    of_all = step, evaluation, state, training.step.averages, ()
-    steppers = NumpyStepper(*of_all), OnnxStepper(*of_all)
+    setup = StepperSetup(step, evaluation, state, training.step.averages)
+    steppers = NumpyStepper(setup), OnnxStepper(setup)
     feeds: dict[str, Any] = dict(random_feeds(step, list(sample_sizes(step))[-1], seed))  # the largest
     dtypes = {name: value.type.dtype.numpy for name, value in (evaluation.inputs | step.inputs).items()}
     worst = 0.0

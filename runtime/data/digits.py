@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.elaborate.data import Stage
+from compiler.model_spec import DataStage
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.arrays import npz
 from runtime.data.context import Context
 from runtime.data.csv_file import Format, read_table
 from runtime.data.examples import Examples
-from runtime.data.files import content_of
 from runtime.data.rows import Rows
+from runtime.data.source_files import content_of
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
 
-def digits(stage: Stage, context: Context) -> Examples:
+def digits(stage: DataStage, context: Context) -> Examples:
     """Images of digits with their labels: an IDX pair (as MNIST's), a CSV of pixels with the `label` last or first,
     or an .npz of `image` and `label`, which is taken as it is.
 
@@ -69,7 +69,7 @@ def _idx(path: Path, content: bytes, axes: int) -> Array:
     return items.reshape(shape)
 
 
-def _digit_rows(path: Path, content: bytes, stage: Stage, context: Context) -> tuple[Array, Array]:
+def _digit_rows(path: Path, content: bytes, stage: DataStage, context: Context) -> tuple[Array, Array]:
     """Rows of numbers: pixels, and a label at one end; a first row with a cell that is none is of names."""
     format = Format(header=False)
     table = read_table(content, str(path), format, context)
@@ -90,7 +90,7 @@ def _digit_rows(path: Path, content: bytes, stage: Stage, context: Context) -> t
 _LABELS = ("label", "class", "target", "digit", "y")  # what the header calls a column of labels
 
 
-def _label_end(table: Array, header: list[str], path: Path, stage: Stage) -> str:
+def _label_end(table: Array, header: list[str], path: Path, stage: DataStage) -> str:
     """Which end of the rows holds the labels: the one that is called so, or the only one whose numbers can be some.
 
     Labels are whole and small, and there are several; at a corner of an image there is mostly nothing.

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.elaborate.data import Stage
+from compiler.model_spec import DataStage
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
+from runtime.data.fitted import Fitted
 from runtime.data.scaling import Scale, Scaling
 
 if TYPE_CHECKING:
@@ -76,6 +77,15 @@ class Examples:
         return replace(self, parts={name: np.sort(part) for name, part in parts.items()})
 
 
+def fitted_to(examples: Examples) -> Fitted:
+    """What finished examples were scaled, numbered and cut by."""
+    columns = [examples.columns.get(target, ()) for target in examples.targets]
+    single = [names[0] for names in columns if len(names) == 1]
+    labels = next((examples.classes[column] for column in single if column in examples.classes), ())
+    used = {name: examples.columns[name] for name in examples.inputs if examples.columns.get(name)}
+    return Fitted(examples.scalings, examples.classes, examples.tokenizer, labels, used)
+
+
 def digest(examples: Examples) -> str:
     """A hash of all examples and of which part each is in."""
     found = blake2b(digest_size=8)
@@ -94,7 +104,7 @@ def cuts(count: int, context: Context) -> tuple[int, int]:
 
 
 def window_parts(
-    begin: Array, end: Array, count: int, overlap: bool, context: Context, stage: Stage
+    begin: Array, end: Array, count: int, overlap: bool, context: Context, stage: DataStage
 ) -> dict[str, Array]:
     """Which windows lie whole in each part, from where they begin and end; one across a border is in none.
 

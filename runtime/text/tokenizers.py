@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import LARGEST_JSON, decode, guarded, read_file, silenced
-from runtime.text.expressions import check_expressions
+from runtime.text.regex_checks import check_expressions
 from runtime.text.words import KINDS as LISTED
 from runtime.text.words import SPACING, joined, pieces
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BEST = "best.safetensors"  # beside the checkpoints of the last steps
 _STEPS = "step-*.safetensors"
-_FORM = "3"
+_FORM = "4"
 
 
 @dataclass
@@ -36,9 +36,9 @@ class Position:
     best: float | None = None
     best_epoch: int = 0
     best_step: int = 0  # the last update of the best epoch
-    waited: int = 0  # epochs since the best
+    epochs_since_best: int = 0
     rate: float = 1.0
-    stalled: int = 0  # epochs since the best, or since the rate was last made smaller
+    epochs_since_decay: int = 0  # since the rate was last made smaller, or since the best
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Array], position: Position, keep: int) -> Path:
@@ -94,8 +94,8 @@ def best_state(folder: Path) -> dict[str, Array]:
         return read_checkpoint(path)[0]
     except NablacError as error:
         hint = "the best weights are lost, so it would end as another run: train anew, `--weights` begins from others"
-        (found,) = error.diagnostics
-        raise NablacError(replace(found, hint=hint)) from None
+        (diagnostic,) = error.diagnostics
+        raise NablacError(replace(diagnostic, hint=hint)) from None
 
 
 def newest_checkpoint(

@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.data.fitted import fitted_to, write_fitted
-from runtime.files import place_folder, scratch, unwritable, write_bytes
+from runtime.atomic_files import place_folder, scratch, unwritable, write_bytes
+from runtime.data.examples import fitted_to
+from runtime.data.fitted import write_fitted
 from runtime.training.checkpoints import Position, save_checkpoint
 from runtime.training.curves import curves
 from runtime.training.events import EventWriter
-from runtime.training.record import read_record, record_of, write_record
-from runtime.training.session import Training, describe
-from runtime.training.texts import written_out
+from runtime.training.program_texts import written_out
+from runtime.training.run_record import read_record, record_of, write_record
 from runtime.training.trained import RECORD, Trained, save_trained
+from runtime.training.training_run import Training, describe
 
 if TYPE_CHECKING:
     from runtime.training.loop import Loop

@@ -331,7 +331,7 @@ def test_a_resumed_run_keeps_its_tokenizer(tmp_path: Path) -> None:
 
 
 def test_tokens_that_say_how_words_stand_are_drawn_as_marks() -> None:
-    from runtime.generation.attention import _shown
+    from runtime.generation.attention_weights import _shown
     from runtime.text.learning import learn
 
     tokenizer = learn(["3.14 % a/b"], "words", 40)

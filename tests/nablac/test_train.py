@@ -185,22 +185,22 @@ def test_a_place_that_is_no_folder(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_the_last_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import runtime.files
+    import runtime.atomic_files
 
     monkeypatch.chdir(tmp_path)
     count = iter(range(10_000))
-    replace = runtime.files.replace
+    replace = runtime.atomic_files.replace
 
     def full(written: Path, target: Path) -> None:
         if next(count) > 12:
             raise OSError(28, "No space left on device")
         replace(written, target)
 
-    monkeypatch.setattr(runtime.files, "replace", full)
+    monkeypatch.setattr(runtime.atomic_files, "replace", full)
     done = invoke("train", FORECASTER, "--epochs", "9", "-o", "run")
     assert done.exit_code == 2 and "cannot be written: No space left on device" in done.stderr
     assert not list(tmp_path.rglob("*.part"))
-    monkeypatch.setattr(runtime.files, "replace", replace)
+    monkeypatch.setattr(runtime.atomic_files, "replace", replace)
     resumed = invoke("train", FORECASTER, "--resume", "run")
     assert resumed.exit_code == 0, resumed.output
     assert len((tmp_path / "run" / "history.csv").read_text().splitlines()) == 10

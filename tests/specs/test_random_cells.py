@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from compiler.build import elaborate, program_of
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph
 from compiler.onnx.exporter import export

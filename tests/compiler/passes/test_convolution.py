@@ -7,12 +7,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from compiler.build import elaborate_model, program_of
+from compiler.elaborate.models import elaborate_model
+from compiler.elaborate.program import program_of
 from compiler.graph import Graph
 from compiler.passes.fuse_bias import BIAS
 from compiler.passes.pipeline import optimize, pass_settings
 from compiler.passes.rules import apply_rules
-from compiler.training import training_step
+from compiler.training.step import training_step
 from compiler.verify import verify
 from grammar.source import Source
 from runtime.initialization import initialize

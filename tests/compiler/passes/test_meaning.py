@@ -11,18 +11,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.build import elaborate, elaborate_model, program_of
+from compiler.elaborate.models import elaborate, elaborate_model
+from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph
 from compiler.onnx.exporter import export
-from compiler.operators.shaping import filled
+from compiler.operators.making import filled
 from compiler.operators.slicing import Pad
 from compiler.operators.source import Input, constant
 from compiler.passes.common_subexpressions import eliminate_common_subexpressions
 from compiler.passes.pipeline import optimize
 from compiler.passes.rules import apply_rules
 from compiler.passes.simplify import IDENTITIES
-from compiler.training import gradient_graph
+from compiler.training.gradients import gradient_graph
 from compiler.types import DType, TensorType
 from grammar.source import Source
 from runtime.feeds import edge_feeds, random_feeds, sizes_from

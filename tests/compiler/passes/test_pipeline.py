@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from compiler.build import elaborate, elaborate_model, load
+from compiler.elaborate.models import elaborate, elaborate_model
+from compiler.elaborate.program import load
 from compiler.operators.source import Buffer, Parameter
 from compiler.passes.pipeline import OPTIMIZING, Stage, optimize, passes_of
-from compiler.training import loss_graph, training_step
+from compiler.training.losses import loss_graph
+from compiler.training.step import training_step
 from compiler.verify import verify
 from grammar.syntax import Preset
 

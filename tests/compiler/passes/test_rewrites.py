@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.build import elaborate, program_of
 from compiler.dump import dump
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import program_of
 from compiler.graph import Graph
 from compiler.passes.pipeline import Pass, Stage, pass_names, passes_of, run_stage
 from compiler.verify import verify

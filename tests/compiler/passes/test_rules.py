@@ -144,10 +144,10 @@ def test_a_pattern_that_stands_twice_is_one_value() -> None:
 
 def test_an_operator_of_several_results_is_replaced_whole() -> None:
     image: Value = Input("image", TensorType(DType.F32, (1, 1, 4)))()
-    largest, positions = MaxPoolPlaces((2,))(-image)
+    largest, positions = MaxPoolPlaces((2,)).apply(-image).results
     pools = applied(MaxPool, MaxPoolPlaces)(neg(x)).named("pool")
     graph = Graph({"image": image}, {"largest": largest, "positions": positions})
-    changed = apply_rules(graph, (rule("pools", pools, lambda x, pool: pool.node.op(x)),))
+    changed = apply_rules(graph, (rule("pools", pools, lambda x, pool: pool.node.op.apply(x).results),))
     assert [text(value) for value in changed.outputs.values()] == ["max_pool_places(image)"] * 2
     assert [value.index for value in changed.outputs.values()] == [0, 1]
 

@@ -13,7 +13,7 @@ from compiler.types import DType, TensorType
 from grammar.diagnostics import NablacError
 from runtime.data.context import Context
 from runtime.data.csv_file import Format
-from runtime.reading import Reading, read_inputs
+from runtime.input_files import Reading, read_inputs
 from tests.runtime.data.descriptions import load
 
 ROWS = [[1.0, 5.0], [2.0, 6.0]]

@@ -8,16 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.build import load, program_of
+from compiler.elaborate.program import load, program_of
 from compiler.types import DType
 from grammar.diagnostics import NablacError
 from grammar.source import Source
 from runtime.data.arrays import from_arrays
 from runtime.training.checkpoints import newest_checkpoint
 from runtime.training.loop import Loop, Settings
-from runtime.training.not_finite import NotFinite, explain_not_finite
-from runtime.training.session import Options, Training
+from runtime.training.not_finite import NotFinite
+from runtime.training.run_options import Options
 from runtime.training.trained import Trained
+from runtime.training.training_run import Training
 
 SPECS = Path(__file__).parents[3] / "specs"
 BACKENDS = ["numpy", "ort"]
@@ -218,7 +219,7 @@ def test_a_loss_that_is_no_number_is_traced_to_its_line(backend: str) -> None:
     loop = made.loop()
     with pytest.raises(NotFinite) as caught:
         loop.run()
-    (found,) = explain_not_finite(made, loop, caught.value).diagnostics
+    (found,) = made.explain_not_finite(loop, caught.value).diagnostics
     assert found.code == "E842" and found.span is not None
     assert found.message == "the loss is nan at epoch 1, batch 1: `log` is the first whose result is no number"
     assert found.span.text == "log(h -> Dense(1))"
@@ -276,7 +277,7 @@ def test_an_update_that_is_no_number_is_traced_to_its_line_and_never_kept(
         loop = made.loop(folder)
         with pytest.raises(NotFinite) as caught:
             loop.run()
-        spoilt(explain_not_finite(made, loop, caught.value))
+        spoilt(made.explain_not_finite(loop, caught.value))
     assert not list(tmp_path.iterdir())
 
 
@@ -290,7 +291,7 @@ def test_what_is_infinite_on_purpose_is_not_to_blame() -> None:
     loop = made.loop()
     with pytest.raises(NotFinite) as caught:
         loop.run()
-    (found,) = explain_not_finite(made, loop, caught.value).diagnostics
+    (found,) = made.explain_not_finite(loop, caught.value).diagnostics
     assert found.span is not None and found.span.text.startswith("log((h -> Dense(1))")
 
 

@@ -1,0 +1,299 @@
+"""A training run: from a program and its options to a folder with weights, curves and a compiled model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compiler.elaborate.models import elaborate_model
+from compiler.elaborate.program import Program
+from compiler.graph import Graph
+from compiler.model_spec import ModelSpec
+from compiler.passes.pipeline import optimize
+from compiler.training.losses import measured_loss, whole_graph
+from compiler.training.measures import Measure
+from compiler.training.step import TrainingStep, training_step
+from compiler.types import DType
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from runtime.data.batches import Batches
+from runtime.data.context import Context
+from runtime.data.examples import Examples, fitted_to
+from runtime.initialization import initialize, stored
+from runtime.training.checkpoints import Position, best_state, newest_checkpoint
+from runtime.training.loop import Loop, Settings
+from runtime.training.means import Means
+from runtime.training.not_finite import NotFinite, explain_not_finite, non_finite_paths
+from runtime.training.run_options import Options
+from runtime.training.steppers import DISABLED_PASSES, NumpyStepper, OnnxStepper, Stepper, StepperSetup, averaged
+from runtime.training.surroundings import threads
+from runtime.training.trained import Trained, in_raw_data, model_metadata, raw_graph, step_of, weights_of_model
+from runtime.training.training_data import context_of, examples_of
+
+if TYPE_CHECKING:
+    from compiler.model_spec import TrainingSpec
+    from compiler.types import Array
+    from runtime.data.fitted import Fitted
+    from runtime.data.padding import Padding
+
+
+@dataclass
+class Training:
+    """Everything that a run needs, made when it is first asked for."""
+
+    program: Program
+    model: str | None = None
+    preset: str | None = None
+    hypers: Mapping[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=Options)
+    start: Trained | None = None  # to begin from: weights, and what they know of their data
+    examples: Examples | None = None  # in the place of the train block's data
+    folder: Path | None = None  # where relative paths of data begin, where that is not beside the model's file
+    fitted: Fitted | None = None  # what a run has kept of its data, that goes on or whose weights are evaluated
+    dtype: DType = DType.F32  # the float type
+    raw: bool = False  # whether batches are fed in raw units, which the graphs scale by what is `known`
+
+    @cached_property
+    def elaborated(self) -> ModelSpec:
+        return self._elaborate(training=True)
+
+    @cached_property
+    def inference(self) -> ModelSpec:
+        return self._elaborate(training=False)
+
+    def _elaborate(self, training: bool) -> ModelSpec:
+        made = elaborate_model(
+            self.program, model=self.model, preset=self.preset, hypers=self.hypers, training=training, dtype=self.dtype
+        )
+        return in_raw_data(made, self.known) if self.raw else made
+
+    @property
+    def known(self) -> Fitted | None:
+        """What is known of the data before it is read: by a run that goes on, or by the weights to begin from."""
+        return self.fitted or (self.start.fitted if self.start is not None else None)
+
+    @property
+    def spec(self) -> TrainingSpec:
+        self.step  # noqa: B018 - raises where there is no train block
+        assert self.elaborated.training is not None
+        return self.elaborated.training
+
+    @cached_property
+    def step(self) -> TrainingStep:
+        return training_step(self.elaborated)
+
+    @cached_property
+    def _measured_loss(self) -> tuple[Graph, dict[str, Measure]]:
+        return measured_loss(self.inference)
+
+    @cached_property
+    def step_graph(self) -> Graph:
+        """The step, with the parts of what it measures as outputs too."""
+        return optimize(self.step.measured, disabled=self._disabled_passes)
+
+    @cached_property
+    def loss_graph(self) -> Graph:
+        """What the loss and the metrics are computed of, for inference."""
+        return optimize(self._measured_loss[0], disabled=self._disabled_passes)
+
+    @property
+    def _disabled_passes(self) -> tuple[str, ...]:
+        return DISABLED_PASSES if self.options.backend == "ort" else ()
+
+    @property
+    def name(self) -> str:
+        return self.elaborated.graph.name
+
+    @property
+    def seed(self) -> int:
+        return self.options.seed if self.options.seed is not None else self.spec.settings.seed
+
+    @property
+    def batch(self) -> int:
+        return self.options.batch if self.options.batch is not None else self.spec.settings.batch
+
+    @cached_property
+    def context(self) -> Context:
+        """What every source and stage of the data may ask for."""
+        folder = self.folder or Path(os.path.realpath(self.program.source.name)).parent
+        return context_of(self.spec, self.options, folder, self.seed, self.known)
+
+    @cached_property
+    def data(self) -> Examples:
+        """The examples, by the names of the model's inputs and targets."""
+        context = self.context  # which says first where there is no train block
+        return examples_of(self.inference, context, self.options, self.batch, self.examples)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        return {name: value.type for name, value in self.elaborated.graph.inputs.items() if name != "seed"}
+
+    def first_state(self) -> dict[str, Array]:
+        """First values of everything that the step reads or changes."""
+        weights = self.start.weights if self.start is not None else None
+        state = initialize(self.step_graph, self.seed, weights)
+        for path, array in initialize(whole_graph(self.inference), self.seed, weights).items():
+            state.setdefault(path, array)
+        for path, average in self.step.averages.items():
+            state[average] = state[path].astype(state[average].dtype)
+        return state
+
+    def stepper(self, state: Mapping[str, Array]) -> Stepper:
+        """The step on the chosen backend, beginning with a state, by path."""
+        parts = dict.fromkeys(part for measure in self._measured_loss[1].values() for part in measure.parts)
+        setup = StepperSetup(self.step_graph, self.loss_graph, state, self.step.averages, tuple(parts))
+        if self.options.backend == "numpy":
+            return NumpyStepper(setup)
+        return OnnxStepper(setup, device=self.options.device, threads=threads())
+
+    def batches(self, part: str) -> Batches:
+        shuffle = part == "training" and self.spec.settings.shuffle
+        return Batches(self.data, part, self.batch, shuffle=shuffle, seed=self.seed, padding=self.padding)
+
+    @cached_property
+    def padding(self) -> Padding | None:
+        """How rows of tokens are filled up; None of other data."""
+        from runtime.training.padding_probe import padding_of
+
+        if not self.data.padded:
+            return None
+        return padding_of(self.inference, self.data, self.start.weights if self.start is not None else None)
+
+    def settings(self) -> Settings:
+        given, options = self.spec.settings, self.options
+        monitor = given.monitor or ""
+        metric = self.spec.metric_of(monitor)
+        mode = given.mode or self.spec.best.get(metric or "", "min")  # known of a metric, or the block is refused
+        return Settings(
+            epochs=options.epochs if options.epochs is not None else given.epochs,
+            patience=options.patience if options.patience is not None else given.patience,
+            plateau=given.plateau,
+            plateau_factor=given.plateau_factor,
+            min_change=given.min_change,
+            accumulate=given.accumulate,
+            monitor=monitor,
+            higher_is_better=mode == "max",
+            seed=self.seed,
+            limit_batches=options.limit_batches,
+            max_seconds=options.max_seconds,
+            checkpoint_seconds=options.checkpoint_seconds,
+            keep=options.keep,
+        )
+
+    def loop(self, folder: Path | None = None, resume: bool = False, trains: bool = True) -> Loop:
+        """The loop, at its start or where the newest checkpoint in `folder` left it.
+
+        NablacError where it `trains`, and something that is asked for would not be measured.
+        """
+        damaged: list[NablacError] = []
+        found = newest_checkpoint(folder, damaged) if resume and folder is not None else None
+        if resume and found is None:
+            hint = "its checkpoints are gone, or broken: train anew, without `--resume`"
+            raise NablacError(Diagnostic("E841", f"{folder} holds no checkpoint to resume from", hint=hint))
+        state, position = found if found is not None else (self.first_state(), Position())
+        validation = self.batches("validation") if len(self.data.parts["validation"]) else None
+        if trains:
+            self._check_monitor(validation is not None)
+        loop = Loop(
+            self.stepper(state),
+            self.batches("training"),
+            validation,
+            self.settings(),
+            {
+                name: value.type.dtype.numpy
+                for graph in (self.step_graph, self.loss_graph)
+                for name, value in graph.inputs.items()
+            },
+            Means(self.step.measures),
+            Means(self._measured_loss[1]),
+            folder,
+            position,
+        )
+        loop.damaged = damaged
+        if folder is not None and position.best is not None:
+            loop.best, loop.best_step = best_state(folder), position.best_step
+        return loop
+
+    def _check_monitor(self, validated: bool) -> None:
+        """What decides which epoch is best has to be measured."""
+        of_all = self._measured_loss[1]
+        asked = self.spec.settings.monitor
+        names = [name for name in of_all if name not in self.measured_whole]
+        names += [f"val_{name}" for name in of_all if validated]
+        if asked is not None and asked not in names:
+            hint = did_you_mean(asked, names) or f"there are {', '.join(names)}"
+            if asked.removeprefix("val_") in self.measured_whole:
+                hint = "it compares all examples with one another, and is measured of validation data: `val_NAME`"
+            raise NablacError(Diagnostic("E615", f"nothing measures the `monitor` {asked}", self.spec.span, hint=hint))
+
+    @property
+    def measured_whole(self) -> list[str]:
+        """The metrics that compare examples with one another: they have no figure of the batches that train."""
+        return [name for name in self._measured_loss[1] if name not in self.step.measures]
+
+    @property
+    def is_by_batches(self) -> bool:
+        """Whether the loss compares the examples of a batch, so that its figure depends on `batch`."""
+        return self._measured_loss[1]["loss"].by_batches
+
+    def explain_not_finite(self, loop: Loop, error: NotFinite) -> NablacError:
+        """Where the numbers were lost: the steps since the last good state are run again, one after another."""
+        before = loop.stepper.before()
+        if before and not non_finite_paths(before):
+            state, position = before, error.position
+        else:
+            state, position = loop.last_good_state() or (self.first_state(), Position())
+        steps = loop.replay(self.stepper(state), position)
+        return explain_not_finite(error, steps, frozenset(non_finite_paths(state)), self.step.graph, self.name)
+
+    def trained(self, loop: Loop) -> Trained:
+        """What a run has come to: the weights of its best epoch."""
+        state = loop.best or loop.stepper.state()
+        return Trained(self.model_weights(state), self.fitted_now, loop.best_step if loop.best else loop.updates)
+
+    def evaluate(self, part: str) -> dict[str, float]:
+        """The loss and the metrics of a part, of the weights to begin from."""
+        return self.loop(trains=False).evaluate(self.batches(part), step_of(self.start, self.loss_graph))
+
+    def model_weights(self, state: Mapping[str, Array]) -> dict[str, Array]:
+        """What of a state belongs to the model and its loss, averages in the place of what they average."""
+        in_training = (op.path for op in stored(self.step.graph) if op.path not in self.step.states)
+        return weights_of_model(self.inference, in_training, averaged(state, self.step.averages))
+
+    def model_graph(self) -> Graph:
+        """The model for inference, taking and giving raw units where the data was scaled."""
+        return optimize(raw_graph(self.inference, self.fitted_now))
+
+    def metadata(self) -> dict[str, str]:
+        """What the compiled model's file says of its data: units, a text model's tokenizer, the names of classes."""
+        return model_metadata(self.inference, self.fitted_now)
+
+    @property
+    def fitted_now(self) -> Fitted:
+        """What the data was scaled, numbered and cut by."""
+        return fitted_to(self.data)
+
+
+def describe(training: Training) -> dict[str, Any]:
+    """What is about to run, for a person and for `run.json`."""
+    data = training.data
+    return {
+        "model": training.name,
+        "parameters": sum(int(np.prod(value.type.shape or (1,))) for value in _trained(training)),
+        "backend": training.options.backend,
+        "device": training.options.device,
+        "batch": training.batch,
+        "epochs": training.settings().epochs,
+        "seed": training.seed,
+        "examples": {part: len(places) for part, places in data.parts.items()},
+        "skipped": len(training.context.skipped),
+    }
+
+
+def _trained(training: Training) -> list[Any]:
+    return [training.step.graph.updates[path] for path in training.step.trained]
