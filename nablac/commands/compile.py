@@ -11,17 +11,37 @@ import click
 
 from nablac.commands.compiled import compiled
 from nablac.commands.options import FileOptions, ModelOptions, model_options, output_options, weight_options
-from nablac.commands.output import note, print_json, stage, unless_kernels_lack
+from nablac.commands.output import detail, is_verbose, note, print_json, stage, unless_kernels_lack
 from runtime.atomic_files import followed, scratch
 
 if TYPE_CHECKING:
     import onnx
 
+    from compiler.passes.pipeline import PassRun
     from nablac.model import Model
     from runtime.text.tokenizers import Tokenizer
     from runtime.verification import Report
 
 _LARGE = 256 << 20  # bytes of weights from which one set of sizes is verified: each costs a run of the whole model
+
+
+def _known_passes(context: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of passes that are not to run; BadParameter where there is no such pass."""
+    if not names:
+        return ()
+    from compiler.passes.pipeline import pass_names
+    from grammar.diagnostics import did_you_mean
+
+    known = pass_names()
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"the passes are {', '.join(known)}"
+            raise click.BadParameter(f"no pass is called `{name}`; {hint}", context, parameter)
+    return names
+
+
+def _tell(run: PassRun) -> None:
+    detail(f"{run.stage}: {run.name}: {run.before} -> {run.after} nodes in {run.seconds * 1000:,.1f} ms")
 
 
 @click.command()
@@ -31,6 +51,14 @@ _LARGE = 256 << 20  # bytes of weights from which one set of sizes is verified: 
 @click.option("--train", "as_step", is_flag=True, help="The training step, with its first state in a file beside it.")
 @click.option("--decode", "as_decode", is_flag=True, help="The decode step with its caches, into the folder -o.")
 @click.option("--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="Stored inside of what is written.")
+@click.option(
+    "--disable-pass",
+    "disabled_passes",
+    multiple=True,
+    metavar="NAME",
+    callback=_known_passes,
+    help="Do not run this pass of the compiler; -v lists them.",
+)
 @click.option("--no-verify", is_flag=True, help="Do not run what was written against the NumPy runtime.")
 @weight_options
 @output_options
@@ -41,6 +69,7 @@ def command(
     as_step: bool,
     as_decode: bool,
     tokenizer: Path | None,
+    disabled_passes: tuple[str, ...],
     no_verify: bool,
     as_json: bool,
     quiet: bool,
@@ -57,6 +86,10 @@ def command(
     what was kept of those before, and `start.onnx`, which runs once for a text where the model has something to do
     once. `nablac generate` runs it.
     """
+    from compiler.passes.pipeline import pass_settings
+
+    observe = _tell if is_verbose() else None
+    click.get_current_context().with_resource(pass_settings(disabled_passes, observe))
     how = FileOptions(opset, not no_verify, as_json, quiet)
     if as_step and as_decode:
         raise click.UsageError("--train and --decode are two different files: choose one")
