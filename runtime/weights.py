@@ -15,7 +15,7 @@ import numpy as np
 
 from compiler.graph import Graph
 from compiler.types import DType, TensorType, TypeMismatch
-from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file, nearest
 from runtime.atomic_files import written_whole
 from runtime.boundary import LARGEST_JSON, guarded, names_in, open_regular, read_file, reason_of, require_room
 from runtime.initialization import stored
@@ -316,9 +316,9 @@ def _near(
     given: Mapping[str, Array],
 ) -> str | None:
     """An entry of the file that may be the missing one: near by name, or the only one of its shape."""
-    near = did_you_mean(path, unknown)
+    near = nearest(path, unknown)
     if near is not None:
-        return near.replace("did you mean", "is it called").replace("?", " there?")
+        return f"is it called `{near}` there?"
     fitting = [each for each in unknown if given[sources[each].name].shape in (type.shape, type.shape[::-1])]
     if len(fitting) == 1:
         turned = " ^T" if given[sources[fitting[0]].name].shape != type.shape else ""

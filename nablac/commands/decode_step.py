@@ -34,7 +34,7 @@ def write_decode(
     from compiler.decode import decode
     from compiler.onnx.exporter import export
     from compiler.passes.pipeline import optimize
-    from runtime.atomic_files import unwritable
+    from runtime.atomic_files import Unwritable
     from runtime.generation.decode_checks import check_causal, worst_difference
     from runtime.generation.decoders import KEY, Layout
     from runtime.generation.generator import START, STEP
@@ -70,7 +70,7 @@ def write_decode(
             for written in sorted(folder.iterdir()):
                 written.replace(target / written.name)
         except OSError as error:
-            raise unwritable(target, error) from error
+            raise Unwritable(target, error) from error
     caches = {name: f"{dtype}[{', '.join(map(str, shape))}]" for name, (dtype, shape) in layout.caches.items()}
     if as_json:
         facts = {"output": str(target), "nodes": sizes, "tokens": layout.tokens, "scores": layout.output}

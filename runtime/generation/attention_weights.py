@@ -14,6 +14,7 @@ from compiler.lookups import table_limits
 from compiler.operators.comparison import Where
 from compiler.operators.linear import MatMul
 from compiler.operators.normalization import Softmax
+from compiler.operators.source import Input
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.generation.decode_checks import check_causal
 from runtime.generation.generator import Generator, Request
@@ -90,7 +91,7 @@ def attention_of(
     feeds |= {name: np.zeros_like(feeds[label]) for name in asked if name not in feeds}
     value = known[chosen]
     used = Graph(graph.inputs, {"weights": value})
-    needed = {node.op.label for node in used if node.op.name == "input"}  # type: ignore[attr-defined]
+    needed = {node.op.label for node in used if isinstance(node.op, Input)}
     found = run(
         Graph({name: graph.inputs[name] for name in feeds if name in needed}, used.outputs),
         {name: array for name, array in feeds.items() if name in needed},

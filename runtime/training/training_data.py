@@ -20,6 +20,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.examples import PARTS, Examples, fitted_to
 from runtime.data.loading import Wanted, load_examples, staged
+from runtime.data.matching import PackagePath
 from runtime.data.missing_entries import check_lookups
 from runtime.data.padding import widened
 from runtime.training.batch_axis import check_example_axis
@@ -114,9 +115,9 @@ def _check_metrics(spec: TrainingSpec, inputs: Iterable[str], examples: Examples
             raise NablacError(Diagnostic("E824", message, spec.span, note=note, hint=hint))
 
 
-def path_of(given: str) -> str:
+def path_of(name: str) -> str:
     """A path of the command line, which is relative to where the command runs, and not to the model's file."""
-    return given if given.startswith("package:") else os.path.realpath(given)
+    return name if PackagePath.parse(name) is not None else os.path.realpath(name)
 
 
 def _of_file(stages: Sequence[Stage], path: str) -> Sequence[Stage]:

@@ -186,6 +186,15 @@ class Training:
             keep=options.keep,
         )
 
+    @property
+    def higher_is_better(self) -> frozenset[str]:
+        """The metrics of which it is known that a higher value is better: by the library, or by the block's `mode`."""
+        settings = self.settings()
+        metric = self.spec.metric_of(settings.monitor)
+        monitored = {metric} if metric is not None else set()
+        higher = {name for name, best in self.spec.best.items() if best == "max"} - monitored
+        return frozenset(higher | monitored if settings.higher_is_better else higher)
+
     def loop(self, folder: Path | None = None, resume: bool = False, trains: bool = True) -> Loop:
         """The loop, at its start or where the newest checkpoint in `folder` left it.
 

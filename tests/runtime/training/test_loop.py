@@ -230,6 +230,15 @@ def test_settings_of_the_command_win_over_the_block() -> None:
     assert (made.settings(), made.batch) == (Settings(epochs=7, patience=4, seed=11), 16)
 
 
+def test_which_way_a_metric_is_better_is_the_librarys_or_the_blocks_to_say() -> None:
+    text = MODEL.replace(
+        "metric mae(y, t)", "metric mae(y, t)\n    metric r_squared(y, t)\n    metric mine = mean(y * t)"
+    )
+    assert training(text=text).higher_is_better == {"r_squared"}
+    assert training('monitor "val_mine"; mode "max"', text=text).higher_is_better == {"r_squared", "mine"}
+    assert training('monitor "val_r_squared"; mode "min"', text=text).higher_is_better == frozenset()
+
+
 def test_raw_units_are_those_of_the_data() -> None:
     program = load(SPECS / "forecaster.model")
     made = Training(program, options=Options(epochs=2))
