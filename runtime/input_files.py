@@ -179,7 +179,7 @@ def _read(path: str, name: str, types: Mapping[str, Wanted], reading: Reading) -
         raise NablacError(
             Diagnostic(
                 "E807",
-                f"`{ending or target.name}` is no kind of input",
+                f"`{ending or target.name}` is not a supported input file",
                 place=path,
                 hint=f"the kinds are {', '.join(ENDINGS)}",
             )
@@ -343,7 +343,7 @@ def _unnamed_columns_of(rows: Rows, name: str, reading: Reading) -> list[str]:
 def _note_aside(rows: Rows, name: str, wanted: list[str], reading: Reading) -> None:
     aside = [each for each in rows.cells if each not in wanted]
     if aside:
-        reading.note(rows.place, f"`{name}` takes {', '.join(wanted)}; left aside: {', '.join(aside)}")
+        reading.note(rows.place, f"`{name}` takes {', '.join(wanted)}; ignored: {', '.join(aside)}")
 
 
 def _image(path: str, content: bytes, type: Wanted | None, reading: Reading) -> Held:
@@ -367,8 +367,8 @@ def _image(path: str, content: bytes, type: Wanted | None, reading: Reading) -> 
         if not (isinstance(height, int) and isinstance(width, int)):
             return of_height, of_width
         if (of_height, of_width) != (height, width):
-            asked = f"{width} x {height} as the model asks"
-            reading.say(f"note: {path} is {of_width} x {of_height}, and made {asked}")
+            asked = f"{width} x {height}, as the model asks"
+            reading.say(f"note: {path} is {of_width} x {of_height}, and resized to {asked}")
         return height, width
 
     try:

@@ -199,7 +199,7 @@ class OnnxRunner:
         memory = re.search(r"requested buffer of size (\d+)", text)
         if memory is not None or "bad_alloc" in text:
             of = f", of {int(memory[1]):,} bytes" if memory is not None else ""
-            message = f"there is not memory enough for a result{of}"
+            message = f"not enough memory for a result{of}"
             return NablacError(Diagnostic("E810", message, place=place, hint="run a smaller batch"))
         if isinstance(error, errors.NotImplemented):
             hint = f"its provider for `{self.device}` has no kernel for this; the NumPy runtime has"
@@ -207,7 +207,7 @@ class OnnxRunner:
             diagnostic = Diagnostic(code, message, place=place, note=_shortened(text), hint=hint)
             return KernelMissing(diagnostic, operator[1] if operator is not None else None)
         if isinstance(error, errors.InvalidProtobuf):
-            message = "this is no ONNX file, or it is cut off"
+            message = "this is not an ONNX file, or it is cut off"
         return NablacError(Diagnostic(code, message, place=place, note=_shortened(text)))
 
     def _node(self, name: str) -> onnx.NodeProto | None:

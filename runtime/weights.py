@@ -89,9 +89,9 @@ def fit_weights(
         name = sources[path].name
         shown = f"`{name}`" if name == path else f"`{name}`, renamed to `{path}`,"
         hint = did_you_mean(path, missing or wanted) or "rename rules map foreign names to paths"
-        wrong.append(Diagnostic("E702", f"{shown} is no parameter of {graph.name}", place=place, hint=hint))
+        wrong.append(Diagnostic("E702", f"{shown} is not a parameter of {graph.name}", place=place, hint=hint))
     if len(unknown) > _MOST_UNKNOWN:
-        message = f"{len(unknown) - _MOST_UNKNOWN} more entries are no parameters of {graph.name}"
+        message = f"{len(unknown) - _MOST_UNKNOWN} more entries are not parameters of {graph.name}"
         wrong.append(Diagnostic("E702", message, place=place))
     found: dict[str, Array] = {}
     for path, type in wanted.items():
@@ -191,7 +191,7 @@ def _shards(index: Path) -> list[Path]:
         names = set(json.loads(content)["weight_map"].values())
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         hint = "it holds a `weight_map` from each tensor to its file"
-        raise _unreadable(index, "this is no index of .safetensors files", hint, reason_of(error)) from None
+        raise _unreadable(index, "this is not an index of .safetensors files", hint, reason_of(error)) from None
     if not all(isinstance(name, str) and name and Path(name).name == name for name in names):
         raise _unreadable(index, "this index names files elsewhere", "they lie beside it")
     if any(name.endswith(".index.json") for name in names):

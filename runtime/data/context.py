@@ -70,7 +70,7 @@ class Context:
             matched = sorted(each for base in bases for each in matching_files(base, pattern))
             if not matched:
                 hint = _EXAMPLES if not bases else None
-                raise NablacError(Diagnostic("E820", f"no file is called like {name}", span, hint=hint))
+                raise NablacError(Diagnostic("E820", f"no file matches {name}", span, hint=hint))
             found += matched
         return found
 

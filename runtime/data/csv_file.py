@@ -174,11 +174,11 @@ def _text(content: bytes, path: str) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         hint = "convert it, as with `iconv -f latin1 -t utf-8`"
-        message = f"this is no {encoding.removesuffix('-sig').upper()} text: byte {error.start}"
+        message = f"this is not {encoding.removesuffix('-sig').upper()} text: byte {error.start}"
         raise NablacError(Diagnostic("E821", message, place=f"{path}:{line}", hint=hint)) from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise NablacError(Diagnostic("E821", "a null byte is no part of a text", place=f"{path}:{line}"))
+        raise NablacError(Diagnostic("E821", "the text contains a null byte", place=f"{path}:{line}"))
     return text
 
 

@@ -74,7 +74,7 @@ def _image_files(folder: Path, stage: Stage, context: Context) -> list[Path]:
         if each.suffix.lower() in ENDINGS and not each.is_dir():
             found.append(each)
         elif not each.name.startswith("."):
-            what = "a folder in a class's folder" if each.is_dir() else "a file that is not called as an image is"
+            what = "a folder in a class's folder" if each.is_dir() else "a file without the suffix of an image"
             context.note(str(each), f"{what} is left out")
     if not found and context.fitted is None:
         hint = f"images are {', '.join(ENDINGS)}; remove the folder where it is no class"

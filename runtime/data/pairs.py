@@ -30,7 +30,7 @@ def pairs(stage: Stage, context: Context) -> Text:
             content = content_of(path).decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
             place = f"{path}: byte {error.start}"
-            raise NablacError(Diagnostic("E821", "this is no UTF-8 text", place=place)) from None
+            raise NablacError(Diagnostic("E821", "this is not UTF-8 text", place=place)) from None
         if path.suffix == ".po":
             lines = _messages(content, path, context)
         else:

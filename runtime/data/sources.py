@@ -30,9 +30,9 @@ def text(stage: Stage, context: Context) -> Text:
         try:
             parts.append(_literals(each) if each.suffix == ".py" else content_of(each).decode("utf-8-sig"))
         except UnicodeDecodeError as error:
-            context.broken(f"{each}: byte {error.start}", "this is no UTF-8 text", "convert it, as with `iconv`")
+            context.broken(f"{each}: byte {error.start}", "this is not UTF-8 text", "convert it, as with `iconv`")
         except SyntaxError as error:
-            context.broken(f"{each}:{error.lineno or 1}", "this is no Python that can be read")
+            context.broken(f"{each}:{error.lineno or 1}", "this is not valid Python")
     whole = "\n".join(parts)
     if not whole:
         raise NablacError(Diagnostic("E823", f"{path} holds no text", stage.span))

@@ -134,7 +134,7 @@ def _numbers(texts: list[str], places: list[str]) -> Array:
     for text, place in zip(texts, places, strict=True):
         number = PLAIN.number(text)
         if number is None:
-            raise NablacError(Diagnostic("E821", f"`{text}` is no number", place=place))
+            raise NablacError(Diagnostic("E821", f"`{text}` is not a number", place=place))
         numbers.append(number)
     return np.array(numbers)[:, None]
 

@@ -66,7 +66,7 @@ def attention_of(
     """
     known = attentions(graph)
     if not known:
-        raise NablacError(Diagnostic("E854", f"{graph.name} pays no attention", place=graph.name))
+        raise NablacError(Diagnostic("E854", f"{graph.name} has no attention layer", place=graph.name))
     check_tables(tokenizer, graph)
     limits = table_limits(graph, {})
     asked = token_inputs(graph)

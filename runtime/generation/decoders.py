@@ -93,7 +93,7 @@ class Cached:
         for name, value in self.kept.items():
             axis = self.layout.axes[name]
             if axis is None:
-                message = f"what is kept of `{name}` is not apart for each text"
+                message = f"what is kept of `{name}` is shared by all texts"
                 hint = "`--no-cache` generates without"
                 raise NablacError(Diagnostic("E861", message, place="--beams", hint=hint))
             self.kept[name] = self.step.value(np.take(self.step.array(value), rows, axis))

@@ -206,7 +206,7 @@ def from_json(text: str, place: str = KEY) -> Tokenizer:
     known = isinstance(stored, dict) and ("library" in stored or ("known" in stored and stored.get("kind") in LISTED))
     if not known:
         hint = "a `tokenizer.json` holds `model` and what belongs to it; of WordPiece a `vocab.txt` is enough"
-        raise _no_tokenizer("this JSON is of no tokenizer", place, hint)
+        raise _no_tokenizer("this JSON is not a tokenizer", place, hint)
     missing = [name for name in ("kind", "special" if "known" in stored else "library") if name not in stored]
     if missing:
         raise _no_tokenizer(f"this tokenizer has no entry `{missing[0]}`", place)
@@ -219,7 +219,7 @@ def from_json(text: str, place: str = KEY) -> Tokenizer:
 
 def _texts(given: Any) -> tuple[str, ...]:
     if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
-        raise ValueError("its entries are no texts")
+        raise ValueError("its entries are not texts")
     return tuple(given)
 
 

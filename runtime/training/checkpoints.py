@@ -74,7 +74,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], Position]:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
             if metadata.get("form") != _FORM:
-                raise NablacError(Diagnostic("E840", "this is no checkpoint of nablac's", place=str(path)))
+                raise NablacError(Diagnostic("E840", "not a nablac checkpoint", place=str(path)))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
         if metadata["digest"] != _digest(state, metadata["position"]):
             raise NablacError(Diagnostic("E840", "this checkpoint is damaged: its bytes have changed", place=str(path)))

@@ -250,7 +250,7 @@ class Loop:
         if lost:
             position = self.position
             before = replace(position, step=position.step - 1, batch=position.batch - 1)
-            raise NotFinite(f"`{lost[0]}` is no finite number", before)
+            raise NotFinite(f"`{lost[0]}` is not finite (NaN or infinity)", before)
         return state
 
     def next_step(self, step: int, batch: int) -> int:

@@ -221,7 +221,7 @@ def test_a_loss_that_is_no_number_is_traced_to_its_line(backend: str) -> None:
         loop.run()
     (found,) = made.explain_not_finite(loop, caught.value).diagnostics
     assert found.code == "E842" and found.span is not None
-    assert found.message == "the loss is nan at epoch 1, batch 1: `log` is the first whose result is no number"
+    assert found.message == "the loss is nan at epoch 1, batch 1: `log` is the first operator whose result is NaN"
     assert found.span.text == "log(h -> Dense(1))"
 
 
@@ -269,9 +269,9 @@ SPOILT = MODEL.replace("y = h -> Dense(1)", "y = h -> Dense(1)\n    z = sqrt(rel
 def spoilt(found: NablacError) -> None:
     (diagnostic,) = found.diagnostics
     assert diagnostic.code == "E842" and diagnostic.span is not None
-    assert "is no finite number after epoch 1, batch" in diagnostic.message
+    assert "is not finite (NaN or infinity) after epoch 1, batch" in diagnostic.message
     assert "whose loss is" in diagnostic.message and diagnostic.message.endswith(
-        "is the first whose result is no number"
+        "is the first operator whose result is NaN"
     )
     assert diagnostic.span.text == "sqrt(relu(y))"
 
