@@ -49,6 +49,7 @@ class GradientRow:
 
     @property
     def passed(self) -> bool:
+        """Whether both derivatives agree, to a relative difference of 1e-5."""
         return self.error <= _TOLERANCE
 
 

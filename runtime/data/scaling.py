@@ -60,6 +60,7 @@ class Scaling:
     scale: Array
 
     def scaled(self, raw: Array) -> Array:
+        """Raw numbers [..., shape of an example] as the model is trained on them."""
         return (raw - self.offset) / self.scale
 
     def reshaped(self, before: tuple[int, ...], after: tuple[int, ...]) -> Scaling:

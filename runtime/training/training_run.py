@@ -59,10 +59,12 @@ class Training:
 
     @cached_property
     def elaborated(self) -> Elaborated:
+        """The model in training mode, with its train block."""
         return self._elaborate(training=True)
 
     @cached_property
     def inference(self) -> Elaborated:
+        """The model in inference mode, with its train block."""
         return self._elaborate(training=False)
 
     def _elaborate(self, training: bool) -> Elaborated:
@@ -78,12 +80,14 @@ class Training:
 
     @property
     def spec(self) -> TrainingSpec:
+        """The train block; NablacError where the text has none."""
         self.step  # noqa: B018 - raises where there is no train block
         assert self.elaborated.training is not None
         return self.elaborated.training
 
     @cached_property
     def step(self) -> TrainingStep:
+        """The training step as a graph, before optimisation."""
         return training_step(self.elaborated)
 
     @cached_property
@@ -106,14 +110,17 @@ class Training:
 
     @property
     def name(self) -> str:
+        """The model's name."""
         return self.elaborated.graph.name
 
     @property
     def seed(self) -> int:
+        """The seed of the command, else of the block, else 0."""
         return self.options.seed if self.options.seed is not None else int(self.spec.settings.get("seed", 0))
 
     @property
     def batch(self) -> int:
+        """Examples in a batch: of the command, else of the block, else 32."""
         return self.options.batch if self.options.batch is not None else int(self.spec.settings.get("batch", _BATCH))
 
     @cached_property
@@ -130,6 +137,7 @@ class Training:
 
     @property
     def inputs(self) -> dict[str, Any]:
+        """The types of the model's inputs by name; the key of its draws is none."""
         return {name: value.type for name, value in self.elaborated.graph.inputs.items() if name != "seed"}
 
     def first_state(self) -> dict[str, Array]:
@@ -151,6 +159,7 @@ class Training:
         return OnnxStepper(setup, device=self.options.device, threads=threads())
 
     def batches(self, part: str) -> Batches:
+        """The batches of a part of the examples, shuffled where they train."""
         shuffle = part == "training" and self.spec.settings.get("shuffle", True)
         return Batches(self.data, part, self.batch, shuffle=shuffle, seed=self.seed, padding=self.padding)
 
@@ -164,6 +173,7 @@ class Training:
         return padding_of(self.inference, self.data, self.start.weights if self.start is not None else None)
 
     def settings(self) -> Settings:
+        """The loop's settings: the command's, else the block's, else the defaults."""
         given, options = self.spec.settings, self.options
         monitor = given.get("monitor", "")
         metric = self.spec.metric_of(monitor)
