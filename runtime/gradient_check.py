@@ -78,14 +78,14 @@ class _Check:
 
     def slopes(self, values: Mapping[str, Array]) -> tuple[float, dict[str, float]]:
         """The loss, and its derivatives along the directions, by the gradients."""
-        found = self.outputs(values)
-        slopes = {name: float(np.sum(found[f"{_PREFIX}{name}"] * way)) for name, way in self.directions.items()}
-        return float(found["loss"]), slopes
+        outputs = self.outputs(values)
+        slopes = {name: float(np.sum(outputs[f"{_PREFIX}{name}"] * way)) for name, way in self.directions.items()}
+        return float(outputs["loss"]), slopes
 
     def difference(self, point: _Point, name: str, slope: float) -> GradientRow:
         """The derivative along the direction of one tensor beside the difference of the loss that is nearest."""
         value, direction = point.values[name], self.directions[name]
-        others = {each: array for each, array in point.values.items() if each in self.of_loss}
+        others = {path: array for path, array in point.values.items() if path in self.of_loss}
 
         def along(step: float) -> float:
             with np.errstate(all="ignore"):
@@ -145,7 +145,7 @@ def _edges(
     yield _Point("the first values", first)
     wrt = set(checked.directions)
     for name, chosen in (("inputs of 0", fed & wrt), ("parameters of 0", wrt - fed)):
-        yield _Point(name, {**random, **{each: np.zeros_like(random[each]) for each in chosen}})
+        yield _Point(name, {**random, **{tensor: np.zeros_like(random[tensor]) for tensor in chosen}})
     results = checked.outputs(random)
     outputs = [results[name] for name in checked.own]
     exact = {
@@ -184,7 +184,7 @@ def _by_both_sides(checked: _Check, point: _Point, generator: np.random.Generato
             beside.append(checked.slopes(there)[1])
     rows = []
     for name, slope in slopes.items():
-        sides = np.array([each[name] for each in beside])
+        sides = np.array([side[name] for side in beside])
         if not np.isfinite([loss, *sides]).all():
             continue  # of a loss that is not finite, or slopes beside it that are not, nothing is known
         mean, spread = float(sides.mean()), float(np.ptp(sides))

@@ -96,20 +96,20 @@ def read_inputs(arguments: list[str], types: Mapping[str, Wanted], reading: Read
             hint = did_you_mean(name, types) or f"the inputs are {', '.join(types)}"
             raise NablacError(Diagnostic("E802", f"the model has no input `{name}`", place=argument, hint=hint))
         open_inputs = {key: type for key, type in types.items() if key not in feeds}
-        given = _read(path, name or _only(open_inputs) or _only(types), types if name else open_inputs, reading)
-        if isinstance(given, dict) and name:
-            given = _chosen(given, name, path)
-        if isinstance(given, dict):
-            if all(key in given or key in feeds or key == "seed" for key in types):
-                given = {key: held for key, held in given.items() if key in types}
-            unknown = next((key for key in given if key not in types), None)
+        content = _read(path, name or _only(open_inputs) or _only(types), types if name else open_inputs, reading)
+        if isinstance(content, dict) and name:
+            content = _chosen(content, name, path)
+        if isinstance(content, dict):
+            if all(key in content or key in feeds or key == "seed" for key in types):
+                content = {key: held for key, held in content.items() if key in types}
+            unknown = next((key for key in content if key not in types), None)
             if unknown is not None:
                 hint = (
                     did_you_mean(unknown, types)
                     or f"choose an array of the file: `{next(iter(types))}={path}:{unknown}`"
                 )
                 raise NablacError(Diagnostic("E802", f"the model has no input `{unknown}`", place=path, hint=hint))
-            feeds |= {key: fitted(held, types[key]) for key, held in given.items()}
+            feeds |= {key: fitted(held, types[key]) for key, held in content.items()}
             continue
         if not name:
             missing = [key for key in types if key not in feeds and key != "seed"]
@@ -129,7 +129,7 @@ def read_inputs(arguments: list[str], types: Mapping[str, Wanted], reading: Read
                     )
                 )
             name = missing[0]
-        feeds[name] = fitted(given, types[name])
+        feeds[name] = fitted(content, types[name])
     return feeds
 
 
@@ -234,37 +234,37 @@ def _parsed(content: bytes) -> Any:
     """JSON in which no name stands twice in an object, and no number is beyond a float of 64 bits."""
 
     def names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
             twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
             raise ValueError(f"`{twice}` stands twice")
-        return found
+        return fields
 
     def number(text: str) -> float:
-        found = float(text)
-        if np.isinf(found):
+        parsed = float(text)
+        if np.isinf(parsed):
             raise ValueError(f"{text} is beyond f64")
-        return found
+        return parsed
 
     return json.loads(content.decode("utf-8-sig"), object_pairs_hook=names, parse_float=number)
 
 
 def _json(value: Any, place: str) -> Array | dict[str, Array]:
-    def array(each: Any) -> Array:
-        found = np.array(_with_numbers(each))
-        if found.dtype.kind not in "iufb":
+    def as_array(item: Any) -> Array:
+        array = np.array(_with_numbers(item))
+        if array.dtype.kind not in "iufb":
             raise NablacError(
                 Diagnostic("E807", "the JSON holds something else than (nested) lists of numbers", place=place)
             )
-        return found
+        return array
 
-    return {str(key): array(each) for key, each in value.items()} if isinstance(value, dict) else array(value)
+    return {str(key): as_array(item) for key, item in value.items()} if isinstance(value, dict) else as_array(value)
 
 
 def _with_numbers(value: Any) -> Any:
     """The numbers that are written as texts, as numbers."""
     if isinstance(value, list):
-        return [_with_numbers(each) for each in value]
+        return [_with_numbers(item) for item in value]
     return _NUMBERS.get(value, value) if isinstance(value, str) else value
 
 
@@ -292,9 +292,9 @@ def _rows_of(
         return Held(array[:, 0] if len(columns) == 1 else array, path, lines, tuple(columns))
 
     if not column and not name:
-        columns = {each: list(reading.columns.get(each, (each,))) for each in types if each != "seed"}
+        columns = {input: list(reading.columns.get(input, (input,))) for input in types if input != "seed"}
         if all(rows.cells.keys() >= set(wanted) for wanted in columns.values()):
-            return {each: held(wanted) for each, wanted in columns.items()}
+            return {input: held(wanted) for input, wanted in columns.items()}
     return held(_columns_of(rows, column, name, table.named, reading))
 
 
@@ -304,11 +304,11 @@ def _columns_of(rows: Rows, column: str, name: str, named: bool, reading: Readin
         return _unnamed_columns_of(rows, name, reading)
     known = reading.columns.get(name, ())
     wanted = [column] if column else list(known) or list(rows.cells)
-    for each in wanted:
-        if each not in rows.cells:
+    for wanted_column in wanted:
+        if wanted_column not in rows.cells:
             listed = f"the columns are {', '.join(rows.cells)}"
-            hint = did_you_mean(each, rows.cells) or rows.format.hint_of_header(list(rows.cells)) or listed
-            what = f"there is no column `{each}`" + ("" if column else f", which `{name}` was trained on")
+            hint = did_you_mean(wanted_column, rows.cells) or rows.format.hint_of_header(list(rows.cells)) or listed
+            what = f"there is no column `{wanted_column}`" + ("" if column else f", which `{name}` was trained on")
             raise NablacError(Diagnostic("E808", what, place=rows.place, hint=hint))
     if not column:
         _note_aside(rows, name, wanted, reading)
@@ -324,8 +324,8 @@ def _unnamed_columns_of(rows: Rows, name: str, reading: Reading) -> list[str]:
     if not known or known == there:
         return there
     listed = ", ".join(known)
-    if all(each.isdecimal() for each in known):  # as columns without a header were called in training too
-        missing = next((each for each in known if each not in rows.cells), None)
+    if all(label.isdecimal() for label in known):  # as columns without a header were called in training too
+        missing = next((label for label in known if label not in rows.cells), None)
         if missing is None:
             _note_aside(rows, name, known, reading)
             return known
@@ -341,7 +341,7 @@ def _unnamed_columns_of(rows: Rows, name: str, reading: Reading) -> list[str]:
 
 
 def _note_aside(rows: Rows, name: str, wanted: list[str], reading: Reading) -> None:
-    aside = [each for each in rows.cells if each not in wanted]
+    aside = [other for other in rows.cells if other not in wanted]
     if aside:
         reading.note(rows.place, f"`{name}` takes {', '.join(wanted)}; ignored: {', '.join(aside)}")
 

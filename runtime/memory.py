@@ -19,12 +19,12 @@ _GROUP = Path("/sys/fs/cgroup/memory.max")  # of a container
 def memory() -> int | None:
     """The bytes of memory that this process may hope for, None where the system does not say."""
     try:
-        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return None
     with suppress(OSError, ValueError):  # no group, or `max`
-        found = min(found, int(_GROUP.read_text()))
-    return min(found, _limit() or found)
+        size = min(size, int(_GROUP.read_text()))
+    return min(size, _limit() or size)
 
 
 def _limit() -> int | None:

@@ -81,8 +81,8 @@ class Plan:
             slots[slot] = feeds[name]
         ends = self._run(slots)
         try:
-            for place in self.copied:
-                ends[place] = np.array(ends[place])
+            for end in self.copied:
+                ends[end] = np.array(ends[end])
         except MemoryError as error:
             raise _stopped(self.steps[-1].node if self.steps else None, error) from error
         return tuple(ends)
@@ -98,15 +98,15 @@ class Plan:
         try:
             for kernel, first, second, get, result, freed, node in self._code:  # noqa: B007 - `node` names the culprit
                 if get is not None:
-                    made = kernel(*get(slots))
+                    results = kernel(*get(slots))
                 elif second >= 0:
-                    made = kernel(slots[first], slots[second])
+                    results = kernel(slots[first], slots[second])
                 else:
-                    made = kernel(slots[first])
+                    results = kernel(slots[first])
                 if result.__class__ is int:
-                    slots[result] = made
+                    slots[result] = results
                 else:
-                    for slot, array in zip(result, made, strict=True):
+                    for slot, array in zip(result, results, strict=True):
                         slots[slot] = array
                 for slot in freed:
                     slots[slot] = None
@@ -137,33 +137,33 @@ class Plan:
 
 def plan(graph: Graph, sizes: Mapping[str, int]) -> Plan:
     """Bind every named dim, number the values, and note when each is last used."""
-    places: dict[Value, int] = {}
+    slot_of: dict[Value, int] = {}
     fed: dict[str, int] = {}
     fixed: list[tuple[int, Array]] = []
     computed: list[tuple[Node, Operator]] = []
     for label, value in graph.inputs.items():
-        places[value] = fed.setdefault(label, len(fed))
+        slot_of[value] = fed.setdefault(label, len(fed))
     slots = len(fed)
     last: dict[int, int] = {}
     for node in graph:
         for result in node.results:
-            if result not in places:
-                places[result] = slots
+            if result not in slot_of:
+                slot_of[result] = slots
                 slots += 1
         if isinstance(node.op, Constant):
-            fixed.append((places[node.result], node.op.compute()))
+            fixed.append((slot_of[node.result], node.op.compute()))
         elif isinstance(node.op, Fed):
-            places[node.result] = fed.setdefault(fed_name(node), places[node.result])
+            slot_of[node.result] = fed.setdefault(fed_name(node), slot_of[node.result])
         else:
             for value in (*node.operands, *node.results):
-                last[places[value]] = len(computed)
+                last[slot_of[value]] = len(computed)
             computed.append((node, _bound(node, sizes)))
-    ends = tuple(places[value] for value in graph.ends)
+    ends = tuple(slot_of[value] for value in graph.ends)
     for slot in (*ends, *(slot for slot, _ in fixed)):
         last[slot] = _NEVER
-    memory = _Memory(computed, places, last, sizes)
+    memory = _Memory(computed, slot_of, last, sizes)
     steps = memory.steps()
-    copied = tuple(place for place, slot in enumerate(ends) if memory.is_lent(slot) or slot in ends[:place])
+    copied = tuple(end for end, slot in enumerate(ends) if memory.is_lent(slot) or slot in ends[:end])
     return Plan(steps, fed, tuple(fixed), ends, copied, slots, memory.peak)
 
 
@@ -173,11 +173,11 @@ class _Memory:
     def __init__(
         self,
         computed: Sequence[tuple[Node, Operator]],
-        places: Mapping[Value, int],
+        slot_of: Mapping[Value, int],
         last: Mapping[int, int],
         sizes: Mapping[str, int],
     ) -> None:
-        self.computed, self.places, self.last, self.sizes = computed, places, last, sizes
+        self.computed, self.places, self.last, self.sizes = computed, slot_of, last, sizes
         self.bound: dict[TensorType, TensorType] = {}
         self.owned: set[int] = set()  # slots whose memory is certainly their own
         self.viewed: dict[int, int] = {}  # a view's slot: the slot that it lies in
@@ -322,8 +322,8 @@ def _ufunc(op: Operator) -> Kernel | None:
 
 def _only(kernel: Kernel, *operands: Array) -> Array:
     """The result of an operator of several, of which this one has one."""
-    found: tuple[Array] = kernel(*operands)
-    return found[0]
+    results: tuple[Array] = kernel(*operands)
+    return results[0]
 
 
 def _nothing(slots: list[Any]) -> tuple[()]:

@@ -47,7 +47,7 @@ class Rounding:
         feeds: Mapping[str, Array],
         sizes: Mapping[str, int],
         expected: Array,
-        given: Array,
+        other_result: Array,
         slack: float,
         leeway: float = LEEWAY,
     ) -> bool:
@@ -56,7 +56,7 @@ class Rounding:
         `leeway` is how much farther than by the rounding that is tried here a result may lie. Where either is not
         finite, no distance tells that: rounding has to have given that infinity or NaN, or numbers about that number.
         """
-        base, other = expected.astype(np.float64), given.astype(np.float64)
+        base, other = expected.astype(np.float64), other_result.astype(np.float64)
         left = ~_near(base, other, slack)
         finite = np.isfinite(base) & np.isfinite(other)
         spread, met = np.zeros(base.shape), np.zeros(base.shape, bool)

@@ -34,8 +34,8 @@ class Fed:
         """
         if len(self.batches) == 1:
             return model(self.batches[0][1])
-        made = [(rows, model(feeds)) for rows, feeds in self.batches]
-        return {name: _joined(name, [(rows, results[name]) for rows, results in made]) for name in made[0][1]}
+        outputs = [(rows, model(feeds)) for rows, feeds in self.batches]
+        return {name: _joined(name, [(rows, results[name]) for rows, results in outputs]) for name in outputs[0][1]}
 
 
 def _joined(name: str, parts: list[tuple[list[int], Array]]) -> Array:
@@ -56,7 +56,7 @@ def read_texts_or_inputs(
     arguments: list[str],
     types: Mapping[str, Wanted],
     tokenizer: Tokenizer | None,
-    places: Mapping[str, int] | None = None,
+    longest: Mapping[str, int] | None = None,
     reading: Reading = PLAIN,
     least: Mapping[str, int] | None = None,
 ) -> Fed:
@@ -83,16 +83,16 @@ def read_texts_or_inputs(
         raise NablacError(Diagnostic("E853", message, place=_short(arguments[0]), hint=hint))
     ((name, type),) = tokens.items()
     fixed = type.shape[1]
-    most = (places or {}).get(name) if isinstance(fixed, Dim) else fixed
+    most = (longest or {}).get(name) if isinstance(fixed, Dim) else fixed
     rows = [
-        tokens_of(tokenizer, text or "", whole, f"text {number}", name=f"`{name}`", places=most)
+        tokens_of(tokenizer, text or "", whole, f"text {number}", name=f"`{name}`", positions=most)
         for number, text in enumerate(texts, 1)
     ]
     padding = tokenizer.padding or PADDING
     widths = [fixed if not isinstance(fixed, Dim) else max(len(row), (least or {}).get(name, 1)) for row in rows]
     batches = []
     for width in dict.fromkeys(widths):
-        numbers = [number for number, each in enumerate(widths) if each == width]
+        numbers = [number for number, row_width in enumerate(widths) if row_width == width]
         filled = [[*rows[number], *[padding] * (width - len(rows[number]))] for number in numbers]
         batches.append((numbers, {name: np.array(filled, type.dtype.numpy)}))
     return Fed(batches)

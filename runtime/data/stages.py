@@ -47,13 +47,13 @@ def window(data: Rows, stage: Stage, context: Context) -> Examples:
     belong to these parts, and scaling sees the training rows alone. No window spans a row that was left out.
     """
     _needs(data, Rows, stage)
-    given = stage.arguments
-    inputs = _names(given["columns"])
-    targets = _names(given["target"]) or inputs
+    arguments = stage.arguments
+    inputs = _names(arguments["columns"])
+    targets = _names(arguments["target"]) or inputs
     names = list(dict.fromkeys([*inputs, *targets]))
     read = data.table(names, context, stage.span)
     table, numbers = read.numbers, np.array(data.numbers)[read.kept]
-    length, horizon, shift, stride = given["length"], given["horizon"], given["shift"], given["stride"]
+    length, horizon, shift, stride = arguments["length"], arguments["horizon"], arguments["shift"], arguments["stride"]
     begin = shift or length  # of the target, counted from the window's start
     rows = max(length, begin + horizon)
     starts = np.arange(0, len(table) - rows + 1, stride)
@@ -116,10 +116,10 @@ def divided(context: Context, stages: Iterable[Stage]) -> Context:
     """The context with the shares of a `split`, wherever it stands: every stage has to know the training part."""
     for stage in stages:
         if stage.name == "split":
-            given = stage.arguments
+            arguments = stage.arguments
             asked = (name for name in ("validation", "test") if name not in context.fixed)
-            shares = {name: given[name] for name in asked if given[name] is not None}
-            context = replace(context, order=given["order"], **shares)
+            shares = {name: arguments[name] for name in asked if arguments[name] is not None}
+            context = replace(context, order=arguments["order"], **shares)
             if context.validation + context.test >= 1:
                 raise NablacError(Diagnostic("E823", "the shares add up to less than 1", stage.span))
     return context
@@ -161,7 +161,7 @@ def augment(data: Examples, stage: Stage, context: Context) -> Examples:
 
 
 def _names(value: Any) -> list[str]:
-    return [str(each) for each in value] if isinstance(value, list) else [str(value)]
+    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
 def _needs(data: Any, kind: type, stage: Stage) -> None:

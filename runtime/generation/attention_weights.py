@@ -45,15 +45,15 @@ class Seen:
 
 def attentions(graph: Graph) -> dict[str, Value]:
     """By the path of their layers the weights of all attentions, `[batch, heads, T, S]`."""
-    found: dict[str, Value] = {}
+    layers: dict[str, Value] = {}
     for node in graph:
         if isinstance(node.op, MatMul):
             weights = softmax = node.operands[0]
             if isinstance(weights.node.op, Where):  # hidden weights are 0
                 softmax = weights.node.operands[1]
             if isinstance(softmax.node.op, Softmax) and weights.type.rank == 4:
-                found.setdefault(softmax.node.origin.path or f"attention {len(found)}", weights)
-    return found
+                layers.setdefault(softmax.node.origin.path or f"attention {len(layers)}", weights)
+    return layers
 
 
 def attention_of(
@@ -81,18 +81,18 @@ def attention_of(
         raise NablacError(Diagnostic("E854", f"{graph.name} has no attention `{chosen}`", place="--layer", hint=hint))
     role = roles.whole if others or not _goes_on(graph, weights) else roles.prompt
     most = places(graph).get((others or [label])[0])
-    coded = tokens_of(tokenizer, text, role, "--attention", what="prompt", name=graph.name, places=most)
-    made, target = "", coded
+    coded = tokens_of(tokenizer, text, role, "--attention", what="prompt", name=graph.name, positions=most)
+    generated, target = "", coded
     if others:
         generator = Generator.of_graph(graph, weights, tokenizer, "numpy", "cpu")
-        made = generator.generate([text], Request(tokens))[0]
-        target = roles.answer(tokenizer, tokenizer.encode(made))
+        generated = generator.generate([text], Request(tokens))[0]
+        target = roles.answer(tokenizer, tokenizer.encode(generated))
     feeds = {label: np.array([target]), **{name: np.array([coded]) for name in others}}
     feeds |= {name: np.zeros_like(feeds[label]) for name in asked if name not in feeds}
     value = known[chosen]
     used = Graph(graph.inputs, {"weights": value})
     needed = {node.op.label for node in used if isinstance(node.op, Input)}
-    found = run(
+    weights_of_layer = run(
         Graph({name: graph.inputs[name] for name in feeds if name in needed}, used.outputs),
         {name: array for name, array in feeds.items() if name in needed},
         weights,
@@ -101,7 +101,7 @@ def attention_of(
         str(size): numbers for size, numbers in ((time, target), *((graph.inputs[n].shape[1], coded) for n in others))
     }
     rows, columns = (names.get(str(size), coded) for size in value.shape[2:])
-    return Seen(chosen, found, _shown(tokenizer, rows), _shown(tokenizer, columns), made)
+    return Seen(chosen, weights_of_layer, _shown(tokenizer, rows), _shown(tokenizer, columns), generated)
 
 
 def _goes_on(graph: Graph, weights: Mapping[str, Array]) -> bool:
@@ -116,5 +116,5 @@ def _goes_on(graph: Graph, weights: Mapping[str, Array]) -> bool:
 def _shown(tokenizer: Tokenizer, numbers: list[int]) -> tuple[str, ...]:
     special = {tokenizer.begin: "<s>", tokenizer.end: "</s>", tokenizer.unknown: "<unk>"}
     if isinstance(tokenizer, Listed) and tokenizer.kind == "words":
-        special |= {tokenizer.numbers[each]: mark for each, mark in _SPACING.items() if each in tokenizer.numbers}
+        special |= {tokenizer.numbers[piece]: mark for piece, mark in _SPACING.items() if piece in tokenizer.numbers}
     return tuple(special.get(number) or tokenizer.decode([number]) or f"#{number}" for number in numbers)

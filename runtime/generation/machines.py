@@ -71,8 +71,8 @@ class OnnxMachine:
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs and updates by what the graph calls them; values stay on the device."""
-        made = self.runner.run_values({name: feeds[name] for name in self.inputs})
-        return {self.ours[name]: value for name, value in made.items()}
+        results = self.runner.run_values({name: feeds[name] for name in self.inputs})
+        return {self.ours[name]: value for name, value in results.items()}
 
     def value(self, array: Array) -> Any:
         """An OrtValue on the device."""

@@ -18,7 +18,7 @@ def tokens_of(
     *,
     what: str = "text",
     name: str = "the model",
-    places: int | None = None,
+    positions: int | None = None,
     longest: int = LONGEST,
     option: str | None = None,
     empty: Sequence[int] = (),
@@ -33,14 +33,14 @@ def tokens_of(
         text.encode("utf-8")
     except UnicodeEncodeError:  # the bytes of an argument that are no UTF-8 come as lone surrogates
         raise NablacError(Diagnostic("E821", "this is not UTF-8 text", place=place)) from None
-    found = role(tokenizer, text) if tokenizer.encode(text) else list(empty)
-    if not found:
+    tokens = role(tokenizer, text) if tokenizer.encode(text) else list(empty)
+    if not tokens:
         raise NablacError(Diagnostic("E852", f"this {what} is empty", place=place, hint=hint))
-    if places is not None and len(found) > places:
-        message = f"a text of {len(found):,} tokens is too long: {name} has {places:,} positions"
+    if positions is not None and len(tokens) > positions:
+        message = f"a text of {len(tokens):,} tokens is too long: {name} has {positions:,} positions"
         raise NablacError(Diagnostic("E855", message, place=place, hint="shorten it"))
-    if len(found) > longest:
-        message = f"a text of {len(found):,} tokens is too long: {longest:,} are taken"
+    if len(tokens) > longest:
+        message = f"a text of {len(tokens):,} tokens is too long: {longest:,} are taken"
         hint = f"shorten it, or raise `{option}`" if option is not None else "shorten it"
         raise NablacError(Diagnostic("E855", message, place=place, hint=hint))
-    return found
+    return tokens

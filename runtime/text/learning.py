@@ -27,12 +27,12 @@ def learn(texts: Iterable[str], kind: str, most: int) -> Tokenizer:
 def _byte_pairs(texts: list[str], most: int) -> Learnt:
     """Pairs of pieces that are merged, the most frequent first (Sennrich et al. 2016)."""
     tokenizers = library()
-    made = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token=SPECIAL[UNKNOWN]))
-    made.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
-    made.decoder = tokenizers.decoders.Metaspace()
+    learnt = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token=SPECIAL[UNKNOWN]))
+    learnt.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    learnt.decoder = tokenizers.decoders.Metaspace()
     trainer = tokenizers.trainers.BpeTrainer(vocab_size=most, special_tokens=list(SPECIAL), show_progress=False)
-    made.train_from_iterator(texts, trainer)
-    return Learnt("bpe", made)
+    learnt.train_from_iterator(texts, trainer)
+    return Learnt("bpe", learnt)
 
 
 def _unigrams(texts: list[str], most: int) -> Learnt:
@@ -44,13 +44,13 @@ def _unigrams(texts: list[str], most: int) -> Learnt:
     words: Counter[str] = Counter()
     for text in texts:
         words.update(word for word, _ in space.pre_tokenize_str(text))
-    found = learnt_pieces(words, most - len(SPECIAL))
-    vocabulary = [*((token, 0.0) for token in SPECIAL), *found]
-    made = tokenizers.Tokenizer(tokenizers.models.Unigram(vocabulary, unk_id=UNKNOWN))
-    made.pre_tokenizer = space
-    made.decoder = tokenizers.decoders.Metaspace()
-    made.add_special_tokens(list(SPECIAL))
-    return Learnt("unigram", made)
+    scored = learnt_pieces(words, most - len(SPECIAL))
+    vocabulary = [*((token, 0.0) for token in SPECIAL), *scored]
+    learnt = tokenizers.Tokenizer(tokenizers.models.Unigram(vocabulary, unk_id=UNKNOWN))
+    learnt.pre_tokenizer = space
+    learnt.decoder = tokenizers.decoders.Metaspace()
+    learnt.add_special_tokens(list(SPECIAL))
+    return Learnt("unigram", learnt)
 
 
 def _word_pieces(texts: list[str], most: int) -> Learnt:
@@ -62,14 +62,14 @@ def _word_pieces(texts: list[str], most: int) -> Learnt:
     tokenizers = library()
     letters = sorted({letter for text in texts for letter in text if not letter.isspace()})
     numbered = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
-    made = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token=SPECIAL[UNKNOWN]))
-    made.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    learnt = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token=SPECIAL[UNKNOWN]))
+    learnt.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
     size = max(most, len(numbered))
-    made.train_from_iterator(
+    learnt.train_from_iterator(
         texts, tokenizers.trainers.WordPieceTrainer(vocab_size=size, special_tokens=numbered, show_progress=False)
     )
-    found = sorted(made.get_vocab().items(), key=lambda pair: pair[1])[:most]
-    plain = tokenizers.Tokenizer(tokenizers.models.WordPiece(dict(found), unk_token=SPECIAL[UNKNOWN]))
+    numbered_pieces = sorted(learnt.get_vocab().items(), key=lambda pair: pair[1])[:most]
+    plain = tokenizers.Tokenizer(tokenizers.models.WordPiece(dict(numbered_pieces), unk_token=SPECIAL[UNKNOWN]))
     plain.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
     plain.decoder = tokenizers.decoders.WordPiece(cleanup=False)
     plain.add_special_tokens(list(SPECIAL))

@@ -19,7 +19,7 @@ _MOST_NEEDED = 4096  # tokens that a model may need at least
 
 def places(graph: Graph) -> dict[str, int]:
     """By the inputs of tokens `[batch, T]` the size of the smallest table that is looked up by their places alone."""
-    found: dict[str, int] = {}
+    longest: dict[str, int] = {}
     dynamic = reached(graph.ends, graph.inputs.values())
     texts = token_inputs(graph)
     for node in graph:
@@ -30,8 +30,8 @@ def places(graph: Graph) -> dict[str, int]:
                 continue
             for name in texts:
                 if graph.inputs[name].shape[1] == indices.shape[0]:
-                    found[name] = min(size, found.get(name, size))
-    return found
+                    longest[name] = min(size, longest.get(name, size))
+    return longest
 
 
 def token_inputs(graph: Graph) -> list[str]:
@@ -48,7 +48,7 @@ def least_tokens(graph: Graph) -> dict[str, int]:
 
 def place_metadata(graph: Graph) -> dict[str, str]:
     """What a compiled file says of them."""
-    return {key: json.dumps(found) for key, found in ((KEY, places(graph)), (LEAST, least_tokens(graph))) if found}
+    return {key: json.dumps(sizes) for key, sizes in ((KEY, places(graph)), (LEAST, least_tokens(graph))) if sizes}
 
 
 def stored_places(metadata: Mapping[str, str], key: str = KEY) -> dict[str, int]:

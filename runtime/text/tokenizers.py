@@ -165,9 +165,9 @@ class Learnt:
     @cached_property
     def end(self) -> int | None:
         """The first of the usual end tokens that the vocabulary has, else what stands after a text."""
-        found = self._first("</s>", "<eos>", "[SEP]", "<|end_of_text|>", "<|endoftext|>")
+        token = self._first("</s>", "<eos>", "[SEP]", "<|end_of_text|>", "<|endoftext|>")
         _, after = self.around
-        return after[0] if found is None and after else found
+        return after[0] if token is None and after else token
 
     @property
     def unknown(self) -> int | None:
@@ -177,8 +177,8 @@ class Learnt:
     @property
     def padding(self) -> int | None:
         """The first of the usual padding tokens that the vocabulary has, else 0 where that decodes to nothing."""
-        found = self._first("<pad>", "[PAD]", "<|pad|>", "<|padding|>")
-        return PADDING if found is None and not self.decode([PADDING]) else found
+        token = self._first("<pad>", "[PAD]", "<|pad|>", "<|padding|>")
+        return PADDING if token is None and not self.decode([PADDING]) else token
 
     @property
     def mask(self) -> int | None:
@@ -189,11 +189,11 @@ class Learnt:
     def around(self) -> tuple[Sequence[int], Sequence[int]]:
         """What the library puts before and after a text; NablacError (E850) where it fails."""
         with guarded("the tokenizer", "tokens of a text", "E850"), silenced():
-            made = self.library.encode("a", add_special_tokens=True)
-        text = [place for place, special in enumerate(made.special_tokens_mask) if not special]
+            encoding = self.library.encode("a", add_special_tokens=True)
+        text = [index for index, special in enumerate(encoding.special_tokens_mask) if not special]
         if not text:
             return (), ()
-        return tuple(made.ids[: text[0]]), tuple(made.ids[text[-1] + 1 :])
+        return tuple(encoding.ids[: text[0]]), tuple(encoding.ids[text[-1] + 1 :])
 
     @cached_property
     def ordinary(self) -> Sequence[int]:
@@ -203,8 +203,8 @@ class Learnt:
         return sorted(set(self.library.get_vocab().values()) - special)
 
     def _first(self, *names: str) -> int | None:
-        found = (self.library.token_to_id(name) for name in names)
-        return next((number for number in found if number is not None), None)
+        numbers = (self.library.token_to_id(name) for name in names)
+        return next((number for number in numbers if number is not None), None)
 
     def encode(self, text: str) -> list[int]:
         """The library's numbers; NablacError (E850) where it fails."""
@@ -239,10 +239,10 @@ def from_json(text: str, place: str = KEY) -> Tokenizer:
         return _of_library(whole, json.loads(whole), str(stored["kind"]), place)
 
 
-def _texts(given: Any) -> tuple[str, ...]:
-    if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
+def _texts(entries: Any) -> tuple[str, ...]:
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
         raise ValueError("its entries are not texts")
-    return tuple(given)
+    return tuple(entries)
 
 
 def _no_tokenizer(message: str, place: str, hint: str | None = None) -> NablacError:
@@ -265,10 +265,10 @@ def _of_library(text: str, stored: Any, kind: str, place: str) -> Learnt:
     """A tokenizer of the tokenizers library from its JSON, and that parsed."""
     check_expressions(stored, place)
     with silenced():
-        made = library().Tokenizer.from_str(text)
-    made.no_padding()
-    made.no_truncation()
-    return Learnt(kind, made)
+        tokenizer = library().Tokenizer.from_str(text)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return Learnt(kind, tokenizer)
 
 
 def _word_pieces(entries: list[str]) -> Learnt:
@@ -281,15 +281,15 @@ def _word_pieces(entries: list[str]) -> Learnt:
     if "[UNK]" not in numbers:
         raise ValueError("a vocab.txt has an entry [UNK]")
     lower = not any(piece != piece.lower() for piece in entries if not piece.startswith("["))
-    made = tokenizers.Tokenizer(tokenizers.models.WordPiece(numbers, unk_token="[UNK]"))
-    made.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lower)
-    made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    made.decoder = tokenizers.decoders.WordPiece()
-    made.add_special_tokens([piece for piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if piece in numbers])
+    bert = tokenizers.Tokenizer(tokenizers.models.WordPiece(numbers, unk_token="[UNK]"))
+    bert.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lower)
+    bert.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    bert.decoder = tokenizers.decoders.WordPiece()
+    bert.add_special_tokens([piece for piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if piece in numbers])
     if {"[CLS]", "[SEP]"} <= numbers.keys():
         ends = [(name, numbers[name]) for name in ("[CLS]", "[SEP]")]
-        made.post_processor = tokenizers.processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
-    return Learnt("wordpiece", made)
+        bert.post_processor = tokenizers.processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    return Learnt("wordpiece", bert)
 
 
 def library() -> Any:

@@ -115,7 +115,7 @@ class RunFolder:
         writer.writerow(history)
         writer.writerows([f"{value:.9g}" for value in values] for values in zip(*history.values(), strict=True))
         write_bytes(self.path / "history.csv", text.getvalue().encode())
-        known = {name: [each if math.isfinite(each) else None for each in values] for name, values in history.items()}
+        known = {name: [mean if math.isfinite(mean) else None for mean in values] for name, values in history.items()}
         write_bytes(self.path / "history.json", (json.dumps(known, indent=2) + "\n").encode())
         picture = curves(history, f"{self.path.parent.name} {self.path.name}", self.higher_is_better)
         write_bytes(self.path / "curves.svg", picture.encode())
@@ -135,5 +135,5 @@ class RunFolder:
 
 def _next(base: Path) -> Path:
     """The folder of the next number."""
-    taken = [int(each.name) for each in base.glob("*") if each.name.isdigit()] if base.is_dir() else []
+    taken = [int(folder.name) for folder in base.glob("*") if folder.name.isdigit()] if base.is_dir() else []
     return base / str(max(taken, default=0) + 1)

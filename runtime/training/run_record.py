@@ -175,5 +175,5 @@ def _said(option: str, value: Any) -> str:
         case True:
             return option
         case list():
-            return " ".join(f"{option} {each}" for each in value) or f"no {option}"
+            return " ".join(f"{option} {item}" for item in value) or f"no {option}"
     return f"{option} {value}"

@@ -42,7 +42,7 @@ def context_of(spec: TrainingSpec, options: Options, folder: Path, seed: int, fi
         return Context(folder, 0.0, 0.0, seed, options.skip_broken, fixed=fixed, fitted=fitted)
     validation = settings.get("validation", 0.0) if options.validation is None else options.validation
     test = settings.get("test", 0.0)
-    shares = [0.0 if isinstance(each, str) else float(each) for each in (validation, test)]  # another file is no share
+    shares = [0.0 if isinstance(part, str) else float(part) for part in (validation, test)]  # another file is no share
     if sum(shares) >= 1:
         message = f"validation {validation:g} and test {test:g} leave nothing to train on"
         raise NablacError(Diagnostic("E823", message, spec.span))
@@ -138,13 +138,13 @@ def _joined(examples: Examples, part: str, other: Examples, path: str) -> Exampl
         if examples.padded and array.ndim == 2:
             array, added = widened(array, added.shape[1], padding), widened(added, array.shape[1], padding)
         if array.shape[1:] != added.shape[1:]:
-            shapes = [list(each.shape[1:]) for each in (added, array)]
+            shapes = [list(rows.shape[1:]) for rows in (added, array)]
             message = f"an example's `{name}` is {shapes[0]}, and {shapes[1]} in the training data"
             raise NablacError(Diagnostic("E824", message, place=path))
         arrays[name] = np.concatenate([array, added])
     count = len(examples)
-    places = {**examples.parts, part: np.arange(count, count + len(other))}
-    return replace(examples, arrays=arrays, parts=places, texts=[*examples.texts, *other.texts], lines=None)
+    parts = {**examples.parts, part: np.arange(count, count + len(other))}
+    return replace(examples, arrays=arrays, parts=parts, texts=[*examples.texts, *other.texts], lines=None)
 
 
 def _first_examples(examples: Examples, count: int) -> Examples:

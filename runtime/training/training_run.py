@@ -68,10 +68,10 @@ class Training:
         return self._elaborate(training=False)
 
     def _elaborate(self, training: bool) -> Elaborated:
-        made = elaborate_model(
+        elaborated = elaborate_model(
             self.program, model=self.model, preset=self.preset, hypers=self.hypers, training=training, dtype=self.dtype
         )
-        return in_raw_data(made, self.known) if self.raw else made
+        return in_raw_data(elaborated, self.known) if self.raw else elaborated
 
     @property
     def known(self) -> Fitted | None:
@@ -174,19 +174,19 @@ class Training:
 
     def settings(self) -> Settings:
         """The loop's settings: the command's, else the block's, else the defaults."""
-        given, options = self.spec.settings, self.options
-        monitor = given.get("monitor", "")
+        block, options = self.spec.settings, self.options
+        monitor = block.get("monitor", "")
         metric = self.spec.metric_of(monitor)
-        mode = given.get("mode") or self.spec.best.get(
+        mode = block.get("mode") or self.spec.best.get(
             metric or "", "min"
         )  # known of a metric, or the block is refused
         return Settings(
-            epochs=options.epochs if options.epochs is not None else int(given.get("epochs", _EPOCHS)),
-            patience=options.patience if options.patience is not None else given.get("patience"),
-            plateau=given.get("plateau"),
-            plateau_factor=given.get("plateau_factor", 0.5),
-            min_change=given.get("min_change", 0.0),
-            accumulate=given.get("accumulate", 1),
+            epochs=options.epochs if options.epochs is not None else int(block.get("epochs", _EPOCHS)),
+            patience=options.patience if options.patience is not None else block.get("patience"),
+            plateau=block.get("plateau"),
+            plateau_factor=block.get("plateau_factor", 0.5),
+            min_change=block.get("min_change", 0.0),
+            accumulate=block.get("accumulate", 1),
             monitor=monitor,
             higher_is_better=mode == "max",
             seed=self.seed,
@@ -211,11 +211,11 @@ class Training:
         NablacError where it `trains`, and something that is asked for would not be measured.
         """
         damaged: list[NablacError] = []
-        found = newest_checkpoint(folder, damaged) if resume and folder is not None else None
-        if resume and found is None:
+        checkpoint = newest_checkpoint(folder, damaged) if resume and folder is not None else None
+        if resume and checkpoint is None:
             hint = "its checkpoints are gone, or broken: train anew, without `--resume`"
             raise NablacError(Diagnostic("E841", f"{folder} holds no checkpoint to resume from", hint=hint))
-        state, position = found if found is not None else (self.first_state(), Position())
+        state, position = checkpoint if checkpoint is not None else (self.first_state(), Position())
         validation = self.batches("validation") if len(self.data.parts["validation"]) else None
         if trains:
             self._check_monitor(validation is not None)
@@ -310,7 +310,7 @@ def describe(training: Training) -> dict[str, Any]:
         "batch": training.batch,
         "epochs": training.settings().epochs,
         "seed": training.seed,
-        "examples": {part: len(places) for part, places in data.parts.items()},
+        "examples": {part: len(rows) for part, rows in data.parts.items()},
         "skipped": len(training.context.skipped),
     }
 
