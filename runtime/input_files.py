@@ -38,11 +38,11 @@ _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF", b"II*\0", b"M
 _NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}  # that JSON has no way to write
 
 # What an input is: its type, or where the language has none for it a dtype, and then the array is taken as it is.
-Wanted: TypeAlias = "TensorType | np.dtype[Any]"
+InputType: TypeAlias = "TensorType | np.dtype[Any]"
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
+class FileArray:
     """An array that a file holds, and what it says of the place of a number: the lines and columns of a table."""
 
     array: Array
@@ -80,7 +80,7 @@ class Reading:
 PLAIN = Reading()
 
 
-def read_inputs(arguments: list[str], types: Mapping[str, Wanted], reading: Reading = PLAIN) -> dict[str, Array]:
+def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: Reading = PLAIN) -> dict[str, Array]:
     """`name=path` arguments, or one plain path for a model of one input; `-` is stdin.
 
     `path:column` takes a CSV's column, `path:column[-12:]` its last rows, `path:name` an array of an `.npz` or of JSON.
@@ -133,7 +133,7 @@ def read_inputs(arguments: list[str], types: Mapping[str, Wanted], reading: Read
     return feeds
 
 
-def fitted(held: Held, type: Wanted) -> Array:
+def fitted(held: FileArray, type: InputType) -> Array:
     """The array in the input's dtype and rank: a missing batch axis is added, and a last axis of 1."""
     dtype = type if isinstance(type, np.dtype) else type.dtype.numpy
     try:
@@ -150,13 +150,13 @@ def fitted(held: Held, type: Wanted) -> Array:
     return array
 
 
-def _only(types: Mapping[str, Wanted]) -> str:
+def _only(types: Mapping[str, InputType]) -> str:
     """The name of a model's one input, "" where it has several."""
     real = [name for name in types if name != "seed"]
     return real[0] if len(real) == 1 else ""
 
 
-def _chosen(held: dict[str, Held], name: str, place: str) -> Held:
+def _chosen(held: dict[str, FileArray], name: str, place: str) -> FileArray:
     """The array of a file of several that is meant for one input: that of its name, or the only one."""
     if name in held:
         return held[name]
@@ -167,7 +167,7 @@ def _chosen(held: dict[str, Held], name: str, place: str) -> Held:
     raise NablacError(Diagnostic("E807", message, place=place, hint=hint))
 
 
-def _read(path: str, name: str, types: Mapping[str, Wanted], reading: Reading) -> Held | dict[str, Held]:
+def _read(path: str, name: str, types: Mapping[str, InputType], reading: Reading) -> FileArray | dict[str, FileArray]:
     """What a file holds for the input `name`, "" where it may be for several; of a `path:part` the part."""
     cut = _PART.fullmatch(path)
     target, part = (Path(cut[1]), cut[2]) if cut is not None else (Path(path), "")
@@ -214,16 +214,16 @@ def _ending_of(content: bytes) -> str:
     return next((ending for beginning, ending in _BEGINNINGS.items() if start.startswith(beginning)), ".csv")
 
 
-def _part(held: Array | dict[str, Array], part: str, place: str) -> Held | dict[str, Held]:
+def _part(held: Array | dict[str, Array], part: str, place: str) -> FileArray | dict[str, FileArray]:
     """The array of that name, or all where none is named."""
     if not isinstance(held, dict):
-        return Held(held, place)
+        return FileArray(held, place)
     if not part:
-        return {name: Held(array, f"{place}: {name}") for name, array in held.items()}
+        return {name: FileArray(array, f"{place}: {name}") for name, array in held.items()}
     if part not in held:
         hint = did_you_mean(part, held) or f"it has {', '.join(held)}"
         raise NablacError(Diagnostic("E807", f"there is no array `{part}`", place=place, hint=hint))
-    return Held(held[part], place)
+    return FileArray(held[part], place)
 
 
 def _near(path: Path) -> str | None:
@@ -269,8 +269,8 @@ def _with_numbers(value: Any) -> Any:
 
 
 def _rows_of(
-    path: str, chosen: str, content: bytes, name: str, types: Mapping[str, Wanted], reading: Reading
-) -> Held | dict[str, Held]:
+    path: str, chosen: str, content: bytes, name: str, types: Mapping[str, InputType], reading: Reading
+) -> FileArray | dict[str, FileArray]:
     """A column, or those of the input, or all; of these the rows that `[first:last]` takes, as a list in Python does.
 
     A table that has the columns of several inputs by their names feeds them all.
@@ -287,9 +287,9 @@ def _rows_of(
         place = f"{path}:{chosen}"
         raise NablacError(Diagnostic("E807", f"this takes none of the {len(rows.lines)} rows", place=place))
 
-    def held(columns: list[str]) -> Held:
+    def held(columns: list[str]) -> FileArray:
         array = rows.table(columns, reading, None).numbers[first:last]
-        return Held(array[:, 0] if len(columns) == 1 else array, path, lines, tuple(columns))
+        return FileArray(array[:, 0] if len(columns) == 1 else array, path, lines, tuple(columns))
 
     if not column and not name:
         columns = {input: list(reading.columns.get(input, (input,))) for input in types if input != "seed"}
@@ -346,7 +346,7 @@ def _note_aside(rows: Rows, name: str, wanted: list[str], reading: Reading) -> N
         reading.note(rows.place, f"`{name}` takes {', '.join(wanted)}; ignored: {', '.join(aside)}")
 
 
-def _image(path: str, content: bytes, type: Wanted | None, reading: Reading) -> Held:
+def _image(path: str, content: bytes, type: InputType | None, reading: Reading) -> FileArray:
     """Channels first, from 0 to 1, in the channels and the size that the input asks for."""
     shape = type.shape if isinstance(type, TensorType) and type.rank >= 3 else None
     # Three axes of which the first is a batch's are pictures in grey.
@@ -377,4 +377,4 @@ def _image(path: str, content: bytes, type: Wanted | None, reading: Reading) -> 
         raise NablacError(
             Diagnostic("E809", "images need the `image` extra", place=path, hint="pip install 'nablac[image]'")
         ) from None
-    return Held(array, path)
+    return FileArray(array, path)

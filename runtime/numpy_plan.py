@@ -62,7 +62,7 @@ class Step:
 class Plan:
     """Steps in order; `fed` are the slots that the caller fills, by the input's label or the parameter's path.
 
-    `copied` are the places of those ends that would be the caller's own arrays, or constants. `peak_bytes` is the most
+    `copied` are the indices of those ends that would be the caller's own arrays, or constants. `peak_bytes` is the most
     memory that computed values hold at once, inputs and weights not counted.
     """
 
@@ -177,7 +177,7 @@ class _Memory:
         last: Mapping[int, int],
         sizes: Mapping[str, int],
     ) -> None:
-        self.computed, self.places, self.last, self.sizes = computed, slot_of, last, sizes
+        self.computed, self.slot_of, self.last, self.sizes = computed, slot_of, last, sizes
         self.bound: dict[TensorType, TensorType] = {}
         self.owned: set[int] = set()  # slots whose memory is certainly their own
         self.viewed: dict[int, int] = {}  # a view's slot: the slot that it lies in
@@ -186,11 +186,11 @@ class _Memory:
         self.bodies: dict[int, int] = {}
         self.peak = 0
         for node, op in computed:
-            self._place(node, op)
+            self._own(node, op)
 
-    def _place(self, node: Node, op: Operator) -> None:
-        operands = [self.places[operand] for operand in node.operands]
-        results = [self.places[result] for result in node.results]
+    def _own(self, node: Node, op: Operator) -> None:
+        operands = [self.slot_of[operand] for operand in node.operands]
+        results = [self.slot_of[result] for result in node.results]
         if _ufunc(op) is not None or isinstance(op, _FRESH):
             self.owned.update(results)
             for slot in results:
@@ -212,8 +212,8 @@ class _Memory:
             freed.setdefault(step, []).append(slot)
         steps: list[Step] = []
         for number, (node, op) in enumerate(self.computed):
-            operands = tuple(self.places[operand] for operand in node.operands)
-            results = tuple(self.places[result] for result in node.results)
+            operands = tuple(self.slot_of[operand] for operand in node.operands)
+            results = tuple(self.slot_of[result] for result in node.results)
             kernel, arguments, extra = self._kernel(op, node, operands, number)
             self.bodies[number] = extra
             steps.append(Step(kernel, arguments, results, tuple(freed.get(number, ())), node))
@@ -243,15 +243,15 @@ class _Memory:
     def is_lent(self, slot: int) -> bool:
         """Whether a slot is, or is a view of, something that was not computed."""
         source = self.viewed.get(slot, slot)
-        return source not in self._made
+        return source not in self._computed_slots
 
     @cached_property
-    def _made(self) -> set[int]:
-        return {self.places[result] for node, _ in self.computed for result in node.results} - self.viewed.keys()
+    def _computed_slots(self) -> set[int]:
+        return {self.slot_of[result] for node, _ in self.computed for result in node.results} - self.viewed.keys()
 
     def _peak(self, overwriting: Collection[int]) -> int:
         """The most bytes alive at once; a view keeps what it lies in alive."""
-        death = {slot: self.last[slot] for slot in self._made}
+        death = {slot: self.last[slot] for slot in self._computed_slots}
         for view, source in self.viewed.items():
             if source in death:
                 death[source] = max(death[source], self.last[view])
@@ -259,7 +259,7 @@ class _Memory:
         dead: dict[int, int] = {}
         for number, (node, _) in enumerate(self.computed):
             for result in node.results:
-                slot = self.places[result]
+                slot = self.slot_of[result]
                 if slot in death:
                     count = self._type(result).elements
                     size = count * result.type.dtype.bytes if isinstance(count, int) else 0
@@ -287,7 +287,7 @@ def _minimum_into(x: Array, y: Array, out: Array) -> Array:
     return np.minimum(x, y, out=out)
 
 
-# Two functions for which NumPy no longer takes `out` by its place.
+# Two functions for which NumPy no longer takes `out` by its position.
 _WRITING: dict[Kernel, Kernel] = {np.maximum: _maximum_into, np.minimum: _minimum_into}
 
 

@@ -55,7 +55,7 @@ class TableCheck:
                 continue
             limits = np.array([evaluate(size, sizes) for size in lookup.sizes])  # along the last axis, or for all
             suspects = [name for name in sorted(lookup.names) if _leaves(arrays[name], int(limits.min()))]
-            indices = lookup.places(arrays) if suspects else None
+            indices = lookup.indices(arrays) if suspects else None
             if indices is None:
                 continue
             wrong = np.argwhere((indices < 0) | (indices >= limits))
@@ -80,13 +80,13 @@ class _Checked:
     """A look-up, and the graph of what it looks up, made when it is needed."""
 
     def __init__(self, graph: Graph, node: Node, indices: Value, sizes: tuple[Size, ...]) -> None:
-        self.node, self.sizes, self._places, self._inputs = node, sizes, indices, graph.inputs
+        self.node, self.sizes, self._indices, self._inputs = node, sizes, indices, graph.inputs
         self.names = frozenset(inputs_behind(indices))
 
     @cached_property
     def _graph(self) -> Graph | None:
         """What is looked up, made of inputs alone; None where it is made of weights too."""
-        graph = Graph({}, {"places": self._places})
+        graph = Graph({}, {"indices": self._indices})
         sources = [node for node in graph if isinstance(node.op, Source)]
         if any(not isinstance(node.op, (Input, Constant)) for node in sources):
             return None
@@ -102,11 +102,11 @@ class _Checked:
         assert self._graph is not None
         return NumpyRunner(self._graph, {})
 
-    def places(self, arrays: Mapping[str, Array]) -> Array | None:
+    def indices(self, arrays: Mapping[str, Array]) -> Array | None:
         """What the model makes of its inputs before it looks it up; None where they are not all there."""
         if self._graph is None or not self._graph.inputs.keys() <= arrays.keys():
             return None
-        indices: Array = self._runner.run({name: arrays[name] for name in self._graph.inputs})["places"]
+        indices: Array = self._runner.run({name: arrays[name] for name in self._graph.inputs})["indices"]
         return indices
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from compiler.dims import Dim
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.input_files import ENDINGS, PLAIN, STDIN, Reading, Wanted, read_inputs
+from runtime.input_files import ENDINGS, PLAIN, STDIN, InputType, Reading, read_inputs
 from runtime.text.coding import tokens_of
 from runtime.text.roles import whole
 from runtime.text.tokenizers import PADDING, Tokenizer
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Fed:
+class InputBatches:
     """What a model is fed: in one batch, or in several of texts of one length each, with the rows that each is of."""
 
     batches: list[tuple[list[int], dict[str, Array]]]
@@ -54,24 +54,24 @@ def _joined(name: str, parts: list[tuple[list[int], Array]]) -> Array:
 
 def read_texts_or_inputs(
     arguments: list[str],
-    types: Mapping[str, Wanted],
+    types: Mapping[str, InputType],
     tokenizer: Tokenizer | None,
     longest: Mapping[str, int] | None = None,
     reading: Reading = PLAIN,
     least: Mapping[str, int] | None = None,
-) -> Fed:
+) -> InputBatches:
     """Texts, one an argument, as rows of tokens where there is a tokenizer and one input to take them; else files.
 
-    `places` are how long a text of an input can be (see runtime.text.lengths), `least` how many tokens an input takes
+    `longest` are how long a text of an input can be (see runtime.text.lengths), `least` how many tokens an input takes
     at the least: shorter texts are filled up with padding, as those of an input of a fixed size are.
     """
     real = [name for name in types if name != "seed"]
     tokens = {name: type for name, type in types.items() if name in real and _of_tokens(type)}
     texts = [_text(argument, real) for argument in arguments]
     if not tokens or not texts or None in texts:
-        return Fed([([], read_inputs(arguments, types, reading))])
+        return InputBatches([([], read_inputs(arguments, types, reading))])
     if tokenizer is None and any(Path(text or "").suffix and len((text or "").split()) == 1 for text in texts):
-        return Fed([([], read_inputs(arguments, types, reading))])  # which tells what kinds of files there are
+        return InputBatches([([], read_inputs(arguments, types, reading))])  # which tells what kinds of files there are
     if len(real) > 1:
         named = ", ".join(f"`{name}`" for name in real)
         hint = "`nablac generate` makes a text of a text; files of tokens feed each input: `name=tokens.npy`"
@@ -95,7 +95,7 @@ def read_texts_or_inputs(
         numbers = [number for number, row_width in enumerate(widths) if row_width == width]
         filled = [[*rows[number], *[padding] * (width - len(rows[number]))] for number in numbers]
         batches.append((numbers, {name: np.array(filled, type.dtype.numpy)}))
-    return Fed(batches)
+    return InputBatches(batches)
 
 
 def _text(argument: str, names: list[str]) -> str | None:
@@ -111,7 +111,7 @@ def _text(argument: str, names: list[str]) -> str | None:
     return None if Path(path).suffix.lower() in ENDINGS and len(path.split()) == 1 else text
 
 
-def _of_tokens(type: Wanted) -> TypeGuard[TensorType]:
+def _of_tokens(type: InputType) -> TypeGuard[TensorType]:
     return isinstance(type, TensorType) and type.dtype.is_integer and type.rank == 2
 
 

@@ -122,7 +122,7 @@ def compare(
     whole = text is not None and all(op.path in weights for op in stored(text))  # a pass may leave weights out
     reference = text if text is not None and whole else graph
     numpy, onnx = NumpyRunner(reference, weights), OnnxRunner(model)
-    judge = _Judge(reference, graph, model, weights, tolerance)
+    excuses = _Excuses(reference, graph, model, weights, tolerance)
     compared: list[Comparison] = []
     failed: tuple[float, dict[str, Array]] = (tolerance, {})
     for feeds in (*_random(graph, sizes, seed), *(edge_feeds(graph, seed) if edges else ())):
@@ -138,7 +138,7 @@ def compare(
             nothing = all_nan(results[name]) and all_nan(expected[ours])
             row = Comparison(ours, feeds.sizes, *errors(results[name], expected[ours]), nothing, feeds.label)
             if row.error > tolerance:
-                row = replace(row, excuse=judge.excuse(name, ours, feeds, expected[ours], results[name]))
+                row = replace(row, excuse=excuses.excuse(name, ours, feeds, expected[ours], results[name]))
             compared.append(row)
             if row.error > failed[0] and row.excuse is None:
                 failed = (row.error, feeds.arrays)
@@ -152,7 +152,7 @@ def _random(graph: Graph, sizes: Iterable[Mapping[str, int]] | None, seed: int) 
 
 
 @dataclass(frozen=True, eq=False)
-class _Judge:
+class _Excuses:
     """Why a difference is no fault; `text` is what NumPy ran, `graph` what `model` was made of."""
 
     text: Graph

@@ -39,7 +39,7 @@ def write_decode(
     from runtime.generation.decoders import KEY, Layout
     from runtime.generation.generator import START, STEP
     from runtime.onnx_file import save
-    from runtime.text.lengths import place_metadata
+    from runtime.text.lengths import length_metadata
     from runtime.text.tokenizers import KEY as TOKENIZER
     from runtime.text.vocabulary_checks import check_tables
 
@@ -48,7 +48,7 @@ def write_decode(
     check_causal(graph, step.tokens, step.output, model.weights)
     step = replace(step, start=optimize(step.start), step=optimize(step.step))
     layout = Layout.of(step)
-    metadata = {"nablac.model": model.name, KEY: layout.to_json(), **place_metadata(graph)}
+    metadata = {"nablac.model": model.name, KEY: layout.to_json(), **length_metadata(graph)}
     metadata["nablac.tokens"] = str(graph.outputs[step.output].shape[-1])
     if tokenizer is not None:
         check_tables(tokenizer, graph)

@@ -33,7 +33,7 @@ class Batches:
         seed: int = 0,
         padding: Padding | None = None,
     ) -> None:
-        self.examples, self.places = examples, examples.parts[part]
+        self.examples, self.rows = examples, examples.parts[part]
         self.size, self.shuffle, self.seed = size, shuffle, seed
         self.augmented = part == "training" and bool(examples.augmentations)
         self.padding = padding or Padding.of_arrays(examples.arrays) if examples.padded else None
@@ -44,8 +44,8 @@ class Batches:
     @cached_property
     def _count(self) -> int:
         if self.padding is None or not self.padding.apart:
-            return -(-len(self.places) // self.size)
-        return len(self._cut(self.places, self.padding))
+            return -(-len(self.rows) // self.size)
+        return len(self._cut(self.rows, self.padding))
 
     def epoch(self, number: int, first: int = 0) -> Iterator[dict[str, Array]]:
         """The batches of an epoch from the `first` on, made by a thread of their own."""
@@ -84,7 +84,7 @@ class Batches:
 
     def _batches(self, generator: np.random.Generator) -> list[Array]:
         """Which examples share a batch, in another order in every epoch where they are shuffled."""
-        rows = generator.permutation(self.places) if self.shuffle else self.places
+        rows = generator.permutation(self.rows) if self.shuffle else self.rows
         if self.padding is None or not (self.shuffle or self.padding.apart):
             return [rows[start : start + self.size] for start in range(0, len(rows), self.size)]
         if self.shuffle:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Requirements:
     """What a model takes, and of which targets its loss takes the difference: these are measured, and can be scaled."""
 
     inputs: Mapping[str, TensorType]
@@ -33,7 +33,7 @@ class Wanted:
     measured: frozenset[str]
 
 
-def load_examples(stages: Sequence[Stage], context: Context, wanted: Wanted) -> Examples:
+def load_examples(stages: Sequence[Stage], context: Context, wanted: Requirements) -> Examples:
     """The examples that a train block describes, by the names of the model's inputs and targets.
 
     NablacError for a file that is missing or broken, and for data that does not fit the model.
@@ -49,7 +49,9 @@ def load_examples(stages: Sequence[Stage], context: Context, wanted: Wanted) -> 
     return staged(SOURCES[first.name](first, context), rest, context, wanted, stages[-1].span)
 
 
-def staged(data: Any, stages: Sequence[Stage], context: Context, wanted: Wanted, span: Span | None = None) -> Examples:
+def staged(
+    data: Any, stages: Sequence[Stage], context: Context, wanted: Requirements, span: Span | None = None
+) -> Examples:
     """What stages make of data that is read, fitted to a model; `span` is the whole description's end."""
     context = divided(context, stages)
     for stage in stages:
@@ -66,7 +68,7 @@ def staged(data: Any, stages: Sequence[Stage], context: Context, wanted: Wanted,
     return fitted(data, context, wanted, span)
 
 
-def fitted(examples: Examples, context: Context, wanted: Wanted, span: Span | None) -> Examples:
+def fitted(examples: Examples, context: Context, wanted: Requirements, span: Span | None) -> Examples:
     """`examples` in parts, by the model's own names, scaled, and in its types.
 
     By name where one agrees, in order otherwise. Scalings are those of `context`, or what the training part shows.
@@ -156,7 +158,7 @@ def _check_precision(
     raise NablacError(Diagnostic("E847", message, span, note=note, hint=hint))
 
 
-def _check_scaled_columns(examples: Examples, wanted: Wanted) -> None:
+def _check_scaled_columns(examples: Examples, wanted: Requirements) -> None:
     """What a scaling is asked for has to be there."""
     columns = {column for names in examples.columns.values() for column in names}
     known = {*columns, *examples.arrays, *wanted.inputs, *wanted.targets}

@@ -15,7 +15,7 @@ from runtime.data.examples import Examples, Text, cuts, window_parts
 from runtime.data.rows import Rows
 from runtime.data.scaling import Scale
 from runtime.data.tokens import known, tokens, windows_of
-from runtime.text.tokenizers import Listed
+from runtime.text.tokenizers import ListTokenizer
 from runtime.text.words import pieces
 
 Step = Callable[[Any, Stage, Context], Any]
@@ -133,7 +133,7 @@ def characters(data: Text, stage: Stage, context: Context) -> Examples:
     _needs(data, Text, stage)
     length, stride = stage.arguments["length"], stage.arguments["stride"] or stage.arguments["length"]
     first, _ = cuts(len(data.text), context)
-    tokenizer = known(context) or Listed("characters", tuple(sorted(set(data.text[:first]))), UNSEEN)
+    tokenizer = known(context) or ListTokenizer("characters", tuple(sorted(set(data.text[:first]))), UNSEEN)
     return windows_of(data.text, tokenizer, length, stride, context, stage)
 
 
@@ -146,7 +146,7 @@ def words(data: Text, stage: Stage, context: Context) -> Examples:
     first, _ = cuts(len(tokens), context)
     counted = Counter(tokens[:first]).most_common(stage.arguments["most"])
     length, stride = stage.arguments["length"], stage.arguments["stride"] or stage.arguments["length"]
-    tokenizer = known(context) or Listed("words", tuple(word for word, _ in counted), UNSEEN)
+    tokenizer = known(context) or ListTokenizer("words", tuple(word for word, _ in counted), UNSEEN)
     return windows_of(data.text, tokenizer, length, stride, context, stage)
 
 

@@ -21,8 +21,8 @@ from runtime.generation.generator import Generator, Request
 from runtime.numpy_executor import run
 from runtime.text import roles
 from runtime.text.coding import tokens_of
-from runtime.text.lengths import places, token_inputs
-from runtime.text.tokenizers import Listed, Tokenizer
+from runtime.text.lengths import longest_texts, token_inputs
+from runtime.text.tokenizers import ListTokenizer, Tokenizer
 from runtime.text.vocabulary_checks import check_tables
 from runtime.text.words import JOIN, SPACE
 
@@ -33,7 +33,7 @@ _SPACING = {JOIN: "\N{CHARACTER TIE}", SPACE: "\N{OPEN BOX}"}  # tokens that say
 
 
 @dataclass(frozen=True)
-class Seen:
+class AttentionWeights:
     """The weights [heads, rows, columns] of one layer, and the texts of its rows and columns."""
 
     layer: str
@@ -58,7 +58,7 @@ def attentions(graph: Graph) -> dict[str, Value]:
 
 def attention_of(
     graph: Graph, weights: Mapping[str, Array], tokenizer: Tokenizer, text: str, layer: str | None, tokens: int = 64
-) -> Seen:
+) -> AttentionWeights:
     """The attention of one layer for a text; the last one to another sequence where there is one, unless told.
 
     An encoder-decoder model first generates from the text, others see it alone. NablacError (E854) where there is no
@@ -80,7 +80,7 @@ def attention_of(
         hint = did_you_mean(chosen, known) or f"there are {', '.join(known)}"
         raise NablacError(Diagnostic("E854", f"{graph.name} has no attention `{chosen}`", place="--layer", hint=hint))
     role = roles.whole if others or not _goes_on(graph, weights) else roles.prompt
-    most = places(graph).get((others or [label])[0])
+    most = longest_texts(graph).get((others or [label])[0])
     coded = tokens_of(tokenizer, text, role, "--attention", what="prompt", name=graph.name, positions=most)
     generated, target = "", coded
     if others:
@@ -101,7 +101,7 @@ def attention_of(
         str(size): numbers for size, numbers in ((time, target), *((graph.inputs[n].shape[1], coded) for n in others))
     }
     rows, columns = (names.get(str(size), coded) for size in value.shape[2:])
-    return Seen(chosen, weights_of_layer, _shown(tokenizer, rows), _shown(tokenizer, columns), generated)
+    return AttentionWeights(chosen, weights_of_layer, _shown(tokenizer, rows), _shown(tokenizer, columns), generated)
 
 
 def _goes_on(graph: Graph, weights: Mapping[str, Array]) -> bool:
@@ -115,6 +115,6 @@ def _goes_on(graph: Graph, weights: Mapping[str, Array]) -> bool:
 
 def _shown(tokenizer: Tokenizer, numbers: list[int]) -> tuple[str, ...]:
     special = {tokenizer.begin: "<s>", tokenizer.end: "</s>", tokenizer.unknown: "<unk>"}
-    if isinstance(tokenizer, Listed) and tokenizer.kind == "words":
+    if isinstance(tokenizer, ListTokenizer) and tokenizer.kind == "words":
         special |= {tokenizer.numbers[piece]: mark for piece, mark in _SPACING.items() if piece in tokenizer.numbers}
     return tuple(special.get(number) or tokenizer.decode([number]) or f"#{number}" for number in numbers)

@@ -15,7 +15,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from runtime.generation.decoders import Cached, Layout, Recomputing
 from runtime.generation.machines import NumpyMachine, machine
 from runtime.numpy_executor import NumpyRunner
-from runtime.text.lengths import places
+from runtime.text.lengths import longest_texts
 from runtime.verification import errors, random_feeds, sample_sizes
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _kept(tokens: Array) -> int:
 
 def _pair(graph: Graph, tokens: str, seed: int) -> tuple[dict[str, Array], dict[str, Array]]:
     """Feeds of a random text, and with other tokens at its end."""
-    time, length = graph.inputs[tokens].shape[1], min(_LENGTH, places(graph).get(tokens, _LENGTH))
+    time, length = graph.inputs[tokens].shape[1], min(_LENGTH, longest_texts(graph).get(tokens, _LENGTH))
     sizes = next(iter(sample_sizes(graph)))
     sizes = {name: length if Dim.named(name) == time else max(size, 2) for name, size in sizes.items()}
     first = random_feeds(graph, sizes, seed)

@@ -84,7 +84,7 @@ class Cached:
         for name, (dtype, shape) in layout.caches.items():
             empty = np.zeros([sizes.get(size, size) for size in shape], DType(dtype).numpy)  # type: ignore[arg-type]
             self.kept[name] = self.step.value(empty)
-        width = max(1, _AT_ONCE // len(tokens))  # the scores of a long prompt's places would fill the memory
+        width = max(1, _AT_ONCE // len(tokens))  # the scores at every token of a long prompt would fill the memory
         for begin in range(0, tokens.shape[1], width):
             scores = self._run(tokens[:, begin : begin + width])
         return scores

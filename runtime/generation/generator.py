@@ -24,7 +24,7 @@ from runtime.generation.search import Limits, beam_search, sample
 from runtime.metadata import stored
 from runtime.text import roles
 from runtime.text.coding import LONGEST, tokens_of
-from runtime.text.lengths import places, stored_places
+from runtime.text.lengths import longest_texts, stored_lengths
 from runtime.text.tokenizers import KEY as TOKENIZER
 from runtime.text.tokenizers import Tokenizer, from_json
 from runtime.text.vocabulary_checks import check_size
@@ -68,11 +68,11 @@ class Generator:
     input: str
     source: str | None
     name: str
-    places: Mapping[str, int] = field(default_factory=dict)  # by input how long a text can be
+    longest: Mapping[str, int] = field(default_factory=dict)  # by input how long a text can be
 
     def __post_init__(self) -> None:
         check_size(self.tokenizer, self.vocabulary, self.name)
-        self.decoder = _Known(self.decoder, self.tokenizer.size)
+        self.decoder = _WithinVocabulary(self.decoder, self.tokenizer.size)
 
     @staticmethod
     def of_graph(
@@ -92,7 +92,7 @@ class Generator:
         else:
             decoder = Recomputing(tokens, output, machine(optimize(graph), weights, backend, device))
         vocabulary = _whole(graph.outputs[output].type)
-        return Generator(decoder, tokenizer, vocabulary, tokens, source, graph.name, places(graph))
+        return Generator(decoder, tokenizer, vocabulary, tokens, source, graph.name, longest_texts(graph))
 
     @staticmethod
     def of_folder(folder: Path, device: str, tokenizer: Tokenizer | None = None) -> Generator:
@@ -106,7 +106,7 @@ class Generator:
         others = [name for name in (start.inputs if start is not None else ()) if name != layout.tokens]
         vocabulary = stored(step.metadata, "nablac.tokens", 0, int)
         tokenizer = _stored(step, tokenizer, folder / STEP)
-        source, known = others[0] if others else None, stored_places(step.metadata)
+        source, known = others[0] if others else None, stored_lengths(step.metadata)
         return Generator(Cached(layout, start, step), tokenizer, vocabulary, layout.tokens, source, str(folder), known)
 
     @staticmethod
@@ -121,7 +121,7 @@ class Generator:
                 if len(shape) == 3 and isinstance(shape[2], int) and type.dtype.is_integer and sizes == shape[:2]:
                     decoder = Recomputing(name, model.ours[output.name], model)
                     tokenizer = _stored(model, tokenizer, file)
-                    source, known = _source(types, name), stored_places(model.metadata)
+                    source, known = _source(types, name), stored_lengths(model.metadata)
                     return Generator(decoder, tokenizer, shape[2], name, source, str(file), known)
         raise NablacError(Diagnostic("E860", f"{file} does not generate text", place=str(file)))
 
@@ -145,7 +145,7 @@ class Generator:
             place,
             what="prompt",
             name=self.name,
-            positions=self.places.get(self.source or self.input),
+            positions=self.longest.get(self.source or self.input),
             longest=longest,
             option="--most-tokens",
             empty=[begin] if self.source is None and begin is not None else (),
@@ -180,7 +180,7 @@ class Generator:
         if self.source is not None:
             feeds[self.source] = coded
             texts = np.full((len(coded), 1), roles.start(self.tokenizer), np.int64)
-        most, tokens = self.places.get(self.input), how.tokens
+        most, tokens = self.longest.get(self.input), how.tokens
         if most is not None:
             tokens = min(tokens, most - texts.shape[1] + 1)  # the last is not looked up
         limits = self._limits(tokens, how.stops)
@@ -227,7 +227,7 @@ def certain(text: str, stops: Sequence[str]) -> str:
     return text[: len(text) - max(held, default=0)]
 
 
-class _Known:
+class _WithinVocabulary:
     """A decoder whose scores of tokens that the tokenizer does not have are out of reach."""
 
     def __init__(self, inner: Decoder, size: int) -> None:

@@ -123,7 +123,7 @@ def beam_search(
 
 
 def _largest(scores: Array, count: int) -> Array:
-    """The places of the largest scores of each row, the largest first, and the first of equals."""
+    """The indices of the largest scores of each row, the largest first, and the first of equals."""
     count = min(count, scores.shape[1])
     largest = np.sort(np.argpartition(-scores, count - 1, axis=1)[:, :count], axis=1)
     order = np.argsort(-np.take_along_axis(scores, largest, axis=1), axis=1, kind="stable")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
-from runtime.text.tokenizers import KINDS, LEARNT, SPECIAL, UNKNOWN, Learnt, Listed, Tokenizer, library
+from runtime.text.tokenizers import KINDS, LEARNT, SPECIAL, UNKNOWN, LibraryTokenizer, ListTokenizer, Tokenizer, library
 from runtime.text.words import pieces
 
 
@@ -21,10 +21,10 @@ def learn(texts: Iterable[str], kind: str, most: int) -> Tokenizer:
     for text in texts:
         counted.update(pieces(text, kind))
     ranked = sorted(counted, key=lambda token: (-counted[token], token))  # equal counts in one order everywhere
-    return Listed(kind, tuple(ranked[: max(0, most - len(SPECIAL))]))
+    return ListTokenizer(kind, tuple(ranked[: max(0, most - len(SPECIAL))]))
 
 
-def _byte_pairs(texts: list[str], most: int) -> Learnt:
+def _byte_pairs(texts: list[str], most: int) -> LibraryTokenizer:
     """Pairs of pieces that are merged, the most frequent first (Sennrich et al. 2016)."""
     tokenizers = library()
     learnt = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token=SPECIAL[UNKNOWN]))
@@ -32,10 +32,10 @@ def _byte_pairs(texts: list[str], most: int) -> Learnt:
     learnt.decoder = tokenizers.decoders.Metaspace()
     trainer = tokenizers.trainers.BpeTrainer(vocab_size=most, special_tokens=list(SPECIAL), show_progress=False)
     learnt.train_from_iterator(texts, trainer)
-    return Learnt("bpe", learnt)
+    return LibraryTokenizer("bpe", learnt)
 
 
-def _unigrams(texts: list[str], most: int) -> Learnt:
+def _unigrams(texts: list[str], most: int) -> LibraryTokenizer:
     """Pieces and their shares (Kudo 2018); the library's trainer sums in the order of a hash table."""
     from runtime.text.unigram import learnt_pieces
 
@@ -50,10 +50,10 @@ def _unigrams(texts: list[str], most: int) -> Learnt:
     learnt.pre_tokenizer = space
     learnt.decoder = tokenizers.decoders.Metaspace()
     learnt.add_special_tokens(list(SPECIAL))
-    return Learnt("unigram", learnt)
+    return LibraryTokenizer("unigram", learnt)
 
 
-def _word_pieces(texts: list[str], most: int) -> Learnt:
+def _word_pieces(texts: list[str], most: int) -> LibraryTokenizer:
     """WordPiece (Schuster and Nakajima 2012), the same for the same texts in every process.
 
     The library's trainer numbers the letters inside of words in the order of a hash table that changes from process to
@@ -73,4 +73,4 @@ def _word_pieces(texts: list[str], most: int) -> Learnt:
     plain.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
     plain.decoder = tokenizers.decoders.WordPiece(cleanup=False)
     plain.add_special_tokens(list(SPECIAL))
-    return Learnt("wordpiece", plain)
+    return LibraryTokenizer("wordpiece", plain)

@@ -76,7 +76,7 @@ class Tokenizer(Protocol):
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListTokenizer:
     """Characters or words by their place in a list, after special tokens."""
 
     kind: str
@@ -146,7 +146,7 @@ class Listed:
         return json.dumps(stored, ensure_ascii=False)
 
 
-class Learnt:
+class LibraryTokenizer:
     """A tokenizer of the tokenizers library."""
 
     def __init__(self, kind: str, library: Any) -> None:
@@ -234,7 +234,7 @@ def from_json(text: str, place: str = KEY) -> Tokenizer:
         raise _no_tokenizer(f"this tokenizer has no entry `{missing[0]}`", place)
     with guarded(place, "a tokenizer", "E850"):
         if "known" in stored:
-            return Listed(stored["kind"], _texts(stored["known"]), _texts(stored["special"]))
+            return ListTokenizer(stored["kind"], _texts(stored["known"]), _texts(stored["special"]))
         whole = stored["library"]
         return _of_library(whole, json.loads(whole), str(stored["kind"]), place)
 
@@ -261,17 +261,17 @@ def read_tokenizer(path: Path) -> Tokenizer:
     return from_json(text, str(path))
 
 
-def _of_library(text: str, stored: Any, kind: str, place: str) -> Learnt:
+def _of_library(text: str, stored: Any, kind: str, place: str) -> LibraryTokenizer:
     """A tokenizer of the tokenizers library from its JSON, and that parsed."""
     check_expressions(stored, place)
     with silenced():
         tokenizer = library().Tokenizer.from_str(text)
     tokenizer.no_padding()
     tokenizer.no_truncation()
-    return Learnt(kind, tokenizer)
+    return LibraryTokenizer(kind, tokenizer)
 
 
-def _word_pieces(entries: list[str]) -> Learnt:
+def _word_pieces(entries: list[str]) -> LibraryTokenizer:
     """BERT's tokenizer over a vocabulary (Devlin et al. 2018): lower case, no accents, where that has no capitals."""
     tokenizers = library()
     numbers = {piece: number for number, piece in enumerate(entries)}
@@ -289,7 +289,7 @@ def _word_pieces(entries: list[str]) -> Learnt:
     if {"[CLS]", "[SEP]"} <= numbers.keys():
         ends = [(name, numbers[name]) for name in ("[CLS]", "[SEP]")]
         bert.post_processor = tokenizers.processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
-    return Learnt("wordpiece", bert)
+    return LibraryTokenizer("wordpiece", bert)
 
 
 def library() -> Any:

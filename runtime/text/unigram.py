@@ -61,7 +61,7 @@ def _seeds(words: list[str], counts: Mapping[str, int], most: int) -> tuple[set[
 
 
 def _kept(names: list[str], shares: Array, letters: set[str], most: int) -> list[int]:
-    """The places of the letters, and of those other pieces whose loss would make the words least likely."""
+    """The indices of the letters, and of those other pieces whose loss would make the words least likely."""
     lattice = _Lattice.of(names, names)
     whole = np.array([len(name) for name in names])[lattice.word] == lattice.end - lattice.begin
     others = lattice.best(np.log(shares), ~whole)  # of each piece, taken apart into others
@@ -77,7 +77,7 @@ def _kept(names: list[str], shares: Array, letters: set[str], most: int) -> list
 
 @dataclass(frozen=True)
 class _Lattice:
-    """Every piece at every place of every word: an edge from where it begins to where it ends."""
+    """Every piece at every index of every word: an edge from where it begins to where it ends."""
 
     word: Array
     begin: Array

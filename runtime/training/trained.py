@@ -29,7 +29,7 @@ from runtime.data.fitted import Fitted, fitted_from_json, fitted_to_json, read_f
 from runtime.initialization import stored
 from runtime.metadata import CLASSES, COLUMNS, UNITS
 from runtime.table_lookups import table_metadata
-from runtime.text.lengths import place_metadata
+from runtime.text.lengths import length_metadata
 from runtime.text.tokenizers import KEY as TOKENIZER
 from runtime.weights import fit_weights, read_metadata, read_tensors, save_weights
 
@@ -162,7 +162,7 @@ def model_metadata(elaborated: Elaborated, fitted: Fitted | None) -> dict[str, s
         metadata[CLASSES] = json.dumps(fitted.labels, ensure_ascii=False)
     if fitted is not None and fitted.columns:
         metadata[COLUMNS] = json.dumps(fitted.columns, ensure_ascii=False)
-    return metadata | place_metadata(elaborated.graph) | table_metadata(elaborated.graph)
+    return metadata | length_metadata(elaborated.graph) | table_metadata(elaborated.graph)
 
 
 def step_of(trained: Trained | None, graph: Graph) -> int:

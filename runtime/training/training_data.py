@@ -19,7 +19,7 @@ from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.examples import PARTS, Examples, fitted_to
-from runtime.data.loading import Wanted, load_examples, staged
+from runtime.data.loading import Requirements, load_examples, staged
 from runtime.data.matching import PackagePath
 from runtime.data.missing_entries import check_lookups
 from runtime.data.padding import widened
@@ -70,13 +70,18 @@ def examples_of(
     return examples
 
 
-def _wanted(spec: TrainingSpec, inputs: Mapping[str, TensorType], targets: Mapping[str, TensorType]) -> Wanted:
+def _wanted(spec: TrainingSpec, inputs: Mapping[str, TensorType], targets: Mapping[str, TensorType]) -> Requirements:
     assert spec.loss is not None
-    return Wanted(inputs, targets, target_uses(spec.loss, spec.targets).measured)
+    return Requirements(inputs, targets, target_uses(spec.loss, spec.targets).measured)
 
 
 def _all_examples(
-    model: Elaborated, spec: TrainingSpec, context: Context, options: Options, arrays: Examples | None, wanted: Wanted
+    model: Elaborated,
+    spec: TrainingSpec,
+    context: Context,
+    options: Options,
+    arrays: Examples | None,
+    wanted: Requirements,
 ) -> Examples:
     """The examples of every file that the block and the command name, in their parts."""
     looked_up = loss_graph(model)
