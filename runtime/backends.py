@@ -10,7 +10,7 @@ DEVICES = tuple(PROVIDERS)
 
 
 def check_backend(backend: str, device: str) -> None:
-    """NablacError for a backend or a device that there is not: no other takes its place in silence."""
+    """NablacError for a backend or a device that there is not: none is replaced by another in silence."""
     _known("backend", backend, BACKENDS)
     _known("device", device, DEVICES)
     if backend == "numpy" and device != "cpu":

@@ -43,7 +43,7 @@ InputType: TypeAlias = "TensorType | np.dtype[Any]"
 
 @dataclass(frozen=True, eq=False)
 class FileArray:
-    """An array that a file holds, and what it says of the place of a number: the lines and columns of a table."""
+    """An array that a file holds, and where in the file its numbers are: the lines and columns of a table."""
 
     array: Array
     path: str
@@ -85,7 +85,7 @@ def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: R
 
     `path:column` takes a CSV's column, `path:column[-12:]` its last rows, `path:name` an array of an `.npz` or of JSON.
     An `.npz`, a JSON object or a CSV with a header may hold several inputs by name, and other things beside all of
-    them. `reading.say` is told what is done to the data.
+    them. `reading.say` hears what is done to the data.
     """
     feeds: dict[str, Array] = {}
     for argument in arguments:

@@ -19,7 +19,7 @@ MOST_PLANS = 16  # kept for each graph, the one that was longest not used droppe
 class NumpyRunner:
     """A graph with its weights, ready to be called.
 
-    Weights given here are checked once; a call may feed others in their place.
+    Weights given here are checked once; a call may feed others instead.
     """
 
     def __init__(self, graph: Graph, weights: Mapping[str, Any] | None = None) -> None:

@@ -51,7 +51,7 @@ def save(
 
 
 def move(written: Sequence[Path], target: Path) -> list[Path]:
-    """Put in its place what `save` wrote in another folder under the target's name: first the data, then its model."""
+    """Move what `save` wrote in another folder, under the target's name, to the target: data first."""
     model, *data = written
     placed = [target]
     for data_file in data:

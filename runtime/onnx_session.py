@@ -161,7 +161,7 @@ class OnnxRunner:
     def run_values(
         self, feeds: Mapping[str, OrtValue], outputs: Collection[str] | None = None, device: str | None = None
     ) -> dict[str, OrtValue]:
-        """Run on values, unchecked: what a training loop repeats. Results stay on the device unless told."""
+        """Run on values, unchecked, as a training loop does. Results are on the runner's device, or on `device`."""
         binding = self.session.io_binding()
         for name, value in feeds.items():
             binding.bind_ortvalue_input(name, value)
@@ -273,7 +273,7 @@ def _no_device(device: str, why: str) -> NablacError:
 
 
 def _shortened(text: str) -> str:
-    """What onnxruntime says, without its status and the places in its own source."""
+    """What onnxruntime says, without its status and the lines of its own source."""
     text = _STATUS.sub("", text)
     text = _NOWHERE.sub(" ", text)
     return text if len(text) <= 300 else text[:300] + " ..."

@@ -33,7 +33,7 @@ class Signature:
         self.types = dict(types)
         self.inputs = tuple(inputs)
         self._graph = graph
-        self._large_enough: set[tuple[tuple[str, int], ...]] = set()  # sizes of the dims that were found so
+        self._large_enough: set[tuple[tuple[str, int], ...]] = set()  # sizes of the dims that were checked
 
     @staticmethod
     def of(graph: Graph) -> Signature:

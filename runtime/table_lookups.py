@@ -134,7 +134,7 @@ def check_stored(metadata: Mapping[str, str], arrays: Mapping[str, Array]) -> No
 def outside_of_table(
     graph: Graph, feeds: Mapping[str, Any], sizes: Mapping[str, int], stopped: NablacError
 ) -> NablacError | None:
-    """What was fed that no table has, where that is why a graph stopped; it is told at the same line."""
+    """What was fed that no table has, where that is why a graph stopped; reported at the same line."""
     wrong: list[Diagnostic] = []
     for name, limit in table_limits(graph, sizes).items():
         numbers = np.asarray(feeds[name]) if name in feeds else np.zeros(0)

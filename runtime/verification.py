@@ -63,7 +63,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first node, in the order of computation, whose results differ; `place` is its line, or its layer."""
+    """The first node, in the order of computation, whose results differ; `place` is its line, or its layer's path."""
 
     operator: str
     place: str
@@ -117,7 +117,7 @@ def compare(
 
     With `text`, the graph that `graph` was optimised from, NumPy runs that one, and the passes are compared as well.
     With `locate`, a failure is traced to the first node whose results differ. Inputs at an edge that an operator
-    refuses, as places beyond a table, are left out.
+    refuses, as indices beyond a table, are left out.
     """
     whole = text is not None and all(op.path in weights for op in stored(text))  # a pass may leave weights out
     reference = text if text is not None and whole else graph
@@ -170,7 +170,7 @@ class _Excuses:
             return None
         finite = np.abs(expected.astype(np.float64))
         slack = self.tolerance * max(float(np.max(finite[np.isfinite(finite)], initial=0.0)), 1e-3)
-        leeway = 1.0 if random else LEEWAY  # which is a matter of edges: places where rounding is enlarged
+        leeway = 1.0 if random else LEEWAY  # of edges alone, where rounding is enlarged
         if self.rounding.accounts_for(ours, feeds.arrays, feeds.sizes, expected, actual, slack, leeway):
             return "rounding moves it as much"
         if random or not self._passes_agree(ours, feeds, expected):
@@ -311,7 +311,7 @@ def _at_edge(array: Array, whole: Sequence[np.dtype[Any]]) -> bool:
 
 
 def errors(actual: Array, expected: Array) -> tuple[float, float]:
-    """The largest difference, relative to the largest magnitude and as it is; NaN in the same places is none."""
+    """The largest difference, relative to the largest magnitude and as it is; NaN at the same indices is none."""
     if actual.shape != expected.shape or actual.dtype != expected.dtype:
         return float("inf"), float("inf")
     a, b = actual.astype(np.float64), expected.astype(np.float64)

@@ -34,9 +34,9 @@ _EXTENDED = {  # by their names in `ml_dtypes`
     "F8_E5M2": "float8_e5m2",
     "F8_E8M0": "float8_e8m0fnu",
 }
-_MOST_IDLE = 5  # rules without effect that are told
-_MOST_SHOWN = 3  # files of a folder that are told by name
-_MOST_UNKNOWN = 20  # entries that are not the model's, each told by name
+_MOST_IDLE = 5  # rules without effect that are listed
+_MOST_SHOWN = 3  # files of a folder that are listed
+_MOST_UNKNOWN = 20  # entries that are not the model's, each with a diagnostic
 
 
 def save_weights(path: str | Path, weights: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:

@@ -76,7 +76,7 @@ def rotate(x: Array, amount: float, generator: np.random.Generator) -> Array:
 
 
 def _sampled(x: Array, rows: Array, columns: Array) -> Array:
-    """Images at fractional places [batch, height, width]."""
+    """Images at fractional coordinates [batch, height, width], by bilinear interpolation."""
     height, width = x.shape[2:]
     top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
     down, right = rows - top, columns - left

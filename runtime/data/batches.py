@@ -1,4 +1,4 @@
-"""Batches of examples in an order that the seed and the epoch decide alone, made ahead of the step that takes them."""
+"""Batches of examples in an order that the seed and the epoch alone decide, prepared ahead of the steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runtime.data.padding import Padding
 if TYPE_CHECKING:
     from compiler.types import Array
 
-_AHEAD = 4  # batches made before they are asked for
+_AHEAD = 4  # batches that are ready before they are asked for
 _POOL = 20  # batches whose rows are sorted by length together
 
 
@@ -48,7 +48,7 @@ class Batches:
         return len(self._cut(self.rows, self.padding))
 
     def epoch(self, number: int, first: int = 0) -> Iterator[dict[str, Array]]:
-        """The batches of an epoch from the `first` on, made by a thread of their own."""
+        """The batches of an epoch from the `first` on, prepared by a thread of their own."""
         batches = self._batches(np.random.default_rng([self.seed, number]))
         ready: queue.Queue[Any] = queue.Queue(_AHEAD)
         stopped = threading.Event()

@@ -75,7 +75,7 @@ class Context:
         return files
 
     def broken(self, place: str, message: str, hint: str | None = None) -> None:
-        """A row or a file that cannot be used: an error with its place, or skipped and counted where that was asked."""
+        """A row or a file that cannot be used: an error with its location, or skipped where that was asked."""
         if not self.skip_broken:
             hint = hint or "`--skip-broken` leaves such out, and counts them"
             raise NablacError(Diagnostic("E821", message, place=place, hint=hint))

@@ -1,4 +1,4 @@
-"""Tokens and labels that a model has no entry for: found before the training, at their place in the data."""
+"""Tokens and labels that a model has no entry for: refused before the training, with their line in the data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from runtime.table_lookups import TableCheck
 
 
 def check_lookups(graph: Graph, examples: Examples, span: Span | None) -> None:
-    """Check all places that `graph`, a model with its loss, looks up: NablacError for the first one outside.
+    """Check all indices that `graph`, a model with its loss, looks up: NablacError for the first one outside.
 
     They are computed as the model does, so that what it replaces, as a label `ignore`, does not count.
     """

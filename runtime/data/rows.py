@@ -23,7 +23,7 @@ _MOST_LISTED = 12
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Columns as numbers [rows, columns], of the rows that were `kept`; a column of texts holds places in `classes`."""
+    """Columns as numbers [rows, columns], of the rows `kept`; a column of texts holds indices of `classes`."""
 
     numbers: Array
     kept: Array

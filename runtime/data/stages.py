@@ -108,7 +108,7 @@ def _scaled(
 
 
 def split(data: Any, stage: Stage, context: Context) -> Any:
-    """Shares for validation and test, in time `order` or `random`: `divided` has told the context before all stages."""
+    """Shares for validation and test, in time `order` or `random`: `divided` has put them in the context before."""
     return data
 
 

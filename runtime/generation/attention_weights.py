@@ -59,7 +59,7 @@ def attentions(graph: Graph) -> dict[str, Value]:
 def attention_of(
     graph: Graph, weights: Mapping[str, Array], tokenizer: Tokenizer, text: str, layer: str | None, tokens: int = 64
 ) -> AttentionWeights:
-    """The attention of one layer for a text; the last one to another sequence where there is one, unless told.
+    """The attention of one layer for a text; by default the last cross-attention, else the last of all.
 
     An encoder-decoder model first generates from the text, others see it alone. NablacError (E854) where there is no
     such attention.

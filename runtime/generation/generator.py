@@ -157,7 +157,7 @@ class Generator:
     ) -> Iterator[tuple[int, Answer]]:
         """The answer to each prompt by its number, as soon as it is there; prompts of one length share a batch.
 
-        The first that waits goes first. `watch` is told of a text as it grows, where there is one prompt.
+        The first that waits goes first. `watch` is called with a text as it grows, where there is one prompt.
         """
         waiting = dict(coded)
         while waiting:

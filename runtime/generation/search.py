@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 _NEVER = -1e9  # the score of what is not to be chosen
-Watch = Callable[[int, int], None]  # told of each new token: which text, which token
+Watch = Callable[[int, int], None]  # called with each new token: the number of its text, and the token
 
 
 @dataclass(frozen=True)

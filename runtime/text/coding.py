@@ -1,4 +1,4 @@
-"""The tokens of a text that a person gave: what is no text, or too long for the model, is told at its place."""
+"""The tokens of a text from a person, who hears where it is not UTF-8, or too long for the model."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def tokens_of(
 ) -> list[int]:
     """The tokens of a text in its role; NablacError for bytes that are no text, and for a text too long.
 
-    In the place of an empty text stand the tokens `empty`; where there are none it is an error. `option` says what
+    An empty text is replaced by the tokens `empty`; where there are none it is an error. `option` says what
     raises the limit `longest`, if something does.
     """
     try:

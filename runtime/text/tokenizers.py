@@ -55,7 +55,7 @@ class Tokenizer(Protocol):
 
     @property
     def mask(self) -> int | None:
-        """The token in the place of hidden ones, if there is one."""
+        """The token that stands for hidden ones, if there is one."""
 
     @property
     def around(self) -> tuple[Sequence[int], Sequence[int]]:
@@ -77,7 +77,7 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class ListTokenizer:
-    """Characters or words by their place in a list, after special tokens."""
+    """Characters or words by their index in a list, after special tokens."""
 
     kind: str
     known: tuple[str, ...]

@@ -18,7 +18,7 @@ _APOSTROPHES = "'\u2019"
 
 
 def pieces(text: str, kind: str) -> list[str]:
-    """A text in characters, or in words and signs and what tells how they stand."""
+    """A text in characters, or in words and signs, with pieces that say where spacing is unusual."""
     if kind == "characters":
         return list(text)
     parts: list[str] = []

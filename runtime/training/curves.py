@@ -238,7 +238,7 @@ def _epoch_ticks(epochs: Sequence[float]) -> list[int]:
         return [round(epochs[0])]
     marks = [round(tick) for tick in ticks(first, last) if tick == round(tick)]
     step = marks[1] - marks[0] if len(marks) > 1 else 1
-    # The first epoch is told too, unless its number would run into the next.
+    # The first epoch is labelled too, unless its number would run into the next.
     return [first, *marks] if marks and marks[0] - first > 0.6 * step else marks
 
 

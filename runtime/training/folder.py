@@ -34,7 +34,7 @@ WEIGHTS, _LOCK = "weights.safetensors", "lock"
 
 
 class RunFolder:
-    """A run's own folder; made by `begin`, found again by `existing`, to be used in a `with` block.
+    """A run's own folder, new by `begin` or one that is there by `existing`, to be used in a `with` block.
 
     One process holds it, to the end of the block.
     """
@@ -96,7 +96,7 @@ class RunFolder:
     @staticmethod
     def existing(path: Path, training: Training) -> RunFolder:
         """A run to go on with; NablacError where `training` would be another, or the folder takes nothing."""
-        read_record(path)  # a lock is made in no folder but a run's
+        read_record(path)  # no lock is created in a folder that is not a run's
         with ExitStack() as stack:
             folder = stack.enter_context(RunFolder(path, training.higher_is_better))
             before, now = read_record(path), record_of(training, path)

@@ -50,7 +50,7 @@ def _files(program: Program) -> Iterator[Program]:
 
 
 def _with_paths(program: Program, paths: dict[Span, str]) -> str:
-    """A text that imports from other places; from none where none are given."""
+    """A text whose imports name other paths; the empty path where none is given."""
     text, end, parts = program.source.text, 0, []
     for span in sorted(program.imports, key=lambda span: span.start):
         parts += [text[end : span.start], f'"{paths.get(span, "")}"']

@@ -55,7 +55,7 @@ def examples_of(
 ) -> Examples:
     """The examples, by the names of a model's inputs and targets; NablacError for what does not fit it.
 
-    `model` is the one for inference, with its train block. `arrays` take the place of the source, and of the stages
+    `model` is the one for inference, with its train block. `arrays` replace the source, and of the stages
     that make examples of it; the other stages hold for them too.
     """
     spec = model.training
@@ -153,6 +153,6 @@ def _joined(examples: Examples, part: str, other: Examples, path: str) -> Exampl
 
 
 def _first_examples(examples: Examples, count: int) -> Examples:
-    """The first training examples in the place of all."""
+    """The examples with only the first of the training part, and no others."""
     kept = examples.parts["training"][:count]
     return replace(examples, parts={**dict.fromkeys(PARTS, kept[:0]), "training": kept}, augmentations={})

@@ -51,7 +51,7 @@ class Training:
     hypers: Mapping[str, Any] = field(default_factory=dict)
     options: Options = field(default_factory=Options)
     start: Trained | None = None  # to begin from: weights, and what they know of their data
-    examples: Examples | None = None  # in the place of the train block's data
+    examples: Examples | None = None  # instead of the train block's data
     folder: Path | None = None  # where relative paths of data begin, where that is not beside the model's file
     fitted: Fitted | None = None  # what a run has kept of its data, that goes on or whose weights are evaluated
     dtype: DType = DType.F32  # the float type
@@ -281,7 +281,7 @@ class Training:
         return self.loop(trains=False).evaluate(self.batches(part), step_of(self.start, self.loss_graph))
 
     def model_weights(self, state: Mapping[str, Array]) -> dict[str, Array]:
-        """What of a state belongs to the model and its loss, averages in the place of what they average."""
+        """What of a state belongs to the model and its loss, averages instead of what they average."""
         in_training = (op.path for op in stored(self.step.graph) if op.path not in self.step.states)
         return weights_of_model(self.inference, in_training, averaged(state, self.step.averages))
 
