@@ -30,7 +30,7 @@ def gradient_graph(model: ModelSpec, wrt: Iterable[str] = ("*",), *, second: boo
     sources = {name: value for name, value in graph.inputs.items() if value.type.dtype.is_float}
     sources |= parameters_of(loss)
     patterns = list(wrt)
-    chosen = {name: each for name, each in sources.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
+    chosen = {name: value for name, value in sources.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
     if not chosen:
         raise NablacError(
             Diagnostic(
