@@ -191,8 +191,7 @@ def _build(
 
 def _slice_input(value: Value, index: int, axis: int) -> Value:
     shape = tuple(size for number, size in enumerate(value.shape) if number != axis)
-    part: Value = Input(f"x{index}" if index else "x", TensorType(value.type.dtype, shape))()
-    return part
+    return Input(f"x{index}" if index else "x", TensorType(value.type.dtype, shape))()
 
 
 def _length(session: Session, sequences: list[tuple[Value, Argument]], axis: int, span: Span) -> tuple[int, Size]:
@@ -220,8 +219,7 @@ def _to_front(session: Session, value: Value, axis: int, span: Span) -> Value:
     if axis == 0:
         return value
     order = (axis, *(other for other in range(value.type.rank) if other != axis))
-    turned: Value = session.make(lambda: Transpose(order)(value), span)
-    return turned
+    return session.make(lambda: Transpose(order)(value), span)
 
 
 def _from_front(session: Session, value: Value, axis: int, span: Span) -> Value:
@@ -229,8 +227,7 @@ def _from_front(session: Session, value: Value, axis: int, span: Span) -> Value:
     if axis == 0:
         return value
     order = (*range(1, axis + 1), 0, *range(axis + 1, value.type.rank))
-    turned: Value = session.make(lambda: Transpose(order)(value), span)
-    return turned
+    return session.make(lambda: Transpose(order)(value), span)
 
 
 def _whole(session: Session, argument: Argument | None, default: int) -> int:

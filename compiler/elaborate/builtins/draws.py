@@ -60,9 +60,9 @@ def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
 
         def draw() -> Value:
             if name == "normal":
-                normal: Value = RandomNormal(sizes, dtype)(key)
+                normal = RandomNormal(sizes, dtype)(key)
                 return normal * number("std") + number("mean")
-            uniform: Value = RandomUniform(sizes, dtype)(key)
+            uniform = RandomUniform(sizes, dtype)(key)
             if name == "bernoulli":
                 return converted(apply("less", uniform, number("p")), dtype)
             low = number("low")
@@ -92,7 +92,7 @@ def random_key(session: Session, span: Span) -> Value:
     session.charge(NODE + len(frame.path) * ITEM, span)
     salt = _salt(f"{frame.path}/{frame.draws}")
     frame.draws += 1
-    key: Value = session.make(lambda: FoldKey(salt)(seed, constant(0, DType.I64)), span)
+    key = session.make(lambda: FoldKey(salt)(seed, constant(0, DType.I64)), span)
     if session.scans:
         step = session.scans[-1].step
         key = session.make(lambda: FoldKey(salt)(key, step), span)

@@ -42,8 +42,7 @@ def _filled(name: str, value: float | None) -> None:
         sizes = sizes_argument(session, bound["shape"], name)
         if not sizes:
             return scalar
-        filled: Value = build_checked(session, lambda: Expand(sizes)(scalar), span, [], what=name)
-        return filled
+        return build_checked(session, lambda: Expand(sizes)(scalar), span, [], what=name)
 
 
 _filled("zeros", 0)
@@ -56,7 +55,7 @@ def _iota(session: Session, bound: dict[str, Argument], span: Span) -> CompileTi
     count = bound["n"].value
     if not is_size(count):
         raise session.fault("E404", f"iota counts to a size, and this is {describe(count)}", bound["n"].span)
-    counted: Value = session.make(lambda: Iota(count)(), span)
+    counted = session.make(lambda: Iota(count)(), span)
     if "dtype" not in bound:
         return counted
     dtype = dtype_option(session, bound)
@@ -98,14 +97,13 @@ def _stack(session: Session, bound: dict[str, Argument], span: Span) -> CompileT
     axis = whole_argument(session, bound["axis"], "stack") if "axis" in bound else 0
     index = axis_of(session, tensors[0], axis, span, among=tensors[0].type.rank + 1)
     operands = [(tensor, bound["tensors"]) for tensor in tensors]
-    stacked: Value = build_checked(
+    return build_checked(
         session,
         lambda: Concat(index)(*(Unsqueeze((index,))(tensor) for tensor in tensors)),
         span,
         operands,
         what="stack",
     )
-    return stacked
 
 
 @builtin("split", "x", "parts", optional=("axis",))
