@@ -13,7 +13,7 @@ from compiler.elaborate.instances import check_leftover, claim_path, entered, in
 from compiler.elaborate.operands import tensor_argument
 from compiler.elaborate.session import Session, calls
 from compiler.elaborate.signals import AlreadyReported, CallAborted
-from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Defined, Instance, ScanOf, describe
+from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Defined, Instance, ScanOf, Unknown, describe
 from compiler.elaborate.work import ITEM, NODE
 from compiler.graph import Value
 from compiler.operators.control import Scan
@@ -141,7 +141,7 @@ def _carried(session: Session, cell: Instance, state: State) -> Carried:
             state.span,
             hint=f"state its equation: `{state.name}' = ...`",
         )
-    if state.next is UNKNOWN:
+    if isinstance(state.next, Unknown):
         raise AlreadyReported
     return Carried(state.name, state.current, state.initial, state.next)
 

@@ -23,7 +23,7 @@ from compiler.elaborate.values import (
     is_number,
 )
 from compiler.graph import Value
-from compiler.operators.casting import Cast
+from compiler.operators.making import cast
 from compiler.operators.source import Constant, constant, size_of
 from compiler.types import DType, TypeMismatch
 from grammar.diagnostics import Label, NablacError
@@ -63,7 +63,7 @@ def as_tensor(session: Session, value: CompileTimeValue, span: Span, dtype: DTyp
         case int() | float():
             pass
         case Dim():
-            return session.make(lambda: converted(size_of(value), dtype), span)
+            return session.make(lambda: cast(size_of(value), dtype), span)
         case list():
             return _array(session, value, span, dtype)
         case _:
@@ -106,11 +106,6 @@ def not_a_tensor(session: Session, value: CompileTimeValue, span: Span) -> Nabla
     elif isinstance(value, tuple):
         hint = "take its parts apart: `a, b = ...`"
     return session.fault("E421", f"a tensor is needed, and this is {describe(value)}", span, hint=hint)
-
-
-def converted(value: Value, dtype: DType) -> Value:
-    """`value` cast to `dtype`, if it is not of it."""
-    return value if value.type.dtype == dtype else Cast(dtype)(value)
 
 
 def _fits(value: int, dtype: DType) -> bool:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from compiler.elaborate.binding import bind_names
 from compiler.elaborate.builtins.declaring import dtype_option, sizes_argument
-from compiler.elaborate.operands import as_tensor, build_checked, converted, tensor_argument
+from compiler.elaborate.operands import as_tensor, build_checked, tensor_argument
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import Argument, Builtin, CompileTimeValue, Module, describe, is_number
 from compiler.elaborate.work import ITEM, NODE
-from compiler.graph import Value, apply, origin
+from compiler.graph import Value, origin
+from compiler.operators.making import cast, less
 from compiler.operators.random import FoldKey, RandomNormal, RandomUniform
 from compiler.operators.source import Input, constant
 from compiler.types import DType, TensorType
@@ -64,7 +65,7 @@ def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
                 return normal * number("std") + number("mean")
             uniform = RandomUniform(sizes, dtype)(key)
             if name == "bernoulli":
-                return converted(apply("less", uniform, number("p")), dtype)
+                return cast(less(uniform, number("p")), dtype)
             low = number("low")
             return uniform * (number("high") - low) + low
 

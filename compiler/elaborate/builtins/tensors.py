@@ -1,4 +1,4 @@
-"""Tensors made, converted, joined, split, multiplied and differentiated."""
+"""Tensors made, joined, split, multiplied and differentiated."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from compiler.elaborate.builtins.declaring import (
     sizes_argument,
     whole_argument,
 )
-from compiler.elaborate.operands import as_tensor, build_checked, converted, tensor_argument
+from compiler.elaborate.operands import as_tensor, build_checked, tensor_argument
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import Argument, CompileTimeValue, describe, is_number, is_size
 from compiler.elaborate.work import DERIVED, NODE, of_graph
 from compiler.graph import Graph, Node, NotDifferentiable, Value
 from compiler.operators.indexing import Iota
+from compiler.operators.making import cast
 from compiler.operators.shaping import Concat, Expand, Unsqueeze
 from compiler.operators.slicing import Slice
 from compiler.operators.source import constant
@@ -59,7 +60,7 @@ def _iota(session: Session, bound: dict[str, Argument], span: Span) -> CompileTi
     if "dtype" not in bound:
         return counted
     dtype = dtype_option(session, bound)
-    return session.make(lambda: converted(counted, dtype), span)
+    return session.make(lambda: cast(counted, dtype), span)
 
 
 @builtin("cast", "x", "dtype")
@@ -76,14 +77,14 @@ def _cast(session: Session, bound: dict[str, Argument], span: Span) -> CompileTi
         return as_tensor(session, value, span, dtype)
     else:
         tensor = tensor_argument(session, bound["x"])
-    return session.make(lambda: converted(tensor, dtype), span)
+    return session.make(lambda: cast(tensor, dtype), span)
 
 
 @builtin("widen", "x")
 def _widen(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     """A tensor to add up: in f32 where it holds floats of 16 bits, and as it is elsewhere."""
     tensor = tensor_argument(session, bound["x"])
-    return session.make(lambda: converted(tensor, tensor.type.dtype.wide), span)
+    return session.make(lambda: cast(tensor, tensor.type.dtype.wide), span)
 
 
 @builtin("stack", "tensors", optional=("axis",))
