@@ -10,7 +10,9 @@ from compiler.elaborate.data import data_stages
 from compiler.elaborate.expressions import evaluate_const
 from compiler.elaborate.operands import as_tensor
 from compiler.elaborate.optimizers import check_optimizer
-from compiler.elaborate.parameters import (
+from compiler.elaborate.program import library
+from compiler.elaborate.session import Session
+from compiler.elaborate.value_kinds import (
     ABOVE_ZERO,
     COUNT,
     FLAG,
@@ -24,8 +26,6 @@ from compiler.elaborate.parameters import (
     Kind,
     one_of,
 )
-from compiler.elaborate.program import library
-from compiler.elaborate.session import Session
 from compiler.elaborate.values import CompileTimeValue, Instance, Lazy, describe
 from compiler.graph import Value
 from compiler.model_spec import DataStage, Direction, TrainingSettings, metric_of
