@@ -10,11 +10,13 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from compiler.build import load
+from compiler.elaborate.models import TextSource
+from compiler.elaborate.program import load
 from runtime.generation.generator import Generator, Request
 from runtime.text.scores import bleu, chrf
 from runtime.text.words import SPACING, pieces
-from runtime.training.session import Options, Training
+from runtime.training.run_options import Options
+from runtime.training.training_run import Training
 from runtime.weights import load_weights
 
 SPEC = Path(__file__).parents[1] / "specs" / "translate.model"
@@ -45,7 +47,7 @@ def words_of(text: str) -> list[str]:
 
 
 def main(run: str | None) -> int:
-    training = Training(load(SPEC), options=Options(backend="ort"))
+    training = Training(TextSource(load(SPEC)), options=Options(backend="ort"))
     if run is None:
         loop = training.loop()
         loop.events.epoch = lambda position, row: print(".", end="", flush=True, file=sys.stderr)

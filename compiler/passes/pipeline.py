@@ -1,72 +1,192 @@
-"""Which rewrites run, and in which order."""
+"""Every pass, in the order in which they run.
+
+The passes of a stage are imported with it: `nablac check` differentiates, and needs no other.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
-from functools import partial
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from enum import StrEnum
+from functools import cache, partial
 
-from compiler.graph import Graph, Node, Value
-from compiler.operators.control import Scan
-from compiler.passes.fold_constants import fold_constants
-from compiler.passes.fuse_attention import fuse_attention
-from compiler.passes.fuse_bias import fuse_bias
-from compiler.passes.fuse_recurrences import fuse_recurrences
-from compiler.passes.fuse_softmax import fuse_softmax
-from compiler.passes.hoist import hoist_results, hoist_steps
-from compiler.passes.merge_scans import merge_scans
-from compiler.passes.pools import pool_once
-from compiler.passes.regroup_steps import regroup_steps
-from compiler.passes.share_equals import share_equals
-from compiler.passes.simplify import simplify
-from compiler.rewrite import rewrite
-
-Pass = Callable[[Graph], Graph]
-
-LOCAL: tuple[Pass, ...] = (simplify, fold_constants, share_equals)
+from compiler.graph import Graph
+from compiler.passes.bodies import Rewrite, everywhere, nodes_in_all
+from compiler.passes.rules import Keeps, Rules, apply_rules
+from grammar.record import Record
 
 
-def passes(walked: Collection[str] = ()) -> tuple[Pass, ...]:
-    """All passes in order; recurrent cells in `walked` do not become one operator."""
+class Stage(StrEnum):
+    """When a pass runs."""
+
+    GRADIENT_CHECK = "gradient check"  # on a loss whose gradient is compared with differences
+    BEFORE_GRADIENT = "before gradient"  # on the loss of a training step
+    AFTER_GRADIENT = "after gradient"  # on any graph, for what differentiation leaves behind
+    MODEL = "model"  # on any graph
+    EXPORT = "export"  # on a graph that becomes ONNX, for what onnxruntime needs
+
+
+class Pass(Record):
+    """A rewrite of graphs with a name, by which it is listed, timed, switched off and tested."""
+
+    name: str
+    run: Rewrite
+    keeps: Keeps
+
+
+class PassRun(Record):
+    """What a pass did to a graph: its nodes before and after, nested ones counted, in so many seconds."""
+
+    name: str
+    stage: Stage
+    before: int
+    after: int
+    seconds: float
+
+
+class Settings(Record):
+    """Which passes are switched off, and who is told of each run."""
+
+    disabled: frozenset[str] = frozenset()
+    observe: Callable[[PassRun], None] | None = None
+
+
+# The table
+
+
+def _gradient_check() -> tuple[Pass, ...]:
+    from compiler.passes.gradient_cuts import remove_gradient_cuts
+
+    return (Pass("remove-gradient-cuts", remove_gradient_cuts, "bits"),)
+
+
+def _before_gradient() -> tuple[Pass, ...]:
+    from compiler.passes.pools import POOL_BEFORE_RELU
+
+    return (_by_rules("pool-before-relu", POOL_BEFORE_RELU),)
+
+
+def _after_gradient() -> tuple[Pass, ...]:
+    from compiler.passes.merge_scans import merge_scans
+    from compiler.passes.pools import merge_pools
+
     return (
-        *LOCAL,
-        hoist_results,
-        *LOCAL,
-        partial(fuse_recurrences, walked=walked),
-        regroup_steps,
-        hoist_steps,
-        *LOCAL,
-        fuse_softmax,
-        fuse_attention,
-        fuse_bias,
-        pool_once,
-        *LOCAL,
+        Pass("merge-scans", merge_scans, "bits"),
+        Pass("merge-pools", merge_pools, "rounding"),
     )
 
 
-def optimize(graph: Graph, *, walked: Collection[str] = ()) -> Graph:
-    """A graph of the same inputs and outputs that computes the same, sooner.
+def _model() -> tuple[Pass, ...]:
+    from compiler.passes.code_motion import hoist_steps, sink_results
+    from compiler.passes.common_subexpressions import eliminate_common_subexpressions
+    from compiler.passes.fold_constants import fold_constants
+    from compiler.passes.fuse_attention import fuse_attention
+    from compiler.passes.fuse_bias import BIAS
+    from compiler.passes.fuse_recurrences import fuse_recurrences
+    from compiler.passes.fuse_softmax import SOFTMAX
+    from compiler.passes.regroup_steps import regroup_steps
+    from compiler.passes.simplify import IDENTITIES
 
-    What no output needs is gone by construction: a graph is what its ends reach. Recurrent cells in `walked` do not
-    become one operator.
-    """
-    graph = optimize_bodies(merge_scans(graph))
-    for each in passes(walked):
-        graph = each(graph)
+    clean_up = (
+        _by_rules("simplify", IDENTITIES, in_bodies=True),
+        Pass("fold-constants", everywhere(fold_constants), "bits"),
+        Pass("common-subexpressions", everywhere(eliminate_common_subexpressions), "bits"),
+    )
+    return (
+        *clean_up,
+        Pass("sink-results", sink_results, "rounding"),
+        *clean_up,
+        Pass("fuse-rnn", partial(fuse_recurrences, "rnn"), "rounding"),
+        Pass("fuse-lstm", partial(fuse_recurrences, "lstm"), "rounding"),
+        Pass("fuse-gru", partial(fuse_recurrences, "gru"), "rounding"),
+        Pass("regroup-steps", regroup_steps, "rounding"),
+        Pass("hoist-steps", hoist_steps, "rounding"),
+        *clean_up,
+        _by_rules("fuse-softmax", SOFTMAX),
+        Pass("fuse-attention", fuse_attention, "rounding"),
+        _by_rules("fuse-bias", BIAS),
+        *clean_up,
+    )
+
+
+def _export() -> tuple[Pass, ...]:
+    from compiler.passes.join_masks import join_masks
+    from compiler.passes.keep_padding import PADDING
+    from compiler.passes.narrow_ranges import RANGES
+
+    return (
+        Pass("join-masks", join_masks, "bits"),
+        _by_rules("narrow-ranges", RANGES),
+        _by_rules("keep-padding", PADDING),
+    )
+
+
+_TABLE: dict[Stage, Callable[[], tuple[Pass, ...]]] = {
+    Stage.GRADIENT_CHECK: _gradient_check,
+    Stage.BEFORE_GRADIENT: _before_gradient,
+    Stage.AFTER_GRADIENT: _after_gradient,
+    Stage.MODEL: _model,
+    Stage.EXPORT: _export,
+}
+OPTIMIZING = (Stage.AFTER_GRADIENT, Stage.MODEL)
+
+
+@cache
+def passes_of(*stages: Stage) -> tuple[Pass, ...]:
+    """The passes of these stages in the order in which they run; one may stand there several times."""
+    return tuple(each for stage in stages for each in _TABLE[stage]())
+
+
+def pass_names() -> tuple[str, ...]:
+    """The names of all passes."""
+    return tuple(dict.fromkeys(each.name for each in passes_of(*Stage)))
+
+
+def _by_rules(name: str, rules: Rules, in_bodies: bool = False) -> Pass:
+    keeps: Keeps = "bits" if all(rule.keeps == "bits" for rule in rules) else "rounding"
+    run = partial(apply_rules, rules=rules)
+    return Pass(name, everywhere(run) if in_bodies else run, keeps)
+
+
+# Running them
+
+_settings: ContextVar[Settings] = ContextVar("passes", default=Settings())  # noqa: B039 - Settings is immutable
+
+
+@contextmanager
+def pass_settings(disabled: Collection[str] = (), observe: Callable[[PassRun], None] | None = None) -> Iterator[None]:
+    """Inside, the `disabled` passes do not run, and `observe` is told of every other."""
+    token = _settings.set(Settings(frozenset(disabled), observe))
+    try:
+        yield
+    finally:
+        _settings.reset(token)
+
+
+def run_stage(graph: Graph, stage: Stage, *, disabled: Collection[str] = ()) -> Graph:
+    """`graph` after the passes of a stage, those `disabled` here or in `pass_settings` left out."""
+    settings = _settings.get()
+    for each in passes_of(stage):
+        if each.name in disabled or each.name in settings.disabled:
+            continue
+        if settings.observe is None:
+            graph = each.run(graph)
+            continue
+        before, begun = nodes_in_all(graph), time.perf_counter()
+        graph = each.run(graph)
+        seconds = time.perf_counter() - begun
+        settings.observe(PassRun(each.name, stage, before, nodes_in_all(graph), seconds))
     return graph
 
 
-def optimize_bodies(graph: Graph) -> Graph:
-    """`graph` with the steps of its recurrences rewritten, the innermost first."""
-    if not any(isinstance(node.op, Scan) for node in graph):
-        return graph
+def optimize(graph: Graph, *, disabled: Collection[str] = ()) -> Graph:
+    """A graph of the same inputs and outputs that computes the same, sooner.
 
-    def body_of(node: Node) -> Sequence[Value] | None:
-        if not isinstance(node.op, Scan):
-            return None
-        body = optimize_bodies(node.op.body)
-        for each in LOCAL:
-            body = each(body)
-        results: tuple[Value, ...] = node.op.replace(body=body)(*node.operands)
-        return results
-
-    return rewrite(graph, body_of)
+    What no output needs is gone by construction: a graph is what its ends reach. Passes in `disabled`, by their names,
+    do not run.
+    """
+    for stage in OPTIMIZING:
+        graph = run_stage(graph, stage, disabled=disabled)
+    return graph

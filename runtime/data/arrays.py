@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.elaborate.data import Stage
+from compiler.model_spec import DataStage
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.casting import kind_of
+from runtime.conversion import kind_of
 from runtime.data.context import Context
 from runtime.data.examples import Examples
 from runtime.numpy_files import read_npz
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 
-def npz(stage: Stage, context: Context) -> Examples:
+def npz(stage: DataStage, context: Context) -> Examples:
     """Arrays by name, as `numpy.savez` writes them; each has an example at every index of axis 0."""
     path = context.file(stage.arguments["path"], stage.span)
     return from_arrays(read_npz(path, str(path)), str(path), context)
@@ -37,7 +37,7 @@ def from_arrays(arrays: Mapping[str, Array], place: str, context: Context | None
         if kind_of(array.dtype) != "float":
             continue
         for row in np.flatnonzero(kept & ~np.isfinite(array).reshape(len(array), -1).all(axis=1)):
-            message = f"`{name}` holds no number at example {row}: {array[row].ravel()[:4]}"
+            message = f"`{name}` is not finite at example {row}: {array[row].ravel()[:4]}"
             if context is None:
                 raise NablacError(Diagnostic("E821", message, place=place))
             context.broken(place, message)

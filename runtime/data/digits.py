@@ -10,20 +10,20 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.elaborate.data import Stage
+from compiler.model_spec import DataStage
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.arrays import npz
 from runtime.data.context import Context
 from runtime.data.csv_file import Format, read_table
 from runtime.data.examples import Examples
-from runtime.data.files import content_of
 from runtime.data.rows import Rows
+from runtime.data.source_files import content_of
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
 
-def digits(stage: Stage, context: Context) -> Examples:
+def digits(stage: DataStage, context: Context) -> Examples:
     """Images of digits with their labels: an IDX pair (as MNIST's), a CSV of pixels with the `label` last or first,
     or an .npz of `image` and `label`, which is taken as it is.
 
@@ -48,7 +48,9 @@ def digits(stage: Stage, context: Context) -> Examples:
     if image.ndim == 2:
         side = math.isqrt(image.shape[1])
         if side * side != image.shape[1]:
-            raise NablacError(Diagnostic("E823", f"{image.shape[1]} pixels are no square image", place=str(path)))
+            raise NablacError(
+                Diagnostic("E823", f"{image.shape[1]} pixels do not make a square image", place=str(path))
+            )
         image = image.reshape(-1, side, side)
     scaled = image.astype(np.float32)[:, None] / np.float32(stage.arguments["scale"] or max(image.max(), 1))
     return Examples({"image": scaled, "label": label}, ("image",), ("label",))
@@ -57,7 +59,7 @@ def digits(stage: Stage, context: Context) -> Examples:
 def _idx(path: Path, content: bytes, axes: int) -> Array:
     """An array of bytes in the IDX format of MNIST (LeCun): a magic number, the sizes, the items."""
     if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
-        raise NablacError(Diagnostic("E821", "this is no IDX file of bytes", place=str(path)))
+        raise NablacError(Diagnostic("E821", "this is not an IDX file of bytes", place=str(path)))
     if content[3] != axes:
         message = f"this IDX file has {content[3]} axes, and {'labels have one' if axes == 1 else 'images have three'}"
         raise NablacError(Diagnostic("E821", message, place=str(path)))
@@ -69,7 +71,7 @@ def _idx(path: Path, content: bytes, axes: int) -> Array:
     return items.reshape(shape)
 
 
-def _digit_rows(path: Path, content: bytes, stage: Stage, context: Context) -> tuple[Array, Array]:
+def _digit_rows(path: Path, content: bytes, stage: DataStage, context: Context) -> tuple[Array, Array]:
     """Rows of numbers: pixels, and a label at one end; a first row with a cell that is none is of names."""
     format = Format(header=False)
     table = read_table(content, str(path), format, context)
@@ -90,17 +92,17 @@ def _digit_rows(path: Path, content: bytes, stage: Stage, context: Context) -> t
 _LABELS = ("label", "class", "target", "digit", "y")  # what the header calls a column of labels
 
 
-def _label_end(table: Array, header: list[str], path: Path, stage: Stage) -> str:
+def _label_end(table: Array, header: list[str], path: Path, stage: DataStage) -> str:
     """Which end of the rows holds the labels: the one that is called so, or the only one whose numbers can be some.
 
     Labels are whole and small, and there are several; at a corner of an image there is mostly nothing.
     """
     ends = {"first": 0, "last": -1}
-    named = [end for end, place in ends.items() if header and header[place] in _LABELS]
+    named = [end for end, column in ends.items() if header and header[column] in _LABELS]
     fitting = [
         end
-        for end, place in ends.items()
-        if (column := table[:, place]).min() >= 0
+        for end, index in ends.items()
+        if (column := table[:, index]).min() >= 0
         and column.max() < 100
         and np.array_equal(column, np.round(column))
         and column.min() < column.max()

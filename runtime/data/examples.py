@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.elaborate.data import Stage
+from compiler.model_spec import DataStage
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
+from runtime.data.fitted import Fitted
 from runtime.data.scaling import Scale, Scaling
 
 if TYPE_CHECKING:
@@ -68,22 +69,31 @@ class Examples:
         if self.parts:
             return self
         count = len(self)
-        places = np.arange(count)
+        rows = np.arange(count)
         if context.order == "random" or (not context.order and not self.ordered):
-            places = np.random.default_rng([context.seed, 0x5EED]).permutation(count)
+            rows = np.random.default_rng([context.seed, 0x5EED]).permutation(count)
         first, second = cuts(count, context)
-        parts = dict(zip(PARTS, np.split(places, [first, second]), strict=True))
+        parts = dict(zip(PARTS, np.split(rows, [first, second]), strict=True))
         return replace(self, parts={name: np.sort(part) for name, part in parts.items()})
+
+
+def fitted_to(examples: Examples) -> Fitted:
+    """What finished examples were scaled, numbered and cut by."""
+    columns = [examples.columns.get(target, ()) for target in examples.targets]
+    single = [names[0] for names in columns if len(names) == 1]
+    labels = next((examples.classes[column] for column in single if column in examples.classes), ())
+    used = {name: examples.columns[name] for name in examples.inputs if examples.columns.get(name)}
+    return Fitted(examples.scalings, examples.classes, examples.tokenizer, labels, used)
 
 
 def digest(examples: Examples) -> str:
     """A hash of all examples and of which part each is in."""
-    found = blake2b(digest_size=8)
-    parts = {f"{name}:": places for name, places in examples.parts.items()}
+    hashed = blake2b(digest_size=8)
+    parts = {f"{name}:": rows for name, rows in examples.parts.items()}
     for name, array in sorted({**examples.arrays, **parts}.items()):
-        found.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)  # which bf16 has not of itself
-    return found.hexdigest()
+        hashed.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        hashed.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)  # which bf16 has not of itself
+    return hashed.hexdigest()
 
 
 def cuts(count: int, context: Context) -> tuple[int, int]:
@@ -94,7 +104,7 @@ def cuts(count: int, context: Context) -> tuple[int, int]:
 
 
 def window_parts(
-    begin: Array, end: Array, count: int, overlap: bool, context: Context, stage: Stage
+    begin: Array, end: Array, count: int, overlap: bool, context: Context, stage: DataStage
 ) -> dict[str, Array]:
     """Which windows lie whole in each part, from where they begin and end; one across a border is in none.
 

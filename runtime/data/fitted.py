@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.atomic_files import write_bytes
 from runtime.boundary import LARGEST_JSON, read_file, reason_of
 from runtime.data.scaling import Scaling
-from runtime.files import write_bytes
 from runtime.metadata import column_names, texts
 from runtime.text.tokenizers import Tokenizer, from_json, read_tokenizer
 
 if TYPE_CHECKING:
     from compiler.types import Array
-    from runtime.data.examples import Examples
 
 DATA, TOKENS = "data.json", "tokenizer.json"
 
@@ -45,16 +44,7 @@ class Fitted:
     @property
     def numbers(self) -> dict[str, tuple[Array, Array]]:
         """Offset and scale of each scaling."""
-        return {name: (each.offset, each.scale) for name, each in self.scalings.items()}
-
-
-def fitted_to(examples: Examples) -> Fitted:
-    """What finished examples were made with."""
-    columns = [examples.columns.get(target, ()) for target in examples.targets]
-    single = [each[0] for each in columns if len(each) == 1]
-    labels = next((examples.classes[each] for each in single if each in examples.classes), ())
-    used = {name: examples.columns[name] for name in examples.inputs if examples.columns.get(name)}
-    return Fitted(examples.scalings, examples.classes, examples.tokenizer, labels, used)
+        return {name: (value.offset, value.scale) for name, value in self.scalings.items()}
 
 
 def write_fitted(folder: Path, fitted: Fitted) -> None:
@@ -92,14 +82,15 @@ def fitted_from_json(stored: Any, place: str) -> Fitted:
 
 def _stored(fitted: Fitted) -> dict[str, Any]:
     scalings = {
-        name: {"offset": each.offset.tolist(), "scale": each.scale.tolist()} for name, each in fitted.scalings.items()
+        name: {"offset": value.offset.tolist(), "scale": value.scale.tolist()}
+        for name, value in fitted.scalings.items()
     }
     return {"scalings": scalings, "classes": fitted.classes, "labels": fitted.labels, "columns": fitted.columns}
 
 
 def _parsed(stored: Any, place: str, tokenizer: Tokenizer | None) -> Fitted:
     try:
-        scalings = {name: _scaling(each["offset"], each["scale"]) for name, each in stored["scalings"].items()}
+        scalings = {name: _scaling(scaling["offset"], scaling["scale"]) for name, scaling in stored["scalings"].items()}
         classes, columns = column_names(stored["classes"]), column_names(stored.get("columns", {}))
         labels = tuple(texts(stored.get("labels", [])))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:

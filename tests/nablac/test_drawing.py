@@ -11,7 +11,8 @@ from xml.etree import ElementTree
 import pytest
 
 import nablac
-from compiler.build import elaborate, load, program_of
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import load, program_of
 from compiler.graph import Graph
 from grammar.source import Source
 from nablac.drawing.html import html

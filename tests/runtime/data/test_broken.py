@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler import build
-from compiler.build import program_of
+from compiler.elaborate import checking
+from compiler.elaborate.program import program_of
 from grammar.diagnostics import NablacError
 from grammar.source import Source
 from runtime.data.arrays import from_arrays
@@ -67,7 +67,7 @@ def test_check_finds_arguments_that_mean_nothing(data: str) -> None:
     text = "model M { input x: [batch, 1]; output x -> Dense(1) }\n"
     text += f"train M {{ target t: [batch, 1]; loss mean(t); data {data} }}"
     with pytest.raises(NablacError) as caught:
-        build.check(program_of(Source("m.model", text)))
+        checking.check(program_of(Source("m.model", text)))
     (found,) = caught.value.diagnostics
     assert (found.code, found.message) == ("E605", ARGUMENTS[data])
     assert found.span is not None and found.span.line == 2
@@ -77,11 +77,11 @@ FILES = {
     'csv("folder") -> window("v", length: 2)': "E820 : HERE/folder is a folder, and a file is needed",
     'digits("folder")': "E820 : HERE/folder is a folder, and a file is needed",
     'csv("double.csv") -> window("a", length: 2)': "E821 HERE/double.csv:1: two columns are called `a`",
-    'csv("value.csv") -> columns(inputs: "a", targets: "b")': "E821 HERE/value.csv:3: column `b`: `x` is no number",
-    'text("bad.py") -> characters(length: 2)': "E821 HERE/bad.py:1: this is no Python that can be read",
+    'csv("value.csv") -> columns(inputs: "a", targets: "b")': "E821 HERE/value.csv:3: column `b`: `x` is not a number",
+    'text("bad.py") -> characters(length: 2)': "E821 HERE/bad.py:1: this is not valid Python",
     'digits("none")': "E823 : HERE/none holds no images",
-    'digits("nan.csv", label: "last")': "E821 HERE/nan.csv:2: column `1`: `nan` is no number",
-    'npz("nan.npz")': "E821 HERE/nan.npz: `x` holds no number at example 2: [nan]",
+    'digits("nan.csv", label: "last")': "E821 HERE/nan.csv:2: column `1`: `nan` is not a number",
+    'npz("nan.npz")': "E821 HERE/nan.npz: `x` is not finite at example 2: [nan]",
 }
 
 
@@ -117,8 +117,8 @@ def test_broken_examples_of_arrays_can_be_left_out(tmp_path: Path) -> None:
     context = Context(tmp_path, skip_broken=True)
     assert from_arrays(arrays, "rows.npz", context).arrays["x"].tolist() == [1, 4]
     assert context.skipped == [
-        "rows.npz: `x` holds no number at example 1: [nan]",
-        "rows.npz: `t` holds no number at example 2: [inf]",
+        "rows.npz: `x` is not finite at example 1: [nan]",
+        "rows.npz: `t` is not finite at example 2: [inf]",
     ]
 
 

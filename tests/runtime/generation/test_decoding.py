@@ -9,14 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.build import elaborate, load, program_of
 from compiler.decode import Decode, decode
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import load, program_of
 from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
 from compiler.verify import verify
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Source
-from runtime.generation.checks import check_causal, worst_difference
+from runtime.generation.decode_checks import check_causal, worst_difference
 from runtime.generation.decoders import Cached, Decoder, Layout, Recomputing
 from runtime.generation.generator import Generator, Request
 from runtime.generation.machines import machine

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.build import program_of
+from compiler.elaborate.models import TextSource
+from compiler.elaborate.program import program_of
 from compiler.types import DType
 from grammar.source import Source
 from runtime.data.arrays import from_arrays
-from runtime.training.session import Options, Training
+from runtime.training.run_options import Options
+from runtime.training.training_run import Training
 
 MODEL = """
 model M {{
@@ -45,7 +47,7 @@ METRICS = {  # by hand, of all four rows; y is x W + b
 
 def evaluated(metric: str, batch: int) -> tuple[dict[str, float], np.ndarray]:
     program = program_of(Source("m.model", MODEL.format(metric=metric)))
-    run = Training(program, options=Options(batch=batch), dtype=DType.F64)
+    run = Training(TextSource(program, dtype=DType.F64), options=Options(batch=batch))
     run.examples = from_arrays({"x": X, "t": T}, "data")
     loop = run.loop()
     state = loop.stepper.state()

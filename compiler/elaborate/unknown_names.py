@@ -1,0 +1,92 @@
+"""Unknown names in every declaration of a file, applied or not: a walk over the syntax."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from compiler.elaborate.frameworks import name_hint
+from compiler.elaborate.program import Program
+from compiler.elaborate.values import Scope
+from grammar import syntax
+from grammar.diagnostics import Diagnostic
+from grammar.habits import comment_hint
+from grammar.record import Record
+
+_IMPLICIT = {
+    "optimizer": {"param", "grad", "step"},
+    "train": {"step"},
+}
+_EVERYWHERE = {"training", "_"}
+
+
+def unknown_names(program: Program) -> Iterator[Diagnostic]:
+    """One diagnostic for each name that no scope can have, made when it is asked for: a near name is long to find."""
+    for declaration in program.tree.declarations:
+        match declaration:
+            case syntax.Definition():
+                names = names_of(declaration)
+                parts: list[Any] = [hyper.default for hyper in declaration.hypers if hyper.default is not None]
+                yield from _check([*parts, *declaration.body], names, program.scope)
+            case syntax.Const():
+                yield from _check([declaration.value], set(), program.scope)
+            case _:
+                pass  # a train block sees its model's names; it is checked when it is elaborated
+
+
+def names_of(declaration: syntax.Definition | syntax.Const) -> set[str]:
+    """The names of a declaration's own: hyperparameters, and what its body binds."""
+    if isinstance(declaration, syntax.Const):
+        return set()
+    names = {hyper.name.text for hyper in declaration.hypers} | _bound(declaration.body)
+    return names | _IMPLICIT.get(declaration.kind, set())
+
+
+def _check(parts: Iterable[Any], names: set[str], scope: Scope) -> Iterator[Diagnostic]:
+    for name in references(parts):
+        if name.text in names or name.text in _EVERYWHERE or name.text in scope:
+            continue
+        hint = name_hint(name.text, [*names, *scope.known()]) or comment_hint(name.span)
+        yield Diagnostic("E201", f"nothing is called `{name.text}` here", name.span, hint=hint)
+
+
+def _bound(statements: Iterable[syntax.Statement]) -> set[str]:
+    """Every name that a body may bind: declared, assigned, counted, or a dim of an input or state."""
+    names: set[str] = set()
+    for statement in statements:
+        match statement:
+            case syntax.Declare(names=declared):
+                for each in declared:
+                    names.add(each.name.text)
+                    if each.type is not None and statement.kind in ("input", "target"):
+                        names |= {name.text for name in references(each.type.dims)}
+            case syntax.Assign(targets=targets):
+                names |= {target.text for target in targets}  # of `c'` too: that `c` is no state is said there
+            case syntax.Output(name=syntax.Identifier(text=text)):
+                names.add(text)
+            case syntax.For(variable=variable, body=body):
+                names |= {variable.text} | _bound(body)
+            case syntax.If(then=then, otherwise=otherwise):
+                names |= _bound(then) | _bound(otherwise)
+            case _:
+                pass
+    return names
+
+
+def references(parts: Iterable[Any]) -> list[syntax.Name]:
+    """Every name read in the parts, in the order of the text."""
+    names: list[syntax.Name] = []
+    waiting: list[Any] = list(parts)
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, syntax.Name):
+            names.append(part)
+        elif isinstance(part, syntax.Assign):
+            waiting.append(part.value)
+        elif isinstance(part, tuple):
+            waiting.extend(part)
+        elif isinstance(part, syntax.Preset):
+            waiting.extend(setting.value for setting in part.settings)
+        elif isinstance(part, Record) and not isinstance(part, syntax.Identifier):
+            waiting.extend(getattr(part, name) for name in part.fields if not name.endswith("span"))
+    return sorted(names, key=lambda name: name.span.start)

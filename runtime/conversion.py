@@ -1,0 +1,138 @@
+"""Whether an array may become a dtype: every number stays the number that it is, but that floats may be rounded.
+
+Training data, inputs of `run` and arrays of Python calls all ask here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compiler.types import DType
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+_KINDS = {"f": "float", "i": "int", "u": "int", "b": "bool"}
+_REFUSED = {
+    "M": "dates",
+    "m": "spans of time",
+    "c": "complex numbers",
+    "U": "texts",
+    "S": "bytes of text",
+    "V": "records",
+    "O": "Python objects",
+}
+_HINTS = {
+    "M": "convert them to numbers of a unit that you choose: `(dates - dates[0]) / np.timedelta64(1, 'D')`",
+    "m": "convert them to numbers of a unit that you choose: `spans / np.timedelta64(1, 's')`",
+    "c": "give the real and the imaginary part apart: `np.stack([z.real, z.imag], -1)`",
+    "V": "give each field as an array of its own",
+}
+
+
+class CannotConvert(Exception):
+    """`reason` is a clause, as "300 is beyond u8 (0 to 255)"; `index` that of the first number it is true of."""
+
+    def __init__(self, reason: str, index: tuple[int, ...] | None = None, hint: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason, self.index, self.hint = reason, index, hint
+
+
+def kind_of(dtype: np.dtype[Any]) -> str | None:
+    """`float`, `int` or `bool`; None for what holds no such numbers."""
+    return "float" if dtype.name == "bfloat16" else _KINDS.get(dtype.kind)
+
+
+def check_numbers(array: Array) -> None:
+    """CannotConvert for an array of anything but real numbers and flags."""
+    if kind_of(array.dtype) is None:
+        what = _REFUSED.get(array.dtype.kind, "values")
+        reason = f"{what} ({array.dtype}) are given" if array.dtype.kind in "MmV" else f"{what} are given"
+        raise CannotConvert(reason, hint=_HINTS.get(array.dtype.kind))
+
+
+def convert(array: Array, dtype: np.dtype[Any]) -> Array:
+    """`array` in `dtype`; CannotConvert where a number would become another one.
+
+    Floats may be rounded, but not to infinity. A float from 2 ** 53 on (2 ** 24 of f32) does not become a whole
+    number: its neighbours are rounded to it.
+    """
+    if array.dtype == dtype:
+        return array
+    check_numbers(array)
+    kind, wanted = kind_of(array.dtype), kind_of(dtype)
+    if wanted == "float":
+        return _rounded(array, dtype)
+    if wanted == "bool":
+        _refuse(array, (array != 0) & (array != 1), "{} is neither 0 nor 1, and `bool` is one of the two")
+    elif kind == "float":
+        _check_whole(array, dtype)
+    elif kind == "int":
+        _check_range(array, dtype)
+    return array.astype(dtype)
+
+
+def name_of(dtype: np.dtype[Any]) -> str:
+    """The language's name of a dtype, else NumPy's."""
+    for candidate in DType:
+        if candidate is not DType.BF16 and candidate.numpy == dtype:
+            return str(candidate)
+    return "bf16" if dtype.name == "bfloat16" else "text" if dtype.kind in "US" else str(dtype)
+
+
+def _rounded(array: Array, dtype: np.dtype[Any]) -> Array:
+    with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+        rounded = array.astype(dtype)
+    if not np.isfinite(rounded).all():
+        _refuse(array, ~np.isfinite(rounded) & np.isfinite(array), f"{{}} is beyond {name_of(dtype)}")
+    return rounded
+
+
+def _check_whole(array: Array, dtype: np.dtype[Any]) -> None:
+    """Floats that are whole numbers within `dtype`."""
+    with np.errstate(invalid="ignore"):
+        _refuse(array, ~(array == np.floor(array)) | np.isinf(array), "{} is not a whole number")
+        limits, exact = np.iinfo(dtype), 2.0 ** (_digits(array.dtype) + 1)
+        reason = f"{{}} may be a rounded number: {name_of(array.dtype)} tells whole numbers apart below {exact:.0f}"
+        beyond = (array < float(limits.min)) | (array >= float(limits.max) + 1)
+        _refuse(array, beyond, _beyond(dtype))
+        _refuse(array, np.abs(array) >= exact, reason)
+
+
+def _check_range(array: Array, dtype: np.dtype[Any]) -> None:
+    source, limits = np.iinfo(array.dtype), np.iinfo(dtype)
+    if source.min >= limits.min and source.max <= limits.max:
+        return
+    # NumPy compares its integers of different signs, and Python's beyond them, by their values.
+    beyond = np.zeros(array.shape, bool)
+    if source.min < limits.min:
+        beyond |= array < limits.min
+    if source.max > limits.max:
+        beyond |= array > limits.max
+    _refuse(array, beyond, _beyond(dtype))
+
+
+def _beyond(dtype: np.dtype[Any]) -> str:
+    limits = np.iinfo(dtype)
+    return f"{{}} is beyond {name_of(dtype)} ({limits.min} to {limits.max})"
+
+
+def _digits(dtype: np.dtype[Any]) -> int:
+    """Binary digits behind the first one of a float type."""
+    return 7 if dtype.name == "bfloat16" else int(np.finfo(dtype).nmant)
+
+
+def _refuse(array: Array, wrong: Array, reason: str) -> None:
+    if not wrong.any():
+        return
+    index = tuple(int(axis) for axis in np.argwhere(wrong)[0])
+    raise CannotConvert(reason.format(_shown(array[index])), index)
+
+
+def _shown(number: Any) -> str:
+    """A number as people write it: 300 for 300.0."""
+    value = number.item() if isinstance(number, np.generic) else float(number)
+    whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e16
+    return str(int(value)) if whole else str(value)

@@ -1,0 +1,49 @@
+"""Tokens and labels that a model has no entry for: refused before the training, with their line in the data."""
+
+from __future__ import annotations
+
+from compiler.graph import Graph
+from grammar.diagnostics import Diagnostic, NablacError
+from grammar.source import Span
+from runtime.data.examples import Examples
+from runtime.table_lookups import TableCheck
+
+
+def check_lookups(graph: Graph, examples: Examples, span: Span | None) -> None:
+    """Check all indices that `graph`, a model with its loss, looks up: NablacError for the first one outside.
+
+    They are computed as the model does, so that what it replaces, as a label `ignore`, does not count.
+    """
+    for outside in TableCheck(graph).outside(examples.arrays, {}):
+        refusal = _no_class if outside.name in examples.targets else _no_row
+        row = outside.index[0] if outside.whole and outside.index else None
+        raise refusal(outside.name, outside.number, row, outside.size, examples, span)
+
+
+def _no_class(name: str, label: int, row: int | None, size: int, examples: Examples, span: Span | None) -> NablacError:
+    columns = examples.columns.get(name, ())
+    what = f"column `{columns[0]}`" if len(columns) == 1 and examples.lines is not None else f"`{name}`"
+    message = f"{what} holds the label {label}, and the model tells the classes 0 to {size - 1} apart"
+    hint = "labels count from 0" if label < 0 else f"the model needs {label + 1:,} classes, or the data others"
+    if row is None or examples.lines is None:
+        return NablacError(
+            Diagnostic("E826", f"{message}" if row is None else f"{message}: example {row}", span, hint=hint)
+        )
+    return NablacError(Diagnostic("E826", message, place=f"{examples.place}:{examples.lines[row]}", hint=hint))
+
+
+def _no_row(name: str, number: int, row: int | None, size: int, examples: Examples, span: Span | None) -> NablacError:
+    place = f"{examples.place}:{examples.lines[row]}" if row is not None and examples.lines is not None else None
+    span = span if place is None else None
+    if number < 0:
+        message = f"`{name}` holds {number}, and rows of a table count from 0"
+        return NablacError(Diagnostic("E851", message, span, place=place))
+    if examples.tokenizer is None:
+        message = f"`{name}` holds {number:,}, and the model looks it up in a table of {size:,} rows"
+        hint = f"the table needs {number + 1:,} rows, or the data other numbers"
+        return NablacError(Diagnostic("E851", message, span, place=place, hint=hint))
+    largest = int(examples.arrays[name].max())
+    message = f"`{name}` holds {largest:,}, and the model looks it up in a table of {size:,} rows"
+    needed = examples.tokenizer.size
+    hint = f"the vocabulary needs {needed:,} rows, or the data fewer tokens: `tokens(most: {size})`"
+    return NablacError(Diagnostic("E851", message, span, hint=hint))

@@ -1,0 +1,115 @@
+"""Arrays of data in the shapes and dtypes that a model has for them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compiler.types import TensorType
+from grammar.diagnostics import Diagnostic, NablacError
+from grammar.source import Span
+from runtime.conversion import CannotConvert, check_numbers, convert
+from runtime.data.assignment import Assigned, example_type
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+    from runtime.data.examples import Examples
+
+
+def shaped(
+    array: Array, assigned: Assigned, type: TensorType, examples: Examples, target: bool, span: Span | None
+) -> Array:
+    """In the type's rank where only axes of length 1 differ; labels as one-hot rows where a target is floats of them.
+
+    NablacError where it does not fit.
+    """
+    name, wanted = assigned.name, type.shape[1:]
+    texts = [column for column in assigned.columns if column in examples.classes]
+    if target and type.dtype.is_float and are_labels(array, wanted):
+        return _one_hot(array, examples, name, type, span)
+    if texts and (type.dtype.is_float or len(assigned.columns) > 1):
+        classes = examples.classes[texts[0]]
+        several = f"{len(classes)} classes, as `{classes[0]}`" if len(classes) > 1 else f"one class, `{classes[0]}`"
+        message = f"column `{texts[0]}` holds texts, {several}, and the model's `{name}` is {type}"
+        kind = f"or `f32[batch, {len(classes)}]` of one-hot rows" if target else "with an `Embedding`, say"
+        raise NablacError(Diagnostic("E824", message, span, hint=f"declare `{texts[0]}: i64[batch]`, {kind}"))
+    shape = array.shape[1:]
+    if len(shape) != len(wanted) and all(isinstance(size, int) for size in wanted):
+        if int(np.prod(shape)) == int(np.prod([int(size) for size in wanted])):  # type: ignore[arg-type]
+            array = array.reshape(len(array), *wanted)
+            shape = array.shape[1:]
+    fits = len(shape) == len(wanted) and all(
+        not isinstance(size, int) or size == actual for size, actual in zip(wanted, shape, strict=True)
+    )
+    if not fits:
+        message = f"the model's `{name}` is {type}, and an example of the data is {example_type(array)}"
+        raise NablacError(Diagnostic("E824", message, span))
+    return array
+
+
+def check_kind(assigned: Assigned, type: TensorType, examples: Examples, span: Span | None) -> None:
+    """NablacError for an array of anything but real numbers and flags."""
+    try:
+        check_numbers(assigned.array)
+    except CannotConvert as error:
+        raise _unfit(assigned, type, examples, error, span) from None
+
+
+def in_type(array: Array, assigned: Assigned, type: TensorType, examples: Examples, span: Span | None) -> Array:
+    """In the type's dtype; NablacError with its line for the first number that this has not."""
+    try:
+        return np.ascontiguousarray(convert(array, type.dtype.numpy))
+    except CannotConvert as error:
+        raise _unfit(assigned, type, examples, error, span) from None
+
+
+def _unfit(
+    assigned: Assigned, type: TensorType, examples: Examples, error: CannotConvert, span: Span | None
+) -> NablacError:
+    """Numbers that a dtype does not have, at the line that the first of them is from, else by its example."""
+    message, columns = f"the model's `{assigned.name}` is {type}, and {error.reason}", assigned.columns
+    if error.index is None:
+        return NablacError(Diagnostic("E824", message, span, hint=error.hint))
+    row, *others = error.index
+    if columns:
+        column = columns[others[-1]] if others and others[-1] < len(columns) else columns[0]
+        message = f"column `{column}`: {message}"
+    if examples.lines is not None:
+        place = f"{examples.place}:{examples.lines[row]}"
+        return NablacError(Diagnostic("E824", message, place=place, hint=error.hint))
+    return NablacError(Diagnostic("E824", f"{message}: example {row}", span, hint=error.hint))
+
+
+def is_one_hot(array: Array) -> bool:
+    """Whether each row of several numbers has one 1 and zeros beside it: classes, which nobody measures."""
+    if array.ndim < 2 or array.shape[-1] < 2:
+        return False
+    return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=-1) == 1).all())
+
+
+def are_labels(array: Array, wanted: tuple[object, ...]) -> bool:
+    """Whether whole numbers stand where a target has a last axis of several more."""
+    if not wanted or not isinstance(wanted[-1], int) or wanted[-1] < 2:
+        return False
+    before = wanted[:-1]
+    shape = array.shape[1:]
+    rows = shape[:-1] if len(shape) == len(wanted) and shape[-1] == 1 else shape
+    agree = len(rows) == len(before) and all(
+        not isinstance(size, int) or size == actual for size, actual in zip(before, rows, strict=True)
+    )
+    return agree and (array.dtype.kind in "iub" or np.array_equal(array, np.round(array)))
+
+
+def _one_hot(array: Array, examples: Examples, name: str, type: TensorType, span: Span | None) -> Array:
+    labels, classes = array.reshape(array.shape[: type.rank - 1]), int(type.shape[-1])  # type: ignore[arg-type]
+    wrong = np.argwhere((labels < 0) | (labels >= classes))
+    if len(wrong):
+        label, row = int(labels[tuple(wrong[0])]), wrong[0][0]
+        message = f"`{name}` has {classes} classes, 0 to {classes - 1}, and the data holds a label {label}"
+        if examples.lines is None:
+            raise NablacError(Diagnostic("E826", f"{message}: example {row}", span))
+        raise NablacError(Diagnostic("E826", message, place=f"{examples.place}:{examples.lines[row]}"))
+    labels = labels.astype(np.int64)
+    rows_of_ones: Array = np.eye(classes, dtype=np.float32)[labels]
+    return rows_of_ones

@@ -1,0 +1,88 @@
+"""Whether a model's decode step is the model: outputs do not depend on later tokens, and the two agree."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compiler.decode import Decode
+from compiler.dims import Dim, symbols
+from compiler.graph import Graph, Value
+from compiler.operators.source import Source
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.generation.decoders import Cached, Layout, Recomputing
+from runtime.generation.machines import NumpyMachine, machine
+from runtime.numpy_executor import NumpyRunner
+from runtime.text.lengths import longest_texts
+from runtime.verification import errors, random_feeds, sample_sizes
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+_LENGTH, _KEPT = 6, 3  # tokens of the text tried, and how many of them stay as they are
+_TOLERANCE = 1e-4
+
+
+def check_causal(graph: Graph, tokens: str, output: str, weights: Mapping[str, Array], seed: int = 0) -> None:
+    """Change the last tokens of a random text: NablacError (E862) where that changes what was before them.
+
+    Every value that has one axis of tokens, and no other that depends on how many there are, is looked at; the first
+    to change is named by its line.
+    """
+    time = graph.inputs[tokens].shape[1]
+    watched: dict[str, tuple[Value, int]] = {}
+    for number, node in enumerate(Graph({}, {"": graph.outputs[output]})):
+        for value in node.results:
+            time_axes = [axis for axis, size in enumerate(value.shape) if symbols(size) & symbols(time)]
+            if len(time_axes) == 1 and value.shape[time_axes[0]] == time and not isinstance(node.op, Source):
+                watched[f"value {number}.{value.index}"] = value, time_axes[0]
+    every = Graph(graph.inputs, {name: value for name, (value, _) in watched.items()}, {}, graph.name)
+    first, second = _pair(graph, tokens, seed)
+    kept = _kept(first[tokens])
+    runner = NumpyRunner(every, weights)
+    before, after = runner.run(first), runner.run(second)
+    for name, (value, axis) in watched.items():
+        earlier = [np.take(results[name], range(kept), axis) for results in (before, after)]
+        # A product of another length may be added up in another order.
+        if errors(earlier[0], earlier[1])[0] > _TOLERANCE:
+            origin = value.node.origin
+            message = f"{graph.name} does not generate: here, what is known of a token depends on later ones"
+            hint = "mask later tokens (`causal: true`), or scan forward only"
+            place = None if origin.span is not None else origin.path
+            raise NablacError(Diagnostic("E862", message, origin.span, hint=hint, place=place))
+
+
+def worst_difference(
+    graph: Graph, step: Decode, weights: Mapping[str, Array], backend: str = "numpy", seed: int = 0
+) -> float:
+    """How far the scores of the decode step, token by token, are from those of the whole model by NumPy."""
+    feeds, _ = _pair(graph, step.tokens, seed)
+    tokens = feeds.pop(step.tokens)
+    kept = _kept(tokens)
+    start = machine(step.start, weights, backend, "cpu") if step.start.outputs else None
+    cached = Cached(Layout.of(step), start, machine(step.step, weights, backend, "cpu"))
+    whole = Recomputing(step.tokens, step.output, NumpyMachine(graph, weights))
+    pairs = [(cached.begin(tokens[:, :kept], feeds), whole.begin(tokens[:, :kept], feeds))]
+    pairs += [(cached.next(tokens[:, index]), whole.next(tokens[:, index])) for index in range(kept, tokens.shape[1])]
+    return max(errors(np.ascontiguousarray(ours), np.ascontiguousarray(theirs))[0] for ours, theirs in pairs)
+
+
+def _kept(tokens: Array) -> int:
+    """How many tokens of a text stay as they are, where positions leave it only few too."""
+    return max(1, min(_KEPT, int(tokens.shape[1]) - 1))
+
+
+def _pair(graph: Graph, tokens: str, seed: int) -> tuple[dict[str, Array], dict[str, Array]]:
+    """Feeds of a random text, and with other tokens at its end."""
+    time, length = graph.inputs[tokens].shape[1], min(_LENGTH, longest_texts(graph).get(tokens, _LENGTH))
+    sizes = next(iter(sample_sizes(graph)))
+    sizes = {name: length if Dim.named(name) == time else max(size, 2) for name, size in sizes.items()}
+    first = random_feeds(graph, sizes, seed)
+    first[tokens] = np.maximum(first[tokens], 1)  # 0 stands for no token in many models
+    second = {name: array.copy() for name, array in first.items()}
+    other = np.maximum(random_feeds(graph, sizes, seed + 1)[tokens], 1)
+    kept = _kept(other)
+    second[tokens][:, kept:] = np.where(other[:, kept:] == first[tokens][:, kept:], 1, other[:, kept:])
+    return first, second

@@ -1,0 +1,118 @@
+"""Image files as arrays: channels first, from 0 to 1; one reader for training and for `run`.
+
+The picture is what a viewer shows: turned as its EXIF orientation says, in all of its bits, and where it is transparent
+and the model takes no alpha, on white.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.boundary import check_pixels, guarded
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff")
+CHANNELS = {1: "L", 3: "RGB", 4: "RGBA"}  # Pillow's modes of 8 bits: grey, colour, colour with alpha
+_UNSIGNED_16 = ("I;16", "I;16B", "I;16L", "I;16N")
+_WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
+
+
+def read_image(
+    content: bytes, place: str, channels: int, size: Callable[[int, int], tuple[int, int]], note: Callable[[str], None]
+) -> Array:
+    """The first picture of a file as f32[channels, height, width].
+
+    `size` maps the picture's height and width to those that are wanted. `note` hears what of the file the array does
+    not have. NablacError where there is no picture, or too large a one; ImportError without Pillow.
+    """
+    from PIL import Image
+
+    with guarded(place, "an image"), Image.open(io.BytesIO(content)) as opened:
+        check_pixels(*opened.size, place)
+        _note_losses(opened, note)
+        opened.load()
+        image = _upright(opened)
+        height, width = size(image.height, image.width)
+        grey = _of_many_bits(image, opened, place, note)
+        if grey is None:
+            return _of_bytes(image, channels, (width, height), note)
+    if grey.shape != (height, width):
+        resized = Image.fromarray(grey).resize((width, height), Image.Resampling.BILINEAR)
+        grey = np.asarray(resized, np.float32)
+    planes = np.broadcast_to(grey, (min(channels, 3), *grey.shape))
+    return np.concatenate([planes, np.ones_like(planes[:1])]) if channels == 4 else np.array(planes)
+
+
+def _unreadable(place: str, reason: str, hint: str | None = None) -> NablacError:
+    """A file that is no image, or one whose numbers have no range from 0 to 1."""
+    return NablacError(Diagnostic("E821", reason, place=place, hint=hint))
+
+
+def _note_losses(image: Any, note: Callable[[str], None]) -> None:
+    """Say what of a file is not taken over."""
+    frames = getattr(image, "n_frames", 1)
+    if frames > 1 and image.format != "MPO":  # a photograph with its preview
+        note(f"the first of {frames} pictures is taken")
+    if image.mode in ("LA", "RGB", "RGBA") and any(";16" in str(tile[3]) for tile in image.tile):
+        note("16 bits of a channel are read as 8")
+
+
+def _upright(image: Any) -> Any:
+    """The picture as its EXIF orientation has it."""
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(image)
+
+
+def _of_many_bits(image: Any, opened: Any, place: str, note: Callable[[str], None]) -> Array | None:
+    """A grey picture of 16 bits or of floats, f32 from 0 to 1; None of one whose channels have 8 bits."""
+    if image.mode in _UNSIGNED_16 or (image.mode == "I" and _has_16_bits(opened)):
+        numbers = np.asarray(image)
+        grey = numbers.astype(np.float32) / np.float32(65535)
+        if "transparency" in image.info:
+            note("transparent parts are put on white")
+            grey[numbers == image.info["transparency"]] = 1
+        return grey
+    if image.mode == "F":
+        numbers = np.asarray(image, np.float32)
+        if not (numbers.min() >= 0 and numbers.max() <= 1):  # NaN is neither
+            reason = f"an image of floats from {numbers.min():g} to {numbers.max():g}, and a picture has 0 to 1"
+            raise _unreadable(place, reason, "scale it, or give the array as `.npy`, which is taken as it is")
+        return numbers
+    if image.mode.startswith("I"):
+        reason = f"an image of integers of {'signed 16' if ';16' in image.mode else '32'} bits, whose white is unknown"
+        raise _unreadable(place, reason, "convert it to 8 or 16 bits, or give the array as `.npy`")
+    return None
+
+
+def _has_16_bits(opened: Any) -> bool:
+    """Whether integers of 32 bits were 16 without a sign in the file: so older versions of Pillow read them."""
+    tags = getattr(opened, "tag_v2", None)
+    if tags is None:
+        return bool(opened.format == "PNG")  # which has no more
+    return bool(tags.get(258, (0,))[0] == 16 and tags.get(339, (1,))[0] == 1)  # BitsPerSample, SampleFormat
+
+
+def _of_bytes(image: Any, channels: int, size: tuple[int, int], note: Callable[[str], None]) -> Array:
+    """A picture whose channels have 8 bits, or fewer."""
+    from PIL import Image
+
+    if channels != 4 and (image.mode in _WITH_ALPHA or "transparency" in image.info):
+        image = image.convert("RGBA")
+        if image.getextrema()[3][0] < 255:
+            note("transparent parts are put on white")
+            white = Image.new("RGBA", image.size, (255, 255, 255, 255))
+            image = Image.alpha_composite(white, image)
+        image = image.convert("RGB")
+    image = image.convert(CHANNELS[channels])
+    if image.size != size:
+        image = image.resize(size, Image.Resampling.BILINEAR)
+    pixels = np.asarray(image, np.float32) / 255
+    return np.moveaxis(pixels.reshape(*pixels.shape[:2], -1), -1, 0)

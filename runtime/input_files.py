@@ -1,0 +1,380 @@
+"""Input files as arrays: `.npy`, `.npz`, `.csv`, JSON and images, shaped as the model's input asks."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from compiler.dims import Dim
+from compiler.types import TensorType
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
+from runtime.atomic_files import is_stream
+from runtime.boundary import guarded, names_in, read_file, read_stream
+from runtime.conversion import CannotConvert, convert
+from runtime.data.csv_file import OF_COMMAND, Format, read_table
+from runtime.data.rows import Rows
+from runtime.data.source_files import unpacked
+from runtime.image_file import CHANNELS, read_image
+from runtime.image_file import ENDINGS as IMAGES
+from runtime.numpy_files import read_npy, read_npz
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+_ROWS = re.compile(r"(.*)\[(-?\d*):(-?\d*)\]")
+_PART = re.compile(r"(.*\.(?:csv|csv\.gz|npz|json)|-):(.*)", re.IGNORECASE | re.DOTALL)
+ENDINGS = (".npy", ".npz", ".csv", ".json", *IMAGES)
+_PACKED = ".gz"  # after `.csv`
+STDIN = "-"
+_BEGINNINGS = {b"\x93NUMPY": ".npy", b"PK\x03\x04": ".npz", b"[": ".json", b"{": ".json"}
+_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
+_NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}  # that JSON has no way to write
+
+# What an input is: its type, or where the language has none for it a dtype, and then the array is taken as it is.
+InputType: TypeAlias = "TensorType | np.dtype[Any]"
+
+
+@dataclass(frozen=True, eq=False)
+class FileArray:
+    """An array that a file holds, and where in the file its numbers are: the lines and columns of a table."""
+
+    array: Array
+    path: str
+    lines: tuple[int, ...] = ()
+    columns: tuple[str, ...] = ()
+
+    def place(self, index: tuple[int, ...] | None) -> str:
+        """Where in the file the number at `index` stands."""
+        if not index:
+            return self.path
+        if not self.lines:
+            return f"{self.path}, index {list(index)}"
+        column = self.columns[index[1] if len(index) > 1 else 0]
+        return f"{self.path}:{self.lines[index[0]]}, column `{column}`"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is known of files beside their content: how CSV is written, which columns each input was trained on."""
+
+    say: Callable[[str], None] = lambda text: None
+    format: Format = OF_COMMAND
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def broken(self, place: str, message: str, hint: str | None = None) -> None:
+        """A row that cannot be used."""
+        raise NablacError(Diagnostic("E821", message, place=place, hint=hint))
+
+    def note(self, place: str, message: str) -> None:
+        """Something of a file that is changed or left out."""
+        self.say(f"note: {place}: {message}")
+
+
+PLAIN = Reading()
+
+
+def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: Reading = PLAIN) -> dict[str, Array]:
+    """`name=path` arguments, or one plain path for a model of one input; `-` is stdin.
+
+    `path:column` takes a CSV's column, `path:column[-12:]` its last rows, `path:name` an array of an `.npz` or of JSON.
+    An `.npz`, a JSON object or a CSV with a header may hold several inputs by name, and other things beside all of
+    them. `reading.say` hears what is done to the data.
+    """
+    feeds: dict[str, Array] = {}
+    for argument in arguments:
+        name, sign, path = argument.partition("=")
+        if not sign:
+            name, path = "", argument
+        if name and name not in types:
+            hint = did_you_mean(name, types) or f"the inputs are {', '.join(types)}"
+            raise NablacError(Diagnostic("E802", f"the model has no input `{name}`", place=argument, hint=hint))
+        open_inputs = {key: type for key, type in types.items() if key not in feeds}
+        content = _read(path, name or _only(open_inputs) or _only(types), types if name else open_inputs, reading)
+        if isinstance(content, dict) and name:
+            content = _chosen(content, name, path)
+        if isinstance(content, dict):
+            if all(key in content or key in feeds or key == "seed" for key in types):
+                content = {key: held for key, held in content.items() if key in types}
+            unknown = next((key for key in content if key not in types), None)
+            if unknown is not None:
+                hint = (
+                    did_you_mean(unknown, types)
+                    or f"choose an array of the file: `{next(iter(types))}={path}:{unknown}`"
+                )
+                raise NablacError(Diagnostic("E802", f"the model has no input `{unknown}`", place=path, hint=hint))
+            feeds |= {key: fitted(held, types[key]) for key, held in content.items()}
+            continue
+        if not name:
+            missing = [key for key in types if key not in feeds and key != "seed"]
+            if not missing:
+                inputs = [key for key in types if key != "seed"]
+                have = "its one input is" if len(inputs) == 1 else "its inputs are"
+                hint = f"{have} {', '.join(inputs)}, given before" if inputs else "it has no inputs"
+                raise NablacError(Diagnostic("E802", "the model has no input for this file", place=path, hint=hint))
+            if len(missing) != 1:
+                listed = ", ".join(missing)
+                raise NablacError(
+                    Diagnostic(
+                        "E801",
+                        f"{path} may be any of {listed}",
+                        place=path,
+                        hint=f"say which: `{missing[0]}={path}`",
+                    )
+                )
+            name = missing[0]
+        feeds[name] = fitted(content, types[name])
+    return feeds
+
+
+def fitted(held: FileArray, type: InputType) -> Array:
+    """The array in the input's dtype and rank: a missing batch axis is added, and a last axis of 1."""
+    dtype = type if isinstance(type, np.dtype) else type.dtype.numpy
+    try:
+        array = convert(held.array, dtype)
+    except CannotConvert as error:
+        message = f"the input is {type}, and {error.reason}"
+        raise NablacError(Diagnostic("E804", message, place=held.place(error.index), hint=error.hint)) from None
+    if isinstance(type, np.dtype):
+        return array
+    if array.ndim < type.rank and type.shape and type.shape[-1] == 1 and array.shape[-1:] != (1,):
+        array = array[..., None]
+    while array.ndim < type.rank:
+        array = array[None]
+    return array
+
+
+def _only(types: Mapping[str, InputType]) -> str:
+    """The name of a model's one input, "" where it has several."""
+    real = [name for name in types if name != "seed"]
+    return real[0] if len(real) == 1 else ""
+
+
+def _chosen(held: dict[str, FileArray], name: str, place: str) -> FileArray:
+    """The array of a file of several that is meant for one input: that of its name, or the only one."""
+    if name in held:
+        return held[name]
+    if len(held) == 1:
+        return next(iter(held.values()))
+    hint = f"choose one: `{name}={place}:{next(iter(held))}`" if held else None
+    message = f"this holds {', '.join(held) or 'nothing'}, and nothing called `{name}`"
+    raise NablacError(Diagnostic("E807", message, place=place, hint=hint))
+
+
+def _read(path: str, name: str, types: Mapping[str, InputType], reading: Reading) -> FileArray | dict[str, FileArray]:
+    """What a file holds for the input `name`, "" where it may be for several; of a `path:part` the part."""
+    cut = _PART.fullmatch(path)
+    target, part = (Path(cut[1]), cut[2]) if cut is not None else (Path(path), "")
+    stream = str(target) == STDIN or is_stream(target) or (not target.suffix and os.path.isfile(target))
+    content = _content(target, path) if stream else b""
+    suffix = Path(target.stem).suffix if target.suffix.lower() == _PACKED else target.suffix
+    ending = _ending_of(content) if stream else suffix.lower()
+    if ending not in ENDINGS or (suffix != target.suffix and ending != ".csv"):
+        raise NablacError(
+            Diagnostic(
+                "E807",
+                f"`{ending or target.name}` is not a supported input file",
+                place=path,
+                hint=f"the kinds are {', '.join(ENDINGS)}",
+            )
+        )
+    if not stream:
+        if not os.path.isfile(target):
+            raise NablacError(Diagnostic("E901", f"there is no file {target}", place=path, hint=_near(target)))
+        content = _content(target, path)
+    if ending in (".npy", ".npz"):  # either may have the other's name, as NumPy reads them too
+        packed = content[:2] == b"PK" or (ending == ".npz" and content[:6] != b"\x93NUMPY")
+        return _part(read_npz(content, path, "E807") if packed else read_npy(content, path, "E807"), part, path)
+    if ending == ".json":
+        with guarded(path, "JSON", "E807"):
+            return _part(_json(_parsed(content), path), part, path)
+    if ending == ".csv":
+        with guarded(path, "a CSV file", "E807"):
+            return _rows_of(str(target), part, unpacked(content, str(target)), name, types, reading)
+    return _image(path, content, types.get(name), reading)
+
+
+def _content(path: Path, place: str) -> bytes:
+    if str(path) == STDIN or is_stream(path):
+        return read_stream(path, place)
+    return read_file(path, place=place)
+
+
+def _ending_of(content: bytes) -> str:
+    """The kind of what comes without a name; what begins like none of the others is CSV."""
+    if content.startswith(_PICTURES):
+        return IMAGES[0]
+    start = content.lstrip()
+    return next((ending for beginning, ending in _BEGINNINGS.items() if start.startswith(beginning)), ".csv")
+
+
+def _part(held: Array | dict[str, Array], part: str, place: str) -> FileArray | dict[str, FileArray]:
+    """The array of that name, or all where none is named."""
+    if not isinstance(held, dict):
+        return FileArray(held, place)
+    if not part:
+        return {name: FileArray(array, f"{place}: {name}") for name, array in held.items()}
+    if part not in held:
+        hint = did_you_mean(part, held) or f"it has {', '.join(held)}"
+        raise NablacError(Diagnostic("E807", f"there is no array `{part}`", place=place, hint=hint))
+    return FileArray(held[part], place)
+
+
+def _near(path: Path) -> str | None:
+    return did_you_mean_file(path.name, names_in(path.parent))
+
+
+def _parsed(content: bytes) -> Any:
+    """JSON in which no name stands twice in an object, and no number is beyond a float of 64 bits."""
+
+    def names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
+            twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
+            raise ValueError(f"`{twice}` stands twice")
+        return fields
+
+    def number(text: str) -> float:
+        parsed = float(text)
+        if np.isinf(parsed):
+            raise ValueError(f"{text} is beyond f64")
+        return parsed
+
+    return json.loads(content.decode("utf-8-sig"), object_pairs_hook=names, parse_float=number)
+
+
+def _json(value: Any, place: str) -> Array | dict[str, Array]:
+    def as_array(item: Any) -> Array:
+        array = np.array(_with_numbers(item))
+        if array.dtype.kind not in "iufb":
+            raise NablacError(
+                Diagnostic("E807", "the JSON holds something else than (nested) lists of numbers", place=place)
+            )
+        return array
+
+    return {str(key): as_array(item) for key, item in value.items()} if isinstance(value, dict) else as_array(value)
+
+
+def _with_numbers(value: Any) -> Any:
+    """The numbers that are written as texts, as numbers."""
+    if isinstance(value, list):
+        return [_with_numbers(item) for item in value]
+    return _NUMBERS.get(value, value) if isinstance(value, str) else value
+
+
+def _rows_of(
+    path: str, chosen: str, content: bytes, name: str, types: Mapping[str, InputType], reading: Reading
+) -> FileArray | dict[str, FileArray]:
+    """A column, or those of the input, or all; of these the rows that `[first:last]` takes, as a list in Python does.
+
+    A table that has the columns of several inputs by their names feeds them all.
+    """
+    cut = _ROWS.fullmatch(chosen)
+    column = cut[1] if cut is not None else chosen
+    first, last = (int(bound) if bound else None for bound in cut.group(2, 3)) if cut is not None else (None, None)
+    table = read_table(content, path, reading.format, reading)
+    rows = Rows.of(table, path, reading.format, reading)
+    if not rows.lines:
+        raise NablacError(Diagnostic("E807", "the file has a header and no rows", place=path))
+    lines = tuple(rows.lines[first:last])
+    if not lines:
+        place = f"{path}:{chosen}"
+        raise NablacError(Diagnostic("E807", f"this takes none of the {len(rows.lines)} rows", place=place))
+
+    def held(columns: list[str]) -> FileArray:
+        array = rows.table(columns, reading, None).numbers[first:last]
+        return FileArray(array[:, 0] if len(columns) == 1 else array, path, lines, tuple(columns))
+
+    if not column and not name:
+        columns = {input: list(reading.columns.get(input, (input,))) for input in types if input != "seed"}
+        if all(rows.cells.keys() >= set(wanted) for wanted in columns.values()):
+            return {input: held(wanted) for input, wanted in columns.items()}
+    return held(_columns_of(rows, column, name, table.named, reading))
+
+
+def _columns_of(rows: Rows, column: str, name: str, named: bool, reading: Reading) -> list[str]:
+    """The column that was asked for, those that an input was trained on, or all."""
+    if not column and not named:
+        return _unnamed_columns_of(rows, name, reading)
+    known = reading.columns.get(name, ())
+    wanted = [column] if column else list(known) or list(rows.cells)
+    for wanted_column in wanted:
+        if wanted_column not in rows.cells:
+            listed = f"the columns are {', '.join(rows.cells)}"
+            hint = did_you_mean(wanted_column, rows.cells) or rows.format.hint_of_header(list(rows.cells)) or listed
+            what = f"there is no column `{wanted_column}`" + ("" if column else f", which `{name}` was trained on")
+            raise NablacError(Diagnostic("E808", what, place=rows.place, hint=hint))
+    if not column:
+        _note_aside(rows, name, wanted, reading)
+    return wanted
+
+
+def _unnamed_columns_of(rows: Rows, name: str, reading: Reading) -> list[str]:
+    """Of a table without a header the columns of an input: those of its training by number, or all there are.
+
+    Columns that had names in training are taken in their order, where there are exactly as many.
+    """
+    known, there = list(reading.columns.get(name, ())), list(rows.cells)
+    if not known or known == there:
+        return there
+    listed = ", ".join(known)
+    if all(label.isdecimal() for label in known):  # as columns without a header were called in training too
+        missing = next((label for label in known if label not in rows.cells), None)
+        if missing is None:
+            _note_aside(rows, name, known, reading)
+            return known
+        what = f"there is no column `{missing}`, which `{name}` was trained on"
+        hint = f"the columns are {', '.join(there)}, counted from 0; a header may name them {listed}"
+        raise NablacError(Diagnostic("E808", what, place=rows.place, hint=hint))
+    if len(there) != len(known):
+        what = f"there is no header, and which of the {len(there)} columns are {listed} of `{name}` is not known"
+        hint = f"a header says it; without one there have to be {len(known)}, in this order"
+        raise NablacError(Diagnostic("E808", what, place=rows.place, hint=hint))
+    reading.note(rows.place, f"there is no header: the columns are taken as {listed} of `{name}`, in this order")
+    return there
+
+
+def _note_aside(rows: Rows, name: str, wanted: list[str], reading: Reading) -> None:
+    aside = [other for other in rows.cells if other not in wanted]
+    if aside:
+        reading.note(rows.place, f"`{name}` takes {', '.join(wanted)}; ignored: {', '.join(aside)}")
+
+
+def _image(path: str, content: bytes, type: InputType | None, reading: Reading) -> FileArray:
+    """Channels first, from 0 to 1, in the channels and the size that the input asks for."""
+    shape = type.shape if isinstance(type, TensorType) and type.rank >= 3 else None
+    # Three axes of which the first is a batch's are pictures in grey.
+    grey = shape is not None and len(shape) == 3 and isinstance(shape[0], Dim)
+    channels = 1 if grey else shape[-3] if shape is not None else 3
+    channels = 3 if isinstance(channels, Dim) else channels
+    if channels not in CHANNELS:
+        message, hint = f"the input is {type}, and an image has 1, 3 or 4 channels", None
+        if shape is not None and shape[-1] in CHANNELS:
+            hint = "channels come first here, as in `[batch, 3, height, width]`: the model can `transpose` them"
+        raise NablacError(Diagnostic("E829", message, place=path, hint=hint))
+    if isinstance(type, TensorType) and not type.dtype.is_float:
+        message = f"the input is {type}, and an image becomes numbers from 0 to 1"
+        raise NablacError(Diagnostic("E829", message, place=path, hint="give its bytes as `.npy`"))
+    height, width = shape[-2:] if shape is not None else (None, None)
+
+    def size(of_height: int, of_width: int) -> tuple[int, int]:
+        if not (isinstance(height, int) and isinstance(width, int)):
+            return of_height, of_width
+        if (of_height, of_width) != (height, width):
+            asked = f"{width} x {height}, as the model asks"
+            reading.say(f"note: {path} is {of_width} x {of_height}, and resized to {asked}")
+        return height, width
+
+    try:
+        array = read_image(content, path, channels, size, lambda text: reading.note(path, text))
+    except ImportError:
+        raise NablacError(
+            Diagnostic("E809", "images need the `image` extra", place=path, hint="pip install 'nablac[image]'")
+        ) from None
+    return FileArray(array, path)

@@ -1,0 +1,256 @@
+"""What a caller feeds, checked against what is asked for; one check for both backends."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compiler.dims import PAST, Dim, Size, evaluate, symbols
+from compiler.graph import Graph
+from compiler.operators.source import Buffer, Parameter
+from compiler.size_origins import SizeOrigin, size_origins
+from compiler.types import TensorType
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from runtime.conversion import CannotConvert, convert, kind_of, name_of
+from runtime.size_limits import Limit, limits
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+_MOST_LISTED = 12
+
+
+class Signature:
+    """The names and types that a model is fed; `inputs` are those a person feeds, the others are its weights."""
+
+    def __init__(
+        self, name: str, types: Mapping[str, TensorType], inputs: Collection[str], graph: Graph | None = None
+    ) -> None:
+        self.name = name
+        self.types = dict(types)
+        self.inputs = tuple(inputs)
+        self._graph = graph
+        self._large_enough: set[tuple[tuple[str, int], ...]] = set()  # sizes of the dims that were checked
+
+    @staticmethod
+    def of(graph: Graph) -> Signature:
+        """Inputs by label, then parameters and buffers by path."""
+        types = {label: value.type for label, value in graph.inputs.items()}
+        for node in graph:
+            if isinstance(node.op, (Parameter, Buffer)):
+                types[node.op.path] = node.op.type
+        return Signature(graph.name, types, graph.inputs, graph)
+
+    @cached_property
+    def _open_axes(self) -> dict[str, tuple[tuple[int, Size, str | None], ...]]:
+        """For each name the axes whose size is a dim; the dim's name where it stands alone, as it mostly does."""
+        axes: dict[str, tuple[tuple[int, Size, str | None], ...]] = {}
+        for name, type in self.types.items():
+            dims = [
+                (axis, size, sorted(symbols(size))) for axis, size in enumerate(type.shape) if isinstance(size, Dim)
+            ]
+            axes[name] = tuple((axis, size, all[0] if size == Dim.named(all[0]) else None) for axis, size, all in dims)
+        return axes
+
+    @cached_property
+    def _dtypes(self) -> dict[str, np.dtype[Any]]:
+        return {name: type.dtype.numpy for name, type in self.types.items()}
+
+    @cached_property
+    def _origins(self) -> dict[str, SizeOrigin]:
+        return size_origins(self.types)
+
+    def check(self, feeds: Mapping[str, Any], held: Collection[str] = ()) -> tuple[dict[str, Array], dict[str, int]]:
+        """The arrays to feed and the size of every named dim; NablacError lists all that is wrong.
+
+        Names in `held` may be absent: they were checked before.
+        """
+        wrong: list[Diagnostic] = []
+        arrays: dict[str, Array] = {}
+        for name, argument in feeds.items():
+            type = self.types.get(name)
+            if type is None:
+                wrong.append(self._unknown(name, feeds))
+                continue
+            try:
+                array = argument
+                if array.__class__ is not np.ndarray or array.dtype != self._dtypes[name]:
+                    array = _converted(name, argument, type)
+                if array.shape != type.shape:
+                    self._check_shape(name, array, type)
+                arrays[name] = array
+            except NablacError as error:
+                wrong.extend(error.diagnostics)
+        missing = [name for name in self.types if name not in feeds and name not in held]
+        if missing:
+            wrong.extend(self._missing(missing, feeds))
+        sizes = self._sizes(arrays, wrong)
+        if not wrong:
+            wrong.extend(self._too_small(sizes))
+        if wrong:
+            raise NablacError(*wrong)
+        return arrays, sizes
+
+    @cached_property
+    def _limits(self) -> tuple[Limit, ...]:
+        return limits(self._graph) if self._graph is not None else ()
+
+    def _too_small(self, sizes: Mapping[str, int]) -> Iterator[Diagnostic]:
+        """The first size, if any, for which a dim is too small: a window that does not fit in its image."""
+        combination = tuple(sizes.items())
+        if combination in self._large_enough:
+            return
+        for limit in self._limits:
+            if not limit.holds(sizes):
+                said, name = limit.explain(sizes)
+                source, origin = self._origins[name].source, limit.node.origin
+                where = " ".join(str(part) for part in (origin.span, origin.path and f"(`{origin.path}`)") if part)
+                message = f"`{source}` is too small: {said}"
+                yield Diagnostic("E803", message, place=f"input `{source}`", note=where and f"asked for at {where}")
+                return
+        self._large_enough.add(combination)
+
+    def _check_shape(self, name: str, array: Array, type: TensorType) -> None:
+        """The rank and the sizes that are numbers; named dims are at least 1."""
+        message = f"`{name}` is {type}, and an array of shape {list(array.shape)} is given"
+        if array.ndim != type.rank:
+            shown, hint = f"that is {_axes(array.ndim)}, and the model has {type.rank}", None
+            if array.ndim == type.rank - 1 and isinstance(type.shape[0], Dim):
+                hint = f"where the axis `{type.shape[0]}` is missing: `{name}[None]`"
+            raise NablacError(Diagnostic("E803", message, place=f"input `{name}`", note=shown, hint=hint))
+        for axis, (size, actual) in enumerate(zip(type.shape, array.shape, strict=True)):
+            if isinstance(size, int) and size != actual:
+                shown = f"axis {axis} is {actual}, and the model has {size} there"
+                raise NablacError(Diagnostic("E803", message, place=f"input `{name}`", note=shown))
+            if actual == 0 and size != 0 and str(size) != PAST:
+                message = f"`{name}` holds nothing: axis {axis}, `{size}`, is 0"
+                hint = "named dims are at least 1"
+                raise NablacError(Diagnostic("E803", message, place=f"input `{name}`", hint=hint))
+
+    def _sizes(self, arrays: Mapping[str, Array], wrong: list[Diagnostic]) -> dict[str, int]:
+        """Every named dim from its origin; then every axis that names one, checked."""
+        sizes: dict[str, int] = {}
+        for symbol, origin in self._origins.items():
+            array = arrays.get(origin.source)
+            if array is None:
+                continue
+            if origin.factor == 1 and origin.rest == 0:
+                sizes[symbol] = array.shape[origin.axis]
+                continue
+            if not _known(origin.rest, sizes):
+                continue
+            share = array.shape[origin.axis] - evaluate(origin.rest, sizes)
+            if share % origin.factor or share < origin.factor:
+                source, axis = origin.source, origin.axis
+                size = self.types[source].shape[axis]
+                message = f"axis {axis} of `{source}` is {array.shape[axis]}, and `{size}` is that for no `{symbol}`"
+                wrong.append(Diagnostic("E803", message, place=f"input `{source}`"))
+                continue
+            sizes[symbol] = share // origin.factor
+        for name, array in arrays.items():
+            for axis, size, alone in self._open_axes[name]:
+                actual = array.shape[axis]
+                if alone is not None and sizes.get(alone, actual) == actual:
+                    continue
+                if not _known(size, sizes) or evaluate(size, sizes) == actual:
+                    continue
+                wrong.append(self._conflict(name, axis, size, actual, sizes))
+        return sizes
+
+    def _conflict(self, name: str, axis: int, size: Size, actual: int, sizes: Mapping[str, int]) -> Diagnostic:
+        names = sorted(symbols(size))
+        origins = {symbol: self._origins[symbol] for symbol in names}
+        if size == Dim.named(names[0]):
+            origin = origins[names[0]]
+            message = f"`{size}` is {sizes[names[0]]} in `{origin.source}` and {actual} in `{name}`"
+        else:
+            because = " and ".join(f"`{symbol}` is {sizes[symbol]} in `{origins[symbol].source}`" for symbol in names)
+            wanted = evaluate(size, sizes)
+            message = f"axis {axis} of `{name}`, `{size}`, is {actual}, and should be {wanted}: {because}"
+        involved = {name, *(origin.source for origin in origins.values())}
+        shown = "\n".join(f"`{label}` is {self.types[label]}" for label in self.types if label in involved)
+        return Diagnostic("E805", message, place=f"input `{name}`", note=shown)
+
+    def _unknown(self, name: str, feeds: Mapping[str, Any]) -> Diagnostic:
+        open_names = [known_name for known_name in self.types if known_name not in feeds]
+        hint = did_you_mean(name, open_names or self.types)
+        if hint is None:
+            shown = ", ".join(f"`{input_name}`" for input_name in self.inputs[:_MOST_LISTED])
+            hint = f"its inputs are {shown}" if shown else "it has no inputs"
+        return Diagnostic("E802", f"{self.name} has no input `{name}`", place=f"input `{name}`", hint=hint)
+
+    def _missing(self, missing: list[str], feeds: Mapping[str, Any]) -> list[Diagnostic]:
+        """One mistake for each missing input, one for all missing weights."""
+        unknown = [name for name in feeds if name not in self.types]
+        diagnostics = [
+            Diagnostic(
+                "E801",
+                f"input `{name}` is missing",
+                place=f"input `{name}`",
+                note=f"it is {self.types[name]}",
+                hint=did_you_mean(name, unknown) and f"`{name}` is what the model calls it",
+            )
+            for name in missing
+            if name in self.inputs
+        ]
+        weights = [name for name in missing if name not in self.inputs]
+        if weights:
+            listed = ", ".join(f"`{name}`" for name in weights[:_MOST_LISTED])
+            more = f" and {len(weights) - _MOST_LISTED} more" if len(weights) > _MOST_LISTED else ""
+            verb = "is" if len(weights) == 1 else "are"
+            place, hint = f"the weights of {self.name}", "load weights, or initialize them from a seed"
+            diagnostics.append(Diagnostic("E801", f"{listed}{more} {verb} missing", place=place, hint=hint))
+        return diagnostics
+
+
+def _converted(name: str, argument: Any, type: TensorType) -> Array:
+    """An array of the dtype asked for: exact, a safe widening of the same kind, or Python's own numbers."""
+    wanted = type.dtype.numpy
+    try:
+        array = np.asarray(argument)
+    except Exception as error:  # whatever an object's own conversion raises
+        rows = isinstance(argument, (list, tuple))
+        reason = "its rows have different lengths" if rows else f"{argument.__class__.__name__}: {error}"
+        message = f"`{name}` is {type}, and the argument is not an array"
+        raise NablacError(Diagnostic("E803", message, place=f"input `{name}`", note=reason)) from None
+    if array.dtype == wanted:
+        return array
+    given_kind, wanted_kind = kind_of(array.dtype), type.dtype.kind
+    plain = isinstance(argument, (list, tuple, int, float)) and _plain(argument)
+    agree = given_kind == wanted_kind or (given_kind, wanted_kind) == ("int", "float")
+    if (plain and (agree or not array.size)) or (
+        given_kind == wanted_kind and np.can_cast(array.dtype, wanted, "safe")
+    ):
+        try:
+            return convert(array, wanted)
+        except CannotConvert as error:
+            message, note = f"`{name}` is {type}, and {error.reason}", f"at index {list(error.index or ())}"
+            raise NablacError(Diagnostic("E804", message, place=f"input `{name}`", note=note)) from None
+    hint = f"convert it: `array.astype({wanted.name!r})`" if given_kind else None
+    if given_kind is None:
+        hint = "a tensor holds numbers; turn texts into tokens first" if array.dtype.kind in "US" else None
+    message = f"`{name}` is {type}, and {name_of(array.dtype)} is given"
+    raise NablacError(Diagnostic("E804", message, place=f"input `{name}`", hint=hint))
+
+
+def _plain(argument: Any) -> bool:
+    """Python's own numbers, however nested: they have no dtype of their own."""
+    waiting = [argument]
+    while waiting:
+        item = waiting.pop()
+        if isinstance(item, (list, tuple)):
+            waiting.extend(item)
+        elif not isinstance(item, (int, float)) or isinstance(item, np.generic):
+            return False
+    return True
+
+
+def _known(size: Size, sizes: Mapping[str, int]) -> bool:
+    return isinstance(size, int) or symbols(size) <= sizes.keys()
+
+
+def _axes(number: int) -> str:
+    return "1 axis" if number == 1 else f"{number or 'no'} axes"

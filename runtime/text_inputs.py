@@ -1,0 +1,119 @@
+"""Texts as the input of a model of tokens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import numpy as np
+
+from compiler.dims import Dim
+from compiler.types import TensorType
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.input_files import ENDINGS, PLAIN, STDIN, InputType, Reading, read_inputs
+from runtime.text.coding import tokens_of
+from runtime.text.roles import whole
+from runtime.text.tokenizers import PADDING, Tokenizer
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+
+@dataclass(frozen=True, eq=False)
+class InputBatches:
+    """What a model is fed: in one batch, or in several of texts of one length each, with the rows that each is of."""
+
+    batches: list[tuple[list[int], dict[str, Array]]]
+
+    def run(self, model: Callable[[dict[str, Array]], dict[str, Array]]) -> dict[str, Array]:
+        """The outputs of all rows, in their order; those of tokens filled up with 0 behind shorter texts.
+
+        A text never shares a batch with a longer one: what the model said of it would depend on the padding.
+        """
+        if len(self.batches) == 1:
+            return model(self.batches[0][1])
+        outputs = [(rows, model(feeds)) for rows, feeds in self.batches]
+        return {name: _joined(name, [(rows, results[name]) for rows, results in outputs]) for name in outputs[0][1]}
+
+
+def _joined(name: str, parts: list[tuple[list[int], Array]]) -> Array:
+    """One output of several batches, its rows where they belong."""
+    if any(part.ndim == 0 or len(part) != len(rows) or part.ndim != parts[0][1].ndim for rows, part in parts):
+        message = f"`{name}` is one result of all texts, and these have different lengths"
+        hint = "run them one at a time, or texts of as many tokens each"
+        raise NablacError(Diagnostic("E848", message, place=f"output `{name}`", hint=hint))
+    shape = [max(sizes) for sizes in zip(*(part.shape[1:] for _, part in parts), strict=True)]
+    whole = np.zeros((sum(len(rows) for rows, _ in parts), *shape), parts[0][1].dtype)
+    for rows, part in parts:
+        where: Any = (rows, *(slice(size) for size in part.shape[1:]))
+        whole[where] = part
+    return whole
+
+
+def read_texts_or_inputs(
+    arguments: list[str],
+    types: Mapping[str, InputType],
+    tokenizer: Tokenizer | None,
+    longest: Mapping[str, int] | None = None,
+    reading: Reading = PLAIN,
+    least: Mapping[str, int] | None = None,
+) -> InputBatches:
+    """Texts, one an argument, as rows of tokens where there is a tokenizer and one input to take them; else files.
+
+    `longest` are how long a text of an input can be (see runtime.text.lengths), `least` how many tokens an input takes
+    at the least: shorter texts are filled up with padding, as those of an input of a fixed size are.
+    """
+    real = [name for name in types if name != "seed"]
+    tokens = {name: type for name, type in types.items() if name in real and _of_tokens(type)}
+    texts = [_text(argument, real) for argument in arguments]
+    if not tokens or not texts or None in texts:
+        return InputBatches([([], read_inputs(arguments, types, reading))])
+    if tokenizer is None and any(Path(text or "").suffix and len((text or "").split()) == 1 for text in texts):
+        return InputBatches([([], read_inputs(arguments, types, reading))])  # which tells what kinds of files there are
+    if len(real) > 1:
+        named = ", ".join(f"`{name}`" for name in real)
+        hint = "`nablac generate` makes a text of a text; files of tokens feed each input: `name=tokens.npy`"
+        raise NablacError(
+            Diagnostic("E807", f"text alone does not feed {named}", place=_short(arguments[0]), hint=hint)
+        )
+    if tokenizer is None:
+        message, hint = "there is no tokenizer to make tokens of texts", "`--tokenizer FILE` gives one"
+        raise NablacError(Diagnostic("E853", message, place=_short(arguments[0]), hint=hint))
+    ((name, type),) = tokens.items()
+    fixed = type.shape[1]
+    most = (longest or {}).get(name) if isinstance(fixed, Dim) else fixed
+    rows = [
+        tokens_of(tokenizer, text or "", whole, f"text {number}", name=f"`{name}`", positions=most)
+        for number, text in enumerate(texts, 1)
+    ]
+    padding = tokenizer.padding or PADDING
+    widths = [fixed if not isinstance(fixed, Dim) else max(len(row), (least or {}).get(name, 1)) for row in rows]
+    batches = []
+    for width in dict.fromkeys(widths):
+        numbers = [number for number, row_width in enumerate(widths) if row_width == width]
+        filled = [[*rows[number], *[padding] * (width - len(rows[number]))] for number in numbers]
+        batches.append((numbers, {name: np.array(filled, type.dtype.numpy)}))
+    return InputBatches(batches)
+
+
+def _text(argument: str, names: list[str]) -> str | None:
+    """The text that an argument is, `name=` left out; None of one that names a file, there or not."""
+    name, sign, rest = argument.partition("=")
+    text = rest if sign and name in names else argument
+    path = text.split(":")[0]
+    try:
+        if text == STDIN or Path(text).is_file() or Path(path).is_file():
+            return None
+    except (OSError, ValueError):  # too long for a name, or with a byte that none has
+        return text
+    return None if Path(path).suffix.lower() in ENDINGS and len(path.split()) == 1 else text
+
+
+def _of_tokens(type: InputType) -> TypeGuard[TensorType]:
+    return isinstance(type, TensorType) and type.dtype.is_integer and type.rank == 2
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:40]}..."

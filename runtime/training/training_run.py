@@ -1,0 +1,323 @@
+"""A training run: from a program and its options to a folder with weights, curves and a compiled model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from compiler.elaborate.models import TextSource
+from compiler.graph import Graph
+from compiler.model_spec import ModelSource, ModelSpec
+from compiler.passes.pipeline import optimize
+from compiler.training.losses import measured_loss, whole_graph
+from compiler.training.measures import Measure
+from compiler.training.step import TrainingStep, training_step
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from runtime.data.batches import Batches
+from runtime.data.context import Context
+from runtime.data.examples import Examples, fitted_to
+from runtime.initialization import initialize, stored
+from runtime.training.checkpoints import Position, best_state, newest_checkpoint
+from runtime.training.loop import Loop, Settings
+from runtime.training.means import Means
+from runtime.training.not_finite import NotFinite, explain_not_finite, non_finite_paths
+from runtime.training.run_options import Options
+from runtime.training.steppers import DISABLED_PASSES, NumpyStepper, OnnxStepper, Stepper, StepperSetup, averaged
+from runtime.training.surroundings import threads
+from runtime.training.trained import Trained, in_raw_data, model_metadata, raw_graph, step_of, weights_of_model
+from runtime.training.training_data import context_of, examples_of
+
+if TYPE_CHECKING:
+    from compiler.model_spec import TrainingSpec
+    from compiler.types import Array
+    from runtime.data.fitted import Fitted
+    from runtime.data.padding import Padding
+
+
+@dataclass
+class Training:
+    """Everything that a run needs, made when it is first asked for."""
+
+    source: ModelSource
+    options: Options = field(default_factory=Options)
+    start: Trained | None = None  # to begin from: weights, and what they know of their data
+    examples: Examples | None = None  # instead of the train block's data
+    folder: Path | None = None  # where relative paths of data begin, where that is not beside the file of the text
+    fitted: Fitted | None = None  # what a run has kept of its data, that goes on or whose weights are evaluated
+    raw: bool = False  # whether batches are fed in raw units, which the graphs scale by what is `known`
+
+    @cached_property
+    def elaborated(self) -> ModelSpec:
+        """The model in training mode, with its train block."""
+        return self._spec_of_mode(training=True)
+
+    @cached_property
+    def inference(self) -> ModelSpec:
+        """The model in inference mode, with its train block."""
+        return self._spec_of_mode(training=False)
+
+    def _spec_of_mode(self, training: bool) -> ModelSpec:
+        spec = self.source.spec(training=training)
+        return in_raw_data(spec, self.known) if self.raw else spec
+
+    @property
+    def text(self) -> TextSource:
+        """The text of the model; NablacError for a model that has none."""
+        if not isinstance(self.source, TextSource):
+            raise NablacError(Diagnostic("E612", f"{self.name} was not compiled from a text", place=self.name))
+        return self.source
+
+    @cached_property
+    def data_folder(self) -> Path:
+        """Where relative paths of data begin."""
+        if self.folder is not None or not isinstance(self.source, TextSource):
+            return self.folder or Path.cwd()
+        return Path(os.path.realpath(self.source.program.source.name)).parent
+
+    @property
+    def known(self) -> Fitted | None:
+        """What is known of the data before it is read: by a run that goes on, or by the weights to begin from."""
+        return self.fitted or (self.start.fitted if self.start is not None else None)
+
+    @property
+    def spec(self) -> TrainingSpec:
+        """The train block; NablacError where the text has none."""
+        self.step  # noqa: B018 - raises where there is no train block
+        assert self.elaborated.training is not None
+        return self.elaborated.training
+
+    @cached_property
+    def step(self) -> TrainingStep:
+        """The training step as a graph, before optimisation."""
+        return training_step(self.elaborated)
+
+    @cached_property
+    def _measured_loss(self) -> tuple[Graph, dict[str, Measure]]:
+        return measured_loss(self.inference)
+
+    @cached_property
+    def step_graph(self) -> Graph:
+        """The step, with the parts of what it measures as outputs too."""
+        return optimize(self.step.measured, disabled=self._disabled_passes)
+
+    @cached_property
+    def loss_graph(self) -> Graph:
+        """What the loss and the metrics are computed of, for inference."""
+        return optimize(self._measured_loss[0], disabled=self._disabled_passes)
+
+    @property
+    def _disabled_passes(self) -> tuple[str, ...]:
+        return DISABLED_PASSES if self.options.backend == "ort" else ()
+
+    @property
+    def name(self) -> str:
+        """The model's name."""
+        return self.elaborated.graph.name
+
+    @property
+    def seed(self) -> int:
+        """The seed of the command, else of the block, else 0."""
+        return self.options.seed if self.options.seed is not None else self.spec.settings.seed
+
+    @property
+    def batch(self) -> int:
+        """Examples in a batch: of the command, else of the block, else 32."""
+        return self.options.batch if self.options.batch is not None else self.spec.settings.batch
+
+    @cached_property
+    def context(self) -> Context:
+        """What every source and stage of the data may ask for."""
+        return context_of(self.spec, self.options, self.data_folder, self.seed, self.known)
+
+    @cached_property
+    def data(self) -> Examples:
+        """The examples, by the names of the model's inputs and targets."""
+        context = self.context  # which says first where there is no train block
+        return examples_of(self.inference, context, self.options, self.batch, self.examples)
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The types of the model's inputs by name; the key of its draws is none."""
+        return {name: value.type for name, value in self.elaborated.graph.inputs.items() if name != "seed"}
+
+    def first_state(self) -> dict[str, Array]:
+        """First values of everything that the step reads or changes."""
+        weights = self.start.weights if self.start is not None else None
+        state = initialize(self.step_graph, self.seed, weights)
+        for path, array in initialize(whole_graph(self.inference), self.seed, weights).items():
+            state.setdefault(path, array)
+        for path, average in self.step.averages.items():
+            state[average] = state[path].astype(state[average].dtype)
+        return state
+
+    def stepper(self, state: Mapping[str, Array]) -> Stepper:
+        """The step on the chosen backend, beginning with a state, by path."""
+        parts = dict.fromkeys(part for measure in self._measured_loss[1].values() for part in measure.parts)
+        setup = StepperSetup(self.step_graph, self.loss_graph, state, self.step.averages, tuple(parts))
+        if self.options.backend == "numpy":
+            return NumpyStepper(setup)
+        return OnnxStepper(setup, device=self.options.device, threads=threads())
+
+    def batches(self, part: str) -> Batches:
+        """The batches of a part of the examples, shuffled where they train."""
+        shuffle = part == "training" and self.spec.settings.shuffle
+        return Batches(self.data, part, self.batch, shuffle=shuffle, seed=self.seed, padding=self.padding)
+
+    @cached_property
+    def padding(self) -> Padding | None:
+        """How rows of tokens are filled up; None of other data."""
+        from runtime.training.padding_probe import padding_of
+
+        if not self.data.padded:
+            return None
+        return padding_of(self.inference, self.data, self.start.weights if self.start is not None else None)
+
+    def settings(self) -> Settings:
+        """The loop's settings: the command's, else the block's, else the defaults."""
+        block, options = self.spec.settings, self.options
+        monitor = block.monitor or ""
+        metric = self.spec.metric_of(monitor)
+        mode = block.mode or self.spec.best.get(metric or "", "min")  # known of a metric, or the block is refused
+        return Settings(
+            epochs=options.epochs if options.epochs is not None else block.epochs,
+            patience=options.patience if options.patience is not None else block.patience,
+            plateau=block.plateau,
+            plateau_factor=block.plateau_factor,
+            min_change=block.min_change,
+            accumulate=block.accumulate,
+            monitor=monitor,
+            higher_is_better=mode == "max",
+            seed=self.seed,
+            limit_batches=options.limit_batches,
+            max_seconds=options.max_seconds,
+            checkpoint_seconds=options.checkpoint_seconds,
+            keep=options.keep,
+        )
+
+    @property
+    def higher_is_better(self) -> frozenset[str]:
+        """The metrics of which it is known that a higher value is better: by the library, or by the block's `mode`."""
+        settings = self.settings()
+        metric = self.spec.metric_of(settings.monitor)
+        monitored = {metric} if metric is not None else set()
+        higher = {name for name, best in self.spec.best.items() if best == "max"} - monitored
+        return frozenset(higher | monitored if settings.higher_is_better else higher)
+
+    def loop(self, folder: Path | None = None, resume: bool = False, trains: bool = True) -> Loop:
+        """The loop, at its start or where the newest checkpoint in `folder` left it.
+
+        NablacError where it `trains`, and something that is asked for would not be measured.
+        """
+        damaged: list[NablacError] = []
+        checkpoint = newest_checkpoint(folder, damaged) if resume and folder is not None else None
+        if resume and checkpoint is None:
+            hint = "its checkpoints are gone, or broken: train anew, without `--resume`"
+            raise NablacError(Diagnostic("E841", f"{folder} holds no checkpoint to resume from", hint=hint))
+        state, position = checkpoint if checkpoint is not None else (self.first_state(), Position())
+        validation = self.batches("validation") if len(self.data.parts["validation"]) else None
+        if trains:
+            self._check_monitor(validation is not None)
+        loop = Loop(
+            self.stepper(state),
+            self.batches("training"),
+            validation,
+            self.settings(),
+            {
+                name: value.type.dtype.numpy
+                for graph in (self.step_graph, self.loss_graph)
+                for name, value in graph.inputs.items()
+            },
+            Means(self.step.measures),
+            Means(self._measured_loss[1]),
+            folder,
+            position,
+        )
+        loop.damaged = damaged
+        if folder is not None and position.best is not None:
+            loop.best, loop.best_step = best_state(folder), position.best_step
+        return loop
+
+    def _check_monitor(self, validated: bool) -> None:
+        """What decides which epoch is best has to be measured."""
+        of_all = self._measured_loss[1]
+        asked = self.spec.settings.monitor
+        names = [name for name in of_all if name not in self.measured_whole]
+        names += [f"val_{name}" for name in of_all if validated]
+        if asked is not None and asked not in names:
+            hint = did_you_mean(asked, names) or f"there are {', '.join(names)}"
+            if self.spec.metric_of(asked) in self.measured_whole:
+                hint = "it compares all examples with one another, and is measured of validation data: `val_NAME`"
+            raise NablacError(Diagnostic("E615", f"nothing measures the `monitor` {asked}", self.spec.span, hint=hint))
+
+    @property
+    def measured_whole(self) -> list[str]:
+        """The metrics that compare examples with one another: they have no figure of the batches that train."""
+        return [name for name in self._measured_loss[1] if name not in self.step.measures]
+
+    @property
+    def is_by_batches(self) -> bool:
+        """Whether the loss compares the examples of a batch, so that its figure depends on `batch`."""
+        return self._measured_loss[1]["loss"].by_batches
+
+    def explain_not_finite(self, loop: Loop, error: NotFinite) -> NablacError:
+        """Where the numbers were lost: the steps since the last good state are run again, one after another."""
+        before = loop.stepper.before()
+        if before and not non_finite_paths(before):
+            state, position = before, error.position
+        else:
+            state, position = loop.last_good_state() or (self.first_state(), Position())
+        steps = loop.replay(self.stepper(state), position)
+        return explain_not_finite(error, steps, frozenset(non_finite_paths(state)), self.step.graph, self.name)
+
+    def trained(self, loop: Loop) -> Trained:
+        """What a run has come to: the weights of its best epoch."""
+        state = loop.best or loop.stepper.state()
+        return Trained(self.model_weights(state), self.fitted_now, loop.best_step if loop.best else loop.updates)
+
+    def evaluate(self, part: str) -> dict[str, float]:
+        """The loss and the metrics of a part, of the weights to begin from."""
+        return self.loop(trains=False).evaluate(self.batches(part), step_of(self.start, self.loss_graph))
+
+    def model_weights(self, state: Mapping[str, Array]) -> dict[str, Array]:
+        """What of a state belongs to the model and its loss, averages instead of what they average."""
+        in_training = (op.path for op in stored(self.step.graph) if op.path not in self.step.states)
+        return weights_of_model(self.inference, in_training, averaged(state, self.step.averages))
+
+    def model_graph(self) -> Graph:
+        """The model for inference, taking and giving raw units where the data was scaled."""
+        return optimize(raw_graph(self.inference, self.fitted_now))
+
+    def metadata(self) -> dict[str, str]:
+        """What the compiled model's file says of its data: units, a text model's tokenizer, the names of classes."""
+        return model_metadata(self.inference, self.fitted_now)
+
+    @property
+    def fitted_now(self) -> Fitted:
+        """What the data was scaled, numbered and cut by."""
+        return fitted_to(self.data)
+
+
+def describe(training: Training) -> dict[str, Any]:
+    """What is about to run, for a person and for `run.json`."""
+    data = training.data
+    return {
+        "model": training.name,
+        "parameters": sum(int(np.prod(value.type.shape or (1,))) for value in _trained(training)),
+        "backend": training.options.backend,
+        "device": training.options.device,
+        "batch": training.batch,
+        "epochs": training.settings().epochs,
+        "seed": training.seed,
+        "examples": {part: len(rows) for part, rows in data.parts.items()},
+        "skipped": len(training.context.skipped),
+    }
+
+
+def _trained(training: Training) -> list[Any]:
+    return [training.step.graph.updates[path] for path in training.step.trained]

@@ -1,0 +1,90 @@
+"""Files are written whole or not at all; what is no file is written to, and never replaced."""
+
+from __future__ import annotations
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from grammar.diagnostics import NablacError
+from runtime.atomic_files import Unwritable, put, scratch, write_bytes
+from runtime.weights import save_weights
+
+
+def test_a_link_stays_and_what_it_names_is_written(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    named, link = tmp_path / "elsewhere" / "named", tmp_path / "link"
+    link.symlink_to(named)
+    for content in (b"new", b"and again"):  # a link to nothing, and one to a file
+        write_bytes(link, content)
+        assert link.is_symlink() and named.read_bytes() == content
+    assert os.listdir(named.parent) == ["named"]
+
+
+def test_a_draft_is_put_where_a_link_leads_and_over_no_text(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("named")
+    (tmp_path / "net.model").write_text("model M { }")
+    draft = tmp_path / "draft"
+    draft.write_bytes(b"new")
+    with pytest.raises(NablacError, match="would be lost"):
+        put(draft, tmp_path / "net.model")
+    put(draft, tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "named").read_bytes() == b"new"
+    assert not draft.exists()
+
+
+def test_a_pipe_gets_the_bytes(tmp_path: Path) -> None:
+    pipe, found = tmp_path / "pipe", []
+    os.mkfifo(pipe)
+    reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()))
+    reader.start()
+    write_bytes(pipe, b"through")
+    reader.join(10)
+    assert found == [b"through"] and stat.S_ISFIFO(pipe.stat().st_mode)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+def test_a_full_device_is_told_by_the_name_that_was_given(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to("/dev/full")
+    with pytest.raises(NablacError, match="link cannot be written: No space left on device"):
+        write_bytes(link, bytes(100_000))
+    assert stat.S_ISCHR(os.stat("/dev/full").st_mode)
+
+
+def test_an_error_about_a_draft_is_one_about_the_file_asked_for(tmp_path: Path) -> None:
+    target, full = tmp_path / "made.onnx", OSError(28, "No space left on device")
+    with pytest.raises(NablacError) as caught, scratch(target) as folder:
+        raise Unwritable(folder / "model.onnx", full) from full
+    assert caught.value.diagnostics[0].message == f"{target} cannot be written: No space left on device"
+    with pytest.raises(NablacError, match=r"made\.onnx cannot be written"), scratch(target):
+        raise full
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_text_of_a_model_is_not_written_over(tmp_path: Path) -> None:
+    file = tmp_path / "net.model"
+    file.write_text("model M { }")
+    (tmp_path / "net.onnx").symlink_to("net.model")
+    for name in ("net.model", "net.onnx"):
+        with pytest.raises(NablacError) as caught:
+            write_bytes(tmp_path / name, b"onnx")
+        assert f"{tmp_path / name} is the text of a model, and would be lost" in str(caught.value)
+    assert file.read_text() == "model M { }"
+
+
+def test_what_safetensors_cannot_write_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import safetensors.numpy
+
+    def full(*_: object) -> None:
+        raise safetensors.SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(safetensors.numpy, "save_file", full)
+    with pytest.raises(NablacError) as caught:
+        save_weights(tmp_path / "w.safetensors", {"w": np.zeros(3)})
+    assert caught.value.diagnostics[0].code == "E904" and "No space left on device" in str(caught.value)
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,182 @@
+"""Input files as arrays: every kind, from a file or from stdin, and what is said of those that do not serve."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compiler.dims import Dim
+from compiler.types import DType, TensorType
+from grammar.diagnostics import NablacError
+from runtime.input_files import InputType, Reading, read_inputs
+
+N = Dim.named("n")
+VECTOR = TensorType(DType.F32, (N,))
+TOKENS = TensorType(DType.I64, (N,))
+FLAGS = TensorType(DType.BOOL, (N,))
+
+
+def npz(**arrays: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    return buffer.getvalue()
+
+
+def npy(array: Any) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+ONE_TWO = np.array([1.0, 2.0])
+FILES = {
+    "one.npy": npy(ONE_TWO),
+    "held.npz": npz(x=ONE_TWO, label=np.array([7])),
+    "other.npz": npz(a=ONE_TWO, b=ONE_TWO),
+    "single.npz": npz(a=ONE_TWO),
+    "some.json": b'{"x": [1, 2], "more": [3]}',
+    "odd.json": b'[1, "NaN", "-Infinity"]',
+    "table.csv": b"x,y\n1,5\n2,6\n",
+    "half.npy": npy(ONE_TWO)[:-3],
+    "garbage.npy": b"garbage" * 20,
+    "garbage.npz": b"PK\x03\x04garbage",
+    "objects.npy": npy(np.array([{}], object)),
+    "fractions.npy": npy(np.array([0.5])),
+    "large.npy": npy(np.array([2**63 + 1], np.uint64)),
+    "twice.json": b'{"x": [1], "x": [2]}',
+    "huge.json": b"[1e400]",
+    "dates.npy": npy(np.array(["2020-01-01"], "M8[D]")),
+    "beyond.npy": npy(np.array([1e300])),
+    "unnamed": npy(ONE_TWO),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name, content in FILES.items():
+        (tmp_path / name).write_bytes(content)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+TAKEN: dict[str, tuple[str, InputType, list[float]]] = {
+    "an array": ("one.npy", VECTOR, [1, 2]),
+    "an array of the input's name, others left aside": ("held.npz", VECTOR, [1, 2]),
+    "an array by name": ("held.npz:label", VECTOR, [7]),
+    "an array by name for an input by name": ("x=other.npz:b", VECTOR, [1, 2]),
+    "the only array, whatever its name": ("x=single.npz", VECTOR, [1, 2]),
+    "a JSON object": ("some.json", VECTOR, [1, 2]),
+    "a part of a JSON object": ("some.json:more", VECTOR, [3]),
+    "what JSON has no numbers for": ("odd.json", VECTOR, [1, np.nan, -np.inf]),
+    "a column": ("table.csv:y", VECTOR, [5, 6]),
+    "a file without an ending": ("unnamed", VECTOR, [1, 2]),
+    "a dtype that the language has not": ("one.npy", np.dtype(np.uint64), [1, 2]),
+    "numbers beyond i64 where they are wanted": ("large.npy", np.dtype(np.uint64), [2**63 + 1]),
+}
+
+
+@pytest.mark.parametrize("label", TAKEN)
+def test_a_file_is_taken(folder: Path, label: str) -> None:
+    argument, wanted, expected = TAKEN[label]
+    (found,) = read_inputs([argument], {"x": wanted}).values()
+    assert found.dtype == (wanted if isinstance(wanted, np.dtype) else wanted.dtype.numpy)
+    np.testing.assert_array_equal(found, np.array(expected, found.dtype))
+
+
+MAGIC = "the magic string is not correct;"
+ARCHIVE = "E807: this cannot be read as an .npz file of plain arrays"
+PLAIN = "E807: this cannot be read as a .npy file of a plain array"
+REFUSED: dict[str, tuple[str, InputType, str]] = {
+    "several arrays, none of the name": ("x=other.npz", VECTOR, "E807: this holds a, b, and nothing called `x`"),
+    "an array that is not there": ("other.npz:c", VECTOR, "E807: there is no array `c`"),
+    "a file that is cut off": ("half.npy", VECTOR, f"{PLAIN}: its header claims 16 bytes of numbers, and 13 are there"),
+    "no array": (
+        "garbage.npy",
+        VECTOR,
+        f"{PLAIN}: {MAGIC} expected b'\\x93NUMPY', got b'garbag'",
+    ),
+    "no archive": (
+        "garbage.npz",
+        VECTOR,
+        f"{ARCHIVE}: File is not a zip file",
+    ),
+    "objects": ("objects.npy", VECTOR, f"{PLAIN}: it holds Python objects, and no numbers"),
+    "a name twice": ("twice.json", VECTOR, "E807: this cannot be read as JSON: `x` stands twice"),
+    "JSON beyond f64": ("huge.json", VECTOR, "E807: this cannot be read as JSON: 1e400 is beyond f64"),
+    "dates": ("dates.npy", VECTOR, "E804: the input is f32[n], and dates (datetime64[D]) are given"),
+    "beyond f32": ("beyond.npy", VECTOR, "E804: the input is f32[n], and 1e+300 is beyond f32"),
+    "fractions for tokens": ("fractions.npy", TOKENS, "E804: the input is i64[n], and 0.5 is not a whole number"),
+    "numbers beyond i64": (
+        "large.npy",
+        TOKENS,
+        (f"E804: the input is i64[n], and {2**63 + 1} is beyond i64 ({-(2**63)} to {2**63 - 1})"),
+    ),
+    "numbers for flags": (
+        "one.npy",
+        FLAGS,
+        ("E804: the input is bool[n], and 2 is neither 0 nor 1, and `bool` is one of the two"),
+    ),
+}
+
+
+@pytest.mark.parametrize("label", REFUSED)
+def test_a_file_that_does_not_serve_is_told_why(folder: Path, label: str) -> None:
+    argument, wanted, expected = REFUSED[label]
+    with pytest.raises(NablacError) as caught:
+        read_inputs([argument], {"x": wanted})
+    (found,) = caught.value.diagnostics
+    assert f"{found.code}: {found.message}" == expected
+    assert "pickle" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["one.npy", "held.npz", "some.json", "table.csv"])
+def test_stdin_is_of_the_kind_that_it_begins_like(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    class Piped:
+        buffer = io.BytesIO(FILES[name])
+
+    monkeypatch.setattr(sys, "stdin", Piped)
+    argument = "x=-:x" if name.endswith(".csv") else "-"
+    assert read_inputs([argument], {"x": VECTOR})["x"].tolist() == [1, 2]
+
+
+def test_an_image_of_another_size_is_said_to_be_made_smaller(tmp_path: Path) -> None:
+    image = pytest.importorskip("PIL.Image")
+    image.new("L", (32, 30)).save(tmp_path / "large.png")
+    image.new("L", (28, 28)).save(tmp_path / "right.png")
+    said: list[str] = []
+    wanted = TensorType(DType.F32, (N, 1, 28, 28))
+    for name in ("right.png", "large.png"):
+        found = read_inputs([str(tmp_path / name)], {"image": wanted}, Reading(said.append))["image"]
+        assert found.shape == (1, 1, 28, 28)
+    assert [line.partition("is ")[2] for line in said] == ["32 x 30, and resized to 28 x 28, as the model asks"]
+
+
+def test_json_that_we_write_is_read_again(tmp_path: Path) -> None:
+    from nablac.commands.output import json_text
+
+    text = json_text({"x": [1.0, float("nan"), float("inf")]})
+    assert json.loads(text, parse_constant=lambda name: pytest.fail(name))  # it is JSON
+    (tmp_path / "x.json").write_text(text)
+    found = read_inputs([str(tmp_path / "x.json")], {"x": VECTOR})["x"]
+    np.testing.assert_array_equal(found, [1, np.nan, np.inf])
+
+
+@pytest.mark.parametrize(
+    ("types", "hint"),
+    [
+        ({"x": VECTOR}, "its one input is x, given before"),
+        ({"x": VECTOR, "seed": TensorType(DType.I64)}, "its one input is x, given before"),
+        ({}, "it has no inputs"),
+    ],
+)
+def test_a_file_more_than_inputs_is_told(types: dict[str, InputType], hint: str, folder: Path) -> None:
+    with pytest.raises(NablacError) as caught:
+        read_inputs(["one.npy", "one.npy"], types)
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.message, found.hint) == ("E802", "the model has no input for this file", hint)
