@@ -138,3 +138,14 @@ def test_a_command_of_the_readme_is_one(line: str) -> None:
     assert {each for each in rest if each.startswith("-")} <= options
     files = {each.partition(":")[0] for each in rest if each.startswith("specs/")}
     assert all((ROOT / file).exists() for file in files)
+
+
+GUIDES = [ROOT / "CONTRIBUTING.md", ROOT / "docs" / "architecture.md"]
+PATH = re.compile(r"`((?:grammar|compiler|runtime|nablac|specs|tests|docs|benchmarks|examples|\.ci)/[\w./-]*)`")
+
+
+@pytest.mark.parametrize("page", GUIDES, ids=[page.stem for page in GUIDES])
+def test_a_guide_names_what_is_there(page: Path) -> None:
+    named = set(PATH.findall(page.read_text(encoding="utf-8")))
+    assert len(named) > 10
+    assert not [name for name in sorted(named) if not (ROOT / name).exists()]
