@@ -38,6 +38,7 @@ AREAS = {
         ("tests/test_diagnostics.py", "tests/test_docs.py", "tests/compiler", "tests/specs", "tests/nablac"),
     ),
     "training": Area(
-        ("runtime/training/*.py",), ("tests/runtime/training", "tests/nablac", "tests/runtime", "tests/specs")
+        ("runtime/training/*.py", "compiler/training/*.py"),
+        ("tests/runtime/training", "tests/compiler", "tests/nablac", "tests/runtime", "tests/specs"),
     ),
 }
