@@ -87,10 +87,30 @@ def run(mutations: list[Mutation], folder: Path) -> Iterator[Outcome]:
 
 
 def _first_failure(tests: tuple[str, ...], folder: Path) -> str | None:
-    """The first of the tests that fails, or the file of tests that cannot be imported."""
-    options = ("-x", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:xdist")
+    """The first of the tests that fails, or the file of tests that cannot be imported.
+
+    Each argument is a run of its own, without what ran before: pytest would merge those that lie in one another.
+    """
+    for number, each in enumerate(tests):
+        failed = _failure(each, tests[:number], folder)
+        if failed is not None:
+            return failed
+    return None
+
+
+def _failure(tests: str, without: tuple[str, ...], folder: Path) -> str | None:
+    options = [
+        "-x",
+        "-q",
+        "--tb=no",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        *(f"--ignore={each}" for each in without),
+    ]
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", *options, *tests]
+    command = [sys.executable, "-m", "pytest", *options, tests]
     try:
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS)
     except subprocess.TimeoutExpired:
@@ -98,4 +118,4 @@ def _first_failure(tests: tuple[str, ...], folder: Path) -> str | None:
     if done.returncode == 0:
         return None
     failed = re.search(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", done.stdout, re.MULTILINE)
-    return failed[1] if failed else tests[0]  # a death of pytest itself
+    return failed[1] if failed else tests  # a death of pytest itself
