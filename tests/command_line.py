@@ -65,6 +65,4 @@ def process(*arguments: str | Path, folder: Path | None = None) -> subprocess.Po
 def shell(command: str) -> subprocess.CompletedProcess[str]:
     """A line of bash in which `nablac` is this checkout's: pipes, redirections, substitutions."""
     defined = f'nablac() {{ "{sys.executable}" -m nablac "$@"; }}\n'
-    return subprocess.run(
-        ["bash", "-c", defined + command], capture_output=True, text=True, timeout=120, env=surroundings()
-    )
+    return subprocess.run(["bash", "-c", defined + command], capture_output=True, text=True, env=surroundings())

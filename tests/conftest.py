@@ -1,10 +1,13 @@
-"""What holds of all tests: an option that runs some cases of each."""
+"""What holds of all tests: no example of hypothesis goes by a clock, and an option runs some cases of each."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 SOME = 4
+settings.register_profile("nablac", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("nablac")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -87,7 +87,7 @@ WORDS = (
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(WORDS.split(" ")), max_size=40).map(" ".join))
 def test_any_words_parse_and_print_or_are_refused(text: str) -> None:
     try:
@@ -102,13 +102,13 @@ def test_any_words_parse_and_print_or_are_refused(text: str) -> None:
         assert print_file(again) == printed
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=200))
 def test_any_text_parses_or_is_refused(text: str) -> None:
     codes(text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=200))
 def test_any_bytes_parse_or_are_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("bytes") / "any.model"

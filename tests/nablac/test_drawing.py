@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
@@ -26,6 +27,7 @@ from tests.paths import SPECS
 NAMES = sorted(path.stem for path in SPECS.glob("*.model"))
 
 
+@cache
 def graph_of(name: str) -> Graph:
     program = load(SPECS / f"{name}.model")
     return elaborate(program, model=program.models[0].name)
