@@ -14,8 +14,9 @@ import numpy as np
 from compiler.dims import Dim, Size
 from compiler.types import DType, TensorType
 from grammar.diagnostics import Diagnostic, NablacError
+from grammar.file_kinds import ONNX
 from runtime.backends import PROVIDERS, check_backend
-from runtime.boundary import guarded, require_regular, require_room
+from runtime.boundary import BEGINNING, guarded, open_regular, refuse_other_kinds, require_room
 from runtime.inputs import Signature
 
 if TYPE_CHECKING:
@@ -66,7 +67,9 @@ class OnnxRunner:
         if not isinstance(model, bytes):
             if not os.path.exists(model):
                 raise NablacError(Diagnostic("E901", f"there is no file {model}", place=str(model)))
-            require_room(require_regular(Path(model)), str(model))
+            with open_regular(Path(model)) as file:
+                refuse_other_kinds(file.read(BEGINNING), "an ONNX model", str(model), "E909", but=(ONNX,))
+                require_room(os.fstat(file.fileno()).st_size, str(model))
         options = ort.SessionOptions()
         options.log_severity_level = severity
         if threads is not None:
@@ -193,7 +196,7 @@ class OnnxRunner:
         if "NOT_IMPLEMENTED" in text:
             hint = f"its provider for `{self.device}` has no kernel for this; the NumPy runtime has"
         elif "Protobuf parsing failed" in text or "INVALID_PROTOBUF" in text:
-            message = "this is no ONNX file, or it is cut off"
+            return NablacError(Diagnostic(code, "this is no ONNX file, or it is cut off", place=place))
         return NablacError(Diagnostic(code, message, place=place, note=_shortened(text), hint=hint))
 
     def _node(self, name: str) -> onnx.NodeProto | None:

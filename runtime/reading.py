@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ import numpy as np
 from compiler.dims import Dim
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
-from runtime.boundary import guarded, names_in, read_file, read_stream
+from runtime.boundary import folder_for_file, guarded, names_in, read_file, read_stream
 from runtime.casting import CannotConvert, convert
 from runtime.data.csv_file import OF_COMMAND, Format, read_table
 from runtime.data.files import unpacked
@@ -23,6 +22,7 @@ from runtime.data.rows import Rows
 from runtime.files import is_stream
 from runtime.images import CHANNELS, read_image
 from runtime.images import ENDINGS as IMAGES
+from runtime.json_arrays import read_json
 from runtime.numpy_files import read_npy, read_npz
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ _PACKED = ".gz"  # after `.csv`
 STDIN = "-"
 _BEGINNINGS = {b"\x93NUMPY": ".npy", b"PK\x03\x04": ".npz", b"[": ".json", b"{": ".json"}
 _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
-_NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}  # that JSON has no way to write
 
 # What an input is: its type, or where the language has none for it a dtype, and then the array is taken as it is.
 Wanted: TypeAlias = "TensorType | np.dtype[Any]"
@@ -172,6 +171,8 @@ def _read(path: str, name: str, types: Mapping[str, Wanted], reading: Reading) -
     cut = _PART.fullmatch(path)
     target, part = (Path(cut[1]), cut[2]) if cut is not None else (Path(path), "")
     stream = str(target) == STDIN or is_stream(target) or (not target.suffix and os.path.isfile(target))
+    if os.path.isdir(target):
+        raise folder_for_file(path)
     content = _content(target, path) if stream else b""
     suffix = Path(target.stem).suffix if target.suffix.lower() == _PACKED else target.suffix
     ending = _ending_of(content) if stream else suffix.lower()
@@ -193,7 +194,7 @@ def _read(path: str, name: str, types: Mapping[str, Wanted], reading: Reading) -
         return _part(read_npz(content, path, "E807") if packed else read_npy(content, path, "E807"), part, path)
     if ending == ".json":
         with guarded(path, "JSON", "E807"):
-            return _part(_json(_parsed(content), path), part, path)
+            return _part(read_json(content, path), part, path)
     if ending == ".csv":
         with guarded(path, "a CSV file", "E807"):
             return _rows_of(str(target), part, unpacked(content, str(target)), name, types, reading)
@@ -228,44 +229,6 @@ def _part(held: Array | dict[str, Array], part: str, place: str) -> Held | dict[
 
 def _near(path: Path) -> str | None:
     return did_you_mean_file(path.name, names_in(path.parent))
-
-
-def _parsed(content: bytes) -> Any:
-    """JSON in which no name stands twice in an object, and no number is beyond a float of 64 bits."""
-
-    def names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
-            raise ValueError(f"`{twice}` stands twice")
-        return found
-
-    def number(text: str) -> float:
-        found = float(text)
-        if np.isinf(found):
-            raise ValueError(f"{text} is beyond f64")
-        return found
-
-    return json.loads(content.decode("utf-8-sig"), object_pairs_hook=names, parse_float=number)
-
-
-def _json(value: Any, place: str) -> Array | dict[str, Array]:
-    def array(each: Any) -> Array:
-        found = np.array(_with_numbers(each))
-        if found.dtype.kind not in "iufb":
-            raise NablacError(
-                Diagnostic("E807", "the JSON holds something else than (nested) lists of numbers", place=place)
-            )
-        return found
-
-    return {str(key): array(each) for key, each in value.items()} if isinstance(value, dict) else array(value)
-
-
-def _with_numbers(value: Any) -> Any:
-    """The numbers that are written as texts, as numbers."""
-    if isinstance(value, list):
-        return [_with_numbers(each) for each in value]
-    return _NUMBERS.get(value, value) if isinstance(value, str) else value
 
 
 def _rows_of(

@@ -14,6 +14,7 @@ import click
 from nablac.commands.options import (
     Finite,
     asked,
+    check_rename,
     model_asked,
     model_options,
     output_options,
@@ -152,6 +153,7 @@ def training_of(file: Path, given: Mapping[str, Any], *, evaluated: bool = False
         dtype=DType(given.get("dtype", "f32")),
         folder=given.get("folder"),
     )
+    check_rename(given["weights"], given.get("rename", ()))
     if given["weights"] is not None:
         _begin_from(training, given["weights"], read_renames(given["rename"]), evaluated)
     if given.get("tokenizer") is not None:  # in the place of the one that the weights were trained with
@@ -172,6 +174,7 @@ def _begin_from(training: Training, weights: Path, renames: list[Rename], evalua
         renames,
         needed=every if evaluated else None,
         in_training=lambda: whole_graph(training.elaborated),
+        say=lambda text: note(text, is_quiet()),
     )
     fresh = [f"`{op.path}`" for op in stored(every) if op.path not in start.weights]
     if fresh:

@@ -8,7 +8,7 @@ from typing import Any
 
 from compiler.elaborate.data import Stage
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.boundary import LARGEST_PYTHON, read_file
+from runtime.boundary import LARGEST_PYTHON, decode, read_file
 from runtime.data.arrays import npz
 from runtime.data.context import Context
 from runtime.data.digits import digits
@@ -28,11 +28,14 @@ def text(stage: Stage, context: Context) -> Text:
     parts = []
     for each in files:
         try:
-            parts.append(_literals(each) if each.suffix == ".py" else content_of(each).decode("utf-8-sig"))
-        except UnicodeDecodeError as error:
-            context.broken(f"{each}: byte {error.start}", "this is no UTF-8 text", "convert it, as with `iconv`")
+            parts.append(_literals(each) if each.suffix == ".py" else decode(content_of(each), str(each)))
         except SyntaxError as error:
             context.broken(f"{each}:{error.lineno or 1}", "this is no Python that can be read")
+        except NablacError as error:
+            (found,) = error.diagnostics
+            if found.code != "E821":  # too large, or not to be opened
+                raise
+            context.broken(found.place or str(each), found.message, found.hint)
     whole = "\n".join(parts)
     if not whole:
         raise NablacError(Diagnostic("E823", f"{path} holds no text", stage.span))
@@ -43,7 +46,7 @@ def _literals(path: Path) -> str:
     """The text literals of a Python file that are data, as those of a dict of topics; nothing is run."""
     import ast
 
-    source = read_file(path, LARGEST_PYTHON).decode("utf-8-sig")
+    source = decode(read_file(path, LARGEST_PYTHON), str(path))
     try:
         tree = ast.parse(source)
     except SyntaxError:

@@ -109,7 +109,7 @@ REFUSED = {
     'npz("package:no_such_package/x.npz")': "E820 : there is no package `no_such_package`",
     'csv("empty.csv") -> window("value", length: 2)': "E823 : HERE/empty.csv has no rows",
     'csv("ragged.csv") -> window("value", length: 2)': "E821 HERE/ragged.csv:3: 3 cells, where the header names 2",
-    'text("latin.txt") -> characters(length: 4)': "E821 HERE/latin.txt: byte 2: this is no UTF-8 text",
+    'text("latin.txt") -> characters(length: 4)': "E821 HERE/latin.txt:1: this is not UTF-8 text: byte 2",
 }
 
 
