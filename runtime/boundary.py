@@ -68,7 +68,8 @@ def _unreadable(error: BaseException, place: str, what: str, code: str, hint: st
     if isinstance(error, MemoryError):
         message = f"not enough memory to read this as {what}"
         return NablacError(Diagnostic("E810", message, place=place, hint="choose a smaller file, or a part of it"))
-    message = f"this cannot be read as {what}: {reason_of(error)}"
+    reason = reason_of(error) if type(error).__name__ != _PANIC else "the library that reads it gives up"
+    message = f"this cannot be read as {what}: {reason}"
     return NablacError(Diagnostic(code, message, place=place, hint=hint))
 
 

@@ -37,10 +37,11 @@ def assigned(
     NablacError where nothing is left for one, or columns are left over.
     """
     found: list[Assigned] = []
-    if not examples.inputs and not examples.targets:
+    told = bool(examples.inputs or examples.targets)  # which arrays are inputs, and which targets
+    if not told:
         _check_names(examples, {**inputs, **targets}, span)
     for wanted, given in ((inputs, examples.inputs), (targets, examples.targets)):
-        spare = [name for name in given or examples.arrays if name not in inputs and name not in targets]
+        spare = [name for name in (given if told else examples.arrays) if name not in inputs and name not in targets]
         waiting = [name for name in wanted if name not in examples.arrays]
         found += [_whole(examples, name, name) for name in wanted if name in examples.arrays]
         split = [source for source in spare if len(wanted) > 1 and set(waiting) & set(examples.columns.get(source, ()))]
@@ -60,7 +61,10 @@ def assigned(
             if not spare:
                 known = ", ".join(f"`{each}` {shape_of(array)}" for each, array in examples.arrays.items())
                 message = f"the model needs `{name}`: {wanted[name]}, and the data has {known}"
-                raise NablacError(Diagnostic("E824", message, span))
+                hint = (
+                    "name its columns: `columns(inputs: ..., targets: ...)`" if told and not examples.targets else None
+                )
+                raise NablacError(Diagnostic("E824", message, span, hint=hint))
             found.append(_whole(examples, name, spare.pop(0)))
     return found
 

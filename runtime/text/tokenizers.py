@@ -242,8 +242,19 @@ def read_tokenizer(path: Path) -> Tokenizer:
 def _of_library(text: str, stored: Any, kind: str, place: str) -> Learnt:
     """A tokenizer of the tokenizers library from its JSON, and that parsed."""
     check_expressions(stored, place)
+    known, model = (
+        ("BPE", "Unigram", "WordLevel", "WordPiece"),
+        stored.get("model") if isinstance(stored, dict) else None,
+    )
+    named = model.get("type") if isinstance(model, dict) else None
+    if named is not None and named not in known:
+        raise ValueError(f"its model is of the type `{str(named)[:20]}`, and there are {', '.join(known)}")
+    tokenizer = library().Tokenizer
     with silenced():
-        made = library().Tokenizer.from_str(text)
+        try:
+            made = tokenizer.from_str(text)
+        except Exception:  # it speaks of the types of its code
+            raise ValueError("its parts are not as the tokenizers library writes them") from None
     made.no_padding()
     made.no_truncation()
     return Learnt(kind, made)
