@@ -242,10 +242,8 @@ def read_tokenizer(path: Path) -> Tokenizer:
 def _of_library(text: str, stored: Any, kind: str, place: str) -> Learnt:
     """A tokenizer of the tokenizers library from its JSON, and that parsed."""
     check_expressions(stored, place)
-    known, model = (
-        ("BPE", "Unigram", "WordLevel", "WordPiece"),
-        stored.get("model") if isinstance(stored, dict) else None,
-    )
+    known = ("BPE", "Unigram", "WordLevel", "WordPiece")
+    model = stored.get("model") if isinstance(stored, dict) else None
     named = model.get("type") if isinstance(model, dict) else None
     if named is not None and named not in known:
         raise ValueError(f"its model is of the type `{str(named)[:20]}`, and there are {', '.join(known)}")
