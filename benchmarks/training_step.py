@@ -30,7 +30,8 @@ def stepper(case: Case, backend: str) -> Callable[[], float]:
         return torch_step(case, feeds)
     from compiler.build import program_of
     from grammar.source import Source
-    from runtime.training.session import Options, Training
+    from runtime.training.run_options import Options
+    from runtime.training.training_run import Training
 
     training = Training(program_of(Source("case.model", case.text)), options=Options(backend=backend))
     made = training.stepper(training.first_state())
@@ -83,7 +84,7 @@ def memory(name: str, backend: str) -> float:
     else:
         import onnxruntime  # noqa: F401
 
-        import runtime.training.session  # noqa: F401
+        import runtime.training.training_run  # noqa: F401
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     step = stepper(CASES[name](), backend)
     for _ in range(5):

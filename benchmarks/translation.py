@@ -14,7 +14,8 @@ from compiler.build import load
 from runtime.generation.generator import Generator, Request
 from runtime.text.scores import bleu, chrf
 from runtime.text.words import SPACING, pieces
-from runtime.training.session import Options, Training
+from runtime.training.run_options import Options
+from runtime.training.training_run import Training
 from runtime.weights import load_weights
 
 SPEC = Path(__file__).parents[1] / "specs" / "translate.model"

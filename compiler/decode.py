@@ -5,7 +5,7 @@ alone, by each operator's own rule (`Operator.along`); where an operator looks a
 query with every key, what was there before is kept in a cache. A walk (`Scan`) goes on from the states it ended in, and
 what looks back on a number of positions, as a convolution or a shift, or on their total, from a state that carries
 those (`Part.carried`). That holds for causal models only, whose outputs do not depend on later tokens
-(`runtime.generation.checks`).
+(`runtime.generation.decode_checks`).
 """
 
 from __future__ import annotations

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from compiler.units import Unit
     from nablac.summary import Summary
     from runtime.data.fitted import Fitted
-    from runtime.inputs import Signature
-    from runtime.tables import TableCheck
+    from runtime.signature import Signature
+    from runtime.table_lookups import TableCheck
     from runtime.training.trained import Trained
 else:
     np = LazyModule("numpy")
@@ -157,7 +157,7 @@ class Model:
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         """Run the model on arrays by input name; NablacError where one is missing or does not fit."""
-        from runtime.tables import outside_of_table
+        from runtime.table_lookups import outside_of_table
 
         arrays, sizes = self._signature.check(self._seeded(inputs), held=self.weights)
         self._tables.check(arrays, sizes)
@@ -201,13 +201,13 @@ class Model:
 
     @cached_property
     def _signature(self) -> Signature:
-        from runtime.inputs import Signature
+        from runtime.signature import Signature
 
         return Signature.of(self.graph)
 
     @cached_property
     def _tables(self) -> TableCheck:
-        from runtime.tables import TableCheck
+        from runtime.table_lookups import TableCheck
 
         return TableCheck(self.graph)
 
@@ -270,9 +270,10 @@ class Model:
         from runtime.data.arrays import from_arrays
         from runtime.data.fitted import read_fitted
         from runtime.training.folder import RunFolder
-        from runtime.training.not_finite import NotFinite, explain_not_finite
-        from runtime.training.session import Options, Training
+        from runtime.training.not_finite import NotFinite
+        from runtime.training.run_options import Options
         from runtime.training.trained import Trained
+        from runtime.training.training_run import Training
 
         origin = self._source()
         chosen = Options(**{"backend": self.backend, "device": self.device, "seed": self.seed, **options})
@@ -295,7 +296,7 @@ class Model:
             try:
                 loop.run()
             except NotFinite as error:
-                raise explain_not_finite(training, loop, error) from error
+                raise training.explain_not_finite(loop, error) from error
             self._take(training.trained(loop))
             if run is not None:
                 assert self._trained is not None
@@ -410,8 +411,8 @@ def load(
             raise NablacError(Diagnostic("E901", "no weights are named", place=str(path), hint="`compile` takes none"))
         return compile(path, **settings).load(weights, rename)
     from runtime.training.folder import WEIGHTS
-    from runtime.training.record import read_record
-    from runtime.training.texts import SPEC
+    from runtime.training.program_texts import SPEC
+    from runtime.training.run_record import read_record
 
     run = Path(path)
     record = read_record(run)

@@ -46,7 +46,8 @@ _PANIC = "PanicException"  # of Rust libraries by pyo3, whose module cannot be i
 class SupportsRead(Protocol):
     """What `read_at_most` needs of a file."""
 
-    def read(self, size: int, /) -> bytes: ...
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end of the file."""
 
 
 @contextmanager
@@ -201,7 +202,7 @@ def decode(content: bytes, place: str, what: str = "a text", code: str = "E821")
     message = f"this is not {encoding.removesuffix('-sig').upper()} text: byte {end}"
     hint = "save it as UTF-8, as an editor can, or `iconv -f latin1 -t utf-8`"
     if null >= 0:
-        message = "a null byte is no part of a text"
+        message = "the text contains a null byte"
         hint = "where it is UTF-16, it has to begin with its mark; UTF-8 needs none"
     raise NablacError(Diagnostic(code, message, place=f"{place}:{line}", hint=hint))
 

@@ -7,7 +7,7 @@ each other where the loss is smooth, and then the gradient between them has to a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +33,7 @@ _TOLERANCE = 1e-5
 _ASIDE, _BESIDE_ZERO = 1e-12, 1e-30  # how far to the side of a number, and of 0, the gradient is looked at again, and
 _SIDES = 4  # along how many directions, to both sides
 _SPREAD = 20  # times the differences among those sides are what a gradient may differ from their mean
-_PREFIX, _OUTPUT = "grad.", "output "
+_PREFIX = "grad."  # of the derivatives among the outputs of `gradient_graph`
 _COUNTERS = (("seed", np.int64), ("step", np.float64))
 
 
@@ -49,6 +49,7 @@ class GradientRow:
 
     @property
     def passed(self) -> bool:
+        """Whether both derivatives agree, to a relative difference of 1e-5."""
         return self.error <= _TOLERANCE
 
 
@@ -63,7 +64,8 @@ class _Point:
 class _Check:
     """One loss and its gradients, and a random direction of each tensor they are taken with respect to."""
 
-    def __init__(self, graph: Graph, weights: Mapping[str, Array]) -> None:
+    def __init__(self, graph: Graph, weights: Mapping[str, Array], own: Sequence[str]) -> None:
+        self.own = own  # the model's own outputs among those of the graph
         self.runner = NumpyRunner(graph, weights)
         loss = Graph(graph.inputs, {"loss": graph.outputs["loss"]})
         self.loss, self.of_loss = NumpyRunner(loss, weights), {*loss.inputs, *(op.path for op in stored(loss))}
@@ -112,16 +114,17 @@ def check_gradients(
         program, model=model, preset=preset, hypers=hypers, training=True, dtype=DType.F64, one_float=True
     )
     gradient = gradient_graph(elaborated, cut=False)
-    outputs = {f"{_OUTPUT}{name}": value for name, value in elaborated.graph.outputs.items()}
+    own = {f"output {name}": value for name, value in elaborated.graph.outputs.items()}
     inputs = {**elaborated.graph.inputs, **gradient.inputs}
-    graph = optimize(Graph(inputs, {**gradient.outputs, **outputs}, {}, gradient.name))
+    graph = optimize(Graph(inputs, {**gradient.outputs, **own}, {}, gradient.name))
     generator = np.random.default_rng(seed)
     weights = initialize(graph, seed)
     sizes = [*sample_sizes(graph)][-1]  # several examples: batch normalisation of one or two is all corner
     feeds = random_feeds(graph, sizes, seed, dead=0.0)  # a mean over the items of a mask has no value of none
     feeds |= {name: np.array(seed if name == "seed" else 1.0, dtype) for name, dtype in _COUNTERS if name in feeds}
-    values, checked = {**weights, **feeds}, _Check(graph, weights)
-    for name in (output.removeprefix(_PREFIX) for output in graph.outputs if output.startswith(_PREFIX)):
+    values, checked = {**weights, **feeds}, _Check(graph, weights, tuple(own))
+    tensors = {f"{_PREFIX}{name}": name for name in values}
+    for name in (tensors[output] for output in gradient.outputs if output in tensors):
         shape = values[name].shape
         if name in weights:
             values[name] = values[name] + _NOISE * generator.normal(size=shape)
@@ -143,7 +146,8 @@ def _edges(
     wrt = set(checked.directions)
     for name, chosen in (("inputs of 0", fed & wrt), ("parameters of 0", wrt - fed)):
         yield _Point(name, {**random, **{each: np.zeros_like(random[each]) for each in chosen}})
-    outputs = [value for name, value in checked.outputs(random).items() if name.startswith(_OUTPUT)]
+    results = checked.outputs(random)
+    outputs = [results[name] for name in checked.own]
     exact = {
         target: output
         for target in targets

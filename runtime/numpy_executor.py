@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from compiler.graph import Graph
-from runtime.inputs import Signature
 from runtime.numpy_plan import Plan, errstate, plan
+from runtime.signature import Signature
 
 if TYPE_CHECKING:
     from compiler.types import Array

@@ -58,7 +58,7 @@ def read_npz(source: Path | bytes, place: str, code: str = "E821") -> dict[str, 
 
 def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, place: str) -> Array:
     if not entry.filename.endswith(".npy"):
-        raise ValueError(f"its entry `{entry.filename}` is no array")
+        raise ValueError(f"its entry `{entry.filename}` is not an array")
     with archive.open(entry) as file:
         return _array(file, entry.file_size, f"{place}: {entry.filename}")
 

@@ -308,7 +308,7 @@ def _bound(node: Node, sizes: Mapping[str, int]) -> Operator:
         free = sorted(set().union(*(symbols(size) for result in node.results for size in result.shape)) - sizes.keys())
         listed = ", ".join(f"`{name}`" for name in free) or "a size"
         hint = "let it stand alone as an axis of an input"
-        raise NablacError(Diagnostic("E908", f"nothing that is fed tells {listed}", node.origin.span, hint=hint))
+        raise NablacError(Diagnostic("E908", f"no input determines {listed}", node.origin.span, hint=hint))
     return op
 
 
@@ -338,7 +338,7 @@ def _stopped(node: Node | None, error: Exception) -> NablacError:
     hint: str | None
     if isinstance(error, MemoryError):
         type = ", ".join(str(result.type) for result in node.results) if node is not None else ""
-        message = f"there is not memory enough for `{name}`: {type}"
+        message = f"not enough memory for `{name}`: {type}"
         hint = smaller(node.results if node is not None else ())
         return NablacError(Diagnostic("E810", message, span, place=place, hint=hint))
     hint = getattr(error, "hint", None)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from compiler.onnx.targets import LARGEST_FILE
-from runtime.files import followed, is_stream, put, replace, scratch, unwritable, write_bytes, written_whole
+from runtime.atomic_files import Unwritable, followed, is_stream, put, replace, scratch, write_bytes, written_whole
 
 if TYPE_CHECKING:
     import onnx
@@ -39,7 +39,7 @@ def save(
     try:
         str(target).encode("utf-8")
     except UnicodeEncodeError:  # which onnx and onnxruntime could not open
-        raise unwritable(target, ValueError("its name is not UTF-8")) from None
+        raise Unwritable(target, ValueError("its name is not UTF-8")) from None
     if sum(len(_content(tensor, arrays)) for tensor in model.graph.initializer) <= largest:
         with written_whole(target) as temporary, temporary.open("wb") as file:
             _write_whole(model, arrays, file)
@@ -65,7 +65,7 @@ def move(written: Sequence[Path], target: Path) -> list[Path]:
 def _with_room_beside(target: Path) -> Path:
     """The file that is written for a path; NablacError where nothing can lie beside it."""
     if is_stream(target):
-        raise unwritable(target, OSError("its weights need a second file beside it, and this is no file"))
+        raise Unwritable(target, OSError("its weights need a second file beside it, and this is no file"))
     return followed(target)
 
 

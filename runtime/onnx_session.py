@@ -17,7 +17,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import ONNX
 from runtime.backends import PROVIDERS, check_backend
 from runtime.boundary import BEGINNING, guarded, open_regular, refuse_other_kinds, require_room
-from runtime.inputs import Signature
+from runtime.signature import Signature
 
 if TYPE_CHECKING:
     import onnx
@@ -40,7 +40,16 @@ _TYPES = {
 }
 _NODE = re.compile(r"""(?:Name:|node with name |Node \(|Node:|[Nn]ode name: ?)['"]?([^'")]+)""")
 _STATUS = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_IMPLEMENTATION = re.compile(r"implementation for (\w+)")
 _NOWHERE = re.compile(r"(?:^|\s)/\S+\.(?:cc|h|cpp):\d+ ")
+
+
+class KernelMissing(NablacError):
+    """onnxruntime has no kernel for an operator in some dtype: `operator` is its name, where it says one."""
+
+    def __init__(self, diagnostic: Diagnostic, operator: str | None) -> None:
+        super().__init__(diagnostic)
+        self.operator = operator
 
 
 class OnnxRunner:
@@ -182,22 +191,27 @@ class OnnxRunner:
 
     def _refused(self, code: str, message: str, error: Exception) -> NablacError:
         """An onnxruntime error as a diagnostic, at the source line of the node it names."""
+        from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
         text = " ".join(str(error).split())
         named = _NODE.search(text)
         node = self._node(named[1]) if named else None
         source = {each.key: each.value for each in node.metadata_props} if node is not None else {}
         place = source.get("source") or source.get("layer") or self.name
-        hint = None
+        # Of memory that does not suffice onnxruntime has no class of its own: it is a RuntimeException like others.
         memory = re.search(r"requested buffer of size (\d+)", text)
         if memory is not None or "bad_alloc" in text:
             of = f", of {int(memory[1]):,} bytes" if memory is not None else ""
-            message = f"there is not memory enough for a result{of}"
+            message = f"not enough memory for a result{of}"
             return NablacError(Diagnostic("E810", message, place=place, hint="run a smaller batch"))
-        if "NOT_IMPLEMENTED" in text:
+        if isinstance(error, errors.NotImplemented):
             hint = f"its provider for `{self.device}` has no kernel for this; the NumPy runtime has"
-        elif "Protobuf parsing failed" in text or "INVALID_PROTOBUF" in text:
-            return NablacError(Diagnostic(code, "this is no ONNX file, or it is cut off", place=place))
-        return NablacError(Diagnostic(code, message, place=place, note=_shortened(text), hint=hint))
+            operator = _IMPLEMENTATION.search(text)
+            diagnostic = Diagnostic(code, message, place=place, note=_shortened(text), hint=hint)
+            return KernelMissing(diagnostic, operator[1] if operator is not None else None)
+        if isinstance(error, errors.InvalidProtobuf):
+            message = "this is not an ONNX file, or it is cut off"
+        return NablacError(Diagnostic(code, message, place=place, note=_shortened(text)))
 
     def _node(self, name: str) -> onnx.NodeProto | None:
         """The node of that name, in nested graphs too; fused nodes carry names that the file does not have."""

@@ -122,7 +122,7 @@ def read_renames(rules: Iterable[str]) -> list[Rename]:
             hint = 'write a rule as "theirs -> ours", or name a file of such lines'
             raise _wrong(f"there is no file of rename rules {rule}", "--rename", hint)
     if len(found) > MOST_RULES:
-        raise _wrong(f"there are {len(found)} rename rules, and {MOST_RULES} are the most", "--rename")
+        raise _wrong(f"there are {len(found):,} rename rules, and the limit is {MOST_RULES:,}", "--rename")
     return found
 
 
@@ -131,7 +131,7 @@ def read_rename(rule: str, place: str = "--rename") -> Rename:
     theirs, ours = _sides(rule, place)
     ours, turned, flat, axis = _axes(ours)
     if not theirs or not ours:
-        raise _wrong(f"`{rule}` is no rename rule", place)
+        raise _wrong(f"`{rule}` is not a rename rule", place)
     if max(len(theirs), len(ours)) > LONGEST_PATTERN:
         raise _wrong(f"a rename rule has {LONGEST_PATTERN} characters on a side at most", place)
     if len(theirs) > 1 and theirs[0] == theirs[-1] == "/":
@@ -143,7 +143,7 @@ def read_rename(rule: str, place: str = "--rename") -> Rename:
         compiled = compile_pattern(pattern)
         read = tuple(read_template(template, compiled) for template in templates)
     except re.error as error:
-        raise _wrong(f"`{rule}` is no rename rule: {error}", place) from None
+        raise _wrong(f"`{rule}` is not a rename rule: {error}", place) from None
     return Rename(compiled, read, turned, rule, axis, flat, tuple(added for _, added in _paths(ours)))
 
 
@@ -174,7 +174,7 @@ def _sides(rule: str, place: str) -> tuple[str, str]:
     sign = "->" if "->" in rule else "="
     parts = [part.strip() for part in rule.split(sign)]
     if len(parts) != 2:
-        raise _wrong(f"`{rule}` is no rename rule", place)
+        raise _wrong(f"`{rule}` is not a rename rule", place)
     return parts[0], parts[1]
 
 

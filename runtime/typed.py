@@ -30,4 +30,4 @@ def typed(kind: Any, value: Any) -> Any:
         if isinstance(value, str):
             value.encode()  # JSON may hold halves of characters, which no text does: UnicodeEncodeError
         return value
-    raise TypeError(f"{str(value)[:40]} is no {getattr(kind, '__name__', kind)}")
+    raise TypeError(f"{str(value)[:40]} is not of the type {getattr(kind, '__name__', kind)}")

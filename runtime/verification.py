@@ -31,6 +31,7 @@ from runtime.feeds import Feeds, edge_feeds, float_ends, random_feeds, sample_si
 from runtime.initialization import stored
 from runtime.memory import require_compared
 from runtime.numpy_executor import NumpyRunner
+from runtime.numpy_plan import fed_name
 from runtime.onnx_session import OnnxRunner
 from runtime.rounding import LEEWAY, Rounding
 
@@ -253,7 +254,8 @@ def divergences(
 
 
 def _source(node: Node, weights: Mapping[str, Array], feeds: Mapping[str, Any]) -> Any:
-    name = str(getattr(node.op, "label", None) or getattr(node.op, "path", ""))
+    """The array that an input, a parameter or a buffer is fed with."""
+    name = fed_name(node)
     return feeds[name] if name in feeds else weights[name]
 
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from compiler.graph import Graph
 from compiler.types import DType, TensorType, TypeMismatch
-from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file, nearest
+from runtime.atomic_files import written_whole
 from runtime.boundary import (
     BEGINNING,
     LARGEST_JSON,
@@ -27,7 +28,6 @@ from runtime.boundary import (
     refuse_other_kinds,
     require_room,
 )
-from runtime.files import written_whole
 from runtime.initialization import stored
 from runtime.renames import Entry, Rename, idle, read_renames, renamed
 from runtime.safetensors_faults import fault_of
@@ -100,9 +100,9 @@ def fit_weights(
         name = sources[path].name
         shown = f"`{name}`" if name == path else f"`{name}`, renamed to `{path}`,"
         hint = did_you_mean(path, missing or wanted) or "rename rules map foreign names to paths"
-        wrong.append(Diagnostic("E702", f"{shown} is no parameter of {graph.name}", place=place, hint=hint))
+        wrong.append(Diagnostic("E702", f"{shown} is not a parameter of {graph.name}", place=place, hint=hint))
     if len(unknown) > _MOST_UNKNOWN:
-        message = f"{len(unknown) - _MOST_UNKNOWN} more entries are no parameters of {graph.name}"
+        message = f"{len(unknown) - _MOST_UNKNOWN} more entries are not parameters of {graph.name}"
         wrong.append(Diagnostic("E702", message, place=place))
     found: dict[str, Array] = {}
     for path, type in wanted.items():
@@ -214,7 +214,7 @@ def _shards(index: Path) -> list[Path]:
         names = set(json.loads(content)["weight_map"].values())
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         hint = "it holds a `weight_map` from each tensor to its file"
-        raise _unreadable(index, "this is no index of .safetensors files", hint, reason_of(error)) from None
+        raise _unreadable(index, "this is not an index of .safetensors files", hint, reason_of(error)) from None
     if not all(isinstance(name, str) and name and Path(name).name == name for name in names):
         raise _unreadable(index, "this index names files elsewhere", "they lie beside it")
     if any(name.endswith(".index.json") for name in names):
@@ -338,9 +338,9 @@ def _near(
     given: Mapping[str, Array],
 ) -> str | None:
     """An entry of the file that may be the missing one: near by name, or the only one of its shape."""
-    near = did_you_mean(path, unknown)
+    near = nearest(path, unknown)
     if near is not None:
-        return near.replace("did you mean", "is it called").replace("?", " there?")
+        return f"is it called `{near}` there?"
     fitting = [each for each in unknown if given[sources[each].name].shape in (type.shape, type.shape[::-1])]
     if len(fitting) == 1:
         turned = " ^T" if given[sources[fitting[0]].name].shape != type.shape else ""

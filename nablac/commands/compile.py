@@ -11,7 +11,7 @@ import click
 
 from nablac.commands.options import compiled, model_options, output_options, weight_options
 from nablac.commands.output import note, print_json, stage, unless_kernels_lack
-from runtime.files import followed, scratch
+from runtime.atomic_files import followed, scratch
 
 if TYPE_CHECKING:
     from nablac.model import Model
@@ -75,8 +75,8 @@ def command(
 
     from runtime.initialization import stored
     from runtime.onnx_file import move, save
-    from runtime.text.sizes import check_tables
     from runtime.text.tokenizers import KEY, read_tokenizer
+    from runtime.text.vocabulary_checks import check_tables
 
     begun: dict[str, Any] = {"weights": weights, "rename": rename, "seed": seed}
     model = compiled(file, name, preset, settings, dtype, **begun)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nablac.commands.output import note, print_json
-from runtime.files import scratch
+from runtime.atomic_files import scratch
 
 if TYPE_CHECKING:
     from nablac.model import Model
@@ -34,14 +34,14 @@ def write_decode(
     from compiler.decode import decode
     from compiler.onnx.exporter import export
     from compiler.passes.pipeline import optimize
-    from runtime.files import unwritable
-    from runtime.generation.checks import check_causal, worst_difference
+    from runtime.atomic_files import Unwritable
+    from runtime.generation.decode_checks import check_causal, worst_difference
     from runtime.generation.decoders import KEY, Layout
     from runtime.generation.generator import START, STEP
     from runtime.onnx_file import save
-    from runtime.text.places import place_metadata
-    from runtime.text.sizes import check_tables
+    from runtime.text.lengths import place_metadata
     from runtime.text.tokenizers import KEY as TOKENIZER
+    from runtime.text.vocabulary_checks import check_tables
 
     graph = model.elaborated
     step = decode(graph)
@@ -70,7 +70,7 @@ def write_decode(
             for written in sorted(folder.iterdir()):
                 written.replace(target / written.name)
         except OSError as error:
-            raise unwritable(target, error) from error
+            raise Unwritable(target, error) from error
     caches = {name: f"{dtype}[{', '.join(map(str, shape))}]" for name, (dtype, shape) in layout.caches.items()}
     if as_json:
         facts = {"output": str(target), "nodes": sizes, "tokens": layout.tokens, "scores": layout.output}

@@ -55,7 +55,7 @@ def command(
     from compiler.types import DType
     from nablac.drawing.outline import close_below, every_box, outline, readable_depth
     from nablac.drawing.text import dot, mermaid
-    from runtime.files import write_bytes
+    from runtime.atomic_files import write_bytes
 
     if output is not None and output.suffix.lower() not in KINDS:
         raise click.UsageError(f"`{output.suffix or output}` is no kind of picture; the kinds are {', '.join(KINDS)}")
@@ -108,8 +108,8 @@ def _draw_attention(
     from grammar.diagnostics import Diagnostic, NablacError
     from nablac.commands.text_model import text_model
     from nablac.drawing.attention import attention_svg
-    from runtime.files import write_bytes
-    from runtime.generation.attention import attention_of
+    from runtime.atomic_files import write_bytes
+    from runtime.generation.attention_weights import attention_of
     from runtime.generation.generator import STEP
 
     if output is None or output.suffix.lower() != ".svg":

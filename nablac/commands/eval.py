@@ -12,7 +12,7 @@ from nablac.commands.output import note_untrained, print_json
 from nablac.commands.runs import DATA, of_run, option_name
 
 if TYPE_CHECKING:
-    from runtime.training.session import Training
+    from runtime.training.training_run import Training
 
 
 @click.command()
@@ -43,7 +43,7 @@ def command(file: Path, part: str | None, generate: bool, beams: int, length_pen
     """
     from nablac.commands.train import announce_data, note_batches, training_of
     from runtime.data.examples import digest
-    from runtime.training.record import read_record
+    from runtime.training.run_record import read_record
 
     run = file if file.is_dir() else None
     if run is not None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from nablac.commands.output import json_text, note
-from runtime.files import is_stream, write_bytes
+from runtime.atomic_files import is_stream, write_bytes
 
 if TYPE_CHECKING:
     from compiler.types import Array

@@ -26,8 +26,8 @@ from nablac.commands.results import STDOUT, check_ending, shown, write
 if TYPE_CHECKING:
     from compiler.types import Array
     from runtime.data.csv_file import Format
+    from runtime.input_files import Reading, Wanted
     from runtime.onnx_session import OnnxRunner
-    from runtime.reading import Reading, Wanted
     from runtime.text.tokenizers import Tokenizer
 
 
@@ -75,7 +75,7 @@ def command(
     1, in the size that the model asks for; arrays are taken as they are. A missing batch axis is added. A model of
     tokens that has its tokenizer inside, or is given one, takes texts.
     """
-    from runtime.reading import Reading
+    from runtime.input_files import Reading
 
     check_ending(output)
     reading = Reading(partial(note, quiet=quiet), _format(separator, decimal, header))
@@ -84,8 +84,8 @@ def command(
         refuse_of_compiled(file)
         results, classes = _run_onnx(file, inputs, device, seed, tokenizer, reading)
     else:
-        from runtime.text.feeding import read_texts_or_inputs
-        from runtime.text.places import least_tokens, places
+        from runtime.text.lengths import least_tokens, places
+        from runtime.text_inputs import read_texts_or_inputs
 
         model = compiled(
             file,
@@ -167,10 +167,10 @@ def _run_onnx(
     from grammar.diagnostics import Diagnostic, NablacError
     from runtime.metadata import CLASSES, COLUMNS, UNITS, column_names, stored, texts, unit_kinds
     from runtime.onnx_session import OnnxRunner
-    from runtime.tables import check_stored
-    from runtime.text.feeding import read_texts_or_inputs
-    from runtime.text.places import LEAST, stored_places
+    from runtime.table_lookups import check_stored
+    from runtime.text.lengths import LEAST, stored_places
     from runtime.text.tokenizers import KEY, from_json
+    from runtime.text_inputs import read_texts_or_inputs
 
     if not os.path.exists(file):
         raise NablacError(Diagnostic("E901", f"there is no file {file}", place=str(file)))

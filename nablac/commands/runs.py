@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from nablac.commands.options import asked
 
 if TYPE_CHECKING:
-    from runtime.training.record import Record
+    from runtime.training.run_record import Record
 
 MODEL = ("model", "preset", "set", "dtype")  # the choices of a run that its model is made of
 DATA = (*MODEL, "batch", "seed", "validation", "data", "overfit", "skip_broken")  # and its data
@@ -20,8 +20,8 @@ _OPTIONS = {"model": "name", "set": "settings"}  # that are called otherwise whe
 def of_run(folder: Path, given: Mapping[str, Any], names: Iterable[str] = MODEL) -> tuple[Path, dict[str, Any]]:
     """A finished run's model and its choices `names`, with its best weights; what was asked for now goes before."""
     from grammar.diagnostics import Diagnostic, NablacError
-    from runtime.training.record import read_record
-    from runtime.training.texts import SPEC
+    from runtime.training.program_texts import SPEC
+    from runtime.training.run_record import read_record
 
     chosen = as_begun(read_record(folder), folder, given, names)
     weights = chosen.get("weights") or folder / "weights.safetensors"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from runtime.renames import Rename
     from runtime.training.folder import RunFolder
     from runtime.training.loop import Loop
-    from runtime.training.session import Training
+    from runtime.training.training_run import Training
 
 _SHOWN = 5  # of the rows and files that were left out; the run's skipped.txt has them all
 
@@ -61,7 +61,7 @@ def command(file: Path, output: Path | None, resume: Path | None, dry_run: bool,
     Ctrl-C saves and stops; --resume RUN goes on as if nothing had happened.
     """
     from runtime.training.folder import RunFolder
-    from runtime.training.session import describe
+    from runtime.training.training_run import describe
 
     if resume is None:
         training = training_of(file, given)
@@ -99,7 +99,7 @@ def _note_damaged(loop: Loop) -> None:
 def _resumed(file: Path, run: Path, given: Mapping[str, Any], output: Path | None) -> Training:
     """A run as it was begun, and no other: that is compared when it goes on."""
     from runtime.data.fitted import read_fitted
-    from runtime.training.record import read_record
+    from runtime.training.run_record import read_record
 
     if output is not None:
         raise click.UsageError("-o names a new run's folder; a resumed run goes on in its own")
@@ -121,7 +121,8 @@ def training_of(file: Path, given: Mapping[str, Any], *, evaluated: bool = False
     from compiler.types import DType
     from runtime.data.fitted import Fitted
     from runtime.text.tokenizers import read_tokenizer
-    from runtime.training.session import Options, Training
+    from runtime.training.run_options import Options
+    from runtime.training.training_run import Training
     from runtime.weights import read_renames
 
     minutes = given.get("max_time")
@@ -226,14 +227,14 @@ def note_batches(training: Training) -> None:
 
 def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:
     """One step and one evaluation on real examples; nothing is written."""
-    from runtime.training.not_finite import NotFinite, explain_not_finite
+    from runtime.training.not_finite import NotFinite
 
     loop = training.loop()
     loop.settings = type(loop.settings)(epochs=1, limit_batches=1, seed=training.seed)
     try:
         loop.run()
     except NotFinite as error:
-        raise explain_not_finite(training, loop, error) from error
+        raise training.explain_not_finite(loop, error) from error
     row = {name: values[-1] for name, values in loop.position.history.items() if name != "epoch"}
     if as_json:
         print_json(row)
@@ -244,9 +245,9 @@ def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:
 
 
 def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet: bool, as_json: bool) -> int:
-    from runtime.training.loop import INTERRUPTED
-    from runtime.training.not_finite import NotFinite, explain_not_finite
-    from runtime.training.training_data import unit_notes
+    from runtime.training.loop import Ending
+    from runtime.training.not_finite import NotFinite
+    from runtime.training.unit_notes import unit_notes
 
     resume = f"nablac train {_quoted(file)} --resume {_quoted(folder.path)}"
     position, compiled = loop.position, None
@@ -263,8 +264,8 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
             loop.run()
         except NotFinite as error:
             note(f"the last good checkpoint is in {folder.checkpoints}")
-            raise explain_not_finite(training, loop, error) from error
-        if loop.reason != INTERRUPTED:  # a signal that comes from now on finds a run that is finished
+            raise training.explain_not_finite(loop, error) from error
+        if loop.ending is not Ending.INTERRUPTED:  # a signal that comes from now on finds a run that is finished
             compiled = folder.finish(training, training.trained(loop))
     if compiled is None:
         note(f"stopped and saved; go on with:  {resume}")
@@ -280,7 +281,7 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
         return 0
     click.echo(f"{_result(loop)}; {loop.reason}")
     click.echo(f"{folder.path}: curves.svg, history.csv, weights.safetensors, model.onnx")
-    for each in unit_notes(training):
+    for each in unit_notes(training.inference, training.data):
         note(each, quiet)
     note(f"go on:     {resume}{_longer(loop)}", quiet)
     note(f"evaluate:  nablac eval {_quoted(folder.path)}", quiet)
@@ -293,10 +294,13 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
 
 def _longer(loop: Loop) -> str:
     """The options with which a run goes on that has ended: longer, and with more patience where that was at an end."""
+    from runtime.training.loop import Ending
+
     position, settings = loop.position, loop.settings
-    if loop.unfinished:
+    if loop.partial_epoch:
         return ""
-    patience = f" --patience {position.waited * 2}" if loop.is_impatient else ""
+    stopped_early = loop.ending is Ending.NO_IMPROVEMENT
+    patience = f" --patience {position.epochs_since_best * 2}" if stopped_early else ""
     return f" --epochs {max(position.epoch * 2, settings.epochs)}{patience}"
 
 
@@ -305,8 +309,8 @@ def _result(loop: Loop) -> str:
     position, parts = loop.position, []
     if position.best is not None:
         parts.append(f"best epoch {position.best_epoch}: {loop.monitor} {position.best:.6g}")
-    if loop.unfinished:
-        value = loop.unfinished.get(loop.monitor, loop.unfinished["loss"])
+    if loop.partial_epoch:
+        value = loop.partial_epoch.get(loop.monitor, loop.partial_epoch["loss"])
         batches = f"{position.batch:,} of {loop.batches:,} batches"
         parts.append(f"epoch {position.epoch + 1} after {batches}: {loop.monitor} {value:.6g}")
     return ", ".join(parts) or "no epoch was the best: its monitor was never a number"

@@ -14,7 +14,7 @@ from nablac.commands.runs import of_run
 
 if TYPE_CHECKING:
     from compiler.graph import Graph
-    from runtime.training.session import Training
+    from runtime.training.training_run import Training
 
 _STEPS = 3  # that both runtimes run before the file is written
 _TOLERANCE = 1e-4
@@ -38,7 +38,7 @@ def write_step(
     from compiler.passes.pipeline import optimize
     from nablac.commands.train import training_of
     from runtime.onnx_file import save
-    from runtime.training.steppers import WALKED
+    from runtime.training.steppers import KEPT_AS_SCAN
     from runtime.weights import save_weights
 
     if file.is_dir():
@@ -48,7 +48,7 @@ def write_step(
     if not training.raw and any(stage.name in ("standardize", "min_max") for stage in training.spec.data):
         note("note: a batch is taken as it is: how its data is scaled, the run of a training says", quiet)
     state = training.first_state()
-    graph = optimize(training.step.graph, walked=WALKED)
+    graph = optimize(training.step.graph, walked=KEPT_AS_SCAN)
     model = export(graph, opset=opset, weights=None, metadata=_metadata(training))
     onnx.checker.check_model(model, full_check=True)
     worst = None
@@ -95,12 +95,12 @@ def _compared(training: Training, seed: int) -> float:
     """The largest relative difference of the losses of both runtimes over a few steps on random batches."""
     import numpy as np
 
-    from runtime.training.steppers import NumpyStepper, OnnxStepper
+    from runtime.training.steppers import NumpyStepper, OnnxStepper, StepperSetup
     from runtime.verification import errors, random_feeds, sample_sizes
 
     step, evaluation, state = training.step_graph, training.loss_graph, training.first_state()
-    of_all = step, evaluation, state, training.step.averages, ()
-    steppers = NumpyStepper(*of_all), OnnxStepper(*of_all)
+    setup = StepperSetup(step, evaluation, state, training.step.averages)
+    steppers = NumpyStepper(setup), OnnxStepper(setup)
     feeds: dict[str, Any] = dict(random_feeds(step, list(sample_sizes(step))[-1], seed))  # the largest
     dtypes = {name: value.type.dtype.numpy for name, value in (evaluation.inputs | step.inputs).items()}
     worst = 0.0

@@ -10,7 +10,6 @@ from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span
 from runtime.data.examples import Examples
-from runtime.data.shaping import shape_of
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -59,7 +58,7 @@ def assigned(
                 raise NablacError(Diagnostic("E824", f"nothing in the model is called {listed}, as columns are", span))
         for name in waiting:
             if not spare:
-                known = ", ".join(f"`{each}` {shape_of(array)}" for each, array in examples.arrays.items())
+                known = ", ".join(f"`{each}` {example_type(array)}" for each, array in examples.arrays.items())
                 message = f"the model needs `{name}`: {wanted[name]}, and the data has {known}"
                 hint = (
                     "name its columns: `columns(inputs: ..., targets: ...)`" if told and not examples.targets else None
@@ -91,3 +90,8 @@ def _columns(examples: Examples, name: str, source: str, places: Sequence[int]) 
     samples = examples.samples.get(source)
     picked = samples[..., places] if samples is not None else None
     return Assigned(name, source, examples.arrays[source][..., places], columns, picked)
+
+
+def example_type(array: Array) -> str:
+    """An example's dtype and shape, as types are written."""
+    return f"{array.dtype}[{', '.join(map(str, array.shape[1:]))}]"

@@ -16,8 +16,8 @@ from runtime.data.arrays import npz
 from runtime.data.context import Context
 from runtime.data.csv_file import Format, read_table
 from runtime.data.examples import Examples
-from runtime.data.files import content_of
 from runtime.data.rows import Rows
+from runtime.data.source_files import content_of
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -48,7 +48,9 @@ def digits(stage: Stage, context: Context) -> Examples:
     if image.ndim == 2:
         side = math.isqrt(image.shape[1])
         if side * side != image.shape[1]:
-            raise NablacError(Diagnostic("E823", f"{image.shape[1]} pixels are no square image", place=str(path)))
+            raise NablacError(
+                Diagnostic("E823", f"{image.shape[1]} pixels do not make a square image", place=str(path))
+            )
         image = image.reshape(-1, side, side)
     scaled = image.astype(np.float32)[:, None] / np.float32(stage.arguments["scale"] or max(image.max(), 1))
     return Examples({"image": scaled, "label": label}, ("image",), ("label",))
@@ -57,7 +59,7 @@ def digits(stage: Stage, context: Context) -> Examples:
 def _idx(path: Path, content: bytes, axes: int) -> Array:
     """An array of bytes in the IDX format of MNIST (LeCun): a magic number, the sizes, the items."""
     if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
-        raise NablacError(Diagnostic("E821", "this is no IDX file of bytes", place=str(path)))
+        raise NablacError(Diagnostic("E821", "this is not an IDX file of bytes", place=str(path)))
     if content[3] != axes:
         message = f"this IDX file has {content[3]} axes, and {'labels have one' if axes == 1 else 'images have three'}"
         raise NablacError(Diagnostic("E821", message, place=str(path)))

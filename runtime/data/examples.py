@@ -11,6 +11,7 @@ import numpy as np
 from compiler.elaborate.data import Stage
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
+from runtime.data.fitted import Fitted
 from runtime.data.scaling import Scale, Scaling
 
 if TYPE_CHECKING:
@@ -86,6 +87,15 @@ class Examples:
         first, second = cuts(count, context)
         parts = dict(zip(PARTS, np.split(places, [first, second]), strict=True))
         return replace(self, parts={name: np.sort(part) for name, part in parts.items()})
+
+
+def fitted_to(examples: Examples) -> Fitted:
+    """What finished examples were scaled, numbered and cut by."""
+    columns = [examples.columns.get(target, ()) for target in examples.targets]
+    single = [names[0] for names in columns if len(names) == 1]
+    labels = next((examples.classes[column] for column in single if column in examples.classes), ())
+    used = {name: examples.columns[name] for name in examples.inputs if examples.columns.get(name)}
+    return Fitted(examples.scalings, examples.classes, examples.tokenizer, labels, used)
 
 
 def digest(examples: Examples) -> str:

@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.atomic_files import write_bytes
 from runtime.boundary import LARGEST_JSON, read_file, reason_of
 from runtime.data.scaling import Scaling
-from runtime.files import write_bytes
 from runtime.metadata import column_names, texts
 from runtime.text.tokenizers import Tokenizer, from_json, read_tokenizer
 
 if TYPE_CHECKING:
     from compiler.types import Array
-    from runtime.data.examples import Examples
 
 DATA, TOKENS = "data.json", "tokenizer.json"
 
@@ -46,15 +45,6 @@ class Fitted:
     def numbers(self) -> dict[str, tuple[Array, Array]]:
         """Offset and scale of each scaling."""
         return {name: (each.offset, each.scale) for name, each in self.scalings.items()}
-
-
-def fitted_to(examples: Examples) -> Fitted:
-    """What finished examples were made with."""
-    columns = [examples.columns.get(target, ()) for target in examples.targets]
-    single = [each[0] for each in columns if len(each) == 1]
-    labels = next((examples.classes[each] for each in single if each in examples.classes), ())
-    used = {name: examples.columns[name] for name in examples.inputs if examples.columns.get(name)}
-    return Fitted(examples.scalings, examples.classes, examples.tokenizer, labels, used)
 
 
 def write_fitted(folder: Path, fitted: Fitted) -> None:

@@ -15,8 +15,8 @@ from grammar.source import Span
 from runtime.data.assignment import Assigned, assigned
 from runtime.data.context import Context
 from runtime.data.examples import Examples
+from runtime.data.model_arrays import are_labels, check_kind, in_type, is_one_hot, shaped
 from runtime.data.scaling import Scaling, chosen, fitted_scaling
-from runtime.data.shaping import are_labels, check_kind, in_type, is_one_hot, shaped
 from runtime.data.sources import SOURCES
 from runtime.data.stages import STAGES, divided
 

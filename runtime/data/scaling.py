@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -22,7 +22,7 @@ _AT_ONCE = 1 << 20  # numbers that are looked at together
 class Scale:
     """A kind of scaling, asked for `columns`, or where none are named for every number that is measured."""
 
-    kind: str  # "standardize" or "min_max"
+    kind: Literal["standardize", "min_max"]
     low: float
     high: float
     columns: tuple[str, ...]
@@ -60,6 +60,7 @@ class Scaling:
     scale: Array
 
     def scaled(self, raw: Array) -> Array:
+        """Raw numbers [..., shape of an example] as the model is trained on them."""
         return (raw - self.offset) / self.scale
 
     def reshaped(self, before: tuple[int, ...], after: tuple[int, ...]) -> Scaling:

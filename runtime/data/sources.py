@@ -13,10 +13,10 @@ from runtime.data.arrays import npz
 from runtime.data.context import Context
 from runtime.data.digits import digits
 from runtime.data.examples import Text
-from runtime.data.files import content_of
-from runtime.data.images import images
+from runtime.data.image_folders import images
 from runtime.data.pairs import pairs
-from runtime.data.tables import csv, parquet
+from runtime.data.source_files import content_of
+from runtime.data.table_files import csv, parquet
 
 Source = Callable[[Stage, Context], Any]
 
@@ -30,7 +30,7 @@ def text(stage: Stage, context: Context) -> Text:
         try:
             parts.append(_literals(each) if each.suffix == ".py" else decode(content_of(each), str(each)))
         except SyntaxError as error:
-            context.broken(f"{each}:{error.lineno or 1}", "this is no Python that can be read")
+            context.broken(f"{each}:{error.lineno or 1}", "this is not valid Python")
         except NablacError as error:
             (found,) = error.diagnostics
             if found.code != "E821":  # too large, or not to be opened

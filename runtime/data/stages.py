@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -95,19 +95,21 @@ def window(data: Rows, stage: Stage, context: Context) -> Examples:
 
 def standardize(data: Rows | Examples, stage: Stage, context: Context) -> Rows | Examples:
     """To mean 0 and deviation 1, as the training part has them."""
-    return _scaled(data, 0.0, 1.0, stage)
+    return _scaled(data, "standardize", 0.0, 1.0, stage)
 
 
 def min_max(data: Rows | Examples, stage: Stage, context: Context) -> Rows | Examples:
     """From `low` to `high`, as the training part spans them."""
-    return _scaled(data, stage.arguments["low"], stage.arguments["high"], stage)
+    return _scaled(data, "min_max", stage.arguments["low"], stage.arguments["high"], stage)
 
 
-def _scaled(data: Rows | Examples, low: float, high: float, stage: Stage) -> Rows | Examples:
+def _scaled(
+    data: Rows | Examples, kind: Literal["standardize", "min_max"], low: float, high: float, stage: Stage
+) -> Rows | Examples:
     """A scaling is asked for here, and fitted when the training part and the model's types are known."""
     if isinstance(data, Text):
         _needs(data, Examples, stage)
-    scale = Scale(stage.name, low, high, tuple(_names(stage.arguments["columns"])), stage.span)
+    scale = Scale(kind, low, high, tuple(_names(stage.arguments["columns"])), stage.span)
     return replace(data, scales=(*data.scales, scale))
 
 

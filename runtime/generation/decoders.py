@@ -54,10 +54,12 @@ class Layout:
         return Layout(step.tokens, step.output, tuple(step.context), tuple(step.states), caches, axes)
 
     def to_json(self) -> str:
+        """The text that a compiled step's metadata keeps."""
         return json.dumps(asdict(self))
 
     @staticmethod
     def from_json(stored: Any) -> Layout:
+        """The layout of parsed JSON that `to_json` wrote; KeyError, TypeError or ValueError for anything else."""
         caches = {name: (dtype, tuple(shape)) for name, (dtype, shape) in stored["caches"].items()}
         kept = {"context": tuple(stored["context"]), "states": tuple(stored["states"]), "caches": caches}
         return Layout(**{**stored, **kept})
@@ -71,6 +73,7 @@ class Cached:
         self.kept: dict[str, Any] = {}
 
     def begin(self, tokens: Array, feeds: Mapping[str, Array]) -> Array:
+        """Run the step on the prompts, some tokens at a time, with an empty cache."""
         layout, sizes = self.layout, {"batch": len(tokens), PAST: 0}
         self.kept = {}
         if self.start is not None:
@@ -87,13 +90,15 @@ class Cached:
         return scores
 
     def next(self, tokens: Array) -> Array:
+        """Run the step on one token of each text."""
         return self._run(tokens[:, None])
 
     def choose(self, rows: Array) -> None:
+        """Choose rows of all that is kept; NablacError (E861) where the texts share some of it."""
         for name, value in self.kept.items():
             axis = self.layout.axes[name]
             if axis is None:
-                message = f"what is kept of `{name}` is not apart for each text"
+                message = f"what is kept of `{name}` is shared by all texts"
                 hint = "`--no-cache` generates without"
                 raise NablacError(Diagnostic("E861", message, place="--beams", hint=hint))
             self.kept[name] = self.step.value(np.take(self.step.array(value), rows, axis))
@@ -113,14 +118,17 @@ class Recomputing:
         self.feeds: dict[str, Array] = {}
 
     def begin(self, tokens: Array, feeds: Mapping[str, Array]) -> Array:
+        """Run the model on the prompts."""
         self.texts, self.feeds = tokens, dict(feeds)
         return self._run()
 
     def next(self, tokens: Array) -> Array:
+        """Run the model on all tokens once more."""
         self.texts = np.concatenate([self.texts, tokens[:, None]], axis=1)
         return self._run()
 
     def choose(self, rows: Array) -> None:
+        """Choose rows of the texts, and of the model's other inputs."""
         self.texts = self.texts[rows]
         self.feeds = {name: array[rows] for name, array in self.feeds.items()}
 

@@ -16,7 +16,7 @@ from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.generation.checks import check_causal
+from runtime.generation.decode_checks import check_causal
 from runtime.generation.decoders import KEY, Cached, Decoder, Layout, Recomputing
 from runtime.generation.machines import OnnxMachine, machine
 from runtime.generation.sampling import Sampling
@@ -24,10 +24,10 @@ from runtime.generation.search import Limits, beam_search, sample
 from runtime.metadata import stored
 from runtime.text import roles
 from runtime.text.coding import LONGEST, tokens_of
-from runtime.text.places import places, stored_places
-from runtime.text.sizes import check_size
+from runtime.text.lengths import places, stored_places
 from runtime.text.tokenizers import KEY as TOKENIZER
 from runtime.text.tokenizers import Tokenizer, from_json
+from runtime.text.vocabulary_checks import check_size
 
 if TYPE_CHECKING:
     from compiler.types import Array

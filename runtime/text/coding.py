@@ -32,12 +32,12 @@ def tokens_of(
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:  # the bytes of an argument that are no UTF-8 come as lone surrogates
-        raise NablacError(Diagnostic("E821", "this is no UTF-8 text", place=place)) from None
+        raise NablacError(Diagnostic("E821", "this is not UTF-8 text", place=place)) from None
     found = role(tokenizer, text) if tokenizer.encode(text) else list(empty)
     if not found:
         raise NablacError(Diagnostic("E852", f"this {what} is empty", place=place, hint=hint))
     if places is not None and len(found) > places:
-        message = f"a text of {len(found):,} tokens is too long: {name} has {places:,} places"
+        message = f"a text of {len(found):,} tokens is too long: {name} has {places:,} positions"
         raise NablacError(Diagnostic("E855", message, place=place, hint="shorten it"))
     if len(found) > longest:
         message = f"a text of {len(found):,} tokens is too long: {longest:,} are taken"

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import LARGEST_JSON, decode, guarded, read_file, silenced
-from runtime.text.expressions import check_expressions
+from runtime.text.regex_checks import check_expressions
 from runtime.text.words import KINDS as LISTED
 from runtime.text.words import SPACING, joined, pieces
 
@@ -90,47 +90,58 @@ class Listed:
 
     @property
     def size(self) -> int:
+        """The special tokens and the known ones."""
         return len(self.special) + len(self.known)
 
     @property
     def begin(self) -> int | None:
+        """BEGIN, where there are that many special tokens."""
         return BEGIN if len(self.special) > BEGIN else None
 
     @property
     def end(self) -> int | None:
+        """END, where there are that many special tokens."""
         return END if len(self.special) > END else None
 
     @property
     def unknown(self) -> int:
+        """UNKNOWN; 0 where there is one special token only."""
         return UNKNOWN if len(self.special) > UNKNOWN else 0
 
     @property
     def padding(self) -> int | None:
+        """PADDING, where there is more than one special token."""
         return PADDING if len(self.special) > 1 else None
 
     @property
     def mask(self) -> int | None:
+        """MASK, where there are that many special tokens."""
         return MASK if len(self.special) > MASK else None
 
     @property
     def around(self) -> tuple[Sequence[int], Sequence[int]]:
+        """None on either side."""
         return (), ()
 
     @property
     def ordinary(self) -> Sequence[int]:
+        """The numbers of the known tokens."""
         return range(len(self.special), self.size)
 
     def encode(self, text: str) -> list[int]:
+        """The number of each piece of a text; of one that is not known `unknown`."""
         left = SPACING if self.kind == "words" else ()  # what is rare about spaces is left out, not unknown
         parts = (part for part in pieces(text, self.kind) if part in self.numbers or part not in left)
         return [self.numbers.get(part, self.unknown) for part in parts]
 
     def decode(self, numbers: Sequence[int]) -> str:
+        """The known pieces, joined as their kind is."""
         first = len(self.special)
         parts = [self.known[number - first] for number in numbers if first <= number < self.size]
         return joined(parts, self.kind)
 
     def to_json(self) -> str:
+        """The kind and the tokens."""
         stored = {"kind": self.kind, "special": self.special, "known": self.known}
         return json.dumps(stored, ensure_ascii=False)
 
@@ -143,33 +154,40 @@ class Learnt:
 
     @cached_property
     def size(self) -> int:
+        """The largest number and one; numbers may leave gaps."""
         return max(self.library.get_vocab().values(), default=-1) + 1  # numbers may leave gaps
 
     @cached_property
     def begin(self) -> int | None:
+        """The first of the usual begin tokens that the vocabulary has."""
         return self._first("<s>", "<bos>", "[CLS]", "<|begin_of_text|>", "<|endoftext|>")
 
     @cached_property
     def end(self) -> int | None:
+        """The first of the usual end tokens that the vocabulary has, else what stands after a text."""
         found = self._first("</s>", "<eos>", "[SEP]", "<|end_of_text|>", "<|endoftext|>")
         _, after = self.around
         return after[0] if found is None and after else found
 
     @property
     def unknown(self) -> int | None:
+        """The usual token for unknown text, if the vocabulary has one."""
         return self._first("<unk>", "[UNK]")
 
     @property
     def padding(self) -> int | None:
+        """The first of the usual padding tokens that the vocabulary has, else 0 where that decodes to nothing."""
         found = self._first("<pad>", "[PAD]", "<|pad|>", "<|padding|>")
         return PADDING if found is None and not self.decode([PADDING]) else found
 
     @property
     def mask(self) -> int | None:
+        """The usual mask token, if the vocabulary has one."""
         return self._first("<mask>", "[MASK]")
 
     @cached_property
     def around(self) -> tuple[Sequence[int], Sequence[int]]:
+        """What the library puts before and after a text; NablacError (E850) where it fails."""
         with guarded("the tokenizer", "tokens of a text", "E850"), silenced():
             made = self.library.encode("a", add_special_tokens=True)
         text = [place for place, special in enumerate(made.special_tokens_mask) if not special]
@@ -179,6 +197,7 @@ class Learnt:
 
     @cached_property
     def ordinary(self) -> Sequence[int]:
+        """All numbers but those of special tokens."""
         special = {number for number, token in self.library.get_added_tokens_decoder().items() if token.special}
         special |= {number for number in (self.begin, self.end, self.unknown, self.mask) if number is not None}
         return sorted(set(self.library.get_vocab().values()) - special)
@@ -188,14 +207,17 @@ class Learnt:
         return next((number for number in found if number is not None), None)
 
     def encode(self, text: str) -> list[int]:
+        """The library's numbers; NablacError (E850) where it fails."""
         with guarded("the tokenizer", "tokens of a text", "E850"), silenced():
             return list(self.library.encode(text, add_special_tokens=False).ids)
 
     def decode(self, numbers: Sequence[int]) -> str:
+        """The library's text; NablacError (E850) where it fails."""
         with guarded("the tokenizer", "the text of tokens", "E850"), silenced():
             return str(self.library.decode([int(number) for number in numbers], skip_special_tokens=True))
 
     def to_json(self) -> str:
+        """The kind and the library's own JSON."""
         return json.dumps({"kind": self.kind, "library": self.library.to_str()}, ensure_ascii=False)
 
 
@@ -206,7 +228,7 @@ def from_json(text: str, place: str = KEY) -> Tokenizer:
     known = isinstance(stored, dict) and ("library" in stored or ("known" in stored and stored.get("kind") in LISTED))
     if not known:
         hint = "a `tokenizer.json` holds `model` and what belongs to it; of WordPiece a `vocab.txt` is enough"
-        raise _no_tokenizer("this JSON is of no tokenizer", place, hint)
+        raise _no_tokenizer("this JSON is not a tokenizer", place, hint)
     missing = [name for name in ("kind", "special" if "known" in stored else "library") if name not in stored]
     if missing:
         raise _no_tokenizer(f"this tokenizer has no entry `{missing[0]}`", place)
@@ -219,7 +241,7 @@ def from_json(text: str, place: str = KEY) -> Tokenizer:
 
 def _texts(given: Any) -> tuple[str, ...]:
     if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
-        raise ValueError("its entries are no texts")
+        raise ValueError("its entries are not texts")
     return tuple(given)
 
 

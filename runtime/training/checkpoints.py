@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 BEST = "best.safetensors"  # beside the checkpoints of the last steps
 _STEPS = "step-*.safetensors"
-_FORM = "3"
+_FORM = "4"
 
 
 @dataclass
@@ -36,9 +36,9 @@ class Position:
     best: float | None = None
     best_epoch: int = 0
     best_step: int = 0  # the last update of the best epoch
-    waited: int = 0  # epochs since the best
+    epochs_since_best: int = 0
     rate: float = 1.0
-    stalled: int = 0  # epochs since the best, or since the rate was last made smaller
+    epochs_since_decay: int = 0  # since the rate was last made smaller, or since the best
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Array], position: Position, keep: int) -> Path:
@@ -74,7 +74,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], Position]:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
             if metadata.get("form") != _FORM:
-                raise NablacError(Diagnostic("E840", "this is no checkpoint of nablac's", place=str(path)))
+                raise NablacError(Diagnostic("E840", "not a nablac checkpoint", place=str(path)))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
         if metadata["digest"] != _digest(state, metadata["position"]):
             raise NablacError(Diagnostic("E840", "this checkpoint is damaged: its bytes have changed", place=str(path)))
@@ -94,8 +94,8 @@ def best_state(folder: Path) -> dict[str, Array]:
         return read_checkpoint(path)[0]
     except NablacError as error:
         hint = "the best weights are lost, so it would end as another run: train anew, `--weights` begins from others"
-        (found,) = error.diagnostics
-        raise NablacError(replace(found, hint=hint)) from None
+        (diagnostic,) = error.diagnostics
+        raise NablacError(replace(diagnostic, hint=hint)) from None
 
 
 def newest_checkpoint(

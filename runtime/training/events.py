@@ -60,6 +60,7 @@ class EventWriter:
         self._write(_text(5, summary), step)
 
     def close(self) -> None:
+        """Close the file; nothing can be written afterwards."""
         self._file.close()
 
     def __enter__(self) -> EventWriter:

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -16,15 +16,16 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.data.fitted import fitted_to, write_fitted
-from runtime.files import place_folder, scratch, unwritable, write_bytes
+from runtime.atomic_files import Unwritable, move_folder, scratch, write_bytes
+from runtime.data.examples import fitted_to
+from runtime.data.fitted import write_fitted
 from runtime.training.checkpoints import Position, save_checkpoint
 from runtime.training.curves import curves
 from runtime.training.events import EventWriter
-from runtime.training.record import read_record, record_of, write_record
-from runtime.training.session import Training, describe
-from runtime.training.texts import written_out
+from runtime.training.program_texts import written_out
+from runtime.training.run_record import read_record, record_of, write_record
 from runtime.training.trained import RECORD, Trained, save_trained
+from runtime.training.training_run import Training, describe
 
 if TYPE_CHECKING:
     from runtime.training.loop import Loop
@@ -38,8 +39,8 @@ class RunFolder:
     One process holds it, to the end of the block.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, higher_is_better: Collection[str] = ()) -> None:
+        self.path, self.higher_is_better = path, higher_is_better
         self.checkpoints = path / "checkpoints"
         self._events: EventWriter | None = None
         self._lock = FileLock(path / _LOCK, thread_local=False)
@@ -50,7 +51,7 @@ class RunFolder:
             hint = "two would overwrite each other: wait for it, or end it"
             raise NablacError(Diagnostic("E841", message, place=str(path), hint=hint)) from None
         except OSError as error:
-            raise unwritable(path, error) from error
+            raise Unwritable(path, error) from error
 
     def __enter__(self) -> RunFolder:
         return self
@@ -76,7 +77,7 @@ class RunFolder:
             if not target.parent.exists():
                 target.parent.mkdir(parents=True)
         except OSError as error:
-            raise unwritable(target, error) from error
+            raise Unwritable(target, error) from error
         with scratch(target) as draft:
             (draft / "checkpoints").mkdir()
             for name, text in written_out(training.program).items():
@@ -87,8 +88,8 @@ class RunFolder:
                 write_bytes(draft / "skipped.txt", ("\n".join(training.context.skipped) + "\n").encode())
             save_checkpoint(draft / "checkpoints", loop.stepper.state(), loop.position, 1)
             write_record(draft, record_of(training, target), describe(training))
-            place_folder(draft, target)
-        folder = RunFolder(target)
+            move_folder(draft, target)
+        folder = RunFolder(target, training.higher_is_better)
         loop.folder = folder.checkpoints
         return folder
 
@@ -97,7 +98,7 @@ class RunFolder:
         """A run to go on with; NablacError where `training` would be another, or the folder takes nothing."""
         read_record(path)  # a lock is made in no folder but a run's
         with ExitStack() as stack:
-            folder = stack.enter_context(RunFolder(path))
+            folder = stack.enter_context(RunFolder(path, training.higher_is_better))
             before, now = read_record(path), record_of(training, path)
             before.check(now, path)
             for draft in [*path.glob(".*.part"), *path.glob("checkpoints/.*.part")]:  # of a run that was killed
@@ -116,7 +117,8 @@ class RunFolder:
         write_bytes(self.path / "history.csv", text.getvalue().encode())
         known = {name: [each if math.isfinite(each) else None for each in values] for name, values in history.items()}
         write_bytes(self.path / "history.json", (json.dumps(known, indent=2) + "\n").encode())
-        write_bytes(self.path / "curves.svg", curves(history, f"{self.path.parent.name} {self.path.name}").encode())
+        picture = curves(history, f"{self.path.parent.name} {self.path.name}", self.higher_is_better)
+        write_bytes(self.path / "curves.svg", picture.encode())
         if self._events is None:
             self._events = EventWriter(self.path)
         self._events.scalars(position.epoch, row)

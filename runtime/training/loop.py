@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field, replace
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,14 +18,21 @@ from runtime.data.batches import Batches
 from runtime.initialization import key
 from runtime.training.checkpoints import BEST, Position, newest_checkpoint, save_checkpoint, write_state
 from runtime.training.means import Means
-from runtime.training.not_finite import NotFinite, broken
+from runtime.training.not_finite import NotFinite, ReplayedStep, non_finite_paths
 
 if TYPE_CHECKING:
     from compiler.types import Array
     from grammar.diagnostics import NablacError
     from runtime.training.steppers import Stepper
 
-INTERRUPTED, TIME_UP = "interrupted", "the time is up"  # what may end training within an epoch
+
+class Ending(Enum):
+    """Why training ended; the last two may end it within an epoch."""
+
+    ALL_EPOCHS = "all epochs are done"
+    NO_IMPROVEMENT = "no epoch was better for long"
+    INTERRUPTED = "interrupted"
+    TIME_UP = "the time is up"
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,7 @@ class Settings:
     min_change: float = 0.0  # of the monitored quantity, that a better one is better by
     accumulate: int = 1  # batches in an update
     monitor: str = ""
-    largest: bool = False  # whether the best of the monitored quantity is its largest
+    higher_is_better: bool = False  # of the monitored quantity
     seed: int = 0
     limit_batches: int | None = None
     max_seconds: float | None = None
@@ -71,14 +79,14 @@ class Loop:
     best_step: int = 0  # of its last update
     events: Events = field(default_factory=Events)
     stop: Callable[[], bool] = lambda: False
-    reason: str = ""  # why training ended
-    unfinished: dict[str, float] = field(default_factory=dict)  # measured where the time was up within an epoch
+    ending: Ending | None = None  # None while it goes on
+    partial_epoch: dict[str, float] = field(default_factory=dict)  # measured where the time was up within an epoch
     damaged: list[NablacError] = field(default_factory=list)  # checkpoints after the one that it goes on from
 
     def __post_init__(self) -> None:
-        # What was no finite number from the first is meant so, as the first value of a running minimum.
-        self._allowed = frozenset(broken(self.stepper.state()))
-        self._sound: tuple[dict[str, Array], Position] | None = None
+        # What was not finite from the first is meant so, as the first value of a running minimum.
+        self._allowed = frozenset(non_finite_paths(self.stepper.state()))
+        self._saved_state: tuple[dict[str, Array], Position] | None = None
 
     @property
     def monitor(self) -> str:
@@ -86,31 +94,38 @@ class Loop:
         return self.settings.monitor or ("val_loss" if self.validation is not None else "loss")
 
     @property
+    def reason(self) -> str:
+        """Why training ended, in words; empty while it goes on."""
+        if self.ending is Ending.NO_IMPROVEMENT:
+            return f"{self.monitor} has not improved for {self.position.epochs_since_best} epochs"
+        return self.ending.value if self.ending is not None else ""
+
+    @property
     def batches(self) -> int:
         """How many an epoch has."""
         return self._count(self.training)
 
     def run(self) -> None:
-        """Train until the epochs are done, or something ends it sooner: `reason` says what.
+        """Train until the epochs are done, or something ends it sooner: `ending` says what.
 
         NotFinite where the loss or the state leaves the finite numbers; no checkpoint is ever written of such a state.
         """
         started = self._saved = time.monotonic()
-        self.reason = self._impatient()  # a run that was killed after its last epoch has ended already
-        while self.position.epoch < self.settings.epochs and not self.reason:
+        self.ending = self._early_stop()  # a run that was killed after its last epoch has ended already
+        while self.position.epoch < self.settings.epochs and self.ending is None:
             begun = time.monotonic()
-            if not self._epoch(started):
+            if not self._run_epoch(started):
                 break
             self._finish_epoch(time.monotonic() - begun)
-        self.reason = self.reason or "all epochs are done"
-        if self.reason == TIME_UP:
-            self._weigh_unfinished()
+        self.ending = self.ending or Ending.ALL_EPOCHS
+        if self.ending is Ending.TIME_UP:
+            self._evaluate_partial_epoch()
 
-    def _epoch(self, started: float) -> bool:
+    def _run_epoch(self, started: float) -> bool:
         """The rest of an epoch; whether it was finished."""
         position, batches = self.position, self.batches
         for batch in _first(self.training.epoch(position.epoch, position.batch), batches - position.batch):
-            step = self.following(position.step, position.batch)
+            step = self.next_step(position.step, position.batch)
             outputs = self.stepper.step({**batch, **self.feeds(step, position.rate)})
             if not math.isfinite(outputs["loss"]):
                 raise NotFinite(f"the loss is {outputs['loss']}", position)
@@ -119,78 +134,75 @@ class Loop:
             self.measured.add(position.sums, outputs, len(next(iter(batch.values()))))
             self.events.batch(position, batches, self.measured.of(position.sums))
             if self.stop():
-                self.reason = INTERRUPTED
+                self.ending = Ending.INTERRUPTED
             elif self.settings.max_seconds is not None and time.monotonic() - started > self.settings.max_seconds:
-                self.reason = TIME_UP
-            if self.reason:
-                self.save(self._state())
+                self.ending = Ending.TIME_UP
+            if self.ending is not None:
+                self.save(self._finite_state())
                 return False
             if time.monotonic() - self._saved > self.settings.checkpoint_seconds:
-                self.save(self._state())
+                self.save(self._finite_state())
         return True
 
     def _finish_epoch(self, seconds: float) -> None:
-        position, state = self.position, self._state()
-        row = self._row()
+        position, state = self.position, self._finite_state()
+        row = self._measured_row()
         position.epoch += 1
         position.batch = 0
         position.sums = {}
         for name, value in {"epoch": float(position.epoch), **row}.items():
             position.history.setdefault(name, []).append(value)
-        self._judge(row, state)
+        self._update_best(row, state)
         # Told before it is saved: a run that is killed in between does the epoch again, and tells the same again.
         self.events.epoch(position, {**row, "seconds": seconds})
         self.save(state)
 
-    def _row(self) -> dict[str, float]:
+    def _measured_row(self) -> dict[str, float]:
         """What the running epoch has measured, and the validation of where it stands."""
         row = self.measured.of(self.position.sums)
         if self.validation is not None:
             row |= {f"val_{name}": value for name, value in self.evaluate(self.validation).items()}
         return row
 
-    def _judge(self, row: dict[str, float], state: dict[str, Array]) -> None:
-        """Whether this epoch is the best so far, and what follows if none has been for long."""
+    def _update_best(self, row: dict[str, float], state: dict[str, Array]) -> None:
+        """Keep this epoch if it is the best so far; else count on, make the rate smaller or stop where that is due."""
         position, settings = self.position, self.settings
         value = row.get(self.monitor, row["loss"])
-        if self._better(value):
+        if self._is_better(value):
             position.best, position.best_epoch, position.best_step = value, position.epoch, self.updates
-            position.waited = position.stalled = 0
+            position.epochs_since_best = position.epochs_since_decay = 0
             self.best, self.best_step = state, position.best_step
             if self.folder is not None:
                 write_state(self.folder / BEST, state, position)
             return
-        position.waited += 1
-        position.stalled += 1
-        if settings.plateau is not None and position.stalled >= settings.plateau:
+        position.epochs_since_best += 1
+        position.epochs_since_decay += 1
+        if settings.plateau is not None and position.epochs_since_decay >= settings.plateau:
             position.rate *= settings.plateau_factor
-            position.stalled = 0
-        self.reason = self._impatient()
+            position.epochs_since_decay = 0
+        self.ending = self._early_stop()
 
-    def _better(self, value: float) -> bool:
+    def _is_better(self, value: float) -> bool:
         """Whether a value of the monitored quantity is the best so far; one that is no number never is."""
         best = self.position.best
         if best is None or math.isnan(value):
             return not math.isnan(value)
         least = self.settings.min_change
-        return value > best + least if self.settings.largest else value < best - least
+        return value > best + least if self.settings.higher_is_better else value < best - least
 
-    def _impatient(self) -> str:
-        """Why training stops early, where it does."""
-        return f"{self.monitor} has not improved for {self.position.waited} epochs" if self.is_impatient else ""
+    def _early_stop(self) -> Ending | None:
+        """NO_IMPROVEMENT where there has been no better epoch for as long as patience goes."""
+        patience = self.settings.patience
+        stops = patience is not None and self.position.epochs_since_best >= patience
+        return Ending.NO_IMPROVEMENT if stops else None
 
-    @property
-    def is_impatient(self) -> bool:
-        """Whether there has been no better epoch for as long as patience goes."""
-        return self.settings.patience is not None and self.position.waited >= self.settings.patience
-
-    def _weigh_unfinished(self) -> None:
+    def _evaluate_partial_epoch(self) -> None:
         """Measure what was done of an epoch, and take its weights if they are the best.
 
         The position stays as it is: a resumed run finishes the epoch as if it had not been stopped.
         """
-        self.unfinished = self._row()
-        if self._better(self.unfinished.get(self.monitor, self.unfinished["loss"])):
+        self.partial_epoch = self._measured_row()
+        if self._is_better(self.partial_epoch.get(self.monitor, self.partial_epoch["loss"])):
             self.best, self.best_step = self.stepper.state(), self.updates
 
     @property
@@ -213,36 +225,47 @@ class Loop:
         if self.folder is not None:
             save_checkpoint(self.folder, state, self.position, self.settings.keep)
         else:
-            self._sound = state, deepcopy(self.position)
+            self._saved_state = state, deepcopy(self.position)
         self._saved = time.monotonic()
 
-    def sound(self) -> tuple[dict[str, Array], Position] | None:
+    def last_good_state(self) -> tuple[dict[str, Array], Position] | None:
         """The last state that was saved, all of whose numbers are finite; None before the first."""
-        return self._sound if self.folder is None else newest_checkpoint(self.folder)
+        return self._saved_state if self.folder is None else newest_checkpoint(self.folder)
 
-    def _state(self) -> dict[str, Array]:
+    def replay(self, stepper: Stepper, position: Position) -> Iterator[ReplayedStep]:
+        """The steps of an epoch once more, from a position on, by a stepper that has the state of that position."""
+        step, number = position.step, position.batch
+        for batch in self.training.epoch(position.epoch, number):
+            step = self.next_step(step, number)
+            feeds = {**batch, **self.feeds(step, position.rate)}
+            read = {**stepper.state(), **feeds}
+            loss = stepper.step(feeds)["loss"]
+            number += 1
+            yield ReplayedStep(position.epoch + 1, number, read, loss, stepper.state())
+
+    def _finite_state(self) -> dict[str, Array]:
         """The state as the last step left it; NotFinite where that is not to be kept."""
         state = self.stepper.state()
-        lost = [path for path in broken(state) if path not in self._allowed]
+        lost = [path for path in non_finite_paths(state) if path not in self._allowed]
         if lost:
             position = self.position
             before = replace(position, step=position.step - 1, batch=position.batch - 1)
-            raise NotFinite(f"`{lost[0]}` is no finite number", before)
+            raise NotFinite(f"`{lost[0]}` is not finite (NaN or infinity)", before)
         return state
 
-    def following(self, step: int, batch: int) -> int:
+    def next_step(self, step: int, batch: int) -> int:
         """The number of the step after `step` that takes batch `batch` of an epoch, both from 0.
 
         An update is due at every multiple of `accumulate`, so the last batch of an epoch takes the next multiple: what
         is left over at its end is an update too.
         """
-        every = self.settings.accumulate
-        return step + 1 if batch + 1 < self.batches else -(-(step + 1) // every) * every
+        accumulate = self.settings.accumulate
+        return step + 1 if batch + 1 < self.batches else -(-(step + 1) // accumulate) * accumulate
 
     def feeds(self, step: int, rate: float = 1.0, draws: str = "") -> dict[str, Array]:
         """What a step is fed beside its batch; `draws` names those of another occasion than the step."""
-        every = {STEP: step, SEED: key(self.settings.seed, draws or f"step {step}"), RATE: rate}
-        return {name: np.array(every[name], dtype) for name, dtype in self.inputs.items() if name in every}
+        numbers = {STEP: step, SEED: key(self.settings.seed, draws or f"step {step}"), RATE: rate}
+        return {name: np.array(numbers[name], dtype) for name, dtype in self.inputs.items() if name in numbers}
 
     def _count(self, batches: Batches) -> int:
         limit = self.settings.limit_batches
@@ -250,7 +273,7 @@ class Loop:
 
 
 def _first(items: Iterable[dict[str, Array]], count: int) -> Iterable[dict[str, Array]]:
-    """At most `count` items, the maker told to stop when they are taken."""
+    """At most `count` items; the iterator is closed when they are taken, so that its thread ends."""
     iterator = iter(items)
     try:
         for _ in range(count):

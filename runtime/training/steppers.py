@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -12,8 +13,8 @@ from compiler.graph import Graph
 if TYPE_CHECKING:
     from compiler.types import Array
 
-# onnxruntime takes longer for its RNN operator than for the same walk as a Scan, nearly twice for a large one.
-WALKED = ("rnn",)
+# onnxruntime takes longer for its RNN operator than for the same scan, nearly twice for a large one.
+KEPT_AS_SCAN = ("rnn",)
 
 
 class Stepper(Protocol):
@@ -32,33 +33,37 @@ class Stepper(Protocol):
         """The state before the last step."""
 
 
+@dataclass(frozen=True, eq=False)
+class StepperSetup:
+    """What a stepper is made of, whatever its backend."""
+
+    step: Graph  # of training: its updates are the next state
+    evaluation: Graph  # of inference, with the loss
+    state: Mapping[str, Array]  # first values by path, of all that either graph reads or changes
+    averages: Mapping[str, str] = field(default_factory=dict)  # by a weight's path that of its running average
+    evaluated: Collection[str] = ()  # the outputs of `evaluation` that are asked for
+
+
 def averaged(arrays: Mapping[str, Array], averages: Mapping[str, str]) -> dict[str, Array]:
-    """Arrays by path; a running average, whose path is in `averages`, has the place and type of what it averages."""
-    taken = {path: arrays[average].astype(arrays[path].dtype, copy=False) for path, average in averages.items()}
-    return {**arrays, **taken}
+    """Arrays by path; a running average, whose path is in `averages`, replaces what it averages, in its type."""
+    replaced = {path: arrays[average].astype(arrays[path].dtype, copy=False) for path, average in averages.items()}
+    return {**arrays, **replaced}
 
 
 class NumpyStepper:
     """Training on the NumPy runtime."""
 
-    def __init__(
-        self,
-        step: Graph,
-        evaluation: Graph,
-        state: Mapping[str, Array],
-        averages: Mapping[str, str],
-        parts: Collection[str],
-    ) -> None:
+    def __init__(self, setup: StepperSetup) -> None:
         from runtime.numpy_executor import NumpyRunner
 
-        self.fixed = {path: state[path] for path in state if path not in step.updates}
-        self.averages = averages
-        self.runner = NumpyRunner(step, state)
-        self.evaluator = NumpyRunner(evaluation, averaged(state, averages))
-        self.parts = parts
+        self.fixed = {path: setup.state[path] for path in setup.state if path not in setup.step.updates}
+        self.averages, self.evaluated = setup.averages, setup.evaluated
+        self.runner = NumpyRunner(setup.step, setup.state)
+        self.evaluator = NumpyRunner(setup.evaluation, averaged(setup.state, setup.averages))
         self._before: dict[str, Array] = {}
 
     def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
+        """Run the step, and put its updates in the weights' slots."""
         weights = self.runner.weights
         self._before = dict(weights)
         outputs, updates = self.runner.run_step({name: feeds[name] for name in self.runner.graph.inputs})
@@ -66,64 +71,61 @@ class NumpyStepper:
         return {name: float(value) for name, value in outputs.items()}
 
     def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the evaluation on the current weights, or on their averages."""
         current = averaged(self.state(), self.averages)
         for path in self.evaluator.weights:
             self.evaluator.weights[path] = current[path]
         outputs, _ = self.evaluator.run_step({name: feeds[name] for name in self.evaluator.graph.inputs})
-        return {name: outputs[name] for name in self.parts}
+        return {name: outputs[name] for name in self.evaluated}
 
     def state(self) -> dict[str, Array]:
+        """The arrays themselves: a step makes new ones."""
         return {**self.fixed, **self.runner.weights}
 
     def before(self) -> dict[str, Array]:
+        """The arrays that the last step began with; before the first only those that no step changes."""
         return {**self.fixed, **self._before}
 
 
 class OnnxStepper:
     """Training on onnxruntime; the state stays on the device between steps."""
 
-    def __init__(
-        self,
-        step: Graph,
-        evaluation: Graph,
-        state: Mapping[str, Array],
-        averages: Mapping[str, str],
-        parts: Collection[str],
-        *,
-        device: str = "cpu",
-        threads: int | None = None,
-    ) -> None:
+    def __init__(self, setup: StepperSetup, *, device: str = "cpu", threads: int | None = None) -> None:
         from compiler.onnx.exporter import end_names, export
         from runtime.onnx_session import OnnxRunner
 
         def runner(graph: Graph) -> OnnxRunner:
             return OnnxRunner(export(graph, weights=None).SerializeToString(), device=device, threads=threads)
 
-        self.runner, self.evaluator, self.averages = runner(step), runner(evaluation), averages
+        step, evaluation = setup.step, setup.evaluation
+        self.runner, self.evaluator, self.averages = runner(step), runner(evaluation), setup.averages
+        # What the file calls each of the graph's ends: an output and an update may have one name in the graph.
         names = end_names(step)
         self.outputs = dict(zip(step.outputs, names, strict=False))
         self.updates = dict(zip(step.updates, names[len(step.outputs) :], strict=True))
-        evaluated = dict(zip(evaluation.outputs, end_names(evaluation), strict=False))
-        self.parts = {name: evaluated[name] for name in parts}
-        self.values = {path: self.runner.value(array) for path, array in state.items()}
+        evaluation_names = dict(zip(evaluation.outputs, end_names(evaluation), strict=False))
+        self.evaluated = {name: evaluation_names[name] for name in setup.evaluated}
+        self.values = {path: self.runner.value(array) for path, array in setup.state.items()}
         self._before: dict[str, Any] = {}
 
     def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
+        """Run the step on the device, and keep its updates there."""
         runner = self.runner
-        given = {name: self.values[name] for name in runner.inputs if name in self.values}
-        given |= {name: runner.value(np.asarray(array)) for name, array in feeds.items() if name in runner.inputs}
-        made = runner.run_values(given)
+        values = {name: self.values[name] for name in runner.inputs if name in self.values}
+        values |= {name: runner.value(np.asarray(array)) for name, array in feeds.items() if name in runner.inputs}
+        results = runner.run_values(values)
         self._before = dict(self.values)
         for path, name in self.updates.items():
-            self.values[path] = made[name]
-        return {name: float(runner.array(made[ours])) for name, ours in self.outputs.items()}
+            self.values[path] = results[name]
+        return {name: float(runner.array(results[end])) for name, end in self.outputs.items()}
 
     def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the evaluation on the current values, or on their averages."""
         runner = self.evaluator
-        given = {name: self._averaged(name) for name in runner.inputs if name in self.values}
-        given |= {name: runner.value(np.asarray(array)) for name, array in feeds.items() if name in runner.inputs}
-        made = runner.run_values(given, self.parts.values())
-        return {name: runner.array(made[ours]) for name, ours in self.parts.items()}
+        values = {name: self._averaged(name) for name in runner.inputs if name in self.values}
+        values |= {name: runner.value(np.asarray(array)) for name, array in feeds.items() if name in runner.inputs}
+        results = runner.run_values(values, self.evaluated.values())
+        return {name: runner.array(results[end]) for name, end in self.evaluated.items()}
 
     def _averaged(self, path: str) -> Any:
         """What stands for a weight where it is evaluated: its average where it has one, in its type."""
@@ -135,7 +137,9 @@ class OnnxStepper:
         return self.runner.value(array(value).astype(array(own).dtype))
 
     def state(self) -> dict[str, Array]:
+        """Copies in the memory of the CPU."""
         return {path: self.runner.array(value) for path, value in self.values.items()}
 
     def before(self) -> dict[str, Array]:
+        """Copies of what the last step began with; empty before the first."""
         return {path: self.runner.array(value) for path, value in self._before.items()}

@@ -28,8 +28,8 @@ from runtime.boundary import reason_of
 from runtime.data.fitted import Fitted, fitted_from_json, fitted_to_json, read_fitted, unreadable
 from runtime.initialization import stored
 from runtime.metadata import CLASSES, COLUMNS, UNITS
-from runtime.tables import table_metadata
-from runtime.text.places import place_metadata
+from runtime.table_lookups import table_metadata
+from runtime.text.lengths import place_metadata
 from runtime.text.tokenizers import KEY as TOKENIZER
 from runtime.weights import fit_weights, idle_rules, read_metadata, read_tensors, save_weights
 

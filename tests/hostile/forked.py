@@ -26,8 +26,8 @@ _LIBRARIES = (
     "pyarrow.parquet",
 )
 _MODULES = (
-    "nablac.model", "nablac.summary", "runtime.onnx_session", "runtime.weights", "runtime.reading",
-    "runtime.training.session", "runtime.training.folder", "runtime.numpy_executor", "compiler.onnx.exporter",
+    "nablac.model", "nablac.summary", "runtime.onnx_session", "runtime.weights", "runtime.input_files",
+    "runtime.training.training_run", "runtime.training.folder", "runtime.numpy_executor", "compiler.onnx.exporter",
     "runtime.verification", "runtime.data.sources", "runtime.generation.generator",
 )  # fmt: skip
 

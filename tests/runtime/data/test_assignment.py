@@ -10,7 +10,7 @@ import pytest
 from compiler.build import program_of
 from grammar.source import Source
 from runtime.data.batches import Batches
-from runtime.training.session import Training
+from runtime.training.training_run import Training
 from tests.runtime.data.descriptions import load, refused
 
 ROWS = "a,b,kind,t\n1,10,red,0\n2,20,blue,1\n3,30,red,2\n"

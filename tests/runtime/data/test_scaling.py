@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from grammar.diagnostics import NablacError
-from runtime.data.examples import Examples
-from runtime.data.fitted import fitted_to, read_fitted, write_fitted
+from runtime.data.examples import Examples, fitted_to
+from runtime.data.fitted import read_fitted, write_fitted
 from runtime.data.scaling import Scale, fitted_scaling
 from tests.runtime.data.descriptions import load, refused, series
 

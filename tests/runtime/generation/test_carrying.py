@@ -9,7 +9,7 @@ from compiler.decode import decode
 from compiler.dims import PAST, symbols
 from compiler.verify import verify
 from grammar.diagnostics import NablacError
-from runtime.generation.checks import check_causal
+from runtime.generation.decode_checks import check_causal
 from runtime.generation.decoders import Cached, Layout, Recomputing
 from runtime.generation.machines import machine
 from runtime.initialization import initialize

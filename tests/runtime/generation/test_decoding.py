@@ -16,7 +16,7 @@ from compiler.passes.pipeline import optimize
 from compiler.verify import verify
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Source
-from runtime.generation.checks import check_causal, worst_difference
+from runtime.generation.decode_checks import check_causal, worst_difference
 from runtime.generation.decoders import Cached, Decoder, Layout, Recomputing
 from runtime.generation.generator import Generator, Request
 from runtime.generation.machines import machine

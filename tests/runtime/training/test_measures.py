@@ -11,7 +11,8 @@ from compiler.build import program_of
 from grammar.diagnostics import NablacError
 from grammar.source import Source
 from runtime.data.arrays import from_arrays
-from runtime.training.session import Options, Training
+from runtime.training.run_options import Options
+from runtime.training.training_run import Training
 
 torch = pytest.importorskip("torch", reason="PyTorch is the oracle: install the `oracle` extra")
 

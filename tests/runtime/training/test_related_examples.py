@@ -9,7 +9,8 @@ from compiler.build import program_of
 from compiler.types import DType
 from grammar.source import Source
 from runtime.data.arrays import from_arrays
-from runtime.training.session import Options, Training
+from runtime.training.run_options import Options
+from runtime.training.training_run import Training
 
 MODEL = """
 model M {{

@@ -15,14 +15,16 @@ from compiler.types import DType, TensorType
 from grammar.diagnostics import NablacError
 from grammar.source import Source
 from runtime.data.arrays import from_arrays
-from runtime.data.fitted import fitted_to, read_fitted, write_fitted
+from runtime.data.examples import fitted_to
+from runtime.data.fitted import read_fitted, write_fitted
+from runtime.input_files import Reading, read_inputs
 from runtime.metadata import COLUMNS, column_names, stored
 from runtime.numpy_executor import NumpyRunner
-from runtime.reading import Reading, read_inputs
 from runtime.training.folder import RunFolder
-from runtime.training.session import Options, Training
+from runtime.training.run_options import Options
 from runtime.training.trained import CLASSES
-from runtime.training.training_data import unit_notes
+from runtime.training.training_run import Training
+from runtime.training.unit_notes import unit_notes
 
 Array = Any
 
@@ -178,7 +180,7 @@ def test_rows_left_out_are_listed_in_the_run(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("a,b,t,kind\n1,2,3,x\n1,oops,3,x\n2,2,4,x\n")
     run = training(tmp_path, TABLE, options=Options(skip_broken=True))
     RunFolder.begin(tmp_path / "run", run, run.loop())
-    expected = f"{tmp_path}/train.csv:3: column `b`: `oops` is no number\n"
+    expected = f"{tmp_path}/train.csv:3: column `b`: `oops` is not a number\n"
     assert (tmp_path / "run" / "skipped.txt").read_text() == expected
 
 
@@ -338,7 +340,7 @@ def test_a_target_is_scaled_where_the_loss_only_compares_it_with_what_is_compute
     if loss.startswith("mape"):
         says = "note: `t` is not scaled: the loss does more with it than compare it with what the model computes"
         says += "; `columns` of a scaling name it all the same"
-        assert says in unit_notes(made)
+        assert says in unit_notes(made.inference, made.data)
 
 
 @pytest.mark.parametrize("loss", [loss for loss in SCALED_BY_LOSS if "sigmoid(y)" in loss or "binary" in loss])
@@ -392,7 +394,7 @@ def test_a_percentage_is_of_raw_numbers(tmp_path: Path) -> None:
         {"x": np.loadtxt(tmp_path / "train.csv", np.float32, delimiter=",", skiprows=1)[:, :2]}
     )["y"]
     t = np.loadtxt(tmp_path / "train.csv", delimiter=",", skiprows=1)[:, 2:3]
-    assert unit_notes(made) == ["units:     `y` is in the units of `t`"]  # none of scaled numbers
+    assert unit_notes(made.inference, made.data) == ["units:     `y` is in the units of `t`"]  # none of scaled numbers
     np.testing.assert_allclose(made.evaluate("training")["mape"], 100 * np.abs((t - y) / t).mean(), rtol=1e-5)
 
 

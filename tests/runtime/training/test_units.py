@@ -17,9 +17,9 @@ from grammar.source import Source
 from runtime.data.scaling import Scaling
 from runtime.numpy_executor import NumpyRunner
 from runtime.onnx_session import OnnxRunner
-from runtime.training.session import Training
-from runtime.training.trained import UNITS
-from runtime.training.training_data import unit_notes, units_of_outputs
+from runtime.training.trained import UNITS, units_in
+from runtime.training.training_run import Training
+from runtime.training.unit_notes import unit_notes
 from tests.runtime.training.test_training_data import rows, training
 
 Array = Any
@@ -259,7 +259,7 @@ def test_outputs_have_the_units_that_their_equations_give_them(tmp_path: Path, n
     inside = NumpyRunner(hidden, weights).run({"x": scaling["x"].scaled(x).astype(np.float32)})
     outside = NumpyRunner(made.model_graph(), weights).run({"x": x.astype(np.float32)})
     onnx = OnnxRunner(export(made.model_graph(), weights=weights).SerializeToString()).run({"x": x.astype(np.float32)})
-    units = units_of_outputs(made)
+    units = units_in(made.inference, made.fitted_now)
     for output, (kind, value) in expected.items():
         assert units[output].kind == kind, output
         np.testing.assert_allclose(onnx[output], outside[output], rtol=1e-4, atol=1e-3, err_msg=output)
@@ -270,7 +270,7 @@ def test_outputs_have_the_units_that_their_equations_give_them(tmp_path: Path, n
 def test_what_unit_an_output_has_is_said_and_kept(tmp_path: Path) -> None:
     equations, outputs, loss, _ = UNIT_CASES["what is made of a prediction"]
     made = stepping(tmp_path, f"{equations}\n    hidden = x -> Dense(2)", f"{outputs}, hidden", loss)
-    assert unit_notes(made) == [
+    assert unit_notes(made.inference, made.data) == [
         "units:     the loss and the metrics are of scaled numbers",
         "units:     `y` is in the units of `t`",
         "units:     `total` is computed from raw numbers",
@@ -285,7 +285,7 @@ def test_what_unit_an_output_has_is_said_and_kept(tmp_path: Path) -> None:
 
 def test_a_scaled_target_that_no_output_meets_is_said(tmp_path: Path) -> None:
     made = stepping(tmp_path, DENSE, "y", "mse(exp(y), t)")
-    assert unit_notes(made)[-1].startswith("note: no output is what the loss compares with `t`")
+    assert unit_notes(made.inference, made.data)[-1].startswith("note: no output is what the loss compares with `t`")
 
 
 def test_two_targets_each_have_their_outputs(tmp_path: Path) -> None:
@@ -307,7 +307,7 @@ def test_two_targets_each_have_their_outputs(tmp_path: Path) -> None:
         np.testing.assert_allclose(
             outside[:, column : column + 1], raw(inside[:, column : column + 1], scaling[target]), rtol=1e-4
         )
-    assert units_of_outputs(made)["both"].of == ("kind", "t")
+    assert units_in(made.inference, made.fitted_now)["both"].of == ("kind", "t")
 
 
 def test_one_value_in_two_units_is_in_neither(tmp_path: Path) -> None:
@@ -315,5 +315,5 @@ def test_one_value_in_two_units_is_in_neither(tmp_path: Path) -> None:
     data = 'csv("train.csv") -> standardize() -> columns(inputs: ["a", "b"], targets: ["t", "kind"])'
     targets = {"TARGETS": "t: [batch, 1], kind: [batch, 1]", "LOSS": "mse(y, t) + mae(y, kind)"}
     made = training(tmp_path, data, **targets)
-    assert units_of_outputs(made)["y"].kind == "model"
-    assert len([line for line in unit_notes(made) if line.startswith("note: no output")]) == 2
+    assert units_in(made.inference, made.fitted_now)["y"].kind == "model"
+    assert len([line for line in unit_notes(made.inference, made.data) if line.startswith("note: no output")]) == 2

@@ -12,7 +12,7 @@ import numpy as np
 from compiler.dims import Dim
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.reading import ENDINGS, PLAIN, STDIN, Reading, Wanted, read_inputs
+from runtime.input_files import ENDINGS, PLAIN, STDIN, Reading, Wanted, read_inputs
 from runtime.text.coding import tokens_of
 from runtime.text.roles import whole
 from runtime.text.tokenizers import PADDING, Tokenizer
@@ -62,8 +62,8 @@ def read_texts_or_inputs(
 ) -> Fed:
     """Texts, one an argument, as rows of tokens where there is a tokenizer and one input to take them; else files.
 
-    `places` are how long a text of an input can be (see runtime.text.places), `least` how many tokens an input takes at
-    the least: shorter texts are filled up with padding, as those of an input of a fixed size are.
+    `places` are how long a text of an input can be (see runtime.text.lengths), `least` how many tokens an input takes
+    at the least: shorter texts are filled up with padding, as those of an input of a fixed size are.
     """
     real = [name for name in types if name != "seed"]
     tokens = {name: type for name, type in types.items() if name in real and _of_tokens(type)}

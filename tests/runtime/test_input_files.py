@@ -14,7 +14,7 @@ import pytest
 from compiler.dims import Dim
 from compiler.types import DType, TensorType
 from grammar.diagnostics import NablacError
-from runtime.reading import Reading, Wanted, read_inputs
+from runtime.input_files import Reading, Wanted, read_inputs
 
 N = Dim.named("n")
 VECTOR = TensorType(DType.F32, (N,))
@@ -217,7 +217,7 @@ def test_an_image_of_another_size_is_said_to_be_made_smaller(tmp_path: Path) -> 
     for name in ("right.png", "large.png"):
         found = read_inputs([str(tmp_path / name)], {"image": wanted}, Reading(said.append))["image"]
         assert found.shape == (1, 1, 28, 28)
-    assert [line.partition("is ")[2] for line in said] == ["32 x 30, and made 28 x 28 as the model asks"]
+    assert [line.partition("is ")[2] for line in said] == ["32 x 30, and resized to 28 x 28, as the model asks"]
 
 
 def test_json_that_we_write_is_read_again(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,19 +18,19 @@ from compiler.passes.pipeline import optimize
 from compiler.training import TrainingStep, measured_loss, training_step, whole_graph
 from compiler.types import DType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
-from runtime.backends import check_backend
 from runtime.data.batches import Batches
 from runtime.data.context import Context
-from runtime.data.examples import Examples
-from runtime.data.fitted import fitted_to
+from runtime.data.examples import Examples, fitted_to
 from runtime.initialization import initialize, stored
-from runtime.training import training_data
 from runtime.training.checkpoints import Position, best_state, newest_checkpoint
 from runtime.training.loop import Loop, Settings
 from runtime.training.means import Means
-from runtime.training.steppers import WALKED, NumpyStepper, OnnxStepper, Stepper, averaged
+from runtime.training.not_finite import NotFinite, explain_not_finite, non_finite_paths
+from runtime.training.run_options import Options
+from runtime.training.steppers import KEPT_AS_SCAN, NumpyStepper, OnnxStepper, Stepper, StepperSetup, averaged
 from runtime.training.surroundings import threads
 from runtime.training.trained import Trained, in_raw_data, model_metadata, raw_graph, step_of, weights_of_model
+from runtime.training.training_data import context_of, examples_of
 
 if TYPE_CHECKING:
     from compiler.elaborate.training import TrainingSpec
@@ -38,30 +39,6 @@ if TYPE_CHECKING:
     from runtime.data.padding import Padding
 
 _BATCH, _EPOCHS = 32, 10  # where neither the train block nor the command says
-
-
-@dataclass(frozen=True)
-class Options:
-    """What a command may say beside the train block; None leaves it to the block."""
-
-    epochs: int | None = None
-    batch: int | None = None
-    validation: float | None = None
-    patience: int | None = None
-    seed: int | None = None
-    data: str | None = None  # in the place of the path that the block names
-    undivided: bool = False  # whether all of that data is one part, and the block's other files are left
-    backend: str = "numpy"
-    device: str = "cpu"
-    limit_batches: int | None = None
-    max_seconds: float | None = None
-    overfit: int | None = None
-    skip_broken: bool = False
-    checkpoint_seconds: float = 30.0
-    keep: int = 3  # of the last checkpoints
-
-    def __post_init__(self) -> None:
-        check_backend(self.backend, self.device)
 
 
 @dataclass
@@ -82,10 +59,12 @@ class Training:
 
     @cached_property
     def elaborated(self) -> Elaborated:
+        """The model in training mode, with its train block."""
         return self._elaborate(training=True)
 
     @cached_property
     def inference(self) -> Elaborated:
+        """The model in inference mode, with its train block."""
         return self._elaborate(training=False)
 
     def _elaborate(self, training: bool) -> Elaborated:
@@ -101,12 +80,14 @@ class Training:
 
     @property
     def spec(self) -> TrainingSpec:
+        """The train block; NablacError where the text has none."""
         self.step  # noqa: B018 - raises where there is no train block
         assert self.elaborated.training is not None
         return self.elaborated.training
 
     @cached_property
     def step(self) -> TrainingStep:
+        """The training step as a graph, before optimisation."""
         return training_step(self.elaborated)
 
     @cached_property
@@ -116,40 +97,47 @@ class Training:
     @cached_property
     def step_graph(self) -> Graph:
         """The step, with the parts of what it measures as outputs too."""
-        return optimize(self.step.measured, walked=self._walked)
+        return optimize(self.step.measured, walked=self._kept_as_scan)
 
     @cached_property
     def loss_graph(self) -> Graph:
         """What the loss and the metrics are computed of, for inference."""
-        return optimize(self._measured_loss[0], walked=self._walked)
+        return optimize(self._measured_loss[0], walked=self._kept_as_scan)
 
     @property
-    def _walked(self) -> tuple[str, ...]:
-        return WALKED if self.options.backend == "ort" else ()
+    def _kept_as_scan(self) -> tuple[str, ...]:
+        return KEPT_AS_SCAN if self.options.backend == "ort" else ()
 
     @property
     def name(self) -> str:
+        """The model's name."""
         return self.elaborated.graph.name
 
     @property
     def seed(self) -> int:
+        """The seed of the command, else of the block, else 0."""
         return self.options.seed if self.options.seed is not None else int(self.spec.settings.get("seed", 0))
 
     @property
     def batch(self) -> int:
+        """Examples in a batch: of the command, else of the block, else 32."""
         return self.options.batch if self.options.batch is not None else int(self.spec.settings.get("batch", _BATCH))
 
     @cached_property
     def context(self) -> Context:
-        return training_data.context_of(self)
+        """What every source and stage of the data may ask for."""
+        folder = self.folder or Path(os.path.realpath(self.program.source.name)).parent
+        return context_of(self.spec, self.options, folder, self.seed, self.known)
 
     @cached_property
     def data(self) -> Examples:
         """The examples, by the names of the model's inputs and targets."""
-        return training_data.examples_of(self)
+        context = self.context  # which says first where there is no train block
+        return examples_of(self.inference, context, self.options, self.batch, self.examples)
 
     @property
     def inputs(self) -> dict[str, Any]:
+        """The types of the model's inputs by name; the key of its draws is none."""
         return {name: value.type for name, value in self.elaborated.graph.inputs.items() if name != "seed"}
 
     def first_state(self) -> dict[str, Array]:
@@ -163,24 +151,29 @@ class Training:
         return state
 
     def stepper(self, state: Mapping[str, Array]) -> Stepper:
-        of_both = self.step_graph, self.loss_graph, state, self.step.averages
-        parts = Means(self._measured_loss[1]).kinds
+        """The step on the chosen backend, beginning with a state, by path."""
+        parts = dict.fromkeys(part for measure in self._measured_loss[1].values() for part in measure.parts)
+        setup = StepperSetup(self.step_graph, self.loss_graph, state, self.step.averages, tuple(parts))
         if self.options.backend == "numpy":
-            return NumpyStepper(*of_both, parts)
-        return OnnxStepper(*of_both, parts, device=self.options.device, threads=threads())
+            return NumpyStepper(setup)
+        return OnnxStepper(setup, device=self.options.device, threads=threads())
 
     def batches(self, part: str) -> Batches:
+        """The batches of a part of the examples, shuffled where they train."""
         shuffle = part == "training" and self.spec.settings.get("shuffle", True)
         return Batches(self.data, part, self.batch, shuffle=shuffle, seed=self.seed, padding=self.padding)
 
     @cached_property
     def padding(self) -> Padding | None:
         """How rows of tokens are filled up; None of other data."""
-        from runtime.training.padding import padding_of
+        from runtime.training.padding_probe import padding_of
 
-        return padding_of(self) if self.data.padded else None
+        if not self.data.padded:
+            return None
+        return padding_of(self.inference, self.data, self.start.weights if self.start is not None else None)
 
     def settings(self) -> Settings:
+        """The loop's settings: the command's, else the block's, else the defaults."""
         given, options = self.spec.settings, self.options
         monitor = given.get("monitor", "")
         metric = self.spec.metric_of(monitor)
@@ -195,13 +188,22 @@ class Training:
             min_change=given.get("min_change", 0.0),
             accumulate=given.get("accumulate", 1),
             monitor=monitor,
-            largest=mode == "max",
+            higher_is_better=mode == "max",
             seed=self.seed,
             limit_batches=options.limit_batches,
             max_seconds=options.max_seconds,
             checkpoint_seconds=options.checkpoint_seconds,
             keep=options.keep,
         )
+
+    @property
+    def higher_is_better(self) -> frozenset[str]:
+        """The metrics of which it is known that a higher value is better: by the library, or by the block's `mode`."""
+        settings = self.settings()
+        metric = self.spec.metric_of(settings.monitor)
+        monitored = {metric} if metric is not None else set()
+        higher = {name for name, best in self.spec.best.items() if best == "max"} - monitored
+        return frozenset(higher | monitored if settings.higher_is_better else higher)
 
     def loop(self, folder: Path | None = None, resume: bool = False, trains: bool = True) -> Loop:
         """The loop, at its start or where the newest checkpoint in `folder` left it.
@@ -258,6 +260,16 @@ class Training:
     def is_by_batches(self) -> bool:
         """Whether the loss compares the examples of a batch, so that its figure depends on `batch`."""
         return self._measured_loss[1]["loss"].by_batches
+
+    def explain_not_finite(self, loop: Loop, error: NotFinite) -> NablacError:
+        """Where the numbers were lost: the steps since the last good state are run again, one after another."""
+        before = loop.stepper.before()
+        if before and not non_finite_paths(before):
+            state, position = before, error.position
+        else:
+            state, position = loop.last_good_state() or (self.first_state(), Position())
+        steps = loop.replay(self.stepper(state), position)
+        return explain_not_finite(error, steps, frozenset(non_finite_paths(state)), self.step.graph, self.name)
 
     def trained(self, loop: Loop) -> Trained:
         """What a run has come to: the weights of its best epoch."""

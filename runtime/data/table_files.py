@@ -10,8 +10,8 @@ from grammar.file_kinds import PARQUET
 from runtime.boundary import BEGINNING, check_table, guarded, open_regular, refuse_other_kinds
 from runtime.data.context import Context
 from runtime.data.csv_file import Format, read_table
-from runtime.data.files import content_of, missing_extra
 from runtime.data.rows import Rows
+from runtime.data.source_files import content_of, missing_extra
 
 
 def csv(stage: Stage, context: Context) -> Rows:

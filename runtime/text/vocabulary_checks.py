@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compiler.graph import Graph
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.text.places import token_inputs
+from runtime.text.lengths import token_inputs
 from runtime.text.tokenizers import Tokenizer
 
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from compiler.dims import Dim
 from compiler.graph import Graph
 from compiler.operators.indexing import Take
 from compiler.rewrite import reached
-from runtime.data.padding import least_widths, token_axes
+from compiler.types import TensorType
 from runtime.metadata import sizes, stored
+from runtime.size_limits import limits
 
 KEY, LEAST = "nablac.places", "nablac.least_tokens"  # of the metadata
+_MOST_NEEDED = 4096  # tokens that a model may need at least
 
 
 def places(graph: Graph) -> dict[str, int]:
@@ -51,3 +54,23 @@ def place_metadata(graph: Graph) -> dict[str, str]:
 def stored_places(metadata: Mapping[str, str], key: str = KEY) -> dict[str, int]:
     """What `place_metadata` said."""
     return stored(metadata, key, {}, sizes)
+
+
+def token_axes(types: Mapping[str, TensorType]) -> Iterator[tuple[str, Dim]]:
+    """The arrays that are rows of tokens of any length, and the dim of their length."""
+    for name, type in types.items():
+        if type.dtype.is_integer and type.rank == 2 and isinstance(type.shape[1], Dim):
+            yield name, type.shape[1]
+
+
+def least_widths(graph: Graph, types: Mapping[str, TensorType]) -> dict[str, int]:
+    """By dim the fewest tokens that a model takes, where that is more than one: a window of three needs three."""
+    widths: dict[str, int] = {}
+    bounds = limits(graph)
+    for _, dim in token_axes(types):
+        if dim != Dim.named(str(dim)):
+            continue
+        width = next((n for n in range(1, _MOST_NEEDED) if all(bound.holds({str(dim): n}) for bound in bounds)), 1)
+        if width > 1:
+            widths[str(dim)] = width
+    return widths

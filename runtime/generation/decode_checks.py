@@ -15,7 +15,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from runtime.generation.decoders import Cached, Layout, Recomputing
 from runtime.generation.machines import NumpyMachine, machine
 from runtime.numpy_executor import NumpyRunner
-from runtime.text.places import places
+from runtime.text.lengths import places
 from runtime.verification import errors, random_feeds, sample_sizes
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ def check_causal(graph: Graph, tokens: str, output: str, weights: Mapping[str, A
         if errors(found[0], found[1])[0] > _TOLERANCE:
             origin = value.node.origin
             message = f"{graph.name} does not generate: here, what is known of a token depends on later ones"
-            hint = "mask later tokens (`causal: true`), or walk forward only"
+            hint = "mask later tokens (`causal: true`), or scan forward only"
             place = None if origin.span is not None else origin.path
             raise NablacError(Diagnostic("E862", message, origin.span, hint=hint, place=place))
 

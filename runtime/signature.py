@@ -14,8 +14,8 @@ from compiler.operators.source import Buffer, Parameter
 from compiler.size_origins import SizeOrigin, size_origins
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
-from runtime.casting import CannotConvert, convert, kind_of, name_of
-from runtime.smallest import Limit, limits
+from runtime.conversion import CannotConvert, convert, kind_of, name_of
+from runtime.size_limits import Limit, limits
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -214,7 +214,7 @@ def _converted(name: str, given: Any, type: TensorType) -> Array:
     except Exception as error:  # whatever an object's own conversion raises
         rows = isinstance(given, (list, tuple))
         reason = "its rows have different lengths" if rows else f"{given.__class__.__name__}: {error}"
-        message = f"`{name}` is {type}, and what is given is no array"
+        message = f"`{name}` is {type}, and the argument is not an array"
         raise NablacError(Diagnostic("E803", message, place=f"input `{name}`", note=reason)) from None
     if array.dtype == wanted:
         return array

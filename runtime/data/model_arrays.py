@@ -9,11 +9,11 @@ import numpy as np
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span
-from runtime.casting import CannotConvert, check_numbers, convert
+from runtime.conversion import CannotConvert, check_numbers, convert
+from runtime.data.assignment import Assigned, example_type
 
 if TYPE_CHECKING:
     from compiler.types import Array
-    from runtime.data.assignment import Assigned
     from runtime.data.examples import Examples
 
 
@@ -49,7 +49,7 @@ def shaped(
         not isinstance(size, int) or size == found for size, found in zip(wanted, shape, strict=True)
     )
     if not fits:
-        message = f"the model's `{name}` is {type}, and an example of the data is {shape_of(array)}"
+        message = f"the model's `{name}` is {type}, and an example of the data is {example_type(array)}"
         raise NablacError(Diagnostic("E824", message, span))
     return array
 
@@ -102,11 +102,6 @@ def is_one_hot(array: Array) -> bool:
     if array.ndim < 2 or array.shape[-1] < 2:
         return False
     return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=-1) == 1).all())
-
-
-def shape_of(array: Array) -> str:
-    """An example's dtype and shape, as types are written."""
-    return f"{array.dtype}[{', '.join(map(str, array.shape[1:]))}]"
 
 
 def are_labels(array: Array, wanted: tuple[object, ...]) -> bool:

@@ -10,7 +10,7 @@ import pytest
 import nablac
 from grammar.diagnostics import NablacError
 from runtime.onnx_session import OnnxRunner
-from runtime.tables import check_stored
+from runtime.table_lookups import check_stored
 
 LOOKED_UP = ("x -> Embedding(5, 2)", "concat([x, x], axis: 1) -> Embedding(5, 2)")
 

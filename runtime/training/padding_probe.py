@@ -1,41 +1,45 @@
-"""Whether a model reads padding: found by trying, for only its equations say what they do with it."""
+"""Whether a model reads padding: more of it is tried, for only the equations say what they do with it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from compiler.build import Elaborated
 from compiler.graph import Graph
+from compiler.operators.source import Buffer, Parameter
 from compiler.training import SEED, STEP, loss_graph
 from compiler.types import TensorType
 from grammar.diagnostics import NablacError
 from runtime.data.examples import Examples
-from runtime.data.padding import Padding, least_widths, token_axes, widened
+from runtime.data.padding import Padding, widened
 from runtime.initialization import initialize, stored
 from runtime.numpy_executor import NumpyRunner
+from runtime.text.lengths import least_widths, token_axes
 
 if TYPE_CHECKING:
-    from compiler.operators.source import Buffer, Parameter
     from compiler.types import Array
-    from runtime.training.session import Training
 
 _ROWS, _MORE = 4, 3  # texts that are tried, and how much padding is added to them
 
 
-def padding_of(training: Training) -> Padding:
-    """How the rows of a run's texts are filled up."""
-    types = {**training.inputs, **{name: value.type for name, value in training.spec.targets.items()}}
-    graph = loss_graph(training.inference)
-    axes = {name: str(dim) for name, dim in token_axes(types) if name in training.data.arrays}
-    found = Padding(axes, least_widths(graph, types))
-    weights = training.start.weights if training.start is not None else None
-    apart = _read(graph, found, training.data, types, weights) if axes else frozenset()
-    return Padding(axes, found.least, frozenset(apart))
+def padding_of(model: Elaborated, examples: Examples, weights: Mapping[str, Array] | None = None) -> Padding:
+    """How the rows of texts are filled up for a model, given for inference, that begins with `weights`."""
+    assert model.training is not None
+    values = {**model.graph.inputs, **model.training.targets}
+    types = {name: value.type for name, value in values.items()}
+    graph = loss_graph(model)
+    axes = {name: str(dim) for name, dim in token_axes(types) if name in examples.arrays}
+    padding = Padding(axes, least_widths(graph, types))
+    if not axes:
+        return padding
+    return replace(padding, apart=_dims_whose_padding_is_read(graph, padding, examples, types, weights))
 
 
-def _read(
+def _dims_whose_padding_is_read(
     graph: Graph,
     padding: Padding,
     data: Examples,
@@ -46,10 +50,12 @@ def _read(
 
     Weights are shaken, so that none hides what it does by being 0 at first.
     """
-    places = data.parts["training"][:_ROWS] if len(data.parts["training"]) else np.arange(min(len(data), _ROWS))
-    batch = padding.trim({name: array[places] for name, array in data.arrays.items()}, data.padding)
-    given: dict[str, Array] = {**batch, STEP: np.array(1), SEED: np.array(0)}
-    feeds = {name: given[name].astype(value.type.dtype.numpy) for name, value in graph.inputs.items() if name in given}
+    rows = data.parts["training"][:_ROWS] if len(data.parts["training"]) else np.arange(min(len(data), _ROWS))
+    batch = padding.trim({name: array[rows] for name, array in data.arrays.items()}, data.padding)
+    arrays: dict[str, Array] = {**batch, STEP: np.array(1), SEED: np.array(0)}
+    feeds = {
+        name: arrays[name].astype(value.type.dtype.numpy) for name, value in graph.inputs.items() if name in arrays
+    }
     random = np.random.default_rng(0)
     first = initialize(graph, 0, weights)
     runner = NumpyRunner(graph, {op.path: _shaken(op, first[op.path], random) for op in stored(graph)})
@@ -81,7 +87,8 @@ def _read(
 
 
 def _shaken(op: Parameter | Buffer, value: Array, random: np.random.Generator) -> Array:
-    if op.name != "parameter" or not op.type.dtype.is_float:
+    """A float parameter's value with noise of deviation 0.1; any other value as it is."""
+    if not isinstance(op, Parameter) or not op.type.dtype.is_float:
         return value
     noise = np.asarray(random.normal(0, 0.1, value.shape))
     shaken: Array = (value + noise).astype(value.dtype)

@@ -12,9 +12,9 @@ from compiler.graph import Graph
 from compiler.onnx.exporter import export
 from compiler.operators.reductions import Sum
 from grammar.diagnostics import NablacError
-from runtime.inputs import Signature
 from runtime.numpy_executor import NumpyRunner
 from runtime.onnx_session import OnnxRunner
+from runtime.signature import Signature
 from tests.runtime.graphs import fed, graph, parameter, text_of
 
 TOKENS = np.zeros((2, 3), np.int64)
@@ -78,7 +78,7 @@ MISTAKES = {
     ),
     "rows of different lengths": (
         {"tokens": [[1, 2], [3]]},
-        "error[E803]: `tokens` is i64[batch, time], and what is given is no array\n --> input `tokens`\n"
+        "error[E803]: `tokens` is i64[batch, time], and the argument is not an array\n --> input `tokens`\n"
         "  = its rows have different lengths",
     ),
     "sizes that disagree": (

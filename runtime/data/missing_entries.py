@@ -6,8 +6,8 @@ from compiler.graph import Graph
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span
 from runtime.data.examples import Examples
-from runtime.data.shaping import too_many_texts
-from runtime.tables import TableCheck
+from runtime.data.model_arrays import too_many_texts
+from runtime.table_lookups import TableCheck
 
 
 def check_lookups(graph: Graph, examples: Examples, span: Span | None) -> None:

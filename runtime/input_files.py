@@ -14,14 +14,14 @@ import numpy as np
 from compiler.dims import Dim
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
+from runtime.atomic_files import is_stream
 from runtime.boundary import folder_for_file, guarded, names_in, read_file, read_stream
-from runtime.casting import CannotConvert, convert
+from runtime.conversion import CannotConvert, convert
 from runtime.data.csv_file import OF_COMMAND, Format, read_table
-from runtime.data.files import unpacked
 from runtime.data.rows import Rows
-from runtime.files import is_stream
-from runtime.images import CHANNELS, read_image
-from runtime.images import ENDINGS as IMAGES
+from runtime.data.source_files import unpacked
+from runtime.image_file import CHANNELS, read_image
+from runtime.image_file import ENDINGS as IMAGES
 from runtime.json_arrays import read_json
 from runtime.numpy_files import read_npy, read_npz
 
@@ -180,7 +180,7 @@ def _read(path: str, name: str, types: Mapping[str, Wanted], reading: Reading) -
         raise NablacError(
             Diagnostic(
                 "E807",
-                f"`{ending or target.name}` is no kind of input",
+                f"`{ending or target.name}` is not a supported input file",
                 place=path,
                 hint=f"the kinds are {', '.join(ENDINGS)}",
             )
@@ -306,7 +306,7 @@ def _unnamed_columns_of(rows: Rows, name: str, reading: Reading) -> list[str]:
 def _note_aside(rows: Rows, name: str, wanted: list[str], reading: Reading) -> None:
     aside = [each for each in rows.cells if each not in wanted]
     if aside:
-        reading.note(rows.place, f"`{name}` takes {', '.join(wanted)}; left aside: {', '.join(aside)}")
+        reading.note(rows.place, f"`{name}` takes {', '.join(wanted)}; ignored: {', '.join(aside)}")
 
 
 def _image(path: str, content: bytes, type: Wanted | None, reading: Reading) -> Held:
@@ -330,8 +330,8 @@ def _image(path: str, content: bytes, type: Wanted | None, reading: Reading) -> 
         if not (isinstance(height, int) and isinstance(width, int)):
             return of_height, of_width
         if (of_height, of_width) != (height, width):
-            asked = f"{width} x {height} as the model asks"
-            reading.say(f"note: {path} is {of_width} x {of_height}, and made {asked}")
+            asked = f"{width} x {height}, as the model asks"
+            reading.say(f"note: {path} is {of_width} x {of_height}, and resized to {asked}")
         return height, width
 
     try:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from compiler.types import DType
-from runtime.casting import CannotConvert, convert
+from runtime.conversion import CannotConvert, convert
 
 TAKEN: list[tuple[Any, str, Any]] = [
     (np.array([0.0, 255.0]), "u8", [0, 255]),

@@ -11,8 +11,8 @@ from compiler.elaborate.data import Stage
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.examples import Examples
-from runtime.data.files import content_of, missing_extra
-from runtime.images import ENDINGS, read_image
+from runtime.data.source_files import content_of, missing_extra
+from runtime.image_file import ENDINGS, read_image
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -74,7 +74,7 @@ def _image_files(folder: Path, stage: Stage, context: Context) -> list[Path]:
         if each.suffix.lower() in ENDINGS and not each.is_dir():
             found.append(each)
         elif not each.name.startswith("."):
-            what = "a folder in a class's folder" if each.is_dir() else "a file that is not called as an image is"
+            what = "a folder in a class's folder" if each.is_dir() else "a file without the suffix of an image"
             context.note(str(each), f"{what} is left out")
     if not found and context.fitted is None:
         hint = f"images are {', '.join(ENDINGS)}; remove the folder where it is no class"

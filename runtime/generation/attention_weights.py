@@ -14,15 +14,16 @@ from compiler.lookups import table_limits
 from compiler.operators.comparison import Where
 from compiler.operators.linear import MatMul
 from compiler.operators.normalization import Softmax
+from compiler.operators.source import Input
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
-from runtime.generation.checks import check_causal
+from runtime.generation.decode_checks import check_causal
 from runtime.generation.generator import Generator, Request
 from runtime.numpy_executor import run
 from runtime.text import roles
 from runtime.text.coding import tokens_of
-from runtime.text.places import places, token_inputs
-from runtime.text.sizes import check_tables
+from runtime.text.lengths import places, token_inputs
 from runtime.text.tokenizers import Listed, Tokenizer
+from runtime.text.vocabulary_checks import check_tables
 from runtime.text.words import JOIN, SPACE
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def attention_of(
     """
     known = attentions(graph)
     if not known:
-        raise NablacError(Diagnostic("E854", f"{graph.name} pays no attention", place=graph.name))
+        raise NablacError(Diagnostic("E854", f"{graph.name} has no attention layer", place=graph.name))
     check_tables(tokenizer, graph)
     limits = table_limits(graph, {})
     asked = token_inputs(graph)
@@ -90,7 +91,7 @@ def attention_of(
     feeds |= {name: np.zeros_like(feeds[label]) for name in asked if name not in feeds}
     value = known[chosen]
     used = Graph(graph.inputs, {"weights": value})
-    needed = {node.op.label for node in used if node.op.name == "input"}  # type: ignore[attr-defined]
+    needed = {node.op.label for node in used if isinstance(node.op, Input)}
     found = run(
         Graph({name: graph.inputs[name] for name in feeds if name in needed}, used.outputs),
         {name: array for name, array in feeds.items() if name in needed},

@@ -11,18 +11,18 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.elaborate.values import show
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.atomic_files import write_bytes
 from runtime.backends import BACKENDS, DEVICES
 from runtime.boundary import LARGEST_JSON, read_file
 from runtime.data.examples import digest
-from runtime.files import write_bytes
-from runtime.training import training_data
+from runtime.training.program_texts import fingerprint
 from runtime.training.surroundings import Surroundings, surroundings
-from runtime.training.texts import fingerprint
 from runtime.training.trained import RECORD
+from runtime.training.training_data import path_of
 from runtime.typed import typed
 
 if TYPE_CHECKING:
-    from runtime.training.session import Training
+    from runtime.training.training_run import Training
 
 _LENGTH = "only --epochs, --patience, --keep and --max-time"
 
@@ -109,7 +109,7 @@ def record_of(training: Training, run: Path) -> Record:
         training.batch,
         training.seed,
         options.validation,
-        training_data.path_of(options.data) if options.data is not None else None,
+        path_of(options.data) if options.data is not None else None,
         options.backend,
         options.device,
         options.limit_batches,
@@ -140,7 +140,9 @@ def read_record(folder: Path) -> Record:
     """How the run in a folder was begun; NablacError for a folder that is none of a run."""
     hint = "name the folder that `nablac train` printed"
     if not os.path.isfile(folder / RECORD):
-        raise NablacError(Diagnostic("E841", f"{folder} is no run of nablac's", place=str(folder), hint=hint))
+        raise NablacError(
+            Diagnostic("E841", f"{folder} is not the folder of a nablac run", place=str(folder), hint=hint)
+        )
     content = read_file(folder / RECORD, LARGEST_JSON)
     try:
         stored = json.loads(content)
@@ -149,7 +151,7 @@ def read_record(folder: Path) -> Record:
         return record
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise NablacError(
-            Diagnostic("E841", f"{folder} is no run of nablac's", place=str(folder), hint=hint)
+            Diagnostic("E841", f"{folder} is not the folder of a nablac run", place=str(folder), hint=hint)
         ) from error
 
 
@@ -162,7 +164,7 @@ def _check_ranges(record: Record) -> None:
     if choices.validation is not None and not 0 <= choices.validation <= 0.9:
         raise ValueError("its share of examples is out of range")
     if choices.backend not in BACKENDS or choices.device not in DEVICES or choices.dtype not in ("f32", "f64"):
-        raise ValueError("its backend, device or dtype is none")
+        raise ValueError("its backend, device or dtype is unknown")
 
 
 def _said(option: str, value: Any) -> str:

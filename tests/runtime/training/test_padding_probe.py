@@ -15,7 +15,8 @@ from nablac.commands import cli
 from runtime.data.padding import Padding
 from runtime.numpy_executor import NumpyRunner
 from runtime.training.folder import RunFolder
-from runtime.training.session import Options, Training
+from runtime.training.run_options import Options
+from runtime.training.training_run import Training
 
 MODEL = """
 model M {

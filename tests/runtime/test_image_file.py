@@ -15,8 +15,8 @@ from compiler.dims import Dim
 from compiler.types import DType, TensorType
 from grammar.diagnostics import NablacError
 from runtime.data.context import Context
-from runtime.images import read_image
-from runtime.reading import Reading, read_inputs
+from runtime.image_file import read_image
+from runtime.input_files import Reading, read_inputs
 from tests.runtime.data.descriptions import load
 
 Image = pytest.importorskip("PIL.Image")

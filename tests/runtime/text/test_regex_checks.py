@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runtime.text.expressions import repeats_repetition
+from runtime.text.regex_checks import repeats_repetition
 
 # Of GPT-2, Llama 3, o200k, and what stands beside them.
 MATCHED = [

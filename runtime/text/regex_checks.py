@@ -22,10 +22,10 @@ def check_expressions(stored: Any, place: str) -> None:
         if len(expression) > LONGEST_EXPRESSION:
             message = f"an expression of {len(expression):,} characters, and the limit is {LONGEST_EXPRESSION:,}"
         elif repeats_repetition(expression):
-            message = f"`{expression}` repeats what is repeated in it: matching could take time without bound"
+            message = f"`{expression}` nests one repetition in another: matching could take exponential time"
         else:
             continue
-        hint = "write it without a repetition in a repetition, as `a+` for `(a+)+`"
+        hint = "write it without nested repetitions, as `a+` for `(a+)+`"
         raise NablacError(Diagnostic("E850", message, place=place, hint=hint))
 
 

@@ -1,0 +1,49 @@
+"""What a person is told of the units of a trained model's outputs."""
+
+from __future__ import annotations
+
+from compiler.build import Elaborated
+from compiler.elaborate.data import SCALES
+from compiler.elaborate.training import TrainingSpec
+from compiler.target_uses import target_uses
+from runtime.data.examples import Examples, fitted_to
+from runtime.training.trained import units_in
+
+
+def unit_notes(model: Elaborated, examples: Examples) -> list[str]:
+    """Lines that say which data's units each output of the compiled model has, and which targets stay scaled.
+
+    `model` is the one for inference, with its train block, and `examples` what it was trained on.
+    """
+    spec = model.training
+    assert spec is not None
+    units = units_in(model, fitted_to(examples))
+    scaled_targets = [name for name in spec.targets if name in examples.scalings]
+    raw = {name for unit in units.values() for name in unit.of}
+    unscaled = _unscaled_notes(spec, examples)
+    if not scaled_targets and not any(unit.kind == "raw" for unit in units.values()):
+        return unscaled
+    why = ": weights act on it, and the loss compares it with no data"
+    compared = raw & examples.scalings.keys() or scaled_targets
+    notes = ["units:     the loss and the metrics are of scaled numbers"] if compared else []
+    notes += [f"units:     `{name}` is {unit}{why if unit.kind == 'model' else ''}" for name, unit in units.items()]
+    notes += [
+        f"note: no output is what the loss compares with `{name}`: the compiled model gives none in its raw units"
+        for name in scaled_targets
+        if name not in raw
+    ]
+    return notes + unscaled
+
+
+def _unscaled_notes(spec: TrainingSpec, examples: Examples) -> list[str]:
+    """What to say of a target that stays as it is, though all that is measured was to be scaled."""
+    if not any(stage.name in SCALES and not stage.arguments["columns"] for stage in spec.data):
+        return []
+    assert spec.loss is not None
+    uses = target_uses(spec.loss, spec.targets)
+    return [
+        f"note: `{name}` is not scaled: the loss does more with it than compare it with what the model computes"
+        "; `columns` of a scaling name it all the same"
+        for name, value in spec.targets.items()
+        if name in uses.differences & uses.others and name not in examples.scalings and value.type.dtype.is_float
+    ]
