@@ -154,10 +154,8 @@ class Writer:
 
     def _pass_transpose(self, onnx_type: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         """Whether onnxruntime may move a transpose to the node's results, and a cast behind it."""
-        if onnx_type in _KEEPS_LAYOUT:
-            return
         behind = [self.transposed[name] for name in inputs if name in self.transposed]
-        if behind or onnx_type == "Transpose":
+        if onnx_type not in _KEEPS_LAYOUT and (behind or onnx_type == "Transpose"):
             self.transposed.update(dict.fromkeys(outputs, any(behind) or onnx_type == "Cast"))
 
     def _trace(self, node: onnx.NodeProto, source: Origin) -> None:
@@ -311,9 +309,11 @@ class Writer:
     def finish(self, names: Sequence[str], keep: set[str]) -> list[onnx.ValueInfoProto]:
         """Give the graph's ends their names: what makes an end writes it under its name, or a copy does.
 
-        A copy is needed where the end is an input, a weight or a constant, or is given under two names.
+        A copy is needed where the end is an input, a weight or a constant, or is given under two names, and of the cast
+        of a transpose: onnxruntime 1.30 loses its name when it joins the transpose to a product.
         """
-        produced = {output for node in self.nodes for output in node.output}
+        joined = {name for node in self.nodes for name in node.input if self.may_cast_transposed(name)}
+        produced = {output for node in self.nodes for output in node.output} - joined
         renamed: dict[str, str] = {}
         copies: list[tuple[str, str, Origin]] = []
         for name, value in zip(names, self.graph.ends, strict=True):

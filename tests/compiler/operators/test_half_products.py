@@ -161,6 +161,17 @@ def test_a_product_of_f32_after_a_cast_of_another_type(kind: str, tmp_path: Path
     compare(product.format(f"cast({transpose}, f32) + 0"), tmp_path, kind, DType.F32, 2.0**-16)
 
 
+def test_the_cast_of_a_transpose_may_be_an_output_beside_its_product(tmp_path: Path) -> None:
+    """onnxruntime 1.30 loses the output's name, and does not load the model, unless the output is a copy."""
+    lines = (
+        "param w: f32[3, 4] ~ normal(std: 1)",
+        "c = cast(transpose(x, [1, 0, 2]), f32)",
+        "output c",
+        "output y = c @ w",
+    )
+    compare("\n".join(f"    {line}" for line in lines), tmp_path, "i32", DType.F32, 2.0**-16)
+
+
 def test_no_node_is_added_where_no_cast_of_a_transpose_comes_to_a_product() -> None:
     texts = ("x @ w", "transpose(x, [1, 0, 2]) @ w", "cast(i, f32) @ w", "cast(transpose(i, [1, 0, 2]) @ v, f32) @ w")
     for text in texts:
@@ -168,4 +179,6 @@ def test_no_node_is_added_where_no_cast_of_a_transpose_comes_to_a_product() -> N
         program = program_of(
             Source("m.model", f"model M {{\n    {inputs}\n    param w: [3, 4]\n    output {text}\n}}\n")
         )
-        assert "Unsqueeze" not in [node.op_type for node in export(optimize(elaborate(program))).graph.node]
+        assert not {"Unsqueeze", "Identity"} & {
+            node.op_type for node in export(optimize(elaborate(program))).graph.node
+        }
