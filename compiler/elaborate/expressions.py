@@ -144,7 +144,7 @@ def _name(elaborator: Elaborator, name: syntax.Name) -> Any:
         value = known(frame.scope.find(name.text))
     except KeyError:
         raise unknown_name(elaborator, name) from None
-    if isinstance(value, DType):
+    if isinstance(value, DType) and value == name.text:  # the dtype's own name, and not a variable that holds one
         return elaborator.session.actual(value)
     return elaborator.constant(value) if isinstance(value, Lazy) else value
 

@@ -10,7 +10,6 @@ from compiler.dims import Size, product
 from compiler.graph import Emit, Operator, Part, Value
 from compiler.lazy import LazyModule
 from compiler.operators.arithmetic import onnx_dtype
-from compiler.operators.casting import Cast, StopGradient
 from compiler.operators.shaping import Reshape, Squeeze, Transpose, Unsqueeze, aligned, broadcast_part, sum_to
 from compiler.types import DType, TensorType, TypeMismatch, broadcast_shapes, same_dtype
 
@@ -103,7 +102,7 @@ class MatMul(Operator):
         # onnxruntime joins a transpose to the product after it, and then takes a vector for something else.
         x = emit("Unsqueeze", x, np.array([0])) if type.rank == 1 else x
         y = emit("Unsqueeze", y, np.array([1])) if other.rank == 1 else y
-        if type.dtype == DType.F16 or any(isinstance(emit.producer(each), (Cast, StopGradient)) for each in (x, y)):
+        if type.dtype == DType.F16 or any(emit.may_cast_transposed(each) for each in (x, y)):
             x, y = _of_one_rank(emit, x, y, max(type.rank, 2), max(other.rank, 2))
         made = emit("MatMul", x, y)
         lost = [axis for axis, rank in ((-2, type.rank), (-1, other.rank)) if rank == 1]
@@ -126,7 +125,7 @@ def _of_one_rank(emit: Emit, x: str, y: str, left: int, right: int) -> tuple[str
 
     It exchanges the two to join the transpose to the product, and then does not join them if axes of the batch are
     moved and the ranks differ: it goes on with a graph half changed, and the process dies. The cast may be the model's
-    own, and onnxruntime itself puts one around every product of f16.
+    own, with a `+ 0` behind it that onnxruntime drops, and onnxruntime itself puts one around every product of f16.
     """
     highest = max(left, right)
     x = emit("Unsqueeze", x, np.arange(highest - left)) if left < highest else x
