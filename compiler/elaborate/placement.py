@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from compiler.elaborate.bodies import statements
 from grammar import syntax
 from grammar.diagnostics import Diagnostic, Label
 from grammar.source import Span
@@ -89,16 +90,3 @@ def _twice(names: Iterable[syntax.Identifier | syntax.Name], what: str) -> Itera
             labels = (Label(first[name.text], "first here"),)
             yield Diagnostic("E202", f"`{name.text}` is declared twice as a {what}", name.span, labels=labels)
         first.setdefault(name.text, name.span)
-
-
-def statements(body: tuple[syntax.Statement, ...]) -> Iterator[syntax.Statement]:
-    """The statements of a body and of the blocks in it, in the order of the text."""
-    waiting = list(reversed(body))
-    while waiting:
-        statement = waiting.pop()
-        yield statement
-        match statement:
-            case syntax.For(body=inner):
-                waiting.extend(reversed(inner))
-            case syntax.If(then=then, otherwise=otherwise):
-                waiting.extend(reversed((*then, *otherwise)))

@@ -12,13 +12,11 @@ from typing import TYPE_CHECKING, Any
 from compiler.dims import Dim, Size, positive
 from compiler.graph import Graph, Node, Operator, Origin, Value
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.onnx.sizes import Sizes
 from compiler.onnx.targets import HIGHEST_OPSET, IR_VERSION, LARGEST_FILE, LOWEST_OPSET, loaded_by
-from compiler.operators.arithmetic import onnx_dtype
 from compiler.operators.source import Buffer, Constant, Input, Parameter
-from compiler.passes.join_masks import join_masks
-from compiler.passes.keep_padding import keep_padding
-from compiler.passes.narrow_ranges import narrow_ranges
+from compiler.passes.pipeline import Stage, run_stage
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar.diagnostics import Diagnostic, NablacError
 
@@ -30,8 +28,6 @@ if TYPE_CHECKING:
 else:
     np = LazyModule("numpy")
     onnx = LazyModule("onnx")
-
-__all__ = ["end_names", "export", "needed_opset", "onnx_dtype"]
 
 # What onnxruntime's optimizer pushes no transpose through; all else it does, or may drop.
 _KEEPS_LAYOUT = frozenset({"Attention", "Conv", "ConvTranspose", "GRU", "LSTM", "MatMul", "RNN", "Scan", "Shape"})
@@ -73,7 +69,7 @@ def export(
     is asked for. Weights of more than `largest` bytes are referred to and not held: `runtime.onnx_file.save` writes
     them from their arrays.
     """
-    graph = keep_padding(narrow_ranges(join_masks(graph)))
+    graph = run_stage(graph, Stage.EXPORT)
     lowest = needed_opset(graph)
     if opset is not None and not lowest <= opset <= HIGHEST_OPSET:
         raise _unfit_opset(graph, opset, lowest)
@@ -188,7 +184,7 @@ class Writer:
     def refuse_empty(self, value: str, sequence: str, sizes: Sequence[Size]) -> str:
         dims = [str(size) for size in sizes if isinstance(size, Dim) and positive(size)]
         if dims:
-            empty = self("Cast", self("Equal", self("Size", sequence), np.array([0])), to=onnx_dtype(DType.I64))
+            empty = self("Cast", self("Equal", self("Size", sequence), np.array([0])), to=DType.I64.onnx)
             value = self("Gather", value, empty, axis=0)  # there is no item 1
             self.nodes[-1].name = self.unique(f"{' and '.join(dims)} must be at least 1")
         return value
@@ -275,7 +271,8 @@ class Writer:
         operands = [self.names[operand] for operand in node.operands]
         rounded = node.op.jumps and any(self.type(name).dtype == DType.F16 for name in operands)
         try:
-            made: str | tuple[str, ...] = node.op.lower(self, *(map(self._rounded, operands) if rounded else operands))
+            emit: Emit = self
+            made = node.op.lower(emit, *(map(self._rounded, operands) if rounded else operands))
         except TypeMismatch as mismatch:
             message = f"`{node.op.name}` does not go to ONNX as it stands: {mismatch}"
             place = node.origin.path or None
@@ -292,8 +289,8 @@ class Writer:
         type = self.type(name)
         if type.dtype != DType.F16:
             return name
-        computed = self("Max", self("Cast", name, to=onnx_dtype(DType.F32)))
-        wide = self("Cast", self("Cast", computed, to=onnx_dtype(DType.F16)), to=onnx_dtype(DType.F32))
+        computed = self("Max", self("Cast", name, to=DType.F32.onnx))
+        wide = self("Cast", self("Cast", computed, to=DType.F16.onnx), to=DType.F32.onnx)
         self.types[wide] = type.with_dtype(DType.F32)
         return wide
 
@@ -301,7 +298,7 @@ class Writer:
         """Results that were computed in f32 as f16, where that is what they are."""
         names = (made,) if isinstance(made, str) else made
         found = tuple(
-            self("Cast", name, to=onnx_dtype(DType.F16)) if value.type.dtype == DType.F16 else name
+            self("Cast", name, to=DType.F16.onnx) if value.type.dtype == DType.F16 else name
             for value, name in zip(node.results, names, strict=True)
         )
         return found[0] if isinstance(made, str) else found
@@ -355,7 +352,7 @@ class Writer:
                 wrong.append(Diagnostic("E703", message, place=place))
                 continue
             if beside:
-                tensor = onnx.TensorProto(name=path, data_type=onnx_dtype(type.dtype), dims=array.shape)
+                tensor = onnx.TensorProto(name=path, data_type=type.dtype.onnx, dims=array.shape)
                 tensor.data_location = onnx.TensorProto.EXTERNAL
                 self.initializers[path] = tensor
             else:
@@ -389,7 +386,7 @@ class Writer:
 
 def _info(name: str, type: TensorType) -> onnx.ValueInfoProto:
     shape = [size if isinstance(size, int) else str(size) for size in type.shape]
-    return onnx.helper.make_tensor_value_info(name, onnx_dtype(type.dtype), shape)
+    return onnx.helper.make_tensor_value_info(name, type.dtype.onnx, shape)
 
 
 def _nested(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:

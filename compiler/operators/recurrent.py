@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compiler.dims import Size
-from compiler.graph import Emit, Operator
+from compiler.graph import Operator
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.operators.activations import logistic
 from compiler.operators.control import filled, states_of_steps, unfilled
 from compiler.types import TensorType, TypeMismatch, same_dtype

@@ -14,7 +14,7 @@ from nablac.commands.output import detail, is_quiet, note, remember, stage
 from runtime.backends import BACKENDS, DEVICES
 
 if TYPE_CHECKING:
-    from compiler.build import Program
+    from compiler.elaborate.program import Program
     from nablac.model import Model
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -182,7 +182,8 @@ def compiled(
         file, chosen = of_run(file, begun)
         name, preset, settings, dtype, weights = (chosen[key] for key in begun)
     check_rename(weights, rename)
-    from compiler.build import load, parse_settings
+    from compiler.elaborate.presets import parse_settings
+    from compiler.elaborate.program import load
     from compiler.elaborate.values import show
     from nablac.model import from_program
 

@@ -117,7 +117,8 @@ def training_of(file: Path, given: Mapping[str, Any], *, evaluated: bool = False
 
     Of weights that are `evaluated` none may be missing; training begins what only the loss reads anew, and says so.
     """
-    from compiler.build import load, parse_settings
+    from compiler.elaborate.presets import parse_settings
+    from compiler.elaborate.program import load
     from compiler.types import DType
     from runtime.data.fitted import Fitted
     from runtime.text.tokenizers import read_tokenizer
@@ -164,7 +165,7 @@ def training_of(file: Path, given: Mapping[str, Any], *, evaluated: bool = False
 
 def _begin_from(training: Training, weights: Path, renames: list[Rename], evaluated: bool) -> None:
     """Take weights, and with them what they know of their data: they know no other units, classes or tokens."""
-    from compiler.training import whole_graph
+    from compiler.training.losses import whole_graph
     from runtime.initialization import stored
     from runtime.training.trained import load_trained
 

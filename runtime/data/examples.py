@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.elaborate.data import Stage
+from compiler.model_spec import DataStage
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.fitted import Fitted
@@ -116,7 +116,7 @@ def cuts(count: int, context: Context) -> tuple[int, int]:
 
 
 def window_parts(
-    begin: Array, end: Array, count: int, overlap: bool, context: Context, stage: Stage
+    begin: Array, end: Array, count: int, overlap: bool, context: Context, stage: DataStage
 ) -> dict[str, Array]:
     """Which windows lie whole in each part, from where they begin and end; one across a border is in none.
 

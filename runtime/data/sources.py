@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from compiler.elaborate.data import Stage
+from compiler.model_spec import DataStage
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import LARGEST_PYTHON, decode, read_file
 from runtime.data.arrays import npz
@@ -18,10 +18,10 @@ from runtime.data.pairs import pairs
 from runtime.data.source_files import content_of
 from runtime.data.table_files import csv, parquet
 
-Source = Callable[[Stage, Context], Any]
+Source = Callable[[DataStage, Context], Any]
 
 
-def text(stage: Stage, context: Context) -> Text:
+def text(stage: DataStage, context: Context) -> Text:
     """A text file whole, of a folder all `.txt` in the order of their names; of a Python file the texts in it."""
     path = context.path(stage.arguments["path"], stage.span)
     files = sorted(each for each in path.rglob("*.txt")) if path.is_dir() else [path]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from compiler.elaborate.data import Stage
+from compiler.model_spec import DataStage
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import PARQUET
 from runtime.boundary import BEGINNING, check_table, guarded, open_regular, refuse_other_kinds
@@ -14,7 +14,7 @@ from runtime.data.rows import Rows
 from runtime.data.source_files import content_of, missing_extra
 
 
-def csv(stage: Stage, context: Context) -> Rows:
+def csv(stage: DataStage, context: Context) -> Rows:
     """Rows of a file, in the order in which they stand; it may be gzipped.
 
     Columns without a name, as spreadsheets leave behind, are left out.
@@ -27,7 +27,7 @@ def csv(stage: Stage, context: Context) -> Rows:
     return Rows.of(table, str(path), format, context)
 
 
-def parquet(stage: Stage, context: Context) -> Rows:
+def parquet(stage: DataStage, context: Context) -> Rows:
     """Rows of a Parquet file; needs the extra `parquet`."""
     path = context.file(stage.arguments["path"], stage.span)
     try:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.build import Elaborated
 from compiler.comparisons import Comparison, comparisons
 from compiler.dims import Size
 from compiler.graph import Graph
+from compiler.model_spec import STEP, ModelSpec
 from compiler.operators.source import Constant, Input
 from compiler.rewrite import replace
-from compiler.training import STEP, whole_graph
+from compiler.training.losses import whole_graph
 from compiler.units import Scalings, Unit, in_raw_units, output_units
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import reason_of
@@ -63,7 +63,7 @@ def save_trained(path: str | Path, trained: Trained) -> None:
 
 def load_trained(
     path: str | Path,
-    elaborated: Elaborated,
+    elaborated: ModelSpec,
     renames: Iterable[Rename] = (),
     *,
     needed: Graph | None = None,
@@ -110,7 +110,7 @@ def _told(path: str | Path) -> tuple[Fitted | None, int | None]:
     return fitted, step
 
 
-def check_fitted(elaborated: Elaborated, fitted: Fitted, place: str) -> None:
+def check_fitted(elaborated: ModelSpec, fitted: Fitted, place: str) -> None:
     """NablacError where weights were trained in units that this model cannot take or give back."""
     graph, spec = elaborated.graph, elaborated.training
     types = {name: value.type for name, value in graph.inputs.items()}
@@ -138,25 +138,25 @@ def _spreads_to(shape: tuple[int, ...], example: tuple[Size, ...]) -> bool:
     return all(size == 1 or size == other for size, other in zip(shape, behind, strict=True))
 
 
-def raw_graph(elaborated: Elaborated, fitted: Fitted | None) -> Graph:
+def raw_graph(elaborated: ModelSpec, fitted: Fitted | None) -> Graph:
     """The model, taking and giving what its data was before it was scaled."""
     return in_raw_units(*_units(elaborated, fitted)) if fitted is not None and fitted.scalings else elaborated.graph
 
 
-def units_in(elaborated: Elaborated, fitted: Fitted | None) -> dict[str, Unit]:
+def units_in(elaborated: ModelSpec, fitted: Fitted | None) -> dict[str, Unit]:
     """The units of each output of `raw_graph`; empty where no data was scaled."""
     return output_units(*_units(elaborated, fitted)) if fitted is not None and fitted.scalings else {}
 
 
-def _units(elaborated: Elaborated, fitted: Fitted) -> tuple[Graph, Scalings, list[Comparison], Mapping[str, Value]]:
+def _units(elaborated: ModelSpec, fitted: Fitted) -> tuple[Graph, Scalings, list[Comparison], Mapping[str, Value]]:
     graph, spec = elaborated.graph, elaborated.training
     compared: list[Comparison] = []
-    if spec is not None and spec.loss is not None:
+    if spec is not None:
         compared = comparisons(spec.loss, spec.targets, graph.inputs, spec.spreads)
     return graph, fitted.numbers, compared, spec.targets if spec is not None else {}
 
 
-def model_metadata(elaborated: Elaborated, fitted: Fitted | None) -> dict[str, str]:
+def model_metadata(elaborated: ModelSpec, fitted: Fitted | None) -> dict[str, str]:
     """What a compiled model's file says of its data: units of outputs, a tokenizer and its limits, names of classes."""
     found = {"nablac.model": elaborated.graph.name}
     units = units_in(elaborated, fitted)
@@ -185,13 +185,13 @@ def step_of(trained: Trained | None, graph: Graph) -> int:
     return trained.step or 1
 
 
-def in_raw_data(elaborated: Elaborated, fitted: Fitted | None) -> Elaborated:
+def in_raw_data(elaborated: ModelSpec, fitted: Fitted | None) -> ModelSpec:
     """A model whose loss is fed raw data, inputs and targets, and scales it as in training before anything reads it.
 
     For gradients and training steps; what the model gives beside its loss stays in the units of training.
     """
     spec, graph = elaborated.training, elaborated.graph
-    if fitted is None or not fitted.scalings or spec is None or spec.loss is None:
+    if fitted is None or not fitted.scalings or spec is None:
         return elaborated
     changes: dict[Value, Value] = {}
 
@@ -223,10 +223,10 @@ def in_raw_data(elaborated: Elaborated, fitted: Fitted | None) -> Elaborated:
         metrics=dict(zip(spec.metrics, metrics, strict=True)),
         updates=dict(zip(spec.updates, all_updates, strict=True)),
     )
-    return Elaborated(made, elaborated.hypers, told)
+    return ModelSpec(made, elaborated.hypers, told)
 
 
-def weights_of_model(inference: Elaborated, in_training: Iterable[str], state: Mapping[str, Array]) -> dict[str, Array]:
+def weights_of_model(inference: ModelSpec, in_training: Iterable[str], state: Mapping[str, Array]) -> dict[str, Array]:
     """What of a training state is the model's: what its outputs, its loss and its metrics read, and `in_training`."""
     paths = dict.fromkeys([*(op.path for graph in (inference.graph, whole_graph(inference)) for op in stored(graph))])
     return {path: state[path] for path in (*paths, *(each for each in in_training if each not in paths))}

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.build import Elaborated, elaborate_model, program_of
+from compiler.elaborate.models import elaborate_model
+from compiler.elaborate.program import program_of
+from compiler.model_spec import ModelSpec
 from compiler.onnx.exporter import export
 from compiler.operators.source import Parameter
-from compiler.training import loss_graph, training_step
+from compiler.training.losses import loss_graph
+from compiler.training.step import training_step
 from compiler.types import DType
 from grammar.diagnostics import NablacError
 from grammar.source import Source
@@ -131,7 +134,7 @@ def test_the_direction_is_that_of_the_function_and_not_of_its_name() -> None:
     assert mistakes(text) == ["E617 whether `accuracy` is better the larger or the smaller it is, nothing says"]
 
 
-def elaborated(text: str, dtype: DType = DType.F64, training: bool = True) -> Elaborated:
+def elaborated(text: str, dtype: DType = DType.F64, training: bool = True) -> ModelSpec:
     return elaborate_model(program_of(Source("m.model", text)), training=training, dtype=dtype)
 
 

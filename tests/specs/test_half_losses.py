@@ -10,7 +10,8 @@ import torch
 from torch.nn import functional as torch_functional
 
 import nablac
-from compiler.build import elaborate, program_of
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import program_of
 from compiler.types import DType
 from grammar.source import Source
 

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.build import check, load
+from compiler.elaborate.checking import check
+from compiler.elaborate.program import load
 from grammar.parser import parse
 from grammar.source import Source
 from grammar.syntax import Const, Definition, ListOf, Name

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.build import elaborate, program_of
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import program_of
 from compiler.onnx.exporter import export
 from compiler.passes.pipeline import optimize
 from compiler.types import DType

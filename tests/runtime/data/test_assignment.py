@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.build import program_of
+from compiler.elaborate.program import program_of
 from grammar.source import Source
 from runtime.data.batches import Batches
 from runtime.training.training_run import Training

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.build import program_of
 from compiler.dims import Dim
+from compiler.elaborate.program import program_of
 from compiler.types import DType, TensorType
 from grammar.diagnostics import NablacError
 from grammar.source import Source
