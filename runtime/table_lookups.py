@@ -16,7 +16,7 @@ import numpy as np
 
 from compiler.dims import Size, evaluate, symbols
 from compiler.graph import Graph, Node, Value
-from compiler.lookups import MOVERS, inputs_behind, lookups, lookups_of_several_axes, table_limits
+from compiler.lookups import inputs_behind, lookups, lookups_of_several_axes, table_limits
 from compiler.operators.indexing import OneHot
 from compiler.operators.source import Constant, Input, Source
 from grammar.diagnostics import Diagnostic, NablacError
@@ -44,7 +44,7 @@ class TableCheck:
     """The look-ups of a graph whose numbers come from its inputs."""
 
     def __init__(self, graph: Graph) -> None:
-        of_one = (_Checked(graph, each.node, each.places, (each.size,)) for each in lookups(graph, MOVERS))
+        of_one = (_Checked(graph, each.node, each.places, (each.size,)) for each in lookups(graph, complete=True))
         of_several = (_Checked(graph, *each) for each in lookups_of_several_axes(graph))
         self._checked = [each for each in (*of_one, *of_several) if each.names]
 
@@ -113,8 +113,8 @@ class _Checked:
 def table_metadata(graph: Graph) -> dict[str, str]:
     """What a compiled file says of the inputs of which every number is looked up: the size of the smallest table."""
     found: dict[str, int] = {}
-    for each in lookups(graph, MOVERS):
-        for name in inputs_behind(each.places, MOVERS):
+    for each in lookups(graph, complete=True):
+        for name in inputs_behind(each.places, complete=True):
             if isinstance(each.size, int):
                 found[name] = min(each.size, found.get(name, each.size))
     return {KEY: json.dumps(found)} if found else {}
