@@ -80,7 +80,7 @@ def _model_input(session: Session, declared: syntax.Declared) -> Value:
         )
     dtype = dtype_of(session, declared.type) or session.float_type
     sizes = sizes_of(session, declared.type, binds=True)
-    value: Value = session.make(lambda: Input(name, TensorType(dtype, sizes))(), declared.span)
+    value = session.make(lambda: Input(name, TensorType(dtype, sizes))(), declared.span)
     frame.float_type = frame.float_type or (dtype if dtype.is_float else None)
     frame.inputs[name] = value
     return value
@@ -168,7 +168,7 @@ def _stored(
     initial = initial_graph(session, statement, declared, type)
     session.charge(CALL, span)
     operator = Parameter if statement.kind == "param" else Buffer
-    value: Value = session.make(lambda: operator(path, type, initial)(), span)
+    value = session.make(lambda: operator(path, type, initial)(), span)
     session.parameters[path] = value
     return value
 

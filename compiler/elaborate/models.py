@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from compiler.elaborate.frame import CallSite, Frame
@@ -69,6 +69,23 @@ def elaborate_model(
     diagnostics.raise_if_any()
     assert spec is not None
     return spec
+
+
+@dataclass(frozen=True, eq=False)
+class TextSource:
+    """A model of a text: which of its models, in which sizes and float type. See `elaborate_model`."""
+
+    program: Program
+    model: str | None = None
+    preset: str | None = None
+    hypers: Mapping[str, Any] = field(default_factory=dict)
+    dtype: DType = DType.F32
+
+    def spec(self, *, training: bool) -> ModelSpec:
+        """The model elaborated for a mode; NablacError holds every mistake found."""
+        return elaborate_model(
+            self.program, model=self.model, preset=self.preset, hypers=self.hypers, training=training, dtype=self.dtype
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -77,7 +77,7 @@ class Conv(SlidingWindow, Operator):
 
     name = "conv"
     wide = True
-    operand_names = ("x", "w")  # in the language a bias is added: the pass `fuse_bias` gives it to the operator
+    operand_names = ("x", "w")  # in the language a bias is added: the pass `fuse-bias` gives it to the operator
     strides: Integers = ()
     pads: Integers = ()
     dilations: Integers = ()

@@ -1,4 +1,4 @@
-"""What depends on constants alone is a constant, where keeping it costs no more than making it.
+"""Constant folding: what depends on constants alone is a constant, where keeping it costs no more than making it.
 
 Keeps the bits of the NumPy runtime. What an operator refuses, as an index beyond a table, it refuses in the run.
 """

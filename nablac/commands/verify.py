@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 
 import click
 
-from nablac.commands.options import Finite, compiled, model_options, output_options, weight_options
+from nablac.commands.compiled import compiled
+from nablac.commands.options import Finite, ModelOptions, model_options, output_options, weight_options
 from nablac.commands.output import note, print_json, unless_kernels_lack
 
 
@@ -19,15 +19,8 @@ from nablac.commands.output import note, print_json, unless_kernels_lack
 @weight_options
 @output_options
 def command(
-    file: Path,
-    name: str | None,
-    preset: str | None,
-    settings: tuple[str, ...],
-    dtype: str,
+    options: ModelOptions,
     tolerance: float,
-    weights: Path | None,
-    rename: tuple[str, ...],
-    seed: int,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -43,7 +36,7 @@ def command(
     """
     from runtime.verification import compare
 
-    model = compiled(file, name, preset, settings, dtype, weights=weights, rename=rename, seed=seed)
+    model = compiled(options)
     report = None
     with unless_kernels_lack():
         written = model.onnx().SerializeToString()
@@ -51,7 +44,7 @@ def command(
             model.graph,
             written,
             model.weights,
-            seed=seed,
+            seed=options.seed,
             tolerance=tolerance,
             text=model.elaborated,
             locate=True,

@@ -80,7 +80,7 @@ class RunFolder:
             raise unwritable(target, error) from error
         with scratch(target) as draft:
             (draft / "checkpoints").mkdir()
-            for name, text in written_out(training.program).items():
+            for name, text in written_out(training.text.program).items():
                 (draft / name).parent.mkdir(exist_ok=True)
                 write_bytes(draft / name, text.encode())
             write_fitted(draft, fitted_to(training.data))

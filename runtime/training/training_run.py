@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.elaborate.models import elaborate_model
-from compiler.elaborate.program import Program
+from compiler.elaborate.models import TextSource
 from compiler.graph import Graph
-from compiler.model_spec import ModelSpec
+from compiler.model_spec import ModelSource, ModelSpec
 from compiler.passes.pipeline import optimize
 from compiler.training.losses import measured_loss, whole_graph
 from compiler.training.measures import Measure
 from compiler.training.step import TrainingStep, training_step
-from compiler.types import DType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.data.batches import Batches
 from runtime.data.context import Context
@@ -46,31 +44,39 @@ if TYPE_CHECKING:
 class Training:
     """Everything that a run needs, made when it is first asked for."""
 
-    program: Program
-    model: str | None = None
-    preset: str | None = None
-    hypers: Mapping[str, Any] = field(default_factory=dict)
+    source: ModelSource
     options: Options = field(default_factory=Options)
     start: Trained | None = None  # to begin from: weights, and what they know of their data
     examples: Examples | None = None  # in the place of the train block's data
-    folder: Path | None = None  # where relative paths of data begin, where that is not beside the model's file
+    folder: Path | None = None  # where relative paths of data begin, where that is not beside the file of the text
     fitted: Fitted | None = None  # what a run has kept of its data, that goes on or whose weights are evaluated
-    dtype: DType = DType.F32  # the float type
     raw: bool = False  # whether batches are fed in raw units, which the graphs scale by what is `known`
 
     @cached_property
     def elaborated(self) -> ModelSpec:
-        return self._elaborate(training=True)
+        return self._spec_of_mode(training=True)
 
     @cached_property
     def inference(self) -> ModelSpec:
-        return self._elaborate(training=False)
+        return self._spec_of_mode(training=False)
 
-    def _elaborate(self, training: bool) -> ModelSpec:
-        made = elaborate_model(
-            self.program, model=self.model, preset=self.preset, hypers=self.hypers, training=training, dtype=self.dtype
-        )
-        return in_raw_data(made, self.known) if self.raw else made
+    def _spec_of_mode(self, training: bool) -> ModelSpec:
+        spec = self.source.spec(training=training)
+        return in_raw_data(spec, self.known) if self.raw else spec
+
+    @property
+    def text(self) -> TextSource:
+        """The text of the model; NablacError for a model that has none."""
+        if not isinstance(self.source, TextSource):
+            raise NablacError(Diagnostic("E612", f"{self.name} was not compiled from a text", place=self.name))
+        return self.source
+
+    @cached_property
+    def data_folder(self) -> Path:
+        """Where relative paths of data begin."""
+        if self.folder is not None or not isinstance(self.source, TextSource):
+            return self.folder or Path.cwd()
+        return Path(os.path.realpath(self.source.program.source.name)).parent
 
     @property
     def known(self) -> Fitted | None:
@@ -120,8 +126,7 @@ class Training:
     @cached_property
     def context(self) -> Context:
         """What every source and stage of the data may ask for."""
-        folder = self.folder or Path(os.path.realpath(self.program.source.name)).parent
-        return context_of(self.spec, self.options, folder, self.seed, self.known)
+        return context_of(self.spec, self.options, self.data_folder, self.seed, self.known)
 
     @cached_property
     def data(self) -> Examples:
@@ -227,7 +232,7 @@ class Training:
         names += [f"val_{name}" for name in of_all if validated]
         if asked is not None and asked not in names:
             hint = did_you_mean(asked, names) or f"there are {', '.join(names)}"
-            if asked.removeprefix("val_") in self.measured_whole:
+            if self.spec.metric_of(asked) in self.measured_whole:
                 hint = "it compares all examples with one another, and is measured of validation data: `val_NAME`"
             raise NablacError(Diagnostic("E615", f"nothing measures the `monitor` {asked}", self.spec.span, hint=hint))
 

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compiler.elaborate.models import TextSource
 from compiler.elaborate.program import program_of
 from grammar.diagnostics import NablacError
 from grammar.source import Source
@@ -60,7 +61,8 @@ def data(unpadded: int = 0) -> dict[str, np.ndarray]:
 
 
 def training(text: str, arrays: dict[str, np.ndarray], settings: str = "", **options: Any) -> Training:
-    made = Training(program_of(Source("m.model", text.replace("SETTINGS", settings))), options=Options(**options))
+    source = TextSource(program_of(Source("m.model", text.replace("SETTINGS", settings))))
+    made = Training(source, options=Options(**options))
     made.examples = from_arrays(arrays, "arrays")
     return made
 
