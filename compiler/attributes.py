@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from functools import cache
 from typing import Annotated, Any
 
@@ -17,15 +16,14 @@ from compiler.types import DType
 from grammar.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(Record):
     """One kind of attribute; `wanted` says what it is, `fits` whether a value, or an item of a list, is such a one."""
 
     wanted: str
     fits: Callable[[Any], bool]
     listed: bool = False  # any number of them, and one stands for a list of one
     optional: bool = False  # may be None: left out
-    convert: Callable[[Any], Any] = lambda value: value  # what fits to what the operator holds
+    convert: Callable[[Any], Any] | None = None  # what fits to what the operator holds, where that is another value
 
 
 def _is_whole(value: Any) -> bool:
@@ -64,13 +62,13 @@ Integer = Annotated[int, INTEGER]
 Integers = Annotated[tuple[int, ...], INTEGERS]
 Axis = Annotated[int, AXIS]
 Axes = Annotated[tuple[int, ...], AXES]
-AnyAxes = Annotated[tuple[int, ...] | None, replace(AXES, optional=True)]
+AnyAxes = Annotated[tuple[int, ...] | None, AXES.replace(optional=True)]
 Extent = Annotated[Size, SIZE]
 Extents = Annotated[tuple[Size, ...], SIZES]
 Bounds = Annotated[tuple[Size | None, ...], SIZES]
 Flag = Annotated[bool, FLAG]
 Number = Annotated[float, NUMBER]
-OptionalNumber = Annotated[float | None, replace(NUMBER, optional=True)]
+OptionalNumber = Annotated[float | None, NUMBER.replace(optional=True)]
 ElementType = Annotated[DType, DTYPE]
 Text = Annotated[str, TEXT]
 

@@ -107,7 +107,7 @@ def _attribute(session: Session, operator: type[Operator], name: str, kind: Kind
     items = value if kind.listed and isinstance(value, (list, tuple)) else [value]
     wrong = [item for item in items if not kind.fits(item)]
     if not wrong:
-        return tuple(map(kind.convert, items)) if kind.listed else kind.convert(value)
+        return tuple(items) if kind.listed else kind.convert(value) if kind.convert else value
     holds = f"{describe(value)} is given" if wrong[0] is value else f"the list holds {describe(wrong[0])}"
     raise session.fault("E404", f"`{name}` of {operator.name} is {kind.wanted}, and {holds}", given.span)
 
