@@ -119,7 +119,7 @@ class Generator:
             for name, type in types.items():
                 sizes = [size if isinstance(size, int) else str(size) for size in type.shape]
                 if len(shape) == 3 and isinstance(shape[2], int) and type.dtype.is_integer and sizes == shape[:2]:
-                    decoder = Recomputing(name, model.ours[output.name], model)
+                    decoder = Recomputing(name, model.graph_names[output.name], model)
                     tokenizer = _stored(model, tokenizer, file)
                     source, known = _source(types, name), stored_lengths(model.metadata)
                     return Generator(decoder, tokenizer, shape[2], name, source, str(file), known)
