@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from compiler.elaborate.models import TextSource
 from compiler.elaborate.program import load
 from runtime.training.run_options import Options
 from runtime.training.training_run import Training
@@ -25,7 +26,7 @@ DIGITS = "package:sklearn/datasets/data/digits.csv.gz"
 def trained(spec: str, options: Options, **hypers: object) -> tuple[Training, dict[str, float]]:
     """A spec trained as it says; the measures of its best epoch on the validation part."""
     program = load(SPECS / f"{spec}.model")
-    training = Training(program, program.models[0].name, hypers=hypers, options=options)
+    training = Training(TextSource(program, program.models[0].name, hypers=hypers), options=options)
     loop = training.loop()
     loop.events.epoch = lambda position, row: print(".", end="", flush=True, file=sys.stderr)
     loop.run()

@@ -28,12 +28,13 @@ def stepper(case: Case, backend: str) -> Callable[[], float]:
     feeds = case.feeds(np.random.default_rng(0))
     if backend == "torch":
         return torch_step(case, feeds)
+    from compiler.elaborate.models import TextSource
     from compiler.elaborate.program import program_of
     from grammar.source import Source
     from runtime.training.run_options import Options
     from runtime.training.training_run import Training
 
-    training = Training(program_of(Source("case.model", case.text)), options=Options(backend=backend))
+    training = Training(TextSource(program_of(Source("case.model", case.text))), options=Options(backend=backend))
     made = training.stepper(training.first_state())
     number = 0
 

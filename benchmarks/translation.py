@@ -10,6 +10,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
+from compiler.elaborate.models import TextSource
 from compiler.elaborate.program import load
 from runtime.generation.generator import Generator, Request
 from runtime.text.scores import bleu, chrf
@@ -46,7 +47,7 @@ def words_of(text: str) -> list[str]:
 
 
 def main(run: str | None) -> int:
-    training = Training(load(SPEC), options=Options(backend="ort"))
+    training = Training(TextSource(load(SPEC)), options=Options(backend="ort"))
     if run is None:
         loop = training.loop()
         loop.events.epoch = lambda position, row: print(".", end="", flush=True, file=sys.stderr)

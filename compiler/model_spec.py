@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from compiler.graph import Graph, Layer, Value
 from grammar.diagnostics import NablacError
@@ -125,6 +125,25 @@ class ModelSpec:
     graph: Graph
     hypers: Mapping[str, Any] = field(default_factory=dict)
     training: TrainingSpec | None = None
+
+
+class ModelSource(Protocol):
+    """What has a model's spec in both modes, as a text does."""
+
+    def spec(self, *, training: bool) -> ModelSpec:
+        """The model for training, or for inference; NablacError where it cannot be made."""
+
+
+@dataclass(frozen=True, eq=False)
+class SpecSource:
+    """A model whose specs are there already; one that is the same in both modes needs no second one."""
+
+    inference: ModelSpec
+    in_training: ModelSpec | None = None
+
+    def spec(self, *, training: bool) -> ModelSpec:
+        """The spec of the mode."""
+        return self.in_training or self.inference if training else self.inference
 
 
 def metric_of(monitor: str, metrics: Mapping[str, Value]) -> str | None:

@@ -1,4 +1,4 @@
-"""The one walk that every graph change shares: producers first, each node rebuilt on its new operands."""
+"""The one traversal that every graph change shares: producers first, each node rebuilt on its new operands."""
 
 from __future__ import annotations
 
@@ -65,8 +65,7 @@ def reached(ends: Iterable[Value], stops: Iterable[Value]) -> set[Node]:
 
 def rebuild(node: Node, new: dict[Value, Value]) -> Node:
     """`node` on the replacements of its operands, itself where none changed; `new` learns those of its results."""
-    operands = tuple(new[operand] for operand in node.operands)
-    same = all(left is right for left, right in zip(operands, node.operands, strict=True))
-    rebuilt = node if same else with_operands(node, operands)
+    operands = tuple([new[operand] for operand in node.operands])
+    rebuilt = node if operands == node.operands else with_operands(node, operands)  # values are equal by identity
     new.update(zip(node.results, rebuilt.results, strict=True))
     return rebuilt

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from warnings import warn
 
-from compiler.elaborate.models import elaborate_model
+from compiler.elaborate.models import TextSource
 from compiler.elaborate.presets import parse_settings
 from compiler.elaborate.program import Program, program_of
 from compiler.elaborate.program import load as load_program
 from compiler.graph import Graph
 from compiler.lazy import LazyModule
-from compiler.model_spec import ModelSpec
+from compiler.model_spec import ModelSource, ModelSpec, SpecSource
 from compiler.onnx.targets import LARGEST_FILE
 from compiler.passes.pipeline import optimize
-from compiler.types import DType
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Source
 from nablac.arguments import float_type, plain
@@ -40,19 +39,6 @@ else:
     np = LazyModule("numpy")
 
 
-@dataclass(frozen=True, eq=False)
-class Origin:
-    """What a model was compiled from, to be elaborated again: for training, for gradients."""
-
-    program: Program
-    model: str
-    preset: str | None
-    hypers: Mapping[str, Any]
-    training: bool
-    dtype: DType
-    folder: Path | None = None  # where relative paths of data begin, of a run's model
-
-
 class Model:
     """A model with its weights, run by NumPy or by onnxruntime.
 
@@ -62,24 +48,30 @@ class Model:
 
     def __init__(
         self,
-        graph: Graph,
+        spec: ModelSpec,
         *,
-        hypers: Mapping[str, Any] | None = None,
         seed: int = 0,
         backend: str = "numpy",
         device: str = "cpu",
-        origin: Origin | None = None,
-        text: ModelSpec | None = None,
+        source: ModelSource | None = None,
+        training: bool = False,
+        folder: Path | None = None,
     ) -> None:
+        """A model of a spec; `source` has it in both modes, of which `training` says the one of `spec`.
+
+        `folder` is where relative paths of the train block's data begin, where that is not beside a text.
+        """
         check_backend(backend, device)
-        self.graph = graph
-        self.elaborated = text.graph if text is not None else graph  # what passes begin from
-        self._text = text or ModelSpec(graph, dict(hypers or {}), None)  # in the units of training
-        self._origin = origin
-        self.hypers = dict(hypers or {})
+        self.spec = spec  # in the units of training
+        self.elaborated = spec.graph  # what passes begin from
+        self.graph = optimize(spec.graph)
+        self.hypers = dict(spec.hypers)
         self.seed = seed
         self.backend = backend
         self.device = device
+        self._source = source or SpecSource(spec)
+        self._training = training
+        self._folder = folder
         self._weights: dict[str, Array] | None = None
         self._trained: Trained | None = None  # what the weights came with, where they were loaded or trained
         self._runner: Any = None
@@ -96,7 +88,7 @@ class Model:
             from runtime.initialization import initialize
 
             known = self._trained.weights if self._trained is not None else {}
-            self._weights = {**known, **initialize(whole_graph(self._text), self.seed, known)}
+            self._weights = {**known, **initialize(whole_graph(self.spec), self.seed, known)}
         return self._weights
 
     @property
@@ -106,7 +98,7 @@ class Model:
             return {}
         from runtime.training.trained import units_in
 
-        return units_in(self._text, self.fitted)
+        return units_in(self.spec, self.fitted)
 
     @property
     def fitted(self) -> Fitted | None:
@@ -123,7 +115,7 @@ class Model:
         from runtime.training.trained import raw_graph
 
         self._trained, self._weights, self._runner = trained, None, None
-        self.elaborated = raw_graph(self._text, trained.fitted)
+        self.elaborated = raw_graph(self.spec, trained.fitted)
         self.graph = optimize(self.elaborated)
         self.__dict__.pop("_signature", None)
         self.__dict__.pop("_looked_up", None)
@@ -147,9 +139,9 @@ class Model:
         renames = read_renames(map(str, rules))
 
         def in_training() -> Graph:
-            return whole_graph(self._elaborate(True))
+            return whole_graph(self._source.spec(training=True))
 
-        return self._take(load_trained(path, self._text, renames, in_training=in_training, say=say))
+        return self._take(load_trained(path, self.spec, renames, in_training=in_training, say=say))
 
     def save(self, path: str | Path) -> None:
         """Write the weights to a `.safetensors` file, which says in which units they work."""
@@ -228,7 +220,7 @@ class Model:
         from compiler.onnx.exporter import export
         from runtime.training.trained import model_metadata
 
-        metadata = {**model_metadata(self._text, self.fitted), **(metadata or {})}
+        metadata = {**model_metadata(self.spec, self.fitted), **(metadata or {})}
         return export(self.graph, opset=opset, weights=self.weights, metadata=metadata, largest=largest)
 
     def to_onnx(
@@ -253,7 +245,7 @@ class Model:
         from compiler.training.losses import whole_graph
         from nablac.summary import summarize
 
-        return summarize(self.graph, sizes, whole_graph(self._text), self.units)
+        return summarize(self.graph, sizes, whole_graph(self.spec), self.units)
 
     def train(
         self,
@@ -278,12 +270,10 @@ class Model:
         from runtime.training.trained import Trained
         from runtime.training.training_run import Training
 
-        origin = self._source()
         chosen = Options(**{"backend": self.backend, "device": self.device, "seed": self.seed, **options})
         # Weights that were drawn are drawn again, by the seed of this training.
         start = Trained(self.weights, self.fitted) if self._weights is not None or self._trained is not None else None
-        chosen_model = origin.program, origin.model, origin.preset, origin.hypers
-        training = Training(*chosen_model, chosen, start, folder=origin.folder, dtype=origin.dtype)
+        training = Training(self._source, chosen, start, folder=self._folder)
         if data is not None:
             training.examples = from_arrays({name: np.asarray(each) for name, each in data.items()}, "data")
         with ExitStack() as stack:
@@ -316,27 +306,11 @@ class Model:
         from runtime.initialization import initialize
         from runtime.training.trained import in_raw_data
 
-        elaborated = in_raw_data(self._elaborate(self._source().training), self.fitted)
-        graph = gradient_graph(elaborated, [wrt] if isinstance(wrt, str) else wrt, second=second)
-        made = Model(optimize(graph), hypers=self.hypers, seed=self.seed, backend=self.backend, device=self.device)
+        spec = in_raw_data(self._source.spec(training=self._training), self.fitted)
+        graph = gradient_graph(spec, [wrt] if isinstance(wrt, str) else wrt, second=second)
+        made = Model(ModelSpec(graph, self.hypers), seed=self.seed, backend=self.backend, device=self.device)
         made._weights = initialize(made.graph, self.seed, self.weights)
         return made
-
-    def _elaborate(self, training: bool) -> ModelSpec:
-        origin = self._source()
-        return elaborate_model(
-            origin.program,
-            model=origin.model,
-            preset=origin.preset,
-            hypers=origin.hypers,
-            training=training,
-            dtype=origin.dtype,
-        )
-
-    def _source(self) -> Origin:
-        if self._origin is None:
-            raise NablacError(Diagnostic("E612", f"{self.name} was not compiled from a text", place=self.name))
-        return self._origin
 
     def _seeded(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Draws of a model that has some come from the model's seed, unless `seed` is given."""
@@ -423,7 +397,7 @@ def load(
     begun = parse_settings(choices.set)
     of_run = {"model": choices.model, "preset": choices.preset, "dtype": choices.dtype, **begun}
     made = compile(run / SPEC, **{**of_run, **settings})
-    made._origin = replace(made._source(), folder=record.data_folder(run))
+    made._folder = record.data_folder(run)
     return made.load(weights or run / WEIGHTS, rename)
 
 
@@ -440,15 +414,7 @@ def from_program(
     device: str = "cpu",
 ) -> Model:
     """The optimised model of a program that is read already."""
-    kind = float_type(dtype)
-    elaborated = elaborate_model(program, model=model, preset=preset, hypers=hypers, training=training, dtype=kind)
-    origin = Origin(program, elaborated.graph.name, preset, dict(hypers or {}), training, kind)
-    return Model(
-        optimize(elaborated.graph),
-        hypers=elaborated.hypers,
-        seed=seed,
-        backend=backend,
-        device=device,
-        origin=origin,
-        text=elaborated,
-    )
+    source = TextSource(program, model, preset, dict(hypers or {}), float_type(dtype))
+    spec = source.spec(training=training)
+    source = replace(source, model=spec.graph.name)
+    return Model(spec, seed=seed, backend=backend, device=device, source=source, training=training)

@@ -17,7 +17,7 @@ from compiler.elaborate.models import elaborate_model
 from compiler.elaborate.program import Program
 from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
-from compiler.training.gradients import gradient_graph
+from compiler.training.gradients import gradient_graph, gradient_name
 from compiler.types import DType
 from runtime.initialization import initialize, stored
 from runtime.numpy_executor import NumpyRunner
@@ -34,7 +34,6 @@ _TOLERANCE = 1e-5
 _ASIDE, _BESIDE_ZERO = 1e-12, 1e-30  # how far to the side of a number, and of 0, the gradient is looked at again, and
 _SIDES = 4  # along how many directions, to both sides
 _SPREAD = 20  # times the differences among those sides are what a gradient may differ from their mean
-_PREFIX = "grad."  # of the derivatives among the outputs of `gradient_graph`
 _COUNTERS = (("seed", np.int64), ("step", np.float64))
 
 
@@ -79,14 +78,14 @@ class _Check:
 
     def slopes(self, values: Mapping[str, Array]) -> tuple[float, dict[str, float]]:
         """The loss, and its derivatives along the directions, by the gradients."""
-        found = self.outputs(values)
-        slopes = {name: float(np.sum(found[f"{_PREFIX}{name}"] * way)) for name, way in self.directions.items()}
-        return float(found["loss"]), slopes
+        outputs = self.outputs(values)
+        slopes = {name: float(np.sum(outputs[gradient_name(name)] * way)) for name, way in self.directions.items()}
+        return float(outputs["loss"]), slopes
 
     def difference(self, point: _Point, name: str, slope: float) -> GradientRow:
         """The derivative along the direction of one tensor beside the difference of the loss that is nearest."""
         value, direction = point.values[name], self.directions[name]
-        others = {each: array for each, array in point.values.items() if each in self.of_loss}
+        others = {path: array for path, array in point.values.items() if path in self.of_loss}
 
         def along(step: float) -> float:
             with np.errstate(all="ignore"):
@@ -124,7 +123,7 @@ def check_gradients(
     feeds = random_feeds(graph, sizes, seed, dead=0.0)  # a mean over the items of a mask has no value of none
     feeds |= {name: np.array(seed if name == "seed" else 1.0, dtype) for name, dtype in _COUNTERS if name in feeds}
     values, checked = {**weights, **feeds}, _Check(graph, weights, tuple(own))
-    tensors = {f"{_PREFIX}{name}": name for name in values}
+    tensors = {gradient_name(name): name for name in values}
     for name in (tensors[output] for output in gradient.outputs if output in tensors):
         shape = values[name].shape
         if name in weights:
@@ -146,7 +145,7 @@ def _edges(
     yield _Point("the first values", first)
     wrt = set(checked.directions)
     for name, chosen in (("inputs of 0", fed & wrt), ("parameters of 0", wrt - fed)):
-        yield _Point(name, {**random, **{each: np.zeros_like(random[each]) for each in chosen}})
+        yield _Point(name, {**random, **{tensor: np.zeros_like(random[tensor]) for tensor in chosen}})
     results = checked.outputs(random)
     outputs = [results[name] for name in checked.own]
     exact = {
@@ -185,7 +184,7 @@ def _by_both_sides(checked: _Check, point: _Point, generator: np.random.Generato
             beside.append(checked.slopes(there)[1])
     rows = []
     for name, slope in slopes.items():
-        sides = np.array([each[name] for each in beside])
+        sides = np.array([side[name] for side in beside])
         if not np.isfinite([loss, *sides]).all():
             continue  # of a loss that is not finite, or slopes beside it that are not, nothing is known
         mean, spread = float(sides.mean()), float(np.ptp(sides))

@@ -312,7 +312,7 @@ def read_template(text: str, pattern: NamePattern) -> Template:
 
 
 def expand(template: Template, match: Match) -> str:
-    """A template with the texts of groups in their places; nothing for those that took no part."""
+    """A template with the texts of its groups; nothing for those that took no part."""
     return "".join(part if isinstance(part, str) else match.groups.get(part, "") for part in template)
 
 

@@ -83,8 +83,8 @@ def _array(file: IO[bytes], size: int, place: str) -> Array:
 
 def _bytes(file: IO[bytes], size: int) -> bytearray:
     """The next `size` bytes, in memory that may be written to."""
-    found = bytearray(size)
-    view = memoryview(found)
+    content = bytearray(size)
+    view = memoryview(content)
     start = 0
     while start < size:
         part = file.read(min(_CHUNK, size - start))
@@ -92,4 +92,4 @@ def _bytes(file: IO[bytes], size: int) -> bytearray:
             raise EOFError("it is cut off")
         view[start : start + len(part)] = part
         start += len(part)
-    return found
+    return content

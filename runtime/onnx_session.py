@@ -95,15 +95,15 @@ class OnnxRunner:
             raise _no_device(device, "onnxruntime could not start it; are its libraries (CUDA, cuDNN) installed?")
         self.session.disable_fallback()
         with guarded(self.name, "an ONNX file", "E909"):  # of names and texts that may be any bytes
-            self.inputs = {each.name: each for each in self.session.get_inputs()}
-            self.outputs = [each.name for each in self.session.get_outputs()]
+            self.inputs = {slot.name: slot for slot in self.session.get_inputs()}
+            self.outputs = [slot.name for slot in self.session.get_outputs()]
             open_rank = self._without_shape(model)
-        types = {name: _type(each) for name, each in self.inputs.items() if name not in open_rank}
+        types = {name: _type(slot) for name, slot in self.inputs.items() if name not in open_rank}
         known = {name: type for name, type in types.items() if type is not None}
         self.signature = Signature(self.name, known, list(self.inputs))
         # What the language has no type for: its dtype where NumPy has it, to be fed as it is.
-        self.foreign = {name: _dtype(each) for name, each in self.inputs.items() if name not in known}
-        self._bf16 = any("bfloat16" in each.type for each in (*self.inputs.values(), *self.session.get_outputs()))
+        self.foreign = {name: _dtype(slot) for name, slot in self.inputs.items() if name not in known}
+        self._bf16 = any("bfloat16" in slot.type for slot in (*self.inputs.values(), *self.session.get_outputs()))
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -135,8 +135,8 @@ class OnnxRunner:
         arrays, _ = self.signature.check({name: feeds[name] for name in feeds if name not in foreign})
         arrays.update(foreign)
         if self._bf16:
-            made = self.run_values({name: self.value(array) for name, array in arrays.items()}, device="cpu")
-            return {name: self.array(value) for name, value in made.items()}
+            values = self.run_values({name: self.value(array) for name, array in arrays.items()}, device="cpu")
+            return {name: self.array(value) for name, value in values.items()}
         try:
             results = self.session.run(None, arrays)
         except Exception as error:  # as above
@@ -164,7 +164,7 @@ class OnnxRunner:
     def run_values(
         self, feeds: Mapping[str, OrtValue], outputs: Collection[str] | None = None, device: str | None = None
     ) -> dict[str, OrtValue]:
-        """Run on values, unchecked: what a training loop repeats. Results stay on the device unless told."""
+        """Run on values, unchecked, as a training loop does. Results are on the runner's device, or on `device`."""
         binding = self.session.io_binding()
         for name, value in feeds.items():
             binding.bind_ortvalue_input(name, value)
@@ -181,13 +181,13 @@ class OnnxRunner:
         """The inputs of any number of axes: onnxruntime shows them as if they had none."""
         import onnx
 
-        if all(each.shape for each in self.inputs.values()):
+        if all(slot.shape for slot in self.inputs.values()):
             return set()
         if isinstance(model, bytes):
             proto = onnx.load_model_from_string(model)
         else:
             proto = onnx.load_model(str(model), load_external_data=False)
-        return {each.name for each in proto.graph.input if not each.type.tensor_type.HasField("shape")}
+        return {slot.name for slot in proto.graph.input if not slot.type.tensor_type.HasField("shape")}
 
     def _refused(self, code: str, message: str, error: Exception) -> NablacError:
         """An onnxruntime error as a diagnostic, at the source line of the node it names."""
@@ -196,7 +196,7 @@ class OnnxRunner:
         text = " ".join(str(error).split())
         named = _NODE.search(text)
         node = self._node(named[1]) if named else None
-        source = {each.key: each.value for each in node.metadata_props} if node is not None else {}
+        source = {entry.key: entry.value for entry in node.metadata_props} if node is not None else {}
         place = source.get("source") or source.get("layer") or self.name
         # Of memory that does not suffice onnxruntime has no class of its own: it is a RuntimeException like others.
         memory = re.search(r"requested buffer of size (\d+)", text)
@@ -250,21 +250,21 @@ def _providers(device: str) -> list[str]:
     return [provider] if device == "cpu" else [provider, PROVIDERS["cpu"]]
 
 
-def _type(each: Any) -> TensorType | None:
+def _type(slot: Any) -> TensorType | None:
     """The type of a session's input: a text in its shape is a dim of that name, and an open axis has one of its own."""
-    if each.type not in _TYPES:
+    if slot.type not in _TYPES:
         return None
     shape: list[Size] = []
-    for axis, size in enumerate(each.shape):
-        shape.append(size if isinstance(size, int) else Dim.named(size or f"axis {axis} of {each.name}"))
-    return TensorType(_TYPES[each.type], tuple(shape))
+    for axis, size in enumerate(slot.shape):
+        shape.append(size if isinstance(size, int) else Dim.named(size or f"axis {axis} of {slot.name}"))
+    return TensorType(_TYPES[slot.type], tuple(shape))
 
 
-def _dtype(each: Any) -> np.dtype[Any] | None:
+def _dtype(slot: Any) -> np.dtype[Any] | None:
     """NumPy's dtype of a session's input; None for texts, sequences and what else is no array of numbers."""
-    if each.type in _TYPES:
-        return _TYPES[each.type].numpy
-    name = each.type.removeprefix("tensor(").removesuffix(")")
+    if slot.type in _TYPES:
+        return _TYPES[slot.type].numpy
+    name = slot.type.removeprefix("tensor(").removesuffix(")")
     return np.dtype(name) if name in ("int16", "uint16", "uint32", "uint64") else None
 
 
@@ -276,7 +276,7 @@ def _no_device(device: str, why: str) -> NablacError:
 
 
 def _shortened(text: str) -> str:
-    """What onnxruntime says, without its status and the places in its own source."""
+    """What onnxruntime says, without its status and the lines of its own source."""
     text = _STATUS.sub("", text)
     text = _NOWHERE.sub(" ", text)
     return text if len(text) <= 300 else text[:300] + " ..."

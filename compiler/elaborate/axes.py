@@ -51,8 +51,7 @@ def rearrange(session: Session, argument: Argument, pattern: Argument, sizes: di
         joined = tuple(product(known[name] for name in group) for group in after)
         return value if joined == value.shape else Reshape(joined)(value)
 
-    result: Value = build_checked(session, build, span, [(tensor, argument)], what="rearrange")
-    return result
+    return build_checked(session, build, span, [(tensor, argument)], what="rearrange")
 
 
 def _other_rank(session: Session, before: Groups, tensor: Value, pattern: Argument) -> NablacError:
@@ -115,8 +114,7 @@ def einsum(session: Session, pattern: Argument, arguments: list[Argument], span:
             value, names = _contract(value, names, operand, others, later, sizes)
         return _finish(value, names, output)
 
-    result: Value = build_checked(session, build, span, list(zip(operands, arguments, strict=True)), what="einsum")
-    return result
+    return build_checked(session, build, span, list(zip(operands, arguments, strict=True)), what="einsum")
 
 
 def _contract(
@@ -150,7 +148,7 @@ def _contract(
     apart = [count[0]] if batch else [sizes[name] for name in rows]
     a = _arranged(left, left_names, batch + rows + inner, [*lead, *apart, count[1]])
     b = _arranged(right, right_names, batch + inner + columns, [*lead, count[1], count[2]])
-    result: Value = apply("matmul", a, b)
+    result = apply("matmul", a, b)
     names = batch + rows + columns
     shape = tuple(sizes[name] for name in names)
     return (result if result.shape == shape else Reshape(shape)(result)), names
@@ -176,8 +174,7 @@ def _reduce(value: Value, names: list[str], kept: set[str]) -> tuple[Value, list
 def _finish(value: Value, names: list[str], output: list[str]) -> Value:
     value, names = _reduce(value, names, set(output))
     order = tuple(names.index(name) for name in output)
-    result: Value = value if order == tuple(range(len(order))) else Transpose(order)(value)
-    return result
+    return value if order == tuple(range(len(order))) else Transpose(order)(value)
 
 
 def _sides(session: Session, pattern: Argument, code: str, count: int | None) -> tuple[list[str], str]:

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from compiler.dims import Size
-from compiler.elaborate.bodies import declared_inputs
+from compiler.elaborate.definition_bodies import declared_inputs
 from compiler.elaborate.frame import Frame, ScanContext, State
 from compiler.elaborate.frameworks import argument_hint
 from compiler.elaborate.instances import check_leftover, claim_path, entered, instantiate, outputs_of, record_outputs
+from compiler.elaborate.interruptions import AlreadyReported, CallAborted
 from compiler.elaborate.operands import tensor_argument
 from compiler.elaborate.session import Session, calls
-from compiler.elaborate.signals import AlreadyReported, CallAborted
-from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Defined, Instance, ScanOf, describe
+from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Defined, Instance, ScanOf, Unknown, describe
 from compiler.elaborate.work import ITEM, NODE
 from compiler.graph import Value
 from compiler.operators.control import Scan
@@ -141,7 +141,7 @@ def _carried(session: Session, cell: Instance, state: State) -> Carried:
             state.span,
             hint=f"state its equation: `{state.name}' = ...`",
         )
-    if state.next is UNKNOWN:
+    if isinstance(state.next, Unknown):
         raise AlreadyReported
     return Carried(state.name, state.current, state.initial, state.next)
 
@@ -191,8 +191,7 @@ def _build(
 
 def _slice_input(value: Value, index: int, axis: int) -> Value:
     shape = tuple(size for number, size in enumerate(value.shape) if number != axis)
-    part: Value = Input(f"x{index}" if index else "x", TensorType(value.type.dtype, shape))()
-    return part
+    return Input(f"x{index}" if index else "x", TensorType(value.type.dtype, shape))()
 
 
 def _length(session: Session, sequences: list[tuple[Value, Argument]], axis: int, span: Span) -> tuple[int, Size]:
@@ -220,8 +219,7 @@ def _to_front(session: Session, value: Value, axis: int, span: Span) -> Value:
     if axis == 0:
         return value
     order = (axis, *(other for other in range(value.type.rank) if other != axis))
-    turned: Value = session.make(lambda: Transpose(order)(value), span)
-    return turned
+    return session.make(lambda: Transpose(order)(value), span)
 
 
 def _from_front(session: Session, value: Value, axis: int, span: Span) -> Value:
@@ -229,8 +227,7 @@ def _from_front(session: Session, value: Value, axis: int, span: Span) -> Value:
     if axis == 0:
         return value
     order = (*range(1, axis + 1), 0, *range(axis + 1, value.type.rank))
-    turned: Value = session.make(lambda: Transpose(order)(value), span)
-    return turned
+    return session.make(lambda: Transpose(order)(value), span)
 
 
 def _whole(session: Session, argument: Argument | None, default: int) -> int:

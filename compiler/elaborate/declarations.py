@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from compiler.elaborate.bodies import declared_inputs
 from compiler.elaborate.declared_shapes import bind_input, dtype_of, sizes_of
+from compiler.elaborate.definition_bodies import declared_inputs
 from compiler.elaborate.first_values import initial_graph
 from compiler.elaborate.frame import Frame
 from compiler.elaborate.instances import no_input
+from compiler.elaborate.interruptions import AlreadyReported, CallAborted
 from compiler.elaborate.operands import as_tensor
 from compiler.elaborate.session import Session, runs
-from compiler.elaborate.signals import AlreadyReported, CallAborted
 from compiler.elaborate.states import declare_state
 from compiler.elaborate.values import NONE, UNKNOWN, CompileTimeValue, Instance
 from compiler.elaborate.work import CALL
@@ -80,7 +80,7 @@ def _model_input(session: Session, declared: syntax.Declared) -> Value:
         )
     dtype = dtype_of(session, declared.type) or session.float_type
     sizes = sizes_of(session, declared.type, binds=True)
-    value: Value = session.make(lambda: Input(name, TensorType(dtype, sizes))(), declared.span)
+    value = session.make(lambda: Input(name, TensorType(dtype, sizes))(), declared.span)
     frame.float_type = frame.float_type or (dtype if dtype.is_float else None)
     frame.inputs[name] = value
     return value
@@ -168,7 +168,7 @@ def _stored(
     initial = initial_graph(session, statement, declared, type)
     session.charge(CALL, span)
     operator = Parameter if statement.kind == "param" else Buffer
-    value: Value = session.make(lambda: operator(path, type, initial)(), span)
+    value = session.make(lambda: operator(path, type, initial)(), span)
     session.parameters[path] = value
     return value
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compiler.dims import Size
-from compiler.elaborate.values import Argument, CompileTimeValue, Instance, Scope
+from compiler.elaborate.values import Argument, CompileTimeValue, Instance, Scope, Unknown
 from compiler.graph import Value
 from compiler.types import DType
 from grammar.source import Span
@@ -31,7 +31,7 @@ class State:
     current: Value
     initial: Value
     span: Span
-    next: Any = None  # a tensor; UNKNOWN after an error, None before its equation
+    next: Value | Unknown | None = None  # UNKNOWN after an error, None before its equation
 
 
 @dataclass(eq=False)

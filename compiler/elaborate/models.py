@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from compiler.elaborate.frame import CallSite, Frame
 from compiler.elaborate.instances import instantiate
+from compiler.elaborate.interruptions import AlreadyReported
 from compiler.elaborate.model_choice import choose_model
-from compiler.elaborate.names import unknown_names
 from compiler.elaborate.placement import misplaced_statements
 from compiler.elaborate.presets import outside_values, preset_values
 from compiler.elaborate.program import Program
 from compiler.elaborate.reporting import bounded, report_each
 from compiler.elaborate.session import Session
-from compiler.elaborate.signals import AlreadyReported
 from compiler.elaborate.train_blocks import TrainBlock, run_train_block, training_spec
+from compiler.elaborate.unknown_names import unknown_names
 from compiler.elaborate.values import UNKNOWN, Defined, Scope
 from compiler.elaborate.work import EXPRESSION, OUTPUT, Work
 from compiler.graph import Graph, Value
@@ -69,6 +69,23 @@ def elaborate_model(
     diagnostics.raise_if_any()
     assert spec is not None
     return spec
+
+
+@dataclass(frozen=True, eq=False)
+class TextSource:
+    """A model of a text: which of its models, in which sizes and float type. See `elaborate_model`."""
+
+    program: Program
+    model: str | None = None
+    preset: str | None = None
+    hypers: Mapping[str, Any] = field(default_factory=dict)
+    dtype: DType = DType.F32
+
+    def spec(self, *, training: bool) -> ModelSpec:
+        """The model elaborated for a mode; NablacError holds every mistake found."""
+        return elaborate_model(
+            self.program, model=self.model, preset=self.preset, hypers=self.hypers, training=training, dtype=self.dtype
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,8 +7,8 @@ from typing import Any
 
 from compiler.dims import Dim, DimError
 from compiler.elaborate.bounded import bounded_list
+from compiler.elaborate.interruptions import AlreadyReported
 from compiler.elaborate.session import Built, Session
-from compiler.elaborate.signals import AlreadyReported
 from compiler.elaborate.values import (
     NONE,
     UNKNOWN,
@@ -23,7 +23,7 @@ from compiler.elaborate.values import (
     is_number,
 )
 from compiler.graph import Value
-from compiler.operators.casting import Cast
+from compiler.operators.making import cast
 from compiler.operators.source import Constant, constant, size_of
 from compiler.types import DType, TypeMismatch
 from grammar.diagnostics import Label, NablacError
@@ -63,14 +63,13 @@ def as_tensor(session: Session, value: CompileTimeValue, span: Span, dtype: DTyp
         case int() | float():
             pass
         case Dim():
-            size: Value = session.make(lambda: converted(size_of(value), dtype), span)
-            return size
+            return session.make(lambda: cast(size_of(value), dtype), span)
         case list():
             return _array(session, value, span, dtype)
         case _:
             raise not_a_tensor(session, value, span)
     try:
-        scalar: Value = session.make(lambda: constant(value, dtype), span)
+        scalar = session.make(lambda: constant(value, dtype), span)
     except OverflowError:
         raise session.fault("E305", f"{describe(value)} does not fit in {dtype}", span) from None
     op = scalar.node.op
@@ -109,12 +108,6 @@ def not_a_tensor(session: Session, value: CompileTimeValue, span: Span) -> Nabla
     return session.fault("E421", f"a tensor is needed, and this is {describe(value)}", span, hint=hint)
 
 
-def converted(value: Value, dtype: DType) -> Value:
-    """`value` cast to `dtype`, if it is not of it."""
-    result: Value = value if value.type.dtype == dtype else Cast(dtype)(value)
-    return result
-
-
 def _fits(value: int, dtype: DType) -> bool:
     bits = dtype.bytes * 8
     low: int
@@ -143,8 +136,7 @@ def _array(session: Session, value: list[CompileTimeValue], span: Span, dtype: D
         raise session.fault("E415", "the lists in this list differ in length", span) from None
     if not _keeps(exact, array):
         raise session.fault("E305", f"these numbers are no {dtype}, and nothing is converted silently", span)
-    tensor: Value = session.make(lambda: Constant.of(array)(), span)
-    return tensor
+    return session.make(lambda: Constant.of(array)(), span)
 
 
 def _keeps(exact: Any, array: Any) -> bool:

@@ -6,15 +6,16 @@ from collections.abc import Iterable
 
 from compiler.elaborate.frame import CallSite, Frame, State
 from compiler.elaborate.instances import instantiate
-from compiler.elaborate.operands import converted
+from compiler.elaborate.interruptions import AlreadyReported, BudgetExceeded
 from compiler.elaborate.program import library
 from compiler.elaborate.session import Session
-from compiler.elaborate.signals import AlreadyReported, BudgetExceeded
 from compiler.elaborate.values import UNKNOWN, Defined, Instance, Scope, is_number
 from compiler.elaborate.work import Work
 from compiler.graph import Graph, Value, origin
 from compiler.model_spec import GRADIENT, PARAMETER, SEED, STEP, OptimizerSpec, TrainingSettings, UpdateEquations
+from compiler.operators.making import cast
 from compiler.operators.source import Input
+from compiler.recurrence import Carried
 from compiler.training.parameters import is_exempt, trained_parameters
 from compiler.types import TensorType
 from grammar import syntax
@@ -121,13 +122,13 @@ def run_optimizer(
     gradient: Value,
     step: Value,
     path: str = "",
-) -> dict[str, State]:
+) -> dict[str, Carried]:
     """An optimizer's equations for one parameter: its states by name, `param` among them, with their next values."""
     dtype = parameter.type.dtype
     # A rate that is a tensor, of numbers of the model's type, works on parameters in what these are updated in.
     with origin(span, path):
         hypers = {
-            name: converted(value, value.type.dtype.wide) if isinstance(value, Value) else value
+            name: cast(value, value.type.dtype.wide) if isinstance(value, Value) else value
             for name, value in instance.hypers.items()
         }
     scope = Scope(instance.defined.scope, hypers)
@@ -139,10 +140,12 @@ def run_optimizer(
         session.run(instance.defined.syntax.body)
         if any(value is UNKNOWN for value in (*scope.names.values(), *frame.next_values.values())):
             raise AlreadyReported
+        carried: dict[str, Carried] = {}
         for name, state in frame.states.items():
-            if state.next is None or state.next is UNKNOWN:
+            if not isinstance(state.next, Value):
                 raise _without_next(session, instance.defined.name, name, state)
-        return frame.states
+            carried[name] = Carried(name, state.current, state.initial, state.next)
+        return carried
 
 
 def _without_next(session: Session, optimizer: str, name: str, state: State) -> NablacError:

@@ -76,8 +76,7 @@ def transposed(session: Session, value: Value, span: Span) -> Value:
         message = f"`^T` exchanges the last two axes, and {value.type} has {rank}"
         raise session.fault("E316", message, span, hint=hint)
     axes = (*range(rank - 2), rank - 1, rank - 2)
-    result: Value = session.make(lambda: Transpose(axes)(value), span)
-    return result
+    return session.make(lambda: Transpose(axes)(value), span)
 
 
 def _product(session: Session, matrix: _Operand, vectors: _Operand, span: Span) -> Value:

@@ -6,7 +6,7 @@ from compiler.dims import Dim, differ
 from compiler.elaborate import products
 from compiler.elaborate.bounded import bounded_count, bounded_list, bounded_text
 from compiler.elaborate.numbers import number_arithmetic, size_arithmetic, undecided
-from compiler.elaborate.operands import converted, not_a_tensor
+from compiler.elaborate.operands import not_a_tensor
 from compiler.elaborate.primitives import operate
 from compiler.elaborate.session import Session, evaluates
 from compiler.elaborate.values import (
@@ -22,30 +22,15 @@ from compiler.elaborate.values import (
 )
 from compiler.elaborate.work import COPIED
 from compiler.graph import Operator, Value
+from compiler.operators import OPERATORS
+from compiler.operators.making import cast
 from compiler.operators.source import size_of
 from compiler.types import DType
 from grammar import syntax
 from grammar.diagnostics import Label
 from grammar.source import Span
 
-_OPERATORS = {
-    "+": "add",
-    "-": "sub",
-    "*": "mul",
-    "/": "div",
-    "//": "floor_div",
-    "%": "mod",
-    "**": "pow",
-    "@": "matmul",
-    "==": "equal",
-    "!=": "not_equal",
-    "<": "less",
-    "<=": "less_equal",
-    ">": "greater",
-    ">=": "greater_equal",
-    "and": "logical_and",
-    "or": "logical_or",
-}
+_OPERATORS = {operator.sign: name for name, operator in OPERATORS.items() if operator.sign}
 
 
 @evaluates(syntax.Binary)
@@ -116,7 +101,7 @@ def _as_scalar(session: Session, value: CompileTimeValue) -> CompileTimeValue:
     if not isinstance(value, Dim):
         return value
     dtype = session.local_float_type
-    return session.make(lambda: converted(size_of(value), dtype), session.calls[-1].span)
+    return session.make(lambda: cast(size_of(value), dtype), session.calls[-1].span)
 
 
 def _tensor(

@@ -36,7 +36,7 @@ def _cell_state(session: Session, statement: syntax.Declare, declared: syntax.De
     argument = frame.first_states.get(name)
     if argument is not None and argument.value is NONE:
         argument = None
-    current: Value = session.make(lambda: Input(name, type)(), declared.span)
+    current = session.make(lambda: Input(name, type)(), declared.span)
     if argument is not None:
         initial, span = as_tensor(session, argument.value, argument.span, dtype), argument.span
     elif statement.initializer is not None:
@@ -76,8 +76,8 @@ def _optimizer_state(session: Session, statement: syntax.Declare, declared: synt
             hint=f"write `state {name} = 0`",
         )
     type = frame.states["param"].current.type
-    current: Value = session.make(lambda: Input(name, type)(), declared.span)
-    initial: Value = session.make(lambda: constant(0, type.dtype), declared.span)
+    current = session.make(lambda: Input(name, type)(), declared.span)
+    initial = session.make(lambda: constant(0, type.dtype), declared.span)
     if statement.initializer is not None:
         span = statement.initializer.span
         initial = first_value(session, statement, declared, type)
@@ -93,8 +93,7 @@ def _expanded(session: Session, name: str, initial: Value, type: TensorType, spa
     """A first value of a state's own shape."""
     if initial.type == type:
         return initial
-    value: Value = build_checked(session, lambda: Expand(type.shape)(initial), span, [], what=f"state `{name}`")
-    return value
+    return build_checked(session, lambda: Expand(type.shape)(initial), span, [], what=f"state `{name}`")
 
 
 def _begin_before_training(session: Session, name: str, initial: Value, frame: Frame, span: Span) -> None:

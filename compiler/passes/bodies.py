@@ -19,17 +19,15 @@ def nodes_in_all(graph: Graph) -> int:
 
 def with_bodies(change: Rewrite, graph: Graph) -> Graph:
     """`graph` with `change` applied to the steps of its recurrences, the innermost first, and then to itself."""
+    steps = {node.op: with_bodies(change, node.op.body) for node in graph if isinstance(node.op, Scan)}
 
-    def step(node: Node) -> Sequence[Value] | None:
-        if not isinstance(node.op, Scan):
+    def rewritten(node: Node) -> Sequence[Value] | None:
+        if not isinstance(node.op, Scan) or steps[node.op] is node.op.body:
             return None
-        body = with_bodies(change, node.op.body)
-        if body is node.op.body:
-            return None
-        return node.op.replace(body=body).apply(*node.operands).results
+        return node.op.replace(body=steps[node.op]).apply(*node.operands).results
 
-    if any(isinstance(node.op, Scan) for node in graph):
-        graph = rewrite(graph, step)
+    if any(step is not scan.body for scan, step in steps.items()):
+        graph = rewrite(graph, rewritten)
     return change(graph)
 
 

@@ -1,15 +1,17 @@
-"""Work that need not be done step by step leaves its Scan: one operation over all steps in place of many small ones.
+"""Loop-invariant code motion: work that need not be done step by step leaves its Scan, as one operation over all steps.
 
 Three kinds of it, each applied over a new leading axis by its operator's own rule (`Operator.batch`):
 
-- what depends on the sequences alone, as the projection of the inputs, is computed before the walk;
-- outputs that follow from the states, as a projection of them, are computed after it;
+- what depends on the sequences alone, as the projection of the inputs, is computed before the steps;
+- outputs that follow from the states, as a projection of them, are computed after them;
 - a state that only adds up, as the gradient of a weight, becomes one sum (for a matrix product: one product).
 
 Keeps rounding: products of many rows, and sums, are made in another order.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 from compiler.dims import Size
 from compiler.graph import Graph, Value, origin
@@ -25,16 +27,16 @@ from compiler.types import TensorType
 
 
 def sink_results(graph: Graph) -> Graph:
-    """`graph` with outputs that follow from next states computed after each walk, and those that nobody uses gone."""
-    return _each_scan(graph, steps=False)
+    """`graph` with outputs that follow from next states computed after each Scan, and those that nobody uses gone."""
+    return _change_scans(graph, hoists=False)
 
 
 def hoist_steps(graph: Graph) -> Graph:
-    """`graph` with all work that need not be done in steps outside of its walks."""
-    return _each_scan(graph, steps=True)
+    """`graph` with all work that need not be done in steps outside of its Scans."""
+    return _change_scans(graph, hoists=True)
 
 
-def _each_scan(graph: Graph, steps: bool) -> Graph:
+def _change_scans(graph: Graph, hoists: bool) -> Graph:
     if not any(isinstance(node.op, Scan) for node in graph):
         return graph
     used = {operand for node in graph for operand in node.operands} | set(graph.ends)
@@ -45,16 +47,22 @@ def _each_scan(graph: Graph, steps: bool) -> Graph:
             continue
         with origin(node.origin.span, node.origin.path):
             operands = tuple(new[operand] for operand in node.operands)
-            made = _Walk(node.op, operands, [result in used for result in node.results], steps).moved()
-        new.update((result, each) for result, each in zip(node.results, made, strict=True) if each is not None)
+            results = _Motion(node.op, operands, [result in used for result in node.results], hoists).results()
+        if results is None:
+            rebuild(node, new)
+        else:
+            new.update((old, each) for old, each in zip(node.results, results, strict=True) if each is not None)
     return with_ends(graph, new)
 
 
-class _Walk:
-    """A Scan in pieces: which values the new walk stacks, and what each value of the body is outside of it."""
+class _Motion:
+    """A Scan in pieces: which values the new one stacks, and what each value of the body is outside of it.
 
-    def __init__(self, scan: Scan, operands: tuple[Value, ...], used: list[bool], steps: bool) -> None:
-        self.scan, self.steps = scan, steps
+    With `hoists` work moves to before the steps too, and states that only add up are taken out.
+    """
+
+    def __init__(self, scan: Scan, operands: tuple[Value, ...], used: list[bool], hoists: bool) -> None:
+        self.scan, self.hoists = scan, hoists
         self.length: Size = scan.length(*(operand.type for operand in operands))
         inputs, ends = list(scan.body.inputs.values()), list(scan.body.outputs.values())
         n, last = scan.states, scan.states + scan.slices
@@ -63,56 +71,57 @@ class _Walk:
         self.whole = dict(zip(inputs[last:], operands[last:], strict=True))
         self.nexts = dict(zip(inputs[:n], ends[:n], strict=True))
         self.outputs = [end if asked else None for end, asked in zip(ends[n:], used[n:], strict=True)]
-        self.stacked: dict[Value, Value] = {}  # what the new walk stacks, and where it lies outside
+        self.stacked: dict[Value, Value] = {}  # what the new Scan stacks, and what it is outside
         self.sums: dict[Value, Value] = {}  # a state that adds up: what is added
-        self.dependent = {state.node for state in self.states}
-        for node in scan.body:
-            if any(operand.node in self.dependent for operand in node.operands):
-                self.dependent.add(node)
-        self.outside = self._outside()
+        self.outside = self._values_outside()
 
-    def moved(self) -> list[Value | None]:
-        """Each result of the walk, made anew; None for a stacked one that nobody uses."""
+    def results(self) -> Sequence[Value | None] | None:
+        """Each result of the Scan, made anew, None for a stacked one that nobody uses; None where nothing moves."""
         stacked: dict[Value, None] = {}
         nexts = set(self.nexts.values())
         for value in self.outputs:
             if value is not None:
                 bases = self._bases(value, everything=True)
                 stacked.update(dict.fromkeys(bases if nexts.issuperset(bases) else [value]))
-        if self.steps:
+        if self.hoists:
             self._find_sums(stacked)
         kept = [state for state in self.states if state not in self.sums]
-        finals = self._walk(kept, list(stacked)) if kept or stacked else {}
-        self.outside = self._outside()
+        ends = [*(self.nexts[state] for state in kept), *stacked]
+        whole, sequences = self._needed(ends)
+        if ends == list(self.scan.body.outputs.values()):
+            if list(whole) == list(self.whole) and list(sequences) == list(self.slices):
+                return None
+        finals = self._new_scan(kept, list(stacked), whole, sequences) if ends else {}
+        self.outside = self._values_outside()
         results = [finals[state] if state in finals else self._total(state) for state in self.states]
         return [*results, *(None if value is None else self._spread(value) for value in self.outputs)]
 
-    def _outside(self) -> dict[Value, tuple[Value, bool]]:
-        """What values of the body are outside of the walk: the same at each step, or (True) along axis 0."""
-        found = {value: (made, False) for value, made in self.whole.items()}
-        found |= {value: (made, True) for value, made in (*self.slices.items(), *self.stacked.items())}
+    def _values_outside(self) -> dict[Value, tuple[Value, bool]]:
+        """What values of the body are outside of the Scan: the same at each step, or (True) along axis 0."""
+        outside = {value: (outer, False) for value, outer in self.whole.items()}
+        outside |= {value: (outer, True) for value, outer in (*self.slices.items(), *self.stacked.items())}
         for node in self.scan.body:
-            if any(result in found for result in node.results) or isinstance(node.op, Input):
+            if any(result in outside for result in node.results) or isinstance(node.op, Input):
                 continue
-            operands = [found.get(operand) for operand in node.operands]
+            operands = [outside.get(operand) for operand in node.operands]
             known = [each for each in operands if each is not None]
             if len(known) < len(operands):
                 continue
-            values, mapped = tuple(each for each, _ in known), [axis for _, axis in known]
+            values, mapped = tuple(value for value, _ in known), [along_axis for _, along_axis in known]
             with origin(node.origin.span, node.origin.path):
                 if not any(mapped):
-                    made = with_operands(node, values)
-                    found.update((old, (new, False)) for old, new in zip(node.results, made.results, strict=True))
+                    outer = with_operands(node, values)
+                    outside.update((old, (new, False)) for old, new in zip(node.results, outer.results, strict=True))
                 elif len(node.results) == 1:
                     over = node.op.batch(self.length, mapped, *values)
                     if over is not None:
-                        found[node.result] = over, True
-        return found
+                        outside[node.result] = over, True
+        return outside
 
     def _bases(self, value: Value, everything: bool) -> list[Value]:
         """What has to be stacked for a value to be made outside; `everything` is taken apart, or only what moves."""
         nexts = set(self.nexts.values())
-        found: dict[Value, None] = {}
+        bases: dict[Value, None] = {}
         waiting = [value]
         while waiting:
             each = waiting.pop()
@@ -120,10 +129,10 @@ class _Walk:
                 continue
             apart = everything or isinstance(each.node.op, (MatMul, DataMovement, Sum))
             if each in nexts or not apart or not self._maps(each):
-                found[each] = None
+                bases[each] = None
             else:
                 waiting.extend(each.node.operands)
-        return list(found)
+        return list(bases)
 
     def _maps(self, value: Value) -> bool:
         """Whether a value of the body could be computed outside, once what its operator takes is there.
@@ -155,29 +164,30 @@ class _Walk:
                 stacked.update(dict.fromkeys(self._bases(addend, everything=False)))
                 self.sums[state] = addend
 
-    def _walk(self, kept: list[Value], stacked: list[Value]) -> dict[Value, Value]:
-        """Make the new walk; the last values of the states kept."""
-        whole, sequences = self._needed([*(self.nexts[state] for state in kept), *stacked])
-        if not sequences:  # a walk is as long as its sequences
+    def _new_scan(
+        self, kept: list[Value], stacked: list[Value], whole: dict[Value, Value], sequences: dict[Value, Value]
+    ) -> dict[Value, Value]:
+        """Make the new Scan; the last values of the states kept."""
+        if not sequences:  # a Scan is as long as its sequences
             sequences = dict([next(iter(self.slices.items()))])
         types = {
-            **{f"state_{place}": state.type for place, state in enumerate(kept)},
-            **{f"item_{place}": value.type for place, value in enumerate(sequences)},
-            **{f"whole_{place}": value.type for place, value in enumerate(whole)},
+            **{f"state_{index}": state.type for index, state in enumerate(kept)},
+            **{f"item_{index}": value.type for index, value in enumerate(sequences)},
+            **{f"whole_{index}": value.type for index, value in enumerate(whole)},
         }
         inputs = {label: Input(label, type)() for label, type in types.items()}
         formal = dict(zip((*kept, *sequences, *whole), inputs.values(), strict=True))
         ends = replace([*(self.nexts[state] for state in kept), *stacked], formal)
         body = Graph(
             inputs,
-            {f"result_{place}": end for place, end in enumerate(ends)},
+            {f"result_{index}": end for index, end in enumerate(ends)},
             name=self.scan.body.name,
         )
         first = (self.states[state] for state in kept)
         scan = Scan(body, len(kept), len(sequences), self.scan.reverse)
-        made = scan.apply(*first, *sequences.values(), *whole.values()).results
-        self.stacked = dict(zip(stacked, made[len(kept) :], strict=True))
-        return dict(zip(kept, made[: len(kept)], strict=True))
+        results = scan.apply(*first, *sequences.values(), *whole.values()).results
+        self.stacked = dict(zip(stacked, results[len(kept) :], strict=True))
+        return dict(zip(kept, results[: len(kept)], strict=True))
 
     def _needed(self, ends: list[Value]) -> tuple[dict[Value, Value], dict[Value, Value]]:
         """What the new body takes from outside: what is the same at every step, and what has an item for each."""
@@ -190,7 +200,7 @@ class _Walk:
             if value in seen or value in self.states or isinstance(value.node.op, Constant):
                 continue
             seen.add(value)
-            if value in self.outside and (self.steps or isinstance(value.node.op, Input)):
+            if value in self.outside and (self.hoists or isinstance(value.node.op, Input)):
                 outside, mapped = self.outside[value]
                 (sequences if mapped else whole)[value] = outside
             else:
@@ -202,22 +212,19 @@ class _Walk:
         outside, mapped = self.outside[value]
         if mapped:
             return outside
-        result: Value = Expand((self.length, *outside.shape))(outside)
-        return result
+        return Expand((self.length, *outside.shape))(outside)
 
     def _total(self, state: Value) -> Value:
         """The last value of a state that adds up."""
         addend = self.sums[state]
         if isinstance(addend.node.op, MatMul) and [each.type.rank for each in addend.node.operands] == [2, 2]:
-            (left, each_left), (right, each_right) = (self.outside[operand] for operand in addend.node.operands)
-            if each_left and each_right:
+            (left, left_mapped), (right, right_mapped) = (self.outside[operand] for operand in addend.node.operands)
+            if left_mapped and right_mapped:
                 return self.states[state] + swapped(_rows(swapped(left))) @ _rows(right)
-        total: Value = Sum((0,))(self._spread(addend))
-        return self.states[state] + total
+        return self.states[state] + Sum((0,))(self._spread(addend))
 
 
 def _rows(x: Value) -> Value:
     """[steps, n, m] as [steps * n, m]."""
     steps, n, m = x.shape
-    result: Value = Reshape((steps * n, m))(x)
-    return result
+    return Reshape((steps * n, m))(x)

@@ -64,7 +64,7 @@ class _Step:
 
 
 @dataclass
-class _Found:
+class _Parts:
     """The parts of one attention, in values of the graph."""
 
     q: Value
@@ -97,50 +97,50 @@ def fuse_attention(graph: Graph) -> Graph:
         readers[value] = readers.get(value, 0) + 1
     new: dict[Value, Value] = {}
     for node in graph:
-        found = _attention(node, readers)
-        if found is None:
+        parts = _attention(node, readers)
+        if parts is None:
             rebuild(node, new)
             continue
         with origin(node.origin.span, node.origin.path):
-            new[node.result] = _fused(found, node.result.shape, new)
+            new[node.result] = _fused(parts, node.result.shape, new)
     return with_ends(graph, new)
 
 
-def _attention(node: Node, readers: dict[Value, int]) -> _Found | None:
+def _attention(node: Node, readers: dict[Value, int]) -> _Parts | None:
     if not isinstance(node.op, MatMul):
         return None
     weights, v = node.operands
     rank = weights.type.rank
     if rank not in _LEADING or v.type.rank != rank or readers[weights] > 1:
         return None
-    found = _Found(v, v, v)
+    parts = _Parts(v, v, v)
     masked = _masked(weights.node) if isinstance(weights.node.op, Where) else None
     if masked is not None:
         conditions, never, weights = masked
-        found.zeroed = frozenset(conditions)
+        parts.zeroed = frozenset(conditions)
         if never != 0 or readers[weights] > 1:
             return None
     op = weights.node.op
     if not isinstance(op, Softmax) or op.axis % rank != rank - 1:
         return None
-    return _with_scores(found, weights.node.operands[0], readers)
+    return _with_scores(parts, weights.node.operands[0], readers)
 
 
-def _with_scores(found: _Found, scores: Value, readers: dict[Value, int]) -> _Found | None:
+def _with_scores(parts: _Parts, scores: Value, readers: dict[Value, int]) -> _Parts | None:
     """What is done to a product, from its end back to it."""
     while readers[scores] == 1:
         node = scores.node
         match node.op:
             case MatMul():
-                return _with_product(found, node) if found.zeroed in (frozenset(), found.masks) else None
+                return _with_product(parts, node) if parts.zeroed in (frozenset(), parts.masks) else None
             case Mul() | Div() if (scaled := _scaled(node)) is not None:
                 factor, scores = scaled
-                found.steps.append(_Step(SCALE, factor))
+                parts.steps.append(_Step(SCALE, factor))
             case Where() if (masked := _masked(node)) is not None:
                 conditions, never, scores = masked
-                found.hide(conditions, never)
+                parts.hide(conditions, never)
             case Sub() if node.operands[0].type == node.result.type:
-                found.steps.append(_Step(ADD, operand=node.operands[1], negative=True))
+                parts.steps.append(_Step(ADD, operand=node.operands[1], negative=True))
                 scores = node.operands[0]
             case Add():
                 inner = [operand for operand in node.operands if operand.type == node.result.type]
@@ -148,7 +148,7 @@ def _with_scores(found: _Found, scores: Value, readers: dict[Value, int]) -> _Fo
                 if chosen is None:
                     return None
                 other = node.operands[1] if node.operands[0] is chosen else node.operands[0]
-                found.steps.append(_Step(ADD, operand=other))
+                parts.steps.append(_Step(ADD, operand=other))
                 scores = chosen
             case _:
                 return None
@@ -212,14 +212,14 @@ def _leads_to_product(value: Value, readers: dict[Value, int]) -> bool:
     return False
 
 
-def _with_product(found: _Found, scores: Node) -> _Found | None:
+def _with_product(parts: _Parts, scores: Node) -> _Parts | None:
     q, keys = scores.operands
-    k, v, rank = keys, found.v, q.type.rank
+    k, v, rank = keys, parts.v, q.type.rank
     if keys.type.rank != rank or v.type.rank != rank:
         return None
     turn = keys.node.op
     if isinstance(turn, Transpose) and turn.permutation == (*range(rank - 2), rank - 1, rank - 2):
-        k, found.turned = keys.node.operands[0], True
+        k, parts.turned = keys.node.operands[0], True
         once = _taken_once(k), _taken_once(v)
         if rank == 4 and once[0] is not None and once[1] is not None and once[0].shape[:2] == once[1].shape[:2]:
             k, v = once[0], once[1]
@@ -231,8 +231,8 @@ def _with_product(found: _Found, scores: Node) -> _Found | None:
     heads, groups = _heads(q), keys.shape[1] if rank > 3 else 1
     if not isinstance(heads, int) or not isinstance(groups, int) or heads % groups:
         return None
-    found.q, found.k, found.v = q, k, v
-    return found
+    parts.q, parts.k, parts.v = q, k, v
+    return parts
 
 
 def _heads(q: Value) -> Size:
@@ -297,11 +297,11 @@ def _counted(value: Value, axis: int) -> Size | None:
     return begin if fits else None
 
 
-def _fused(found: _Found, shape: tuple[Size, ...], new: dict[Value, Value]) -> Value:
-    rank, scale = found.q.type.rank, 1.0
+def _fused(parts: _Parts, shape: tuple[Size, ...], new: dict[Value, Value]) -> Value:
+    rank, scale = parts.q.type.rank, 1.0
     steps: list[tuple[str, float]] = []
     operands: list[Value] = []
-    for step in reversed(found.steps):  # those nearest to the product first
+    for step in reversed(parts.steps):  # those nearest to the product first
         if step.kind == SCALE and not steps and _SCALES[0] <= abs(scale * step.number) <= _SCALES[1]:
             scale *= step.number
             continue
@@ -310,20 +310,19 @@ def _fused(found: _Found, shape: tuple[Size, ...], new: dict[Value, Value]) -> V
             operand = new[step.operand]
             if step.negative or not step.allowed:
                 operand = Neg()(operand) if step.negative else LogicalNot()(operand)
-            operands.append(_of_four_axes(operand, found.q))
-    q = _four(new[found.q], _heads(found.q))
-    k, v = (_four(new[each], each.shape[1] if rank > 3 else 1) for each in (found.k, found.v))
-    k = k if found.turned else swapped(k)
-    fused = Attention(scale, tuple(steps), found.before or 0, bool(found.zeroed))
-    result: Value = fused(q, k, v, *operands)
+            operands.append(_of_four_axes(operand, parts.q))
+    q = _four(new[parts.q], _heads(parts.q))
+    k, v = (_four(new[each], each.shape[1] if rank > 3 else 1) for each in (parts.k, parts.v))
+    k = k if parts.turned else swapped(k)
+    fused = Attention(scale, tuple(steps), parts.before or 0, bool(parts.zeroed))
+    result = fused(q, k, v, *operands)
     return result if rank == 4 else Reshape(shape)(result)
 
 
 def _four(x: Value, heads: Size) -> Value:
     """A tensor as [batch, heads, length, d]."""
     wanted = (x.shape[0], heads, *x.shape[-2:])
-    result: Value = x if x.shape == wanted else Reshape(wanted)(x)
-    return result
+    return x if x.shape == wanted else Reshape(wanted)(x)
 
 
 def _of_four_axes(other: Value, q: Value) -> Value:
@@ -335,8 +334,7 @@ def _of_four_axes(other: Value, q: Value) -> Value:
     middle = shape[1:-2]
     if any(size != 1 for size in middle):  # axes of groups and of their heads become one
         other, middle = Expand((shape[0], *q.shape[1:-2], *shape[-2:]))(other), q.shape[1:-2]
-    result: Value = Reshape((shape[0], product(middle), *shape[-2:]))(other)
-    return result
+    return Reshape((shape[0], product(middle), *shape[-2:]))(other)
 
 
 def _number(value: Value) -> float | None:

@@ -20,8 +20,7 @@ def _has_one_for_each_channel(c: Value, b: Value) -> bool:
 def _biased(c: Value, x: Value, w: Value, b: Value) -> Value:
     convolution = c.node
     with origin(convolution.origin.span, convolution.origin.path):
-        result: Value = convolution.op(x, w, Reshape((w.shape[0],))(b))
-    return result
+        return convolution.op(x, w, Reshape((w.shape[0],))(b))
 
 
 BIAS: Rules = (

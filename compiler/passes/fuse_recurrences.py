@@ -162,8 +162,7 @@ class _Recognised:
         if product.rows is None:
             return matrix
         start, stop = product.rows
-        rows: Value = Slice((0,), (start,), (stop,))(matrix)
-        return rows
+        return Slice((0,), (start,), (stop,))(matrix)
 
     def _outside(self, value: Value) -> Value:
         """A value that is the same at each step, made of what the step captures, as it stands outside of it."""
@@ -171,5 +170,4 @@ class _Recognised:
 
 
 def _stacked(values: list[Value]) -> Value:
-    stacked: Value = values[0] if len(values) == 1 else Concat(0)(*values)
-    return stacked
+    return values[0] if len(values) == 1 else Concat(0)(*values)

@@ -19,9 +19,11 @@ def remove_gradient_cuts(graph: Graph) -> Graph:
     def whole(node: Node) -> Sequence[Value] | None:
         if isinstance(node.op, StopGradient):
             return node.operands
-        if isinstance(node.op, Scan):
-            body = remove_gradient_cuts(node.op.body)
-            return node.op.replace(body=body, truncate=0).apply(*node.operands).results
-        return None
+        if not isinstance(node.op, Scan):
+            return None
+        body = remove_gradient_cuts(node.op.body)
+        if body is node.op.body and not node.op.truncate:
+            return None
+        return node.op.replace(body=body, truncate=0).apply(*node.operands).results
 
     return rewrite(graph, whole)

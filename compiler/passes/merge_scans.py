@@ -1,6 +1,6 @@
-"""Walks over the same operands by the same next states are one walk, which stacks what each of them did.
+"""Scans over the same operands with the same next states are one Scan, which stacks what each of them did.
 
-The gradient of a recurrence asks for its states again; this makes the forward walk give them. Keeps the bits.
+The gradient of a recurrence asks for its states again; this makes the forward Scan give them. Keeps the bits.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from compiler.rewrite import rebuild, with_ends
 
 
 def merge_scans(graph: Graph) -> Graph:
-    """`graph` with each group of such walks made one."""
+    """`graph` with each group of such Scans made one."""
     groups: dict[object, list[Node]] = {}
     for node in graph:
         if isinstance(node.op, Scan):
@@ -32,7 +32,7 @@ def merge_scans(graph: Graph) -> Graph:
 
 
 def _key(node: Node, scan: Scan) -> object:
-    """Equal for walks that pass through the same states."""
+    """Equal for Scans that pass through the same states."""
     nexts = tuple(scan.body.outputs.values())[: scan.states]
     return node.operands, tuple(scan.body.inputs.values()), nexts, scan.slices, scan.reverse
 
@@ -42,13 +42,14 @@ def _merged(group: list[Node], operands: tuple[Value, ...]) -> dict[Value, Value
     first = scans[0]
     nexts = list(first.body.outputs.values())[: first.states]
     stacked = {value: None for scan in scans for value in list(scan.body.outputs.values())[scan.states :]}
-    outputs = {f"result_{place}": value for place, value in enumerate((*nexts, *stacked))}
+    outputs = {f"result_{index}": value for index, value in enumerate((*nexts, *stacked))}
     body = Graph(first.body.inputs, outputs, name=first.body.name)
-    made = first.replace(body=body).apply(*operands).results
-    places = {value: made[first.states + place] for place, value in enumerate(stacked)}
-    found: dict[Value, Value] = {}
+    merged = first.replace(body=body).apply(*operands).results
+    outside = {value: merged[first.states + index] for index, value in enumerate(stacked)}
+    replacements: dict[Value, Value] = {}
     for node, scan in zip(group, scans, strict=True):
-        found.update(zip(node.results[: scan.states], made[: scan.states], strict=True))
+        replacements.update(zip(node.results[: scan.states], merged[: scan.states], strict=True))
         inside = list(scan.body.outputs.values())[scan.states :]
-        found.update((result, places[value]) for result, value in zip(node.results[scan.states :], inside, strict=True))
-    return found
+        pairs = zip(node.results[scan.states :], inside, strict=True)
+        replacements.update((result, outside[value]) for result, value in pairs)
+    return replacements

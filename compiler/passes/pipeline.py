@@ -1,4 +1,7 @@
-"""Every pass, in the order in which they run."""
+"""Every pass, in the order in which they run.
+
+The passes of a stage are imported with it: `nablac check` differentiates, and needs no other.
+"""
 
 from __future__ import annotations
 
@@ -6,28 +9,13 @@ import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 from enum import StrEnum
-from functools import partial
+from functools import cache, partial
 
 from compiler.graph import Graph
 from compiler.passes.bodies import Rewrite, everywhere, nodes_in_all
-from compiler.passes.code_motion import hoist_steps, sink_results
-from compiler.passes.common_subexpressions import eliminate_common_subexpressions
-from compiler.passes.fold_constants import fold_constants
-from compiler.passes.fuse_attention import fuse_attention
-from compiler.passes.fuse_bias import BIAS
-from compiler.passes.fuse_recurrences import fuse_recurrences
-from compiler.passes.fuse_softmax import SOFTMAX
-from compiler.passes.gradient_cuts import remove_gradient_cuts
-from compiler.passes.join_masks import join_masks
-from compiler.passes.keep_padding import PADDING
-from compiler.passes.merge_scans import merge_scans
-from compiler.passes.narrow_ranges import RANGES
-from compiler.passes.pools import POOL_BEFORE_RELU, merge_pools
-from compiler.passes.regroup_steps import regroup_steps
 from compiler.passes.rules import Keeps, Rules, apply_rules
-from compiler.passes.simplify import IDENTITIES
+from grammar.record import Record
 
 
 class Stage(StrEnum):
@@ -40,18 +28,15 @@ class Stage(StrEnum):
     EXPORT = "export"  # on a graph that becomes ONNX, for what onnxruntime needs
 
 
-@dataclass(frozen=True)
-class Pass:
+class Pass(Record):
     """A rewrite of graphs with a name, by which it is listed, timed, switched off and tested."""
 
     name: str
-    stage: Stage
     run: Rewrite
     keeps: Keeps
 
 
-@dataclass(frozen=True)
-class PassRun:
+class PassRun(Record):
     """What a pass did to a graph: its nodes before and after, nested ones counted, in so many seconds."""
 
     name: str
@@ -61,49 +46,111 @@ class PassRun:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(Record):
     """Which passes are switched off, and who is told of each run."""
 
     disabled: frozenset[str] = frozenset()
     observe: Callable[[PassRun], None] | None = None
 
 
-def _by_rules(name: str, stage: Stage, rules: Rules) -> Pass:
+# The table
+
+
+def _gradient_check() -> tuple[Pass, ...]:
+    from compiler.passes.gradient_cuts import remove_gradient_cuts
+
+    return (Pass("remove-gradient-cuts", remove_gradient_cuts, "bits"),)
+
+
+def _before_gradient() -> tuple[Pass, ...]:
+    from compiler.passes.pools import POOL_BEFORE_RELU
+
+    return (_by_rules("pool-before-relu", POOL_BEFORE_RELU),)
+
+
+def _after_gradient() -> tuple[Pass, ...]:
+    from compiler.passes.merge_scans import merge_scans
+    from compiler.passes.pools import merge_pools
+
+    return (
+        Pass("merge-scans", merge_scans, "bits"),
+        Pass("merge-pools", merge_pools, "rounding"),
+    )
+
+
+def _model() -> tuple[Pass, ...]:
+    from compiler.passes.code_motion import hoist_steps, sink_results
+    from compiler.passes.common_subexpressions import eliminate_common_subexpressions
+    from compiler.passes.fold_constants import fold_constants
+    from compiler.passes.fuse_attention import fuse_attention
+    from compiler.passes.fuse_bias import BIAS
+    from compiler.passes.fuse_recurrences import fuse_recurrences
+    from compiler.passes.fuse_softmax import SOFTMAX
+    from compiler.passes.regroup_steps import regroup_steps
+    from compiler.passes.simplify import IDENTITIES
+
+    clean_up = (
+        _by_rules("simplify", IDENTITIES, in_bodies=True),
+        Pass("fold-constants", everywhere(fold_constants), "bits"),
+        Pass("common-subexpressions", everywhere(eliminate_common_subexpressions), "bits"),
+    )
+    return (
+        *clean_up,
+        Pass("sink-results", sink_results, "rounding"),
+        *clean_up,
+        Pass("fuse-rnn", partial(fuse_recurrences, "rnn"), "rounding"),
+        Pass("fuse-lstm", partial(fuse_recurrences, "lstm"), "rounding"),
+        Pass("fuse-gru", partial(fuse_recurrences, "gru"), "rounding"),
+        Pass("regroup-steps", regroup_steps, "rounding"),
+        Pass("hoist-steps", hoist_steps, "rounding"),
+        *clean_up,
+        _by_rules("fuse-softmax", SOFTMAX),
+        Pass("fuse-attention", fuse_attention, "rounding"),
+        _by_rules("fuse-bias", BIAS),
+        *clean_up,
+    )
+
+
+def _export() -> tuple[Pass, ...]:
+    from compiler.passes.join_masks import join_masks
+    from compiler.passes.keep_padding import PADDING
+    from compiler.passes.narrow_ranges import RANGES
+
+    return (
+        Pass("join-masks", join_masks, "bits"),
+        _by_rules("narrow-ranges", RANGES),
+        _by_rules("keep-padding", PADDING),
+    )
+
+
+_TABLE: dict[Stage, Callable[[], tuple[Pass, ...]]] = {
+    Stage.GRADIENT_CHECK: _gradient_check,
+    Stage.BEFORE_GRADIENT: _before_gradient,
+    Stage.AFTER_GRADIENT: _after_gradient,
+    Stage.MODEL: _model,
+    Stage.EXPORT: _export,
+}
+OPTIMIZING = (Stage.AFTER_GRADIENT, Stage.MODEL)
+
+
+@cache
+def passes_of(*stages: Stage) -> tuple[Pass, ...]:
+    """The passes of these stages in the order in which they run; one may stand there several times."""
+    return tuple(each for stage in stages for each in _TABLE[stage]())
+
+
+def pass_names() -> tuple[str, ...]:
+    """The names of all passes."""
+    return tuple(dict.fromkeys(each.name for each in passes_of(*Stage)))
+
+
+def _by_rules(name: str, rules: Rules, in_bodies: bool = False) -> Pass:
     keeps: Keeps = "bits" if all(rule.keeps == "bits" for rule in rules) else "rounding"
-    return Pass(name, stage, partial(apply_rules, rules=rules), keeps)
+    run = partial(apply_rules, rules=rules)
+    return Pass(name, everywhere(run) if in_bodies else run, keeps)
 
 
-_SIMPLIFY = _by_rules("simplify", Stage.MODEL, IDENTITIES)
-_CLEANUP = (
-    Pass(_SIMPLIFY.name, Stage.MODEL, everywhere(_SIMPLIFY.run), _SIMPLIFY.keeps),
-    Pass("fold-constants", Stage.MODEL, everywhere(fold_constants), "bits"),
-    Pass("common-subexpressions", Stage.MODEL, everywhere(eliminate_common_subexpressions), "bits"),
-)
-
-PASSES: tuple[Pass, ...] = (
-    Pass("remove-gradient-cuts", Stage.GRADIENT_CHECK, remove_gradient_cuts, "bits"),
-    _by_rules("pool-before-relu", Stage.BEFORE_GRADIENT, POOL_BEFORE_RELU),
-    Pass("merge-scans", Stage.AFTER_GRADIENT, merge_scans, "bits"),
-    Pass("merge-pools", Stage.AFTER_GRADIENT, merge_pools, "bits"),
-    *_CLEANUP,
-    Pass("sink-results", Stage.MODEL, sink_results, "rounding"),
-    *_CLEANUP,
-    Pass("fuse-rnn", Stage.MODEL, partial(fuse_recurrences, "rnn"), "rounding"),
-    Pass("fuse-lstm", Stage.MODEL, partial(fuse_recurrences, "lstm"), "rounding"),
-    Pass("fuse-gru", Stage.MODEL, partial(fuse_recurrences, "gru"), "rounding"),
-    Pass("regroup-steps", Stage.MODEL, regroup_steps, "rounding"),
-    Pass("hoist-steps", Stage.MODEL, hoist_steps, "rounding"),
-    *_CLEANUP,
-    _by_rules("fuse-softmax", Stage.MODEL, SOFTMAX),
-    Pass("fuse-attention", Stage.MODEL, fuse_attention, "rounding"),
-    _by_rules("fuse-bias", Stage.MODEL, BIAS),
-    *_CLEANUP,
-    Pass("join-masks", Stage.EXPORT, join_masks, "bits"),
-    _by_rules("narrow-ranges", Stage.EXPORT, RANGES),
-    _by_rules("keep-padding", Stage.EXPORT, PADDING),
-)
-NAMES = tuple(dict.fromkeys(each.name for each in PASSES))
+# Running them
 
 _settings: ContextVar[Settings] = ContextVar("passes", default=Settings())  # noqa: B039 - Settings is immutable
 
@@ -121,8 +168,8 @@ def pass_settings(disabled: Collection[str] = (), observe: Callable[[PassRun], N
 def run_stage(graph: Graph, stage: Stage, *, disabled: Collection[str] = ()) -> Graph:
     """`graph` after the passes of a stage, those `disabled` here or in `pass_settings` left out."""
     settings = _settings.get()
-    for each in PASSES:
-        if each.stage is not stage or each.name in disabled or each.name in settings.disabled:
+    for each in passes_of(stage):
+        if each.name in disabled or each.name in settings.disabled:
             continue
         if settings.observe is None:
             graph = each.run(graph)
@@ -132,9 +179,6 @@ def run_stage(graph: Graph, stage: Stage, *, disabled: Collection[str] = ()) -> 
         seconds = time.perf_counter() - begun
         settings.observe(PassRun(each.name, stage, before, nodes_in_all(graph), seconds))
     return graph
-
-
-OPTIMIZING = (Stage.AFTER_GRADIENT, Stage.MODEL)
 
 
 def optimize(graph: Graph, *, disabled: Collection[str] = ()) -> Graph:

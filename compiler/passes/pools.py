@@ -1,4 +1,4 @@
-"""Max pools of a training step: less work around them, and one in the place of two. Keeps the bits."""
+"""Max pools of a training step: less work around them, and one in the place of two."""
 
 from __future__ import annotations
 
@@ -22,7 +22,10 @@ POOL_BEFORE_RELU: Rules = (
 
 
 def merge_pools(graph: Graph) -> Graph:
-    """`graph` with the results of a max pool taken from the one that finds their positions, where there is one."""
+    """`graph` with the results of a max pool taken from the one that finds their positions, where there is one.
+
+    Keeps the bits but for the sign of a zero: of 0 and -0, which are equal, the two kernels may choose another.
+    """
     finders = {(*node.op.attributes, *node.operands): node for node in graph if isinstance(node.op, MaxPoolPlaces)}
     if not finders:
         return graph

@@ -76,7 +76,7 @@ class _Form:
     """A step's inputs: its item, its states, and two matrices for each gate that is asked for."""
 
     def __init__(self, *states: str) -> None:
-        self.x: Value = Input("x", TensorType(DType.F32, (_BATCH, _FEATURES)))()
+        self.x = Input("x", TensorType(DType.F32, (_BATCH, _FEATURES)))()
         state = TensorType(DType.F32, (_BATCH, _HIDDEN))
         self.states: dict[str, Value] = {name: Input(name, state)() for name in states}
         self.weights = _Matrices("W", _FEATURES)
@@ -108,6 +108,5 @@ class _Matrices(dict[str, Value]):
 
     def __missing__(self, gate: str) -> Value:
         type = TensorType(DType.F32, (self.rows, _HIDDEN))
-        matrix: Value = Input(f"{self.name}_{gate}", type)()
-        self[gate] = matrix
+        self[gate] = matrix = Input(f"{self.name}_{gate}", type)()
         return matrix

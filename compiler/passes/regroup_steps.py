@@ -1,7 +1,8 @@
-"""Sums and products of a walk's step, grouped so that less of them is done in steps.
+"""Sums and products of a recurrence's step, grouped so that less of them is done in steps.
 
-- `(s * a) * b`, where `a` and `b` are known before the walk, is `s * (a * b)`, and `a * b` leaves it (see `hoist`). One
-  of them has to be at most 1, as a gate is, so that their product is not beyond what the two had made of `s`;
+- `(s * a) * b`, where `a` and `b` are known before the steps, is `s * (a * b)`, and `a * b` is hoisted (see
+  `code_motion`). One of them has to be at most 1, as a gate is, so that their product is not beyond what the two had
+  made of `s`;
 - `s @ A + t @ B` is one product, `concat([s, t]) @ concat([A, B])`: the gradients of a cell's gates meet in its state.
 
 Keeps rounding.
@@ -26,7 +27,7 @@ _DEPTH = 6  # how far into a value its bound is looked for
 
 
 def regroup_steps(graph: Graph) -> Graph:
-    """`graph` with the sums and products of its walks' steps regrouped."""
+    """`graph` with the sums and products of its recurrences' steps regrouped."""
     if not any(isinstance(node.op, Scan) for node in graph):
         return graph
 
@@ -53,9 +54,9 @@ class _Regrouping:
         for node in self.old:
             rebuild(node, self.new)
             with origin(node.origin.span, node.origin.path):
-                made = self._product(node) or self._sum(node)
-            if made is not None:
-                self.new[node.result] = made
+                regrouped = self._product(node) or self._sum(node)
+            if regrouped is not None:
+                self.new[node.result] = regrouped
             if any(operand.node in self.moving for operand in node.operands):
                 self.moving.update((node, *(self.new[result].node for result in node.results)))
         return with_ends(self.old, self.new)
@@ -73,11 +74,11 @@ class _Regrouping:
         if not (at_most(other, 1.0) or at_most(known, 1.0)):
             return None
         factor = other * self.new[known]
-        made: Value = moving * factor
-        return made if not factor.type.rank or factor.type == made.type else None
+        regrouped = moving * factor
+        return regrouped if not factor.type.rank or factor.type == regrouped.type else None
 
     def _sum(self, node: Node) -> Value | None:
-        """Products with what is known before the walk as one, where nothing but their sum is asked for."""
+        """Products with what is known before the steps as one, where nothing but their sum is asked for."""
         if not isinstance(node.op, Add) or not self._moves(node.result):
             return None
         if self.uses[node.result] == 1 and node.result in self.added:
@@ -87,7 +88,7 @@ class _Regrouping:
         if len(products) < 2:
             return None
         lefts, rights = zip(*(self.new[term].node.operands for term in products), strict=True)
-        total: Value = Concat(-1)(*lefts) @ Concat(0)(*rights)
+        total = Concat(-1)(*lefts) @ Concat(0)(*rights)
         for term in terms:
             if term not in products:
                 total = total + self.new[term]
@@ -95,15 +96,15 @@ class _Regrouping:
 
     def _terms(self, node: Node) -> list[Value]:
         """What a sum adds up, however it is grouped."""
-        found: list[Value] = []
+        terms: list[Value] = []
         waiting = list(reversed(node.operands))
         while waiting:
             each = waiting.pop()
             if isinstance(each.node.op, Add) and self.uses[each] == 1:
                 waiting.extend(reversed(each.node.operands))
             else:
-                found.append(each)
-        return found
+                terms.append(each)
+        return terms
 
     def _joins(self, term: Value, total: Value) -> bool:
         if not isinstance(term.node.op, MatMul) or self.uses[term] > 1 or term.type != total.type:

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from inspect import signature
 from typing import Any, Literal, TypeVar
@@ -25,48 +24,47 @@ from compiler.graph import Graph, Node, Operator, Value, origin
 from compiler.operators.shaping import Expand
 from compiler.operators.source import Constant
 from compiler.rewrite import rebuild, with_ends, with_operands
+from grammar.record import Record
 
 Keeps = Literal["bits", "rounding"]  # every bit of every result, or every result to within rounding
 
 _LARGEST_CONSTANT = 4096  # bytes of a constant that is looked through for a number in every element
 _MOST_SWEEPS = 100  # rules that have not come to an end by then never will
+_LONGEST_CHAIN = 50  # rules applied to what a rule made, and so on
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
 
-@dataclass(frozen=True)
-class Variable:
+class Variable(Record):
     """Any value, or any attribute; met twice, it is the same one."""
 
     name: str
 
 
-@dataclass(frozen=True, eq=False)
-class Application:
+class Application(Record):
     """One of several operators applied to patterns; a pattern object that is met twice matches one value."""
 
     operators: tuple[type[Operator], ...]
     operands: tuple[Pattern, ...]
-    attributes: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, Any]
     name: str | None = None
     used_once: bool = False
 
     def named(self, name: str) -> Application:
         """The same pattern, whose value goes by this name."""
-        return replace(self, name=name)
+        return self.replace(name=name)
 
     @property
     def only_use(self) -> Application:
         """The same pattern, of a value that nothing else in the graph reads."""
-        return replace(self, used_once=True)
+        return self.replace(used_once=True)
 
 
 Pattern = Variable | Application | int | float  # a number is a constant of this number in every element
 Bindings = dict["str | Application", Any]
 
 
-@dataclass(frozen=True, eq=False)
-class Rule:
+class Rule(Record):
     """`make` gives what takes the place of whatever matches `pattern`, where `when` holds.
 
     Both functions are called with those of the pattern's variables that their parameters name.
@@ -184,20 +182,22 @@ class _Sweep:
     def __init__(self, graph: Graph, index: Mapping[type[Operator], Rules], counts_users: bool) -> None:
         self.index = index
         self.fired = 0
-        self.most = 1000 + 100 * len(graph)
+        self.chain = 0  # rules that are being applied, each to what the one before made
         self.new: dict[Value, Value] = {}
         self.settled: dict[Node, tuple[Value, ...]] = {}  # nodes that are rewritten already, and what they became
+        self.users: Counter[Value] = Counter()
         users: Counter[Value] = Counter()
         if counts_users:
             users.update(operand for node in graph for operand in node.operands)
             users.update(graph.ends)
-        self.users: Counter[Value] = Counter()
         for node in graph:
-            rebuild(node, self.new)
-            results = self._rewrite(self.new[node.results[0]].node)
-            for old, result in zip(node.results, results, strict=True):
-                self.new[old] = result
-                self.users[result] += users[old]
+            rebuilt = rebuild(node, self.new)
+            results = self._rewrite(rebuilt)
+            if results is not rebuilt.results:
+                self.new.update(zip(node.results, results, strict=True))
+            if counts_users:
+                for old, result in zip(node.results, results, strict=True):
+                    self.users[result] += users[old]
 
     def _rewrite(self, node: Node) -> tuple[Value, ...]:
         """What a node whose operands are settled becomes."""
@@ -208,9 +208,11 @@ class _Sweep:
             replacement = self._replacement(each, node)
             if replacement is not None:
                 self.fired += 1
-                if self.fired > self.most:
+                self.chain += 1
+                if self.chain > _LONGEST_CHAIN:
                     raise RuntimeError(f"the rule {each.name} comes to no end")
                 results = tuple(self._settle(value) for value in replacement)
+                self.chain -= 1
                 break
         self.settled[node] = results
         return results

@@ -9,15 +9,39 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablac.commands.options import compiled, model_options, output_options, weight_options
-from nablac.commands.output import note, print_json, stage, unless_kernels_lack
+from nablac.commands.compiled import compiled
+from nablac.commands.options import FileOptions, ModelOptions, model_options, output_options, weight_options
+from nablac.commands.output import detail, is_verbose, note, print_json, stage, unless_kernels_lack
 from runtime.atomic_files import followed, scratch
 
 if TYPE_CHECKING:
+    import onnx
+
+    from compiler.passes.pipeline import PassRun
     from nablac.model import Model
+    from runtime.text.tokenizers import Tokenizer
     from runtime.verification import Report
 
 _LARGE = 256 << 20  # bytes of weights from which one set of sizes is verified: each costs a run of the whole model
+
+
+def _known_passes(context: click.Context, parameter: click.Parameter, names: tuple[str, ...]) -> tuple[str, ...]:
+    """The names of passes that are not to run; BadParameter where there is no such pass."""
+    if not names:
+        return ()
+    from compiler.passes.pipeline import pass_names
+    from grammar.diagnostics import did_you_mean
+
+    known = pass_names()
+    for name in names:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"the passes are {', '.join(known)}"
+            raise click.BadParameter(f"no pass is called `{name}`; {hint}", context, parameter)
+    return names
+
+
+def _tell(run: PassRun) -> None:
+    detail(f"{run.stage}: {run.name}: {run.before} -> {run.after} nodes in {run.seconds * 1000:,.1f} ms")
 
 
 @click.command()
@@ -27,24 +51,26 @@ _LARGE = 256 << 20  # bytes of weights from which one set of sizes is verified: 
 @click.option("--train", "as_step", is_flag=True, help="The training step, with its first state in a file beside it.")
 @click.option("--decode", "as_decode", is_flag=True, help="The decode step with its caches, into the folder -o.")
 @click.option("--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="Stored inside of what is written.")
+@click.option(
+    "--disable-pass",
+    "disabled_passes",
+    multiple=True,
+    metavar="NAME",
+    callback=_known_passes,
+    help="Do not run this pass of the compiler; -v lists them.",
+)
 @click.option("--no-verify", is_flag=True, help="Do not run what was written against the NumPy runtime.")
 @weight_options
 @output_options
 def command(
-    file: Path,
-    name: str | None,
-    preset: str | None,
-    settings: tuple[str, ...],
-    dtype: str,
+    options: ModelOptions,
     output: Path | None,
     opset: int | None,
     as_step: bool,
     as_decode: bool,
     tokenizer: Path | None,
+    disabled_passes: tuple[str, ...],
     no_verify: bool,
-    weights: Path | None,
-    rename: tuple[str, ...],
-    seed: int,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -60,6 +86,11 @@ def command(
     what was kept of those before, and `start.onnx`, which runs once for a text where the model has something to do
     once. `nablac generate` runs it.
     """
+    from compiler.passes.pipeline import pass_settings
+
+    observe = _tell if is_verbose() else None
+    click.get_current_context().with_resource(pass_settings(disabled_passes, observe))
+    how = FileOptions(opset, not no_verify, as_json, quiet)
     if as_step and as_decode:
         raise click.UsageError("--train and --decode are two different files: choose one")
     if as_step and tokenizer is not None:
@@ -67,48 +98,81 @@ def command(
     if as_step:
         from nablac.commands.training_step import write_step
 
-        given = {"name": name, "preset": preset, "settings": settings, "weights": weights, "rename": rename}
-        given["dtype"] = dtype
-        target = output or _beside(file, ".step.onnx")
-        return write_step(file, target, opset, given, seed=seed, verify=not no_verify, as_json=as_json, quiet=quiet)
-    import onnx
-
-    from runtime.initialization import stored
-    from runtime.onnx_file import move, save
-    from runtime.text.tokenizers import KEY, read_tokenizer
-    from runtime.text.vocabulary_checks import check_tables
-
-    begun: dict[str, Any] = {"weights": weights, "rename": rename, "seed": seed}
-    model = compiled(file, name, preset, settings, dtype, **begun)
-    texts = read_tokenizer(tokenizer) if tokenizer is not None else None
-    if texts is None and model.fitted is not None:
-        texts = model.fitted.tokenizer
+        return write_step(options, output or options.beside(".step.onnx"), how)
+    model = compiled(options)
+    texts = _tokenizer(model, tokenizer)
     if as_decode:
         from nablac.commands.decode_step import write_decode
 
-        folder = output or _beside(file, ".decode")
-        return write_decode(model, folder, opset, texts, verify=not no_verify, as_json=as_json, quiet=quiet)
+        return write_decode(model, output or options.beside(".decode"), texts, how)
+    return _write_model(model, output or options.beside(".onnx"), texts, options.seed, how)
+
+
+def _tokenizer(model: Model, file: Path | None) -> Tokenizer | None:
+    """The tokenizer that is stored with a model: the one of the file, or the one that it was trained with."""
+    from runtime.text.tokenizers import read_tokenizer
+
+    if file is not None:
+        return read_tokenizer(file)
+    return model.fitted.tokenizer if model.fitted is not None else None
+
+
+def _write_model(model: Model, target: Path, tokenizer: Tokenizer | None, seed: int, how: FileOptions) -> int:
+    """Write a model to `target`, once it is verified where that is asked for; the exit status."""
+    import onnx
+
+    from runtime.onnx_file import move, save
+    from runtime.text.tokenizers import KEY
+    from runtime.text.vocabulary_checks import check_tables
+
     metadata: dict[str, str] = {}
-    if texts is not None:
-        check_tables(texts, model.elaborated)
-        metadata[KEY] = texts.to_json()
-    target = output or _beside(file, ".onnx")
+    if tokenizer is not None:
+        check_tables(tokenizer, model.elaborated)
+        metadata[KEY] = tokenizer.to_json()
     with scratch(target) as folder:  # nothing takes the name asked for before it is proved
         with stage("first values") if model.is_drawn else nullcontext():
             arrays = model.weights
         with stage("exported"):
-            proto = model.onnx(opset, metadata, largest=0)  # the weights go to the file from their arrays
+            proto = model.onnx(how.opset, metadata, largest=0)  # the weights go to the file from their arrays
         with stage("written"):
             drafts = save(proto, folder / followed(target).name, arrays)
         with stage("checked"):
             onnx.checker.check_model(str(drafts[0]), full_check=True)
-        with nullcontext() if no_verify else stage("verified"):
-            report = None if no_verify else _verified(model, drafts[0], seed)
+        with stage("verified") if how.verify else nullcontext():
+            report = _verified(model, drafts[0], seed) if how.verify else None
         written = move(drafts, target) if report is None or report.agrees else []
+    if report is not None and not report.agrees:
+        worst = report.worst
+        where = f"{worst.sizes}, {worst.feeds} inputs"
+        note(f"not written: `{worst.output}` differs by {worst.error:.2g} between onnxruntime and NumPy at {where}")
+        return 1
+    for name in report.uncompared if report is not None else ():
+        note(f"warning: `{name}` is NaN everywhere on random inputs: nothing of it was compared")
+    facts = _facts(model, proto, target, written, report)
+    if how.as_json:
+        print_json(facts)
+    if how.as_json or how.quiet:
+        return 0
+    buffers = f" and {facts['buffers']:,} in buffers" if facts["buffers"] else ""
+    click.echo(
+        f"{target}: {model.name}, {facts['nodes']} nodes, {facts['parameters']:,} parameters{buffers}, "
+        f"opset {facts['opset']}, IR {facts['ir']}, {facts['bytes']:,} bytes"
+    )
+    if report is not None:
+        note(f"verified against the NumPy runtime: worst relative difference {report.worst.error:.1e}")
+    return 0
+
+
+def _facts(
+    model: Model, proto: onnx.ModelProto, target: Path, written: list[Path], report: Report | None
+) -> dict[str, Any]:
+    """What `--json` says of a file."""
+    from runtime.initialization import stored
+
     held: Counter[str] = Counter()
     for op in stored(model.graph):
-        held[op.name] += int(arrays[op.path].size)
-    facts = {
+        held[op.name] += int(model.weights[op.path].size)
+    return {
         "output": str(target),
         "model": model.name,
         "opset": proto.opset_import[0].version,
@@ -122,30 +186,6 @@ def command(
         "worst_error": report.worst.error if report is not None else None,
         "uncompared": report.uncompared if report is not None else [],
     }
-    if report is not None and not report.agrees:
-        worst = report.worst
-        where = f"{worst.sizes}, {worst.feeds} inputs"
-        note(f"not written: `{worst.output}` differs by {worst.error:.2g} between onnxruntime and NumPy at {where}")
-        return 1
-    for name in report.uncompared if report is not None else ():
-        note(f"warning: `{name}` is NaN everywhere on random inputs: nothing of it was compared")
-    if as_json:
-        print_json(facts)
-    if as_json or quiet:
-        return 0
-    buffers = f" and {facts['buffers']:,} in buffers" if facts["buffers"] else ""
-    click.echo(
-        f"{target}: {model.name}, {facts['nodes']} nodes, {facts['parameters']:,} parameters{buffers}, "
-        f"opset {facts['opset']}, IR {facts['ir']}, {facts['bytes']:,} bytes"
-    )
-    if report is not None:
-        note(f"verified against the NumPy runtime: worst relative difference {report.worst.error:.1e}")
-    return 0
-
-
-def _beside(file: Path, suffix: str) -> Path:
-    """What is written where -o names nothing: a run's folder keeps its whole name."""
-    return file.with_name(file.name + suffix) if file.is_dir() else file.with_suffix(suffix)
 
 
 def _verified(model: Model, draft: Path, seed: int) -> Report | None:

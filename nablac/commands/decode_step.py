@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nablac.commands.options import FileOptions
 from nablac.commands.output import note, print_json
 from runtime.atomic_files import scratch
 
@@ -18,16 +19,7 @@ if TYPE_CHECKING:
 _TOLERANCE = 1e-4
 
 
-def write_decode(
-    model: Model,
-    target: Path,
-    opset: int | None,
-    tokenizer: Tokenizer | None,
-    *,
-    verify: bool,
-    as_json: bool,
-    quiet: bool,
-) -> int:
+def write_decode(model: Model, target: Path, tokenizer: Tokenizer | None, how: FileOptions) -> int:
     """Write `target`/step.onnx and, where the model has something to do once, `target`/start.onnx."""
     import onnx
 
@@ -39,7 +31,7 @@ def write_decode(
     from runtime.generation.decoders import KEY, Layout
     from runtime.generation.generator import START, STEP
     from runtime.onnx_file import save
-    from runtime.text.lengths import place_metadata
+    from runtime.text.lengths import length_metadata
     from runtime.text.tokenizers import KEY as TOKENIZER
     from runtime.text.vocabulary_checks import check_tables
 
@@ -48,20 +40,20 @@ def write_decode(
     check_causal(graph, step.tokens, step.output, model.weights)
     step = replace(step, start=optimize(step.start), step=optimize(step.step))
     layout = Layout.of(step)
-    metadata = {"nablac.model": model.name, KEY: layout.to_json(), **place_metadata(graph)}
+    metadata = {"nablac.model": model.name, KEY: layout.to_json(), **length_metadata(graph)}
     metadata["nablac.tokens"] = str(graph.outputs[step.output].shape[-1])
     if tokenizer is not None:
         check_tables(tokenizer, graph)
         metadata[TOKENIZER] = tokenizer.to_json()
     graphs = {STEP: step.step, **({START: step.start} if step.start.outputs else {})}
-    worst = worst_difference(graph, step, model.weights, "ort") if verify else None
+    worst = worst_difference(graph, step, model.weights, "ort") if how.verify else None
     if worst is not None and worst > _TOLERANCE:
         note(f"not written: token by token, the scores differ by {worst:.1e} from those of the whole model")
         return 1
     sizes: dict[str, int] = {}
     with scratch(target) as folder:  # both are whole before one of them takes its name
         for name, each in graphs.items():
-            made = export(each, opset=opset, weights=model.weights, metadata=metadata, largest=0)
+            made = export(each, opset=how.opset, weights=model.weights, metadata=metadata, largest=0)
             sizes[name] = len(made.graph.node)
             save(made, folder / name, model.weights)
             onnx.checker.check_model(str(folder / name), full_check=True)
@@ -72,11 +64,11 @@ def write_decode(
         except OSError as error:
             raise Unwritable(target, error) from error
     caches = {name: f"{dtype}[{', '.join(map(str, shape))}]" for name, (dtype, shape) in layout.caches.items()}
-    if as_json:
+    if how.as_json:
         facts = {"output": str(target), "nodes": sizes, "tokens": layout.tokens, "scores": layout.output}
         kept = {"context": layout.context, "states": layout.states, "caches": caches}
         print_json({**facts, **kept, "worst_error": worst})
-    if as_json or quiet:
+    if how.as_json or how.quiet:
         return 0
     for name, count in sizes.items():
         click.echo(f"{target / name}: {count} nodes")

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from nablac.commands.options import compiled, model_asked, model_options, output_options, weight_options
+from nablac.commands.compiled import compiled, model_asked
+from nablac.commands.options import ModelOptions, model_options, output_options, weight_options
 from nablac.commands.output import note, print_json
+
+if TYPE_CHECKING:
+    from compiler.graph import Graph
 
 _PICTURES = {".svg": "SVG", ".html": "HTML", ".mmd": "Mermaid", ".mermaid": "Mermaid", ".dot": "DOT", ".gv": "DOT"}
 KINDS = {**_PICTURES, ".txt": "text"}
@@ -25,19 +30,15 @@ KINDS = {**_PICTURES, ".txt": "text"}
 @weight_options
 @output_options
 def command(
-    file: Path,
-    name: str | None,
-    preset: str | None,
-    settings: tuple[str, ...],
-    dtype: str,
+    options: ModelOptions,
     output: Path | None,
     depth: int | None,
     optimised: bool,
     attention: str | None,
     layer: str | None,
+    tokenizer: Path | None,
     as_json: bool,
     quiet: bool,
-    **given: Any,
 ) -> int:
     """Draw a model: its layers, operators and shapes. Without -o, as Mermaid text on stdout.
 
@@ -47,29 +48,14 @@ def command(
     file.
     """
     if attention is not None:
-        options = {"name": name, "preset": preset, "settings": settings, "dtype": dtype, **given}
-        return _draw_attention(file, attention, layer, output, options, as_json, quiet)
+        return _draw_attention(options, attention, layer, output, tokenizer, as_json, quiet)
     from compiler.dump import dump
-    from compiler.elaborate.models import elaborate
-    from compiler.elaborate.presets import parse_settings
-    from compiler.elaborate.program import load
     from compiler.passes.pipeline import optimize
-    from compiler.types import DType
-    from nablac.drawing.outline import close_below, every_box, outline, readable_depth
-    from nablac.drawing.text import dot, mermaid
     from runtime.atomic_files import write_bytes
 
     if output is not None and output.suffix.lower() not in KINDS:
         raise click.UsageError(f"`{output.suffix or output}` is no kind of picture; the kinds are {', '.join(KINDS)}")
-    if file.is_dir():
-        graph = compiled(file, name, preset, settings, dtype).elaborated
-    else:
-        hypers = parse_settings(settings)
-        program = load(file)
-        asked = model_asked(program, name)
-        graph = elaborate(program, model=asked, preset=preset, hypers=hypers, dtype=DType(dtype))
-    if optimised:
-        graph = optimize(graph)
+    graph = optimize(_graph(options)) if optimised else _graph(options)
     if output is not None and output.suffix.lower() == ".txt":
         write_bytes(output, dump(graph, origins=True).encode())
         if as_json:
@@ -77,21 +63,8 @@ def command(
         else:
             note(f"{output}: {graph.name} as text", quiet)
         return 0
-    whole = outline(graph)
-    depth = readable_depth(whole) if depth is None else depth
-    drawn = close_below(whole, depth)
     kind = KINDS[output.suffix.lower()] if output is not None else "Mermaid"
-    if kind == "SVG":
-        from nablac.drawing.svg import svg
-
-        text = svg(drawn, graph.name)
-    elif kind == "HTML":
-        from nablac.drawing.html import html
-
-        text = html(whole, graph.name, depth)
-    else:
-        text = mermaid(drawn) if kind == "Mermaid" else dot(drawn, graph.name)
-    count = sum(1 for _ in every_box(drawn))
+    text, count, depth = _picture(graph, kind, depth)
     if output is None:
         facts = {"kind": kind, "boxes": count, "depth": depth, "text": text}
         print_json(facts) if as_json else click.echo(text, nl=False)
@@ -104,8 +77,51 @@ def command(
     return 0
 
 
+def _graph(options: ModelOptions) -> Graph:
+    """The model as its text has it, or of a run as it takes and gives raw units."""
+    from compiler.elaborate.models import elaborate
+    from compiler.elaborate.presets import parse_settings
+    from compiler.elaborate.program import load
+    from compiler.types import DType
+
+    if options.is_run:
+        return compiled(replace(options, weights=None, rename=())).elaborated
+    hypers = parse_settings(options.set)
+    program = load(options.file)
+    model = model_asked(program, options.model)
+    return elaborate(program, model=model, preset=options.preset, hypers=hypers, dtype=DType(options.dtype))
+
+
+def _picture(graph: Graph, kind: str, depth: int | None) -> tuple[str, int, int]:
+    """The text of a picture, how many boxes it has and how deep its layers are open."""
+    from nablac.drawing.outline import close_below, every_box, outline, readable_depth
+
+    whole = outline(graph)
+    depth = readable_depth(whole) if depth is None else depth
+    drawn = close_below(whole, depth)
+    if kind == "SVG":
+        from nablac.drawing.svg import svg
+
+        text = svg(drawn, graph.name)
+    elif kind == "HTML":
+        from nablac.drawing.html import html
+
+        text = html(whole, graph.name, depth)
+    else:
+        from nablac.drawing.text import dot, mermaid
+
+        text = mermaid(drawn) if kind == "Mermaid" else dot(drawn, graph.name)
+    return text, sum(1 for _ in every_box(drawn)), depth
+
+
 def _draw_attention(
-    file: Path, text: str, layer: str | None, output: Path | None, given: dict[str, Any], as_json: bool, quiet: bool
+    options: ModelOptions,
+    text: str,
+    layer: str | None,
+    output: Path | None,
+    tokenizer_file: Path | None,
+    as_json: bool,
+    quiet: bool,
 ) -> int:
     from grammar.diagnostics import Diagnostic, NablacError
     from nablac.commands.text_model import text_model
@@ -116,13 +132,14 @@ def _draw_attention(
 
     if output is None or output.suffix.lower() != ".svg":
         raise click.UsageError("an attention is drawn as SVG: add `-o attention.svg`")
+    file = options.file
     if not file.exists():
         raise NablacError(Diagnostic("E901", f"there is no file {file}", place=str(file)))
     if file.suffix == ".onnx" or (file / STEP).is_file():
         raise click.UsageError(
             f"{file} is compiled, and its attention is one operator: name the run, or its .model file"
         )
-    model, tokenizer = text_model(file, given)
+    model, tokenizer = text_model(options, tokenizer_file)
     seen = attention_of(model.elaborated, model.weights, tokenizer, text, layer)
     write_bytes(output, attention_svg(seen.weights, seen.rows, seen.columns, f"{model.name}: {seen.layer}").encode())
     if as_json:

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from nablac.commands.options import PENALTY, asked, model_options, output_options, run_options, weight_options
+from nablac.commands.options import (
+    PENALTY,
+    ModelOptions,
+    asked,
+    model_options,
+    output_options,
+    run_options,
+    weight_options,
+)
 from nablac.commands.output import note_untrained, print_json
-from nablac.commands.runs import DATA, of_run, option_name
+from nablac.commands.runs import DATA, MODEL, read_run
 
 if TYPE_CHECKING:
+    from runtime.data.examples import Examples
     from runtime.training.training_run import Training
 
 
@@ -36,46 +45,73 @@ if TYPE_CHECKING:
 )
 @weight_options
 @output_options
-def command(file: Path, part: str | None, generate: bool, beams: int, length_penalty: float, **given: Any) -> int:
+def command(
+    model: ModelOptions,
+    part: str | None,
+    data: str | None,
+    batch: int | None,
+    skip_broken: bool,
+    generate: bool,
+    beams: int,
+    length_penalty: float,
+    tokenizer: Path | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
     """Evaluate a model on the data of its train block: its loss and metrics, each example counted alike.
 
     FILE may be a run's folder: its model, its weights, its own split of the data.
     """
     from nablac.commands.train import announce_data, note_batches, training_of
     from runtime.data.examples import digest
-    from runtime.training.run_record import read_record
+    from runtime.training.run_options import Options
 
-    run = file if file.is_dir() else None
-    if run is not None:
-        file, given = of_run(run, given, DATA)
     undivided = asked("data") and part in (None, "all")
-    training = training_of(file, {**given, "undivided": undivided}, evaluated=True)
-    if given["weights"] is None:
-        note_untrained(given["quiet"])
-    if not given["quiet"]:
+    options = Options(
+        batch=batch,
+        seed=model.seed if asked("seed") else None,  # the option's own default is left to the block
+        data=data,
+        undivided=undivided,
+        backend=model.backend,
+        device=model.device,
+        skip_broken=skip_broken,
+    )
+    run = read_run(model.file) if model.is_run else None
+    if run is not None:
+        model, options = run.model(model), run.begun_options(options, DATA)
+    training = training_of(model, options, evaluated=True, tokenizer=tokenizer)
+    if model.weights is None:
+        note_untrained(quiet)
+    if not quiet:
         announce_data(training)
-    if run is not None and not any(asked(option_name(name)) for name in DATA):
+    if run is not None and not any(asked(name) for name in (*MODEL, *DATA)):
         hint = "its split would be another: `--data FILE` evaluates on other data"
-        read_record(run).check_examples(digest(training.data), run, hint)
-    counts = {name: len(places) for name, places in training.data.parts.items()}
-    chosen = "all" if undivided else part or next((name for name in ("test", "validation") if counts[name]), "all")
+        run.record.check_examples(digest(training.data), run.folder, hint)
+    chosen = _choose_part(training.data, "all" if undivided else part)
+    note_batches(training)
+    figures = training.evaluate(chosen)
+    if generate:
+        figures |= generated_scores(training, chosen, beams, length_penalty)
+    if as_json:
+        print_json({"part": chosen, "examples": len(training.data.parts[chosen]), **figures})
+    else:
+        click.echo(f"{training.name} on {len(training.data.parts[chosen]):,} examples ({chosen})")
+        for name, value in figures.items():
+            click.echo(f"  {name:<16} {value:.6g}")
+    return 0
+
+
+def _choose_part(data: Examples, asked_for: str | None) -> str:
+    """Which part of the examples is evaluated: "all" becomes one too. UsageError for one without examples."""
+    held = [name for name in ("test", "validation") if len(data.parts[name])]
+    chosen = asked_for or next(iter(held), "all")
     if chosen == "all":
         import numpy as np
 
-        training.data.parts["all"] = np.arange(len(training.data))
-    elif not counts[chosen]:
+        data.parts["all"] = np.arange(len(data))
+    elif not len(data.parts[chosen]):
         raise click.UsageError(f"there are no {chosen} examples; `--part all` takes every one")
-    note_batches(training)
-    found = training.evaluate(chosen)
-    if generate:
-        found |= generated_scores(training, chosen, beams, length_penalty)
-    if given["as_json"]:
-        print_json({"part": chosen, "examples": len(training.data.parts[chosen]), **found})
-    else:
-        click.echo(f"{training.name} on {len(training.data.parts[chosen]):,} examples ({chosen})")
-        for name, value in found.items():
-            click.echo(f"  {name:<16} {value:.6g}")
-    return 0
+    return chosen
 
 
 def generated_scores(training: Training, part: str, beams: int, length_penalty: float) -> dict[str, float]:

@@ -15,6 +15,7 @@ import click
 from nablac.commands.options import (
     PENALTY,
     Finite,
+    ModelOptions,
     model_options,
     output_options,
     refuse_of_compiled,
@@ -61,15 +62,24 @@ LONGEST = 100_000  # tokens that a person can ask for
 @weight_options
 @output_options
 def command(
-    file: Path,
+    options: ModelOptions,
     prompts: tuple[str, ...],
     listed: Path | None,
     tokens: int,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    min_p: float,
+    repetition_penalty: float,
+    beams: int,
+    length_penalty: float,
     stops: tuple[str, ...],
-    seed: int,
+    batch: int,
+    most_tokens: int,
+    no_cache: bool,
+    tokenizer: Path | None,
     as_json: bool,
     quiet: bool,
-    **given: Any,
 ) -> int:
     """Generate text from PROMPTS: what goes on from them, or for an encoder-decoder model their translation.
 
@@ -80,7 +90,7 @@ def command(
     from runtime.generation.generator import Request
     from runtime.generation.sampling import Sampling
 
-    if given["beams"] > 1 and given["temperature"]:
+    if beams > 1 and temperature:
         raise click.UsageError("beams search for the likeliest text, and --temperature draws: choose one")
     if "" in stops:
         raise click.UsageError("--stop takes a text, and every text begins with an empty one")
@@ -88,11 +98,9 @@ def command(
     asked += _lines(listed) if listed is not None else []
     if not asked:
         raise click.UsageError("there is no prompt; give one in quotes, or --input FILE")
-    names = ("temperature", "top_k", "top_p", "min_p", "repetition_penalty")
-    sampling = Sampling(*(given[name] for name in names))
-    limits = {"batch": given["batch"], "longest": given["most_tokens"]}
-    how = Request(tokens, sampling, given["beams"], given["length_penalty"], stops, seed, **limits)
-    generator = _generator(file, {**given, "quiet": quiet, "seed": seed})
+    sampling = Sampling(temperature, top_k, top_p, min_p, repetition_penalty)
+    how = Request(tokens, sampling, beams, length_penalty, stops, options.seed, batch=batch, longest=most_tokens)
+    generator = _generator(options, tokenizer, no_cache)
     started = time.perf_counter()
     made, status = _answer(generator, asked, how, _Json() if as_json else _Texts(len(asked) == 1), quiet)
     note(f"{made} tokens in {time.perf_counter() - started:.2f} s", quiet or not made)
@@ -143,24 +151,25 @@ def _give(answers: dict[int, str | NablacError], asked: list[Prompt], first: int
     return first
 
 
-def _generator(file: Path, given: dict[str, Any]) -> Generator:
+def _generator(options: ModelOptions, tokenizer_file: Path | None, no_cache: bool) -> Generator:
     """What FILE and the options name."""
     from grammar.diagnostics import Diagnostic, NablacError
     from runtime.generation.generator import STEP, Generator
     from runtime.text.tokenizers import read_tokenizer
 
-    tokenizer = read_tokenizer(given["tokenizer"]) if given["tokenizer"] is not None else None
+    file = options.file
+    tokenizer = read_tokenizer(tokenizer_file) if tokenizer_file is not None else None
     if not os.path.exists(file):
         raise NablacError(Diagnostic("E901", f"there is no file {file}", place=str(file)))
     if file.suffix == ".onnx" or (file / STEP).is_file():
         refuse_of_compiled(file, "no_cache")
         made = Generator.of_file if file.suffix == ".onnx" else Generator.of_folder
-        return made(file, given["device"], tokenizer)
-    if given["device"] == "cuda" and given["backend"] == "numpy":
+        return made(file, options.device, tokenizer)
+    if options.device == "cuda" and options.backend == "numpy":
         raise click.UsageError("the NumPy runtime has no device but the CPU; add `--backend ort`")
-    model, tokenizer = text_model(file, given)
-    cached = not given["no_cache"]
-    return Generator.of_graph(model.elaborated, model.weights, tokenizer, given["backend"], given["device"], cached)
+    model, tokenizer = text_model(options, tokenizer_file)
+    how = options.backend, options.device, not no_cache
+    return Generator.of_graph(model.elaborated, model.weights, tokenizer, *how)
 
 
 def _lines(path: Path) -> list[Prompt]:

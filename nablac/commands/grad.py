@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from nablac.commands.options import compiled, model_options, output_options, weight_options
+from nablac.commands.compiled import compiled
+from nablac.commands.options import ModelOptions, model_options, output_options, weight_options
 from nablac.commands.output import print_json
 
 
@@ -19,18 +20,11 @@ from nablac.commands.output import print_json
 @weight_options
 @output_options
 def command(
-    file: Path,
-    name: str | None,
-    preset: str | None,
-    settings: tuple[str, ...],
-    dtype: str,
+    options: ModelOptions,
     wrt: tuple[str, ...],
     hvp: bool,
     output: Path | None,
     opset: int | None,
-    weights: Path | None,
-    rename: tuple[str, ...],
-    seed: int,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -39,9 +33,9 @@ def command(
 
     from compiler.passes.rules import is_everywhere
 
-    model = compiled(file, name, preset, settings, dtype, weights=weights, rename=rename, seed=seed)
+    model = compiled(options)
     made = model.gradient(wrt or "*", second=hvp)
-    target = output or (file.with_name(file.name + ".grad.onnx") if file.is_dir() else file.with_suffix(".grad.onnx"))
+    target = output or options.beside(".grad.onnx")
     proto = made.onnx(opset)
     onnx.checker.check_model(proto, full_check=True)
     made.to_onnx(target, opset)

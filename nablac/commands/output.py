@@ -116,6 +116,11 @@ def stage(what: str) -> Iterator[None]:
     detail(f"{what} in {(time.perf_counter() - started) * 1000:,.0f} ms")
 
 
+def is_verbose() -> bool:
+    """Whether `-v` asks for details."""
+    return _talk["detail"]
+
+
 def is_quiet() -> bool:
     """Whether `-q` asks for nothing but results and errors."""
     return _talk["quiet"]

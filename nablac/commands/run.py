@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nablac.commands.compiled import compiled
 from nablac.commands.options import (
-    compiled,
+    ModelOptions,
     model_options,
     output_options,
     refuse_of_compiled,
@@ -26,7 +27,7 @@ from nablac.commands.results import STDOUT, check_ending, shown, write
 if TYPE_CHECKING:
     from compiler.types import Array
     from runtime.data.csv_file import Format
-    from runtime.input_files import Reading, Wanted
+    from runtime.input_files import InputType, Reading
     from runtime.onnx_session import OnnxRunner
     from runtime.text.tokenizers import Tokenizer
 
@@ -49,22 +50,13 @@ if TYPE_CHECKING:
 @weight_options
 @output_options
 def command(
-    file: Path,
-    name: str | None,
-    preset: str | None,
-    settings: tuple[str, ...],
-    dtype: str,
+    options: ModelOptions,
     inputs: tuple[str, ...],
     output: Path | None,
     tokenizer: Path | None,
     separator: str | None,
     decimal: str,
     header: bool | None,
-    backend: str,
-    device: str,
-    weights: Path | None,
-    rename: tuple[str, ...],
-    seed: int,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -80,36 +72,25 @@ def command(
     check_ending(output)
     reading = Reading(partial(note, quiet=quiet), _format(separator, decimal, header))
     classes: list[str] = []
-    if file.suffix == ".onnx":
-        refuse_of_compiled(file)
-        results, classes = _run_onnx(file, inputs, device, seed, tokenizer, reading)
+    if options.file.suffix == ".onnx":
+        refuse_of_compiled(options.file)
+        results, classes = _run_onnx(options, inputs, tokenizer, reading)
     else:
-        from runtime.text.lengths import least_tokens, places
+        from runtime.text.lengths import longest_texts, shortest_texts
         from runtime.text_inputs import read_texts_or_inputs
 
-        model = compiled(
-            file,
-            name,
-            preset,
-            settings,
-            dtype,
-            weights=weights,
-            rename=rename,
-            seed=seed,
-            backend=backend,
-            device=device,
-        )
+        model = compiled(options)
         types = {key: value.type for key, value in model.graph.inputs.items()}
         fitted = model.fitted
         reading = replace(reading, columns=fitted.columns if fitted is not None else {})
         known = _read(tokenizer) or (fitted.tokenizer if fitted is not None else None)
-        least = least_tokens(model.elaborated)
-        fed = read_texts_or_inputs(list(inputs), types, known, places(model.elaborated), reading, least)
+        least = shortest_texts(model.elaborated)
+        fed = read_texts_or_inputs(list(inputs), types, known, longest_texts(model.elaborated), reading, least)
         results = fed.run(lambda feeds: model(**feeds))
         _note_units({key: unit.kind for key, unit in model.units.items()}, reading.say)
         classes = list(fitted.labels) if fitted is not None else []
         if model.is_drawn and model.weights:
-            note_untrained(quiet, f"--seed {seed}")
+            note_untrained(quiet, f"--seed {options.seed}")
     if output is not None:
         write(output, results)
         if as_json and str(output) != STDOUT:
@@ -154,12 +135,7 @@ def _read(path: Path | None) -> Tokenizer | None:
 
 
 def _run_onnx(
-    file: Path,
-    inputs: tuple[str, ...],
-    device: str,
-    seed: int,
-    given: Path | None,
-    reading: Reading,
+    options: ModelOptions, inputs: tuple[str, ...], tokenizer_file: Path | None, reading: Reading
 ) -> tuple[dict[str, Array], list[str]]:
     """The outputs of a compiled model, and the names of its classes where it has them."""
     import numpy as np
@@ -168,20 +144,21 @@ def _run_onnx(
     from runtime.metadata import CLASSES, COLUMNS, UNITS, column_names, stored, texts, unit_kinds
     from runtime.onnx_session import OnnxRunner
     from runtime.table_lookups import check_stored
-    from runtime.text.lengths import LEAST, stored_places
+    from runtime.text.lengths import LEAST, stored_lengths
     from runtime.text.tokenizers import KEY, from_json
     from runtime.text_inputs import read_texts_or_inputs
 
+    file = options.file
     if not os.path.exists(file):
         raise NablacError(Diagnostic("E901", f"there is no file {file}", place=str(file)))
-    runner = OnnxRunner(file, device=device)
-    tokenizer = _read(given)
+    runner = OnnxRunner(file, device=options.device)
+    tokenizer = _read(tokenizer_file)
     if tokenizer is None and KEY in runner.metadata:
         tokenizer = from_json(runner.metadata[KEY])
     reading = replace(reading, columns=stored(runner.metadata, COLUMNS, {}, column_names))
-    most, least = stored_places(runner.metadata), stored_places(runner.metadata, LEAST)
+    most, least = stored_lengths(runner.metadata), stored_lengths(runner.metadata, LEAST)
     fed = read_texts_or_inputs(list(inputs), _wanted(runner, file), tokenizer, most, reading, least)
-    drawn = {"seed": np.array(seed, np.int64)} if "seed" in runner.inputs else {}
+    drawn = {"seed": np.array(options.seed, np.int64)} if "seed" in runner.inputs else {}
 
     def run(feeds: dict[str, Array]) -> dict[str, Array]:
         check_stored(runner.metadata, feeds)
@@ -198,11 +175,11 @@ def _run_onnx(
     return results, stored(runner.metadata, CLASSES, [], texts)
 
 
-def _wanted(runner: OnnxRunner, file: Path) -> dict[str, Wanted]:
+def _wanted(runner: OnnxRunner, file: Path) -> dict[str, InputType]:
     """What each input takes; NablacError for one that no file of numbers can be."""
     from grammar.diagnostics import Diagnostic, NablacError
 
-    found: dict[str, Wanted] = {}
+    found: dict[str, InputType] = {}
     for name in runner.inputs:
         wanted = runner.signature.types.get(name) or runner.foreign[name]
         if wanted is None:

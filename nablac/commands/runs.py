@@ -3,51 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nablac.commands.options import asked
+from nablac.commands.options import ModelOptions, asked
 
 if TYPE_CHECKING:
+    from runtime.training.run_options import Options
     from runtime.training.run_record import Record
 
 MODEL = ("model", "preset", "set", "dtype")  # the choices of a run that its model is made of
-DATA = (*MODEL, "batch", "seed", "validation", "data", "overfit", "skip_broken")  # and its data
-_OPTIONS = {"model": "name", "set": "settings"}  # that are called otherwise where commands take them
+DATA = ("batch", "seed", "validation", "data", "overfit", "skip_broken")  # and its data
 
 
-def of_run(folder: Path, given: Mapping[str, Any], names: Iterable[str] = MODEL) -> tuple[Path, dict[str, Any]]:
-    """A finished run's model and its choices `names`, with its best weights; what was asked for now goes before."""
-    from grammar.diagnostics import Diagnostic, NablacError
-    from runtime.training.program_texts import SPEC
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, and how the run was begun; what a user asks for now goes before that."""
+
+    folder: Path
+    record: Record
+
+    @property
+    def choices(self) -> dict[str, Any]:
+        """What the run was begun with, by the names of a command's parameters."""
+        return {**asdict(self.record.choices), **asdict(self.record.length)}
+
+    def model(self, options: ModelOptions) -> ModelOptions:
+        """The model of a finished run with its best weights; NablacError where it has none yet."""
+        from grammar.diagnostics import Diagnostic, NablacError
+        from runtime.training.folder import WEIGHTS
+        from runtime.training.program_texts import SPEC
+
+        options = self.begun_model(options)
+        weights = options.weights or self.folder / WEIGHTS
+        if not weights.is_file():
+            hint = f"`nablac train {self.folder / SPEC} --resume {self.folder}` finishes it"
+            message = f"{self.folder} is not finished: it has no weights"
+            raise NablacError(Diagnostic("E853", message, place=str(self.folder), hint=hint))
+        return replace(options, file=self.folder / SPEC, weights=weights)
+
+    def begun_model(self, options: ModelOptions) -> ModelOptions:
+        """The model that the run was begun with, as `options` has its file; of hyperparameters each may be another."""
+        from compiler.elaborate.presets import parse_settings
+
+        kept = _not_asked(self.choices, MODEL)
+        settings = parse_settings(self.record.choices.set)
+        if asked("set"):
+            settings |= parse_settings(options.set)
+        texts = tuple(f"{name}={value}" for name, value in settings.items())
+        return replace(options, **{**kept, "set": texts}, data_folder=self.record.data_folder(self.folder))
+
+    def begun_options(self, options: Options, names: Iterable[str] | None = None) -> Options:
+        """The options that the run was begun with: those of these names, or all of them."""
+        of_run = self.choices
+        names = names if names is not None else [name for name in of_run if name not in MODEL]
+        return replace(options, **_not_asked(of_run, names))
+
+
+def _not_asked(choices: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: choices[name] for name in names if not asked(name)}
+
+
+def read_run(folder: Path) -> Run:
+    """The run in a folder; NablacError for a folder that is none of a run."""
     from runtime.training.run_record import read_record
 
-    chosen = as_begun(read_record(folder), folder, given, names)
-    weights = chosen.get("weights") or folder / "weights.safetensors"
-    if not weights.is_file():
-        hint = f"`nablac train {folder / SPEC} --resume {folder}` finishes it"
-        message = f"{folder} is not finished: it has no weights"
-        raise NablacError(Diagnostic("E853", message, place=str(folder), hint=hint))
-    return folder / SPEC, {**chosen, "weights": weights}
-
-
-def as_begun(record: Record, run: Path, given: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """The options of a command, `names` as the run in `run` was begun with them where they were not asked for now.
-
-    Of hyperparameters each is an option of its own.
-    """
-    from compiler.elaborate.presets import parse_settings
-
-    every = {**asdict(record.choices), **asdict(record.length)}
-    begun = {option_name(name): every[name] for name in names}
-    kept = {name: value for name, value in begun.items() if not asked(name)}
-    if "settings" in begun and asked("settings"):
-        both = {**parse_settings(begun["settings"]), **parse_settings(given["settings"])}
-        kept["settings"] = [f"{name}={value}" for name, value in both.items()]
-    return {**given, **kept, "folder": record.data_folder(run)}
-
-
-def option_name(choice: str) -> str:
-    """What the parameter of commands is called that says a choice of a run."""
-    return _OPTIONS.get(choice, choice)
+    return Run(folder, read_record(folder))

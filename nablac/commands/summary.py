@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
-from nablac.commands.options import compiled, model_options, output_options
+from nablac.commands.compiled import compiled
+from nablac.commands.options import ModelOptions, model_options, output_options
 from nablac.commands.output import encodable, print_json, wants_color
 
 
@@ -16,11 +16,7 @@ from nablac.commands.output import encodable, print_json, wants_color
 @click.option("--size", "sizes", multiple=True, metavar="NAME=N", help="Count at this size of a named dim.")
 @output_options
 def command(
-    file: Path,
-    name: str | None,
-    preset: str | None,
-    settings: tuple[str, ...],
-    dtype: str,
+    options: ModelOptions,
     sizes: tuple[str, ...],
     as_json: bool,
     quiet: bool,
@@ -28,7 +24,7 @@ def command(
     """The tree of layers: output shapes, parameters, floating-point operations, activation memory."""
     from nablac.summary import render_summary
 
-    found = compiled(file, name, preset, settings, dtype).summarize(dict(_size(each) for each in sizes))
+    found = compiled(options).summarize(dict(_size(each) for each in sizes))
     if as_json:
         print_json(found.to_json())
     else:

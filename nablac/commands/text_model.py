@@ -2,38 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from nablac.commands.options import compiled
-from nablac.commands.output import note_untrained
+from nablac.commands.compiled import compiled
+from nablac.commands.options import ModelOptions
+from nablac.commands.output import is_quiet, note_untrained
 
 if TYPE_CHECKING:
     from nablac.model import Model
     from runtime.text.tokenizers import Tokenizer
 
 
-def text_model(file: Path, given: Mapping[str, Any]) -> tuple[Model, Tokenizer]:
-    """The model and its tokenizer; `given` has the options of a model and its weights, and `tokenizer`."""
+def text_model(options: ModelOptions, tokenizer_file: Path | None) -> tuple[Model, Tokenizer]:
+    """The model and its tokenizer: the one that a file holds, or the one that it was trained with.
+
+    NablacError where there is none.
+    """
     from grammar.diagnostics import Diagnostic, NablacError
     from runtime.text.tokenizers import read_tokenizer
 
-    tokenizer = read_tokenizer(given["tokenizer"]) if given["tokenizer"] is not None else None
-    keys = ("weights", "rename", "backend", "device", "seed")
-    model = compiled(
-        file,
-        given["name"],
-        given["preset"],
-        tuple(given["settings"]),
-        given["dtype"],
-        **{key: given[key] for key in keys if key in given},
-    )
+    tokenizer = read_tokenizer(tokenizer_file) if tokenizer_file is not None else None
+    model = compiled(options)
     if tokenizer is None and model.fitted is not None:
         tokenizer = model.fitted.tokenizer
     if tokenizer is None:
         hint = "`--tokenizer FILE` gives one; the folder of a run on texts has its own"
-        raise NablacError(Diagnostic("E853", f"{file} has no tokenizer", place=str(file), hint=hint))
+        place = str(options.file)
+        raise NablacError(Diagnostic("E853", f"{options.file} has no tokenizer", place=place, hint=hint))
     if model.is_drawn:
-        note_untrained(bool(given.get("quiet")))
+        note_untrained(is_quiet())
     return model, tokenizer

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from nablac.commands.compiled import model_asked
 from nablac.commands.options import (
     Finite,
+    ModelOptions,
     asked,
     check_rename,
-    model_asked,
     model_options,
     output_options,
     run_options,
@@ -23,13 +24,14 @@ from nablac.commands.options import (
 )
 from nablac.commands.output import is_quiet, note, print_json
 from nablac.commands.progress import Progress
-from nablac.commands.runs import as_begun
+from nablac.commands.runs import read_run
 from nablac.commands.signals import handled
 
 if TYPE_CHECKING:
     from runtime.renames import Rename
     from runtime.training.folder import RunFolder
     from runtime.training.loop import Loop
+    from runtime.training.run_options import Options
     from runtime.training.training_run import Training
 
 _SHOWN = 5  # of the rows and files that were left out; the run's skipped.txt has them all
@@ -55,28 +57,56 @@ _SHOWN = 5  # of the rows and files that were left out; the run's skipped.txt ha
 @click.option("--skip-broken", is_flag=True, help="Leave out broken rows and files, and count them.")
 @weight_options
 @output_options
-def command(file: Path, output: Path | None, resume: Path | None, dry_run: bool, **given: Any) -> int:
+def command(
+    model: ModelOptions,
+    epochs: int | None,
+    batch: int | None,
+    validation: float | None,
+    patience: int | None,
+    data: str | None,
+    output: Path | None,
+    resume: Path | None,
+    dry_run: bool,
+    overfit: int | None,
+    max_time: float | None,
+    limit_batches: int | None,
+    keep: int,
+    skip_broken: bool,
+    as_json: bool,
+    quiet: bool,
+) -> int:
     """Train a model on the data of its train block; checkpoints, curves, weights and the compiled model go to a folder.
 
     Ctrl-C saves and stops; --resume RUN goes on as if nothing had happened.
     """
     from runtime.training.folder import RunFolder
+    from runtime.training.run_options import Options
     from runtime.training.training_run import describe
 
+    options = Options(
+        epochs=epochs,
+        batch=batch,
+        validation=validation,
+        patience=patience,
+        seed=model.seed if asked("seed") else None,  # the option's own default is left to the block
+        data=data,
+        backend=model.backend,
+        device=model.device,
+        limit_batches=limit_batches,
+        max_seconds=max_time * 60 if max_time is not None else None,
+        overfit=overfit,
+        skip_broken=skip_broken,
+        keep=keep,
+    )
     if resume is None:
-        training = training_of(file, given)
+        training = training_of(model, options)
     else:
-        training = _resumed(file, resume, given, output)
-    quiet, as_json = given["quiet"], given["as_json"]
+        training = _resumed(model, resume, options, output)
     if not quiet:
         _announce(describe(training))
         announce_data(training)
         note_batches(training)
-        whole = ", ".join(f"`{name}`" for name in training.measured_whole)
-        if whole:
-            verb = "compares" if len(training.measured_whole) == 1 else "compare"
-            none = "" if len(training.data.parts["validation"]) else ", of which there is none"
-            note(f"note: {whole} {verb} examples with one another: measured of validation data alone{none}")
+        _note_measured_whole(training)
     if dry_run:
         return _dry_run(training, as_json, quiet)
     if resume is None:
@@ -88,7 +118,16 @@ def command(file: Path, output: Path | None, resume: Path | None, dry_run: bool,
         if resume is not None:
             loop = training.loop(folder.checkpoints, resume=True)
             _note_damaged(loop)
-        return _train(training, loop, folder, file, quiet, as_json)
+        return _train(training, loop, folder, model.file, quiet, as_json)
+
+
+def _note_measured_whole(training: Training) -> None:
+    """Say which metrics have no figure of the batches that train."""
+    whole = ", ".join(f"`{name}`" for name in training.measured_whole)
+    if whole:
+        verb = "compares" if len(training.measured_whole) == 1 else "compare"
+        none = "" if len(training.data.parts["validation"]) else ", of which there is none"
+        note(f"note: {whole} {verb} examples with one another: measured of validation data alone{none}")
 
 
 def _note_damaged(loop: Loop) -> None:
@@ -96,70 +135,46 @@ def _note_damaged(loop: Loop) -> None:
         note(f"note: {error.diagnostics[0].place} is damaged; the run goes on from an earlier checkpoint")
 
 
-def _resumed(file: Path, run: Path, given: Mapping[str, Any], output: Path | None) -> Training:
+def _resumed(model: ModelOptions, folder: Path, options: Options, output: Path | None) -> Training:
     """A run as it was begun, and no other: that is compared when it goes on."""
     from runtime.data.fitted import read_fitted
-    from runtime.training.run_record import read_record
 
     if output is not None:
         raise click.UsageError("-o names a new run's folder; a resumed run goes on in its own")
-    for name in ("weights", "tokenizer"):
-        if given.get(name) is not None:
-            raise click.UsageError(f"a resumed run has its own {name}; without --resume, --{name} begins another")
-    record = read_record(run)
-    training = training_of(file, as_begun(record, run, given, (*asdict(record.choices), *asdict(record.length))))
-    training.fitted = read_fitted(run)  # fitted anew it could be to changed data
+    if model.weights is not None:
+        raise click.UsageError("a resumed run has its own weights; without --resume, --weights begins another")
+    run = read_run(folder)
+    training = training_of(run.begun_model(model), run.begun_options(options))
+    training.fitted = read_fitted(folder)  # fitted anew it could be to changed data
     return training
 
 
-def training_of(file: Path, given: Mapping[str, Any], *, evaluated: bool = False) -> Training:
-    """The run that a command's options describe; what is not given is left to the train block.
+def training_of(
+    model: ModelOptions, options: Options, *, evaluated: bool = False, tokenizer: Path | None = None
+) -> Training:
+    """The run that options describe; what they leave open is left to the train block.
 
     Of weights that are `evaluated` none may be missing; training begins what only the loss reads anew, and says so.
+    The file of a `tokenizer` takes the place of the one that the weights were trained with.
     """
+    from compiler.elaborate.models import TextSource
     from compiler.elaborate.presets import parse_settings
     from compiler.elaborate.program import load
     from compiler.types import DType
     from runtime.data.fitted import Fitted
     from runtime.text.tokenizers import read_tokenizer
-    from runtime.training.run_options import Options
     from runtime.training.training_run import Training
     from runtime.weights import read_renames
 
-    minutes = given.get("max_time")
-    options = Options(
-        epochs=given.get("epochs"),
-        batch=given.get("batch"),
-        validation=given.get("validation"),
-        patience=given.get("patience"),
-        data=given.get("data"),
-        undivided=given.get("undivided", False),
-        limit_batches=given.get("limit_batches"),
-        overfit=given.get("overfit"),
-        # The option's own default is left to the block; a run's seed, which comes with its folder, is not.
-        seed=given["seed"] if asked("seed") or "folder" in given else None,
-        backend=given.get("backend", "numpy"),
-        device=given.get("device", "cpu"),
-        max_seconds=minutes * 60 if minutes is not None else None,
-        skip_broken=given.get("skip_broken", False),
-        keep=given.get("keep", 3),
-    )
-    hypers = parse_settings(given["settings"])
-    program = load(file)
-    training = Training(
-        program,
-        model_asked(program, given["name"]),
-        given["preset"],
-        hypers,
-        options,
-        dtype=DType(given.get("dtype", "f32")),
-        folder=given.get("folder"),
-    )
-    check_rename(given["weights"], given.get("rename", ()))
-    if given["weights"] is not None:
-        _begin_from(training, given["weights"], read_renames(given["rename"]), evaluated)
-    if given.get("tokenizer") is not None:  # in the place of the one that the weights were trained with
-        training.fitted = replace(training.known or Fitted(), tokenizer=read_tokenizer(given["tokenizer"]))
+    hypers = parse_settings(model.set)
+    program = load(model.file)
+    source = TextSource(program, model_asked(program, model.model), model.preset, hypers, DType(model.dtype))
+    training = Training(source, options, folder=model.data_folder)
+    check_rename(model)
+    if model.weights is not None:
+        _begin_from(training, model.weights, read_renames(model.rename), evaluated)
+    if tokenizer is not None:
+        training.fitted = replace(training.known or Fitted(), tokenizer=read_tokenizer(tokenizer))
     return training
 
 

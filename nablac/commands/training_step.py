@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from nablac.commands.options import FileOptions, ModelOptions, asked
 from nablac.commands.output import note, print_json, unless_kernels_lack
-from nablac.commands.runs import of_run
+from nablac.commands.runs import read_run
 
 if TYPE_CHECKING:
     from compiler.graph import Graph
@@ -20,17 +21,7 @@ _STEPS = 3  # that both runtimes run before the file is written
 _TOLERANCE = 1e-4
 
 
-def write_step(
-    file: Path,
-    target: Path,
-    opset: int | None,
-    given: dict[str, Any],
-    *,
-    seed: int,
-    verify: bool,
-    as_json: bool,
-    quiet: bool,
-) -> int:
+def write_step(options: ModelOptions, target: Path, how: FileOptions) -> int:
     """Write `target` and its `.safetensors`, both or none; the exit status."""
     import onnx
 
@@ -38,23 +29,25 @@ def write_step(
     from compiler.passes.pipeline import optimize
     from nablac.commands.train import training_of
     from runtime.onnx_file import save
+    from runtime.training.run_options import Options
     from runtime.training.steppers import DISABLED_PASSES
     from runtime.weights import save_weights
 
-    if file.is_dir():
-        file, given = of_run(file, given)
-    training = training_of(file, {**given, "seed": seed, "backend": "ort"})
+    seed = options.seed if options.is_run or asked("seed") else None
+    if options.is_run:
+        options = read_run(options.file).model(options)
+    training = training_of(options, Options(seed=seed, backend="ort"))
     training = replace(training, raw=training.known is not None)  # or nothing says how a batch is to be scaled
     if not training.raw and any(stage.name in ("standardize", "min_max") for stage in training.spec.data):
-        note("note: a batch is taken as it is: how its data is scaled, the run of a training says", quiet)
+        note("note: a batch is taken as it is: how its data is scaled, the run of a training says", how.quiet)
     state = training.first_state()
     graph = optimize(training.step.graph, disabled=DISABLED_PASSES)
-    model = export(graph, opset=opset, weights=None, metadata=_metadata(training))
+    model = export(graph, opset=how.opset, weights=None, metadata=_metadata(training))
     onnx.checker.check_model(model, full_check=True)
     worst = None
-    if verify:
+    if how.verify:
         with unless_kernels_lack():
-            worst = _compared(training, seed)
+            worst = _compared(training, options.seed)
     if worst is not None and worst > max(_TOLERANCE, _STEPS * _coarsest(training.step.graph)):
         note(f"not written: after {_STEPS} steps the losses of onnxruntime and NumPy differ by {worst:.1e}")
         return 1
@@ -63,10 +56,10 @@ def write_step(
     save_weights(beside, {name: state[name] for name in sorted(needed)})  # whole before the step takes its name
     save(model, target)
     inputs = [each.name for each in model.graph.input if each.name not in needed]
-    if as_json:
+    if how.as_json:
         facts = {"output": str(target), "state": str(beside), "inputs": inputs, "outputs": list(graph.outputs)}
         print_json({**facts, "states": len(needed), "nodes": len(model.graph.node), "worst_error": worst})
-    if as_json or quiet:
+    if how.as_json or how.quiet:
         return 0
     opset_shown = f"opset {model.opset_import[0].version}, IR {model.ir_version}"
     click.echo(f"{target}: one training step of {training.name}, {len(model.graph.node)} nodes, {opset_shown}")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablac.commands.options import Finite, compiled, model_options, output_options, weight_options
+from nablac.commands.compiled import compiled
+from nablac.commands.options import Finite, ModelOptions, model_options, output_options, weight_options
 from nablac.commands.output import note, print_json, unless_kernels_lack
+
+if TYPE_CHECKING:
+    from runtime.verification import Report
 
 
 @click.command()
@@ -19,15 +23,8 @@ from nablac.commands.output import note, print_json, unless_kernels_lack
 @weight_options
 @output_options
 def command(
-    file: Path,
-    name: str | None,
-    preset: str | None,
-    settings: tuple[str, ...],
-    dtype: str,
+    options: ModelOptions,
     tolerance: float,
-    weights: Path | None,
-    rename: tuple[str, ...],
-    seed: int,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -43,7 +40,7 @@ def command(
     """
     from runtime.verification import compare
 
-    model = compiled(file, name, preset, settings, dtype, weights=weights, rename=rename, seed=seed)
+    model = compiled(options)
     report = None
     with unless_kernels_lack():
         written = model.onnx().SerializeToString()
@@ -51,29 +48,36 @@ def command(
             model.graph,
             written,
             model.weights,
-            seed=seed,
+            seed=options.seed,
             tolerance=tolerance,
             text=model.elaborated,
             locate=True,
         )
     if as_json:
-        rows = [
-            {
-                "output": each.output,
-                "inputs": each.feeds,
-                "sizes": each.sizes,
-                "error": None if each.nothing else each.error,
-                "reason": each.excuse,
-            }
-            for each in (report.comparisons if report is not None else ())
-        ]
-        passed = report.passed if report is not None else None
-        told = asdict(report.diverging) if report is not None and report.diverging is not None else None
-        print_json({"passed": passed, "tolerance": tolerance, "comparisons": rows, "first": told})
-    if report is None:
-        return 2
-    if as_json:
-        return 0 if report.passed else 1
+        print_json(_facts(report, tolerance))
+    elif report is not None:
+        _print_comparisons(report, tolerance)
+    return 2 if report is None else 0 if report.passed else 1
+
+
+def _facts(report: Report | None, tolerance: float) -> dict[str, Any]:
+    """What `--json` says; of nothing where onnxruntime lacks a kernel."""
+    rows = [
+        {
+            "output": each.output,
+            "inputs": each.feeds,
+            "sizes": each.sizes,
+            "error": None if each.nothing else each.error,
+            "reason": each.excuse,
+        }
+        for each in (report.comparisons if report is not None else ())
+    ]
+    first = asdict(report.diverging) if report is not None and report.diverging is not None else None
+    passed = report.passed if report is not None else None
+    return {"passed": passed, "tolerance": tolerance, "comparisons": rows, "first": first}
+
+
+def _print_comparisons(report: Report, tolerance: float) -> None:
     for each in report.comparisons:
         sizes = ", ".join(f"{key}={size}" for key, size in each.sizes.items())
         mark = "ok" if each.error <= tolerance else f"ok: {each.excuse}" if each.excuse else "DIFFERS"
@@ -89,4 +93,3 @@ def command(
             click.echo(f"first: `{first.operator}` at {first.place}, {first.type}, {first.error:.1e}")
         else:
             click.echo("the optimised graph agrees in every operator: the passes of the optimiser make the difference")
-    return 0 if report.passed else 1

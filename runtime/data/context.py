@@ -40,25 +40,25 @@ class Context:
         if packaged is not None:
             return _in_package(packaged, self.folder, span)
         path = Path(name)
-        found = path if path.is_absolute() else self.folder / path
-        if not os.path.exists(found):
-            hint = did_you_mean(found.name, names_in(found.parent))
-            raise NablacError(Diagnostic("E820", f"there is no file {found}", span, hint=hint))
-        return found
+        file = path if path.is_absolute() else self.folder / path
+        if not os.path.exists(file):
+            hint = did_you_mean(file.name, names_in(file.parent))
+            raise NablacError(Diagnostic("E820", f"there is no file {file}", span, hint=hint))
+        return file
 
     def file(self, name: str, span: Span | None) -> Path:
         """A file; NablacError where it is a folder, or is not there."""
-        found = self.path(name, span)
-        if os.path.isdir(found):
-            raise NablacError(Diagnostic("E820", f"{found} is a folder, and a file is needed", span))
-        return found
+        file = self.path(name, span)
+        if os.path.isdir(file):
+            raise NablacError(Diagnostic("E820", f"{file} is a folder, and a file is needed", span))
+        return file
 
-    def paths(self, given: str | Sequence[str], span: Span | None) -> list[Path]:
+    def paths(self, names: str | Sequence[str], span: Span | None) -> list[Path]:
         """The files of one or several names, of which each may be a pattern with `*`."""
-        found: list[Path] = []
-        for name in [given] if isinstance(given, str) else given:
+        files: list[Path] = []
+        for name in [names] if isinstance(names, str) else names:
             if "*" not in name:
-                found.append(self.file(name, span))
+                files.append(self.file(name, span))
                 continue
             packaged = PackagePath.parse(name)
             if packaged is not None:
@@ -67,15 +67,15 @@ class Context:
             else:
                 path = self.folder / name  # which is `name` where that is absolute
                 bases, pattern = [Path(path.anchor)], str(path.relative_to(path.anchor))
-            matched = sorted(each for base in bases for each in matching_files(base, pattern))
+            matched = sorted(file for base in bases for file in matching_files(base, pattern))
             if not matched:
                 hint = _EXAMPLES if not bases else None
                 raise NablacError(Diagnostic("E820", f"no file matches {name}", span, hint=hint))
-            found += matched
-        return found
+            files += matched
+        return files
 
     def broken(self, place: str, message: str, hint: str | None = None) -> None:
-        """A row or a file that cannot be used: an error with its place, or skipped and counted where that was asked."""
+        """A row or a file that cannot be used: an error with its location, or skipped where that was asked."""
         if not self.skip_broken:
             hint = hint or "`--skip-broken` leaves such out, and counts them"
             raise NablacError(Diagnostic("E821", message, place=place, hint=hint))

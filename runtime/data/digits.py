@@ -98,11 +98,11 @@ def _label_end(table: Array, header: list[str], path: Path, stage: DataStage) ->
     Labels are whole and small, and there are several; at a corner of an image there is mostly nothing.
     """
     ends = {"first": 0, "last": -1}
-    named = [end for end, place in ends.items() if header and header[place] in _LABELS]
+    named = [end for end, column in ends.items() if header and header[column] in _LABELS]
     fitting = [
         end
-        for end, place in ends.items()
-        if (column := table[:, place]).min() >= 0
+        for end, index in ends.items()
+        if (column := table[:, index]).min() >= 0
         and column.max() < 100
         and np.array_equal(column, np.round(column))
         and column.min() < column.max()

@@ -24,18 +24,18 @@ Source = Callable[[DataStage, Context], Any]
 def text(stage: DataStage, context: Context) -> Text:
     """A text file whole, of a folder all `.txt` in the order of their names; of a Python file the texts in it."""
     path = context.path(stage.arguments["path"], stage.span)
-    files = sorted(each for each in path.rglob("*.txt")) if path.is_dir() else [path]
+    files = sorted(file for file in path.rglob("*.txt")) if path.is_dir() else [path]
     parts = []
-    for each in files:
+    for file in files:
         try:
-            parts.append(_literals(each) if each.suffix == ".py" else decode(content_of(each), str(each)))
+            parts.append(_literals(file) if file.suffix == ".py" else decode(content_of(file), str(file)))
         except SyntaxError as error:
-            context.broken(f"{each}:{error.lineno or 1}", "this is not valid Python")
+            context.broken(f"{file}:{error.lineno or 1}", "this is not valid Python")
         except NablacError as error:
-            (found,) = error.diagnostics
-            if found.code != "E821":  # too large, or not to be opened
+            (diagnostic,) = error.diagnostics
+            if diagnostic.code != "E821":  # too large, or not to be opened
                 raise
-            context.broken(found.place or str(each), found.message, found.hint)
+            context.broken(diagnostic.place or str(file), diagnostic.message, diagnostic.hint)
     whole = "\n".join(parts)
     if not whole:
         raise NablacError(Diagnostic("E823", f"{path} holds no text", stage.span))
@@ -54,8 +54,8 @@ def _literals(path: Path) -> str:
     except (ValueError, RecursionError, MemoryError) as error:  # of a null byte, and of nesting two kinds
         why = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
         raise SyntaxError(why) from None
-    found = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    return "\n".join(each for each in found if "\n" in each)
+    literals = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return "\n".join(literal for literal in literals if "\n" in literal)
 
 
 SOURCES: dict[str, Source] = {

@@ -158,10 +158,10 @@ def _numbers(texts: list[str], places: list[str]) -> Array:
 
 def _next_tokens(data: Text, stage: DataStage, context: Context) -> Examples:
     """Windows of `length` tokens, each the target of the one before it."""
-    given = stage.arguments
+    arguments = stage.arguments
     first, _ = cuts(len(data.text), context)
     tokenizer = _tokenizer([data.text[:first]], stage, context)
-    return windows_of(data.text, tokenizer, given["length"], given["length"], context, stage)
+    return windows_of(data.text, tokenizer, arguments["length"], arguments["length"], context, stage)
 
 
 def _masked(data: Text, stage: DataStage, context: Context) -> Examples:
@@ -171,8 +171,8 @@ def _masked(data: Text, stage: DataStage, context: Context) -> Examples:
     the tokens chosen, eight in ten become the tokenizer's mask, one another token, and one stays. What the tokenizer
     puts around a text stands around each window.
     """
-    given = stage.arguments
-    length, share = given["length"], given["hide"]
+    arguments = stage.arguments
+    length, share = arguments["length"], arguments["hide"]
     first, _ = cuts(len(data.text), context)
     tokenizer = _tokenizer([data.text[:first]], stage, context)
     if tokenizer.mask is None:
@@ -209,19 +209,19 @@ def windows_of(
     starts = np.arange(0, len(coded) - width, min(stride, width)) if width > 0 else np.arange(0)
     if not len(starts):
         raise NablacError(Diagnostic("E823", f"{len(coded)} tokens are too few for windows of {length}", stage.span))
-    places = starts[:, None] + np.arange(width + 1)
+    indices = starts[:, None] + np.arange(width + 1)
     parts = window_parts(starts, starts + width + 1, len(coded), stride < width, context, stage)
-    rows = np.hstack([np.tile(before, (len(starts), 1)), coded[places]])
+    rows = np.hstack([np.tile(before, (len(starts), 1)), coded[indices]])
     arrays = {"input": rows[:, :-1], "target": rows[:, 1:]}
     return Examples(arrays, ("input",), ("target",), ordered=True, parts=parts, tokenizer=tokenizer)
 
 
 def padded(rows: list[list[int]], padding: int = PADDING) -> Array:
     """Rows of numbers as one array, filled up with padding."""
-    made = np.full((len(rows), max(map(len, rows))), padding, np.int64)
+    array = np.full((len(rows), max(map(len, rows))), padding, np.int64)
     for number, row in enumerate(rows):
-        made[number, : len(row)] = row
-    return made
+        array[number, : len(row)] = row
+    return array
 
 
 __all__ = ["Tokenizer", "known", "padded", "tokens", "windows_of"]

@@ -32,13 +32,13 @@ def check_expressions(stored: Any, place: str) -> None:
 def _expressions(stored: Any) -> Iterator[str]:
     waiting = [stored]
     while waiting:
-        each = waiting.pop()
-        if isinstance(each, dict):
-            if isinstance(each.get(_KEY), str):
-                yield each[_KEY]
-            waiting.extend(each.values())
-        elif isinstance(each, list):
-            waiting.extend(each)
+        item = waiting.pop()
+        if isinstance(item, dict):
+            if isinstance(item.get(_KEY), str):
+                yield item[_KEY]
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
 
 
 def repeats_repetition(expression: str) -> bool:
@@ -85,7 +85,7 @@ def _repetition(expression: str, index: int) -> tuple[float | None, int]:
         return (1 if letter == "?" else float("inf")), index + 1
     end = expression.find("}", index, index + 32) if letter == "{" else -1
     least, comma, most = expression[index + 1 : end].partition(",")
-    if end < 0 or not all(each.isdigit() or not each for each in (least, most)) or not (least or most):
+    if end < 0 or not all(bound.isdigit() or not bound for bound in (least, most)) or not (least or most):
         return None, index
     return (float("inf") if comma and not most else float(most or least)), end + 1
 

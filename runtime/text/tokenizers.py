@@ -55,7 +55,7 @@ class Tokenizer(Protocol):
 
     @property
     def mask(self) -> int | None:
-        """The token in the place of hidden ones, if there is one."""
+        """The token that stands for hidden ones, if there is one."""
 
     @property
     def around(self) -> tuple[Sequence[int], Sequence[int]]:
@@ -76,8 +76,8 @@ class Tokenizer(Protocol):
 
 
 @dataclass(frozen=True)
-class Listed:
-    """Characters or words by their place in a list, after special tokens."""
+class ListTokenizer:
+    """Characters or words by their index in a list, after special tokens."""
 
     kind: str
     known: tuple[str, ...]
@@ -146,7 +146,7 @@ class Listed:
         return json.dumps(stored, ensure_ascii=False)
 
 
-class Learnt:
+class LibraryTokenizer:
     """A tokenizer of the tokenizers library."""
 
     def __init__(self, kind: str, library: Any) -> None:
@@ -165,9 +165,9 @@ class Learnt:
     @cached_property
     def end(self) -> int | None:
         """The first of the usual end tokens that the vocabulary has, else what stands after a text."""
-        found = self._first("</s>", "<eos>", "[SEP]", "<|end_of_text|>", "<|endoftext|>")
+        token = self._first("</s>", "<eos>", "[SEP]", "<|end_of_text|>", "<|endoftext|>")
         _, after = self.around
-        return after[0] if found is None and after else found
+        return after[0] if token is None and after else token
 
     @property
     def unknown(self) -> int | None:
@@ -177,8 +177,8 @@ class Learnt:
     @property
     def padding(self) -> int | None:
         """The first of the usual padding tokens that the vocabulary has, else 0 where that decodes to nothing."""
-        found = self._first("<pad>", "[PAD]", "<|pad|>", "<|padding|>")
-        return PADDING if found is None and not self.decode([PADDING]) else found
+        token = self._first("<pad>", "[PAD]", "<|pad|>", "<|padding|>")
+        return PADDING if token is None and not self.decode([PADDING]) else token
 
     @property
     def mask(self) -> int | None:
@@ -189,11 +189,11 @@ class Learnt:
     def around(self) -> tuple[Sequence[int], Sequence[int]]:
         """What the library puts before and after a text; NablacError (E850) where it fails."""
         with guarded("the tokenizer", "tokens of a text", "E850"), silenced():
-            made = self.library.encode("a", add_special_tokens=True)
-        text = [place for place, special in enumerate(made.special_tokens_mask) if not special]
+            encoding = self.library.encode("a", add_special_tokens=True)
+        text = [index for index, special in enumerate(encoding.special_tokens_mask) if not special]
         if not text:
             return (), ()
-        return tuple(made.ids[: text[0]]), tuple(made.ids[text[-1] + 1 :])
+        return tuple(encoding.ids[: text[0]]), tuple(encoding.ids[text[-1] + 1 :])
 
     @cached_property
     def ordinary(self) -> Sequence[int]:
@@ -203,8 +203,8 @@ class Learnt:
         return sorted(set(self.library.get_vocab().values()) - special)
 
     def _first(self, *names: str) -> int | None:
-        found = (self.library.token_to_id(name) for name in names)
-        return next((number for number in found if number is not None), None)
+        numbers = (self.library.token_to_id(name) for name in names)
+        return next((number for number in numbers if number is not None), None)
 
     def encode(self, text: str) -> list[int]:
         """The library's numbers; NablacError (E850) where it fails."""
@@ -234,15 +234,15 @@ def from_json(text: str, place: str = KEY) -> Tokenizer:
         raise _no_tokenizer(f"this tokenizer has no entry `{missing[0]}`", place)
     with guarded(place, "a tokenizer", "E850"):
         if "known" in stored:
-            return Listed(stored["kind"], _texts(stored["known"]), _texts(stored["special"]))
+            return ListTokenizer(stored["kind"], _texts(stored["known"]), _texts(stored["special"]))
         whole = stored["library"]
         return _of_library(whole, json.loads(whole), str(stored["kind"]), place)
 
 
-def _texts(given: Any) -> tuple[str, ...]:
-    if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
+def _texts(entries: Any) -> tuple[str, ...]:
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
         raise ValueError("its entries are not texts")
-    return tuple(given)
+    return tuple(entries)
 
 
 def _no_tokenizer(message: str, place: str, hint: str | None = None) -> NablacError:
@@ -261,7 +261,7 @@ def read_tokenizer(path: Path) -> Tokenizer:
     return from_json(text, str(path))
 
 
-def _of_library(text: str, stored: Any, kind: str, place: str) -> Learnt:
+def _of_library(text: str, stored: Any, kind: str, place: str) -> LibraryTokenizer:
     """A tokenizer of the tokenizers library from its JSON, and that parsed."""
     check_expressions(stored, place)
     known = ("BPE", "Unigram", "WordLevel", "WordPiece")
@@ -269,18 +269,18 @@ def _of_library(text: str, stored: Any, kind: str, place: str) -> Learnt:
     named = model.get("type") if isinstance(model, dict) else None
     if named is not None and named not in known:
         raise ValueError(f"its model is of the type `{str(named)[:20]}`, and there are {', '.join(known)}")
-    tokenizer = library().Tokenizer
+    tokenizers = library()
     with silenced():
         try:
-            made = tokenizer.from_str(text)
+            tokenizer = tokenizers.Tokenizer.from_str(text)
         except Exception:  # it speaks of the types of its code
             raise ValueError("its parts are not as the tokenizers library writes them") from None
-    made.no_padding()
-    made.no_truncation()
-    return Learnt(kind, made)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return LibraryTokenizer(kind, tokenizer)
 
 
-def _word_pieces(entries: list[str]) -> Learnt:
+def _word_pieces(entries: list[str]) -> LibraryTokenizer:
     """BERT's tokenizer over a vocabulary (Devlin et al. 2018): lower case, no accents, where that has no capitals."""
     tokenizers = library()
     numbers = {piece: number for number, piece in enumerate(entries)}
@@ -290,15 +290,15 @@ def _word_pieces(entries: list[str]) -> Learnt:
     if "[UNK]" not in numbers:
         raise ValueError("a vocab.txt has an entry [UNK]")
     lower = not any(piece != piece.lower() for piece in entries if not piece.startswith("["))
-    made = tokenizers.Tokenizer(tokenizers.models.WordPiece(numbers, unk_token="[UNK]"))
-    made.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lower)
-    made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    made.decoder = tokenizers.decoders.WordPiece()
-    made.add_special_tokens([piece for piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if piece in numbers])
+    bert = tokenizers.Tokenizer(tokenizers.models.WordPiece(numbers, unk_token="[UNK]"))
+    bert.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lower)
+    bert.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    bert.decoder = tokenizers.decoders.WordPiece()
+    bert.add_special_tokens([piece for piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if piece in numbers])
     if {"[CLS]", "[SEP]"} <= numbers.keys():
         ends = [(name, numbers[name]) for name in ("[CLS]", "[SEP]")]
-        made.post_processor = tokenizers.processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
-    return Learnt("wordpiece", made)
+        bert.post_processor = tokenizers.processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    return LibraryTokenizer("wordpiece", bert)
 
 
 def library() -> Any:

@@ -38,7 +38,7 @@ class Position:
     best_step: int = 0  # the last update of the best epoch
     epochs_since_best: int = 0
     rate: float = 1.0
-    epochs_since_decay: int = 0  # since the rate was last made smaller, or since the best
+    epochs_since_decay: int = 0  # since the rate was last reduced, or since the best
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Array], position: Position, keep: int) -> Path:

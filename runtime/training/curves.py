@@ -236,9 +236,9 @@ def _epoch_ticks(epochs: Sequence[float]) -> list[int]:
     first, last = math.ceil(epochs[0]), math.floor(epochs[-1])
     if last - first < 1:
         return [round(epochs[0])]
-    marks = [round(each) for each in ticks(first, last) if each == round(each)]
+    marks = [round(tick) for tick in ticks(first, last) if tick == round(tick)]
     step = marks[1] - marks[0] if len(marks) > 1 else 1
-    # The first epoch is told too, unless its number would run into the next.
+    # The first epoch is labelled too, unless its number would run into the next.
     return [first, *marks] if marks and marks[0] - first > 0.6 * step else marks
 
 
@@ -264,7 +264,7 @@ def _number(value: float, digits: int) -> str:
 
 def _width(text: str, size: float, bold: bool = False) -> float:
     """About how wide a text is, in the widest of the fonts."""
-    ems = sum(1.0 if unicodedata.east_asian_width(each) in "WF" else 0.7 if bold else 0.63 for each in text)
+    ems = sum(1.0 if unicodedata.east_asian_width(letter) in "WF" else 0.7 if bold else 0.63 for letter in text)
     return ems * size
 
 
@@ -277,7 +277,7 @@ def _fit(text: str, room: float, size: float, bold: bool = False) -> str:
 
 
 def _escape(text: str) -> str:
-    return escape("".join(each if each.isprintable() else " " for each in text))  # XML has no control characters
+    return escape("".join(letter if letter.isprintable() else " " for letter in text))  # XML has no control characters
 
 
 def _text(

@@ -34,7 +34,7 @@ WEIGHTS, _LOCK = "weights.safetensors", "lock"
 
 
 class RunFolder:
-    """A run's own folder; made by `begin`, found again by `existing`, to be used in a `with` block.
+    """A run's own folder, new by `begin` or one that is there by `existing`, to be used in a `with` block.
 
     One process holds it, to the end of the block.
     """
@@ -80,7 +80,7 @@ class RunFolder:
             raise Unwritable(target, error) from error
         with scratch(target) as draft:
             (draft / "checkpoints").mkdir()
-            for name, text in written_out(training.program).items():
+            for name, text in written_out(training.text.program).items():
                 (draft / name).parent.mkdir(exist_ok=True)
                 write_bytes(draft / name, text.encode())
             write_fitted(draft, fitted_to(training.data))
@@ -96,7 +96,7 @@ class RunFolder:
     @staticmethod
     def existing(path: Path, training: Training) -> RunFolder:
         """A run to go on with; NablacError where `training` would be another, or the folder takes nothing."""
-        read_record(path)  # a lock is made in no folder but a run's
+        read_record(path)  # no lock is created in a folder that is not a run's
         with ExitStack() as stack:
             folder = stack.enter_context(RunFolder(path, training.higher_is_better))
             before, now = read_record(path), record_of(training, path)
@@ -115,7 +115,7 @@ class RunFolder:
         writer.writerow(history)
         writer.writerows([f"{value:.9g}" for value in values] for values in zip(*history.values(), strict=True))
         write_bytes(self.path / "history.csv", text.getvalue().encode())
-        known = {name: [each if math.isfinite(each) else None for each in values] for name, values in history.items()}
+        known = {name: [mean if math.isfinite(mean) else None for mean in values] for name, values in history.items()}
         write_bytes(self.path / "history.json", (json.dumps(known, indent=2) + "\n").encode())
         picture = curves(history, f"{self.path.parent.name} {self.path.name}", self.higher_is_better)
         write_bytes(self.path / "curves.svg", picture.encode())
@@ -135,5 +135,5 @@ class RunFolder:
 
 def _next(base: Path) -> Path:
     """The folder of the next number."""
-    taken = [int(each.name) for each in base.glob("*") if each.name.isdigit()] if base.is_dir() else []
+    taken = [int(folder.name) for folder in base.glob("*") if folder.name.isdigit()] if base.is_dir() else []
     return base / str(max(taken, default=0) + 1)

@@ -100,12 +100,12 @@ class Record:
 
 def record_of(training: Training, run: Path) -> Record:
     """What a run is made of that is about to begin in the folder `run`, or to go on there."""
-    options = training.options
+    options, source = training.options, training.text
     choices = Choices(
-        training.model,
-        training.preset,
-        [f"{name}={value if isinstance(value, str) else show(value)}" for name, value in training.hypers.items()],
-        training.dtype.value,
+        source.model,
+        source.preset,
+        [f"{name}={value if isinstance(value, str) else show(value)}" for name, value in source.hypers.items()],
+        source.dtype.value,
         training.batch,
         training.seed,
         options.validation,
@@ -118,14 +118,14 @@ def record_of(training: Training, run: Path) -> Record:
     )
     length = Length(options.epochs, options.patience, options.keep)
     folder = training.context.folder
-    model_file = os.path.relpath(folder / Path(training.program.source.name).name, os.path.realpath(run))
+    model_file = os.path.relpath(folder / Path(source.program.source.name).name, os.path.realpath(run))
     return Record(
         choices,
         length,
         surroundings(options.backend),
         str(folder),
         model_file,
-        fingerprint(training.program),
+        fingerprint(source.program),
         digest(training.data),
     )
 
@@ -175,5 +175,5 @@ def _said(option: str, value: Any) -> str:
         case True:
             return option
         case list():
-            return " ".join(f"{option} {each}" for each in value) or f"no {option}"
+            return " ".join(f"{option} {item}" for item in value) or f"no {option}"
     return f"{option} {value}"

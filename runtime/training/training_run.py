@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.elaborate.models import elaborate_model
-from compiler.elaborate.program import Program
+from compiler.elaborate.models import TextSource
 from compiler.graph import Graph
-from compiler.model_spec import ModelSpec
+from compiler.model_spec import ModelSource, ModelSpec
 from compiler.passes.pipeline import optimize
 from compiler.training.losses import measured_loss, whole_graph
 from compiler.training.measures import Measure
 from compiler.training.step import TrainingStep, training_step
-from compiler.types import DType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.data.batches import Batches
 from runtime.data.context import Context
@@ -46,33 +44,41 @@ if TYPE_CHECKING:
 class Training:
     """Everything that a run needs, made when it is first asked for."""
 
-    program: Program
-    model: str | None = None
-    preset: str | None = None
-    hypers: Mapping[str, Any] = field(default_factory=dict)
+    source: ModelSource
     options: Options = field(default_factory=Options)
     start: Trained | None = None  # to begin from: weights, and what they know of their data
-    examples: Examples | None = None  # in the place of the train block's data
-    folder: Path | None = None  # where relative paths of data begin, where that is not beside the model's file
+    examples: Examples | None = None  # instead of the train block's data
+    folder: Path | None = None  # where relative paths of data begin, where that is not beside the file of the text
     fitted: Fitted | None = None  # what a run has kept of its data, that goes on or whose weights are evaluated
-    dtype: DType = DType.F32  # the float type
     raw: bool = False  # whether batches are fed in raw units, which the graphs scale by what is `known`
 
     @cached_property
     def elaborated(self) -> ModelSpec:
         """The model in training mode, with its train block."""
-        return self._elaborate(training=True)
+        return self._spec_of_mode(training=True)
 
     @cached_property
     def inference(self) -> ModelSpec:
         """The model in inference mode, with its train block."""
-        return self._elaborate(training=False)
+        return self._spec_of_mode(training=False)
 
-    def _elaborate(self, training: bool) -> ModelSpec:
-        made = elaborate_model(
-            self.program, model=self.model, preset=self.preset, hypers=self.hypers, training=training, dtype=self.dtype
-        )
-        return in_raw_data(made, self.known) if self.raw else made
+    def _spec_of_mode(self, training: bool) -> ModelSpec:
+        spec = self.source.spec(training=training)
+        return in_raw_data(spec, self.known) if self.raw else spec
+
+    @property
+    def text(self) -> TextSource:
+        """The text of the model; NablacError for a model that has none."""
+        if not isinstance(self.source, TextSource):
+            raise NablacError(Diagnostic("E612", f"{self.name} was not compiled from a text", place=self.name))
+        return self.source
+
+    @cached_property
+    def data_folder(self) -> Path:
+        """Where relative paths of data begin."""
+        if self.folder is not None or not isinstance(self.source, TextSource):
+            return self.folder or Path.cwd()
+        return Path(os.path.realpath(self.source.program.source.name)).parent
 
     @property
     def known(self) -> Fitted | None:
@@ -127,8 +133,7 @@ class Training:
     @cached_property
     def context(self) -> Context:
         """What every source and stage of the data may ask for."""
-        folder = self.folder or Path(os.path.realpath(self.program.source.name)).parent
-        return context_of(self.spec, self.options, folder, self.seed, self.known)
+        return context_of(self.spec, self.options, self.data_folder, self.seed, self.known)
 
     @cached_property
     def data(self) -> Examples:
@@ -175,17 +180,17 @@ class Training:
 
     def settings(self) -> Settings:
         """The loop's settings: the command's, else the block's, else the defaults."""
-        given, options = self.spec.settings, self.options
-        monitor = given.monitor or ""
+        block, options = self.spec.settings, self.options
+        monitor = block.monitor or ""
         metric = self.spec.metric_of(monitor)
-        mode = given.mode or self.spec.best.get(metric or "", "min")  # known of a metric, or the block is refused
+        mode = block.mode or self.spec.best.get(metric or "", "min")  # known of a metric, or the block is refused
         return Settings(
-            epochs=options.epochs if options.epochs is not None else given.epochs,
-            patience=options.patience if options.patience is not None else given.patience,
-            plateau=given.plateau,
-            plateau_factor=given.plateau_factor,
-            min_change=given.min_change,
-            accumulate=given.accumulate,
+            epochs=options.epochs if options.epochs is not None else block.epochs,
+            patience=options.patience if options.patience is not None else block.patience,
+            plateau=block.plateau,
+            plateau_factor=block.plateau_factor,
+            min_change=block.min_change,
+            accumulate=block.accumulate,
             monitor=monitor,
             higher_is_better=mode == "max",
             seed=self.seed,
@@ -210,11 +215,11 @@ class Training:
         NablacError where it `trains`, and something that is asked for would not be measured.
         """
         damaged: list[NablacError] = []
-        found = newest_checkpoint(folder, damaged) if resume and folder is not None else None
-        if resume and found is None:
+        checkpoint = newest_checkpoint(folder, damaged) if resume and folder is not None else None
+        if resume and checkpoint is None:
             hint = "its checkpoints are gone, or broken: train anew, without `--resume`"
             raise NablacError(Diagnostic("E841", f"{folder} holds no checkpoint to resume from", hint=hint))
-        state, position = found if found is not None else (self.first_state(), Position())
+        state, position = checkpoint if checkpoint is not None else (self.first_state(), Position())
         validation = self.batches("validation") if len(self.data.parts["validation"]) else None
         if trains:
             self._check_monitor(validation is not None)
@@ -246,7 +251,7 @@ class Training:
         names += [f"val_{name}" for name in of_all if validated]
         if asked is not None and asked not in names:
             hint = did_you_mean(asked, names) or f"there are {', '.join(names)}"
-            if asked.removeprefix("val_") in self.measured_whole:
+            if self.spec.metric_of(asked) in self.measured_whole:
                 hint = "it compares all examples with one another, and is measured of validation data: `val_NAME`"
             raise NablacError(Diagnostic("E615", f"nothing measures the `monitor` {asked}", self.spec.span, hint=hint))
 
@@ -280,7 +285,7 @@ class Training:
         return self.loop(trains=False).evaluate(self.batches(part), step_of(self.start, self.loss_graph))
 
     def model_weights(self, state: Mapping[str, Array]) -> dict[str, Array]:
-        """What of a state belongs to the model and its loss, averages in the place of what they average."""
+        """What of a state belongs to the model and its loss, averages instead of what they average."""
         in_training = (op.path for op in stored(self.step.graph) if op.path not in self.step.states)
         return weights_of_model(self.inference, in_training, averaged(state, self.step.averages))
 
@@ -309,7 +314,7 @@ def describe(training: Training) -> dict[str, Any]:
         "batch": training.batch,
         "epochs": training.settings().epochs,
         "seed": training.seed,
-        "examples": {part: len(places) for part, places in data.parts.items()},
+        "examples": {part: len(rows) for part, rows in data.parts.items()},
         "skipped": len(training.context.skipped),
     }
 

@@ -406,3 +406,29 @@ def test_a_model_without_a_train_block_is_refused() -> None:
     with pytest.raises(NablacError) as caught:
         training_step(elaborate_model(program, training=True))
     assert str(caught.value).startswith("error[E612]: model M has no train block")
+
+
+ALIKE = """
+model M {
+    input x: [batch, 4]
+    output y = x -> Dense(4, activation: tanh) -> Dense(4, activation: tanh) -> Dense(1)
+}
+train M { target t: [batch, 1]; loss mse(y, t); SETTINGS }
+optimizer noisy(lr = 0.1) { param' = param - lr * (grad + random.normal(like: grad)) }
+"""
+
+
+@pytest.mark.parametrize(
+    ("settings", "count"),
+    [
+        ("optimizer adam(lr: 0.1)", 4),  # [4, 4], [4], [4, 1] and [1]
+        ("seed 1", 4),  # adam(), as no other is named
+        ('optimizer adamw(lr: 0.1); undecayed "dense.W"', 5),  # what is exempt has equations of its own
+        ('optimizer adamw(lr: 0.1); freeze ["dense.*"]', 4),
+        ("optimizer noisy()", 6),  # draws are those of each parameter
+    ],
+)
+def test_equations_are_elaborated_once_for_a_type_of_parameter(settings: str, count: int) -> None:
+    spec = elaborate_model(program_of(Source("m.model", ALIKE.replace("SETTINGS", settings)))).training
+    assert spec is not None
+    assert len({id(each) for each in spec.optimizer.equations.values()}) == count

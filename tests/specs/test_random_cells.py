@@ -12,7 +12,7 @@ from compiler.gradient import gradients
 from compiler.graph import Graph
 from compiler.onnx.exporter import export
 from compiler.operators.source import Parameter, constant
-from compiler.passes.pipeline import OPTIMIZING, PASSES, optimize
+from compiler.passes.pipeline import OPTIMIZING, optimize, passes_of
 from compiler.types import DType
 from compiler.verify import verify
 from grammar.source import Source
@@ -80,10 +80,9 @@ def test_random_recurrences_are_what_they_say(text: str, batch: int, time: int) 
     weights = initialize(graph, 0)
     wanted = run(graph, {"xs": xs}, weights)
     changed = graph
-    for each in PASSES:
-        if each.stage in OPTIMIZING:
-            changed = each.run(changed)
-            verify(changed)
+    for each in passes_of(*OPTIMIZING):
+        changed = each.run(changed)
+        verify(changed)
     for better in (changed, optimize(graph)):
         for name, found in run(better, {"xs": xs}, weights).items():
             np.testing.assert_allclose(found, wanted[name], rtol=1e-10, atol=1e-13, err_msg=name)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from compiler.elaborate.binding import bind_names
 from compiler.elaborate.builtins.declaring import dtype_option, sizes_argument
-from compiler.elaborate.operands import as_tensor, build_checked, converted, tensor_argument
+from compiler.elaborate.operands import as_tensor, build_checked, tensor_argument
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import Argument, Builtin, CompileTimeValue, Module, describe, is_number
 from compiler.elaborate.work import ITEM, NODE
-from compiler.graph import Value, apply, origin
+from compiler.graph import Value, origin
+from compiler.operators.making import cast, less
 from compiler.operators.random import FoldKey, RandomNormal, RandomUniform
 from compiler.operators.source import Input, constant
 from compiler.types import DType, TensorType
@@ -60,11 +61,11 @@ def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
 
         def draw() -> Value:
             if name == "normal":
-                normal: Value = RandomNormal(sizes, dtype)(key)
+                normal = RandomNormal(sizes, dtype)(key)
                 return normal * number("std") + number("mean")
-            uniform: Value = RandomUniform(sizes, dtype)(key)
+            uniform = RandomUniform(sizes, dtype)(key)
             if name == "bernoulli":
-                return converted(apply("less", uniform, number("p")), dtype)
+                return cast(less(uniform, number("p")), dtype)
             low = number("low")
             return uniform * (number("high") - low) + low
 
@@ -92,7 +93,7 @@ def random_key(session: Session, span: Span) -> Value:
     session.charge(NODE + len(frame.path) * ITEM, span)
     salt = _salt(f"{frame.path}/{frame.draws}")
     frame.draws += 1
-    key: Value = session.make(lambda: FoldKey(salt)(seed, constant(0, DType.I64)), span)
+    key = session.make(lambda: FoldKey(salt)(seed, constant(0, DType.I64)), span)
     if session.scans:
         step = session.scans[-1].step
         key = session.make(lambda: FoldKey(salt)(key, step), span)

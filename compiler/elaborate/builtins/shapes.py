@@ -8,7 +8,6 @@ from compiler.elaborate.builtins.declaring import axis_of, binding_builtin, buil
 from compiler.elaborate.operands import build_checked, tensor_argument
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import NONE, Argument, CompileTimeValue, is_number, is_size
-from compiler.graph import Value
 from compiler.operators.casting import Cast
 from compiler.operators.shaping import DataMovement, Expand, Reshape
 from grammar.source import Span
@@ -68,18 +67,14 @@ def _operator_of(session: Session, bound: dict[str, Argument], span: Span) -> Co
 def _reshape(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     tensor = tensor_argument(session, bound["x"])
     sizes = sizes_argument(session, bound["shape"], "reshape", inferred=True)
-    reshaped: Value = build_checked(
-        session, lambda: Reshape(sizes)(tensor), span, [(tensor, bound["x"])], what="reshape"
-    )
-    return reshaped
+    return build_checked(session, lambda: Reshape(sizes)(tensor), span, [(tensor, bound["x"])], what="reshape")
 
 
 @builtin("expand", "x", "shape")
 def _expand(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     tensor = tensor_argument(session, bound["x"])
     sizes = sizes_argument(session, bound["shape"], "expand")
-    expanded: Value = build_checked(session, lambda: Expand(sizes)(tensor), span, [(tensor, bound["x"])], what="expand")
-    return expanded
+    return build_checked(session, lambda: Expand(sizes)(tensor), span, [(tensor, bound["x"])], what="expand")
 
 
 @binding_builtin("rearrange")

@@ -1,4 +1,4 @@
-"""Tensors made, converted, joined, split, multiplied and differentiated."""
+"""Tensors made, joined, split, multiplied and differentiated."""
 
 from __future__ import annotations
 
@@ -15,12 +15,13 @@ from compiler.elaborate.builtins.declaring import (
     sizes_argument,
     whole_argument,
 )
-from compiler.elaborate.operands import as_tensor, build_checked, converted, tensor_argument
+from compiler.elaborate.operands import as_tensor, build_checked, tensor_argument
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import Argument, CompileTimeValue, describe, is_number, is_size
 from compiler.elaborate.work import DERIVED, NODE, of_graph
 from compiler.graph import Graph, Node, NotDifferentiable, Value
 from compiler.operators.indexing import Iota
+from compiler.operators.making import cast
 from compiler.operators.shaping import Concat, Expand, Unsqueeze
 from compiler.operators.slicing import Slice
 from compiler.operators.source import constant
@@ -42,8 +43,7 @@ def _filled(name: str, value: float | None) -> None:
         sizes = sizes_argument(session, bound["shape"], name)
         if not sizes:
             return scalar
-        filled: Value = build_checked(session, lambda: Expand(sizes)(scalar), span, [], what=name)
-        return filled
+        return build_checked(session, lambda: Expand(sizes)(scalar), span, [], what=name)
 
 
 _filled("zeros", 0)
@@ -56,11 +56,11 @@ def _iota(session: Session, bound: dict[str, Argument], span: Span) -> CompileTi
     count = bound["n"].value
     if not is_size(count):
         raise session.fault("E404", f"iota counts to a size, and this is {describe(count)}", bound["n"].span)
-    counted: Value = session.make(lambda: Iota(count)(), span)
+    counted = session.make(lambda: Iota(count)(), span)
     if "dtype" not in bound:
         return counted
     dtype = dtype_option(session, bound)
-    return session.make(lambda: converted(counted, dtype), span)
+    return session.make(lambda: cast(counted, dtype), span)
 
 
 @builtin("cast", "x", "dtype")
@@ -77,14 +77,14 @@ def _cast(session: Session, bound: dict[str, Argument], span: Span) -> CompileTi
         return as_tensor(session, value, span, dtype)
     else:
         tensor = tensor_argument(session, bound["x"])
-    return session.make(lambda: converted(tensor, dtype), span)
+    return session.make(lambda: cast(tensor, dtype), span)
 
 
 @builtin("widen", "x")
 def _widen(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     """A tensor to add up: in f32 where it holds floats of 16 bits, and as it is elsewhere."""
     tensor = tensor_argument(session, bound["x"])
-    return session.make(lambda: converted(tensor, tensor.type.dtype.wide), span)
+    return session.make(lambda: cast(tensor, tensor.type.dtype.wide), span)
 
 
 @builtin("stack", "tensors", optional=("axis",))
@@ -98,14 +98,13 @@ def _stack(session: Session, bound: dict[str, Argument], span: Span) -> CompileT
     axis = whole_argument(session, bound["axis"], "stack") if "axis" in bound else 0
     index = axis_of(session, tensors[0], axis, span, among=tensors[0].type.rank + 1)
     operands = [(tensor, bound["tensors"]) for tensor in tensors]
-    stacked: Value = build_checked(
+    return build_checked(
         session,
         lambda: Concat(index)(*(Unsqueeze((index,))(tensor) for tensor in tensors)),
         span,
         operands,
         what="stack",
     )
-    return stacked
 
 
 @builtin("split", "x", "parts", optional=("axis",))

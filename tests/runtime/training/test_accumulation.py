@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from compiler.elaborate.models import TextSource
 from compiler.elaborate.program import program_of
 from compiler.types import DType
 from grammar.diagnostics import NablacError
@@ -59,7 +60,7 @@ DOES_NOT = [
 def trained(loss: str, batch: int, every: int, backend: str) -> dict[str, np.ndarray]:
     text = MODEL.format(loss=loss, batch=batch, every=every)
     kind = DType.F64 if backend == "numpy" else DType.F32
-    run = Training(program_of(Source("m.model", text)), options=Options(backend=backend), dtype=kind)
+    run = Training(TextSource(program_of(Source("m.model", text)), dtype=kind), options=Options(backend=backend))
     run.examples = from_arrays({name: np.asarray(array) for name, array in DATA.items()}, "data")
     loop = run.loop()
     loop.run()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compiler.elaborate.models import TextSource
 from compiler.elaborate.program import load, program_of
 from compiler.types import DType
 from grammar.diagnostics import NablacError
@@ -57,7 +58,7 @@ train M {
 
 def training(settings: str = "", backend: str = "numpy", text: str = MODEL, **options: object) -> Training:
     program = program_of(Source("m.model", text.replace("SETTINGS", settings)))
-    made = Training(program, options=Options(backend=backend, **options))  # type: ignore[arg-type]
+    made = Training(TextSource(program), options=Options(backend=backend, **options))  # type: ignore[arg-type]
     generator = np.random.default_rng(5)
     x = generator.normal(size=(40, 6)).astype(np.float32)
     made.examples = from_arrays({"x": x, "t": np.sin(x.sum(axis=1, keepdims=True)).astype(np.float32)}, "arrays")
@@ -92,7 +93,7 @@ def test_a_model_of_f64_trains_in_f64(backend: str) -> None:
 def test_the_specs_train_alike_on_both_backends(name: str) -> None:
     program = load(SPECS / f"{name}.model")
     runs = [
-        trained(Training(program, program.models[0].name, options=Options(backend=backend, epochs=3)))
+        trained(Training(TextSource(program, program.models[0].name), options=Options(backend=backend, epochs=3)))
         for backend in BACKENDS
     ]
     for key, values in runs[0].position.history.items():
@@ -155,7 +156,7 @@ train M { target t: [batch, 1]; loss mse(y, t) }
 """
     kinds = {}
     for backend in BACKENDS:
-        made = Training(program_of(Source("m.model", text)), options=Options(backend=backend))
+        made = Training(TextSource(program_of(Source("m.model", text))), options=Options(backend=backend))
         kinds[backend] = {node.op.name for node in made.step_graph} & {"rnn", "scan"}
     assert kinds == {"numpy": {"rnn", "scan"}, "ort": {"scan"}}
 
@@ -241,7 +242,7 @@ def test_which_way_a_metric_is_better_is_the_librarys_or_the_blocks_to_say() -> 
 
 def test_raw_units_are_those_of_the_data() -> None:
     program = load(SPECS / "forecaster.model")
-    made = Training(program, options=Options(epochs=2))
+    made = Training(TextSource(program), options=Options(epochs=2))
     loop = trained(made)
     from runtime.numpy_executor import NumpyRunner
 
@@ -331,7 +332,7 @@ def test_the_best_epoch_is_that_of_the_mode(mode: str) -> None:
     }
     """.replace("MODE", mode)
     x = np.array([[0.5], [1], [0.25], [0.75]] * 2, np.float32)
-    made = Training(program_of(Source("m.model", text)))
+    made = Training(TextSource(program_of(Source("m.model", text))))
     made.examples = from_arrays({"x": x, "t": x}, "arrays")
     loop = trained(made)
     figures = loop.position.history["val_f1"]
@@ -357,7 +358,7 @@ def test_layers_called_as_states_train_as_others_do() -> None:
         for old, new in names.items():
             renamed = renamed.replace(old, new)
         renamed = renamed.replace("SETTINGS", "epochs 3; batch 2")
-        made = Training(program_of(Source("m.model", renamed)))
+        made = Training(TextSource(program_of(Source("m.model", renamed))))
         made.examples = from_arrays({"x": x, "t": x[:, :1]}, "arrays")
         begin = {names.get(path[:-2], path[:-2]) + path[-2:]: array for path, array in start.items()}
         made.start = Trained(begin)
@@ -376,7 +377,7 @@ def test_a_loss_of_the_step_is_measured_at_the_step_of_its_weights(backend: str)
     model M { input x: [batch, 1]; param w: [1] = 0.0; y = x * w; output y }
     train M { target t: [batch, 1]; loss mse(y, t) * 0 + step; accumulate 2; epochs 3; batch 2; validation 0.5 }
     """
-    made = Training(program_of(Source("m.model", text)), options=Options(backend=backend))
+    made = Training(TextSource(program_of(Source("m.model", text))), options=Options(backend=backend))
     x = np.ones((16, 1), np.float32)
     made.examples = from_arrays({"x": x, "t": x}, "arrays")
     loop = trained(made)
@@ -389,7 +390,7 @@ def test_an_evaluation_draws_anew_for_each_batch() -> None:
     model M { input x: [batch, 1]; param w: [1] = 0.0; y = x * w; output y }
     train M { target t: [batch, 1]; loss mse(y, t) + max(random.uniform(like: y)); epochs 1; batch 1; validation 0.5 }
     """
-    made = Training(program_of(Source("m.model", text)))
+    made = Training(TextSource(program_of(Source("m.model", text))))
     x = np.ones((40, 1), np.float32)
     made.examples = from_arrays({"x": x, "t": x * 0}, "arrays")
     loop = made.loop()

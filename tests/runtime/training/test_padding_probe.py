@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from compiler.elaborate.models import TextSource
 from compiler.elaborate.program import program_of
 from grammar.source import Source
 from nablac.commands import cli
@@ -59,7 +60,7 @@ def training(folder: Path, equation: str, **options: object) -> Training:
     texts = [" ".join(generator.choice(words, 1 + number % 7)) for number in range(40)]
     (folder / "pairs.tsv").write_text("".join(f"{text}\t{len(text) / 10}\n" for text in texts))
     text = MODEL.replace("EQUATION", equation).replace("MASK", MASK if "mask" in equation else "")
-    return Training(program_of(Source(str(folder / "m.model"), text)), options=Options(**options))  # type: ignore[arg-type]
+    return Training(TextSource(program_of(Source(str(folder / "m.model"), text))), options=Options(**options))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -126,7 +127,7 @@ train M {
 """
     for ignore, mask, apart in (("0", "source != 0", set()), ("9", "source != 0", {"T"}), ("0", "source != 9", {"S"})):
         changed = text.replace("IGNORE", ignore).replace("source != 0", mask)
-        made = Training(program_of(Source(str(tmp_path / "m.model"), changed)))
+        made = Training(TextSource(program_of(Source(str(tmp_path / "m.model"), changed))))
         assert made.padding is not None and made.padding.apart == apart
     weights = made.model_weights(made.first_state())
     NumpyRunner(made.inference.graph, weights).run({"source": np.array([[2]]), "target_in": np.array([[2]])})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from compiler.elaborate.models import TextSource
 from compiler.elaborate.program import program_of
 from compiler.types import DType
 from grammar.source import Source
@@ -46,7 +47,7 @@ METRICS = {  # by hand, of all four rows; y is x W + b
 
 def evaluated(metric: str, batch: int) -> tuple[dict[str, float], np.ndarray]:
     program = program_of(Source("m.model", MODEL.format(metric=metric)))
-    run = Training(program, options=Options(batch=batch), dtype=DType.F64)
+    run = Training(TextSource(program, dtype=DType.F64), options=Options(batch=batch))
     run.examples = from_arrays({"x": X, "t": T}, "data")
     loop = run.loop()
     state = loop.stepper.state()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from compiler.dims import Dim
+from compiler.elaborate.models import TextSource
 from compiler.elaborate.program import program_of
 from compiler.types import DType, TensorType
 from grammar.diagnostics import NablacError
@@ -51,7 +52,7 @@ def training(folder: Path, data: str, settings: str = "", options: Options | Non
     text = MODEL
     for name, value in {**given, "SETTINGS": settings, "DATA": data}.items():
         text = text.replace(name, value)
-    return Training(program_of(Source(str(folder / "m.model"), text)), options=options or Options())
+    return Training(TextSource(program_of(Source(str(folder / "m.model"), text))), options=options or Options())
 
 
 def rows(folder: Path, name: str, count: int = 20, shift: float = 0.0, kinds: tuple[str, ...] = ()) -> None:
@@ -122,10 +123,10 @@ def test_folders_of_images_keep_the_numbers_of_their_classes(tmp_path: Path) -> 
     train M {{ target t: i64[batch]; loss cross_entropy(y, t); validation "{}"; data images("train") }}
     """
     program = program_of(Source(str(tmp_path / "m.model"), text.format("other")))
-    data = Training(program).data
+    data = Training(TextSource(program)).data
     assert data.arrays["t"].tolist() == [0, 1, 1]
     with pytest.raises(NablacError) as caught:
-        Training(program_of(Source(str(tmp_path / "m.model"), text.format("more")))).data  # noqa: B018
+        Training(TextSource(program_of(Source(str(tmp_path / "m.model"), text.format("more"))))).data  # noqa: B018
     assert caught.value.diagnostics[0].message == "`bird` is none of the classes cat, dog"
 
 
@@ -141,7 +142,7 @@ def test_another_text_is_cut_by_the_training_parts_tokenizer(tmp_path: Path, sta
         target t: i64[batch, time]; loss cross_entropy(y, t); validation "other.txt"; data text("train.txt") -> {stage}
     }}
     """
-    data = Training(program_of(Source(str(tmp_path / "m.model"), text))).data
+    data = Training(TextSource(program_of(Source(str(tmp_path / "m.model"), text)))).data
     assert data.tokenizer is not None
     seen = data.tokenizer.decode(data.arrays["x"][data.parts["validation"]].ravel().tolist())
     assert "h" in seen and "g" in seen and "z" not in seen
@@ -161,7 +162,7 @@ def test_longer_pairs_of_another_file_widen_the_rows(tmp_path: Path) -> None:
         data pairs("train.tsv") -> tokens(length: 10)
     }
     """
-    data = Training(program_of(Source(str(tmp_path / "m.model"), text))).data
+    data = Training(TextSource(program_of(Source(str(tmp_path / "m.model"), text)))).data
     assert data.arrays["source"].shape[1] == 5 and (data.arrays["source"][0, 2:] == 0).all()
 
 
@@ -252,7 +253,7 @@ def by_axes(inputs: str, shapes: dict[str, tuple[int, ...]], settings: str = "",
     text = f"model M {{\n input {inputs}\n y = zeros([batch, 2]) -> Dense(1)\n output y + {uses}\n}}\n"
     text += f"train M {{\n target t: [batch, 1]\n loss mse(y, t)\n {settings}\n}}\n"
     given = {name: np.ones(shape, np.float32) for name, shape in {**shapes, "t": (8, 1)}.items()}
-    made = Training(program_of(Source("m.model", text)), options=Options(**options))  # type: ignore[arg-type]
+    made = Training(TextSource(program_of(Source("m.model", text))), options=Options(**options))  # type: ignore[arg-type]
     made.examples = from_arrays(given, "data")
     return made
 
@@ -287,7 +288,7 @@ def given_arrays(data: str, settings: str = "batch 4", **options: Any) -> Traini
     generator = np.random.default_rng(8)
     x = generator.normal(size=(20, 2)) * [3, 40] + [100, -7]
     text = ARRAYS.replace("DATA", data).replace("SETTINGS", settings)
-    made = Training(program_of(Source("m.model", text)), options=Options(**options))
+    made = Training(TextSource(program_of(Source("m.model", text))), options=Options(**options))
     made.examples = from_arrays({"x": x, "t": x[:, :1] * 5}, "arrays")
     return made
 
@@ -412,14 +413,14 @@ def test_numbers_without_an_axis_of_1_are_scaled_as_with_it(stage: str) -> None:
         "image": generator.normal(size=(40, 4, 4)) * 9 + 100,
         "t": generator.normal(size=40) * 1000 + 5000,
     }
-    made = Training(program_of(Source("m.model", text.replace("STAGE", stage))))
+    made = Training(TextSource(program_of(Source("m.model", text.replace("STAGE", stage)))))
     made.examples = from_arrays(raw, "arrays")
     for name, shape in {"x": (40, 1), "image": (40, 1, 4, 4), "t": (40, 1)}.items():
         low, high = raw[name].min(), raw[name].max()
         mean, deviation = raw[name].mean(), raw[name].std()
         right = (raw[name] - mean) / deviation if stage == "standardize()" else (raw[name] - low) / (high - low)
         np.testing.assert_allclose(made.data.arrays[name], right.reshape(shape), rtol=1e-5, atol=1e-5, err_msg=name)
-    again = Training(made.program, fitted=made.fitted_now)
+    again = Training(made.source, fitted=made.fitted_now)
     again.examples = from_arrays({name: array[:10] for name, array in raw.items()}, "arrays")
     for name in raw:
         np.testing.assert_array_equal(again.data.arrays[name], made.data.arrays[name][:10])

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compiler.elaborate.models import TextSource
 from compiler.elaborate.program import program_of
 from compiler.graph import Graph
 from compiler.onnx.exporter import export
@@ -246,7 +247,7 @@ def stepping(folder: Path, equations: str, outputs: str, loss: str) -> Training:
     text = STEPS
     for name, value in {"OTHERS": equations, "OUTPUTS": outputs, "LOSS": loss, "DATA": SERIES}.items():
         text = text.replace(name, value)
-    return Training(program_of(Source(str(folder / "m.model"), text)))
+    return Training(TextSource(program_of(Source(str(folder / "m.model"), text))))
 
 
 @pytest.mark.parametrize("name", UNIT_CASES)

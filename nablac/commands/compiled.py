@@ -1,0 +1,57 @@
+"""The model that a command's options describe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nablac.commands.options import ModelOptions
+from nablac.commands.output import detail, is_quiet, note, stage
+from nablac.commands.runs import read_run
+
+if TYPE_CHECKING:
+    from compiler.elaborate.program import Program
+    from nablac.model import Model
+
+
+def compiled(options: ModelOptions) -> Model:
+    """The model that the options describe; of the folder of a run, the one that was trained."""
+    if options.is_run:
+        options = read_run(options.file).model(options)
+    from compiler.elaborate.presets import parse_settings
+    from compiler.elaborate.program import load
+    from compiler.elaborate.values import show
+    from nablac.model import from_program
+
+    hypers = parse_settings(options.set)
+    with stage(f"{options.file}: read"):
+        program = load(options.file)
+    name = model_asked(program, options.model)
+    with stage("elaborated and optimised"):
+        model = from_program(
+            program,
+            model=name,
+            preset=options.preset,
+            hypers=hypers,
+            seed=options.seed,
+            dtype=options.dtype,
+            backend=options.backend,
+            device=options.device,
+        )
+    detail(f"{model.name}: {len(model.graph)} operators")
+    for key, value in model.hypers.items():
+        detail(f"  {key} = {show(value)}")
+    if options.weights is not None:
+        with stage(f"{options.weights}: read"):
+            model.load(options.weights, options.rename)
+    return model
+
+
+def model_asked(program: Program, name: str | None) -> str | None:
+    """The model of that name, or where a file holds several and none is named, its first: which is said on stderr."""
+    names = [defined.name for defined in program.models]
+    trained = {train.model.text for train in program.trains} & set(names)
+    if name is not None or len(names) < 2 or len(trained) == 1:  # the one that is trained is the one that is meant
+        return name
+    text = f"note: {program.source.name} holds {', '.join(names)}: this is {names[0]}; `--model` chooses another"
+    note(text, is_quiet())
+    return names[0]

@@ -1,0 +1,129 @@
+"""Before and after of every pass: a file of `rewrites/` for each, of small models with their dumps.
+
+A file begins with a model in which a row's lines take the place of `ROW`, and may name passes that run `first`. Then
+come its rows: a title, the lines, the
+dump before the pass, and the dump after it; a row without the latter is left alone. Dumps are without the inputs and
+the parameters. Each is also run on random and extreme inputs: what a pass keeps, it keeps there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compiler.dump import dump
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import program_of
+from compiler.graph import Graph
+from compiler.passes.pipeline import Pass, Stage, pass_names, passes_of, run_stage
+from compiler.verify import verify
+from grammar.source import Source
+from runtime.feeds import edge_feeds, random_feeds, sizes_from
+from runtime.initialization import initialize
+from runtime.numpy_executor import run
+
+FOLDER = Path(__file__).with_name("rewrites")
+BY_NAME: Mapping[str, Pass] = {each.name: each for each in passes_of(*Stage)}
+NAMES = pass_names()
+_OUTSIDE = re.compile(r"^(graph |  input |  parameter |  buffer )")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One rewrite: a text, its dump before the pass and after it."""
+
+    of: str
+    title: str
+    text: str
+    before: str
+    after: str
+    first: tuple[str, ...]
+
+    @property
+    def graph(self) -> Graph:
+        graph = elaborate(program_of(Source("row.model", self.text)))
+        for name in self.first:
+            graph = BY_NAME[name].run(graph)
+        return graph
+
+
+def rows_of(name: str) -> Iterator[Row]:
+    model, *rows = re.split(r"^=== ", (FOLDER / f"{name}.txt").read_text(), flags=re.MULTILINE)
+    first: tuple[str, ...] = ()
+    if model.startswith("first: "):
+        line, _, model = model.partition("\n")
+        first = tuple(line.removeprefix("first: ").split(", "))
+    for row in rows:
+        lines, *dumps = re.split(r"^--- (?:before|after)\n", row, flags=re.MULTILINE)
+        title, _, text = lines.partition("\n")
+        before, after = (each.rstrip() for each in (dumps * 2)[:2])
+        yield Row(name, title, model.replace("ROW", text.strip().replace("\n", "\n    ")), before, after, first)
+
+
+ROWS = [row for name in NAMES for row in rows_of(name)]
+
+
+def shown(graph: Graph) -> str:
+    return "\n".join(line for line in dump(graph).splitlines() if not _OUTSIDE.match(line))
+
+
+def feeds_of(graph: Graph) -> Iterator[dict[str, Any]]:
+    yield from (each.arrays for each in edge_feeds(graph))
+    for size in (1, 5):
+        yield random_feeds(graph, sizes_from(graph, size, size + 1), size)
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, id=f"{row.of}: {row.title}") for row in ROWS])
+def test_a_pass_does_what_its_table_says(row: Row) -> None:
+    graph, each = row.graph, BY_NAME[row.of]
+    changed = each.run(graph)
+    verify(changed)
+    assert shown(graph) == row.before
+    assert shown(changed) == row.after
+    assert shown(each.run(changed)) == row.after  # it has come to an end
+    weights = initialize(graph, 1)
+    for feeds in feeds_of(graph):
+        with np.errstate(all="ignore"):
+            wanted = run(graph, feeds, weights)
+            given = run(changed, {name: feeds[name] for name in changed.inputs}, weights)
+        for name, array in wanted.items():
+            if each.keeps == "bits":
+                assert given[name].tobytes() == array.tobytes() or _same_but_for_nan(given[name], array), name
+            else:
+                np.testing.assert_allclose(given[name], array, rtol=1e-5, atol=1e-5, err_msg=name)
+
+
+def _same_but_for_nan(left: Any, right: Any) -> bool:
+    """Whether arrays have the same bits, but for those of NaN, which say nothing."""
+    nan = np.isnan(left) & np.isnan(right)
+    return left.shape == right.shape and np.where(nan, 0, left).tobytes() == np.where(nan, 0, right).tobytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_pass_is_missed(name: str) -> None:
+    """Without it one of its rows ends up as something else, whatever the other passes do."""
+    changed = [row for row in ROWS if row.of == name and row.before != row.after]
+    assert any(shown(compiled(row.graph)) != shown(compiled(row.graph, name)) for row in changed)
+
+
+def compiled(graph: Graph, *disabled: str) -> Graph:
+    """A graph after all stages that lead to an ONNX file, and what a gradient check begins with."""
+    for stage in Stage:
+        graph = run_stage(graph, stage, disabled=disabled)
+    return graph
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_pass_says_what_it_leaves_alone(name: str) -> None:
+    alone = [row for row in ROWS if row.of == name and row.before == row.after]
+    assert alone, f"{name} has no row that it leaves alone"
+
+
+def test_every_file_is_of_a_pass() -> None:
+    assert sorted(path.stem for path in FOLDER.iterdir()) == sorted(NAMES)

@@ -1,0 +1,178 @@
+"""What the driver of rules does for every rule."""
+
+from __future__ import annotations
+
+import pytest
+
+from compiler.graph import Graph, Value, origin
+from compiler.operators.activations import Relu, Tanh
+from compiler.operators.arithmetic import Abs, Add, Exp, Mul, Neg, Sub
+from compiler.operators.pooling import MaxPool, MaxPoolPlaces
+from compiler.operators.reductions import Sum
+from compiler.operators.shaping import Expand, Transpose
+from compiler.operators.source import Input, constant
+from compiler.passes.rules import Application, Rule, applied, apply_rules, is_everywhere, rule, variables
+from compiler.types import DType, TensorType
+from grammar.source import Source, Span
+
+TYPE = TensorType(DType.F32, (2, 3))
+x, y, axes = variables("x y axes")
+add, mul, sub, neg, exp, abs_, relu = (applied(each) for each in (Add, Mul, Sub, Neg, Exp, Abs, Relu))
+A: Value = Input("a", TYPE)()
+B: Value = Input("b", TYPE)()
+ROW: Value = Input("row", TensorType(DType.F32, (1, 3)))()
+
+
+def rewritten(value: Value, *rules: Rule) -> Value:
+    return apply_rules(Graph({"a": A, "b": B, "row": ROW}, {"z": value}), rules).outputs["z"]
+
+
+def text(value: Value) -> str:
+    """A value as an expression."""
+    op = value.node.op
+    if isinstance(op, Input):
+        return op.label
+    return f"{op.name}({', '.join(map(text, value.node.operands))})"
+
+
+TO_ABS = rule("-exp(x) + x", add(neg(exp(x)), x), lambda x: Abs()(x))
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (-Exp()(A) + A, "abs(a)"),
+        (A + -Exp()(A), "abs(a)"),
+        (-Exp()(A) + B, "add(neg(exp(a)), b)"),
+        (A - -Exp()(A), "sub(a, neg(exp(a)))"),
+    ],
+    ids=["as it stands", "the other way around", "of two values", "of another operator"],
+)
+def test_a_pattern_is_an_expression(value: Value, expected: str) -> None:
+    assert text(rewritten(value, TO_ABS)) == expected
+
+
+def test_operands_of_others_are_in_their_order() -> None:
+    to_abs = rule("exp(x) - x", sub(exp(x), x), lambda x: Abs()(x))
+    assert text(rewritten(Exp()(A) - A, to_abs)) == "abs(a)"
+    assert text(rewritten(A - Exp()(A), to_abs)) == "sub(a, exp(a))"
+
+
+def test_both_ways_are_tried_before_a_condition_gives_up() -> None:
+    only_b = rule("x + y", add(x, y), lambda x: -x, when=lambda y: y is B)
+    assert text(rewritten(A + B, only_b)) == "neg(a)"
+    assert text(rewritten(B + A, only_b)) == "neg(a)"
+
+
+def test_commutative_operators_inside_are_tried_both_ways_too() -> None:
+    deep = rule("(x * exp(y)) + y", add(mul(x, exp(y)), y), lambda x: -x)
+    for value in (A * Exp()(B) + B, Exp()(B) * A + B, B + A * Exp()(B), B + Exp()(B) * A):
+        assert text(rewritten(value, deep)) == "neg(a)"
+
+
+def test_an_attribute_is_matched_or_bound() -> None:
+    summed = applied(Sum)
+    kept = rule("a sum that keeps its axes", summed(x, axes=axes, keep=True), lambda x, axes: Sum(axes, True)(-x))
+    assert text(rewritten(Sum((0,))(A), kept)) == "sum(a)"
+    with pytest.raises(RuntimeError, match="a sum that keeps its axes comes to no end"):
+        rewritten(Sum((0,), True)(A), kept)
+    transposed = applied(Transpose)
+    (p,) = variables("p")
+    same = rule("equal transposes", transposed(transposed(x, permutation=p), permutation=p), lambda x: x)
+    assert text(rewritten(Transpose((1, 0))(Transpose((1, 0))(A)), same)) == "a"
+
+
+def test_a_replacement_of_another_type_is_refused() -> None:
+    first = rule("x + y", add(x, y), lambda x: x)
+    assert text(rewritten(ROW + A, first)) == "a"  # the other way around
+    assert text(rewritten(A + ROW, first)) == "a"
+    assert text(rewritten(ROW + ROW, first)) == "row"
+    only_left = rule("x - y", sub(x, y), lambda x: x)
+    assert text(rewritten(ROW - A, only_left)) == "sub(row, a)"
+
+
+def test_what_is_made_is_rewritten_in_turn() -> None:
+    rules = (
+        rule("-(-x)", neg(neg(x)), lambda x: x),
+        rule("exp(x)", exp(x), lambda x: Tanh()(Neg()(Neg()(x)))),
+        rule("|x|", abs_(x), lambda x: Neg()(Neg()(Exp()(x)))),
+    )
+    assert text(rewritten(Abs()(A), *rules)) == "tanh(a)"
+
+
+def test_a_number_is_a_constant_in_every_element() -> None:
+    to_neg = rule("x * 3", mul(x, 3), lambda x: -x)
+    for three in (constant(3.0, DType.F32), Expand((2, 3))(constant(3.0, DType.F32))):
+        assert is_everywhere(three, 3)
+        assert text(rewritten(three * A, to_neg)) == "neg(a)"
+    assert text(rewritten(constant(2.0, DType.F32) * A, to_neg)).startswith("mul")
+
+
+ONCE = rule("exp(-x)", exp(neg(x).named("negated").only_use), lambda x, negated: Abs()(x))
+
+
+@pytest.mark.parametrize(
+    ("outputs", "rewrites"),
+    [
+        (lambda negated: {"z": Exp()(negated)}, True),
+        (lambda negated: {"z": Exp()(negated), "negated": negated}, False),  # an output is a use
+        (lambda negated: {"z": Exp()(negated), "other": Relu()(negated)}, False),
+        (lambda negated: {"z": Exp()(negated), "again": Exp()(negated)}, False),
+    ],
+)
+def test_the_only_use(outputs: object, rewrites: bool) -> None:
+    graph = Graph({"a": A}, outputs(-A))  # type: ignore[operator]
+    assert (text(apply_rules(graph, (ONCE,)).outputs["z"]) == "abs(a)") == rewrites
+
+
+def test_a_use_that_another_rule_takes_away_counts_no_more() -> None:
+    """What is seen a sweep too late is seen in the next."""
+    negated = -A
+    graph = Graph({"a": A}, {"z": Exp()(negated), "other": Relu()(negated)})
+    gone = rule("relu(-x)", relu(neg(x)), lambda x: Tanh()(x))
+    changed = apply_rules(graph, (ONCE, gone))
+    assert [text(value) for value in changed.outputs.values()] == ["abs(a)", "tanh(a)"]
+
+
+def test_a_pattern_that_stands_twice_is_one_value() -> None:
+    e = exp(x)
+    square = rule("exp(x) * exp(x)", mul(e, e), lambda x: -x)
+    shared = Exp()(A)
+    assert text(rewritten(shared * shared, square)) == "neg(a)"
+    assert text(rewritten(Exp()(A) * Exp()(A), square)) == "mul(exp(a), exp(a))"
+
+
+def test_an_operator_of_several_results_is_replaced_whole() -> None:
+    image: Value = Input("image", TensorType(DType.F32, (1, 1, 4)))()
+    largest, positions = MaxPoolPlaces((2,)).apply(-image).results
+    pools = applied(MaxPool, MaxPoolPlaces)(neg(x)).named("pool")
+    graph = Graph({"image": image}, {"largest": largest, "positions": positions})
+    changed = apply_rules(graph, (rule("pools", pools, lambda x, pool: pool.node.op.apply(x).results),))
+    assert [text(value) for value in changed.outputs.values()] == ["max_pool_places(image)"] * 2
+    assert [value.index for value in changed.outputs.values()] == [0, 1]
+
+
+def test_new_nodes_come_from_where_the_old_did() -> None:
+    span = Span(Source("m.model", "-a"), 0, 2)
+    with origin(span, "layer"):
+        negated = -A
+    changed = rewritten(negated, rule("-x", neg(x), lambda x: Exp()(Abs()(x))))
+    assert [each.origin.path for each in (changed.node, changed.node.operands[0].node)] == ["layer", "layer"]
+    assert changed.node.origin.span == span
+
+
+def test_a_graph_without_a_match_is_the_same_graph() -> None:
+    graph = Graph({"a": A}, {"z": Exp()(A)})
+    assert apply_rules(graph, (TO_ABS,)) is graph
+
+
+def test_a_function_asks_for_what_the_pattern_has() -> None:
+    with pytest.raises(ValueError, match="the pattern has no y"):
+        rule("-x", neg(x), lambda y: y)
+    with pytest.raises(ValueError, match="the pattern has no whole"):
+        rule("-x", neg(x), lambda x: x, when=lambda whole: whole)
+
+
+def test_patterns_are_compared_by_identity() -> None:
+    assert isinstance(neg(x), Application)
+    assert neg(x) != neg(x)

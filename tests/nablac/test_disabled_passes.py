@@ -1,0 +1,81 @@
+"""`nablac compile` lists the passes it runs, and leaves out those that it is told to."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import onnx
+import pytest
+from click.testing import CliRunner, Result
+
+from compiler.passes.pipeline import Stage, pass_names, passes_of
+from nablac.commands.compile import command
+
+TEXT = """
+cell Written() {
+    input x: [batch, 2]
+    state h: [batch, 3] = 0
+    param W: [2, 3] ~ normal(0.5)
+    param U: [3, 3] ~ normal(0.5)
+    h' = tanh(x @ W + h @ U)
+    output h'
+}
+model M {
+    input xs: [time, batch, 2]
+    output y = scan(Written(), axis: 0)(xs)
+}
+"""
+LINE = re.compile(r"^([\w ]+): ([\w-]+): (\d+) -> (\d+) nodes in [\d.,]+ ms$", re.MULTILINE)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "recurrent.model"
+    path.write_text(TEXT)
+    return path
+
+
+def compiled(file: Path, *options: str) -> Result:
+    return CliRunner().invoke(command, [str(file), "--no-verify", *options])
+
+
+def kinds(file: Path) -> set[str]:
+    return {node.op_type for node in onnx.load(file.with_suffix(".onnx")).graph.node}
+
+
+def test_every_pass_is_listed_with_its_nodes(file: Path) -> None:
+    runs = LINE.findall(compiled(file, "-v").stderr)
+    stages = (Stage.AFTER_GRADIENT, Stage.MODEL, Stage.EXPORT)
+    expected = [(stage, each.name) for stage in stages for each in passes_of(stage)]
+    assert [(stage, name) for stage, name, _, _ in runs] == expected
+    counts = {name: (int(before), int(after)) for _, name, before, after in runs}
+    assert counts["fuse-lstm"][0] == counts["fuse-lstm"][1]
+    assert counts["fuse-rnn"][0] == 14  # 6, and 8 of the step
+    assert counts["fuse-rnn"][1] < 14
+    assert not LINE.search(compiled(file).stderr)
+
+
+def test_a_pass_that_is_disabled_does_not_run(file: Path) -> None:
+    compiled(file)
+    assert "RNN" in kinds(file)
+    told = compiled(file, "--disable-pass", "fuse-rnn", "--disable-pass", "simplify", "-v").stderr
+    assert {name for _, name, _, _ in LINE.findall(told)} == set(pass_names()) - {
+        "fuse-rnn",
+        "simplify",
+        "remove-gradient-cuts",
+        "pool-before-relu",
+    }
+    assert "RNN" not in kinds(file) and "Scan" in kinds(file)
+    compiled(file)
+    assert "RNN" in kinds(file)  # of one run alone
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"), [("fuse_rnn", "did you mean `fuse-rnn`?"), ("zzz", "the passes are remove-gradient-cuts, ")]
+)
+def test_a_pass_that_is_not_there_is_an_error(file: Path, name: str, hint: str) -> None:
+    result = compiled(file, "--disable-pass", name)
+    assert result.exit_code == 2
+    assert f"no pass is called `{name}`; {hint}" in result.stderr
+    assert not file.with_suffix(".onnx").exists()

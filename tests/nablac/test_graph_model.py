@@ -1,0 +1,155 @@
+"""A model that no text describes, as one read from a file of another format: everything that a text's can be done to.
+
+Its graph, loss and optimizer are made in Python; NumPy written out by hand says what training it comes to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+
+from compiler.dims import Dim
+from compiler.graph import Graph, Value
+from compiler.model_spec import ModelSpec, OptimizerSpec, SpecSource, TrainingSettings, TrainingSpec, UpdateEquations
+from compiler.operators.activations import Tanh
+from compiler.operators.arithmetic import Pow
+from compiler.operators.linear import MatMul
+from compiler.operators.reductions import Mean
+from compiler.operators.source import Constant, Input, Parameter, constant
+from compiler.types import DType, TensorType
+from grammar.diagnostics import Diagnostic, NablacError
+from nablac.model import Model
+
+RANDOM = np.random.default_rng(3)
+HIDDEN, OUT = (RANDOM.normal(size=shape) for shape in ((3, 4), (4, 1)))
+ARRAYS = {"x": RANDOM.normal(size=(20, 3)), "t": RANDOM.normal(size=(20, 1))}
+EPOCHS, RATE, MOMENTUM = 5, 0.02, 0.5
+F64 = DType.F64
+
+
+def parameter(path: str, first: np.ndarray) -> Value:
+    initial = Graph({}, {"initial": Constant.of(first)()})
+    value: Value = Parameter(path, TensorType(F64, first.shape), initial)()
+    return value
+
+
+def momentum(type: TensorType) -> UpdateEquations:
+    """`m' = MOMENTUM * m + grad`, `param' = param - RATE * m'`; `m` begins at 0."""
+    param, grad, m = (Input(name, type)() for name in ("param", "grad", "m"))
+    following = m * MOMENTUM + grad
+    return UpdateEquations(
+        Graph({"param": param, "grad": grad, "m": m}, {"param": param - following * RATE, "m": following})
+    )
+
+
+def spec(optimizer: OptimizerSpec | None = None) -> ModelSpec:
+    x = Input("x", TensorType(F64, (Dim.named("batch"), 3)))()
+    t = Input("t", TensorType(F64, (Dim.named("batch"), 1)))()
+    hidden, out = parameter("hidden", HIDDEN), parameter("out", OUT)
+    y = MatMul()(Tanh()(MatMul()(x, hidden)), out)
+    loss = Mean(None)(Pow()(y - t, constant(2.0, F64)))
+    equations = {path: momentum(TensorType(F64, first.shape)) for path, first in (("hidden", HIDDEN), ("out", OUT))}
+    training = TrainingSpec(
+        loss,
+        optimizer or OptimizerSpec(equations, RATE),
+        Input("step", TensorType(F64))(),
+        {"t": t},
+        settings=TrainingSettings(epochs=EPOCHS, batch=20, shuffle=False),
+    )
+    return ModelSpec(Graph({"x": x}, {"y": y}, name="ByHand"), {}, training)
+
+
+def by_hand(hidden: np.ndarray, out: np.ndarray) -> tuple[np.ndarray, float, np.ndarray, np.ndarray]:
+    """The result, the loss, and the gradients of both weights."""
+    x, t = ARRAYS["x"], ARRAYS["t"]
+    h = np.tanh(x @ hidden)
+    y = h @ out
+    flow = 2 * (y - t) / t.size
+    return y, float(np.mean((y - t) ** 2)), x.T @ (flow @ out.T * (1 - h**2)), h.T @ flow
+
+
+def trained_by_hand() -> tuple[list[float], np.ndarray, np.ndarray]:
+    weights = [HIDDEN.copy(), OUT.copy()]
+    moments = [np.zeros_like(HIDDEN), np.zeros_like(OUT)]
+    losses = []
+    for _ in range(EPOCHS):
+        _, loss, *grads = by_hand(*weights)
+        losses.append(loss)
+        for number, grad in enumerate(grads):
+            moments[number] = MOMENTUM * moments[number] + grad
+            weights[number] = weights[number] - RATE * moments[number]
+    return losses, *weights
+
+
+@pytest.mark.parametrize("backend", ["numpy", "ort"])
+def test_it_is_trained(backend: str) -> None:
+    model = Model(spec(), backend=backend)
+    history = model.train(ARRAYS)
+    losses, hidden, out = trained_by_hand()
+    np.testing.assert_allclose(history["loss"], losses, rtol=1e-9)
+    assert losses == sorted(losses, reverse=True)  # the weights of the last epoch are kept, as the best
+    np.testing.assert_allclose(model(x=ARRAYS["x"])["y"], by_hand(hidden, out)[0], rtol=1e-9)
+
+
+def test_it_is_differentiated() -> None:
+    gradients = Model(spec()).gradient()(**ARRAYS)
+    _, loss, hidden, out = by_hand(HIDDEN, OUT)
+    np.testing.assert_allclose(gradients["loss"], loss)
+    np.testing.assert_allclose(gradients["grad.hidden"], hidden)
+    np.testing.assert_allclose(gradients["grad.out"], out)
+
+
+def test_it_is_drawn_and_counted() -> None:
+    model = Model(spec())
+    texts = "".join(ElementTree.fromstring(model.draw()).itertext())
+    assert all(name in texts for name in ("x", "matmul", "tanh", "y"))
+    assert "parameters  16\n" in model.summary()
+
+
+def test_it_is_compiled(tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    Model(spec()).to_onnx(path)
+    onnx.checker.check_model(str(path), full_check=True)
+    (result,) = onnxruntime.InferenceSession(str(path)).run(None, {"x": ARRAYS["x"]})
+    np.testing.assert_allclose(result, by_hand(HIDDEN, OUT)[0])
+
+
+def test_another_spec_may_train_it_than_the_one_that_runs() -> None:
+    """As dropout does, a training mode may compute something else: here it computes 0."""
+    inference, training = spec(), spec()
+    assert training.training is not None
+    model = Model(inference, source=SpecSource(inference, without_loss(training)))
+    with pytest.raises(NablacError, match="no gradient of the loss reaches a parameter"):
+        model.train(ARRAYS)
+
+
+def without_loss(model: ModelSpec) -> ModelSpec:
+    assert model.training is not None
+    return replace(model, training=replace(model.training, loss=constant(0.0, F64)))
+
+
+def test_an_optimizer_that_does_not_fit_a_parameter_says_so_when_it_is_trained() -> None:
+    refusal = NablacError(Diagnostic("E309", "`param` is another type"))
+    fits = momentum(TensorType(F64, HIDDEN.shape))
+    model = Model(spec(OptimizerSpec({"hidden": fits, "out": refusal})))
+    assert model(x=ARRAYS["x"])["y"].shape == (20, 1)
+    assert raised(lambda: model.train(ARRAYS)) is refusal
+
+
+def test_a_run_on_disk_keeps_the_text_and_there_is_none(tmp_path: Path) -> None:
+    error = raised(lambda: Model(spec()).train(ARRAYS, folder=tmp_path / "run"))
+    assert [each.code for each in error.diagnostics] == ["E612"]
+    assert not (tmp_path / "run").exists()
+
+
+def raised(action: Any) -> NablacError:
+    with pytest.raises(NablacError) as caught:
+        action()
+    return caught.value
