@@ -13,7 +13,7 @@ from compiler.graph import Graph, Layer, Node
 from compiler.operators.attention import Attention
 from compiler.operators.control import Scan
 from compiler.operators.recurrent import Recurrent
-from compiler.operators.source import Buffer, Constant, Parameter, Source
+from compiler.operators.source import Buffer, Constant, Parameter, Source, Stored
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.visible import visible
 
@@ -184,7 +184,7 @@ def _and_above(path: str) -> list[str]:
 
 
 def _path(node: Node) -> str:
-    return node.op.path.rpartition(".")[0] if isinstance(node.op, (Parameter, Buffer)) else node.origin.path
+    return node.op.path.rpartition(".")[0] if isinstance(node.op, Stored) else node.origin.path
 
 
 def _every_node(graph: Graph, times: Size = 1) -> Iterator[tuple[Node, Size]]:
@@ -199,7 +199,7 @@ def _fixed(graph: Graph) -> set[Node]:
     """Weights, constants and what is made of them alone: a weight turned about is no activation."""
     found: set[Node] = set()
     for node in graph:
-        if isinstance(node.op, (Parameter, Buffer, Constant)) or (
+        if isinstance(node.op, (Stored, Constant)) or (
             node.operands and all(operand.node in found for operand in node.operands)
         ):
             found.add(node)

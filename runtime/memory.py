@@ -10,7 +10,7 @@ from pathlib import Path
 
 from compiler.dims import evaluate
 from compiler.graph import Graph, Value
-from compiler.operators.source import Buffer, Parameter
+from compiler.operators.source import Stored
 from grammar.diagnostics import Diagnostic, NablacError
 
 _GROUP = Path("/sys/fs/cgroup/memory.max")  # of a container
@@ -19,12 +19,12 @@ _GROUP = Path("/sys/fs/cgroup/memory.max")  # of a container
 def memory() -> int | None:
     """The bytes of memory that this process may hope for, None where the system does not say."""
     try:
-        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return None
     with suppress(OSError, ValueError):  # no group, or `max`
-        found = min(found, int(_GROUP.read_text()))
-    return min(found, _limit() or found)
+        size = min(size, int(_GROUP.read_text()))
+    return min(size, _limit() or size)
 
 
 def _limit() -> int | None:
@@ -37,7 +37,7 @@ def _limit() -> int | None:
     return soft if soft != resource.RLIM_INFINITY else None
 
 
-def require(weights: Sequence[Parameter | Buffer], name: str) -> None:
+def require(weights: Sequence[Stored], name: str) -> None:
     """Refuse weights that take more than all memory, before any is made."""
     sizes = {op.path: _bytes(op) for op in weights}
     there, needed = memory(), sum(sizes.values())
@@ -46,7 +46,7 @@ def require(weights: Sequence[Parameter | Buffer], name: str) -> None:
         raise NablacError(
             Diagnostic(
                 "E810",
-                f"there is not memory enough for the weights: {needed:,} bytes, and this machine has {there:,}",
+                f"not enough memory for the weights: {needed:,} bytes, and this machine has {there:,}",
                 place=name,
                 note=f"`{largest.path}` is {largest.type}, of {sizes[largest.path]:,} bytes",
                 hint="choose smaller sizes, by `--preset` or `--set`",
@@ -75,13 +75,13 @@ def _result_bytes(value: Value, sizes: Mapping[str, int]) -> int:
 
 
 def smaller(results: Sequence[Value]) -> str:
-    """What to do where there is not memory enough for results."""
+    """What to do where not enough memory for results."""
     if all(isinstance(size, int) for result in results for size in result.shape):
         return "its size is the model's own: choose a smaller one"
     return "run a smaller batch"
 
 
-def _bytes(op: Parameter | Buffer) -> int:
+def _bytes(op: Stored) -> int:
     elements = op.type.elements
     assert isinstance(elements, int)
     return elements * op.type.dtype.bytes

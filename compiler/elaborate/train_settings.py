@@ -80,7 +80,7 @@ class Statements:
     def settings(self) -> TrainingSettings:
         """The settings that are numbers, texts and flags, with defaults for the others."""
         texts = {name: self.plain[name] for name in _PATTERNS if name in self.plain}
-        patterns = {name: (given,) if isinstance(given, str) else tuple(given) for name, given in texts.items()}
+        patterns = {name: (text,) if isinstance(text, str) else tuple(text) for name, text in texts.items()}
         return TrainingSettings(**{**self.plain, **patterns})
 
 

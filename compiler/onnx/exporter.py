@@ -15,7 +15,7 @@ from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.onnx.sizes import Sizes
 from compiler.onnx.targets import HIGHEST_OPSET, IR_VERSION, LARGEST_FILE, LOWEST_OPSET, loaded_by
-from compiler.operators.source import Buffer, Constant, Input, Parameter
+from compiler.operators.source import Constant, Placeholder, Stored
 from compiler.passes.pipeline import Stage, run_stage
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar.diagnostics import Diagnostic, NablacError
@@ -88,7 +88,7 @@ def end_names(graph: Graph) -> tuple[str, ...]:
     In ONNX all names share one space: an output called like an input or a weight gets `.output` behind its name.
     """
     taken = set(graph.inputs)
-    taken.update(node.op.path for node in graph if isinstance(node.op, (Parameter, Buffer)))
+    taken.update(node.op.path for node in graph if isinstance(node.op, Stored))
     found: list[str] = []
     for name in graph.outputs:
         while name in taken:
@@ -213,7 +213,7 @@ class Writer:
             self.taken[name] = 0
         stored: list[str] = []
         for node in self.graph:
-            if isinstance(node.op, (Parameter, Buffer)):
+            if isinstance(node.op, Stored):
                 known = node.op.path in self.types
                 self._bind(node.result, node.op.path)
                 if not known:
@@ -237,7 +237,7 @@ class Writer:
                 name = self._operand(op.compute())
                 self.names[node.result] = name
                 self.types.setdefault(name, node.result.type)
-            elif not isinstance(op, (Input, Parameter, Buffer)):
+            elif not isinstance(op, Placeholder):
                 made = self._lowered(node)
                 for value, name in zip(node.results, (made,) if isinstance(made, str) else made, strict=True):
                     self.names[value] = name

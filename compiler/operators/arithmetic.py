@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from compiler.attributes import OptionalNumber
 from compiler.dims import Size
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
@@ -22,6 +24,7 @@ from compiler.operators.making import (
     less,
     log,
     logical_and,
+    number_of,
     sign,
     sum_to,
     where,
@@ -41,10 +44,15 @@ else:
 class Elementwise(Operator):
     """One NumPy function and, mostly, one ONNX operator; operands of one dtype of the `kinds` allowed."""
 
+    safe_sums = True
     onnx: ClassVar[str]
     ufunc: ClassVar[str]  # NumPy's universal function that computes it, where one does
     kinds: ClassVar[tuple[str, ...]] = ("float", "int")
     operand_names: ClassVar[tuple[str, ...]] = ("x", "y")
+
+    @property
+    def universal_function(self) -> str | None:
+        return self.ufunc if type(self).compute is Elementwise.compute else None
 
     def infer(self, *operands: Any, **none: Any) -> TensorType:
         for operand in operands:
@@ -90,6 +98,7 @@ class Unary(Elementwise):
 class PiecewiseConstant(Elementwise):
     """A function whose derivative is zero wherever it has one."""
 
+    rounds = False
     kinds: ClassVar[tuple[str, ...]] = ("float",)
     operand_names: ClassVar[tuple[str, ...]] = ("x",)
 
@@ -105,7 +114,15 @@ class Add(Elementwise):
     """`x + y`."""
 
     name, onnx, ufunc = "add", "Add", "add"
+    sign = "+"
     commutative = True
+
+    def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:
+        x, y = operands
+        if number_of(y) is not None:
+            yield x, result - y
+        elif number_of(x) is not None:
+            yield y, result - x
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
         return sum_to(x.type, grad), sum_to(y.type, grad)
@@ -115,6 +132,15 @@ class Sub(Elementwise):
     """`x - y`."""
 
     name, onnx, ufunc = "sub", "Sub", "subtract"
+    sign = "-"
+    same_unit = (0, 1)
+
+    def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:
+        x, y = operands
+        if number_of(y) is not None:
+            yield x, result + y
+        elif number_of(x) is not None:
+            yield y, x - result
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
         return sum_to(x.type, grad), sum_to(y.type, -grad)
@@ -124,7 +150,16 @@ class Mul(Elementwise):
     """`x * y`."""
 
     name, onnx, ufunc = "mul", "Mul", "multiply"
+    sign = "*"
     commutative = True
+
+    def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:
+        x, y = operands
+        if (factor := number_of(y)) is not None:
+            if factor:
+                yield x, result / y
+        elif number_of(x):
+            yield y, result / x
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
         return sum_to(x.type, grad * y), sum_to(y.type, grad * x)
@@ -134,7 +169,14 @@ class Div(Elementwise):
     """`x / y`, of floats; integers divide by `//`."""
 
     name, onnx, ufunc = "div", "Div", "divide"
+    sign = "/"
+    counts_from_zero = (1,)
     kinds = ("float",)
+
+    def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:
+        x, y = operands
+        if number_of(y):
+            yield x, result * y
 
     def check_kind(self, operand: TensorType) -> None:
         if operand.dtype.is_integer:
@@ -151,6 +193,7 @@ class FloorDiv(PiecewiseConstant):
     """`x // y`: the quotient rounded down, of integers or floats, as in Python."""
 
     name, ufunc = "floor_div", "floor_divide"
+    sign = "//"
     operand_names = ("x", "y")
     kinds = ("int", "float")
 
@@ -182,6 +225,7 @@ class Mod(Elementwise):
     """`x % y`: what `x // y` leaves over, with the sign of `y`, of integers or floats, as in Python."""
 
     name, ufunc = "mod", "remainder"
+    sign = "%"
     kinds = ("int", "float")
 
     @property
@@ -225,6 +269,7 @@ class Pow(Elementwise):
     """`x ** y`: floats to the power of floats, or of integers."""
 
     name, onnx, ufunc = "pow", "Pow", "power"
+    sign = "**"
     wide = True
     kinds = ("float",)
 
@@ -294,6 +339,9 @@ class Neg(Elementwise):
     name, onnx, ufunc = "neg", "Neg", "negative"
     operand_names = ("x",)
 
+    def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:
+        yield operands[0], -result
+
     def check_kind(self, operand: TensorType) -> None:
         if operand.dtype == DType.U8:
             raise TypeMismatch(f"{operand} has no negative numbers", "convert it: `cast(x, i32)`")
@@ -307,6 +355,7 @@ class Abs(Unary):
     """The absolute value; its gradient at 0 is 0."""
 
     name, onnx, ufunc = "abs", "Abs", "absolute"
+    number_function = abs
     kinds = ("float", "int")
 
     def derivative(self, x: Value, result: Value) -> Value:
@@ -324,6 +373,7 @@ class Exp(Unary):
     """e to the power of `x`."""
 
     name, onnx, ufunc = "exp", "Exp", "exp"
+    number_function = math.exp
 
     def derivative(self, x: Value, result: Value) -> Value:
         return result
@@ -333,6 +383,8 @@ class Log(Unary):
     """The natural logarithm."""
 
     name, onnx, ufunc = "log", "Log", "log"
+    counts_from_zero = (0,)
+    number_function = math.log
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (grad / x,)
@@ -342,6 +394,7 @@ class Log1p(Unary):
     """`log(1 + x)`, exact for small `x`."""
 
     name, ufunc = "log1p", "log1p"
+    counts_from_zero = (0,)
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (grad / (x + 1),)
@@ -384,6 +437,7 @@ class Sqrt(Unary):
     """The square root."""
 
     name, onnx, ufunc = "sqrt", "Sqrt", "sqrt"
+    number_function = math.sqrt
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (grad * 0.5 / result,)
@@ -393,6 +447,7 @@ class Reciprocal(Unary):
     """`1 / x`."""
 
     name, onnx, ufunc = "reciprocal", "Reciprocal", "reciprocal"
+    counts_from_zero = (0,)
 
     def derivative(self, x: Value, result: Value) -> Value:
         return -(result * result)
@@ -402,6 +457,8 @@ class Maximum(Elementwise):
     """The larger of `x` and `y`; where they are equal each gets half of the gradient."""
 
     name, onnx, ufunc = "maximum", "Max", "maximum"
+    same_unit = (0, 1)
+    number_function = staticmethod(max)
     commutative = True
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
@@ -412,6 +469,8 @@ class Minimum(Elementwise):
     """The smaller of `x` and `y`; where they are equal each gets half of the gradient."""
 
     name, onnx, ufunc = "minimum", "Min", "minimum"
+    same_unit = (0, 1)
+    number_function = staticmethod(min)
     commutative = True
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
@@ -433,9 +492,10 @@ class Clip(Elementwise):
     """`x` moved into `low` to `high`, either of which may be left out; no gradient flows where it was moved."""
 
     name, onnx = "clip", "Clip"
+    positions = "some"
     operand_names = ("x",)
-    low: float | None = None
-    high: float | None = None
+    low: OptionalNumber = None
+    high: OptionalNumber = None
 
     def infer(self, x: TensorType) -> TensorType:
         self.check_kind(x)
@@ -476,15 +536,18 @@ class Floor(PiecewiseConstant):
     """Rounded down to a whole number."""
 
     name, onnx, ufunc = "floor", "Floor", "floor"
+    number_function = math.floor
 
 
 class Ceil(PiecewiseConstant):
     """Rounded up to a whole number."""
 
     name, onnx, ufunc = "ceil", "Ceil", "ceil"
+    number_function = math.ceil
 
 
 class Round(PiecewiseConstant):
     """Rounded to the nearest whole number, halves to the even one."""
 
     name, onnx, ufunc = "round", "Round", "rint"
+    number_function = round

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated
 
+from compiler.attributes import INTERNAL, Flag, Integer
 from compiler.dims import Size, positive
 from compiler.gradient import gradients
 from compiler.graph import Graph, Operator, Value
@@ -71,11 +72,14 @@ class Scan(Operator):
     name = "scan"
     public = False
     opset = 17
-    body: Graph
-    states: int
-    slices: int
-    reverse: bool = False
-    truncate: int = 0  # how many steps back a gradient flows, in stretches; 0 is all
+    body: Annotated[Graph, INTERNAL]
+    states: Integer
+    slices: Integer
+    reverse: Flag = False
+    truncate: Integer = 0  # how many steps back a gradient flows, in stretches; 0 is all
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((index, 0) for index in range(self.states, self.states + self.slices))
 
     def infer(self, *operands: TensorType) -> tuple[TensorType, ...]:
         inputs = [value.type for value in self.body.inputs.values()]

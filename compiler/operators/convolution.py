@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import product as every
 from typing import TYPE_CHECKING, Any
 
+from compiler.attributes import Extents, Integer, Integers
 from compiler.dims import Size, product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
@@ -27,6 +29,10 @@ class SlidingWindow:
     strides: tuple[int, ...]
     pads: tuple[int, ...]
     dilations: tuple[int, ...]
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        """The spatial axes of the first operand (see `Operator.related_axes`)."""
+        return ((0, axis) for axis in range(2, operands[0].rank))
 
     def settings(self, rank: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
         """Strides, pads and dilations for `rank` spatial axes, checked."""
@@ -72,10 +78,10 @@ class Conv(SlidingWindow, Operator):
     name = "conv"
     wide = True
     operand_names = ("x", "w")  # in the language a bias is added: the pass `fuse-bias` gives it to the operator
-    strides: tuple[int, ...] = ()
-    pads: tuple[int, ...] = ()
-    dilations: tuple[int, ...] = ()
-    groups: int = 1
+    strides: Integers = ()
+    pads: Integers = ()
+    dilations: Integers = ()
+    groups: Integer = 1
 
     def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
         dtype = _checked(self.name, x, w)
@@ -158,11 +164,11 @@ class ConvTranspose(SlidingWindow, Operator):
 
     name = "conv_transpose"
     wide = True
-    strides: tuple[int, ...] = ()
-    pads: tuple[int, ...] = ()
-    dilations: tuple[int, ...] = ()
-    groups: int = 1
-    output_padding: tuple[Size, ...] = ()
+    strides: Integers = ()
+    pads: Integers = ()
+    dilations: Integers = ()
+    groups: Integer = 1
+    output_padding: Extents = ()
 
     def infer(self, x: TensorType, w: TensorType) -> TensorType:
         dtype = _checked(self.name, x, w)
@@ -262,11 +268,11 @@ class ConvWeightGradient(SlidingWindow, Operator):
     name = "conv_weight_gradient"
     wide = True
     public = False
-    kernel: tuple[Size, ...]
-    strides: tuple[int, ...] = ()
-    pads: tuple[int, ...] = ()
-    dilations: tuple[int, ...] = ()
-    groups: int = 1
+    kernel: Extents
+    strides: Integers = ()
+    pads: Integers = ()
+    dilations: Integers = ()
+    groups: Integer = 1
 
     def infer(self, x: TensorType, grad: TensorType) -> TensorType:
         return TensorType(_checked(self.name, x, grad), (grad.shape[1], x.shape[1] // self.groups, *self.kernel))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from compiler.attributes import TEXT, Axis, ElementType, Extent
 from compiler.dims import Size
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
@@ -23,11 +24,16 @@ if TYPE_CHECKING:
 else:
     np = LazyModule("numpy")
 
-Combine = Literal["none", "add"]
+Combine = Annotated[Literal["none", "add"], TEXT]
 
 
 class Indexed(DataMovement):
     """An operator with an operand of places, i32 or i64; places below 0 count from the end."""
+
+    index_operands = ("indices",)
+
+    def moved_operands(self, *operands: Value) -> tuple[Value, ...]:
+        return operands[:1]
 
     def check_indices(self, indices: TensorType) -> None:
         """Refuse places that are no integers."""
@@ -39,7 +45,14 @@ class Take(Indexed):
     """The elements of `x` at `indices` along `axis`: the shape of `indices` takes the place of the axis."""
 
     name = "take"
-    axis: int = 0
+    axis: Axis = 0
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((0, operands[0].axis(self.axis)),)
+
+    def looked_up(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
+        x, indices, *_ = operands
+        return indices, x.shape[self.axis]
 
     def infer(self, x: TensorType, indices: TensorType) -> TensorType:
         self.check_indices(indices)
@@ -82,7 +95,14 @@ class GatherElements(Indexed):
     """For each place of `indices`, the element of `x` there, but for `axis`, whose place `indices` holds."""
 
     name = "gather_elements"
-    axis: int = -1
+    axis: Axis = -1
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((0, operands[0].axis(self.axis)),)
+
+    def looked_up(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
+        x, indices, *_ = operands
+        return indices, x.shape[self.axis]
 
     def infer(self, x: TensorType, indices: TensorType) -> TensorType:
         self.check_indices(indices)
@@ -104,8 +124,18 @@ class ScatterElements(Indexed):
 
     name = "scatter_elements"
     wide = True
-    axis: int = -1
+    axis: Axis = -1
     reduction: Combine = "none"
+
+    def moved_operands(self, *operands: Value) -> tuple[Value, ...]:
+        return ()
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((0, operands[0].axis(self.axis)),)
+
+    def looked_up(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
+        x, indices, *_ = operands
+        return indices, x.shape[self.axis]
 
     def infer(self, x: TensorType, indices: TensorType, updates: TensorType) -> TensorType:
         self.check_indices(indices)
@@ -145,6 +175,13 @@ class GatherNd(Indexed):
 
     name = "gather_nd"
 
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((0, axis) for axis in range(operands[0].rank))
+
+    def looked_up(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
+        x, indices, *_ = operands
+        return indices, x.shape[: _depth(x.type, indices.type)]
+
     def infer(self, x: TensorType, indices: TensorType) -> TensorType:
         self.check_indices(indices)
         depth = _depth(x, indices)
@@ -166,6 +203,16 @@ class ScatterNd(Indexed):
     name = "scatter_nd"
     wide = True
     reduction: Combine = "none"
+
+    def moved_operands(self, *operands: Value) -> tuple[Value, ...]:
+        return ()
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((0, axis) for axis in range(operands[0].rank))
+
+    def looked_up(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
+        x, indices, *_ = operands
+        return indices, x.shape[: _depth(x.type, indices.type)]
 
     def infer(self, x: TensorType, indices: TensorType, updates: TensorType) -> TensorType:
         self.check_indices(indices)
@@ -204,9 +251,13 @@ class OneHot(Operator):
     """1 at the place that `indices` holds along a new `axis` of length `depth`, 0 elsewhere."""
 
     name = "one_hot"
-    depth: Size
-    axis: int = -1
-    dtype: DType = DType.F32
+    index_operands = ("indices",)
+    depth: Extent
+    axis: Axis = -1
+    dtype: ElementType = DType.F32
+
+    def looked_up(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
+        return operands[0], self.depth
 
     def infer(self, indices: TensorType) -> TensorType:
         if not indices.dtype.is_integer:
@@ -240,8 +291,8 @@ class Iota(Operator):
     """The numbers 0, 1, 2 up to `size - 1`."""
 
     name = "iota"
-    size: Size
-    dtype: DType = DType.I64
+    size: Extent
+    dtype: ElementType = DType.I64
 
     def infer(self) -> TensorType:
         if self.dtype == DType.BOOL:

@@ -30,6 +30,8 @@ class MatMul(Operator):
     """
 
     name = "matmul"
+    sign = "@"
+    allocates = True
     wide = True
 
     def infer(self, x: TensorType, y: TensorType) -> TensorType:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from compiler.dims import Size
 from compiler.graph import Graph, Operand, Operator, Value, apply
-from compiler.operators.source import constant, size_of
+from compiler.operators.source import Constant, constant, size_of
 from compiler.types import DType, TensorType
 from compiler.window import Window
 
@@ -231,6 +231,14 @@ def zeros(type: TensorType) -> Value:
 def count_of(count: Size, dtype: DType) -> Value:
     """A number of elements as a scalar to compute with."""
     return constant(count, dtype) if isinstance(count, int) else cast(size_of(count), dtype)
+
+
+def number_of(value: Value) -> float | None:
+    """The number that a value is in every element, if it is one that the text states."""
+    while value.node.op.name == "expand":
+        (value,) = value.node.operands
+    number = value.node.op.scalar() if isinstance(value.node.op, Constant) else None
+    return None if number is None else float(number)
 
 
 def sum_to(target: TensorType, grad: Value) -> Value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
+from compiler.attributes import Axis, Extent, Flag
 from compiler.dims import Size
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
@@ -29,8 +30,8 @@ def _refuse_bool(name: str, x: TensorType) -> None:
 class Place(Operator):
     """ArgMax or ArgMin."""
 
-    axis: int = -1
-    keep: bool = False
+    axis: Axis = -1
+    keep: Flag = False
     onnx: ClassVar[str]
     ufunc: ClassVar[str]
     largest: ClassVar[bool]
@@ -87,9 +88,12 @@ class CumSum(Operator):
 
     name = "cumsum"
     wide = True
-    axis: int = -1
-    exclusive: bool = False
-    reverse: bool = False
+    axis: Axis = -1
+    exclusive: Flag = False
+    reverse: Flag = False
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((0, operands[0].axis(self.axis)),)
 
     def infer(self, x: TensorType) -> TensorType:
         _refuse_bool(self.name, x)
@@ -141,8 +145,11 @@ class TopK(Operator):
     """
 
     name = "top_k"
-    k: Size
-    axis: int = -1
+    k: Extent
+    axis: Axis = -1
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((0, operands[0].axis(self.axis)),)
 
     @property
     def jumps(self) -> bool:

@@ -7,6 +7,7 @@ from functools import reduce
 from itertools import product as every
 from typing import TYPE_CHECKING, ClassVar
 
+from compiler.attributes import Flag, Integers
 from compiler.dims import Size, product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
@@ -43,7 +44,7 @@ class Pool(SlidingWindow):
     """One number of each window of size `kernel`."""
 
     name: ClassVar[str]
-    kernel: tuple[int, ...]
+    kernel: Integers
 
     def infer(self, x: TensorType) -> TensorType:
         if not x.dtype.is_float or x.rank < 3:
@@ -85,10 +86,10 @@ class MaxPool(Pool, Operator):
 
     name = "max_pool"
     edges = ("NaN in a window: onnxruntime may pass over it",)
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...] = ()
-    pads: tuple[int, ...] = ()
-    dilations: tuple[int, ...] = ()
+    kernel: Integers
+    strides: Integers = ()
+    pads: Integers = ()
+    dilations: Integers = ()
 
     def compute(self, x: Array) -> Array:
         return np.asarray(reduce(np.maximum, self.windows(x, -np.inf))).copy()
@@ -151,10 +152,10 @@ class MaxPoolPlaces(Pool, Operator):
     name = "max_pool_places"
     edges = MaxPool.edges
     public = False
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...] = ()
-    pads: tuple[int, ...] = ()
-    dilations: tuple[int, ...] = ()
+    kernel: Integers
+    strides: Integers = ()
+    pads: Integers = ()
+    dilations: Integers = ()
 
     def infer(self, x: TensorType) -> tuple[TensorType, TensorType]:  # type: ignore[override]  # of two results
         largest = super().infer(x)
@@ -187,11 +188,11 @@ class AveragePool(Pool, Operator):
 
     name = "average_pool"
     wide = True
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...] = ()
-    pads: tuple[int, ...] = ()
-    dilations: tuple[int, ...] = ()
-    count_include_pad: bool = False
+    kernel: Integers
+    strides: Integers = ()
+    pads: Integers = ()
+    dilations: Integers = ()
+    count_include_pad: Flag = False
 
     def infer(self, x: TensorType) -> TensorType:
         if any(each != 1 for each in self.dilations):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from compiler.attributes import Flag, Integer, Text
 from compiler.dims import Size
 from compiler.graph import Operator
 from compiler.lazy import LazyModule
@@ -35,8 +36,8 @@ class Recurrent(Operator):
     gates: ClassVar[int]
     states: ClassVar[int] = 1
     onnx: ClassVar[str]
-    hidden: int
-    reverse: bool
+    hidden: Integer
+    reverse: Flag
 
     def infer(
         self, x: TensorType, w: TensorType, r: TensorType, b: TensorType, *first: TensorType
@@ -106,9 +107,9 @@ class RNN(Recurrent):
     edges = (_NAN,)  # of relu
     wide = True
     gates = 1
-    hidden: int
-    reverse: bool = False
-    activation: str = "tanh"
+    hidden: Integer
+    reverse: Flag = False
+    activation: Text = "tanh"
 
     def compute(self, x: Array, w: Array, r: Array, b: Array, h: Array) -> tuple[Array, ...]:
         steps = self.projected(x, w, b[: self.hidden] + b[self.hidden :])
@@ -135,8 +136,8 @@ class LSTM(Recurrent):
     wide = True
     gates = 4
     states = 2
-    hidden: int
-    reverse: bool = False
+    hidden: Integer
+    reverse: Flag = False
 
     def compute(self, x: Array, w: Array, r: Array, b: Array, h: Array, c: Array) -> tuple[Array, ...]:
         n = self.hidden
@@ -170,9 +171,9 @@ class GRU(Recurrent):
     edges = (_NAN,)
     wide = True
     gates = 3
-    hidden: int
-    reverse: bool = False
-    linear_before_reset: bool = False
+    hidden: Integer
+    reverse: Flag = False
+    linear_before_reset: Flag = False
 
     def compute(self, x: Array, w: Array, r: Array, b: Array, h: Array) -> tuple[Array, ...]:
         n = self.hidden

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from compiler.attributes import TEXT, Axes, Bounds, Extents, Integers, Number
 from compiler.dims import LARGEST, Size, Symbol
 from compiler.graph import Value
 from compiler.lazy import LazyModule
@@ -30,10 +31,18 @@ class Slice(DataMovement):
     """
 
     name = "slice"
-    axes: tuple[int, ...]
-    starts: tuple[Size | None, ...]
-    stops: tuple[Size | None, ...]
-    steps: tuple[int, ...] = ()  # 1 everywhere, where empty
+    positions = "some"
+    views_operand = True
+    axes: Axes
+    starts: Bounds
+    stops: Bounds
+    steps: Integers = ()  # 1 everywhere, where empty
+
+    def keeps_last_axis(self, x: TensorType) -> bool:
+        return all(cut[0] != x.rank - 1 or cut[1:] == (0, x.shape[-1], 1) for cut in self.bounds(x))
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((0, axis) for axis in operands[0].distinct_axes(self.axes))
 
     def infer(self, x: TensorType) -> TensorType:
         shape = list(x.shape)
@@ -166,10 +175,16 @@ class Pad(DataMovement):
     """
 
     name = "pad"
-    before: tuple[Size, ...]
-    after: tuple[Size, ...]
-    value: float = 0.0
-    mode: Literal["constant", "reflect", "edge"] = "constant"
+    before: Extents
+    after: Extents
+    value: Number = 0.0
+    mode: Annotated[Literal["constant", "reflect", "edge"], TEXT] = "constant"
+
+    def moved_operands(self, *operands: Value) -> tuple[Value, ...]:
+        return ()
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((0, axis) for axis in range(operands[0].rank) if self.before[axis] != 0 or self.after[axis] != 0)
 
     def infer(self, x: TensorType) -> TensorType:
         if not len(self.before) == len(self.after) == x.rank:

@@ -1,8 +1,9 @@
-"""The tokens of a text that a person gave: what is no text, or too long for the model, is told at its place."""
+"""The tokens of a text from a person, who hears where it is not UTF-8, or too long for the model."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.text.tokenizers import Tokenizer
@@ -10,37 +11,45 @@ from runtime.text.tokenizers import Tokenizer
 LONGEST = 4096  # tokens of a text, where nothing else limits it: attention takes the square of their number
 
 
+@dataclass(frozen=True)
+class TextLimit:
+    """How many tokens a text may have, and whose limit that is."""
+
+    name: str = "the model"
+    positions: int | None = None  # that the model has; None where it does not limit them
+    longest: int = LONGEST
+    option: str | None = None  # that raises `longest`, if one does
+
+
 def tokens_of(
     tokenizer: Tokenizer,
     text: str,
     role: Callable[[Tokenizer, str], list[int]],
     place: str,
+    limit: TextLimit = TextLimit(),
     *,
     what: str = "text",
-    name: str = "the model",
-    places: int | None = None,
-    longest: int = LONGEST,
-    option: str | None = None,
     empty: Sequence[int] = (),
     hint: str | None = None,
 ) -> list[int]:
-    """The tokens of a text in its role; NablacError for bytes that are no text, and for a text too long.
+    """The tokens of a text in its role; NablacError for bytes that are not UTF-8, and for a text too long.
 
-    In the place of an empty text stand the tokens `empty`; where there are none it is an error. `option` says what
-    raises the limit `longest`, if something does.
+    An empty text is replaced by the tokens `empty`; where there are none it is an error, with the `hint`. `what` is
+    what messages call the text, `place` where it is from.
     """
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:  # the bytes of an argument that are no UTF-8 come as lone surrogates
-        raise NablacError(Diagnostic("E821", "this is no UTF-8 text", place=place)) from None
-    found = role(tokenizer, text) if tokenizer.encode(text) else list(empty)
-    if not found:
+        raise NablacError(Diagnostic("E821", "this is not UTF-8 text", place=place)) from None
+    tokens = role(tokenizer, text) if tokenizer.encode(text) else list(empty)
+    if not tokens:
         raise NablacError(Diagnostic("E852", f"this {what} is empty", place=place, hint=hint))
-    if places is not None and len(found) > places:
-        message = f"a text of {len(found):,} tokens is too long: {name} has {places:,} places"
+    message = f"a text of {len(tokens):,} tokens is too long: "
+    if limit.positions is not None and len(tokens) > limit.positions:
+        message += f"{limit.name} has {limit.positions:,} positions"
         raise NablacError(Diagnostic("E855", message, place=place, hint="shorten it"))
-    if len(found) > longest:
-        message = f"a text of {len(found):,} tokens is too long: {longest:,} are taken"
-        hint = f"shorten it, or raise `{option}`" if option is not None else "shorten it"
+    if len(tokens) > limit.longest:
+        message += f"{limit.longest:,} are taken"
+        hint = f"shorten it, or raise `{limit.option}`" if limit.option is not None else "shorten it"
         raise NablacError(Diagnostic("E855", message, place=place, hint=hint))
-    return found
+    return tokens
