@@ -177,7 +177,7 @@ class _Derivation:
         if not caches and any(PAST in symbols(size) for node in used for size in _sizes(node)):
             # Nothing else says how many tokens there were.
             name = f"{PAST}.{self.tokens}"
-            past: Value = Input(name, self._past_type(self.input.type, 1))()
+            past = Input(name, self._past_type(self.input.type, 1))()
             caches[name] = (past, Concat(1)(past, self.input))
         step = Graph(
             {self.tokens: self.input, **{name: each[0] for name, each in {**context, **states, **caches}.items()}},
@@ -230,7 +230,7 @@ class _Derivation:
             return None
         if (value, axis) not in self.carries:
             name = self._name("state", value.node, self.states)
-            entry: Value = Input(name, first.type)()
+            entry = Input(name, first.type)()
             self.states[name] = (entry, first, entry)
             self.states[name] = (entry, first, following(entry))
             self.carries[value, axis] = entry
@@ -271,8 +271,8 @@ class _Derivation:
         if len(places) != 1:
             raise NotStepwise(node, f"all of {value.type} is needed for every token")
         name = self._name(PAST, node, self.caches)
-        past: Value = Input(name, self._past_type(value.type, places[0]))()
-        every: Value = Concat(places[0])(past, self.of(value, places[0]))
+        past = Input(name, self._past_type(value.type, places[0]))()
+        every = Concat(places[0])(past, self.of(value, places[0]))
         self.caches[name] = (past, every)
         return every
 
@@ -305,7 +305,7 @@ class _Derivation:
         names: list[str] = []
         for first in firsts:
             names.append(self._name("state", node, self.states))
-            entry: Value = Input(names[-1], first.type)()
+            entry = Input(names[-1], first.type)()
             self.states[names[-1]] = (entry, first, entry)
         entries = [self.states[name][0] for name in names]
         parts = [self.of(sequence, 0) for sequence in sequences]
@@ -319,7 +319,7 @@ class _Derivation:
     def _from_start(self, value: Value) -> Value:
         """What depends on other inputs only is made once, and fed to every step."""
         name = self._name("context", value.node, self.context)
-        entry: Value = Input(name, value.type)()
+        entry = Input(name, value.type)()
         self.context[name] = (entry, value)
         return entry
 
