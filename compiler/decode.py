@@ -2,7 +2,7 @@
 
 The step is derived from the model's own graph. Of a value with an axis of tokens it computes the new positions alone,
 by each operator's own rule (`Operator.incremental`); where an operator looks at all positions, as the product of a
-query with every key, what was there before is kept in a cache. A walk (`Scan`) goes on from the states it ended in, and
+query with every key, what was there before is kept in a cache. A `Scan` goes on from the states that it ended in, and
 what looks back on a number of positions, as a convolution or a shift, or on their total, from a state that carries
 those (`Window.carry`). That holds for causal models only, whose outputs do not depend on later tokens
 (`runtime.generation.decode_checks`).
@@ -62,7 +62,7 @@ def decode(graph: Graph) -> Decode:
     """The decode step of a model of tokens; NablacError (E860) where it has none."""
     tokens, output = generating_ends(graph)
     try:
-        return _Derivation(graph, tokens, output).made()
+        return _Derivation(graph, tokens, output).build()
     except NotStepwise as error:
         message = f"{graph.name} has no decode step: {error}"
         hint = "`--no-cache` generates without one; `nablac explain E860` says what has one"
@@ -75,9 +75,9 @@ def generating_ends(graph: Graph) -> tuple[str, str]:
         if output.type.rank != 3 or not output.type.dtype.is_float:
             continue
         below = {node.op.label for node in Graph({}, {"": output}) if isinstance(node.op, Input)}
-        for label, given in graph.inputs.items():
-            if label in below and given.type.dtype.is_integer and given.shape == output.shape[:2]:
-                if isinstance(given.shape[1], Dim) and symbols(given.shape[1]) == {str(given.shape[1])}:
+        for label, value in graph.inputs.items():
+            if label in below and value.type.dtype.is_integer and value.shape == output.shape[:2]:
+                if isinstance(value.shape[1], Dim) and symbols(value.shape[1]) == {str(value.shape[1])}:
                     return label, name
     hint = "a model that generates has an input `tokens: i64[batch, T]` and an output of [batch, T, vocabulary]"
     raise NablacError(Diagnostic("E860", f"{graph.name} does not generate text", place=graph.name, hint=hint))
@@ -129,60 +129,88 @@ class _New:
         return None if state is None else result(state, self)
 
 
+@dataclass(frozen=True, eq=False)
+class _Context:
+    """What is computed once for a text: an input of the step, and what it is in the model."""
+
+    input: Value
+    first: Value
+
+
+@dataclass(frozen=True, eq=False)
+class _State:
+    """What is carried from step to step: an input of the step, what it begins at, and what it is after the step."""
+
+    input: Value
+    first: Value
+    following: Value
+
+
+@dataclass(frozen=True, eq=False)
+class _Cache:
+    """What is kept of all positions: an input of the step, and what is kept after it."""
+
+    input: Value
+    following: Value
+
+
 class _Derivation:
     """The new positions of values, and all of them."""
 
     def __init__(self, graph: Graph, tokens: str, output: str) -> None:
         self.graph, self.tokens, self.output = graph, tokens, output
-        given = graph.inputs[tokens]
-        self.size = given.shape[1]
+        all_tokens = graph.inputs[tokens]
+        self.size = all_tokens.shape[1]
         self.axis_name = str(self.size)
         self.start: Size = Dim.named(PAST)
         self.all = self.start + self.size
         end = graph.outputs[output]
-        self.dynamic = reached([end], [given])
+        self.dynamic = reached([end], [all_tokens])
         others = [value for name, value in graph.inputs.items() if name != tokens]
         self.fed = reached([end], others)
-        self.input: Value = Input(tokens, given.type)()
-        self.given = given
-        self.parts: dict[tuple[Value, int, int], Value] = {(given, 1, 0): self.input}
+        self.input: Value = Input(tokens, all_tokens.type)()
+        self.all_tokens = all_tokens
+        self.parts: dict[tuple[Value, int, int], Value] = {(all_tokens, 1, 0): self.input}
         self.wholes: dict[Value, Value] = {}
-        self.walks: dict[Node, tuple[Value, ...]] = {}
+        self.scans: dict[Node, tuple[Value, ...]] = {}
         self.carries: dict[tuple[Value, int], Value] = {}
-        self.context: dict[str, tuple[Value, Value]] = {}  # the input of the step, and what it is in the model
-        self.states: dict[str, tuple[Value, Value, Value]] = {}  # and the state after the step
-        self.caches: dict[str, tuple[Value, Value]] = {}  # the input of the step, and what is kept after it
+        self.context: dict[str, _Context] = {}
+        self.states: dict[str, _State] = {}
+        self.caches: dict[str, _Cache] = {}
 
-    def made(self) -> Decode:
+    def build(self) -> Decode:
+        """The decode step; NotStepwise where a node sees more than it can be given."""
         end = self.graph.outputs[self.output]
         for node in Graph({}, {"": end}):  # producers first, so that nothing below recurses far
             for value in node.results:
-                places = self._places(value.type)
+                axes = self._token_axes(value.type)
                 if node not in self.dynamic:
                     if node not in self.fed:
                         self.whole(value)
-                elif len(places) == 1:
-                    self._attempt(value, places[0])
+                elif len(axes) == 1:
+                    self._attempt(value, axes[0])
         result = self.of(end, 1)
         used = set(Graph({}, {"": result}))
         while True:  # a cache or state is needed where the output or another that is needed is made of it
-            kept = [each for _, *rest in self._kept() if rest[0].node in used for each in rest[1:]]
-            more = set(Graph({}, {str(place): each for place, each in enumerate((result, *kept))}))
+            kept = [each.following for each in self._carried() if each.input.node in used]
+            more = set(Graph({}, {str(number): end for number, end in enumerate((result, *kept))}))
             if more == used:
                 break
             used = more
-        context = {name: each for name, each in self.context.items() if each[0].node in used}
-        states = {name: each for name, each in self.states.items() if each[0].node in used}
-        caches = {name: each for name, each in self.caches.items() if each[0].node in used}
+        context = {name: entry for name, entry in self.context.items() if entry.input.node in used}
+        states = {name: state for name, state in self.states.items() if state.input.node in used}
+        caches = {name: cache for name, cache in self.caches.items() if cache.input.node in used}
         if not caches and any(PAST in symbols(size) for node in used for size in _sizes(node)):
             # Nothing else says how many tokens there were.
             name = f"{PAST}.{self.tokens}"
             past = Input(name, self._past_type(self.input.type, 1))()
-            caches[name] = (past, Concat(1)(past, self.input))
+            caches[name] = _Cache(past, Concat(1)(past, self.input))
+        carried: dict[str, _State | _Cache] = {**states, **caches}
+        fed: dict[str, _Context | _State | _Cache] = {**context, **carried}
         step = Graph(
-            {self.tokens: self.input, **{name: each[0] for name, each in {**context, **states, **caches}.items()}},
+            {self.tokens: self.input, **{name: each.input for name, each in fed.items()}},
             {self.output: result},
-            {**{name: each[2] for name, each in states.items()}, **{name: each[1] for name, each in caches.items()}},
+            {name: each.following for name, each in carried.items()},
             self.graph.name,
             self.graph.doc,
             self.graph.layers,
@@ -192,9 +220,9 @@ class _Derivation:
             step,
             self.tokens,
             self.output,
-            {name: each[0].type for name, each in context.items()},
-            {name: each[0].type for name, each in states.items()},
-            {name: each[0].type for name, each in caches.items()},
+            {name: entry.input.type for name, entry in context.items()},
+            {name: state.input.type for name, state in states.items()},
+            {name: cache.input.type for name, cache in caches.items()},
             self.graph.inputs[self.tokens].shape[0],
         )
 
@@ -202,8 +230,8 @@ class _Derivation:
         """A value at the new positions of an axis, and at so many more behind them."""
         if (value, axis, more) not in self.parts:
             with origin(value.node.origin.span, value.node.origin.path):
-                made = self._part(value, axis, more)
-            self.parts[value, axis, more] = made
+                part = self._part(value, axis, more)
+            self.parts[value, axis, more] = part
         return self.parts[value, axis, more]
 
     def whole(self, value: Value) -> Value:
@@ -226,13 +254,13 @@ class _Derivation:
         """The state from which a value is made at the new positions of an axis."""
         if value.node not in self.dynamic or self._mentions(first.type):
             return None
-        if first.node in reached([first], [self.given]):
+        if first.node in reached([first], [self.all_tokens]):
             return None
         if (value, axis) not in self.carries:
             name = self._name("state", value.node, self.states)
             entry = Input(name, first.type)()
-            self.states[name] = (entry, first, entry)
-            self.states[name] = (entry, first, following(entry))
+            self.states[name] = _State(entry, first, entry)  # the name is taken while what follows is built
+            self.states[name] = _State(entry, first, following(entry))
             self.carries[value, axis] = entry
         return self.carries[value, axis]
 
@@ -246,40 +274,40 @@ class _Derivation:
             raise NotStepwise(node, f"an axis of {value.shape[axis]} mixes the tokens' with others")
         stacked = isinstance(node.op, Scan) and axis == 0 and value.index >= node.op.states
         if stacked and node in self.dynamic and not more:
-            return self._walked(node)[value.index]
+            return self._scan(node)[value.index]
         window: Window = _New(self, value, axis, more)
-        made = node.op.incremental(window, axis, *node.operands) if len(node.results) == 1 else None
-        if made is None:
+        part = node.op.incremental(window, axis, *node.operands) if len(node.results) == 1 else None
+        if part is None:
             if more > left:
                 raise NotStepwise(node, "what comes after its last position is needed")
-            everything = self._applied(node)[value.index] if node in self.dynamic else self.whole(value)
-            made = Slice((axis,), (self.start,), (self.all + more,))(everything)
-        return made
+            everything = self._apply(node)[value.index] if node in self.dynamic else self.whole(value)
+            part = Slice((axis,), (self.start,), (self.all + more,))(everything)
+        return part
 
     def _whole(self, value: Value) -> Value:
-        node, places = value.node, self._places(value.type)
+        node, axes = value.node, self._token_axes(value.type)
         if node not in self.dynamic:
             if node in self.fed and not self._mentions(value.type):
                 return self._from_start(value)
-            return self._applied(node)[value.index]
+            return self._apply(node)[value.index]
         if isinstance(node.op, Scan) and value.index < node.op.states:
             if node.op.length(*(operand.type for operand in node.operands)) != self.size:
                 raise NotStepwise(node, f"its scan walks along other positions than those of {self.axis_name}")
-            return self._walked(node)[value.index]
-        if not self._mentions(value.type) or self._moves(value, places):
-            return self._applied(node)[value.index]
-        if len(places) != 1:
+            return self._scan(node)[value.index]
+        if not self._mentions(value.type) or self._moves(value, axes):
+            return self._apply(node)[value.index]
+        if len(axes) != 1:
             raise NotStepwise(node, f"all of {value.type} is needed for every token")
         name = self._name(PAST, node, self.caches)
-        past = Input(name, self._past_type(value.type, places[0]))()
-        every = Concat(places[0])(past, self.of(value, places[0]))
-        self.caches[name] = (past, every)
+        past = Input(name, self._past_type(value.type, axes[0]))()
+        every = Concat(axes[0])(past, self.of(value, axes[0]))
+        self.caches[name] = _Cache(past, every)
         return every
 
-    def _applied(self, node: Node) -> tuple[Value, ...]:
+    def _apply(self, node: Node) -> tuple[Value, ...]:
         """A node on all positions of its operands."""
         operands = tuple(self.whole(operand) for operand in node.operands)
-        if any(self._mentions(value.type) for graph in node.op.graphs for each in graph for value in each.results):
+        if any(self._mentions(value.type) for graph in node.op.graphs for inner in graph for value in inner.results):
             raise NotStepwise(node, f"each step of its scan sees all of {self.axis_name}")
         sizes: Mapping[str, Size] = {self.axis_name: self.all}
         op = node.op.bind(sizes)
@@ -289,15 +317,15 @@ class _Derivation:
             return with_operands(node, operands).results
         return op.apply(*operands).results
 
-    def _walked(self, node: Node) -> tuple[Value, ...]:
-        """A walk over the new positions, from the states that the last ended in."""
-        if node in self.walks:
-            return self.walks[node]
+    def _scan(self, node: Node) -> tuple[Value, ...]:
+        """The results of a Scan over the new positions, from the states that the last one ended in."""
+        if node in self.scans:
+            return self.scans[node]
         op = node.op
         assert isinstance(op, Scan)
         if op.reverse:
             raise NotStepwise(node, "its scan walks from the last token to the first")
-        if any(self._mentions(value.type) for each in op.body for value in each.results):
+        if any(self._mentions(value.type) for inner in op.body for value in inner.results):
             raise NotStepwise(node, f"each step of its scan sees all of {self.axis_name}")
         firsts, sequences = node.operands[: op.states], node.operands[op.states : op.states + op.slices]
         if any(first.node in self.dynamic for first in firsts):
@@ -306,54 +334,52 @@ class _Derivation:
         for first in firsts:
             names.append(self._name("state", node, self.states))
             entry = Input(names[-1], first.type)()
-            self.states[names[-1]] = (entry, first, entry)
-        entries = [self.states[name][0] for name in names]
+            self.states[names[-1]] = _State(entry, first, entry)
+        entries = [self.states[name].input for name in names]
         parts = [self.of(sequence, 0) for sequence in sequences]
-        whole = (self.whole(each) for each in node.operands[op.states + op.slices :])
+        whole = (self.whole(operand) for operand in node.operands[op.states + op.slices :])
         results = op.apply(*entries, *parts, *whole).results
         for name, first, entry, last in zip(names, firsts, entries, results, strict=False):
-            self.states[name] = (entry, first, last)
-        self.walks[node] = results
-        return self.walks[node]
+            self.states[name] = _State(entry, first, last)
+        self.scans[node] = results
+        return self.scans[node]
 
     def _from_start(self, value: Value) -> Value:
         """What depends on other inputs only is made once, and fed to every step."""
         name = self._name("context", value.node, self.context)
         entry = Input(name, value.type)()
-        self.context[name] = (entry, value)
+        self.context[name] = _Context(entry, value)
         return entry
 
-    def _start(
-        self, context: Mapping[str, tuple[Value, Value]], states: Mapping[str, tuple[Value, Value, Value]]
-    ) -> Graph:
-        outputs = {name: each[1] for name, each in {**context, **states}.items()}
+    def _start(self, context: Mapping[str, _Context], states: Mapping[str, _State]) -> Graph:
+        outputs = {name: entry.first for name, entry in context.items()}
+        outputs |= {name: state.first for name, state in states.items()}
         inputs = {name: value for name, value in self.graph.inputs.items() if name != self.tokens}
         known = {name for value in inputs.values() for size in value.shape for name in symbols(size)}
         if any(symbols(size) - known for node in Graph({}, outputs) for size in _sizes(node)):
             inputs[self.tokens] = self.graph.inputs[self.tokens]  # says how many texts there are
         return Graph(inputs, outputs, {}, self.graph.name, self.graph.doc, self.graph.layers)
 
-    def _kept(self) -> list[tuple[str, Value, Value]]:
-        states = [(name, entry, last) for name, (entry, _, last) in self.states.items()]
-        return [*states, *((name, entry, every) for name, (entry, every) in self.caches.items())]
+    def _carried(self) -> list[_State | _Cache]:
+        return [*self.states.values(), *self.caches.values()]
 
-    def _places(self, type: TensorType) -> list[int]:
+    def _token_axes(self, type: TensorType) -> list[int]:
         return [axis for axis, size in enumerate(type.shape) if size == self.size]
 
     def _mentions(self, type: TensorType) -> bool:
         return any(self.axis_name in symbols(size) for size in type.shape)
 
-    def _moves(self, value: Value, places: list[int]) -> bool:
+    def _moves(self, value: Value, axes: list[int]) -> bool:
         """Whether to keep what a value is moved from: that is smaller, or grows along a better axis."""
-        if isinstance(value.node.op, (Squeeze, Unsqueeze)) or (isinstance(value.node.op, DataMovement) and not places):
+        if isinstance(value.node.op, (Squeeze, Unsqueeze)) or (isinstance(value.node.op, DataMovement) and not axes):
             return True
-        if isinstance(value.node.op, Transpose) and places == [value.type.rank - 1]:
+        if isinstance(value.node.op, Transpose) and axes == [value.type.rank - 1]:
             return True
-        each = value
-        while isinstance(each.node.op, DataMovement) and len(each.node.operands) == 1:
-            if isinstance(each.node.op, Expand):
+        source = value
+        while isinstance(source.node.op, DataMovement) and len(source.node.operands) == 1:
+            if isinstance(source.node.op, Expand):
                 return True
-            each = each.node.operands[0]
+            source = source.node.operands[0]
         return False
 
     def _past_type(self, type: TensorType, axis: int) -> TensorType:
@@ -369,4 +395,4 @@ class _Derivation:
 
 def _sizes(node: Node) -> list[Size]:
     shapes = [size for value in node.results for size in value.shape]
-    return [*shapes, *(each for each in node.op.attributes if isinstance(each, Dim))]
+    return [*shapes, *(size for size in node.op.attributes if isinstance(size, Dim))]

@@ -24,7 +24,7 @@ def size_origins(types: Mapping[str, TensorType]) -> dict[str, SizeOrigin]:
 
     An axis that is just the dim is preferred; then axes linear in one dim that is still open, as `2*n + 1`.
     """
-    found: dict[str, SizeOrigin] = {}
+    origins: dict[str, SizeOrigin] = {}
     composite: list[tuple[str, int, Size]] = []
     for name, type in types.items():
         for axis, size in enumerate(type.shape):
@@ -32,22 +32,22 @@ def size_origins(types: Mapping[str, TensorType]) -> dict[str, SizeOrigin]:
                 continue
             (symbol, *others) = symbols(size)
             if not others and size == Dim.named(symbol):
-                found.setdefault(symbol, SizeOrigin(name, axis))
+                origins.setdefault(symbol, SizeOrigin(name, axis))
             else:
                 composite.append((name, axis, size))
     progress = True
     while progress:
         progress = False
         for name, axis, size in composite:
-            unknown = symbols(size) - found.keys()
+            unknown = symbols(size) - origins.keys()
             if len(unknown) != 1:
                 continue
             (symbol,) = unknown
             line = linear(size, symbol)
             if line is not None:
-                found[symbol] = SizeOrigin(name, axis, *line)
+                origins[symbol] = SizeOrigin(name, axis, *line)
                 progress = True
-    return found
+    return origins
 
 
 def linear(size: Size, symbol: str) -> tuple[int, Size] | None:

@@ -23,11 +23,11 @@ def verify(graph: Graph) -> None:
     _verify(graph, graph.name)
 
 
-def _verify(graph: Graph, place: str) -> None:
-    _inputs(graph, place)
+def _verify(graph: Graph, graph_name: str) -> None:
+    _inputs(graph, graph_name)
     stored: dict[str, Node] = {}
     for node in graph:
-        where = f"{place}: {node.op.name}" + (f" of {node.origin.path}" if node.origin.path else "")
+        where = f"{graph_name}: {node.op.name}" + (f" of {node.origin.path}" if node.origin.path else "")
         for operand in node.operands:
             if operand.node.results[operand.index] is not operand:
                 raise VerifyError(f"{where} has an operand that is no result of the node it names")
@@ -44,17 +44,17 @@ def _verify(graph: Graph, place: str) -> None:
             raise VerifyError(f"{where}: `{node.op.label}` is reached, and is no input of the graph")
         for nested in node.op.graphs:
             _body(node, nested, where)
-    _updates(graph, stored, place)
+    _updates(graph, stored, graph_name)
 
 
-def _inputs(graph: Graph, place: str) -> None:
+def _inputs(graph: Graph, graph_name: str) -> None:
     for label, value in graph.inputs.items():
         if not isinstance(value.node.op, Input):
-            raise VerifyError(f"{place}: the input `{label}` is made by {value.node.op}")
+            raise VerifyError(f"{graph_name}: the input `{label}` is made by {value.node.op}")
         if value.node.op.label != label:
-            raise VerifyError(f"{place}: the input `{label}` calls itself `{value.node.op.label}`")
+            raise VerifyError(f"{graph_name}: the input `{label}` calls itself `{value.node.op.label}`")
     if len(set(graph.inputs.values())) < len(graph.inputs):
-        raise VerifyError(f"{place}: one value is two inputs")
+        raise VerifyError(f"{graph_name}: one value is two inputs")
 
 
 def _types(node: Node, where: str) -> None:
@@ -63,10 +63,10 @@ def _types(node: Node, where: str) -> None:
     except TypeMismatch as mismatch:
         raise VerifyError(f"{where} refuses its operands: {mismatch}") from mismatch
     expected = (inferred,) if isinstance(inferred, TensorType) else tuple(inferred)
-    found = tuple(result.type for result in node.results)
-    if expected != found:
-        raise VerifyError(f"{where} is {_listed(found)}, and its operator infers {_listed(expected)}")
-    if any(result.node is not node or result.index != place for place, result in enumerate(node.results)):
+    types = tuple(result.type for result in node.results)
+    if expected != types:
+        raise VerifyError(f"{where} is {_listed(types)}, and its operator infers {_listed(expected)}")
+    if any(result.node is not node or result.index != index for index, result in enumerate(node.results)):
         raise VerifyError(f"{where} has results that belong to another node")
 
 
@@ -99,11 +99,11 @@ def _step(scan: Scan, body: Graph, where: str) -> None:
         )
 
 
-def _updates(graph: Graph, stored: Mapping[str, Node], place: str) -> None:
+def _updates(graph: Graph, stored: Mapping[str, Node], graph_name: str) -> None:
     """A buffer that nothing reads is not reached: only the others can be compared."""
     for path, value in graph.updates.items():
         if path in stored and stored[path].result.type != value.type:
-            raise VerifyError(f"{place}: `{path}` is {stored[path].result.type}, and its next value {value.type}")
+            raise VerifyError(f"{graph_name}: `{path}` is {stored[path].result.type}, and its next value {value.type}")
 
 
 def _listed(types: tuple[TensorType, ...]) -> str:

@@ -119,6 +119,11 @@ class Diagnostics:
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
     """A hint that names the nearest of the `known` names, if one is near."""
+    return _as_hint(nearest(name, known))
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The nearest of the `known` names, if one is near."""
     return _nearest(name, {each: each for each in sorted(set(known) - {name})})
 
 
@@ -126,7 +131,11 @@ def did_you_mean_file(path: str, beside: Iterable[str]) -> str | None:
     """A hint that names the file that is called most alike, whatever its folder and suffix."""
     suffix = PurePath(path).suffix
     others = sorted(set(beside) - {path}, key=lambda each: (PurePath(each).suffix != suffix, each))
-    return _nearest(PurePath(path).stem, {PurePath(each).stem: each for each in reversed(others)})
+    return _as_hint(_nearest(PurePath(path).stem, {PurePath(each).stem: each for each in reversed(others)}))
+
+
+def _as_hint(name: str | None) -> str | None:
+    return f"did you mean `{name}`?" if name is not None else None
 
 
 def _nearest(name: str, known: Mapping[str, str]) -> str | None:
@@ -139,7 +148,7 @@ def _nearest(name: str, known: Mapping[str, str]) -> str | None:
     wanted = _folded(name)
     # Of a short name one letter is much: `std` is not `sgd`.
     close = get_close_matches(wanted, folded, n=1, cutoff=0.75 if len(wanted) <= 4 else 0.7)
-    return f"did you mean `{folded[close[0]]}`?" if close else None
+    return folded[close[0]] if close else None
 
 
 def _folded(name: str) -> str:

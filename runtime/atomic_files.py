@@ -14,22 +14,32 @@ from pathlib import Path
 from grammar.diagnostics import Diagnostic, NablacError
 
 
+class Unwritable(NablacError):
+    """A file or folder that cannot be written: which, and what the system said."""
+
+    def __init__(self, path: str | Path, reason: Exception) -> None:
+        said = getattr(reason, "strerror", None) or reason
+        message, hint = f"{path} cannot be written: {said}", "name another file"
+        super().__init__(Diagnostic("E904", message, place=str(path), hint=hint))
+        self.path, self.reason = Path(path), reason
+
+
 @contextmanager
 def written_whole(path: str | Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to; it takes the place of `path` when the block ends well.
+    """A temporary name beside `path` to write to; it replaces `path` when the block ends well.
 
     After a crash, or on a full disk, `path` holds what it held before. A link stays, and what it names is written;
-    nothing takes the place of a device or a pipe, which get the finished bytes. NablacError where the text of a model
-    would be lost.
+    a device or a pipe is not replaced, and gets the finished bytes. Unwritable where the system refuses, NablacError
+    where the text of a model would be lost.
     """
     _check_name(path)
-    target, temporary = _places(Path(path))
+    target, temporary = _target_and_draft(Path(path))
     try:
         temporary.touch(0o600, exist_ok=False)
         yield temporary
         _deliver(temporary, target)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise Unwritable(path, error) from error
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -38,9 +48,9 @@ def put(written: Path, path: Path) -> None:
     """As `written_whole`, of a file that is finished already and lies on the same disk."""
     _check_name(path)
     try:
-        _deliver(written, _places(path)[0])
+        _deliver(written, _target_and_draft(path)[0])
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise Unwritable(path, error) from error
 
 
 def _deliver(written: Path, target: Path) -> None:
@@ -53,7 +63,7 @@ def _deliver(written: Path, target: Path) -> None:
 
 def _check_name(path: str | Path) -> None:
     if "\0" in str(path):
-        raise unwritable(path, ValueError("a null byte is in its name"))
+        raise Unwritable(path, ValueError("a null byte is in its name"))
     if os.path.realpath(path).endswith(".model") and os.path.exists(path):
         message = f"{path} is the text of a model, and would be lost"
         raise NablacError(Diagnostic("E904", message, place=str(path), hint="name another file"))
@@ -61,21 +71,21 @@ def _check_name(path: str | Path) -> None:
 
 @contextmanager
 def scratch(target: Path) -> Iterator[Path]:
-    """A folder beside `target`, gone when the block ends; NablacError where nothing can be written there.
+    """A folder beside `target`, gone when the block ends; Unwritable where nothing can be written there.
 
     What is written in it is a draft of `target`, and an error about it is one about `target`.
     """
     _check_name(target)
-    _, folder = _places(target)
+    _, folder = _target_and_draft(target)
     try:
         folder.mkdir(0o700)
         yield folder
-    except NablacError as error:
-        if isinstance(error.__cause__, OSError) and str(folder) in (error.diagnostics[0].place or ""):
-            raise unwritable(target, error.__cause__) from error
+    except Unwritable as error:
+        if error.path.is_relative_to(folder):
+            raise Unwritable(target, error.reason) from error
         raise
     except OSError as error:
-        raise unwritable(target, error) from error
+        raise Unwritable(target, error) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -94,8 +104,8 @@ def is_stream(path: Path) -> bool:
     return not stat.S_ISREG(mode) and not stat.S_ISDIR(mode)
 
 
-def _places(path: Path) -> tuple[Path, Path]:
-    """What is written for a path, and where its draft is to be: beside it, or with the system's for a stream.
+def _target_and_draft(path: Path) -> tuple[Path, Path]:
+    """The file that is written for a path, and where its draft goes: beside it, for a stream to the system's folder.
 
     The draft's name is known before there is anything of that name, so that an interrupt at any moment leaves nothing.
     """
@@ -106,7 +116,7 @@ def _places(path: Path) -> tuple[Path, Path]:
 
 
 def replace(written: Path, target: Path) -> None:
-    """Put a finished file in its place, and both the file and its name on the disk."""
+    """Replace `target` by a finished file, and wait until both the file and its name are on the disk."""
     with written.open("rb+") as file:
         os.fsync(file.fileno())
     mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
@@ -122,8 +132,8 @@ def replace(written: Path, target: Path) -> None:
             os.close(folder)
 
 
-def place_folder(draft: Path, target: Path) -> None:
-    """Put a finished folder in its place, which may be an empty one's."""
+def move_folder(draft: Path, target: Path) -> None:
+    """Give a finished folder its name, which an empty folder may have."""
     draft.chmod(0o777 & ~_umask())
     if target.is_dir():
         target.rmdir()  # elsewhere than on POSIX nothing is renamed over it
@@ -131,16 +141,9 @@ def place_folder(draft: Path, target: Path) -> None:
 
 
 def write_bytes(path: str | Path, content: bytes) -> None:
-    """Write a whole file; NablacError where that cannot be done."""
+    """Write a whole file; Unwritable where that cannot be done."""
     with written_whole(path) as temporary:
         temporary.write_bytes(content)
-
-
-def unwritable(path: str | Path, error: Exception) -> NablacError:
-    """Why a file cannot be written."""
-    reason = getattr(error, "strerror", None) or error
-    message, hint = f"{path} cannot be written: {reason}", "name another file"
-    return NablacError(Diagnostic("E904", message, place=str(path), hint=hint))
 
 
 def _umask() -> int:

@@ -10,7 +10,7 @@ DEVICES = tuple(PROVIDERS)
 
 
 def check_backend(backend: str, device: str) -> None:
-    """NablacError for a backend or a device that there is not: no other takes its place in silence."""
+    """NablacError for a backend or a device that there is not: none is replaced by another in silence."""
     _known("backend", backend, BACKENDS)
     _known("device", device, DEVICES)
     if backend == "numpy" and device != "cpu":
@@ -19,7 +19,7 @@ def check_backend(backend: str, device: str) -> None:
         raise NablacError(Diagnostic("E910", message, place=f"device `{device}`", hint=hint))
 
 
-def _known(what: str, given: str, known: tuple[str, ...]) -> None:
-    if given not in known:
-        hint = did_you_mean(str(given), known) or f"there are {' and '.join(f'`{each}`' for each in known)}"
-        raise NablacError(Diagnostic("E910", f"there is no {what} `{given}`", place=what, hint=hint))
+def _known(what: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        hint = did_you_mean(str(name), known) or f"there are {' and '.join(f'`{choice}`' for choice in known)}"
+        raise NablacError(Diagnostic("E910", f"there is no {what} `{name}`", place=what, hint=hint))

@@ -43,7 +43,8 @@ _PANIC = "PanicException"  # of Rust libraries by pyo3, whose module cannot be i
 class SupportsRead(Protocol):
     """What `read_at_most` needs of a file."""
 
-    def read(self, size: int, /) -> bytes: ...
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes; none at the end of the file."""
 
 
 @contextmanager

@@ -76,18 +76,18 @@ def convert(array: Array, dtype: np.dtype[Any]) -> Array:
 
 def name_of(dtype: np.dtype[Any]) -> str:
     """The language's name of a dtype, else NumPy's."""
-    for each in DType:
-        if each is not DType.BF16 and each.numpy == dtype:
-            return str(each)
+    for candidate in DType:
+        if candidate is not DType.BF16 and candidate.numpy == dtype:
+            return str(candidate)
     return "bf16" if dtype.name == "bfloat16" else "text" if dtype.kind in "US" else str(dtype)
 
 
 def _rounded(array: Array, dtype: np.dtype[Any]) -> Array:
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-        found = array.astype(dtype)
-    if not np.isfinite(found).all():
-        _refuse(array, ~np.isfinite(found) & np.isfinite(array), f"{{}} is beyond {name_of(dtype)}")
-    return found
+        rounded = array.astype(dtype)
+    if not np.isfinite(rounded).all():
+        _refuse(array, ~np.isfinite(rounded) & np.isfinite(array), f"{{}} is beyond {name_of(dtype)}")
+    return rounded
 
 
 def _check_whole(array: Array, dtype: np.dtype[Any]) -> None:
@@ -102,14 +102,14 @@ def _check_whole(array: Array, dtype: np.dtype[Any]) -> None:
 
 
 def _check_range(array: Array, dtype: np.dtype[Any]) -> None:
-    given, limits = np.iinfo(array.dtype), np.iinfo(dtype)
-    if given.min >= limits.min and given.max <= limits.max:
+    source, limits = np.iinfo(array.dtype), np.iinfo(dtype)
+    if source.min >= limits.min and source.max <= limits.max:
         return
     # NumPy compares its integers of different signs, and Python's beyond them, by their values.
     beyond = np.zeros(array.shape, bool)
-    if given.min < limits.min:
+    if source.min < limits.min:
         beyond |= array < limits.min
-    if given.max > limits.max:
+    if source.max > limits.max:
         beyond |= array > limits.max
     _refuse(array, beyond, _beyond(dtype))
 

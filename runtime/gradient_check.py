@@ -7,7 +7,7 @@ each other where the loss is smooth, and then the gradient between them has to a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ from compiler.elaborate.models import elaborate_model
 from compiler.elaborate.program import Program
 from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
-from compiler.training.gradients import gradient_graph
+from compiler.training.gradients import gradient_graph, gradient_name
 from compiler.types import DType
 from runtime.initialization import initialize, stored
 from runtime.numpy_executor import NumpyRunner
@@ -34,7 +34,6 @@ _TOLERANCE = 1e-5
 _ASIDE, _BESIDE_ZERO = 1e-12, 1e-30  # how far to the side of a number, and of 0, the gradient is looked at again, and
 _SIDES = 4  # along how many directions, to both sides
 _SPREAD = 20  # times the differences among those sides are what a gradient may differ from their mean
-_PREFIX, _OUTPUT = "grad.", "output "
 _COUNTERS = (("seed", np.int64), ("step", np.float64))
 
 
@@ -50,6 +49,7 @@ class GradientRow:
 
     @property
     def passed(self) -> bool:
+        """Whether both derivatives agree, to a relative difference of 1e-5."""
         return self.error <= _TOLERANCE
 
 
@@ -64,7 +64,8 @@ class _Point:
 class _Check:
     """One loss and its gradients, and a random direction of each tensor they are taken with respect to."""
 
-    def __init__(self, graph: Graph, weights: Mapping[str, Array]) -> None:
+    def __init__(self, graph: Graph, weights: Mapping[str, Array], own: Sequence[str]) -> None:
+        self.own = own  # the model's own outputs among those of the graph
         self.runner = NumpyRunner(graph, weights)
         loss = Graph(graph.inputs, {"loss": graph.outputs["loss"]})
         self.loss, self.of_loss = NumpyRunner(loss, weights), {*loss.inputs, *(op.path for op in stored(loss))}
@@ -77,14 +78,14 @@ class _Check:
 
     def slopes(self, values: Mapping[str, Array]) -> tuple[float, dict[str, float]]:
         """The loss, and its derivatives along the directions, by the gradients."""
-        found = self.outputs(values)
-        slopes = {name: float(np.sum(found[f"{_PREFIX}{name}"] * way)) for name, way in self.directions.items()}
-        return float(found["loss"]), slopes
+        outputs = self.outputs(values)
+        slopes = {name: float(np.sum(outputs[gradient_name(name)] * way)) for name, way in self.directions.items()}
+        return float(outputs["loss"]), slopes
 
     def difference(self, point: _Point, name: str, slope: float) -> GradientRow:
         """The derivative along the direction of one tensor beside the difference of the loss that is nearest."""
         value, direction = point.values[name], self.directions[name]
-        others = {each: array for each, array in point.values.items() if each in self.of_loss}
+        others = {path: array for path, array in point.values.items() if path in self.of_loss}
 
         def along(step: float) -> float:
             with np.errstate(all="ignore"):
@@ -113,16 +114,17 @@ def check_gradients(
         program, model=model, preset=preset, hypers=hypers, training=True, dtype=DType.F64, one_float=True
     )
     gradient = gradient_graph(elaborated, cut=False)
-    outputs = {f"{_OUTPUT}{name}": value for name, value in elaborated.graph.outputs.items()}
+    own = {f"output {name}": value for name, value in elaborated.graph.outputs.items()}
     inputs = {**elaborated.graph.inputs, **gradient.inputs}
-    graph = optimize(Graph(inputs, {**gradient.outputs, **outputs}, {}, gradient.name))
+    graph = optimize(Graph(inputs, {**gradient.outputs, **own}, {}, gradient.name))
     generator = np.random.default_rng(seed)
     weights = initialize(graph, seed)
     sizes = [*sample_sizes(graph)][-1]  # several examples: batch normalisation of one or two is all corner
     feeds = random_feeds(graph, sizes, seed, dead=0.0)  # a mean over the items of a mask has no value of none
     feeds |= {name: np.array(seed if name == "seed" else 1.0, dtype) for name, dtype in _COUNTERS if name in feeds}
-    values, checked = {**weights, **feeds}, _Check(graph, weights)
-    for name in (output.removeprefix(_PREFIX) for output in graph.outputs if output.startswith(_PREFIX)):
+    values, checked = {**weights, **feeds}, _Check(graph, weights, tuple(own))
+    tensors = {gradient_name(name): name for name in values}
+    for name in (tensors[output] for output in gradient.outputs if output in tensors):
         shape = values[name].shape
         if name in weights:
             values[name] = values[name] + _NOISE * generator.normal(size=shape)
@@ -143,8 +145,9 @@ def _edges(
     yield _Point("the first values", first)
     wrt = set(checked.directions)
     for name, chosen in (("inputs of 0", fed & wrt), ("parameters of 0", wrt - fed)):
-        yield _Point(name, {**random, **{each: np.zeros_like(random[each]) for each in chosen}})
-    outputs = [value for name, value in checked.outputs(random).items() if name.startswith(_OUTPUT)]
+        yield _Point(name, {**random, **{tensor: np.zeros_like(random[tensor]) for tensor in chosen}})
+    results = checked.outputs(random)
+    outputs = [results[name] for name in checked.own]
     exact = {
         target: output
         for target in targets
@@ -181,7 +184,7 @@ def _by_both_sides(checked: _Check, point: _Point, generator: np.random.Generato
             beside.append(checked.slopes(there)[1])
     rows = []
     for name, slope in slopes.items():
-        sides = np.array([each[name] for each in beside])
+        sides = np.array([side[name] for side in beside])
         if not np.isfinite([loss, *sides]).all():
             continue  # of a loss that is not finite, or slopes beside it that are not, nothing is known
         mean, spread = float(sides.mean()), float(np.ptp(sides))

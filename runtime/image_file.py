@@ -29,8 +29,8 @@ def read_image(
 ) -> Array:
     """The first picture of a file as f32[channels, height, width].
 
-    `size` is told the picture's height and width and gives those that are wanted. `note` is told what of the file the
-    array does not have. NablacError where there is no picture, or too large a one; ImportError without Pillow.
+    `size` maps the picture's height and width to those that are wanted. `note` hears what of the file the array does
+    not have. NablacError where there is no picture, or too large a one; ImportError without Pillow.
     """
     from PIL import Image
 

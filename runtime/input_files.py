@@ -38,12 +38,12 @@ _PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF", b"II*\0", b"M
 _NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}  # that JSON has no way to write
 
 # What an input is: its type, or where the language has none for it a dtype, and then the array is taken as it is.
-Wanted: TypeAlias = "TensorType | np.dtype[Any]"
+InputType: TypeAlias = "TensorType | np.dtype[Any]"
 
 
 @dataclass(frozen=True, eq=False)
-class Held:
-    """An array that a file holds, and what it says of the place of a number: the lines and columns of a table."""
+class FileArray:
+    """An array that a file holds, and where in the file its numbers are: the lines and columns of a table."""
 
     array: Array
     path: str
@@ -80,12 +80,12 @@ class Reading:
 PLAIN = Reading()
 
 
-def read_inputs(arguments: list[str], types: Mapping[str, Wanted], reading: Reading = PLAIN) -> dict[str, Array]:
+def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: Reading = PLAIN) -> dict[str, Array]:
     """`name=path` arguments, or one plain path for a model of one input; `-` is stdin.
 
     `path:column` takes a CSV's column, `path:column[-12:]` its last rows, `path:name` an array of an `.npz` or of JSON.
     An `.npz`, a JSON object or a CSV with a header may hold several inputs by name, and other things beside all of
-    them. `reading.say` is told what is done to the data.
+    them. `reading.say` hears what is done to the data.
     """
     feeds: dict[str, Array] = {}
     for argument in arguments:
@@ -96,20 +96,20 @@ def read_inputs(arguments: list[str], types: Mapping[str, Wanted], reading: Read
             hint = did_you_mean(name, types) or f"the inputs are {', '.join(types)}"
             raise NablacError(Diagnostic("E802", f"the model has no input `{name}`", place=argument, hint=hint))
         open_inputs = {key: type for key, type in types.items() if key not in feeds}
-        given = _read(path, name or _only(open_inputs) or _only(types), types if name else open_inputs, reading)
-        if isinstance(given, dict) and name:
-            given = _chosen(given, name, path)
-        if isinstance(given, dict):
-            if all(key in given or key in feeds or key == "seed" for key in types):
-                given = {key: held for key, held in given.items() if key in types}
-            unknown = next((key for key in given if key not in types), None)
+        content = _read(path, name or _only(open_inputs) or _only(types), types if name else open_inputs, reading)
+        if isinstance(content, dict) and name:
+            content = _chosen(content, name, path)
+        if isinstance(content, dict):
+            if all(key in content or key in feeds or key == "seed" for key in types):
+                content = {key: held for key, held in content.items() if key in types}
+            unknown = next((key for key in content if key not in types), None)
             if unknown is not None:
                 hint = (
                     did_you_mean(unknown, types)
                     or f"choose an array of the file: `{next(iter(types))}={path}:{unknown}`"
                 )
                 raise NablacError(Diagnostic("E802", f"the model has no input `{unknown}`", place=path, hint=hint))
-            feeds |= {key: fitted(held, types[key]) for key, held in given.items()}
+            feeds |= {key: fitted(held, types[key]) for key, held in content.items()}
             continue
         if not name:
             missing = [key for key in types if key not in feeds and key != "seed"]
@@ -129,11 +129,11 @@ def read_inputs(arguments: list[str], types: Mapping[str, Wanted], reading: Read
                     )
                 )
             name = missing[0]
-        feeds[name] = fitted(given, types[name])
+        feeds[name] = fitted(content, types[name])
     return feeds
 
 
-def fitted(held: Held, type: Wanted) -> Array:
+def fitted(held: FileArray, type: InputType) -> Array:
     """The array in the input's dtype and rank: a missing batch axis is added, and a last axis of 1."""
     dtype = type if isinstance(type, np.dtype) else type.dtype.numpy
     try:
@@ -150,13 +150,13 @@ def fitted(held: Held, type: Wanted) -> Array:
     return array
 
 
-def _only(types: Mapping[str, Wanted]) -> str:
+def _only(types: Mapping[str, InputType]) -> str:
     """The name of a model's one input, "" where it has several."""
     real = [name for name in types if name != "seed"]
     return real[0] if len(real) == 1 else ""
 
 
-def _chosen(held: dict[str, Held], name: str, place: str) -> Held:
+def _chosen(held: dict[str, FileArray], name: str, place: str) -> FileArray:
     """The array of a file of several that is meant for one input: that of its name, or the only one."""
     if name in held:
         return held[name]
@@ -167,7 +167,7 @@ def _chosen(held: dict[str, Held], name: str, place: str) -> Held:
     raise NablacError(Diagnostic("E807", message, place=place, hint=hint))
 
 
-def _read(path: str, name: str, types: Mapping[str, Wanted], reading: Reading) -> Held | dict[str, Held]:
+def _read(path: str, name: str, types: Mapping[str, InputType], reading: Reading) -> FileArray | dict[str, FileArray]:
     """What a file holds for the input `name`, "" where it may be for several; of a `path:part` the part."""
     cut = _PART.fullmatch(path)
     target, part = (Path(cut[1]), cut[2]) if cut is not None else (Path(path), "")
@@ -179,7 +179,7 @@ def _read(path: str, name: str, types: Mapping[str, Wanted], reading: Reading) -
         raise NablacError(
             Diagnostic(
                 "E807",
-                f"`{ending or target.name}` is no kind of input",
+                f"`{ending or target.name}` is not a supported input file",
                 place=path,
                 hint=f"the kinds are {', '.join(ENDINGS)}",
             )
@@ -214,16 +214,16 @@ def _ending_of(content: bytes) -> str:
     return next((ending for beginning, ending in _BEGINNINGS.items() if start.startswith(beginning)), ".csv")
 
 
-def _part(held: Array | dict[str, Array], part: str, place: str) -> Held | dict[str, Held]:
+def _part(held: Array | dict[str, Array], part: str, place: str) -> FileArray | dict[str, FileArray]:
     """The array of that name, or all where none is named."""
     if not isinstance(held, dict):
-        return Held(held, place)
+        return FileArray(held, place)
     if not part:
-        return {name: Held(array, f"{place}: {name}") for name, array in held.items()}
+        return {name: FileArray(array, f"{place}: {name}") for name, array in held.items()}
     if part not in held:
         hint = did_you_mean(part, held) or f"it has {', '.join(held)}"
         raise NablacError(Diagnostic("E807", f"there is no array `{part}`", place=place, hint=hint))
-    return Held(held[part], place)
+    return FileArray(held[part], place)
 
 
 def _near(path: Path) -> str | None:
@@ -234,43 +234,43 @@ def _parsed(content: bytes) -> Any:
     """JSON in which no name stands twice in an object, and no number is beyond a float of 64 bits."""
 
     def names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        fields = dict(pairs)
+        if len(fields) < len(pairs):
             twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
             raise ValueError(f"`{twice}` stands twice")
-        return found
+        return fields
 
     def number(text: str) -> float:
-        found = float(text)
-        if np.isinf(found):
+        parsed = float(text)
+        if np.isinf(parsed):
             raise ValueError(f"{text} is beyond f64")
-        return found
+        return parsed
 
     return json.loads(content.decode("utf-8-sig"), object_pairs_hook=names, parse_float=number)
 
 
 def _json(value: Any, place: str) -> Array | dict[str, Array]:
-    def array(each: Any) -> Array:
-        found = np.array(_with_numbers(each))
-        if found.dtype.kind not in "iufb":
+    def as_array(item: Any) -> Array:
+        array = np.array(_with_numbers(item))
+        if array.dtype.kind not in "iufb":
             raise NablacError(
                 Diagnostic("E807", "the JSON holds something else than (nested) lists of numbers", place=place)
             )
-        return found
+        return array
 
-    return {str(key): array(each) for key, each in value.items()} if isinstance(value, dict) else array(value)
+    return {str(key): as_array(item) for key, item in value.items()} if isinstance(value, dict) else as_array(value)
 
 
 def _with_numbers(value: Any) -> Any:
     """The numbers that are written as texts, as numbers."""
     if isinstance(value, list):
-        return [_with_numbers(each) for each in value]
+        return [_with_numbers(item) for item in value]
     return _NUMBERS.get(value, value) if isinstance(value, str) else value
 
 
 def _rows_of(
-    path: str, chosen: str, content: bytes, name: str, types: Mapping[str, Wanted], reading: Reading
-) -> Held | dict[str, Held]:
+    path: str, chosen: str, content: bytes, name: str, types: Mapping[str, InputType], reading: Reading
+) -> FileArray | dict[str, FileArray]:
     """A column, or those of the input, or all; of these the rows that `[first:last]` takes, as a list in Python does.
 
     A table that has the columns of several inputs by their names feeds them all.
@@ -287,14 +287,14 @@ def _rows_of(
         place = f"{path}:{chosen}"
         raise NablacError(Diagnostic("E807", f"this takes none of the {len(rows.lines)} rows", place=place))
 
-    def held(columns: list[str]) -> Held:
+    def held(columns: list[str]) -> FileArray:
         array = rows.table(columns, reading, None).numbers[first:last]
-        return Held(array[:, 0] if len(columns) == 1 else array, path, lines, tuple(columns))
+        return FileArray(array[:, 0] if len(columns) == 1 else array, path, lines, tuple(columns))
 
     if not column and not name:
-        columns = {each: list(reading.columns.get(each, (each,))) for each in types if each != "seed"}
+        columns = {input: list(reading.columns.get(input, (input,))) for input in types if input != "seed"}
         if all(rows.cells.keys() >= set(wanted) for wanted in columns.values()):
-            return {each: held(wanted) for each, wanted in columns.items()}
+            return {input: held(wanted) for input, wanted in columns.items()}
     return held(_columns_of(rows, column, name, table.named, reading))
 
 
@@ -304,11 +304,11 @@ def _columns_of(rows: Rows, column: str, name: str, named: bool, reading: Readin
         return _unnamed_columns_of(rows, name, reading)
     known = reading.columns.get(name, ())
     wanted = [column] if column else list(known) or list(rows.cells)
-    for each in wanted:
-        if each not in rows.cells:
+    for wanted_column in wanted:
+        if wanted_column not in rows.cells:
             listed = f"the columns are {', '.join(rows.cells)}"
-            hint = did_you_mean(each, rows.cells) or rows.format.hint_of_header(list(rows.cells)) or listed
-            what = f"there is no column `{each}`" + ("" if column else f", which `{name}` was trained on")
+            hint = did_you_mean(wanted_column, rows.cells) or rows.format.hint_of_header(list(rows.cells)) or listed
+            what = f"there is no column `{wanted_column}`" + ("" if column else f", which `{name}` was trained on")
             raise NablacError(Diagnostic("E808", what, place=rows.place, hint=hint))
     if not column:
         _note_aside(rows, name, wanted, reading)
@@ -324,8 +324,8 @@ def _unnamed_columns_of(rows: Rows, name: str, reading: Reading) -> list[str]:
     if not known or known == there:
         return there
     listed = ", ".join(known)
-    if all(each.isdecimal() for each in known):  # as columns without a header were called in training too
-        missing = next((each for each in known if each not in rows.cells), None)
+    if all(label.isdecimal() for label in known):  # as columns without a header were called in training too
+        missing = next((label for label in known if label not in rows.cells), None)
         if missing is None:
             _note_aside(rows, name, known, reading)
             return known
@@ -341,12 +341,12 @@ def _unnamed_columns_of(rows: Rows, name: str, reading: Reading) -> list[str]:
 
 
 def _note_aside(rows: Rows, name: str, wanted: list[str], reading: Reading) -> None:
-    aside = [each for each in rows.cells if each not in wanted]
+    aside = [other for other in rows.cells if other not in wanted]
     if aside:
-        reading.note(rows.place, f"`{name}` takes {', '.join(wanted)}; left aside: {', '.join(aside)}")
+        reading.note(rows.place, f"`{name}` takes {', '.join(wanted)}; ignored: {', '.join(aside)}")
 
 
-def _image(path: str, content: bytes, type: Wanted | None, reading: Reading) -> Held:
+def _image(path: str, content: bytes, type: InputType | None, reading: Reading) -> FileArray:
     """Channels first, from 0 to 1, in the channels and the size that the input asks for."""
     shape = type.shape if isinstance(type, TensorType) and type.rank >= 3 else None
     # Three axes of which the first is a batch's are pictures in grey.
@@ -367,8 +367,8 @@ def _image(path: str, content: bytes, type: Wanted | None, reading: Reading) -> 
         if not (isinstance(height, int) and isinstance(width, int)):
             return of_height, of_width
         if (of_height, of_width) != (height, width):
-            asked = f"{width} x {height} as the model asks"
-            reading.say(f"note: {path} is {of_width} x {of_height}, and made {asked}")
+            asked = f"{width} x {height}, as the model asks"
+            reading.say(f"note: {path} is {of_width} x {of_height}, and resized to {asked}")
         return height, width
 
     try:
@@ -377,4 +377,4 @@ def _image(path: str, content: bytes, type: Wanted | None, reading: Reading) -> 
         raise NablacError(
             Diagnostic("E809", "images need the `image` extra", place=path, hint="pip install 'nablac[image]'")
         ) from None
-    return Held(array, path)
+    return FileArray(array, path)

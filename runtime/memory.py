@@ -19,12 +19,12 @@ _GROUP = Path("/sys/fs/cgroup/memory.max")  # of a container
 def memory() -> int | None:
     """The bytes of memory that this process may hope for, None where the system does not say."""
     try:
-        found = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
         return None
     with suppress(OSError, ValueError):  # no group, or `max`
-        found = min(found, int(_GROUP.read_text()))
-    return min(found, _limit() or found)
+        size = min(size, int(_GROUP.read_text()))
+    return min(size, _limit() or size)
 
 
 def _limit() -> int | None:
@@ -46,7 +46,7 @@ def require(weights: Sequence[Stored], name: str) -> None:
         raise NablacError(
             Diagnostic(
                 "E810",
-                f"there is not memory enough for the weights: {needed:,} bytes, and this machine has {there:,}",
+                f"not enough memory for the weights: {needed:,} bytes, and this machine has {there:,}",
                 place=name,
                 note=f"`{largest.path}` is {largest.type}, of {sizes[largest.path]:,} bytes",
                 hint="choose smaller sizes, by `--preset` or `--set`",
@@ -75,7 +75,7 @@ def _result_bytes(value: Value, sizes: Mapping[str, int]) -> int:
 
 
 def smaller(results: Sequence[Value]) -> str:
-    """What to do where there is not memory enough for results."""
+    """What to do where not enough memory for results."""
     if all(isinstance(size, int) for result in results for size in result.shape):
         return "its size is the model's own: choose a smaller one"
     return "run a smaller batch"

@@ -36,8 +36,8 @@ def texts(value: Any) -> list[str]:
 
 def sizes(value: Any) -> dict[str, int]:
     """Sizes by name; raises TypeError for anything else."""
-    if not isinstance(value, dict) or not all(type(each) is int and each > 0 for each in value.values()):
-        raise TypeError("it has no size above 0 for each name")
+    if not isinstance(value, dict) or not all(type(size) is int and size > 0 for size in value.values()):
+        raise TypeError("it does not have a size above 0 for each name")
     return value
 
 

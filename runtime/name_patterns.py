@@ -11,7 +11,7 @@ same budget of steps.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from re import _constants as code
@@ -46,14 +46,27 @@ class Match:
     groups: Mapping[int, str]
 
 
+# Instructions: each says where to go on, as the next instruction and index, or None where it does not fit.
+
+
 @dataclass(frozen=True)
 class _Text:
+    """A text as it is."""
+
     text: str
+
+    def step(self, run: _Run, at: int, index: int) -> tuple[int, int] | None:
+        return (at + 1, index + len(self.text)) if run.name.startswith(self.text, index) else None
 
 
 @dataclass(frozen=True)
 class _One:
+    """A letter of some class."""
+
     fits: Callable[[str], bool]
+
+    def step(self, run: _Run, at: int, index: int) -> tuple[int, int] | None:
+        return (at + 1, index + 1) if index < len(run.name) and self.fits(run.name[index]) else None
 
 
 @dataclass(frozen=True)
@@ -63,32 +76,66 @@ class _Split:
     first: int
     second: int
 
+    def step(self, run: _Run, at: int, index: int) -> tuple[int, int] | None:
+        state = (at, index, *(run.slots[slot] for slot in run.referred))
+        if state in run.tried:
+            return None
+        run.tried.add(state)
+        run.waiting.append((self.second, index, False))
+        return self.first, index
+
 
 @dataclass(frozen=True)
 class _Jump:
     to: int
 
+    def step(self, run: _Run, at: int, index: int) -> tuple[int, int] | None:
+        return self.to, index
+
 
 @dataclass(frozen=True)
 class _Save:
+    """Note the index: where a group begins, or where it ends."""
+
     slot: int  # 2 * group where it begins, and one more where it ends
+
+    def step(self, run: _Run, at: int, index: int) -> tuple[int, int] | None:
+        run.waiting.append((self.slot, run.slots[self.slot], True))
+        run.slots[self.slot] = index
+        return at + 1, index
 
 
 @dataclass(frozen=True)
 class _Again:
+    """The text of a group once more."""
+
     group: int
+
+    def step(self, run: _Run, at: int, index: int) -> tuple[int, int] | None:
+        begin, end = run.slots[2 * self.group], run.slots[2 * self.group + 1]
+        if begin is None or end is None or not run.name.startswith(run.name[begin:end], index):
+            return None
+        return at + 1, index + end - begin
 
 
 @dataclass(frozen=True)
 class _At:
+    """The beginning of the name, or its end."""
+
     begin: bool
+
+    def step(self, run: _Run, at: int, index: int) -> tuple[int, int] | None:
+        return (at + 1, index) if index == (0 if self.begin else len(run.name)) else None
+
+
+_Instruction: TypeAlias = "_Text | _One | _Split | _Jump | _Save | _Again | _At"
 
 
 @dataclass(frozen=True)
 class NamePattern:
     """A compiled expression; `numbers` are its named groups, `count` is how many groups there are."""
 
-    program: tuple[Any, ...]
+    program: tuple[_Instruction, ...]
     numbers: Mapping[str, int]
     count: int
     prefix: str = ""  # that every name begins with
@@ -97,7 +144,7 @@ class NamePattern:
         """The match of a whole name; raises TooManySteps."""
         if not name.startswith(self.prefix):
             return None
-        slots = _run(self.program, name, self.count, budget)
+        slots = _Run(self.program, name, self.count).first_match(budget)
         if slots is None:
             return None
         spans = ((group, slots[2 * group], slots[2 * group + 1]) for group in range(1, self.count + 1))
@@ -265,61 +312,43 @@ def read_template(text: str, pattern: NamePattern) -> Template:
 
 
 def expand(template: Template, match: Match) -> str:
-    """A template with the texts of groups in their places; nothing for those that took no part."""
+    """A template with the texts of its groups; nothing for those that took no part."""
     return "".join(part if isinstance(part, str) else match.groups.get(part, "") for part in template)
 
 
-def _run(program: tuple[Any, ...], name: str, groups: int, budget: Budget) -> list[int | None] | None:
-    """The slots of the first way through the program that ends with the name, depth first."""
-    again = {each.group for each in program if isinstance(each, _Again)}
-    referred = [slot for group in again for slot in (2 * group, 2 * group + 1)]
-    slots: list[int | None] = [None] * (2 * groups + 2)
-    tried: set[Any] = set()
-    # What is still to be tried: an instruction and an index, or a slot and what it held before.
-    waiting: list[tuple[int, int | None, bool]] = [(0, 0, False)]
-    while waiting:
-        at, index, restores = waiting.pop()
-        if restores:
-            slots[at] = index
-            continue
-        assert index is not None
+class _Run:
+    """The ways through a program along one name, depth first."""
+
+    def __init__(self, program: Sequence[_Instruction], name: str, groups: int) -> None:
+        self.program, self.name = program, name
+        self.slots: list[int | None] = [None] * (2 * groups + 2)
+        repeated = {instruction.group for instruction in program if isinstance(instruction, _Again)}
+        self.referred = [slot for group in repeated for slot in (2 * group, 2 * group + 1)]
+        self.tried: set[tuple[int | None, ...]] = set()
+        # What is still to be tried: an instruction and an index, or a slot and what it held before.
+        self.waiting: list[tuple[int, int | None, bool]] = [(0, 0, False)]
+
+    def first_match(self, budget: Budget) -> list[int | None] | None:
+        """The slots of the first way that ends with the name; raises TooManySteps."""
+        while self.waiting:
+            at, index, restores = self.waiting.pop()
+            if restores:
+                self.slots[at] = index
+                continue
+            assert index is not None
+            if self._follow(at, index, budget):
+                return self.slots
+        return None
+
+    def _follow(self, at: int, index: int, budget: Budget) -> bool:
+        """Whether the way from an instruction and an index on ends with the name."""
         while True:
             budget.left -= 1
             if budget.left < 0:
                 raise TooManySteps
-            if at == len(program):
-                if index == len(name):
-                    return slots
-                break
-            instruction = program[at]
-            if isinstance(instruction, _Split):
-                key = (at, index, *(slots[slot] for slot in referred))
-                if key in tried:
-                    break
-                tried.add(key)
-                waiting.append((instruction.second, index, False))
-                at = instruction.first
-                continue
-            if isinstance(instruction, _Text):
-                if not name.startswith(instruction.text, index):
-                    break
-                index += len(instruction.text)
-            elif isinstance(instruction, _One):
-                if index >= len(name) or not instruction.fits(name[index]):
-                    break
-                index += 1
-            elif isinstance(instruction, _Save):
-                waiting.append((instruction.slot, slots[instruction.slot], True))
-                slots[instruction.slot] = index
-            elif isinstance(instruction, _Jump):
-                at = instruction.to
-                continue
-            elif isinstance(instruction, _Again):
-                begin, end = slots[2 * instruction.group], slots[2 * instruction.group + 1]
-                if begin is None or end is None or not name.startswith(name[begin:end], index):
-                    break
-                index += end - begin
-            elif (index != 0) if instruction.begin else (index != len(name)):
-                break
-            at += 1
-    return None
+            if at == len(self.program):
+                return index == len(self.name)
+            following = self.program[at].step(self, at, index)
+            if following is None:
+                return False
+            at, index = following

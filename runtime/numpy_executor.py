@@ -19,7 +19,7 @@ MOST_PLANS = 16  # kept for each graph, the one that was longest not used droppe
 class NumpyRunner:
     """A graph with its weights, ready to be called.
 
-    Weights given here are checked once; a call may feed others in their place.
+    Weights given here are checked once; a call may feed others instead.
     """
 
     def __init__(self, graph: Graph, weights: Mapping[str, Any] | None = None) -> None:
@@ -59,14 +59,14 @@ class NumpyRunner:
     def plan(self, sizes: Mapping[str, int]) -> Plan:
         """The plan for these sizes, made at the first call."""
         key = tuple(sorted(sizes.items()))
-        found = self.plans.get(key)
-        if found is None:
-            found = self.plans[key] = plan(self.graph, sizes)
+        plan_of_sizes = self.plans.get(key)
+        if plan_of_sizes is None:
+            plan_of_sizes = self.plans[key] = plan(self.graph, sizes)
             if len(self.plans) > MOST_PLANS:
                 self.plans.popitem(last=False)
         else:
             self.plans.move_to_end(key)
-        return found
+        return plan_of_sizes
 
 
 def run(graph: Graph, feeds: Mapping[str, Any], weights: Mapping[str, Any] | None = None) -> dict[str, Array]:

@@ -42,7 +42,7 @@ def read_npz(source: Path | bytes, place: str, code: str = "E821") -> dict[str, 
 
 def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, place: str) -> Array:
     if not entry.filename.endswith(".npy"):
-        raise ValueError(f"its entry `{entry.filename}` is no array")
+        raise ValueError(f"its entry `{entry.filename}` is not an array")
     with archive.open(entry) as file:
         return _array(file, entry.file_size, f"{place}: {entry.filename}")
 
@@ -67,8 +67,8 @@ def _array(file: IO[bytes], size: int, place: str) -> Array:
 
 def _bytes(file: IO[bytes], size: int) -> bytearray:
     """The next `size` bytes, in memory that may be written to."""
-    found = bytearray(size)
-    view = memoryview(found)
+    content = bytearray(size)
+    view = memoryview(content)
     start = 0
     while start < size:
         part = file.read(min(_CHUNK, size - start))
@@ -76,4 +76,4 @@ def _bytes(file: IO[bytes], size: int) -> bytearray:
             raise EOFError("it is cut off")
         view[start : start + len(part)] = part
         start += len(part)
-    return found
+    return content

@@ -43,7 +43,7 @@ class Step:
 class Plan:
     """Steps in order; `fed` are the slots that the caller fills, by the input's label or the parameter's path.
 
-    `copied` are the places of those ends that would be the caller's own arrays, or constants. `peak_bytes` is the most
+    `copied` are the indices of those ends that would be the caller's own arrays, or constants. `peak_bytes` is the most
     memory that computed values hold at once, inputs and weights not counted.
     """
 
@@ -62,8 +62,8 @@ class Plan:
             slots[slot] = feeds[name]
         ends = self._run(slots)
         try:
-            for place in self.copied:
-                ends[place] = np.array(ends[place])
+            for end in self.copied:
+                ends[end] = np.array(ends[end])
         except MemoryError as error:
             raise _stopped(self.steps[-1].node if self.steps else None, error) from error
         return tuple(ends)
@@ -79,15 +79,15 @@ class Plan:
         try:
             for kernel, first, second, get, result, freed, node in self._code:  # noqa: B007 - `node` names the culprit
                 if get is not None:
-                    made = kernel(*get(slots))
+                    results = kernel(*get(slots))
                 elif second >= 0:
-                    made = kernel(slots[first], slots[second])
+                    results = kernel(slots[first], slots[second])
                 else:
-                    made = kernel(slots[first])
+                    results = kernel(slots[first])
                 if result.__class__ is int:
-                    slots[result] = made
+                    slots[result] = results
                 else:
-                    for slot, array in zip(result, made, strict=True):
+                    for slot, array in zip(result, results, strict=True):
                         slots[slot] = array
                 for slot in freed:
                     slots[slot] = None
@@ -118,33 +118,33 @@ class Plan:
 
 def plan(graph: Graph, sizes: Mapping[str, int]) -> Plan:
     """Bind every named dim, number the values, and note when each is last used."""
-    places: dict[Value, int] = {}
+    slot_of: dict[Value, int] = {}
     fed: dict[str, int] = {}
     fixed: list[tuple[int, Array]] = []
     computed: list[tuple[Node, Operator]] = []
     for label, value in graph.inputs.items():
-        places[value] = fed.setdefault(label, len(fed))
+        slot_of[value] = fed.setdefault(label, len(fed))
     slots = len(fed)
     last: dict[int, int] = {}
     for node in graph:
         for result in node.results:
-            if result not in places:
-                places[result] = slots
+            if result not in slot_of:
+                slot_of[result] = slots
                 slots += 1
         if isinstance(node.op, Constant):
-            fixed.append((places[node.result], node.op.compute()))
+            fixed.append((slot_of[node.result], node.op.compute()))
         elif isinstance(node.op, Placeholder):
-            places[node.result] = fed.setdefault(fed_name(node), places[node.result])
+            slot_of[node.result] = fed.setdefault(fed_name(node), slot_of[node.result])
         else:
             for value in (*node.operands, *node.results):
-                last[places[value]] = len(computed)
+                last[slot_of[value]] = len(computed)
             computed.append((node, _bound(node, sizes)))
-    ends = tuple(places[value] for value in graph.ends)
+    ends = tuple(slot_of[value] for value in graph.ends)
     for slot in (*ends, *(slot for slot, _ in fixed)):
         last[slot] = _NEVER
-    memory = _Memory(computed, places, last, sizes)
+    memory = _Memory(computed, slot_of, last, sizes)
     steps = memory.steps()
-    copied = tuple(place for place, slot in enumerate(ends) if memory.is_lent(slot) or slot in ends[:place])
+    copied = tuple(end for end, slot in enumerate(ends) if memory.is_lent(slot) or slot in ends[:end])
     return Plan(steps, fed, tuple(fixed), ends, copied, slots, memory.peak)
 
 
@@ -154,11 +154,11 @@ class _Memory:
     def __init__(
         self,
         computed: Sequence[tuple[Node, Operator]],
-        places: Mapping[Value, int],
+        slot_of: Mapping[Value, int],
         last: Mapping[int, int],
         sizes: Mapping[str, int],
     ) -> None:
-        self.computed, self.places, self.last, self.sizes = computed, places, last, sizes
+        self.computed, self.slot_of, self.last, self.sizes = computed, slot_of, last, sizes
         self.bound: dict[TensorType, TensorType] = {}
         self.owned: set[int] = set()  # slots whose memory is certainly their own
         self.viewed: dict[int, int] = {}  # a view's slot: the slot that it lies in
@@ -167,11 +167,11 @@ class _Memory:
         self.bodies: dict[int, int] = {}
         self.peak = 0
         for node, op in computed:
-            self._place(node, op)
+            self._own(node, op)
 
-    def _place(self, node: Node, op: Operator) -> None:
-        operands = [self.places[operand] for operand in node.operands]
-        results = [self.places[result] for result in node.results]
+    def _own(self, node: Node, op: Operator) -> None:
+        operands = [self.slot_of[operand] for operand in node.operands]
+        results = [self.slot_of[result] for result in node.results]
         if op.universal_function or op.allocates:
             self.owned.update(results)
             for slot in results:
@@ -193,8 +193,8 @@ class _Memory:
             freed.setdefault(step, []).append(slot)
         steps: list[Step] = []
         for number, (node, op) in enumerate(self.computed):
-            operands = tuple(self.places[operand] for operand in node.operands)
-            results = tuple(self.places[result] for result in node.results)
+            operands = tuple(self.slot_of[operand] for operand in node.operands)
+            results = tuple(self.slot_of[result] for result in node.results)
             kernel, arguments, extra = self._kernel(op, node, operands, number)
             self.bodies[number] = extra
             steps.append(Step(kernel, arguments, results, tuple(freed.get(number, ())), node))
@@ -224,15 +224,15 @@ class _Memory:
     def is_lent(self, slot: int) -> bool:
         """Whether a slot is, or is a view of, something that was not computed."""
         source = self.viewed.get(slot, slot)
-        return source not in self._made
+        return source not in self._computed_slots
 
     @cached_property
-    def _made(self) -> set[int]:
-        return {self.places[result] for node, _ in self.computed for result in node.results} - self.viewed.keys()
+    def _computed_slots(self) -> set[int]:
+        return {self.slot_of[result] for node, _ in self.computed for result in node.results} - self.viewed.keys()
 
     def _peak(self, overwriting: Collection[int]) -> int:
         """The most bytes alive at once; a view keeps what it lies in alive."""
-        death = {slot: self.last[slot] for slot in self._made}
+        death = {slot: self.last[slot] for slot in self._computed_slots}
         for view, source in self.viewed.items():
             if source in death:
                 death[source] = max(death[source], self.last[view])
@@ -240,7 +240,7 @@ class _Memory:
         dead: dict[int, int] = {}
         for number, (node, _) in enumerate(self.computed):
             for result in node.results:
-                slot = self.places[result]
+                slot = self.slot_of[result]
                 if slot in death:
                     count = self._type(result).elements
                     size = count * result.type.dtype.bytes if isinstance(count, int) else 0
@@ -268,7 +268,7 @@ def _minimum_into(x: Array, y: Array, out: Array) -> Array:
     return np.minimum(x, y, out=out)
 
 
-# Two functions for which NumPy no longer takes `out` by its place.
+# Two functions for which NumPy no longer takes `out` by its position.
 _WRITING: dict[Kernel, Kernel] = {np.maximum: _maximum_into, np.minimum: _minimum_into}
 
 
@@ -289,7 +289,7 @@ def _bound(node: Node, sizes: Mapping[str, int]) -> Operator:
         free = sorted(set().union(*(symbols(size) for result in node.results for size in result.shape)) - sizes.keys())
         listed = ", ".join(f"`{name}`" for name in free) or "a size"
         hint = "let it stand alone as an axis of an input"
-        raise NablacError(Diagnostic("E908", f"nothing that is fed tells {listed}", node.origin.span, hint=hint))
+        raise NablacError(Diagnostic("E908", f"no input determines {listed}", node.origin.span, hint=hint))
     return op
 
 
@@ -300,8 +300,8 @@ def _ufunc(op: Operator) -> Kernel | None:
 
 def _only(kernel: Kernel, *operands: Array) -> Array:
     """The result of an operator of several, of which this one has one."""
-    found: tuple[Array] = kernel(*operands)
-    return found[0]
+    results: tuple[Array] = kernel(*operands)
+    return results[0]
 
 
 def _nothing(slots: list[Any]) -> tuple[()]:
@@ -316,7 +316,7 @@ def _stopped(node: Node | None, error: Exception) -> NablacError:
     hint: str | None
     if isinstance(error, MemoryError):
         type = ", ".join(str(result.type) for result in node.results) if node is not None else ""
-        message = f"there is not memory enough for `{name}`: {type}"
+        message = f"not enough memory for `{name}`: {type}"
         hint = smaller(node.results if node is not None else ())
         return NablacError(Diagnostic("E810", message, span, place=place, hint=hint))
     hint = getattr(error, "hint", None)

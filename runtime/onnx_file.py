@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from compiler.onnx.targets import LARGEST_FILE
-from runtime.atomic_files import followed, is_stream, put, replace, scratch, unwritable, write_bytes, written_whole
+from runtime.atomic_files import Unwritable, followed, is_stream, put, replace, scratch, write_bytes, written_whole
 
 if TYPE_CHECKING:
     import onnx
@@ -39,7 +39,7 @@ def save(
     try:
         str(target).encode("utf-8")
     except UnicodeEncodeError:  # which onnx and onnxruntime could not open
-        raise unwritable(target, ValueError("its name is not UTF-8")) from None
+        raise Unwritable(target, ValueError("its name is not UTF-8")) from None
     if sum(len(_content(tensor, arrays)) for tensor in model.graph.initializer) <= largest:
         with written_whole(target) as temporary, temporary.open("wb") as file:
             _write_whole(model, arrays, file)
@@ -51,12 +51,12 @@ def save(
 
 
 def move(written: Sequence[Path], target: Path) -> list[Path]:
-    """Put in its place what `save` wrote in another folder under the target's name: first the data, then its model."""
+    """Move what `save` wrote in another folder, under the target's name, to the target: data first."""
     model, *data = written
     placed = [target]
-    for each in data:
-        placed.append(_with_room_beside(target).with_name(each.name))
-        put(each, placed[-1])
+    for data_file in data:
+        placed.append(_with_room_beside(target).with_name(data_file.name))
+        put(data_file, placed[-1])
     put(model, target)
     _drop_old_data(placed)
     return placed
@@ -65,7 +65,7 @@ def move(written: Sequence[Path], target: Path) -> list[Path]:
 def _with_room_beside(target: Path) -> Path:
     """The file that is written for a path; NablacError where nothing can lie beside it."""
     if is_stream(target):
-        raise unwritable(target, OSError("its weights need a second file beside it, and this is no file"))
+        raise Unwritable(target, OSError("its weights need a second file beside it, and this is no file"))
     return followed(target)
 
 
@@ -133,11 +133,11 @@ def _field(message: type[Any], name: str, length: int) -> bytes:
 
 def _varint(number: int) -> bytes:
     """Seven bits in each byte, the lowest first; all but the last have their top bit set."""
-    found = bytearray()
+    encoded = bytearray()
     while number > 127:
-        found.append(number & 127 | 128)
+        encoded.append(number & 127 | 128)
         number >>= 7
-    return bytes([*found, number])
+    return bytes([*encoded, number])
 
 
 def _write_beside(model: onnx.ModelProto, weights: Mapping[str, Array], target: Path) -> list[Path]:
@@ -164,13 +164,13 @@ def _move_weights(model: onnx.ModelProto, weights: Mapping[str, Array], path: Pa
             content = _content(tensor, weights)
             if len(content) < _SMALL and not _is_outside(tensor):
                 continue
-            places = {"location": "", "offset": str(file.tell()), "length": str(len(content))}
+            location = {"location": "", "offset": str(file.tell()), "length": str(len(content))}
             file.write(content)
             digest.update(content)
             file.write(b"\0" * (-len(content) % _PAGE))
             tensor.data_location = onnx.TensorProto.EXTERNAL
             tensor.ClearField("raw_data")
             del tensor.external_data[:]
-            for key, value in places.items():
+            for key, value in location.items():
                 tensor.external_data.add(key=key, value=value)
     return digest.hexdigest()

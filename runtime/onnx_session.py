@@ -39,7 +39,16 @@ _TYPES = {
 }
 _NODE = re.compile(r"""(?:Name:|node with name |Node \(|Node:|[Nn]ode name: ?)['"]?([^'")]+)""")
 _STATUS = re.compile(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_IMPLEMENTATION = re.compile(r"implementation for (\w+)")
 _NOWHERE = re.compile(r"(?:^|\s)/\S+\.(?:cc|h|cpp):\d+ ")
+
+
+class KernelMissing(NablacError):
+    """onnxruntime has no kernel for an operator in some dtype: `operator` is its name, where it says one."""
+
+    def __init__(self, diagnostic: Diagnostic, operator: str | None) -> None:
+        super().__init__(diagnostic)
+        self.operator = operator
 
 
 class OnnxRunner:
@@ -83,15 +92,15 @@ class OnnxRunner:
             raise _no_device(device, "onnxruntime could not start it; are its libraries (CUDA, cuDNN) installed?")
         self.session.disable_fallback()
         with guarded(self.name, "an ONNX file", "E909"):  # of names and texts that may be any bytes
-            self.inputs = {each.name: each for each in self.session.get_inputs()}
-            self.outputs = [each.name for each in self.session.get_outputs()]
+            self.inputs = {slot.name: slot for slot in self.session.get_inputs()}
+            self.outputs = [slot.name for slot in self.session.get_outputs()]
             open_rank = self._without_shape(model)
-        types = {name: _type(each) for name, each in self.inputs.items() if name not in open_rank}
+        types = {name: _type(slot) for name, slot in self.inputs.items() if name not in open_rank}
         known = {name: type for name, type in types.items() if type is not None}
         self.signature = Signature(self.name, known, list(self.inputs))
         # What the language has no type for: its dtype where NumPy has it, to be fed as it is.
-        self.foreign = {name: _dtype(each) for name, each in self.inputs.items() if name not in known}
-        self._bf16 = any("bfloat16" in each.type for each in (*self.inputs.values(), *self.session.get_outputs()))
+        self.foreign = {name: _dtype(slot) for name, slot in self.inputs.items() if name not in known}
+        self._bf16 = any("bfloat16" in slot.type for slot in (*self.inputs.values(), *self.session.get_outputs()))
 
     @property
     def metadata(self) -> dict[str, str]:
@@ -123,8 +132,8 @@ class OnnxRunner:
         arrays, _ = self.signature.check({name: feeds[name] for name in feeds if name not in foreign})
         arrays.update(foreign)
         if self._bf16:
-            made = self.run_values({name: self.value(array) for name, array in arrays.items()}, device="cpu")
-            return {name: self.array(value) for name, value in made.items()}
+            values = self.run_values({name: self.value(array) for name, array in arrays.items()}, device="cpu")
+            return {name: self.array(value) for name, value in values.items()}
         try:
             results = self.session.run(None, arrays)
         except Exception as error:  # as above
@@ -152,7 +161,7 @@ class OnnxRunner:
     def run_values(
         self, feeds: Mapping[str, OrtValue], outputs: Collection[str] | None = None, device: str | None = None
     ) -> dict[str, OrtValue]:
-        """Run on values, unchecked: what a training loop repeats. Results stay on the device unless told."""
+        """Run on values, unchecked, as a training loop does. Results are on the runner's device, or on `device`."""
         binding = self.session.io_binding()
         for name, value in feeds.items():
             binding.bind_ortvalue_input(name, value)
@@ -169,32 +178,37 @@ class OnnxRunner:
         """The inputs of any number of axes: onnxruntime shows them as if they had none."""
         import onnx
 
-        if all(each.shape for each in self.inputs.values()):
+        if all(slot.shape for slot in self.inputs.values()):
             return set()
         if isinstance(model, bytes):
             proto = onnx.load_model_from_string(model)
         else:
             proto = onnx.load_model(str(model), load_external_data=False)
-        return {each.name for each in proto.graph.input if not each.type.tensor_type.HasField("shape")}
+        return {slot.name for slot in proto.graph.input if not slot.type.tensor_type.HasField("shape")}
 
     def _refused(self, code: str, message: str, error: Exception) -> NablacError:
         """An onnxruntime error as a diagnostic, at the source line of the node it names."""
+        from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
         text = " ".join(str(error).split())
         named = _NODE.search(text)
         node = self._node(named[1]) if named else None
-        source = {each.key: each.value for each in node.metadata_props} if node is not None else {}
+        source = {entry.key: entry.value for entry in node.metadata_props} if node is not None else {}
         place = source.get("source") or source.get("layer") or self.name
-        hint = None
+        # Of memory that does not suffice onnxruntime has no class of its own: it is a RuntimeException like others.
         memory = re.search(r"requested buffer of size (\d+)", text)
         if memory is not None or "bad_alloc" in text:
             of = f", of {int(memory[1]):,} bytes" if memory is not None else ""
-            message = f"there is not memory enough for a result{of}"
+            message = f"not enough memory for a result{of}"
             return NablacError(Diagnostic("E810", message, place=place, hint="run a smaller batch"))
-        if "NOT_IMPLEMENTED" in text:
+        if isinstance(error, errors.NotImplemented):
             hint = f"its provider for `{self.device}` has no kernel for this; the NumPy runtime has"
-        elif "Protobuf parsing failed" in text or "INVALID_PROTOBUF" in text:
-            message = "this is no ONNX file, or it is cut off"
-        return NablacError(Diagnostic(code, message, place=place, note=_shortened(text), hint=hint))
+            operator = _IMPLEMENTATION.search(text)
+            diagnostic = Diagnostic(code, message, place=place, note=_shortened(text), hint=hint)
+            return KernelMissing(diagnostic, operator[1] if operator is not None else None)
+        if isinstance(error, errors.InvalidProtobuf):
+            message = "this is not an ONNX file, or it is cut off"
+        return NablacError(Diagnostic(code, message, place=place, note=_shortened(text)))
 
     def _node(self, name: str) -> onnx.NodeProto | None:
         """The node of that name, in nested graphs too; fused nodes carry names that the file does not have."""
@@ -233,21 +247,21 @@ def _providers(device: str) -> list[str]:
     return [provider] if device == "cpu" else [provider, PROVIDERS["cpu"]]
 
 
-def _type(each: Any) -> TensorType | None:
+def _type(slot: Any) -> TensorType | None:
     """The type of a session's input: a text in its shape is a dim of that name, and an open axis has one of its own."""
-    if each.type not in _TYPES:
+    if slot.type not in _TYPES:
         return None
     shape: list[Size] = []
-    for axis, size in enumerate(each.shape):
-        shape.append(size if isinstance(size, int) else Dim.named(size or f"axis {axis} of {each.name}"))
-    return TensorType(_TYPES[each.type], tuple(shape))
+    for axis, size in enumerate(slot.shape):
+        shape.append(size if isinstance(size, int) else Dim.named(size or f"axis {axis} of {slot.name}"))
+    return TensorType(_TYPES[slot.type], tuple(shape))
 
 
-def _dtype(each: Any) -> np.dtype[Any] | None:
+def _dtype(slot: Any) -> np.dtype[Any] | None:
     """NumPy's dtype of a session's input; None for texts, sequences and what else is no array of numbers."""
-    if each.type in _TYPES:
-        return _TYPES[each.type].numpy
-    name = each.type.removeprefix("tensor(").removesuffix(")")
+    if slot.type in _TYPES:
+        return _TYPES[slot.type].numpy
+    name = slot.type.removeprefix("tensor(").removesuffix(")")
     return np.dtype(name) if name in ("int16", "uint16", "uint32", "uint64") else None
 
 
@@ -259,7 +273,7 @@ def _no_device(device: str, why: str) -> NablacError:
 
 
 def _shortened(text: str) -> str:
-    """What onnxruntime says, without its status and the places in its own source."""
+    """What onnxruntime says, without its status and the lines of its own source."""
     text = _STATUS.sub("", text)
     text = _NOWHERE.sub(" ", text)
     return text if len(text) <= 300 else text[:300] + " ..."

@@ -81,16 +81,16 @@ class Entry:
     flat: bool = False
     added: tuple[Entry, ...] = ()
 
-    def value(self, given: Mapping[str, Array]) -> Array:
+    def value(self, arrays: Mapping[str, Array]) -> Array:
         """The weight itself, with what is added to it; NablacError for shapes that do not add up."""
-        found = self.taken(given[self.name])
+        total = self.taken(arrays[self.name])
         for other in self.added:
-            more = other.taken(given[other.name])
-            if more.shape != found.shape:
-                message = f"`{other.name}` gives {list(more.shape)} to be added to {list(found.shape)} of `{self.name}`"
+            more = other.taken(arrays[other.name])
+            if more.shape != total.shape:
+                message = f"`{other.name}` gives {list(more.shape)} to be added to {list(total.shape)} of `{self.name}`"
                 raise _wrong(message, "--rename", "both are of one shape")
-            found = found + more
-        return found
+            total = total + more
+        return total
 
     def taken(self, array: Array) -> Array:
         """This entry's part; an entry that does not split in equal parts is left whole, and will not fit."""
@@ -105,7 +105,7 @@ class Entry:
 
 def read_renames(rules: Iterable[str]) -> list[Rename]:
     """Rules as written on the command line, or the lines of files named there; NablacError for what is no rule."""
-    found: list[Rename] = []
+    renames: list[Rename] = []
     for rule in rules:
         path = Path(rule)
         if "->" not in rule and _is_file(path):
@@ -113,15 +113,15 @@ def read_renames(rules: Iterable[str]) -> list[Rename]:
             for number, line in enumerate(lines, start=1):
                 text = re.sub(r"(^|\s)#.*", "", line).strip()
                 if text:
-                    found.append(read_rename(text, f"{rule}:{number}"))
+                    renames.append(read_rename(text, f"{rule}:{number}"))
         elif "->" in rule or "=" in rule:
-            found.append(read_rename(rule))
+            renames.append(read_rename(rule))
         else:
             hint = 'write a rule as "theirs -> ours", or name a file of such lines'
             raise _wrong(f"there is no file of rename rules {rule}", "--rename", hint)
-    if len(found) > MOST_RULES:
-        raise _wrong(f"there are {len(found)} rename rules, and {MOST_RULES} are the most", "--rename")
-    return found
+    if len(renames) > MOST_RULES:
+        raise _wrong(f"there are {len(renames):,} rename rules, and the limit is {MOST_RULES:,}", "--rename")
+    return renames
 
 
 def read_rename(rule: str, place: str = "--rename") -> Rename:
@@ -129,7 +129,7 @@ def read_rename(rule: str, place: str = "--rename") -> Rename:
     theirs, ours = _sides(rule, place)
     ours, turned, flat, axis = _axes(ours)
     if not theirs or not ours:
-        raise _wrong(f"`{rule}` is no rename rule", place)
+        raise _wrong(f"`{rule}` is not a rename rule", place)
     if max(len(theirs), len(ours)) > LONGEST_PATTERN:
         raise _wrong(f"a rename rule has {LONGEST_PATTERN} characters on a side at most", place)
     if len(theirs) > 1 and theirs[0] == theirs[-1] == "/":
@@ -141,7 +141,7 @@ def read_rename(rule: str, place: str = "--rename") -> Rename:
         compiled = compile_pattern(pattern)
         read = tuple(read_template(template, compiled) for template in templates)
     except re.error as error:
-        raise _wrong(f"`{rule}` is no rename rule: {error}", place) from None
+        raise _wrong(f"`{rule}` is not a rename rule: {error}", place) from None
     return Rename(compiled, read, turned, rule, axis, flat, tuple(added for _, added in _paths(ours)))
 
 
@@ -150,13 +150,13 @@ _AXES = re.compile(r"(?P<turned>\s*\^T)?(?:\s+(?:(?P<flat>flat)|axis: ?(?P<axis>
 
 def _axes(ours: str) -> tuple[str, bool, bool, int]:
     """The paths alone, and what stands behind them: whether axes turn, whether they become one, which one is shared."""
-    found = _AXES.search(ours)
-    assert found is not None  # it may be empty
+    ending = _AXES.search(ours)
+    assert ending is not None  # it may be empty
     return (
-        ours[: found.start()].strip(),
-        found["turned"] is not None,
-        found["flat"] is not None,
-        int(found["axis"] or -1),
+        ours[: ending.start()].strip(),
+        ending["turned"] is not None,
+        ending["flat"] is not None,
+        int(ending["axis"] or -1),
     )
 
 
@@ -172,7 +172,7 @@ def _sides(rule: str, place: str) -> tuple[str, str]:
     sign = "->" if "->" in rule else "="
     parts = [part.strip() for part in rule.split(sign)]
     if len(parts) != 2:
-        raise _wrong(f"`{rule}` is no rename rule", place)
+        raise _wrong(f"`{rule}` is not a rename rule", place)
     return parts[0], parts[1]
 
 
@@ -180,9 +180,9 @@ def _pattern(theirs: str) -> str:
     """The regular expression of a rule's left side: a name met again stands for the same text."""
     parts: list[str] = []
     names: set[str] = set()
-    place = 0
+    end = 0
     for hole in _HOLE.finditer(theirs):
-        parts.append(re.escape(theirs[place : hole.start()]))
+        parts.append(re.escape(theirs[end : hole.start()]))
         name = hole[1]
         if hole[2]:
             parts.append("(.+?)")
@@ -191,8 +191,8 @@ def _pattern(theirs: str) -> str:
         else:
             parts.append(f"(?P={name})" if name in names else f"(?P<{name}>[^.]+)")
             names.add(name)
-        place = hole.end()
-    return "".join([*parts, re.escape(theirs[place:])])
+        end = hole.end()
+    return "".join([*parts, re.escape(theirs[end:])])
 
 
 def _template(rule: str, theirs: str, ours: str, place: str) -> str:
@@ -225,7 +225,7 @@ def _template(rule: str, theirs: str, ours: str, place: str) -> str:
 
 def renamed(names: Sequence[str], rules: Sequence[Rename], place: str) -> dict[str, Entry]:
     """For each path the entry that becomes it; NablacError where two become one."""
-    found: dict[str, Entry] = {}
+    by_path: dict[str, Entry] = {}
     added: dict[str, list[Entry]] = {}
     budget = Budget()
     for name in names:
@@ -234,16 +234,18 @@ def renamed(names: Sequence[str], rules: Sequence[Rename], place: str) -> dict[s
             entry = Entry(name, rule.turned, part, len(paths), rule.axis, rule.flat) if rule else Entry(name)
             if rule is not None and rule.added[part]:
                 added.setdefault(path, []).append(entry)
-            elif path in found:
-                raise _wrong(f"`{found[path].name}` and `{name}` both become `{path}`", place, "give them other paths")
+            elif path in by_path:
+                raise _wrong(
+                    f"`{by_path[path].name}` and `{name}` both become `{path}`", place, "give them other paths"
+                )
             else:
-                found[path] = entry
+                by_path[path] = entry
     for path, entries in added.items():
-        if path not in found:
+        if path not in by_path:
             hint = f"it is what it is without the sign: `{path}`"
             raise _wrong(f"`{entries[0].name}` is added to `{path}`, which no entry becomes", place, hint)
-        found[path] = replace(found[path], added=tuple(entries))
-    return found
+        by_path[path] = replace(by_path[path], added=tuple(entries))
+    return by_path
 
 
 def _applied(name: str, rules: Sequence[Rename], budget: Budget) -> tuple[tuple[str, ...], Rename | None]:
@@ -259,10 +261,10 @@ def idle(names: Sequence[str], rules: Sequence[Rename]) -> list[Rename]:
     """The rules that take no entry: nothing is called so, or an earlier rule takes it."""
     budget = Budget()
     taking = {
-        next((place for place, rule in enumerate(rules) if rule.apply(name, budget) is not None), None)
+        next((number for number, rule in enumerate(rules) if rule.apply(name, budget) is not None), None)
         for name in names
     }
-    return [rule for place, rule in enumerate(rules) if place not in taking]
+    return [rule for number, rule in enumerate(rules) if number not in taking]
 
 
 def _is_file(path: Path) -> bool:

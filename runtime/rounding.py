@@ -1,9 +1,9 @@
 """What rounding does to a graph's results: which differences of two runtimes it may account for.
 
-Every operator that rounds is given operands that are off by a last place or two, at random: sums and products in any
-order, and approximations of functions, are exact for such operands (Higham 2002, section 1.5). Of 0 the sign is off,
-and numbers below the smallest normal one may be 0: neither is promised. An element that moves by as much, or jumps, as
-the choice of an `argmax` between equals does, is not told by the arithmetic (Vignes 1993).
+Every operator that rounds gets operands that are off by one or two units in the last place, at random: sums and
+products in any order, and approximations of functions, are exact for such operands (Higham 2002, section 1.5). Of 0 the
+sign is off, and numbers below the smallest normal one may be 0: neither is promised. An element that moves by as much,
+or jumps, as the choice of an `argmax` between equals does, is not determined by the arithmetic (Vignes 1993).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _NOISE = "rounding of operand"
 
 
 class Rounding:
-    """A graph whose operands are off by a last place."""
+    """A graph whose operands are off by one unit in the last place."""
 
     def __init__(self, graph: Graph, weights: Mapping[str, Array]) -> None:
         self.noises: dict[str, tuple[Value, float, float]] = {}
@@ -46,16 +46,16 @@ class Rounding:
         feeds: Mapping[str, Array],
         sizes: Mapping[str, int],
         expected: Array,
-        given: Array,
+        other_result: Array,
         slack: float,
         leeway: float = LEEWAY,
     ) -> bool:
         """Whether rounding moves every element of a result that two runtimes disagree on, beyond `slack` each.
 
         `leeway` is how much farther than by the rounding that is tried here a result may lie. Where either is not
-        finite, no distance tells that: rounding has to have given that infinity or NaN, or numbers about that number.
+        finite, no distance says that: rounding has to have given that infinity or NaN, or numbers about that number.
         """
-        base, other = expected.astype(np.float64), given.astype(np.float64)
+        base, other = expected.astype(np.float64), other_result.astype(np.float64)
         left = ~_near(base, other, slack)
         finite = np.isfinite(base) & np.isfinite(other)
         spread, met = np.zeros(base.shape), np.zeros(base.shape, bool)

@@ -33,7 +33,7 @@ class Signature:
         self.types = dict(types)
         self.inputs = tuple(inputs)
         self._graph = graph
-        self._large_enough: set[tuple[tuple[str, int], ...]] = set()  # sizes of the dims that were found so
+        self._large_enough: set[tuple[tuple[str, int], ...]] = set()  # sizes of the dims that were checked
 
     @staticmethod
     def of(graph: Graph) -> Signature:
@@ -47,13 +47,13 @@ class Signature:
     @cached_property
     def _open_axes(self) -> dict[str, tuple[tuple[int, Size, str | None], ...]]:
         """For each name the axes whose size is a dim; the dim's name where it stands alone, as it mostly does."""
-        found: dict[str, tuple[tuple[int, Size, str | None], ...]] = {}
+        axes: dict[str, tuple[tuple[int, Size, str | None], ...]] = {}
         for name, type in self.types.items():
             dims = [
                 (axis, size, sorted(symbols(size))) for axis, size in enumerate(type.shape) if isinstance(size, Dim)
             ]
-            found[name] = tuple((axis, size, all[0] if size == Dim.named(all[0]) else None) for axis, size, all in dims)
-        return found
+            axes[name] = tuple((axis, size, all[0] if size == Dim.named(all[0]) else None) for axis, size, all in dims)
+        return axes
 
     @cached_property
     def _dtypes(self) -> dict[str, np.dtype[Any]]:
@@ -70,15 +70,15 @@ class Signature:
         """
         wrong: list[Diagnostic] = []
         arrays: dict[str, Array] = {}
-        for name, given in feeds.items():
+        for name, argument in feeds.items():
             type = self.types.get(name)
             if type is None:
                 wrong.append(self._unknown(name, feeds))
                 continue
             try:
-                array = given
+                array = argument
                 if array.__class__ is not np.ndarray or array.dtype != self._dtypes[name]:
-                    array = _converted(name, given, type)
+                    array = _converted(name, argument, type)
                 if array.shape != type.shape:
                     self._check_shape(name, array, type)
                 arrays[name] = array
@@ -107,7 +107,7 @@ class Signature:
             if not limit.holds(sizes):
                 said, name = limit.explain(sizes)
                 source, origin = self._origins[name].source, limit.node.origin
-                where = " ".join(str(each) for each in (origin.span, origin.path and f"(`{origin.path}`)") if each)
+                where = " ".join(str(part) for part in (origin.span, origin.path and f"(`{origin.path}`)") if part)
                 message = f"`{source}` is too small: {said}"
                 yield Diagnostic("E803", message, place=f"input `{source}`", note=where and f"asked for at {where}")
                 return
@@ -115,16 +115,16 @@ class Signature:
 
     def _check_shape(self, name: str, array: Array, type: TensorType) -> None:
         """The rank and the sizes that are numbers; named dims are at least 1."""
-        given = f"`{name}` is {type}, and an array of shape {list(array.shape)} is given"
+        message = f"`{name}` is {type}, and an array of shape {list(array.shape)} is given"
         if array.ndim != type.rank:
             shown, hint = f"that is {_axes(array.ndim)}, and the model has {type.rank}", None
             if array.ndim == type.rank - 1 and isinstance(type.shape[0], Dim):
                 hint = f"where the axis `{type.shape[0]}` is missing: `{name}[None]`"
-            raise NablacError(Diagnostic("E803", given, place=f"input `{name}`", note=shown, hint=hint))
+            raise NablacError(Diagnostic("E803", message, place=f"input `{name}`", note=shown, hint=hint))
         for axis, (size, actual) in enumerate(zip(type.shape, array.shape, strict=True)):
             if isinstance(size, int) and size != actual:
                 shown = f"axis {axis} is {actual}, and the model has {size} there"
-                raise NablacError(Diagnostic("E803", given, place=f"input `{name}`", note=shown))
+                raise NablacError(Diagnostic("E803", message, place=f"input `{name}`", note=shown))
             if actual == 0 and size != 0 and str(size) != PAST:
                 message = f"`{name}` holds nothing: axis {axis}, `{size}`, is 0"
                 hint = "named dims are at least 1"
@@ -167,25 +167,25 @@ class Signature:
             origin = origins[names[0]]
             message = f"`{size}` is {sizes[names[0]]} in `{origin.source}` and {actual} in `{name}`"
         else:
-            because = " and ".join(f"`{each}` is {sizes[each]} in `{origins[each].source}`" for each in names)
+            because = " and ".join(f"`{symbol}` is {sizes[symbol]} in `{origins[symbol].source}`" for symbol in names)
             wanted = evaluate(size, sizes)
             message = f"axis {axis} of `{name}`, `{size}`, is {actual}, and should be {wanted}: {because}"
         involved = {name, *(origin.source for origin in origins.values())}
-        shown = "\n".join(f"`{each}` is {self.types[each]}" for each in self.types if each in involved)
+        shown = "\n".join(f"`{label}` is {self.types[label]}" for label in self.types if label in involved)
         return Diagnostic("E805", message, place=f"input `{name}`", note=shown)
 
     def _unknown(self, name: str, feeds: Mapping[str, Any]) -> Diagnostic:
-        open_names = [each for each in self.types if each not in feeds]
+        open_names = [known_name for known_name in self.types if known_name not in feeds]
         hint = did_you_mean(name, open_names or self.types)
         if hint is None:
-            shown = ", ".join(f"`{each}`" for each in self.inputs[:_MOST_LISTED])
+            shown = ", ".join(f"`{input_name}`" for input_name in self.inputs[:_MOST_LISTED])
             hint = f"its inputs are {shown}" if shown else "it has no inputs"
         return Diagnostic("E802", f"{self.name} has no input `{name}`", place=f"input `{name}`", hint=hint)
 
     def _missing(self, missing: list[str], feeds: Mapping[str, Any]) -> list[Diagnostic]:
         """One mistake for each missing input, one for all missing weights."""
         unknown = [name for name in feeds if name not in self.types]
-        found = [
+        diagnostics = [
             Diagnostic(
                 "E801",
                 f"input `{name}` is missing",
@@ -202,24 +202,24 @@ class Signature:
             more = f" and {len(weights) - _MOST_LISTED} more" if len(weights) > _MOST_LISTED else ""
             verb = "is" if len(weights) == 1 else "are"
             place, hint = f"the weights of {self.name}", "load weights, or initialize them from a seed"
-            found.append(Diagnostic("E801", f"{listed}{more} {verb} missing", place=place, hint=hint))
-        return found
+            diagnostics.append(Diagnostic("E801", f"{listed}{more} {verb} missing", place=place, hint=hint))
+        return diagnostics
 
 
-def _converted(name: str, given: Any, type: TensorType) -> Array:
+def _converted(name: str, argument: Any, type: TensorType) -> Array:
     """An array of the dtype asked for: exact, a safe widening of the same kind, or Python's own numbers."""
     wanted = type.dtype.numpy
     try:
-        array = np.asarray(given)
+        array = np.asarray(argument)
     except Exception as error:  # whatever an object's own conversion raises
-        rows = isinstance(given, (list, tuple))
-        reason = "its rows have different lengths" if rows else f"{given.__class__.__name__}: {error}"
-        message = f"`{name}` is {type}, and what is given is no array"
+        rows = isinstance(argument, (list, tuple))
+        reason = "its rows have different lengths" if rows else f"{argument.__class__.__name__}: {error}"
+        message = f"`{name}` is {type}, and the argument is not an array"
         raise NablacError(Diagnostic("E803", message, place=f"input `{name}`", note=reason)) from None
     if array.dtype == wanted:
         return array
     given_kind, wanted_kind = kind_of(array.dtype), type.dtype.kind
-    plain = isinstance(given, (list, tuple, int, float)) and _plain(given)
+    plain = isinstance(argument, (list, tuple, int, float)) and _plain(argument)
     agree = given_kind == wanted_kind or (given_kind, wanted_kind) == ("int", "float")
     if (plain and (agree or not array.size)) or (
         given_kind == wanted_kind and np.can_cast(array.dtype, wanted, "safe")
@@ -236,14 +236,14 @@ def _converted(name: str, given: Any, type: TensorType) -> Array:
     raise NablacError(Diagnostic("E804", message, place=f"input `{name}`", hint=hint))
 
 
-def _plain(given: Any) -> bool:
+def _plain(argument: Any) -> bool:
     """Python's own numbers, however nested: they have no dtype of their own."""
-    waiting = [given]
+    waiting = [argument]
     while waiting:
-        each = waiting.pop()
-        if isinstance(each, (list, tuple)):
-            waiting.extend(each)
-        elif not isinstance(each, (int, float)) or isinstance(each, np.generic):
+        item = waiting.pop()
+        if isinstance(item, (list, tuple)):
+            waiting.extend(item)
+        elif not isinstance(item, (int, float)) or isinstance(item, np.generic):
             return False
     return True
 

@@ -27,25 +27,25 @@ class Limit:
     def explain(self, sizes: Mapping[str, int]) -> tuple[str, str]:
         """What is too small, as a sentence, and the name of a dim that has to be larger."""
         names = sorted(symbols(self.size))
-        given = " and ".join(f"`{name}` is {sizes[name]}" for name in names)
+        listed = " and ".join(f"`{name}` is {sizes[name]}" for name in names)
         for name in names:
             enough = next((n for n in range(sizes[name] + 1, _SEARCHED) if self.holds({**sizes, name: n})), None)
             if enough is not None:
-                return f"{given}, and `{self.node.op.name}` needs at least {enough}", name
-        return f"{given}, and an axis of `{self.node.op.name}` would be {evaluate(self.size, sizes)}", names[0]
+                return f"{listed}, and `{self.node.op.name}` needs at least {enough}", name
+        return f"{listed}, and an axis of `{self.node.op.name}` would be {evaluate(self.size, sizes)}", names[0]
 
 
 def limits(graph: Graph) -> tuple[Limit, ...]:
     """One for each size in the graph that small dims could make too small, the first node's that makes it."""
-    found: dict[tuple[Dim, int], Limit] = {}
+    limits_by_size: dict[tuple[Dim, int], Limit] = {}
     for node in _nodes(graph):
         least = 1 if isinstance(node.op, SlidingWindow) else 0
-        made = [(size, least) for result in node.results for size in result.shape]
+        of_results = [(size, least) for result in node.results for size in result.shape]
         taken = node.op.least_sizes(*(operand.type for operand in node.operands))
-        for size, enough in (*made, *taken):
+        for size, enough in (*of_results, *taken):
             if isinstance(size, Dim) and not _grows(size, enough):
-                found.setdefault((size, enough), Limit(size, enough, node))
-    return tuple(found.values())
+                limits_by_size.setdefault((size, enough), Limit(size, enough, node))
+    return tuple(limits_by_size.values())
 
 
 def _nodes(graph: Graph) -> Iterator[Node]:

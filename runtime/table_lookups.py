@@ -44,34 +44,36 @@ class TableCheck:
     """The look-ups of a graph whose numbers come from its inputs."""
 
     def __init__(self, graph: Graph) -> None:
-        of_one = (_Checked(graph, each.node, each.places, (each.size,)) for each in lookups(graph, complete=True))
-        of_several = (_Checked(graph, *each) for each in lookups_of_several_axes(graph))
-        self._checked = [each for each in (*of_one, *of_several) if each.names]
+        of_one = (
+            _Checked(graph, lookup.node, lookup.places, (lookup.size,)) for lookup in lookups(graph, complete=True)
+        )
+        of_several = (_Checked(graph, *lookup) for lookup in lookups_of_several_axes(graph))
+        self._checked = [lookup for lookup in (*of_one, *of_several) if lookup.names]
 
     def outside(self, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> Iterator[Outside]:
         """The first number of each look-up that its table does not have."""
-        for each in self._checked:
-            if not all(symbols(size) <= sizes.keys() for size in each.sizes) or not each.names <= arrays.keys():
+        for lookup in self._checked:
+            if not all(symbols(size) <= sizes.keys() for size in lookup.sizes) or not lookup.names <= arrays.keys():
                 continue
-            limits = np.array([evaluate(size, sizes) for size in each.sizes])  # along the last axis, or for all
-            suspects = [name for name in sorted(each.names) if _leaves(arrays[name], int(limits.min()))]
-            places = each.places(arrays) if suspects else None
-            if places is None:
+            limits = np.array([evaluate(size, sizes) for size in lookup.sizes])  # along the last axis, or for all
+            suspects = [name for name in sorted(lookup.names) if _leaves(arrays[name], int(limits.min()))]
+            indices = lookup.indices(arrays) if suspects else None
+            if indices is None:
                 continue
-            wrong = np.argwhere((places < 0) | (places >= limits))
+            wrong = np.argwhere((indices < 0) | (indices >= limits))
             if len(wrong):
                 index = tuple(int(axis) for axis in wrong[0])
                 size = int(limits[index[-1]] if len(limits) > 1 else limits[0])
-                whole = places.ndim > 0 and len(places) == len(arrays[suspects[0]])
-                yield Outside(each.node, suspects[0], int(places[index]), index, size, whole)
+                whole = indices.ndim > 0 and len(indices) == len(arrays[suspects[0]])
+                yield Outside(lookup.node, suspects[0], int(indices[index]), index, size, whole)
 
     def check(self, arrays: Mapping[str, Array], sizes: Mapping[str, int]) -> None:
         """NablacError (E806) for each input with a number that a table does not have."""
         wrong: dict[str, Diagnostic] = {}
-        for each in self.outside(arrays, sizes):
-            node = each.node
+        for miss in self.outside(arrays, sizes):
+            node = miss.node
             table = "`one_hot`" if isinstance(node.op, OneHot) else "the table"
-            wrong.setdefault(each.name, _not_in_table(each.name, each.number, each.size, node.origin.span, table))
+            wrong.setdefault(miss.name, _not_in_table(miss.name, miss.number, miss.size, node.origin.span, table))
         if wrong:
             raise NablacError(*wrong.values())
 
@@ -79,14 +81,14 @@ class TableCheck:
 class _Checked:
     """A look-up, and the graph of what it looks up, made when it is needed."""
 
-    def __init__(self, graph: Graph, node: Node, places: Value, sizes: tuple[Size, ...]) -> None:
-        self.node, self.sizes, self._places, self._inputs = node, sizes, places, graph.inputs
-        self.names = frozenset(inputs_behind(places))
+    def __init__(self, graph: Graph, node: Node, indices: Value, sizes: tuple[Size, ...]) -> None:
+        self.node, self.sizes, self._indices, self._inputs = node, sizes, indices, graph.inputs
+        self.names = frozenset(inputs_behind(indices))
 
     @cached_property
     def _graph(self) -> Graph | None:
         """What is looked up, made of inputs alone; None where it is made of weights too."""
-        graph = Graph({}, {"places": self._places})
+        graph = Graph({}, {"indices": self._indices})
         sources = [node for node in graph if isinstance(node.op, Source)]
         if any(not isinstance(node.op, (Input, Constant)) for node in sources):
             return None
@@ -102,22 +104,22 @@ class _Checked:
         assert self._graph is not None
         return NumpyRunner(self._graph, {})
 
-    def places(self, arrays: Mapping[str, Array]) -> Array | None:
+    def indices(self, arrays: Mapping[str, Array]) -> Array | None:
         """What the model makes of its inputs before it looks it up; None where they are not all there."""
         if self._graph is None or not self._graph.inputs.keys() <= arrays.keys():
             return None
-        made: Array = self._runner.run({name: arrays[name] for name in self._graph.inputs})["places"]
-        return made
+        indices: Array = self._runner.run({name: arrays[name] for name in self._graph.inputs})["indices"]
+        return indices
 
 
 def table_metadata(graph: Graph) -> dict[str, str]:
     """What a compiled file says of the inputs of which every number is looked up: the size of the smallest table."""
-    found: dict[str, int] = {}
-    for each in lookups(graph, complete=True):
-        for name in inputs_behind(each.places, complete=True):
-            if isinstance(each.size, int):
-                found[name] = min(each.size, found.get(name, each.size))
-    return {KEY: json.dumps(found)} if found else {}
+    smallest: dict[str, int] = {}
+    for lookup in lookups(graph, complete=True):
+        for name in inputs_behind(lookup.places, complete=True):
+            if isinstance(lookup.size, int):
+                smallest[name] = min(lookup.size, smallest.get(name, lookup.size))
+    return {KEY: json.dumps(smallest)} if smallest else {}
 
 
 def check_stored(metadata: Mapping[str, str], arrays: Mapping[str, Array]) -> None:
@@ -134,13 +136,13 @@ def check_stored(metadata: Mapping[str, str], arrays: Mapping[str, Array]) -> No
 def outside_of_table(
     graph: Graph, feeds: Mapping[str, Any], sizes: Mapping[str, int], stopped: NablacError
 ) -> NablacError | None:
-    """What was fed that no table has, where that is why a graph stopped; it is told at the same line."""
+    """What was fed that no table has, where that is why a graph stopped; reported at the same line."""
     wrong: list[Diagnostic] = []
     for name, limit in table_limits(graph, sizes).items():
-        given = np.asarray(feeds[name]) if name in feeds else np.zeros(0)
-        outside = given[(given >= limit) | (given < -limit)]
+        numbers = np.asarray(feeds[name]) if name in feeds else np.zeros(0)
+        outside = numbers[(numbers >= limit) | (numbers < -limit)]
         if outside.size:
-            (span, *_) = (each.span for each in stopped.diagnostics)
+            (span, *_) = (diagnostic.span for diagnostic in stopped.diagnostics)
             wrong.append(_not_in_table(name, outside[0], limit, span))
     return NablacError(*wrong) if wrong else None
 

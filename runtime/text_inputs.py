@@ -12,7 +12,7 @@ import numpy as np
 from compiler.dims import Dim
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.input_files import ENDINGS, PLAIN, STDIN, Reading, Wanted, read_inputs
+from runtime.input_files import ENDINGS, PLAIN, STDIN, InputType, Reading, read_inputs
 from runtime.text.coding import tokens_of
 from runtime.text.roles import whole
 from runtime.text.tokenizers import PADDING, Tokenizer
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Fed:
+class InputBatches:
     """What a model is fed: in one batch, or in several of texts of one length each, with the rows that each is of."""
 
     batches: list[tuple[list[int], dict[str, Array]]]
@@ -34,8 +34,8 @@ class Fed:
         """
         if len(self.batches) == 1:
             return model(self.batches[0][1])
-        made = [(rows, model(feeds)) for rows, feeds in self.batches]
-        return {name: _joined(name, [(rows, results[name]) for rows, results in made]) for name in made[0][1]}
+        outputs = [(rows, model(feeds)) for rows, feeds in self.batches]
+        return {name: _joined(name, [(rows, results[name]) for rows, results in outputs]) for name in outputs[0][1]}
 
 
 def _joined(name: str, parts: list[tuple[list[int], Array]]) -> Array:
@@ -54,24 +54,24 @@ def _joined(name: str, parts: list[tuple[list[int], Array]]) -> Array:
 
 def read_texts_or_inputs(
     arguments: list[str],
-    types: Mapping[str, Wanted],
+    types: Mapping[str, InputType],
     tokenizer: Tokenizer | None,
-    places: Mapping[str, int] | None = None,
+    longest: Mapping[str, int] | None = None,
     reading: Reading = PLAIN,
     least: Mapping[str, int] | None = None,
-) -> Fed:
+) -> InputBatches:
     """Texts, one an argument, as rows of tokens where there is a tokenizer and one input to take them; else files.
 
-    `places` are how long a text of an input can be (see runtime.text.lengths), `least` how many tokens an input takes
+    `longest` are how long a text of an input can be (see runtime.text.lengths), `least` how many tokens an input takes
     at the least: shorter texts are filled up with padding, as those of an input of a fixed size are.
     """
     real = [name for name in types if name != "seed"]
     tokens = {name: type for name, type in types.items() if name in real and _of_tokens(type)}
     texts = [_text(argument, real) for argument in arguments]
     if not tokens or not texts or None in texts:
-        return Fed([([], read_inputs(arguments, types, reading))])
+        return InputBatches([([], read_inputs(arguments, types, reading))])
     if tokenizer is None and any(Path(text or "").suffix and len((text or "").split()) == 1 for text in texts):
-        return Fed([([], read_inputs(arguments, types, reading))])  # which tells what kinds of files there are
+        return InputBatches([([], read_inputs(arguments, types, reading))])  # which tells what kinds of files there are
     if len(real) > 1:
         named = ", ".join(f"`{name}`" for name in real)
         hint = "`nablac generate` makes a text of a text; files of tokens feed each input: `name=tokens.npy`"
@@ -83,19 +83,19 @@ def read_texts_or_inputs(
         raise NablacError(Diagnostic("E853", message, place=_short(arguments[0]), hint=hint))
     ((name, type),) = tokens.items()
     fixed = type.shape[1]
-    most = (places or {}).get(name) if isinstance(fixed, Dim) else fixed
+    most = (longest or {}).get(name) if isinstance(fixed, Dim) else fixed
     rows = [
-        tokens_of(tokenizer, text or "", whole, f"text {number}", name=f"`{name}`", places=most)
+        tokens_of(tokenizer, text or "", whole, f"text {number}", name=f"`{name}`", positions=most)
         for number, text in enumerate(texts, 1)
     ]
     padding = tokenizer.padding or PADDING
     widths = [fixed if not isinstance(fixed, Dim) else max(len(row), (least or {}).get(name, 1)) for row in rows]
     batches = []
     for width in dict.fromkeys(widths):
-        numbers = [number for number, each in enumerate(widths) if each == width]
+        numbers = [number for number, row_width in enumerate(widths) if row_width == width]
         filled = [[*rows[number], *[padding] * (width - len(rows[number]))] for number in numbers]
         batches.append((numbers, {name: np.array(filled, type.dtype.numpy)}))
-    return Fed(batches)
+    return InputBatches(batches)
 
 
 def _text(argument: str, names: list[str]) -> str | None:
@@ -111,7 +111,7 @@ def _text(argument: str, names: list[str]) -> str | None:
     return None if Path(path).suffix.lower() in ENDINGS and len(path.split()) == 1 else text
 
 
-def _of_tokens(type: Wanted) -> TypeGuard[TensorType]:
+def _of_tokens(type: InputType) -> TypeGuard[TensorType]:
     return isinstance(type, TensorType) and type.dtype.is_integer and type.rank == 2
 
 

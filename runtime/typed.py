@@ -23,11 +23,11 @@ def typed(kind: Any, value: Any) -> Any:
             except TypeError:
                 continue
     elif origin is list and isinstance(value, list):
-        return [typed(arguments[0], each) for each in value]
+        return [typed(arguments[0], item) for item in value]
     elif origin is dict and isinstance(value, dict):
-        return {typed(arguments[0], key): typed(arguments[1], each) for key, each in value.items()}
+        return {typed(arguments[0], key): typed(arguments[1], item) for key, item in value.items()}
     elif kind is Any or type(value) is kind or (kind is float and type(value) is int):
         if isinstance(value, str):
             value.encode()  # JSON may hold halves of characters, which no text does: UnicodeEncodeError
         return value
-    raise TypeError(f"{str(value)[:40]} is no {getattr(kind, '__name__', kind)}")
+    raise TypeError(f"{str(value)[:40]} is not of the type {getattr(kind, '__name__', kind)}")

@@ -30,6 +30,7 @@ from runtime.feeds import Feeds, edge_feeds, float_ends, random_feeds, sample_si
 from runtime.initialization import stored
 from runtime.memory import require_compared
 from runtime.numpy_executor import NumpyRunner
+from runtime.numpy_plan import fed_name
 from runtime.onnx_session import OnnxRunner
 from runtime.rounding import LEEWAY, Rounding
 
@@ -61,7 +62,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Divergence:
-    """The first node, in the order of computation, whose results differ; `place` is its line, or its layer."""
+    """The first node, in the order of computation, whose results differ; `place` is its line, or its layer's path."""
 
     operator: str
     place: str
@@ -80,18 +81,18 @@ class Report:
     @property
     def worst(self) -> Comparison:
         """The largest difference that nothing excuses."""
-        return max(self.comparisons, key=lambda each: (each.excuse is None, each.error))
+        return max(self.comparisons, key=lambda row: (row.excuse is None, row.error))
 
     @property
     def agrees(self) -> bool:
         """Whether no difference was found."""
-        return all(each.error <= self.tolerance or each.excuse is not None for each in self.comparisons)
+        return all(row.error <= self.tolerance or row.excuse is not None for row in self.comparisons)
 
     @property
     def uncompared(self) -> list[str]:
         """The outputs that are nothing but NaN at every size of random inputs."""
-        compared = {each.output for each in self.comparisons if each.feeds == RANDOM and not each.nothing}
-        return [name for name in dict.fromkeys(each.output for each in self.comparisons) if name not in compared]
+        compared = {row.output for row in self.comparisons if row.feeds == RANDOM and not row.nothing}
+        return [name for name in dict.fromkeys(row.output for row in self.comparisons) if name not in compared]
 
     @property
     def passed(self) -> bool:
@@ -115,12 +116,12 @@ def compare(
 
     With `text`, the graph that `graph` was optimised from, NumPy runs that one, and the passes are compared as well.
     With `locate`, a failure is traced to the first node whose results differ. Inputs at an edge that an operator
-    refuses, as places beyond a table, are left out.
+    refuses, as indices beyond a table, are left out.
     """
     whole = text is not None and all(op.path in weights for op in stored(text))  # a pass may leave weights out
     reference = text if text is not None and whole else graph
     numpy, onnx = NumpyRunner(reference, weights), OnnxRunner(model)
-    judge = _Judge(reference, graph, model, weights, tolerance)
+    excuses = _Excuses(reference, graph, model, weights, tolerance)
     compared: list[Comparison] = []
     failed: tuple[float, dict[str, Array]] = (tolerance, {})
     for feeds in (*_random(graph, sizes, seed), *(edge_feeds(graph, seed) if edges else ())):
@@ -131,12 +132,12 @@ def compare(
             if feeds.label == RANDOM:
                 raise
             continue
-        given = onnx.run({name: array for name, array in {**weights, **feeds.arrays}.items() if name in onnx.inputs})
+        results = onnx.run({name: array for name, array in {**weights, **feeds.arrays}.items() if name in onnx.inputs})
         for name, ours in zip(end_names(graph), (*graph.outputs, *graph.updates), strict=True):
-            nothing = all_nan(given[name]) and all_nan(expected[ours])
-            row = Comparison(ours, feeds.sizes, *errors(given[name], expected[ours]), nothing, feeds.label)
+            nothing = all_nan(results[name]) and all_nan(expected[ours])
+            row = Comparison(ours, feeds.sizes, *errors(results[name], expected[ours]), nothing, feeds.label)
             if row.error > tolerance:
-                row = replace(row, excuse=judge.excuse(name, ours, feeds, expected[ours], given[name]))
+                row = replace(row, excuse=excuses.excuse(name, ours, feeds, expected[ours], results[name]))
             compared.append(row)
             if row.error > failed[0] and row.excuse is None:
                 failed = (row.error, feeds.arrays)
@@ -150,7 +151,7 @@ def _random(graph: Graph, sizes: Iterable[Mapping[str, int]] | None, seed: int) 
 
 
 @dataclass(frozen=True, eq=False)
-class _Judge:
+class _Excuses:
     """Why a difference is no fault; `text` is what NumPy ran, `graph` what `model` was made of."""
 
     text: Graph
@@ -159,17 +160,17 @@ class _Judge:
     weights: Mapping[str, Array]
     tolerance: float
 
-    def excuse(self, name: str, ours: str, feeds: Feeds, expected: Array, given: Array) -> str | None:
+    def excuse(self, name: str, ours: str, feeds: Feeds, expected: Array, actual: Array) -> str | None:
         """Said in a few words; None where nothing excuses the difference between `ours` and the model's `name`."""
-        if given.shape != expected.shape or given.dtype != expected.dtype:
+        if actual.shape != expected.shape or actual.dtype != expected.dtype:
             return None
         random = feeds.label == RANDOM and expected.dtype.kind not in "iub"
         if random and not self.short:
             return None
         finite = np.abs(expected.astype(np.float64))
         slack = self.tolerance * max(float(np.max(finite[np.isfinite(finite)], initial=0.0)), 1e-3)
-        leeway = 1.0 if random else LEEWAY  # which is a matter of edges: places where rounding is enlarged
-        if self.rounding.accounts_for(ours, feeds.arrays, feeds.sizes, expected, given, slack, leeway):
+        leeway = 1.0 if random else LEEWAY  # of edges alone, where rounding is enlarged
+        if self.rounding.accounts_for(ours, feeds.arrays, feeds.sizes, expected, actual, slack, leeway):
             return "rounding moves it as much"
         if random or not self._passes_agree(ours, feeds, expected):
             return None
@@ -189,8 +190,8 @@ class _Judge:
     def _passes_agree(self, ours: str, feeds: Feeds, expected: Array) -> bool:
         if self.text is self.graph:
             return True
-        found = NumpyRunner(self.graph, self.weights).run(feeds.arrays)[ours]
-        return errors(found, expected)[0] <= self.tolerance
+        optimized = NumpyRunner(self.graph, self.weights).run(feeds.arrays)[ours]
+        return errors(optimized, expected)[0] <= self.tolerance
 
     @cached_property
     def short(self) -> bool:
@@ -212,7 +213,7 @@ def first_divergence(
     """The first node that onnxruntime and NumPy give other results of the same operands, and how far apart they are."""
     for node, error, _ in divergences(graph, weights, feeds, tolerance):
         place = str(node.origin.span) if node.origin.span is not None else node.origin.path
-        return Divergence(node.op.name, place, ", ".join(str(each.type) for each in node.results), error)
+        return Divergence(node.op.name, place, ", ".join(str(result.type) for result in node.results), error)
     return None
 
 
@@ -225,13 +226,13 @@ def divergences(
     fault, if it is none.
     """
     nodes = [node for node in graph if not isinstance(node.op, Source)]
-    results = {result: f"node {place}.{result.index}" for place, node in enumerate(nodes) for result in node.results}
+    results = {result: f"node {number}.{result.index}" for number, node in enumerate(nodes) for result in node.results}
     every = Graph(graph.inputs, {name: result for result, name in results.items()}, {}, graph.name)
-    given = OnnxRunner(export(every, weights=weights).SerializeToString()).run(dict(feeds))
+    results_of_onnx = OnnxRunner(export(every, weights=weights).SerializeToString()).run(dict(feeds))
     for node in nodes:
         inputs = {
-            operand: f"operand {place}"
-            for place, operand in enumerate(node.operands)
+            operand: f"operand {position}"
+            for position, operand in enumerate(node.operands)
             if not isinstance(operand.node.op, Constant)
         }
         formal = {operand: Input(name, operand.type)() for operand, name in inputs.items()}
@@ -240,19 +241,20 @@ def divergences(
         sized = {name: value for name, value in graph.inputs.items() if name in feeds}
         single = Graph({**sized, **{name: formal[operand] for operand, name in inputs.items()}}, outputs)
         operands = {
-            name: given[results[operand]] if operand in results else _source(operand.node, weights, feeds)
+            name: results_of_onnx[results[operand]] if operand in results else _source(operand.node, weights, feeds)
             for operand, name in inputs.items()
         }
         fed = {**{name: feeds[name] for name in sized}, **operands}
         expected = NumpyRunner(single).run(fed)
-        error = max(errors(given[name], expected[name])[0] for name in outputs)
+        error = max(errors(results_of_onnx[name], expected[name])[0] for name in outputs)
         if error > tolerance:
-            both = [*(given[name] for name in outputs), *expected.values()]
+            both = [*(results_of_onnx[name] for name in outputs), *expected.values()]
             yield node, error, _reason(alone, single, fed, operands.values(), both)
 
 
 def _source(node: Node, weights: Mapping[str, Array], feeds: Mapping[str, Any]) -> Any:
-    name = str(getattr(node.op, "label", None) or getattr(node.op, "path", ""))
+    """The array that an input, a parameter or a buffer is fed with."""
+    name = fed_name(node)
     return feeds[name] if name in feeds else weights[name]
 
 
@@ -260,7 +262,7 @@ def _reason(
     node: Node, single: Graph, feeds: Mapping[str, Array], operands: Collection[Array], results: Collection[Array]
 ) -> str | None:
     """Why an operator may give several results of the same operands, `results` among them; None where it may not."""
-    whole = [each.type.dtype.numpy for each in node.results if each.type.dtype.is_integer]
+    whole = [result.type.dtype.numpy for result in node.results if result.type.dtype.is_integer]
     if node.op.edges and any(_at_edge(array, whole) for array in operands):
         return f"`{node.op.name}`, {node.op.edges[0]}"
     overflows = all(map(_finite, operands)) and not all(map(_finite, results))
@@ -278,16 +280,16 @@ def _sums_overflow(node: Node, single: Graph, feeds: Mapping[str, Array]) -> boo
     adds_up = (node.op.wide or node.op.sums) and not node.op.safe_sums
     if not adds_up:  # or is made so that no sum overflows
         return False
-    operands = [Abs()(each) if each.type.dtype.is_float else each for each in node.operands]
+    operands = [Abs()(operand) if operand.type.dtype.is_float else operand for operand in node.operands]
     if isinstance(node.op, Prod):
-        operands = [Maximum()(each, constant(1, each.type.dtype)) for each in operands]
+        operands = [Maximum()(operand, constant(1, operand.type.dtype)) for operand in operands]
     totals = with_operands(node, tuple(operands)).results
-    found = NumpyRunner(Graph(single.inputs, dict(zip(single.outputs, totals, strict=True)))).run(feeds)
+    sums = NumpyRunner(Graph(single.inputs, dict(zip(single.outputs, totals, strict=True)))).run(feeds)
     terms = max((array.size for array in feeds.values()), default=1)  # of a mean, which may be divided at its end
-    floats = [array for array in found.values() if array.dtype.kind not in "iub"]
+    floats = [array for array in sums.values() if array.dtype.kind not in "iub"]
     largest = (float(np.max(array.astype(np.float64), initial=0.0)) for array in floats)
     return any(
-        not each * terms < float(float_ends(array.dtype).max) for each, array in zip(largest, floats, strict=True)
+        not total * terms < float(float_ends(array.dtype).max) for total, array in zip(largest, floats, strict=True)
     )
 
 
@@ -303,15 +305,15 @@ def _at_edge(array: Array, whole: Sequence[np.dtype[Any]]) -> bool:
         ends = np.iinfo(array.dtype)
         return bool((array == ends.max).any() or (ends.min < 0 and (array == ends.min).any()))
     largest = np.max(np.abs(array.astype(np.float64)))
-    beyond = min(float(float_ends(array.dtype).max) / 16, *(float(np.iinfo(each).max) for each in whole), math.inf)
+    beyond = min(float(float_ends(array.dtype).max) / 16, *(float(np.iinfo(dtype).max) for dtype in whole), math.inf)
     return not largest < beyond  # NaN is not
 
 
-def errors(given: Array, expected: Array) -> tuple[float, float]:
-    """The largest difference, relative to the largest magnitude and as it is; NaN in the same places is none."""
-    if given.shape != expected.shape or given.dtype != expected.dtype:
+def errors(actual: Array, expected: Array) -> tuple[float, float]:
+    """The largest difference, relative to the largest magnitude and as it is; NaN at the same indices is none."""
+    if actual.shape != expected.shape or actual.dtype != expected.dtype:
         return float("inf"), float("inf")
-    a, b = given.astype(np.float64), expected.astype(np.float64)
+    a, b = actual.astype(np.float64), expected.astype(np.float64)
     same = (a == b) | (np.isnan(a) & np.isnan(b))
     if same.all():
         return 0.0, 0.0
@@ -320,7 +322,7 @@ def errors(given: Array, expected: Array) -> tuple[float, float]:
     if not np.isfinite(gap).all():
         return float("inf"), float("inf")
     largest = float(np.max(gap))
-    if given.dtype.kind in "iub":  # whole numbers are equal, or they are not
+    if actual.dtype.kind in "iub":  # whole numbers are equal, or they are not
         return max(1.0, largest), largest
     scale = max(float(np.max(np.abs(b[np.isfinite(b)]), initial=0.0)), 1e-3)
     return largest / scale, largest

@@ -15,7 +15,7 @@ import numpy as np
 
 from compiler.graph import Graph
 from compiler.types import DType, TensorType, TypeMismatch
-from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file, nearest
 from runtime.atomic_files import written_whole
 from runtime.boundary import LARGEST_JSON, guarded, names_in, open_regular, read_file, reason_of, require_room
 from runtime.initialization import stored
@@ -34,9 +34,9 @@ _EXTENDED = {  # by their names in `ml_dtypes`
     "F8_E5M2": "float8_e5m2",
     "F8_E8M0": "float8_e8m0fnu",
 }
-_MOST_IDLE = 5  # rules without effect that are told
-_MOST_SHOWN = 3  # files of a folder that are told by name
-_MOST_UNKNOWN = 20  # entries that are not the model's, each told by name
+_MOST_IDLE = 5  # rules without effect that are listed
+_MOST_SHOWN = 3  # files of a folder that are listed
+_MOST_UNKNOWN = 20  # entries that are not the model's, each with a diagnostic
 
 
 def save_weights(path: str | Path, weights: Mapping[str, Array], metadata: Mapping[str, str] | None = None) -> None:
@@ -63,7 +63,7 @@ def load_weights(path: str | Path, graph: Graph, renames: Iterable[Rename] = ())
 
 
 def fit_weights(
-    given: Mapping[str, Array],
+    arrays: Mapping[str, Array],
     graph: Graph,
     place: str,
     renames: Sequence[Rename] = (),
@@ -74,7 +74,7 @@ def fit_weights(
     These graphs are asked for where there are entries that are none of the graph's.
     """
     wanted = {op.path: op.type for op in stored(graph)}
-    sources = renamed(list(given), renames, place)
+    sources = renamed(list(arrays), renames, place)
     wrong: list[Diagnostic] = []
     missing = [path for path in wanted if path not in sources]
     unknown = [path for path in sources if path not in wanted]
@@ -84,28 +84,28 @@ def fit_weights(
         unknown = [path for path in sources if path not in wanted]
     for path in missing:
         message = f"`{path}`: {wanted[path]} is missing"
-        wrong.append(Diagnostic("E701", message, place=place, hint=_near(path, wanted[path], unknown, sources, given)))
+        wrong.append(Diagnostic("E701", message, place=place, hint=_near(path, wanted[path], unknown, sources, arrays)))
     for path in unknown[:_MOST_UNKNOWN]:
         name = sources[path].name
         shown = f"`{name}`" if name == path else f"`{name}`, renamed to `{path}`,"
         hint = did_you_mean(path, missing or wanted) or "rename rules map foreign names to paths"
-        wrong.append(Diagnostic("E702", f"{shown} is no parameter of {graph.name}", place=place, hint=hint))
+        wrong.append(Diagnostic("E702", f"{shown} is not a parameter of {graph.name}", place=place, hint=hint))
     if len(unknown) > _MOST_UNKNOWN:
-        message = f"{len(unknown) - _MOST_UNKNOWN} more entries are no parameters of {graph.name}"
+        message = f"{len(unknown) - _MOST_UNKNOWN} more entries are not parameters of {graph.name}"
         wrong.append(Diagnostic("E702", message, place=place))
-    found: dict[str, Array] = {}
+    fitted: dict[str, Array] = {}
     for path, type in wanted.items():
         if path not in sources:
             continue
-        array = sources[path].value(given)
+        array = sources[path].value(arrays)
         mistake = _misfit(path, array, type, place, sources[path])
         if mistake is not None:
             wrong.append(mistake)
         else:
-            found[path] = np.require(array, type.dtype.numpy, ["C", "W"])
+            fitted[path] = np.require(array, type.dtype.numpy, ["C", "W"])
     if wrong:
-        raise NablacError(*wrong, *_idle(list(given), renames, place))
-    return found
+        raise NablacError(*wrong, *_idle(list(arrays), renames, place))
+    return fitted
 
 
 def _idle(names: Sequence[str], renames: Sequence[Rename], place: str) -> list[Diagnostic]:
@@ -133,15 +133,15 @@ def read_tensors(path: str | Path) -> dict[str, Array]:
     with _opened(path) as file:
         dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - no mapping
         plain = {name: file.get_tensor(name) for name, dtype in dtypes.items() if dtype in _PLAIN}
-        found = plain | _read_extended(path, {name: dtype for name, dtype in dtypes.items() if dtype in _EXTENDED})
+        tensors = plain | _read_extended(path, {name: dtype for name, dtype in dtypes.items() if dtype in _EXTENDED})
     foreign = [
         Diagnostic("E704", f"`{name}` is {dtype} in the file, which no model has", place=str(path))
         for name, dtype in dtypes.items()
-        if name not in found
+        if name not in tensors
     ]
     if foreign:
         raise NablacError(*foreign)
-    return found
+    return tensors
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
@@ -170,14 +170,14 @@ def _opened(path: Path) -> Iterator[Any]:
 def _held(folder: Path) -> Path:
     """The weights of a folder: its one index, whose parts lie beside it, or else its one file."""
     kinds = ("*.safetensors.index.json", "*.safetensors", "pytorch_model.bin")  # the last is refused as what it is
-    found = next((each for each in (sorted(folder.glob(kind)) for kind in kinds) if each), [])
-    if len(found) == 1:
-        return found[0]
-    if not found:
+    files = next((matches for matches in (sorted(folder.glob(kind)) for kind in kinds) if matches), [])
+    if len(files) == 1:
+        return files[0]
+    if not files:
         message, hint = "this folder holds no `.safetensors` file", "name the file, or the folder that it lies in"
     else:
-        shown = ", ".join(each.name for each in found[:_MOST_SHOWN]) + (", ..." if found[_MOST_SHOWN:] else "")
-        message = f"this folder holds {len(found)} files of weights: {shown}"
+        shown = ", ".join(file.name for file in files[:_MOST_SHOWN]) + (", ..." if files[_MOST_SHOWN:] else "")
+        message = f"this folder holds {len(files)} files of weights: {shown}"
         hint = "name one of them, or put the `.safetensors.index.json` beside them that makes them one"
     raise NablacError(Diagnostic("E901", message, place=str(folder), hint=hint))
 
@@ -191,7 +191,7 @@ def _shards(index: Path) -> list[Path]:
         names = set(json.loads(content)["weight_map"].values())
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         hint = "it holds a `weight_map` from each tensor to its file"
-        raise _unreadable(index, "this is no index of .safetensors files", hint, reason_of(error)) from None
+        raise _unreadable(index, "this is not an index of .safetensors files", hint, reason_of(error)) from None
     if not all(isinstance(name, str) and name and Path(name).name == name for name in names):
         raise _unreadable(index, "this index names files elsewhere", "they lie beside it")
     if any(name.endswith(".index.json") for name in names):
@@ -205,7 +205,7 @@ def _read_extended(path: Path, dtypes: Mapping[str, str]) -> dict[str, Array]:
         return {}
     import ml_dtypes
 
-    found: dict[str, Array] = {}
+    tensors: dict[str, Array] = {}
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
@@ -213,14 +213,14 @@ def _read_extended(path: Path, dtypes: Mapping[str, str]) -> dict[str, Array]:
             begin, end = header[name]["data_offsets"]
             file.seek(8 + length + begin)
             bits = np.frombuffer(file.read(end - begin), getattr(ml_dtypes, _EXTENDED[dtype]))
-            found[name] = bits.reshape(header[name]["shape"])
-    return found
+            tensors[name] = bits.reshape(header[name]["shape"])
+    return tensors
 
 
 def _refuse_others(path: Path) -> None:
     """Files that are known not to be weights, each with the way out."""
     if not os.path.exists(path):
-        hint = did_you_mean_file(path.name, [each for each in names_in(path.parent) if each.endswith(".safetensors")])
+        hint = did_you_mean_file(path.name, [name for name in names_in(path.parent) if name.endswith(".safetensors")])
         raise NablacError(Diagnostic("E901", f"there is no file {path}", place=str(path), hint=hint))
     with guarded(str(path), "weights", "E705"), open_regular(path) as file:
         head, size = file.read(64), os.fstat(file.fileno()).st_size
@@ -251,7 +251,7 @@ def _is_npz(path: Path) -> bool:
 
 def _misfit(path: str, array: Array, type: TensorType, place: str, entry: Entry) -> Diagnostic | None:
     """Why an array is not the parameter's, if it is not."""
-    given = _shown(array)
+    stored_type = _shown(array)
     if array.shape != type.shape:
         turned = array.ndim > 1 and (*array.shape[:-2], array.shape[-1], array.shape[-2]) == type.shape
         rule = f"{entry.name} -> {path}" + ("" if entry.turned else " ^T")
@@ -261,14 +261,16 @@ def _misfit(path: str, array: Array, type: TensorType, place: str, entry: Entry)
         )
         if entry.parts > 1 and array.ndim == len(type.shape) and -array.ndim <= entry.axis < array.ndim:
             hint = _parted(array, type, entry) or hint
-        return Diagnostic("E703", f"`{path}` is {given} in the file, and {type} in the model", place=place, hint=hint)
+        return Diagnostic(
+            "E703", f"`{path}` is {stored_type} in the file, and {type} in the model", place=place, hint=hint
+        )
     dtype: Any = type.dtype.numpy
     try:
         same_kind = DType.of(array).kind == type.dtype.kind
     except TypeMismatch:  # a dtype that the language has not
         same_kind = array.dtype.kind in "iu" and type.dtype.is_integer
     if not same_kind or (type.dtype.is_integer and (array.astype(dtype) != array).any()):
-        return Diagnostic("E704", f"`{path}` is {given} in the file, and {type} in the model", place=place)
+        return Diagnostic("E704", f"`{path}` is {stored_type} in the file, and {type} in the model", place=place)
     return _not_finite(path, array, type, place) if type.dtype.is_float else None
 
 
@@ -313,15 +315,15 @@ def _near(
     type: TensorType,
     unknown: Sequence[str],
     sources: Mapping[str, Entry],
-    given: Mapping[str, Array],
+    arrays: Mapping[str, Array],
 ) -> str | None:
     """An entry of the file that may be the missing one: near by name, or the only one of its shape."""
-    near = did_you_mean(path, unknown)
+    near = nearest(path, unknown)
     if near is not None:
-        return near.replace("did you mean", "is it called").replace("?", " there?")
-    fitting = [each for each in unknown if given[sources[each].name].shape in (type.shape, type.shape[::-1])]
+        return f"is it called `{near}` there?"
+    fitting = [name for name in unknown if arrays[sources[name].name].shape in (type.shape, type.shape[::-1])]
     if len(fitting) == 1:
-        turned = " ^T" if given[sources[fitting[0]].name].shape != type.shape else ""
+        turned = " ^T" if arrays[sources[fitting[0]].name].shape != type.shape else ""
         return f"`{fitting[0]}` has its shape: `--rename '{sources[fitting[0]].name} -> {path}{turned}'`"
     return None
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.elaborate.builtins.table import builtin_names
+from compiler.elaborate.builtins.language_names import builtin_names
 from compiler.elaborate.checking import check
 from compiler.elaborate.data import SOURCES, STAGES
 from compiler.elaborate.program import library, program_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.elaborate.bodies import declared_parameters
+from compiler.elaborate.definition_bodies import declared_parameters
 from compiler.elaborate.session import Session, evaluates
 from compiler.elaborate.values import CompileTimeValue, Instance, Module, describe
 from compiler.graph import Value

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from compiler.elaborate.frameworks import argument_hint, name_hint
+from compiler.elaborate.interruptions import AlreadyReported
 from compiler.elaborate.session import Session
-from compiler.elaborate.signals import AlreadyReported
 from compiler.elaborate.values import (
     UNKNOWN,
     Argument,

@@ -7,8 +7,8 @@ from typing import Any
 from compiler.dims import Dim
 from compiler.elaborate import products
 from compiler.elaborate.binding import evaluate_arguments, unquoted_hint
+from compiler.elaborate.interruptions import require_known
 from compiler.elaborate.session import Session, calls, evaluates
-from compiler.elaborate.signals import require_known
 from compiler.elaborate.values import Argument, Builtin, CompileTimeValue, describe, is_number
 from compiler.graph import Value
 from grammar import syntax

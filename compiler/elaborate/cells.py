@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from compiler.dims import Size
-from compiler.elaborate.bodies import declared_inputs
+from compiler.elaborate.definition_bodies import declared_inputs
 from compiler.elaborate.frame import Frame, ScanContext, State
 from compiler.elaborate.frameworks import argument_hint
 from compiler.elaborate.instances import check_leftover, claim_path, entered, instantiate, outputs_of, record_outputs
+from compiler.elaborate.interruptions import AlreadyReported, CallAborted
 from compiler.elaborate.operands import tensor_argument
 from compiler.elaborate.session import Session, calls
-from compiler.elaborate.signals import AlreadyReported, CallAborted
 from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Defined, Instance, ScanOf, Unknown, describe
 from compiler.elaborate.work import ITEM, NODE
 from compiler.graph import Value

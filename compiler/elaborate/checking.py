@@ -6,18 +6,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from compiler.elaborate.arguments import check_arguments
+from compiler.elaborate.argument_checks import check_arguments
 from compiler.elaborate.frame import Frame
 from compiler.elaborate.instances import instantiate
+from compiler.elaborate.interruptions import AlreadyReported, BudgetExceeded
 from compiler.elaborate.models import Elaboration, elaborate_in, spec_of
-from compiler.elaborate.names import unknown_names
 from compiler.elaborate.optimizers import check_optimizer
 from compiler.elaborate.placement import misplaced_statements
 from compiler.elaborate.presets import preset_values, presets_of
 from compiler.elaborate.program import Program
 from compiler.elaborate.reporting import bounded, report_each
 from compiler.elaborate.session import Session
-from compiler.elaborate.signals import AlreadyReported, BudgetExceeded
+from compiler.elaborate.unknown_names import unknown_names
 from compiler.elaborate.values import Argument, Defined
 from compiler.elaborate.work import Work
 from compiler.training.step import training_step

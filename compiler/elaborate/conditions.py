@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from compiler.elaborate.bounded import MOST_ITEMS, shown
+from compiler.elaborate.interruptions import AlreadyReported
 from compiler.elaborate.session import Session, evaluates, runs
-from compiler.elaborate.signals import AlreadyReported
 from compiler.elaborate.values import UNKNOWN, CompileTimeValue, describe
 from compiler.elaborate.work import PIECE, REFUSED
 from compiler.graph import Value

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from compiler.elaborate.binding import bind_names, evaluate_arguments
-from compiler.elaborate.parameters import (
+from compiler.elaborate.session import Session
+from compiler.elaborate.value_kinds import (
     CHANNELS,
     CHARACTER,
     COUNT,
@@ -25,7 +26,6 @@ from compiler.elaborate.parameters import (
     Kind,
     one_of,
 )
-from compiler.elaborate.session import Session
 from compiler.elaborate.values import describe
 from compiler.model_spec import DataStage
 from grammar import syntax

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from compiler.elaborate.bodies import declared_inputs
 from compiler.elaborate.declared_shapes import bind_input, dtype_of, sizes_of
+from compiler.elaborate.definition_bodies import declared_inputs
 from compiler.elaborate.first_values import initial_graph
 from compiler.elaborate.frame import Frame
 from compiler.elaborate.instances import no_input
+from compiler.elaborate.interruptions import AlreadyReported, CallAborted
 from compiler.elaborate.operands import as_tensor
 from compiler.elaborate.session import Session, runs
-from compiler.elaborate.signals import AlreadyReported, CallAborted
 from compiler.elaborate.states import declare_state
 from compiler.elaborate.values import NONE, UNKNOWN, CompileTimeValue, Instance
 from compiler.elaborate.work import CALL

@@ -5,8 +5,8 @@ from __future__ import annotations
 from compiler.elaborate.bounded import bounded_list
 from compiler.elaborate.frame import Frame
 from compiler.elaborate.frameworks import name_hint
+from compiler.elaborate.interruptions import AlreadyReported, require_known
 from compiler.elaborate.session import MOST_CONSTANTS, Session, evaluates
-from compiler.elaborate.signals import AlreadyReported, require_known
 from compiler.elaborate.values import UNKNOWN, CompileTimeValue, Interval, Lazy
 from compiler.types import DType
 from grammar import syntax

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from compiler.elaborate.binding import bind_hypers, check_hyper
-from compiler.elaborate.bodies import declared_inputs
+from compiler.elaborate.definition_bodies import declared_inputs
 from compiler.elaborate.frame import CallSite, Frame
-from compiler.elaborate.search import default_of_range
+from compiler.elaborate.interruptions import CallAborted
+from compiler.elaborate.search_ranges import default_of_range
 from compiler.elaborate.session import MOST_CALLS, Session, calls
-from compiler.elaborate.signals import CallAborted
 from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Defined, Instance, Scope, describe
 from compiler.elaborate.work import CALL, COPIED
 from compiler.graph import Layer, Value

@@ -8,15 +8,15 @@ from typing import Any
 
 from compiler.elaborate.frame import CallSite, Frame
 from compiler.elaborate.instances import instantiate
+from compiler.elaborate.interruptions import AlreadyReported
 from compiler.elaborate.model_choice import choose_model
-from compiler.elaborate.names import unknown_names
 from compiler.elaborate.placement import misplaced_statements
 from compiler.elaborate.presets import outside_values, preset_values
 from compiler.elaborate.program import Program
 from compiler.elaborate.reporting import bounded, report_each
 from compiler.elaborate.session import Session
-from compiler.elaborate.signals import AlreadyReported
 from compiler.elaborate.train_blocks import TrainBlock, run_train_block, training_spec
+from compiler.elaborate.unknown_names import unknown_names
 from compiler.elaborate.values import UNKNOWN, Defined, Scope
 from compiler.elaborate.work import EXPRESSION, OUTPUT, Work
 from compiler.graph import Graph, Value

@@ -7,8 +7,8 @@ from typing import Any
 
 from compiler.dims import Dim, DimError
 from compiler.elaborate.bounded import bounded_list
+from compiler.elaborate.interruptions import AlreadyReported
 from compiler.elaborate.session import Built, Session
-from compiler.elaborate.signals import AlreadyReported
 from compiler.elaborate.values import (
     NONE,
     UNKNOWN,

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 
 from compiler.elaborate.frame import CallSite, Frame, State
 from compiler.elaborate.instances import instantiate
+from compiler.elaborate.interruptions import AlreadyReported, BudgetExceeded
 from compiler.elaborate.program import library
 from compiler.elaborate.session import Session
-from compiler.elaborate.signals import AlreadyReported, BudgetExceeded
 from compiler.elaborate.values import UNKNOWN, Defined, Instance, Scope, is_number
 from compiler.elaborate.work import Work
 from compiler.graph import Graph, Value, origin

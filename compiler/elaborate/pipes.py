@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from compiler.elaborate.binding import evaluate_arguments
+from compiler.elaborate.interruptions import require_known
 from compiler.elaborate.session import Session, evaluates
-from compiler.elaborate.signals import require_known
 from compiler.elaborate.values import Argument, CompileTimeValue, Defined
 from grammar import syntax
 from grammar.source import Span

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from compiler.elaborate.bodies import statements
+from compiler.elaborate.definition_bodies import statements
 from grammar import syntax
 from grammar.diagnostics import Diagnostic, Label
 from grammar.source import Span

@@ -7,7 +7,7 @@ from typing import Any
 
 from compiler.elaborate.frame import Frame
 from compiler.elaborate.reporting import report_each
-from compiler.elaborate.search import default_of_range
+from compiler.elaborate.search_ranges import default_of_range
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import Argument, Defined, Scope
 from compiler.elaborate.work import EXPRESSION

@@ -9,9 +9,9 @@ from typing import Any
 
 from compiler.attributes import DTYPE, Kind, kinds_of
 from compiler.elaborate.binding import bind_names
+from compiler.elaborate.interruptions import AlreadyReported
 from compiler.elaborate.operands import as_tensor, build_checked
 from compiler.elaborate.session import Session, calls
-from compiler.elaborate.signals import AlreadyReported
 from compiler.elaborate.values import NONE, UNKNOWN, Argument, CompileTimeValue, Primitive, describe
 from compiler.graph import Node, Operator, Value
 from compiler.types import DType

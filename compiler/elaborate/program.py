@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
-from compiler.elaborate.builtins.table import builtin_names
+from compiler.elaborate.builtins.language_names import builtin_names
 from compiler.elaborate.placement import hypers_declared_twice
 from compiler.elaborate.reserved import reserved_names
 from compiler.elaborate.values import CompileTimeValue, Defined, Lazy, Scope

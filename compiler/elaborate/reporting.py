@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
-from compiler.elaborate.signals import BudgetExceeded
+from compiler.elaborate.interruptions import BudgetExceeded
 from grammar.diagnostics import Diagnostic, Diagnostics
 
 _DEEP = 20_000  # Python frames: expressions nest as deep as the grammar allows, calls as deep as MOST_CALLS

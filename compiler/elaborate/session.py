@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from compiler.dims import DimError, countable
 from compiler.elaborate.frame import CallSite, Frame, ScanContext
+from compiler.elaborate.interruptions import AlreadyReported, BudgetExceeded
 from compiler.elaborate.placement import misplaced
-from compiler.elaborate.signals import AlreadyReported, BudgetExceeded
 from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue
 from compiler.elaborate.work import EXPRESSION, ITEM, MOST_WORK, NODE, REFUSED, Work, of_shape
 from compiler.graph import Layer, Value, origin

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from compiler.elaborate.instances import claim_path
+from compiler.elaborate.interruptions import AlreadyReported
 from compiler.elaborate.operands import as_tensor, not_a_tensor
 from compiler.elaborate.session import MOST_ITERATIONS, Session, runs
-from compiler.elaborate.signals import AlreadyReported
 from compiler.elaborate.values import NONE, UNKNOWN, CompileTimeValue, Defined, Instance, Interval, ScanOf, describe
 from compiler.elaborate.work import EXPRESSION
 from compiler.operators.source import Buffer

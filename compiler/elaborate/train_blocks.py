@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compiler.elaborate.frame import CallSite, Frame
+from compiler.elaborate.interruptions import AlreadyReported
 from compiler.elaborate.optimizers import optimizer_spec
 from compiler.elaborate.session import Session
-from compiler.elaborate.signals import AlreadyReported
 from compiler.elaborate.train_settings import Statements, check_settings, read_setting, refuse_assignment
 from compiler.elaborate.values import Scope
 from compiler.graph import Layer, Value

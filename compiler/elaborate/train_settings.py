@@ -10,7 +10,9 @@ from compiler.elaborate.data import data_stages
 from compiler.elaborate.expressions import evaluate_const
 from compiler.elaborate.operands import as_tensor
 from compiler.elaborate.optimizers import check_optimizer
-from compiler.elaborate.parameters import (
+from compiler.elaborate.program import library
+from compiler.elaborate.session import Session
+from compiler.elaborate.value_kinds import (
     ABOVE_ZERO,
     COUNT,
     FLAG,
@@ -24,8 +26,6 @@ from compiler.elaborate.parameters import (
     Kind,
     one_of,
 )
-from compiler.elaborate.program import library
-from compiler.elaborate.session import Session
 from compiler.elaborate.values import CompileTimeValue, Instance, Lazy, describe
 from compiler.graph import Value
 from compiler.model_spec import DataStage, Direction, TrainingSettings, metric_of
@@ -80,7 +80,7 @@ class Statements:
     def settings(self) -> TrainingSettings:
         """The settings that are numbers, texts and flags, with defaults for the others."""
         texts = {name: self.plain[name] for name in _PATTERNS if name in self.plain}
-        patterns = {name: (given,) if isinstance(given, str) else tuple(given) for name, given in texts.items()}
+        patterns = {name: (text,) if isinstance(text, str) else tuple(text) for name, text in texts.items()}
         return TrainingSettings(**{**self.plain, **patterns})
 
 

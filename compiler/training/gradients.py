@@ -19,6 +19,11 @@ from compiler.types import TypeMismatch
 from grammar.diagnostics import Diagnostic, NablacError
 
 
+def gradient_name(name: str) -> str:
+    """What `gradient_graph` calls the gradient of a parameter or input of this name."""
+    return f"grad.{name}"
+
+
 def gradient_graph(model: ModelSpec, wrt: Iterable[str] = ("*",), *, second: bool = False, cut: bool = True) -> Graph:
     """The loss and its gradients as outputs, `grad.<name>` for each parameter and float input whose name matches.
 
@@ -30,7 +35,7 @@ def gradient_graph(model: ModelSpec, wrt: Iterable[str] = ("*",), *, second: boo
     sources = {name: value for name, value in graph.inputs.items() if value.type.dtype.is_float}
     sources |= parameters_of(loss)
     patterns = list(wrt)
-    chosen = {name: each for name, each in sources.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
+    chosen = {name: value for name, value in sources.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
     if not chosen:
         raise NablacError(
             Diagnostic(
@@ -41,13 +46,13 @@ def gradient_graph(model: ModelSpec, wrt: Iterable[str] = ("*",), *, second: boo
             )
         )
     grads = _or_zeros(chosen, gradient_of(loss, list(chosen.values())))
-    outputs = {"loss": loss, **{f"grad.{name}": grad for name, grad in grads.items()}}
+    outputs = {"loss": loss, **{gradient_name(name): grad for name, grad in grads.items()}}
     if second:
         along = {name: Input(f"along.{name}", value.type)() for name, value in chosen.items()}
         products = [Sum(None)(grads[name] * vector) for name, vector in along.items()]
         total = products[0]
-        for each in products[1:]:
-            total = total + each
+        for product in products[1:]:
+            total = total + product
         seconds = _or_zeros(chosen, gradient_of(total, list(chosen.values())))
         outputs |= {f"hvp.{name}": value for name, value in seconds.items()}
     return Graph(inputs_of(model, outputs.values()), outputs, {}, f"{graph.name}.gradient", graph.doc, graph.layers)

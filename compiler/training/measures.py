@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final, Literal
 
 from compiler.dims import Dim, Size, product, symbols
 from compiler.example_axis import relates_examples
@@ -26,7 +27,9 @@ from compiler.operators.source import Constant, Input, SizeOf, Stored, constant
 from compiler.rewrite import reached, replace
 from compiler.types import DType, TensorType
 
-ROWS, LAST = "rows", "last"
+PartKind = Literal["sum", "max", "min", "mean", "last", "rows"]
+ROWS: Final = "rows"
+LAST: Final = "last"
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +40,7 @@ class Part:
     """
 
     value: Value
-    kind: str
+    kind: PartKind
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,18 +62,19 @@ def measures_of(graph: Graph, training: TrainingSpec) -> dict[str, Measure]:
     fed = [value for value in (*graph.inputs.values(), *training.targets.values()) if value.shape]
     batch = {name for value in fed for name in symbols(value.shape[0])}
     model = set(graph)
-    found = {}
+    measures = {}
     for name, value in {"loss": training.loss, **training.metrics}.items():
         measure = _Reader(name, value, model, batch, fed).read()
-        found[name] = _whole(name, value, model, batch) if measure.by_batches and name in training.metrics else measure
-    return found
+        compares = measure.by_batches and name in training.metrics
+        measures[name] = _whole(name, value, model, batch) if compares else measure
+    return measures
 
 
 def last_value(name: str, value: Value) -> Measure:
     """What no batch adds to: the last one's value."""
     part = f"{name}/0"
     last = Input(part, TensorType(DType.F64))()
-    return Measure({part: Part(value, "last")}, Graph({part: last}, {"value": last}))
+    return Measure({part: Part(value, LAST)}, Graph({part: last}, {"value": last}))
 
 
 def parts_of(measures: Mapping[str, Measure]) -> dict[str, Value]:
@@ -108,25 +112,25 @@ class _Reader:
 
     def _scalars(self) -> dict[Node, None]:
         """The nodes from the measure down to its parts, which are computed of them."""
-        found: dict[Node, None] = {}
+        scalars: dict[Node, None] = {}
         waiting = [self.value.node]
         while waiting:
             node = waiting.pop()
-            if node not in found:
-                found[node] = None
+            if node not in scalars:
+                scalars[node] = None
                 if _computed(node):
                     waiting.extend(operand.node for operand in node.operands)
-        return found
+        return scalars
 
     def _again(self, node: Node, new: Mapping[Value, Value]) -> Value:
-        """A scalar in f64, made of the parts."""
+        """A scalar in f64, computed of the parts."""
         if isinstance(node.op, Constant):
             return constant(float(node.op.compute()), DType.F64)
         if isinstance(node.op, (Cast, StopGradient)) and _computed(node):
             return new[node.operands[0]]
         if _computed(node):
-            made: Value = node.op(*(new[operand] for operand in node.operands))
-            return made
+            scalar: Value = node.op(*(new[operand] for operand in node.operands))
+            return scalar
         if isinstance(node.op, Mean) and self._adds_up(node.operands[0]):
             x = node.operands[0]
             count = count_of(product(x.shape), x.type.dtype)
@@ -136,14 +140,14 @@ class _Reader:
         self.by_batches |= kind == "mean" and (node in self.of_examples or bool(sized))
         return self._part(node.result, kind)
 
-    def _kind(self, node: Node) -> str:
+    def _kind(self, node: Node) -> PartKind:
         if isinstance(node.op, SizeOf):
             return "sum" if self._once((node.op.size,)) else "mean"
         if isinstance(node.op, Reduction) and node.op.combines and self._adds_up(node.operands[0]):
             return node.op.combines
         return "mean"
 
-    def _part(self, value: Value, kind: str) -> Value:
+    def _part(self, value: Value, kind: PartKind) -> Value:
         name = f"{self.name}/{len(self.parts)}"
         self.parts[name] = Part(value, kind)
         self.inputs[name] = Input(name, TensorType(DType.F64))()
@@ -152,7 +156,7 @@ class _Reader:
     def _adds_up(self, x: Value) -> bool:
         """Whether each example has its own share of a tensor: nothing on the way to it has folded the batch.
 
-        What the model itself makes of its inputs counts as given, as batch normalisation does.
+        What the model itself computes of its inputs counts as an input, as what batch normalisation does.
         """
         waiting, seen = [x], set[Node]()
         while waiting:
@@ -197,7 +201,7 @@ def _whole(name: str, value: Value, model: set[Node], batch: set[str]) -> Measur
     return Measure(parts, Graph(inputs, {"value": after}), True)
 
 
-def _kept(node: Node, model: set[Node], batch: set[str]) -> str | None:
+def _kept(node: Node, model: set[Node], batch: set[str]) -> PartKind | None:
     """How the results of a node are kept where a measure reads them; None where they are computed of others."""
     if isinstance(node.op, (Constant, SizeOf)):
         return None
@@ -206,9 +210,9 @@ def _kept(node: Node, model: set[Node], batch: set[str]) -> str | None:
         return LAST
     if not isinstance(node.op, (Input, Draw)) and node not in model:
         return None
-    one = [Dim.named(each) for each in batch]
-    one_each = all(result.shape and result.shape[0] in one for result in node.results)
-    return ROWS if one_each and not any(any(each[1:]) for each in sizes) else None
+    axes = [Dim.named(symbol) for symbol in batch]
+    by_example = all(result.shape and result.shape[0] in axes for result in node.results)
+    return ROWS if by_example and not any(any(others) for _, *others in sizes) else None
 
 
 def _counts_examples(node: Node, batch: set[str]) -> bool:

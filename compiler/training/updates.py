@@ -22,66 +22,66 @@ SMALL = 2**14
 class Update:
     """The equations for one parameter, over stand-ins.
 
-    `taken` says what the stand-ins stand for: the parameter, its gradient and its states, all of one type. `given` are
-    the next values, by the paths that they update.
+    `operands` are what the stand-ins stand for: the parameter, its gradient and its states, all of one type. `results`
+    are the next values, by the paths that they update.
     """
 
-    taken: dict[Value, Value]
-    given: dict[str, Value]
+    operands: dict[Value, Value]
+    results: dict[str, Value]
 
-    def alone(self) -> dict[str, Value]:
-        """The next values by path."""
-        return dict(zip(self.given, replace(list(self.given.values()), self.taken), strict=True))
+    def next_values(self) -> dict[str, Value]:
+        """The next values by path, of the operands themselves."""
+        return dict(zip(self.results, replace(list(self.results.values()), self.operands), strict=True))
 
-    def likeness(self) -> object:
+    def group_key(self) -> object:
         """Equal for updates that can be one: the same equations, element by element, of small tensors."""
-        type = next(iter(self.taken)).type
+        type = next(iter(self.operands)).type
         count = type.elements
         if not type.rank or not isinstance(count, int) or count > SMALL:
             return self
-        places: dict[Value, object] = {stand_in: place for place, stand_in in enumerate(self.taken)}
+        numbers: dict[Value, object] = {stand_in: number for number, stand_in in enumerate(self.operands)}
         steps: list[object] = []
-        for node in Graph({}, self.given):
-            if node.result in self.taken:
+        for node in Graph({}, self.results):
+            if node.result in self.operands:
                 continue
             if not _elementwise(node):
                 return self
-            steps.append((node.op, *(places[operand] for operand in node.operands)))
-            places.update({result: (len(steps), place) for place, result in enumerate(node.results)})
-        return type.dtype, type.rank, type.shape[1:], tuple(steps), tuple(map(places.get, self.given.values()))
+            steps.append((node.op, *(numbers[operand] for operand in node.operands)))
+            numbers.update({result: (len(steps), index) for index, result in enumerate(node.results)})
+        return type.dtype, type.rank, type.shape[1:], tuple(steps), tuple(map(numbers.get, self.results.values()))
 
 
 def next_of_all(updates: Sequence[Update]) -> dict[str, Value]:
     """The next values by path, in the order of `updates`."""
     groups: dict[object, list[Update]] = {}
     for update in updates:
-        groups.setdefault(update.likeness(), []).append(update)
-    found: dict[str, Value] = {}
+        groups.setdefault(update.group_key(), []).append(update)
+    following: dict[str, Value] = {}
     for group in groups.values():
-        found |= group[0].alone() if len(group) == 1 else _together(group)
-    return {path: found[path] for update in updates for path in update.given}
+        following |= group[0].next_values() if len(group) == 1 else _concatenated(group)
+    return {path: following[path] for update in updates for path in update.results}
 
 
-def _together(group: list[Update]) -> dict[str, Value]:
+def _concatenated(group: list[Update]) -> dict[str, Value]:
     """The first one's equations over all tensors of the group, one behind the other along axis 0."""
     first = group[0]
     new: dict[Value, Value] = {}
-    for stand_ins in zip(*(update.taken for update in group), strict=True):
-        parts = (update.taken[each] for update, each in zip(group, stand_ins, strict=True))
+    for stand_ins in zip(*(update.operands for update in group), strict=True):
+        parts = (update.operands[stand_in] for update, stand_in in zip(group, stand_ins, strict=True))
         new[stand_ins[0]] = Concat(0)(*parts)
-    for node in Graph({}, first.given):
+    for node in Graph({}, first.results):
         if node.result.type.rank and node.result not in new:
             with origin(node.origin.span, node.origin.path):
                 new[node.result] = node.op(*(new.get(operand, operand) for operand in node.operands))
-    rows = tuple(next(iter(update.taken)).shape[0] for update in group)
-    found: dict[str, Value] = {}
-    for paths in zip(*(update.given for update in group), strict=True):
-        found.update(zip(paths, Split(rows).apply(new[first.given[paths[0]]]).results, strict=True))
-    return found
+    rows = tuple(next(iter(update.operands)).shape[0] for update in group)
+    following: dict[str, Value] = {}
+    for paths in zip(*(update.results for update in group), strict=True):
+        following.update(zip(paths, Split(rows).apply(new[first.results[paths[0]]]).results, strict=True))
+    return following
 
 
 def _elementwise(node: Node) -> bool:
-    """Whether an item of the result depends on items at its own place only; what is one number depends on no place."""
+    """Whether an item of the result depends on items at its own index only; what is one number has no index."""
     if isinstance(node.op, (Elementwise, Where)):
         return True
     return not any(value.type.rank for value in (*node.operands, *node.results))

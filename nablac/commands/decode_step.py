@@ -26,12 +26,12 @@ def write_decode(model: Model, target: Path, tokenizer: Tokenizer | None, how: F
     from compiler.decode import decode
     from compiler.onnx.exporter import export
     from compiler.passes.pipeline import optimize
-    from runtime.atomic_files import unwritable
+    from runtime.atomic_files import Unwritable
     from runtime.generation.decode_checks import check_causal, worst_difference
     from runtime.generation.decoders import KEY, Layout
     from runtime.generation.generator import START, STEP
     from runtime.onnx_file import save
-    from runtime.text.lengths import place_metadata
+    from runtime.text.lengths import length_metadata
     from runtime.text.tokenizers import KEY as TOKENIZER
     from runtime.text.vocabulary_checks import check_tables
 
@@ -40,7 +40,7 @@ def write_decode(model: Model, target: Path, tokenizer: Tokenizer | None, how: F
     check_causal(graph, step.tokens, step.output, model.weights)
     step = replace(step, start=optimize(step.start), step=optimize(step.step))
     layout = Layout.of(step)
-    metadata = {"nablac.model": model.name, KEY: layout.to_json(), **place_metadata(graph)}
+    metadata = {"nablac.model": model.name, KEY: layout.to_json(), **length_metadata(graph)}
     metadata["nablac.tokens"] = str(graph.outputs[step.output].shape[-1])
     if tokenizer is not None:
         check_tables(tokenizer, graph)
@@ -62,7 +62,7 @@ def write_decode(model: Model, target: Path, tokenizer: Tokenizer | None, how: F
             for written in sorted(folder.iterdir()):
                 written.replace(target / written.name)
         except OSError as error:
-            raise unwritable(target, error) from error
+            raise Unwritable(target, error) from error
     caches = {name: f"{dtype}[{', '.join(map(str, shape))}]" for name, (dtype, shape) in layout.caches.items()}
     if how.as_json:
         facts = {"output": str(target), "nodes": sizes, "tokens": layout.tokens, "scores": layout.output}

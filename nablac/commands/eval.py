@@ -20,6 +20,7 @@ from nablac.commands.output import note_untrained, print_json
 from nablac.commands.runs import DATA, MODEL, read_run
 
 if TYPE_CHECKING:
+    from runtime.data.examples import Examples
     from runtime.training.training_run import Training
 
 
@@ -86,25 +87,31 @@ def command(
     if run is not None and not any(asked(name) for name in (*MODEL, *DATA)):
         hint = "its split would be another: `--data FILE` evaluates on other data"
         run.record.check_examples(digest(training.data), run.folder, hint)
-    counts = {name: len(places) for name, places in training.data.parts.items()}
-    chosen = "all" if undivided else part or next((name for name in ("test", "validation") if counts[name]), "all")
+    chosen = _choose_part(training.data, "all" if undivided else part)
+    note_batches(training)
+    figures = training.evaluate(chosen)
+    if generate:
+        figures |= generated_scores(training, chosen, beams, length_penalty)
+    if as_json:
+        print_json({"part": chosen, "examples": len(training.data.parts[chosen]), **figures})
+    else:
+        click.echo(f"{training.name} on {len(training.data.parts[chosen]):,} examples ({chosen})")
+        for name, value in figures.items():
+            click.echo(f"  {name:<16} {value:.6g}")
+    return 0
+
+
+def _choose_part(data: Examples, asked_for: str | None) -> str:
+    """Which part of the examples is evaluated: "all" becomes one too. UsageError for one without examples."""
+    held = [name for name in ("test", "validation") if len(data.parts[name])]
+    chosen = asked_for or next(iter(held), "all")
     if chosen == "all":
         import numpy as np
 
-        training.data.parts["all"] = np.arange(len(training.data))
-    elif not counts[chosen]:
+        data.parts["all"] = np.arange(len(data))
+    elif not len(data.parts[chosen]):
         raise click.UsageError(f"there are no {chosen} examples; `--part all` takes every one")
-    note_batches(training)
-    found = training.evaluate(chosen)
-    if generate:
-        found |= generated_scores(training, chosen, beams, length_penalty)
-    if as_json:
-        print_json({"part": chosen, "examples": len(training.data.parts[chosen]), **found})
-    else:
-        click.echo(f"{training.name} on {len(training.data.parts[chosen]):,} examples ({chosen})")
-        for name, value in found.items():
-            click.echo(f"  {name:<16} {value:.6g}")
-    return 0
+    return chosen
 
 
 def generated_scores(training: Training, part: str, beams: int, length_penalty: float) -> dict[str, float]:

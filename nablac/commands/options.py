@@ -24,7 +24,7 @@ class Finite(click.FloatRange):
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
         number = super().convert(value, parameter, context)
         if not math.isfinite(number):
-            self.fail(f"{number} is no finite number", parameter, context)
+            self.fail(f"{number} is not finite (NaN or infinity)", parameter, context)
         return number
 
 

@@ -139,12 +139,11 @@ def note_untrained(quiet: bool, drawn: str = "--seed") -> None:
 @contextmanager
 def unless_kernels_lack() -> Iterator[None]:
     """A comparison that is left with a note where onnxruntime lacks a kernel for one of the operators."""
+    from runtime.onnx_session import KernelMissing
+
     try:
         yield
-    except NablacError as error:
-        first = error.diagnostics[0]
-        if "NOT_IMPLEMENTED" not in (first.note or "") and "no kernel" not in (first.hint or ""):
-            raise
-        named = re.search(r"implementation for (\w+)", first.note or "")
-        what = f"{named[1]}, one of its operators" if named else "one of its operators"
-        note(f"not verified: onnxruntime on this machine has no kernel for {what} ({first.place})")
+    except KernelMissing as error:
+        what = f"{error.operator}, one of its operators" if error.operator else "one of its operators"
+        place = error.diagnostics[0].place
+        note(f"not verified: onnxruntime on this machine has no kernel for {what} ({place})")

@@ -27,7 +27,7 @@ from nablac.commands.results import STDOUT, check_ending, shown, write
 if TYPE_CHECKING:
     from compiler.types import Array
     from runtime.data.csv_file import Format
-    from runtime.input_files import Reading, Wanted
+    from runtime.input_files import InputType, Reading
     from runtime.onnx_session import OnnxRunner
     from runtime.text.tokenizers import Tokenizer
 
@@ -76,7 +76,7 @@ def command(
         refuse_of_compiled(options.file)
         results, classes = _run_onnx(options, inputs, tokenizer, reading)
     else:
-        from runtime.text.lengths import least_tokens, places
+        from runtime.text.lengths import longest_texts, shortest_texts
         from runtime.text_inputs import read_texts_or_inputs
 
         model = compiled(options)
@@ -84,8 +84,8 @@ def command(
         fitted = model.fitted
         reading = replace(reading, columns=fitted.columns if fitted is not None else {})
         known = _read(tokenizer) or (fitted.tokenizer if fitted is not None else None)
-        least = least_tokens(model.elaborated)
-        fed = read_texts_or_inputs(list(inputs), types, known, places(model.elaborated), reading, least)
+        least = shortest_texts(model.elaborated)
+        fed = read_texts_or_inputs(list(inputs), types, known, longest_texts(model.elaborated), reading, least)
         results = fed.run(lambda feeds: model(**feeds))
         _note_units({key: unit.kind for key, unit in model.units.items()}, reading.say)
         classes = list(fitted.labels) if fitted is not None else []
@@ -144,7 +144,7 @@ def _run_onnx(
     from runtime.metadata import CLASSES, COLUMNS, UNITS, column_names, stored, texts, unit_kinds
     from runtime.onnx_session import OnnxRunner
     from runtime.table_lookups import check_stored
-    from runtime.text.lengths import LEAST, stored_places
+    from runtime.text.lengths import LEAST, stored_lengths
     from runtime.text.tokenizers import KEY, from_json
     from runtime.text_inputs import read_texts_or_inputs
 
@@ -156,7 +156,7 @@ def _run_onnx(
     if tokenizer is None and KEY in runner.metadata:
         tokenizer = from_json(runner.metadata[KEY])
     reading = replace(reading, columns=stored(runner.metadata, COLUMNS, {}, column_names))
-    most, least = stored_places(runner.metadata), stored_places(runner.metadata, LEAST)
+    most, least = stored_lengths(runner.metadata), stored_lengths(runner.metadata, LEAST)
     fed = read_texts_or_inputs(list(inputs), _wanted(runner, file), tokenizer, most, reading, least)
     drawn = {"seed": np.array(options.seed, np.int64)} if "seed" in runner.inputs else {}
 
@@ -175,11 +175,11 @@ def _run_onnx(
     return results, stored(runner.metadata, CLASSES, [], texts)
 
 
-def _wanted(runner: OnnxRunner, file: Path) -> dict[str, Wanted]:
+def _wanted(runner: OnnxRunner, file: Path) -> dict[str, InputType]:
     """What each input takes; NablacError for one that no file of numbers can be."""
     from grammar.diagnostics import Diagnostic, NablacError
 
-    found: dict[str, Wanted] = {}
+    found: dict[str, InputType] = {}
     for name in runner.inputs:
         wanted = runner.signature.types.get(name) or runner.foreign[name]
         if wanted is None:

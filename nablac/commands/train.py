@@ -105,11 +105,7 @@ def command(
         _announce(describe(training))
         announce_data(training)
         note_batches(training)
-        whole = ", ".join(f"`{name}`" for name in training.measured_whole)
-        if whole:
-            verb = "compares" if len(training.measured_whole) == 1 else "compare"
-            none = "" if len(training.data.parts["validation"]) else ", of which there is none"
-            note(f"note: {whole} {verb} examples with one another: measured of validation data alone{none}")
+        _note_measured_whole(training)
     if dry_run:
         return _dry_run(training, as_json, quiet)
     if resume is None:
@@ -122,6 +118,15 @@ def command(
             loop = training.loop(folder.checkpoints, resume=True)
             _note_damaged(loop)
         return _train(training, loop, folder, model.file, quiet, as_json)
+
+
+def _note_measured_whole(training: Training) -> None:
+    """Say which metrics have no figure of the batches that train."""
+    whole = ", ".join(f"`{name}`" for name in training.measured_whole)
+    if whole:
+        verb = "compares" if len(training.measured_whole) == 1 else "compare"
+        none = "" if len(training.data.parts["validation"]) else ", of which there is none"
+        note(f"note: {whole} {verb} examples with one another: measured of validation data alone{none}")
 
 
 def _note_damaged(loop: Loop) -> None:

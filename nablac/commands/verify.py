@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from nablac.commands.compiled import compiled
 from nablac.commands.options import Finite, ModelOptions, model_options, output_options, weight_options
 from nablac.commands.output import note, print_json, unless_kernels_lack
+
+if TYPE_CHECKING:
+    from runtime.verification import Report
 
 
 @click.command()
@@ -50,23 +54,30 @@ def command(
             locate=True,
         )
     if as_json:
-        rows = [
-            {
-                "output": each.output,
-                "inputs": each.feeds,
-                "sizes": each.sizes,
-                "error": None if each.nothing else each.error,
-                "reason": each.excuse,
-            }
-            for each in (report.comparisons if report is not None else ())
-        ]
-        passed = report.passed if report is not None else None
-        told = asdict(report.diverging) if report is not None and report.diverging is not None else None
-        print_json({"passed": passed, "tolerance": tolerance, "comparisons": rows, "first": told})
-    if report is None:
-        return 2
-    if as_json:
-        return 0 if report.passed else 1
+        print_json(_facts(report, tolerance))
+    elif report is not None:
+        _print_comparisons(report, tolerance)
+    return 2 if report is None else 0 if report.passed else 1
+
+
+def _facts(report: Report | None, tolerance: float) -> dict[str, Any]:
+    """What `--json` says; of nothing where onnxruntime lacks a kernel."""
+    rows = [
+        {
+            "output": each.output,
+            "inputs": each.feeds,
+            "sizes": each.sizes,
+            "error": None if each.nothing else each.error,
+            "reason": each.excuse,
+        }
+        for each in (report.comparisons if report is not None else ())
+    ]
+    first = asdict(report.diverging) if report is not None and report.diverging is not None else None
+    passed = report.passed if report is not None else None
+    return {"passed": passed, "tolerance": tolerance, "comparisons": rows, "first": first}
+
+
+def _print_comparisons(report: Report, tolerance: float) -> None:
     for each in report.comparisons:
         sizes = ", ".join(f"{key}={size}" for key, size in each.sizes.items())
         mark = "ok" if each.error <= tolerance else f"ok: {each.excuse}" if each.excuse else "DIFFERS"
@@ -82,4 +93,3 @@ def command(
             click.echo(f"first: `{first.operator}` at {first.place}, {first.type}, {first.error:.1e}")
         else:
             click.echo("the optimised graph agrees in every operator: the passes of the optimiser make the difference")
-    return 0 if report.passed else 1

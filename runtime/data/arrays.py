@@ -37,7 +37,7 @@ def from_arrays(arrays: Mapping[str, Array], place: str, context: Context | None
         if kind_of(array.dtype) != "float":
             continue
         for row in np.flatnonzero(kept & ~np.isfinite(array).reshape(len(array), -1).all(axis=1)):
-            message = f"`{name}` holds no number at example {row}: {array[row].ravel()[:4]}"
+            message = f"`{name}` is not finite at example {row}: {array[row].ravel()[:4]}"
             if context is None:
                 raise NablacError(Diagnostic("E821", message, place=place))
             context.broken(place, message)

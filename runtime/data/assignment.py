@@ -35,33 +35,33 @@ def assigned(
     Where there are several and they are called like columns, each takes its column, and one of another name the rest.
     NablacError where nothing is left for one, or columns are left over.
     """
-    found: list[Assigned] = []
+    assignments: list[Assigned] = []
     if not examples.inputs and not examples.targets:
         _check_names(examples, {**inputs, **targets}, span)
-    for wanted, given in ((inputs, examples.inputs), (targets, examples.targets)):
-        spare = [name for name in given or examples.arrays if name not in inputs and name not in targets]
+    for wanted, sources in ((inputs, examples.inputs), (targets, examples.targets)):
+        spare = [name for name in sources or examples.arrays if name not in inputs and name not in targets]
         waiting = [name for name in wanted if name not in examples.arrays]
-        found += [_whole(examples, name, name) for name in wanted if name in examples.arrays]
+        assignments += [_whole(examples, name, name) for name in wanted if name in examples.arrays]
         split = [source for source in spare if len(wanted) > 1 and set(waiting) & set(examples.columns.get(source, ()))]
         for source in split:
             spare.remove(source)
             columns = examples.columns[source]
             own = [name for name in waiting if name in columns]
-            found += [_columns(examples, name, source, [columns.index(name)]) for name in own]
+            assignments += [_columns(examples, name, source, [columns.index(name)]) for name in own]
             waiting = [name for name in waiting if name not in own]
-            rest = [place for place, column in enumerate(columns) if column not in own]
+            rest = [index for index, column in enumerate(columns) if column not in own]
             if rest and waiting:
-                found.append(_columns(examples, waiting.pop(0), source, rest))
+                assignments.append(_columns(examples, waiting.pop(0), source, rest))
             elif rest:
-                listed = ", ".join(f"`{columns[place]}`" for place in rest)
+                listed = ", ".join(f"`{columns[index]}`" for index in rest)
                 raise NablacError(Diagnostic("E824", f"nothing in the model is called {listed}, as columns are", span))
         for name in waiting:
             if not spare:
-                known = ", ".join(f"`{each}` {example_type(array)}" for each, array in examples.arrays.items())
+                known = ", ".join(f"`{source}` {example_type(array)}" for source, array in examples.arrays.items())
                 message = f"the model needs `{name}`: {wanted[name]}, and the data has {known}"
                 raise NablacError(Diagnostic("E824", message, span))
-            found.append(_whole(examples, name, spare.pop(0)))
-    return found
+            assignments.append(_whole(examples, name, spare.pop(0)))
+    return assignments
 
 
 def _check_names(examples: Examples, wanted: Mapping[str, TensorType], span: Span | None) -> None:
@@ -80,12 +80,12 @@ def _whole(examples: Examples, name: str, source: str) -> Assigned:
     return Assigned(name, source, examples.arrays[source], columns, examples.samples.get(source))
 
 
-def _columns(examples: Examples, name: str, source: str, places: Sequence[int]) -> Assigned:
+def _columns(examples: Examples, name: str, source: str, indices: Sequence[int]) -> Assigned:
     """Some of an array's columns, which are its last axis."""
-    columns = tuple(examples.columns[source][place] for place in places)
+    columns = tuple(examples.columns[source][index] for index in indices)
     samples = examples.samples.get(source)
-    picked = samples[..., places] if samples is not None else None
-    return Assigned(name, source, examples.arrays[source][..., places], columns, picked)
+    picked = samples[..., indices] if samples is not None else None
+    return Assigned(name, source, examples.arrays[source][..., indices], columns, picked)
 
 
 def example_type(array: Array) -> str:

@@ -21,7 +21,7 @@ Change = Callable[["Array", float, np.random.Generator], "Array"]
 
 def augmented(batch: dict[str, Array], examples: Examples, generator: np.random.Generator) -> dict[str, Array]:
     """A batch with its first float input changed as the data description says."""
-    name = next((each for each in examples.inputs if batch[each].dtype.kind == "f"), None)
+    name = next((input for input in examples.inputs if batch[input].dtype.kind == "f"), None)
     if name is None:
         raise NablacError(Diagnostic("E825", "only float inputs can be augmented, and the model has none"))
     x = batch[name]
@@ -33,9 +33,9 @@ def augmented(batch: dict[str, Array], examples: Examples, generator: np.random.
             kind = "images [batch, channels, height, width]" if ranks == (4,) else "series [batch, time, ...]"
             raise NablacError(Diagnostic("E825", f"`{change}` changes {kind}, and `{name}` has {x.ndim} axes"))
         x = function(x, amount, generator).astype(x.dtype, copy=False)
-    made = {**batch, name: x}
+    changed = {**batch, name: x}
     amount = examples.augmentations.get("mixup", 0)
-    return mixup(made, examples, name, amount, generator) if amount else made
+    return mixup(changed, examples, name, amount, generator) if amount else changed
 
 
 def flip(x: Array, amount: float, generator: np.random.Generator) -> Array:
@@ -61,7 +61,7 @@ def shift(x: Array, amount: float, generator: np.random.Generator) -> Array:
 def _windows(padded: Array, shape: tuple[int, ...], corners: Array) -> Array:
     height, width = shape[2:]
     return np.stack(
-        [each[:, top : top + height, left : left + width] for each, (top, left) in zip(padded, corners, strict=True)]
+        [image[:, top : top + height, left : left + width] for image, (top, left) in zip(padded, corners, strict=True)]
     )
 
 
@@ -76,7 +76,7 @@ def rotate(x: Array, amount: float, generator: np.random.Generator) -> Array:
 
 
 def _sampled(x: Array, rows: Array, columns: Array) -> Array:
-    """Images at fractional places [batch, height, width]."""
+    """Images at fractional coordinates [batch, height, width], by bilinear interpolation."""
     height, width = x.shape[2:]
     top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)
     down, right = rows - top, columns - left
@@ -85,8 +85,8 @@ def _sampled(x: Array, rows: Array, columns: Array) -> Array:
     for row, weight_down in ((top, 1 - down), (top + 1, down)):
         for column, weight_right in ((left, 1 - right), (left + 1, right)):
             inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-            found = x[numbers, :, np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
-            total += found * (weight_down * weight_right * inside)[..., None]
+            corner = x[numbers, :, np.clip(row, 0, height - 1), np.clip(column, 0, width - 1)]
+            total += corner * (weight_down * weight_right * inside)[..., None]
     return np.moveaxis(total, -1, 1)
 
 
@@ -121,29 +121,29 @@ def warp(x: Array, amount: float, generator: np.random.Generator) -> Array:
     middles = generator.uniform(0.25, 0.75, len(x))
     moved = np.clip(middles + generator.uniform(-amount, amount, len(x)) * 0.25, 0.05, 0.95)
     flat = x.reshape(len(x), length, -1)
-    made = np.empty_like(flat)
+    warped = np.empty_like(flat)
     for number in range(len(x)):
         source = np.interp(times, [0.0, middles[number], 1.0], [0.0, moved[number], 1.0])
         for column in range(flat.shape[2]):
-            made[number, :, column] = np.interp(source, times, flat[number, :, column])
-    return made.reshape(x.shape)
+            warped[number, :, column] = np.interp(source, times, flat[number, :, column])
+    return warped.reshape(x.shape)
 
 
 def mixup(
     batch: dict[str, Array], examples: Examples, name: str, amount: float, generator: np.random.Generator
 ) -> dict[str, Array]:
     """Examples and float targets mixed in pairs, by shares from Beta(amount, amount) (Zhang et al. 2017)."""
-    if any(batch[each].dtype.kind != "f" for each in examples.targets):
+    if any(batch[target].dtype.kind != "f" for target in examples.targets):
         hint = "a target `f32[batch, classes]` gets one-hot rows, and `categorical_cross_entropy` takes them"
         raise NablacError(Diagnostic("E825", "`mixup` mixes float targets, and these are whole numbers", hint=hint))
     shares = generator.beta(amount, amount, len(batch[name]))
     others = generator.permutation(len(batch[name]))
-    made = dict(batch)
-    for each in (name, *examples.targets):
-        array = batch[each]
+    mixed = dict(batch)
+    for mixed_name in (name, *examples.targets):
+        array = batch[mixed_name]
         share = shares.reshape(-1, *[1] * (array.ndim - 1))
-        made[each] = (share * array + (1 - share) * array[others]).astype(array.dtype)
-    return made
+        mixed[mixed_name] = (share * array + (1 - share) * array[others]).astype(array.dtype)
+    return mixed
 
 
 _IMAGES, _SERIES, _ANY = (4,), (2, 3), (2, 3, 4)

@@ -1,4 +1,4 @@
-"""Batches of examples in an order that the seed and the epoch decide alone, made ahead of the step that takes them."""
+"""Batches of examples in an order that the seed and the epoch alone decide, prepared ahead of the steps."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from runtime.data.padding import Padding
 if TYPE_CHECKING:
     from compiler.types import Array
 
-_AHEAD = 4  # batches made before they are asked for
+_AHEAD = 4  # batches that are ready before they are asked for
 _POOL = 20  # batches whose rows are sorted by length together
 
 
@@ -33,7 +33,7 @@ class Batches:
         seed: int = 0,
         padding: Padding | None = None,
     ) -> None:
-        self.examples, self.places = examples, examples.parts[part]
+        self.examples, self.rows = examples, examples.parts[part]
         self.size, self.shuffle, self.seed = size, shuffle, seed
         self.augmented = part == "training" and bool(examples.augmentations)
         self.padding = padding or Padding.of_arrays(examples.arrays) if examples.padded else None
@@ -44,29 +44,29 @@ class Batches:
     @cached_property
     def _count(self) -> int:
         if self.padding is None or not self.padding.apart:
-            return -(-len(self.places) // self.size)
-        return len(self._cut(self.places, self.padding))
+            return -(-len(self.rows) // self.size)
+        return len(self._cut(self.rows, self.padding))
 
     def epoch(self, number: int, first: int = 0) -> Iterator[dict[str, Array]]:
-        """The batches of an epoch from the `first` on, made by a thread of their own."""
+        """The batches of an epoch from the `first` on, prepared by a thread of their own."""
         batches = self._batches(np.random.default_rng([self.seed, number]))
-        made: queue.Queue[Any] = queue.Queue(_AHEAD)
+        ready: queue.Queue[Any] = queue.Queue(_AHEAD)
         stopped = threading.Event()
 
         def offer(item: Any) -> None:
             while not stopped.is_set():
                 try:
-                    made.put(item, timeout=0.1)
+                    ready.put(item, timeout=0.1)
                     return
                 except queue.Full:
                     continue
 
         def work() -> None:
             try:
-                for place in range(first, len(self)):
+                for index in range(first, len(self)):
                     if stopped.is_set():
                         return
-                    offer(self._batch(batches[place], number, place))
+                    offer(self._batch(batches[index], number, index))
                 offer(None)
             except BaseException as error:  # raised where the batch is asked for
                 offer(error)
@@ -74,7 +74,7 @@ class Batches:
         thread = threading.Thread(target=work, daemon=True)
         thread.start()
         try:
-            while (item := made.get()) is not None:
+            while (item := ready.get()) is not None:
                 if isinstance(item, BaseException):
                     raise item
                 yield item
@@ -84,47 +84,45 @@ class Batches:
 
     def _batches(self, generator: np.random.Generator) -> list[Array]:
         """Which examples share a batch, in another order in every epoch where they are shuffled."""
-        places = generator.permutation(self.places) if self.shuffle else self.places
+        rows = generator.permutation(self.rows) if self.shuffle else self.rows
         if self.padding is None or not (self.shuffle or self.padding.apart):
-            return [places[start : start + self.size] for start in range(0, len(places), self.size)]
+            return [rows[start : start + self.size] for start in range(0, len(rows), self.size)]
         if self.shuffle:
-            places = self._by_length(places, self.padding)
-        batches = self._cut(places, self.padding)
+            rows = self._by_length(rows, self.padding)
+        batches = self._cut(rows, self.padding)
         if not self.shuffle:
             return batches
-        whole = len(batches) if self.padding.apart else len(places) // self.size  # the smaller batch stays the last
-        return [*(batches[place] for place in generator.permutation(whole)), *batches[whole:]]
+        whole = len(batches) if self.padding.apart else len(rows) // self.size  # the smaller batch stays the last
+        return [*(batches[index] for index in generator.permutation(whole)), *batches[whole:]]
 
-    def _by_length(self, places: Array, padding: Padding) -> Array:
+    def _by_length(self, rows: Array, padding: Padding) -> Array:
         """Rows of one length mostly side by side."""
-        lengths = np.sum([*self._lengths(places, padding).values(), np.zeros(len(places), np.int64)], axis=0)
+        lengths = np.sum([*self._lengths(rows, padding).values(), np.zeros(len(rows), np.int64)], axis=0)
         pool = self.size * _POOL
         order = [
-            start + np.argsort(lengths[start : start + pool], kind="stable") for start in range(0, len(places), pool)
+            start + np.argsort(lengths[start : start + pool], kind="stable") for start in range(0, len(rows), pool)
         ]
-        found: Array = places[np.concatenate(order)]
-        return found
+        by_length: Array = rows[np.concatenate(order)]
+        return by_length
 
-    def _cut(self, places: Array, padding: Padding) -> list[Array]:
-        """Batches of places in their order; where rows of several lengths may not share one, length after length."""
+    def _cut(self, rows: Array, padding: Padding) -> list[Array]:
+        """Batches of rows in their order; where rows of several lengths may not share one, length after length."""
         groups: dict[tuple[int, ...], list[int]] = {}
-        lengths = self._lengths(places, padding)
+        lengths = self._lengths(rows, padding)
         apart = [lengths[dim] for dim in sorted(padding.apart)]
-        for row, place in enumerate(places.tolist()):
-            groups.setdefault(tuple(int(each[row]) for each in apart), []).append(place)
+        for index, row in enumerate(rows.tolist()):
+            groups.setdefault(tuple(int(length[index]) for length in apart), []).append(row)
         return [
             np.array(group[start : start + self.size])
             for group in groups.values()
             for start in range(0, len(group), self.size)
         ]
 
-    def _lengths(self, places: Array, padding: Padding) -> dict[str, Array]:
-        return padding.lengths(
-            {name: self.examples.arrays[name][places] for name in padding.axes}, self.examples.padding
-        )
+    def _lengths(self, rows: Array, padding: Padding) -> dict[str, Array]:
+        return padding.lengths({name: self.examples.arrays[name][rows] for name in padding.axes}, self.examples.padding)
 
-    def _batch(self, places: Array, epoch: int, number: int) -> dict[str, Array]:
-        batch = {name: array[places] for name, array in self.examples.arrays.items()}
+    def _batch(self, rows: Array, epoch: int, number: int) -> dict[str, Array]:
+        batch = {name: array[rows] for name, array in self.examples.arrays.items()}
         if self.padding is not None:
             batch = self.padding.trim(batch, self.examples.padding)
         if self.augmented:

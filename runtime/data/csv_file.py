@@ -78,7 +78,7 @@ class Format:
         if self.decimal == "," and "." in text:
             option = self.option("decimal", '","')
             return f"with {option} a number has no point"
-        other = next((each for each in _OTHER_SEPARATORS if each != self.separator and each in text), None)
+        other = next((sign for sign in _OTHER_SEPARATORS if sign != self.separator and sign in text), None)
         if other is not None and all(self.number(part) is not None for part in text.split(other)):
             return self._separated_by(other)
         return None
@@ -90,7 +90,7 @@ class Format:
 
     def hint_of_header(self, names: list[str]) -> str | None:
         """What to do about a header that is one cell of several names."""
-        other = next((each for each in _OTHER_SEPARATORS if len(names) == 1 and each in names[0]), None)
+        other = next((sign for sign in _OTHER_SEPARATORS if len(names) == 1 and sign in names[0]), None)
         return self._separated_by(other) if other is not None and other != self.separator else None
 
 
@@ -174,11 +174,11 @@ def _text(content: bytes, path: str) -> str:
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         hint = "convert it, as with `iconv -f latin1 -t utf-8`"
-        message = f"this is no {encoding.removesuffix('-sig').upper()} text: byte {error.start}"
+        message = f"this is not {encoding.removesuffix('-sig').upper()} text: byte {error.start}"
         raise NablacError(Diagnostic("E821", message, place=f"{path}:{line}", hint=hint)) from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
-        raise NablacError(Diagnostic("E821", "a null byte is no part of a text", place=f"{path}:{line}"))
+        raise NablacError(Diagnostic("E821", "the text contains a null byte", place=f"{path}:{line}"))
     return text
 
 
@@ -208,7 +208,7 @@ def _is_header(cells: list[str], place: str, format: Format, report: Report) -> 
     numbers = [format.number(cell) for cell in cells]
     if all(number is None for number in numbers):
         return True
-    counted = [each for each in numbers if each is not None]
+    counted = [number for number in numbers if number is not None]
     # A table of columns without names, as pandas writes it, has their numbers for a header.
     counting = len(counted) > 1 and counted in ([*range(len(counted))], [*range(1, len(counted) + 1)])
     if len(counted) < len(numbers) or counting:

@@ -48,7 +48,9 @@ def digits(stage: DataStage, context: Context) -> Examples:
     if image.ndim == 2:
         side = math.isqrt(image.shape[1])
         if side * side != image.shape[1]:
-            raise NablacError(Diagnostic("E823", f"{image.shape[1]} pixels are no square image", place=str(path)))
+            raise NablacError(
+                Diagnostic("E823", f"{image.shape[1]} pixels do not make a square image", place=str(path))
+            )
         image = image.reshape(-1, side, side)
     scaled = image.astype(np.float32)[:, None] / np.float32(stage.arguments["scale"] or max(image.max(), 1))
     return Examples({"image": scaled, "label": label}, ("image",), ("label",))
@@ -57,7 +59,7 @@ def digits(stage: DataStage, context: Context) -> Examples:
 def _idx(path: Path, content: bytes, axes: int) -> Array:
     """An array of bytes in the IDX format of MNIST (LeCun): a magic number, the sizes, the items."""
     if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
-        raise NablacError(Diagnostic("E821", "this is no IDX file of bytes", place=str(path)))
+        raise NablacError(Diagnostic("E821", "this is not an IDX file of bytes", place=str(path)))
     if content[3] != axes:
         message = f"this IDX file has {content[3]} axes, and {'labels have one' if axes == 1 else 'images have three'}"
         raise NablacError(Diagnostic("E821", message, place=str(path)))
@@ -96,11 +98,11 @@ def _label_end(table: Array, header: list[str], path: Path, stage: DataStage) ->
     Labels are whole and small, and there are several; at a corner of an image there is mostly nothing.
     """
     ends = {"first": 0, "last": -1}
-    named = [end for end, place in ends.items() if header and header[place] in _LABELS]
+    named = [end for end, column in ends.items() if header and header[column] in _LABELS]
     fitting = [
         end
-        for end, place in ends.items()
-        if (column := table[:, place]).min() >= 0
+        for end, index in ends.items()
+        if (column := table[:, index]).min() >= 0
         and column.max() < 100
         and np.array_equal(column, np.round(column))
         and column.min() < column.max()

@@ -69,11 +69,11 @@ class Examples:
         if self.parts:
             return self
         count = len(self)
-        places = np.arange(count)
+        rows = np.arange(count)
         if context.order == "random" or (not context.order and not self.ordered):
-            places = np.random.default_rng([context.seed, 0x5EED]).permutation(count)
+            rows = np.random.default_rng([context.seed, 0x5EED]).permutation(count)
         first, second = cuts(count, context)
-        parts = dict(zip(PARTS, np.split(places, [first, second]), strict=True))
+        parts = dict(zip(PARTS, np.split(rows, [first, second]), strict=True))
         return replace(self, parts={name: np.sort(part) for name, part in parts.items()})
 
 
@@ -88,12 +88,12 @@ def fitted_to(examples: Examples) -> Fitted:
 
 def digest(examples: Examples) -> str:
     """A hash of all examples and of which part each is in."""
-    found = blake2b(digest_size=8)
-    parts = {f"{name}:": places for name, places in examples.parts.items()}
+    hashed = blake2b(digest_size=8)
+    parts = {f"{name}:": rows for name, rows in examples.parts.items()}
     for name, array in sorted({**examples.arrays, **parts}.items()):
-        found.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        found.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)  # which bf16 has not of itself
-    return found.hexdigest()
+        hashed.update(f"{name} {array.dtype.str} {array.shape}".encode())
+        hashed.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)  # which bf16 has not of itself
+    return hashed.hexdigest()
 
 
 def cuts(count: int, context: Context) -> tuple[int, int]:

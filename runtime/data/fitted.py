@@ -44,7 +44,7 @@ class Fitted:
     @property
     def numbers(self) -> dict[str, tuple[Array, Array]]:
         """Offset and scale of each scaling."""
-        return {name: (each.offset, each.scale) for name, each in self.scalings.items()}
+        return {name: (value.offset, value.scale) for name, value in self.scalings.items()}
 
 
 def write_fitted(folder: Path, fitted: Fitted) -> None:
@@ -82,14 +82,15 @@ def fitted_from_json(stored: Any, place: str) -> Fitted:
 
 def _stored(fitted: Fitted) -> dict[str, Any]:
     scalings = {
-        name: {"offset": each.offset.tolist(), "scale": each.scale.tolist()} for name, each in fitted.scalings.items()
+        name: {"offset": value.offset.tolist(), "scale": value.scale.tolist()}
+        for name, value in fitted.scalings.items()
     }
     return {"scalings": scalings, "classes": fitted.classes, "labels": fitted.labels, "columns": fitted.columns}
 
 
 def _parsed(stored: Any, place: str, tokenizer: Tokenizer | None) -> Fitted:
     try:
-        scalings = {name: _scaling(each["offset"], each["scale"]) for name, each in stored["scalings"].items()}
+        scalings = {name: _scaling(scaling["offset"], scaling["scale"]) for name, scaling in stored["scalings"].items()}
         classes, columns = column_names(stored["classes"]), column_names(stored.get("columns", {}))
         labels = tuple(texts(stored.get("labels", [])))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:

@@ -26,7 +26,7 @@ def images(stage: DataStage, context: Context) -> Examples:
     path = context.path(stage.arguments["path"], stage.span)
     folders = _class_folders(path, stage, context)
     known = context.fitted.classes.get("label") if context.fitted is not None else None
-    classes = known or tuple(each.name for each in folders)
+    classes = known or tuple(folder.name for folder in folders)
     arrays: list[Array] = []
     labels: list[int] = []
     for folder in folders:
@@ -46,40 +46,40 @@ def images(stage: DataStage, context: Context) -> Examples:
             labels.append(classes.index(folder.name))
     if not arrays:
         raise NablacError(Diagnostic("E823", f"{path} holds no images", stage.span))
-    made = {"image": np.stack(arrays), "label": np.array(labels, np.int64)}
+    examples = {"image": np.stack(arrays), "label": np.array(labels, np.int64)}
     return Examples(
-        made, ("image",), ("label",), columns={"label": ("label",)}, classes={"label": classes}, place=str(path)
+        examples, ("image",), ("label",), columns={"label": ("label",)}, classes={"label": classes}, place=str(path)
     )
 
 
 def _class_folders(path: Path, stage: DataStage, context: Context) -> list[Path]:
     """The folders of the classes; hidden ones, as notebooks leave behind, are none."""
     beside = sorted(path.iterdir()) if path.is_dir() else []
-    folders = [each for each in beside if each.is_dir() and not each.name.startswith(".")]
+    folders = [entry for entry in beside if entry.is_dir() and not entry.name.startswith(".")]
     if not folders:
         hint = "as in cats/1.png, cats/2.png, dogs/1.png"
         raise NablacError(Diagnostic("E823", f"{path} has no folder for each class", stage.span, hint=hint))
-    for each in beside:
-        if each.suffix.lower() in ENDINGS and not each.is_dir():
-            context.note(str(each), "an image in no class's folder is left out")
-        elif each.is_dir() and each not in folders:
-            context.note(str(each), "a hidden folder is left out")
+    for entry in beside:
+        if entry.suffix.lower() in ENDINGS and not entry.is_dir():
+            context.note(str(entry), "an image in no class's folder is left out")
+        elif entry.is_dir() and entry not in folders:
+            context.note(str(entry), "a hidden folder is left out")
     return folders
 
 
 def _image_files(folder: Path, stage: DataStage, context: Context) -> list[Path]:
     """The images of a class; what else lies beside them is noted, and a class without any is an error."""
-    found: list[Path] = []
-    for each in sorted(folder.iterdir()):
-        if each.suffix.lower() in ENDINGS and not each.is_dir():
-            found.append(each)
-        elif not each.name.startswith("."):
-            what = "a folder in a class's folder" if each.is_dir() else "a file that is not called as an image is"
-            context.note(str(each), f"{what} is left out")
-    if not found and context.fitted is None:
+    files: list[Path] = []
+    for entry in sorted(folder.iterdir()):
+        if entry.suffix.lower() in ENDINGS and not entry.is_dir():
+            files.append(entry)
+        elif not entry.name.startswith("."):
+            what = "a folder in a class's folder" if entry.is_dir() else "a file without the suffix of an image"
+            context.note(str(entry), f"{what} is left out")
+    if not files and context.fitted is None:
         hint = f"images are {', '.join(ENDINGS)}; remove the folder where it is no class"
         raise NablacError(Diagnostic("E823", f"the class {folder} has no images", stage.span, hint=hint))
-    return found
+    return files
 
 
 def _read(file: Path, stage: DataStage, context: Context) -> Array | None:

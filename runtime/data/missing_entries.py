@@ -1,4 +1,4 @@
-"""Tokens and labels that a model has no entry for: found before the training, at their place in the data."""
+"""Tokens and labels that a model has no entry for: refused before the training, with their line in the data."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ from runtime.table_lookups import TableCheck
 
 
 def check_lookups(graph: Graph, examples: Examples, span: Span | None) -> None:
-    """Check all places that `graph`, a model with its loss, looks up: NablacError for the first one outside.
+    """Check all indices that `graph`, a model with its loss, looks up: NablacError for the first one outside.
 
     They are computed as the model does, so that what it replaces, as a label `ignore`, does not count.
     """
-    for each in TableCheck(graph).outside(examples.arrays, {}):
-        refusal = _no_class if each.name in examples.targets else _no_row
-        row = each.index[0] if each.whole and each.index else None
-        raise refusal(each.name, each.number, row, each.size, examples, span)
+    for outside in TableCheck(graph).outside(examples.arrays, {}):
+        refusal = _no_class if outside.name in examples.targets else _no_row
+        row = outside.index[0] if outside.whole and outside.index else None
+        raise refusal(outside.name, outside.number, row, outside.size, examples, span)
 
 
-def _no_class(name: str, found: int, row: int | None, size: int, examples: Examples, span: Span | None) -> NablacError:
+def _no_class(name: str, label: int, row: int | None, size: int, examples: Examples, span: Span | None) -> NablacError:
     columns = examples.columns.get(name, ())
     what = f"column `{columns[0]}`" if len(columns) == 1 and examples.lines is not None else f"`{name}`"
-    message = f"{what} holds the label {found}, and the model tells the classes 0 to {size - 1} apart"
-    hint = "labels count from 0" if found < 0 else f"the model needs {found + 1:,} classes, or the data others"
+    message = f"{what} holds the label {label}, and the model tells the classes 0 to {size - 1} apart"
+    hint = "labels count from 0" if label < 0 else f"the model needs {label + 1:,} classes, or the data others"
     if row is None or examples.lines is None:
         return NablacError(
             Diagnostic("E826", f"{message}" if row is None else f"{message}: example {row}", span, hint=hint)
@@ -32,15 +32,15 @@ def _no_class(name: str, found: int, row: int | None, size: int, examples: Examp
     return NablacError(Diagnostic("E826", message, place=f"{examples.place}:{examples.lines[row]}", hint=hint))
 
 
-def _no_row(name: str, found: int, row: int | None, size: int, examples: Examples, span: Span | None) -> NablacError:
+def _no_row(name: str, number: int, row: int | None, size: int, examples: Examples, span: Span | None) -> NablacError:
     place = f"{examples.place}:{examples.lines[row]}" if row is not None and examples.lines is not None else None
     span = span if place is None else None
-    if found < 0:
-        message = f"`{name}` holds {found}, and rows of a table count from 0"
+    if number < 0:
+        message = f"`{name}` holds {number}, and rows of a table count from 0"
         return NablacError(Diagnostic("E851", message, span, place=place))
     if examples.tokenizer is None:
-        message = f"`{name}` holds {found:,}, and the model looks it up in a table of {size:,} rows"
-        hint = f"the table needs {found + 1:,} rows, or the data other numbers"
+        message = f"`{name}` holds {number:,}, and the model looks it up in a table of {size:,} rows"
+        hint = f"the table needs {number + 1:,} rows, or the data other numbers"
         return NablacError(Diagnostic("E851", message, span, place=place, hint=hint))
     largest = int(examples.arrays[name].max())
     message = f"`{name}` holds {largest:,}, and the model looks it up in a table of {size:,} rows"

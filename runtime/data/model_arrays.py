@@ -40,7 +40,7 @@ def shaped(
             array = array.reshape(len(array), *wanted)
             shape = array.shape[1:]
     fits = len(shape) == len(wanted) and all(
-        not isinstance(size, int) or size == found for size, found in zip(wanted, shape, strict=True)
+        not isinstance(size, int) or size == actual for size, actual in zip(wanted, shape, strict=True)
     )
     if not fits:
         message = f"the model's `{name}` is {type}, and an example of the data is {example_type(array)}"
@@ -96,7 +96,7 @@ def are_labels(array: Array, wanted: tuple[object, ...]) -> bool:
     shape = array.shape[1:]
     rows = shape[:-1] if len(shape) == len(wanted) and shape[-1] == 1 else shape
     agree = len(rows) == len(before) and all(
-        not isinstance(size, int) or size == found for size, found in zip(before, rows, strict=True)
+        not isinstance(size, int) or size == actual for size, actual in zip(before, rows, strict=True)
     )
     return agree and (array.dtype.kind in "iub" or np.array_equal(array, np.round(array)))
 
@@ -111,5 +111,5 @@ def _one_hot(array: Array, examples: Examples, name: str, type: TensorType, span
             raise NablacError(Diagnostic("E826", f"{message}: example {row}", span))
         raise NablacError(Diagnostic("E826", message, place=f"{examples.place}:{examples.lines[row]}"))
     labels = labels.astype(np.int64)
-    made: Array = np.eye(classes, dtype=np.float32)[labels]
-    return made
+    rows_of_ones: Array = np.eye(classes, dtype=np.float32)[labels]
+    return rows_of_ones

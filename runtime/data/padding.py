@@ -31,17 +31,17 @@ class Padding:
 
     def lengths(self, arrays: Mapping[str, Array], padding: int) -> dict[str, Array]:
         """By dim how many tokens each row has before its padding, one at the least."""
-        found: dict[str, Array] = {}
+        lengths: dict[str, Array] = {}
         for name, dim in self.axes.items():
             used = arrays[name] != padding
             length = np.where(used.any(axis=1), used.shape[1] - used[:, ::-1].argmax(axis=1), 1)
-            found[dim] = np.maximum(length, found[dim]) if dim in found else length
-        return found
+            lengths[dim] = np.maximum(length, lengths[dim]) if dim in lengths else length
+        return lengths
 
     def trim(self, batch: Mapping[str, Array], padding: int) -> dict[str, Array]:
         """A batch without the columns that are padding in every row."""
         widths = {
-            dim: max(int(each.max()), self.least.get(dim, 1)) for dim, each in self.lengths(batch, padding).items()
+            dim: max(int(length.max()), self.least.get(dim, 1)) for dim, length in self.lengths(batch, padding).items()
         }
         return {
             name: widened(array[:, : widths[self.axes[name]]], widths[self.axes[name]], padding)

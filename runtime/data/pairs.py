@@ -23,27 +23,27 @@ def pairs(stage: DataStage, context: Context) -> Text:
     `path` may be a pattern with `*`, or a list of paths; a pair that comes twice counts once, so that none validates
     what it trained, and lines keep the order of the files. What is left out is noted.
     """
-    found: dict[tuple[str, ...], str] = {}
+    place_of_pair: dict[tuple[str, ...], str] = {}
     files = context.paths(stage.arguments["path"], stage.span)
     for path in files:
         try:
             content = content_of(path).decode("utf-8-sig").replace("\r\n", "\n")
         except UnicodeDecodeError as error:
             place = f"{path}: byte {error.start}"
-            raise NablacError(Diagnostic("E821", "this is no UTF-8 text", place=place)) from None
+            raise NablacError(Diagnostic("E821", "this is not UTF-8 text", place=place)) from None
         if path.suffix == ".po":
             lines = _messages(content, path, context)
         else:
             lines = _lines(content, stage, path, context)
         for number, sides in lines:
             place = f"{path}:{number}"
-            if sides in found:
+            if sides in place_of_pair:
                 context.note(place, "a pair that came before is left out")
             else:
-                found[sides] = place
-    if not found:
+                place_of_pair[sides] = place
+    if not place_of_pair:
         raise NablacError(Diagnostic("E823", f"{files[0]} holds no pairs", stage.span))
-    return Text(str(files[0]), list(found), places=list(found.values()))
+    return Text(str(files[0]), list(place_of_pair), places=list(place_of_pair.values()))
 
 
 def _lines(content: str, stage: DataStage, path: Path, context: Context) -> Iterator[tuple[int, tuple[str, ...]]]:
@@ -57,7 +57,7 @@ def _lines(content: str, stage: DataStage, path: Path, context: Context) -> Iter
             context.note(f"{path}:{number}", "a blank line is left out")
             continue
         cells = [cell.strip() for cell in line.split(separator)]
-        sides = tuple(cells[place] for place in columns if place < len(cells))
+        sides = tuple(cells[index] for index in columns if index < len(cells))
         if len(sides) != 2 or not all(sides) or (not named and len(cells) != 2):
             count = len([cell for cell in cells if cell])
             context.broken(f"{path}:{number}", f"{count} text{'' if count == 1 else 's'}, and a pair has 2")

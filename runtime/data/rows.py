@@ -23,7 +23,7 @@ _MOST_LISTED = 12
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Columns as numbers [rows, columns], of the rows that were `kept`; a column of texts holds places in `classes`."""
+    """Columns as numbers [rows, columns], of the rows `kept`; a column of texts holds indices of `classes`."""
 
     numbers: Array
     kept: Array
@@ -91,7 +91,7 @@ class Rows:
                     table[row, column] = number
                 elif kept[row]:
                     kept[row] = False
-                    what = f"none of the classes {_listed(list(known))}" if known else "no number"
+                    what = f"none of the classes {_listed(list(known))}" if known else "not a number"
                     shown = f"`{_shortened(cell)}` is {what}" if cell.strip() else "there is nothing"
                     hint = None if known else self.format.hint(cell)
                     report.broken(f"{self.place}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
@@ -99,15 +99,15 @@ class Rows:
 
     def _classes(self, names: list[str], known: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         """The texts of columns of texts: those that the training part has shown, or all, in order."""
-        found: dict[str, tuple[str, ...]] = {}
+        classes: dict[str, tuple[str, ...]] = {}
         for name in names:
             if name in known:
-                found[name] = known[name]
+                classes[name] = known[name]
                 continue
             texts = {cell.strip() for cell in self.cells[name]} - {""}
             if texts and not any(self.format.is_numeric(text) for text in texts):
-                found[name] = tuple(sorted(texts))
-        return found
+                classes[name] = tuple(sorted(texts))
+        return classes
 
 
 def _shortened(cell: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -22,7 +22,7 @@ _AT_ONCE = 1 << 20  # numbers that are looked at together
 class Scale:
     """A kind of scaling, asked for `columns`, or where none are named for every number that is measured."""
 
-    kind: str  # "standardize" or "min_max"
+    kind: Literal["standardize", "min_max"]
     low: float
     high: float
     columns: tuple[str, ...]
@@ -60,13 +60,14 @@ class Scaling:
     scale: Array
 
     def scaled(self, raw: Array) -> Array:
+        """Raw numbers [..., shape of an example] as the model is trained on them."""
         return (raw - self.offset) / self.scale
 
     def reshaped(self, before: tuple[int, ...], after: tuple[int, ...]) -> Scaling:
         """For examples of the shape `after` that were `before`."""
         if before == after or self.offset.size == 1:
             return self
-        offset, scale = (np.broadcast_to(each, before).reshape(after) for each in (self.offset, self.scale))
+        offset, scale = (np.broadcast_to(numbers, before).reshape(after) for numbers in (self.offset, self.scale))
         return Scaling(offset, scale)
 
     def coarse(self, raw: Array, dtype: DType) -> tuple[int, ...] | None:
@@ -84,7 +85,7 @@ class Scaling:
         tolerance = _ROUNDING if dtype.bytes > 2 else _ROUNDING_SIXTEEN
         if not error.size or error.max() <= tolerance:
             return None
-        return tuple(int(place) for place in np.unravel_index(error.argmax(), error.shape))
+        return tuple(int(index) for index in np.unravel_index(error.argmax(), error.shape))
 
 
 def differences(left: Array, right: Array) -> Array:
@@ -110,7 +111,7 @@ def _rounding(array: Array) -> float:
 
 def chosen(scales: Sequence[Scale], names: set[str], unasked: bool) -> Scale | None:
     """The last scale that names a column or its array; `unasked`, one that names no columns will do."""
-    fitting = (each for each in reversed(scales) if (names & set(each.columns) if each.columns else unasked))
+    fitting = (scale for scale in reversed(scales) if (names & set(scale.columns) if scale.columns else unasked))
     return next(fitting, None)
 
 
@@ -127,9 +128,9 @@ def fitted_scaling(examples: Array, scales: Sequence[Scale | None]) -> Scaling |
     if not any(of_columns):
         return None
     offset, scale = np.zeros(table.shape[1]), np.ones(table.shape[1])
-    for each in {id(scale): scale for scale in of_columns if scale is not None}.values():
-        here = np.array([other is each for other in of_columns])
-        moved, spread = each.fit(table, rounding)
+    for scale_of_columns in {id(scale): scale for scale in of_columns if scale is not None}.values():
+        here = np.array([other is scale_of_columns for other in of_columns])
+        moved, spread = scale_of_columns.fit(table, rounding)
         offset, scale = np.where(here, moved, offset), np.where(here, spread, scale)
     shape = (-1, 1, 1) if image and len(offset) > 1 else (-1,)
     return Scaling(offset.reshape(shape), scale.reshape(shape))

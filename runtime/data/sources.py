@@ -24,15 +24,15 @@ Source = Callable[[DataStage, Context], Any]
 def text(stage: DataStage, context: Context) -> Text:
     """A text file whole, of a folder all `.txt` in the order of their names; of a Python file the texts in it."""
     path = context.path(stage.arguments["path"], stage.span)
-    files = sorted(each for each in path.rglob("*.txt")) if path.is_dir() else [path]
+    files = sorted(file for file in path.rglob("*.txt")) if path.is_dir() else [path]
     parts = []
-    for each in files:
+    for file in files:
         try:
-            parts.append(_literals(each) if each.suffix == ".py" else content_of(each).decode("utf-8-sig"))
+            parts.append(_literals(file) if file.suffix == ".py" else content_of(file).decode("utf-8-sig"))
         except UnicodeDecodeError as error:
-            context.broken(f"{each}: byte {error.start}", "this is no UTF-8 text", "convert it, as with `iconv`")
+            context.broken(f"{file}: byte {error.start}", "this is not UTF-8 text", "convert it, as with `iconv`")
         except SyntaxError as error:
-            context.broken(f"{each}:{error.lineno or 1}", "this is no Python that can be read")
+            context.broken(f"{file}:{error.lineno or 1}", "this is not valid Python")
     whole = "\n".join(parts)
     if not whole:
         raise NablacError(Diagnostic("E823", f"{path} holds no text", stage.span))
@@ -51,8 +51,8 @@ def _literals(path: Path) -> str:
     except (ValueError, RecursionError, MemoryError) as error:  # of a null byte, and of nesting two kinds
         why = str(error) if isinstance(error, ValueError) else "it is nested too deeply"
         raise SyntaxError(why) from None
-    found = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
-    return "\n".join(each for each in found if "\n" in each)
+    literals = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return "\n".join(literal for literal in literals if "\n" in literal)
 
 
 SOURCES: dict[str, Source] = {

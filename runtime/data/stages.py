@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from runtime.data.examples import Examples, Text, cuts, window_parts
 from runtime.data.rows import Rows
 from runtime.data.scaling import Scale
 from runtime.data.tokens import known, tokens, windows_of
-from runtime.text.tokenizers import Listed
+from runtime.text.tokenizers import ListTokenizer
 from runtime.text.words import pieces
 
 Step = Callable[[Any, DataStage, Context], Any]
@@ -47,13 +47,13 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     belong to these parts, and scaling sees the training rows alone. No window spans a row that was left out.
     """
     _needs(data, Rows, stage)
-    given = stage.arguments
-    inputs = _names(given["columns"])
-    targets = _names(given["target"]) or inputs
+    arguments = stage.arguments
+    inputs = _names(arguments["columns"])
+    targets = _names(arguments["target"]) or inputs
     names = list(dict.fromkeys([*inputs, *targets]))
     read = data.table(names, context, stage.span)
     table, numbers = read.numbers, np.array(data.numbers)[read.kept]
-    length, horizon, shift, stride = given["length"], given["horizon"], given["shift"], given["stride"]
+    length, horizon, shift, stride = arguments["length"], arguments["horizon"], arguments["shift"], arguments["stride"]
     begin = shift or length  # of the target, counted from the window's start
     rows = max(length, begin + horizon)
     starts = np.arange(0, len(table) - rows + 1, stride)
@@ -89,24 +89,26 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
 
 def standardize(data: Rows | Examples, stage: DataStage, context: Context) -> Rows | Examples:
     """To mean 0 and deviation 1, as the training part has them."""
-    return _scaled(data, 0.0, 1.0, stage)
+    return _scaled(data, "standardize", 0.0, 1.0, stage)
 
 
 def min_max(data: Rows | Examples, stage: DataStage, context: Context) -> Rows | Examples:
     """From `low` to `high`, as the training part spans them."""
-    return _scaled(data, stage.arguments["low"], stage.arguments["high"], stage)
+    return _scaled(data, "min_max", stage.arguments["low"], stage.arguments["high"], stage)
 
 
-def _scaled(data: Rows | Examples, low: float, high: float, stage: DataStage) -> Rows | Examples:
+def _scaled(
+    data: Rows | Examples, kind: Literal["standardize", "min_max"], low: float, high: float, stage: DataStage
+) -> Rows | Examples:
     """A scaling is asked for here, and fitted when the training part and the model's types are known."""
     if isinstance(data, Text):
         _needs(data, Examples, stage)
-    scale = Scale(stage.name, low, high, tuple(_names(stage.arguments["columns"])), stage.span)
+    scale = Scale(kind, low, high, tuple(_names(stage.arguments["columns"])), stage.span)
     return replace(data, scales=(*data.scales, scale))
 
 
 def split(data: Any, stage: DataStage, context: Context) -> Any:
-    """Shares for validation and test, in time `order` or `random`: `divided` has told the context before all stages."""
+    """Shares for validation and test, in time `order` or `random`: `divided` has put them in the context before."""
     return data
 
 
@@ -114,10 +116,10 @@ def divided(context: Context, stages: Iterable[DataStage]) -> Context:
     """The context with the shares of a `split`, wherever it stands: every stage has to know the training part."""
     for stage in stages:
         if stage.name == "split":
-            given = stage.arguments
+            arguments = stage.arguments
             asked = (name for name in ("validation", "test") if name not in context.fixed)
-            shares = {name: given[name] for name in asked if given[name] is not None}
-            context = replace(context, order=given["order"], **shares)
+            shares = {name: arguments[name] for name in asked if arguments[name] is not None}
+            context = replace(context, order=arguments["order"], **shares)
             if context.validation + context.test >= 1:
                 raise NablacError(Diagnostic("E823", "the shares add up to less than 1", stage.span))
     return context
@@ -131,7 +133,7 @@ def characters(data: Text, stage: DataStage, context: Context) -> Examples:
     _needs(data, Text, stage)
     length, stride = stage.arguments["length"], stage.arguments["stride"] or stage.arguments["length"]
     first, _ = cuts(len(data.text), context)
-    tokenizer = known(context) or Listed("characters", tuple(sorted(set(data.text[:first]))), UNSEEN)
+    tokenizer = known(context) or ListTokenizer("characters", tuple(sorted(set(data.text[:first]))), UNSEEN)
     return windows_of(data.text, tokenizer, length, stride, context, stage)
 
 
@@ -144,7 +146,7 @@ def words(data: Text, stage: DataStage, context: Context) -> Examples:
     first, _ = cuts(len(tokens), context)
     counted = Counter(tokens[:first]).most_common(stage.arguments["most"])
     length, stride = stage.arguments["length"], stage.arguments["stride"] or stage.arguments["length"]
-    tokenizer = known(context) or Listed("words", tuple(word for word, _ in counted), UNSEEN)
+    tokenizer = known(context) or ListTokenizer("words", tuple(word for word, _ in counted), UNSEEN)
     return windows_of(data.text, tokenizer, length, stride, context, stage)
 
 
@@ -159,7 +161,7 @@ def augment(data: Examples, stage: DataStage, context: Context) -> Examples:
 
 
 def _names(value: Any) -> list[str]:
-    return [str(each) for each in value] if isinstance(value, list) else [str(value)]
+    return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
 def _needs(data: Any, kind: type, stage: DataStage) -> None:

@@ -48,7 +48,7 @@ def parquet(stage: DataStage, context: Context) -> Rows:
         twice = next(name for name in cells if table.column_names.count(name) > 1)
         raise NablacError(Diagnostic("E821", f"two columns are called `{twice}`", place=str(path)))
     numbers = list(range(table.num_rows))
-    return Rows(str(path), cells, [each + 1 for each in numbers], numbers, refused=refused)
+    return Rows(str(path), cells, [number + 1 for number in numbers], numbers, refused=refused)
 
 
 def _columns(table: Any) -> Any:

@@ -33,49 +33,42 @@ def tokens(data: Text, stage: DataStage, context: Context) -> Examples:
     """
     if not isinstance(data, Text):
         raise NablacError(Diagnostic("E823", "`tokens` takes a text, or pairs of texts", stage.span))
-    given = stage.arguments
     if not data.lines:
-        return _masked(data, stage, context) if given["hide"] else _foretold(data, stage, context)
+        return _masked(data, stage, context) if stage.arguments["hide"] else _next_tokens(data, stage, context)
+    return _pairs(data, stage, context)
+
+
+def _pairs(data: Text, stage: DataStage, context: Context) -> Examples:
+    """The examples of pairs of texts: translations, or texts with a class or a number."""
     classes: tuple[str, ...] = ()
-    if given["target"] == "class":
+    if stage.arguments["target"] == "class":
         data, classes = _classed(data, context)
     whole = Examples({"line": np.arange(len(data.lines))}).split(context)
-    translated = given["target"] == "text"
-    learnt = (side for place in whole.parts["training"] for side in data.lines[place][: 2 if translated else 1])
+    translated = stage.arguments["target"] == "text"
+    training = (data.lines[number] for number in whole.parts["training"])
+    learnt = (side for line in training for side in line[: 2 if translated else 1])
     tokenizer = _tokenizer(learnt, stage, context)
     _check_special(tokenizer, stage, translated)
-    order = range(len(data.lines))
     sources = [roles.whole(tokenizer, line[0]) for line in data.lines]
-    answers = [tokenizer.encode(line[1]) for line in data.lines] if translated else []
-    reasons = {}
-    for place in order:
-        # A target has one token more than its text: what begins or ends it.
-        longest = max(len(sources[place]), len(answers[place]) + 1 if translated else 0)
-        if not tokenizer.encode(data.lines[place][0]) or (translated and not answers[place]):
-            reasons[place] = "a side without a token"
-        elif longest > given["length"]:
-            reasons[place] = f"{longest:,} tokens, and `length` is {given['length']:,}"
-    kept = [place for place in order if place not in reasons]
-    context.skipped.extend(f"{data.places[place]}: {reason}" for place, reason in reasons.items())
-    if not kept:
-        raise NablacError(Diagnostic("E823", f"no pair has at most {given['length']} tokens a side", stage.span))
-    where = np.full(len(data.lines), -1)
-    where[kept] = np.arange(len(kept))
-    parts = {name: where[places][where[places] >= 0] for name, places in whole.parts.items()}
-    texts = [data.lines[place] for place in kept]
+    answers = [tokenizer.encode(line[1]) for line in data.lines] if translated else None
+    kept = _fitting_pairs(data, sources, answers, tokenizer, stage, context)
+    new_numbers = np.full(len(data.lines), -1)
+    new_numbers[kept] = np.arange(len(kept))
+    parts = {name: new_numbers[part][new_numbers[part] >= 0] for name, part in whole.parts.items()}
+    texts = [data.lines[number] for number in kept]
     padding = tokenizer.padding or PADDING
-    source = padded([sources[place] for place in kept], padding)
-    if translated:
+    source = padded([sources[number] for number in kept], padding)
+    if answers is not None:
         arrays = {
             "source": source,
-            "target_in": padded([roles.answer(tokenizer, answers[place]) for place in kept], padding),
-            "target_out": padded([[*answers[place], tokenizer.end or 0] for place in kept], padding),
+            "target_in": padded([roles.answer(tokenizer, answers[number]) for number in kept], padding),
+            "target_out": padded([[*answers[number], tokenizer.end or 0] for number in kept], padding),
         }
         names = ("source", "target_in"), ("target_out",)
         return Examples(arrays, *names, parts=parts, tokenizer=tokenizer, padded=True, texts=texts)
-    answered = [line[1] for line in texts]
-    places = [data.places[place] for place in kept]
-    label = np.array([classes.index(each) for each in answered]) if classes else _numbers(answered, places)
+    second = [line[1] for line in texts]
+    places = [data.places[number] for number in kept]
+    label = np.array([classes.index(side) for side in second]) if classes else _numbers(second, places)
     return Examples(
         {"tokens": source, "label": label},
         ("tokens",),
@@ -86,6 +79,30 @@ def tokens(data: Text, stage: DataStage, context: Context) -> Examples:
         tokenizer=tokenizer,
         padded=True,
     )
+
+
+def _fitting_pairs(
+    data: Text,
+    sources: list[list[int]],
+    answers: list[list[int]] | None,
+    tokenizer: Tokenizer,
+    stage: DataStage,
+    context: Context,
+) -> list[int]:
+    """The numbers of the pairs that can be used; the others are skipped, with the reason. NablacError if none can."""
+    most, fitting = stage.arguments["length"], []
+    for number, line in enumerate(data.lines):
+        # A target has one token more than its text: what begins or ends it.
+        longest = max(len(sources[number]), len(answers[number]) + 1 if answers is not None else 0)
+        if not tokenizer.encode(line[0]) or (answers is not None and not answers[number]):
+            context.skipped.append(f"{data.places[number]}: a side without a token")
+        elif longest > most:
+            context.skipped.append(f"{data.places[number]}: {longest:,} tokens, and `length` is {most:,}")
+        else:
+            fitting.append(number)
+    if not fitting:
+        raise NablacError(Diagnostic("E823", f"no pair has at most {most} tokens a side", stage.span))
+    return fitting
 
 
 def known(context: Context) -> Tokenizer | None:
@@ -134,17 +151,17 @@ def _numbers(texts: list[str], places: list[str]) -> Array:
     for text, place in zip(texts, places, strict=True):
         number = PLAIN.number(text)
         if number is None:
-            raise NablacError(Diagnostic("E821", f"`{text}` is no number", place=place))
+            raise NablacError(Diagnostic("E821", f"`{text}` is not a number", place=place))
         numbers.append(number)
     return np.array(numbers)[:, None]
 
 
-def _foretold(data: Text, stage: DataStage, context: Context) -> Examples:
+def _next_tokens(data: Text, stage: DataStage, context: Context) -> Examples:
     """Windows of `length` tokens, each the target of the one before it."""
-    given = stage.arguments
+    arguments = stage.arguments
     first, _ = cuts(len(data.text), context)
     tokenizer = _tokenizer([data.text[:first]], stage, context)
-    return windows_of(data.text, tokenizer, given["length"], given["length"], context, stage)
+    return windows_of(data.text, tokenizer, arguments["length"], arguments["length"], context, stage)
 
 
 def _masked(data: Text, stage: DataStage, context: Context) -> Examples:
@@ -154,8 +171,8 @@ def _masked(data: Text, stage: DataStage, context: Context) -> Examples:
     the tokens chosen, eight in ten become the tokenizer's mask, one another token, and one stays. What the tokenizer
     puts around a text stands around each window.
     """
-    given = stage.arguments
-    length, share = given["length"], given["hide"]
+    arguments = stage.arguments
+    length, share = arguments["length"], arguments["hide"]
     first, _ = cuts(len(data.text), context)
     tokenizer = _tokenizer([data.text[:first]], stage, context)
     if tokenizer.mask is None:
@@ -192,19 +209,19 @@ def windows_of(
     starts = np.arange(0, len(coded) - width, min(stride, width)) if width > 0 else np.arange(0)
     if not len(starts):
         raise NablacError(Diagnostic("E823", f"{len(coded)} tokens are too few for windows of {length}", stage.span))
-    places = starts[:, None] + np.arange(width + 1)
+    indices = starts[:, None] + np.arange(width + 1)
     parts = window_parts(starts, starts + width + 1, len(coded), stride < width, context, stage)
-    rows = np.hstack([np.tile(before, (len(starts), 1)), coded[places]])
+    rows = np.hstack([np.tile(before, (len(starts), 1)), coded[indices]])
     arrays = {"input": rows[:, :-1], "target": rows[:, 1:]}
     return Examples(arrays, ("input",), ("target",), ordered=True, parts=parts, tokenizer=tokenizer)
 
 
 def padded(rows: list[list[int]], padding: int = PADDING) -> Array:
     """Rows of numbers as one array, filled up with padding."""
-    made = np.full((len(rows), max(map(len, rows))), padding, np.int64)
+    array = np.full((len(rows), max(map(len, rows))), padding, np.int64)
     for number, row in enumerate(rows):
-        made[number, : len(row)] = row
-    return made
+        array[number, : len(row)] = row
+    return array
 
 
 __all__ = ["Tokenizer", "known", "padded", "tokens", "windows_of"]

@@ -14,14 +14,15 @@ from compiler.lookups import table_limits
 from compiler.operators.comparison import Where
 from compiler.operators.linear import MatMul
 from compiler.operators.normalization import Softmax
+from compiler.operators.source import Input
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.generation.decode_checks import check_causal
 from runtime.generation.generator import Generator, Request
 from runtime.numpy_executor import run
 from runtime.text import roles
 from runtime.text.coding import tokens_of
-from runtime.text.lengths import places, token_inputs
-from runtime.text.tokenizers import Listed, Tokenizer
+from runtime.text.lengths import longest_texts, token_inputs
+from runtime.text.tokenizers import ListTokenizer, Tokenizer
 from runtime.text.vocabulary_checks import check_tables
 from runtime.text.words import JOIN, SPACE
 
@@ -32,7 +33,7 @@ _SPACING = {JOIN: "\N{CHARACTER TIE}", SPACE: "\N{OPEN BOX}"}  # tokens that say
 
 
 @dataclass(frozen=True)
-class Seen:
+class AttentionWeights:
     """The weights [heads, rows, columns] of one layer, and the texts of its rows and columns."""
 
     layer: str
@@ -44,28 +45,28 @@ class Seen:
 
 def attentions(graph: Graph) -> dict[str, Value]:
     """By the path of their layers the weights of all attentions, `[batch, heads, T, S]`."""
-    found: dict[str, Value] = {}
+    layers: dict[str, Value] = {}
     for node in graph:
         if isinstance(node.op, MatMul):
             weights = softmax = node.operands[0]
             if isinstance(weights.node.op, Where):  # hidden weights are 0
                 softmax = weights.node.operands[1]
             if isinstance(softmax.node.op, Softmax) and weights.type.rank == 4:
-                found.setdefault(softmax.node.origin.path or f"attention {len(found)}", weights)
-    return found
+                layers.setdefault(softmax.node.origin.path or f"attention {len(layers)}", weights)
+    return layers
 
 
 def attention_of(
     graph: Graph, weights: Mapping[str, Array], tokenizer: Tokenizer, text: str, layer: str | None, tokens: int = 64
-) -> Seen:
-    """The attention of one layer for a text; the last one to another sequence where there is one, unless told.
+) -> AttentionWeights:
+    """The attention of one layer for a text; by default the last cross-attention, else the last of all.
 
     An encoder-decoder model first generates from the text, others see it alone. NablacError (E854) where there is no
     such attention.
     """
     known = attentions(graph)
     if not known:
-        raise NablacError(Diagnostic("E854", f"{graph.name} pays no attention", place=graph.name))
+        raise NablacError(Diagnostic("E854", f"{graph.name} has no attention layer", place=graph.name))
     check_tables(tokenizer, graph)
     limits = table_limits(graph, {})
     asked = token_inputs(graph)
@@ -79,19 +80,19 @@ def attention_of(
         hint = did_you_mean(chosen, known) or f"there are {', '.join(known)}"
         raise NablacError(Diagnostic("E854", f"{graph.name} has no attention `{chosen}`", place="--layer", hint=hint))
     role = roles.whole if others or not _goes_on(graph, weights) else roles.prompt
-    most = places(graph).get((others or [label])[0])
-    coded = tokens_of(tokenizer, text, role, "--attention", what="prompt", name=graph.name, places=most)
-    made, target = "", coded
+    most = longest_texts(graph).get((others or [label])[0])
+    coded = tokens_of(tokenizer, text, role, "--attention", what="prompt", name=graph.name, positions=most)
+    generated, target = "", coded
     if others:
         generator = Generator.of_graph(graph, weights, tokenizer, "numpy", "cpu")
-        made = generator.generate([text], Request(tokens))[0]
-        target = roles.answer(tokenizer, tokenizer.encode(made))
+        generated = generator.generate([text], Request(tokens))[0]
+        target = roles.answer(tokenizer, tokenizer.encode(generated))
     feeds = {label: np.array([target]), **{name: np.array([coded]) for name in others}}
     feeds |= {name: np.zeros_like(feeds[label]) for name in asked if name not in feeds}
     value = known[chosen]
     used = Graph(graph.inputs, {"weights": value})
-    needed = {node.op.label for node in used if node.op.name == "input"}  # type: ignore[attr-defined]
-    found = run(
+    needed = {node.op.label for node in used if isinstance(node.op, Input)}
+    weights_of_layer = run(
         Graph({name: graph.inputs[name] for name in feeds if name in needed}, used.outputs),
         {name: array for name, array in feeds.items() if name in needed},
         weights,
@@ -100,7 +101,7 @@ def attention_of(
         str(size): numbers for size, numbers in ((time, target), *((graph.inputs[n].shape[1], coded) for n in others))
     }
     rows, columns = (names.get(str(size), coded) for size in value.shape[2:])
-    return Seen(chosen, found, _shown(tokenizer, rows), _shown(tokenizer, columns), made)
+    return AttentionWeights(chosen, weights_of_layer, _shown(tokenizer, rows), _shown(tokenizer, columns), generated)
 
 
 def _goes_on(graph: Graph, weights: Mapping[str, Array]) -> bool:
@@ -114,6 +115,6 @@ def _goes_on(graph: Graph, weights: Mapping[str, Array]) -> bool:
 
 def _shown(tokenizer: Tokenizer, numbers: list[int]) -> tuple[str, ...]:
     special = {tokenizer.begin: "<s>", tokenizer.end: "</s>", tokenizer.unknown: "<unk>"}
-    if isinstance(tokenizer, Listed) and tokenizer.kind == "words":
-        special |= {tokenizer.numbers[each]: mark for each, mark in _SPACING.items() if each in tokenizer.numbers}
+    if isinstance(tokenizer, ListTokenizer) and tokenizer.kind == "words":
+        special |= {tokenizer.numbers[piece]: mark for piece, mark in _SPACING.items() if piece in tokenizer.numbers}
     return tuple(special.get(number) or tokenizer.decode([number]) or f"#{number}" for number in numbers)

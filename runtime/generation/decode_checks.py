@@ -15,7 +15,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 from runtime.generation.decoders import Cached, Layout, Recomputing
 from runtime.generation.machines import NumpyMachine, machine
 from runtime.numpy_executor import NumpyRunner
-from runtime.text.lengths import places
+from runtime.text.lengths import longest_texts
 from runtime.verification import errors, random_feeds, sample_sizes
 
 if TYPE_CHECKING:
@@ -35,21 +35,21 @@ def check_causal(graph: Graph, tokens: str, output: str, weights: Mapping[str, A
     watched: dict[str, tuple[Value, int]] = {}
     for number, node in enumerate(Graph({}, {"": graph.outputs[output]})):
         for value in node.results:
-            places = [axis for axis, size in enumerate(value.shape) if symbols(size) & symbols(time)]
-            if len(places) == 1 and value.shape[places[0]] == time and not isinstance(node.op, Source):
-                watched[f"value {number}.{value.index}"] = value, places[0]
+            time_axes = [axis for axis, size in enumerate(value.shape) if symbols(size) & symbols(time)]
+            if len(time_axes) == 1 and value.shape[time_axes[0]] == time and not isinstance(node.op, Source):
+                watched[f"value {number}.{value.index}"] = value, time_axes[0]
     every = Graph(graph.inputs, {name: value for name, (value, _) in watched.items()}, {}, graph.name)
     first, second = _pair(graph, tokens, seed)
     kept = _kept(first[tokens])
     runner = NumpyRunner(every, weights)
     before, after = runner.run(first), runner.run(second)
     for name, (value, axis) in watched.items():
-        found = [np.take(results[name], range(kept), axis) for results in (before, after)]
+        earlier = [np.take(results[name], range(kept), axis) for results in (before, after)]
         # A product of another length may be added up in another order.
-        if errors(found[0], found[1])[0] > _TOLERANCE:
+        if errors(earlier[0], earlier[1])[0] > _TOLERANCE:
             origin = value.node.origin
             message = f"{graph.name} does not generate: here, what is known of a token depends on later ones"
-            hint = "mask later tokens (`causal: true`), or walk forward only"
+            hint = "mask later tokens (`causal: true`), or scan forward only"
             place = None if origin.span is not None else origin.path
             raise NablacError(Diagnostic("E862", message, origin.span, hint=hint, place=place))
 
@@ -65,7 +65,7 @@ def worst_difference(
     cached = Cached(Layout.of(step), start, machine(step.step, weights, backend, "cpu"))
     whole = Recomputing(step.tokens, step.output, NumpyMachine(graph, weights))
     pairs = [(cached.begin(tokens[:, :kept], feeds), whole.begin(tokens[:, :kept], feeds))]
-    pairs += [(cached.next(tokens[:, place]), whole.next(tokens[:, place])) for place in range(kept, tokens.shape[1])]
+    pairs += [(cached.next(tokens[:, index]), whole.next(tokens[:, index])) for index in range(kept, tokens.shape[1])]
     return max(errors(np.ascontiguousarray(ours), np.ascontiguousarray(theirs))[0] for ours, theirs in pairs)
 
 
@@ -76,7 +76,7 @@ def _kept(tokens: Array) -> int:
 
 def _pair(graph: Graph, tokens: str, seed: int) -> tuple[dict[str, Array], dict[str, Array]]:
     """Feeds of a random text, and with other tokens at its end."""
-    time, length = graph.inputs[tokens].shape[1], min(_LENGTH, places(graph).get(tokens, _LENGTH))
+    time, length = graph.inputs[tokens].shape[1], min(_LENGTH, longest_texts(graph).get(tokens, _LENGTH))
     sizes = next(iter(sample_sizes(graph)))
     sizes = {name: length if Dim.named(name) == time else max(size, 2) for name, size in sizes.items()}
     first = random_feeds(graph, sizes, seed)

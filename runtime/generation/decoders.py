@@ -49,15 +49,17 @@ class Layout:
     @staticmethod
     def of(step: Decode) -> Layout:
         """The layout of a decode step; NablacError for a cache of a size that nothing here knows."""
-        caches = {name: (each.dtype.value, _shape(step, name, each)) for name, each in step.caches.items()}
+        caches = {name: (type.dtype.value, _shape(step, name, type)) for name, type in step.caches.items()}
         axes = {name: step.batch_axis(name) for name in (*step.context, *step.states, *step.caches)}
         return Layout(step.tokens, step.output, tuple(step.context), tuple(step.states), caches, axes)
 
     def to_json(self) -> str:
+        """The text that a compiled step's metadata keeps."""
         return json.dumps(asdict(self))
 
     @staticmethod
     def from_json(stored: Any) -> Layout:
+        """The layout of parsed JSON that `to_json` wrote; KeyError, TypeError or ValueError for anything else."""
         caches = {name: (dtype, tuple(shape)) for name, (dtype, shape) in stored["caches"].items()}
         kept = {"context": tuple(stored["context"]), "states": tuple(stored["states"]), "caches": caches}
         return Layout(**{**stored, **kept})
@@ -71,37 +73,40 @@ class Cached:
         self.kept: dict[str, Any] = {}
 
     def begin(self, tokens: Array, feeds: Mapping[str, Array]) -> Array:
+        """Run the step on the prompts, some tokens at a time, with an empty cache."""
         layout, sizes = self.layout, {"batch": len(tokens), PAST: 0}
         self.kept = {}
         if self.start is not None:
-            given = {**feeds, layout.tokens: tokens}
-            values = {name: self.start.value(array) for name, array in needed(given, self.start.inputs).items()}
-            made = self.start.run(values)
-            self.kept = needed(made, (*layout.context, *layout.states))
+            available = {**feeds, layout.tokens: tokens}
+            values = {name: self.start.value(array) for name, array in needed(available, self.start.inputs).items()}
+            results = self.start.run(values)
+            self.kept = needed(results, (*layout.context, *layout.states))
         for name, (dtype, shape) in layout.caches.items():
             empty = np.zeros([sizes.get(size, size) for size in shape], DType(dtype).numpy)  # type: ignore[arg-type]
             self.kept[name] = self.step.value(empty)
-        width = max(1, _AT_ONCE // len(tokens))  # the scores of a long prompt's places would fill the memory
+        width = max(1, _AT_ONCE // len(tokens))  # the scores at every token of a long prompt would fill the memory
         for begin in range(0, tokens.shape[1], width):
             scores = self._run(tokens[:, begin : begin + width])
         return scores
 
     def next(self, tokens: Array) -> Array:
+        """Run the step on one token of each text."""
         return self._run(tokens[:, None])
 
     def choose(self, rows: Array) -> None:
+        """Choose rows of all that is kept; NablacError (E861) where the texts share some of it."""
         for name, value in self.kept.items():
             axis = self.layout.axes[name]
             if axis is None:
-                message = f"what is kept of `{name}` is not apart for each text"
+                message = f"what is kept of `{name}` is shared by all texts"
                 hint = "`--no-cache` generates without"
                 raise NablacError(Diagnostic("E861", message, place="--beams", hint=hint))
             self.kept[name] = self.step.value(np.take(self.step.array(value), rows, axis))
 
     def _run(self, tokens: Array) -> Array:
-        made = self.step.run({self.layout.tokens: self.step.value(tokens), **self.kept})
-        self.kept.update(needed(made, (*self.layout.states, *self.layout.caches)))
-        return self.step.array(made[self.layout.output])[:, -1]
+        results = self.step.run({self.layout.tokens: self.step.value(tokens), **self.kept})
+        self.kept.update(needed(results, (*self.layout.states, *self.layout.caches)))
+        return self.step.array(results[self.layout.output])[:, -1]
 
 
 class Recomputing:
@@ -113,14 +118,17 @@ class Recomputing:
         self.feeds: dict[str, Array] = {}
 
     def begin(self, tokens: Array, feeds: Mapping[str, Array]) -> Array:
+        """Run the model on the prompts."""
         self.texts, self.feeds = tokens, dict(feeds)
         return self._run()
 
     def next(self, tokens: Array) -> Array:
+        """Run the model on all tokens once more."""
         self.texts = np.concatenate([self.texts, tokens[:, None]], axis=1)
         return self._run()
 
     def choose(self, rows: Array) -> None:
+        """Choose rows of the texts, and of the model's other inputs."""
         self.texts = self.texts[rows]
         self.feeds = {name: array[rows] for name, array in self.feeds.items()}
 
@@ -147,4 +155,4 @@ def _size(step: Decode, name: str, size: Size) -> int | str:
 
 def rows_of(arrays: Sequence[Array]) -> Array:
     """Prompts of one length as an array."""
-    return np.stack([np.asarray(each, np.int64) for each in arrays])
+    return np.stack([np.asarray(prompt, np.int64) for prompt in arrays])

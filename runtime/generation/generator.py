@@ -24,7 +24,7 @@ from runtime.generation.search import Limits, beam_search, sample
 from runtime.metadata import stored
 from runtime.text import roles
 from runtime.text.coding import LONGEST, tokens_of
-from runtime.text.lengths import places, stored_places
+from runtime.text.lengths import longest_texts, stored_lengths
 from runtime.text.tokenizers import KEY as TOKENIZER
 from runtime.text.tokenizers import Tokenizer, from_json
 from runtime.text.vocabulary_checks import check_size
@@ -68,11 +68,11 @@ class Generator:
     input: str
     source: str | None
     name: str
-    places: Mapping[str, int] = field(default_factory=dict)  # by input how long a text can be
+    longest: Mapping[str, int] = field(default_factory=dict)  # by input how long a text can be
 
     def __post_init__(self) -> None:
         check_size(self.tokenizer, self.vocabulary, self.name)
-        self.decoder = _Known(self.decoder, self.tokenizer.size)
+        self.decoder = _WithinVocabulary(self.decoder, self.tokenizer.size)
 
     @staticmethod
     def of_graph(
@@ -92,7 +92,7 @@ class Generator:
         else:
             decoder = Recomputing(tokens, output, machine(optimize(graph), weights, backend, device))
         vocabulary = _whole(graph.outputs[output].type)
-        return Generator(decoder, tokenizer, vocabulary, tokens, source, graph.name, places(graph))
+        return Generator(decoder, tokenizer, vocabulary, tokens, source, graph.name, longest_texts(graph))
 
     @staticmethod
     def of_folder(folder: Path, device: str, tokenizer: Tokenizer | None = None) -> Generator:
@@ -105,35 +105,35 @@ class Generator:
         start = OnnxMachine(folder / START, device) if os.path.exists(folder / START) else None
         others = [name for name in (start.inputs if start is not None else ()) if name != layout.tokens]
         vocabulary = stored(step.metadata, "nablac.tokens", 0, int)
-        found = _stored(step, tokenizer, folder / STEP)
-        source, known = others[0] if others else None, stored_places(step.metadata)
-        return Generator(Cached(layout, start, step), found, vocabulary, layout.tokens, source, str(folder), known)
+        tokenizer = _stored(step, tokenizer, folder / STEP)
+        source, known = others[0] if others else None, stored_lengths(step.metadata)
+        return Generator(Cached(layout, start, step), tokenizer, vocabulary, layout.tokens, source, str(folder), known)
 
     @staticmethod
     def of_file(file: Path, device: str, tokenizer: Tokenizer | None = None) -> Generator:
         """A compiled model, without a cache: one file is enough."""
         model = OnnxMachine(file, device)
         types = model.runner.signature.types
-        for each in model.runner.session.get_outputs():
-            shape = list(each.shape)
+        for output in model.runner.session.get_outputs():
+            shape = list(output.shape)
             for name, type in types.items():
-                given = [size if isinstance(size, int) else str(size) for size in type.shape]
-                if len(shape) == 3 and isinstance(shape[2], int) and type.dtype.is_integer and given == shape[:2]:
-                    decoder = Recomputing(name, model.ours[each.name], model)
-                    found = _stored(model, tokenizer, file)
-                    source, known = _source(types, name), stored_places(model.metadata)
-                    return Generator(decoder, found, shape[2], name, source, str(file), known)
+                sizes = [size if isinstance(size, int) else str(size) for size in type.shape]
+                if len(shape) == 3 and isinstance(shape[2], int) and type.dtype.is_integer and sizes == shape[:2]:
+                    decoder = Recomputing(name, model.ours[output.name], model)
+                    tokenizer = _stored(model, tokenizer, file)
+                    source, known = _source(types, name), stored_lengths(model.metadata)
+                    return Generator(decoder, tokenizer, shape[2], name, source, str(file), known)
         raise NablacError(Diagnostic("E860", f"{file} does not generate text", place=str(file)))
 
     def generate(self, prompts: Sequence[str], how: Request) -> list[str]:
         """A text for each prompt; NablacError for the first that has none."""
-        coded = {place: self.coded(each, f"prompt {place + 1}", how.longest) for place, each in enumerate(prompts)}
-        found = [""] * len(prompts)
+        coded = {index: self.coded(prompt, f"prompt {index + 1}", how.longest) for index, prompt in enumerate(prompts)}
+        texts = [""] * len(prompts)
         for number, answer in self.answers(coded, how):
             if answer.error is not None:
                 raise answer.error
-            found[number] = answer.text
-        return found
+            texts[number] = answer.text
+        return texts
 
     def coded(self, prompt: str, place: str, longest: int = LONGEST) -> list[int]:
         """The tokens of a prompt; NablacError for one that is empty, too long, or no text."""
@@ -145,7 +145,7 @@ class Generator:
             place,
             what="prompt",
             name=self.name,
-            places=self.places.get(self.source or self.input),
+            positions=self.longest.get(self.source or self.input),
             longest=longest,
             option="--most-tokens",
             empty=[begin] if self.source is None and begin is not None else (),
@@ -157,19 +157,19 @@ class Generator:
     ) -> Iterator[tuple[int, Answer]]:
         """The answer to each prompt by its number, as soon as it is there; prompts of one length share a batch.
 
-        The first that waits goes first. `watch` is told of a text as it grows, where there is one prompt.
+        The first that waits goes first. `watch` is called with a text as it grows, where there is one prompt.
         """
         waiting = dict(coded)
         while waiting:
             length = len(next(iter(waiting.values())))
-            numbers = [number for number, each in waiting.items() if len(each) == length][: how.batch]
+            numbers = [number for number, tokens in waiting.items() if len(tokens) == length][: how.batch]
             batch = np.array([waiting.pop(number) for number in numbers], np.int64)
             try:
-                made = self._batch(batch, numbers, how, watch if len(coded) == 1 else None)
+                answers = self._batch(batch, numbers, how, watch if len(coded) == 1 else None)
             except NablacError as error:
                 yield from ((number, Answer("", 0, error)) for number in numbers)
                 continue
-            for number, tokens in zip(numbers, made, strict=True):
+            for number, tokens in zip(numbers, answers, strict=True):
                 yield number, Answer(cut(self.tokenizer.decode(tokens), how.stops), len(tokens))
 
     def _batch(
@@ -180,9 +180,9 @@ class Generator:
         if self.source is not None:
             feeds[self.source] = coded
             texts = np.full((len(coded), 1), roles.start(self.tokenizer), np.int64)
-        places, tokens = self.places.get(self.input), how.tokens
-        if places is not None:
-            tokens = min(tokens, places - texts.shape[1] + 1)  # the last is not looked up
+        most, tokens = self.longest.get(self.input), how.tokens
+        if most is not None:
+            tokens = min(tokens, most - texts.shape[1] + 1)  # the last is not looked up
         limits = self._limits(tokens, how.stops)
         if how.beams > 1:
             penalties = {"length_penalty": how.length_penalty, "repetition_penalty": how.sampling.repetition_penalty}
@@ -201,9 +201,9 @@ class Generator:
         """Special tokens stop by their numbers, for they are in no text; other texts where they are found in it."""
         special = {stop: self.tokenizer.encode(stop) for stop in stops}
         numbers = {
-            stop: each[0]
-            for stop, each in special.items()
-            if len(each) == 1 and each[0] != self.tokenizer.unknown and not self.tokenizer.decode(each)
+            stop: ids[0]
+            for stop, ids in special.items()
+            if len(ids) == 1 and ids[0] != self.tokenizer.unknown and not self.tokenizer.decode(ids)
         }
         texts = [stop for stop in stops if stop not in numbers]
         end = {self.tokenizer.end} if self.tokenizer.end is not None else set()
@@ -227,7 +227,7 @@ def certain(text: str, stops: Sequence[str]) -> str:
     return text[: len(text) - max(held, default=0)]
 
 
-class _Known:
+class _WithinVocabulary:
     """A decoder whose scores of tokens that the tokenizer does not have are out of reach."""
 
     def __init__(self, inner: Decoder, size: int) -> None:

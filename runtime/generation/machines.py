@@ -46,12 +46,15 @@ class NumpyMachine:
         self.metadata: dict[str, str] = {}
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
+        """Outputs and updates by name; NablacError for feeds that do not fit."""
         return self.runner.run(feeds)
 
     def value(self, array: Array) -> Array:
+        """The array itself, contiguous."""
         return np.ascontiguousarray(array)
 
     def array(self, value: Array) -> Array:
+        """The value itself."""
         return value
 
 
@@ -67,13 +70,16 @@ class OnnxMachine:
         self.ours = {name: _ours(name) for name in self.runner.outputs}
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
-        made = self.runner.run_values({name: feeds[name] for name in self.inputs})
-        return {self.ours[name]: value for name, value in made.items()}
+        """Outputs and updates by what the graph calls them; values stay on the device."""
+        results = self.runner.run_values({name: feeds[name] for name in self.inputs})
+        return {self.ours[name]: value for name, value in results.items()}
 
     def value(self, array: Array) -> Any:
+        """An OrtValue on the device."""
         return self.runner.value(array)
 
     def array(self, value: Any) -> Array:
+        """An array in the memory of the CPU."""
         return self.runner.array(value)
 
 

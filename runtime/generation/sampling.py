@@ -32,9 +32,9 @@ def penalized(scores: Array, texts: Array, penalty: float) -> Array:
     if penalty == 1.0:
         return scores
     seen = np.take_along_axis(scores, texts, axis=1)
-    found = scores.copy()
-    np.put_along_axis(found, texts, np.where(seen < 0, seen * penalty, seen / penalty), axis=1)
-    return found
+    changed = scores.copy()
+    np.put_along_axis(changed, texts, np.where(seen < 0, seen * penalty, seen / penalty), axis=1)
+    return changed
 
 
 def chosen(scores: Array, texts: Array, how: Sampling, drawn: Array) -> Array:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 _NEVER = -1e9  # the score of what is not to be chosen
-Watch = Callable[[int, int], None]  # told of each new token: which text, which token
+Watch = Callable[[int, int], None]  # called with each new token: the number of its text, and the token
 
 
 @dataclass(frozen=True)
@@ -42,26 +42,26 @@ def sample(
     What is drawn for a prompt depends on the seed and on its number, and not on the batch that it is in.
     """
     draws = [np.random.default_rng([seed, number]) for number in numbers or range(len(prompts))]
-    found: list[list[int]] = [[] for _ in prompts]
+    new_tokens: list[list[int]] = [[] for _ in prompts]
     live, texts = np.arange(len(prompts)), prompts
     scores = decoder.begin(prompts, feeds)
-    for place in range(limits.tokens):
+    for count in range(limits.tokens):
         tokens = chosen(scores, texts, how, np.array([draws[row].random() for row in live]))
         going = ~np.isin(tokens, list(limits.stops))
         for row, token in zip(live[going], tokens[going], strict=True):
-            found[row].append(int(token))
+            new_tokens[row].append(int(token))
             if watch is not None:
                 watch(int(row), int(token))
         if limits.ended is not None:
-            going &= np.array([not limits.ended(found[row]) for row in live])
-        if not going.any() or place == limits.tokens - 1:
+            going &= np.array([not limits.ended(new_tokens[row]) for row in live])
+        if not going.any() or count == limits.tokens - 1:
             break
         if not going.all():
             decoder.choose(np.flatnonzero(going))
             live, texts, tokens = live[going], texts[going], tokens[going]
         texts = np.concatenate([texts, tokens[:, None]], axis=1)
         scores = decoder.next(tokens)
-    return found
+    return new_tokens
 
 
 def beam_search(
@@ -90,20 +90,20 @@ def beam_search(
     finished: list[list[tuple[float, list[int]]]] = [[] for _ in range(batch)]
     improvable = np.ones(batch, bool)
     for count in range(1, limits.tokens + 1):
-        each = penalized(log_softmax(scores), texts, repetition_penalty).reshape(batch, beams, vocabulary)
-        together = (each + running[:, :, None]).reshape(batch, beams * vocabulary)
+        logarithms = penalized(log_softmax(scores), texts, repetition_penalty).reshape(batch, beams, vocabulary)
+        together = (logarithms + running[:, :, None]).reshape(batch, beams * vocabulary)
         best = _largest(together, width)
         values, rows, tokens = np.take_along_axis(together, best, axis=1), best // vocabulary, best % vocabulary
         ended = np.isin(tokens, list(limits.stops)) | (count == limits.tokens)
         if limits.ended is not None:
-            for text, place in zip(*np.nonzero(~ended), strict=True):
-                before = texts[text * beams + rows[text, place], length:]
-                ended[text, place] = limits.ended([*before.tolist(), int(tokens[text, place])])
+            for text, rank in zip(*np.nonzero(~ended), strict=True):
+                before = texts[text * beams + rows[text, rank], length:]
+                ended[text, rank] = limits.ended([*before.tolist(), int(tokens[text, rank])])
         for text in range(batch):
-            for place in range(beams):
-                if ended[text, place] and improvable[text]:
-                    whole = [*texts[text * beams + rows[text, place], length:].tolist(), int(tokens[text, place])]
-                    finished[text].append((float(values[text, place]) / count**length_penalty, whole))
+            for rank in range(beams):
+                if ended[text, rank] and improvable[text]:
+                    whole = [*texts[text * beams + rows[text, rank], length:].tolist(), int(tokens[text, rank])]
+                    finished[text].append((float(values[text, rank]) / count**length_penalty, whole))
             finished[text] = sorted(finished[text], key=lambda pair: -pair[0])[:beams]
         if ended.all():
             break
@@ -119,15 +119,15 @@ def beam_search(
             break
         decoder.choose(kept)
         scores = decoder.next(new)
-    return [_without_stop(each[0][1], limits.stops) if each else [] for each in finished]
+    return [_without_stop(best_texts[0][1], limits.stops) if best_texts else [] for best_texts in finished]
 
 
 def _largest(scores: Array, count: int) -> Array:
-    """The places of the largest scores of each row, the largest first, and the first of equals."""
+    """The indices of the largest scores of each row, the largest first, and the first of equals."""
     count = min(count, scores.shape[1])
-    found = np.sort(np.argpartition(-scores, count - 1, axis=1)[:, :count], axis=1)
-    order = np.argsort(-np.take_along_axis(scores, found, axis=1), axis=1, kind="stable")
-    return np.take_along_axis(found, order, axis=1)
+    largest = np.sort(np.argpartition(-scores, count - 1, axis=1)[:, :count], axis=1)
+    order = np.argsort(-np.take_along_axis(scores, largest, axis=1), axis=1, kind="stable")
+    return np.take_along_axis(largest, order, axis=1)
 
 
 def _without_stop(tokens: list[int], stops: frozenset[int]) -> list[int]:

@@ -1,4 +1,4 @@
-"""The tokens of a text that a person gave: what is no text, or too long for the model, is told at its place."""
+"""The tokens of a text from a person, who hears where it is not UTF-8, or too long for the model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def tokens_of(
     *,
     what: str = "text",
     name: str = "the model",
-    places: int | None = None,
+    positions: int | None = None,
     longest: int = LONGEST,
     option: str | None = None,
     empty: Sequence[int] = (),
@@ -26,21 +26,21 @@ def tokens_of(
 ) -> list[int]:
     """The tokens of a text in its role; NablacError for bytes that are no text, and for a text too long.
 
-    In the place of an empty text stand the tokens `empty`; where there are none it is an error. `option` says what
+    An empty text is replaced by the tokens `empty`; where there are none it is an error. `option` says what
     raises the limit `longest`, if something does.
     """
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:  # the bytes of an argument that are no UTF-8 come as lone surrogates
-        raise NablacError(Diagnostic("E821", "this is no UTF-8 text", place=place)) from None
-    found = role(tokenizer, text) if tokenizer.encode(text) else list(empty)
-    if not found:
+        raise NablacError(Diagnostic("E821", "this is not UTF-8 text", place=place)) from None
+    tokens = role(tokenizer, text) if tokenizer.encode(text) else list(empty)
+    if not tokens:
         raise NablacError(Diagnostic("E852", f"this {what} is empty", place=place, hint=hint))
-    if places is not None and len(found) > places:
-        message = f"a text of {len(found):,} tokens is too long: {name} has {places:,} places"
+    if positions is not None and len(tokens) > positions:
+        message = f"a text of {len(tokens):,} tokens is too long: {name} has {positions:,} positions"
         raise NablacError(Diagnostic("E855", message, place=place, hint="shorten it"))
-    if len(found) > longest:
-        message = f"a text of {len(found):,} tokens is too long: {longest:,} are taken"
+    if len(tokens) > longest:
+        message = f"a text of {len(tokens):,} tokens is too long: {longest:,} are taken"
         hint = f"shorten it, or raise `{option}`" if option is not None else "shorten it"
         raise NablacError(Diagnostic("E855", message, place=place, hint=hint))
-    return found
+    return tokens

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
-from runtime.text.tokenizers import KINDS, LEARNT, SPECIAL, UNKNOWN, Learnt, Listed, Tokenizer, library
+from runtime.text.tokenizers import KINDS, LEARNT, SPECIAL, UNKNOWN, LibraryTokenizer, ListTokenizer, Tokenizer, library
 from runtime.text.words import pieces
 
 
@@ -21,21 +21,21 @@ def learn(texts: Iterable[str], kind: str, most: int) -> Tokenizer:
     for text in texts:
         counted.update(pieces(text, kind))
     ranked = sorted(counted, key=lambda token: (-counted[token], token))  # equal counts in one order everywhere
-    return Listed(kind, tuple(ranked[: max(0, most - len(SPECIAL))]))
+    return ListTokenizer(kind, tuple(ranked[: max(0, most - len(SPECIAL))]))
 
 
-def _byte_pairs(texts: list[str], most: int) -> Learnt:
+def _byte_pairs(texts: list[str], most: int) -> LibraryTokenizer:
     """Pairs of pieces that are merged, the most frequent first (Sennrich et al. 2016)."""
     tokenizers = library()
-    made = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token=SPECIAL[UNKNOWN]))
-    made.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
-    made.decoder = tokenizers.decoders.Metaspace()
+    learnt = tokenizers.Tokenizer(tokenizers.models.BPE(unk_token=SPECIAL[UNKNOWN]))
+    learnt.pre_tokenizer = tokenizers.pre_tokenizers.Metaspace()
+    learnt.decoder = tokenizers.decoders.Metaspace()
     trainer = tokenizers.trainers.BpeTrainer(vocab_size=most, special_tokens=list(SPECIAL), show_progress=False)
-    made.train_from_iterator(texts, trainer)
-    return Learnt("bpe", made)
+    learnt.train_from_iterator(texts, trainer)
+    return LibraryTokenizer("bpe", learnt)
 
 
-def _unigrams(texts: list[str], most: int) -> Learnt:
+def _unigrams(texts: list[str], most: int) -> LibraryTokenizer:
     """Pieces and their shares (Kudo 2018); the library's trainer sums in the order of a hash table."""
     from runtime.text.unigram import learnt_pieces
 
@@ -44,16 +44,16 @@ def _unigrams(texts: list[str], most: int) -> Learnt:
     words: Counter[str] = Counter()
     for text in texts:
         words.update(word for word, _ in space.pre_tokenize_str(text))
-    found = learnt_pieces(words, most - len(SPECIAL))
-    vocabulary = [*((token, 0.0) for token in SPECIAL), *found]
-    made = tokenizers.Tokenizer(tokenizers.models.Unigram(vocabulary, unk_id=UNKNOWN))
-    made.pre_tokenizer = space
-    made.decoder = tokenizers.decoders.Metaspace()
-    made.add_special_tokens(list(SPECIAL))
-    return Learnt("unigram", made)
+    scored = learnt_pieces(words, most - len(SPECIAL))
+    vocabulary = [*((token, 0.0) for token in SPECIAL), *scored]
+    learnt = tokenizers.Tokenizer(tokenizers.models.Unigram(vocabulary, unk_id=UNKNOWN))
+    learnt.pre_tokenizer = space
+    learnt.decoder = tokenizers.decoders.Metaspace()
+    learnt.add_special_tokens(list(SPECIAL))
+    return LibraryTokenizer("unigram", learnt)
 
 
-def _word_pieces(texts: list[str], most: int) -> Learnt:
+def _word_pieces(texts: list[str], most: int) -> LibraryTokenizer:
     """WordPiece (Schuster and Nakajima 2012), the same for the same texts in every process.
 
     The library's trainer numbers the letters inside of words in the order of a hash table that changes from process to
@@ -62,15 +62,15 @@ def _word_pieces(texts: list[str], most: int) -> Learnt:
     tokenizers = library()
     letters = sorted({letter for text in texts for letter in text if not letter.isspace()})
     numbered = [*SPECIAL, *letters, *(f"##{letter}" for letter in letters)]
-    made = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token=SPECIAL[UNKNOWN]))
-    made.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    learnt = tokenizers.Tokenizer(tokenizers.models.WordPiece(unk_token=SPECIAL[UNKNOWN]))
+    learnt.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
     size = max(most, len(numbered))
-    made.train_from_iterator(
+    learnt.train_from_iterator(
         texts, tokenizers.trainers.WordPieceTrainer(vocab_size=size, special_tokens=numbered, show_progress=False)
     )
-    found = sorted(made.get_vocab().items(), key=lambda pair: pair[1])[:most]
-    plain = tokenizers.Tokenizer(tokenizers.models.WordPiece(dict(found), unk_token=SPECIAL[UNKNOWN]))
+    numbered_pieces = sorted(learnt.get_vocab().items(), key=lambda pair: pair[1])[:most]
+    plain = tokenizers.Tokenizer(tokenizers.models.WordPiece(dict(numbered_pieces), unk_token=SPECIAL[UNKNOWN]))
     plain.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
     plain.decoder = tokenizers.decoders.WordPiece(cleanup=False)
     plain.add_special_tokens(list(SPECIAL))
-    return Learnt("wordpiece", plain)
+    return LibraryTokenizer("wordpiece", plain)

@@ -17,9 +17,9 @@ KEY, LEAST = "nablac.places", "nablac.least_tokens"  # of the metadata
 _MOST_NEEDED = 4096  # tokens that a model may need at least
 
 
-def places(graph: Graph) -> dict[str, int]:
-    """By the inputs of tokens `[batch, T]` the size of the smallest table that is looked up by their places alone."""
-    found: dict[str, int] = {}
+def longest_texts(graph: Graph) -> dict[str, int]:
+    """By the inputs of tokens `[batch, T]` the size of the smallest table that is looked up by positions alone."""
+    longest: dict[str, int] = {}
     dynamic = reached(graph.ends, graph.inputs.values())
     texts = token_inputs(graph)
     for node in graph:
@@ -30,8 +30,8 @@ def places(graph: Graph) -> dict[str, int]:
                 continue
             for name in texts:
                 if graph.inputs[name].shape[1] == indices.shape[0]:
-                    found[name] = min(size, found.get(name, size))
-    return found
+                    longest[name] = min(size, longest.get(name, size))
+    return longest
 
 
 def token_inputs(graph: Graph) -> list[str]:
@@ -39,20 +39,22 @@ def token_inputs(graph: Graph) -> list[str]:
     return [name for name, _ in token_axes({name: value.type for name, value in graph.inputs.items()})]
 
 
-def least_tokens(graph: Graph) -> dict[str, int]:
+def shortest_texts(graph: Graph) -> dict[str, int]:
     """By the inputs of tokens `[batch, T]` the fewest that the model takes, where one is too few."""
     types = {name: value.type for name, value in graph.inputs.items()}
     least = least_widths(graph, types)
     return {name: least[str(dim)] for name, dim in token_axes(types) if str(dim) in least}
 
 
-def place_metadata(graph: Graph) -> dict[str, str]:
+def length_metadata(graph: Graph) -> dict[str, str]:
     """What a compiled file says of them."""
-    return {key: json.dumps(found) for key, found in ((KEY, places(graph)), (LEAST, least_tokens(graph))) if found}
+    return {
+        key: json.dumps(sizes) for key, sizes in ((KEY, longest_texts(graph)), (LEAST, shortest_texts(graph))) if sizes
+    }
 
 
-def stored_places(metadata: Mapping[str, str], key: str = KEY) -> dict[str, int]:
-    """What `place_metadata` said."""
+def stored_lengths(metadata: Mapping[str, str], key: str = KEY) -> dict[str, int]:
+    """What `length_metadata` said."""
     return stored(metadata, key, {}, sizes)
 
 

@@ -22,23 +22,23 @@ def check_expressions(stored: Any, place: str) -> None:
         if len(expression) > LONGEST_EXPRESSION:
             message = f"an expression of {len(expression):,} characters, and the limit is {LONGEST_EXPRESSION:,}"
         elif repeats_repetition(expression):
-            message = f"`{expression}` repeats what is repeated in it: matching could take time without bound"
+            message = f"`{expression}` nests one repetition in another: matching could take exponential time"
         else:
             continue
-        hint = "write it without a repetition in a repetition, as `a+` for `(a+)+`"
+        hint = "write it without nested repetitions, as `a+` for `(a+)+`"
         raise NablacError(Diagnostic("E850", message, place=place, hint=hint))
 
 
 def _expressions(stored: Any) -> Iterator[str]:
     waiting = [stored]
     while waiting:
-        each = waiting.pop()
-        if isinstance(each, dict):
-            if isinstance(each.get(_KEY), str):
-                yield each[_KEY]
-            waiting.extend(each.values())
-        elif isinstance(each, list):
-            waiting.extend(each)
+        item = waiting.pop()
+        if isinstance(item, dict):
+            if isinstance(item.get(_KEY), str):
+                yield item[_KEY]
+            waiting.extend(item.values())
+        elif isinstance(item, list):
+            waiting.extend(item)
 
 
 def repeats_repetition(expression: str) -> bool:
@@ -85,7 +85,7 @@ def _repetition(expression: str, index: int) -> tuple[float | None, int]:
         return (1 if letter == "?" else float("inf")), index + 1
     end = expression.find("}", index, index + 32) if letter == "{" else -1
     least, comma, most = expression[index + 1 : end].partition(",")
-    if end < 0 or not all(each.isdigit() or not each for each in (least, most)) or not (least or most):
+    if end < 0 or not all(bound.isdigit() or not bound for bound in (least, most)) or not (least or most):
         return None, index
     return (float("inf") if comma and not most else float(most or least)), end + 1
 

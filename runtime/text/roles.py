@@ -30,5 +30,5 @@ def start(tokenizer: Tokenizer) -> int:
 
 
 def answer(tokenizer: Tokenizer, coded: Sequence[int]) -> list[int]:
-    """The tokens of an answer as a decoder is fed them; the next of each place follow one step later."""
+    """The tokens of an answer as a decoder is fed them; what it has to predict is the same, one step later."""
     return [start(tokenizer), *coded]

@@ -27,9 +27,9 @@ def bleu(texts: Sequence[str], truths: Sequence[str]) -> float:
         ours, theirs = _tokens(text), _tokens(truth)
         length, wanted = length + len(ours), wanted + len(theirs)
         for order in range(1, 5):
-            found, known = _grams(ours, order), _grams(theirs, order)
-            counted[order - 1] += found.total()
-            matched[order - 1] += (found & known).total()
+            generated, known = _grams(ours, order), _grams(theirs, order)
+            counted[order - 1] += generated.total()
+            matched[order - 1] += (generated & known).total()
     if not matched[0]:
         return 0.0
     logs, smoothing = 0.0, 1.0
@@ -49,11 +49,11 @@ def chrf(texts: Sequence[str], truths: Sequence[str], order: int = 6, beta: floa
     counts = [[0, 0, 0] for _ in range(order)]  # ours, theirs, both
     for text, truth in zip(texts, truths, strict=True):
         ours, theirs = "".join(text.split()), "".join(truth.split())
-        for size, each in enumerate(counts, 1):
-            found, known = _grams(ours, size), _grams(theirs, size)
-            each[0] += found.total() if known else 0
-            each[1] += known.total()
-            each[2] += (found & known).total()
+        for size, count in enumerate(counts, 1):
+            generated, known = _grams(ours, size), _grams(theirs, size)
+            count[0] += generated.total() if known else 0
+            count[1] += known.total()
+            count[2] += (generated & known).total()
     precisions, recalls = [], []
     for found_all, known_all, both in counts:
         if found_all and known_all:
@@ -68,7 +68,7 @@ def chrf(texts: Sequence[str], truths: Sequence[str], order: int = 6, beta: floa
 
 
 def _grams(items: Sequence[str], order: int) -> Counter[tuple[str, ...]]:
-    return Counter(tuple(items[place : place + order]) for place in range(len(items) - order + 1))
+    return Counter(tuple(items[start : start + order]) for start in range(len(items) - order + 1))
 
 
 def _tokens(text: str) -> list[str]:

@@ -55,7 +55,7 @@ class Tokenizer(Protocol):
 
     @property
     def mask(self) -> int | None:
-        """The token in the place of hidden ones, if there is one."""
+        """The token that stands for hidden ones, if there is one."""
 
     @property
     def around(self) -> tuple[Sequence[int], Sequence[int]]:
@@ -76,8 +76,8 @@ class Tokenizer(Protocol):
 
 
 @dataclass(frozen=True)
-class Listed:
-    """Characters or words by their place in a list, after special tokens."""
+class ListTokenizer:
+    """Characters or words by their index in a list, after special tokens."""
 
     kind: str
     known: tuple[str, ...]
@@ -90,52 +90,63 @@ class Listed:
 
     @property
     def size(self) -> int:
+        """The special tokens and the known ones."""
         return len(self.special) + len(self.known)
 
     @property
     def begin(self) -> int | None:
+        """BEGIN, where there are that many special tokens."""
         return BEGIN if len(self.special) > BEGIN else None
 
     @property
     def end(self) -> int | None:
+        """END, where there are that many special tokens."""
         return END if len(self.special) > END else None
 
     @property
     def unknown(self) -> int:
+        """UNKNOWN; 0 where there is one special token only."""
         return UNKNOWN if len(self.special) > UNKNOWN else 0
 
     @property
     def padding(self) -> int | None:
+        """PADDING, where there is more than one special token."""
         return PADDING if len(self.special) > 1 else None
 
     @property
     def mask(self) -> int | None:
+        """MASK, where there are that many special tokens."""
         return MASK if len(self.special) > MASK else None
 
     @property
     def around(self) -> tuple[Sequence[int], Sequence[int]]:
+        """None on either side."""
         return (), ()
 
     @property
     def ordinary(self) -> Sequence[int]:
+        """The numbers of the known tokens."""
         return range(len(self.special), self.size)
 
     def encode(self, text: str) -> list[int]:
+        """The number of each piece of a text; of one that is not known `unknown`."""
         left = SPACING if self.kind == "words" else ()  # what is rare about spaces is left out, not unknown
         parts = (part for part in pieces(text, self.kind) if part in self.numbers or part not in left)
         return [self.numbers.get(part, self.unknown) for part in parts]
 
     def decode(self, numbers: Sequence[int]) -> str:
+        """The known pieces, joined as their kind is."""
         first = len(self.special)
         parts = [self.known[number - first] for number in numbers if first <= number < self.size]
         return joined(parts, self.kind)
 
     def to_json(self) -> str:
+        """The kind and the tokens."""
         stored = {"kind": self.kind, "special": self.special, "known": self.known}
         return json.dumps(stored, ensure_ascii=False)
 
 
-class Learnt:
+class LibraryTokenizer:
     """A tokenizer of the tokenizers library."""
 
     def __init__(self, kind: str, library: Any) -> None:
@@ -143,59 +154,70 @@ class Learnt:
 
     @cached_property
     def size(self) -> int:
+        """The largest number and one; numbers may leave gaps."""
         return max(self.library.get_vocab().values(), default=-1) + 1  # numbers may leave gaps
 
     @cached_property
     def begin(self) -> int | None:
+        """The first of the usual begin tokens that the vocabulary has."""
         return self._first("<s>", "<bos>", "[CLS]", "<|begin_of_text|>", "<|endoftext|>")
 
     @cached_property
     def end(self) -> int | None:
-        found = self._first("</s>", "<eos>", "[SEP]", "<|end_of_text|>", "<|endoftext|>")
+        """The first of the usual end tokens that the vocabulary has, else what stands after a text."""
+        token = self._first("</s>", "<eos>", "[SEP]", "<|end_of_text|>", "<|endoftext|>")
         _, after = self.around
-        return after[0] if found is None and after else found
+        return after[0] if token is None and after else token
 
     @property
     def unknown(self) -> int | None:
+        """The usual token for unknown text, if the vocabulary has one."""
         return self._first("<unk>", "[UNK]")
 
     @property
     def padding(self) -> int | None:
-        found = self._first("<pad>", "[PAD]", "<|pad|>", "<|padding|>")
-        return PADDING if found is None and not self.decode([PADDING]) else found
+        """The first of the usual padding tokens that the vocabulary has, else 0 where that decodes to nothing."""
+        token = self._first("<pad>", "[PAD]", "<|pad|>", "<|padding|>")
+        return PADDING if token is None and not self.decode([PADDING]) else token
 
     @property
     def mask(self) -> int | None:
+        """The usual mask token, if the vocabulary has one."""
         return self._first("<mask>", "[MASK]")
 
     @cached_property
     def around(self) -> tuple[Sequence[int], Sequence[int]]:
+        """What the library puts before and after a text; NablacError (E850) where it fails."""
         with guarded("the tokenizer", "tokens of a text", "E850"), silenced():
-            made = self.library.encode("a", add_special_tokens=True)
-        text = [place for place, special in enumerate(made.special_tokens_mask) if not special]
+            encoding = self.library.encode("a", add_special_tokens=True)
+        text = [index for index, special in enumerate(encoding.special_tokens_mask) if not special]
         if not text:
             return (), ()
-        return tuple(made.ids[: text[0]]), tuple(made.ids[text[-1] + 1 :])
+        return tuple(encoding.ids[: text[0]]), tuple(encoding.ids[text[-1] + 1 :])
 
     @cached_property
     def ordinary(self) -> Sequence[int]:
+        """All numbers but those of special tokens."""
         special = {number for number, token in self.library.get_added_tokens_decoder().items() if token.special}
         special |= {number for number in (self.begin, self.end, self.unknown, self.mask) if number is not None}
         return sorted(set(self.library.get_vocab().values()) - special)
 
     def _first(self, *names: str) -> int | None:
-        found = (self.library.token_to_id(name) for name in names)
-        return next((number for number in found if number is not None), None)
+        numbers = (self.library.token_to_id(name) for name in names)
+        return next((number for number in numbers if number is not None), None)
 
     def encode(self, text: str) -> list[int]:
+        """The library's numbers; NablacError (E850) where it fails."""
         with guarded("the tokenizer", "tokens of a text", "E850"), silenced():
             return list(self.library.encode(text, add_special_tokens=False).ids)
 
     def decode(self, numbers: Sequence[int]) -> str:
+        """The library's text; NablacError (E850) where it fails."""
         with guarded("the tokenizer", "the text of tokens", "E850"), silenced():
             return str(self.library.decode([int(number) for number in numbers], skip_special_tokens=True))
 
     def to_json(self) -> str:
+        """The kind and the library's own JSON."""
         return json.dumps({"kind": self.kind, "library": self.library.to_str()}, ensure_ascii=False)
 
 
@@ -206,21 +228,21 @@ def from_json(text: str, place: str = KEY) -> Tokenizer:
     known = isinstance(stored, dict) and ("library" in stored or ("known" in stored and stored.get("kind") in LISTED))
     if not known:
         hint = "a `tokenizer.json` holds `model` and what belongs to it; of WordPiece a `vocab.txt` is enough"
-        raise _no_tokenizer("this JSON is of no tokenizer", place, hint)
+        raise _no_tokenizer("this JSON is not a tokenizer", place, hint)
     missing = [name for name in ("kind", "special" if "known" in stored else "library") if name not in stored]
     if missing:
         raise _no_tokenizer(f"this tokenizer has no entry `{missing[0]}`", place)
     with guarded(place, "a tokenizer", "E850"):
         if "known" in stored:
-            return Listed(stored["kind"], _texts(stored["known"]), _texts(stored["special"]))
+            return ListTokenizer(stored["kind"], _texts(stored["known"]), _texts(stored["special"]))
         whole = stored["library"]
         return _of_library(whole, json.loads(whole), str(stored["kind"]), place)
 
 
-def _texts(given: Any) -> tuple[str, ...]:
-    if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
-        raise ValueError("its entries are no texts")
-    return tuple(given)
+def _texts(entries: Any) -> tuple[str, ...]:
+    if not isinstance(entries, list) or not all(isinstance(entry, str) for entry in entries):
+        raise ValueError("its entries are not texts")
+    return tuple(entries)
 
 
 def _no_tokenizer(message: str, place: str, hint: str | None = None) -> NablacError:
@@ -239,17 +261,17 @@ def read_tokenizer(path: Path) -> Tokenizer:
     return from_json(text, str(path))
 
 
-def _of_library(text: str, stored: Any, kind: str, place: str) -> Learnt:
+def _of_library(text: str, stored: Any, kind: str, place: str) -> LibraryTokenizer:
     """A tokenizer of the tokenizers library from its JSON, and that parsed."""
     check_expressions(stored, place)
     with silenced():
-        made = library().Tokenizer.from_str(text)
-    made.no_padding()
-    made.no_truncation()
-    return Learnt(kind, made)
+        tokenizer = library().Tokenizer.from_str(text)
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    return LibraryTokenizer(kind, tokenizer)
 
 
-def _word_pieces(entries: list[str]) -> Learnt:
+def _word_pieces(entries: list[str]) -> LibraryTokenizer:
     """BERT's tokenizer over a vocabulary (Devlin et al. 2018): lower case, no accents, where that has no capitals."""
     tokenizers = library()
     numbers = {piece: number for number, piece in enumerate(entries)}
@@ -259,15 +281,15 @@ def _word_pieces(entries: list[str]) -> Learnt:
     if "[UNK]" not in numbers:
         raise ValueError("a vocab.txt has an entry [UNK]")
     lower = not any(piece != piece.lower() for piece in entries if not piece.startswith("["))
-    made = tokenizers.Tokenizer(tokenizers.models.WordPiece(numbers, unk_token="[UNK]"))
-    made.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lower)
-    made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
-    made.decoder = tokenizers.decoders.WordPiece()
-    made.add_special_tokens([piece for piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if piece in numbers])
+    bert = tokenizers.Tokenizer(tokenizers.models.WordPiece(numbers, unk_token="[UNK]"))
+    bert.normalizer = tokenizers.normalizers.BertNormalizer(lowercase=lower)
+    bert.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    bert.decoder = tokenizers.decoders.WordPiece()
+    bert.add_special_tokens([piece for piece in ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]") if piece in numbers])
     if {"[CLS]", "[SEP]"} <= numbers.keys():
         ends = [(name, numbers[name]) for name in ("[CLS]", "[SEP]")]
-        made.post_processor = tokenizers.processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
-    return Learnt("wordpiece", made)
+        bert.post_processor = tokenizers.processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    return LibraryTokenizer("wordpiece", bert)
 
 
 def library() -> Any:

@@ -39,9 +39,9 @@ def learnt_pieces(words: Mapping[str, int], most: int) -> list[tuple[str, float]
         if len(names) <= most:
             break
         kept = _kept(names, shares, letters, most)
-        names, shares = [names[place] for place in kept], _normal(shares[kept])
-    order = sorted(range(len(names)), key=lambda place: (-round(float(np.log(shares[place])), 6), names[place]))
-    return [(names[place], round(float(np.log(shares[place])), 6)) for place in order]
+        names, shares = [names[number] for number in kept], _normal(shares[kept])
+    order = sorted(range(len(names)), key=lambda number: (-round(float(np.log(shares[number])), 6), names[number]))
+    return [(names[number], round(float(np.log(shares[number])), 6)) for number in order]
 
 
 def _seeds(words: list[str], counts: Mapping[str, int], most: int) -> tuple[set[str], dict[str, float]]:
@@ -53,31 +53,31 @@ def _seeds(words: list[str], counts: Mapping[str, int], most: int) -> tuple[set[
             singles[word[begin]] += counts[word]
             for end in range(begin + 2, min(begin + LONGEST, len(word)) + 1):
                 runs[word[begin:end]] += counts[word]
-    letters = sorted(singles, key=lambda each: (-singles[each], each))[: max(1, most)]
-    often = [each for each, count in runs.items() if count > 1]
-    often.sort(key=lambda each: (-runs[each] * len(each), each))
+    letters = sorted(singles, key=lambda letter: (-singles[letter], letter))[: max(1, most)]
+    often = [run for run, count in runs.items() if count > 1]
+    often.sort(key=lambda run: (-runs[run] * len(run), run))
     chosen = [*letters, *often[: _SEEDS * max(1, most)]]
-    return set(letters), {each: float(singles[each] if len(each) == 1 else runs[each]) for each in chosen}
+    return set(letters), {piece: float(singles[piece] if len(piece) == 1 else runs[piece]) for piece in chosen}
 
 
 def _kept(names: list[str], shares: Array, letters: set[str], most: int) -> list[int]:
-    """The places of the letters, and of those other pieces whose loss would make the words least likely."""
+    """The indices of the letters, and of those other pieces whose loss would make the words least likely."""
     lattice = _Lattice.of(names, names)
     whole = np.array([len(name) for name in names])[lattice.word] == lattice.end - lattice.begin
     others = lattice.best(np.log(shares), ~whole)  # of each piece, taken apart into others
     losses = shares * (np.log(shares) - others)
     room = max(most, int(len(names) * _KEPT)) - len(letters)
     ranked = sorted(
-        (place for place, name in enumerate(names) if name not in letters),
-        key=lambda place: (-losses[place], names[place]),
+        (number for number, name in enumerate(names) if name not in letters),
+        key=lambda number: (-losses[number], names[number]),
     )
-    single = [place for place, name in enumerate(names) if name in letters]
+    single = [number for number, name in enumerate(names) if name in letters]
     return sorted([*single, *ranked[: max(0, room)]])
 
 
 @dataclass(frozen=True)
 class _Lattice:
-    """Every piece at every place of every word: an edge from where it begins to where it ends."""
+    """Every piece at every index of every word: an edge from where it begins to where it ends."""
 
     word: Array
     begin: Array
@@ -97,7 +97,7 @@ class _Lattice:
             if word[begin:end] in numbers
         ]
         word, begin, end, piece = np.array(edges, np.int64).reshape(-1, 4).T
-        return _Lattice(word, begin, end, piece, np.array([len(each) for each in words]))
+        return _Lattice(word, begin, end, piece, np.array([len(word_of_lattice) for word_of_lattice in words]))
 
     def expected(self, shares: Array, counts: Array) -> Array:
         """How often each piece is expected in all words, by the forward-backward algorithm."""
@@ -106,14 +106,14 @@ class _Lattice:
         before[0] = 1.0
         after[self.lengths, np.arange(count)] = 1.0
         likely = shares[self.piece]
-        for place in range(1, width):
-            here = np.flatnonzero(self.end == place)
+        for index in range(1, width):
+            here = np.flatnonzero(self.end == index)
             ways = before[self.begin[here], self.word[here]] * likely[here]
-            before[place] = np.bincount(self.word[here], ways, count)
-        for place in range(width - 2, -1, -1):
-            here = np.flatnonzero(self.begin == place)
+            before[index] = np.bincount(self.word[here], ways, count)
+        for index in range(width - 2, -1, -1):
+            here = np.flatnonzero(self.begin == index)
             ways = after[self.end[here], self.word[here]] * likely[here]
-            after[place] += np.bincount(self.word[here], ways, count)
+            after[index] += np.bincount(self.word[here], ways, count)
         total = np.maximum(after[0], np.finfo(np.float64).tiny)[self.word]
         ways = before[self.begin, self.word] * likely * after[self.end, self.word] / total
         return np.bincount(self.piece, ways * counts[self.word], len(shares))
@@ -123,10 +123,10 @@ class _Lattice:
         count, width = len(self.lengths), int(self.lengths.max(initial=0)) + 1
         reached = np.full((width, count), -1e9)
         reached[0] = 0.0
-        for place in range(1, width):
-            here = np.flatnonzero((self.end == place) & allowed)
+        for index in range(1, width):
+            here = np.flatnonzero((self.end == index) & allowed)
             ways = reached[self.begin[here], self.word[here]] + scores[self.piece[here]]
-            np.maximum.at(reached[place], self.word[here], ways)
+            np.maximum.at(reached[index], self.word[here], ways)
         return reached[self.lengths, np.arange(count)]
 
 

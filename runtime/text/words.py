@@ -18,32 +18,32 @@ _APOSTROPHES = "'\u2019"
 
 
 def pieces(text: str, kind: str) -> list[str]:
-    """A text in characters, or in words and signs and what tells how they stand."""
+    """A text in characters, or in words and signs, with pieces that say where spacing is unusual."""
     if kind == "characters":
         return list(text)
-    found: list[str] = []
+    parts: list[str] = []
     end = 0
     for part in _PART.finditer(text):
         apart = part.start() > end
-        if end and apart != _apart(found[-1], part[0]):
-            found.append(SPACE if apart else JOIN)
-        found.append(part[0])
+        if end and apart != _apart(parts[-1], part[0]):
+            parts.append(SPACE if apart else JOIN)
+        parts.append(part[0])
         end = part.end()
-    return found
+    return parts
 
 
 def joined(parts: Sequence[str], kind: str) -> str:
     """The text that `pieces` took apart; of white space it has single spaces."""
     if kind == "characters":
         return "".join(parts)
-    text, last, told = "", "", None
+    text, last, spacing = "", "", None
     for part in parts:
         if part in SPACING:
-            told = part
+            spacing = part
             continue
         usual = SPACE if last and _apart(last, part) else JOIN
-        text += (usual if told is None or not last else told) + part
-        last, told = part, None
+        text += (usual if spacing is None or not last else spacing) + part
+        last, spacing = part, None
     return text
 
 

@@ -38,7 +38,7 @@ class Position:
     best_step: int = 0  # the last update of the best epoch
     epochs_since_best: int = 0
     rate: float = 1.0
-    epochs_since_decay: int = 0  # since the rate was last made smaller, or since the best
+    epochs_since_decay: int = 0  # since the rate was last reduced, or since the best
 
 
 def save_checkpoint(folder: Path, state: Mapping[str, Array], position: Position, keep: int) -> Path:
@@ -74,7 +74,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], Position]:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
             if metadata.get("form") != _FORM:
-                raise NablacError(Diagnostic("E840", "this is no checkpoint of nablac's", place=str(path)))
+                raise NablacError(Diagnostic("E840", "not a nablac checkpoint", place=str(path)))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
         if metadata["digest"] != _digest(state, metadata["position"]):
             raise NablacError(Diagnostic("E840", "this checkpoint is damaged: its bytes have changed", place=str(path)))

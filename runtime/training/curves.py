@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from xml.sax.saxutils import escape
@@ -16,12 +16,14 @@ TRAINING, VALIDATION, BEST, OTHER = "#2563eb", "#ea580c", "#15803d", "#7c3aed"
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 _INK, _GREY, _GRID, _FAINT = "#0f172a", "#64748b", "#e2e8f0", "#f1f5f9"
 _SMALL = ("lr", "learning_rate")
-_RISING = ("accuracy", "r_squared", "similarity")  # larger is better: what the loop's early stopping takes it for
 
 
-def curves(history: Mapping[str, Sequence[float]], title: str) -> str:
-    """An SVG of Keras-style history: `loss` and `val_loss` share a panel; x is the epoch."""
-    panels = _panels(history)
+def curves(history: Mapping[str, Sequence[float]], title: str, higher_is_better: Collection[str] = ()) -> str:
+    """An SVG of Keras-style history: `loss` and `val_loss` share a panel; x is the epoch.
+
+    The best epoch on validation data is marked: the lowest value, of the metrics `higher_is_better` the highest.
+    """
+    panels = _panels(history, higher_is_better)
     columns = 2 if sum(panel.height == HEIGHT for panel in panels) > 1 else 1
     width = 2 * MARGIN + columns * WIDTH + (columns - 1) * GAP
     parts: list[str] = []
@@ -32,8 +34,8 @@ def curves(history: Mapping[str, Sequence[float]], title: str) -> str:
         panels = panels[len(row) :]
         # A panel that is alone in its row takes all of it: no hole in the card.
         across = (width - 2 * MARGIN - (len(row) - 1) * GAP) // len(row)
-        for place, panel in enumerate(row):
-            x = MARGIN + place * (across + GAP)
+        for column, panel in enumerate(row):
+            x = MARGIN + column * (across + GAP)
             parts.append(f'<g class="panel" transform="translate({x} {y})">{panel.draw(across)}</g>')
         y += row[0].height + GAP
     if not parts:
@@ -51,7 +53,7 @@ def curves(history: Mapping[str, Sequence[float]], title: str) -> str:
     return "\n".join([*head, *parts, "</svg>"]) + "\n"
 
 
-def _panels(history: Mapping[str, Sequence[float]]) -> list[_Panel]:
+def _panels(history: Mapping[str, Sequence[float]], higher_is_better: Collection[str]) -> list[_Panel]:
     """A panel for every quantity that has a value, in the order of the history, learning rates last."""
     series = {name: tuple(map(float, values)) for name, values in history.items() if len(values)}
     epochs = series.pop("epoch", ())
@@ -60,7 +62,10 @@ def _panels(history: Mapping[str, Sequence[float]]) -> list[_Panel]:
     if not usable:
         epochs = tuple(map(float, range(1, count + 1)))
     names = dict.fromkeys(name.removeprefix("val_") for name in series)
-    panels = [_Panel(name, epochs[:count], series.get(name, ()), series.get(f"val_{name}", ())) for name in names]
+    panels = [
+        _Panel(name, epochs[:count], series.get(name, ()), series.get(f"val_{name}", ()), name in higher_is_better)
+        for name in names
+    ]
     return sorted(panels, key=lambda panel: panel.name in _SMALL)
 
 
@@ -85,6 +90,7 @@ class _Panel:
     epochs: tuple[float, ...]
     training: tuple[float, ...]
     validation: tuple[float, ...]
+    higher_is_better: bool
 
     @property
     def height(self) -> int:
@@ -138,15 +144,15 @@ class _Panel:
         return _Axis(first, last, left, right)
 
     def _best(self) -> int | None:
-        """Where the validation is best; one value alone is not."""
-        found = [place for place, value in enumerate(self.validation) if _drawable(value)]
-        if len(found) < 2:
+        """The index of the epoch whose validation is best; one value alone is not."""
+        indices = [index for index, value in enumerate(self.validation) if _drawable(value)]
+        if len(indices) < 2:
             return None
-        sign = -1 if any(word in self.name for word in _RISING) else 1
-        return min(found, key=lambda place: sign * self.validation[place])
+        sign = -1 if self.higher_is_better else 1
+        return min(indices, key=lambda index: sign * self.validation[index])
 
     def _legend(self, best: int | None) -> list[str]:
-        """A row under the name. The best value is told here, not beside its dot, where it would lie on a line."""
+        """A row under the name. The best value is written here, not beside its dot, where it would lie on a line."""
         parts: list[str] = []
         x = 16.0
         lines = ("training", TRAINING, self.training), ("validation", VALIDATION, self.validation)
@@ -156,9 +162,9 @@ class _Panel:
                 parts.append(_text(x + 20, 47, label, fill="#475569"))
                 x += 20 + _width(label, 12) + 14
         if best is not None:
-            told = f"best {_number(self.validation[best], 4)} at epoch {self.epochs[best]:,.0f}"
+            best_text = f"best {_number(self.validation[best], 4)} at epoch {self.epochs[best]:,.0f}"
             parts.append(f'<circle cx="{x + 5:.1f}" cy="42.5" r="4.5" fill="{BEST}"/>')
-            parts.append(_text(x + 16, 47, told, fill=BEST, weight=600))
+            parts.append(_text(x + 16, 47, best_text, fill=BEST, weight=600))
         return parts
 
 
@@ -230,9 +236,9 @@ def _epoch_ticks(epochs: Sequence[float]) -> list[int]:
     first, last = math.ceil(epochs[0]), math.floor(epochs[-1])
     if last - first < 1:
         return [round(epochs[0])]
-    marks = [round(each) for each in ticks(first, last) if each == round(each)]
+    marks = [round(tick) for tick in ticks(first, last) if tick == round(tick)]
     step = marks[1] - marks[0] if len(marks) > 1 else 1
-    # The first epoch is told too, unless its number would run into the next.
+    # The first epoch is labelled too, unless its number would run into the next.
     return [first, *marks] if marks and marks[0] - first > 0.6 * step else marks
 
 
@@ -258,7 +264,7 @@ def _number(value: float, digits: int) -> str:
 
 def _width(text: str, size: float, bold: bool = False) -> float:
     """About how wide a text is, in the widest of the fonts."""
-    ems = sum(1.0 if unicodedata.east_asian_width(each) in "WF" else 0.7 if bold else 0.63 for each in text)
+    ems = sum(1.0 if unicodedata.east_asian_width(letter) in "WF" else 0.7 if bold else 0.63 for letter in text)
     return ems * size
 
 
@@ -271,7 +277,7 @@ def _fit(text: str, room: float, size: float, bold: bool = False) -> str:
 
 
 def _escape(text: str) -> str:
-    return escape("".join(each if each.isprintable() else " " for each in text))  # XML has no control characters
+    return escape("".join(letter if letter.isprintable() else " " for letter in text))  # XML has no control characters
 
 
 def _text(

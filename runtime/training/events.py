@@ -15,12 +15,12 @@ _POLYNOMIAL = 0x82F63B78  # of CRC-32C (Castagnoli), reflected
 
 
 def _table() -> tuple[int, ...]:
-    found = []
+    table = []
     for byte in range(256):
         for _ in range(8):
             byte = byte >> 1 ^ (_POLYNOMIAL if byte & 1 else 0)
-        found.append(byte)
-    return tuple(found)
+        table.append(byte)
+    return tuple(table)
 
 
 _TABLE = _table()
@@ -49,7 +49,7 @@ class EventWriter:
     """One event file in `folder`; a resumed run opens another, and TensorBoard joins them."""
 
     def __init__(self, folder: Path) -> None:
-        host = "".join(each for each in socket.gethostname() if each.isalnum() or each in "-.") or "host"
+        host = "".join(letter for letter in socket.gethostname() if letter.isalnum() or letter in "-.") or "host"
         self.path = folder / f"events.out.tfevents.{int(time.time()):010d}.{host}.{os.getpid()}.nablac"
         self._file = self.path.open("ab")
         self._write(_text(3, b"brain.Event:2"), step=0)
@@ -60,6 +60,7 @@ class EventWriter:
         self._write(_text(5, summary), step)
 
     def close(self) -> None:
+        """Close the file; nothing can be written afterwards."""
         self._file.close()
 
     def __enter__(self) -> EventWriter:
@@ -77,12 +78,12 @@ class EventWriter:
 
 
 def _varint(number: int) -> bytes:
-    found = bytearray()
+    encoded = bytearray()
     while number > 0x7F:
-        found.append(number & 0x7F | 0x80)
+        encoded.append(number & 0x7F | 0x80)
         number >>= 7
-    found.append(number)
-    return bytes(found)
+    encoded.append(number)
+    return bytes(encoded)
 
 
 def _text(field: int, content: bytes) -> bytes:

@@ -7,7 +7,7 @@ import io
 import json
 import math
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from filelock import FileLock, Timeout
 
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.atomic_files import place_folder, scratch, unwritable, write_bytes
+from runtime.atomic_files import Unwritable, move_folder, scratch, write_bytes
 from runtime.data.examples import fitted_to
 from runtime.data.fitted import write_fitted
 from runtime.training.checkpoints import Position, save_checkpoint
@@ -34,13 +34,13 @@ WEIGHTS, _LOCK = "weights.safetensors", "lock"
 
 
 class RunFolder:
-    """A run's own folder; made by `begin`, found again by `existing`, to be used in a `with` block.
+    """A run's own folder, new by `begin` or one that is there by `existing`, to be used in a `with` block.
 
     One process holds it, to the end of the block.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: Path, higher_is_better: Collection[str] = ()) -> None:
+        self.path, self.higher_is_better = path, higher_is_better
         self.checkpoints = path / "checkpoints"
         self._events: EventWriter | None = None
         self._lock = FileLock(path / _LOCK, thread_local=False)
@@ -51,7 +51,7 @@ class RunFolder:
             hint = "two would overwrite each other: wait for it, or end it"
             raise NablacError(Diagnostic("E841", message, place=str(path), hint=hint)) from None
         except OSError as error:
-            raise unwritable(path, error) from error
+            raise Unwritable(path, error) from error
 
     def __enter__(self) -> RunFolder:
         return self
@@ -77,7 +77,7 @@ class RunFolder:
             if not target.parent.exists():
                 target.parent.mkdir(parents=True)
         except OSError as error:
-            raise unwritable(target, error) from error
+            raise Unwritable(target, error) from error
         with scratch(target) as draft:
             (draft / "checkpoints").mkdir()
             for name, text in written_out(training.text.program).items():
@@ -88,17 +88,17 @@ class RunFolder:
                 write_bytes(draft / "skipped.txt", ("\n".join(training.context.skipped) + "\n").encode())
             save_checkpoint(draft / "checkpoints", loop.stepper.state(), loop.position, 1)
             write_record(draft, record_of(training, target), describe(training))
-            place_folder(draft, target)
-        folder = RunFolder(target)
+            move_folder(draft, target)
+        folder = RunFolder(target, training.higher_is_better)
         loop.folder = folder.checkpoints
         return folder
 
     @staticmethod
     def existing(path: Path, training: Training) -> RunFolder:
         """A run to go on with; NablacError where `training` would be another, or the folder takes nothing."""
-        read_record(path)  # a lock is made in no folder but a run's
+        read_record(path)  # no lock is created in a folder that is not a run's
         with ExitStack() as stack:
-            folder = stack.enter_context(RunFolder(path))
+            folder = stack.enter_context(RunFolder(path, training.higher_is_better))
             before, now = read_record(path), record_of(training, path)
             before.check(now, path)
             for draft in [*path.glob(".*.part"), *path.glob("checkpoints/.*.part")]:  # of a run that was killed
@@ -115,9 +115,10 @@ class RunFolder:
         writer.writerow(history)
         writer.writerows([f"{value:.9g}" for value in values] for values in zip(*history.values(), strict=True))
         write_bytes(self.path / "history.csv", text.getvalue().encode())
-        known = {name: [each if math.isfinite(each) else None for each in values] for name, values in history.items()}
+        known = {name: [mean if math.isfinite(mean) else None for mean in values] for name, values in history.items()}
         write_bytes(self.path / "history.json", (json.dumps(known, indent=2) + "\n").encode())
-        write_bytes(self.path / "curves.svg", curves(history, f"{self.path.parent.name} {self.path.name}").encode())
+        picture = curves(history, f"{self.path.parent.name} {self.path.name}", self.higher_is_better)
+        write_bytes(self.path / "curves.svg", picture.encode())
         if self._events is None:
             self._events = EventWriter(self.path)
         self._events.scalars(position.epoch, row)
@@ -134,5 +135,5 @@ class RunFolder:
 
 def _next(base: Path) -> Path:
     """The folder of the next number."""
-    taken = [int(each.name) for each in base.glob("*") if each.name.isdigit()] if base.is_dir() else []
+    taken = [int(folder.name) for folder in base.glob("*") if folder.name.isdigit()] if base.is_dir() else []
     return base / str(max(taken, default=0) + 1)

@@ -41,7 +41,7 @@ class Settings:
 
     epochs: int = 1
     patience: int | None = None  # epochs without a better monitored quantity, after which training stops
-    plateau: int | None = None  # the same, after which the rate is made smaller, by `plateau_factor`
+    plateau: int | None = None  # the same, after which the rate is multiplied by `plateau_factor`
     plateau_factor: float = 0.5
     min_change: float = 0.0  # of the monitored quantity, that a better one is better by
     accumulate: int = 1  # batches in an update
@@ -56,7 +56,7 @@ class Settings:
 
 @dataclass
 class Events:
-    """What the loop tells while it runs."""
+    """What the loop calls while it runs."""
 
     batch: Callable[[Position, int, dict[str, float]], None] = lambda position, batches, means: None
     epoch: Callable[[Position, dict[str, float]], None] = lambda position, row: None
@@ -153,7 +153,7 @@ class Loop:
         for name, value in {"epoch": float(position.epoch), **row}.items():
             position.history.setdefault(name, []).append(value)
         self._update_best(row, state)
-        # Told before it is saved: a run that is killed in between does the epoch again, and tells the same again.
+        # Reported before it is saved: a run that is killed in between does the epoch again, and reports the same.
         self.events.epoch(position, {**row, "seconds": seconds})
         self.save(state)
 
@@ -165,7 +165,7 @@ class Loop:
         return row
 
     def _update_best(self, row: dict[str, float], state: dict[str, Array]) -> None:
-        """Keep this epoch if it is the best so far; else count on, make the rate smaller or stop where that is due."""
+        """Keep this epoch if it is the best so far; else reduce the rate or stop where that is due."""
         position, settings = self.position, self.settings
         value = row.get(self.monitor, row["loss"])
         if self._is_better(value):
@@ -250,7 +250,7 @@ class Loop:
         if lost:
             position = self.position
             before = replace(position, step=position.step - 1, batch=position.batch - 1)
-            raise NotFinite(f"`{lost[0]}` is no finite number", before)
+            raise NotFinite(f"`{lost[0]}` is not finite (NaN or infinity)", before)
         return state
 
     def next_step(self, step: int, batch: int) -> int:

@@ -27,8 +27,8 @@ class Means:
 
     def __init__(self, measures: Mapping[str, Measure]) -> None:
         self.names = tuple(measures)
-        self.kinds = {name: part.kind for each in measures.values() for name, part in each.parts.items()}
-        self._after = {name: NumpyRunner(each.after, {}) for name, each in measures.items()}
+        self.kinds = {name: part.kind for measure in measures.values() for name, part in measure.parts.items()}
+        self._after = {name: NumpyRunner(measure.after, {}) for name, measure in measures.items()}
 
     def add(self, sums: dict[str, Any], outputs: Mapping[str, Any], examples: int) -> None:
         """Count a batch of so many examples."""
@@ -56,19 +56,19 @@ class Means:
         """The measures of all batches together; NablacError for one that their arrays cannot be put together for."""
         if not sums:
             return dict.fromkeys(self._after, 0.0)
-        found: dict[str, float] = {}
+        means: dict[str, float] = {}
         for name, runner in self._after.items():
             fed = {part: self._total(name, part, sums, value.type) for part, value in runner.graph.inputs.items()}
-            found[name] = float(runner.run(fed)["value"])
-        return found
+            means[name] = float(runner.run(fed)["value"])
+        return means
 
     def _total(self, measure: str, part: str, sums: Mapping[str, Any], type: TensorType) -> Array:
         """A part of all batches together."""
         kind, value = self.kinds[part], sums[part]
         if kind != ROWS:
             return np.asarray(value / sums[_EXAMPLES] if kind == "mean" else value, type.dtype.numpy)
-        if len({each.shape[1:] for each in value}) > 1:
-            shapes = " and ".join(str(list(each)) for each in sorted({each.shape[1:] for each in value})[:2])
+        if len({rows.shape[1:] for rows in value}) > 1:
+            shapes = " and ".join(str(list(shape)) for shape in sorted({rows.shape[1:] for rows in value})[:2])
             message = f"`{measure}` compares all examples with one another, and what it reads of them is {shapes}"
             hint = "make it of one number for each example, as the mean of its row"
             raise NablacError(Diagnostic("E846", message, place=measure, hint=hint))

@@ -63,13 +63,13 @@ def explain_not_finite(
         if not math.isfinite(step.loss):
             what = f"the loss is {step.loss} at {at}"
         elif lost:
-            what = f"`{lost[0]}` is no finite number after {at}, whose loss is {step.loss:.4g}"
+            what = f"`{lost[0]}` is not finite (NaN or infinity) after {at}, whose loss is {step.loss:.4g}"
         else:
             continue
         node, kind = _first_to_lose(graph, step.read)
         if node is None:
             return NablacError(Diagnostic("E842", what, place=name, hint=_HINT))
-        message = f"{what}: `{node.op.name}` is the first whose result is {kind}"
+        message = f"{what}: `{node.op.name}` is the first operator whose result is {kind}"
         return NablacError(Diagnostic("E842", message, node.origin.span, place=node.origin.path or None, hint=_HINT))
     at = f"epoch {error.position.epoch + 1}, batch {error.position.batch + 1}"
     return NablacError(Diagnostic("E842", f"{error.what} at {at}", place=name, hint=_HINT))
@@ -97,5 +97,5 @@ def _first_to_lose(graph: Graph, read: Mapping[str, Array]) -> tuple[Node | None
         if node in reached and node.operands:
             before = [operand.node for operand in node.operands if operand.node in lost]
             if not before or (lost[node] and not any(lost[earlier] for earlier in before)):
-                return node, "no number" if lost[node] else "infinite"
+                return node, "NaN" if lost[node] else "infinite"
     return None, ""

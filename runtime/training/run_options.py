@@ -19,7 +19,7 @@ class Options:
     validation: float | None = None
     patience: int | None = None
     seed: int | None = None
-    data: str | None = None  # in the place of the path that the block names
+    data: str | None = None  # instead of the path that the block names
     undivided: bool = False  # whether all of that data is one part, and the block's other files are left
     backend: str = "numpy"
     device: str = "cpu"

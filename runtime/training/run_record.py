@@ -140,7 +140,9 @@ def read_record(folder: Path) -> Record:
     """How the run in a folder was begun; NablacError for a folder that is none of a run."""
     hint = "name the folder that `nablac train` printed"
     if not os.path.isfile(folder / RECORD):
-        raise NablacError(Diagnostic("E841", f"{folder} is no run of nablac's", place=str(folder), hint=hint))
+        raise NablacError(
+            Diagnostic("E841", f"{folder} is not the folder of a nablac run", place=str(folder), hint=hint)
+        )
     content = read_file(folder / RECORD, LARGEST_JSON)
     try:
         stored = json.loads(content)
@@ -149,7 +151,7 @@ def read_record(folder: Path) -> Record:
         return record
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise NablacError(
-            Diagnostic("E841", f"{folder} is no run of nablac's", place=str(folder), hint=hint)
+            Diagnostic("E841", f"{folder} is not the folder of a nablac run", place=str(folder), hint=hint)
         ) from error
 
 
@@ -162,7 +164,7 @@ def _check_ranges(record: Record) -> None:
     if choices.validation is not None and not 0 <= choices.validation <= 0.9:
         raise ValueError("its share of examples is out of range")
     if choices.backend not in BACKENDS or choices.device not in DEVICES or choices.dtype not in ("f32", "f64"):
-        raise ValueError("its backend, device or dtype is none")
+        raise ValueError("its backend, device or dtype is unknown")
 
 
 def _said(option: str, value: Any) -> str:
@@ -173,5 +175,5 @@ def _said(option: str, value: Any) -> str:
         case True:
             return option
         case list():
-            return " ".join(f"{option} {each}" for each in value) or f"no {option}"
+            return " ".join(f"{option} {item}" for item in value) or f"no {option}"
     return f"{option} {value}"

@@ -63,6 +63,7 @@ class NumpyStepper:
         self._before: dict[str, Array] = {}
 
     def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
+        """Run the step, and put its updates in the weights' slots."""
         weights = self.runner.weights
         self._before = dict(weights)
         outputs, updates = self.runner.run_step({name: feeds[name] for name in self.runner.graph.inputs})
@@ -70,6 +71,7 @@ class NumpyStepper:
         return {name: float(value) for name, value in outputs.items()}
 
     def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the evaluation on the current weights, or on their averages."""
         current = averaged(self.state(), self.averages)
         for path in self.evaluator.weights:
             self.evaluator.weights[path] = current[path]
@@ -77,9 +79,11 @@ class NumpyStepper:
         return {name: outputs[name] for name in self.evaluated}
 
     def state(self) -> dict[str, Array]:
+        """The arrays themselves: a step makes new ones."""
         return {**self.fixed, **self.runner.weights}
 
     def before(self) -> dict[str, Array]:
+        """The arrays that the last step began with; before the first only those that no step changes."""
         return {**self.fixed, **self._before}
 
 
@@ -105,6 +109,7 @@ class OnnxStepper:
         self._before: dict[str, Any] = {}
 
     def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
+        """Run the step on the device, and keep its updates there."""
         runner = self.runner
         values = {name: self.values[name] for name in runner.inputs if name in self.values}
         values |= {name: runner.value(np.asarray(array)) for name, array in feeds.items() if name in runner.inputs}
@@ -115,6 +120,7 @@ class OnnxStepper:
         return {name: float(runner.array(results[end])) for name, end in self.outputs.items()}
 
     def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run the evaluation on the current values, or on their averages."""
         runner = self.evaluator
         values = {name: self._averaged(name) for name in runner.inputs if name in self.values}
         values |= {name: runner.value(np.asarray(array)) for name, array in feeds.items() if name in runner.inputs}
@@ -131,7 +137,9 @@ class OnnxStepper:
         return self.runner.value(array(value).astype(array(own).dtype))
 
     def state(self) -> dict[str, Array]:
+        """Copies in the memory of the CPU."""
         return {path: self.runner.array(value) for path, value in self.values.items()}
 
     def before(self) -> dict[str, Array]:
+        """Copies of what the last step began with; empty before the first."""
         return {path: self.runner.array(value) for path, value in self._before.items()}

@@ -100,8 +100,8 @@ def _onnxruntime() -> str:
 
 def _processor() -> str:
     """The machine and the instructions that NumPy's kernels are chosen by, which are those of the processor."""
-    found = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
-    return " ".join([platform.machine(), *found])
+    instructions = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+    return " ".join([platform.machine(), *instructions])
 
 
 def _blas() -> tuple[str, int | None]:

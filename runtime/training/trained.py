@@ -29,7 +29,7 @@ from runtime.data.fitted import Fitted, fitted_from_json, fitted_to_json, read_f
 from runtime.initialization import stored
 from runtime.metadata import CLASSES, COLUMNS, UNITS
 from runtime.table_lookups import table_metadata
-from runtime.text.lengths import place_metadata
+from runtime.text.lengths import length_metadata
 from runtime.text.tokenizers import KEY as TOKENIZER
 from runtime.weights import fit_weights, read_metadata, read_tensors, save_weights
 
@@ -55,9 +55,9 @@ def save_trained(path: str | Path, trained: Trained) -> None:
     """Write weights to a `.safetensors` file, whose metadata says in which units they work."""
     metadata: dict[str, str] = {}
     if trained.fitted is not None:
-        told = {**fitted_to_json(trained.fitted), "step": trained.step}
+        facts = {**fitted_to_json(trained.fitted), "step": trained.step}
         # One entry: the file's library writes several in any order, and equal runs write equal bytes.
-        metadata[TRAINED] = json.dumps(told, ensure_ascii=False)
+        metadata[TRAINED] = json.dumps(facts, ensure_ascii=False)
     save_weights(path, trained.weights, metadata)
 
 
@@ -152,17 +152,17 @@ def _units(elaborated: ModelSpec, fitted: Fitted) -> tuple[Graph, Scalings, list
 
 def model_metadata(elaborated: ModelSpec, fitted: Fitted | None) -> dict[str, str]:
     """What a compiled model's file says of its data: units of outputs, a tokenizer and its limits, names of classes."""
-    found = {"nablac.model": elaborated.graph.name}
+    metadata = {"nablac.model": elaborated.graph.name}
     units = units_in(elaborated, fitted)
     if units:
-        found[UNITS] = json.dumps({name: {"units": unit.kind, "of": unit.of} for name, unit in units.items()})
+        metadata[UNITS] = json.dumps({name: {"units": unit.kind, "of": unit.of} for name, unit in units.items()})
     if fitted is not None and fitted.tokenizer is not None:
-        found[TOKENIZER] = fitted.tokenizer.to_json()
+        metadata[TOKENIZER] = fitted.tokenizer.to_json()
     if fitted is not None and fitted.labels:
-        found[CLASSES] = json.dumps(fitted.labels, ensure_ascii=False)
+        metadata[CLASSES] = json.dumps(fitted.labels, ensure_ascii=False)
     if fitted is not None and fitted.columns:
-        found[COLUMNS] = json.dumps(fitted.columns, ensure_ascii=False)
-    return found | place_metadata(elaborated.graph) | table_metadata(elaborated.graph)
+        metadata[COLUMNS] = json.dumps(fitted.columns, ensure_ascii=False)
+    return metadata | length_metadata(elaborated.graph) | table_metadata(elaborated.graph)
 
 
 def step_of(trained: Trained | None, graph: Graph) -> int:
@@ -193,7 +193,7 @@ def in_raw_data(elaborated: ModelSpec, fitted: Fitted | None) -> ModelSpec:
         raw = dict(values)
         for name, value in values.items():
             if name in fitted.scalings:
-                offset, scale = (Constant.of(each.astype(value.type.dtype.numpy))() for each in fitted.numbers[name])
+                offset, scale = (Constant.of(part.astype(value.type.dtype.numpy))() for part in fitted.numbers[name])
                 raw[name] = Input(name, value.type)()
                 changes[value] = (raw[name] - offset) / scale
         return raw
@@ -202,7 +202,7 @@ def in_raw_data(elaborated: ModelSpec, fitted: Fitted | None) -> ModelSpec:
     parts = [{"loss": spec.loss}, spec.metrics, graph.outputs, graph.updates, spec.updates]
     ends = iter(replace([value for part in parts for value in part.values()], changes))
     (loss,), metrics, outputs, updates, all_updates = ([next(ends) for _ in part] for part in parts)
-    made = Graph(
+    rescaled = Graph(
         inputs,
         dict(zip(graph.outputs, outputs, strict=True)),
         dict(zip(graph.updates, updates, strict=True)),
@@ -210,17 +210,17 @@ def in_raw_data(elaborated: ModelSpec, fitted: Fitted | None) -> ModelSpec:
         graph.doc,
         graph.layers,
     )
-    told = dataclasses.replace(
+    raw_spec = dataclasses.replace(
         spec,
         targets=targets,
         loss=loss,
         metrics=dict(zip(spec.metrics, metrics, strict=True)),
         updates=dict(zip(spec.updates, all_updates, strict=True)),
     )
-    return ModelSpec(made, elaborated.hypers, told)
+    return ModelSpec(rescaled, elaborated.hypers, raw_spec)
 
 
 def weights_of_model(inference: ModelSpec, in_training: Iterable[str], state: Mapping[str, Array]) -> dict[str, Array]:
     """What of a training state is the model's: what its outputs, its loss and its metrics read, and `in_training`."""
     paths = dict.fromkeys([*(op.path for graph in (inference.graph, whole_graph(inference)) for op in stored(graph))])
-    return {path: state[path] for path in (*paths, *(each for each in in_training if each not in paths))}
+    return {path: state[path] for path in (*paths, *(path for path in in_training if path not in paths))}

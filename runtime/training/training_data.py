@@ -18,7 +18,8 @@ from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.examples import PARTS, Examples, fitted_to
-from runtime.data.loading import Wanted, load_examples, staged
+from runtime.data.loading import Requirements, load_examples, staged
+from runtime.data.matching import PackagePath
 from runtime.data.missing_entries import check_lookups
 from runtime.data.padding import widened
 from runtime.training.batch_axis import check_example_axis
@@ -40,7 +41,7 @@ def context_of(spec: TrainingSpec, options: Options, folder: Path, seed: int, fi
         return Context(folder, 0.0, 0.0, seed, options.skip_broken, fixed=fixed, fitted=fitted)
     validation = settings.validation if options.validation is None else options.validation
     test = settings.test
-    shares = [0.0 if isinstance(each, str) else float(each) for each in (validation, test)]  # another file is no share
+    shares = [0.0 if isinstance(part, str) else float(part) for part in (validation, test)]  # another file is no share
     if sum(shares) >= 1:
         message = f"validation {validation:g} and test {test:g} leave nothing to train on"
         raise NablacError(Diagnostic("E823", message, spec.span))
@@ -53,7 +54,7 @@ def examples_of(
 ) -> Examples:
     """The examples, by the names of a model's inputs and targets; NablacError for what does not fit it.
 
-    `model` is the one for inference, with its train block. `arrays` take the place of the source, and of the stages
+    `model` is the one for inference, with its train block. `arrays` replace the source, and of the stages
     that make examples of it; the other stages hold for them too.
     """
     spec = model.training
@@ -68,12 +69,17 @@ def examples_of(
     return examples
 
 
-def _wanted(spec: TrainingSpec, inputs: Mapping[str, TensorType], targets: Mapping[str, TensorType]) -> Wanted:
-    return Wanted(inputs, targets, target_uses(spec.loss, spec.targets).measured)
+def _wanted(spec: TrainingSpec, inputs: Mapping[str, TensorType], targets: Mapping[str, TensorType]) -> Requirements:
+    return Requirements(inputs, targets, target_uses(spec.loss, spec.targets).measured)
 
 
 def _all_examples(
-    model: ModelSpec, spec: TrainingSpec, context: Context, options: Options, arrays: Examples | None, wanted: Wanted
+    model: ModelSpec,
+    spec: TrainingSpec,
+    context: Context,
+    options: Options,
+    arrays: Examples | None,
+    wanted: Requirements,
 ) -> Examples:
     """The examples of every file that the block and the command name, in their parts."""
     looked_up = loss_graph(model)
@@ -111,9 +117,9 @@ def _check_metrics(spec: TrainingSpec, inputs: Iterable[str], examples: Examples
             raise NablacError(Diagnostic("E824", message, spec.span, note=note, hint=hint))
 
 
-def path_of(given: str) -> str:
+def path_of(name: str) -> str:
     """A path of the command line, which is relative to where the command runs, and not to the model's file."""
-    return given if given.startswith("package:") else os.path.realpath(given)
+    return name if PackagePath.parse(name) is not None else os.path.realpath(name)
 
 
 def _of_file(stages: Sequence[DataStage], path: str) -> Sequence[DataStage]:
@@ -134,16 +140,16 @@ def _joined(examples: Examples, part: str, other: Examples, path: str) -> Exampl
         if examples.padded and array.ndim == 2:
             array, added = widened(array, added.shape[1], padding), widened(added, array.shape[1], padding)
         if array.shape[1:] != added.shape[1:]:
-            shapes = [list(each.shape[1:]) for each in (added, array)]
+            shapes = [list(rows.shape[1:]) for rows in (added, array)]
             message = f"an example's `{name}` is {shapes[0]}, and {shapes[1]} in the training data"
             raise NablacError(Diagnostic("E824", message, place=path))
         arrays[name] = np.concatenate([array, added])
     count = len(examples)
-    places = {**examples.parts, part: np.arange(count, count + len(other))}
-    return replace(examples, arrays=arrays, parts=places, texts=[*examples.texts, *other.texts], lines=None)
+    parts = {**examples.parts, part: np.arange(count, count + len(other))}
+    return replace(examples, arrays=arrays, parts=parts, texts=[*examples.texts, *other.texts], lines=None)
 
 
 def _first_examples(examples: Examples, count: int) -> Examples:
-    """The first training examples in the place of all."""
+    """The examples with only the first of the training part, and no others."""
     kept = examples.parts["training"][:count]
     return replace(examples, parts={**dict.fromkeys(PARTS, kept[:0]), "training": kept}, augmentations={})

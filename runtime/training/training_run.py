@@ -47,17 +47,19 @@ class Training:
     source: ModelSource
     options: Options = field(default_factory=Options)
     start: Trained | None = None  # to begin from: weights, and what they know of their data
-    examples: Examples | None = None  # in the place of the train block's data
+    examples: Examples | None = None  # instead of the train block's data
     folder: Path | None = None  # where relative paths of data begin, where that is not beside the file of the text
     fitted: Fitted | None = None  # what a run has kept of its data, that goes on or whose weights are evaluated
     raw: bool = False  # whether batches are fed in raw units, which the graphs scale by what is `known`
 
     @cached_property
     def elaborated(self) -> ModelSpec:
+        """The model in training mode, with its train block."""
         return self._spec_of_mode(training=True)
 
     @cached_property
     def inference(self) -> ModelSpec:
+        """The model in inference mode, with its train block."""
         return self._spec_of_mode(training=False)
 
     def _spec_of_mode(self, training: bool) -> ModelSpec:
@@ -85,12 +87,14 @@ class Training:
 
     @property
     def spec(self) -> TrainingSpec:
+        """The train block; NablacError where the text has none."""
         self.step  # noqa: B018 - raises where there is no train block
         assert self.elaborated.training is not None
         return self.elaborated.training
 
     @cached_property
     def step(self) -> TrainingStep:
+        """The training step as a graph, before optimisation."""
         return training_step(self.elaborated)
 
     @cached_property
@@ -113,14 +117,17 @@ class Training:
 
     @property
     def name(self) -> str:
+        """The model's name."""
         return self.elaborated.graph.name
 
     @property
     def seed(self) -> int:
+        """The seed of the command, else of the block, else 0."""
         return self.options.seed if self.options.seed is not None else self.spec.settings.seed
 
     @property
     def batch(self) -> int:
+        """Examples in a batch: of the command, else of the block, else 32."""
         return self.options.batch if self.options.batch is not None else self.spec.settings.batch
 
     @cached_property
@@ -136,6 +143,7 @@ class Training:
 
     @property
     def inputs(self) -> dict[str, Any]:
+        """The types of the model's inputs by name; the key of its draws is none."""
         return {name: value.type for name, value in self.elaborated.graph.inputs.items() if name != "seed"}
 
     def first_state(self) -> dict[str, Array]:
@@ -157,6 +165,7 @@ class Training:
         return OnnxStepper(setup, device=self.options.device, threads=threads())
 
     def batches(self, part: str) -> Batches:
+        """The batches of a part of the examples, shuffled where they train."""
         shuffle = part == "training" and self.spec.settings.shuffle
         return Batches(self.data, part, self.batch, shuffle=shuffle, seed=self.seed, padding=self.padding)
 
@@ -170,17 +179,18 @@ class Training:
         return padding_of(self.inference, self.data, self.start.weights if self.start is not None else None)
 
     def settings(self) -> Settings:
-        given, options = self.spec.settings, self.options
-        monitor = given.monitor or ""
+        """The loop's settings: the command's, else the block's, else the defaults."""
+        block, options = self.spec.settings, self.options
+        monitor = block.monitor or ""
         metric = self.spec.metric_of(monitor)
-        mode = given.mode or self.spec.best.get(metric or "", "min")  # known of a metric, or the block is refused
+        mode = block.mode or self.spec.best.get(metric or "", "min")  # known of a metric, or the block is refused
         return Settings(
-            epochs=options.epochs if options.epochs is not None else given.epochs,
-            patience=options.patience if options.patience is not None else given.patience,
-            plateau=given.plateau,
-            plateau_factor=given.plateau_factor,
-            min_change=given.min_change,
-            accumulate=given.accumulate,
+            epochs=options.epochs if options.epochs is not None else block.epochs,
+            patience=options.patience if options.patience is not None else block.patience,
+            plateau=block.plateau,
+            plateau_factor=block.plateau_factor,
+            min_change=block.min_change,
+            accumulate=block.accumulate,
             monitor=monitor,
             higher_is_better=mode == "max",
             seed=self.seed,
@@ -190,17 +200,26 @@ class Training:
             keep=options.keep,
         )
 
+    @property
+    def higher_is_better(self) -> frozenset[str]:
+        """The metrics of which it is known that a higher value is better: by the library, or by the block's `mode`."""
+        settings = self.settings()
+        metric = self.spec.metric_of(settings.monitor)
+        monitored = {metric} if metric is not None else set()
+        higher = {name for name, best in self.spec.best.items() if best == "max"} - monitored
+        return frozenset(higher | monitored if settings.higher_is_better else higher)
+
     def loop(self, folder: Path | None = None, resume: bool = False, trains: bool = True) -> Loop:
         """The loop, at its start or where the newest checkpoint in `folder` left it.
 
         NablacError where it `trains`, and something that is asked for would not be measured.
         """
         damaged: list[NablacError] = []
-        found = newest_checkpoint(folder, damaged) if resume and folder is not None else None
-        if resume and found is None:
+        checkpoint = newest_checkpoint(folder, damaged) if resume and folder is not None else None
+        if resume and checkpoint is None:
             hint = "its checkpoints are gone, or broken: train anew, without `--resume`"
             raise NablacError(Diagnostic("E841", f"{folder} holds no checkpoint to resume from", hint=hint))
-        state, position = found if found is not None else (self.first_state(), Position())
+        state, position = checkpoint if checkpoint is not None else (self.first_state(), Position())
         validation = self.batches("validation") if len(self.data.parts["validation"]) else None
         if trains:
             self._check_monitor(validation is not None)
@@ -266,7 +285,7 @@ class Training:
         return self.loop(trains=False).evaluate(self.batches(part), step_of(self.start, self.loss_graph))
 
     def model_weights(self, state: Mapping[str, Array]) -> dict[str, Array]:
-        """What of a state belongs to the model and its loss, averages in the place of what they average."""
+        """What of a state belongs to the model and its loss, averages instead of what they average."""
         in_training = (op.path for op in stored(self.step.graph) if op.path not in self.step.states)
         return weights_of_model(self.inference, in_training, averaged(state, self.step.averages))
 
@@ -295,7 +314,7 @@ def describe(training: Training) -> dict[str, Any]:
         "batch": training.batch,
         "epochs": training.settings().epochs,
         "seed": training.seed,
-        "examples": {part: len(places) for part, places in data.parts.items()},
+        "examples": {part: len(rows) for part, rows in data.parts.items()},
         "skipped": len(training.context.skipped),
     }
 

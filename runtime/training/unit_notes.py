@@ -1,4 +1,4 @@
-"""What a person is told of the units of a trained model's outputs."""
+"""Notes for a person on the units of a trained model's outputs."""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def test_one_bad_prompt_does_not_lose_the_others(run: Path, tmp_path: Path) -> N
     assert (done.exit_code, done.stdout) == (2, "chat un\n\n\n\nchien deux\n")
     assert done.stderr.startswith(
         f"error[E852]: this prompt is empty\n --> {file}:2\nhelp: there is nothing to translate\n"
-        f"error[E821]: this is no UTF-8 text\n --> {file}:3\n"
+        f"error[E821]: this is not UTF-8 text\n --> {file}:3\n"
         f"error[E855]: a text of 40 tokens is too long: 20 are taken\n --> {file}:4\n"
         "help: shorten it, or raise `--most-tokens`\n"
         "4 tokens in "
@@ -220,7 +220,7 @@ REFUSED = {
     "beams that draw": (("{run}", "x", "--beams", "2", "--temperature", "1"), 2, "Error: beams search"),
     "no tokenizer": (("{specs}/gpt.model", "x"), 2, "error[E853]: {specs}/gpt.model has no tokenizer"),
     "an empty prompt": (("{run}", ""), 2, "error[E852]: this prompt is empty"),
-    "bytes that are no text": (("{run}", "two \udcff cat"), 2, "error[E821]: this is no UTF-8 text\n --> prompt 1"),
+    "bytes that are no text": (("{run}", "two \udcff cat"), 2, "error[E821]: this is not UTF-8 text\n --> prompt 1"),
     "an empty stop": (("{run}", "x", "--stop", ""), 2, "Error: --stop takes a text"),
     "a seed below 0": (("{run}", "x", "--seed", "-1", "--temperature", "1"), 2, "Invalid value for '--seed'"),
     "no temperature": (
@@ -262,7 +262,7 @@ REFUSED = {
         2,
         "error[E701]",
     ),
-    "a folder that is none": (("{specs}", "x"), 2, "error[E841]: {specs} is no run of nablac's"),
+    "a folder that is none": (("{specs}", "x"), 2, "error[E841]: {specs} is not the folder of a nablac run"),
 }
 
 
@@ -305,7 +305,7 @@ def test_a_long_line_is_an_error_or_an_answer_in_bounded_memory(run: Path, tmp_p
     assert invoke("train", str(spec), *sizes, "-o", str(tmp_path / "run"), "-q").exit_code == 0
     done = invoke("generate", str(tmp_path / "run"), "abc" * 33_334, "--tokens", "2")
     assert done.exit_code == 2 and "Traceback" not in done.output
-    assert done.stderr.startswith("error[E855]: a text of 100,002 tokens is too long: GPT has 128 places\n")
+    assert done.stderr.startswith("error[E855]: a text of 100,002 tokens is too long: GPT has 128 positions\n")
     assert invoke("compile", "--decode", str(tmp_path / "run"), "-o", str(tmp_path / "decode")).exit_code == 0
     made = [
         invoke("generate", str(tmp_path / each), "abcdefgh" * 15, "--tokens", "40", "-q")

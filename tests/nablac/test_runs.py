@@ -184,7 +184,7 @@ def test_a_folder_that_is_no_run_is_refused(line: Path, content: str) -> None:
     (line / "run").mkdir()
     (line / "run" / "run.json").write_text(content)
     for done in (invoke("train", "m.model", "--resume", "run"), invoke("eval", "run")):
-        assert done.exit_code == 2 and "error[E841]: run is no run of nablac's" in done.stderr
+        assert done.exit_code == 2 and "error[E841]: run is not the folder of a nablac run" in done.stderr
 
 
 def test_a_run_that_was_killed_before_its_first_step_goes_on(line: Path) -> None:
@@ -245,7 +245,7 @@ def test_a_run_that_patience_ended_goes_on_as_is_said(line: Path, epochs: str) -
 
 def test_python_leaves_nothing_where_there_is_no_run(line: Path) -> None:
     data = {"x": np.ones((20, 3), np.float32), "t": np.ones((20, 1), np.float32)}
-    with pytest.raises(NablacError, match="nowhere is no run of nablac's"):
+    with pytest.raises(NablacError, match="nowhere is not the folder of a nablac run"):
         nablac.compile("m.model").train(data, folder="nowhere", resume=True)
     assert not Path("nowhere").exists()
 

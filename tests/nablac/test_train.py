@@ -135,12 +135,12 @@ def test_broken_data_is_named_or_left_out(tmp_path: Path, monkeypatch: pytest.Mo
     done = invoke("train", file, "--epochs", "1")
     assert done.exit_code == 2 and not (tmp_path / "runs").exists()
     assert done.stderr == (
-        f"error[E821]: column `passengers`: `nan` is no number\n --> {tmp_path}/series.csv:32\n"
+        f"error[E821]: column `passengers`: `nan` is not a number\n --> {tmp_path}/series.csv:32\n"
         "help: `--skip-broken` leaves such out, and counts them\n"
     )
     skipped = invoke("train", file, "--epochs", "1", "--skip-broken")
     assert skipped.exit_code == 0 and "1 broken rows or files left out" in skipped.stderr
-    assert f"  {tmp_path}/series.csv:32: column `passengers`: `nan` is no number\n" in skipped.stderr
+    assert f"  {tmp_path}/series.csv:32: column `passengers`: `nan` is not a number\n" in skipped.stderr
     assert (tmp_path / "runs" / "forecaster" / "1" / "skipped.txt").read_text().count("\n") == 1
 
 
@@ -224,7 +224,7 @@ def test_a_changed_model_does_not_resume(tmp_path: Path, monkeypatch: pytest.Mon
     done = invoke("train", file, "--resume", "run")
     assert done.exit_code == 2 and "error[E841]: the model has changed since run began" in done.stderr
     none = invoke("train", file, "--resume", "nowhere")
-    assert none.exit_code == 2 and "error[E841]: nowhere is no run of nablac's" in none.stderr
+    assert none.exit_code == 2 and "error[E841]: nowhere is not the folder of a nablac run" in none.stderr
 
 
 def test_training_that_diverges_names_the_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -426,7 +426,7 @@ def test_python_trains_too() -> None:
         (("--device", "cuda", "--backend", "ort"), "error[E910]: there is no device `cuda` here"),
         (("--set", "unis=3"), "error[E402]: model Forecaster has no hyperparameter `unis`"),
         (("--epochs", "0"), "0 is not in the range x>=1"),
-        (("--resume", "/nowhere"), "error[E841]: /nowhere is no run of nablac's"),
+        (("--resume", "/nowhere"), "error[E841]: /nowhere is not the folder of a nablac run"),
         (("--weights", "/nowhere.safetensors"), "error[E901]"),
         (("--data", "/nowhere.csv"), "error[E820]: there is no file /nowhere.csv"),
         (("--model", "Nobody"), "error[E420]: there is no model `Nobody`"),

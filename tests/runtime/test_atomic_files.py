@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from grammar.diagnostics import NablacError
-from runtime.atomic_files import put, scratch, unwritable, write_bytes
+from runtime.atomic_files import Unwritable, put, scratch, write_bytes
 from runtime.weights import save_weights
 
 
@@ -59,7 +59,7 @@ def test_a_full_device_is_told_by_the_name_that_was_given(tmp_path: Path) -> Non
 def test_an_error_about_a_draft_is_one_about_the_file_asked_for(tmp_path: Path) -> None:
     target, full = tmp_path / "made.onnx", OSError(28, "No space left on device")
     with pytest.raises(NablacError) as caught, scratch(target) as folder:
-        raise unwritable(folder / "model.onnx", full) from full
+        raise Unwritable(folder / "model.onnx", full) from full
     assert caught.value.diagnostics[0].message == f"{target} cannot be written: No space left on device"
     with pytest.raises(NablacError, match=r"made\.onnx cannot be written"), scratch(target):
         raise full

@@ -49,7 +49,7 @@ def test_weights_beyond_all_memory_are_refused_before_any_is_made() -> None:
         initialize(wide)
     (found,) = caught.value.diagnostics
     assert found.code == "E810"
-    assert found.message.startswith("there is not memory enough for the weights: 128,000,000,032,000,000 bytes, and")
+    assert found.message.startswith("not enough memory for the weights: 128,000,000,032,000,000 bytes, and")
     assert found.note == "`dense.W` is f32[4000000000, 8000000], of 128,000,000,000,000,000 bytes"
     assert found.hint == "choose smaller sizes, by `--preset` or `--set`"
 

@@ -14,7 +14,7 @@ import pytest
 from compiler.dims import Dim
 from compiler.types import DType, TensorType
 from grammar.diagnostics import NablacError
-from runtime.input_files import Reading, Wanted, read_inputs
+from runtime.input_files import InputType, Reading, read_inputs
 
 N = Dim.named("n")
 VECTOR = TensorType(DType.F32, (N,))
@@ -65,7 +65,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-TAKEN: dict[str, tuple[str, Wanted, list[float]]] = {
+TAKEN: dict[str, tuple[str, InputType, list[float]]] = {
     "an array": ("one.npy", VECTOR, [1, 2]),
     "an array of the input's name, others left aside": ("held.npz", VECTOR, [1, 2]),
     "an array by name": ("held.npz:label", VECTOR, [7]),
@@ -92,7 +92,7 @@ def test_a_file_is_taken(folder: Path, label: str) -> None:
 MAGIC = "the magic string is not correct;"
 ARCHIVE = "E807: this cannot be read as an .npz file of plain arrays"
 PLAIN = "E807: this cannot be read as a .npy file of a plain array"
-REFUSED: dict[str, tuple[str, Wanted, str]] = {
+REFUSED: dict[str, tuple[str, InputType, str]] = {
     "several arrays, none of the name": ("x=other.npz", VECTOR, "E807: this holds a, b, and nothing called `x`"),
     "an array that is not there": ("other.npz:c", VECTOR, "E807: there is no array `c`"),
     "a file that is cut off": ("half.npy", VECTOR, f"{PLAIN}: its header claims 16 bytes of numbers, and 13 are there"),
@@ -154,7 +154,7 @@ def test_an_image_of_another_size_is_said_to_be_made_smaller(tmp_path: Path) -> 
     for name in ("right.png", "large.png"):
         found = read_inputs([str(tmp_path / name)], {"image": wanted}, Reading(said.append))["image"]
         assert found.shape == (1, 1, 28, 28)
-    assert [line.partition("is ")[2] for line in said] == ["32 x 30, and made 28 x 28 as the model asks"]
+    assert [line.partition("is ")[2] for line in said] == ["32 x 30, and resized to 28 x 28, as the model asks"]
 
 
 def test_json_that_we_write_is_read_again(tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_json_that_we_write_is_read_again(tmp_path: Path) -> None:
         ({}, "it has no inputs"),
     ],
 )
-def test_a_file_more_than_inputs_is_told(types: dict[str, Wanted], hint: str, folder: Path) -> None:
+def test_a_file_more_than_inputs_is_told(types: dict[str, InputType], hint: str, folder: Path) -> None:
     with pytest.raises(NablacError) as caught:
         read_inputs(["one.npy", "one.npy"], types)
     (found,) = caught.value.diagnostics

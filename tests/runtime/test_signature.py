@@ -78,7 +78,7 @@ MISTAKES = {
     ),
     "rows of different lengths": (
         {"tokens": [[1, 2], [3]]},
-        "error[E803]: `tokens` is i64[batch, time], and what is given is no array\n --> input `tokens`\n"
+        "error[E803]: `tokens` is i64[batch, time], and the argument is not an array\n --> input `tokens`\n"
         "  = its rows have different lengths",
     ),
     "sizes that disagree": (

@@ -65,9 +65,9 @@ REFUSED = {
     "an encoder-decoder": (["a man"], BOTH, WORDS, "E807: text alone does not feed `source`, `target_in`"),
     "an encoder-decoder without": (["a man"], BOTH, None, "E807: text alone does not feed `source`, `target_in`"),
     "no tokenizer": (["a man"], {"tokens": ROWS}, None, "E853: there is no tokenizer to make tokens of texts"),
-    "another file": (["rows.txt"], {"tokens": ROWS}, None, "E807: `.txt` is no kind of input"),
+    "another file": (["rows.txt"], {"tokens": ROWS}, None, "E807: `.txt` is not a supported input file"),
     "empty": (["a", " "], {"tokens": ROWS}, WORDS, "E852: this text is empty"),
-    "no text": (["a \udcff"], {"tokens": ROWS}, WORDS, "E821: this is no UTF-8 text"),
+    "no text": (["a \udcff"], {"tokens": ROWS}, WORDS, "E821: this is not UTF-8 text"),
     "too long": (["a", "a man a man"], {"tokens": ROWS}, WORDS, "E855: a text of 4 tokens is too long: `tokens` has 3"),
     "far too long": (["a " * 5000], {"tokens": ROWS}, WORDS, "E855: a text of 5,000 tokens is too long"),
 }

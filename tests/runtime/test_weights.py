@@ -92,8 +92,9 @@ class TestMistakes:
         assert caught.value.exit_code == 2
         assert text_of(caught).replace(str(file), "FILE") == (
             "error[E701]: `dense.b`: f32[3] is missing\n --> FILE\nhelp: is it called `dense.bias` there?\n\n"
-            "error[E702]: `dense.bias` is no parameter of test\n --> FILE\nhelp: did you mean `dense.b`?\n\n"
-            "error[E702]: `junk` is no parameter of test\n --> FILE\nhelp: rename rules map foreign names to paths\n\n"
+            "error[E702]: `dense.bias` is not a parameter of test\n --> FILE\nhelp: did you mean `dense.b`?\n\n"
+            "error[E702]: `junk` is not a parameter of test\n --> FILE\n"
+            "help: rename rules map foreign names to paths\n\n"
             "error[E703]: `dense.W` is f32[3, 2] in the file, and f32[2, 3] in the model\n --> FILE\n"
             "help: turn it by a rename rule before the others: `--rename 'dense.W -> dense.W ^T'`\n\n"
             "error[E704]: `scale` is i64[3] in the file, and f32[3] in the model\n --> FILE"

@@ -21,7 +21,7 @@ from grammar.diagnostics import NablacError
 from runtime.generation.generator import Generator, Request
 from runtime.generation.machines import machine
 from runtime.text.roles import whole
-from runtime.text.tokenizers import Listed, read_tokenizer
+from runtime.text.tokenizers import ListTokenizer, read_tokenizer
 from runtime.weights import fit_weights, load_weights, read_renames
 
 torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
@@ -241,7 +241,7 @@ def test_outputs_are_theirs(name: str, backend: str) -> None:
         np.testing.assert_allclose(ours.array(found[output]), expected, rtol=1e-4, atol=limit, err_msg=output)
 
 
-class Numbers(Listed):
+class Numbers(ListTokenizer):
     """Tokens written as numbers, so that texts are what they are made of; 1 begins and 2 ends a text."""
 
     def __init__(self) -> None:

@@ -12,7 +12,7 @@ from grammar.diagnostics import NablacError
 from grammar.source import Source
 from runtime.data.context import Context
 from runtime.data.examples import Examples
-from runtime.data.loading import Wanted, load_examples
+from runtime.data.loading import Requirements, load_examples
 
 
 def load(
@@ -32,7 +32,7 @@ def load(
     given = Context(folder, **context)  # type: ignore[arg-type]
     types = {name: value.type for name, value in elaborated.graph.inputs.items()}
     targets = {name: value.type for name, value in elaborated.training.targets.items()}
-    wanted = Wanted(types, targets, frozenset(targets if measured else ()))
+    wanted = Requirements(types, targets, frozenset(targets if measured else ()))
     return load_examples(elaborated.training.data, given, wanted)
 
 

@@ -77,11 +77,11 @@ FILES = {
     'csv("folder") -> window("v", length: 2)': "E820 : HERE/folder is a folder, and a file is needed",
     'digits("folder")': "E820 : HERE/folder is a folder, and a file is needed",
     'csv("double.csv") -> window("a", length: 2)': "E821 HERE/double.csv:1: two columns are called `a`",
-    'csv("value.csv") -> columns(inputs: "a", targets: "b")': "E821 HERE/value.csv:3: column `b`: `x` is no number",
-    'text("bad.py") -> characters(length: 2)': "E821 HERE/bad.py:1: this is no Python that can be read",
+    'csv("value.csv") -> columns(inputs: "a", targets: "b")': "E821 HERE/value.csv:3: column `b`: `x` is not a number",
+    'text("bad.py") -> characters(length: 2)': "E821 HERE/bad.py:1: this is not valid Python",
     'digits("none")': "E823 : HERE/none holds no images",
-    'digits("nan.csv", label: "last")': "E821 HERE/nan.csv:2: column `1`: `nan` is no number",
-    'npz("nan.npz")': "E821 HERE/nan.npz: `x` holds no number at example 2: [nan]",
+    'digits("nan.csv", label: "last")': "E821 HERE/nan.csv:2: column `1`: `nan` is not a number",
+    'npz("nan.npz")': "E821 HERE/nan.npz: `x` is not finite at example 2: [nan]",
 }
 
 
@@ -117,8 +117,8 @@ def test_broken_examples_of_arrays_can_be_left_out(tmp_path: Path) -> None:
     context = Context(tmp_path, skip_broken=True)
     assert from_arrays(arrays, "rows.npz", context).arrays["x"].tolist() == [1, 4]
     assert context.skipped == [
-        "rows.npz: `x` holds no number at example 1: [nan]",
-        "rows.npz: `t` holds no number at example 2: [inf]",
+        "rows.npz: `x` is not finite at example 1: [nan]",
+        "rows.npz: `t` is not finite at example 2: [inf]",
     ]
 
 

@@ -86,13 +86,13 @@ def test_columns_of_a_table(tmp_path: Path) -> None:
 def test_a_broken_row_is_an_error_or_counted(tmp_path: Path) -> None:
     series(tmp_path, [1, 2, "oops", 4, "", 6, 7, 8])
     data = 'csv("series.csv") -> window("value", length: 2)'
-    assert refused(tmp_path, data) == "E821 HERE/series.csv:4: column `value`: `oops` is no number"
+    assert refused(tmp_path, data) == "E821 HERE/series.csv:4: column `value`: `oops` is not a number"
     found = load(tmp_path, data, skip_broken=True)
     np.testing.assert_array_equal(found.arrays["x"][:, :, 0], [[6, 7]])  # no window spans a row that is not there
     np.testing.assert_array_equal(found.arrays["t"], [[8]])
     context = Context(tmp_path, skip_broken=True)
-    context.broken("series.csv:4", "column `value`: `oops` is no number")
-    assert context.skipped == ["series.csv:4: column `value`: `oops` is no number"]
+    context.broken("series.csv:4", "column `value`: `oops` is not a number")
+    assert context.skipped == ["series.csv:4: column `value`: `oops` is not a number"]
 
 
 REFUSED = {
@@ -105,11 +105,11 @@ REFUSED = {
         "E824 : the model's `t` is f32[batch, 1], and an example of the data is float64[3, 1]"
     ),
     'npz("series.csv")': "E821 HERE/series.csv: this cannot be read as an .npz file of plain arrays",
-    'digits("series.csv")': "E821 HERE/series.csv:2: column `0`: `m0` is no number",
+    'digits("series.csv")': "E821 HERE/series.csv:2: column `0`: `m0` is not a number",
     'npz("package:no_such_package/x.npz")': "E820 : there is no package `no_such_package`",
     'csv("empty.csv") -> window("value", length: 2)': "E823 : HERE/empty.csv has no rows",
     'csv("ragged.csv") -> window("value", length: 2)': "E821 HERE/ragged.csv:3: 3 cells, where the header names 2",
-    'text("latin.txt") -> characters(length: 4)': "E821 HERE/latin.txt: byte 2: this is no UTF-8 text",
+    'text("latin.txt") -> characters(length: 4)': "E821 HERE/latin.txt: byte 2: this is not UTF-8 text",
 }
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from grammar.diagnostics import NablacError
 from runtime.text.learning import learn
-from runtime.text.tokenizers import END, KINDS, LEARNT, SPECIAL, Listed, from_json, read_tokenizer
+from runtime.text.tokenizers import END, KINDS, LEARNT, SPECIAL, ListTokenizer, from_json, read_tokenizer
 from runtime.text.unigram import learnt_pieces
 from runtime.text.words import pieces
 
@@ -43,7 +43,7 @@ def test_characters_of_any_text_come_back(text: str) -> None:
 
 def test_the_most_frequent_words_are_kept_and_others_are_unknown() -> None:
     tokenizer = learn(["b a a c b a"], "words", len(SPECIAL) + 2)
-    assert isinstance(tokenizer, Listed) and tokenizer.known == ("a", "b")
+    assert isinstance(tokenizer, ListTokenizer) and tokenizer.known == ("a", "b")
     assert tokenizer.encode("a c b") == [5, 1, 6]
     assert tokenizer.decode([5, 1, 6]) == "a b"
 

@@ -26,7 +26,7 @@ LONG = {
 
 
 def picture(history: Mapping[str, Sequence[float]], title: str = "run 1") -> Element:
-    return ElementTree.fromstring(curves(history, title))
+    return ElementTree.fromstring(curves(history, title, {"accuracy"}))
 
 
 def panels(history: Mapping[str, Sequence[float]]) -> dict[str, Element]:

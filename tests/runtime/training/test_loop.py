@@ -222,13 +222,22 @@ def test_a_loss_that_is_no_number_is_traced_to_its_line(backend: str) -> None:
         loop.run()
     (found,) = made.explain_not_finite(loop, caught.value).diagnostics
     assert found.code == "E842" and found.span is not None
-    assert found.message == "the loss is nan at epoch 1, batch 1: `log` is the first whose result is no number"
+    assert found.message == "the loss is nan at epoch 1, batch 1: `log` is the first operator whose result is NaN"
     assert found.span.text == "log(h -> Dense(1))"
 
 
 def test_settings_of_the_command_win_over_the_block() -> None:
     made = training("seed 3; patience 4", epochs=7, batch=16, seed=11)
     assert (made.settings(), made.batch) == (Settings(epochs=7, patience=4, seed=11), 16)
+
+
+def test_which_way_a_metric_is_better_is_the_librarys_or_the_blocks_to_say() -> None:
+    text = MODEL.replace(
+        "metric mae(y, t)", "metric mae(y, t)\n    metric r_squared(y, t)\n    metric mine = mean(y * t)"
+    )
+    assert training(text=text).higher_is_better == {"r_squared"}
+    assert training('monitor "val_mine"; mode "max"', text=text).higher_is_better == {"r_squared", "mine"}
+    assert training('monitor "val_r_squared"; mode "min"', text=text).higher_is_better == frozenset()
 
 
 def test_raw_units_are_those_of_the_data() -> None:
@@ -261,9 +270,9 @@ SPOILT = MODEL.replace("y = h -> Dense(1)", "y = h -> Dense(1)\n    z = sqrt(rel
 def spoilt(found: NablacError) -> None:
     (diagnostic,) = found.diagnostics
     assert diagnostic.code == "E842" and diagnostic.span is not None
-    assert "is no finite number after epoch 1, batch" in diagnostic.message
+    assert "is not finite (NaN or infinity) after epoch 1, batch" in diagnostic.message
     assert "whose loss is" in diagnostic.message and diagnostic.message.endswith(
-        "is the first whose result is no number"
+        "is the first operator whose result is NaN"
     )
     assert diagnostic.span.text == "sqrt(relu(y))"
 

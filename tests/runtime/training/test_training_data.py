@@ -181,7 +181,7 @@ def test_rows_left_out_are_listed_in_the_run(tmp_path: Path) -> None:
     (tmp_path / "train.csv").write_text("a,b,t,kind\n1,2,3,x\n1,oops,3,x\n2,2,4,x\n")
     run = training(tmp_path, TABLE, options=Options(skip_broken=True))
     RunFolder.begin(tmp_path / "run", run, run.loop())
-    expected = f"{tmp_path}/train.csv:3: column `b`: `oops` is no number\n"
+    expected = f"{tmp_path}/train.csv:3: column `b`: `oops` is not a number\n"
     assert (tmp_path / "run" / "skipped.txt").read_text() == expected
 
 

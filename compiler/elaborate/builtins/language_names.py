@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from compiler.elaborate.builtins import lists, numbers, shapes, tensors
+from compiler.elaborate.builtins import lists, number_functions, shapes, tensors
 from compiler.elaborate.builtins.declaring import BUILTINS, binding_builtin
 from compiler.elaborate.builtins.draws import RANDOM
 from compiler.elaborate.cells import scan_of
@@ -28,13 +28,13 @@ def _copy(session: Session, arguments: list[Argument], span: Span) -> CompileTim
     return instantiate(session, instance.defined, [*same, *arguments[1:]], span)
 
 
-FAMILIES = (lists, numbers, shapes, tensors)  # whose functions are in `BUILTINS`
+FAMILIES = (lists, number_functions, shapes, tensors)  # whose functions are in `BUILTINS`
 
 
 def builtin_names() -> dict[str, CompileTimeValue]:
     """Every name that the language itself gives, with its value."""
     names: dict[str, CompileTimeValue] = {name: Primitive(op) for name, op in Operator.registry.items() if op.public}
-    names |= numbers.folding_operators()
+    names |= number_functions.folding_operators()
     names |= BUILTINS
     names |= {
         "scan": Builtin("scan", scan_of),

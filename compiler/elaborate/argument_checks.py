@@ -6,11 +6,11 @@ from typing import Any
 
 from compiler.elaborate.binding import argument_of, bind_hypers, check_hyper, check_names
 from compiler.elaborate.frame import Frame
-from compiler.elaborate.names import names_of, references
+from compiler.elaborate.interruptions import AlreadyReported
 from compiler.elaborate.primitives import bind_operator
 from compiler.elaborate.program import Program
 from compiler.elaborate.session import Session
-from compiler.elaborate.signals import AlreadyReported
+from compiler.elaborate.unknown_names import names_of, references
 from compiler.elaborate.values import UNKNOWN, Argument, Builtin, CompileTimeValue, Defined, Primitive
 from grammar import syntax
 from grammar.diagnostics import NablacError

@@ -10,7 +10,7 @@ from compiler.elaborate.builtins.declaring import binding_builtin, builtin
 from compiler.elaborate.numbers import bounded
 from compiler.elaborate.operands import as_tensor
 from compiler.elaborate.primitives import bind_operator, call_operator, operand_names
-from compiler.elaborate.search import search_range
+from compiler.elaborate.search_ranges import search_range
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import Argument, Builtin, Choice, CompileTimeValue, Interval, describe, is_number
 from compiler.operators import OPERATORS
