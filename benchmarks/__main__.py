@@ -44,7 +44,8 @@ def start_up() -> None:
 
 def scaling() -> None:
     """An unrolled graph of 1,000, 10,000 and 100,000 operators, from text to ONNX."""
-    from compiler.build import elaborate, program_of
+    from compiler.elaborate.models import elaborate
+    from compiler.elaborate.program import program_of
     from compiler.onnx.exporter import export
     from compiler.passes.pipeline import optimize
     from grammar.source import Source

@@ -46,8 +46,9 @@ def seconds(size: str, way: str, tokens: int) -> float:
     else:
         from dataclasses import replace
 
-        from compiler.build import elaborate, load
         from compiler.decode import decode
+        from compiler.elaborate.models import elaborate
+        from compiler.elaborate.program import load
         from compiler.passes.pipeline import optimize
         from runtime.generation.decoders import Cached, Decoder, Layout, Recomputing
         from runtime.generation.machines import machine

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler.build import load
+from compiler.elaborate.program import load
 from runtime.training.run_options import Options
 from runtime.training.training_run import Training
 

@@ -28,7 +28,7 @@ def stepper(case: Case, backend: str) -> Callable[[], float]:
     feeds = case.feeds(np.random.default_rng(0))
     if backend == "torch":
         return torch_step(case, feeds)
-    from compiler.build import program_of
+    from compiler.elaborate.program import program_of
     from grammar.source import Source
     from runtime.training.run_options import Options
     from runtime.training.training_run import Training

@@ -10,7 +10,7 @@ import sys
 from collections import defaultdict
 from pathlib import Path
 
-from compiler.build import load
+from compiler.elaborate.program import load
 from runtime.generation.generator import Generator, Request
 from runtime.text.scores import bleu, chrf
 from runtime.text.words import SPACING, pieces

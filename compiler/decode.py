@@ -1,10 +1,10 @@
 """The decode step of a model: what it computes for the next tokens, given what it kept of those before.
 
-The step is derived from the model's own graph. Of a value with an axis of tokens it computes the new positions
-alone, by each operator's own rule (`Operator.along`); where an operator looks at all positions, as the product of a
+The step is derived from the model's own graph. Of a value with an axis of tokens it computes the new positions alone,
+by each operator's own rule (`Operator.incremental`); where an operator looks at all positions, as the product of a
 query with every key, what was there before is kept in a cache. A walk (`Scan`) goes on from the states it ended in, and
 what looks back on a number of positions, as a convolution or a shift, or on their total, from a state that carries
-those (`Part.carried`). That holds for causal models only, whose outputs do not depend on later tokens
+those (`Window.carry`). That holds for causal models only, whose outputs do not depend on later tokens
 (`runtime.generation.decode_checks`).
 """
 
@@ -15,13 +15,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from compiler.dims import PAST, Dim, Size, substitute, symbols
-from compiler.graph import Graph, Node, Part, Value, origin
+from compiler.graph import Graph, Node, Value, origin
 from compiler.operators.control import Scan
-from compiler.operators.shaping import Concat, Expand, Mover, Squeeze, Transpose, Unsqueeze
+from compiler.operators.shaping import Concat, DataMovement, Expand, Squeeze, Transpose, Unsqueeze
 from compiler.operators.slicing import Slice
 from compiler.operators.source import Input
 from compiler.rewrite import reached, with_operands
 from compiler.types import TensorType
+from compiler.window import Window
 from grammar.diagnostics import Diagnostic, NablacError
 
 
@@ -84,7 +85,7 @@ def generating_ends(graph: Graph) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class _New:
-    """The new positions of an axis, and so many `more` behind them: where a value is made (see compiler.graph.Part).
+    """The new positions of an axis, and so many `more` behind them: where a value is made (see compiler.window).
 
     An axis may be longer than the tokens, as one that was padded before is, or shorter, as one whose last position was
     cut off. Positions count from the front, so that the new ones of every axis begin at `past`: a slice or a
@@ -113,18 +114,18 @@ class _New:
     def bound(self, size: Size) -> Size:
         return self.derivation.bound(size)
 
-    def extended(self, more: int) -> Part:
+    def extended(self, more: int) -> Window:
         return replace(self, more=max(0, self.more + more))
 
     def within(self, size: Size) -> bool:
         behind = self.derivation.behind(size)
         return behind is not None and self.more <= behind
 
-    def carried(
-        self, first: Value, result: Callable[[Value, Part], Value], following: Callable[[Value, Part], Value]
+    def carry(
+        self, first: Value, result: Callable[[Value, Window], Value], following: Callable[[Value, Window], Value]
     ) -> Value | None:
         new = replace(self, more=0)
-        state = self.derivation.carried(self.value, self.axis, first, lambda held: following(held, new))
+        state = self.derivation.carry(self.value, self.axis, first, lambda held: following(held, new))
         return None if state is None else result(state, self)
 
 
@@ -221,7 +222,7 @@ class _Derivation:
         more = size - self.size
         return more if isinstance(more, int) else None
 
-    def carried(self, value: Value, axis: int, first: Value, following: Callable[[Value], Value]) -> Value | None:
+    def carry(self, value: Value, axis: int, first: Value, following: Callable[[Value], Value]) -> Value | None:
         """The state from which a value is made at the new positions of an axis."""
         if value.node not in self.dynamic or self._mentions(first.type):
             return None
@@ -246,7 +247,8 @@ class _Derivation:
         stacked = isinstance(node.op, Scan) and axis == 0 and value.index >= node.op.states
         if stacked and node in self.dynamic and not more:
             return self._walked(node)[value.index]
-        made = node.op.along(_New(self, value, axis, more), axis, *node.operands) if len(node.results) == 1 else None
+        window: Window = _New(self, value, axis, more)
+        made = node.op.incremental(window, axis, *node.operands) if len(node.results) == 1 else None
         if made is None:
             if more > left:
                 raise NotStepwise(node, "what comes after its last position is needed")
@@ -285,8 +287,7 @@ class _Derivation:
             return node.results
         if not any(self._mentions(value.type) for value in (*node.operands, *node.results)):
             return with_operands(node, operands).results
-        made = op(*operands)
-        return made if isinstance(made, tuple) else (made,)
+        return op.apply(*operands).results
 
     def _walked(self, node: Node) -> tuple[Value, ...]:
         """A walk over the new positions, from the states that the last ended in."""
@@ -308,7 +309,8 @@ class _Derivation:
             self.states[names[-1]] = (entry, first, entry)
         entries = [self.states[name][0] for name in names]
         parts = [self.of(sequence, 0) for sequence in sequences]
-        results = op(*entries, *parts, *(self.whole(each) for each in node.operands[op.states + op.slices :]))
+        whole = (self.whole(each) for each in node.operands[op.states + op.slices :])
+        results = op.apply(*entries, *parts, *whole).results
         for name, first, entry, last in zip(names, firsts, entries, results, strict=False):
             self.states[name] = (entry, first, last)
         self.walks[node] = results
@@ -343,12 +345,12 @@ class _Derivation:
 
     def _moves(self, value: Value, places: list[int]) -> bool:
         """Whether to keep what a value is moved from: that is smaller, or grows along a better axis."""
-        if isinstance(value.node.op, (Squeeze, Unsqueeze)) or (isinstance(value.node.op, Mover) and not places):
+        if isinstance(value.node.op, (Squeeze, Unsqueeze)) or (isinstance(value.node.op, DataMovement) and not places):
             return True
         if isinstance(value.node.op, Transpose) and places == [value.type.rank - 1]:
             return True
         each = value
-        while isinstance(each.node.op, Mover) and len(each.node.operands) == 1:
+        while isinstance(each.node.op, DataMovement) and len(each.node.operands) == 1:
             if isinstance(each.node.op, Expand):
                 return True
             each = each.node.operands[0]

@@ -18,7 +18,11 @@ PAST = "past"  # the one named dim that may be 0: how many tokens came before th
 
 
 class DimError(Exception):
-    """A size that cannot be: too large, too long an expression, division by zero."""
+    """A size that cannot be: too large, or too long an expression."""
+
+
+class DivisionByZero(DimError):
+    """A size divided by 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,7 @@ Size = int | Dim
 def quotient(numerator: Size, denominator: Size) -> Size:
     """`numerator // denominator`, with what divides exactly taken out: `(4*n + 6) // 4` is `n + 1`."""
     if denominator == 0:
-        raise DimError("division by zero")
+        raise DivisionByZero("division by zero")
     if isinstance(numerator, int) and isinstance(denominator, int):
         return numerator // denominator
     if denominator == 1:
@@ -137,7 +141,7 @@ def quotient(numerator: Size, denominator: Size) -> Size:
 def remainder(numerator: Size, denominator: Size) -> Size:
     """`numerator % denominator`; terms that divide exactly drop out."""
     if denominator == 0:
-        raise DimError("division by zero")
+        raise DivisionByZero("division by zero")
     if isinstance(numerator, int) and isinstance(denominator, int):
         return numerator % denominator
     _, rest = _divide(numerator, denominator)

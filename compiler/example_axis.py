@@ -5,7 +5,7 @@ from __future__ import annotations
 from compiler.dims import symbols
 from compiler.graph import Node, Value
 from compiler.operators.control import Scan
-from compiler.operators.convolution import Window
+from compiler.operators.convolution import SlidingWindow
 from compiler.operators.indexing import GatherElements, GatherNd, Iota, ScatterElements, ScatterNd, Take
 from compiler.operators.normalization import AlongAxis
 from compiler.operators.ordering import CumSum, TopK
@@ -33,7 +33,7 @@ def relates_examples(node: Node, batch: set[str]) -> bool:
         return any(op.before[axis] != 0 or op.after[axis] != 0 for axis in _axes(operands[0], batch))
     if isinstance(op, (GatherNd, ScatterNd)):
         return bool(_axes(operands[0], batch))
-    if isinstance(op, Window):
+    if isinstance(op, SlidingWindow):
         return any(axis >= _FIRST_OF_WINDOWS for axis in _axes(operands[0], batch))
     if isinstance(op, Scan):
         return any(0 in _axes(each, batch) for each in operands[op.states : op.states + op.slices])

@@ -12,16 +12,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from compiler.dims import Dim, Size, substitute
-from compiler.types import TensorType
+from compiler.types import DType, TensorType
 from grammar.record import Record
 from grammar.source import Span
 
 if TYPE_CHECKING:
     import networkx as nx
-    import onnx
 
     from compiler.types import Array
 
@@ -136,71 +135,6 @@ class Node:
         return f"<{self.op} of {len(self.operands)}>"
 
 
-class Emit(Protocol):
-    """Writes ONNX nodes for one graph; values go by name, arrays become initializers, None is an absent input."""
-
-    opset: int
-
-    def __call__(self, onnx_type: str, *operands: str | Array | None, **attributes: Any) -> str:
-        """Write a node of one result; its name."""
-
-    def many(self, results: int, onnx_type: str, *operands: str | Array | None, **attributes: Any) -> tuple[str, ...]:
-        """Write a node of several results; their names."""
-
-    def sizes(self, sizes: Sequence[Size]) -> str:
-        """A one-axis i64 tensor that holds the sizes: an initializer, or computed from the inputs' shapes."""
-
-    def body(self, graph: Graph, inputs: Sequence[str], outputs: Sequence[str], formal: int) -> onnx.GraphProto:
-        """A nested graph with these names for its inputs and outputs, in order.
-
-        The first `formal` inputs are the nested graph's own; the others are names of this graph.
-        """
-
-    def unique(self, base: str) -> str:
-        """A name like `base` that nothing in the model has."""
-
-    def type(self, name: str) -> TensorType:
-        """The type of an operand."""
-
-    def producer(self, name: str) -> Operator | None:
-        """The operator that an operand comes from; None for what is fed, and for what comes from around this graph."""
-
-
-class Part(Protocol):
-    """Some positions of one axis of a graph, and what its values are there (see `Operator.along`)."""
-
-    @property
-    def start(self) -> Size:
-        """The first position."""
-
-    @property
-    def size(self) -> Size:
-        """How many there are."""
-
-    def of(self, value: Value, axis: int) -> Value:
-        """A value at these positions of an axis, counted from the front."""
-
-    def whole(self, value: Value) -> Value:
-        """A value at all positions."""
-
-    def extended(self, more: int) -> Part:
-        """With so many positions more behind these; below 0 fewer, as far as that undoes an extension."""
-
-    def within(self, size: Size) -> bool:
-        """Whether these positions lie within an axis of this size of the graph."""
-
-    def carried(
-        self, first: Value, result: Callable[[Value, Part], Value], following: Callable[[Value, Part], Value]
-    ) -> Value | None:
-        """The result that a state and the operands at these positions give, and the state of the part that follows.
-
-        `first` is the state at position 0; None where nothing is carried from part to part.
-        """
-
-    def bound(self, size: Size) -> Size:
-        """A size of the graph, all positions counted."""
-
-
 class Operator(Record, ABC):
     """One operator, and everything the system knows about it.
 
@@ -216,6 +150,7 @@ class Operator(Record, ABC):
     public: ClassVar[bool] = True  # may be called by its name in the language
     sums: ClassVar[bool] = False  # rounds a sum within to 16 bits, as the text does, and a runtime's kernel may not
     wide: ClassVar[bool] = False  # rounds more than once: 16-bit floats are computed in f32, and rounded at the end
+    commutative: ClassVar[bool] = False  # of two operands, and the same with them exchanged
     edges: ClassVar[tuple[str, ...]] = ()  # where onnxruntime's kernel gives something else, and what
     registry: ClassVar[dict[str, type[Operator]]] = {}
 
@@ -260,8 +195,8 @@ class Operator(Record, ABC):
         raise NotDifferentiable(self.name)
 
     @abstractmethod
-    def lower(self, emit: Emit, *operands: Any, **none: Any) -> str | tuple[str, ...]:
-        """Emit ONNX nodes that mean the same; the name of the result (or of each)."""
+    def lower(self, emit: Any, *operands: Any, **none: Any) -> str | tuple[str, ...]:
+        """Write ONNX nodes that mean the same by an `Emit`; the name of the result (or of each)."""
 
     @property
     def jumps(self) -> bool:
@@ -276,15 +211,15 @@ class Operator(Record, ABC):
         """The opset from which one ONNX operator takes the place of several for these types; 0 where none does."""
         return 0
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         """The operator at each index of a new leading axis of this length, which the `mapped` operands have.
 
         None where the operator does not say how: then it is applied step by step.
         """
         return None
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
-        """The result at some positions of one of its axes, made of no more of the operands than that takes.
+    def incremental(self, window: Any, axis: int, *operands: Value) -> Value | None:
+        """The result in a `Window` on one of its axes, made of no more of the operands than that takes.
 
         `operands` are those of the whole result; None where it takes all of them, or the operator does not say how.
         """
@@ -312,12 +247,14 @@ class Operator(Record, ABC):
         """Whether an attribute holds a size known only when the model runs."""
         return any(_holds_dim(each) for each in self.attributes)
 
-    def __call__(self, *operands: Value) -> Any:
-        """Apply to values: the result, or a tuple of results where `infer` gives a tuple."""
+    def apply(self, *operands: Value) -> Node:
+        """A node of this operator on values."""
         inferred = self.infer(*(operand.type for operand in operands))
-        if isinstance(inferred, TensorType):
-            return Node(self, operands, (inferred,)).results[0]
-        return Node(self, operands, inferred).results
+        return Node(self, operands, (inferred,) if isinstance(inferred, TensorType) else inferred)
+
+    def __call__(self, *operands: Value) -> Value:
+        """The result on values, of an operator that has one; of the others, `apply` has `results`."""
+        return self.apply(*operands).result
 
 
 def kernel_of(node: Node, op: Operator) -> Callable[..., Any]:
@@ -413,12 +350,15 @@ class Graph:
 
 def apply(name: str, *operands: Operand) -> Value:
     """Apply the attribute-less operator `name`; numbers become constants of the first value's dtype."""
-    from compiler.operators.source import constant
-
     dtype = next(operand.type.dtype for operand in operands if isinstance(operand, Value))
-    values = (operand if isinstance(operand, Value) else constant(operand, dtype) for operand in operands)
-    result: Value = Operator.registry[name]()(*values)
-    return result
+    return Operator.registry[name]()(
+        *(operand if isinstance(operand, Value) else _constant(operand, dtype) for operand in operands)
+    )
+
+
+def _constant(number: float | bool, dtype: DType) -> Value:
+    arguments: tuple[Any, ...] = (TensorType(dtype), dtype.pack(number))
+    return Operator.registry["constant"](*arguments)()
 
 
 def _is_negative_zero(attribute: Any) -> bool:

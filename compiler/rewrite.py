@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from compiler.graph import Graph, Node, Value, origin
 
-Rule = Callable[[Node], "Sequence[Value] | None"]
+NodeRewrite = Callable[[Node], "Sequence[Value] | None"]
 
 
 def with_operands(node: Node, operands: tuple[Value, ...]) -> Node:
@@ -18,30 +18,32 @@ def with_operands(node: Node, operands: tuple[Value, ...]) -> Node:
 def replace(ends: Sequence[Value], replacements: Mapping[Value, Value]) -> list[Value]:
     """`ends` with some of the values they reach replaced by others of the same types."""
     new: dict[Value, Value] = dict(replacements)
-    for node in Graph({}, {str(place): end for place, end in enumerate(ends)}):
+    for node in Graph({}, {str(index): end for index, end in enumerate(ends)}):
         if all(result in new for result in node.results):
             continue
         rebuild(node, new)
     return [new[end] for end in ends]
 
 
-def rewrite(graph: Graph, rule: Rule) -> Graph:
-    """`graph` with each node replaced by what `rule` makes of it (its results' replacements); None leaves it alone.
+def rewrite(graph: Graph, change: NodeRewrite) -> Graph:
+    """`graph` with each node replaced by what `change` makes of it (its results' replacements); None leaves it alone.
 
-    The rule sees each node on its new operands; nodes that it makes take the origin of the node they replace.
+    It sees each node on its new operands; nodes that it makes take the origin of the node they replace.
     """
     new: dict[Value, Value] = {}
     for node in graph:
         rebuilt = rebuild(node, new)
         with origin(node.origin.span, node.origin.path):
-            made = rule(rebuilt)
-        if made is not None:
-            new.update(zip(node.results, made, strict=True))
+            replacements = change(rebuilt)
+        if replacements is not None:
+            new.update(zip(node.results, replacements, strict=True))
     return with_ends(graph, new)
 
 
 def with_ends(graph: Graph, new: Mapping[Value, Value]) -> Graph:
-    """`graph` with its outputs and updates exchanged for their replacements."""
+    """`graph` with its outputs and updates exchanged for their replacements; itself where they are the same."""
+    if all(new[end] is end for end in graph.ends):
+        return graph
     return Graph(
         graph.inputs,
         {name: new[value] for name, value in graph.outputs.items()},
@@ -54,11 +56,11 @@ def with_ends(graph: Graph, new: Mapping[Value, Value]) -> Graph:
 
 def reached(ends: Iterable[Value], stops: Iterable[Value]) -> set[Node]:
     """The nodes that depend on any of `stops` among those that `ends` reach, the nodes of `stops` included."""
-    found = {stop.node for stop in stops}
-    for node in Graph({}, {str(place): end for place, end in enumerate(ends)}):
-        if any(operand.node in found for operand in node.operands):
-            found.add(node)
-    return found
+    dependent = {stop.node for stop in stops}
+    for node in Graph({}, {str(index): end for index, end in enumerate(ends)}):
+        if any(operand.node in dependent for operand in node.operands):
+            dependent.add(node)
+    return dependent
 
 
 def rebuild(node: Node, new: dict[Value, Value]) -> Node:

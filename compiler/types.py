@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import builtins
+import math
+import struct
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from compiler.dims import Size, differ, product, substitute
 
@@ -23,6 +26,22 @@ class TypeMismatch(Exception):
         self.hint = hint
 
 
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """What is known of one element type."""
+
+    kind: Literal["float", "int", "bool"]
+    bytes: int
+    numpy: str
+    onnx: int  # onnx.TensorProto's number, part of the file format; importing onnx for it would cost 0.25 s
+    packed: str = ""  # the format of `struct`, where it has one
+    fraction: int = 0  # bits of a float after its first
+    lowest: int = 0  # the power of two that is the smallest float above 0
+    highest: int = 0  # the largest power of two among the floats
+    range: tuple[int, int] = (0, 1)  # of integers
+    stand_in: str = ""  # what onnxruntime computes in where its kernel lacks this type
+
+
 class DType(StrEnum):
     """Element types, by their names in the language."""
 
@@ -37,13 +56,22 @@ class DType(StrEnum):
     BOOL = "bool"
 
     @property
+    def kind(self) -> Literal["float", "int", "bool"]:
+        """`float`, `int` or `bool`: what does not mix without a cast."""
+        return _ROWS[self].kind
+
+    @property
     def is_float(self) -> bool:
-        return self in (DType.F16, DType.BF16, DType.F32, DType.F64)
+        return _ROWS[self].kind == "float"
+
+    @property
+    def is_integer(self) -> bool:
+        return _ROWS[self].kind == "int"
 
     @property
     def is_half(self) -> bool:
         """A float of 16 bits: too short to add up in."""
-        return self in (DType.F16, DType.BF16)
+        return self is DType.F16 or self is DType.BF16
 
     @property
     def wide(self) -> DType:
@@ -51,32 +79,41 @@ class DType(StrEnum):
         return DType.F32 if self.is_half else self
 
     @property
-    def is_integer(self) -> bool:
-        return self in (DType.I8, DType.U8, DType.I32, DType.I64)
-
-    @property
-    def kind(self) -> str:
-        """`float`, `int` or `bool`: what does not mix without a cast."""
-        return "float" if self.is_float else "int" if self.is_integer else "bool"
+    def stand_in(self) -> DType:
+        """The type that onnxruntime computes in where a kernel of its own lacks this one."""
+        return DType(_ROWS[self].stand_in or self)
 
     @property
     def bytes(self) -> int:
-        return {"f16": 2, "bf16": 2, "f32": 4, "f64": 8, "i8": 1, "u8": 1, "i32": 4, "i64": 8, "bool": 1}[self]
+        return _ROWS[self].bytes
 
     @property
     def eps(self) -> float:
         """From 1 to the next larger number of a float type."""
-        return 2.0 ** -{"f16": 10, "bf16": 7, "f32": 23, "f64": 52}[self]
+        return 2.0 ** -_ROWS[self].fraction
 
     @property
     def smallest(self) -> float:
         """The smallest number above 0 of a float type."""
-        return 2.0 ** -{"f16": 24, "bf16": 133, "f32": 149, "f64": 1074}[self]
+        return 2.0 ** _ROWS[self].lowest
 
     @property
     def largest(self) -> float:
         """The largest finite number of a float type."""
-        return (2 - self.eps) * 2.0 ** {"f16": 15, "bf16": 127, "f32": 127, "f64": 1023}[self]
+        return (2 - self.eps) * 2.0 ** _ROWS[self].highest
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """The smallest and the largest number of an integer type."""
+        return _ROWS[self].range
+
+    def holds(self, number: float) -> bool:
+        """Whether a type has the number, floats but for rounding: it becomes neither 0 nor infinite."""
+        if self.is_float:
+            rounded = self.largest * (1 + self.eps / 4)  # nearer to the largest than to the power of two that follows
+            return number == 0 or not math.isfinite(number) or self.smallest / 2 < abs(number) <= rounded
+        low, high = self.range
+        return low <= number <= high and number == int(number)
 
     @property
     def numpy(self) -> np.dtype[Any]:
@@ -85,10 +122,35 @@ class DType(StrEnum):
         if self is DType.BF16:
             import ml_dtypes
 
-            found: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
-            return found
-        names = {"f16": "float16", "f32": "float32", "f64": "float64", "u8": "uint8", "bool": "bool"}
-        return np.dtype(names.get(self) or self.replace("i", "int"))
+            bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+            return bfloat16
+        return np.dtype(_ROWS[self].numpy)
+
+    @property
+    def onnx(self) -> int:
+        """ONNX's number for the element type."""
+        return _ROWS[self].onnx
+
+    def pack(self, number: float | bool) -> builtins.bytes:
+        """A number's bytes, little-endian; OverflowError for a float that would be infinite."""
+        row = _ROWS[self]
+        if not row.packed:
+            import numpy as np
+
+            if self.largest < abs(number) < math.inf:
+                raise OverflowError
+            return np.array(number, self.numpy).tobytes()
+        return struct.pack(row.packed, _CONVERTED[row.kind](number))
+
+    def unpack(self, data: builtins.bytes) -> int | float | bool:
+        """The number that `pack` made these bytes of."""
+        packed = _ROWS[self].packed
+        if not packed:
+            import numpy as np
+
+            return float(np.frombuffer(data, self.numpy)[0])
+        number: int | float | bool = struct.unpack(packed, data)[0]
+        return number
 
     @staticmethod
     def of(array: Array) -> DType:
@@ -97,6 +159,20 @@ class DType(StrEnum):
             if dtype.numpy == array.dtype:
                 return dtype
         raise TypeMismatch(f"arrays of {array.dtype} have no place in the language")
+
+
+_CONVERTED: dict[str, Callable[[float], float]] = {"float": float, "int": int, "bool": bool}
+_ROWS = {
+    DType.F16: _Row("float", 2, "float16", 10, "<e", fraction=10, lowest=-24, highest=15, stand_in="f32"),
+    DType.BF16: _Row("float", 2, "bfloat16", 16, fraction=7, lowest=-133, highest=127, stand_in="f32"),
+    DType.F32: _Row("float", 4, "float32", 1, "<f", fraction=23, lowest=-149, highest=127),
+    DType.F64: _Row("float", 8, "float64", 11, "<d", fraction=52, lowest=-1074, highest=1023),
+    DType.I8: _Row("int", 1, "int8", 3, "<b", range=(-(2**7), 2**7 - 1), stand_in="i32"),
+    DType.U8: _Row("int", 1, "uint8", 2, "<B", range=(0, 2**8 - 1), stand_in="i32"),
+    DType.I32: _Row("int", 4, "int32", 6, "<i", range=(-(2**31), 2**31 - 1)),
+    DType.I64: _Row("int", 8, "int64", 7, "<q", range=(-(2**63), 2**63 - 1)),
+    DType.BOOL: _Row("bool", 1, "bool", 9, "<?", stand_in="u8"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +209,13 @@ class TensorType:
         if not -rank <= axis < rank:
             raise TypeMismatch(f"{self} has no axis {axis}", f"its axes are 0 to {rank - 1}" if rank else None)
         return axis % rank
+
+    def distinct_axes(self, axes: Sequence[int], among: int | None = None) -> tuple[int, ...]:
+        """Axes counted from the front; TypeMismatch for one that there is not or that comes twice."""
+        counted = tuple(self.axis(axis, among) for axis in axes)
+        if len(set(counted)) < len(counted):
+            raise TypeMismatch(f"{list(axes)} names an axis of {self} twice")
+        return counted
 
 
 def broadcast_shapes(left: tuple[Size, ...], right: tuple[Size, ...]) -> tuple[Size, ...]:

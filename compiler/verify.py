@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from compiler.graph import Graph, Node
 from compiler.operators.control import Scan
-from compiler.operators.source import Buffer, Fed, Input, Parameter
+from compiler.operators.source import Buffer, Input, Parameter, Placeholder
 from compiler.types import TensorType, TypeMismatch
 
 
@@ -84,7 +84,7 @@ def _body(node: Node, body: Graph, where: str) -> None:
     if body.updates:
         raise VerifyError(f"{where}: its step updates {list(body.updates)}")
     for inner in body:
-        if isinstance(inner.op, Fed) and not isinstance(inner.op, Input):
+        if isinstance(inner.op, Placeholder) and not isinstance(inner.op, Input):
             raise VerifyError(f"{where}: its step is not closed, it reaches {inner.op}")
     if isinstance(node.op, Scan):
         _step(node.op, body, where)

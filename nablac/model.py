@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from warnings import warn
 
-from compiler.build import Elaborated, Program, elaborate_model, parse_settings, program_of
-from compiler.build import load as load_program
+from compiler.elaborate.models import elaborate_model
+from compiler.elaborate.presets import parse_settings
+from compiler.elaborate.program import Program, program_of
+from compiler.elaborate.program import load as load_program
 from compiler.graph import Graph
 from compiler.lazy import LazyModule
+from compiler.model_spec import ModelSpec
 from compiler.onnx.targets import LARGEST_FILE
 from compiler.passes.pipeline import optimize
 from compiler.types import DType
@@ -65,12 +69,12 @@ class Model:
         backend: str = "numpy",
         device: str = "cpu",
         origin: Origin | None = None,
-        text: Elaborated | None = None,
+        text: ModelSpec | None = None,
     ) -> None:
         check_backend(backend, device)
         self.graph = graph
         self.elaborated = text.graph if text is not None else graph  # what passes begin from
-        self._text = text or Elaborated(graph, dict(hypers or {}), None)  # in the units of training
+        self._text = text or ModelSpec(graph, dict(hypers or {}), None)  # in the units of training
         self._origin = origin
         self.hypers = dict(hypers or {})
         self.seed = seed
@@ -88,7 +92,7 @@ class Model:
     def weights(self) -> dict[str, Array]:
         """Every parameter and buffer by path, those that only the loss reads among them."""
         if self._weights is None:
-            from compiler.training import whole_graph
+            from compiler.training.losses import whole_graph
             from runtime.initialization import initialize
 
             known = self._trained.weights if self._trained is not None else {}
@@ -125,14 +129,17 @@ class Model:
         self.__dict__.pop("_looked_up", None)
         return self
 
-    def load(self, path: str | Path, rename: str | Path | Iterable[str | Path] = ()) -> Model:
+    def load(
+        self, path: str | Path, rename: str | Path | Iterable[str | Path] = (), say: Callable[[str], object] = warn
+    ) -> Model:
         """Take the weights from a `.safetensors` file; NablacError lists every entry that does not fit.
 
         `path` may be a folder with one such file, or with the `.safetensors.index.json` of several.
         `rename` is a rule as `"theirs -> ours"`, a file of such rules, or several of them. Where the file is of a
         training run, or was saved after one, the model takes and gives the units of its data from then on.
+        `say` is told of rules that take no entry.
         """
-        from compiler.training import whole_graph
+        from compiler.training.losses import whole_graph
         from runtime.training.trained import load_trained
         from runtime.weights import read_renames
 
@@ -142,7 +149,7 @@ class Model:
         def in_training() -> Graph:
             return whole_graph(self._elaborate(True))
 
-        return self._take(load_trained(path, self._text, renames, in_training=in_training))
+        return self._take(load_trained(path, self._text, renames, in_training=in_training, say=say))
 
     def save(self, path: str | Path) -> None:
         """Write the weights to a `.safetensors` file, which says in which units they work."""
@@ -243,7 +250,7 @@ class Model:
 
     def summarize(self, sizes: Mapping[str, int]) -> Summary:
         """What `summary` says, as values."""
-        from compiler.training import whole_graph
+        from compiler.training.losses import whole_graph
         from nablac.summary import summarize
 
         return summarize(self.graph, sizes, whole_graph(self._text), self.units)
@@ -305,7 +312,7 @@ class Model:
         That of a trained model takes its batch in raw units. With `second` it also takes `along.<name>`, and gives
         `hvp.<name>`: the Hessian times that vector.
         """
-        from compiler.training import gradient_graph
+        from compiler.training.gradients import gradient_graph
         from runtime.initialization import initialize
         from runtime.training.trained import in_raw_data
 
@@ -315,7 +322,7 @@ class Model:
         made._weights = initialize(made.graph, self.seed, self.weights)
         return made
 
-    def _elaborate(self, training: bool) -> Elaborated:
+    def _elaborate(self, training: bool) -> ModelSpec:
         origin = self._source()
         return elaborate_model(
             origin.program,

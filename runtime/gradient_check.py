@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.build import Program, elaborate_model
+from compiler.elaborate.models import elaborate_model
+from compiler.elaborate.program import Program
 from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
-from compiler.training import gradient_graph
+from compiler.training.gradients import gradient_graph
 from compiler.types import DType
 from runtime.initialization import initialize, stored
 from runtime.numpy_executor import NumpyRunner

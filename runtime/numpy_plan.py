@@ -23,7 +23,7 @@ from compiler.operators.linear import MatMul
 from compiler.operators.reductions import Sum
 from compiler.operators.shaping import Concat, Expand, Flip, Reshape, Split, Squeeze, Transpose, Unsqueeze
 from compiler.operators.slicing import Slice
-from compiler.operators.source import Constant, Fed
+from compiler.operators.source import Constant, Placeholder
 from compiler.types import TensorType, TypeMismatch
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.memory import smaller
@@ -152,7 +152,7 @@ def plan(graph: Graph, sizes: Mapping[str, int]) -> Plan:
                 slots += 1
         if isinstance(node.op, Constant):
             fixed.append((slot_of[node.result], node.op.compute()))
-        elif isinstance(node.op, Fed):
+        elif isinstance(node.op, Placeholder):
             slot_of[node.result] = fed.setdefault(fed_name(node), slot_of[node.result])
         else:
             for value in (*node.operands, *node.results):

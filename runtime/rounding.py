@@ -16,9 +16,9 @@ import numpy as np
 
 from compiler.dims import evaluate
 from compiler.graph import Graph, Node, Value
-from compiler.operators.arithmetic import Abs, Step
+from compiler.operators.arithmetic import Abs, PiecewiseConstant
 from compiler.operators.comparison import Equal, Less, Where
-from compiler.operators.shaping import Mover
+from compiler.operators.shaping import DataMovement
 from compiler.operators.source import Input, Source, constant
 from compiler.rewrite import rebuild, with_ends
 from runtime.feeds import float_ends
@@ -121,7 +121,7 @@ class Rounding:
 
 def _rounds(node: Node) -> bool:
     """Whether an operator computes with floats, and does not only move, choose or count them."""
-    if isinstance(node.op, (Source, Mover, Step)) or not node.operands:
+    if isinstance(node.op, (Source, DataMovement, PiecewiseConstant)) or not node.operands:
         return False
     return all(result.type.dtype.is_float for result in node.results)
 

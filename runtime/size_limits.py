@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from compiler.dims import PAST, Dim, Symbol, evaluate, symbols
 from compiler.graph import Graph, Node
-from compiler.operators.convolution import Window
+from compiler.operators.convolution import SlidingWindow
 
 _SEARCHED = 100_000  # how far up a size that is large enough is looked for
 
@@ -39,7 +39,7 @@ def limits(graph: Graph) -> tuple[Limit, ...]:
     """One for each size in the graph that small dims could make too small, the first node's that makes it."""
     limits_by_size: dict[tuple[Dim, int], Limit] = {}
     for node in _nodes(graph):
-        least = 1 if isinstance(node.op, Window) else 0
+        least = 1 if isinstance(node.op, SlidingWindow) else 0
         of_results = [(size, least) for result in node.results for size in result.shape]
         taken = node.op.least_sizes(*(operand.type for operand in node.operands))
         for size, enough in (*of_results, *taken):

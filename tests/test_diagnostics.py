@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from compiler import build
-from compiler.build import program_of
+from compiler.elaborate import checking
+from compiler.elaborate.program import program_of
 from grammar.diagnostics import NablacError, render_all
 from grammar.source import Source
 
@@ -19,7 +19,7 @@ CHECKED = "123456"  # the subjects of codes that `check` finds
 
 def check(source: Source) -> None:
     """What `nablac check` does with a text; raises NablacError."""
-    build.check(program_of(source))
+    checking.check(program_of(source))
 
 
 def blocks(path: Path, kind: str) -> list[str]:

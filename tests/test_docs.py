@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.build import check, program_of
-from compiler.elaborate.builtins import builtin_names
+from compiler.elaborate.builtins.table import builtin_names
+from compiler.elaborate.checking import check
 from compiler.elaborate.data import SOURCES, STAGES
-from compiler.elaborate.program import library
-from compiler.elaborate.training import SETTINGS
+from compiler.elaborate.program import library, program_of
+from compiler.elaborate.train_settings import SETTINGS
 from compiler.elaborate.values import Defined
 from compiler.operators import OPERATORS
 from grammar.diagnostics import NablacError, render_all

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.elaborate.builtins import RANDOM
+from compiler.elaborate.builtins.draws import RANDOM
 from compiler.elaborate.frameworks import ARGUMENTS, NAMES, argument_hint, name_hint
 from compiler.elaborate.program import _Names
 from compiler.elaborate.values import Defined, Primitive

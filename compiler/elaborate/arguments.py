@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from compiler.elaborate import calls
-from compiler.elaborate.elaborator import Elaborator
-from compiler.elaborate.frame import Frame, Session, Silence
+from compiler.elaborate.binding import argument_of, bind_hypers, check_hyper, check_names
+from compiler.elaborate.frame import Frame
 from compiler.elaborate.names import names_of, references
+from compiler.elaborate.primitives import bind_operator
 from compiler.elaborate.program import Program
-from compiler.elaborate.values import Builtin, Defined, Given, Primitive
+from compiler.elaborate.session import Session
+from compiler.elaborate.signals import AlreadyReported
+from compiler.elaborate.values import UNKNOWN, Argument, Builtin, CompileTimeValue, Defined, Primitive
 from grammar import syntax
 from grammar.diagnostics import NablacError
 from grammar.record import Record
@@ -21,24 +23,26 @@ def check_arguments(program: Program, session: Session) -> None:
 
     A call in which something is wrong already has been evaluated, and is left at that.
     """
-    told = [each.span for each in session.diagnostics.found if each.span is not None]
-    elaborator = Elaborator(session)
-    session.frames.append(Frame("fn", program.source.name, program.scope, ""))
+    told = [diagnostic.span for diagnostic in session.diagnostics.found if diagnostic.span is not None]
+    with session.inside(Frame("fn", program.source.name, program.scope, "")):
+        _check_calls(program, session, told)
+
+
+def _check_calls(program: Program, session: Session, told: list[Span]) -> None:
     for declaration in program.tree.declarations:
         if isinstance(declaration, (syntax.Definition, syntax.Const)):
             local = names_of(declaration)
             for callee, arguments, piped, span in _calls(declaration):
                 if callee.text in local or callee.text not in program.scope:
                     continue
-                if any(span.source is each.source and span.start <= each.start < span.end for each in told):
+                if any(span.source is reported.source and span.start <= reported.start < span.end for reported in told):
                     continue
                 try:
-                    _check(elaborator, program.scope.find(callee.text), arguments, piped, span)
+                    _check(session, program.scope.find(callee.text), arguments, piped, span)
                 except NablacError as error:
                     session.report(error)
-                except Silence:
+                except AlreadyReported:
                     pass
-    session.frames.pop()
 
 
 _Called = tuple[syntax.Name, tuple[syntax.Argument, ...], bool, Span]
@@ -49,54 +53,60 @@ def _calls(declaration: syntax.Definition | syntax.Const) -> list[_Called]:
 
     Stages with `_` are left out: whether it is placed is known when they are evaluated.
     """
-    found: list[_Called] = []
+    called: list[_Called] = []
     waiting: list[Any] = [declaration]
     while waiting:
         part = waiting.pop()
         match part:
-            case syntax.Pipe(value=value, stage=syntax.Call(callee=syntax.Name() as callee, arguments=given) as stage):
-                waiting += [value, given]
-                if all(name.text != "_" for name in references(given)):
-                    found.append((callee, given, True, stage.span))
+            case syntax.Pipe(
+                value=value, stage=syntax.Call(callee=syntax.Name() as callee, arguments=arguments) as stage
+            ):
+                waiting += [value, arguments]
+                if all(name.text != "_" for name in references(arguments)):
+                    called.append((callee, arguments, True, stage.span))
             case syntax.Declare(
                 drawn=True,
                 names=names,
-                initializer=syntax.Call(callee=syntax.Name() as callee, arguments=given) as drawn,
+                initializer=syntax.Call(callee=syntax.Name() as callee, arguments=arguments) as drawn,
             ):
-                waiting += [names, given]
-                found.append((callee, given, True, drawn.span))
-            case syntax.Call(callee=syntax.Name() as callee, arguments=given, span=span):
-                waiting.append(given)
-                found.append((callee, given, False, span))
+                waiting += [names, arguments]
+                called.append((callee, arguments, True, drawn.span))
+            case syntax.Call(callee=syntax.Name() as callee, arguments=arguments, span=span):
+                waiting.append(arguments)
+                called.append((callee, arguments, False, span))
             case tuple():
                 waiting += part
             case Record():
                 waiting += [getattr(part, name) for name in part.fields if not name.endswith("span")]
-    return sorted(found, key=lambda call: call[-1].start)
+    return sorted(called, key=lambda call: call[-1].start)
 
 
 def _check(
-    elaborator: Elaborator, callee: Any, arguments: tuple[syntax.Argument, ...], piped: bool, span: Span
+    session: Session, callee: CompileTimeValue, arguments: tuple[syntax.Argument, ...], piped: bool, span: Span
 ) -> None:
-    calls.check_names(elaborator, arguments)
-    given = [calls.given_as(each, each.value) for each in arguments]
+    check_names(session, arguments)
+    bindable = [argument_of(argument, _literal(argument.value)) for argument in arguments]
     if piped and not (isinstance(callee, Defined) and callee.kind != "fn"):
-        given.insert(0, Given(None, None, span))
+        bindable.insert(0, Argument(None, UNKNOWN, span))
     match callee:
         case Defined():
-            bound = calls.bind_hypers(elaborator, callee, given, span)
+            bound = bind_hypers(session, callee, bindable, span)
             for hyper in callee.syntax.hypers:
-                if hyper.name.text in bound:
-                    _check_kind(elaborator, callee, hyper, bound[hyper.name.text])
+                argument = bound.get(hyper.name.text)
+                if argument is not None and argument.value is not UNKNOWN:
+                    check_hyper(session, callee, hyper, argument.value, argument.span)
         case Primitive():
-            calls.bind_operator(elaborator, callee.operator, given, span)
+            bind_operator(session, callee.operator, bindable, span)
         case Builtin() if callee.bind is not None:
-            callee.bind(elaborator, given, span)
+            callee.bind(session, bindable, span)
 
 
-def _check_kind(elaborator: Elaborator, callee: Defined, hyper: syntax.Hyper, given: Given) -> None:
-    match given.value:
+def _literal(expression: syntax.Expression) -> CompileTimeValue:
+    """What a literal is worth; a list is as long as it is written, whatever it holds."""
+    match expression:
         case syntax.Number(value=value) | syntax.Text(value=value) | syntax.Boolean(value=value):
-            calls.checked_hyper(elaborator, callee, hyper, value, given.span)
+            return value
         case syntax.ListOf(items=items):
-            calls.checked_hyper(elaborator, callee, hyper, list(items), given.span)
+            return [UNKNOWN] * len(items)
+        case _:
+            return UNKNOWN

@@ -7,39 +7,36 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from typing import TYPE_CHECKING
 
 from compiler.dims import DimError, Size, product
-from compiler.elaborate import calls
-from compiler.elaborate.values import Given, describe, is_size
+from compiler.elaborate.operands import build_checked, tensor_argument
+from compiler.elaborate.session import Session
+from compiler.elaborate.values import Argument, describe, is_size
 from compiler.elaborate.work import ITEM, NODE
 from compiler.graph import Value, apply
 from compiler.operators.shaping import Reshape, Transpose
 from grammar.diagnostics import NablacError, did_you_mean
 from grammar.source import Span
 
-if TYPE_CHECKING:
-    from compiler.elaborate.elaborator import Elaborator
-
 _TOKEN = re.compile(r"\s*([A-Za-z_]\w*|1|\.\.\.|\(|\)|(\S))")
 Groups = list[list[str]]
 
 
-def rearrange(elaborator: Elaborator, given: Given, pattern: Given, sizes: dict[str, Given], span: Span) -> Value:
+def rearrange(session: Session, argument: Argument, pattern: Argument, sizes: dict[str, Argument], span: Span) -> Value:
     """`"b t (h d) -> b h t d"`: split axes, reorder them, join them."""
-    tensor = calls.tensor_argument(elaborator, given)
-    left, right = _sides(elaborator, pattern, "E311", 1)
-    before, after = _groups(elaborator, left[0], pattern), _groups(elaborator, right, pattern)
-    before, after = _spread(elaborator, before, after, tensor, pattern)
+    tensor = tensor_argument(session, argument)
+    left, right = _sides(session, pattern, "E311", 1)
+    before, after = _groups(session, left[0], pattern), _groups(session, right, pattern)
+    before, after = _spread(session, before, after, tensor, pattern)
     names = [name for group in before for name in group]
     if len(before) != tensor.type.rank and _apart(names, tensor.type.rank):
-        raise _other_rank(elaborator, before, tensor, pattern)  # what its names are is known only when they are apart
-    _check_names(elaborator, names, [name for group in after for name in group], pattern, "E311")
-    known = _known_sizes(elaborator, sizes, names, pattern)
+        raise _other_rank(session, before, tensor, pattern)  # what its names are is known only when they are apart
+    _check_names(session, names, [name for group in after for name in group], pattern, "E311")
+    known = _known_sizes(session, sizes, names, pattern)
     if len(before) != tensor.type.rank:
-        raise _other_rank(elaborator, before, tensor, pattern)
+        raise _other_rank(session, before, tensor, pattern)
     for group, size in zip(before, tensor.shape, strict=True):
-        _solve_group(elaborator, group, size, known, tensor, pattern)
+        _solve_group(session, group, size, known, tensor, pattern)
     wanted = [name for group in after for name in group]
 
     def build() -> Value:
@@ -47,19 +44,19 @@ def rearrange(elaborator: Elaborator, given: Given, pattern: Given, sizes: dict[
         apart = tuple(known[name] for name in names)
         if apart != value.shape:
             value = Reshape(apart)(value)
-        places = {name: place for place, name in enumerate(names)}
-        order = tuple(places[name] for name in wanted)
+        positions = {name: position for position, name in enumerate(names)}
+        order = tuple(positions[name] for name in wanted)
         if order != tuple(range(len(order))):
             value = Transpose(order)(value)
         joined = tuple(product(known[name] for name in group) for group in after)
         return value if joined == value.shape else Reshape(joined)(value)
 
-    made: Value = calls.typed(elaborator, build, span, [(tensor, given)], what="rearrange")
-    return made
+    result: Value = build_checked(session, build, span, [(tensor, argument)], what="rearrange")
+    return result
 
 
-def _other_rank(elaborator: Elaborator, before: Groups, tensor: Value, pattern: Given) -> NablacError:
-    return elaborator.fault(
+def _other_rank(session: Session, before: Groups, tensor: Value, pattern: Argument) -> NablacError:
+    return session.fault(
         "E311",
         f'"{pattern.value}" has {len(before)} ax{"i" if len(before) == 1 else "e"}s on the left, and {tensor.type} has '
         f"{tensor.type.rank}",
@@ -76,50 +73,50 @@ def _apart(names: list[str], rank: int) -> str | None:
     return f"spaces stand between axes: `{' '.join(word)}` is {len(word)} of them, `{word}` is one"
 
 
-def einsum(elaborator: Elaborator, pattern: Given, given: list[Given], span: Span) -> Value:
+def einsum(session: Session, pattern: Argument, arguments: list[Argument], span: Span) -> Value:
     """`"b q d, b k d -> b q k"`: a sum of products over the axes that the right side leaves out."""
-    operands = [calls.tensor_argument(elaborator, each) for each in given]
-    elaborator.session.charge(len(operands) * (2 * NODE + len(operands)), span)  # each asks what those after it name
-    left, right = _sides(elaborator, pattern, "E312", None)
+    operands = [tensor_argument(session, argument) for argument in arguments]
+    session.charge(len(operands) * (2 * NODE + len(operands)), span)  # each asks what those after it name
+    left, right = _sides(session, pattern, "E312", None)
     if len(left) != len(operands):
-        raise elaborator.fault(
+        raise session.fault(
             "E312", f'"{pattern.value}" names {len(left)} tensors, and {len(operands)} are given', pattern.span
         )
-    inputs = [_flat(elaborator, side, pattern) for side in left]
-    output = _flat(elaborator, right, pattern)
-    elaborator.session.charge(len(operands) * len(output) ** 2 * ITEM, span)
+    inputs = [_flat(session, side, pattern) for side in left]
+    output = _flat(session, right, pattern)
+    session.charge(len(operands) * len(output) ** 2 * ITEM, span)
     sizes: dict[str, Size] = {}
-    for names, operand, each in zip(inputs, operands, given, strict=True):
+    for names, operand, argument in zip(inputs, operands, arguments, strict=True):
         if len(names) != operand.type.rank:
             axes = "1 axis" if len(names) == 1 else f"{len(names)} axes"
-            raise elaborator.fault(
+            raise session.fault(
                 "E312",
                 f"`{' '.join(names)}` has {axes}, and {operand.type} has {operand.type.rank}",
-                each.span,
+                argument.span,
                 hint=_apart(names, operand.type.rank),
             )
         if len(set(names)) != len(names):
-            raise elaborator.fault("E312", f"`{' '.join(names)}` names an axis twice", pattern.span)
+            raise session.fault("E312", f"`{' '.join(names)}` names an axis twice", pattern.span)
         for name, size in zip(names, operand.shape, strict=True):
             if sizes.setdefault(name, size) != size:
-                raise elaborator.fault(
-                    "E312", f"axis `{name}` is {sizes[name]} in one tensor and {size} in another", each.span
+                raise session.fault(
+                    "E312", f"axis `{name}` is {sizes[name]} in one tensor and {size} in another", argument.span
                 )
     for name in output:
         if name not in sizes:
-            raise elaborator.fault("E312", f'axis `{name}` of "{pattern.value}" stands only on the right', pattern.span)
+            raise session.fault("E312", f'axis `{name}` of "{pattern.value}" stands only on the right', pattern.span)
     if len(set(output)) != len(output):
-        raise elaborator.fault("E312", f'"{pattern.value}" names an axis twice on the right', pattern.span)
+        raise session.fault("E312", f'"{pattern.value}" names an axis twice on the right', pattern.span)
 
     def build() -> Value:
         value, names = operands[0], inputs[0]
-        for place, (operand, others) in enumerate(zip(operands[1:], inputs[1:], strict=True), start=2):
-            later = {name for each in inputs[place:] for name in each} | set(output)
+        for position, (operand, others) in enumerate(zip(operands[1:], inputs[1:], strict=True), start=2):
+            later = {name for side in inputs[position:] for name in side} | set(output)
             value, names = _contract(value, names, operand, others, later, sizes)
         return _finish(value, names, output)
 
-    made: Value = calls.typed(elaborator, build, span, list(zip(operands, given, strict=True)), what="einsum")
-    return made
+    result: Value = build_checked(session, build, span, list(zip(operands, arguments, strict=True)), what="einsum")
+    return result
 
 
 def _contract(
@@ -153,16 +150,16 @@ def _contract(
     apart = [count[0]] if batch else [sizes[name] for name in rows]
     a = _arranged(left, left_names, batch + rows + inner, [*lead, *apart, count[1]])
     b = _arranged(right, right_names, batch + inner + columns, [*lead, count[1], count[2]])
-    made: Value = apply("matmul", a, b)
+    result: Value = apply("matmul", a, b)
     names = batch + rows + columns
     shape = tuple(sizes[name] for name in names)
-    return (made if made.shape == shape else Reshape(shape)(made)), names
+    return (result if result.shape == shape else Reshape(shape)(result)), names
 
 
 def _arranged(value: Value, names: list[str], order: list[str], shape: list[Size]) -> Value:
-    places = tuple(names.index(name) for name in order)
-    if places != tuple(range(len(places))):
-        value = Transpose(places)(value)
+    permutation = tuple(names.index(name) for name in order)
+    if permutation != tuple(range(len(permutation))):
+        value = Transpose(permutation)(value)
     return value if value.shape == tuple(shape) else Reshape(tuple(shape))(value)
 
 
@@ -170,7 +167,7 @@ def _reduce(value: Value, names: list[str], kept: set[str]) -> tuple[Value, list
     """Sum over the axes that nothing else names."""
     from compiler.operators.reductions import Sum
 
-    axes = tuple(place for place, name in enumerate(names) if name not in kept)
+    axes = tuple(axis for axis, name in enumerate(names) if name not in kept)
     if axes:
         value = Sum(axes)(value)
     return value, [name for name in names if name in kept]
@@ -179,38 +176,38 @@ def _reduce(value: Value, names: list[str], kept: set[str]) -> tuple[Value, list
 def _finish(value: Value, names: list[str], output: list[str]) -> Value:
     value, names = _reduce(value, names, set(output))
     order = tuple(names.index(name) for name in output)
-    made: Value = value if order == tuple(range(len(order))) else Transpose(order)(value)
-    return made
+    result: Value = value if order == tuple(range(len(order))) else Transpose(order)(value)
+    return result
 
 
-def _sides(elaborator: Elaborator, pattern: Given, code: str, count: int | None) -> tuple[list[str], str]:
+def _sides(session: Session, pattern: Argument, code: str, count: int | None) -> tuple[list[str], str]:
     if not isinstance(pattern.value, str):
-        raise elaborator.fault(code, f"a pattern is a text, and this is {describe(pattern.value)}", pattern.span)
-    elaborator.session.charge(2 * NODE + len(pattern.value) * ITEM, pattern.span)  # a reshape, and what is transposed
+        raise session.fault(code, f"a pattern is a text, and this is {describe(pattern.value)}", pattern.span)
+    session.charge(2 * NODE + len(pattern.value) * ITEM, pattern.span)  # a reshape, and what is transposed
     sides = pattern.value.split("->")
     if len(sides) != 2:
-        raise elaborator.fault(code, f'"{pattern.value}" has no `->` between its two sides', pattern.span)
+        raise session.fault(code, f'"{pattern.value}" has no `->` between its two sides', pattern.span)
     left = sides[0].split(",")
     if count is not None and len(left) != count:
-        raise elaborator.fault(code, f'"{pattern.value}" names {len(left)} tensors on the left', pattern.span)
+        raise session.fault(code, f'"{pattern.value}" names {len(left)} tensors on the left', pattern.span)
     return left, sides[1]
 
 
-def _groups(elaborator: Elaborator, side: str, pattern: Given) -> Groups:
+def _groups(session: Session, side: str, pattern: Argument) -> Groups:
     """`b t (h d)` as [[b], [t], [h, d]]; `1` is an empty group."""
     groups: Groups = []
     inside: list[str] | None = None
     for match in _TOKEN.finditer(side.rstrip()):
         token = match[1]
         if match[2] and token not in "()":
-            raise _bad(elaborator, pattern, f"`{token}` has no place in it")
+            raise _bad(session, pattern, f"`{token}` has no place in it")
         if token == "(":
             if inside is not None:
-                raise _bad(elaborator, pattern, "parentheses do not nest")
+                raise _bad(session, pattern, "parentheses do not nest")
             inside = []
         elif token == ")":
             if inside is None:
-                raise _bad(elaborator, pattern, "a `)` has no `(`")
+                raise _bad(session, pattern, "a `)` has no `(`")
             groups.append(inside)
             inside = None
         elif inside is not None:
@@ -218,53 +215,51 @@ def _groups(elaborator: Elaborator, side: str, pattern: Given) -> Groups:
         else:
             groups.append([token] if token != "1" else [])
     if inside is not None:
-        raise _bad(elaborator, pattern, "a `(` is not closed")
+        raise _bad(session, pattern, "a `(` is not closed")
     return groups
 
 
-def _bad(elaborator: Elaborator, pattern: Given, why: str) -> NablacError:
-    return elaborator.fault("E311", f'"{pattern.value}" is no pattern: {why}', pattern.span)
+def _bad(session: Session, pattern: Argument, why: str) -> NablacError:
+    return session.fault("E311", f'"{pattern.value}" is no pattern: {why}', pattern.span)
 
 
-def _flat(elaborator: Elaborator, side: str, pattern: Given) -> list[str]:
-    groups = _groups(elaborator, side, pattern)
+def _flat(session: Session, side: str, pattern: Argument) -> list[str]:
+    groups = _groups(session, side, pattern)
     if any(len(group) != 1 or group == ["..."] for group in groups):
-        raise elaborator.fault("E312", f'einsum names each axis by one word, "{pattern.value}" does not', pattern.span)
+        raise session.fault("E312", f'einsum names each axis by one word, "{pattern.value}" does not', pattern.span)
     return [group[0] for group in groups]
 
 
-def _spread(
-    elaborator: Elaborator, before: Groups, after: Groups, tensor: Value, pattern: Given
-) -> tuple[Groups, Groups]:
+def _spread(session: Session, before: Groups, after: Groups, tensor: Value, pattern: Argument) -> tuple[Groups, Groups]:
     """`...` as axes of its own."""
     if ["..."] not in before:
         if any("..." in group for group in after):
-            raise _bad(elaborator, pattern, "`...` stands only on the right")
+            raise _bad(session, pattern, "`...` stands only on the right")
         return before, after
     count = tensor.type.rank - len(before) + 1
     if count < 0:
-        raise elaborator.fault("E311", f'"{pattern.value}" has more axes on the left than {tensor.type}', pattern.span)
-    names = [f"...{place}" for place in range(count)]
-    place = before.index(["..."])
-    before = [*before[:place], *([name] for name in names), *before[place + 1 :]]
+        raise session.fault("E311", f'"{pattern.value}" has more axes on the left than {tensor.type}', pattern.span)
+    names = [f"...{position}" for position in range(count)]
+    position = before.index(["..."])
+    before = [*before[:position], *([name] for name in names), *before[position + 1 :]]
     expanded: Groups = []
     for group in after:
         if group == ["..."]:
             expanded.extend([name] for name in names)
         else:
-            expanded.append([name for each in group for name in (names if each == "..." else [each])])
+            expanded.append([name for member in group for name in (names if member == "..." else [member])])
     return before, expanded
 
 
-def _check_names(elaborator: Elaborator, left: list[str], right: list[str], pattern: Given, code: str) -> None:
+def _check_names(session: Session, left: list[str], right: list[str], pattern: Argument, code: str) -> None:
     for side, names in (("left", left), ("right", right)):
         double = next((name for name, count in Counter(names).items() if count > 1), None)
         if double:
-            raise elaborator.fault(code, f'"{pattern.value}" names `{double}` twice on the {side}', pattern.span)
+            raise session.fault(code, f'"{pattern.value}" names `{double}` twice on the {side}', pattern.span)
     before, after = set(left), set(right)
     for name in left:
         if name not in after:
-            raise elaborator.fault(
+            raise session.fault(
                 code,
                 f'axis `{name}` of "{pattern.value}" is missing on the right',
                 pattern.span,
@@ -272,31 +267,31 @@ def _check_names(elaborator: Elaborator, left: list[str], right: list[str], patt
             )
     for name in right:
         if name not in before:
-            raise elaborator.fault(code, f'axis `{name}` of "{pattern.value}" stands only on the right', pattern.span)
+            raise session.fault(code, f'axis `{name}` of "{pattern.value}" stands only on the right', pattern.span)
 
 
-def _known_sizes(elaborator: Elaborator, sizes: dict[str, Given], names: list[str], pattern: Given) -> dict[str, Size]:
+def _known_sizes(session: Session, sizes: dict[str, Argument], names: list[str], pattern: Argument) -> dict[str, Size]:
     known: dict[str, Size] = {}
     axes = set(names)
-    for name, each in sizes.items():
+    for name, argument in sizes.items():
         if name not in axes:
             hint = did_you_mean(name, names) or f"its axes are {', '.join(names)}"
-            at = each.named_at or each.span
-            raise elaborator.fault("E402", f'"{pattern.value}" has no axis `{name}`', at, hint=hint)
-        if not is_size(each.value):
-            raise elaborator.fault("E404", f"`{name}` is a size, and {describe(each.value)} is given", each.span)
-        known[name] = each.value
+            at = argument.named_at or argument.span
+            raise session.fault("E402", f'"{pattern.value}" has no axis `{name}`', at, hint=hint)
+        if not is_size(argument.value):
+            raise session.fault("E404", f"`{name}` is a size, and {describe(argument.value)} is given", argument.span)
+        known[name] = argument.value
     return known
 
 
 def _solve_group(
-    elaborator: Elaborator, group: list[str], size: Size, known: dict[str, Size], tensor: Value, pattern: Given
+    session: Session, group: list[str], size: Size, known: dict[str, Size], tensor: Value, pattern: Argument
 ) -> None:
     """The one unknown axis of a joined group, from the group's size."""
     unknown = [name for name in group if name not in known]
     rest = product(known[name] for name in group if name in known)
     if len(unknown) > 1:
-        raise elaborator.fault(
+        raise session.fault(
             "E311",
             f"the sizes of {' and '.join(f'`{name}`' for name in unknown)} are not known",
             pattern.span,
@@ -305,16 +300,16 @@ def _solve_group(
     try:
         if not unknown:
             if rest != size:
-                raise elaborator.fault(
+                raise session.fault(
                     "E311", f"`({' '.join(group)})` is {rest}, and the axis of {tensor.type} is {size}", pattern.span
                 )
             return
         if rest == 0 or size % rest != 0:
-            raise elaborator.fault(
+            raise session.fault(
                 "E311",
                 f"an axis of {size} does not split into `({' '.join(group)})` with {rest} for the known part",
                 pattern.span,
             )
         known[unknown[0]] = size // rest
     except DimError as error:
-        raise elaborator.fault("E307", str(error), pattern.span) from None
+        raise session.fault("E307", str(error), pattern.span) from None

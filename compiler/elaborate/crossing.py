@@ -7,9 +7,9 @@ itself has put the axis of length 1 there, as `unsqueeze` and `keep: true` do wh
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
 from compiler.dims import Size
+from compiler.elaborate.session import Session
 from compiler.graph import Graph, Node, Value
 from compiler.operators.arithmetic import Elementwise
 from compiler.operators.comparison import Where
@@ -19,13 +19,10 @@ from compiler.operators.source import Input
 from grammar.diagnostics import Label, NablacError
 from grammar.source import Span
 
-if TYPE_CHECKING:
-    from compiler.elaborate.elaborator import Elaborator
-
 _EXPLICIT = (Unsqueeze, Reshape, Expand)  # what says that an axis is meant
 
 
-def refuse_crossing(elaborator: Elaborator, value: Value, known: Collection[Value], span: Span) -> None:
+def refuse_crossing(session: Session, value: Value, known: Collection[Value], span: Span) -> None:
     """Raise where a loss or metric broadcasts examples against examples; `known` is what the model itself has."""
     model = set(Graph({}, {str(index): each for index, each in enumerate(known)}))
     nodes = [node for node in Graph({}, {"value": value}) if node not in model]
@@ -33,7 +30,7 @@ def refuse_crossing(elaborator: Elaborator, value: Value, known: Collection[Valu
     leading = {each.shape[0] for each in fed if each.shape and each.shape[0] != 1}
     for node in nodes:
         if isinstance(node.op, (Elementwise, Where)) and (crossed := _crossed(node, leading, model)):
-            raise _fault(elaborator, node, *crossed, span)
+            raise _fault(session, node, *crossed, span)
 
 
 def _crossed(node: Node, leading: Collection[Size], model: Collection[Node]) -> tuple[Value, Value] | None:
@@ -64,13 +61,13 @@ def _meant(value: Value, model: Collection[Node]) -> bool:
     return False
 
 
-def _fault(elaborator: Elaborator, node: Node, short: Value, long: Value, span: Span) -> NablacError:
+def _fault(session: Session, node: Node, short: Value, long: Value, span: Span) -> NablacError:
     labels = [
         Label(each.node.origin.span, f"{each.type} comes from here")
         for each in (long, short)
         if each.node.origin.span is not None and each.node.origin.span != node.origin.span
     ]
-    return elaborator.fault(
+    return session.fault(
         "E301",
         f"`{node.op.name}`: {long.type} beside {short.type} is {node.results[0].type}, every example with every other",
         node.origin.span or span,

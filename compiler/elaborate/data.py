@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from compiler.elaborate import calls
+from compiler.elaborate.binding import bind_names, evaluate_arguments
 from compiler.elaborate.parameters import (
     CHANNELS,
     CHARACTER,
@@ -25,13 +25,12 @@ from compiler.elaborate.parameters import (
     Kind,
     one_of,
 )
+from compiler.elaborate.session import Session
 from compiler.elaborate.values import describe
+from compiler.model_spec import DataStage
 from grammar import syntax
 from grammar.diagnostics import Label, did_you_mean
 from grammar.source import Span
-
-if TYPE_CHECKING:
-    from compiler.elaborate.elaborator import Elaborator
 
 REQUIRED = object()
 
@@ -74,7 +73,7 @@ SOURCES: dict[str, dict[str, Parameter]] = {
     "pairs": {"path": Parameter(TEXTS), "separator": Parameter(TEXT, "\t"), "columns": Parameter(TWO_PLACES, [])},
 }
 STAGES: dict[str, dict[str, Parameter]] = {
-    "columns": {"inputs": Parameter(TEXTS), "targets": Parameter(TEXTS)},
+    "columns": {"inputs": Parameter(TEXTS), "targets": Parameter(TEXTS, [])},
     "window": {
         "columns": Parameter(TEXTS),
         "length": Parameter(POSITIVE),
@@ -125,30 +124,21 @@ RULES = {
 }
 
 
-@dataclass(frozen=True)
-class Stage:
-    """One call of a data description: every parameter by name, those not given with their defaults."""
-
-    name: str
-    arguments: dict[str, Any]
-    span: Span
-
-
-def data_stages(elaborator: Elaborator, expression: syntax.Expression) -> tuple[Stage, ...]:
+def data_stages(session: Session, expression: syntax.Expression) -> tuple[DataStage, ...]:
     """A data description read from its source on; the arguments are known at compile time."""
     stages: list[syntax.Expression] = []
     while isinstance(expression, syntax.Pipe):
         stages.append(expression.stage)
         expression = expression.value
     stages.append(expression)
-    read = tuple(_stage(elaborator, stage, place == 0) for place, stage in enumerate(reversed(stages)))
-    _check_repeated(elaborator, read[1:])
-    made = next((stage for stage in read[1:] if stage.name not in ON_EXAMPLES), None)
-    if read[0].name == "arrays" and made is not None:
-        raise elaborator.fault(
+    read = tuple(_stage(session, stage, index == 0) for index, stage in enumerate(reversed(stages)))
+    _check_repeated(session, read[1:])
+    maker = next((stage for stage in read[1:] if stage.name not in ON_EXAMPLES), None)
+    if read[0].name == "arrays" and maker is not None:
+        raise session.fault(
             "E609",
-            f"`{made.name}` makes examples of a table or a text, and arrays are examples already",
-            made.span,
+            f"`{maker.name}` makes examples of a table or a text, and arrays are examples already",
+            maker.span,
             hint=f"of `arrays()` there are {', '.join(ON_EXAMPLES)}",
         )
     return read
@@ -157,7 +147,7 @@ def data_stages(elaborator: Elaborator, expression: syntax.Expression) -> tuple[
 SCALES = ("standardize", "min_max")
 
 
-def _check_repeated(elaborator: Elaborator, stages: tuple[Stage, ...]) -> None:
+def _check_repeated(session: Session, stages: tuple[DataStage, ...]) -> None:
     """A second stage that would take the place of a first one is a mistake: of two scalings of a column one is lost."""
     first: dict[tuple[str, str], Span] = {}
     for stage in stages:
@@ -173,36 +163,38 @@ def _check_repeated(elaborator: Elaborator, stages: tuple[Stage, ...]) -> None:
             if (kind, part) in first:
                 message = f"{part} {is_set} twice, and one of them would do nothing"
                 labels = (Label(first[kind, part], "first here"),)
-                raise elaborator.fault("E608", message, stage.span, labels=labels)
+                raise session.fault("E608", message, stage.span, labels=labels)
             first[kind, part] = stage.span
 
 
-def _stage(elaborator: Elaborator, stage: syntax.Expression, first: bool) -> Stage:
+def _stage(session: Session, stage: syntax.Expression, first: bool) -> DataStage:
     known = SOURCES if first else STAGES
     what = "a source of data" if first else "a stage of the data"
     if not isinstance(stage, syntax.Call) or not isinstance(stage.callee, syntax.Name):
-        raise elaborator.fault("E609", f"{what} is needed here", stage.span, hint=f"as in `{next(iter(known))}(...)`")
+        raise session.fault("E609", f"{what} is needed here", stage.span, hint=f"as in `{next(iter(known))}(...)`")
     name = stage.callee.text
     if name not in known:
-        raise elaborator.fault(
+        raise session.fault(
             "E609",
             f"`{name}` is not {what}",
             stage.callee.span,
             hint=did_you_mean(name, known) or f"there are {', '.join(known)}",
         )
     parameters = known[name]
-    given = calls.arguments(elaborator, stage.arguments)
-    bound = calls.bind_names(elaborator, name, list(parameters), given, stage.span, None)
+    arguments = evaluate_arguments(session, stage.arguments)
+    bound = bind_names(session, name, list(parameters), arguments, stage.span, None)
     for key, argument in bound.items():
         kind = parameters[key].kind
         if not kind.allows(argument.value):
             message = f"`{key}` of `{name}` is {kind.words}, and {describe(argument.value)} is given"
-            raise elaborator.fault("E605", message, argument.span)
-    missing = next((key for key, each in parameters.items() if each.default is REQUIRED and key not in bound), None)
+            raise session.fault("E605", message, argument.span)
+    missing = next(
+        (key for key, parameter in parameters.items() if parameter.default is REQUIRED and key not in bound), None
+    )
     if missing is not None:
-        raise elaborator.fault("E401", f"{name} needs `{missing}`", stage.span, hint=f"{name}({', '.join(parameters)})")
-    values = {key: bound[key].value if key in bound else each.default for key, each in parameters.items()}
+        raise session.fault("E401", f"{name} needs `{missing}`", stage.span, hint=f"{name}({', '.join(parameters)})")
+    values = {key: bound[key].value if key in bound else parameter.default for key, parameter in parameters.items()}
     rule = RULES.get(name)
     if rule is not None and not rule.holds(values):
-        raise elaborator.fault("E605", f"of `{name}` {rule.words}", stage.span)
-    return Stage(name, values, stage.span)
+        raise session.fault("E605", f"of `{name}` {rule.words}", stage.span)
+    return DataStage(name, values, stage.span)

@@ -3,57 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field
 
 from compiler.dims import Dim, Size
-from compiler.elaborate import calls, products
-from compiler.elaborate.lists import bounded_count
-from compiler.elaborate.values import NONE, Given, describe, is_size
+from compiler.elaborate import products
+from compiler.elaborate.bounded import bounded_count
+from compiler.elaborate.operands import build_checked
+from compiler.elaborate.primitives import operate
+from compiler.elaborate.session import Session, evaluates
+from compiler.elaborate.values import NONE, Argument, CompileTimeValue, describe, is_size
 from compiler.graph import Operator, Value
 from compiler.operators.shaping import Squeeze
 from compiler.operators.slicing import Slice
 from grammar import syntax
 from grammar.source import Span
 
-if TYPE_CHECKING:
-    from compiler.elaborate.elaborator import Elaborator
 
-
-def index(elaborator: Elaborator, expression: syntax.Index) -> Any:
+@evaluates(syntax.Index)
+def index(session: Session, expression: syntax.Index) -> CompileTimeValue:
     """An item or a stretch of a list, or a part of a tensor."""
-    value = elaborator.evaluate(expression.value)
+    value = session.evaluate(expression.value)
     if isinstance(value, (list, tuple)):
-        return _of_list(elaborator, expression, value)
+        return _of_list(session, expression, value)
     if isinstance(value, Value):
-        return _of_tensor(elaborator, expression, value)
-    raise elaborator.fault("E314", f"{describe(value)} has no parts to index", expression.span)
+        return _of_tensor(session, expression, value)
+    raise session.fault("E314", f"{describe(value)} has no parts to index", expression.span)
 
 
-def _of_list(elaborator: Elaborator, expression: syntax.Index, value: Sequence[Any]) -> Any:
+def _of_list(session: Session, expression: syntax.Index, value: Sequence[CompileTimeValue]) -> CompileTimeValue:
     if len(expression.items) != 1 or isinstance(expression.items[0], syntax.Ellipsis):
-        raise elaborator.fault("E314", "a list takes one index", expression.span)
+        raise session.fault("E314", "a list takes one index", expression.span)
     item = expression.items[0]
     if isinstance(item, syntax.Slice):
-        bounds = [_whole(elaborator, each) for each in (item.start, item.stop, item.step)]
+        bounds = [_whole(session, bound) for bound in (item.start, item.stop, item.step)]
         if bounds[2] == 0:
-            raise elaborator.fault("E314", "a step of 0 goes nowhere", item.span)
+            raise session.fault("E314", "a step of 0 goes nowhere", item.span)
         taken = slice(*bounds)
-        bounded_count(elaborator, len(range(*taken.indices(len(value)))), item.span)
+        bounded_count(session, len(range(*taken.indices(len(value)))), item.span)
         return list(value[taken])
-    place = _whole(elaborator, item)
-    assert place is not None
-    if not -len(value) <= place < len(value):
-        raise elaborator.fault("E314", f"the list has {len(value)} items, and this asks for item {place}", item.span)
-    return value[place]
+    index = _whole(session, item)
+    assert index is not None
+    if not -len(value) <= index < len(value):
+        raise session.fault("E314", f"the list has {len(value)} items, and this asks for item {index}", item.span)
+    return value[index]
 
 
-def _whole(elaborator: Elaborator, expression: syntax.Expression | None) -> int | None:
+def _whole(session: Session, expression: syntax.Expression | None) -> int | None:
     if expression is None:
         return None
-    value = elaborator.evaluate(expression)
+    value = session.evaluate(expression)
     if not isinstance(value, int) or isinstance(value, bool):
         message = f"an index is a whole number, and this is {describe(value)}"
-        raise elaborator.fault("E314", message, expression.span, hint=_slice_hint(expression))
+        raise session.fault("E314", message, expression.span, hint=_slice_hint(expression))
     return value
 
 
@@ -63,75 +64,89 @@ def _slice_hint(item: syntax.Expression) -> str | None:
     return f"a slice is written with `:`, `{item.start.span.text}:{item.stop.span.text}`"
 
 
-def _of_tensor(elaborator: Elaborator, expression: syntax.Index, value: Value) -> Any:
-    items = list(expression.items)
+def _of_tensor(session: Session, expression: syntax.Index, value: Value) -> Value:
+    items = expression.items
     indices = {
-        place: Given(None, elaborator.evaluate(item), item.span)
-        for place, item in enumerate(items)
+        number: Argument(None, session.evaluate(item), item.span)
+        for number, item in enumerate(items)
         if not isinstance(item, (syntax.Slice, syntax.Ellipsis))
     }
     if len(indices) == len(items):
-        if products.is_joined(value, [each.value for each in indices.values()]):
-            return products.joined(elaborator, expression, value, list(indices.values()))
+        product = products.joined(session, expression, value, list(indices.values()))
+        if product is not None:
+            return product
         single = indices[0].value
         if len(items) == 1 and isinstance(single, Value) and single.type.dtype.is_integer:
-            return _take(elaborator, expression, value, 0, single, items[0].span)
-    spread = [place for place, item in enumerate(items) if isinstance(item, syntax.Ellipsis)]
-    if len(spread) > 1:
-        raise elaborator.fault("E314", "one `...` is enough", items[spread[1]].span)
-    count = len(items) - len(spread)
+            return _take(session, expression, value, 0, single, items[0].span)
+    return _part(session, expression, value, _select(session, expression, value, indices))
+
+
+@dataclass(eq=False)
+class _Selection:
+    """What the items of an index ask for, axis by axis."""
+
+    slices: list[tuple[int, Size | None, Size | None, int]] = field(default_factory=list)  # start, stop and step
+    gathers: list[tuple[int, Value, Span]] = field(default_factory=list)
+    dropped: list[int] = field(default_factory=list)  # axes of which one item is taken
+
+
+def _select(session: Session, expression: syntax.Index, value: Value, indices: dict[int, Argument]) -> _Selection:
+    """The axes that the items of an index mean, those behind a `...` counted from the end."""
+    items = expression.items
+    ellipses = [number for number, item in enumerate(items) if isinstance(item, syntax.Ellipsis)]
+    if len(ellipses) > 1:
+        raise session.fault("E314", "one `...` is enough", items[ellipses[1]].span)
+    count = len(items) - len(ellipses)
     if count > value.type.rank:
-        raise elaborator.fault(
+        raise session.fault(
             "E314", f"{value.type} has {value.type.rank} axes, and {count} are indexed", expression.span
         )
-    places = spread[0] if spread else len(items)
-    dropped: list[int] = []
-    slices: list[tuple[int, Size | None, Size | None, int]] = []
-    gathers: list[tuple[int, Value, Span]] = []
-    for place, item in enumerate(items):
+    leading = ellipses[0] if ellipses else len(items)
+    selection = _Selection()
+    for number, item in enumerate(items):
         if isinstance(item, syntax.Ellipsis):
             continue
-        axis = place if place < places else value.type.rank - len(items) + place
+        axis = number if number < leading else value.type.rank - len(items) + number
         if isinstance(item, syntax.Slice):
-            bounds = _slice(elaborator, item)
+            bounds = _slice(session, item)
             if bounds != (None, None, 1):
-                slices.append((axis, *bounds))
+                selection.slices.append((axis, *bounds))
             continue
-        at = indices[place].value
-        if isinstance(at, Value) and at.type.dtype.is_integer:
-            gathers.append((axis, at, item.span))
-        elif is_size(at):
-            _check_bound(elaborator, value, axis, at, item.span)
-            slices.append((axis, at, None if at == -1 else at + 1, 1))
-            dropped.append(axis)
+        index = indices[number].value
+        if isinstance(index, Value) and index.type.dtype.is_integer:
+            selection.gathers.append((axis, index, item.span))
+        elif is_size(index):
+            _check_bound(session, value, axis, index, item.span)
+            selection.slices.append((axis, index, None if index == -1 else index + 1, 1))
+            selection.dropped.append(axis)
         else:
-            raise _no_index(elaborator, expression, item, at, axis)
-    if len(gathers) > 1:
-        raise elaborator.fault("E314", "one index may be a tensor", gathers[1][2], hint="use `take` for each axis")
-    operand = [(value, Given(None, value, expression.value.span))]
-    if slices:
-        axes = tuple(axis for axis, *_ in slices)
-        starts = tuple(start for _, start, _, _ in slices)
-        stops = tuple(stop for _, _, stop, _ in slices)
-        steps = tuple(step for *_, step in slices)
-        whole = value
-        value = calls.typed(
-            elaborator, lambda: Slice(axes, starts, stops, steps)(whole), expression.span, operand, what="the index"
-        )
-    for axis, at, span in gathers:
-        value = _take(elaborator, expression, value, axis, at, span)
-        if at.type.rank != 1 and dropped:
-            raise elaborator.fault("E314", "a tensor index of one axis goes with number indices", span)
-    if dropped:
-        kept = value
-        value = calls.typed(
-            elaborator, lambda: Squeeze(tuple(dropped))(kept), expression.span, operand, what="the index"
-        )
-    return value
+            raise _no_index(session, expression, item, index, axis)
+    if len(selection.gathers) > 1:
+        second = selection.gathers[1][2]
+        raise session.fault("E314", "one index may be a tensor", second, hint="use `take` for each axis")
+    return selection
+
+
+def _part(session: Session, expression: syntax.Index, value: Value, selection: _Selection) -> Value:
+    """The part of a tensor that a selection means: slices first, then what is gathered, then axes of one item go."""
+    span = expression.span
+    operand = [(value, Argument(None, value, expression.value.span))]
+    part = value
+    if selection.slices:
+        axes, starts, stops, steps = zip(*selection.slices, strict=True)
+        part = build_checked(session, lambda: Slice(axes, starts, stops, steps)(value), span, operand, what="the index")
+    for axis, index, at in selection.gathers:
+        part = _take(session, expression, part, axis, index, at)
+        if index.type.rank != 1 and selection.dropped:
+            raise session.fault("E314", "a tensor index of one axis goes with number indices", at)
+    if selection.dropped:
+        dropped, whole = tuple(selection.dropped), part
+        part = build_checked(session, lambda: Squeeze(dropped)(whole), span, operand, what="the index")
+    return part
 
 
 def _no_index(
-    elaborator: Elaborator, expression: syntax.Index, item: syntax.Expression, at: Any, axis: int
+    session: Session, expression: syntax.Index, item: syntax.Expression, at: CompileTimeValue, axis: int
 ) -> Exception:
     """What NumPy takes as an index and a graph of known shapes cannot, with what is written instead."""
     whole, hint = expression.value.span.text, _slice_hint(item)
@@ -146,40 +161,38 @@ def _no_index(
     elif isinstance(at, Value):
         hint = f"`where({item.span.text}, {whole}, 0)` keeps the shape; how many items hold is not known beforehand"
     message = f"an index is a whole number or a tensor of them, and this is {describe(at)}"
-    return elaborator.fault("E314", message, item.span, hint=hint)
+    return session.fault("E314", message, item.span, hint=hint)
 
 
-def _slice(elaborator: Elaborator, item: syntax.Slice) -> tuple[Size | None, Size | None, int]:
+def _slice(session: Session, item: syntax.Slice) -> tuple[Size | None, Size | None, int]:
     def bound(expression: syntax.Expression | None) -> Size | None:
         if expression is None:
             return None
-        value = elaborator.evaluate(expression)
+        value = session.evaluate(expression)
         if not is_size(value):
-            raise elaborator.fault(
-                "E314", f"the end of a slice is a size, and this is {describe(value)}", expression.span
-            )
+            raise session.fault("E314", f"the end of a slice is a size, and this is {describe(value)}", expression.span)
         found: Size = value
         return found
 
     step = bound(item.step)
     step = 1 if step is None else step
     if not isinstance(step, int) or step == 0:
-        raise elaborator.fault("E314", "the step of a slice is a whole number, not 0", item.span)
+        raise session.fault("E314", "the step of a slice is a whole number, not 0", item.span)
     return bound(item.start), bound(item.stop), step
 
 
-def _check_bound(elaborator: Elaborator, value: Value, axis: int, at: Size, span: Span) -> None:
+def _check_bound(session: Session, value: Value, axis: int, at: Size, span: Span) -> None:
     size = value.shape[axis]
     if isinstance(size, int) and isinstance(at, int) and not -size <= at < size:
-        raise elaborator.fault(
-            "E314", f"axis {axis} of {value.type} has {size} items, and this asks for item {at}", span
-        )
+        raise session.fault("E314", f"axis {axis} of {value.type} has {size} items, and this asks for item {at}", span)
     if isinstance(at, Dim) and at == size:
-        raise elaborator.fault(
+        raise session.fault(
             "E314", f"axis {axis} of {value.type} ends before item {at}", span, hint="indices count from 0"
         )
 
 
-def _take(elaborator: Elaborator, expression: syntax.Index, value: Value, axis: int, at: Value, span: Span) -> Any:
-    operands = [Given(None, value, expression.value.span), Given(None, at, span)]
-    return calls.operate(elaborator, Operator.registry["take"], {"axis": axis}, operands, expression.span, sign="[...]")
+def _take(session: Session, expression: syntax.Index, value: Value, axis: int, index: Value, span: Span) -> Value:
+    operands = [Argument(None, value, expression.value.span), Argument(None, index, span)]
+    result = operate(session, Operator.registry["take"], {"axis": axis}, operands, expression.span, sign="[...]")
+    assert isinstance(result, Value)
+    return result

@@ -75,12 +75,12 @@ def _bound(statements: Iterable[syntax.Statement]) -> set[str]:
 
 def references(parts: Iterable[Any]) -> list[syntax.Name]:
     """Every name read in the parts, in the order of the text."""
-    found: list[syntax.Name] = []
+    names: list[syntax.Name] = []
     waiting: list[Any] = list(parts)
     while waiting:
         part = waiting.pop()
         if isinstance(part, syntax.Name):
-            found.append(part)
+            names.append(part)
         elif isinstance(part, syntax.Assign):
             waiting.append(part.value)
         elif isinstance(part, tuple):
@@ -89,4 +89,4 @@ def references(parts: Iterable[Any]) -> list[syntax.Name]:
             waiting.extend(setting.value for setting in part.settings)
         elif isinstance(part, Record) and not isinstance(part, syntax.Identifier):
             waiting.extend(getattr(part, name) for name in part.fields if not name.endswith("span"))
-    return sorted(found, key=lambda name: name.span.start)
+    return sorted(names, key=lambda name: name.span.start)

@@ -3,87 +3,95 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import NamedTuple
 
-from compiler.elaborate import calls
-from compiler.elaborate.values import Given, describe
+from compiler.elaborate.primitives import operate
+from compiler.elaborate.session import Session
+from compiler.elaborate.values import Argument, CompileTimeValue, describe
 from compiler.graph import Operator, Value
 from compiler.operators.shaping import Transpose
 from grammar import syntax
 from grammar.diagnostics import Label
 from grammar.source import Span
 
-if TYPE_CHECKING:
-    from compiler.elaborate.elaborator import Elaborator
+
+class _Operand(NamedTuple):
+    """A tensor, and where it is written."""
+
+    value: Value
+    span: Span
+
+    @property
+    def argument(self) -> Argument:
+        return Argument(None, self.value, self.span)
 
 
-def side_by_side(elaborator: Elaborator, expression: syntax.Binary, left: Any, right: Any) -> Value:
+def side_by_side(session: Session, expression: syntax.Binary, left: CompileTimeValue, right: CompileTimeValue) -> Value:
     """`W x`: the matrix [out, in] times the vectors on the last axis of `x` [..., in]."""
     if not (isinstance(left, Value) and isinstance(right, Value)):
-        raise elaborator.fault(
+        raise session.fault(
             "E415",
             f"side by side stand a matrix and a tensor, not {describe(left)} and {describe(right)}",
             expression.span,
             hint="a product of numbers is written with `*`",
         )
-    matrix = Given(None, left, expression.left.span)
-    return _product(elaborator, matrix, Given(None, right, expression.right.span), expression.span)
+    matrix, vectors = _Operand(left, expression.left.span), _Operand(right, expression.right.span)
+    return _product(session, matrix, vectors, expression.span)
 
 
-def is_applied(callee: Any, arguments: Sequence[Given]) -> bool:
-    """Whether `U (r * h)` is a matrix before the vectors in parentheses."""
-    if len(arguments) != 1 or arguments[0].name is not None:
-        return False
-    return isinstance(callee, Value) and callee.type.rank > 1 and isinstance(arguments[0].value, Value)
-
-
-def applied(elaborator: Elaborator, call: syntax.Call, matrix: Value, arguments: Sequence[Given]) -> Value:
-    """`U (r * h)`: the matrix times the vectors that the parentheses hold."""
+def applied(
+    session: Session, call: syntax.Call, callee: CompileTimeValue, arguments: Sequence[Argument]
+) -> Value | None:
+    """`U (r * h)`: a matrix times the vectors that the parentheses hold; None of what is a call."""
+    if not (isinstance(callee, Value) and callee.type.rank > 1) or len(arguments) != 1:
+        return None
     (vectors,) = arguments
-    return _product(elaborator, Given(None, matrix, call.callee.span), vectors, call.span)
+    if vectors.name is not None or not isinstance(vectors.value, Value):
+        return None
+    return _product(session, _Operand(callee, call.callee.span), _Operand(vectors.value, vectors.span), call.span)
 
 
-def is_joined(matrix: Value, items: Sequence[Any]) -> bool:
-    """Whether `W [h, x]` is a matrix before vectors that are put together: no index is a float."""
-    floats = (isinstance(item, Value) and item.type.dtype.is_float and item.type.rank > 0 for item in items)
-    return matrix.type.rank > 1 and len(items) > 1 and all(floats)
+def joined(session: Session, expression: syntax.Index, matrix: Value, items: Sequence[Argument]) -> Value | None:
+    """`W [h, x]`: a matrix times the vectors one after the other along their last axis; None of what is an index.
 
-
-def joined(elaborator: Elaborator, expression: syntax.Index, matrix: Value, items: Sequence[Given]) -> Value:
-    """`W [h, x]`: the matrix times the vectors one after the other along their last axis."""
+    It is a product where there are several floats, of which none is an index.
+    """
+    if matrix.type.rank < 2 or len(items) < 2:
+        return None
+    for item in items:
+        if not (isinstance(item.value, Value) and item.value.type.dtype.is_float and item.value.type.rank > 0):
+            return None
     operator = Operator.registry["concat"]
     span = items[0].span.to(items[-1].span)
-    vectors = calls.operate(elaborator, operator, {"axis": -1}, items, span, sign=f"[{span.text}]")
-    given = Given(None, matrix, expression.value.span)
-    return _product(elaborator, given, Given(None, vectors, span), expression.span)
+    vectors = operate(session, operator, {"axis": -1}, items, span, sign=f"[{span.text}]")
+    assert isinstance(vectors, Value)
+    return _product(session, _Operand(matrix, expression.value.span), _Operand(vectors, span), expression.span)
 
 
-def transposed(elaborator: Elaborator, value: Value, span: Span) -> Value:
+def transposed(session: Session, value: Value, span: Span) -> Value:
     """The last two axes exchanged."""
     rank = value.type.rank
     if rank < 2:
         hint = "the product of vectors is `x @ w`, which sums along the last axis" if rank else None
         message = f"`^T` exchanges the last two axes, and {value.type} has {rank}"
-        raise elaborator.fault("E316", message, span, hint=hint)
+        raise session.fault("E316", message, span, hint=hint)
     axes = (*range(rank - 2), rank - 1, rank - 2)
-    result: Value = elaborator.session.make(lambda: Transpose(axes)(value), span)
+    result: Value = session.make(lambda: Transpose(axes)(value), span)
     return result
 
 
-def _product(elaborator: Elaborator, matrix: Given, vectors: Given, span: Span) -> Value:
+def _product(session: Session, matrix: _Operand, vectors: _Operand, span: Span) -> Value:
     """The vectors on the last axis of a tensor [..., in], each multiplied by a matrix [out, in]."""
-    left: Value = matrix.value
-    right: Value = vectors.value
-    written = matrix.span.text
+    left, right, written = matrix.value, vectors.value, matrix.span.text
     if left.type.rank != 2:
-        raise elaborator.fault(
+        raise session.fault(
             "E301",
             f"`{span.text}` multiplies by a matrix, and `{written}` is {left.type}",
             matrix.span,
             hint=_other_product(left, right),
         )
     if right.type.rank and left.shape[1] != right.shape[-1]:
-        raise elaborator.fault(
+        raise session.fault(
             "E301",
             f"`{span.text}`: the matrix has {left.shape[1]} columns, and the last axis of the vectors is "
             f"{right.shape[-1]}",
@@ -91,10 +99,10 @@ def _product(elaborator: Elaborator, matrix: Given, vectors: Given, span: Span) 
             labels=(Label(matrix.span, f"this is {left.type}"), Label(vectors.span, f"this is {right.type}")),
             hint=_other_side(matrix, vectors),
         )
-    turned = Given(None, transposed(elaborator, left, matrix.span), matrix.span)
-    product: Value = calls.operate(
-        elaborator, Operator.registry["matmul"], {}, [vectors, turned], span, sign=span.text, at=span
-    )
+    turned = Argument(None, transposed(session, left, matrix.span), matrix.span)
+    operands = [vectors.argument, turned]
+    product = operate(session, Operator.registry["matmul"], {}, operands, span, sign=span.text, at=span)
+    assert isinstance(product, Value)
     return product
 
 
@@ -107,7 +115,7 @@ def _other_product(left: Value, right: Value) -> str:
     return "for a product of elements write `*`, for a batched product of matrices `@`"
 
 
-def _other_side(matrix: Given, vectors: Given) -> str:
+def _other_side(matrix: _Operand, vectors: _Operand) -> str:
     """How the sizes would fit that side by side do not."""
     left, right = matrix.value.type, vectors.value.type
     names = matrix.span.text, vectors.span.text

@@ -8,12 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
 
-from compiler.elaborate.builtins import builtin_names
+from compiler.elaborate.builtins.table import builtin_names
 from compiler.elaborate.placement import hypers_declared_twice
 from compiler.elaborate.reserved import reserved_names
-from compiler.elaborate.values import Defined, Lazy, Scope
+from compiler.elaborate.values import CompileTimeValue, Defined, Lazy, Scope
 from grammar import syntax
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError, did_you_mean, did_you_mean_file
 from grammar.parser import parse, read_source
@@ -36,7 +35,7 @@ class Library:
             self.places |= dict.fromkeys(_DECLARED.findall(self.texts[path.name]), path.name)
         self.scopes: dict[str, Scope] = {}
 
-    def find(self, name: str) -> Any:
+    def find(self, name: str) -> CompileTimeValue:
         """What the library calls `name`; KeyError for a name that it does not have."""
         file = self.places[name]
         if file not in self.scopes:
@@ -56,14 +55,14 @@ def library() -> Library:
 
 
 @cache
-def _builtins() -> dict[str, Any]:
+def _builtins() -> dict[str, CompileTimeValue]:
     return builtin_names()
 
 
 class _Names(Scope):
     """The outermost names: the library's, then the language's own."""
 
-    def missing(self, name: str) -> Any:
+    def missing(self, name: str) -> CompileTimeValue:
         return library().find(name) if name in library().places else _builtins()[name]
 
     def known(self) -> Iterator[str]:

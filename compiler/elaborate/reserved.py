@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from compiler.elaborate.placement import statements
+from compiler.elaborate.bodies import statements
 from grammar import syntax
 from grammar.diagnostics import Diagnostic
 
@@ -18,23 +18,23 @@ _GIVEN = {  # by the kind of block: names that are there before its first statem
 
 def reserved_names(tree: syntax.File) -> list[Diagnostic]:
     """One diagnostic for each declaration of a reserved name, in the order of the text."""
-    found: list[Diagnostic] = []
+    diagnostics: list[Diagnostic] = []
     for declaration in tree.declarations:
         match declaration:
             case syntax.Definition():
-                given = _TRAINING | _GIVEN.get(declaration.kind, {})
-                found += _refused([declaration.name], _TRAINING)
-                found += _refused([hyper.name for hyper in declaration.hypers], given)
-                found += _refused(_declared(declaration.body), given)
-                found += _refused(_bound(declaration.body), _TRAINING)
+                reserved = _TRAINING | _GIVEN.get(declaration.kind, {})
+                diagnostics += _refused([declaration.name], _TRAINING)
+                diagnostics += _refused([hyper.name for hyper in declaration.hypers], reserved)
+                diagnostics += _refused(_declared(declaration.body), reserved)
+                diagnostics += _refused(_bound(declaration.body), _TRAINING)
             case syntax.Train(body=body):
-                found += _refused(_declared(body), _TRAINING | _GIVEN["train"])
-                found += _refused(_bound(body), _TRAINING)
+                diagnostics += _refused(_declared(body), _TRAINING | _GIVEN["train"])
+                diagnostics += _refused(_bound(body), _TRAINING)
             case syntax.Const(name=name):
-                found += _refused([name], _TRAINING)
+                diagnostics += _refused([name], _TRAINING)
             case _:
                 pass
-    return sorted(found, key=lambda each: each.span.start if each.span is not None else 0)
+    return sorted(diagnostics, key=lambda diagnostic: diagnostic.span.start if diagnostic.span is not None else 0)
 
 
 def _refused(names: Iterable[syntax.Identifier | syntax.Name], reserved: dict[str, str]) -> Iterator[Diagnostic]:

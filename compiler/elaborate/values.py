@@ -1,10 +1,10 @@
-"""What an expression can be worth at compile time, besides numbers, texts, lists, sizes and tensors."""
+"""Compile-time values: what an expression can be worth, besides numbers, texts, lists, sizes and tensors."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, TypeAlias, TypeGuard
 
 from compiler.dims import Dim, Size
 from compiler.graph import Operator, Value
@@ -29,11 +29,11 @@ UNKNOWN = Unknown()
 
 
 @dataclass(frozen=True, eq=False)
-class Given:
+class Argument:
     """One argument of a call, evaluated; `span` is the value's, `named_at` the name's where it has one."""
 
     name: str | None
-    value: Any
+    value: CompileTimeValue
     span: Span
     named_at: Span | None = None
 
@@ -59,7 +59,7 @@ class Instance:
     """A layer, cell, model or optimizer with its hyperparameters; its path is claimed when it is first needed."""
 
     defined: Defined
-    hypers: dict[str, Any]
+    hypers: dict[str, CompileTimeValue]
     span: Span
     path: str | None = None
     parameters: dict[str, Value] = field(default_factory=dict)
@@ -67,14 +67,14 @@ class Instance:
 
 @dataclass(frozen=True, eq=False)
 class Builtin:
-    """A function of the compiler's own; `call(elaborator, arguments, span)`.
+    """A function of the compiler's own; `call(session, arguments, span)`.
 
     `bind` alone tells whether the arguments fit its parameters, where these are fixed.
     """
 
     name: str
-    call: Callable[[Any, list[Given], Span], Any]
-    bind: Callable[[Any, list[Given], Span], dict[str, Given]] | None = None
+    call: Callable[[Any, list[Argument], Span], CompileTimeValue]
+    bind: Callable[[Any, list[Argument], Span], dict[str, Argument]] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +89,7 @@ class ScanOf:
     """`scan(cell)`: waits for the sequences."""
 
     cell: Instance
-    options: dict[str, Given]
+    options: dict[str, Argument]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,41 +97,51 @@ class Module:
     """A named group of functions, as `random`."""
 
     name: str
-    members: dict[str, Any]
+    members: dict[str, CompileTimeValue]
 
 
 @dataclass(frozen=True)
 class Interval:
     """`start..stop`: what a `for` walks, or the ends of a search axis."""
 
-    start: Any
-    stop: Any
+    start: CompileTimeValue
+    stop: CompileTimeValue
 
 
 @dataclass(frozen=True, eq=False)
-class SearchAxis:
-    """A hyperparameter that `tune` may vary; `default` serves otherwise."""
+class SearchRange:
+    """A hyperparameter that `tune` may vary between two numbers; `default`, the middle, serves otherwise."""
 
-    kind: str
-    values: tuple[Any, ...]
+    scale: Literal["linear", "log"]
+    low: int | float
+    high: int | float
 
     @property
-    def default(self) -> Any:
-        if self.kind == "choice":
-            return self.values[0]
-        low, high = self.values
-        middle = (low * high) ** 0.5 if self.kind == "log" else (low + high) / 2
-        return int(middle) if isinstance(low, int) and isinstance(high, int) else middle
+    def default(self) -> int | float:
+        """The arithmetic or geometric mean, a whole number between whole ones."""
+        middle: float = (self.low * self.high) ** 0.5 if self.scale == "log" else (self.low + self.high) / 2
+        return int(middle) if isinstance(self.low, int) and isinstance(self.high, int) else middle
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A hyperparameter that `tune` may choose of several values; `default`, the first, serves otherwise."""
+
+    values: tuple[CompileTimeValue, ...]
+
+    @property
+    def default(self) -> CompileTimeValue:
+        return self.values[0]
 
 
 class Scope:
     """Names and their values; an inner scope sees the outer one."""
 
-    def __init__(self, outer: Scope | None = None, names: dict[str, Any] | None = None) -> None:
+    def __init__(self, outer: Scope | None = None, names: dict[str, CompileTimeValue] | None = None) -> None:
         self.outer = outer
-        self.names: dict[str, Any] = names if names is not None else {}
+        self.names: dict[str, CompileTimeValue] = names if names is not None else {}
 
-    def find(self, name: str) -> Any:
+    def find(self, name: str) -> CompileTimeValue:
         """The value of a name; KeyError when no scope has it."""
         scope = self
         while name not in scope.names:
@@ -140,7 +150,7 @@ class Scope:
             scope = scope.outer
         return scope.names[name]
 
-    def missing(self, name: str) -> Any:
+    def missing(self, name: str) -> CompileTimeValue:
         """What the outermost scope makes of a name that it does not hold."""
         raise KeyError(name)
 
@@ -176,25 +186,33 @@ class Lazy:
     busy: bool = False
 
 
-def is_number(value: Any) -> bool:
+CompileTimeValue: TypeAlias = (
+    "bool | int | float | str | Dim | list[CompileTimeValue] | tuple[CompileTimeValue, ...] | Value | Interval"
+    " | SearchRange | Choice | Defined | Instance | Builtin | Primitive | ScanOf | Module | Lazy | Nothing | Unknown"
+)  # a dtype is a `str`: ask for it first
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value is a number, which a truth value is not."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
-def is_size(value: Any) -> bool:
+def is_size(value: object) -> TypeGuard[Size]:
+    """Whether a value can be the size of an axis: a whole number, or a polynomial over named dims."""
     return isinstance(value, (int, Dim)) and not isinstance(value, bool)
 
 
-def describe(value: Any) -> str:
+def describe(value: CompileTimeValue) -> str:
     """A value as a message names it: `the number 3`, `a tensor f32[batch, 4]`, `the layer Dense`."""
     match value:
         case bool():
             return "true" if value else "false"
         case int() | float():
             return f"the number {value}"
-        case str() if not isinstance(value, DType):
-            return f'the text "{value}"' if len(value) < 40 else "a text"
         case DType():
             return f"the dtype {value}"
+        case str():
+            return f'the text "{value}"' if len(value) < 40 else "a text"
         case Dim():
             return f"the size {value}"
         case list():
@@ -203,6 +221,16 @@ def describe(value: Any) -> str:
             return f"{len(value)} values"
         case Value():
             return f"a tensor {value.type}"
+        case Interval() | SearchRange() | Choice():
+            return "a range"
+        case Nothing():
+            return "none"
+    return _describe_named(value)
+
+
+def _describe_named(value: CompileTimeValue) -> str:
+    """What a name stands for that is defined, by the language or a text."""
+    match value:
         case Instance():
             article = "an" if value.defined.kind == "optimizer" else "a"
             return f"{article} {value.defined.kind} {value.defined.name}"
@@ -214,16 +242,12 @@ def describe(value: Any) -> str:
             return f"the function {value.operator.name}"
         case ScanOf():
             return "a scan"
-        case Interval() | SearchAxis():
-            return "a range"
-        case Nothing():
-            return "none"
         case Module():
             return f"the module {value.name}"
     return "a value"
 
 
-def show(value: Any) -> str:
+def show(value: CompileTimeValue) -> str:
     """A value as an assertion's message prints it."""
     match value:
         case bool():

@@ -26,10 +26,6 @@ ITEM = 1 / 8  # of a list that is looked at, a tensor's axis, a character that i
 COPIED = 1 / 32  # an item of a list that is made, or a character of a text
 
 
-class Stop(Exception):
-    """Nothing more is elaborated, and the diagnostics say why: too much work, or as many errors as are told."""
-
-
 @dataclass
 class Work:
     left: float = MOST_WORK

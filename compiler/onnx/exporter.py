@@ -9,16 +9,14 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from compiler.dims import Size
+from compiler.dims import Dim, Size, positive
 from compiler.graph import Graph, Node, Operator, Origin, Value
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.onnx.sizes import Sizes
 from compiler.onnx.targets import HIGHEST_OPSET, IR_VERSION, LARGEST_FILE, LOWEST_OPSET, loaded_by
-from compiler.operators.arithmetic import onnx_dtype
 from compiler.operators.source import Buffer, Constant, Input, Parameter
-from compiler.passes.join_masks import join_masks
-from compiler.passes.keep_padding import keep_padding
-from compiler.passes.narrow_ranges import narrow_ranges
+from compiler.passes.pipeline import Stage, run_stage
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar.diagnostics import Diagnostic, NablacError
 
@@ -31,8 +29,8 @@ else:
     np = LazyModule("numpy")
     onnx = LazyModule("onnx")
 
-__all__ = ["end_names", "export", "needed_opset", "onnx_dtype"]
-
+# What onnxruntime's optimizer pushes no transpose through; all else it does, or may drop.
+_KEEPS_LAYOUT = frozenset({"Attention", "Conv", "ConvTranspose", "GRU", "LSTM", "MatMul", "RNN", "Scan", "Shape"})
 SOURCE, LAYER = "source", "layer"  # keys of a node's metadata: `file:line:column`, and the layer's path
 
 
@@ -71,7 +69,7 @@ def export(
     is asked for. Weights of more than `largest` bytes are referred to and not held: `runtime.onnx_file.save` writes
     them from their arrays.
     """
-    graph = keep_padding(narrow_ranges(join_masks(graph)))
+    graph = run_stage(graph, Stage.EXPORT)
     lowest = needed_opset(graph)
     if opset is not None and not lowest <= opset <= HIGHEST_OPSET:
         raise _unfit_opset(graph, opset, lowest)
@@ -121,6 +119,7 @@ class Writer:
         self.names: dict[Value, str] = {}
         self.types: dict[str, TensorType] = {}
         self.producers: dict[str, Operator] = {}
+        self.transposed: dict[str, bool] = {}  # what a transpose is behind: whether a cast may come to stand after it
         self.infos: dict[str, TensorType] = {}  # what the nodes here produce, as far as the graph says
         self.current: Node | None = None
         if outer is None:
@@ -146,7 +145,14 @@ class Writer:
         if source is not None:
             self._trace(node, source)
         self.nodes.append(node)
+        self._pass_transpose(onnx_type, inputs, outputs)
         return outputs
+
+    def _pass_transpose(self, onnx_type: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        """Whether onnxruntime may move a transpose to the node's results, and a cast behind it."""
+        behind = [self.transposed[name] for name in inputs if name in self.transposed]
+        if onnx_type not in _KEEPS_LAYOUT and (behind or onnx_type == "Transpose"):
+            self.transposed.update(dict.fromkeys(outputs, any(behind) or onnx_type == "Cast"))
 
     def _trace(self, node: onnx.NodeProto, source: Origin) -> None:
         """Say where a node comes from; the first one of a layer, and of each around it, says what the layer is."""
@@ -174,6 +180,17 @@ class Writer:
 
     def producer(self, name: str) -> Operator | None:
         return self.producers.get(name)
+
+    def refuse_empty(self, value: str, sequence: str, sizes: Sequence[Size]) -> str:
+        dims = [str(size) for size in sizes if isinstance(size, Dim) and positive(size)]
+        if dims:
+            empty = self("Cast", self("Equal", self("Size", sequence), np.array([0])), to=DType.I64.onnx)
+            value = self("Gather", value, empty, axis=0)  # there is no item 1
+            self.nodes[-1].name = self.unique(f"{' and '.join(dims)} must be at least 1")
+        return value
+
+    def may_cast_transposed(self, name: str) -> bool:
+        return self.transposed.get(name, False)
 
     def sizes(self, sizes: Sequence[Size]) -> str:
         name = self.root.computed_sizes.all(sizes)
@@ -254,7 +271,8 @@ class Writer:
         operands = [self.names[operand] for operand in node.operands]
         rounded = node.op.jumps and any(self.type(name).dtype == DType.F16 for name in operands)
         try:
-            made: str | tuple[str, ...] = node.op.lower(self, *(map(self._rounded, operands) if rounded else operands))
+            emit: Emit = self
+            made = node.op.lower(emit, *(map(self._rounded, operands) if rounded else operands))
         except TypeMismatch as mismatch:
             message = f"`{node.op.name}` does not go to ONNX as it stands: {mismatch}"
             place = node.origin.path or None
@@ -271,8 +289,8 @@ class Writer:
         type = self.type(name)
         if type.dtype != DType.F16:
             return name
-        computed = self("Max", self("Cast", name, to=onnx_dtype(DType.F32)))
-        wide = self("Cast", self("Cast", computed, to=onnx_dtype(DType.F16)), to=onnx_dtype(DType.F32))
+        computed = self("Max", self("Cast", name, to=DType.F32.onnx))
+        wide = self("Cast", self("Cast", computed, to=DType.F16.onnx), to=DType.F32.onnx)
         self.types[wide] = type.with_dtype(DType.F32)
         return wide
 
@@ -280,7 +298,7 @@ class Writer:
         """Results that were computed in f32 as f16, where that is what they are."""
         names = (made,) if isinstance(made, str) else made
         found = tuple(
-            self("Cast", name, to=onnx_dtype(DType.F16)) if value.type.dtype == DType.F16 else name
+            self("Cast", name, to=DType.F16.onnx) if value.type.dtype == DType.F16 else name
             for value, name in zip(node.results, names, strict=True)
         )
         return found[0] if isinstance(made, str) else found
@@ -288,9 +306,11 @@ class Writer:
     def finish(self, names: Sequence[str], keep: set[str]) -> list[onnx.ValueInfoProto]:
         """Give the graph's ends their names: what makes an end writes it under its name, or a copy does.
 
-        A copy is needed where the end is an input, a weight or a constant, or is given under two names.
+        A copy is needed where the end is an input, a weight or a constant, or is given under two names, and of the cast
+        of a transpose: onnxruntime 1.30 loses its name when it joins the transpose to a product.
         """
-        produced = {output for node in self.nodes for output in node.output}
+        joined = {name for node in self.nodes for name in node.input if self.may_cast_transposed(name)}
+        produced = {output for node in self.nodes for output in node.output} - joined
         renamed: dict[str, str] = {}
         copies: list[tuple[str, str, Origin]] = []
         for name, value in zip(names, self.graph.ends, strict=True):
@@ -332,7 +352,7 @@ class Writer:
                 wrong.append(Diagnostic("E703", message, place=place))
                 continue
             if beside:
-                tensor = onnx.TensorProto(name=path, data_type=onnx_dtype(type.dtype), dims=array.shape)
+                tensor = onnx.TensorProto(name=path, data_type=type.dtype.onnx, dims=array.shape)
                 tensor.data_location = onnx.TensorProto.EXTERNAL
                 self.initializers[path] = tensor
             else:
@@ -366,7 +386,7 @@ class Writer:
 
 def _info(name: str, type: TensorType) -> onnx.ValueInfoProto:
     shape = [size if isinstance(size, int) else str(size) for size in type.shape]
-    return onnx.helper.make_tensor_value_info(name, onnx_dtype(type.dtype), shape)
+    return onnx.helper.make_tensor_value_info(name, type.dtype.onnx, shape)
 
 
 def _nested(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from compiler.dims import Dim, Quotient, Remainder, Size, Symbol
-from compiler.graph import Emit, Graph
+from compiler.graph import Graph
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.size_origins import size_origins
 from grammar.diagnostics import Diagnostic, NablacError
 

@@ -5,9 +5,11 @@ from __future__ import annotations
 from math import pi, sqrt
 from typing import TYPE_CHECKING
 
-from compiler.graph import Emit, Value
+from compiler.graph import Value
 from compiler.lazy import LazyModule
-from compiler.operators.arithmetic import Exp, Unary, lower_log1p, onnx_dtype
+from compiler.lowering import Emit
+from compiler.operators.arithmetic import Unary, lower_log1p
+from compiler.operators.making import cast, exp
 from compiler.types import DType
 
 if TYPE_CHECKING:
@@ -44,10 +46,10 @@ class Sigmoid(Unary):
     def lower(self, emit: Emit, x: str) -> str:
         # onnxruntime's Sigmoid is 0 below -18, and a fifth off before that.
         dtype = emit.type(x).dtype
-        wide = emit("Cast", x, to=onnx_dtype(DType.F32)) if dtype.is_half else x  # in f16 exp overflows from 11 on
+        wide = emit("Cast", x, to=DType.F32.onnx) if dtype.is_half else x  # in f16 exp overflows from 11 on
         one = np.ones((), np.float32 if dtype.is_half else dtype.numpy)
         found = emit("Reciprocal", emit("Add", emit("Exp", emit("Neg", wide)), one))
-        return emit("Cast", found, to=onnx_dtype(dtype)) if dtype.is_half else found
+        return emit("Cast", found, to=dtype.onnx) if dtype.is_half else found
 
 
 def logistic(x: Array, out: Array) -> None:
@@ -71,15 +73,14 @@ class Softplus(Unary):
         return np.asarray(np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x))))
 
     def derivative(self, x: Value, result: Value) -> Value:
-        logistic: Value = Sigmoid()(x)
-        return logistic
+        return Sigmoid()(x)
 
     def lower(self, emit: Emit, x: str) -> str:
         # onnxruntime has a kernel for f32 alone; elsewhere it may take ONNX's own function, whose exp overflows.
         dtype = emit.type(x).dtype
         if dtype.is_half:
-            wide = emit("Cast", x, to=onnx_dtype(DType.F32))
-            return emit("Cast", emit("Softplus", wide), to=onnx_dtype(dtype))
+            wide = emit("Cast", x, to=DType.F32.onnx)
+            return emit("Cast", emit("Softplus", wide), to=dtype.onnx)
         if dtype == DType.F32:
             return emit("Softplus", x)
         small = lower_log1p(emit, emit("Exp", emit("Neg", emit("Abs", x))), dtype)
@@ -95,11 +96,9 @@ class Relu(Unary):
         return np.asarray(np.maximum(x, x.dtype.type(0)))
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        from compiler.operators.casting import Cast
-
         # By the result, so that `x` need not be kept; in onnxruntime two casts and a product take half the time of the
         # sign, and an eighth of a choice's.
-        return (grad * Cast(result.type.dtype)(Cast(DType.BOOL)(result)),)
+        return (grad * cast(cast(result, DType.BOOL), result.type.dtype),)
 
 
 class Erf(Unary):
@@ -111,7 +110,7 @@ class Erf(Unary):
         return np.asarray(_erf(np.asarray(x)), x.dtype)
 
     def derivative(self, x: Value, result: Value) -> Value:
-        return Exp()(-(x * x)) * (2 / sqrt(pi))  # type: ignore[no-any-return]
+        return exp(-(x * x)) * (2 / sqrt(pi))
 
 
 # W. J. Cody, "Rational Chebyshev approximations for the error function", Mathematics of Computation 23 (1969),

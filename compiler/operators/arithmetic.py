@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compiler.dims import Size
-from compiler.graph import Emit, Operator, Part, Value
+from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
-from compiler.operators.shaping import aligned, broadcast_part, sum_to
+from compiler.lowering import Emit
+from compiler.operators.making import (
+    batch_broadcast,
+    cast,
+    equal,
+    exp,
+    floor_div,
+    greater,
+    greater_equal,
+    incremental_broadcast,
+    less,
+    log,
+    logical_and,
+    sign,
+    sum_to,
+    where,
+)
 from compiler.operators.source import Constant, constant
 from compiler.types import DType, TensorType, TypeMismatch, broadcast
+from compiler.window import Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -50,25 +66,11 @@ class Elementwise(Operator):
     def lower(self, emit: Emit, *operands: Any, **none: Any) -> str:
         return emit(self.onnx, *operands)
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
-        return broadcast_over(self, mapped, operands)
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+        return batch_broadcast(self, mapped, operands)
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
-        return broadcast_along(self, part, axis, operands)
-
-
-def broadcast_over(op: Operator, mapped: Sequence[bool], operands: Sequence[Value]) -> Value:
-    """What broadcasts, over a new leading axis: the mapped operands get the axes that the longest has."""
-    rank = max(operand.type.rank - axis for axis, operand in zip(mapped, operands, strict=True))
-    result: Value = op(*(aligned(each, rank) if axis else each for axis, each in zip(mapped, operands, strict=True)))
-    return result
-
-
-def broadcast_along(op: Operator, part: Part, axis: int, operands: Sequence[Value]) -> Value:
-    """What broadcasts, at some positions of an axis."""
-    rank = max(operand.type.rank for operand in operands)
-    result: Value = op(*(broadcast_part(part, axis, operand, rank) for operand in operands))
-    return result
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
+        return incremental_broadcast(self, window, axis, operands)
 
 
 class Unary(Elementwise):
@@ -85,7 +87,7 @@ class Unary(Elementwise):
         return (grad * self.derivative(x, result),)
 
 
-class Step(Elementwise):
+class PiecewiseConstant(Elementwise):
     """A function whose derivative is zero wherever it has one."""
 
     kinds: ClassVar[tuple[str, ...]] = ("float",)
@@ -103,6 +105,7 @@ class Add(Elementwise):
     """`x + y`."""
 
     name, onnx, ufunc = "add", "Add", "add"
+    commutative = True
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
         return sum_to(x.type, grad), sum_to(y.type, grad)
@@ -121,6 +124,7 @@ class Mul(Elementwise):
     """`x * y`."""
 
     name, onnx, ufunc = "mul", "Mul", "multiply"
+    commutative = True
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
         return sum_to(x.type, grad * y), sum_to(y.type, grad * x)
@@ -143,7 +147,7 @@ class Div(Elementwise):
         return sum_to(x.type, grad / y), sum_to(y.type, -(grad * result / y))
 
 
-class FloorDiv(Step):
+class FloorDiv(PiecewiseConstant):
     """`x // y`: the quotient rounded down, of integers or floats, as in Python."""
 
     name, ufunc = "floor_div", "floor_divide"
@@ -188,7 +192,7 @@ class Mod(Elementwise):
         return np.asarray(np.remainder(x, _divisor(y)))
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
-        return sum_to(x.type, grad), sum_to(y.type, -(grad * FloorDiv()(x, y)))
+        return sum_to(x.type, grad), sum_to(y.type, -(grad * floor_div(x, y)))
 
     def lower(self, emit: Emit, x: str, y: str) -> str:
         return lower_mod(emit, x, y)
@@ -242,12 +246,9 @@ class Pow(Elementwise):
 
     def lower(self, emit: Emit, x: str, y: str) -> str:
         dtype = emit.type(x).dtype
-        return emit("Pow", x, y if emit.type(y).dtype == dtype else emit("Cast", y, to=onnx_dtype(dtype)))
+        return emit("Pow", x, y if emit.type(y).dtype == dtype else emit("Cast", y, to=dtype.onnx))
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value | None, Value | None]:
-        from compiler.operators.casting import Cast
-        from compiler.operators.comparison import Equal, GreaterEqual, LogicalAnd, Where
-
         exponent = y.node.op.scalar() if isinstance(y.node.op, Constant) else None
         if exponent == 0:
             return None, None
@@ -259,17 +260,17 @@ class Pow(Elementwise):
             power = x ** constant(exponent - 1, x.type.dtype)
             return sum_to(x.type, grad * (power * exponent)), None
         wanted = y.type.dtype.is_float
-        y = y if wanted else Cast(x.type.dtype)(y)
+        y = cast(y, x.type.dtype)
         zero, one = constant(0, x.type.dtype), constant(1, x.type.dtype)
-        nothing = Equal()(x, zero)
+        nothing = equal(x, zero)
         # x ** 0 is 1 for every x: at 0 its derivative is 0, where 0 * 0 ** -1 would be none.
-        flat = LogicalAnd()(nothing, Equal()(y, zero))
-        by_base = sum_to(x.type, grad * (y * x ** (Where()(flat, one, y) - 1)))
+        flat = logical_and(nothing, equal(y, zero))
+        by_base = sum_to(x.type, grad * (y * x ** (where(flat, one, y) - 1)))
         if not wanted:
             return by_base, None
         # 0 ** y is 0 for every y above 0, whatever the logarithm says.
-        still = LogicalAnd()(nothing, GreaterEqual()(y, zero))
-        return by_base, sum_to(y.type, grad * (result * Log()(Where()(still, one, x))))
+        still = logical_and(nothing, greater_equal(y, zero))
+        return by_base, sum_to(y.type, grad * (result * log(where(still, one, x))))
 
 
 def _whole_power(x: Array, exponent: int) -> Array:
@@ -309,11 +310,10 @@ class Abs(Unary):
     kinds = ("float", "int")
 
     def derivative(self, x: Value, result: Value) -> Value:
-        sign: Value = Sign()(x)
-        return sign
+        return sign(x)
 
 
-class Sign(Step):
+class Sign(PiecewiseConstant):
     """-1, 0 or 1: the sign of each number."""
 
     name, onnx, ufunc = "sign", "Sign", "sign"
@@ -366,8 +366,7 @@ class Expm1(Unary):
     name, ufunc = "expm1", "expm1"
 
     def derivative(self, x: Value, result: Value) -> Value:
-        power: Value = Exp()(x)  # far below 0, `result + 1` would have lost it
-        return power
+        return exp(x)  # far below 0, `result + 1` would have lost it
 
     def lower(self, emit: Emit, x: str) -> str:
         # exp(x) - 1 = tanh(x / 2) * (exp(x) + 1), without a difference of near numbers; beyond 1 the plain form is
@@ -403,22 +402,20 @@ class Maximum(Elementwise):
     """The larger of `x` and `y`; where they are equal each gets half of the gradient."""
 
     name, onnx, ufunc = "maximum", "Max", "maximum"
+    commutative = True
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
-        from compiler.operators.comparison import Greater, Less
-
-        return _shared(grad, x, y, Less()(x, y), Greater()(x, y))
+        return _shared(grad, x, y, less(x, y), greater(x, y))
 
 
 class Minimum(Elementwise):
     """The smaller of `x` and `y`; where they are equal each gets half of the gradient."""
 
     name, onnx, ufunc = "minimum", "Min", "minimum"
+    commutative = True
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
-        from compiler.operators.comparison import Greater, Less
-
-        return _shared(grad, x, y, Greater()(x, y), Less()(x, y))
+        return _shared(grad, x, y, greater(x, y), less(x, y))
 
 
 def _shared(grad: Value, x: Value, y: Value, not_x: Value, not_y: Value) -> tuple[Value, Value]:
@@ -427,11 +424,9 @@ def _shared(grad: Value, x: Value, y: Value, not_x: Value, not_y: Value) -> tupl
     That is the derivative of (x + y + |x - y|) / 2 with 0 for that of |0|, so that a smooth function that is a sum of
     such pieces has its own derivative at their corners too. Beside NaN both get all of it.
     """
-    from compiler.operators.comparison import Equal, Where
-
     zero = constant(0, grad.type.dtype)
-    either = Where()(Equal()(x, y), grad * 0.5, grad)
-    return sum_to(x.type, Where()(not_x, zero, either)), sum_to(y.type, Where()(not_y, zero, either))
+    either = where(equal(x, y), grad * 0.5, grad)
+    return sum_to(x.type, where(not_x, zero, either)), sum_to(y.type, where(not_y, zero, either))
 
 
 class Clip(Elementwise):
@@ -445,11 +440,11 @@ class Clip(Elementwise):
     def infer(self, x: TensorType) -> TensorType:
         self.check_kind(x)
         for bound in (self.low, self.high):
-            if bound is not None and x.dtype.is_float and not holds(x.dtype, bound):
+            if bound is not None and x.dtype.is_float and not x.dtype.holds(bound):
                 beyond = "0" if abs(bound) < 1 else "infinite"
                 raise TypeMismatch(f"the bound {bound} would be {beyond} in {x.dtype}", "convert `x`, as by `widen(x)`")
-            if bound is not None and x.dtype.is_integer and not holds(x.dtype, bound):
-                low, high = _RANGES[x.dtype]
+            if bound is not None and x.dtype.is_integer and not x.dtype.holds(bound):
+                low, high = x.dtype.range
                 raise TypeMismatch(f"{bound} is no bound for {x}", f"give a whole number from {low} to {high}")
         if self.low is not None and self.high is not None and self.low > self.high:
             raise TypeMismatch(f"nothing is both above {self.low} and below {self.high}", "exchange the bounds")
@@ -461,10 +456,8 @@ class Clip(Elementwise):
         return np.asarray(np.clip(x, *self._bounds(x.dtype)), x.dtype)
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        from compiler.operators.comparison import Equal, Where
-
         # Where nothing was moved; a bound itself counts as inside, as in torch.
-        return (Where()(Equal()(x, result), grad, constant(0, grad.type.dtype)),)
+        return (where(equal(x, result), grad, constant(0, grad.type.dtype)),)
 
     def lower(self, emit: Emit, x: str) -> str:
         dtype = emit.type(x).dtype
@@ -479,55 +472,19 @@ class Clip(Elementwise):
         return low, high
 
 
-_RANGES = {
-    DType.I8: (-(2**7), 2**7 - 1),
-    DType.U8: (0, 2**8 - 1),
-    DType.I32: (-(2**31), 2**31 - 1),
-    DType.I64: (-(2**63), 2**63 - 1),
-}
-
-
-def holds(dtype: DType, number: float) -> bool:
-    """Whether an integer type holds the number, or a float type does but for rounding: it is not made 0 or infinite."""
-    if dtype.is_float:
-        rounded = dtype.largest * (1 + dtype.eps / 4)  # what is nearer to it than to the power of two that follows
-        return number == 0 or not math.isfinite(number) or dtype.smallest / 2 < abs(number) <= rounded
-    low, high = _RANGES[dtype]
-    return low <= number <= high and number == int(number)
-
-
-class Floor(Step):
+class Floor(PiecewiseConstant):
     """Rounded down to a whole number."""
 
     name, onnx, ufunc = "floor", "Floor", "floor"
 
 
-class Ceil(Step):
+class Ceil(PiecewiseConstant):
     """Rounded up to a whole number."""
 
     name, onnx, ufunc = "ceil", "Ceil", "ceil"
 
 
-class Round(Step):
+class Round(PiecewiseConstant):
     """Rounded to the nearest whole number, halves to the even one."""
 
     name, onnx, ufunc = "round", "Round", "rint"
-
-
-def onnx_dtype(dtype: DType) -> int:
-    """ONNX's number for an element type."""
-    return _ONNX_DTYPES[dtype]
-
-
-# onnx.TensorProto's numbers, part of the file format; importing onnx for them would cost a quarter of a second.
-_ONNX_DTYPES = {
-    DType.F32: 1,
-    DType.U8: 2,
-    DType.I8: 3,
-    DType.I32: 6,
-    DType.I64: 7,
-    DType.BOOL: 9,
-    DType.F16: 10,
-    DType.F64: 11,
-    DType.BF16: 16,
-}

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compiler.dims import Size
-from compiler.graph import Emit, Operator
+from compiler.graph import Operator
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.types import DType, TensorType, TypeMismatch, broadcast_shapes, same_dtype
 
 if TYPE_CHECKING:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compiler.dims import Size
-from compiler.graph import Emit, Operator, Part, Value
-from compiler.operators.arithmetic import onnx_dtype
+from compiler.graph import Operator, Value
+from compiler.lowering import Emit
 from compiler.types import DType, TensorType
+from compiler.window import Window
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -34,17 +35,15 @@ class Cast(Operator):
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value | None]:
         return (Cast(x.type.dtype)(grad) if x.type.dtype.is_float and self.dtype.is_float else None,)
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
-        result: Value = self(*operands)
-        return result
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+        return self(*operands)
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
-        result: Value = self(part.of(x, axis))
-        return result
+        return self(window.of(x, axis))
 
     def lower(self, emit: Emit, x: str) -> str:
-        return emit("Cast", x, to=onnx_dtype(self.dtype))
+        return emit("Cast", x, to=self.dtype.onnx)
 
 
 class StopGradient(Operator):

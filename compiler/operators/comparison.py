@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from compiler.dims import Size
-from compiler.graph import Emit, Operator, Part, Value
+from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
-from compiler.operators.arithmetic import Step, broadcast_along, broadcast_over
-from compiler.operators.shaping import sum_to
+from compiler.lowering import Emit
+from compiler.operators.arithmetic import PiecewiseConstant
+from compiler.operators.making import batch_broadcast, incremental_broadcast, sum_to
 from compiler.operators.source import constant
 from compiler.types import DType, TensorType, TypeMismatch, broadcast
+from compiler.window import Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -21,7 +23,7 @@ else:
     np = LazyModule("numpy")
 
 
-class Comparison(Step):
+class Comparison(PiecewiseConstant):
     """A question about numbers: its answers are bool."""
 
     kinds: ClassVar[tuple[str, ...]] = ("float", "int")
@@ -35,6 +37,7 @@ class Equal(Comparison):
     """`x == y`."""
 
     name, onnx, ufunc = "equal", "Equal", "equal"
+    commutative = True
     kinds = ("float", "int", "bool")
 
 
@@ -42,6 +45,7 @@ class NotEqual(Comparison):
     """`x != y`."""
 
     name, ufunc = "not_equal", "not_equal"
+    commutative = True
     kinds = ("float", "int", "bool")
 
     def lower(self, emit: Emit, x: str, y: str) -> str:
@@ -92,7 +96,7 @@ class IsInf(Comparison):
         return emit("Equal", emit("Abs", x), np.array(np.inf, emit.type(x).dtype.numpy))
 
 
-class Logical(Step):
+class Logical(PiecewiseConstant):
     """Logic on bool tensors."""
 
     kinds: ClassVar[tuple[str, ...]] = ("bool",)
@@ -103,18 +107,21 @@ class LogicalAnd(Logical):
     """Whether both are true: `x and y`."""
 
     name, onnx, ufunc = "logical_and", "And", "logical_and"
+    commutative = True
 
 
 class LogicalOr(Logical):
     """Whether one at least is true: `x or y`."""
 
     name, onnx, ufunc = "logical_or", "Or", "logical_or"
+    commutative = True
 
 
 class LogicalXor(Logical):
     """Whether exactly one is true."""
 
     name, onnx, ufunc = "logical_xor", "Xor", "logical_xor"
+    commutative = True
 
 
 class LogicalNot(Logical):
@@ -144,11 +151,11 @@ class Where(Operator):
         zero = constant(0, grad.type.dtype)
         return None, sum_to(x.type, self(condition, grad, zero)), sum_to(y.type, self(condition, zero, grad))
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
-        return broadcast_over(self, mapped, operands)
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+        return batch_broadcast(self, mapped, operands)
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
-        return broadcast_along(self, part, axis, operands)
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
+        return incremental_broadcast(self, window, axis, operands)
 
     def lower(self, emit: Emit, condition: str, x: str, y: str) -> str:
         if emit.type(x).dtype == DType.BOOL:  # onnxruntime chooses between numbers only

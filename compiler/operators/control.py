@@ -1,4 +1,4 @@
-"""Repetition: one step, as a graph of its own, run along an axis."""
+"""Repetition: one step, as a graph of its own, run along an axis, and its gradient, which runs the other way."""
 
 from __future__ import annotations
 
@@ -6,9 +6,26 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from compiler.dims import Size, positive
-from compiler.graph import Emit, Graph, Operator, Value
+from compiler.gradient import gradients
+from compiler.graph import Graph, Operator, Value
 from compiler.lazy import LazyModule
-from compiler.types import TensorType, TypeMismatch
+from compiler.lowering import Emit
+from compiler.operators.making import (
+    cast,
+    concat,
+    equal,
+    flip,
+    iota,
+    logical_or,
+    mod,
+    not_equal,
+    slice_,
+    unsqueeze,
+    zeros,
+)
+from compiler.operators.source import Input
+from compiler.rewrite import replace
+from compiler.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,28 +35,34 @@ else:
     np = LazyModule("numpy")
 
 
-def filled_steps(emit: Emit, length: Size, sequences: Sequence[str]) -> Sequence[str]:
-    """Sequences of at least one step: onnxruntime walks along none that is empty."""
-    if positive(length):
-        return sequences
-    some = emit("Max", emit.sizes((length,)), np.array([1]))
-    found: list[str] = []
-    for each in sequences:
-        type = emit.type(each)
-        item = emit("Expand", np.zeros((), type.dtype.numpy), emit.sizes((1, *type.shape[1:])))
-        found.append(emit("Slice", emit("Concat", each, item, axis=0), np.array([0]), some, np.array([0])))
-    return found
+def filled(emit: Emit, value: str, *sizes: Size) -> str:
+    """A value of which none of the first axes, of these sizes, is empty: zeros stand where the text lets one be so.
+
+    onnxruntime walks along no empty sequence, and its LSTM and GRU end the process for an empty batch.
+    """
+    if all(map(positive, sizes)):
+        return value
+    others = emit.type(value).rank - len(sizes)
+    empty = emit("Cast", emit("Equal", emit.sizes(sizes), np.array([0])), to=DType.I64.onnx)
+    begin = np.zeros(len(sizes) + others, np.int64)
+    end = (empty, np.zeros(others, np.int64)) if others else (empty,)
+    return emit("Pad", value, emit("Concat", begin, *end, axis=0))
 
 
-def results_of_steps(emit: Emit, length: Size, first: Sequence[str], made: Sequence[str]) -> tuple[str, ...]:
-    """What the steps along `filled_steps` gave, as if nothing had been filled in: of none, the first states."""
+def unfilled(emit: Emit, value: str, *sizes: Size) -> str:
+    """What was computed of `filled` values, as if nothing had been filled in."""
+    if all(map(positive, sizes)):
+        return value
+    axes = np.arange(len(sizes))
+    return emit("Slice", value, np.zeros_like(axes), emit.sizes(sizes), axes)
+
+
+def states_of_steps(emit: Emit, length: Size, first: Sequence[str], final: Sequence[str]) -> Sequence[str]:
+    """The states after steps along `filled` sequences: after none, the first ones."""
     if positive(length):
-        return tuple(made)
-    count = emit.sizes((length,))
-    none = emit("Squeeze", emit("Equal", count, np.array([0])), np.array([0]))  # a state may have no axes
-    states = (emit("Where", none, before, after) for before, after in zip(first, made, strict=False))
-    stacked = (emit("Slice", each, np.array([0]), count, np.array([0])) for each in made[len(first) :])
-    return (*states, *stacked)
+        return final
+    none = emit("Squeeze", emit("Equal", emit.sizes((length,)), np.array([0])), np.array([0]))  # a state may be scalar
+    return [emit("Where", none, before, after) for before, after in zip(first, final, strict=True)]
 
 
 class Scan(Operator):
@@ -109,8 +132,6 @@ class Scan(Operator):
     def pullback(
         self, grad: tuple[Value | None, ...], *operands: Value, result: tuple[Value, ...]
     ) -> tuple[Value | None, ...]:
-        from compiler.operators.backpropagation import through_time
-
         return through_time(self, grad if isinstance(grad, tuple) else (grad,), operands)
 
     def lower(self, emit: Emit, *operands: str) -> tuple[str, ...]:
@@ -124,9 +145,10 @@ class Scan(Operator):
             directions["scan_output_directions"] = [int(self.reverse)] * stacked
         first, sequences = operands[: self.states], operands[self.states : formal]
         length = self.length(*(emit.type(operand) for operand in operands))
-        at_least = filled_steps(emit, length, sequences)
-        made = emit.many(len(outputs), "Scan", *first, *at_least, body=body, num_scan_inputs=self.slices, **directions)
-        return results_of_steps(emit, length, first, made)
+        steps = [filled(emit, each, length) for each in sequences]
+        made = emit.many(len(outputs), "Scan", *first, *steps, body=body, num_scan_inputs=self.slices, **directions)
+        final = states_of_steps(emit, length, first, made[: self.states])
+        return (*final, *(unfilled(emit, each, length) for each in made[self.states :]))
 
     @property
     def graphs(self) -> tuple[Graph, ...]:
@@ -140,3 +162,108 @@ class Scan(Operator):
 
     def _is_sequence(self, place: int) -> bool:
         return self.states <= place < self.states + self.slices
+
+
+# Back-propagation through time (Werbos, 1990): the gradient of a Scan is a Scan that walks the other way
+
+
+def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Value, ...]) -> tuple[Value | None, ...]:
+    """The gradients of a Scan's operands, from those of its results.
+
+    The states are saved by a second forward walk, which the pass `merge_scans` makes one with the first; each backward
+    step makes the forward step again from them and pulls the gradients back through it. What every step sees whole adds
+    up its gradient on the way.
+    """
+    formal = list(scan.body.inputs.values())
+    ends = list(scan.body.outputs.values())
+    n, last = scan.states, scan.states + scan.slices
+    inputs = [Input(f"forward_{place}", value.type)() for place, value in enumerate(formal)]
+    again = replace(ends, dict(zip(formal, inputs, strict=True)))
+    flows = [value.type.dtype.is_float for value in formal]
+
+    to_next = [Input(f"grad_next_{place}", value.type)() for place, value in enumerate(formal[:n]) if flows[place]]
+    sums = [
+        Input(f"sum_{place}", _to_add_up(formal[place].type))() for place in range(last, len(formal)) if flows[place]
+    ]
+    to_given = [Input(f"grad_given_{place}", value.type)() for place, value in enumerate(ends[n:])]
+
+    following = iter(to_next)
+    seeds = [(end, next(following)) for place, end in enumerate(again[:n]) if flows[place]]
+    seeds += [(end, seed) for end, seed in zip(again[n:], to_given, strict=True) if end.type.dtype.is_float]
+    wrt = [value for value, flow in zip(inputs, flows, strict=True) if flow]
+    pulled = gradients([end for end, _ in seeds], [seed for _, seed in seeds], wrt)
+    found = {value: made if made is not None else zeros(value.type) for value, made in zip(wrt, pulled, strict=True)}
+
+    carried = [found[value] for value in inputs[:n] if value in found]
+    keeps: list[Value] = []  # truncation: whether the gradient goes on to the step before
+    if scan.truncate:
+        carried, keeps = _truncated(carried)
+    summed = [
+        total + cast(found[value], total.type.dtype)
+        for total, value in zip(sums, (v for v in inputs[last:] if v in found), strict=True)
+    ]
+    stacked = [found[value] for value in inputs[n:last] if value in found]
+    body_inputs = [*to_next, *sums, *inputs[:last], *to_given, *keeps, *inputs[last:]]
+    body = Graph(_named(body_inputs), _numbered([*carried, *summed, *stacked]), name="step_back")
+
+    length = scan.length(*(operand.type for operand in operands))
+    saved = Graph(scan.body.inputs, _numbered([*ends[:n], *ends[:n]]), name="step")
+    after = Scan(saved, n, scan.slices, scan.reverse).apply(*operands).results[n:] if n else ()
+    before = [shifted(first, states, length, scan.reverse) for first, states in zip(operands[:n], after, strict=True)]
+    given = [
+        grad if grad is not None else zeros(end.type.with_shape(length, *end.shape))
+        for grad, end in zip(grads[n:], ends[n:], strict=True)
+    ]
+    first = [
+        grad if grad is not None else zeros(formal[place].type) for place, grad in enumerate(grads[:n]) if flows[place]
+    ]
+    begun = [*first, *(zeros(value.type) for value in sums)]
+    kept = [_goes_on(scan, length, keep.type.dtype) for keep in keeps]
+    sequences = [*before, *operands[n:last], *given, *kept]
+    walk = Scan(body, len(begun), len(sequences), not scan.reverse)
+    results = iter(walk.apply(*begun, *sequences, *operands[last:]).results)
+    made: dict[int, Value] = {}
+    for place in (*range(n), *range(last, len(formal)), *range(n, last)):
+        if flows[place]:
+            made[place] = cast(next(results), formal[place].type.dtype)
+    return tuple(made.get(place) for place in range(len(formal)))
+
+
+def _truncated(carried: list[Value]) -> tuple[list[Value], list[Value]]:
+    """The states' gradients times a number that a step is given, 0 or 1, of each dtype among them."""
+    keeps: dict[DType, Value] = {}
+    for value in carried:
+        dtype = value.type.dtype
+        if dtype not in keeps:
+            keeps[dtype] = Input(f"keep_{dtype}", TensorType(dtype))()
+    return [value * keeps[value.type.dtype] for value in carried], list(keeps.values())
+
+
+def _goes_on(scan: Scan, length: Size, dtype: DType) -> Value:
+    """1 for each step, but 0 where a stretch of `truncate` steps begins (Williams and Peng 1990): not at the first."""
+    number = iota(length)
+    if scan.reverse:
+        number = flip(number, (0,))
+    inside = not_equal(mod(number, scan.truncate), 0)
+    return cast(logical_or(inside, equal(number, 0)), dtype)
+
+
+def _to_add_up(type: TensorType) -> TensorType:
+    """The type of a running sum: of 16-bit floats it would stop growing soon."""
+    return type.with_dtype(type.dtype.wide)
+
+
+def shifted(first: Value, after: Value, length: Size, reverse: bool) -> Value:
+    """The states before each step, from those after it: the first one, then all but the last; of no step, none."""
+    start = unsqueeze(first, (0,))
+    if reverse:
+        return slice_(concat((after, start), 0), (0,), (1,), (length + 1,))
+    return slice_(concat((start, after), 0), (0,), (0,), (length,))
+
+
+def _named(values: list[Value]) -> dict[str, Value]:
+    return {str(getattr(value.node.op, "label", place)): value for place, value in enumerate(values)}
+
+
+def _numbered(values: list[Value]) -> dict[str, Value]:
+    return {f"result_{place}": value for place, value in enumerate(values)}

@@ -6,11 +6,12 @@ from itertools import product as every
 from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Size, product
-from compiler.graph import Emit, Operator, Part, Value
+from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
-from compiler.operators.reductions import Sum
-from compiler.operators.slicing import Slice, padded_part
+from compiler.lowering import Emit
+from compiler.operators.making import padded_part, slice_, sum_
 from compiler.types import DType, TensorType, TypeMismatch, same_dtype
+from compiler.window import Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +21,7 @@ else:
     np = LazyModule("numpy")
 
 
-class Window:
+class SlidingWindow:
     """What slides over spatial axes: strides, pads (all befores, then all afters) and dilations, 1 or 0 where empty."""
 
     strides: tuple[int, ...]
@@ -61,7 +62,7 @@ class Window:
         return tuple(sizes)
 
 
-class Conv(Window, Operator):
+class Conv(SlidingWindow, Operator):
     """The cross-correlation of `x` [batch, channels, ...] with `w` [filters, channels / groups, ...].
 
     `pads` are all the paddings before, then all after; `groups` splits channels and filters into independent parts. A
@@ -123,24 +124,23 @@ class Conv(Window, Operator):
         to_x = ConvTranspose(strides, pads, dilations, self.groups, tuple(missing))(grad, w)
         kernel = w.shape[2:]
         to_w = ConvWeightGradient(kernel, strides, pads, dilations, self.groups)(x, grad)
-        return to_x, to_w, *(Sum((0, *range(2, 2 + rank)))(grad) for _ in bias)
+        return to_x, to_w, *(sum_(grad, (0, *range(2, 2 + rank))) for _ in bias)
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         x, w, *bias = operands
         rank, place = x.type.rank - 2, axis - 2
         strides, pads, dilations = self.settings(rank)
         kernel = w.shape[axis]
         if place < 0 or strides[place] != 1 or not isinstance(kernel, int):
             return None
-        seen = part.extended(dilations[place] * (kernel - 1))
+        seen = window.extended(dilations[place] * (kernel - 1))
         if not seen.within(pads[place] + x.shape[axis]):
             return None
-        window = padded_part(seen, axis, x, pads[place], 0)
-        if window is None:
+        items = padded_part(seen, axis, x, pads[place], 0)
+        if items is None:
             return None
         others = tuple(0 if each % rank == place else pad for each, pad in enumerate(pads))
-        result: Value = self.replace(pads=others)(window, *(part.whole(each) for each in (w, *bias)))
-        return result
+        return self.replace(pads=others)(items, *(window.whole(each) for each in (w, *bias)))
 
     def lower(self, emit: Emit, x: str, w: str, *bias: str) -> str:
         strides, pads, dilations = self.settings(emit.type(x).rank - 2)
@@ -150,7 +150,7 @@ class Conv(Window, Operator):
         return 2 * self.infer(x, w).elements * product(w.shape[1:])
 
 
-class ConvTranspose(Window, Operator):
+class ConvTranspose(SlidingWindow, Operator):
     """The transpose of a convolution: `x` [batch, channels, ...] with `w` [channels, filters / groups, ...].
 
     Each item of `x` adds its multiple of the kernel to the result; `output_padding` adds to the far end of each axis.
@@ -253,7 +253,7 @@ class ConvTranspose(Window, Operator):
         return 2 * x.elements * product(w.shape[1:])
 
 
-class ConvWeightGradient(Window, Operator):
+class ConvWeightGradient(SlidingWindow, Operator):
     """The gradient of a convolution's `w`, from its `x` and the gradient of its result.
 
     Each tap of the kernel is one matrix product of a shifted view of `x` with the gradient.
@@ -322,8 +322,7 @@ def _fitted(value: Value, type: TensorType) -> Value:
     if value.type == type:
         return value
     axes = tuple(range(2, type.rank))
-    cut: Value = Slice(axes, (0,) * len(axes), type.shape[2:])(value)
-    return cut
+    return slice_(value, axes, (0,) * len(axes), type.shape[2:])
 
 
 def _tap(w: Array, place: tuple[int, ...], rows: Any, columns: Any) -> Array:

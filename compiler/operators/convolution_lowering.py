@@ -6,8 +6,8 @@ from itertools import product as every
 from typing import TYPE_CHECKING, Any
 
 from compiler.dims import Size, product
-from compiler.graph import Emit
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.types import TypeMismatch
 
 if TYPE_CHECKING:

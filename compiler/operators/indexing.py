@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from compiler.dims import Size
-from compiler.graph import Emit, Operator, Part, Value
+from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
-from compiler.operators.arithmetic import onnx_dtype
-from compiler.operators.casting import Cast
-from compiler.operators.shaping import Mover, Transpose, Unsqueeze, filled
+from compiler.lowering import Emit
+from compiler.operators.making import cast, filled, transpose, unsqueeze
+from compiler.operators.shaping import DataMovement
 from compiler.operators.source import size_of
 from compiler.types import DType, TensorType, TypeMismatch, same_dtype
+from compiler.window import Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,7 +26,7 @@ else:
 Combine = Literal["none", "add"]
 
 
-class Indexed(Mover):
+class Indexed(DataMovement):
     """An operator with an operand of places, i32 or i64; places below 0 count from the end."""
 
     def check_indices(self, indices: TensorType) -> None:
@@ -53,25 +54,24 @@ class Take(Indexed):
         # The axis to the front, where rows are added up; then back.
         forward = (*range(axis, axis + places), *range(axis), *range(axis + places, grad.type.rank))
         back = (*range(1, axis + 1), 0, *range(axis + 1, x.type.rank))
-        rows = Transpose(forward)(grad) if axis else grad
+        rows = transpose(grad, forward) if axis else grad
         zeros = filled(0, x.type.with_shape(x.shape[axis], *x.shape[:axis], *x.shape[axis + 1 :]))
-        total = ScatterNd("add")(zeros, Unsqueeze((-1,))(indices), rows)
-        return (Transpose(back)(total) if axis else total), None
+        total = ScatterNd("add")(zeros, unsqueeze(indices, (-1,)), rows)
+        return (transpose(total, back) if axis else total), None
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         x, indices = operands
         if mapped[0] or self.axis % x.type.rank:
             return None
-        result: Value = self(x, indices)
-        return result
+        return self(x, indices)
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         x, indices = operands
         first, last = x.type.axis(self.axis), x.type.axis(self.axis) + indices.type.rank
         if first <= axis < last:
-            taken: Value = self(part.whole(x), part.of(indices, axis - first))
+            taken = self(window.whole(x), window.of(indices, axis - first))
         else:
-            taken = self(part.of(x, axis if axis < first else axis - indices.type.rank + 1), part.whole(indices))
+            taken = self(window.of(x, axis if axis < first else axis - indices.type.rank + 1), window.whole(indices))
         return taken
 
     def lower(self, emit: Emit, x: str, indices: str) -> str:
@@ -233,7 +233,7 @@ class OneHot(Operator):
         after = tuple(range(1, rank - axis + 1))
         places = emit("Unsqueeze", places, np.array(after, np.int64)) if after else places
         equal = emit("Equal", emit("Unsqueeze", _wide(emit, indices), np.array([axis])), places)
-        return emit("Cast", equal, to=onnx_dtype(self.dtype))
+        return emit("Cast", equal, to=self.dtype.onnx)
 
 
 class Iota(Operator):
@@ -253,16 +253,15 @@ class Iota(Operator):
     def compute(self) -> Array:
         return np.arange(self.size).astype(self.dtype.numpy)  # type: ignore[arg-type]
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
-        found: Value = Iota(part.size)() + size_of(part.start)
-        return Cast(self.dtype)(found) if self.dtype != DType.I64 else found
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
+        return cast(Iota(window.size)() + size_of(window.start), self.dtype)
 
     def pullback(self, grad: Value, *, result: Value) -> tuple[()]:
         return ()
 
     def lower(self, emit: Emit) -> str:
         found = emit("Range", np.array(0), emit("Squeeze", emit.sizes((self.size,)), np.array([0])), np.array(1))
-        return found if self.dtype == DType.I64 else emit("Cast", found, to=onnx_dtype(self.dtype))
+        return found if self.dtype == DType.I64 else emit("Cast", found, to=self.dtype.onnx)
 
     def flops(self) -> Size:
         return 0
@@ -274,12 +273,12 @@ def _lower_scatter(
     """A scatter; onnxruntime adds no f16, so that it goes by way of f32."""
     if emit.type(x).dtype != DType.F16 or attributes["reduction"] == "none":
         return emit(onnx_type, x, indices, updates, **attributes)
-    wide, more = (emit("Cast", operand, to=onnx_dtype(DType.F32)) for operand in (x, updates))
-    return emit("Cast", emit(onnx_type, wide, indices, more, **attributes), to=onnx_dtype(DType.F16))
+    wide, more = (emit("Cast", operand, to=DType.F32.onnx) for operand in (x, updates))
+    return emit("Cast", emit(onnx_type, wide, indices, more, **attributes), to=DType.F16.onnx)
 
 
 def _wide(emit: Emit, indices: str) -> str:
-    return indices if emit.type(indices).dtype == DType.I64 else emit("Cast", indices, to=onnx_dtype(DType.I64))
+    return indices if emit.type(indices).dtype == DType.I64 else emit("Cast", indices, to=DType.I64.onnx)
 
 
 def _check_reduction(reduction: str, x: TensorType) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compiler.dims import Size, product
-from compiler.graph import Emit, Operator, Part, Value
+from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
-from compiler.operators.arithmetic import onnx_dtype
-from compiler.operators.casting import Cast, StopGradient
-from compiler.operators.shaping import Reshape, Squeeze, Transpose, Unsqueeze, aligned, broadcast_part, sum_to
+from compiler.lowering import Emit
+from compiler.operators.making import aligned, broadcast_part, reshape, squeeze, sum_to, swapped, unsqueeze
 from compiler.types import DType, TensorType, TypeMismatch, broadcast_shapes, same_dtype
+from compiler.window import Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,23 +58,23 @@ class MatMul(Operator):
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
         rows, columns = x.type.rank == 1, y.type.rank == 1
-        left: Value = Unsqueeze((0,))(x) if rows else x
-        right: Value = Unsqueeze((1,))(y) if columns else y
-        grad = Unsqueeze((-1,))(grad) if columns else grad
-        grad = Unsqueeze((-2,))(grad) if rows else grad
+        left = unsqueeze(x, (0,)) if rows else x
+        right = unsqueeze(y, (1,)) if columns else y
+        grad = unsqueeze(grad, (-1,)) if columns else grad
+        grad = unsqueeze(grad, (-2,)) if rows else grad
         by_left = sum_to(left.type, grad @ swapped(right))
         if right.type.rank == 2 and left.type.rank > 2:  # the sum over the batch is part of one product
             height, width = left.shape[-1], right.shape[-1]
             many = product(left.shape[:-1])
-            by_right = swapped(Reshape((many, height))(left)) @ Reshape((many, width))(grad)
+            by_right = swapped(reshape(left, (many, height))) @ reshape(grad, (many, width))
         else:
             by_right = sum_to(right.type, swapped(left) @ grad)
         return (
-            Squeeze((0,))(by_left) if rows else by_left,
-            Squeeze((1,))(by_right) if columns else by_right,
+            squeeze(by_left, (0,)) if rows else by_left,
+            squeeze(by_right, (1,)) if columns else by_right,
         )
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         x, y = operands
         ranks = [operand.type.rank - axis for axis, operand in zip(mapped, operands, strict=True)]
         if min(ranks) < 2:
@@ -84,41 +84,34 @@ class MatMul(Operator):
         left, right = (aligned(each, max(ranks)) if axis else each for axis, each in zip(mapped, operands, strict=True))
         return left @ right
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         x, y = operands
         if min(x.type.rank, y.type.rank) < 2:
             return None
         rank = max(x.type.rank, y.type.rank)
         if axis == rank - 2:
-            return part.of(x, x.type.rank - 2) @ part.whole(y)
+            return window.of(x, x.type.rank - 2) @ window.whole(y)
         if axis == rank - 1:
-            return part.whole(x) @ part.of(y, y.type.rank - 1)
-        return broadcast_part(part, axis, x, rank) @ broadcast_part(part, axis, y, rank)
+            return window.whole(x) @ window.of(y, y.type.rank - 1)
+        return broadcast_part(window, axis, x, rank) @ broadcast_part(window, axis, y, rank)
 
     def lower(self, emit: Emit, x: str, y: str) -> str:
         type, other = emit.type(x), emit.type(y)
         narrow = type.dtype in (DType.I8, DType.U8)
         if narrow:  # kernels go as far as i32
-            x, y = (emit("Cast", operand, to=onnx_dtype(DType.I32)) for operand in (x, y))
+            x, y = (emit("Cast", operand, to=DType.I32.onnx) for operand in (x, y))
         # onnxruntime joins a transpose to the product after it, and then takes a vector for something else.
         x = emit("Unsqueeze", x, np.array([0])) if type.rank == 1 else x
         y = emit("Unsqueeze", y, np.array([1])) if other.rank == 1 else y
-        if type.dtype == DType.F16 or any(isinstance(emit.producer(each), (Cast, StopGradient)) for each in (x, y)):
+        if type.dtype == DType.F16 or any(emit.may_cast_transposed(each) for each in (x, y)):
             x, y = _of_one_rank(emit, x, y, max(type.rank, 2), max(other.rank, 2))
         made = emit("MatMul", x, y)
         lost = [axis for axis, rank in ((-2, type.rank), (-1, other.rank)) if rank == 1]
         made = emit("Squeeze", made, np.array(lost)) if lost else made
-        return emit("Cast", made, to=onnx_dtype(type.dtype)) if narrow else made
+        return emit("Cast", made, to=type.dtype.onnx) if narrow else made
 
     def flops(self, x: TensorType, y: TensorType) -> Size:
         return self.infer(x, y).elements * x.shape[-1] * 2
-
-
-def swapped(x: Value) -> Value:
-    """The last two axes exchanged."""
-    rank = x.type.rank
-    exchanged: Value = Transpose((*range(rank - 2), rank - 1, rank - 2))(x)
-    return exchanged
 
 
 def _of_one_rank(emit: Emit, x: str, y: str, left: int, right: int) -> tuple[str, str]:
@@ -126,7 +119,7 @@ def _of_one_rank(emit: Emit, x: str, y: str, left: int, right: int) -> tuple[str
 
     It exchanges the two to join the transpose to the product, and then does not join them if axes of the batch are
     moved and the ranks differ: it goes on with a graph half changed, and the process dies. The cast may be the model's
-    own, and onnxruntime itself puts one around every product of f16.
+    own, with a `+ 0` behind it that onnxruntime drops, and onnxruntime itself puts one around every product of f16.
     """
     highest = max(left, right)
     x = emit("Unsqueeze", x, np.arange(highest - left)) if left < highest else x

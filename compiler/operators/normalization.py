@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from compiler.dims import Size
-from compiler.graph import Emit, Operator, Part, Value
+from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
-from compiler.operators.reductions import Sum
+from compiler.lowering import Emit
+from compiler.operators.making import sum_
 from compiler.types import DType, TensorType, TypeMismatch
+from compiler.window import Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,17 +32,15 @@ class AlongAxis(Operator):
         x.axis(self.axis)
         return x
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
-        result: Value = self.replace(axis=self.axis % (x.type.rank - 1) + 1)(x)
-        return result
+        return self.replace(axis=self.axis % (x.type.rank - 1) + 1)(x)
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         if axis == x.type.axis(self.axis):
             return None
-        result: Value = self(part.of(x, axis))
-        return result
+        return self(window.of(x, axis))
 
     def flops(self, x: TensorType) -> Size:
         return 5 * x.elements
@@ -59,7 +59,7 @@ class Softmax(AlongAxis):
         return np.asarray(exp)
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        return (result * (grad - Sum((self.axis,), keep=True)(grad * result)),)
+        return (result * (grad - sum_(grad * result, (self.axis,), keep=True)),)
 
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Softmax", x, axis=self.axis)
@@ -77,7 +77,7 @@ class LogSoftmax(AlongAxis):
         return np.asarray(shifted - np.log(np.sum(np.exp(shifted), axis=self.axis, keepdims=True)))
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        return (grad - Softmax(self.axis)(x) * Sum((self.axis,), keep=True)(grad),)
+        return (grad - Softmax(self.axis)(x) * sum_(grad, (self.axis,), keep=True),)
 
     def lower(self, emit: Emit, x: str) -> str:
         if emit.type(x).dtype != DType.F64:

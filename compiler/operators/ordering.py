@@ -6,13 +6,12 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
 from compiler.dims import Size
-from compiler.graph import Emit, Operator, Part, Value
+from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
-from compiler.operators.arithmetic import onnx_dtype
-from compiler.operators.indexing import ScatterElements
-from compiler.operators.shaping import filled
-from compiler.operators.slicing import Slice
+from compiler.lowering import Emit
+from compiler.operators.making import filled, scatter_elements, slice_
 from compiler.types import DType, TensorType, TypeMismatch
+from compiler.window import Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -109,23 +108,21 @@ class CumSum(Operator):
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (CumSum(self.axis, self.exclusive, not self.reverse)(grad),)
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         if axis != x.type.axis(self.axis):
-            result: Value = self(part.of(x, axis))
-            return result
+            return self(window.of(x, axis))
         if self.reverse:
             return None
 
-        def sums(total: Value, part: Part) -> Value:
-            here: Value = self(part.of(x, axis))
+        def sums(total: Value, window: Window) -> Value:
+            here = self(window.of(x, axis))
             return here + total
 
-        def following(total: Value, part: Part) -> Value:
-            last: Value = Slice((axis,), (-1,), (None,))(CumSum(axis)(part.of(x, axis)) + total)
-            return last
+        def following(total: Value, window: Window) -> Value:
+            return slice_(CumSum(axis)(window.of(x, axis)) + total, (axis,), (-1,), (None,))
 
-        return part.carried(filled(0, x.type.with_shape(*x.shape[:axis], 1, *x.shape[axis + 1 :])), sums, following)
+        return window.carry(filled(0, x.type.with_shape(*x.shape[:axis], 1, *x.shape[axis + 1 :])), sums, following)
 
     def lower(self, emit: Emit, x: str) -> str:
         dtype = emit.type(x).dtype
@@ -133,8 +130,8 @@ class CumSum(Operator):
         axis = np.array(self.axis, np.int64)
         if dtype not in (DType.I8, DType.U8):
             return emit("CumSum", x, axis, **flags)
-        wide = emit("CumSum", emit("Cast", x, to=onnx_dtype(DType.I32)), axis, **flags)
-        return emit("Cast", wide, to=onnx_dtype(dtype))
+        wide = emit("CumSum", emit("Cast", x, to=DType.I32.onnx), axis, **flags)
+        return emit("Cast", wide, to=dtype.onnx)
 
 
 class TopK(Operator):
@@ -177,7 +174,7 @@ class TopK(Operator):
     ) -> tuple[Value | None]:
         if grad[0] is None:
             return (None,)
-        return (ScatterElements(self.axis, "add")(filled(0, x.type), result[1], grad[0]),)
+        return (scatter_elements(filled(0, x.type), result[1], grad[0], self.axis, "add"),)
 
     def lower(self, emit: Emit, x: str) -> tuple[str, ...]:
         return emit.many(2, "TopK", x, emit.sizes((self.k,)), axis=self.axis, largest=1, sorted=1)

@@ -8,16 +8,23 @@ from itertools import product as every
 from typing import TYPE_CHECKING, ClassVar
 
 from compiler.dims import Size, product
-from compiler.graph import Emit, Operator, Value
+from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.operators.activations import Relu
-from compiler.operators.backpropagation import zeros
-from compiler.operators.casting import Cast
-from compiler.operators.comparison import Equal
-from compiler.operators.convolution import Conv, Window
-from compiler.operators.indexing import ScatterElements
-from compiler.operators.shaping import Concat, Expand, Reshape, Unsqueeze
-from compiler.operators.slicing import Pad, Slice
+from compiler.operators.convolution import Conv, SlidingWindow
+from compiler.operators.making import (
+    cast,
+    concat,
+    equal,
+    expand,
+    pad,
+    reshape,
+    scatter_elements,
+    slice_,
+    unsqueeze,
+    zeros,
+)
 from compiler.operators.source import constant
 from compiler.types import DType, TensorType, TypeMismatch
 
@@ -32,7 +39,7 @@ else:
 _MOST_PLACES = 16  # in a window, of which a gradient looks at each by itself
 
 
-class Pool(Window):
+class Pool(SlidingWindow):
     """One number of each window of size `kernel`."""
 
     name: ClassVar[str]
@@ -96,11 +103,11 @@ class MaxPool(Pool, Operator):
         strides, pads, dilations = self.settings(rank)
         if strides == self.kernel and not any(pads) and max(dilations) == 1 and math.prod(self.kernel) <= _MOST_PLACES:
             return (self._handed_on(grad, x, result),)
-        _, places = MaxPoolPlaces(self.kernel, self.strides, self.pads, self.dilations)(x)
+        _, places = MaxPoolPlaces(self.kernel, self.strides, self.pads, self.dilations).apply(x).results
         flat = zeros(x.type.with_shape(x.type.elements))
         count = (grad.type.elements,)
-        added = ScatterElements(0, "add")(flat, Reshape(count)(places), Reshape(count)(grad))
-        return (Reshape(x.shape)(added),)
+        added = scatter_elements(flat, reshape(places, count), reshape(grad, count), 0, "add")
+        return (reshape(added, x.shape),)
 
     def _handed_on(self, rest: Value, x: Value, result: Value) -> Value:
         rank, counts = len(self.kernel), result.shape[2:]
@@ -111,8 +118,8 @@ class MaxPool(Pool, Operator):
             stops = tuple(
                 at + (count - 1) * step + 1 for at, count, step in zip(place, counts, self.kernel, strict=True)
             )
-            items = Slice(axes, place, stops, self.kernel)(x)
-            taken = Cast(rest.type.dtype)(Equal()(items, result)) * rest
+            items = slice_(x, axes, place, stops, self.kernel)
+            taken = cast(equal(items, result), rest.type.dtype) * rest
             found.append(taken)
             rest = rest - taken
         found.append(rest)
@@ -121,12 +128,11 @@ class MaxPool(Pool, Operator):
             groups = [found[start : start + size] for start in range(0, len(found), size)]
             shape = (*rest.shape[:axis], rest.shape[axis] * size, *groups[0][0].shape[axis + 1 :])
             found = [
-                Reshape(shape)(Concat(axis + 1)(*(Unsqueeze((axis + 1,))(each) for each in group))) for group in groups
+                reshape(concat([unsqueeze(each, (axis + 1,)) for each in group], axis + 1), shape) for group in groups
             ]
         (whole,) = found
         beyond = tuple(size - done for size, done in zip(x.shape, whole.shape, strict=True))
-        given: Value = Pad((0,) * (2 + rank), beyond)(whole) if any(size != 0 for size in beyond) else whole
-        return given
+        return pad(whole, (0,) * (2 + rank), beyond) if any(size != 0 for size in beyond) else whole
 
     def lower(self, emit: Emit, x: str) -> str:
         strides, pads, dilations = self.settings(len(self.kernel))
@@ -207,14 +213,14 @@ class AveragePool(Pool, Operator):
         strides, pads, _ = self.settings(rank)
         channels = x.shape[0] * x.shape[1]
         if any(pads) and not self.count_include_pad:  # the share of each window that is not padding
-            ones = Expand((1, 1, *x.shape[2:]))(constant(1, x.type.dtype))
+            ones = expand(constant(1, x.type.dtype), (1, 1, *x.shape[2:]))
             grad = grad / AveragePool(self.kernel, self.strides, self.pads, (), True)(ones)
-        weight = Expand((1, 1, *self.kernel))(constant(1 / math.prod(self.kernel), x.type.dtype))
+        weight = expand(constant(1 / math.prod(self.kernel), x.type.dtype), (1, 1, *self.kernel))
         spatial = x.type.with_shape(channels, 1, *x.shape[2:])
         back, *_ = Conv(strides, pads).pullback(
-            Reshape((channels, 1, *grad.shape[2:]))(grad), Reshape(spatial.shape)(x), weight, result=grad
+            reshape(grad, (channels, 1, *grad.shape[2:])), reshape(x, spatial.shape), weight, result=grad
         )
-        return (Reshape(x.shape)(back),)
+        return (reshape(back, x.shape),)
 
     def lower(self, emit: Emit, x: str) -> str:
         strides, pads, _ = self.settings(len(self.kernel))

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 from compiler.dims import product
 from compiler.graph import Graph, Value
-from compiler.operators.control import Scan
-from compiler.operators.shaping import Concat, Expand, Reshape, Squeeze, Transpose, filled
-from compiler.operators.slicing import Slice
+from compiler.operators.making import concat, expand, filled, reshape, scan, slice_, squeeze, transpose
 from compiler.operators.source import Input, constant
 
 
@@ -25,7 +23,7 @@ def product_gradient(grad: Value, x: Value, folded: tuple[int, ...]) -> Value:
     if length == 0:
         return filled(0, x.type)
     rest = tuple(shape[axis] for axis in left)
-    factors = Reshape((length, *rest))(Transpose((*folded, *left))(x))
+    factors = reshape(transpose(x, (*folded, *left)), (length, *rest))
     total = _by_halves(factors, length) if isinstance(length, int) else _one_by_one(factors)
     (found,) = gradients([total], [grad], [x])
     assert found is not None
@@ -36,12 +34,11 @@ def _by_halves(factors: Value, length: int) -> Value:
     """The product over axis 0, the first half times the second until one is left."""
     while length > 1:
         half = length // 2
-        pairs = Slice((0,), (0,), (half,))(factors) * Slice((0,), (half,), (2 * half,))(factors)
+        pairs = slice_(factors, (0,), (0,), (half,)) * slice_(factors, (0,), (half,), (2 * half,))
         odd = length % 2
-        factors = Concat(0)(pairs, Slice((0,), (2 * half,), (length,))(factors)) if odd else pairs
+        factors = concat((pairs, slice_(factors, (0,), (2 * half,), (length,))), 0) if odd else pairs
         length = half + odd
-    result: Value = Squeeze((0,))(factors)
-    return result
+    return squeeze(factors, (0,))
 
 
 def _one_by_one(factors: Value) -> Value:
@@ -50,6 +47,6 @@ def _one_by_one(factors: Value) -> Value:
     so_far, factor = Input("so_far", type)(), Input("factor", type)()
     step = Graph({"so_far": so_far, "factor": factor}, {"product": so_far * factor}, name="product")
     one = constant(1, type.dtype)
-    factors = Concat(0)(Expand((1, *type.shape))(one), factors)  # a scan has one step at least
-    result: Value = Scan(step, 1, 1)(Expand(type.shape)(one) if type.shape else one, factors)[0]
-    return result
+    factors = concat((expand(one, (1, *type.shape)), factors), 0)  # a scan has one step at least
+    last, *_ = scan(step, [expand(one, type.shape)], [factors])
+    return last

@@ -10,8 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, cast
 
 from compiler.dims import Size, product
-from compiler.graph import Emit, Operator, Value
+from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:
@@ -131,11 +132,9 @@ class Fill(Draw):
         )
 
     def lower_fraction(self, emit: Emit, bits: str, offset: float) -> str:
-        from compiler.onnx.exporter import onnx_dtype
-
         dtype = _working(self.dtype)
         shifted = emit("BitShift", bits, np.array(32 - _BITS, np.uint32), direction="RIGHT")
-        x = emit("Cast", shifted, to=onnx_dtype(dtype))
+        x = emit("Cast", shifted, to=dtype.onnx)
         x = emit("Add", x, np.array(offset, dtype.numpy)) if offset else x
         return emit("Mul", x, np.array(2.0**-_BITS, dtype.numpy))
 
@@ -156,10 +155,8 @@ class RandomUniform(Fill):
         return self.fraction(self.bits(key, 0), 0.0).astype(self.dtype.numpy)
 
     def lower(self, emit: Emit, key: str) -> str:
-        from compiler.onnx.exporter import onnx_dtype
-
         x = self.lower_fraction(emit, self.lower_bits(emit, key, 0), 0.0)
-        return x if self.dtype in (DType.F32, DType.F64) else emit("Cast", x, to=onnx_dtype(self.dtype))
+        return x if self.dtype in (DType.F32, DType.F64) else emit("Cast", x, to=self.dtype.onnx)
 
 
 class RandomNormal(Fill):
@@ -176,11 +173,9 @@ class RandomNormal(Fill):
         return np.asarray(radius * np.cos(v.dtype.type(2 * np.pi) * v)).astype(self.dtype.numpy)
 
     def lower(self, emit: Emit, key: str) -> str:
-        from compiler.onnx.exporter import onnx_dtype
-
         dtype = _working(self.dtype).numpy
         u = self.lower_fraction(emit, self.lower_bits(emit, key, 0), 0.5)
         v = self.lower_fraction(emit, self.lower_bits(emit, key, 0x5BD1E995), 0.0)
         radius = emit("Sqrt", emit("Mul", emit("Log", u), np.array(-2, dtype)))
         x = emit("Mul", radius, emit("Cos", emit("Mul", v, np.array(2 * np.pi, dtype))))
-        return x if self.dtype in (DType.F32, DType.F64) else emit("Cast", x, to=onnx_dtype(self.dtype))
+        return x if self.dtype in (DType.F32, DType.F64) else emit("Cast", x, to=self.dtype.onnx)

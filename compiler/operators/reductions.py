@@ -6,14 +6,14 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from compiler.dims import Size, product
-from compiler.graph import Emit, Graph, Operator, Part, Value
+from compiler.graph import Graph, Operator, Value
 from compiler.lazy import LazyModule
-from compiler.operators.arithmetic import Exp, onnx_dtype
-from compiler.operators.casting import Cast
-from compiler.operators.comparison import Equal
-from compiler.operators.shaping import Expand, Squeeze, Unsqueeze, distinct_axes
-from compiler.operators.source import Input, constant, size_of
+from compiler.lowering import Emit
+from compiler.operators.making import cast, count_of, equal, exp, expand, squeeze, unsqueeze
+from compiler.operators.product_gradient import product_gradient
+from compiler.operators.source import Input
 from compiler.types import DType, TensorType, TypeMismatch
+from compiler.window import Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -53,12 +53,12 @@ class Reduction(Operator):
         """The axes folded, counted from the front."""
         if self.axes is None:
             return tuple(range(rank))
-        return distinct_axes(x, self.axes) if x is not None else tuple(axis % rank for axis in self.axes)
+        return x.distinct_axes(self.axes) if x is not None else tuple(axis % rank for axis in self.axes)
 
     def spread(self, value: Value, x: TensorType) -> Value:
         """A value of the result's shape, with the folded axes in place again, of length 1."""
         folded = self.folded(x.rank)
-        return value if self.keep or not folded else Unsqueeze(folded)(value)
+        return value if self.keep or not folded else unsqueeze(value, folded)
 
     def lower(self, emit: Emit, x: str) -> str:
         type = emit.type(x)
@@ -67,37 +67,31 @@ class Reduction(Operator):
             return emit("Identity", x)
         if type.dtype in self.kernels:
             return self.lower_fold(emit, x, type, axes)
-        wide = type.with_dtype(self.stand_in(type.dtype))
-        found = self.lower_fold(emit, emit("Cast", x, to=onnx_dtype(wide.dtype)), wide, axes)
-        return emit("Cast", found, to=onnx_dtype(type.dtype))
+        wide = type.with_dtype(type.dtype.stand_in)
+        found = self.lower_fold(emit, emit("Cast", x, to=wide.dtype.onnx), wide, axes)
+        return emit("Cast", found, to=type.dtype.onnx)
 
     def lower_fold(self, emit: Emit, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
         """Fold one axis or more of `x`, which is of a dtype that there is a kernel for."""
         return emit(self.onnx, x, np.array(axes, np.int64), keepdims=int(self.keep))
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
-        result: Value = self.replace(axes=tuple(axis + 1 for axis in self.folded(x.type.rank - 1)))(x)
-        return result
+        return self.replace(axes=tuple(axis + 1 for axis in self.folded(x.type.rank - 1)))(x)
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         folded = self.folded(x.type.rank)
         places = [place for place in range(x.type.rank) if self.keep or place not in folded]
         if places[axis] in folded:
             return None
-        result: Value = self(part.of(x, places[axis]))
-        return result
+        return self(window.of(x, places[axis]))
 
     def with_nan(self, emit: Emit, found: str, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
         """What was found, but NaN where an element is: onnxruntime's largest and smallest pass over it."""
-        flags = emit("Cast", emit("IsNaN", x), to=onnx_dtype(DType.U8))
+        flags = emit("Cast", emit("IsNaN", x), to=DType.U8.onnx)
         one = emit("ReduceMax", flags, np.array(axes, np.int64), keepdims=int(self.keep))
-        return emit("Where", emit("Cast", one, to=onnx_dtype(DType.BOOL)), np.array(np.nan, type.dtype.numpy), found)
-
-    def stand_in(self, dtype: DType) -> DType:
-        """What onnxruntime folds in place of a dtype that it has no kernel for."""
-        return DType.F32 if dtype.is_float else DType.I32
+        return emit("Where", emit("Cast", one, to=DType.BOOL.onnx), np.array(np.nan, type.dtype.numpy), found)
 
     def flops(self, x: TensorType) -> Size:
         return x.elements
@@ -124,7 +118,7 @@ class Sum(Reduction):
         return np.asarray(np.sum(x, axis=self.axes, keepdims=self.keep, dtype=x.dtype))
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        return (_expanded(self.spread(grad, x.type), x.type),)
+        return (expand(self.spread(grad, x.type), x.shape),)
 
 
 class Mean(Reduction):
@@ -141,10 +135,10 @@ class Mean(Reduction):
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         count, dtype = product(x.shape[axis] for axis in self.folded(x.type.rank)), x.type.dtype
         if dtype.is_half:  # which may not hold the count
-            share: Value = Cast(dtype)(Cast(DType.F32)(grad) / count_of(count, DType.F32))
+            share = cast(cast(grad, DType.F32) / count_of(count, DType.F32), dtype)
         else:
             share = grad / count_of(count, dtype)
-        return (_expanded(self.spread(share, x.type), x.type),)
+        return (expand(self.spread(share, x.type), x.shape),)
 
 
 class Extremum(Reduction):
@@ -162,7 +156,7 @@ class Extremum(Reduction):
         return self.with_nan(emit, found, x, type, axes) if type.dtype.is_float else found
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        chosen = Cast(x.type.dtype)(Equal()(x, self.spread(result, x.type)))
+        chosen = cast(equal(x, self.spread(result, x.type)), x.type.dtype)
         shared = self.spread(grad, x.type) / Sum(self.folded(x.type.rank), keep=True)(chosen)
         return (chosen * shared,)
 
@@ -207,10 +201,8 @@ class Prod(Reduction):
         return np.asarray(np.prod(x, axis=self.axes, keepdims=self.keep, dtype=x.dtype))
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        from compiler.operators.product_gradient import product_gradient
-
         folded = self.folded(x.type.rank)
-        return (product_gradient(Squeeze(folded)(grad) if self.keep and folded else grad, x, folded),)
+        return (product_gradient(squeeze(grad, folded) if self.keep and folded else grad, x, folded),)
 
 
 class LogSumExp(Reduction):
@@ -233,7 +225,7 @@ class LogSumExp(Reduction):
         return self.with_nan(emit, super().lower_fold(emit, x, type, axes), x, type, axes)
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        return (self.spread(grad, x.type) * Exp()(x - self.spread(result, x.type)),)
+        return (self.spread(grad, x.type) * exp(x - self.spread(result, x.type)),)
 
     def flops(self, x: TensorType) -> Size:
         return x.elements * 4
@@ -246,9 +238,6 @@ class Quantifier(Reduction):
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[None]:
         return (None,)
-
-    def stand_in(self, dtype: DType) -> DType:
-        return DType.U8
 
 
 class All(Quantifier):
@@ -278,12 +267,3 @@ def _axes_last(emit: Emit, x: str, type: TensorType, axes: tuple[int, ...], *, f
     kept = [axis for axis in range(type.rank) if axis not in axes]
     order = [*axes, *kept] if first else [*kept, *axes]
     return x if order == sorted(order) else emit("Transpose", x, perm=order)
-
-
-def _expanded(value: Value, like: TensorType) -> Value:
-    return value if value.shape == like.shape else Expand(like.shape)(value)
-
-
-def count_of(count: Size, dtype: DType) -> Value:
-    """A number of elements as a scalar to compute with."""
-    return constant(count, dtype) if isinstance(count, int) else Cast(dtype)(size_of(count))

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from compiler.dims import Dim, Size, differ, product, quotient
-from compiler.graph import Emit, Operator, Part, Value
+from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
+from compiler.operators.making import aligned, broadcast_part, filled, preceded, slice_, sum_, sum_to
 from compiler.types import TensorType, TypeMismatch, broadcast_shapes, same_dtype
+from compiler.window import Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -19,14 +22,14 @@ else:
     np = LazyModule("numpy")
 
 
-class Mover(Operator):
+class DataMovement(Operator):
     """An operator that computes nothing."""
 
     def flops(self, *operands: TensorType) -> Size:
         return 0
 
 
-class Transpose(Mover):
+class Transpose(DataMovement):
     """Axis `i` of the result is axis `permutation[i]` of `x`."""
 
     name = "transpose"
@@ -47,20 +50,18 @@ class Transpose(Mover):
         inverse = tuple(self.permutation.index(axis) for axis in range(x.type.rank))
         return (Transpose(inverse)(grad),)
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
-        result: Value = Transpose((0, *(axis + 1 for axis in self.permutation)))(*operands)
-        return result
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+        return Transpose((0, *(axis + 1 for axis in self.permutation)))(*operands)
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
-        result: Value = self(part.of(x, self.permutation[axis]))
-        return result
+        return self(window.of(x, self.permutation[axis]))
 
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Transpose", x, perm=self.permutation) if self.permutation else emit("Identity", x)
 
 
-class Reshape(Mover):
+class Reshape(DataMovement):
     """The elements of `x`, row by row, as a tensor of `shape`; one size may be -1: whatever is left over."""
 
     name = "reshape"
@@ -94,20 +95,18 @@ class Reshape(Mover):
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (Reshape(x.shape)(grad),)
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         if -1 in self.shape:
             return None
-        result: Value = Reshape((length, *self.shape))(*operands)
-        return result
+        return Reshape((length, *self.shape))(*operands)
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         shape = self.resolved(x.type)
         for place, size in enumerate(x.shape):  # the axis that stays, with as many elements before it
             if size == shape[axis] and product(x.shape[:place]) == product(shape[:axis]):
-                bound = [part.bound(each) for each in shape]
-                result: Value = Reshape((*bound[:axis], part.size, *bound[axis + 1 :]))(part.of(x, place))
-                return result
+                bound = [window.bound(each) for each in shape]
+                return Reshape((*bound[:axis], window.size, *bound[axis + 1 :]))(window.of(x, place))
         return None
 
     def lower(self, emit: Emit, x: str) -> str:
@@ -131,7 +130,7 @@ def _counts(left: Size, right: Size) -> str:
     return f"{left} elements {'are not' if differ(left, right) else 'are not known to be'} {right}"
 
 
-class Expand(Mover):
+class Expand(DataMovement):
     """Repeat `x` along axes of length 1, or new leading ones, until it has `shape`."""
 
     name = "expand"
@@ -154,16 +153,15 @@ class Expand(Mover):
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (sum_to(x.type, grad),)
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
-        result: Value = Expand((length, *self.shape))(aligned(x, len(self.shape)))
-        return result
+        return Expand((length, *self.shape))(aligned(x, len(self.shape)))
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
-        shape = [part.bound(size) for size in self.shape]
-        result: Value = Expand((*shape[:axis], part.size, *shape[axis + 1 :]))(
-            broadcast_part(part, axis, x, len(shape))
+        shape = [window.bound(size) for size in self.shape]
+        result: Value = Expand((*shape[:axis], window.size, *shape[axis + 1 :]))(
+            broadcast_part(window, axis, x, len(shape))
         )
         return result
 
@@ -171,14 +169,14 @@ class Expand(Mover):
         return emit("Expand", x, emit.sizes(self.shape))
 
 
-class Squeeze(Mover):
+class Squeeze(DataMovement):
     """Drop `axes`, which have length 1."""
 
     name = "squeeze"
     axes: tuple[int, ...]
 
     def infer(self, x: TensorType) -> TensorType:
-        dropped = distinct_axes(x, self.axes)
+        dropped = x.distinct_axes(self.axes)
         for axis in dropped:
             if x.shape[axis] != 1:
                 raise TypeMismatch(f"axis {axis} of {x} has length {x.shape[axis]}", "only axes of length 1 go")
@@ -188,26 +186,24 @@ class Squeeze(Mover):
         return np.squeeze(x, self.axes)
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        return (Unsqueeze(distinct_axes(x.type, self.axes))(grad),)
+        return (Unsqueeze(x.type.distinct_axes(self.axes))(grad),)
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
         rank = x.type.rank - 1
-        result: Value = Squeeze(tuple(axis % rank + 1 for axis in self.axes))(x)
-        return result
+        return Squeeze(tuple(axis % rank + 1 for axis in self.axes))(x)
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
-        dropped = distinct_axes(x.type, self.axes)
+        dropped = x.type.distinct_axes(self.axes)
         kept = [place for place in range(x.type.rank) if place not in dropped]
-        result: Value = Squeeze(dropped)(part.of(x, kept[axis]))
-        return result
+        return Squeeze(dropped)(window.of(x, kept[axis]))
 
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Squeeze", x, np.array(self.axes, np.int64)) if self.axes else emit("Identity", x)
 
 
-class Unsqueeze(Mover):
+class Unsqueeze(DataMovement):
     """New axes of length 1, so that they are `axes` of the result."""
 
     name = "unsqueeze"
@@ -215,7 +211,7 @@ class Unsqueeze(Mover):
 
     def infer(self, x: TensorType) -> TensorType:
         rank = x.rank + len(self.axes)
-        added = distinct_axes(x, self.axes, among=rank)
+        added = x.distinct_axes(self.axes, among=rank)
         sizes = iter(x.shape)
         return x.with_shape(*(1 if axis in added else next(sizes) for axis in range(rank)))
 
@@ -225,23 +221,21 @@ class Unsqueeze(Mover):
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (Squeeze(self.axes)(grad),)
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
         rank = x.type.rank - 1 + len(self.axes)
-        result: Value = Unsqueeze(tuple(axis % rank + 1 for axis in self.axes))(x)
-        return result
+        return Unsqueeze(tuple(axis % rank + 1 for axis in self.axes))(x)
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
-        added = distinct_axes(x.type, self.axes, among=x.type.rank + len(self.axes))
-        result: Value = Unsqueeze(added)(part.of(x, axis - sum(place < axis for place in added)))
-        return result
+        added = x.type.distinct_axes(self.axes, among=x.type.rank + len(self.axes))
+        return Unsqueeze(added)(window.of(x, axis - sum(place < axis for place in added)))
 
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Unsqueeze", x, np.array(self.axes, np.int64)) if self.axes else emit("Identity", x)
 
 
-class Concat(Mover):
+class Concat(DataMovement):
     """Tensors one after the other along `axis`; their other axes agree."""
 
     name = "concat"
@@ -272,43 +266,37 @@ class Concat(Mover):
         return np.concatenate(operands, self.axis)
 
     def pullback(self, grad: Value, *operands: Value, result: Value) -> tuple[Value, ...]:
-        from compiler.operators.slicing import Slice
-
         axis = result.type.axis(self.axis)
         parts: list[Value] = []
         start: Size = 0
         for operand in operands:
             stop = start + operand.shape[axis]
-            parts.append(Slice((axis,), (start,), (stop,))(grad))
+            parts.append(slice_(grad, (axis,), (start,), (stop,)))
             start = stop
         return tuple(parts)
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         rank = max(operand.type.rank - axis for axis, operand in zip(mapped, operands, strict=True))
         every = (
             each if axis else Expand((length, *each.shape))(each) for axis, each in zip(mapped, operands, strict=True)
         )
-        result: Value = Concat(self.axis % rank + 1)(*every)
-        return result
+        return Concat(self.axis % rank + 1)(*every)
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         if axis != operands[0].type.axis(self.axis):
-            result: Value = self(*(part.of(operand, axis) for operand in operands))
-            return result
-        from compiler.operators.slicing import preceded
-
+            return self(*(window.of(operand, axis) for operand in operands))
         *heads, last = operands
-        first: Value = Concat(axis)(*heads) if heads else last
+        first = Concat(axis)(*heads) if heads else last
         count = first.shape[axis]
-        if not heads or not isinstance(count, int) or not part.within(count + last.shape[axis]):
+        if not heads or not isinstance(count, int) or not window.within(count + last.shape[axis]):
             return None
-        return preceded(part, axis, first, last)
+        return preceded(window, axis, first, last)
 
     def lower(self, emit: Emit, *operands: str) -> str:
         return emit("Concat", *operands, axis=self.axis)
 
 
-class Split(Mover):
+class Split(DataMovement):
     """Parts of these sizes along `axis`, one after the other."""
 
     name = "split"
@@ -337,14 +325,14 @@ class Split(Mover):
         return emit.many(len(self.sizes), "Split", x, emit.sizes(self.sizes), axis=self.axis)
 
 
-class Flip(Mover):
+class Flip(DataMovement):
     """`x` with the order along `axes` reversed."""
 
     name = "flip"
     axes: tuple[int, ...]
 
     def infer(self, x: TensorType) -> TensorType:
-        distinct_axes(x, self.axes)
+        x.distinct_axes(self.axes)
         return x
 
     def compute(self, x: Array) -> Array:
@@ -360,7 +348,7 @@ class Flip(Mover):
         return emit("Slice", x, back, front, np.array(self.axes, np.int64), back)
 
 
-class Tile(Mover):
+class Tile(DataMovement):
     """`x` repeated `repeats[i]` times along axis `i`."""
 
     name = "tile"
@@ -375,53 +363,8 @@ class Tile(Mover):
         return np.tile(x, self.repeats)  # type: ignore[arg-type]
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        from compiler.operators.reductions import Sum
-
         pairs = tuple(size for pair in zip(self.repeats, x.shape, strict=True) for size in pair)
-        return (Sum(tuple(range(0, len(pairs), 2)))(Reshape(pairs)(grad)),) if pairs else (grad,)
+        return (sum_(Reshape(pairs)(grad), tuple(range(0, len(pairs), 2))),) if pairs else (grad,)
 
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Tile", x, emit.sizes(self.repeats)) if self.repeats else emit("Identity", x)
-
-
-def distinct_axes(x: TensorType, axes: Sequence[int], among: int | None = None) -> tuple[int, ...]:
-    """Axes of `x` counted from the front; TypeMismatch for one that it lacks or that comes twice."""
-    found = tuple(x.axis(axis, among) for axis in axes)
-    if len(set(found)) < len(found):
-        raise TypeMismatch(f"{list(axes)} names an axis of {x} twice")
-    return found
-
-
-def sum_to(target: TensorType, grad: Value) -> Value:
-    """Undo a broadcast: sum `grad` until it has the shape of `target`."""
-    from compiler.operators.reductions import Sum
-
-    if grad.shape == target.shape:
-        return grad
-    extra = grad.type.rank - target.rank
-    axes = tuple(range(extra))
-    kept = tuple(axis + extra for axis, size in enumerate(target.shape) if size != grad.shape[axis + extra])
-    if kept:
-        grad = Sum(kept, keep=True)(grad)
-    return Sum(axes, keep=False)(grad) if axes else grad
-
-
-def aligned(x: Value, rank: int) -> Value:
-    """`x`, whose first axis is a new one before `rank` others, with axes of length 1 after it where others are few."""
-    missing = rank + 1 - x.type.rank
-    result: Value = Unsqueeze(tuple(range(1, 1 + missing)))(x) if missing else x
-    return result
-
-
-def broadcast_part(part: Part, axis: int, x: Value, rank: int) -> Value:
-    """`x`, which broadcasts to a result of `rank` axes, as far as the part of one of those needs it."""
-    place = axis - (rank - x.type.rank)
-    return part.whole(x) if place < 0 or x.shape[place] == 1 else part.of(x, place)
-
-
-def filled(number: float, like: TensorType) -> Value:
-    """A tensor of one number."""
-    from compiler.operators.source import constant
-
-    scalar: Any = constant(number, like.dtype)
-    return Expand(like.shape)(scalar) if like.shape else scalar  # type: ignore[no-any-return]

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
 from compiler.dims import LARGEST, Size, Symbol
-from compiler.graph import Emit, Part, Value
+from compiler.graph import Value
 from compiler.lazy import LazyModule
-from compiler.operators.arithmetic import holds, onnx_dtype
-from compiler.operators.shaping import Concat, Flip, Mover, Reshape, Unsqueeze, distinct_axes, filled
+from compiler.lowering import Emit
+from compiler.operators.making import flip, padded_part, reshape, sum_, unsqueeze
+from compiler.operators.shaping import DataMovement
 from compiler.types import DType, TensorType, TypeMismatch
+from compiler.window import Window
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,7 +22,7 @@ else:
     np = LazyModule("numpy")
 
 
-class Slice(Mover):
+class Slice(DataMovement):
     """`x[start:stop:step]` along each of `axes`.
 
     A bound may be left out (None) or count from the end (below 0). Bounds lie within the axis: what NumPy would
@@ -41,7 +43,7 @@ class Slice(Mover):
 
     def bounds(self, x: TensorType) -> list[tuple[int, Size, Size, int]]:
         """Axis, start, stop and step of each cut, counted from the front."""
-        axes = distinct_axes(x, self.axes)
+        axes = x.distinct_axes(self.axes)
         steps = self.steps or (1,) * len(axes)
         if not len(axes) == len(self.starts) == len(self.stops) == len(steps):
             raise TypeMismatch(f"a slice of {len(axes)} axes needs as many starts, stops and steps")
@@ -57,27 +59,25 @@ class Slice(Mover):
             found.append((axis, first, last, step))
         return found
 
-    def over(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
+    def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
         rank = x.type.rank - 1
-        result: Value = self.replace(axes=tuple(axis % rank + 1 for axis in self.axes))(x)
-        return result
+        return self.replace(axes=tuple(axis % rank + 1 for axis in self.axes))(x)
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
-        needed = part
+        needed = window
         cuts: list[tuple[int, Size, Size, int]] = []
         for place, start, stop, step in self.bounds(x.type):
             if place != axis:
-                cuts.append((place, part.bound(start), part.bound(stop), step))
-            elif step == 1 and isinstance(start, int) and part.extended(start).within(x.shape[axis]):
-                needed = part.extended(start)
-                cuts.append((place, start, start + part.size, 1))
+                cuts.append((place, window.bound(start), window.bound(stop), step))
+            elif step == 1 and isinstance(start, int) and window.extended(start).within(x.shape[axis]):
+                needed = window.extended(start)
+                cuts.append((place, start, start + window.size, 1))
             else:
                 return None
         axes, starts, stops, steps = zip(*cuts, strict=True) if cuts else ((),) * 4
-        result: Value = Slice(axes, starts, stops, steps)(needed.of(x, axis))
-        return result
+        return Slice(axes, starts, stops, steps)(needed.of(x, axis))
 
     def compute(self, x: Array) -> Array:
         cuts = [slice(None)] * x.ndim
@@ -103,7 +103,7 @@ class Slice(Mover):
         ranges = [cut for cut in cuts if _perhaps_outside(cut, shape) and not isinstance(_count(cut), int)]
         for axis, start, stop, step in ranges:
             bounds = (emit("Squeeze", emit.sizes((each,)), np.array([0])) for each in (start, stop))
-            counted = emit("Cast", emit("Range", *bounds, np.array(step)), to=onnx_dtype(DType.I32))
+            counted = emit("Cast", emit("Range", *bounds, np.array(step)), to=DType.I32.onnx)
             made = emit("Gather", made, counted, axis=axis)
         cuts = [cut for cut in cuts if cut not in ranges]
         if not cuts:
@@ -117,34 +117,6 @@ class Slice(Mover):
         if not unsure:
             return made
         return emit("Reshape", made, np.array([unsure.get(axis, 0) for axis in range(len(shape))], np.int64))
-
-
-def preceded(part: Part, axis: int, first: Value, x: Value) -> Value | None:
-    """`first` and then `x` along an axis, at the part's positions of both; the last few go on to the next part."""
-    count = first.shape[axis]
-    assert isinstance(count, int)
-
-    def every(held: Value, part: Part) -> Value:
-        made: Value = Concat(axis)(held, part.extended(-count).of(x, axis))
-        return made
-
-    def result(held: Value, part: Part) -> Value:
-        made: Value = Slice((axis,), (0,), (part.size,))(every(held, part))
-        return made
-
-    def following(held: Value, part: Part) -> Value:
-        made: Value = Slice((axis,), (part.size,), (part.size + count,))(every(held, part))
-        return made
-
-    return part.carried(first, result, following)
-
-
-def padded_part(part: Part, axis: int, x: Value, before: int, number: float) -> Value | None:
-    """`x` with so many of a number before it along an axis, at the part's positions of both."""
-    if before == 0:
-        return part.of(x, axis)
-    first = filled(number, x.type.with_shape(*x.shape[:axis], before, *x.shape[axis + 1 :]))
-    return preceded(part, axis, first, x)
 
 
 def _from_front(bound: Size | None, size: Size, absent: Size) -> Size:
@@ -179,15 +151,14 @@ def _count(cut: tuple[int, Size, Size, int]) -> Size:
 def _spread(grad: Value, axis: int, step: int) -> Value:
     """Put `step - 1` zeros between neighbours along an axis."""
     size = grad.shape[axis]
-    apart = Unsqueeze((axis + 1,))(grad)
+    apart = unsqueeze(grad, (axis + 1,))
     zeros = tuple(step - 1 if place == axis + 1 else 0 for place in range(apart.type.rank))
     padded = Pad((0,) * apart.type.rank, zeros)(apart)
     shape = (*grad.shape[:axis], size * step, *grad.shape[axis + 1 :])
-    spread: Value = Slice((axis,), (0,), ((size - 1) * step + 1,))(Reshape(shape)(padded))
-    return spread
+    return Slice((axis,), (0,), ((size - 1) * step + 1,))(reshape(padded, shape))
 
 
-class Pad(Mover):
+class Pad(DataMovement):
     """`before[i]` and `after[i]` new elements around axis `i`, for every axis.
 
     They are `value` where `mode` is "constant"; "edge" repeats the outermost element, and "reflect" mirrors what
@@ -208,7 +179,7 @@ class Pad(Mover):
             )
         if self.mode not in ("constant", "reflect", "edge"):
             raise TypeMismatch(f"`{self.mode}` is no mode of `pad`", 'the modes are "constant", "reflect" and "edge"')
-        if self.value != 0 and (x.dtype is DType.BOOL or not holds(x.dtype, self.value)):
+        if self.value != 0 and (x.dtype is DType.BOOL or not x.dtype.holds(self.value)):
             raise TypeMismatch(f"{x} cannot be padded with {self.value}", f"give a number that {x.dtype} holds")
         for axis, (size, before, after) in enumerate(zip(x.shape, self.before, self.after, strict=True)):
             if _negative(before) or _negative(after):
@@ -232,36 +203,33 @@ class Pad(Mover):
             grad = self._fold(grad, x, axis)
         return (grad,)
 
-    def along(self, part: Part, axis: int, *operands: Value) -> Value | None:
+    def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         before, after = self.before[axis], self.after[axis]
         made: Value | None = None
         if before == after == 0:
-            made = part.of(x, axis)
-        elif self.mode == "constant" and isinstance(before, int) and part.within(before + x.shape[axis]):
-            made = padded_part(part, axis, x, before, self.value)
+            made = window.of(x, axis)
+        elif self.mode == "constant" and isinstance(before, int) and window.within(before + x.shape[axis]):
+            made = padded_part(window, axis, x, before, self.value)
         befores, afters = (
-            tuple(0 if place == axis else part.bound(size) for place, size in enumerate(sizes))
+            tuple(0 if place == axis else window.bound(size) for place, size in enumerate(sizes))
             for sizes in (self.before, self.after)
         )
         if made is None or not any(size != 0 for size in (*befores, *afters)):
             return made
-        result: Value = self.replace(before=befores, after=afters)(made)
-        return result
+        return self.replace(before=befores, after=afters)(made)
 
     def _fold(self, grad: Value, x: Value, axis: int) -> Value:
         """The gradient before one axis was padded."""
-        from compiler.operators.reductions import Sum
-
         size, before, after = x.shape[axis], self.before[axis], self.after[axis]
 
         def part(start: Size, stop: Size) -> Value:
-            return Slice((axis,), (start,), (stop,))(grad)  # type: ignore[no-any-return]
+            return Slice((axis,), (start,), (stop,))(grad)
 
         def placed(piece: Value, start: Size) -> Value:
             zeros = (0,) * piece.type.rank
             rest = size - start - piece.shape[axis]
-            return Pad((*zeros[:axis], start, *zeros[axis + 1 :]), (*zeros[:axis], rest, *zeros[axis + 1 :]))(piece)  # type: ignore[no-any-return]
+            return Pad((*zeros[:axis], start, *zeros[axis + 1 :]), (*zeros[:axis], rest, *zeros[axis + 1 :]))(piece)
 
         inner = part(before, before + size)
         if self.mode == "constant":
@@ -269,11 +237,11 @@ class Pad(Mover):
         head, tail = part(0, before), part(before + size, before + size + after)
         if self.mode == "edge":
             if before != 0:
-                inner = inner + placed(Sum((axis,), keep=True)(head), 0)
-            return inner + placed(Sum((axis,), keep=True)(tail), size - 1) if after != 0 else inner
+                inner = inner + placed(sum_(head, (axis,), keep=True), 0)
+            return inner + placed(sum_(tail, (axis,), keep=True), size - 1) if after != 0 else inner
         if before != 0:
-            inner = inner + placed(Flip((axis,))(head), 1)
-        return inner + placed(Flip((axis,))(tail), size - 1 - after) if after != 0 else inner
+            inner = inner + placed(flip(head, (axis,)), 1)
+        return inner + placed(flip(tail, (axis,)), size - 1 - after) if after != 0 else inner
 
     def lower(self, emit: Emit, x: str) -> str:
         if not self.before:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
-import struct
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from compiler.dims import Dim, Size
-from compiler.graph import Emit, Graph, Operator, Value
+from compiler.graph import Graph, Operator, Value
 from compiler.lazy import LazyModule
+from compiler.lowering import Emit
 from compiler.types import DType, TensorType
 
 if TYPE_CHECKING:
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from compiler.types import Array
 else:
     np = LazyModule("numpy")
-
-_PACK = {"f16": "<e", "f32": "<f", "f64": "<d", "i8": "<b", "u8": "<B", "i32": "<i", "i64": "<q", "bool": "<?"}
 
 
 class Source(Operator):
@@ -38,7 +35,7 @@ class Source(Operator):
         return 0
 
 
-class Fed(Source):
+class Placeholder(Source):
     """A source whose array comes from outside: the executor and the exporter supply it by name."""
 
     def compute(self) -> Array:
@@ -48,7 +45,7 @@ class Fed(Source):
         raise AssertionError(f"{self} is an input or an initializer, never a node")
 
 
-class Input(Fed):
+class Input(Placeholder):
     """A tensor that the caller feeds."""
 
     name = "input"
@@ -56,7 +53,7 @@ class Input(Fed):
     type: TensorType
 
 
-class Parameter(Fed):
+class Parameter(Placeholder):
     """A trained tensor, called by its path; `initial` is a graph of one output, fed the `seed`, absent for none."""
 
     name = "parameter"
@@ -65,7 +62,7 @@ class Parameter(Fed):
     initial: Graph | None = None
 
 
-class Buffer(Fed):
+class Buffer(Placeholder):
     """A tensor that the step itself updates, as the running mean of a batch norm."""
 
     name = "buffer"
@@ -93,13 +90,10 @@ class Constant(Source):
 
     def scalar(self) -> int | float | bool | None:
         """The number that this is, if it is one number."""
-        if self.type.shape or self.type.dtype == DType.BF16:
-            return self.compute().item() if self.type.elements == 1 else None
-        number: int | float | bool = struct.unpack(_PACK[self.type.dtype], self.data)[0]
-        return number
+        return self.type.dtype.unpack(self.data) if self.type.elements == 1 else None
 
     def __str__(self) -> str:
-        number = self.scalar() if self.type.elements == 1 else None
+        number = self.scalar()
         return f"constant({number if number is not None else '...'}: {self.type})"
 
 
@@ -119,17 +113,11 @@ class SizeOf(Source):
 
 def constant(value: float | bool | Sequence[int], dtype: DType) -> Value:
     """A scalar constant, or one axis of integers."""
-    if isinstance(value, (int, float)) and dtype != DType.BF16:
-        convert = float if dtype.is_float else int if dtype.is_integer else bool
-        result: Value = Constant(TensorType(dtype), struct.pack(_PACK[dtype], convert(value)))()
-        return result
-    if dtype == DType.BF16 and isinstance(value, (int, float)) and dtype.largest < abs(value) < math.inf:
-        raise OverflowError  # as `struct` does for the others
-    result = Constant.of(np.array(value, dtype.numpy))()
-    return result
+    if isinstance(value, (int, float)):
+        return Constant(TensorType(dtype), dtype.pack(value))()
+    return Constant(TensorType(dtype, (len(value),)), b"".join(map(dtype.pack, value)))()
 
 
 def size_of(size: Size) -> Value:
     """A size as an i64 scalar: a constant where it is known."""
-    result: Value = SizeOf(size)() if isinstance(size, Dim) else constant(size, DType.I64)
-    return result
+    return SizeOf(size)() if isinstance(size, Dim) else constant(size, DType.I64)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from compiler.graph import Value
-from compiler.operators.arithmetic import Sqrt, Unary
+from compiler.operators.arithmetic import Unary
+from compiler.operators.making import sqrt
 
 
 class Sin(Unary):
@@ -12,8 +13,7 @@ class Sin(Unary):
     name, onnx, ufunc = "sin", "Sin", "sin"
 
     def derivative(self, x: Value, result: Value) -> Value:
-        cosine: Value = Cos()(x)
-        return cosine
+        return Cos()(x)
 
 
 class Cos(Unary):
@@ -22,7 +22,7 @@ class Cos(Unary):
     name, onnx, ufunc = "cos", "Cos", "cos"
 
     def derivative(self, x: Value, result: Value) -> Value:
-        return -Sin()(x)  # type: ignore[no-any-return]
+        return -Sin()(x)
 
 
 class Tan(Unary):
@@ -40,7 +40,7 @@ class Asin(Unary):
     name, onnx, ufunc = "asin", "Asin", "arcsin"
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        return (grad / Sqrt()(1 - x * x),)
+        return (grad / sqrt(1 - x * x),)
 
 
 class Acos(Unary):
@@ -49,7 +49,7 @@ class Acos(Unary):
     name, onnx, ufunc = "acos", "Acos", "arccos"
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        return (-(grad / Sqrt()(1 - x * x)),)
+        return (-(grad / sqrt(1 - x * x)),)
 
 
 class Atan(Unary):
@@ -67,8 +67,7 @@ class Sinh(Unary):
     name, onnx, ufunc = "sinh", "Sinh", "sinh"
 
     def derivative(self, x: Value, result: Value) -> Value:
-        cosine: Value = Cosh()(x)
-        return cosine
+        return Cosh()(x)
 
 
 class Cosh(Unary):
@@ -77,8 +76,7 @@ class Cosh(Unary):
     name, onnx, ufunc = "cosh", "Cosh", "cosh"
 
     def derivative(self, x: Value, result: Value) -> Value:
-        sine: Value = Sinh()(x)
-        return sine
+        return Sinh()(x)
 
 
 class Asinh(Unary):
@@ -87,7 +85,7 @@ class Asinh(Unary):
     name, onnx, ufunc = "asinh", "Asinh", "arcsinh"
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        return (grad / Sqrt()(x * x + 1),)
+        return (grad / sqrt(x * x + 1),)
 
 
 class Acosh(Unary):
@@ -96,7 +94,7 @@ class Acosh(Unary):
     name, onnx, ufunc = "acosh", "Acosh", "arccosh"
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        return (grad / Sqrt()(x * x - 1),)
+        return (grad / sqrt(x * x - 1),)
 
 
 class Atanh(Unary):

@@ -10,32 +10,43 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from compiler.dims import Size
 from compiler.graph import Graph, Value
-from compiler.operators.arithmetic import Add, Mul
+from compiler.operators.arithmetic import Add
 from compiler.operators.linear import MatMul
 from compiler.operators.shaping import Concat
-from compiler.operators.slicing import Slice
 from compiler.operators.source import Constant
 
 if TYPE_CHECKING:
     import networkx as nx
 
+_NEXT = 1_000_000  # vertices of next values are numbered from here on, in the order of the states
+
+
+@dataclass(frozen=True, eq=False)
+class Product:
+    """`vector @ matrix[start:stop]`, of all rows where they are not said: a part of a concatenation has its own."""
+
+    vector: Value
+    matrix: Value
+    rows: tuple[Size, Size] | None = None
+
 
 @dataclass(eq=False)
 class Affine:
-    """`sum of v @ matrix` over `products`, plus the `vectors`; matrices and vectors come from outside the step."""
+    """The sum of `products`, plus the `vectors`; matrices and vectors come from outside the step."""
 
-    products: list[tuple[Value, Value, tuple[Any, Any] | None]] = field(default_factory=list)  # rows of a split matrix
+    products: list[Product] = field(default_factory=list)
     vectors: list[Value] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """A step's body as a graph of terms; `terms` are the affine ones, by their place in `structure`."""
+    """A step's body as a graph of terms, whose vertices are numbers."""
 
     structure: nx.MultiDiGraph[int]
-    terms: dict[int, Affine]
-    places: dict[int, Value]  # the values that stand in the structure, by place
+    terms: dict[int, Affine]  # what the vertices of affine terms stand for
+    values: dict[int, Value]  # what the others do
 
 
 def step_of(body: Graph, states: int, slices: int) -> Step:
@@ -47,115 +58,124 @@ class _Reader:
     def __init__(self, body: Graph, states: int, slices: int) -> None:
         import networkx as nx
 
-        inputs = list(body.inputs.values())
-        self.states, self.slices = inputs[:states], inputs[states : states + slices]
+        formal = list(body.inputs.values())[: states + slices]
+        self.states, self.slices = formal[:states], formal[states:]
         self.nexts = list(body.outputs.values())[:states]
-        self.outside = {value.node for value in inputs[states + slices :]}
         self.structure: nx.MultiDiGraph[int] = nx.MultiDiGraph()
         self.terms: dict[int, Affine] = {}
-        self.known: dict[Value, int] = {}
-        self.places: dict[int, Value] = {}
+        self.values: dict[int, Value] = {}
+        self.vertices: dict[Value, int] = {}
         self.waiting: list[Value] = []
-        self.inside = {value.node for value in (*self.states, *self.slices)}
-        for node in body:
-            if any(operand.node in self.inside for operand in node.operands):
-                self.inside.add(node)
+        self.inside = {value.node for value in formal}  # what differs from step to step
+        for source in tuple(self.inside):
+            if source in body.dag:
+                self.inside |= nx.descendants(body.dag, source)
 
     def read(self) -> Step:
-        for place, value in enumerate(self.states):
-            self.known[value] = self._add("state")
-            self.places[self.known[value]] = value
-            self.structure.add_edge(place + 1_000_000, self.known[value], place=0)
-        for value in self.slices:
-            self.known[value] = self._add("slice")
-            self.places[self.known[value]] = value
-        for place, value in enumerate(self.nexts):
-            self.structure.add_node(place + 1_000_000, label="next")
-            self._edge(value, place + 1_000_000, 0)
+        for index, state in enumerate(self.states):
+            self.structure.add_edge(_NEXT + index, self._vertex(state, "state"), operand=0)
+        for item in self.slices:
+            self._vertex(item, "slice")
+        for index, following in enumerate(self.nexts):
+            self.structure.add_node(_NEXT + index, label="next")
+            self._add_edge(following, _NEXT + index)
         while self.waiting:
             value = self.waiting.pop()
-            self._describe(value, self.known[value])
-        return Step(self.structure, self.terms, self.places)
+            self._describe(value, self.vertices[value])
+        return Step(self.structure, self.terms, self.values)
 
-    def _describe(self, value: Value, place: int) -> None:
-        """Label a value's place in the structure and draw its operands' edges."""
-        leaves = list(_leaves(value))
+    def _describe(self, value: Value, vertex: int) -> None:
+        """Label a value's vertex and draw its operands' edges."""
+        leaves = list(_addends(value))
         affine = Affine()
         rest = [leaf for leaf in leaves if not self._absorb(leaf, affine)]
         if affine.products and rest:
-            self.structure.nodes[place]["label"] = "sum"
-            term = self._add("affine")
+            term = self._add_vertex("affine")
             self._describe_affine(term, affine)
-            self.structure.add_edge(term, place, place=0)
-            for leaf in rest:
-                self._edge(leaf, place, 0)
+            self.structure.add_edge(term, vertex, operand=0)
+            self._describe_sum(rest, vertex)
         elif affine.products:
-            self._describe_affine(place, affine)
+            self._describe_affine(vertex, affine)
         elif len(leaves) > 1:
-            self.structure.nodes[place]["label"] = "sum"
-            for leaf in leaves:
-                self._edge(leaf, place, 0)
+            self._describe_sum(leaves, vertex)
         else:
-            self._describe_node(value, place)
+            self._describe_node(value, vertex)
 
-    def _describe_node(self, value: Value, place: int) -> None:
+    def _describe_sum(self, addends: list[Value], vertex: int) -> None:
+        self._label(vertex, "sum")
+        for addend in addends:
+            self._add_edge(addend, vertex)
+
+    def _describe_node(self, value: Value, vertex: int) -> None:
         node = value.node
         if isinstance(node.op, Constant):
-            self.structure.nodes[place]["label"] = ("constant", node.op.scalar() if not node.op.type.shape else node.op)
-            return
-        if node not in self.inside:
-            self.structure.nodes[place]["label"] = "outside"
-            return
-        self.structure.nodes[place]["label"] = (node.op, value.index)
-        ordered = not isinstance(node.op, (Add, Mul))
-        for number, operand in enumerate(node.operands):
-            self._edge(operand, place, number if ordered else 0)
+            self._label(vertex, ("constant", node.op.scalar() if not node.op.type.shape else node.op))
+        elif node not in self.inside:
+            self._label(vertex, "outside")
+        else:
+            self._label(vertex, (node.op, value.index))
+            for index, operand in enumerate(node.operands):
+                self._add_edge(operand, vertex, 0 if node.op.commutative else index)
 
-    def _describe_affine(self, place: int, affine: Affine) -> None:
-        self.structure.nodes[place]["label"] = "affine"
-        self.terms[place] = affine
-        for value in dict.fromkeys(vector for vector, _, _ in affine.products):
-            self._edge(value, place, 0)
+    def _describe_affine(self, vertex: int, affine: Affine) -> None:
+        self._label(vertex, "affine")
+        self.terms[vertex] = affine
+        for vector in dict.fromkeys(product.vector for product in affine.products):
+            self._add_edge(vector, vertex)
 
-    def _absorb(self, leaf: Value, affine: Affine) -> bool:
-        node = leaf.node
-        if isinstance(node.op, MatMul) and self._fixed(node.operands[1]) and node.operands[1].type.rank == 2:
+    def _absorb(self, addend: Value, affine: Affine) -> bool:
+        """Whether an addend is part of an affine term; if so, it is added to it."""
+        node = addend.node
+        if isinstance(node.op, MatMul) and self._is_fixed(node.operands[1]) and node.operands[1].type.rank == 2:
             vector, matrix = node.operands
-            if vector.node not in self.inside:
+            if self._is_fixed(vector):
                 return False
-            if isinstance(vector.node.op, Concat) and vector.node.op.axis in (-1, vector.type.rank - 1):
-                start: Any = 0
-                for part in vector.node.operands:
-                    stop = start + part.shape[-1]
-                    affine.products.append((part, matrix, (start, stop)))
-                    start = stop
-            else:
-                affine.products.append((vector, matrix, None))
+            affine.products += _products(vector, matrix)
             return True
-        if self._fixed(leaf) and leaf.type.rank <= 1:
-            affine.vectors.append(leaf)
+        if self._is_fixed(addend) and addend.type.rank <= 1:
+            affine.vectors.append(addend)
             return True
         return False
 
-    def _fixed(self, value: Value) -> bool:
+    def _is_fixed(self, value: Value) -> bool:
         return value.node not in self.inside
 
-    def _edge(self, value: Value, to: int, number: int) -> None:
-        if value not in self.known:
-            self.known[value] = self._add("?")
-            self.places[self.known[value]] = value
+    def _label(self, vertex: int, label: object) -> None:
+        self.structure.nodes[vertex]["label"] = label
+
+    def _vertex(self, value: Value, label: str) -> int:
+        self.vertices[value] = vertex = self._add_vertex(label)
+        self.values[vertex] = value
+        return vertex
+
+    def _add_vertex(self, label: Any) -> int:
+        vertex = len(self.structure)
+        while vertex in self.structure:
+            vertex += 1
+        self.structure.add_node(vertex, label=label)
+        return vertex
+
+    def _add_edge(self, value: Value, to: int, operand: int = 0) -> None:
+        if value not in self.vertices:
+            self._vertex(value, "?")
             self.waiting.append(value)
-        self.structure.add_edge(self.known[value], to, place=number)
-
-    def _add(self, label: Any) -> int:
-        place = len(self.structure)
-        while place in self.structure:
-            place += 1
-        self.structure.add_node(place, label=label)
-        return place
+        self.structure.add_edge(self.vertices[value], to, operand=operand)
 
 
-def _leaves(value: Value) -> Iterator[Value]:
+def _products(vector: Value, matrix: Value) -> Iterator[Product]:
+    """A product, that of a concatenation in its parts."""
+    op = vector.node.op
+    if not isinstance(op, Concat) or op.axis not in (-1, vector.type.rank - 1):
+        yield Product(vector, matrix)
+        return
+    start: Size = 0
+    for part in vector.node.operands:
+        stop = start + part.shape[-1]
+        yield Product(part, matrix, (start, stop))
+        start = stop
+
+
+def _addends(value: Value) -> Iterator[Value]:
     """The terms of a sum, however it is grouped."""
     waiting = [value]
     while waiting:
@@ -164,9 +184,3 @@ def _leaves(value: Value) -> Iterator[Value]:
             waiting.extend(reversed(each.node.operands))
         else:
             yield each
-
-
-def rows(matrix: Value, part: tuple[Any, Any] | None) -> Value:
-    """The rows of a matrix that meet one part of a concatenation."""
-    found: Value = matrix if part is None else Slice((0,), (part[0],), (part[1],))(matrix)
-    return found

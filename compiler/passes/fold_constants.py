@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from compiler.graph import Graph, Node, Value, kernel_of
-from compiler.operators.source import Constant, Fed
+from compiler.operators.source import Constant, Placeholder
 from compiler.rewrite import rewrite
 from compiler.types import TypeMismatch
 
@@ -22,7 +22,7 @@ def fold_constants(graph: Graph) -> Graph:
 
 
 def fold(node: Node) -> Sequence[Value] | None:
-    if isinstance(node.op, (Constant, Fed)) or node.op.graphs or node.op.has_sizes:
+    if isinstance(node.op, (Constant, Placeholder)) or node.op.graphs or node.op.has_sizes:
         return None
     if not all(isinstance(operand.node.op, Constant) for operand in node.operands):
         return None

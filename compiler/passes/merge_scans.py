@@ -44,7 +44,7 @@ def _merged(group: list[Node], operands: tuple[Value, ...]) -> dict[Value, Value
     stacked = {value: None for scan in scans for value in list(scan.body.outputs.values())[scan.states :]}
     outputs = {f"result_{place}": value for place, value in enumerate((*nexts, *stacked))}
     body = Graph(first.body.inputs, outputs, name=first.body.name)
-    made = first.replace(body=body)(*operands)
+    made = first.replace(body=body).apply(*operands).results
     places = {value: made[first.states + place] for place, value in enumerate(stacked)}
     found: dict[Value, Value] = {}
     for node, scan in zip(group, scans, strict=True):

@@ -1,28 +1,22 @@
 """Rows that are taken in order are counted in i32.
 
 Run where a graph is exported: onnxruntime makes a slice of `Gather(x, Range(n))` in i64, and a slice forgets that a row
-beyond the last is an error. Keeps the bits.
+beyond the last is an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from compiler.graph import Graph, Node, Value
 from compiler.operators.indexing import Iota, Take
-from compiler.rewrite import rewrite
+from compiler.passes.rules import Rules, applied, rule, variables
 from compiler.types import DType
 
+(x,) = variables("x")
 
-def narrow_ranges(graph: Graph) -> Graph:
-    """`graph` with `take(x, iota(n))` counting in i32."""
-    if not any(isinstance(node.op, Iota) for node in graph):
-        return graph
-    return rewrite(graph, _narrow)
-
-
-def _narrow(node: Node) -> Sequence[Value] | None:
-    if not isinstance(node.op, Take) or not isinstance(node.operands[1].node.op, Iota):
-        return None
-    x, indices = node.operands
-    return [node.op(x, indices.node.op.replace(dtype=DType.I32)())]
+RANGES: Rules = (
+    rule(
+        "take(x, iota(n))",
+        applied(Take)(x, applied(Iota)().named("indices")).named("rows"),
+        lambda x, indices, rows: rows.node.op(x, indices.node.op.replace(dtype=DType.I32)()),
+        when=lambda indices: indices.node.op.dtype != DType.I32,
+    ),
+)

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from compiler.graph import Graph, Node, Value
+from compiler.graph import Graph, Value
 from compiler.operators.activations import Relu
 from compiler.operators.pooling import MaxPool, MaxPoolPlaces
-from compiler.rewrite import rebuild, rewrite, with_ends
+from compiler.passes.rules import Rules, applied, rule, variables
+from compiler.rewrite import rebuild, with_ends
+
+(x,) = variables("x")
+
+# To be differentiated: what is rectified, and masked on the way back, is a window's result in the place of all its
+# items. The gradient is the same to the bit: a window without a positive item passes none either way.
+POOL_BEFORE_RELU: Rules = (
+    rule(
+        "max_pool(relu(x))",
+        applied(MaxPool)(applied(Relu)(x)).named("pool"),
+        lambda x, pool: Relu()(pool.node.op(x)),
+    ),
+)
 
 
-def pool_first(graph: Graph) -> Graph:
-    """`graph` with `max_pool(relu(x))` as `relu(max_pool(x))`, to be differentiated.
-
-    What is rectified, and masked on the way back, is a window's result in the place of all its items. The gradient is
-    the same to the bit: a window without a positive item passes none either way.
-    """
-    return rewrite(graph, _exchanged)
-
-
-def pool_once(graph: Graph) -> Graph:
-    """`graph` with the results of a max pool taken from the one that finds their places, where there is one."""
+def merge_pools(graph: Graph) -> Graph:
+    """`graph` with the results of a max pool taken from the one that finds their positions, where there is one."""
     finders = {(*node.op.attributes, *node.operands): node for node in graph if isinstance(node.op, MaxPoolPlaces)}
     if not finders:
         return graph
@@ -33,10 +35,3 @@ def pool_once(graph: Graph) -> Graph:
         elif node.results[0] not in new:
             rebuild(node, new)
     return with_ends(graph, new)
-
-
-def _exchanged(node: Node) -> Sequence[Value] | None:
-    if not isinstance(node.op, MaxPool) or not isinstance(node.operands[0].node.op, Relu):
-        return None
-    (x,) = node.operands[0].node.operands
-    return [Relu()(node.op(x))]

@@ -18,7 +18,7 @@ from compiler.operators.activations import Sigmoid, Tanh
 from compiler.operators.arithmetic import Add, Mul, Neg, Pow, Sub
 from compiler.operators.control import Scan
 from compiler.operators.linear import MatMul
-from compiler.operators.shaping import Concat, Mover
+from compiler.operators.shaping import Concat, DataMovement
 from compiler.operators.source import Constant
 from compiler.rewrite import rebuild, rewrite, with_ends
 
@@ -33,8 +33,7 @@ def regroup_steps(graph: Graph) -> Graph:
     def regrouped(node: Node) -> Sequence[Value] | None:
         if not isinstance(node.op, Scan):
             return None
-        results: tuple[Value, ...] = node.op.replace(body=_Regrouping(node.op).body())(*node.operands)
-        return results
+        return node.op.replace(body=_Regrouping(node.op).body()).apply(*node.operands).results
 
     return rewrite(graph, regrouped)
 
@@ -135,7 +134,7 @@ def _largest(value: Value, depth: int) -> float:
         return abs(float(number)) if number is not None else math.inf
     if depth == 0:
         return math.inf
-    if isinstance(op, (Neg, Mover)) and len(operands) == 1:
+    if isinstance(op, (Neg, DataMovement)) and len(operands) == 1:
         return _largest(operands[0], depth - 1)
     if isinstance(op, Mul):
         return math.prod(_largest(operand, depth - 1) for operand in operands)

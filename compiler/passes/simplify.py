@@ -6,80 +6,59 @@ Keeps the bits, of NaN, infinities and -0 too: `x + 0` stays where x may be -0, 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
-from compiler.graph import Graph, Node, Value
+from compiler.graph import Value
 from compiler.operators.arithmetic import Add, Div, Mul, Neg, Pow, Sqrt, Sub
 from compiler.operators.casting import Cast
 from compiler.operators.shaping import Expand, Flip, Reshape, Squeeze, Transpose, Unsqueeze
 from compiler.operators.slicing import Slice
 from compiler.operators.source import Constant
-from compiler.passes.fold_constants import SMALL
-from compiler.rewrite import rewrite
+from compiler.passes.rules import Rules, applied, is_everywhere, rule, variables
+
+x, zero, axes, inner, outer = variables("x zero axes inner outer")
+add, sub, mul, div, pow_, neg = applied(Add), applied(Sub), applied(Mul), applied(Div), applied(Pow), applied(Neg)
+transpose, reshape, flip, cast = applied(Transpose), applied(Reshape), applied(Flip), applied(Cast)
+squeeze_or_unsqueeze = applied(Squeeze, Unsqueeze)
+
+NUMBERS: Rules = (
+    rule("x + -0", add(x, zero), lambda x: x, when=lambda zero: _is_zero(zero, sign=-1)),
+    rule("x - 0", sub(x, zero), lambda x: x, when=lambda zero: _is_zero(zero, sign=1)),
+    rule("x * 1", mul(x, 1), lambda x: x),
+    rule("x / 1", div(x, 1), lambda x: x),
+    rule("x ** 1", pow_(x, 1), lambda x: x),
+    rule("x ** 2", pow_(x, 2), lambda x: x * x),
+    rule("x ** 0.5", pow_(x, 0.5), lambda x: Sqrt()(x)),  # as the NumPy kernel has it: of -infinity a power is infinity
+    rule("-(-x)", neg(neg(x)), lambda x: x),
+)
+SHAPES: Rules = (
+    rule(
+        "two transposes",
+        transpose(transpose(x, permutation=inner), permutation=outer),
+        lambda x, inner, outer: Transpose(tuple(inner[axis] for axis in outer))(x),
+    ),
+    rule(
+        "a transpose of no axes",
+        transpose(x, permutation=outer),
+        lambda x: x,
+        when=lambda outer: outer == tuple(range(len(outer))),
+    ),
+    # A replacement of another type is refused, so that these hold of what leaves a shape as it was.
+    rule("a reshape to the same shape", applied(Reshape, Expand, Slice)(x), lambda x: x),
+    rule(
+        "two reshapes",
+        reshape(applied(Reshape, Squeeze, Unsqueeze)(x)).named("whole"),
+        lambda x, whole: Reshape(whole.shape)(x),
+    ),
+    rule("axes added and taken away", squeeze_or_unsqueeze(squeeze_or_unsqueeze(x)), lambda x: x),
+    rule("two flips", flip(flip(x, axes=axes), axes=axes), lambda x: x),
+    rule("a cast to the same dtype", cast(x), lambda x: x),
+)
+IDENTITIES = NUMBERS + SHAPES
 
 
-def simplify(graph: Graph) -> Graph:
-    """`graph` with the identities applied, each node once, producers first."""
-    return rewrite(graph, identity)
-
-
-def identity(node: Node) -> Sequence[Value] | None:
-    """The replacement of a node that an identity makes simpler; None where none does."""
-    if len(node.results) != 1:
-        return None
-    made = _shape_identity(node) or _number_identity(node)
-    return [made] if made is not None else None
-
-
-def _shape_identity(node: Node) -> Value | None:
-    result = node.results[0]
-    match node:
-        case Node(op=Transpose(outer), operands=(Value(node=Node(op=Transpose(inner), operands=(x,))),)):
-            order = tuple(inner[axis] for axis in outer)
-            return x if order == tuple(range(len(order))) else Transpose(order)(x)
-        case Node(op=Transpose(order), operands=(x,)) if order == tuple(range(len(order))):
-            return x
-        case Node(op=Reshape() | Expand() | Slice(), operands=(x,)) if x.type == result.type:
-            return x
-        case Node(op=Reshape(), operands=(Value(node=Node(op=Reshape() | Squeeze() | Unsqueeze(), operands=(x,))),)):
-            return x if x.type == result.type else Reshape(result.shape)(x)
-        case Node(op=Squeeze() | Unsqueeze(), operands=(Value(node=Node(op=Squeeze() | Unsqueeze(), operands=(x,))),)):
-            return x if x.type == result.type else None
-        case Node(op=Flip(axes), operands=(Value(node=Node(op=Flip(others), operands=(x,))),)) if axes == others:
-            return x
-        case Node(op=Cast(), operands=(x,)) if x.type == result.type:
-            return x
-    return None
-
-
-def _number_identity(node: Node) -> Value | None:
-    result = node.results[0]
-    match node:
-        case Node(op=Add(), operands=(x, y)) if _adds_nothing(y, -1) and x.type == result.type:
-            return x
-        case Node(op=Add(), operands=(x, y)) if _adds_nothing(x, -1) and y.type == result.type:
-            return y
-        case Node(op=Sub(), operands=(x, y)) if _adds_nothing(y, 1) and x.type == result.type:
-            return x
-        case Node(op=Mul(), operands=(x, y)) if everywhere(y, 1) and x.type == result.type:
-            return x
-        case Node(op=Mul(), operands=(x, y)) if everywhere(x, 1) and y.type == result.type:
-            return y
-        case Node(op=Div() | Pow(), operands=(x, y)) if everywhere(y, 1) and x.type == result.type:
-            return x
-        case Node(op=Pow(), operands=(x, y)) if everywhere(y, 2) and x.type == result.type:
-            return x * x
-        case Node(op=Pow(), operands=(x, y)) if everywhere(y, 0.5) and x.type == result.type:
-            root: Value = Sqrt()(x)  # as the NumPy kernel has it: of -infinity a power is infinity
-            return root
-        case Node(op=Neg(), operands=(Value(node=Node(op=Neg(), operands=(x,))),)):
-            return x
-    return None
-
-
-def _adds_nothing(value: Value, sign: int) -> bool:
+def _is_zero(value: Value, sign: int) -> bool:
     """Whether a value is 0 everywhere, and of floats the zero of this sign: -0 + 0 is 0."""
-    if not everywhere(value, 0):
+    if not is_everywhere(value, 0):
         return False
     while isinstance(value.node.op, Expand):
         value = value.node.operands[0]
@@ -88,13 +67,3 @@ def _adds_nothing(value: Value, sign: int) -> bool:
     if not value.type.dtype.is_float:
         return True
     return all(math.copysign(1, number) == sign for number in op.compute().astype(float).flat)
-
-
-def everywhere(value: Value, number: float) -> bool:
-    """Whether a value is this number in every element."""
-    op = value.node.op
-    if isinstance(op, Expand):
-        return everywhere(value.node.operands[0], number)
-    if not isinstance(op, Constant) or len(op.data) > SMALL:
-        return False
-    return bool(op.data) and (op.compute() == number).all() if op.type.rank else op.scalar() == number

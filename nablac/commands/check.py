@@ -12,7 +12,7 @@ from nablac.commands.options import output_options
 from nablac.commands.output import detail, note, print_json, show_error
 
 if TYPE_CHECKING:
-    from compiler.build import Program
+    from compiler.elaborate.program import Program
     from runtime.gradient_check import GradientRow
 
 
@@ -33,7 +33,8 @@ def command(
     """Check .model files: names, shapes, dtypes, training blocks. A folder stands for the .model files in it."""
     if (preset or settings) and not gradients:
         raise click.UsageError("--preset and --set choose what --gradients compares; every size is checked without it")
-    from compiler.build import check, load, program_of
+    from compiler.elaborate.checking import check
+    from compiler.elaborate.program import load, program_of
     from grammar.diagnostics import Diagnostic, NablacError
     from grammar.source import Source
 
@@ -81,7 +82,7 @@ def _gradients(
     program: Program, preset: str | None, settings: tuple[str, ...], silent: bool
 ) -> dict[str, list[GradientRow]]:
     """The gradients of every model with a train block; a line for each, and for each parameter whose are wrong."""
-    from compiler.build import parse_settings
+    from compiler.elaborate.presets import parse_settings
     from runtime.gradient_check import check_gradients
 
     hypers = parse_settings(settings)

@@ -49,8 +49,10 @@ def command(
     if attention is not None:
         options = {"name": name, "preset": preset, "settings": settings, "dtype": dtype, **given}
         return _draw_attention(file, attention, layer, output, options, as_json, quiet)
-    from compiler.build import elaborate, load, parse_settings
     from compiler.dump import dump
+    from compiler.elaborate.models import elaborate
+    from compiler.elaborate.presets import parse_settings
+    from compiler.elaborate.program import load
     from compiler.passes.pipeline import optimize
     from compiler.types import DType
     from nablac.drawing.outline import close_below, every_box, outline, readable_depth

@@ -37,7 +37,7 @@ def command(
     """Write a model's loss and its gradients as ONNX: the batch and the targets in, `loss` and `grad.NAME` out."""
     import onnx
 
-    from compiler.passes.simplify import everywhere
+    from compiler.passes.rules import is_everywhere
 
     model = compiled(file, name, preset, settings, dtype, weights=weights, rename=rename, seed=seed)
     made = model.gradient(wrt or "*", second=hvp)
@@ -52,6 +52,6 @@ def command(
         return 0
     click.echo(f"{target}: {made.name}, {len(proto.graph.node)} nodes")
     for key, type in outputs.items():
-        zero = ", 0 in any case: nothing flows back to it" if everywhere(made.graph.outputs[key], 0) else ""
+        zero = ", 0 in any case: nothing flows back to it" if is_everywhere(made.graph.outputs[key], 0) else ""
         click.echo(f"  {key}: {type}{zero}")
     return 0

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -14,7 +14,7 @@ from nablac.commands.output import detail, is_quiet, note, remember, stage
 from runtime.backends import BACKENDS, DEVICES
 
 if TYPE_CHECKING:
-    from compiler.build import Program
+    from compiler.elaborate.program import Program
     from nablac.model import Model
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -181,7 +181,9 @@ def compiled(
         begun = {"name": name, "preset": preset, "settings": settings, "dtype": dtype, "weights": weights}
         file, chosen = of_run(file, begun)
         name, preset, settings, dtype, weights = (chosen[key] for key in begun)
-    from compiler.build import load, parse_settings
+    check_rename(weights, rename)
+    from compiler.elaborate.presets import parse_settings
+    from compiler.elaborate.program import load
     from compiler.elaborate.values import show
     from nablac.model import from_program
 
@@ -198,8 +200,14 @@ def compiled(
         detail(f"  {key} = {show(value)}")
     if weights is not None:
         with stage(f"{weights}: read"):
-            model.load(weights, rename)
+            model.load(weights, rename, lambda text: note(text, is_quiet()))
     return model
+
+
+def check_rename(weights: Path | None, rename: Sequence[str]) -> None:
+    """Rules are of the entries of a file."""
+    if rename and weights is None:
+        raise click.UsageError("`--rename` maps the names of a file of weights: `--weights FILE` gives it")
 
 
 def model_asked(program: Program, name: str | None) -> str | None:

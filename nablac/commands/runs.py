@@ -37,7 +37,7 @@ def as_begun(record: Record, run: Path, given: Mapping[str, Any], names: Iterabl
 
     Of hyperparameters each is an option of its own.
     """
-    from compiler.build import parse_settings
+    from compiler.elaborate.presets import parse_settings
 
     every = {**asdict(record.choices), **asdict(record.length)}
     begun = {option_name(name): every[name] for name in names}

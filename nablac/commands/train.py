@@ -14,6 +14,7 @@ import click
 from nablac.commands.options import (
     Finite,
     asked,
+    check_rename,
     model_asked,
     model_options,
     output_options,
@@ -116,7 +117,8 @@ def training_of(file: Path, given: Mapping[str, Any], *, evaluated: bool = False
 
     Of weights that are `evaluated` none may be missing; training begins what only the loss reads anew, and says so.
     """
-    from compiler.build import load, parse_settings
+    from compiler.elaborate.presets import parse_settings
+    from compiler.elaborate.program import load
     from compiler.types import DType
     from runtime.data.fitted import Fitted
     from runtime.text.tokenizers import read_tokenizer
@@ -153,6 +155,7 @@ def training_of(file: Path, given: Mapping[str, Any], *, evaluated: bool = False
         dtype=DType(given.get("dtype", "f32")),
         folder=given.get("folder"),
     )
+    check_rename(given["weights"], given.get("rename", ()))
     if given["weights"] is not None:
         _begin_from(training, given["weights"], read_renames(given["rename"]), evaluated)
     if given.get("tokenizer") is not None:  # in the place of the one that the weights were trained with
@@ -162,7 +165,7 @@ def training_of(file: Path, given: Mapping[str, Any], *, evaluated: bool = False
 
 def _begin_from(training: Training, weights: Path, renames: list[Rename], evaluated: bool) -> None:
     """Take weights, and with them what they know of their data: they know no other units, classes or tokens."""
-    from compiler.training import whole_graph
+    from compiler.training.losses import whole_graph
     from runtime.initialization import stored
     from runtime.training.trained import load_trained
 
@@ -173,6 +176,7 @@ def _begin_from(training: Training, weights: Path, renames: list[Rename], evalua
         renames,
         needed=every if evaluated else None,
         in_training=lambda: whole_graph(training.elaborated),
+        say=lambda text: note(text, is_quiet()),
     )
     fresh = [f"`{op.path}`" for op in stored(every) if op.path not in start.weights]
     if fresh:

@@ -38,7 +38,7 @@ def write_step(
     from compiler.passes.pipeline import optimize
     from nablac.commands.train import training_of
     from runtime.onnx_file import save
-    from runtime.training.steppers import KEPT_AS_SCAN
+    from runtime.training.steppers import DISABLED_PASSES
     from runtime.weights import save_weights
 
     if file.is_dir():
@@ -48,7 +48,7 @@ def write_step(
     if not training.raw and any(stage.name in ("standardize", "min_max") for stage in training.spec.data):
         note("note: a batch is taken as it is: how its data is scaled, the run of a training says", quiet)
     state = training.first_state()
-    graph = optimize(training.step.graph, walked=KEPT_AS_SCAN)
+    graph = optimize(training.step.graph, disabled=DISABLED_PASSES)
     model = export(graph, opset=opset, weights=None, metadata=_metadata(training))
     onnx.checker.check_model(model, full_check=True)
     worst = None

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.elaborate.data import Stage
+from compiler.model_spec import DataStage
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.conversion import kind_of
 from runtime.data.context import Context
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 
-def npz(stage: Stage, context: Context) -> Examples:
+def npz(stage: DataStage, context: Context) -> Examples:
     """Arrays by name, as `numpy.savez` writes them; each has an example at every index of axis 0."""
     path = context.file(stage.arguments["path"], stage.span)
     return from_arrays(read_npz(path, str(path)), str(path), context)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.elaborate.data import Stage
+from compiler.model_spec import DataStage
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.arrays import npz
 from runtime.data.context import Context
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 
-def digits(stage: Stage, context: Context) -> Examples:
+def digits(stage: DataStage, context: Context) -> Examples:
     """Images of digits with their labels: an IDX pair (as MNIST's), a CSV of pixels with the `label` last or first,
     or an .npz of `image` and `label`, which is taken as it is.
 
@@ -71,7 +71,7 @@ def _idx(path: Path, content: bytes, axes: int) -> Array:
     return items.reshape(shape)
 
 
-def _digit_rows(path: Path, content: bytes, stage: Stage, context: Context) -> tuple[Array, Array]:
+def _digit_rows(path: Path, content: bytes, stage: DataStage, context: Context) -> tuple[Array, Array]:
     """Rows of numbers: pixels, and a label at one end; a first row with a cell that is none is of names."""
     format = Format(header=False)
     table = read_table(content, str(path), format, context)
@@ -92,7 +92,7 @@ def _digit_rows(path: Path, content: bytes, stage: Stage, context: Context) -> t
 _LABELS = ("label", "class", "target", "digit", "y")  # what the header calls a column of labels
 
 
-def _label_end(table: Array, header: list[str], path: Path, stage: Stage) -> str:
+def _label_end(table: Array, header: list[str], path: Path, stage: DataStage) -> str:
     """Which end of the rows holds the labels: the one that is called so, or the only one whose numbers can be some.
 
     Labels are whole and small, and there are several; at a corner of an image there is mostly nothing.

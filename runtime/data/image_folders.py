@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.elaborate.data import Stage
+from compiler.model_spec import DataStage
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.examples import Examples
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 
-def images(stage: Stage, context: Context) -> Examples:
+def images(stage: DataStage, context: Context) -> Examples:
     """A folder with a folder of images for each class, in the order of their names; needs the extra `image`.
 
     Of `channels` 3 they are in colour, of 1 in grey, of 4 in colour with alpha.
@@ -52,7 +52,7 @@ def images(stage: Stage, context: Context) -> Examples:
     )
 
 
-def _class_folders(path: Path, stage: Stage, context: Context) -> list[Path]:
+def _class_folders(path: Path, stage: DataStage, context: Context) -> list[Path]:
     """The folders of the classes; hidden ones, as notebooks leave behind, are none."""
     beside = sorted(path.iterdir()) if path.is_dir() else []
     folders = [entry for entry in beside if entry.is_dir() and not entry.name.startswith(".")]
@@ -67,7 +67,7 @@ def _class_folders(path: Path, stage: Stage, context: Context) -> list[Path]:
     return folders
 
 
-def _image_files(folder: Path, stage: Stage, context: Context) -> list[Path]:
+def _image_files(folder: Path, stage: DataStage, context: Context) -> list[Path]:
     """The images of a class; what else lies beside them is noted, and a class without any is an error."""
     files: list[Path] = []
     for entry in sorted(folder.iterdir()):
@@ -82,7 +82,7 @@ def _image_files(folder: Path, stage: Stage, context: Context) -> list[Path]:
     return files
 
 
-def _read(file: Path, stage: Stage, context: Context) -> Array | None:
+def _read(file: Path, stage: DataStage, context: Context) -> Array | None:
     """An image in the channels and the size of the stage; None for one that is broken and left out."""
     side = stage.arguments["size"]
     try:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.elaborate.data import Stage
+from compiler.model_spec import DataStage
 from compiler.types import DType, TensorType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
@@ -33,7 +33,7 @@ class Requirements:
     measured: frozenset[str]
 
 
-def load_examples(stages: Sequence[Stage], context: Context, wanted: Requirements) -> Examples:
+def load_examples(stages: Sequence[DataStage], context: Context, wanted: Requirements) -> Examples:
     """The examples that a train block describes, by the names of the model's inputs and targets.
 
     NablacError for a file that is missing or broken, and for data that does not fit the model.
@@ -50,7 +50,7 @@ def load_examples(stages: Sequence[Stage], context: Context, wanted: Requirement
 
 
 def staged(
-    data: Any, stages: Sequence[Stage], context: Context, wanted: Requirements, span: Span | None = None
+    data: Any, stages: Sequence[DataStage], context: Context, wanted: Requirements, span: Span | None = None
 ) -> Examples:
     """What stages make of data that is read, fitted to a model; `span` is the whole description's end."""
     context = divided(context, stages)

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from compiler.elaborate.data import Stage
+from compiler.model_spec import DataStage
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.boundary import decode
 from runtime.data.context import Context
 from runtime.data.examples import Text
 from runtime.data.source_files import content_of
@@ -17,7 +18,7 @@ _FUZZY = re.compile(r"^#,.*\bfuzzy\b")  # a flag, and not a word of a comment
 _MARKUP = re.compile(r"<[^<>]*>|&\w+;|\\n|\n")
 
 
-def pairs(stage: Stage, context: Context) -> Text:
+def pairs(stage: DataStage, context: Context) -> Text:
     """Lines of two texts with a separator between them; of a catalogue (.po) the messages and their translations.
 
     `path` may be a pattern with `*`, or a list of paths; a pair that comes twice counts once, so that none validates
@@ -26,11 +27,7 @@ def pairs(stage: Stage, context: Context) -> Text:
     place_of_pair: dict[tuple[str, ...], str] = {}
     files = context.paths(stage.arguments["path"], stage.span)
     for path in files:
-        try:
-            content = content_of(path).decode("utf-8-sig").replace("\r\n", "\n")
-        except UnicodeDecodeError as error:
-            place = f"{path}: byte {error.start}"
-            raise NablacError(Diagnostic("E821", "this is not UTF-8 text", place=place)) from None
+        content = decode(content_of(path), str(path)).replace("\r\n", "\n")
         if path.suffix == ".po":
             lines = _messages(content, path, context)
         else:
@@ -46,7 +43,7 @@ def pairs(stage: Stage, context: Context) -> Text:
     return Text(str(files[0]), list(place_of_pair), places=list(place_of_pair.values()))
 
 
-def _lines(content: str, stage: Stage, path: Path, context: Context) -> Iterator[tuple[int, tuple[str, ...]]]:
+def _lines(content: str, stage: DataStage, path: Path, context: Context) -> Iterator[tuple[int, tuple[str, ...]]]:
     """The two `columns` of each line; where none are named a line has two texts, and no more."""
     named = stage.arguments["columns"]
     columns = named or [0, 1]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from compiler.elaborate.data import Stage
+from compiler.model_spec import DataStage
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import LARGEST_TEXT, gunzip, read_file
 
@@ -25,7 +25,7 @@ def unreadable(place: str, what: str, error: Exception) -> NablacError:
     return NablacError(Diagnostic("E821", f"this cannot be read as {what}: {first}", place=place))
 
 
-def missing_extra(what: str, extra: str, stage: Stage) -> NablacError:
+def missing_extra(what: str, extra: str, stage: DataStage) -> NablacError:
     """A source whose library is not installed."""
     hint = f"pip install 'nablac[{extra}]'"
     return NablacError(Diagnostic("E809", f"{what} need the `{extra}` extra", stage.span, hint=hint))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from compiler.elaborate.data import Stage
+from compiler.model_spec import DataStage
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.examples import Examples, Text, cuts, window_parts
@@ -18,20 +18,26 @@ from runtime.data.tokens import known, tokens, windows_of
 from runtime.text.tokenizers import ListTokenizer
 from runtime.text.words import pieces
 
-Step = Callable[[Any, Stage, Context], Any]
+Step = Callable[[Any, DataStage, Context], Any]
 
 
-def columns(data: Rows, stage: Stage, context: Context) -> Examples:
-    """Each row an example: `inputs` and `targets` are columns' names; a column of texts is one of classes."""
+def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
+    """Each row an example: `inputs` and `targets` are columns' names; a column of texts is one of classes.
+
+    Without `targets` there is nothing but inputs, as for an autoencoder, whose loss compares an output with them.
+    """
     _needs(data, Rows, stage)
     inputs, targets = _names(stage.arguments["inputs"]), _names(stage.arguments["targets"])
     known = context.fitted.classes if context.fitted is not None else {}
     table = data.table([*inputs, *targets], context, stage.span, known)
+    arrays, names = {"input": table.numbers[:, : len(inputs)]}, {"input": tuple(inputs)}
+    if targets:
+        arrays["target"], names["target"] = table.numbers[:, len(inputs) :], tuple(targets)
     return Examples(
-        {"input": table.numbers[:, : len(inputs)], "target": table.numbers[:, len(inputs) :]},
+        arrays,
         ("input",),
-        ("target",),
-        columns={"input": tuple(inputs), "target": tuple(targets)},
+        ("target",) if targets else (),
+        columns=names,
         scales=data.scales,
         classes=table.classes,
         place=data.place,
@@ -39,7 +45,7 @@ def columns(data: Rows, stage: Stage, context: Context) -> Examples:
     )
 
 
-def window(data: Rows, stage: Stage, context: Context) -> Examples:
+def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     """`length` rows in, the `horizon` rows after them out.
 
     With `shift` the target is the input's own columns, `shift` rows later and as long: for a model that answers at
@@ -87,18 +93,18 @@ def window(data: Rows, stage: Stage, context: Context) -> Examples:
     )
 
 
-def standardize(data: Rows | Examples, stage: Stage, context: Context) -> Rows | Examples:
+def standardize(data: Rows | Examples, stage: DataStage, context: Context) -> Rows | Examples:
     """To mean 0 and deviation 1, as the training part has them."""
     return _scaled(data, "standardize", 0.0, 1.0, stage)
 
 
-def min_max(data: Rows | Examples, stage: Stage, context: Context) -> Rows | Examples:
+def min_max(data: Rows | Examples, stage: DataStage, context: Context) -> Rows | Examples:
     """From `low` to `high`, as the training part spans them."""
     return _scaled(data, "min_max", stage.arguments["low"], stage.arguments["high"], stage)
 
 
 def _scaled(
-    data: Rows | Examples, kind: Literal["standardize", "min_max"], low: float, high: float, stage: Stage
+    data: Rows | Examples, kind: Literal["standardize", "min_max"], low: float, high: float, stage: DataStage
 ) -> Rows | Examples:
     """A scaling is asked for here, and fitted when the training part and the model's types are known."""
     if isinstance(data, Text):
@@ -107,12 +113,12 @@ def _scaled(
     return replace(data, scales=(*data.scales, scale))
 
 
-def split(data: Any, stage: Stage, context: Context) -> Any:
+def split(data: Any, stage: DataStage, context: Context) -> Any:
     """Shares for validation and test, in time `order` or `random`: `divided` has put them in the context before."""
     return data
 
 
-def divided(context: Context, stages: Iterable[Stage]) -> Context:
+def divided(context: Context, stages: Iterable[DataStage]) -> Context:
     """The context with the shares of a `split`, wherever it stands: every stage has to know the training part."""
     for stage in stages:
         if stage.name == "split":
@@ -125,7 +131,7 @@ def divided(context: Context, stages: Iterable[Stage]) -> Context:
     return context
 
 
-def characters(data: Text, stage: Stage, context: Context) -> Examples:
+def characters(data: Text, stage: DataStage, context: Context) -> Examples:
     """Windows of `length` characters, each the target of the one before it.
 
     The vocabulary is that of the training part, after an entry for characters it does not have.
@@ -137,7 +143,7 @@ def characters(data: Text, stage: Stage, context: Context) -> Examples:
     return windows_of(data.text, tokenizer, length, stride, context, stage)
 
 
-def words(data: Text, stage: Stage, context: Context) -> Examples:
+def words(data: Text, stage: DataStage, context: Context) -> Examples:
     """As `characters`, of words and punctuation; the `most` frequent words of the training part are known."""
     from collections import Counter
 
@@ -153,7 +159,7 @@ def words(data: Text, stage: Stage, context: Context) -> Examples:
 UNSEEN = ("\N{REPLACEMENT CHARACTER}",)  # the only special token of these two
 
 
-def augment(data: Examples, stage: Stage, context: Context) -> Examples:
+def augment(data: Examples, stage: DataStage, context: Context) -> Examples:
     """Changes to training batches as they are drawn; see `runtime.data.augmentation`."""
     _needs(data, Examples, stage)
     chosen = {name: value for name, value in stage.arguments.items() if value}
@@ -164,7 +170,7 @@ def _names(value: Any) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
-def _needs(data: Any, kind: type, stage: Stage) -> None:
+def _needs(data: Any, kind: type, stage: DataStage) -> None:
     if not isinstance(data, kind):
         words = {Rows: "rows of a table", Examples: "examples", Text: "a text"}
         raise NablacError(

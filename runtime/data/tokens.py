@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.elaborate.data import Stage
+from compiler.model_spec import DataStage
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.csv_file import PLAIN
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 IGNORED = -100  # the label of tokens that were not hidden, which losses leave out
 
 
-def tokens(data: Text, stage: Stage, context: Context) -> Examples:
+def tokens(data: Text, stage: DataStage, context: Context) -> Examples:
     """Pairs as `source`, `target_in` and `target_out`, a text as windows; other `target`s as `tokens` and `label`.
 
     `target_in` begins with a begin token and `target_out` ends with an end token: one step apart. Of `target: "class"`
@@ -38,7 +38,7 @@ def tokens(data: Text, stage: Stage, context: Context) -> Examples:
     return _pairs(data, stage, context)
 
 
-def _pairs(data: Text, stage: Stage, context: Context) -> Examples:
+def _pairs(data: Text, stage: DataStage, context: Context) -> Examples:
     """The examples of pairs of texts: translations, or texts with a class or a number."""
     classes: tuple[str, ...] = ()
     if stage.arguments["target"] == "class":
@@ -86,7 +86,7 @@ def _fitting_pairs(
     sources: list[list[int]],
     answers: list[list[int]] | None,
     tokenizer: Tokenizer,
-    stage: Stage,
+    stage: DataStage,
     context: Context,
 ) -> list[int]:
     """The numbers of the pairs that can be used; the others are skipped, with the reason. NablacError if none can."""
@@ -110,7 +110,7 @@ def known(context: Context) -> Tokenizer | None:
     return context.fitted.tokenizer if context.fitted is not None else None
 
 
-def _check_special(tokenizer: Tokenizer, stage: Stage, translated: bool) -> None:
+def _check_special(tokenizer: Tokenizer, stage: DataStage, translated: bool) -> None:
     """Rows are filled up, and a translation ends, with tokens that stand for nothing else."""
     if tokenizer.padding is None:
         message = "this tokenizer has no padding token, and the shorter of two texts is filled up with it"
@@ -121,7 +121,7 @@ def _check_special(tokenizer: Tokenizer, stage: Stage, translated: bool) -> None
         raise NablacError(Diagnostic("E850", message, stage.span, hint=hint))
 
 
-def _tokenizer(texts: Iterable[str], stage: Stage, context: Context) -> Tokenizer:
+def _tokenizer(texts: Iterable[str], stage: DataStage, context: Context) -> Tokenizer:
     """What the run has already, the file that `kind` names, or one learnt from texts."""
     kind = stage.arguments["kind"]
     fitted = known(context)
@@ -156,7 +156,7 @@ def _numbers(texts: list[str], places: list[str]) -> Array:
     return np.array(numbers)[:, None]
 
 
-def _next_tokens(data: Text, stage: Stage, context: Context) -> Examples:
+def _next_tokens(data: Text, stage: DataStage, context: Context) -> Examples:
     """Windows of `length` tokens, each the target of the one before it."""
     arguments = stage.arguments
     first, _ = cuts(len(data.text), context)
@@ -164,7 +164,7 @@ def _next_tokens(data: Text, stage: Stage, context: Context) -> Examples:
     return windows_of(data.text, tokenizer, arguments["length"], arguments["length"], context, stage)
 
 
-def _masked(data: Text, stage: Stage, context: Context) -> Examples:
+def _masked(data: Text, stage: DataStage, context: Context) -> Examples:
     """Windows of `length` tokens in which a share `hide` is hidden (Devlin et al. 2018, section 3.1).
 
     `tokens` is what the model sees, `hidden` the tokens that it has to find, and IGNORED elsewhere; `segments` is 0. Of
@@ -196,7 +196,9 @@ def _masked(data: Text, stage: Stage, context: Context) -> Examples:
     return Examples(arrays, ("tokens",), ("hidden",), ordered=True, tokenizer=tokenizer)
 
 
-def windows_of(text: str, tokenizer: Tokenizer, length: int, stride: int, context: Context, stage: Stage) -> Examples:
+def windows_of(
+    text: str, tokenizer: Tokenizer, length: int, stride: int, context: Context, stage: DataStage
+) -> Examples:
     """Windows of a text's tokens, each the target of the one before it.
 
     Each begins with what the tokenizer puts before a text, as a prompt does.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.training import RATE, SEED, STEP
+from compiler.model_spec import RATE, SEED, STEP
 from runtime.data.batches import Batches
 from runtime.initialization import key
 from runtime.training.checkpoints import BEST, Position, newest_checkpoint, save_checkpoint, write_state

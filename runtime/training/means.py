@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.measures import ROWS, Measure
+from compiler.training.measures import ROWS, Measure
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.numpy_executor import NumpyRunner

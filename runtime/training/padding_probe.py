@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.build import Elaborated
 from compiler.graph import Graph
+from compiler.model_spec import SEED, STEP, ModelSpec
 from compiler.operators.source import Buffer, Parameter
-from compiler.training import SEED, STEP, loss_graph
+from compiler.training.losses import loss_graph
 from compiler.types import TensorType
 from grammar.diagnostics import NablacError
 from runtime.data.examples import Examples
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _ROWS, _MORE = 4, 3  # texts that are tried, and how much padding is added to them
 
 
-def padding_of(model: Elaborated, examples: Examples, weights: Mapping[str, Array] | None = None) -> Padding:
+def padding_of(model: ModelSpec, examples: Examples, weights: Mapping[str, Array] | None = None) -> Padding:
     """How the rows of texts are filled up for a model, given for inference, that begins with `weights`."""
     assert model.training is not None
     values = {**model.graph.inputs, **model.training.targets}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from hashlib import blake2b
 from pathlib import Path
 
-from compiler.build import Program
+from compiler.elaborate.program import Program
 from grammar.source import Span
 
 SPEC, IMPORTED = "spec.model", "imported"

@@ -13,8 +13,8 @@ from compiler.graph import Graph
 if TYPE_CHECKING:
     from compiler.types import Array
 
-# onnxruntime takes longer for its RNN operator than for the same scan, nearly twice for a large one.
-KEPT_AS_SCAN = ("rnn",)
+# onnxruntime takes longer for its RNN operator than for the same recurrence as a Scan, nearly twice for a large one.
+DISABLED_PASSES = ("fuse-rnn",)
 
 
 class Stepper(Protocol):

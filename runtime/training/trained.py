@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.build import Elaborated
 from compiler.comparisons import Comparison, comparisons
 from compiler.dims import Size
 from compiler.graph import Graph
+from compiler.model_spec import STEP, ModelSpec
 from compiler.operators.source import Constant, Input
 from compiler.rewrite import replace
-from compiler.training import STEP, whole_graph
+from compiler.training.losses import whole_graph
 from compiler.units import Scalings, Unit, in_raw_units, output_units
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import reason_of
@@ -31,7 +31,7 @@ from runtime.metadata import CLASSES, COLUMNS, UNITS
 from runtime.table_lookups import table_metadata
 from runtime.text.lengths import length_metadata
 from runtime.text.tokenizers import KEY as TOKENIZER
-from runtime.weights import fit_weights, read_metadata, read_tensors, save_weights
+from runtime.weights import fit_weights, idle_rules, read_metadata, read_tensors, save_weights
 
 if TYPE_CHECKING:
     from compiler.graph import Value
@@ -63,16 +63,18 @@ def save_trained(path: str | Path, trained: Trained) -> None:
 
 def load_trained(
     path: str | Path,
-    elaborated: Elaborated,
+    elaborated: ModelSpec,
     renames: Iterable[Rename] = (),
     *,
     needed: Graph | None = None,
     in_training: Callable[[], Graph] | None = None,
+    say: Callable[[str], object] = lambda text: None,
 ) -> Trained:
     """A model's weights from a file, with what the file says of its data; NablacError for what does not fit.
 
     All that `needed` reads has to be there, which is the model's own graph unless another is given. What only the loss
     reads may be there, and what only `in_training`, the graph for training, does.
+    `say` is told of rename rules that take no entry: a weight may be turned or added by one that was mistyped.
     """
 
     def optional() -> Iterable[Graph]:
@@ -80,7 +82,11 @@ def load_trained(
         if in_training is not None:
             yield in_training()
 
-    weights = fit_weights(read_tensors(path), needed or elaborated.graph, str(path), list(renames), optional)
+    given, rules = read_tensors(path), list(renames)
+    weights = fit_weights(given, needed or elaborated.graph, str(path), rules, optional)
+    idle = idle_rules(list(given), rules)
+    if idle is not None:
+        say(f"note: {path}: {idle}")
     fitted, step = _told(path)
     if fitted is not None:
         check_fitted(elaborated, fitted, str(path))
@@ -104,7 +110,7 @@ def _told(path: str | Path) -> tuple[Fitted | None, int | None]:
     return fitted, step
 
 
-def check_fitted(elaborated: Elaborated, fitted: Fitted, place: str) -> None:
+def check_fitted(elaborated: ModelSpec, fitted: Fitted, place: str) -> None:
     """NablacError where weights were trained in units that this model cannot take or give back."""
     graph, spec = elaborated.graph, elaborated.training
     types = {name: value.type for name, value in graph.inputs.items()}
@@ -132,25 +138,25 @@ def _spreads_to(shape: tuple[int, ...], example: tuple[Size, ...]) -> bool:
     return all(size == 1 or size == other for size, other in zip(shape, behind, strict=True))
 
 
-def raw_graph(elaborated: Elaborated, fitted: Fitted | None) -> Graph:
+def raw_graph(elaborated: ModelSpec, fitted: Fitted | None) -> Graph:
     """The model, taking and giving what its data was before it was scaled."""
     return in_raw_units(*_units(elaborated, fitted)) if fitted is not None and fitted.scalings else elaborated.graph
 
 
-def units_in(elaborated: Elaborated, fitted: Fitted | None) -> dict[str, Unit]:
+def units_in(elaborated: ModelSpec, fitted: Fitted | None) -> dict[str, Unit]:
     """The units of each output of `raw_graph`; empty where no data was scaled."""
     return output_units(*_units(elaborated, fitted)) if fitted is not None and fitted.scalings else {}
 
 
-def _units(elaborated: Elaborated, fitted: Fitted) -> tuple[Graph, Scalings, list[Comparison], Mapping[str, Value]]:
+def _units(elaborated: ModelSpec, fitted: Fitted) -> tuple[Graph, Scalings, list[Comparison], Mapping[str, Value]]:
     graph, spec = elaborated.graph, elaborated.training
     compared: list[Comparison] = []
-    if spec is not None and spec.loss is not None:
+    if spec is not None:
         compared = comparisons(spec.loss, spec.targets, graph.inputs, spec.spreads)
     return graph, fitted.numbers, compared, spec.targets if spec is not None else {}
 
 
-def model_metadata(elaborated: Elaborated, fitted: Fitted | None) -> dict[str, str]:
+def model_metadata(elaborated: ModelSpec, fitted: Fitted | None) -> dict[str, str]:
     """What a compiled model's file says of its data: units of outputs, a tokenizer and its limits, names of classes."""
     metadata = {"nablac.model": elaborated.graph.name}
     units = units_in(elaborated, fitted)
@@ -179,13 +185,13 @@ def step_of(trained: Trained | None, graph: Graph) -> int:
     return trained.step or 1
 
 
-def in_raw_data(elaborated: Elaborated, fitted: Fitted | None) -> Elaborated:
+def in_raw_data(elaborated: ModelSpec, fitted: Fitted | None) -> ModelSpec:
     """A model whose loss is fed raw data, inputs and targets, and scales it as in training before anything reads it.
 
     For gradients and training steps; what the model gives beside its loss stays in the units of training.
     """
     spec, graph = elaborated.training, elaborated.graph
-    if fitted is None or not fitted.scalings or spec is None or spec.loss is None:
+    if fitted is None or not fitted.scalings or spec is None:
         return elaborated
     changes: dict[Value, Value] = {}
 
@@ -217,10 +223,10 @@ def in_raw_data(elaborated: Elaborated, fitted: Fitted | None) -> Elaborated:
         metrics=dict(zip(spec.metrics, metrics, strict=True)),
         updates=dict(zip(spec.updates, all_updates, strict=True)),
     )
-    return Elaborated(rescaled, elaborated.hypers, raw_spec)
+    return ModelSpec(rescaled, elaborated.hypers, raw_spec)
 
 
-def weights_of_model(inference: Elaborated, in_training: Iterable[str], state: Mapping[str, Array]) -> dict[str, Array]:
+def weights_of_model(inference: ModelSpec, in_training: Iterable[str], state: Mapping[str, Array]) -> dict[str, Array]:
     """What of a training state is the model's: what its outputs, its loss and its metrics read, and `in_training`."""
     paths = dict.fromkeys([*(op.path for graph in (inference.graph, whole_graph(inference)) for op in stored(graph))])
     return {path: state[path] for path in (*paths, *(path for path in in_training if path not in paths))}

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.build import Elaborated
-from compiler.elaborate.data import ON_EXAMPLES, SCALES, Stage
-from compiler.elaborate.training import TrainingSpec
+from compiler.elaborate.data import ON_EXAMPLES, SCALES
+from compiler.model_spec import SEED, DataStage, ModelSpec, TrainingSpec
 from compiler.target_uses import target_uses, targets_counted_from_zero
-from compiler.training import SEED, loss_graph
+from compiler.training.losses import loss_graph
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
@@ -40,8 +39,8 @@ def context_of(spec: TrainingSpec, options: Options, folder: Path, seed: int, fi
     if options.undivided:
         fixed = frozenset({"validation", "test"})
         return Context(folder, 0.0, 0.0, seed, options.skip_broken, fixed=fixed, fitted=fitted)
-    validation = settings.get("validation", 0.0) if options.validation is None else options.validation
-    test = settings.get("test", 0.0)
+    validation = settings.validation if options.validation is None else options.validation
+    test = settings.test
     shares = [0.0 if isinstance(part, str) else float(part) for part in (validation, test)]  # another file is no share
     if sum(shares) >= 1:
         message = f"validation {validation:g} and test {test:g} leave nothing to train on"
@@ -51,7 +50,7 @@ def context_of(spec: TrainingSpec, options: Options, folder: Path, seed: int, fi
 
 
 def examples_of(
-    model: Elaborated, context: Context, options: Options, batch: int, arrays: Examples | None = None
+    model: ModelSpec, context: Context, options: Options, batch: int, arrays: Examples | None = None
 ) -> Examples:
     """The examples, by the names of a model's inputs and targets; NablacError for what does not fit it.
 
@@ -64,19 +63,18 @@ def examples_of(
     targets = {name: value.type for name, value in spec.targets.items()}
     examples = _all_examples(model, spec, context, options, arrays, _wanted(spec, inputs, targets))
     _check_metrics(spec, inputs, examples)
-    count, shuffled = len(examples.parts["training"]), spec.settings.get("shuffle", True)
+    count, shuffled = len(examples.parts["training"]), spec.settings.shuffle
     in_one_batch = count == len(examples) <= batch and not shuffled
     check_example_axis({**inputs, **targets}, spec.span, in_one_batch)
     return examples
 
 
 def _wanted(spec: TrainingSpec, inputs: Mapping[str, TensorType], targets: Mapping[str, TensorType]) -> Requirements:
-    assert spec.loss is not None
     return Requirements(inputs, targets, target_uses(spec.loss, spec.targets).measured)
 
 
 def _all_examples(
-    model: Elaborated,
+    model: ModelSpec,
     spec: TrainingSpec,
     context: Context,
     options: Options,
@@ -86,12 +84,12 @@ def _all_examples(
     """The examples of every file that the block and the command name, in their parts."""
     looked_up = loss_graph(model)
 
-    def load(stages: Sequence[Stage], context: Context) -> Examples:
+    def load(stages: Sequence[DataStage], context: Context) -> Examples:
         examples = load_examples(stages, context, wanted)
         check_lookups(looked_up, examples, spec.span)
         return examples
 
-    stages: Sequence[Stage] = spec.data
+    stages: Sequence[DataStage] = spec.data
     if arrays is not None:
         examples = staged(arrays, [stage for stage in stages if stage.name in ON_EXAMPLES], context, wanted)
         check_lookups(looked_up, examples, spec.span)
@@ -99,8 +97,7 @@ def _all_examples(
         if stages and options.data is not None:
             stages = _of_file(stages, path_of(options.data))
         examples = load(stages, context)
-    for part in ("validation", "test"):
-        path = spec.settings.get(part)
+    for part, path in (("validation", spec.settings.validation), ("test", spec.settings.test)):
         if isinstance(path, str) and part not in context.fixed:
             undivided = [stage for stage in _of_file(stages, path) if stage.name != "split"]
             whole = replace(context, validation=0.0, test=0.0, order="", fitted=fitted_to(examples))
@@ -125,13 +122,13 @@ def path_of(name: str) -> str:
     return name if PackagePath.parse(name) is not None else os.path.realpath(name)
 
 
-def _of_file(stages: Sequence[Stage], path: str) -> Sequence[Stage]:
+def _of_file(stages: Sequence[DataStage], path: str) -> Sequence[DataStage]:
     """A data description of another file; NablacError where it names no file, or two that belong together."""
     if not stages or "path" not in stages[0].arguments or stages[0].arguments.get("labels"):
         what = "`labels` belong to its own file" if stages and "path" in stages[0].arguments else "it reads no file"
         message = f"{path} cannot take the place of what the train block's `data` reads: {what}"
         raise NablacError(Diagnostic("E824", message, stages[0].span if stages else None))
-    return (replace(stages[0], arguments=stages[0].arguments | {"path": path}), *stages[1:])
+    return (replace(stages[0], arguments={**stages[0].arguments, "path": path}), *stages[1:])
 
 
 def _joined(examples: Examples, part: str, other: Examples, path: str) -> Examples:

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.build import Elaborated, Program, elaborate_model
+from compiler.elaborate.models import elaborate_model
+from compiler.elaborate.program import Program
 from compiler.graph import Graph
-from compiler.measures import Measure
+from compiler.model_spec import ModelSpec
 from compiler.passes.pipeline import optimize
-from compiler.training import TrainingStep, measured_loss, training_step, whole_graph
+from compiler.training.losses import measured_loss, whole_graph
+from compiler.training.measures import Measure
+from compiler.training.step import TrainingStep, training_step
 from compiler.types import DType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.data.batches import Batches
@@ -27,18 +30,16 @@ from runtime.training.loop import Loop, Settings
 from runtime.training.means import Means
 from runtime.training.not_finite import NotFinite, explain_not_finite, non_finite_paths
 from runtime.training.run_options import Options
-from runtime.training.steppers import KEPT_AS_SCAN, NumpyStepper, OnnxStepper, Stepper, StepperSetup, averaged
+from runtime.training.steppers import DISABLED_PASSES, NumpyStepper, OnnxStepper, Stepper, StepperSetup, averaged
 from runtime.training.surroundings import threads
 from runtime.training.trained import Trained, in_raw_data, model_metadata, raw_graph, step_of, weights_of_model
 from runtime.training.training_data import context_of, examples_of
 
 if TYPE_CHECKING:
-    from compiler.elaborate.training import TrainingSpec
+    from compiler.model_spec import TrainingSpec
     from compiler.types import Array
     from runtime.data.fitted import Fitted
     from runtime.data.padding import Padding
-
-_BATCH, _EPOCHS = 32, 10  # where neither the train block nor the command says
 
 
 @dataclass
@@ -58,16 +59,16 @@ class Training:
     raw: bool = False  # whether batches are fed in raw units, which the graphs scale by what is `known`
 
     @cached_property
-    def elaborated(self) -> Elaborated:
+    def elaborated(self) -> ModelSpec:
         """The model in training mode, with its train block."""
         return self._elaborate(training=True)
 
     @cached_property
-    def inference(self) -> Elaborated:
+    def inference(self) -> ModelSpec:
         """The model in inference mode, with its train block."""
         return self._elaborate(training=False)
 
-    def _elaborate(self, training: bool) -> Elaborated:
+    def _elaborate(self, training: bool) -> ModelSpec:
         elaborated = elaborate_model(
             self.program, model=self.model, preset=self.preset, hypers=self.hypers, training=training, dtype=self.dtype
         )
@@ -97,16 +98,16 @@ class Training:
     @cached_property
     def step_graph(self) -> Graph:
         """The step, with the parts of what it measures as outputs too."""
-        return optimize(self.step.measured, walked=self._kept_as_scan)
+        return optimize(self.step.measured, disabled=self._disabled_passes)
 
     @cached_property
     def loss_graph(self) -> Graph:
         """What the loss and the metrics are computed of, for inference."""
-        return optimize(self._measured_loss[0], walked=self._kept_as_scan)
+        return optimize(self._measured_loss[0], disabled=self._disabled_passes)
 
     @property
-    def _kept_as_scan(self) -> tuple[str, ...]:
-        return KEPT_AS_SCAN if self.options.backend == "ort" else ()
+    def _disabled_passes(self) -> tuple[str, ...]:
+        return DISABLED_PASSES if self.options.backend == "ort" else ()
 
     @property
     def name(self) -> str:
@@ -116,12 +117,12 @@ class Training:
     @property
     def seed(self) -> int:
         """The seed of the command, else of the block, else 0."""
-        return self.options.seed if self.options.seed is not None else int(self.spec.settings.get("seed", 0))
+        return self.options.seed if self.options.seed is not None else self.spec.settings.seed
 
     @property
     def batch(self) -> int:
         """Examples in a batch: of the command, else of the block, else 32."""
-        return self.options.batch if self.options.batch is not None else int(self.spec.settings.get("batch", _BATCH))
+        return self.options.batch if self.options.batch is not None else self.spec.settings.batch
 
     @cached_property
     def context(self) -> Context:
@@ -160,7 +161,7 @@ class Training:
 
     def batches(self, part: str) -> Batches:
         """The batches of a part of the examples, shuffled where they train."""
-        shuffle = part == "training" and self.spec.settings.get("shuffle", True)
+        shuffle = part == "training" and self.spec.settings.shuffle
         return Batches(self.data, part, self.batch, shuffle=shuffle, seed=self.seed, padding=self.padding)
 
     @cached_property
@@ -175,18 +176,16 @@ class Training:
     def settings(self) -> Settings:
         """The loop's settings: the command's, else the block's, else the defaults."""
         block, options = self.spec.settings, self.options
-        monitor = block.get("monitor", "")
+        monitor = block.monitor or ""
         metric = self.spec.metric_of(monitor)
-        mode = block.get("mode") or self.spec.best.get(
-            metric or "", "min"
-        )  # known of a metric, or the block is refused
+        mode = block.mode or self.spec.best.get(metric or "", "min")  # known of a metric, or the block is refused
         return Settings(
-            epochs=options.epochs if options.epochs is not None else int(block.get("epochs", _EPOCHS)),
-            patience=options.patience if options.patience is not None else block.get("patience"),
-            plateau=block.get("plateau"),
-            plateau_factor=block.get("plateau_factor", 0.5),
-            min_change=block.get("min_change", 0.0),
-            accumulate=block.get("accumulate", 1),
+            epochs=options.epochs if options.epochs is not None else block.epochs,
+            patience=options.patience if options.patience is not None else block.patience,
+            plateau=block.plateau,
+            plateau_factor=block.plateau_factor,
+            min_change=block.min_change,
+            accumulate=block.accumulate,
             monitor=monitor,
             higher_is_better=mode == "max",
             seed=self.seed,
@@ -242,7 +241,7 @@ class Training:
     def _check_monitor(self, validated: bool) -> None:
         """What decides which epoch is best has to be measured."""
         of_all = self._measured_loss[1]
-        asked = self.spec.settings.get("monitor")
+        asked = self.spec.settings.monitor
         names = [name for name in of_all if name not in self.measured_whole]
         names += [f"val_{name}" for name in of_all if validated]
         if asked is not None and asked not in names:

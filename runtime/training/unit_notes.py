@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from compiler.build import Elaborated
 from compiler.elaborate.data import SCALES
-from compiler.elaborate.training import TrainingSpec
+from compiler.model_spec import ModelSpec, TrainingSpec
 from compiler.target_uses import target_uses
 from runtime.data.examples import Examples, fitted_to
 from runtime.training.trained import units_in
 
 
-def unit_notes(model: Elaborated, examples: Examples) -> list[str]:
+def unit_notes(model: ModelSpec, examples: Examples) -> list[str]:
     """Lines that say which data's units each output of the compiled model has, and which targets stay scaled.
 
     `model` is the one for inference, with its train block, and `examples` what it was trained on.
@@ -39,7 +38,6 @@ def _unscaled_notes(spec: TrainingSpec, examples: Examples) -> list[str]:
     """What to say of a target that stays as it is, though all that is measured was to be scaled."""
     if not any(stage.name in SCALES and not stage.arguments["columns"] for stage in spec.data):
         return []
-    assert spec.loss is not None
     uses = target_uses(spec.loss, spec.targets)
     return [
         f"note: `{name}` is not scaled: the loss does more with it than compare it with what the model computes"

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from compiler.build import check, load
+from compiler.elaborate.checking import check
+from compiler.elaborate.program import load
 from grammar.diagnostics import NablacError
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from compiler import build
-from compiler.build import check, program_of
-from compiler.elaborate import work
+from compiler.elaborate import checking, work
+from compiler.elaborate.checking import check
+from compiler.elaborate.program import program_of
 from compiler.elaborate.work import Work
 from grammar import diagnostics
 from grammar.diagnostics import NablacError
@@ -114,7 +114,7 @@ def spent(monkeypatch: pytest.MonkeyPatch) -> list[Work]:
         begun.append(Work(LEFT))
         return begun[-1]
 
-    monkeypatch.setattr(build, "Work", begin)
+    monkeypatch.setattr(checking, "Work", begin)
     return begun
 
 
@@ -174,6 +174,6 @@ def test_a_graph_of_a_hundred_thousand_operators_is_not_too_much_work() -> None:
     """Its cost is that of its tenth, ten times, and leaves something for the rest of a real one."""
     begun = Work()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(build, "Work", lambda: begun)
+        patch.setattr(checking, "Work", lambda: begun)
         check(program_of(Source("unrolled.model", model("for i in 0..5000 { x = tanh(x) + i }"))))
     assert 10 * (work.MOST_WORK - begun.left) < 0.6 * work.MOST_WORK

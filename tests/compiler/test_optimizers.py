@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.build import check, elaborate_model, program_of
+from compiler.elaborate.checking import check
+from compiler.elaborate.models import elaborate_model
+from compiler.elaborate.program import program_of
 from compiler.onnx.exporter import export
 from compiler.passes.pipeline import optimize
-from compiler.training import training_step
+from compiler.training.step import training_step
 from compiler.types import DType
 from grammar.diagnostics import NablacError
 from grammar.source import Source

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from compiler.build import program_of
+from compiler.elaborate.program import program_of
 from grammar.diagnostics import NablacError
 from grammar.source import Source
 from tests.compiler.texts import mistakes, sound

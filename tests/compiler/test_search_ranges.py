@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.build import elaborate, program_of
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import program_of
 from grammar.source import Source
 from tests.compiler.texts import mistakes
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.build import Elaborated, elaborate_model, program_of
+from compiler.elaborate.models import elaborate_model
+from compiler.elaborate.program import program_of
+from compiler.model_spec import ModelSpec
 from compiler.onnx.exporter import export
 from compiler.operators.source import Parameter
-from compiler.training import loss_graph, training_step
+from compiler.training.losses import loss_graph
+from compiler.training.step import training_step
 from compiler.types import DType
 from grammar.diagnostics import NablacError
 from grammar.source import Source
@@ -29,6 +32,18 @@ REFUSED = {
     "a hyperparameter of a function twice": (
         "fn f(x, x) = x\n" + MODEL,
         "E202 `x` is declared twice as a hyperparameter of fn f",
+    ),
+    "a hyperparameter called as an input": (
+        "model M(x = 3) {\n input x: [batch]\n output x * 2\n}",
+        "E202 `x` is a hyperparameter of model M and its input",
+    ),
+    "a hyperparameter called as a parameter": (
+        "layer L(W = 3) {\n input x: [batch]\n param W: []\n output x * W\n}\n" + MODEL,
+        "E202 `W` is a hyperparameter of layer L and its param",
+    ),
+    "a hyperparameter called as a state in a branch": (
+        "cell C(s = 3) {\n input x: [batch]\n if true { state s: [batch] = 0\n s' = s + x }\n output x\n}\n" + MODEL,
+        "E202 `s` is a hyperparameter of cell C and its state",
     ),
     "a value of a preset twice": (
         "model M(a = 1) {\n input x: [batch]\n output x * a\n preset p { a = 2, a = 3 }\n}",
@@ -119,7 +134,7 @@ def test_the_direction_is_that_of_the_function_and_not_of_its_name() -> None:
     assert mistakes(text) == ["E617 whether `accuracy` is better the larger or the smaller it is, nothing says"]
 
 
-def elaborated(text: str, dtype: DType = DType.F64, training: bool = True) -> Elaborated:
+def elaborated(text: str, dtype: DType = DType.F64, training: bool = True) -> ModelSpec:
     return elaborate_model(program_of(Source("m.model", text)), training=training, dtype=dtype)
 
 

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-import compiler.updates
-from compiler.build import elaborate_model, program_of
+import compiler.training.updates
+from compiler.elaborate.models import elaborate_model
+from compiler.elaborate.program import program_of
 from compiler.graph import Graph
-from compiler.training import training_step
+from compiler.training.step import training_step
 from grammar.source import Source
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
@@ -57,7 +58,7 @@ def step_of(settings: str) -> Graph:
 )
 def test_together_they_follow_as_each_alone(settings: str, splits: int, monkeypatch: pytest.MonkeyPatch) -> None:
     together = step_of(settings)
-    monkeypatch.setattr(compiler.updates, "SMALL", 0)
+    monkeypatch.setattr(compiler.training.updates, "SMALL", 0)
     alone = step_of(settings)
     assert [node.op.name for node in together].count("split") == splits
     assert not any(node.op.name == "split" for node in alone)

@@ -30,7 +30,7 @@ def closed_over(value: Value) -> Graph:
     h, x = fed("h", "f32", 2), fed("item", "f32", 2)
     body = graph([h, x], h=h + x + value)
     xs, first = fed("xs", "f32", "time", 2), fed("first", "f32", 2)
-    last: Value = Scan(body, 1, 1)(first, xs)[0]
+    last = Scan(body, 1, 1).apply(first, xs).results[0]
     return graph([first, xs, *([value] if value.node.op.name == "input" else [])], last=last)
 
 

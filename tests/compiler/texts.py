@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.build import check, elaborate, program_of
+from compiler.elaborate.checking import check
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import program_of
 from compiler.graph import Graph
 from compiler.types import DType
 from grammar.diagnostics import NablacError

@@ -19,7 +19,8 @@ import onnx
 import onnxruntime
 import torch
 
-from compiler.build import elaborate, program_of
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph
 from compiler.onnx.exporter import export

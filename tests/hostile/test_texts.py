@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from compiler import build
-from compiler.build import program_of
+from compiler.elaborate import checking
+from compiler.elaborate.program import program_of
 from grammar.diagnostics import NablacError
 from grammar.parser import parse
 from grammar.source import Source
@@ -67,7 +67,7 @@ def damaged(seed: int) -> str:
 def examine(text: str) -> None:
     """What `check` does with a text, and what is said of it."""
     try:
-        build.check(program_of(Source("damaged.model", text)))
+        checking.check(program_of(Source("damaged.model", text)))
     except NablacError as error:
         shown = "\n".join(each.render() for each in error.diagnostics)
         assert "\x1b" not in shown and "\u202e" not in shown
@@ -88,6 +88,6 @@ def test_a_mistake_in_each_round_of_a_long_loop_is_told_once_and_soon() -> None:
     text = "model M {\n input x: [batch]\n for i in 0..100000 {\n ers = numbers + [i]\n }\n output x\n}\n"
     started = time.process_time()
     with pytest.raises(NablacError) as caught:
-        build.check(program_of(Source("loop.model", text)))
+        checking.check(program_of(Source("loop.model", text)))
     assert [each.code for each in caught.value.diagnostics] == ["E201"]
     assert time.process_time() - started < SECONDS

@@ -12,7 +12,8 @@ import pytest
 from click.testing import CliRunner
 
 import nablac
-from compiler.build import elaborate, load, program_of
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import load, program_of
 from compiler.graph import Graph
 from grammar.source import Source
 from nablac.commands import cli

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from compiler.build import elaborate, program_of
 from compiler.dims import Dim, Size
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import program_of
 from compiler.graph import Graph, Value
 from compiler.operators.source import Buffer, Input, Parameter
 from compiler.types import DType, TensorType

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.build import program_of
+from compiler.elaborate.program import program_of
 from grammar.source import Source
 from runtime.gradient_check import GradientRow, check_gradients
 

@@ -21,7 +21,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from compiler.build import Program, elaborate, load, program_of
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import Program, load, program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph, Value
 from compiler.onnx.exporter import export

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.build import check, load
+from compiler.elaborate.checking import check
+from compiler.elaborate.program import load
 from grammar.parser import parse
 from grammar.source import Source
 from grammar.syntax import Const, Definition, ListOf, Name
@@ -30,6 +31,7 @@ LAYERS_OF_OTHERS = {  # what others of the library are made of
         "attendable",
         "across_heads",
         "alike",
+        "error_of",
         "classes_of",
         "logits_of",
         "above_zero",

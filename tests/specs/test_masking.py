@@ -7,11 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.build import elaborate, load
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import load
 from compiler.gradient import gradients
 from compiler.graph import Graph, Value
 from compiler.operators.indexing import Take
-from compiler.operators.shaping import filled
+from compiler.operators.making import filled
 from compiler.operators.slicing import Slice
 from compiler.operators.source import Input
 from compiler.passes.pipeline import optimize

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from compiler.build import elaborate, load
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import load
 from compiler.operators.source import Parameter
 from tests.specs.parity import SPECS, Case, case, check, each, tokens, torch
 from tests.specs.test_attention import sinusoids

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.build import elaborate_model, program_of
+from compiler.elaborate.models import elaborate_model
+from compiler.elaborate.program import program_of
 from compiler.passes.pipeline import optimize
-from compiler.training import training_step
+from compiler.training.step import training_step
 from compiler.types import DType
 from grammar.source import Source
 from runtime.numpy_executor import NumpyRunner

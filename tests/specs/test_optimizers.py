@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.build import program_of
-from compiler.elaborate.elaborator import Elaborator
-from compiler.elaborate.frame import CallSite, Frame, Session, State
+from compiler.elaborate.frame import CallSite, Frame, State
+from compiler.elaborate.program import program_of
+from compiler.elaborate.session import Session
 from compiler.elaborate.values import Scope
 from compiler.elaborate.work import Work
 from compiler.graph import Graph
@@ -29,10 +29,9 @@ def step_of(text: str) -> Graph:
     )
     diagnostics = Diagnostics()
     session = Session(training=True, float_type=DType.F64, diagnostics=diagnostics, work=Work())
-    elaborator = Elaborator(session)
     span = program.tree.declarations[0].span
-    session.frames.append(Frame("fn", "case", program.scope, ""))
-    instance = elaborator.evaluate(program.tree.declarations[0].value)  # type: ignore[union-attr]
+    with session.inside(Frame("fn", "case", program.scope, "")):
+        instance = session.evaluate(program.tree.declarations[0].value)  # type: ignore[union-attr]
     type = TensorType(DType.F64, (3, 4))
     inputs = {
         "param": Input("param", type)(),
@@ -45,9 +44,8 @@ def step_of(text: str) -> Graph:
     frame.float_type = DType.F64
     state = state_of(frame, inputs["param"], span)
     frame.states["param"] = state
-    session.frames.append(frame)
-    session.calls.append(CallSite(span, text))
-    elaborator.run(instance.defined.syntax.body)
+    with session.inside(frame, CallSite(span, text)):
+        session.run(instance.defined.syntax.body)
     diagnostics.raise_if_any()
     inputs |= {name: each.current for name, each in frame.states.items()}
     return Graph(inputs, {name: each.next for name, each in frame.states.items() if each.next is not None})

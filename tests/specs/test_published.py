@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.build import elaborate, load
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import load
 from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
 from grammar.diagnostics import NablacError

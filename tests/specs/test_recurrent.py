@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 import nablac
-from compiler.build import elaborate, program_of
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import program_of
 from compiler.passes.pipeline import optimize
 from grammar.source import Source
 from tests.specs.parity import Case, Weights, case, check, each, torch

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.build import elaborate, program_of
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import program_of
 from compiler.passes.pipeline import optimize
 from compiler.types import DType
 from grammar.source import Source

@@ -115,7 +115,7 @@ class Case:
         for name in self.sizes:  # an input of that size, for a dim that only the operator's attributes name
             if op is not None and name not in known:
                 inputs[f"of_{name}"] = Input(f"of_{name}", TensorType(DType.F32, (Dim.named(name),)))()
-        return Graph(inputs, _outputs((op or self.op)(*operands.values())))
+        return Graph(inputs, _outputs((op or self.op).apply(*operands.values()).results))
 
     def feeds(self, arrays: Sequence[Array], graph: Graph) -> dict[str, Array]:
         """An array for each input of the graph."""
@@ -356,10 +356,10 @@ def run_every_way(graph: Graph, feeds: Mapping[str, Array]) -> dict[str, dict[st
     return {way: found for way, found in ways.items() if found is not None}
 
 
-def _outputs(results: Value | tuple[Value, ...]) -> dict[str, Value]:
-    if isinstance(results, Value):
-        return {"result": results}
-    return {f"result_{place}": result for place, result in enumerate(results)}
+def _outputs(results: tuple[Value, ...]) -> dict[str, Value]:
+    if len(results) == 1:
+        return {"result": results[0]}
+    return {f"result_{index}": result for index, result in enumerate(results)}
 
 
 def _several(results: Any) -> tuple[Any, ...]:

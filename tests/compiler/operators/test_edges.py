@@ -244,9 +244,8 @@ def _graph(op: Operator, operands: Sequence[Array]) -> tuple[Graph, dict[str, Ar
     inputs = {
         f"x{place}": Input(f"x{place}", TensorType(DType.of(each), each.shape))() for place, each in enumerate(operands)
     }
-    results = op(*inputs.values())
-    several: tuple[Value, ...] = results if isinstance(results, tuple) else (results,)
-    graph = Graph(inputs, {f"y{place}": result for place, result in enumerate(several)})
+    results = op.apply(*inputs.values()).results
+    graph = Graph(inputs, {f"y{place}": result for place, result in enumerate(results)})
     return graph, dict(zip(inputs, operands, strict=True))
 
 

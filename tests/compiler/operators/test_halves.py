@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.build import elaborate, program_of
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import program_of
 from compiler.graph import Graph
 from compiler.operators.source import Buffer, Constant, Parameter
 from compiler.passes.pipeline import optimize

@@ -74,7 +74,7 @@ def test_a_scan_adds_up_in_both_directions() -> None:
     random = np.random.default_rng(0)
     feeds = {"s0": random.normal(size=2), "xs": random.normal(size=(5, 2)), "w0": random.normal(size=2)}
     for reverse in (False, True):
-        last, ys = Scan(body, 1, 1, reverse)(*operands)
+        last, ys = Scan(body, 1, 1, reverse).apply(*operands).results
         graph = Graph({"s0": operands[0], "xs": operands[1], "w0": operands[2]}, {"last": last, "ys": ys})
         s, expected = feeds["s0"], np.empty((5, 2))
         for place in reversed(range(5)) if reverse else range(5):

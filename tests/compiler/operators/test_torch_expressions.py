@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.build import elaborate, program_of
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph, Value
 from compiler.operators.reductions import Sum

@@ -13,14 +13,15 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from compiler.build import elaborate, elaborate_model, program_of
 from compiler.decode import decode
+from compiler.elaborate.models import elaborate, elaborate_model
+from compiler.elaborate.program import program_of
 from compiler.graph import Graph
 from compiler.onnx.exporter import export
 from compiler.operators import attention
 from compiler.operators.attention import Attention
 from compiler.passes.pipeline import optimize
-from compiler.training import gradient_graph
+from compiler.training.gradients import gradient_graph
 from compiler.types import DType
 from grammar.source import Source
 from runtime.feeds import float_ends

@@ -7,11 +7,13 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from compiler.build import elaborate_model, program_of
+from compiler.elaborate.models import elaborate_model
+from compiler.elaborate.program import program_of
 from compiler.graph import Graph
-from compiler.passes.fuse_bias import fuse_bias
-from compiler.passes.pipeline import optimize
-from compiler.training import training_step
+from compiler.passes.fuse_bias import BIAS
+from compiler.passes.pipeline import optimize, pass_settings
+from compiler.passes.rules import apply_rules
+from compiler.training.step import training_step
 from compiler.verify import verify
 from grammar.source import Source
 from runtime.initialization import initialize
@@ -33,7 +35,7 @@ def model(text: str) -> Graph:
 @pytest.mark.parametrize(("text", "additions"), BIASES.values(), ids=BIASES)
 def test_a_bias_goes_into_its_convolution(text: str, additions: int) -> None:
     graph = model(text)
-    fused = fuse_bias(graph)
+    fused = apply_rules(graph, BIAS)
     verify(fused)
     assert Counter(node.op.name for node in fused)["add"] == additions
     weights = {path: array + np.float32(0.3) for path, array in initialize(graph, 1).items()}
@@ -50,7 +52,7 @@ def test_a_bias_goes_into_its_convolution(text: str, additions: int) -> None:
     ],
 )
 def test_a_step_pools_once_and_rectifies_what_was_pooled(
-    monkeypatch: pytest.MonkeyPatch, pool: str, kinds: dict[str, int], size: tuple[int, int]
+    pool: str, kinds: dict[str, int], size: tuple[int, int]
 ) -> None:
     text = f"""
 model M {{
@@ -65,8 +67,8 @@ train M {{ target t: [batch, 1]; loss mse(y, t); optimizer sgd(lr: 0.1) }}
         return training_step(elaborate_model(program_of(Source("m.model", text)))).graph
 
     changed = step()
-    monkeypatch.setattr("compiler.training.pool_first", lambda graph: graph)
-    plain = step()
+    with pass_settings(disabled=["pool-before-relu"]):
+        plain = step()
     optimized = optimize(changed)
     verify(optimized)
     assert Counter(node.op.name for node in optimized if node.op.name.startswith("max_pool")) == kinds

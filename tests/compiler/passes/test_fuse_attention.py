@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.build import elaborate, program_of
 from compiler.decode import decode
 from compiler.dims import PAST, Dim
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import program_of
 from compiler.graph import Graph
 from compiler.operators.attention import Attention
 from compiler.passes.fuse_attention import fuse_attention

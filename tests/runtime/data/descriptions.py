@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from compiler.build import elaborate_model, program_of
+from compiler.elaborate.models import elaborate_model
+from compiler.elaborate.program import program_of
 from grammar.diagnostics import NablacError
 from grammar.source import Source
 from runtime.data.context import Context

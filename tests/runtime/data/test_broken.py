@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler import build
-from compiler.build import program_of
+from compiler.elaborate import checking
+from compiler.elaborate.program import program_of
 from grammar.diagnostics import NablacError
 from grammar.source import Source
 from runtime.data.arrays import from_arrays
@@ -67,7 +67,7 @@ def test_check_finds_arguments_that_mean_nothing(data: str) -> None:
     text = "model M { input x: [batch, 1]; output x -> Dense(1) }\n"
     text += f"train M {{ target t: [batch, 1]; loss mean(t); data {data} }}"
     with pytest.raises(NablacError) as caught:
-        build.check(program_of(Source("m.model", text)))
+        checking.check(program_of(Source("m.model", text)))
     (found,) = caught.value.diagnostics
     assert (found.code, found.message) == ("E605", ARGUMENTS[data])
     assert found.span is not None and found.span.line == 2

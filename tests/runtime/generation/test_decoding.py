@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.build import elaborate, load, program_of
 from compiler.decode import Decode, decode
+from compiler.elaborate.models import elaborate
+from compiler.elaborate.program import load, program_of
 from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
 from compiler.verify import verify

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.build import program_of
+from compiler.elaborate.program import program_of
 from compiler.types import DType
 from grammar.diagnostics import NablacError
 from grammar.source import Source

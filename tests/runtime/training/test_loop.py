@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.build import load, program_of
+from compiler.elaborate.program import load, program_of
 from compiler.types import DType
 from grammar.diagnostics import NablacError
 from grammar.source import Source

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.build import program_of
+from compiler.elaborate.program import program_of
 from grammar.diagnostics import NablacError
 from grammar.source import Source
 from runtime.data.arrays import from_arrays
@@ -104,7 +104,6 @@ def test_measures_of_a_part_are_those_of_its_items_whatever_the_batch(batch: int
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_an_epochs_measures_weigh_its_batches_by_their_items(backend: str) -> None:
     made = training(MASKED, data(), 'freeze "dense.b"', backend=backend, batch=3)
-    made.spec.settings["optimizer"] = None
     loop = made.loop()
     loop.run()
     assert loop.position.history["perplexity"] == pytest.approx(np.exp(loop.position.history["loss"]))

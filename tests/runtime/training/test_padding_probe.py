@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from compiler.build import program_of
+from compiler.elaborate.program import program_of
 from grammar.source import Source
 from nablac.commands import cli
 from runtime.data.padding import Padding

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.build import program_of
+from compiler.elaborate.program import program_of
 from compiler.graph import Graph
 from compiler.onnx.exporter import export
 from grammar.source import Source

@@ -1,0 +1,173 @@
+"""Arguments meet parameters: names, kinds, and what is missing or too many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from compiler.elaborate.frameworks import argument_hint, name_hint
+from compiler.elaborate.session import Session
+from compiler.elaborate.signals import AlreadyReported
+from compiler.elaborate.values import (
+    UNKNOWN,
+    Argument,
+    Builtin,
+    CompileTimeValue,
+    Defined,
+    Instance,
+    Primitive,
+    describe,
+    is_number,
+    is_size,
+)
+from compiler.graph import Value
+from compiler.types import DType
+from grammar import syntax
+from grammar.diagnostics import Label, NablacError, did_you_mean
+from grammar.limits import MOST_ERRORS
+from grammar.source import Span
+
+_NAMED = ("fn", "layer", "cell")  # kinds of what a name stands for
+
+
+def evaluate_arguments(session: Session, written: Sequence[syntax.Argument]) -> list[Argument]:
+    """The arguments of a call, evaluated in order."""
+    check_names(session, written)
+    return [argument_of(argument, session.evaluate(argument.value)) for argument in written]
+
+
+def argument_of(argument: syntax.Argument, value: CompileTimeValue) -> Argument:
+    """A written argument with its value."""
+    if argument.name is None:
+        return Argument(None, value, argument.value.span)
+    return Argument(argument.name.text, value, argument.value.span, argument.name.span)
+
+
+def check_names(session: Session, written: Iterable[syntax.Argument]) -> None:
+    """Arguments with names come last, and no name twice."""
+    names: dict[str, Span] = {}
+    for argument in written:
+        if argument.name is None:
+            if names:
+                raise session.fault(
+                    "E422", "an argument without a name follows one with a name", argument.span, hint="name it too"
+                )
+            continue
+        name = argument.name.text
+        if name in names:
+            labels = (Label(names[name], "first here"),)
+            raise session.fault("E416", f"`{name}` is given twice", argument.name.span, labels=labels)
+        names[name] = argument.name.span
+
+
+def bind_names(
+    session: Session, what: str, names: Sequence[str], arguments: list[Argument], span: Span, declared: Span | None
+) -> dict[str, Argument]:
+    """Arguments by parameter name; too many, unknown ones and doubles are errors, all of them told."""
+    bound: dict[str, Argument] = {}
+    known = names if len(names) < 16 else frozenset(names)
+    wrong: list[NablacError] = []
+    labels = (Label(declared, "defined here"),) if declared is not None and declared.source is not span.source else ()
+    for index, argument in enumerate(arguments):
+        if len(wrong) == MOST_ERRORS:
+            break
+        if argument.name is None:
+            if index >= len(names):
+                listed = f": {', '.join(names)}" if names else ""
+                raise session.fault(
+                    "E403",
+                    f"{what} takes {len(names)} argument{'s' * (len(names) != 1)}{listed}",
+                    argument.span,
+                    note="one too many",
+                    labels=labels,
+                )
+            bound[names[index]] = argument
+        elif argument.name not in known:
+            message, at = f"{what} has no argument `{argument.name}`", argument.named_at or argument.span
+            hint = argument_hint(argument.name, names)
+            wrong.append(session.fault("E402", message, at, labels=labels, hint=hint))
+        elif argument.name in bound:
+            first = (Label(bound[argument.name].span, "first here"),)
+            message, at = f"`{argument.name}` is given twice", argument.named_at or argument.span
+            wrong.append(session.fault("E416", message, at, labels=first))
+        else:
+            bound[argument.name] = argument
+    if wrong:
+        raise NablacError(*(diagnostic for error in wrong for diagnostic in error.diagnostics))
+    return bound
+
+
+def bind_hypers(session: Session, defined: Defined, arguments: list[Argument], span: Span) -> dict[str, Argument]:
+    """The arguments of a definition by hyperparameter; one without a default has to be given."""
+    what, hypers = f"{defined.kind} {defined.name}", defined.syntax.hypers
+    names = [hyper.name.text for hyper in hypers]
+    bound = bind_names(session, what, names, arguments, span, defined.syntax.name.span)
+    for hyper in hypers:
+        if hyper.default is None and hyper.name.text not in bound:
+            raise session.fault(
+                "E401",
+                f"{what} needs `{hyper.name.text}`",
+                span,
+                labels=(Label(hyper.span, "it has no default"),),
+                hint=f"give it: `{defined.name}({hyper.name.text}: ...)`",
+            )
+    return bound
+
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "int": lambda value: is_size(value),
+    "float": is_number,
+    "bool": lambda value: isinstance(value, bool),
+    "text": lambda value: isinstance(value, str) and not isinstance(value, DType),
+    "str": lambda value: isinstance(value, str) and not isinstance(value, DType),
+    "list": lambda value: isinstance(value, list),
+    "dtype": lambda value: isinstance(value, DType),
+    "fn": lambda value: isinstance(value, (Builtin, Primitive, Instance, Defined)),
+    "layer": lambda value: isinstance(value, (Instance, Defined)),
+    "cell": lambda value: isinstance(value, (Instance, Defined)),
+    "tensor": lambda value: isinstance(value, Value),
+}
+
+
+def check_hyper(
+    session: Session, defined: Defined, hyper: syntax.Hyper, value: CompileTimeValue, span: Span
+) -> CompileTimeValue:
+    """The hyperparameter's value, of the kind that its declaration asks for."""
+    if hyper.kind is None:
+        return value
+    kind = hyper.kind.text
+    if kind not in _KINDS:
+        raise session.fault(
+            "E404",
+            f"there is no kind `{kind}` of hyperparameter",
+            hyper.kind.span,
+            hint=did_you_mean(kind, _KINDS) or f"the kinds are {', '.join(_KINDS)}",
+        )
+    if value is UNKNOWN:
+        raise AlreadyReported
+    if defined.kind == "optimizer" and isinstance(value, Value):
+        return value  # a schedule of the step
+    if not _KINDS[kind](value):
+        what = f"`{hyper.name.text}` of {defined.kind} {defined.name}"
+        raise session.fault(
+            "E404",
+            f"{what} is {_with_article(kind)}, and {describe(value)} is given",
+            span,
+            labels=(Label(hyper.span, "declared here"),),
+            hint=unquoted_hint(session, value, f"{hyper.name.text}: ") if kind in _NAMED else None,
+        )
+    return float(value) if kind == "float" and is_number(value) else value
+
+
+def unquoted_hint(session: Session, value: CompileTimeValue, before: str) -> str | None:
+    """What is said of a text where the thing that it names belongs."""
+    if not isinstance(value, str) or isinstance(value, DType):
+        return None
+    scope = session.frame.scope
+    return f"write `{before}{value}`, without quotes" if value in scope else name_hint(value, scope.known())
+
+
+def _with_article(kind: str) -> str:
+    return {"int": "a whole number", "float": "a number", "bool": "true or false", "fn": "a function"}.get(
+        kind, f"a {kind}"
+    )

@@ -1,0 +1,51 @@
+"""Lists and texts at compile time: how long they may be, and how deep lists nest."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compiler.elaborate.session import Session
+from compiler.elaborate.values import CompileTimeValue, show
+from compiler.elaborate.work import COPIED, ITEM
+from grammar.source import Span
+
+MOST_ITEMS = 1_000_000  # of a list, those of the lists in it counted too; or characters of a text
+MOST_LEVELS = 64  # of lists inside of one another
+
+
+def bounded_count(session: Session, count: int, span: Span) -> None:
+    """Refuse a list that would be too long before it is made."""
+    if count > MOST_ITEMS:
+        raise session.fault("E509", f"a list of more than {MOST_ITEMS} items", span)
+    session.charge(count * COPIED, span)
+
+
+def bounded_list(session: Session, items: list[CompileTimeValue], span: Span) -> list[CompileTimeValue]:
+    """The list, unless it holds too much; a list may hold another many times, so that few of them hold very much."""
+    level: list[Sequence[CompileTimeValue]] = [items]
+    count = levels = 0
+    while level:
+        length = sum(map(len, level))
+        count, levels = count + length, levels + 1
+        if count > MOST_ITEMS:
+            within = " with those of the lists in it" if levels > 1 else ""
+            raise session.fault("E509", f"a list of more than {MOST_ITEMS} items{within}", span)
+        if levels > MOST_LEVELS:
+            raise session.fault("E509", f"lists inside of one another, more than {MOST_LEVELS} deep", span)
+        session.charge(length * ITEM, span)
+        level = [item for items_here in level for item in items_here if isinstance(item, (list, tuple))]
+    return items
+
+
+def bounded_text(session: Session, text: str, span: Span) -> str:
+    if len(text) > MOST_ITEMS:
+        raise session.fault("E509", f"a text of more than {MOST_ITEMS} characters", span)
+    session.charge(len(text) * COPIED, span)
+    return text
+
+
+def shown(session: Session, value: CompileTimeValue, span: Span) -> str:
+    """A value as a message prints it."""
+    if isinstance(value, list):
+        bounded_list(session, value, span)
+    return bounded_text(session, show(value), span)

@@ -1,0 +1,1 @@
+"""The functions of the language that are not operators, by family."""

@@ -1,0 +1,107 @@
+"""Draws: `random.uniform`, `random.normal`, `random.bernoulli`."""
+
+from __future__ import annotations
+
+from compiler.elaborate.binding import bind_names
+from compiler.elaborate.builtins.declaring import dtype_option, sizes_argument
+from compiler.elaborate.operands import as_tensor, build_checked, converted, tensor_argument
+from compiler.elaborate.session import Session
+from compiler.elaborate.values import Argument, Builtin, CompileTimeValue, Module, describe, is_number
+from compiler.elaborate.work import ITEM, NODE
+from compiler.graph import Value, apply, origin
+from compiler.operators.random import FoldKey, RandomNormal, RandomUniform
+from compiler.operators.source import Input, constant
+from compiler.types import DType, TensorType
+from grammar.source import Span
+
+
+def _check_range(session: Session, bound: dict[str, Argument], numbers: dict[str, CompileTimeValue]) -> None:
+    """Refuse a deviation below 0, and a range whose end is below its beginning."""
+    std, low, high = (numbers.get(parameter) for parameter in ("std", "low", "high"))
+    if is_number(std) and std < 0:
+        message = f"`std` of random.normal is at least 0, and {describe(std)} is given"
+        raise session.fault("E404", message, bound["std"].span)
+    if is_number(low) and is_number(high) and low > high:
+        message = f"random.uniform draws from `low` to `high`, and {low} is above {high}"
+        raise session.fault("E404", message, bound["low" if "low" in bound else "high"].span)
+
+
+def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
+    def run(session: Session, arguments: list[Argument], span: Span) -> CompileTimeValue:
+        order = ["p", "shape", "like"] if name == "bernoulli" else ["shape", "like", *parameters]
+        bound = bind_names(session, f"random.{name}", [*order, "dtype"], arguments, span, None)
+        if "like" in bound:
+            like = tensor_argument(session, bound["like"])
+            sizes, dtype = like.shape, like.type.dtype
+        elif "shape" in bound:
+            sizes, dtype = sizes_argument(session, bound["shape"], f"random.{name}"), dtype_option(session, bound)
+        else:
+            raise session.fault(
+                "E401", f"random.{name} needs `shape` or `like`", span, hint=f"`random.{name}(like: x)`"
+            )
+        if not dtype.is_float:
+            raise session.fault(
+                "E304", f"random.{name} draws floats, not {dtype}", span, hint="convert the draw: `cast(x, i64)`"
+            )
+        if name == "bernoulli" and "p" not in bound:
+            raise session.fault("E401", "random.bernoulli needs `p`", span, hint="`random.bernoulli(0.9, like: x)`")
+        if name == "bernoulli" and is_number(bound["p"].value) and not 0 <= bound["p"].value <= 1:
+            message = f"`p` of random.bernoulli is a chance from 0 to 1, and {describe(bound['p'].value)} is given"
+            raise session.fault("E404", message, bound["p"].span)
+        _check_range(
+            session, bound, {**parameters, **{each: bound[each].value for each in parameters if each in bound}}
+        )
+        key = random_key(session, span)
+
+        def number(parameter: str) -> Value:
+            if parameter in bound:
+                return as_tensor(session, bound[parameter].value, bound[parameter].span, dtype)
+            return constant(parameters[parameter], dtype)
+
+        def draw() -> Value:
+            if name == "normal":
+                normal: Value = RandomNormal(sizes, dtype)(key)
+                return normal * number("std") + number("mean")
+            uniform: Value = RandomUniform(sizes, dtype)(key)
+            if name == "bernoulli":
+                return converted(apply("less", uniform, number("p")), dtype)
+            low = number("low")
+            return uniform * (number("high") - low) + low
+
+        return build_checked(session, draw, span, [], what=f"random.{name}")
+
+    return Builtin(f"random.{name}", run)
+
+
+RANDOM = Module(
+    "random",
+    {
+        "uniform": _drawn("uniform", {"low": 0.0, "high": 1.0}),
+        "normal": _drawn("normal", {"mean": 0.0, "std": 1.0}),
+        "bernoulli": _drawn("bernoulli", {}),
+    },
+)
+
+
+def random_key(session: Session, span: Span) -> Value:
+    """The key of draws here: the graph's `seed`, folded with the step inside a scan and salted by the path."""
+    if session.key is None:
+        with origin(span, ""):
+            session.key = Input("seed", TensorType(DType.I64))()
+    seed, frame = session.key, session.frame
+    session.charge(NODE + len(frame.path) * ITEM, span)
+    salt = _salt(f"{frame.path}/{frame.draws}")
+    frame.draws += 1
+    key: Value = session.make(lambda: FoldKey(salt)(seed, constant(0, DType.I64)), span)
+    if session.scans:
+        step = session.scans[-1].step
+        key = session.make(lambda: FoldKey(salt)(key, step), span)
+    return key
+
+
+def _salt(text: str) -> int:
+    """A stable 31-bit number for a text: FNV-1a, folded."""
+    number = 0x811C9DC5
+    for byte in text.encode():
+        number = (number ^ byte) * 0x01000193 & 0xFFFFFFFF
+    return number >> 1

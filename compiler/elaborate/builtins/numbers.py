@@ -1,0 +1,119 @@
+"""Numbers: conversions, choices to search, and operators that are computed at once where operands are numbers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from compiler.dims import Dim
+from compiler.elaborate.builtins.declaring import binding_builtin, builtin
+from compiler.elaborate.numbers import bounded
+from compiler.elaborate.operands import as_tensor
+from compiler.elaborate.primitives import bind_operator, call_operator, operand_names
+from compiler.elaborate.search import search_range
+from compiler.elaborate.session import Session
+from compiler.elaborate.values import Argument, Builtin, Choice, CompileTimeValue, Interval, describe, is_number
+from compiler.graph import Operator
+from grammar.source import Span
+
+
+@builtin("int", "x")
+def _int(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
+    value = bound["x"].value
+    if isinstance(value, Dim):
+        return value
+    if isinstance(value, bool) or not is_number(value):
+        raise session.fault(
+            "E404",
+            f"int takes a number, and this is {describe(value)}",
+            bound["x"].span,
+            hint="a tensor is converted with `cast(x, i64)`",
+        )
+    if not math.isfinite(value):
+        raise session.fault("E506", f"no whole number is {describe(value)}", span)
+    return bounded(session, int(value), span)
+
+
+@builtin("float", "x")
+def _float(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
+    value = bound["x"].value
+    if not is_number(value):
+        raise session.fault(
+            "E404",
+            f"float takes a number, and this is {describe(value)}",
+            bound["x"].span,
+            hint="a tensor is converted with `cast(x, f32)`",
+        )
+    return float(value)
+
+
+@binding_builtin("choice")
+def _choice(session: Session, arguments: list[Argument], span: Span) -> CompileTimeValue:
+    """`choice(25, 50, 100)`: the values that a hyperparameter may have, the first where none is chosen."""
+    named = next((argument for argument in arguments if argument.name is not None), None)
+    if named is not None:
+        at = named.named_at or named.span
+        raise session.fault("E402", f"choice has no argument `{named.name}`", at, hint="choice(25, 50, 100)")
+    if not arguments:
+        raise session.fault("E401", "choice needs the values to choose from", span, hint="choice(25, 50, 100)")
+    if len(arguments) == 1 and isinstance(arguments[0].value, list):
+        inside = arguments[0].span.text.removeprefix("[").removesuffix("]")
+        message = "choice is given one value, a list, and has nothing to choose from"
+        raise session.fault("E404", message, arguments[0].span, hint=f"write the values themselves: `choice({inside})`")
+    return Choice(tuple(argument.value for argument in arguments))
+
+
+_NUMBERS: dict[str, Callable[..., float]] = {
+    "sqrt": math.sqrt,
+    "exp": math.exp,
+    "log": math.log,
+    "sin": math.sin,
+    "cos": math.cos,
+    "tan": math.tan,
+    "tanh": math.tanh,
+    "erf": math.erf,
+    "abs": abs,
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "round": round,
+    "maximum": max,
+    "minimum": min,
+}
+
+
+def _folding(name: str, function: Callable[..., float]) -> Builtin:
+    """An operator that is computed at once when all its operands are numbers, and is a node otherwise."""
+    operator = Operator.registry[name]
+
+    def bind(session: Session, arguments: list[Argument], span: Span) -> dict[str, Argument]:
+        return bind_operator(session, operator, arguments, span)
+
+    def run(session: Session, arguments: list[Argument], span: Span) -> CompileTimeValue:
+        bound = bind(session, arguments, span)
+        values = [bound[operand].value for operand in operand_names(operator) or ()]
+        if name == "log" and isinstance(values[0], Interval):
+            return search_range(session, "log", values[0], span)
+        if all(is_number(value) for value in values):
+            try:
+                number = function(*values)
+                return bounded(session, number, span) if isinstance(number, int) else number
+            except (ValueError, ZeroDivisionError):
+                shown = ", ".join(str(value) for value in values)
+                raise session.fault("E505", f"{name}({shown}) is not a number", span) from None
+            except OverflowError:
+                raise session.fault("E506", "a number beyond what a float holds", span) from None
+        dtype = session.local_float_type
+        arguments = [
+            Argument(argument.name, as_tensor(session, argument.value, argument.span, dtype), argument.span)
+            if isinstance(argument.value, Dim)
+            else argument
+            for argument in arguments
+        ]
+        return call_operator(session, operator, arguments, span)
+
+    return Builtin(name, run, bind)
+
+
+def folding_operators() -> dict[str, Builtin]:
+    """The operators that are numbers where all their operands are, by name."""
+    return {name: _folding(name, function) for name, function in _NUMBERS.items() if name in Operator.registry}

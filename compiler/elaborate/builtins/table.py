@@ -1,0 +1,46 @@
+"""Every name that the language itself gives."""
+
+from __future__ import annotations
+
+import math
+
+from compiler.elaborate.builtins import lists, numbers, shapes, tensors
+from compiler.elaborate.builtins.declaring import BUILTINS, binding_builtin
+from compiler.elaborate.builtins.draws import RANDOM
+from compiler.elaborate.cells import scan_of
+from compiler.elaborate.instances import instantiate
+from compiler.elaborate.session import Session
+from compiler.elaborate.values import NONE, Argument, Builtin, CompileTimeValue, Instance, Primitive, describe
+from compiler.graph import Operator
+from compiler.types import DType
+from grammar.source import Span
+
+
+@binding_builtin("copy")
+def _copy(session: Session, arguments: list[Argument], span: Span) -> CompileTimeValue:
+    """`copy(instance, name: value ...)`: a fresh instance with the same hyperparameters but for those named."""
+    if not arguments or arguments[0].name is not None or not isinstance(arguments[0].value, Instance):
+        what = describe(arguments[0].value) if arguments else "nothing"
+        raise session.fault("E404", f"copy makes a fresh instance of one, and is given {what}", span)
+    instance = arguments[0].value
+    changed = {argument.name: argument for argument in arguments[1:]}
+    same = [Argument(name, value, span) for name, value in instance.hypers.items() if name not in changed]
+    return instantiate(session, instance.defined, [*same, *arguments[1:]], span)
+
+
+FAMILIES = (lists, numbers, shapes, tensors)  # whose functions are in `BUILTINS`
+
+
+def builtin_names() -> dict[str, CompileTimeValue]:
+    """Every name that the language itself gives, with its value."""
+    names: dict[str, CompileTimeValue] = {name: Primitive(op) for name, op in Operator.registry.items() if op.public}
+    names |= numbers.folding_operators()
+    names |= BUILTINS
+    names |= {
+        "scan": Builtin("scan", scan_of),
+        "random": RANDOM,
+        "none": NONE,
+        "pi": math.pi,
+        "infinity": math.inf,
+    }
+    return names | {str(dtype): dtype for dtype in DType}

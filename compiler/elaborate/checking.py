@@ -1,0 +1,122 @@
+"""Check everything in a file: every model in both modes, its presets, its train block, and every optimizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from compiler.elaborate.arguments import check_arguments
+from compiler.elaborate.frame import Frame
+from compiler.elaborate.instances import instantiate
+from compiler.elaborate.models import Elaboration, elaborate_in, spec_of
+from compiler.elaborate.names import unknown_names
+from compiler.elaborate.optimizers import check_optimizer
+from compiler.elaborate.placement import misplaced_statements
+from compiler.elaborate.presets import preset_values, presets_of
+from compiler.elaborate.program import Program
+from compiler.elaborate.reporting import bounded, report_each
+from compiler.elaborate.session import Session
+from compiler.elaborate.signals import AlreadyReported, BudgetExceeded
+from compiler.elaborate.values import Argument, Defined
+from compiler.elaborate.work import Work
+from compiler.training.step import training_step
+from compiler.types import DType
+from grammar import syntax
+from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError, did_you_mean
+
+
+def check(program: Program, *, hypers: Mapping[str, Any] | None = None) -> None:
+    """Check everything in a file; NablacError holds every mistake in it."""
+    diagnostics, work = Diagnostics(), Work()
+    with bounded():
+        report_each(diagnostics, unknown_names(program))
+        report_each(diagnostics, misplaced_statements(program.tree))
+        report_each(diagnostics, _trains_of_no_model(program))
+        for defined in program.models:
+            _check_model(program, defined, hypers or {}, diagnostics, work)
+        for defined in program.definitions.values():
+            if defined.kind == "optimizer":
+                _check_unused_optimizer(defined, _session(True, diagnostics, work))
+        check_arguments(program, _session(False, diagnostics, work))
+    diagnostics.raise_if_any()
+
+
+def _trains_of_no_model(program: Program) -> Iterator[Diagnostic]:
+    models = {defined.name for defined in program.models}
+    for train in program.trains:
+        if train.model.text not in models:
+            hint = did_you_mean(train.model.text, models)
+            yield Diagnostic("E601", f"there is no model `{train.model.text}` to train", train.model.span, hint=hint)
+
+
+def _check_model(
+    program: Program, defined: Defined, hypers: Mapping[str, Any], diagnostics: Diagnostics, work: Work
+) -> None:
+    """A model in both modes, the step that trains it, and its presets."""
+    session = _session(False, diagnostics, work)
+    elaboration = elaborate_in(session, program, defined, None, hypers)
+    valid = elaboration is not None
+    if session.asked_training:
+        session = _session(True, diagnostics, work)
+        elaboration = elaborate_in(session, program, defined, None, hypers)
+    if elaboration is not None and elaboration.block is not None and not diagnostics.found:
+        _check_step(elaboration)
+    for preset in presets_of(defined):
+        if valid:
+            _check_preset(program, defined, preset, hypers, diagnostics, work)
+        else:  # its sizes would only repeat what is wrong
+            preset_values(_session(False, diagnostics, work), defined, preset.name.text)
+
+
+def _check_step(elaboration: Elaboration) -> None:
+    """What training a model would refuse: a loss without a gradient, patterns of no parameter."""
+    session = elaboration.session
+    session.work = Work()  # as `train` has it
+    try:
+        training_step(spec_of(elaboration))
+    except NablacError as error:
+        session.report(error)
+
+
+def _check_preset(
+    program: Program,
+    defined: Defined,
+    preset: syntax.Preset,
+    hypers: Mapping[str, Any],
+    diagnostics: Diagnostics,
+    work: Work,
+) -> None:
+    """A model with the sizes of a preset; what is wrong with them is told with the preset's place."""
+    own, stopped = Diagnostics(), False
+    try:
+        elaborate_in(_session(False, own, work), program, defined, preset.name.text, hypers)
+    except BudgetExceeded:
+        stopped = True
+    settings = {setting.value.span for setting in preset.settings} | {setting.name.span for setting in preset.settings}
+    label = Label(preset.name.span, "with this preset")
+    told = {each.span for each in diagnostics.found}
+    new = [each for each in own.found if each.span not in told]
+    report_each(
+        diagnostics, (each if each.span in settings else replace(each, labels=(*each.labels, label)) for each in new)
+    )
+    if stopped:
+        raise BudgetExceeded
+
+
+def _check_unused_optimizer(defined: Defined, session: Session) -> None:
+    """An optimizer that no train block uses, with numbers for what has no default."""
+    hypers = {hyper.name.text: 0.1 for hyper in defined.syntax.hypers if hyper.default is None}
+    span = defined.syntax.name.span
+    arguments = [Argument(name, value, span) for name, value in hypers.items()]
+    try:
+        with session.inside(Frame("fn", defined.name, defined.scope, "")):
+            check_optimizer(session, instantiate(session, defined, arguments, span), span)
+    except NablacError as error:
+        session.report(error)
+    except AlreadyReported:
+        pass
+
+
+def _session(training: bool, diagnostics: Diagnostics, work: Work) -> Session:
+    return Session(training=training, float_type=DType.F32, diagnostics=diagnostics, work=work)

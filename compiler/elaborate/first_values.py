@@ -1,0 +1,117 @@
+"""First values of parameters, buffers and states: drawn by a function of the shape, or stated."""
+
+from __future__ import annotations
+
+from compiler.dims import Size
+from compiler.elaborate.binding import evaluate_arguments
+from compiler.elaborate.operands import as_tensor, build_checked
+from compiler.elaborate.session import Session
+from compiler.elaborate.values import (
+    Argument,
+    Builtin,
+    CompileTimeValue,
+    Defined,
+    Instance,
+    Primitive,
+    ScanOf,
+    describe,
+)
+from compiler.elaborate.work import EXPRESSION
+from compiler.graph import Graph, Value
+from compiler.operators.shaping import Expand
+from compiler.operators.source import Input, Parameter
+from compiler.types import TensorType
+from grammar import syntax
+from grammar.diagnostics import Label, NablacError
+from grammar.source import Span
+
+
+def initial_graph(
+    session: Session, statement: syntax.Declare, declared: syntax.Declared, type: TensorType
+) -> Graph | None:
+    """The graph that makes the first value of a parameter or buffer, fed nothing but the `seed`."""
+    if statement.initializer is None:
+        return None
+    span, frame = statement.initializer.span, session.frame
+    outer_key, session.key = session.key, None
+    outer_scans, session.scans = session.scans, []
+    outer_type, frame.float_type = frame.float_type, type.dtype if type.dtype.is_float else None
+    outer_draws, frame.draws = frame.draws, 0
+    try:
+        tensor = first_value(session, statement, declared, type)
+        if tensor.type != type:
+            if tensor.type.dtype != type.dtype:
+                raise misshapen(session, declared, type, tensor, span)
+            tensor = build_checked(session, lambda: Expand(type.shape)(tensor), span, [])
+        nodes = Graph({}, {"initial": tensor}).nodes
+        session.charge(len(nodes) * EXPRESSION, span)
+        if any(isinstance(node.op, (Input, Parameter)) and node.results[0] is not session.key for node in nodes):
+            raise session.fault("E417", "a first value cannot depend on inputs or parameters", span)
+        return Graph({"seed": session.key} if session.key is not None else {}, {"initial": tensor})
+    finally:
+        session.key, session.scans = outer_key, outer_scans
+        frame.float_type, frame.draws = outer_type, outer_draws
+
+
+def first_value(session: Session, statement: syntax.Declare, declared: syntax.Declared, type: TensorType) -> Value:
+    """The tensor of an initialiser; one that is drawn is of the declaration's type."""
+    initializer = statement.initializer
+    assert initializer is not None
+    if statement.drawn:
+        value = _draw(session, initializer, type.shape)
+    else:
+        value = _evaluate_stated(session, statement, initializer, declared)
+    tensor = as_tensor(session, value, initializer.span, type.dtype)
+    if statement.drawn and tensor.type != type:
+        raise misshapen(session, declared, type, tensor, initializer.span)
+    return tensor
+
+
+def misshapen(session: Session, declared: syntax.Declared, type: TensorType, initial: Value, span: Span) -> NablacError:
+    """The error for a first value that is not of its declaration's type."""
+    message = f"`{declared.name.text}` is {type}, and its initialiser gives {initial.type}"
+    return session.fault("E417", message, span, labels=(Label(declared.span, "declared here"),))
+
+
+def _evaluate_stated(
+    session: Session, statement: syntax.Declare, initializer: syntax.Expression, declared: syntax.Declared
+) -> CompileTimeValue:
+    """The value after `=`; a function of the shape there, as `glorot_uniform()`, was meant to draw it."""
+    callee = initializer.callee if isinstance(initializer, syntax.Call) else initializer
+    if isinstance(callee, syntax.Name) and callee.text in session.frame.scope:
+        function = session.frame.scope.find(callee.text)
+        arguments = initializer.arguments if isinstance(initializer, syntax.Call) else ()
+        names = [argument.name.text if argument.name is not None else None for argument in arguments]
+        if isinstance(function, Defined) and _takes_shape(function) and None not in names and "shape" not in names:
+            written = f"{statement.kind} {declared.span.text} ~ {initializer.span.text}"
+            raise session.fault(
+                "E417",
+                f"`{callee.text}` makes a first value of the shape, which `=` does not give it",
+                initializer.span,
+                hint=f"a value is drawn by `~`: `{written}`",
+            )
+    return session.evaluate(initializer)
+
+
+def _draw(session: Session, initializer: syntax.Expression, sizes: tuple[Size, ...]) -> CompileTimeValue:
+    """`~ f(args)` is `f(shape, args)`; `~ f` is `f(shape)`."""
+    span = initializer.span
+    shape = Argument(None, list(sizes), span)
+    if isinstance(initializer, syntax.Call):
+        callee = session.evaluate(initializer.callee)
+        arguments = evaluate_arguments(session, initializer.arguments)
+    else:
+        callee, arguments = session.evaluate(initializer), []
+    if not isinstance(callee, (Defined, Instance, Builtin, Primitive, ScanOf)):
+        raise session.fault(
+            "E417",
+            f"an initialiser is a function of the shape, and this is {describe(callee)}",
+            span,
+            hint="a fixed first value is written with `=`",
+        )
+    return session.apply(callee, [shape, *arguments], span)
+
+
+def _takes_shape(defined: Defined) -> bool:
+    hypers = defined.syntax.hypers
+    return defined.kind == "fn" and bool(hypers) and hypers[0].name.text == "shape"

@@ -1,0 +1,202 @@
+"""Definitions with their hyperparameters, and their application: a body is run, and its outputs are the result."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from compiler.elaborate.binding import bind_hypers, check_hyper
+from compiler.elaborate.bodies import declared_inputs
+from compiler.elaborate.frame import CallSite, Frame
+from compiler.elaborate.search import default_of_range
+from compiler.elaborate.session import MOST_CALLS, Session, calls
+from compiler.elaborate.signals import CallAborted
+from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Defined, Instance, Scope, describe
+from compiler.elaborate.work import CALL, COPIED
+from compiler.graph import Layer, Value
+from grammar import syntax
+from grammar.diagnostics import Label, NablacError, did_you_mean
+from grammar.source import Span
+
+
+@calls(Defined)
+def call_definition(session: Session, callee: Defined, arguments: list[Argument], span: Span) -> CompileTimeValue:
+    """A `fn` on its arguments; a layer, cell, model or optimizer with its hyperparameters."""
+    if callee.kind == "fn":
+        return _call_function(session, callee, arguments, span)
+    if arguments and isinstance(arguments[0].value, Value) and callee.kind in ("layer", "cell", "model"):
+        raise session.fault(
+            "E423",
+            f"{callee.kind} {callee.name} is given a tensor where its hyperparameters belong",
+            arguments[0].span,
+            hint=f"make it first, then apply it: `{callee.name}(...)(x)`, or `x -> {callee.name}(...)`",
+        )
+    return instantiate(session, callee, arguments, span)
+
+
+def instantiate(session: Session, defined: Defined, arguments: list[Argument], span: Span) -> Instance:
+    """Bind a definition's hyperparameters; defaults are evaluated in order and may use the ones before."""
+    session.charge(CALL + len(defined.syntax.hypers), span)
+    bound = bind_hypers(session, defined, arguments, span)
+    scope = Scope(defined.scope)
+    for hyper in defined.syntax.hypers:
+        name = hyper.name.text
+        if name in bound:
+            value, where = bound[name].value, bound[name].span
+        else:
+            value, where = _default(session, defined, scope, hyper), hyper.span
+        scope.names[name] = check_hyper(session, defined, hyper, value, where)
+    return Instance(defined, scope.names, span)
+
+
+def _default(session: Session, defined: Defined, scope: Scope, hyper: syntax.Hyper) -> CompileTimeValue:
+    """The value of a hyperparameter that no argument gives."""
+    assert hyper.default is not None
+    with _applied(session, "fn", defined, scope, "", hyper.default.span, default=True):
+        value = session.evaluate(hyper.default)
+    return default_of_range(session, value, hyper.default.span)
+
+
+@calls(Instance)
+def apply_instance(session: Session, instance: Instance, arguments: list[Argument], span: Span) -> CompileTimeValue:
+    """A layer, model or cell on tensors: its outputs, one value or a tuple.
+
+    The states of a cell that is applied inside another become states of the same scan.
+    """
+    kind, name = instance.defined.kind, instance.defined.name
+    if kind == "optimizer":
+        raise session.fault("E407", f"{describe(instance)} is not applied to tensors", span)
+    if kind == "cell" and not session.scans:
+        raise session.fault(
+            "E410",
+            f"cell {name} is one step of a recurrence",
+            span,
+            note="it is applied to a whole tensor here",
+            hint="run it along an axis: `scan(cell)(xs, axis: 1)`",
+        )
+    claim_path(session, instance)
+    with entered(session, instance, arguments, span) as frame:
+        try:
+            session.run(instance.defined.syntax.body)
+            check_leftover(session, frame, instance)
+            return record_outputs(session, instance, outputs_of(session, frame, instance))
+        except CallAborted:
+            return UNKNOWN
+
+
+def _call_function(session: Session, defined: Defined, arguments: list[Argument], span: Span) -> CompileTimeValue:
+    """A `fn` on its arguments: tensors or compile-time values alike. It has the path and the draws of its caller."""
+    bound = instantiate(session, defined, arguments, span)
+    outer = session.frames[-1] if session.frames else None
+    scope, path = Scope(defined.scope, bound.hypers), outer.path if outer is not None else ""
+    with _applied(session, defined.kind, defined, scope, path, span) as frame:
+        if outer is not None:
+            frame.taken, frame.loops, frame.float_type = outer.taken, outer.loops, outer.float_type
+            frame.draws = outer.draws
+        try:
+            session.run(defined.syntax.body)
+            return outputs_of(session, frame, bound)
+        finally:
+            if outer is not None:
+                outer.draws = frame.draws
+
+
+@contextmanager
+def entered(session: Session, instance: Instance, arguments: list[Argument], span: Span) -> Iterator[Frame]:
+    """Inside a new frame for one application of an instance, which has to have its path."""
+    defined, path = instance.defined, instance.path or ""
+    scope = Scope(defined.scope, dict(instance.hypers))
+    with _applied(session, defined.kind, defined, scope, path, span) as frame:
+        if path:  # kept before the layers inside of it are; an optimizer has none
+            session.layers.setdefault(path, Layer(defined.name, defined.syntax.doc))
+        frame.instance = instance
+        frame.arguments = [argument for argument in arguments if argument.name is None]
+        frame.named = {argument.name: argument for argument in arguments if argument.name is not None}
+        yield frame
+
+
+@contextmanager
+def _applied(
+    session: Session, kind: str, defined: Defined, scope: Scope, path: str, span: Span, *, default: bool = False
+) -> Iterator[Frame]:
+    """Inside a new frame for a definition that is applied at `span`, or whose default is evaluated there."""
+    if len(session.frames) >= MOST_CALLS:
+        raise session.too_deep(span)
+    session.charge(CALL, span)
+    call = CallSite(span, f"{defined.kind} {defined.name}", default)
+    with session.inside(Frame(kind, defined.name, scope, path), call) as frame:
+        yield frame
+
+
+# Paths
+
+
+def claim_path(session: Session, instance: Instance, name: str | None = None, span: Span | None = None) -> None:
+    """Give an instance its path, if it has none: by the name that it is bound to at `span`, or by its definition's."""
+    if instance.path is None:
+        instance.path = session.frame.claim(name or snake_case(instance.defined.name))
+        session.charge(len(instance.path) * COPIED, span or instance.span)
+
+
+def snake_case(name: str) -> str:
+    """`MultiHeadAttention` as `multi_head_attention`; `Conv2D` as `conv2d`."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])|(?<=[0-9])(?=[A-Z][a-z])|(?<=[A-Z])(?=[A-Z][a-z])", "_", name).lower()
+
+
+# Inputs and outputs
+
+
+def check_leftover(session: Session, frame: Frame, instance: Instance) -> None:
+    """Refuse arguments that no input of the body has taken."""
+    defined = instance.defined
+    if frame.named:
+        raise no_input(session, instance, next(iter(frame.named.values())))
+    if frame.arguments:
+        count = len(declared_inputs(defined.syntax))
+        raise session.fault(
+            "E406",
+            f"{defined.kind} {defined.name} takes {count} input{'s' * (count != 1)}",
+            frame.arguments[0].span,
+            note="one too many",
+            labels=(Label(defined.syntax.name.span, "defined here"),),
+        )
+
+
+def no_input(session: Session, instance: Instance, argument: Argument) -> NablacError:
+    """The error for a named argument of which there is no input."""
+    defined, name = instance.defined, argument.name or ""
+    inputs = [declared.name.text for declared in declared_inputs(defined.syntax)]
+    return session.fault(
+        "E402",
+        f"{defined.kind} {defined.name} has no input `{name}`",
+        argument.named_at or argument.span,
+        labels=(Label(defined.syntax.name.span, f"its inputs are {', '.join(inputs) or 'none'}"),),
+        hint=did_you_mean(name, inputs),
+    )
+
+
+def outputs_of(session: Session, frame: Frame, instance: Instance) -> CompileTimeValue:
+    """What the body that was run in `frame` put out: one value, or a tuple of several."""
+    if not frame.outputs:
+        raise session.fault(
+            "E408",
+            f"{frame.kind} {frame.name} has no `output`",
+            instance.defined.syntax.name.span,
+            hint="end it with `output ...`",
+        )
+    values = [value for _, value, _ in frame.outputs]
+    if any(value is UNKNOWN for value in values):
+        return UNKNOWN if len(values) == 1 else tuple(values)
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def record_outputs(session: Session, instance: Instance, results: CompileTimeValue) -> CompileTimeValue:
+    """`results`, their types kept as the layer's outputs if this is its first application."""
+    assert instance.path is not None
+    layer = session.layers[instance.path]
+    if not layer.outputs:
+        values = results if isinstance(results, tuple) else (results,)
+        types = tuple(value.type for value in values if isinstance(value, Value))
+        session.layers[instance.path] = Layer(layer.definition, layer.doc, types)
+    return results

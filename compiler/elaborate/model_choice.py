@@ -1,0 +1,45 @@
+"""Which model of a program is meant."""
+
+from __future__ import annotations
+
+from compiler.elaborate.program import Program
+from compiler.elaborate.values import Defined
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+
+
+def choose_model(program: Program, model: str | None) -> Defined:
+    """The model of that name; without one the only model, or the only one that is trained. NablacError for none."""
+    models = {defined.name: defined for defined in program.models}
+    if model is not None:
+        if model not in models:
+            raise NablacError(
+                Diagnostic(
+                    "E420",
+                    f"there is no model `{model}` in {program.source.name}",
+                    place=program.source.name,
+                    hint=did_you_mean(model, models) or (f"it has {', '.join(models)}" if models else None),
+                )
+            )
+        return models[model]
+    if not models:
+        raise NablacError(
+            Diagnostic(
+                "E420",
+                f"{program.source.name} holds no model",
+                place=program.source.name,
+                hint="a model is declared with `model Name(...) { input ...; output ... }`",
+            )
+        )
+    if len(models) > 1:
+        trained = [train.model.text for train in program.trains if train.model.text in models]
+        if len(set(trained)) == 1:
+            return models[trained[0]]
+        raise NablacError(
+            Diagnostic(
+                "E420",
+                f"{program.source.name} holds {len(models)} models: {', '.join(models)}",
+                place=program.source.name,
+                hint=f"choose one: `--model {next(iter(models))}`",
+            )
+        )
+    return next(iter(models.values()))

@@ -1,0 +1,167 @@
+"""From a program's model to its spec: hyperparameters, the body with its outputs, the train block."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from compiler.elaborate.frame import CallSite, Frame
+from compiler.elaborate.instances import instantiate
+from compiler.elaborate.model_choice import choose_model
+from compiler.elaborate.names import unknown_names
+from compiler.elaborate.placement import misplaced_statements
+from compiler.elaborate.presets import outside_values, preset_values
+from compiler.elaborate.program import Program
+from compiler.elaborate.reporting import bounded, report_each
+from compiler.elaborate.session import Session
+from compiler.elaborate.signals import AlreadyReported
+from compiler.elaborate.train_blocks import TrainBlock, run_train_block, training_spec
+from compiler.elaborate.values import UNKNOWN, Defined, Scope
+from compiler.elaborate.work import EXPRESSION, OUTPUT, Work
+from compiler.graph import Graph, Value
+from compiler.model_spec import ModelSpec
+from compiler.types import DType
+from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError
+
+
+def elaborate(
+    program: Program,
+    *,
+    model: str | None = None,
+    preset: str | None = None,
+    hypers: Mapping[str, Any] | None = None,
+    training: bool = False,
+    dtype: DType = DType.F32,
+) -> Graph:
+    """The graph of a program's model; NablacError holds every mistake found.
+
+    `hypers` are values by name; a text is read as the language reads it (`"64"`, `"[3, 3]"`, `"relu"`).
+    """
+    return elaborate_model(program, model=model, preset=preset, hypers=hypers, training=training, dtype=dtype).graph
+
+
+def elaborate_model(
+    program: Program,
+    *,
+    model: str | None = None,
+    preset: str | None = None,
+    hypers: Mapping[str, Any] | None = None,
+    training: bool = False,
+    dtype: DType = DType.F32,
+    one_float: bool = False,
+) -> ModelSpec:
+    """As `elaborate`, with the hyperparameters in force and how the model is trained.
+
+    With `one_float` all floats are of `dtype`, those too that the text has in another one.
+    """
+    diagnostics = Diagnostics()
+    spec = None
+    with bounded():
+        report_each(diagnostics, unknown_names(program))
+        report_each(diagnostics, misplaced_statements(program.tree))
+        defined = choose_model(program, model)
+        session = Session(
+            training=training, float_type=dtype, diagnostics=diagnostics, work=Work(), one_float=one_float
+        )
+        elaboration = elaborate_in(session, program, defined, preset, hypers or {})
+        spec = spec_of(elaboration) if elaboration is not None else None
+    diagnostics.raise_if_any()
+    assert spec is not None
+    return spec
+
+
+@dataclass(frozen=True, eq=False)
+class Elaboration:
+    """A model without mistakes, in the session that elaborated it."""
+
+    session: Session
+    graph: Graph
+    hypers: Mapping[str, Any]
+    block: TrainBlock | None
+
+
+def elaborate_in(
+    session: Session, program: Program, defined: Defined, preset: str | None, hypers: Mapping[str, Any]
+) -> Elaboration | None:
+    """Elaborate a model and run its train block; None where a mistake of it has been reported."""
+    diagnostics = session.diagnostics
+    span = defined.syntax.name.span
+    before = len(diagnostics.found)
+    try:
+        arguments = preset_values(session, defined, preset) | outside_values(session, defined, hypers)
+        with session.inside(Frame("fn", defined.name, defined.scope, "")):
+            instance = instantiate(session, defined, list(arguments.values()), span)
+    except NablacError as error:
+        session.report(error)
+        return None
+    except AlreadyReported:
+        return None
+    scope = Scope(defined.scope, dict(instance.hypers))
+    frame = Frame("model", defined.name, scope, "")
+    with session.inside(frame, CallSite(span, f"model {defined.name}")):
+        session.run(defined.syntax.body)
+        outputs = _named_outputs(session, frame, defined)
+    # What the train block adds belongs to training alone: an update there may depend on targets.
+    updates, layers, key = dict(session.updates), dict(session.layers), session.key
+    session.charge(len(program.trains) * EXPRESSION, span)
+    train = next((each for each in program.trains if each.model.text == defined.name), None)
+    with session.inside(frame):
+        block = run_train_block(session, train, frame) if train is not None else None
+    if key is not None and train is None and "seed" in frame.inputs:
+        note = "the draws of this model have this input"
+        session.report(
+            NablacError(Diagnostic("E212", "`seed` is a name of the language", frame.declared["seed"], note))
+        )
+    if len(diagnostics.found) > before or outputs is None:
+        return None
+    inputs = dict(frame.inputs)  # not from the scope, where a name may have been bound again: `x = x -> Dense(4)`
+    if key is not None:
+        inputs["seed"] = key
+    graph = Graph(inputs, outputs, updates, defined.name, defined.syntax.doc, layers)
+    return Elaboration(session, graph, instance.hypers, block)
+
+
+def spec_of(elaboration: Elaboration) -> ModelSpec:
+    """The spec of a model, with its optimizer's equations for each type of parameter."""
+    block = elaboration.block
+    training = training_spec(elaboration.session, block) if block is not None else None
+    return ModelSpec(elaboration.graph, elaboration.hypers, training)
+
+
+def _named_outputs(session: Session, frame: Frame, defined: Defined) -> dict[str, Value] | None:
+    """A model's outputs by name; what has none is called `output`, or by its number."""
+    if not frame.outputs:
+        session.report(
+            session.fault(
+                "E408",
+                f"model {defined.name} has no `output`",
+                defined.syntax.name.span,
+                hint="end it with `output ...`",
+            )
+        )
+        return None
+    session.charge(OUTPUT * len(frame.outputs), defined.syntax.name.span)
+    named: dict[str, Value] = {}
+    unnamed = sum(name is None for name, _, _ in frame.outputs)
+    for number, (name, value, span) in enumerate(frame.outputs):
+        if value is UNKNOWN:
+            return None
+        name = name or ("output" if unnamed == 1 else f"output_{number}")
+        if name in frame.inputs:
+            label = Label(frame.declared[name], "the input")
+            hint = "name it otherwise: `output other = ...`"
+            session.report(
+                session.fault("E418", f"an input is called `{name}` already", span, labels=(label,), hint=hint)
+            )
+            return None
+        if name in named:
+            session.report(
+                session.fault("E418", f"two outputs are called `{name}`", span, hint="name one: `output other = ...`")
+            )
+            return None
+        if not isinstance(value, Value):
+            session.report(session.fault("E421", f"the output `{name}` is no tensor", span))
+            return None
+        named[name] = value
+    return named

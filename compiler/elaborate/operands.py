@@ -1,0 +1,185 @@
+"""Tensors from other values: numbers, sizes and lists beside tensors, and what is none."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from compiler.dims import Dim, DimError
+from compiler.elaborate.bounded import bounded_list
+from compiler.elaborate.session import Built, Session
+from compiler.elaborate.signals import AlreadyReported
+from compiler.elaborate.values import (
+    NONE,
+    UNKNOWN,
+    Argument,
+    Builtin,
+    CompileTimeValue,
+    Defined,
+    Instance,
+    Primitive,
+    ScanOf,
+    describe,
+    is_number,
+)
+from compiler.graph import Value
+from compiler.operators.casting import Cast
+from compiler.operators.source import Constant, constant, size_of
+from compiler.types import DType, TypeMismatch
+from grammar.diagnostics import Label, NablacError
+from grammar.source import Span
+
+
+def as_tensor(session: Session, value: CompileTimeValue, span: Span, dtype: DType) -> Value:
+    """A tensor as it is, a number as a constant of `dtype`, a size as a scalar, a list of numbers as a vector."""
+    match value:
+        case Value():
+            return value
+        case bool() if dtype is DType.BOOL:
+            pass
+        case bool():
+            raise session.fault(
+                "E305",
+                f"{describe(value)} stands beside a tensor of {dtype}",
+                span,
+                hint=f"convert: `cast(x, {dtype})`, or write 1 or 0",
+            )
+        case int() | float() if dtype is DType.BOOL:
+            raise session.fault(
+                "E305",
+                f"{describe(value)} stands beside a tensor of bool",
+                span,
+                hint="convert the tensor: `cast(x, f32)`",
+            )
+        case float() if dtype.is_integer:
+            raise session.fault(
+                "E305",
+                f"{describe(value)} is no {dtype}, and nothing is converted silently",
+                span,
+                hint="convert the tensor: `cast(x, f32)`",
+            )
+        case int() if dtype.is_integer and not _fits(value, dtype):
+            raise session.fault("E305", f"{describe(value)} does not fit in {dtype}", span)
+        case int() | float():
+            pass
+        case Dim():
+            size: Value = session.make(lambda: converted(size_of(value), dtype), span)
+            return size
+        case list():
+            return _array(session, value, span, dtype)
+        case _:
+            raise not_a_tensor(session, value, span)
+    try:
+        scalar: Value = session.make(lambda: constant(value, dtype), span)
+    except OverflowError:
+        raise session.fault("E305", f"{describe(value)} does not fit in {dtype}", span) from None
+    op = scalar.node.op
+    if dtype.is_float and value and isinstance(op, Constant) and op.scalar() == 0:
+        wider = DType.F32 if dtype.is_half else DType.F64
+        hint = f"convert the tensor: `cast(x, {wider})`, or write a larger number"
+        raise session.fault("E305", f"{describe(value)} would be 0 in {dtype}", span, hint=hint)
+    return scalar
+
+
+def tensor_argument(session: Session, argument: Argument) -> Value:
+    """An argument that must be a tensor."""
+    if isinstance(argument.value, Value):
+        return argument.value
+    if is_number(argument.value):
+        return as_tensor(session, argument.value, argument.span, session.local_float_type)
+    raise not_a_tensor(session, argument.value, argument.span)
+
+
+def not_a_tensor(session: Session, value: CompileTimeValue, span: Span) -> NablacError:
+    if value is UNKNOWN:  # its own error is reported
+        raise AlreadyReported
+    hint = None
+    if isinstance(value, Instance):
+        hint = "apply it to a tensor: `x -> " + value.defined.name + "(...)`"
+    elif isinstance(value, Defined) and value.kind != "fn":
+        hint = f"make an instance and apply it: `x -> {value.name}(...)`"
+    elif isinstance(value, (Defined, Builtin, Primitive)):
+        hint = "call it: `f(x)`"
+    elif value is NONE:
+        hint = "ask first with `given(x)` whether the optional input is there"
+    elif isinstance(value, ScanOf):
+        hint = "give it the sequences: `scan(cell)(xs, axis: 1)`"
+    elif isinstance(value, tuple):
+        hint = "take its parts apart: `a, b = ...`"
+    return session.fault("E421", f"a tensor is needed, and this is {describe(value)}", span, hint=hint)
+
+
+def converted(value: Value, dtype: DType) -> Value:
+    """`value` cast to `dtype`, if it is not of it."""
+    result: Value = value if value.type.dtype == dtype else Cast(dtype)(value)
+    return result
+
+
+def _fits(value: int, dtype: DType) -> bool:
+    bits = dtype.bytes * 8
+    low: int
+    high: int
+    low, high = (0, 2**bits) if dtype is DType.U8 else (-(2 ** (bits - 1)), 2 ** (bits - 1))
+    return low <= value < high
+
+
+def _array(session: Session, value: list[CompileTimeValue], span: Span, dtype: DType) -> Value:
+    """A (nested) list of numbers as a tensor."""
+    import numpy as np
+
+    bounded_list(session, value, span)
+
+    def numbers(items: Any) -> bool:
+        return all(numbers(item) if isinstance(item, list) else isinstance(item, (int, float)) for item in items)
+
+    if not value or not numbers(value):
+        hint = "put tensors together with `stack([a, b], axis: 0)` or `concat([a, b], axis: 0)`" if value else None
+        raise session.fault("E415", f"a tensor is needed, and this is {describe(value)}", span, hint=hint)
+    try:
+        exact = np.array(value)
+        with np.errstate(all="ignore"):
+            array = exact.astype(dtype.numpy)
+    except (ValueError, OverflowError):
+        raise session.fault("E415", "the lists in this list differ in length", span) from None
+    if not _keeps(exact, array):
+        raise session.fault("E305", f"these numbers are no {dtype}, and nothing is converted silently", span)
+    tensor: Value = session.make(lambda: Constant.of(array)(), span)
+    return tensor
+
+
+def _keeps(exact: Any, array: Any) -> bool:
+    """Whether numbers are what they were in another dtype, but for the rounding of floats."""
+    import numpy as np
+
+    if (exact.dtype.kind == "b") != (array.dtype.kind == "b"):
+        return False
+    if array.dtype.kind in "iu":
+        return bool((exact == array).all()) and exact.dtype.kind != "f"
+    return array.dtype.kind == "b" or bool((np.isfinite(exact) == np.isfinite(array.astype(np.float64))).all())
+
+
+def build_checked(
+    session: Session,
+    build: Callable[[], Built],
+    span: Span,
+    operands: Sequence[tuple[Value, Argument]],
+    *,
+    what: str = "this",
+    at: Span | None = None,
+) -> Built:
+    """What `build` makes; an operator's refusal becomes an error that shows where each operand comes from."""
+    try:
+        return session.make(build, span)
+    except TypeMismatch as mismatch:
+        labels: list[Label] = []
+        for value, argument in operands:
+            if argument.span.source is span.source and argument.span != span:
+                labels.append(Label(argument.span, f"this is {value.type}"))
+            made_at = value.node.origin.span
+            if made_at is not None and made_at != argument.span and not isinstance(value.node.op, Constant):
+                labels.append(Label(made_at, f"{value.type} comes from here"))
+        raise session.fault(
+            "E301", f"{what}: {mismatch}", at or span, labels=tuple(labels), hint=mismatch.hint
+        ) from None
+    except DimError as error:
+        raise session.fault("E307", f"{what}: {error}", at or span) from None

@@ -1,0 +1,100 @@
+"""Values for a model's hyperparameters: those of a preset, and those from outside of the text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from compiler.elaborate.frame import Frame
+from compiler.elaborate.reporting import report_each
+from compiler.elaborate.search import default_of_range
+from compiler.elaborate.session import Session
+from compiler.elaborate.values import Argument, Defined, Scope
+from compiler.elaborate.work import EXPRESSION
+from grammar import syntax
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from grammar.source import Source
+
+
+def parse_settings(texts: Iterable[str]) -> dict[str, str]:
+    """The `name=value`s of `--set` options, each name once; the values are read where the model's names are known."""
+    settings: dict[str, str] = {}
+    for name, value in map(_parse_setting, texts):
+        if name in settings:
+            message = f"`{name}` is set to `{settings[name]}` and to `{value}`"
+            raise NablacError(Diagnostic("E906", message, place="--set", hint="set it once"))
+        settings[name] = value
+    return settings
+
+
+def _parse_setting(text: str) -> tuple[str, str]:
+    name, sign, value = text.partition("=")
+    if not sign or not name.strip().isidentifier() or not value.strip():
+        raise NablacError(
+            Diagnostic("E906", f"`{text}` does not set anything", place="--set", hint="write it as `--set units=64`")
+        )
+    return name.strip(), value.strip()
+
+
+def presets_of(defined: Defined) -> list[syntax.Preset]:
+    """The presets that a model names, in their order."""
+    return [statement for statement in defined.syntax.body if isinstance(statement, syntax.Preset)]
+
+
+def preset_values(session: Session, defined: Defined, preset: str | None) -> dict[str, Argument]:
+    """The values of a preset by name; those that are wrong are reported. NablacError where there is no such preset."""
+    if preset is None:
+        return {}
+    presets = {each.name.text: each for each in presets_of(defined)}
+    session.charge(len(defined.syntax.body) * EXPRESSION, defined.syntax.name.span)
+    if preset not in presets:
+        hint = did_you_mean(preset, presets) or (f"it has {', '.join(presets)}" if presets else "it has none")
+        raise NablacError(
+            Diagnostic("E419", f"model {defined.name} has no preset `{preset}`", defined.syntax.name.span, hint=hint)
+        )
+    names = [hyper.name.text for hyper in defined.syntax.hypers]
+    values: dict[str, Argument] = {}
+    with session.inside(Frame("fn", defined.name, Scope(defined.scope), "")):
+        for setting in presets[preset].settings:
+            name = setting.name.text
+            if name not in names:
+                error = Diagnostic(
+                    "E402",
+                    f"model {defined.name} has no hyperparameter `{name}`",
+                    setting.name.span,
+                    hint=did_you_mean(name, names),
+                )
+                report_each(session.diagnostics, [error])
+                continue
+            try:
+                value = default_of_range(session, session.evaluate(setting.value), setting.value.span)
+                values[name] = Argument(name, value, setting.value.span)
+            except NablacError as error:
+                session.report(error)
+    return values
+
+
+def outside_values(session: Session, defined: Defined, hypers: Mapping[str, Any]) -> dict[str, Argument]:
+    """Hyperparameters from outside by name; a text is an expression of the language. NablacError for a wrong one."""
+    from grammar.parser import parse
+
+    names = {hyper.name.text: hyper for hyper in defined.syntax.hypers}
+    values: dict[str, Argument] = {}
+    for name, value in hypers.items():
+        if name not in names:
+            hint = did_you_mean(name, names) or (f"it has {', '.join(names)}" if names else "it has none")
+            raise NablacError(
+                Diagnostic(
+                    "E402", f"model {defined.name} has no hyperparameter `{name}`", defined.syntax.name.span, hint=hint
+                )
+            )
+        span = names[name].span
+        if isinstance(value, str):
+            source = Source(f"--set {name}", f"const {name} = {value}\n")
+            constant = parse(source).declarations[0]
+            if not isinstance(constant, syntax.Const):
+                raise NablacError(Diagnostic("E906", f"`{value}` is not a value", place=f"--set {name}"))
+            with session.inside(Frame("fn", defined.name, defined.scope, "")):
+                value, span = session.evaluate(constant.value), constant.value.span
+        values[name] = Argument(name, default_of_range(session, value, span), span)
+    return values

@@ -1,0 +1,187 @@
+"""Operators called by their names: operands first, then attributes."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from compiler.elaborate.binding import bind_names
+from compiler.elaborate.operands import as_tensor, build_checked
+from compiler.elaborate.session import Session, calls
+from compiler.elaborate.signals import AlreadyReported
+from compiler.elaborate.values import NONE, UNKNOWN, Argument, CompileTimeValue, Primitive, describe, is_number, is_size
+from compiler.graph import Node, Operator, Value
+from compiler.types import DType
+from grammar.source import Span
+
+_INDEX_OPERANDS = {"indices", "index"}
+
+
+@cache
+def operand_names(operator: type[Operator]) -> tuple[str, ...] | None:
+    """The names of an operator's operands; None where it takes a list of them."""
+    named: tuple[str, ...] | None = getattr(operator, "operand_names", None)
+    if named is not None:
+        return named
+    parameters = list(inspect.signature(operator.infer).parameters.values())[1:]
+    if any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in parameters):
+        return None
+    return tuple(parameter.name for parameter in parameters)
+
+
+@calls(Primitive)
+def call_primitive(session: Session, callee: Primitive, arguments: list[Argument], span: Span) -> CompileTimeValue:
+    """An operator as a function of the language."""
+    return call_operator(session, callee.operator, arguments, span)
+
+
+def call_operator(
+    session: Session, operator: type[Operator], arguments: list[Argument], span: Span
+) -> CompileTimeValue:
+    """An operator called by its name: operands first, then attributes."""
+    operands = operand_names(operator)
+    bound = bind_operator(session, operator, arguments, span)
+    if operands is None:
+        tensors = _tensors(session, operator, bound, span)
+    else:
+        tensors = [bound[name] for name in operands]
+    values = {
+        field: _attribute(session, operator, _called(field), annotation, bound[_called(field)])
+        for field, annotation in operator.fields.items()
+        if _called(field) in bound
+    }
+    for field, annotation in operator.fields.items():  # floats are of the model's type, unless another one is given
+        default = getattr(operator, field, None)
+        if annotation.startswith("DType") and field not in values and isinstance(default, DType) and default.is_float:
+            values[field] = session.local_float_type
+    return operate(session, operator, values, tensors, span)
+
+
+def bind_operator(
+    session: Session, operator: type[Operator], arguments: list[Argument], span: Span
+) -> dict[str, Argument]:
+    """The arguments of an operator by operand and attribute; what has no default has to be given."""
+    operands = operand_names(operator)
+    names = [*(("tensors",) if operands is None else operands), *map(_called, operator.fields)]
+    needed = [*(operands or ()), *(_called(field) for field in operator.fields if not hasattr(operator, field))]
+    bound = bind_names(
+        session, operator.name, names, [_renamed(argument, operator) for argument in arguments], span, None
+    )
+    for name in needed:
+        if name not in bound:
+            hint = f"{operator.name}({', '.join(names)})"
+            raise session.fault("E401", f"{operator.name} needs `{name}`", span, hint=hint)
+    return bound
+
+
+def _tensors(session: Session, operator: type[Operator], bound: dict[str, Argument], span: Span) -> list[Argument]:
+    """The operands of an operator that takes a list of them."""
+    argument = bound.get("tensors")
+    if argument is None or not isinstance(argument.value, (list, tuple)) or not argument.value:
+        raise session.fault(
+            "E415", f"{operator.name} takes a list of tensors", span, hint=f"`{operator.name}([a, b], axis: -1)`"
+        )
+    return [Argument(None, item, argument.span) for item in argument.value]
+
+
+def _called(field: str) -> str:
+    """The argument for an operator's attribute: `axis` is one axis or a list of them."""
+    return "axis" if field == "axes" else field
+
+
+def _renamed(argument: Argument, operator: type[Operator]) -> Argument:
+    """`axes:` serves too where there may be several."""
+    if argument.name == "axes" and "axes" in operator.fields:
+        return Argument("axis", argument.value, argument.span, argument.named_at)
+    return argument
+
+
+def _attribute(session: Session, operator: type[Operator], name: str, annotation: str, given: Argument) -> Any:
+    """An attribute's value in the form that the operator declares."""
+    value, optional = given.value, "None" in annotation
+    found = value
+    if value is UNKNOWN:
+        raise AlreadyReported
+    if value is NONE and optional:
+        return None
+    if "tuple" in annotation:
+        items = value if isinstance(value, (list, tuple)) else [value]
+        fits = is_size if "Size" in annotation else _is_whole
+        wrong = [item for item in items if not fits(item)]
+        if not wrong:
+            return tuple(items)
+        wanted, found = "a whole number or a list of them", wrong[0]
+    elif annotation.startswith("bool"):
+        if isinstance(value, bool):
+            return value
+        wanted = "true or false"
+    elif annotation.startswith("float"):
+        if is_number(value):
+            return float(value)
+        wanted = "a number"
+    elif annotation.startswith("int"):
+        if _is_whole(value):
+            return value
+        wanted = "a whole number"
+    elif annotation.startswith("Size"):
+        if is_size(value):
+            return value
+        wanted = "a size"
+    elif annotation.startswith("DType"):
+        if isinstance(value, DType):
+            return value
+        wanted = "a dtype"
+    else:
+        if isinstance(value, str):
+            return value
+        wanted = "a text"
+    holds = f"{describe(found)} is given" if found is value else f"the list holds {describe(found)}"
+    raise session.fault("E404", f"`{name}` of {operator.name} is {wanted}, and {holds}", given.span)
+
+
+def _is_whole(value: CompileTimeValue) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def operate(
+    session: Session,
+    operator: type[Operator],
+    attributes: dict[str, Any],
+    operands: Sequence[Argument],
+    span: Span,
+    *,
+    sign: str | None = None,
+    at: Span | None = None,
+) -> Value | tuple[Value, ...]:
+    """Apply an operator; operands that are numbers take the dtype of the tensors beside them."""
+    dtype = _common_dtype(session, operands)
+    names = operand_names(operator) or ()
+    values: list[Value] = []
+    for index, operand in enumerate(operands):
+        indexes = index < len(names) and names[index] in _INDEX_OPERANDS
+        values.append(as_tensor(session, operand.value, operand.span, DType.I64 if indexes else dtype))
+    labelled = list(zip(values, operands, strict=True))
+    return build_checked(
+        session,
+        lambda: _results(operator(**attributes).apply(*values)),
+        span,
+        labelled,
+        what=f"`{sign}`" if sign else operator.name,
+        at=at,
+    )
+
+
+def _results(node: Node) -> Value | tuple[Value, ...]:
+    return node.result if len(node.results) == 1 else node.results
+
+
+def _common_dtype(session: Session, operands: Sequence[Argument]) -> DType:
+    dtypes = [operand.value.type.dtype for operand in operands if isinstance(operand.value, Value)]
+    numeric = [dtype for dtype in dtypes if dtype is not DType.BOOL]
+    if numeric:
+        return numeric[0]
+    if dtypes and all(isinstance(operand.value, (Value, bool)) for operand in operands):
+        return DType.BOOL
+    return session.local_float_type

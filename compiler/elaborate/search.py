@@ -1,0 +1,29 @@
+"""Ranges and choices that `tune` may vary: checked where they are written, and what stands for them elsewhere."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from compiler.elaborate.session import Session
+from compiler.elaborate.values import Choice, CompileTimeValue, Interval, SearchRange, describe, is_number
+from grammar.source import Span
+
+
+def default_of_range(session: Session, value: CompileTimeValue, span: Span) -> CompileTimeValue:
+    """The value of a hyperparameter where nothing is searched: of a range the middle, of a choice the first."""
+    if isinstance(value, Interval):
+        return search_range(session, "linear", value, span).default
+    return value.default if isinstance(value, (SearchRange, Choice)) else value
+
+
+def search_range(session: Session, scale: Literal["linear", "log"], interval: Interval, span: Span) -> SearchRange:
+    """A range to search, from a number up to a larger one."""
+    low, high = interval.start, interval.stop
+    if not (is_number(low) and is_number(high)):
+        message = f"a range to search has numbers for ends, and this is {describe(high if is_number(low) else low)}"
+        raise session.fault("E404", message, span)
+    if scale == "log" and min(low, high) <= 0:
+        raise session.fault("E505", "the ends of a logarithmic range are numbers above 0", span)
+    if not low < high:
+        raise session.fault("E404", f"a range to search goes up, and this one goes from {low} to {high}", span)
+    return SearchRange(scale, low, high)

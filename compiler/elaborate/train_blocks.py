@@ -1,0 +1,134 @@
+"""`train` blocks: what they declare and say, checked in the sight of their model's names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from compiler.elaborate.frame import CallSite, Frame
+from compiler.elaborate.optimizers import optimizer_spec
+from compiler.elaborate.session import Session
+from compiler.elaborate.signals import AlreadyReported
+from compiler.elaborate.train_settings import Statements, check_settings, read_setting, refuse_assignment
+from compiler.elaborate.values import Scope
+from compiler.graph import Layer, Value
+from compiler.model_spec import TrainingSpec
+from compiler.operators.source import Input
+from compiler.types import TensorType
+from grammar import syntax
+from grammar.diagnostics import Label, NablacError
+from grammar.source import Span
+
+if TYPE_CHECKING:
+    from compiler.comparisons import Form
+
+
+_FED = {  # beside the batch: an input or a target of such a name would not be told apart
+    "step": "it is the number of the step, from 1",
+    "seed": "the draws of a step have this input",
+    "rate": "a `plateau` makes it an input of the step",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class TrainBlock:
+    """A train block that has been run: what it says, and what it has added to its model."""
+
+    syntax: syntax.Train
+    statements: Statements
+    step: Value
+    targets: Mapping[str, Value]
+    updates: Mapping[str, Value]
+    layers: Mapping[str, Layer]
+    spreads: tuple[tuple[Value, Value, Form], ...]
+
+
+def run_train_block(session: Session, train: syntax.Train, model: Frame) -> TrainBlock:
+    """Run the statements of a train block whose model's frame is the innermost; what is wrong with them is reported."""
+    frame = Frame("train", train.model.text, Scope(model.scope), "", dims=dict(model.dims), float_type=model.float_type)
+    # The block goes on where the model ended: its layers have paths, and its draws numbers, that the model's have not.
+    frame.taken, frame.draws = model.taken, model.draws
+    statements = Statements()
+    step = Input("step", TensorType(session.float_type.wide))()  # f16 counts up to 2,048, bf16 up to 256
+    frame.scope.names["step"] = step
+    known = [value for value in model.scope.names.values() if isinstance(value, Value)]
+    with session.inside(frame, CallSite(train.span, f"the training of {train.model.text}")):
+        for name in model.inputs:
+            if name in _FED:
+                session.report(_fed(session, name, model.declared[name]))
+        for statement in train.body:
+            try:
+                _run(session, statement, statements, model, known)
+            except NablacError as error:
+                session.report(error)
+            except AlreadyReported:
+                pass
+        targets = dict(frame.inputs)  # not from the scope, where a name may have been bound again
+        updates, layers = dict(session.updates), dict(session.layers)
+        check_settings(session, statements)
+        if "loss" not in statements.set_at:
+            message = f"the training of {train.model.text} has no loss"
+            hint = "add one: `loss mse(y, target)`"
+            session.report(session.fault("E602", message, train.model.span, hint=hint))
+    return TrainBlock(train, statements, step, targets, updates, layers, tuple(session.spreads))
+
+
+def training_spec(session: Session, block: TrainBlock) -> TrainingSpec:
+    """How a block without mistakes trains its model, with the optimizer's equations for each type of parameter."""
+    said = block.statements
+    assert said.loss is not None
+    settings = said.settings
+    optimizer = optimizer_spec(session, said.optimizer, block.syntax, said.loss, settings, block.step)
+    return TrainingSpec(
+        said.loss,
+        optimizer,
+        block.step,
+        block.targets,
+        said.metrics,
+        said.best,
+        block.spreads,
+        said.data,
+        settings,
+        block.updates,
+        block.layers,
+        block.syntax.span,
+    )
+
+
+def _run(
+    session: Session, statement: syntax.Statement, statements: Statements, model: Frame, known: list[Value]
+) -> None:
+    if isinstance(statement, syntax.Setting):
+        read_setting(session, statements, statement, known)
+        return
+    if isinstance(statement, syntax.Declare):
+        _check_targets(session, statement, model)
+    if isinstance(statement, syntax.Assign):
+        refuse_assignment(session, statements, statement)
+    session.run([statement])
+
+
+def _fed(session: Session, name: str, span: Span) -> NablacError:
+    return session.fault(
+        "E212", f"`{name}` is a name of the language where a model is trained", span, note=_FED[name],
+        hint="choose another name",
+    )  # fmt: skip
+
+
+def _check_targets(session: Session, declare: syntax.Declare, model: Frame) -> None:
+    """A target that is called as something of the model would hide it from the loss."""
+    for declared in declare.names:
+        name, span = declared.name.text, declared.name.span
+        if name in _FED:  # declared all the same: what reads it is no mistake of its own
+            session.report(_fed(session, name, span))
+        if name in model.declared or model.scope.names.get(name) is not None:
+            first = model.declared.get(name)
+            what = "an input" if name in model.inputs else "a name"
+            raise session.fault(
+                "E202",
+                f"`{name}` is {what} of model {model.name}, and cannot be a target too",
+                span,
+                labels=(Label(first, "there"),) if first is not None else (),
+                hint="call the target otherwise",
+            )

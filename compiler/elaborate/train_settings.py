@@ -1,0 +1,270 @@
+"""The settings of a train block: what each of them may be, and what it says of the training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from compiler.elaborate.crossing import refuse_crossing
+from compiler.elaborate.data import data_stages
+from compiler.elaborate.expressions import evaluate_const
+from compiler.elaborate.operands import as_tensor
+from compiler.elaborate.optimizers import check_optimizer
+from compiler.elaborate.parameters import (
+    ABOVE_ZERO,
+    COUNT,
+    FLAG,
+    NOT_NEGATIVE,
+    PATTERNS,
+    PORTION,
+    POSITIVE,
+    SHARE,
+    SHARE_OR_FILE,
+    TEXT,
+    Kind,
+    one_of,
+)
+from compiler.elaborate.program import library
+from compiler.elaborate.session import Session
+from compiler.elaborate.values import CompileTimeValue, Instance, Lazy, describe
+from compiler.graph import Value
+from compiler.model_spec import DataStage, Direction, TrainingSettings, metric_of
+from grammar import syntax
+from grammar.diagnostics import Label, did_you_mean
+from grammar.source import Span
+
+SETTINGS: dict[str, Kind] = {
+    "epochs": POSITIVE,
+    "batch": POSITIVE,
+    "accumulate": POSITIVE,
+    "patience": POSITIVE,
+    "seed": COUNT,
+    "validation": SHARE_OR_FILE,
+    "test": SHARE_OR_FILE,
+    "shuffle": FLAG,
+    "clip_norm": ABOVE_ZERO,
+    "clip_value": ABOVE_ZERO,
+    "weight_decay": NOT_NEGATIVE,
+    "l1": NOT_NEGATIVE,
+    "l2": NOT_NEGATIVE,
+    "undecayed": PATTERNS,
+    "plateau": POSITIVE,
+    "plateau_factor": PORTION,
+    "min_change": NOT_NEGATIVE,
+    "monitor": TEXT,
+    "mode": one_of("min", "max"),
+    "average": SHARE,
+    "freeze": PATTERNS,
+}
+_ONCE = {"loss", "optimizer", "data", *SETTINGS}
+_KNOWN = ["metric", *_ONCE]
+_PATTERNS = ("undecayed", "freeze")  # settings of one text or of several
+_DIRECTIONS: dict[Direction, str] = {"max": "larger_is_better", "min": "smaller_is_better"}  # lists of the library
+_MEASURED = {"loss", "epoch", "seconds", "learning_rate"}  # what every history has
+
+
+@dataclass(eq=False)
+class Statements:
+    """What the settings of a train block have said up to now, and where."""
+
+    loss: Value | None = None
+    metrics: dict[str, Value] = field(default_factory=dict)
+    best: dict[str, Direction] = field(default_factory=dict)  # of the metrics of which the library says it
+    optimizer: Instance | None = None
+    data: tuple[DataStage, ...] = ()
+    plain: dict[str, Any] = field(default_factory=dict)  # the others by name, each of its kind
+    set_at: dict[str, Span] = field(default_factory=dict)
+    named_at: dict[str, Span] = field(default_factory=dict)  # metrics
+
+    @property
+    def settings(self) -> TrainingSettings:
+        """The settings that are numbers, texts and flags, with defaults for the others."""
+        texts = {name: self.plain[name] for name in _PATTERNS if name in self.plain}
+        patterns = {name: (given,) if isinstance(given, str) else tuple(given) for name, given in texts.items()}
+        return TrainingSettings(**{**self.plain, **patterns})
+
+
+def read_setting(session: Session, statements: Statements, setting: syntax.Setting, known: list[Value]) -> None:
+    """Evaluate a setting; NablacError for one that is none, or is set twice, or is not of its kind.
+
+    `known` are the values of the model's names, which no loss and no metric may cross.
+    """
+    name = setting.name.text
+    _check_name(session, statements, setting)
+    statements.set_at[name] = setting.name.span
+    if name == "data":
+        statements.data = data_stages(session, setting.value)
+        return
+    value = session.evaluate(setting.value)
+    if name == "loss":
+        statements.loss = _scalar(session, "the loss", value, setting.value.span)
+        refuse_crossing(session, statements.loss, known, setting.value.span)
+    elif name == "metric":
+        _add_metric(session, statements, setting, value, known)
+    elif name == "optimizer":
+        statements.optimizer = _optimizer(session, value, setting.value.span)
+    else:
+        kind, span = SETTINGS[name], setting.value.span
+        if not kind.allows(value):
+            raise session.fault("E605", f"`{name}` is {kind.words}, and {describe(value)} is given", span)
+        statements.plain[name] = value
+
+
+def refuse_assignment(session: Session, statements: Statements, assign: syntax.Assign) -> None:
+    """NablacError for `epochs = 5`, which would be a name that nothing reads."""
+    for target in assign.targets:
+        if target.text in _KNOWN:
+            statements.set_at[target.text] = target.span
+            raise session.fault(
+                "E616",
+                f"`{target.text}` is a setting, and a setting has no `=`",
+                target.span,
+                hint=f"as in `{target.text} {assign.value.span.text}`",
+            )
+
+
+def check_settings(session: Session, statements: Statements) -> None:
+    """Report settings that do not go together."""
+    _check_mode(session, statements)
+    _check_shares(session, statements)
+
+
+def _check_name(session: Session, statements: Statements, setting: syntax.Setting) -> None:
+    name = setting.name.text
+    if name not in _KNOWN:
+        raise session.fault(
+            "E604",
+            f"a train block has no setting `{name}`",
+            setting.name.span,
+            hint=did_you_mean(name, _KNOWN) or f"the settings are {', '.join(sorted(_KNOWN))}",
+        )
+    if setting.label is not None and name != "metric":
+        raise session.fault(
+            "E616",
+            f"`{name}` takes a value, and no name before it",
+            setting.label.span,
+            hint=f"as in `{name} {setting.value.span.text}`; only a metric has a name",
+        )
+    first = statements.set_at.get(name)
+    if first is not None and name in _ONCE:
+        labels = (Label(first, "first here"),)
+        raise session.fault("E608", f"`{name}` is set twice", setting.name.span, labels=labels)
+
+
+def _add_metric(
+    session: Session, statements: Statements, setting: syntax.Setting, value: CompileTimeValue, known: list[Value]
+) -> None:
+    name, named_at = _metric_name(setting)
+    _check_metric_name(session, statements, setting, name, named_at)
+    statements.named_at[name] = named_at
+    statements.metrics[name] = _scalar(session, "a metric", value, setting.value.span)
+    refuse_crossing(session, statements.metrics[name], known, setting.value.span)
+    direction = _direction(session, setting.value)
+    if direction is not None:
+        statements.best[name] = direction
+
+
+def _check_metric_name(
+    session: Session, statements: Statements, setting: syntax.Setting, name: str, named_at: Span
+) -> None:
+    """NablacError where another figure is called like a metric, on training or validation data."""
+    text, first = setting.value.span.text, statements.named_at.get(name)
+    if first is not None or name in _MEASURED:
+        raise session.fault(
+            "E608",
+            f"two metrics are called `{name}`" if first is not None else f"`{name}` is measured in any case",
+            named_at,
+            labels=(Label(first, "first here"),) if first is not None else (),
+            hint=f"give this one a name: `metric another = {text}`",
+        )
+    taken = ("loss", *statements.metrics)
+    other = next((each for each in taken if name == f"val_{each}" or each == f"val_{name}"), None)
+    if other is not None:
+        shorter, longer = sorted((name, other), key=len)
+        raise session.fault(
+            "E608",
+            f"`{longer}` is what `{shorter}` is called on the validation data",
+            named_at,
+            hint=f"give this one another name: `metric another = {text}`",
+        )
+
+
+def _metric_name(setting: syntax.Setting) -> tuple[str, Span]:
+    """What a metric is called: its own name, or the function's, or its text."""
+    if setting.label is not None:
+        return setting.label.text, setting.label.span
+    named_at = setting.value.callee.span if isinstance(setting.value, syntax.Call) else setting.value.span
+    return named_at.text, named_at
+
+
+def _optimizer(session: Session, value: CompileTimeValue, span: Span) -> Instance:
+    if not isinstance(value, Instance) or value.defined.kind != "optimizer":
+        raise session.fault(
+            "E607",
+            f"an optimizer is needed, and this is {describe(value)}",
+            span,
+            hint="as in `optimizer adam(lr: 1e-3)`",
+        )
+    check_optimizer(session, value, span)
+    return value
+
+
+def _scalar(session: Session, what: str, value: CompileTimeValue, span: Span) -> Value:
+    tensor = as_tensor(session, value, span, session.float_type)
+    if tensor.type.rank or not tensor.type.dtype.is_float:
+        raise session.fault(
+            "E603",
+            f"{what} is one float, and this is {tensor.type}",
+            span,
+            hint="fold it with `mean(...)`" if tensor.type.rank else None,
+        )
+    return tensor
+
+
+def _direction(session: Session, metric: syntax.Expression) -> Direction | None:
+    """Whether the largest or the smallest of a metric is best, where it is a function of which the library says so."""
+    applied = metric.stage if isinstance(metric, syntax.Pipe) else metric
+    callee = applied.callee if isinstance(applied, syntax.Call) else applied
+    if not isinstance(callee, syntax.Name):
+        return None
+    function = session.evaluate(callee)
+    for direction, name in _DIRECTIONS.items():
+        listed = library().find(name)
+        listed = evaluate_const(session, listed) if isinstance(listed, Lazy) else listed
+        if isinstance(listed, list) and any(each is function for each in listed):
+            return direction
+    return None
+
+
+def _check_mode(session: Session, statements: Statements) -> None:
+    """Which epoch is the best has to be known, and not to be guessed."""
+    monitor, mode = statements.plain.get("monitor", "loss"), statements.plain.get("mode")
+    metric = metric_of(monitor, statements.metrics)
+    if metric is not None and metric not in statements.best and mode is None:
+        session.report(
+            session.fault(
+                "E617",
+                f"whether `{metric}` is better the larger or the smaller it is, nothing says",
+                statements.set_at["monitor"],
+                hint='`mode "max"` says that the largest is best, `mode "min"` the smallest',
+            )
+        )
+    if metric is None and mode == "max":
+        session.report(
+            session.fault(
+                "E617",
+                "training makes the loss smaller, and its largest is not the best",
+                statements.set_at["mode"],
+                hint='`mode` says what is best of a metric that is the `monitor`, as `monitor "val_accuracy"`',
+            )
+        )
+
+
+def _check_shares(session: Session, statements: Statements) -> None:
+    """A `split` would take the place of a setting of the same part."""
+    for stage in statements.data:
+        for name in ("validation", "test"):
+            if stage.name == "split" and stage.arguments[name] is not None and name in statements.set_at:
+                message = f"`{name}` is set twice: here, and by itself"
+                labels = (Label(statements.set_at[name], "first here"),)
+                session.report(session.fault("E608", message, stage.span, labels=labels))

@@ -1,0 +1,297 @@
+"""Makers: operators applied to values by typed functions, so that one family of operators makes what another defines.
+
+They ask the registry for the class, and import none but the sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+from compiler.dims import Size
+from compiler.graph import Graph, Operand, Operator, Value, apply
+from compiler.operators.source import constant, size_of
+from compiler.types import DType, TensorType
+from compiler.window import Window
+
+
+def _operator(name: str, *attributes: Any, **named: Any) -> Operator:
+    return Operator.registry[name](*attributes, **named)
+
+
+# Arithmetic: numbers become constants of the other operand's dtype
+
+
+def add(x: Operand, y: Operand) -> Value:
+    return apply("add", x, y)
+
+
+def sub(x: Operand, y: Operand) -> Value:
+    return apply("sub", x, y)
+
+
+def mul(x: Operand, y: Operand) -> Value:
+    return apply("mul", x, y)
+
+
+def div(x: Operand, y: Operand) -> Value:
+    return apply("div", x, y)
+
+
+def floor_div(x: Operand, y: Operand) -> Value:
+    return apply("floor_div", x, y)
+
+
+def mod(x: Operand, y: Operand) -> Value:
+    return apply("mod", x, y)
+
+
+def pow_(x: Operand, y: Operand) -> Value:
+    return apply("pow", x, y)
+
+
+def maximum(x: Operand, y: Operand) -> Value:
+    return apply("maximum", x, y)
+
+
+def minimum(x: Operand, y: Operand) -> Value:
+    return apply("minimum", x, y)
+
+
+def neg(x: Value) -> Value:
+    return apply("neg", x)
+
+
+def abs_(x: Value) -> Value:
+    return apply("abs", x)
+
+
+def sign(x: Value) -> Value:
+    return apply("sign", x)
+
+
+def exp(x: Value) -> Value:
+    return apply("exp", x)
+
+
+def log(x: Value) -> Value:
+    return apply("log", x)
+
+
+def sqrt(x: Value) -> Value:
+    return apply("sqrt", x)
+
+
+def matmul(x: Value, y: Value) -> Value:
+    return apply("matmul", x, y)
+
+
+# Questions
+
+
+def equal(x: Operand, y: Operand) -> Value:
+    return apply("equal", x, y)
+
+
+def not_equal(x: Operand, y: Operand) -> Value:
+    return apply("not_equal", x, y)
+
+
+def less(x: Operand, y: Operand) -> Value:
+    return apply("less", x, y)
+
+
+def less_equal(x: Operand, y: Operand) -> Value:
+    return apply("less_equal", x, y)
+
+
+def greater(x: Operand, y: Operand) -> Value:
+    return apply("greater", x, y)
+
+
+def greater_equal(x: Operand, y: Operand) -> Value:
+    return apply("greater_equal", x, y)
+
+
+def logical_and(x: Value, y: Value) -> Value:
+    return apply("logical_and", x, y)
+
+
+def logical_or(x: Value, y: Value) -> Value:
+    return apply("logical_or", x, y)
+
+
+def where(condition: Value, x: Value, y: Value) -> Value:
+    """`x` where the condition is true, `y` elsewhere."""
+    return apply("where", condition, x, y)
+
+
+# Types and shapes
+
+
+def cast(x: Value, dtype: DType) -> Value:
+    """The elements as `dtype`: `x` itself where they are of it."""
+    return x if x.type.dtype == dtype else _operator("cast", dtype)(x)
+
+
+def reshape(x: Value, shape: tuple[Size, ...]) -> Value:
+    return _operator("reshape", shape)(x)
+
+
+def expand(x: Value, shape: tuple[Size, ...]) -> Value:
+    """`x` repeated until it has the shape: `x` itself where it has it."""
+    return x if x.shape == shape else _operator("expand", shape)(x)
+
+
+def transpose(x: Value, permutation: tuple[int, ...]) -> Value:
+    """Axis `i` of the result is axis `permutation[i]` of `x`."""
+    return _operator("transpose", permutation)(x)
+
+
+def swapped(x: Value) -> Value:
+    """The last two axes exchanged."""
+    rank = x.type.rank
+    return transpose(x, (*range(rank - 2), rank - 1, rank - 2))
+
+
+def squeeze(x: Value, axes: tuple[int, ...]) -> Value:
+    return _operator("squeeze", axes)(x)
+
+
+def unsqueeze(x: Value, axes: tuple[int, ...]) -> Value:
+    """New axes of length 1, so that they are `axes` of the result."""
+    return _operator("unsqueeze", axes)(x)
+
+
+def concat(values: Sequence[Value], axis: int) -> Value:
+    return _operator("concat", axis)(*values)
+
+
+def split(x: Value, sizes: tuple[Size, ...], axis: int) -> tuple[Value, ...]:
+    return _operator("split", sizes, axis).apply(x).results
+
+
+def flip(x: Value, axes: tuple[int, ...]) -> Value:
+    return _operator("flip", axes)(x)
+
+
+def slice_(
+    x: Value,
+    axes: tuple[int, ...],
+    starts: tuple[Size | None, ...],
+    stops: tuple[Size | None, ...],
+    steps: tuple[int, ...] = (),
+) -> Value:
+    """`x[start:stop:step]` along each of the axes."""
+    return _operator("slice", axes, starts, stops, steps)(x)
+
+
+def pad(x: Value, before: tuple[Size, ...], after: tuple[Size, ...], value: float = 0.0) -> Value:
+    return _operator("pad", before, after, value)(x)
+
+
+def sum_(x: Value, axes: tuple[int, ...] | None = None, keep: bool = False) -> Value:
+    return _operator("sum", axes, keep)(x)
+
+
+# Look-ups
+
+
+def iota(size: Size, dtype: DType = DType.I64) -> Value:
+    return _operator("iota", size, dtype)()
+
+
+def scatter_elements(
+    x: Value, indices: Value, updates: Value, axis: int, reduction: Literal["none", "add"] = "none"
+) -> Value:
+    return _operator("scatter_elements", axis, reduction)(x, indices, updates)
+
+
+def scan(
+    body: Graph, states: Sequence[Value], sequences: Sequence[Value], whole: Sequence[Value] = (), reverse: bool = False
+) -> tuple[Value, ...]:
+    """The final states and the stacked outputs of a recurrence along axis 0."""
+    op = _operator("scan", body, len(states), len(sequences), reverse)
+    return op.apply(*states, *sequences, *whole).results
+
+
+# Compositions
+
+
+def filled(number: float, like: TensorType) -> Value:
+    """A tensor of one number."""
+    return expand(constant(number, like.dtype), like.shape)
+
+
+def zeros(type: TensorType) -> Value:
+    """A tensor of zeros."""
+    return filled(0, type)
+
+
+def count_of(count: Size, dtype: DType) -> Value:
+    """A number of elements as a scalar to compute with."""
+    return constant(count, dtype) if isinstance(count, int) else cast(size_of(count), dtype)
+
+
+def sum_to(target: TensorType, grad: Value) -> Value:
+    """Undo a broadcast: sum `grad` until it has the shape of `target`."""
+    if grad.shape == target.shape:
+        return grad
+    extra = grad.type.rank - target.rank
+    axes = tuple(range(extra))
+    kept = tuple(axis + extra for axis, size in enumerate(target.shape) if size != grad.shape[axis + extra])
+    if kept:
+        grad = sum_(grad, kept, keep=True)
+    return sum_(grad, axes) if axes else grad
+
+
+def aligned(x: Value, rank: int) -> Value:
+    """`x`, whose first axis is a new one before `rank` others, with axes of length 1 after it where others are few."""
+    missing = rank + 1 - x.type.rank
+    return unsqueeze(x, tuple(range(1, 1 + missing))) if missing else x
+
+
+# Rules of batches and windows that several families share
+
+
+def batch_broadcast(op: Operator, mapped: Sequence[bool], operands: Sequence[Value]) -> Value:
+    """What broadcasts, over a new leading axis: the mapped operands get the axes that the longest has."""
+    rank = max(operand.type.rank - axis for axis, operand in zip(mapped, operands, strict=True))
+    return op(*(aligned(each, rank) if axis else each for axis, each in zip(mapped, operands, strict=True)))
+
+
+def broadcast_part(window: Window, axis: int, x: Value, rank: int) -> Value:
+    """`x`, which broadcasts to a result of `rank` axes, as far as a window on one of those needs it."""
+    own = axis - (rank - x.type.rank)
+    return window.whole(x) if own < 0 or x.shape[own] == 1 else window.of(x, own)
+
+
+def incremental_broadcast(op: Operator, window: Window, axis: int, operands: Sequence[Value]) -> Value:
+    """What broadcasts, in a window of an axis."""
+    rank = max(operand.type.rank for operand in operands)
+    return op(*(broadcast_part(window, axis, operand, rank) for operand in operands))
+
+
+def preceded(window: Window, axis: int, first: Value, x: Value) -> Value | None:
+    """`first` and then `x` along an axis, at the window's positions of both; the last few go on to the next window."""
+    count = first.shape[axis]
+    assert isinstance(count, int)
+
+    def every(held: Value, window: Window) -> Value:
+        return concat((held, window.extended(-count).of(x, axis)), axis)
+
+    def result(held: Value, window: Window) -> Value:
+        return slice_(every(held, window), (axis,), (0,), (window.size,))
+
+    def following(held: Value, window: Window) -> Value:
+        return slice_(every(held, window), (axis,), (window.size,), (window.size + count,))
+
+    return window.carry(first, result, following)
+
+
+def padded_part(window: Window, axis: int, x: Value, before: int, number: float) -> Value | None:
+    """`x` with so many of a number before it along an axis, at the window's positions of both."""
+    if before == 0:
+        return window.of(x, axis)
+    first = filled(number, x.type.with_shape(*x.shape[:axis], before, *x.shape[axis + 1 :]))
+    return preceded(window, axis, first, x)

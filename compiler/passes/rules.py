@@ -1,0 +1,277 @@
+"""Rewrites of a pattern as data: what is looked for, under which condition, and what takes its place.
+
+A pattern is made by calling operators on variables, and reads as the expression that it matches:
+
+    x, zero = variables("x zero")
+    add, neg = applied(Add), applied(Neg)
+    rule("x + -0", add(x, zero), lambda x: x, when=adds_nothing)
+    rule("-(-x)", neg(neg(x)), lambda x: x)
+
+`apply_rules` does the rest for all rules: it finds those that may match by the operator at a pattern's root, tries the
+operands of commutative operators both ways, counts users, refuses a replacement of another type, keeps origins, and
+goes on until no rule applies.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from inspect import signature
+from typing import Any, Literal, TypeVar
+
+from compiler.graph import Graph, Node, Operator, Value, origin
+from compiler.operators.shaping import Expand
+from compiler.operators.source import Constant
+from compiler.rewrite import rebuild, with_ends, with_operands
+
+Keeps = Literal["bits", "rounding"]  # every bit of every result, or every result to within rounding
+
+_LARGEST_CONSTANT = 4096  # bytes of a constant that is looked through for a number in every element
+_MOST_SWEEPS = 100  # rules that have not come to an end by then never will
+
+_F = TypeVar("_F", bound=Callable[..., object])
+
+
+@dataclass(frozen=True)
+class Variable:
+    """Any value, or any attribute; met twice, it is the same one."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Application:
+    """One of several operators applied to patterns; a pattern object that is met twice matches one value."""
+
+    operators: tuple[type[Operator], ...]
+    operands: tuple[Pattern, ...]
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    name: str | None = None
+    used_once: bool = False
+
+    def named(self, name: str) -> Application:
+        """The same pattern, whose value goes by this name."""
+        return replace(self, name=name)
+
+    @property
+    def only_use(self) -> Application:
+        """The same pattern, of a value that nothing else in the graph reads."""
+        return replace(self, used_once=True)
+
+
+Pattern = Variable | Application | int | float  # a number is a constant of this number in every element
+Bindings = dict["str | Application", Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Rule:
+    """`make` gives what takes the place of whatever matches `pattern`, where `when` holds.
+
+    Both functions are called with those of the pattern's variables that their parameters name.
+    """
+
+    name: str
+    pattern: Application
+    make: Callable[..., Value | tuple[Value, ...]]
+    when: Callable[..., bool]
+    keeps: Keeps = "bits"
+
+
+Rules = tuple[Rule, ...]
+
+
+def variables(names: str) -> tuple[Variable, ...]:
+    """Variables of these names, which spaces separate."""
+    return tuple(map(Variable, names.split()))
+
+
+def applied(*operators: type[Operator]) -> Callable[..., Application]:
+    """What makes patterns of any of these operators: called with patterns for operands, and for attributes by name."""
+
+    def pattern(*operands: Pattern, **attributes: Any) -> Application:
+        return Application(operators, operands, attributes)
+
+    return pattern
+
+
+def rule(
+    name: str,
+    pattern: Application,
+    make: Callable[..., Value | tuple[Value, ...]],
+    *,
+    when: Callable[..., bool] = lambda: True,
+    keeps: Keeps = "bits",
+) -> Rule:
+    """A rule; ValueError where a function asks for a variable that the pattern does not have."""
+    names = set(_names(pattern))
+    return Rule(name, pattern, _by_name(make, names), _by_name(when, names), keeps)
+
+
+def _names(pattern: Pattern) -> Iterator[str]:
+    if isinstance(pattern, Variable):
+        yield pattern.name
+    elif isinstance(pattern, Application):
+        if pattern.name is not None:
+            yield pattern.name
+        for inner in (*pattern.operands, *pattern.attributes.values()):
+            if isinstance(inner, (Variable, Application)):
+                yield from _names(inner)
+
+
+def _by_name(function: _F, names: set[str]) -> _F:
+    """A function that takes all variables by name and hands on those that the given one has parameters for."""
+    parameters = tuple(signature(function).parameters)
+    unknown = set(parameters) - names
+    if unknown:
+        raise ValueError(f"the pattern has no {', '.join(sorted(unknown))}")
+    return lambda **bound: function(**{name: bound[name] for name in parameters})  # type: ignore[return-value]
+
+
+def is_everywhere(value: Value, number: float) -> bool:
+    """Whether a value is known to be this number in every element, of which there is at least one."""
+    op = value.node.op
+    if isinstance(op, Expand):
+        return is_everywhere(value.node.operands[0], number)
+    if not isinstance(op, Constant) or len(op.data) > _LARGEST_CONSTANT:
+        return False
+    return bool(op.data) and (op.compute() == number).all() if op.type.rank else op.scalar() == number
+
+
+# The driver
+
+
+def apply_rules(graph: Graph, rules: Rules) -> Graph:
+    """`graph` with the rules applied until none applies; the graph itself where none does.
+
+    Nodes that a rule makes take the origin of the node they replace. RuntimeError where the rules come to no end.
+    """
+    index = _by_root(rules)
+    counts_users = any(map(_counts_users, (each.pattern for each in rules)))
+    for _ in range(_MOST_SWEEPS):
+        if not any(type(node.op) in index for node in graph):
+            return graph
+        sweep = _Sweep(graph, index, counts_users)
+        if not sweep.fired:
+            return graph
+        graph = with_ends(graph, sweep.new)
+        if not counts_users:  # every node has been tried on the operands that it ends up with
+            return graph
+    raise RuntimeError(f"the rules {', '.join(each.name for each in rules)} come to no end")
+
+
+def _counts_users(pattern: Pattern) -> bool:
+    return isinstance(pattern, Application) and (pattern.used_once or any(map(_counts_users, pattern.operands)))
+
+
+@lru_cache(maxsize=64)
+def _by_root(rules: Rules) -> Mapping[type[Operator], Rules]:
+    index: dict[type[Operator], Rules] = {}
+    for each in rules:
+        for operator in each.pattern.operators:
+            index[operator] = (*index.get(operator, ()), each)
+    return index
+
+
+class _Sweep:
+    """A graph rewritten once, producers first; what a rule makes is rewritten at once, before its users are.
+
+    Users are counted in the graph as it was: what a rule leaves without a use still counts as one, so that a rule may
+    come too late, and does in the next sweep.
+    """
+
+    def __init__(self, graph: Graph, index: Mapping[type[Operator], Rules], counts_users: bool) -> None:
+        self.index = index
+        self.fired = 0
+        self.most = 1000 + 100 * len(graph)
+        self.new: dict[Value, Value] = {}
+        self.settled: dict[Node, tuple[Value, ...]] = {}  # nodes that are rewritten already, and what they became
+        users: Counter[Value] = Counter()
+        if counts_users:
+            users.update(operand for node in graph for operand in node.operands)
+            users.update(graph.ends)
+        self.users: Counter[Value] = Counter()
+        for node in graph:
+            rebuild(node, self.new)
+            results = self._rewrite(self.new[node.results[0]].node)
+            for old, result in zip(node.results, results, strict=True):
+                self.new[old] = result
+                self.users[result] += users[old]
+
+    def _rewrite(self, node: Node) -> tuple[Value, ...]:
+        """What a node whose operands are settled becomes."""
+        if node in self.settled:
+            return self.settled[node]
+        results = node.results
+        for each in self.index.get(type(node.op), ()):
+            replacement = self._replacement(each, node)
+            if replacement is not None:
+                self.fired += 1
+                if self.fired > self.most:
+                    raise RuntimeError(f"the rule {each.name} comes to no end")
+                results = tuple(self._settle(value) for value in replacement)
+                break
+        self.settled[node] = results
+        return results
+
+    def _settle(self, value: Value) -> Value:
+        """A value that a rule made, on settled operands."""
+        node = value.node
+        if node not in self.settled:
+            operands = tuple(self._settle(operand) for operand in node.operands)
+            self.users.update(operands)
+            same = all(left is right for left, right in zip(operands, node.operands, strict=True))
+            self.settled[node] = self._rewrite(node if same else with_operands(node, operands))
+        return self.settled[node][value.index]
+
+    def _replacement(self, rule: Rule, node: Node) -> tuple[Value, ...] | None:
+        for bound in self._matches(rule.pattern, node, {}):
+            names = {key if isinstance(key, str) else key.name: value for key, value in bound.items()}
+            arguments = {name: value for name, value in names.items() if name is not None}
+            if not rule.when(**arguments):
+                continue
+            with origin(node.origin.span, node.origin.path):
+                replacement = rule.make(**arguments)
+            values = replacement if isinstance(replacement, tuple) else (replacement,)
+            if [value.type for value in values] == [result.type for result in node.results]:
+                return values
+        return None
+
+    def _matches(self, pattern: Application, node: Node, bound: Bindings) -> Iterator[Bindings]:
+        """The ways in which a node matches, each with what it binds."""
+        if type(node.op) not in pattern.operators or len(node.operands) != len(pattern.operands):
+            return
+        bound = {**bound, pattern: node.results[0]}
+        for name, wanted in pattern.attributes.items():
+            attribute = getattr(node.op, name)
+            if isinstance(wanted, Variable):
+                wanted = bound.setdefault(wanted.name, attribute)
+            if wanted != attribute:
+                return
+        yield from self._operand_matches(pattern.operands, node.operands, bound)
+        if node.op.commutative:
+            yield from self._operand_matches(pattern.operands, node.operands[::-1], bound)
+
+    def _operand_matches(
+        self, patterns: tuple[Pattern, ...], operands: tuple[Value, ...], bound: Bindings
+    ) -> Iterator[Bindings]:
+        if not patterns:
+            yield bound
+            return
+        for each in self._value_matches(patterns[0], operands[0], bound):
+            yield from self._operand_matches(patterns[1:], operands[1:], each)
+
+    def _value_matches(self, pattern: Pattern, value: Value, bound: Bindings) -> Iterator[Bindings]:
+        if isinstance(pattern, (int, float)):
+            if is_everywhere(value, pattern):
+                yield bound
+            return
+        key = pattern.name if isinstance(pattern, Variable) else pattern
+        if key in bound:
+            if bound[key] is value:
+                yield bound
+        elif isinstance(pattern, Variable):
+            yield {**bound, pattern.name: value}
+        elif len(value.node.results) == 1 and not (pattern.used_once and self.users[value] != 1):
+            yield from self._matches(pattern, value.node, bound)

@@ -1,0 +1,76 @@
+"""Gates that are computed as one and cut apart, as `split(x @ W + h @ U + b, 4, axis: -1)`, as gates of their own.
+
+A stretch of a sum's last axis is the sum of its terms' stretches, and that of a product the product with its columns.
+This is for recognising a step alone: what is cut here would be computed once for each cut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from compiler.graph import Graph, Node, Value
+from compiler.operators.arithmetic import Elementwise
+from compiler.operators.linear import MatMul
+from compiler.operators.slicing import Slice
+from compiler.rewrite import reached, rewrite
+
+
+def split_gates(body: Graph, formal: int) -> Graph:
+    """A step's body with cuts of the last axis moved towards its `formal` inputs, and into what it captures."""
+    if not any(_cut(node) for node in body):
+        return body
+    apart = _Splitting(reached(body.outputs.values(), list(body.inputs.values())[:formal]))
+    return rewrite(body, apart.rule)
+
+
+class _Splitting:
+    """One body: which of its nodes are of the step, and the stretches that are there already."""
+
+    def __init__(self, stepped: set[Node]) -> None:
+        self.stepped = stepped
+        self.known: dict[tuple[Value, int, int], Value] = {}
+
+    def rule(self, node: Node) -> Sequence[Value] | None:
+        bounds = _cut(node)
+        if any(operand.node in self.stepped for operand in node.operands):
+            self.stepped.add(node)
+        return (self._stretch(node.operands[0], *bounds),) if bounds is not None else None
+
+    def _stretch(self, value: Value, start: int, stop: int) -> Value:
+        """The items from `start` to before `stop` of the last axis."""
+        key = (value, start, stop)
+        if key not in self.known:
+            self.known[key] = found = self._make(value, start, stop)
+            if value.node in self.stepped:
+                self.stepped.add(found.node)
+        return self.known[key]
+
+    def _make(self, value: Value, start: int, stop: int) -> Value:
+        node, operands = value.node, list(value.node.operands)
+        if isinstance(node.op, Elementwise):
+            whole = value.shape[-1]
+            found: Value = node.op(
+                *(
+                    self._stretch(each, start, stop) if each.type.rank and each.shape[-1] == whole else each
+                    for each in operands
+                )
+            )
+        elif isinstance(node.op, MatMul) and operands[1].type.rank == 2 and operands[1].node not in self.stepped:
+            found = MatMul()(operands[0], Slice((1,), (start,), (stop,))(operands[1]))
+        else:
+            found = Slice((value.type.rank - 1,), (start,), (stop,))(value)
+        return found
+
+
+def _cut(node: Node) -> tuple[int, int] | None:
+    """Where a cut of the last axis alone begins and ends; None for what is none."""
+    if not isinstance(node.op, Slice):
+        return None
+    type = node.operands[0].type
+    bounds = node.op.bounds(type)
+    if len(bounds) != 1:
+        return None
+    ((axis, start, stop, step),) = bounds
+    if axis != type.rank - 1 or step != 1 or not isinstance(start, int) or not isinstance(stop, int):
+        return None
+    return start, stop

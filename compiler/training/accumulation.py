@@ -1,0 +1,171 @@
+"""The gradients of several batches as that of one batch of them all, by what each of them weighs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from compiler.dims import Dim, Size
+from compiler.graph import Graph, Node, Value
+from compiler.model_spec import TrainingSpec
+from compiler.operators.arithmetic import Add, Div, Maximum, Mul, Neg, Sub
+from compiler.operators.casting import Cast
+from compiler.operators.comparison import Where
+from compiler.operators.making import filled
+from compiler.operators.source import Constant, Parameter, SizeOf, constant
+from compiler.training.measures import Measure, Part
+from compiler.training.own_state import OwnState, buffer_of
+from compiler.training.precision import widened
+from grammar.diagnostics import Diagnostic, NablacError
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A batch's weight, which is at least `least`; None where the losses of batches are added up and not averaged."""
+
+    value: Value | None
+    least: float = 0.0
+
+
+def weight_of(measure: Measure) -> Weight | None:
+    """The weight by which a loss adds up over batches; None where it does by none.
+
+    It does where it is a sum over the examples, or a sum of means that are taken of as many items, each of them times
+    a number. Mean and sum, two means with masks of their own, and what is computed of a mean, as a root, do not.
+    """
+    if measure.by_batches:
+        return None
+    terms = _terms(measure.after.outputs["value"], _Parts(measure))
+    if terms is None:
+        return None
+    means = [term for term in terms if term.value is not None]
+    if not means:
+        return Weight(None) if terms else None
+    if len(means) < len(terms):
+        return None
+    first = means[0]
+    if all(term.value is first.value and term.least == first.least for term in means):
+        return None if _has_parameters(first.value) else first
+    counts = [_count(term.value) for term in means]
+    alike = all(each is not None and each == counts[0] for each in counts)
+    return Weight(first.value) if alike and counts[0] is not None else None
+
+
+def accumulated(
+    spec: TrainingSpec, gradients: Mapping[str, Value], loss: Measure, graph: Graph, apply: Value
+) -> tuple[dict[str, Value], dict[OwnState, Value]]:
+    """The gradients of the batches since the last update as if they had been one batch, and the sums kept till then.
+
+    `graph` has the parts of the measured `loss` as outputs; the sums begin again where `apply` is true. NablacError
+    where the loss of several batches is not made of theirs.
+    """
+    weight = weight_of(loss)
+    if weight is None:
+        raise _does_not_add_up(spec)
+    weight = _in_graph(weight, loss, graph)
+    sums: dict[OwnState, Value] = {}
+
+    def total(state: OwnState, value: Value) -> Value:
+        summed: Value = buffer_of(state, value.type, 0.0) + value
+        sums[state] = Where()(apply, filled(0, value.type), summed)
+        return summed
+
+    if weight.value is None:
+        return {path: total(OwnState("accumulated", path), gradient) for path, gradient in gradients.items()}, sums
+    floor = constant(weight.least, weight.value.type.dtype)
+    own, weights = (
+        Maximum()(each, floor) if weight.least else each
+        for each in (weight.value, total(OwnState("accumulated"), weight.value))
+    )
+    means = {path: total(OwnState("accumulated", path), grad * own) / weights for path, grad in gradients.items()}
+    return means, sums
+
+
+def _in_graph(weight: Weight, measure: Measure, graph: Graph) -> Weight:
+    """A weight as a float of at least 32 bits, of the value that is an output of `graph`."""
+    if weight.value is None:
+        return weight
+    value = next(graph.outputs[name] for name, part in measure.parts.items() if part.value is weight.value)
+    if not value.type.dtype.is_float:
+        value = Cast(graph.outputs["loss"].type.dtype.wide)(value)
+    return replace(weight, value=widened(value))
+
+
+def _does_not_add_up(spec: TrainingSpec) -> NablacError:
+    message = "`accumulate` adds up the gradients of batches, and this loss of several batches is not made of theirs"
+    note = (
+        "it adds up where it is a mean or a sum over the examples, times a number, or a sum of means of as many items"
+    )
+    hint = "a larger `batch` in the place of `accumulate`"
+    return NablacError(Diagnostic("E618", message, spec.span, note=note, hint=hint))
+
+
+class _Parts:
+    """The parts of a measure by what stands for them in the graph of what is computed of them."""
+
+    def __init__(self, measure: Measure) -> None:
+        self._by_value = {value: measure.parts[name] for name, value in measure.after.inputs.items()}
+
+    def sum_at(self, value: Value) -> Part | None:
+        part = self._by_value.get(value)
+        return part if part is not None and part.kind == "sum" else None
+
+    def is_alike(self, value: Value) -> bool:
+        """Whether a value is that of every batch: a number, or made of parameters and the step alone."""
+        waiting = [value]
+        while waiting:
+            current = waiting.pop()
+            part = self._by_value.get(current)
+            if part is not None and part.kind != "mean":
+                return False
+            waiting += current.node.operands
+        return True
+
+
+def _terms(value: Value, parts: _Parts) -> list[Weight] | None:
+    """The weights of what is added up in a loss; None where it is not a sum of such."""
+    node = value.node
+    if parts.is_alike(value):
+        return []
+    if parts.sum_at(value) is not None:
+        return [Weight(None)]
+    match node.op:
+        case Add() | Sub():
+            left, right = (_terms(operand, parts) for operand in node.operands)
+            return None if left is None or right is None else [*left, *right]
+        case Neg():
+            return _terms(node.operands[0], parts)
+        case Mul() | Div():
+            return _scaled(node, parts)
+        case _:
+            return None
+
+
+def _scaled(node: Node, parts: _Parts) -> list[Weight] | None:
+    """The terms of a product with a number, or of a sum divided by a count."""
+    left, right = node.operands
+    if parts.is_alike(right):
+        return _terms(left, parts)
+    if isinstance(node.op, Mul):
+        return _terms(right, parts) if parts.is_alike(left) else None
+    least, under = 0.0, right
+    if isinstance(under.node.op, Maximum):
+        for count, floor in (under.node.operands, under.node.operands[::-1]):
+            if isinstance(floor.node.op, Constant):
+                under, least = count, float(floor.node.op.compute())
+    over, count_part = parts.sum_at(left), parts.sum_at(under)
+    return [Weight(count_part.value, least)] if over is not None and count_part is not None else None
+
+
+def _has_parameters(value: Value | None) -> bool:
+    return value is not None and any(isinstance(node.op, Parameter) for node in Graph({}, {"weight": value}))
+
+
+def _count(value: Value | None) -> Size | None:
+    """A count of items that sizes alone say, without its factor; None of any other."""
+    while value is not None and isinstance(value.node.op, Cast):
+        value = value.node.operands[0]
+    size = value.node.op.size if value is not None and isinstance(value.node.op, SizeOf) else None
+    if not isinstance(size, Dim) or len(size.terms) != 1:
+        return None
+    return Dim(((size.terms[0][0], 1),), size.names)

@@ -1,0 +1,48 @@
+"""An optimizer's equations, which are written for a type of parameter, as nodes for one parameter of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from compiler.graph import Graph, Node, Value, origin
+from compiler.model_spec import PARAMETER, UpdateEquations
+
+
+def next_values(equations: UpdateEquations, path: str, replacements: Mapping[Value, Value]) -> dict[str, Value]:
+    """The next values of `param` and of the states by name, by nodes whose origins have this path.
+
+    `replacements` are for inputs of the equations; those without one stay.
+    """
+    outputs = equations.graph.outputs
+    return dict(zip(outputs, _copies(equations, outputs.values(), path, replacements), strict=True))
+
+
+def first_value(equations: UpdateEquations, state: str, path: str, parameter: Value) -> Value | float:
+    """What a state of `parameter` begins at, by nodes whose origins have this path; 0 where nothing says it."""
+    if state not in equations.first:
+        return 0.0
+    replacements = {equations.graph.inputs[PARAMETER]: parameter}
+    (value,) = _copies(equations, [equations.first[state]], path, replacements)
+    return value
+
+
+def _copies(
+    equations: UpdateEquations, ends: Iterable[Value], path: str, replacements: Mapping[Value, Value]
+) -> list[Value]:
+    """`ends` with every node of the equations made anew; what lies outside of them is shared."""
+    ends = list(ends)
+    outside = set(_reached(equations.outside))
+    copies = {value: value for value in equations.graph.inputs.values()} | dict(replacements)
+    for node in _reached(ends):
+        if node in outside:
+            copies.update((result, result) for result in node.results if result not in copies)
+        elif node.results[0] not in copies:
+            with origin(node.origin.span, path + node.origin.path.removeprefix(equations.path)):
+                operands = tuple(copies[operand] for operand in node.operands)
+                copy = Node(node.op, operands, [result.type for result in node.results])
+            copies.update(zip(node.results, copy.results, strict=True))
+    return [copies[end] for end in ends]
+
+
+def _reached(ends: Iterable[Value]) -> Graph:
+    return Graph({}, {str(number): end for number, end in enumerate(ends)})

@@ -1,0 +1,81 @@
+"""The gradients of a model's loss, as a graph of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
+from compiler.dims import DimError
+from compiler.gradient import gradients
+from compiler.graph import Graph, NotDifferentiable, Value
+from compiler.model_spec import ModelSpec
+from compiler.operators.making import filled
+from compiler.operators.reductions import Sum
+from compiler.operators.source import Input, constant
+from compiler.passes.pipeline import Stage, run_stage
+from compiler.training.losses import inputs_of, training_of
+from compiler.training.parameters import parameters_of
+from compiler.types import TypeMismatch
+from grammar.diagnostics import Diagnostic, NablacError
+
+
+def gradient_graph(model: ModelSpec, wrt: Iterable[str] = ("*",), *, second: bool = False, cut: bool = True) -> Graph:
+    """The loss and its gradients as outputs, `grad.<name>` for each parameter and float input whose name matches.
+
+    With `second`, also `hvp.<name>`: the Hessian's product with a vector, fed as `along.<name>` (Pearlmutter 1994).
+    `cut` set to False sees through `stop_gradient` and truncation, as differences do.
+    """
+    spec, graph = training_of(model), model.graph
+    loss = spec.loss if cut else run_stage(Graph({}, {"loss": spec.loss}), Stage.GRADIENT_CHECK).outputs["loss"]
+    sources = {name: value for name, value in graph.inputs.items() if value.type.dtype.is_float}
+    sources |= parameters_of(loss)
+    patterns = list(wrt)
+    chosen = {name: each for name, each in sources.items() if any(fnmatchcase(name, pattern) for pattern in patterns)}
+    if not chosen:
+        raise NablacError(
+            Diagnostic(
+                "E614",
+                f"no parameter or float input is called like {' or '.join(f'`{each}`' for each in patterns)}",
+                place="wrt",
+                hint=f"there are {', '.join(list(sources)[:8])}{', ...' if len(sources) > 8 else ''}",
+            )
+        )
+    grads = _or_zeros(chosen, gradient_of(loss, list(chosen.values())))
+    outputs = {"loss": loss, **{f"grad.{name}": grad for name, grad in grads.items()}}
+    if second:
+        along = {name: Input(f"along.{name}", value.type)() for name, value in chosen.items()}
+        products = [Sum(None)(grads[name] * vector) for name, vector in along.items()]
+        total = products[0]
+        for each in products[1:]:
+            total = total + each
+        seconds = _or_zeros(chosen, gradient_of(total, list(chosen.values())))
+        outputs |= {f"hvp.{name}": value for name, value in seconds.items()}
+    return Graph(inputs_of(model, outputs.values()), outputs, {}, f"{graph.name}.gradient", graph.doc, graph.layers)
+
+
+def _or_zeros(chosen: Mapping[str, Value], grads: Iterable[Value | None]) -> dict[str, Value]:
+    """Gradients by name, zeros where nothing flows."""
+    return {
+        name: grad if grad is not None else filled(0, value.type)
+        for (name, value), grad in zip(chosen.items(), grads, strict=True)
+    }
+
+
+def gradient_of(loss: Value, wrt: list[Value]) -> list[Value | None]:
+    """The gradients of a scalar; NablacError names the line of an operator that has none."""
+    try:
+        return gradients([loss], [constant(1.0, loss.type.dtype)], wrt)
+    except NotDifferentiable as error:
+        node = error.node
+        raise NablacError(
+            Diagnostic(
+                "E611",
+                f"no gradient flows through `{error}`",
+                node.origin.span if node is not None else None,
+                note="on the way from the loss to a parameter",
+                hint="`stop_gradient(...)` around it says that none is meant to",
+            )
+        ) from error
+    except (TypeMismatch, DimError) as error:
+        message = f"the gradient of the loss cannot be built: {error}"
+        raise NablacError(Diagnostic("E611", message, loss.node.origin.span)) from error

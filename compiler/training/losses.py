@@ -1,0 +1,64 @@
+"""The loss of a model as a graph: the batch in, the loss and the metrics out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from operator import itemgetter
+
+from compiler.graph import Graph, Value
+from compiler.model_spec import SEED, ModelSpec, TrainingSpec
+from compiler.operators.source import Input
+from compiler.training.measures import Measure, measures_of, parts_of
+from grammar.diagnostics import Diagnostic, NablacError
+
+
+def measured_loss(model: ModelSpec) -> tuple[Graph, dict[str, Measure]]:
+    """What the loss and the metrics of a model are measured by, and the parts of these measures as outputs."""
+    graph, measures = loss_graph(model), measures_of(model.graph, training_of(model))
+    return Graph(graph.inputs, parts_of(measures), {}, graph.name, graph.doc, graph.layers), measures
+
+
+def loss_graph(model: ModelSpec) -> Graph:
+    """A model with its loss and metrics: the batch in; `loss`, the metrics, and the model's own outputs out."""
+    spec, graph = training_of(model), model.graph
+    outputs = {"loss": spec.loss, **spec.metrics, **_renamed(graph.outputs, {"loss", *spec.metrics})}
+    inputs = inputs_of(model, (*outputs.values(), *spec.updates.values()))
+    return Graph(inputs, outputs, dict(spec.updates), graph.name, graph.doc, spec.layers)
+
+
+def whole_graph(model: ModelSpec) -> Graph:
+    """A graph that reads every weight of a model: those of its outputs, and those that its loss and metrics read."""
+    return model.graph if model.training is None else loss_graph(model)
+
+
+def training_of(model: ModelSpec) -> TrainingSpec:
+    """How a model is trained; NablacError where nothing says it."""
+    if model.training is None:
+        name = model.graph.name
+        raise NablacError(
+            Diagnostic(
+                "E612",
+                f"model {name} has no train block",
+                place=name,
+                hint=f"say how to train it: `train {name} {{ target t: [batch, 1]; loss mse(y, t) }}`",
+            )
+        )
+    return model.training
+
+
+def inputs_of(model: ModelSpec, ends: Iterable[Value]) -> dict[str, Value]:
+    """What has to be fed: the model's inputs and targets, then what the step itself asks for, by label."""
+    named = {**model.graph.inputs, **training_of(model).targets}
+    labels = {
+        node.result: node.op.label
+        for node in Graph({}, {str(number): end for number, end in enumerate(ends)})
+        if isinstance(node.op, Input)
+    }
+    used, known = labels.keys(), set(named.values())
+    extra = {label: value for value, label in sorted(labels.items(), key=itemgetter(1)) if value not in known}
+    return {**{name: value for name, value in named.items() if name != SEED or value in used}, **extra}
+
+
+def _renamed(outputs: Mapping[str, Value], taken: Iterable[str]) -> dict[str, Value]:
+    """The model's outputs, one that is called like a metric under another name."""
+    return {f"{name}.output" if name in taken else name: value for name, value in outputs.items()}

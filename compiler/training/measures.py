@@ -1,0 +1,230 @@
+"""The loss and the metrics of a batch in parts that add up over batches.
+
+A mean is a sum and a count, and so is what masks padding: over many batches they are the quotients of the sums, or a
+batch of few items would count as much as one of many. What is computed of means, as a perplexity, a root of a mean
+square or a share of explained variance, is computed of the whole ones. A metric that compares examples with one
+another, as the area under a curve or a median, has no such parts: what it reads is kept of every batch, and it is
+computed once. A loss of that kind is what training makes smaller, batch by batch: its figure is the mean of batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from compiler.dims import Dim, Size, product, symbols
+from compiler.example_axis import relates_examples
+from compiler.graph import Graph, Node, Value
+from compiler.model_spec import TrainingSpec
+from compiler.operators.arithmetic import Elementwise
+from compiler.operators.casting import Cast, StopGradient
+from compiler.operators.indexing import Iota
+from compiler.operators.making import count_of
+from compiler.operators.random import Draw
+from compiler.operators.reductions import Max, Mean, Min, Reduction, Sum
+from compiler.operators.source import Buffer, Constant, Input, Parameter, SizeOf, constant
+from compiler.rewrite import reached, replace
+from compiler.types import DType, TensorType
+
+# How the parts of two batches become those of both; "mean" is weighted by the examples, where nothing better is known.
+KINDS = {Sum: "sum", Max: "max", Min: "min"}
+ROWS, LAST = "rows", "last"
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A scalar of one batch, and how those of many become one: by `sum`, `max`, `min` or `mean`, or as the `last`.
+
+    Of `rows`, which have an example at each index of axis 0, those of many batches stand one behind the other.
+    """
+
+    value: Value
+    kind: str
+
+
+@dataclass(frozen=True, eq=False)
+class Measure:
+    """What is measured, as a function of parts: `after` takes them by name, scalars in f64, and gives `value`."""
+
+    parts: dict[str, Part]
+    after: Graph
+    by_batches: bool = False  # whether it compares the examples of a batch, so that it depends on which are together
+
+    @property
+    def rows(self) -> dict[str, Value]:
+        """What is kept of every example, where the measure can only be computed of all of them at once."""
+        return {name: part.value for name, part in self.parts.items() if part.kind == ROWS}
+
+
+def measures_of(graph: Graph, training: TrainingSpec) -> dict[str, Measure]:
+    """The loss and the metrics of a model, by name."""
+    fed = [value for value in (*graph.inputs.values(), *training.targets.values()) if value.shape]
+    batch = {name for value in fed for name in symbols(value.shape[0])}
+    model = set(graph)
+    found = {}
+    for name, value in {"loss": training.loss, **training.metrics}.items():
+        measure = _Reader(name, value, model, batch, fed).read()
+        found[name] = _whole(name, value, model, batch) if measure.by_batches and name in training.metrics else measure
+    return found
+
+
+def last_value(name: str, value: Value) -> Measure:
+    """What no batch adds to: the last one's value."""
+    part = f"{name}/0"
+    last = Input(part, TensorType(DType.F64))()
+    return Measure({part: Part(value, "last")}, Graph({part: last}, {"value": last}))
+
+
+def parts_of(measures: Mapping[str, Measure]) -> dict[str, Value]:
+    """The parts of measures by name."""
+    return {name: part.value for measure in measures.values() for name, part in measure.parts.items()}
+
+
+def with_parts(graph: Graph, measures: Mapping[str, Measure]) -> Graph:
+    """`graph` with the parts of what it measures as outputs too."""
+    return Graph(
+        graph.inputs, {**graph.outputs, **parts_of(measures)}, graph.updates, graph.name, graph.doc, graph.layers
+    )
+
+
+class _Reader:
+    """Takes a scalar apart, down to what folds the batch."""
+
+    def __init__(self, name: str, value: Value, model: set[Node], batch: set[str], fed: Sequence[Value]) -> None:
+        self.name, self.value, self.model, self.batch = name, value, model, batch
+        self.graph = Graph({}, {"value": value})
+        self.of_examples = reached([value], fed)  # and not of the step and the seed alone, which a batch has one of
+        sizes = [node.result for node in self.graph if _counts_examples(node, batch)]
+        self.sized = reached([value], sizes) if sizes else set()  # what depends on how many examples a batch has
+        self.by_batches = False
+        self.parts: dict[str, Part] = {}
+        self.inputs: dict[str, Value] = {}
+
+    def read(self) -> Measure:
+        new: dict[Value, Value] = {}
+        scalars = self._scalars()
+        for node in self.graph:
+            if node in scalars:
+                new[node.result] = self._again(node, new)
+        return Measure(self.parts, Graph(self.inputs, {"value": new[self.value]}), self.by_batches)
+
+    def _scalars(self) -> dict[Node, None]:
+        """The nodes from the measure down to its parts, which are computed of them."""
+        found: dict[Node, None] = {}
+        waiting = [self.value.node]
+        while waiting:
+            node = waiting.pop()
+            if node not in found:
+                found[node] = None
+                if _computed(node):
+                    waiting.extend(operand.node for operand in node.operands)
+        return found
+
+    def _again(self, node: Node, new: Mapping[Value, Value]) -> Value:
+        """A scalar in f64, made of the parts."""
+        if isinstance(node.op, Constant):
+            return constant(float(node.op.compute()), DType.F64)
+        if isinstance(node.op, (Cast, StopGradient)) and _computed(node):
+            return new[node.operands[0]]
+        if _computed(node):
+            made: Value = node.op(*(new[operand] for operand in node.operands))
+            return made
+        if isinstance(node.op, Mean) and self._adds_up(node.operands[0]):
+            x = node.operands[0]
+            count = count_of(product(x.shape), x.type.dtype)
+            return self._part(node.result * count, "sum") / self._part(count, "sum")
+        kind = self._kind(node)
+        sized = isinstance(node.op, SizeOf) and symbols(node.op.size) & self.batch
+        self.by_batches |= kind == "mean" and (node in self.of_examples or bool(sized))
+        return self._part(node.result, kind)
+
+    def _kind(self, node: Node) -> str:
+        if isinstance(node.op, SizeOf):
+            return "sum" if self._once((node.op.size,)) else "mean"
+        if isinstance(node.op, Reduction) and type(node.op) in KINDS and self._adds_up(node.operands[0]):
+            return KINDS[type(node.op)]
+        return "mean"
+
+    def _part(self, value: Value, kind: str) -> Value:
+        name = f"{self.name}/{len(self.parts)}"
+        self.parts[name] = Part(value, kind)
+        self.inputs[name] = Input(name, TensorType(DType.F64))()
+        return self.inputs[name]
+
+    def _adds_up(self, x: Value) -> bool:
+        """Whether each example has its own share of a tensor: nothing on the way to it has folded the batch.
+
+        What the model itself makes of its inputs counts as given, as batch normalisation does.
+        """
+        waiting, seen = [x], set[Node]()
+        while waiting:
+            value = waiting.pop()
+            if value.node in self.sized and value.node not in self.of_examples:
+                return False
+            if value is not x and (value.node in seen or value.node not in self.of_examples):
+                continue
+            if not self._once(value.shape):
+                return False
+            seen.add(value.node)
+            if value.node not in self.model:
+                if relates_examples(value.node, self.batch):
+                    return False
+                waiting.extend(value.node.operands)
+        return True
+
+    def _once(self, shape: tuple[Size, ...]) -> bool:
+        """Whether the examples are along one axis."""
+        return sum(bool(symbols(size) & self.batch) for size in shape) == 1
+
+
+def _whole(name: str, value: Value, model: set[Node], batch: set[str]) -> Measure:
+    """A measure of all examples at once, of what it reads of each: results of the model, inputs and targets, draws."""
+    parts: dict[str, Part] = {}
+    inputs: dict[str, Value] = {}
+    changes: dict[Value, Value] = {}
+    waiting, seen = [value.node], {value.node}
+    while waiting:
+        node = waiting.pop()
+        kind = _kept(node, model, batch)
+        if kind is None:
+            following = dict.fromkeys(operand.node for operand in node.operands if operand.node not in seen)
+            waiting += following
+            seen.update(following)
+            continue
+        for result in node.results:
+            label = f"{name}/{len(parts)}"
+            parts[label] = Part(result, kind)
+            inputs[label] = changes[result] = Input(label, result.type)()
+    (after,) = replace([value], changes)
+    return Measure(parts, Graph(inputs, {"value": after}), True)
+
+
+def _kept(node: Node, model: set[Node], batch: set[str]) -> str | None:
+    """How the results of a node are kept where a measure reads them; None where they are computed of others."""
+    if isinstance(node.op, (Constant, SizeOf)):
+        return None
+    sizes = [[bool(symbols(size) & batch) for size in result.shape] for result in node.results]
+    if isinstance(node.op, (Parameter, Buffer)) or (isinstance(node.op, Input) and not any(sizes[0])):
+        return LAST
+    if not isinstance(node.op, (Input, Draw)) and node not in model:
+        return None
+    one = [Dim.named(each) for each in batch]
+    one_each = all(result.shape and result.shape[0] in one for result in node.results)
+    return ROWS if one_each and not any(any(each[1:]) for each in sizes) else None
+
+
+def _counts_examples(node: Node, batch: set[str]) -> bool:
+    return isinstance(node.op, (Iota, SizeOf)) and bool(symbols(node.op.size) & batch)
+
+
+def _computed(node: Node) -> bool:
+    """Whether a scalar is computed of other scalars."""
+    if len(node.results) != 1 or node.result.type.rank or any(operand.type.rank for operand in node.operands):
+        return False
+    if isinstance(node.op, StopGradient):
+        return node.result.type.dtype.is_float
+    if isinstance(node.op, Cast):
+        return node.op.dtype.is_float
+    return isinstance(node.op, Elementwise) and all(
+        value.type.dtype.is_float for value in (node.result, *node.operands)
+    )

@@ -1,0 +1,53 @@
+"""Which parameters are trained, and which of them are decayed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+
+from compiler.graph import Graph, Value
+from compiler.model_spec import TrainingSettings
+from compiler.operators.source import Parameter
+from grammar.diagnostics import Diagnostic, NablacError
+
+
+def parameters_of(loss: Value) -> dict[str, Value]:
+    """The parameters that a loss depends on, by path."""
+    return {node.op.path: node.result for node in Graph({}, {"loss": loss}) if isinstance(node.op, Parameter)}
+
+
+def trained_parameters(loss: Value, settings: TrainingSettings) -> dict[str, Value]:
+    """The parameters that a loss depends on, but those whose path matches a pattern of `freeze`."""
+    parameters = parameters_of(loss)
+    return {path: value for path, value in parameters.items() if not _matches(path, settings.freeze)}
+
+
+def check_patterns(loss: Value, settings: TrainingSettings) -> None:
+    """NablacError for a pattern of `freeze` or `undecayed` that no parameter of the loss is called like."""
+    paths = list(parameters_of(loss))
+    for setting, patterns in (("freeze", settings.freeze), ("undecayed", settings.undecayed or ())):
+        for pattern in patterns:
+            if not any(fnmatchcase(path, pattern) for path in paths):
+                raise NablacError(
+                    Diagnostic(
+                        "E613",
+                        f"`{setting}` names `{pattern}`, and no parameter is called so",
+                        hint=f"parameters are {', '.join(paths[:8])}{', ...' if len(paths) > 8 else ''}",
+                    )
+                )
+
+
+def is_decayed(path: str, parameter: Value, settings: TrainingSettings) -> bool:
+    """Whether decay and penalties hold for a parameter: unless `undecayed` says which not, for those of two axes."""
+    if settings.undecayed is None:
+        return parameter.type.rank >= 2
+    return not _matches(path, settings.undecayed)
+
+
+def is_exempt(path: str, parameter: Value, settings: TrainingSettings) -> bool:
+    """Whether `undecayed` names a parameter, which an optimizer's own decay then leaves alone too."""
+    return settings.undecayed is not None and not is_decayed(path, parameter, settings)
+
+
+def _matches(path: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(path, pattern) for pattern in patterns)

@@ -1,0 +1,211 @@
+"""The training step as a graph: loss, gradients and the optimizer's equations, made of ordinary operators.
+
+What changes from step to step - parameters, buffers and the optimizer's states - are updates of the graph, so that the
+step runs on any backend and compiles to ONNX as a model does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from compiler.gradient_stop import find_gradient_stop
+from compiler.graph import Graph, Value, origin
+from compiler.model_spec import GRADIENT, PARAMETER, RATE, STEP, ModelSpec, TrainingSettings, TrainingSpec
+from compiler.operators.arithmetic import Abs as Absolute
+from compiler.operators.arithmetic import Floor, Mod
+from compiler.operators.comparison import Equal, Where
+from compiler.operators.reductions import Sum
+from compiler.operators.source import Buffer, Input, Parameter, constant
+from compiler.passes.pipeline import Stage, run_stage
+from compiler.rewrite import replace
+from compiler.training.accumulation import accumulated
+from compiler.training.clipping import clipped
+from compiler.training.equations import first_value, next_values
+from compiler.training.gradients import gradient_of
+from compiler.training.losses import inputs_of, loss_graph, training_of
+from compiler.training.measures import Measure, last_value, measures_of, parts_of, with_parts
+from compiler.training.own_state import OwnState, buffer_of
+from compiler.training.parameters import check_patterns, is_decayed, trained_parameters
+from compiler.training.precision import converted, widened
+from compiler.training.updates import Update, next_of_all
+from grammar.diagnostics import Diagnostic, Label, NablacError
+
+LEARNING_RATE = "learning_rate"  # of the history
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingStep:
+    """`graph` has the batch, `step` and `seed` for inputs, the loss and the metrics for outputs.
+
+    Its updates are the trained parameters, the buffers and, in `states` by their paths, what the step keeps for itself.
+    """
+
+    graph: Graph
+    trained: tuple[str, ...]
+    states: Mapping[str, OwnState]
+    measures: dict[str, Measure]  # of the loss and of metrics that add up over batches; outputs of `measured`
+    measured: Graph
+
+    @property
+    def averages(self) -> dict[str, str]:
+        """Where the running average of a parameter is, by the parameter's path."""
+        return {state.of: path for path, state in self.states.items() if state.kind == "average"}
+
+
+def training_step(model: ModelSpec) -> TrainingStep:
+    """The step that trains a model as its spec says; NablacError where no gradient can flow."""
+    spec = training_of(model)
+    settings = spec.settings
+    measures = {name: each for name, each in measures_of(model.graph, spec).items() if not each.rows}
+    graph = run_stage(with_parts(loss_graph(model), measures), Stage.BEFORE_GRADIENT)
+    check_patterns(graph.outputs["loss"], settings)
+    parameters = trained_parameters(graph.outputs["loss"], settings)
+    gradients = _gradients(spec, graph.outputs["loss"], parameters)
+    updates, states = dict(graph.updates), list[OwnState]()
+    apply: Value | None = None
+    changes: dict[Value, Value] = {}
+    if settings.accumulate > 1:
+        apply, optimizer_step = _counted(spec.step, settings.accumulate)
+        changes[spec.step] = optimizer_step
+        gradients, sums = accumulated(spec, gradients, measures["loss"], graph, apply)
+        states += sums
+        updates |= {state.path: value for state, value in sums.items()}
+    gradients = clipped(gradients, settings)
+    rate: Value = Input(RATE, spec.step.type)()
+    equations = []
+    for path, gradient in gradients.items():
+        update, own = _update(spec, path, parameters[path], gradient, apply, rate)
+        equations.append(update)
+        states += own
+    updates |= next_of_all(equations)
+    if settings.average is not None:
+        for path in gradients:
+            state = OwnState("average", path)
+            states.append(state)
+            updates[state.path] = _average(parameters[path], updates[path], state, settings.average, apply)
+    learning_rate = _learning_rate(spec, rate)
+    if learning_rate is not None:
+        measures = {**measures, LEARNING_RATE: last_value(LEARNING_RATE, learning_rate)}
+    parts = parts_of(measures)
+    shown = {name: graph.outputs[name] for name in ("loss", *spec.metrics)}
+    outputs = shown | {name: graph.outputs.get(name, value) for name, value in parts.items()}
+    ends = replace([*outputs.values(), *updates.values()], changes)
+    outputs = dict(zip(outputs, ends, strict=False))
+    updates = dict(zip(updates, ends[len(outputs) :], strict=True))
+    inputs = inputs_of(model, ends)
+    # The loop asks for no figure of a batch that would not count.
+    measured, plain = (
+        Graph(inputs, {name: outputs[name] for name in names}, updates, f"{graph.name}.step", graph.doc, graph.layers)
+        for names in ((name for name in outputs if name in measures or name in parts), shown)
+    )
+    return TrainingStep(plain, tuple(gradients), {each.path: each for each in states}, measures, measured)
+
+
+def _gradients(spec: TrainingSpec, loss: Value, parameters: Mapping[str, Value]) -> dict[str, Value]:
+    """The gradients of the loss and its penalties by path, of parameters that any reaches; in f32 of 16-bit floats."""
+    loss = _regularized(loss, parameters, spec.settings)
+    gradients = zip(parameters, gradient_of(loss, list(parameters.values())), strict=True)
+    reached = {path: widened(gradient) for path, gradient in gradients if gradient is not None}
+    if not reached:
+        raise _nothing_to_train(spec, loss, list(parameters.values()))
+    return reached
+
+
+def _counted(step: Value, every: int) -> tuple[Value, Value]:
+    """Whether the optimizer takes a step after a batch, and the number of that step, where `step` counts batches."""
+    number: Value = Input(STEP, step.type)()
+    dtype = number.type.dtype
+    apply: Value = Equal()(Mod()(number, constant(every, dtype)), constant(0, dtype))
+    return apply, Floor()((number + (every - 1)) / every)
+
+
+def _learning_rate(spec: TrainingSpec, rate: Value) -> Value | None:
+    """What the optimizer calls its `lr`, where that is another in other steps."""
+    learning_rate, shrinks = spec.optimizer.learning_rate, spec.settings.plateau is not None
+    if isinstance(learning_rate, Value):
+        return widened(learning_rate) * rate if shrinks else widened(learning_rate)
+    if not shrinks or learning_rate is None:
+        return None
+    return constant(learning_rate, rate.type.dtype) * rate
+
+
+def _nothing_to_train(spec: TrainingSpec, loss: Value, parameters: list[Value]) -> NablacError:
+    message = "there is nothing to train: no gradient of the loss reaches a parameter"
+    node = next((node for each in parameters if (node := find_gradient_stop(loss, each)) is not None), None)
+    if node is None:
+        hint = "does `freeze` name them all?" if spec.settings.freeze else "the loss depends on no parameter"
+        return NablacError(Diagnostic("E610", message, spec.span, hint=hint))
+    where = node.origin.span
+    labels = (Label(where, f"none flows through `{node.op.name}`"),) if where is not None else ()
+    hint = "the loss needs a smooth form, as `cross_entropy` is of `accuracy`"
+    return NablacError(Diagnostic("E610", message, spec.span, labels=labels, hint=hint))
+
+
+def _regularized(loss: Value, parameters: Mapping[str, Value], settings: TrainingSettings) -> Value:
+    """The loss with `l1` and `l2` times the sums of magnitudes and of squares."""
+    for factor, size_of in ((settings.l1, Absolute()), (settings.l2, _square)):
+        for path, value in parameters.items():
+            if factor and is_decayed(path, value, settings):
+                loss = loss + Sum(None)(size_of(value)) * constant(factor, loss.type.dtype)
+    return loss
+
+
+def _square(value: Value) -> Value:
+    return value * value
+
+
+def _update(
+    spec: TrainingSpec, path: str, parameter: Value, gradient: Value, apply: Value | None, rate: Value
+) -> tuple[Update, list[OwnState]]:
+    """The optimizer's equations for one parameter, and the states that they keep.
+
+    They run in f32 for floats of 16 bits: in f16 the square of a gradient of 1e-4 is 0, and so is an `eps` of 1e-8.
+    """
+    equations, settings = spec.optimizer.equations[path], spec.settings
+    if isinstance(equations, NablacError):
+        raise equations
+    at = f"optimizer.{path}"
+    with origin(spec.span, at):
+        dtype = gradient.type.dtype
+        before, flow = (Input(name, parameter.type.with_dtype(dtype))() for name in (PARAMETER, GRADIENT))
+        decayed = settings.weight_decay and is_decayed(path, parameter, settings)
+        pulled = flow + before * constant(settings.weight_decay, dtype) if decayed else flow
+        inputs = equations.graph.inputs
+        stand_ins = {PARAMETER: before, GRADIENT: pulled, STEP: spec.step}
+        following = next_values(
+            equations, at, {inputs[name]: value for name, value in stand_ins.items() if name in inputs}
+        )
+        if settings.plateau is not None:  # what the loop shrinks when the monitored quantity no longer improves
+            following[PARAMETER] = before + rate * (following[PARAMETER] - before)
+        wide = widened(parameter)
+        operands, results = {before: wide, flow: gradient}, {}
+        own: list[OwnState] = []
+        for name, value in following.items():
+            current, target = before, path
+            if name != PARAMETER:
+                own.append(OwnState("optimizer", path, name))
+                current, target = inputs[name], own[-1].path
+                operands[current] = buffer_of(own[-1], current.type, first_value(equations, name, at, wide))
+            kept = value if apply is None else Where()(apply, value, current)
+            results[target] = converted(kept, parameter.type.dtype) if name == PARAMETER else kept
+        return Update(operands, results), own
+
+
+def _average(parameter: Value, following: Value, state: OwnState, share: float, apply: Value | None) -> Value:
+    """The exponential moving average of a parameter (Polyak and Juditsky 1992), which begins at its first value.
+
+    In f32 of 16-bit floats, which a thousandth of themselves would not move.
+    """
+    op = parameter.node.op
+    assert isinstance(op, Parameter)
+    dtype = op.type.dtype.wide
+    first = None if op.initial is None else _with_outputs(op.initial, widened)
+    kept: Value = Buffer(state.path, op.type.with_dtype(dtype), first)()
+    moved = kept * constant(share, dtype) + widened(following) * constant(1 - share, dtype)
+    result: Value = moved if apply is None else Where()(apply, moved, kept)
+    return result
+
+
+def _with_outputs(graph: Graph, change: Callable[[Value], Value]) -> Graph:
+    return Graph(graph.inputs, {name: change(value) for name, value in graph.outputs.items()})
