@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -17,13 +16,14 @@ from compiler.dims import Dim
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
 from runtime.atomic_files import is_stream
-from runtime.boundary import guarded, names_in, read_file, read_stream
+from runtime.boundary import folder_for_file, guarded, names_in, read_file, read_stream
 from runtime.conversion import CannotConvert, convert
 from runtime.data.csv_file import OF_COMMAND, Format, read_table
 from runtime.data.rows import Rows
 from runtime.data.source_files import unpacked
 from runtime.image_file import CHANNELS, read_image
 from runtime.image_file import ENDINGS as IMAGES
+from runtime.json_arrays import read_json
 from runtime.numpy_files import read_npy, read_npz
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ _ROWS = re.compile(r"(.*)\[(-?\d*):(-?\d*)\]")
 _PART = re.compile(r"(.*\.(?:csv|csv\.gz|npz|json)|-):(.*)", re.IGNORECASE | re.DOTALL)
 _PACKED = ".gz"  # after `.csv`
 STDIN = "-"
-_NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}  # that JSON has no way to write
 
 
 class FileKind(Enum):
@@ -203,6 +202,8 @@ def _read(path: str, name: str, types: Mapping[str, InputType], reading: Reading
     cut = _PART.fullmatch(path)
     target, part = (Path(cut[1]), cut[2]) if cut is not None else (Path(path), "")
     stream = str(target) == STDIN or is_stream(target) or (not target.suffix and os.path.isfile(target))
+    if os.path.isdir(target):
+        raise folder_for_file(path)
     content = _content(target, path) if stream else b""
     packed = target.suffix.lower() == _PACKED
     suffix = Path(target.stem).suffix if packed else target.suffix
@@ -220,7 +221,7 @@ def _read(path: str, name: str, types: Mapping[str, InputType], reading: Reading
             return _part(read_npz(content, path, "E807") if several else read_npy(content, path, "E807"), part, path)
         case FileKind.JSON:
             with guarded(path, "JSON", "E807"):
-                return _part(_json(_parsed(content), path), part, path)
+                return _part(read_json(content, path), part, path)
         case FileKind.CSV:
             with guarded(path, "a CSV file", "E807"):
                 return _rows_of(str(target), part, unpacked(content, str(target)), name, types, reading)
@@ -248,44 +249,6 @@ def _part(held: Array | dict[str, Array], part: str, place: str) -> FileArray | 
 
 def _near(path: Path) -> str | None:
     return did_you_mean_file(path.name, names_in(path.parent))
-
-
-def _parsed(content: bytes) -> Any:
-    """JSON in which no name stands twice in an object, and no number is beyond a float of 64 bits."""
-
-    def names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        fields = dict(pairs)
-        if len(fields) < len(pairs):
-            twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
-            raise ValueError(f"`{twice}` stands twice")
-        return fields
-
-    def number(text: str) -> float:
-        parsed = float(text)
-        if np.isinf(parsed):
-            raise ValueError(f"{text} is beyond f64")
-        return parsed
-
-    return json.loads(content.decode("utf-8-sig"), object_pairs_hook=names, parse_float=number)
-
-
-def _json(value: Any, place: str) -> Array | dict[str, Array]:
-    def as_array(item: Any) -> Array:
-        array = np.array(_with_numbers(item))
-        if array.dtype.kind not in "iufb":
-            raise NablacError(
-                Diagnostic("E807", "the JSON holds something else than (nested) lists of numbers", place=place)
-            )
-        return array
-
-    return {str(key): as_array(item) for key, item in value.items()} if isinstance(value, dict) else as_array(value)
-
-
-def _with_numbers(value: Any) -> Any:
-    """The numbers that are written as texts, as numbers."""
-    if isinstance(value, list):
-        return [_with_numbers(item) for item in value]
-    return _NUMBERS.get(value, value) if isinstance(value, str) else value
 
 
 def _rows_of(

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.boundary import LARGEST_JSON, decode, read_file
+from runtime.boundary import LARGEST_JSON, decode, folder_for_file, read_file
 from runtime.name_patterns import (
     MOST_STEPS,
     Budget,
@@ -114,6 +114,8 @@ def read_renames(rules: Iterable[str]) -> list[Rename]:
                 text = re.sub(r"(^|\s)#.*", "", line).strip()
                 if text:
                     renames.append(read_rename(text, f"{rule}:{number}"))
+        elif "->" not in rule and os.path.isdir(path):
+            raise folder_for_file(rule)
         elif "->" in rule or "=" in rule:
             renames.append(read_rename(rule))
         else:

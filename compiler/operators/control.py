@@ -36,28 +36,34 @@ else:
     np = LazyModule("numpy")
 
 
-def filled_steps(emit: Emit, length: Size, sequences: Sequence[str]) -> Sequence[str]:
-    """Sequences of at least one step: onnxruntime walks along none that is empty."""
-    if positive(length):
-        return sequences
-    some = emit("Max", emit.sizes((length,)), np.array([1]))
-    found: list[str] = []
-    for each in sequences:
-        type = emit.type(each)
-        item = emit("Expand", np.zeros((), type.dtype.numpy), emit.sizes((1, *type.shape[1:])))
-        found.append(emit("Slice", emit("Concat", each, item, axis=0), np.array([0]), some, np.array([0])))
-    return found
+def filled(emit: Emit, value: str, *sizes: Size) -> str:
+    """A value of which none of the first axes, of these sizes, is empty: zeros stand where the text lets one be so.
+
+    onnxruntime walks along no empty sequence, and its LSTM and GRU end the process for an empty batch.
+    """
+    if all(map(positive, sizes)):
+        return value
+    others = emit.type(value).rank - len(sizes)
+    empty = emit("Cast", emit("Equal", emit.sizes(sizes), np.array([0])), to=DType.I64.onnx)
+    begin = np.zeros(len(sizes) + others, np.int64)
+    end = (empty, np.zeros(others, np.int64)) if others else (empty,)
+    return emit("Pad", value, emit("Concat", begin, *end, axis=0))
 
 
-def results_of_steps(emit: Emit, length: Size, first: Sequence[str], made: Sequence[str]) -> tuple[str, ...]:
-    """What the steps along `filled_steps` gave, as if nothing had been filled in: of none, the first states."""
+def unfilled(emit: Emit, value: str, *sizes: Size) -> str:
+    """What was computed of `filled` values, as if nothing had been filled in."""
+    if all(map(positive, sizes)):
+        return value
+    axes = np.arange(len(sizes))
+    return emit("Slice", value, np.zeros_like(axes), emit.sizes(sizes), axes)
+
+
+def states_of_steps(emit: Emit, length: Size, first: Sequence[str], final: Sequence[str]) -> Sequence[str]:
+    """The states after steps along `filled` sequences: after none, the first ones."""
     if positive(length):
-        return tuple(made)
-    count = emit.sizes((length,))
-    none = emit("Squeeze", emit("Equal", count, np.array([0])), np.array([0]))  # a state may have no axes
-    states = (emit("Where", none, before, after) for before, after in zip(first, made, strict=False))
-    stacked = (emit("Slice", each, np.array([0]), count, np.array([0])) for each in made[len(first) :])
-    return (*states, *stacked)
+        return final
+    none = emit("Squeeze", emit("Equal", emit.sizes((length,)), np.array([0])), np.array([0]))  # a state may be scalar
+    return [emit("Where", none, before, after) for before, after in zip(first, final, strict=True)]
 
 
 class Scan(Operator):
@@ -143,9 +149,10 @@ class Scan(Operator):
             directions["scan_output_directions"] = [int(self.reverse)] * stacked
         first, sequences = operands[: self.states], operands[self.states : formal]
         length = self.length(*(emit.type(operand) for operand in operands))
-        at_least = filled_steps(emit, length, sequences)
-        made = emit.many(len(outputs), "Scan", *first, *at_least, body=body, num_scan_inputs=self.slices, **directions)
-        return results_of_steps(emit, length, first, made)
+        steps = [filled(emit, each, length) for each in sequences]
+        made = emit.many(len(outputs), "Scan", *first, *steps, body=body, num_scan_inputs=self.slices, **directions)
+        final = states_of_steps(emit, length, first, made[: self.states])
+        return (*final, *(unfilled(emit, each, length) for each in made[self.states :]))
 
     @property
     def graphs(self) -> tuple[Graph, ...]:

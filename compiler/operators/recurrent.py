@@ -15,7 +15,7 @@ from compiler.graph import Operator
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.activations import logistic
-from compiler.operators.control import filled_steps, results_of_steps
+from compiler.operators.control import filled, states_of_steps, unfilled
 from compiler.types import TensorType, TypeMismatch, same_dtype
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ class Recurrent(Operator):
         return (TensorType(dtype, (time, batch, self.hidden)), *([state] * self.states))
 
     def lower(self, emit: Emit, x: str, w: str, r: str, b: str, *first: str) -> tuple[str, ...]:
+        length, batch, _ = emit.type(x).shape
         ahead = np.array([0])
         w, r, b = (emit("Unsqueeze", each, ahead) for each in (w, r, b))
-        begun = [emit("Unsqueeze", each, ahead) for each in first]
-        length = emit.type(x).shape[0]
-        (steps,) = filled_steps(emit, length, [x])
-        direction = "reverse" if self.reverse else "forward"
+        begun = [emit("Unsqueeze", filled(emit, each, batch), ahead) for each in first]
+        steps = filled(emit, x, length, batch)
+        begun[0] = emit.refuse_empty(begun[0], steps, (length, batch))  # of nothing the kernels end the process
         made = emit.many(
             1 + self.states,
             self.onnx,
@@ -75,12 +75,12 @@ class Recurrent(Operator):
             None,
             *begun,
             hidden_size=self.hidden,
-            direction=direction,
+            direction="reverse" if self.reverse else "forward",
             **self.onnx_attributes(),
         )
-        final = [emit("Squeeze", each, ahead) for each in made[1:]]
-        *states, stacked = results_of_steps(emit, length, first, [*final, emit("Squeeze", made[0], np.array([1]))])
-        return (stacked, *states)
+        final = [unfilled(emit, emit("Squeeze", each, ahead), batch) for each in made[1:]]
+        stacked = unfilled(emit, emit("Squeeze", made[0], np.array([1])), length, batch)
+        return (stacked, *states_of_steps(emit, length, first, final))
 
     def onnx_attributes(self) -> dict[str, Any]:
         """What the ONNX operator is told besides the size and the direction."""

@@ -204,6 +204,12 @@ def output_options(command: F) -> F:
     return _with_options(command, options)
 
 
+def check_rename(options: ModelOptions) -> None:
+    """UsageError for rules without a file: they are of its entries."""
+    if options.rename and options.weights is None:
+        raise click.UsageError("`--rename` maps the names of a file of weights: `--weights FILE` gives it")
+
+
 OF_TEXTS = ("model", "preset", "set", "dtype", "weights", "rename")  # options that a compiled file has answered
 
 

@@ -217,7 +217,12 @@ CASES: dict[str, tuple[dict[str, Content], tuple[str, ...], str, str]] = {
         "E823",
         "holds no pairs",
     ),
-    "a cell of 200,000 letters": ({"m.model": SAME, "d.csv": "1" * 200_000}, (*RUN, "d.csv"), "E821", "field limit"),
+    "a cell of 200,000 letters": (
+        {"m.model": SAME, "d.csv": "1" * 200_000},
+        (*RUN, "d.csv"),
+        "E821",
+        "a cell has more than 131,072 characters",
+    ),
     "JSON of 100,000 brackets": ({"m.model": SAME, "d.json": "[" * 100_000}, (*RUN, "d.json"), "E807", "too deeply"),
     "an index of itself": (
         index('{"weight_map": {"a": "m.safetensors.index.json"}}'),
