@@ -254,5 +254,4 @@ def _range(value: Value) -> tuple[int, Any, Any] | None:
 
 
 def _numbers(array: Any, like: Value) -> Value:
-    result: Value = Constant.of(np.asarray(array).astype(like.type.dtype.numpy))()
-    return result
+    return Constant.of(np.asarray(array).astype(like.type.dtype.numpy))()

@@ -78,6 +78,7 @@ class Model:
 
     @property
     def name(self) -> str:
+        """What the text calls the model, or its spec."""
         return self.graph.name
 
     @property

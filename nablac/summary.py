@@ -33,6 +33,7 @@ class Row:
 
     @property
     def depth(self) -> int:
+        """How many layers deep it lies, from 1; 0 for the model itself."""
         return self.path.count(".") + 1 if self.path else 0
 
     @property
@@ -41,6 +42,7 @@ class Row:
         return ", ".join(map(str, self.layer.outputs)) if self.layer is not None else ""
 
     def to_json(self) -> dict[str, Any]:
+        """The row as `nablac summary --json` prints it."""
         return {
             "path": self.path,
             "definition": self.layer.definition if self.layer is not None else None,
@@ -73,9 +75,11 @@ class Summary:
 
     @property
     def total(self) -> Row:
+        """The row of the model itself."""
         return self.rows[0]
 
     def to_json(self) -> dict[str, Any]:
+        """The summary as `nablac summary --json` prints it."""
         return {
             "model": self.name,
             "doc": self.doc,

@@ -107,13 +107,12 @@ class Rounding:
         finite = Less()(Abs()(moved), constant(math.inf, dtype))
         normal = Where()(finite, moved, operand)  # a largest number is finite, however it is rounded
         signed = operand * self._noise(operand, -1.0, -1.0)
-        result: Value = Where()(Equal()(operand, zero), signed, Where()(small, below, normal))
-        return result
+        return Where()(Equal()(operand, zero), signed, Where()(small, below, normal))
 
     def _noise(self, like: Value, lowest: float, highest: float) -> Value:
         """Factors of 1, or at random of one of two others."""
         name = f"{_NOISE} {len(self.noises)}"
-        noise: Value = Input(name, like.type)()
+        noise = Input(name, like.type)()
         self.noises[name] = noise, lowest, highest
         return noise
 

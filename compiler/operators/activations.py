@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from compiler.graph import Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
-from compiler.operators.arithmetic import Unary, lower_log1p
+from compiler.operators.arithmetic import Unary
 from compiler.operators.making import cast, exp
+from compiler.operators.powers import lower_log1p
 from compiler.types import DType
 
 if TYPE_CHECKING:

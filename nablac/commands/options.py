@@ -22,6 +22,7 @@ class Finite(click.FloatRange):
     """A number in a range; `nan` and `inf` are in none."""
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """The number; `fail` where it is outside of the range, or not finite."""
         number = super().convert(value, parameter, context)
         if not math.isfinite(number):
             self.fail(f"{number} is not finite (NaN or infinity)", parameter, context)

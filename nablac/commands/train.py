@@ -98,10 +98,7 @@ def command(
         skip_broken=skip_broken,
         keep=keep,
     )
-    if resume is None:
-        training = training_of(model, options)
-    else:
-        training = _resumed(model, resume, options, output)
+    training = training_of(model, options) if resume is None else _resumed(model, resume, options, output)
     if not quiet:
         _announce(describe(training))
         announce_data(training)

@@ -20,8 +20,8 @@ from compiler.elaborate.optimizers import library_optimizer
 from compiler.graph import Graph, Value
 from compiler.model_spec import ModelSpec, OptimizerSpec, SpecSource, TrainingSettings, TrainingSpec, UpdateEquations
 from compiler.operators.activations import Tanh
-from compiler.operators.arithmetic import Pow
 from compiler.operators.linear import MatMul
+from compiler.operators.powers import Pow
 from compiler.operators.reductions import Mean
 from compiler.operators.source import Constant, Input, Parameter, constant
 from compiler.types import DType, TensorType

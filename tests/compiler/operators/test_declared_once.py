@@ -52,8 +52,15 @@ def listed(source: str) -> list[int]:
             return node.id in operators
         return isinstance(node, ast.Constant) and node.value in OPERATORS
 
+    literals = {
+        id(node.slice)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name) and node.value.id == "Literal"
+    }  # a type of texts, that may have the names of operators
     lines: list[int] = []
     for node in ast.walk(tree):
+        if id(node) in literals:
+            continue
         match node:
             case ast.Tuple(elts=items) | ast.List(elts=items) | ast.Set(elts=items):
                 held = items

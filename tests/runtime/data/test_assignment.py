@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compiler.elaborate.models import TextSource
 from compiler.elaborate.program import program_of
 from grammar.source import Source
 from runtime.data.batches import Batches
@@ -72,7 +73,7 @@ def test_columns_of_inputs_alone_feed_an_autoencoder(tmp_path: Path) -> None:
     model M { input x: [batch, 2]; output y = x -> Dense(1) -> Dense(2) }
     train M { loss mse(y, x); data csv("rows.csv") -> standardize() -> columns(inputs: ["a", "b"]) }
     """
-    data = Training(program_of(Source(str(tmp_path / "m.model"), text))).data
+    data = Training(TextSource(program_of(Source(str(tmp_path / "m.model"), text)))).data
     assert data.inputs == ("x",) and data.targets == () and data.arrays.keys() == {"x"}
     rows = np.array([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])
     scaling = data.scalings["x"]
