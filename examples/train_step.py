@@ -1,4 +1,4 @@
-"""Train by a compiled step and nothing but onnxruntime:
+"""Train by a compiled step and nothing but onnxruntime.
 
 nablac compile --train specs/mlp.model -o mlp.step.onnx
 python examples/train_step.py mlp.step.onnx specs/data/digits.npz

@@ -26,11 +26,13 @@ class Brackets:
     mistakes: list[Diagnostic] = field(default_factory=list)
 
     def report(self, diagnostic: Diagnostic) -> None:
+        """Keep a mistake, unless as many are kept as are shown."""
         if len(self.mistakes) < MOST_ERRORS:
             self.mistakes.append(diagnostic)
 
 
 def match_brackets(tokens: list[Token]) -> Brackets:
+    """Which brackets pair up, and what is wrong with the others; a missing `}` ends a block before a declaration."""
     found = _match(tokens, stop_at_declarations=False)
     return _match(tokens, stop_at_declarations=True) if found.missing else found
 

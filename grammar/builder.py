@@ -63,6 +63,8 @@ class Part(NamedTuple):
 
 
 class Block(NamedTuple):
+    """A block in braces: its docstring and its statements."""
+
     doc: str | None
     body: tuple[Statement, ...]
     span: Span
@@ -79,6 +81,8 @@ Children = list[Any]
 
 
 class Builder:
+    """The tree of a file, made bottom up: a method for each rule of the grammar, called with the parts of the rule."""
+
     # Declarations
 
     def file(self, children: Children) -> File:

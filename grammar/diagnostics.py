@@ -48,6 +48,7 @@ class Diagnostic:
 
     @property
     def exit_code(self) -> int:
+        """What a command ends with: 1 for a fault of the model's text, 2 for one of its surroundings."""
         return 1 if self.code[1] in "123456" else 2
 
     def render(self) -> str:
@@ -90,6 +91,7 @@ class NablacError(Exception):
 
     @property
     def exit_code(self) -> int:
+        """The highest of its diagnostics."""
         return max((each.exit_code for each in self.diagnostics), default=1)
 
 
@@ -105,14 +107,17 @@ class Diagnostics:
         return len(self.found) >= MOST_ERRORS
 
     def add(self, diagnostic: Diagnostic) -> None:
+        """Keep a diagnostic, once."""
         if diagnostic not in self.found:
             self.found.append(diagnostic)
 
     def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
+        """Keep each of several, once."""
         for each in diagnostics:
             self.add(each)
 
     def raise_if_any(self) -> None:
+        """Raise NablacError with all that were kept, in the order of the text."""
         if self.found:
             raise NablacError(*sorted(self.found, key=_place_in_text))
 

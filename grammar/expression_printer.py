@@ -38,6 +38,7 @@ _Piece = str | tuple[_Node, int]  # a node, and how tightly it must bind to go w
 
 
 def print_expression(node: _Node, level: int = PIPE) -> str:
+    """An expression as text, in parentheses where it binds less tightly than `level`."""
     left: list[_Piece] = [(node, level)]
     written: list[str] = []
     while left:
@@ -54,6 +55,7 @@ def print_expression(node: _Node, level: int = PIPE) -> str:
 
 
 def print_text(node: Text) -> str:
+    """A string in quotes, with its escapes."""
     escapes = {value: escape for escape, value in ESCAPES.items()}
     return '"' + "".join(escapes.get(sign, sign) for sign in node.value) + '"'
 

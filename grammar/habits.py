@@ -41,6 +41,7 @@ FOREIGN_WORDS = {
 
 
 def foreign_word(place: Place) -> Diagnostic | None:
+    """`def`, `class`, `return`, `None` and other words of Python."""
     first = place.first
     habit = FOREIGN_STATEMENTS.get(first.text)
     if habit is not None and first.type in ("NAME", "SETTING") and place.at <= place.start + 1:
@@ -87,6 +88,7 @@ def _no_comment(first: Token, last: Token) -> Diagnostic:
 
 
 def decorator(place: Place) -> Diagnostic | None:
+    """`@name` before a declaration."""
     if place.token.type != "AT" or place.at != place.start:
         return None
     return Diagnostic("E118", "declarations have no decorators", place.token.span, hint="leave the line out")
@@ -117,6 +119,7 @@ def formatted_text(place: Place) -> Diagnostic | None:
 
 
 def loop_in_parentheses(place: Place) -> Diagnostic | None:
+    """`for (i in 0..n)`."""
     if place.first.type != "FOR" or place.token.type != "LPAR" or place.at != place.start + 1:
         return None
     hint = "write `for i in 0..n { ... }`"
@@ -145,6 +148,7 @@ def declared_type(place: Place) -> str | None:
 
 
 def compound_assignment(place: Place) -> Diagnostic | None:
+    """`x += 1`, however it is spaced."""
     before = place.before
     if place.token.type != "EQUAL" or before is None or before.span.end != place.token.span.start:
         return _compound_start(place)
@@ -175,6 +179,7 @@ def _compound(place: Place, sign: int) -> Diagnostic:
 
 
 def is_part(place: Place) -> bool:
+    """Whether the statement begins with a part of a value: `x[` or `x.`."""
     return (
         place.first.type in NAMES
         and place.start + 1 < len(place.tokens)
@@ -183,6 +188,7 @@ def is_part(place: Place) -> bool:
 
 
 def partial_target(place: Place) -> Diagnostic | None:
+    """`x[0] = 1` and `x.a = 1`."""
     if not is_part(place):
         return None
     depth = 0

@@ -18,6 +18,8 @@ ALWAYS_WORDS = frozenset({"if", "else", "and", "or", "not", "true", "false"})
 
 @dataclass
 class Layout:
+    """The pass from raw tokens to those of the grammar: which line ends end a statement, which words are keywords."""
+
     types: dict[str, str]  # of signs and keywords, by their text
     brackets: Brackets
     made: list[Token] = field(default_factory=list)
@@ -25,6 +27,7 @@ class Layout:
     chained: dict[int, int] = field(default_factory=dict)  # at each depth, how many `else if` the statement has so far
 
     def lay(self, raw: list[Token], source: Source) -> list[Token]:
+        """The tokens as the grammar has them, with what the brackets lack or have too much put right."""
         for place, token in enumerate(raw):
             self._close_missing(place, token.span)
             if place in self.brackets.meant:
@@ -162,6 +165,7 @@ class Layout:
 
 
 def lay_out(reading: Reading, source: Source, types: dict[str, str]) -> list[Token]:
+    """The tokens as the grammar has them; mistakes with brackets are added to those of the reading."""
     brackets = match_brackets(reading.tokens)
     reading.mistakes += brackets.mistakes
     return Layout(types, brackets).lay(reading.tokens, source)

@@ -50,6 +50,8 @@ _UNKNOWN = re.compile(r"[^\w\s!-/:-@\[-`{-~]+")
 
 
 class Token(NamedTuple):
+    """A piece of text that is one terminal of the grammar."""
+
     type: str  # a terminal of the grammar
     text: str
     span: Span
@@ -64,6 +66,8 @@ class Pattern(NamedTuple):
 
 
 class Terminal(NamedTuple):
+    """A terminal as the grammar declares it: a literal text, or a regular expression with a priority."""
+
     name: str
     text: str
     is_expression: bool
@@ -81,6 +85,7 @@ class Reading:
 
 @cache
 def pattern_of(terminals: tuple[Terminal, ...], ignored: frozenset[str]) -> Pattern:
+    """One expression for all terminals, longer signs first, and after them for what no terminal takes."""
     expressions = sorted((each for each in terminals if each.is_expression), key=lambda each: -each.priority)
     signs = sorted((each.text for each in terminals if not each.is_expression and not _is_word(each.text)), key=len)
     parts = [f"(?P<{each.name}>{each.text})" for each in expressions]
@@ -91,6 +96,7 @@ def pattern_of(terminals: tuple[Terminal, ...], ignored: frozenset[str]) -> Patt
 
 
 def read_tokens(source: Source, pattern: Pattern) -> Reading:
+    """Split a text into tokens, as far as `MOST_ERRORS` mistakes; NablacError where it has more than `MOST_TOKENS`."""
     reading = Reading()
     tokens, types, ignored = reading.tokens, pattern.types, pattern.ignored
     text, match, position = source.text, pattern.expression.match, 0
@@ -119,11 +125,13 @@ def read_tokens(source: Source, pattern: Pattern) -> Reading:
 
 
 def number_of(token: Token) -> int | float:
+    """The value of a number, whose digits may be grouped by underscores."""
     digits = token.text.replace("_", "")
     return int(digits) if digits.isdecimal() else float(digits)
 
 
 def text_of(token: Token) -> str:
+    """The value of a string: without its quotes, its escapes replaced."""
     return re.sub(r"\\.", lambda found: ESCAPES.get(found.group(), found.group()), token.text[1:-1])
 
 

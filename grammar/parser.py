@@ -1,5 +1,8 @@
-"""Text to syntax tree. All that is wrong with a file is found in one pass: after a mistake, reading goes on
-with the next statement, in the state that the parser had before the one that failed."""
+"""Text to syntax tree.
+
+All that is wrong with a file is found in one pass: after a mistake, reading goes on with the next statement, in the
+state that the parser had before the one that failed.
+"""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from grammar.source import Span
 
 
 def kinds(names: str) -> frozenset[str]:
+    """A set of terminals, by their names with blanks between."""
     return frozenset(names.split())
 
 
@@ -40,17 +41,21 @@ class Place:
 
     @property
     def token(self) -> Token:
+        """The token that does not fit."""
         return self.tokens[self.at]
 
     @property
     def first(self) -> Token:
+        """The first token of the statement."""
         return self.tokens[self.start]
 
     @property
     def before(self) -> Token | None:
+        """The token before, where that is of the same statement."""
         return self.tokens[self.at - 1] if self.at > self.start else None
 
     def following(self, by: int = 1) -> str:
+        """The kind of a token behind, empty at the end of the file."""
         return self.tokens[self.at + by].type if self.at + by < len(self.tokens) else ""
 
 
@@ -63,6 +68,7 @@ def statement(place: Place) -> Sequence[Token]:
 
 
 def here(place: Place) -> tuple[Span, str]:
+    """The span of a diagnostic, and its note of what would have fitted."""
     return span_of(place), f"expected {words_for(place.expected)}"
 
 

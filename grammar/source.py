@@ -17,6 +17,7 @@ class Source:
 
     @cached_property
     def line_starts(self) -> list[int]:
+        """The offset of each line's first character, and that of the end."""
         starts = [0]
         for line in self.text.splitlines(keepends=True):
             starts.append(starts[-1] + len(line))
@@ -44,14 +45,17 @@ class Span:
 
     @property
     def line(self) -> int:
+        """The line of the first character, counted from 1."""
         return self.source.position(self.start)[0]
 
     @property
     def column(self) -> int:
+        """The column of the first character, counted from 1."""
         return self.source.position(self.start)[1]
 
     @property
     def text(self) -> str:
+        """The characters themselves."""
         return self.source.text[self.start : self.end]
 
     def to(self, other: Span) -> Span:

@@ -36,6 +36,8 @@ class Text(Record):
 
 
 class Boolean(Record):
+    """`true` or `false`."""
+
     value: bool
     span: Span
 
@@ -99,6 +101,8 @@ class Argument(Record):
 
 
 class Call(Record):
+    """`callee(argument, name: argument)`."""
+
     callee: Expression
     arguments: tuple[Argument, ...]
     span: Span
@@ -218,6 +222,8 @@ class Output(Record):
 
 
 class For(Record):
+    """`for variable in iterable { ... }`."""
+
     variable: Identifier
     iterable: Expression
     body: tuple[Statement, ...]
@@ -234,6 +240,8 @@ class If(Record):
 
 
 class Assert(Record):
+    """`assert condition, message`."""
+
     condition: Expression
     message: Expression | None
     span: Span
@@ -311,6 +319,8 @@ Declaration = Definition | Train | Const | Import
 
 
 class File(Record):
+    """All declarations of one text, in order."""
+
     doc: str | None
     declarations: tuple[Declaration, ...]
     span: Span

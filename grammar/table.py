@@ -22,6 +22,7 @@ _FORM = 2  # of the cached file; another form is another file
 
 @cache
 def table() -> Table:
+    """The parser's table: cached in the user's folder, made anew where the grammar has changed."""
     text = GRAMMAR.read_text(encoding="utf-8")
     place = _cache_place(text)
     found = _read(place) if place is not None else None

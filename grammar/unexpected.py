@@ -22,6 +22,7 @@ from grammar.source import Span
 
 
 def diagnose(place: Place) -> Diagnostic:
+    """What to say of a token that does not fit: the first rule that knows the mistake, or what was expected."""
     for rule in (
         _docstring,
         habits.foreign_word,

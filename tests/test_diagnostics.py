@@ -9,6 +9,7 @@ import pytest
 
 from compiler.elaborate import checking
 from compiler.elaborate.program import program_of
+from grammar.codes import declared
 from grammar.diagnostics import NablacError, render_all
 from grammar.source import Source
 
@@ -41,14 +42,21 @@ def test_a_page_shows_what_its_models_get(path: Path) -> None:
         assert render_all(caught.value.diagnostics) + "\n" == expected
 
 
-def test_every_code_has_one_page() -> None:
-    texts = [
-        path.read_text(encoding="utf-8")
-        for package in ("grammar", "compiler", "runtime", "nablac")
-        for path in (ROOT / package).rglob("*.py")
-    ]
-    emitted = {code for text in texts for code in re.findall(r'"(E\d{3})"', text)}
-    assert sorted(path.stem.split("-")[0] for path in PAGES) == sorted(emitted)
+def test_every_code_is_declared_under_its_name_and_has_a_page_with_its_title() -> None:
+    codes = declared()
+    assert all(name == code.name for name, code in codes.items())
+    assert [path.stem.split("-")[0] for path in PAGES] == sorted(codes)
+    headings = [path.read_text(encoding="utf-8").splitlines()[0] for path in PAGES]
+    assert headings == [f"# {code.name}: {code.title}" for _, code in sorted(codes.items())]
+
+
+PACKAGES = ("grammar", "compiler", "runtime", "nablac")
+SOURCES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py") if path.name != "codes.py"]
+
+
+def test_every_code_is_used() -> None:
+    used = {code for path in SOURCES for code in re.findall(r'(?:codes\.|")(E\d{3})\b', path.read_text("utf-8"))}
+    assert used == set(declared())
 
 
 def test_more_than_sixty_kinds_of_mistake_are_pinned_whole() -> None:

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from grammar.diagnostics import NablacError
-from grammar.limits import MOST_BYTES, MOST_ERRORS, MOST_EXPRESSION_DEPTH, MOST_NESTING
+from grammar.limits import MOST_BYTES, MOST_ERRORS, MOST_EXPRESSION_DEPTH, MOST_NESTING, MOST_TOKENS
 from grammar.parser import parse, read_source
 from grammar.printer import print_file
 from grammar.source import Source
 from tests.grammar.trees import shape
+from tests.work import at_most
 
 
 def codes(text: str) -> list[str]:
@@ -34,20 +35,20 @@ def value(text: str) -> str:
 
 HOSTILE = [
     ("10 MB of brackets", "(" * 10_000_000, ["E143"]),
-    ("brackets", "([{" * 100_000, ["E128"]),
+    ("brackets", "([{" * MOST_TOKENS, ["E128"]),
     ("nested brackets", value("(" * 200 + ")" * 200), ["E126"]),
     ("nested blocks", "layer L {" + "if a {" * 10_000 + "}" * 10_001, ["E126"]),
-    ("a chain of `else if`", "layer L {" + "if a { } else " * 30_000 + "{ } }", ["E126"]),
+    ("a chain of `else if`", "layer L {" + "if a { } else " * 10_000 + "{ } }", ["E126"]),
     ("99 of `else if`", "layer L {" + "if a { } else " * 100 + "{ } }", []),
     ("100 of `else if`", "layer L {" + "if a { } else " * 101 + "{ } }", ["E126"]),
     ("a block in a preset", "model M {\n    preset a { width b { width = 3 }\n}\n", ["E101", "E113"]),
-    ("100,000 terms", value("+".join(["a"] * 100_000)), ["E127"]),
-    ("100,000 minus signs", value("-" * 100_000 + "x"), ["E127"]),
-    ("100,000 powers", value("**".join(["x"] * 100_000)), ["E127"]),
-    ("100,000 transposes", value("x" + "^T" * 100_000), ["E127"]),
-    ("100,000 pipes", value("x" + " -> f" * 100_000), ["E127"]),
+    ("20,000 terms", value("+".join(["a"] * 20_000)), ["E127"]),
+    ("20,000 minus signs", value("-" * 20_000 + "x"), ["E127"]),
+    ("20,000 powers", value("**".join(["x"] * 20_000)), ["E127"]),
+    ("20,000 transposes", value("x" + "^T" * 20_000), ["E127"]),
+    ("20,000 pipes", value("x" + " -> f" * 20_000), ["E127"]),
     ("a list of 10,000", value("[" + "1, " * 10_000 + "]"), []),
-    ("a million tokens", "a " * 1_000_000, ["E128"]),
+    ("a token too many", "a " * (MOST_TOKENS + 1), ["E128"]),
     ("blank lines", "\n" * 1_000_000, []),
     ("zero bytes", value("x") + "\0" * 1_000_000, ["E105"]),
     ("a long string", '"' + "\\" * 999_999, ["E103"]),
@@ -57,10 +58,10 @@ HOSTILE = [
 
 
 @pytest.mark.parametrize(("text", "expected"), [case[1:] for case in HOSTILE], ids=[case[0] for case in HOSTILE])
-def test_hostile_text_gets_one_clear_answer_soon(text: str, expected: list[str]) -> None:
-    start = time.perf_counter()
-    assert codes(text)[: len(expected) or None] == expected
-    assert time.perf_counter() - start < 20
+def test_hostile_text_gets_one_clear_answer_in_linear_time(text: str, expected: list[str]) -> None:
+    with at_most(calls=60 * len(text) + 10_000):
+        found = codes(text)
+    assert found[: len(expected) or None] == expected
 
 
 def test_as_many_terms_as_the_limit_says_are_read_and_printed() -> None:
@@ -86,29 +87,28 @@ WORDS = (
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(WORDS.split(" ")), max_size=40).map(" ".join))
 def test_any_words_parse_and_print_or_are_refused(text: str) -> None:
-    source = Source("words.model", text)
     try:
-        tree = parse(source)
+        tree = parse(Source("words.model", text))
     except NablacError as error:
         assert all(each.code.startswith("E1") for each in error.diagnostics)
         str(error)
-        return
-    printed = print_file(tree)
-    again = parse(Source("printed.model", printed))
-    assert shape(again) == shape(tree)
-    assert print_file(again) == printed
+    else:
+        printed = print_file(tree)
+        again = parse(Source("printed.model", printed))
+        assert shape(again) == shape(tree)
+        assert print_file(again) == printed
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=200))
 def test_any_text_parses_or_is_refused(text: str) -> None:
     codes(text)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.binary(max_size=200))
 def test_any_bytes_parse_or_are_refused(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     path = tmp_path_factory.mktemp("bytes") / "any.model"

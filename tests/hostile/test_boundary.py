@@ -358,7 +358,6 @@ def test_a_file_does_no_more_than_data_may(label: str, tmp_path: Path, monkeypat
     assert f"error[{code}]" in ended.errors and says in ended.errors, ended.errors
     assert len(ended.errors) < 10_000
     assert not (tmp_path / "RAN").exists()
-    assert ended.seconds < forked.SECONDS
 
 
 def test_a_picture_with_a_text_of_80_mb_is_refused(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import random
 import time
@@ -17,10 +18,11 @@ from grammar.parser import parse
 from grammar.source import Source
 from tests.hostile.mutations import damaged_text
 from tests.test_diagnostics import PAGES, blocks
+from tests.work import at_most
 
 ROOT = Path(__file__).parents[2]
 FEW, MANY = 150, int(os.environ.get("NABLAC_TEXTS", "50000"))
-SECONDS = 10  # of processor time
+SECONDS = 10  # of processor time, for one text of the campaign
 EXAMPLES = [
     *(
         (ROOT / "specs" / f"{name}.model").read_text("utf-8")
@@ -37,11 +39,11 @@ def test_damaged_texts_get_diagnostics() -> None:
 
 @pytest.mark.campaign
 def test_many_damaged_texts_get_diagnostics() -> None:
-    assert not faults(range(FEW, MANY))
+    assert not faults(range(FEW, MANY), SECONDS)
 
 
-def faults(seeds: range) -> list[str]:
-    """What was raised but diagnostics, and what took too long, with the seed."""
+def faults(seeds: range, most: float = math.inf) -> list[str]:
+    """What was raised but diagnostics, and what took more than `most` seconds, with the seed."""
     found = []
     slowest = 0.0
     for seed in seeds:
@@ -51,9 +53,10 @@ def faults(seeds: range) -> list[str]:
             examine(text)
         except Exception as error:
             found.append(f"seed {seed}: {type(error).__name__}: {str(error)[:200]}")
-        slowest = max(slowest, time.process_time() - started)
-        if time.process_time() - started > SECONDS:
-            found.append(f"seed {seed}: {time.process_time() - started:.1f} s")
+        seconds = time.process_time() - started
+        slowest = max(slowest, seconds)
+        if seconds > most:
+            found.append(f"seed {seed}: {seconds:.1f} s")
     print(f"{len(seeds)} texts, the slowest {slowest:.1f} s")
     return found
 
@@ -86,8 +89,6 @@ def test_a_part_of_a_text_is_no_crash() -> None:
 
 def test_a_mistake_in_each_round_of_a_long_loop_is_told_once_and_soon() -> None:
     text = "model M {\n input x: [batch]\n for i in 0..100000 {\n ers = numbers + [i]\n }\n output x\n}\n"
-    started = time.process_time()
-    with pytest.raises(NablacError) as caught:
+    with at_most(calls=6_000_000), pytest.raises(NablacError) as caught:
         checking.check(program_of(Source("loop.model", text)))
     assert [each.code for each in caught.value.diagnostics] == ["E201"]
-    assert time.process_time() - started < SECONDS

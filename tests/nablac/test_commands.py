@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -14,16 +12,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-SPECS = Path(__file__).parents[2] / "specs"
+from tests.command_line import invoke, shell
+from tests.paths import SPECS
+
 MODELS = sorted(SPECS.glob("*.model"))
-
-
-def nablac(*arguments: str | Path, cwd: Path | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "nablac", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(SPECS.parent), "COLUMNS": "100"}
-    return subprocess.run(
-        command, capture_output=True, text=True, cwd=cwd, input=stdin, timeout=60, env=environment, check=False
-    )
 
 
 def model(folder: Path, text: str) -> Path:
@@ -33,8 +25,8 @@ def model(folder: Path, text: str) -> Path:
 
 
 def test_check_says_that_a_file_is_fine() -> None:
-    done = nablac("check", SPECS / "lstm.model")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "1 file checked, no errors\n")
+    done = invoke("check", SPECS / "lstm.model")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", "1 file checked, no errors\n")
 
 
 @pytest.mark.parametrize(
@@ -51,14 +43,14 @@ def test_check_says_that_there_is_nothing_to_check(files: dict[str, str], messag
     for name, text in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
-    done = nablac("check", tmp_path, "--json")
-    assert done.returncode == 2
+    done = invoke("check", tmp_path, "--json")
+    assert done.exit_code == 2
     assert [(each["code"], each["message"]) for each in json.loads(done.stdout)["errors"]] == [("E911", message)]
 
 
 def test_check_reads_standard_input_and_prints_json() -> None:
-    done = nablac("check", "-", "--json", stdin="model M {\n    input x: [batch, 3]\n    output y\n}\n")
-    assert done.returncode == 1
+    done = invoke("check", "-", "--json", stdin="model M {\n    input x: [batch, 3]\n    output y\n}\n")
+    assert done.exit_code == 1
     (error,) = json.loads(done.stdout)["errors"]
     assert (error["code"], error["file"], error["line"], error["column"]) == ("E201", "<stdin>", 3, 12)
     assert done.stderr == ""
@@ -73,8 +65,8 @@ def test_a_model_compiles_to_onnx_that_the_checker_takes(
     from runtime.onnx_session import OnnxRunner
 
     target = tmp_path / "made.onnx"
-    done = nablac("compile", path, "-o", target)
-    assert done.returncode == 0, done.stderr
+    done = invoke("compile", path, "-o", target)
+    assert done.exit_code == 0, done.stderr
     assert "verified against the NumPy runtime" in done.stderr
     assert ("`--model` chooses another" in done.stderr) == (path.stem in ("rnn", "gru"))
     onnx.checker.check_model(onnx.load(target), full_check=True)
@@ -84,7 +76,7 @@ def test_a_model_compiles_to_onnx_that_the_checker_takes(
 
 
 def test_compile_counts_buffers_apart_and_tells_its_stages(tmp_path: Path) -> None:
-    done = nablac("compile", SPECS / "resnet.model", "-o", tmp_path / "made.onnx", "-v")
+    done = invoke("compile", SPECS / "resnet.model", "-o", tmp_path / "made.onnx", "-v")
     assert "703,386 parameters and 2,400 in buffers, " in done.stdout
     stages = ("read", "elaborated and optimised", "first values", "exported", "written", "checked", "verified")
     for stage in stages:
@@ -96,14 +88,14 @@ def test_compile_counts_buffers_apart_and_tells_its_stages(tmp_path: Path) -> No
     [("ManyToMany", "rnn"), ("ManyToOne", "rnn"), ("GatedDigits", "gru"), ("BidirectionalDigits", "gru")],
 )
 def test_a_file_of_several_models_compiles_the_one_named(tmp_path: Path, name: str, file: str) -> None:
-    done = nablac("compile", SPECS / f"{file}.model", "--model", name, "-o", tmp_path / "made.onnx")
-    assert done.returncode == 0, done.stderr
+    done = invoke("compile", SPECS / f"{file}.model", "--model", name, "-o", tmp_path / "made.onnx")
+    assert done.exit_code == 0, done.stderr
     assert f": {name}, " in done.stdout
 
 
 def test_run_takes_a_column_of_a_real_series() -> None:
-    done = nablac("run", SPECS / "forecaster.model", f"{SPECS}/data/airline-passengers.csv:passengers")
-    assert done.returncode == 0
+    done = invoke("run", SPECS / "forecaster.model", f"{SPECS}/data/airline-passengers.csv:passengers")
+    assert done.exit_code == 0
     assert done.stdout.startswith("y: ")
     assert "untrained weights" in done.stderr
 
@@ -113,9 +105,9 @@ def test_run_takes_some_rows_of_a_column(tmp_path: Path) -> None:
     spec = model(tmp_path, "model M {\n    input x: [n]\n    output y = 2 * x\n}\n")
 
     def shown(chosen: str) -> object:
-        done = nablac("run", spec, f"{tmp_path}/few.csv:{chosen}", "--json")
+        done = invoke("run", spec, f"{tmp_path}/few.csv:{chosen}", "--json")
         found = json.loads(done.stdout)
-        return found["y"] if done.returncode == 0 else found["errors"][0]["message"]
+        return found["y"] if done.exit_code == 0 else found["errors"][0]["message"]
 
     assert shown("b") == [4, 8, 12, 16]
     assert shown("b[-2:]") == [12, 16]
@@ -127,8 +119,8 @@ def test_run_takes_some_rows_of_a_column(tmp_path: Path) -> None:
 
 def test_run_takes_the_image_of_a_digit() -> None:
     pytest.importorskip("PIL")
-    done = nablac("run", SPECS / "cnn.model", SPECS / "data" / "seven.png", "--json", "-q")
-    assert (done.returncode, done.stderr) == (0, "")
+    done = invoke("run", SPECS / "cnn.model", SPECS / "data" / "seven.png", "--json", "-q")
+    assert (done.exit_code, done.stderr) == (0, "")
     assert abs(sum(json.loads(done.stdout)["probability"][0]) - 1) < 1e-5
 
 
@@ -142,12 +134,12 @@ READERS = {
 
 @pytest.mark.parametrize("ending", READERS)
 def test_a_compiled_model_runs_as_the_text_does(tmp_path: Path, ending: str) -> None:
-    assert nablac("compile", SPECS / "lstm.model", "-o", tmp_path / "lstm.onnx").returncode == 0
+    assert invoke("compile", SPECS / "lstm.model", "-o", tmp_path / "lstm.onnx").exit_code == 0
     series = f"{SPECS}/data/airline-passengers.csv:passengers"
     results = []
     for file in (SPECS / "lstm.model", tmp_path / "lstm.onnx"):
         out = tmp_path / f"{file.suffix[1:]}.{ending}"
-        assert nablac("run", file, series, "-o", out).returncode == 0
+        assert invoke("run", file, series, "-o", out).exit_code == 0
         results.append(np.asarray(READERS[ending](out)).reshape(-1))
     np.testing.assert_allclose(*results, rtol=1e-5)
 
@@ -165,13 +157,13 @@ OF_A_TEXT = [
 
 def test_options_that_do_nothing_for_a_compiled_model_are_refused(tmp_path: Path) -> None:
     made = tmp_path / "mlp.onnx"
-    assert nablac("compile", SPECS / "mlp.model", "-o", made, "--no-verify").returncode == 0
+    assert invoke("compile", SPECS / "mlp.model", "-o", made, "--no-verify").exit_code == 0
     np.save(tmp_path / "x.npy", np.zeros((1, 28, 28)))
     for option in OF_A_TEXT:
-        done = nablac("run", made, tmp_path / "x.npy", *option)
-        assert done.returncode == 2 and f"`{option[0]}" in done.stderr, (option, done.stderr)
-    assert "`--preset` does nothing here" in nablac("generate", made, "text", "--preset", "nope").stderr
-    assert nablac("run", made, tmp_path / "x.npy", "--backend", "ort").returncode == 0
+        done = invoke("run", made, tmp_path / "x.npy", *option)
+        assert done.exit_code == 2 and f"`{option[0]}" in done.stderr, (option, done.stderr)
+    assert "`--preset` does nothing here" in invoke("generate", made, "text", "--preset", "nope").stderr
+    assert invoke("run", made, tmp_path / "x.npy", "--backend", "ort").exit_code == 0
 
 
 def test_rename_rules_that_do_nothing_are_told(tmp_path: Path) -> None:
@@ -192,18 +184,16 @@ def test_rename_rules_that_do_nothing_are_told(tmp_path: Path) -> None:
 def test_results_go_through_pipes(tmp_path: Path) -> None:
     spec = model(tmp_path, "model M {\n    input x: [n]\n    output y = 2 * x\n}\n")
     np.save(tmp_path / "x.npy", np.array([1.0, 2.0]))
-    step = f"{sys.executable} -m nablac run {spec}"
-    command = f"{step} {tmp_path}/x.npy -o - | {step} - -o - | {step} - --json"
-    environment = {**os.environ, "PYTHONPATH": str(SPECS.parent)}
-    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60, env=environment)
+    step = f"nablac run {spec}"
+    done = shell(f"{step} {tmp_path}/x.npy -o - | {step} - -o - | {step} - --json")
     assert json.loads(done.stdout) == {"y": [8, 16]} and done.stderr == ""
 
 
 def test_run_with_json_says_what_it_wrote_and_draw_what_it_drew(tmp_path: Path) -> None:
-    done = nablac("run", SPECS / "mlp.model", SPECS / "data" / "digits.npz", "-o", tmp_path / "y.npy", "--json")
+    done = invoke("run", SPECS / "mlp.model", SPECS / "data" / "digits.npz", "-o", tmp_path / "y.npy", "--json")
     written = {"output": str(tmp_path / "y.npy"), "outputs": {"logits": {"dtype": "float32", "shape": [150, 10]}}}
     assert json.loads(done.stdout) == written
-    drawn = json.loads(nablac("draw", SPECS / "mlp.model", "--json").stdout)
+    drawn = json.loads(invoke("draw", SPECS / "mlp.model", "--json").stdout)
     assert drawn["kind"] == "Mermaid" and drawn["text"].startswith("flowchart")
 
 
@@ -231,89 +221,89 @@ def test_a_foreign_model_takes_what_numpy_has_and_is_told_of_the_rest(tmp_path: 
     made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(made, tmp_path / "foreign.onnx")
     np.save(tmp_path / "x.npy", np.array([1, 2]))
-    done = nablac("run", tmp_path / "foreign.onnx", tmp_path / "x.npy")
-    assert (done.returncode, expected in done.stdout + done.stderr) == (status, True), done.stderr
+    done = invoke("run", tmp_path / "foreign.onnx", tmp_path / "x.npy")
+    assert (done.exit_code, expected in done.stdout + done.stderr) == (status, True), done.stderr
 
 
 def test_classes_that_a_model_stores_are_shown_by_name(tmp_path: Path) -> None:
     import onnx
 
     spec = model(tmp_path, "model M {\n    input x: [batch, 3]\n    output y = x\n}\n")
-    assert nablac("compile", spec, "-o", tmp_path / "made.onnx", "-q").returncode == 0
+    assert invoke("compile", spec, "-o", tmp_path / "made.onnx", "-q").exit_code == 0
     made = onnx.load(tmp_path / "made.onnx")
     made.metadata_props.add(key="nablac.classes", value=json.dumps(["cat", "dog", "owl"]))
     onnx.save(made, tmp_path / "made.onnx")
     np.save(tmp_path / "x.npy", np.array([[1.0, 3.0, 2.0]]))
-    assert "dog: 3  owl: 2  cat: 1" in nablac("run", tmp_path / "made.onnx", tmp_path / "x.npy").stdout
+    assert "dog: 3  owl: 2  cat: 1" in invoke("run", tmp_path / "made.onnx", tmp_path / "x.npy").stdout
 
 
 def test_settings_and_presets_size_the_model(tmp_path: Path) -> None:
     def parameters(*options: str) -> int:
-        done = nablac("compile", SPECS / "mlp.model", *options, "--json", "-o", tmp_path / "made.onnx")
+        done = invoke("compile", SPECS / "mlp.model", *options, "--json", "-o", tmp_path / "made.onnx")
         return int(json.loads(done.stdout)["parameters"])
 
     assert parameters("--set", "hidden=8") < parameters()
 
 
 def test_verify_compares_both_runtimes() -> None:
-    done = nablac("verify", SPECS / "lstm.model")
-    assert done.returncode == 0, done.stdout
+    done = invoke("verify", SPECS / "lstm.model")
+    assert done.exit_code == 0, done.stdout
     assert sum(" random " in line and line.endswith("  ok") for line in done.stdout.splitlines()) == 3
     assert "ok: `lstm`, NaN: onnxruntime's kernel" in done.stdout
-    strict = nablac("verify", SPECS / "lstm.model", "--tolerance", "0")  # two runtimes round otherwise
-    assert strict.returncode == 1 and " beyond 0e+00\nfirst: `lstm` at " in strict.stdout
+    strict = invoke("verify", SPECS / "lstm.model", "--tolerance", "0")  # two runtimes round otherwise
+    assert strict.exit_code == 1 and " beyond 0e+00\nfirst: `lstm` at " in strict.stdout
 
 
 def test_an_output_of_nothing_but_nan_is_not_verified(tmp_path: Path) -> None:
     spec = model(tmp_path, "model M {\n    input x: [batch, 3]\n    output y = log(x - 1000)\n    output z = x\n}\n")
-    done = nablac("verify", spec)
-    assert done.returncode == 1
+    done = invoke("verify", spec)
+    assert done.exit_code == 1
     random = [line for line in done.stdout.splitlines() if " random " in line]
     assert [line.split()[0] for line in random if "NaN everywhere" in line] == ["y"] * 3 and len(random) == 6
     assert done.stderr == "not verified: `y` is nothing but NaN\n"
-    assert json.loads(nablac("verify", spec, "--json").stdout)["passed"] is False
-    done = nablac("compile", spec, "-o", tmp_path / "made.onnx")
-    assert done.returncode == 0 and (tmp_path / "made.onnx").exists()
+    assert json.loads(invoke("verify", spec, "--json").stdout)["passed"] is False
+    done = invoke("compile", spec, "-o", tmp_path / "made.onnx")
+    assert done.exit_code == 0 and (tmp_path / "made.onnx").exists()
     assert "warning: `y` is NaN everywhere" in done.stderr and "`z`" not in done.stderr
 
 
 def test_a_kernel_that_is_not_there_is_told_alike_by_verify_and_compile(tmp_path: Path) -> None:
     line = "not verified: onnxruntime on this machine has no kernel for Conv, one of its operators"
-    done = nablac("verify", SPECS / "cnn.model", "--dtype", "f64")
-    assert done.returncode == 2 and done.stderr.startswith(line) and done.stdout == ""
-    done = nablac("compile", SPECS / "cnn.model", "--dtype", "f64", "-o", tmp_path / "made.onnx")
-    assert done.returncode == 0 and done.stderr.startswith(line)
+    done = invoke("verify", SPECS / "cnn.model", "--dtype", "f64")
+    assert done.exit_code == 2 and done.stderr.startswith(line) and done.stdout == ""
+    done = invoke("compile", SPECS / "cnn.model", "--dtype", "f64", "-o", tmp_path / "made.onnx")
+    assert done.exit_code == 0 and done.stderr.startswith(line)
 
 
 @pytest.mark.parametrize("number", ["-1", "nan", "inf", "abc"])
 def test_a_tolerance_is_a_finite_number_from_0_on(number: str) -> None:
-    done = nablac("verify", SPECS / "mlp.model", f"--tolerance={number}")
-    assert done.returncode == 2 and "'--tolerance'" in done.stderr
+    done = invoke("verify", SPECS / "mlp.model", f"--tolerance={number}")
+    assert done.exit_code == 2 and "'--tolerance'" in done.stderr
 
 
 def test_quiet_commands_say_nothing_but_results_and_errors(tmp_path: Path) -> None:
     for options in (("compile",), ("grad",), ("compile", "--train")):
-        done = nablac(options[0], SPECS / "gru.model", *options[1:], "-q", "-o", tmp_path / "made.onnx")
-        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    done = nablac("draw", SPECS / "gru.model", "-q")
+        done = invoke(options[0], SPECS / "gru.model", *options[1:], "-q", "-o", tmp_path / "made.onnx")
+        assert (done.exit_code, done.stdout, done.stderr) == (0, "", "")
+    done = invoke("draw", SPECS / "gru.model", "-q")
     assert done.stdout.startswith("flowchart") and done.stderr == ""
 
 
 def test_a_verbose_run_shows_values_as_the_language_has_them() -> None:
     series = f"{SPECS}/data/airline-passengers.csv:passengers"
-    done = nablac("run", SPECS / "forecaster.model", series, "-v")
+    done = invoke("run", SPECS / "forecaster.model", series, "-v")
     assert "  layer = the layer SimpleRNN\n" in done.stderr and "Defined(" not in done.stderr
 
 
 def test_explain_prints_a_page() -> None:
-    done = nablac("explain", "e901")
-    assert done.returncode == 0
+    done = invoke("explain", "e901")
+    assert done.exit_code == 0
     assert done.stdout.startswith("# E901")
-    assert nablac("explain", "E999").returncode == 2
+    assert invoke("explain", "E999").exit_code == 2
 
 
 def test_doctor_finds_what_is_installed() -> None:
-    facts = json.loads(nablac("doctor", "--json").stdout)
+    facts = json.loads(invoke("doctor", "--json").stdout)
     project = tomllib.loads((SPECS.parent / "pyproject.toml").read_text())["project"]
     assert list(facts["core"]) == [re.split(">=", each)[0] for each in project["dependencies"]]
 
@@ -339,11 +329,11 @@ HOSTILE = [
 def test_hostile_input_gets_one_clear_error_and_leaves_no_file(tmp_path: Path, content: bytes, status: int) -> None:
     path = tmp_path / "given.model"
     path.write_bytes(content)
-    done = nablac("compile", path, "-o", tmp_path / "made.onnx", cwd=tmp_path)
+    done = invoke("compile", path, "-o", tmp_path / "made.onnx", folder=tmp_path)
     assert "Traceback" not in done.stderr
     assert done.stderr.startswith("error[E")
     assert done.stderr.count("error[E") == 1
-    assert done.returncode == status
+    assert done.exit_code == status
     assert os.listdir(tmp_path) == ["given.model"]
 
 
@@ -364,14 +354,14 @@ WRONG = [
 def test_a_wrong_call_is_told_what_is_wrong(tmp_path: Path, arguments: list[str], status: int, code: str) -> None:
     np.save(tmp_path / "wrong.npy", np.full((2, 3, 5), 0.5))
     places = {"mlp": SPECS / "mlp.model", "bert": SPECS / "bert.model", "wrong": tmp_path / "wrong.npy"}
-    done = nablac(*(each.format(**places) for each in arguments), cwd=tmp_path)
+    done = invoke(*(each.format(**places) for each in arguments), folder=tmp_path)
     assert "Traceback" not in done.stderr
     assert f"error[{code}" in done.stderr, done.stderr
-    assert done.returncode == status
+    assert done.exit_code == status
     assert os.listdir(tmp_path) == ["wrong.npy"]
 
 
 def test_an_unknown_command_is_told_the_near_one() -> None:
-    done = nablac("chek", "x.model")
-    assert done.returncode == 2
+    done = invoke("chek", "x.model")
+    assert done.exit_code == 2
     assert "did you mean `check`?" in done.stderr

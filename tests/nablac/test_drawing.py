@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import json
 import re
+from functools import cache
 from itertools import combinations
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from click.testing import CliRunner
 
 import nablac
 from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import load, program_of
 from compiler.graph import Graph
 from grammar.source import Source
-from nablac.commands import cli
 from nablac.drawing.html import html
 from nablac.drawing.layout import Picture, lay_out, text_width
 from nablac.drawing.outline import BORDER, Box, Group, close_below, every_box, outline, readable_depth
 from nablac.drawing.svg import svg
 from nablac.drawing.text import dot, edges, mermaid
+from tests.command_line import invoke
+from tests.paths import SPECS
 
-SPECS = Path(__file__).parents[2] / "specs"
 NAMES = sorted(path.stem for path in SPECS.glob("*.model"))
 
 
+@cache
 def graph_of(name: str) -> Graph:
     program = load(SPECS / f"{name}.model")
     return elaborate(program, model=program.models[0].name)
@@ -217,7 +218,7 @@ def test_many_boxes_are_laid_out_soon() -> None:
 def test_mermaid_of_a_small_model(tmp_path: Path) -> None:
     file = tmp_path / "m.model"
     file.write_text("model M { input x: [batch, 3]; h = x -> Dense(4); output y = tanh(h) }\n")
-    done = CliRunner().invoke(cli, ["draw", str(file), "--depth", "1"])
+    done = invoke("draw", file, "--depth", "1")
     assert done.exit_code == 0
     shown = [line for line in done.stdout.splitlines() if "classDef" not in line]
     assert shown == [
@@ -239,14 +240,14 @@ def test_mermaid_of_a_small_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize("ending", ["svg", "html", "mmd", "dot"])
 def test_the_command_writes_each_kind(ending: str, tmp_path: Path) -> None:
     target = tmp_path / f"picture.{ending}"
-    done = CliRunner().invoke(cli, ["draw", str(SPECS / "cnn.model"), "-o", str(target)])
+    done = invoke("draw", SPECS / "cnn.model", "-o", target)
     assert done.exit_code == 0 and target.stat().st_size > 500
 
 
 def test_a_graph_as_text_is_that_of_the_text_or_of_what_is_run(tmp_path: Path) -> None:
     for name, options in {"before": [], "after": ["--optimised"]}.items():
         target = tmp_path / f"{name}.txt"
-        done = CliRunner().invoke(cli, ["draw", str(SPECS / "lstm.model"), "-o", str(target), *options])
+        done = invoke("draw", SPECS / "lstm.model", "-o", target, *options)
         assert done.exit_code == 0 and done.stderr == f"{target}: Memory as text\n"
     before, after = ((tmp_path / f"{name}.txt").read_text() for name in ("before", "after"))
     assert " = scan" in before and " = lstm" not in before and " = lstm" in after and " = scan" not in after
@@ -254,7 +255,7 @@ def test_a_graph_as_text_is_that_of_the_text_or_of_what_is_run(tmp_path: Path) -
 
 
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
-    done = CliRunner().invoke(cli, ["draw", str(SPECS / "cnn.model"), "-o", str(tmp_path / "p.bmp")])
+    done = invoke("draw", SPECS / "cnn.model", "-o", tmp_path / "p.bmp")
     assert done.exit_code == 2
     assert "`.bmp` is no kind of picture; the kinds are .svg, .html" in done.stderr
     assert not list(tmp_path.iterdir())

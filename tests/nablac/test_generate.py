@@ -9,7 +9,8 @@ from xml.etree import ElementTree
 import pytest
 
 from runtime.text.scores import chrf
-from tests.nablac.test_train import ROOT, invoke
+from tests.command_line import invoke
+from tests.paths import ROOT
 
 NUMBERS = {"one": "un", "two": "deux", "six": "six"}
 THINGS = {"cat": "chat", "dog": "chien", "bird": "oiseau", "red cat": "chat rouge"}

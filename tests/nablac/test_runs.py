@@ -18,7 +18,7 @@ import nablac
 from grammar.diagnostics import NablacError
 from runtime.training import run_record
 from runtime.training.surroundings import Surroundings
-from tests.nablac.test_train import invoke
+from tests.command_line import invoke
 
 MODEL = """from "parts.model" import Body
 
@@ -326,7 +326,7 @@ def test_threads_of_blas_are_compared_however_they_are_set(line: Path, variable:
     def train(threads: int, *options: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "nablac", "train", "m.model", "-q", *options]
         surroundings = {**environment, variable: str(threads)}
-        return subprocess.run(command, env=surroundings, capture_output=True, text=True, timeout=120)
+        return subprocess.run(command, env=surroundings, capture_output=True, text=True)
 
     assert train(2, "-o", "run").returncode == 0
     refused = train(1, "--resume", "run", "--epochs", "4")

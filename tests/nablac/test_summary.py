@@ -6,14 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 import nablac
 from grammar.diagnostics import NablacError
-from nablac.commands import cli
 from nablac.summary import Row, Summary, render_summary, summarize
+from tests.command_line import invoke
+from tests.paths import SPECS
 
-SPECS = Path(__file__).parents[2] / "specs"
 NAMES = sorted(path.stem for path in SPECS.glob("*.model"))
 ALONE = {"rnn": "ManyToMany", "gru": "BidirectionalDigits"}  # of files that hold several
 
@@ -122,7 +121,7 @@ def test_docstrings_are_shown_once() -> None:
     text = nablac.compile(SPECS / "transformer.model").summary()
     assert text.count("Affine map of the last axis") == 1
     assert nablac.compile(SPECS / "lstm.model").summary().splitlines()[1].startswith("  The next value of a series")
-    done = CliRunner().invoke(cli, ["summary", str(SPECS / "lstm.model"), "--json"])
+    done = invoke("summary", SPECS / "lstm.model", "--json")
     layers = {row["path"]: row for row in json.loads(done.stdout)["layers"]}
     assert layers["memory_cell"]["doc"].startswith("f, i, o are the forget")
     assert layers["dense"]["definition"] == "Dense"
@@ -144,8 +143,8 @@ def test_sizes_are_those_of_the_inputs(sizes: dict[str, int], message: str, hint
 
 
 def test_the_command_refuses_a_size_of_no_dim() -> None:
-    done = CliRunner().invoke(cli, ["summary", str(SPECS / "resnet.model"), "--size", "width=224"])
-    assert isinstance(done.exception, NablacError)
+    done = invoke("summary", SPECS / "resnet.model", "--size", "width=224")
+    assert done.exit_code == 2 and done.stderr.startswith("error[E905]: no input of ResNet has a dim `width`\n")
 
 
 SCALED = """
@@ -162,14 +161,13 @@ train M {
 def test_the_summary_of_a_run_says_in_which_units_its_outputs_are(tmp_path: Path) -> None:
     (tmp_path / "m.model").write_text(SCALED)
     (tmp_path / "data.csv").write_text("x,t\n" + "".join(f"{n},{10 * n}\n" for n in range(20)))
-    runner = CliRunner()
-    assert not runner.invoke(cli, ["train", str(tmp_path / "m.model"), "-o", str(tmp_path / "run")]).exit_code
-    found = runner.invoke(cli, ["summary", str(tmp_path / "run")]).output
+    assert not invoke("train", tmp_path / "m.model", "-o", tmp_path / "run").exit_code
+    found = invoke("summary", tmp_path / "run").output
     assert "  output y: f32[batch, 1]  in the units of `t`\n" in found
     assert "  output h: f32[batch, 2]  the model's own\n" in found
     assert "  output twice: f32[batch, 1]  computed from raw numbers\n" in found
-    assert "the units" not in runner.invoke(cli, ["summary", str(tmp_path / "m.model")]).output
+    assert "the units" not in invoke("summary", tmp_path / "m.model").output
     (tmp_path / "x.json").write_text("[[3.0]]")
     for file in (tmp_path / "run" / "model.onnx", tmp_path / "run"):
-        shown = runner.invoke(cli, ["run", str(file), str(tmp_path / "x.json")])
-        assert "note: `h` has the model's own units, as in training" in shown.output + shown.stderr
+        shown = invoke("run", file, tmp_path / "x.json")
+        assert "note: `h` has the model's own units, as in training" in shown.output

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
-import os
 import shutil
 import subprocess
 import sys
-from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -20,47 +16,13 @@ import pytest
 from safetensors.numpy import load_file
 
 import nablac
-from nablac.commands import main
 from runtime.onnx_session import OnnxRunner
 from runtime.weights import read_tensors
+from tests.command_line import invoke
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 FORECASTER = str(ROOT / "specs" / "forecaster.model")
 BACKENDS = ["numpy", "ort"]
-
-
-@dataclass(frozen=True)
-class Done:
-    exit_code: int
-    stdout: str
-    stderr: str
-
-    @property
-    def output(self) -> str:
-        return self.stdout + self.stderr
-
-
-def invoke(*arguments: str) -> Done:
-    """The command line in this process, from the arguments to the exit status."""
-    out, errors = io.StringIO(), io.StringIO()
-    before = sys.argv
-    sys.argv = ["nablac", *arguments]
-    try:
-        with redirect_stdout(out), redirect_stderr(errors):
-            main()
-    except SystemExit as ended:
-        return Done(int(ended.code or 0), out.getvalue(), errors.getvalue())
-    finally:
-        sys.argv = before
-    raise AssertionError("main always exits")
-
-
-def process(*arguments: str, folder: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "nablac", *arguments]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
-        command, cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
 
 
 def test_a_run_leaves_all_that_it_promises(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 import nablac
 from grammar.diagnostics import NablacError
 from runtime.onnx_session import OnnxRunner
-from tests.nablac.test_train import invoke
+from tests.command_line import invoke
 
 MODELS = {
     "scaled": """

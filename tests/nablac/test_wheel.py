@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from nablac.commands import COMMANDS
+from tests.paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 SOURCES = ("pyproject.toml", "setup.py", "README.md", "LICENSE", "nablac", "grammar", "compiler", "runtime", "specs")
 MODEL = """
 model Line {
@@ -130,7 +130,7 @@ def test_a_command_runs_beside_modules_of_the_folders_names(
 ) -> None:
     for arguments in (*([BEFORE[name]] if name in BEFORE else []), (name, *ARGUMENTS[name])):
         command = [sys.executable, "-m", "nablac", *arguments]
-        ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+        ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
         assert ended.returncode == 0, ended.stderr
         assert "of the user" not in ended.stdout + ended.stderr
 
@@ -145,8 +145,6 @@ def test_nablac_is_imported_beside_modules_of_the_folders_names(environment: dic
         "model.to_onnx('line.onnx')\n"
         "print(sorted({'grammar', 'compiler', 'runtime', 'specs'} & set(sys.modules)))\n"
     )
-    ended = subprocess.run(
-        [sys.executable, script], cwd=folder, env=environment, capture_output=True, text=True, timeout=120
-    )
+    ended = subprocess.run([sys.executable, script], cwd=folder, env=environment, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert ended.stdout.splitlines() == ["(3, 1)", "[]"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import random
 import re
-import time
 
 import pytest
 
 from runtime.name_patterns import Budget, TooManySteps, compile_pattern, expand, read_template
+from tests.work import at_most
 
 EXPRESSIONS = [
     r"layers\.(\d+)\.(w|b)", r"a*", r"a+?b", r"(a|ab)(c|bcd)(d*)", r"(.+?)\.(.+?)", r"([^.]+)\.(?P<n>\w+)\.(?P=n)",
@@ -70,9 +70,8 @@ def _expression(chance: random.Random, depth: int) -> str:
     ],
 )
 def test_no_expression_takes_long(expression: str, name: str) -> None:
-    started = time.process_time()
-    assert compile_pattern(expression).fullmatch(name, Budget()) is None
-    assert time.process_time() - started < 5
+    with at_most(calls=2_000_000):
+        assert compile_pattern(expression).fullmatch(name, Budget()) is None
 
 
 def test_texts_met_again_stay_within_the_budget() -> None:

@@ -89,11 +89,13 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("label", MISTAKES)
-@pytest.mark.parametrize("backend", ["numpy", "onnxruntime"])
+NUMPY_ALONE = {"a size that the polynomial never is"}  # an ONNX file has the dim as a name, of any size
+TOLD = [("numpy", label) for label in MISTAKES]
+TOLD += [("onnxruntime", label) for label in MISTAKES if label not in NUMPY_ALONE]
+
+
+@pytest.mark.parametrize(("backend", "label"), TOLD)
 def test_a_mistake_in_the_feeds_is_told_in_full(backend: str, label: str) -> None:
-    if backend == "onnxruntime" and label == "a size that the polynomial never is":
-        return  # an ONNX file has the dim as a name: nothing tells which sizes it may have
     change, expected = MISTAKES[label]
     runner: Any = (
         NumpyRunner(example()) if backend == "numpy" else OnnxRunner(export(example()).SerializeToString(), threads=1)

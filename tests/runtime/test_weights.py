@@ -291,28 +291,36 @@ class TestShards:
 
 
 FOLDERS = {
-    "one file": (["w.safetensors", "config.json"], None, ""),
+    "one file": ["w.safetensors", "config.json"],
+    "weights beside a pickle": ["pytorch_model.bin", "w.safetensors"],
+}
+NO_FOLDERS = {
     "nothing": (["config.json"], "E901", "this folder holds no `.safetensors` file"),
     "several files": (["a.safetensors", "b.safetensors"], "E901", "holds 2 files of weights: a.safetensors, b.safe"),
     "more than are shown": ([f"{n}.safetensors" for n in range(5)], "E901", "1.safetensors, 2.safetensors, ..."),
     "a pickle": (["pytorch_model.bin"], "E705", "this is a pickled checkpoint"),
-    "weights beside a pickle": (["pytorch_model.bin", "w.safetensors"], None, ""),
 }
 
 
 class TestFolders:
-    @pytest.mark.parametrize("label", FOLDERS)
-    def test_a_folder_stands_for_the_one_file_of_weights_in_it(self, label: str, tmp_path: Path) -> None:
-        names, code, message = FOLDERS[label]
+    @staticmethod
+    def fill(folder: Path, names: list[str]) -> None:
         for name in names:
             if name.endswith(".safetensors"):
-                save_weights(tmp_path / name, GOOD)
+                save_weights(folder / name, GOOD)
             else:
-                (tmp_path / name).write_bytes(b"\x80\x02")
-        if code is None:
-            found = load_weights(tmp_path, example())
-            assert all(np.array_equal(found[name], array) for name, array in GOOD.items())
-            return
+                (folder / name).write_bytes(b"\x80\x02")
+
+    @pytest.mark.parametrize("label", FOLDERS)
+    def test_a_folder_stands_for_the_one_file_of_weights_in_it(self, label: str, tmp_path: Path) -> None:
+        self.fill(tmp_path, FOLDERS[label])
+        found = load_weights(tmp_path, example())
+        assert all(np.array_equal(found[name], array) for name, array in GOOD.items())
+
+    @pytest.mark.parametrize("label", NO_FOLDERS)
+    def test_a_folder_of_none_or_several_is_refused(self, label: str, tmp_path: Path) -> None:
+        names, code, message = NO_FOLDERS[label]
+        self.fill(tmp_path, names)
         with pytest.raises(NablacError) as caught:
             load_weights(tmp_path, example())
         (found,) = caught.value.diagnostics

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.nablac.test_train import ROOT, invoke
+from tests.command_line import invoke
+from tests.paths import ROOT
 
 OWN = {"resnet"}  # trains on a folder of one's own images
 TRAINED = sorted(

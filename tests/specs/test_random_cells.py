@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from compiler.elaborate.models import elaborate
@@ -71,7 +71,7 @@ def differentiated(text: str, dtype: DType) -> Graph:
     return Graph(graph.inputs, {**graph.outputs, **grads})
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40)
 @given(models(), st.integers(1, 3), st.integers(1, 4))
 def test_random_recurrences_are_what_they_say(text: str, batch: int, time: int) -> None:
     xs = np.random.default_rng(0).normal(size=(batch, time, 3))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ import pytest
 from grammar.diagnostics import NablacError
 from runtime.data import matching
 from runtime.data.matching import matches, matching_files, package_folders
+from tests.work import at_most
 
 NAMES = {
     ("abc", "abc"): True, ("abc", "ab"): False, ("abc", "*"): True, ("", "*"): True, ("abc", "a*c"): True,
@@ -26,10 +26,9 @@ def test_a_star_is_any_text(name: str, pattern: str) -> None:
     assert matches(name, pattern) == NAMES[name, pattern]
 
 
-def test_many_stars_take_no_time() -> None:
-    started = time.process_time()
-    assert not matches("a" * 10_000, "*a" * 5000 + "!*")
-    assert time.process_time() - started < 1
+def test_many_stars_take_a_step_each() -> None:
+    with at_most(calls=20_000):
+        assert not matches("a" * 10_000, "*a" * 5000 + "!*")
 
 
 @pytest.fixture

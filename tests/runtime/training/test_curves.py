@@ -73,7 +73,9 @@ def test_everything_lies_inside_its_panel_and_panels_inside_the_card(seed: int) 
     }
     root = picture(history, "title " * 50)
     card_width, card_height = float(root.get("width", 0)), float(root.get("height", 0))
-    for panel in root.iter(f"{SVG}g"):
+    drawn = list(root.iter(f"{SVG}g"))
+    assert drawn
+    for panel in drawn:
         left, top = map(float, panel.get("transform", "")[len("translate(") : -1].split())
         width, height = float(panel[0].get("width", 0)), float(panel[0].get("height", 0))
         assert left + width < card_width and top + height < card_height

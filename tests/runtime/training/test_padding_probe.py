@@ -7,17 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from compiler.elaborate.models import TextSource
 from compiler.elaborate.program import program_of
 from grammar.source import Source
-from nablac.commands import cli
 from runtime.data.padding import Padding
 from runtime.numpy_executor import NumpyRunner
 from runtime.training.folder import RunFolder
 from runtime.training.run_options import Options
 from runtime.training.training_run import Training
+from tests.command_line import invoke
 
 MODEL = """
 model M {
@@ -144,13 +143,7 @@ def test_a_text_has_the_answer_that_it_has_alone(tmp_path: Path, name: str) -> N
     texts = ["w1 w2", "w3 w4 w5 w6 w7 w8", "w9", "w5 w1"]
     for file in (model, tmp_path / "run"):
         found = [
-            json.loads(invoke(["run", str(file), *given, "--json"])) for given in (texts, *([each] for each in texts))
+            json.loads(invoke("run", file, *given, "--json").stdout) for given in (texts, *([each] for each in texts))
         ]
         beside, *alone = (np.array(each["score"]) for each in found)
         np.testing.assert_allclose(beside, np.concatenate(alone), rtol=1e-5, atol=1e-6)
-
-
-def invoke(arguments: list[str]) -> str:
-    result = CliRunner().invoke(cli, arguments)
-    assert not result.exit_code, result.output
-    return result.stdout

@@ -1,0 +1,68 @@
+"""The command line for tests.
+
+`invoke` runs it in this process; `process` and `shell` are for tests whose subject is signals, streams or start-up.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from contextlib import chdir
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from click.testing import CliRunner
+
+from nablac.commands import main
+from tests.paths import ROOT
+
+
+@dataclass(frozen=True)
+class Ended:
+    """What a command left: its exit status and what it wrote to each stream."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def output(self) -> str:
+        """Both streams, for the message of an assertion."""
+        return self.stdout + self.stderr
+
+
+def invoke(*arguments: str | Path, folder: Path | None = None, stdin: str = "") -> Ended:
+    """`nablac` with these arguments in this process, with its own handling of errors, signals and exit status."""
+    argv = patch.object(sys, "argv", ["nablac", *map(str, arguments)])
+    streams = CliRunner().isolation(input=stdin, env={"COLUMNS": "100"})
+    with chdir(folder or Path.cwd()), argv, streams as (stdout, stderr, _):
+        try:
+            main()
+        except SystemExit as ended:
+            assert isinstance(ended.code, int)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            return Ended(ended.code, stdout.getvalue().decode(), stderr.getvalue().decode())
+    raise AssertionError("main always exits")
+
+
+def surroundings(**changed: str) -> dict[str, str]:
+    """The environment of a process that runs this checkout."""
+    return {**os.environ, "PYTHONPATH": str(ROOT), "COLUMNS": "100", **changed}
+
+
+def process(*arguments: str | Path, folder: Path | None = None) -> subprocess.Popen[str]:
+    """`nablac` as a process of its own, which a test may signal or kill."""
+    command: list[Any] = [sys.executable, "-m", "nablac", *arguments]
+    return subprocess.Popen(
+        command, cwd=folder, env=surroundings(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+
+
+def shell(command: str) -> subprocess.CompletedProcess[str]:
+    """A line of bash in which `nablac` is this checkout's: pipes, redirections, substitutions."""
+    defined = f'nablac() {{ "{sys.executable}" -m nablac "$@"; }}\n'
+    return subprocess.run(["bash", "-c", defined + command], capture_output=True, text=True, env=surroundings())

@@ -1,0 +1,121 @@
+"""Changes by chance, each in a copy of the checkout on which the related tests run."""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.mutations.areas import AREAS
+from tests.mutations.changes import Change, changes
+from tests.paths import ROOT
+
+COPIED = (
+    "grammar",
+    "compiler",
+    "runtime",
+    "nablac",
+    "specs",
+    "tests",
+    "docs",
+    "examples",
+    "benchmarks",
+    "pyproject.toml",
+)
+COPIED += ("setup.py", "README.md", "CONTRIBUTING.md", "LICENSE")
+SECONDS = 1800  # of a run of tests, after which it is one without end
+ENDLESS = "tests that do not end"
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """A change of one file, of one area."""
+
+    area: str
+    file: Path
+    change: Change
+
+    def __str__(self) -> str:
+        return f"{self.area}: {self.file}, {self.change}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Which test noticed a mutation first, and passes without it; None where all tests passed."""
+
+    mutation: Mutation
+    noticed_by: str | None
+
+
+def choose(count: int, seed: int, areas: tuple[str, ...] = tuple(AREAS)) -> list[Mutation]:
+    """As many mutations of each area, to one; within an area every change of its sources is as likely."""
+    chance = random.Random(seed)
+    every = {
+        area: [(file, change) for file in AREAS[area].files() for change in changes((ROOT / file).read_text("utf-8"))]
+        for area in areas
+    }
+    chosen: dict[tuple[str, Path, Change], None] = {}
+    for number in range(count):
+        area = areas[number % len(areas)]
+        left = [each for each in every[area] if (area, *each) not in chosen]
+        chosen[(area, *chance.choice(left))] = None
+    return [Mutation(*each) for each in chosen]
+
+
+def run(mutations: list[Mutation], folder: Path) -> Iterator[Outcome]:
+    """The outcome of each, from a copy of the checkout in `folder`."""
+    for name in COPIED:
+        copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+        copy(ROOT / name, folder / name)
+    for mutation in mutations:
+        path = folder / mutation.file
+        text = path.read_text("utf-8")
+        path.write_text(mutation.change.apply(text), "utf-8")
+        try:
+            failed = _first_failure(AREAS[mutation.area].tests, folder)
+        finally:
+            path.write_text(text, "utf-8")
+        if failed is not None and failed != ENDLESS:
+            assert _first_failure((failed,), folder) is None, f"{failed} fails without a mutation too"
+        yield Outcome(mutation, failed)
+
+
+def _first_failure(tests: tuple[str, ...], folder: Path) -> str | None:
+    """The first of the tests that fails, or the file of tests that cannot be imported.
+
+    Each argument is a run of its own, without what ran before: pytest would merge those that lie in one another.
+    """
+    for number, each in enumerate(tests):
+        failed = _failure(each, tests[:number], folder)
+        if failed is not None:
+            return failed
+    return None
+
+
+def _failure(tests: str, without: tuple[str, ...], folder: Path) -> str | None:
+    options = [
+        "-x",
+        "-q",
+        "--tb=no",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+        *(f"--ignore={each}" for each in without),
+    ]
+    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-m", "pytest", *options, tests]
+    try:
+        done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS)
+    except subprocess.TimeoutExpired:
+        return ENDLESS
+    if done.returncode == 0:
+        return None
+    failed = re.search(r"^(?:FAILED|ERROR) (.*?)(?: - .*)?$", done.stdout, re.MULTILINE)
+    return failed[1] if failed else tests  # a death of pytest itself

@@ -1,0 +1,56 @@
+"""The tests can fail: none ends before it has proved something, and none goes by a clock."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.paths import ROOT
+
+FILES = sorted((ROOT / "tests").rglob("*.py"))
+CLOCKS = {"time", "monotonic", "perf_counter", "process_time", "thread_time"}
+
+
+def functions_named_test(path: Path) -> list[ast.FunctionDef]:
+    tree = ast.parse(path.read_text("utf-8"))
+    functions = [each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)]
+    return [each for each in functions if each.name.startswith("test_")]
+
+
+def within(node: ast.AST) -> Iterator[ast.AST]:
+    """What is inside of a node, but not inside of functions and classes in it."""
+    for child in ast.iter_child_nodes(node):
+        yield child
+        if not isinstance(child, (ast.FunctionDef, ast.Lambda, ast.ClassDef)):
+            yield from within(child)
+
+
+def of_campaign(test: ast.FunctionDef) -> bool:
+    return any(ast.unparse(each) == "pytest.mark.campaign" for each in test.decorator_list)
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.relative_to(ROOT).as_posix() for path in FILES])
+def test_a_test_goes_to_its_end(path: Path) -> None:
+    early = [
+        f"{test.name}, line {each.lineno}"
+        for test in functions_named_test(path)
+        for each in within(test)
+        if isinstance(each, ast.Return)
+    ]
+    assert not early, "a test that returns has proved nothing of that case: let it not be run on it"
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.relative_to(ROOT).as_posix() for path in FILES])
+def test_no_assertion_goes_by_a_clock(path: Path) -> None:
+    clocked = [
+        f"{test.name}, line {each.lineno}"
+        for test in functions_named_test(path)
+        if not of_campaign(test)
+        for each in ast.walk(test)
+        if isinstance(each, ast.Assert)
+        and CLOCKS & {node.attr for node in ast.walk(each) if isinstance(node, ast.Attribute)}
+    ]
+    assert not clocked, "a loaded machine is slow: count work, see tests/work.py"
