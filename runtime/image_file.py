@@ -53,7 +53,7 @@ def read_image(
 
 
 def _unreadable(place: str, reason: str, hint: str | None = None) -> NablacError:
-    """A file that is no image, or one whose numbers have no range from 0 to 1."""
+    """A file that is not an image, or whose numbers do not range from 0 to 1."""
     return NablacError(Diagnostic("E821", reason, place=place, hint=hint))
 
 

@@ -261,7 +261,7 @@ def _type(slot: Any) -> TensorType | None:
 
 
 def _dtype(slot: Any) -> np.dtype[Any] | None:
-    """NumPy's dtype of a session's input; None for texts, sequences and what else is no array of numbers."""
+    """NumPy's dtype of a session's input; None for texts, sequences and other values that are not arrays of numbers."""
     if slot.type in _TYPES:
         return _TYPES[slot.type].numpy
     name = slot.type.removeprefix("tensor(").removesuffix(")")

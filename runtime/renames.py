@@ -104,7 +104,7 @@ class Entry:
 
 
 def read_renames(rules: Iterable[str]) -> list[Rename]:
-    """Rules as written on the command line, or the lines of files named there; NablacError for what is no rule."""
+    """Rules as written on the command line, or the lines of files named there; NablacError for what is not a rule."""
     renames: list[Rename] = []
     for rule in rules:
         path = Path(rule)

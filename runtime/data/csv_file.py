@@ -70,7 +70,7 @@ class Format:
         return True
 
     def hint(self, cell: str) -> str | None:
-        """What to do about a cell that is no number."""
+        """What to do about a cell that is not a number."""
         text = cell.strip()
         if self.decimal == "." and _COMMA.fullmatch(text):
             option = self.option("decimal", '","')

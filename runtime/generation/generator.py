@@ -18,9 +18,9 @@ from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.generation.decode_checks import check_causal
 from runtime.generation.decoders import KEY, Cached, Decoder, Layout, Recomputing
+from runtime.generation.decoding import Limits, beam_search, sample
 from runtime.generation.machines import OnnxMachine, machine
 from runtime.generation.sampling import Sampling
-from runtime.generation.search import Limits, beam_search, sample
 from runtime.metadata import stored
 from runtime.text import roles
 from runtime.text.coding import LONGEST, TextLimit, tokens_of

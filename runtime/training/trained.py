@@ -106,7 +106,7 @@ def _told(path: str | Path) -> tuple[Fitted | None, int | None]:
     fitted = fitted_from_json(stored, str(path))
     step = stored.get("step")
     if step is not None and not (type(step) is int and 0 <= step < 1 << 63):
-        raise unreadable(str(path), "its step is no whole number of steps")
+        raise unreadable(str(path), "its step is not a whole number")
     return fitted, step
 
 

@@ -315,7 +315,7 @@ CASES: dict[str, tuple[dict[str, Content], tuple[str, ...], str, str]] = {
             ("another shape of the scale", {"scalings": {"x": {"offset": [0, 0], "scale": 1}}}, "differ in shape"),
             ("labels that are a text", {"labels": "abc"}, "is no list"),
             ("columns of numbers", {"columns": {"x": [1]}}, "1 is no str"),
-            ("a tokenizer that is a number", {"tokenizer": 7}, "its tokenizer is no text"),
+            ("a tokenizer that is a number", {"tokenizer": 7}, "its tokenizer is not a text"),
             ("a step beyond integers", {"step": 10**400}, "its step"),
             ("a step that is a text", {"step": "3"}, "its step"),
             ("no scalings", {"scalings": None}, "NoneType"),
