@@ -36,6 +36,7 @@ class Recurrent(Operator):
     gates: ClassVar[int]
     states: ClassVar[int] = 1
     onnx: ClassVar[str]
+    kernels: ClassVar[tuple[str, ...]] = ("f32",)  # onnxruntime's own
     hidden: Integer
     reverse: Flag
 
