@@ -83,7 +83,7 @@ def sign(x: Value) -> Value:
 
 
 def exp(x: Value) -> Value:
-    """e to the power of `x`."""
+    """E to the power of `x`."""
     return apply("exp", x)
 
 

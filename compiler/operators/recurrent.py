@@ -36,6 +36,7 @@ class Recurrent(Operator):
     gates: ClassVar[int]
     states: ClassVar[int] = 1
     onnx: ClassVar[str]
+    kernels: ClassVar[tuple[str, ...]] = ("f32",)  # onnxruntime's own
     hidden: Integer
     reverse: Flag
 
@@ -114,8 +115,8 @@ class RNN(Recurrent):
     def compute(self, x: Array, w: Array, r: Array, b: Array, h: Array) -> tuple[Array, ...]:
         steps = self.projected(x, w, b[: self.hidden] + b[self.hidden :])
         turned = np.ascontiguousarray(r.T)
-        for place in self.order(len(x)):
-            step = steps[place]
+        for time in self.order(len(x)):
+            step = steps[time]
             step += h @ turned
             np.tanh(step, out=step) if self.activation == "tanh" else np.maximum(step, 0, out=step)
             h = step
@@ -145,8 +146,8 @@ class LSTM(Recurrent):
         turned = np.ascontiguousarray(r.T)
         outputs = np.empty((*x.shape[:2], n), x.dtype)
         c = c.copy()
-        for place in self.order(len(x)):
-            step = steps[place]
+        for time in self.order(len(x)):
+            step = steps[time]
             step += h @ turned
             logistic(step[:, : 3 * n], step[:, : 3 * n])
             candidate = step[:, 3 * n :]
@@ -154,7 +155,7 @@ class LSTM(Recurrent):
             c *= step[:, 2 * n : 3 * n]
             candidate *= step[:, :n]
             c += candidate
-            h = outputs[place]
+            h = outputs[time]
             np.tanh(c, out=h)
             h *= step[:, n : 2 * n]
         return outputs, h.copy(), c
@@ -185,8 +186,8 @@ class GRU(Recurrent):
         steps = self.projected(x, w, bias)
         gates, candidate = np.ascontiguousarray(r[: 2 * n].T), np.ascontiguousarray(r[2 * n :].T)
         outputs = np.empty((*x.shape[:2], n), x.dtype)
-        for place in self.order(len(x)):
-            step = steps[place]
+        for time in self.order(len(x)):
+            step = steps[time]
             both = step[:, : 2 * n]
             both += h @ gates
             logistic(both, both)
@@ -196,7 +197,7 @@ class GRU(Recurrent):
             else:
                 new += (reset * h) @ candidate
             np.tanh(new, out=new)
-            output = outputs[place]
+            output = outputs[time]
             np.subtract(h, new, out=output)
             output *= z
             output += new

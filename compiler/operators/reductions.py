@@ -84,10 +84,10 @@ class Reduction(Operator):
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         folded = self.folded(x.type.rank)
-        places = [place for place in range(x.type.rank) if self.keep or place not in folded]
-        if places[axis] in folded:
+        kept = [own for own in range(x.type.rank) if self.keep or own not in folded]
+        if kept[axis] in folded:
             return None
-        return self(window.of(x, places[axis]))
+        return self(window.of(x, kept[axis]))
 
     def with_nan(self, emit: Emit, found: str, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
         """What was found, but NaN where an element is: onnxruntime's largest and smallest pass over it."""

@@ -123,10 +123,10 @@ class Reshape(DataMovement):
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         shape = self.resolved(x.type)
-        for place, size in enumerate(x.shape):  # the axis that stays, with as many elements before it
-            if size == shape[axis] and product(x.shape[:place]) == product(shape[:axis]):
+        for own, size in enumerate(x.shape):  # the axis that stays, with as many elements before it
+            if size == shape[axis] and product(x.shape[:own]) == product(shape[:axis]):
                 bound = [window.bound(each) for each in shape]
-                return Reshape((*bound[:axis], window.size, *bound[axis + 1 :]))(window.of(x, place))
+                return Reshape((*bound[:axis], window.size, *bound[axis + 1 :]))(window.of(x, own))
         return None
 
     def lower(self, emit: Emit, x: str) -> str:
@@ -273,7 +273,7 @@ class Unsqueeze(DataMovement):
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         added = x.type.distinct_axes(self.axes, among=x.type.rank + len(self.axes))
-        return Unsqueeze(added)(window.of(x, axis - sum(place < axis for place in added)))
+        return Unsqueeze(added)(window.of(x, axis - sum(new < axis for new in added)))
 
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Unsqueeze", x, np.array(self.axes, np.int64)) if self.axes else emit("Identity", x)
@@ -301,10 +301,10 @@ class Concat(DataMovement):
                 raise TypeMismatch(
                     f"{first} and {other} do not concatenate: one has {first.rank} axes, one {other.rank}"
                 )
-            for place, (a, b) in enumerate(zip(first.shape, other.shape, strict=True)):
-                if place != axis and a != b:
+            for other_axis, (a, b) in enumerate(zip(first.shape, other.shape, strict=True)):
+                if other_axis != axis and a != b:
                     raise TypeMismatch(
-                        f"{first} and {other} do not concatenate along axis {axis}: axis {place} is {a} and {b}"
+                        f"{first} and {other} do not concatenate along axis {axis}: axis {other_axis} is {a} and {b}"
                     )
         total: Size = 0
         for operand in operands:
