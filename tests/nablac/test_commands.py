@@ -170,15 +170,15 @@ def test_rename_rules_that_do_nothing_are_told(tmp_path: Path) -> None:
     spec = model(tmp_path, "model M {\n    input x: [batch, 2]\n    output y = x -> Dense(2)\n}\n")
     save_file({"dense.W": np.eye(2, dtype=np.float32), "dense.b": np.zeros(2, np.float32)}, tmp_path / "w.safetensors")
     np.save(tmp_path / "x.npy", np.ones((1, 2)))
-    loaded = nablac(
+    loaded = invoke(
         "run", spec, tmp_path / "x.npy", "--weights", tmp_path / "w.safetensors", "--rename", "dens.W -> dense.W ^T"
     )
-    assert loaded.returncode == 0
+    assert loaded.exit_code == 0
     assert loaded.stderr == f"note: {tmp_path}/w.safetensors: `dens.W -> dense.W ^T` takes no entry of the file\n"
-    alone = nablac("run", spec, tmp_path / "x.npy", "--rename", "dens.W -> dense.W ^T")
-    assert alone.returncode == 2 and "`--weights FILE` gives it" in alone.stderr
-    folder = nablac("run", spec, tmp_path / "x.npy", "--weights", tmp_path / "w.safetensors", "--rename", tmp_path)
-    assert folder.returncode == 2 and "error[E902]: this is a folder; a file is wanted" in folder.stderr
+    alone = invoke("run", spec, tmp_path / "x.npy", "--rename", "dens.W -> dense.W ^T")
+    assert alone.exit_code == 2 and "`--weights FILE` gives it" in alone.stderr
+    folder = invoke("run", spec, tmp_path / "x.npy", "--weights", tmp_path / "w.safetensors", "--rename", tmp_path)
+    assert folder.exit_code == 2 and "error[E902]: this is a folder; a file is wanted" in folder.stderr
 
 
 def test_results_go_through_pipes(tmp_path: Path) -> None:
