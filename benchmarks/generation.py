@@ -51,8 +51,8 @@ def seconds(size: str, way: str, tokens: int) -> float:
         from compiler.elaborate.program import load
         from compiler.passes.pipeline import optimize
         from runtime.generation.decoders import Cached, Decoder, Layout, Recomputing
+        from runtime.generation.decoding import Limits, sample
         from runtime.generation.machines import machine
-        from runtime.generation.search import Limits, sample
         from runtime.weights import fit_weights, read_renames
 
         hypers = {"width": width, "heads": heads, "depth": depth, "vocabulary": vocabulary, "context": 512}

@@ -8,11 +8,7 @@ from enum import StrEnum
 
 from compiler.graph import Graph, Node, Value, apply
 from compiler.operators.arithmetic import Sub
-from compiler.operators.casting import Cast, StopGradient
-from compiler.operators.indexing import GatherElements, Take
-from compiler.operators.shaping import Concat, Expand, Flip, Reshape, Split, Squeeze, Tile, Transpose, Unsqueeze
-from compiler.operators.slicing import Slice
-from compiler.operators.source import Buffer, Input, Parameter
+from compiler.operators.source import Input, Stored
 
 
 class Form(StrEnum):
@@ -53,20 +49,6 @@ class Comparison:
     less: Value | None = None
 
 
-_SAME_NUMBERS = (Transpose, Reshape, Expand, Squeeze, Unsqueeze, Concat, Split, Flip, Tile, Slice, StopGradient)
-
-
-def moved(node: Node) -> tuple[Value, ...]:
-    """The operands whose numbers a node's results are, each unchanged; none where it computes."""
-    if isinstance(node.op, _SAME_NUMBERS):
-        return node.operands
-    if isinstance(node.op, (Take, GatherElements)):
-        return node.operands[:1]
-    if isinstance(node.op, Cast) and node.op.dtype.is_float and node.operands[0].type.dtype.is_float:
-        return node.operands
-    return ()
-
-
 def moved_from(value: Value, known: Container[Value]) -> frozenset[Value]:
     """The values among `known` whose numbers `value` holds, moved or not; empty where it holds any other."""
     found: set[Value] = set()
@@ -76,7 +58,7 @@ def moved_from(value: Value, known: Container[Value]) -> frozenset[Value]:
         if current in known:
             found.add(current)
             continue
-        operands = moved(current.node)
+        operands = current.node.op.moved_operands(*current.node.operands)
         if not operands:
             return frozenset()
         waiting += [each for each in operands if each not in seen]
@@ -146,7 +128,7 @@ def trained_values(graph: Graph) -> tuple[set[Value], set[Value]]:
     trained: set[Value] = set()
     fed: set[Value] = set()
     for node in graph:
-        if isinstance(node.op, (Parameter, Buffer)) or any(each in trained for each in node.operands):
+        if isinstance(node.op, Stored) or any(each in trained for each in node.operands):
             trained.update(node.results)
         if isinstance(node.op, Input) or any(each in fed for each in node.operands):
             fed.update(node.results)
@@ -156,22 +138,12 @@ def trained_values(graph: Graph) -> tuple[set[Value], set[Value]]:
 def keeps_columns(value: Value, names: Mapping[Value, str]) -> bool:
     """Whether the last axis of data is that of the value too, place for place."""
     while value not in names:
-        op, operands = value.node.op, moved(value.node)
+        op = value.node.op
+        operands = op.moved_operands(*value.node.operands)
         if len(operands) != 1:
             return False
         (operand,) = operands
-        last, result = operand.type.rank - 1, value.type.rank - 1
-        if isinstance(op, Slice):
-            kept = all(cut[0] != last or cut[1:] == (0, operand.shape[last], 1) for cut in op.bounds(operand.type))
-        elif isinstance(op, Transpose):
-            kept = op.permutation[-1] == last
-        elif isinstance(op, (Flip, Squeeze)):
-            kept = all(axis % (last + 1) != last for axis in op.axes)
-        elif isinstance(op, Unsqueeze):
-            kept = all(axis % (result + 1) != result for axis in op.axes)
-        else:
-            kept = isinstance(op, (Expand, Cast, StopGradient)) and operand.shape[-1:] == value.shape[-1:]
-        if not kept:
+        if not op.keeps_last_axis(operand.type):
             return False
         value = operand
     return True

@@ -203,7 +203,7 @@ class _Derivation:
         if not caches and any(PAST in symbols(size) for node in used for size in _sizes(node)):
             # Nothing else says how many tokens there were.
             name = f"{PAST}.{self.tokens}"
-            past: Value = Input(name, self._past_type(self.input.type, 1))()
+            past = Input(name, self._past_type(self.input.type, 1))()
             caches[name] = _Cache(past, Concat(1)(past, self.input))
         carried: dict[str, _State | _Cache] = {**states, **caches}
         fed: dict[str, _Context | _State | _Cache] = {**context, **carried}
@@ -258,7 +258,7 @@ class _Derivation:
             return None
         if (value, axis) not in self.carries:
             name = self._name("state", value.node, self.states)
-            entry: Value = Input(name, first.type)()
+            entry = Input(name, first.type)()
             self.states[name] = _State(entry, first, entry)  # the name is taken while what follows is built
             self.states[name] = _State(entry, first, following(entry))
             self.carries[value, axis] = entry
@@ -299,8 +299,8 @@ class _Derivation:
         if len(axes) != 1:
             raise NotStepwise(node, f"all of {value.type} is needed for every token")
         name = self._name(PAST, node, self.caches)
-        past: Value = Input(name, self._past_type(value.type, axes[0]))()
-        every: Value = Concat(axes[0])(past, self.of(value, axes[0]))
+        past = Input(name, self._past_type(value.type, axes[0]))()
+        every = Concat(axes[0])(past, self.of(value, axes[0]))
         self.caches[name] = _Cache(past, every)
         return every
 
@@ -333,7 +333,7 @@ class _Derivation:
         names: list[str] = []
         for first in firsts:
             names.append(self._name("state", node, self.states))
-            entry: Value = Input(names[-1], first.type)()
+            entry = Input(names[-1], first.type)()
             self.states[names[-1]] = _State(entry, first, entry)
         entries = [self.states[name].input for name in names]
         parts = [self.of(sequence, 0) for sequence in sequences]
@@ -347,7 +347,7 @@ class _Derivation:
     def _from_start(self, value: Value) -> Value:
         """What depends on other inputs only is made once, and fed to every step."""
         name = self._name("context", value.node, self.context)
-        entry: Value = Input(name, value.type)()
+        entry = Input(name, value.type)()
         self.context[name] = _Context(entry, value)
         return entry
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
+from compiler.attributes import shown
 from compiler.graph import Graph, Node, Operator, Value
-from compiler.operators.source import Buffer, Constant, Input, Parameter
+from compiler.operators.source import Constant, Input, Stored
 
 
 def dump(graph: Graph, *, origins: bool = False) -> str:
@@ -25,7 +25,7 @@ def _lines(graph: Graph, origins: bool, indent: str) -> Iterator[str]:
         yield f"{indent}  input {label}: {value.type}"
     for node in graph:
         match node.op:
-            case Parameter(path=path) | Buffer(path=path):
+            case Stored(path=path):
                 names[node.result] = path
                 yield f"{indent}  {node.op.name} {path}: {node.result.type}"
             case Input(label=label):
@@ -56,19 +56,13 @@ def _operator(op: Operator) -> str:
     """Its name and the attributes that are not what they would be anyway."""
     if isinstance(op, Constant):
         return "constant"
-    shown = []
+    written = []
     for name, value in zip(op.fields, op.attributes, strict=True):
         if not isinstance(value, Graph) and (not hasattr(type(op), name) or value != getattr(type(op), name)):
-            shown.append(f"{name}={_attribute(value)}")
-    return f"{op.name}{{{', '.join(shown)}}}" if shown else op.name
-
-
-def _attribute(value: Any) -> str:
-    if isinstance(value, tuple):
-        return f"[{', '.join(map(_attribute, value))}]"
-    return str(value).lower() if isinstance(value, bool) else str(value)
+            written.append(f"{name}={shown(value)}")
+    return f"{op.name}{{{', '.join(written)}}}" if written else op.name
 
 
 def _origin(node: Node) -> str:
-    shown = " ".join(filter(None, (node.origin.path, str(node.origin.span) if node.origin.span else "")))
-    return f"  # {shown}" if shown else ""
+    written = " ".join(filter(None, (node.origin.path, str(node.origin.span) if node.origin.span else "")))
+    return f"  # {written}" if written else ""

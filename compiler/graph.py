@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from compiler.dims import Dim, Size, substitute
 from compiler.types import DType, TensorType
@@ -150,7 +150,18 @@ class Operator(Record, ABC):
     public: ClassVar[bool] = True  # may be called by its name in the language
     sums: ClassVar[bool] = False  # rounds a sum within to 16 bits, as the text does, and a runtime's kernel may not
     wide: ClassVar[bool] = False  # rounds more than once: 16-bit floats are computed in f32, and rounded at the end
+    safe_sums: ClassVar[bool] = False  # is `wide`, and made so that no sum in it is beyond the largest number
+    rounds: ClassVar[bool] = True  # computes with floats, and does not only move, choose or count them
+    sign: ClassVar[str] = ""  # between two operands in the language
     commutative: ClassVar[bool] = False  # of two operands, and the same with them exchanged
+    number_function: ClassVar[Callable[..., float] | None] = None  # the same of numbers, which the language folds
+    index_operands: ClassVar[tuple[str, ...]] = ()  # that hold positions: numbers given for them are i64
+    positions: ClassVar[Literal["all", "some"] | None] = None  # of its operands, that the result holds too
+    same_unit: ClassVar[tuple[int, ...]] = ()  # operands that only mean something as numbers of one unit
+    counts_from_zero: ClassVar[tuple[int, ...]] = ()  # operands whose zero is the unit's own
+    states_axes: ClassVar[bool] = False  # says by itself which axes the result has, as no broadcast does
+    views_operand: ClassVar[bool] = False  # NumPy's result lies in the first operand's memory
+    allocates: ClassVar[bool] = False  # NumPy's result is an array of its own, that no operand lies in
     edges: ClassVar[tuple[str, ...]] = ()  # where onnxruntime's kernel gives something else, and what
     registry: ClassVar[dict[str, type[Operator]]] = {}
 
@@ -197,6 +208,34 @@ class Operator(Record, ABC):
     @abstractmethod
     def lower(self, emit: Any, *operands: Any, **none: Any) -> str | tuple[str, ...]:
         """Write ONNX nodes that mean the same by an `Emit`; the name of the result (or of each)."""
+
+    @property
+    def universal_function(self) -> str | None:
+        """The name of NumPy's universal function that is all of `compute`, where one is."""
+        return None
+
+    def moved_operands(self, *operands: Value) -> tuple[Value, ...]:
+        """The operands whose numbers the results hold, each unchanged and others none; empty where it computes."""
+        return ()
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        """Operands and their axes whose items meet, or change their place, although the result has such an axis."""
+        return ()
+
+    def looked_up(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
+        """The positions that it looks up, and the size of the axis that they are on; None where it looks up none.
+
+        Of positions on several axes, whose own last axis has one for each, the sizes of these.
+        """
+        return None
+
+    def keeps_last_axis(self, x: TensorType) -> bool:
+        """Whether the result's last axis is that of its one operand, item for item."""
+        return False
+
+    def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:
+        """Operands with what they were for the result to be this one, where nothing is lost."""
+        return ()
 
     @property
     def jumps(self) -> bool:

@@ -8,12 +8,7 @@ from dataclasses import dataclass
 from compiler.dims import Size, evaluate, symbols
 from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
-from compiler.operators.indexing import GatherElements, GatherNd, OneHot, ScatterElements, ScatterNd, Take
 from compiler.operators.source import Input
-
-# Operators that hand all of their operands' numbers on, and those that hand on some.
-MOVERS = frozenset(("cast", "concat", "expand", "flip", "reshape", "squeeze", "transpose", "unsqueeze"))
-_CARRIERS = MOVERS | {"clip", "slice", "where"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,16 +20,19 @@ class Lookup:
     size: Size
 
 
-def lookups(graph: Graph, carriers: frozenset[str] = _CARRIERS) -> Iterator[Lookup]:
-    """Every look-up of a graph, those inside of scans by what comes in from outside."""
+def lookups(graph: Graph, *, complete: bool = False) -> Iterator[Lookup]:
+    """Every look-up of a graph, those inside of scans by what comes in from outside.
+
+    With `complete` only where all of what comes in is looked up, and not a part of it.
+    """
     for node in graph:
-        table = _table(node)
-        if table is not None:
-            yield Lookup(node, *table)
+        match node.op.looked_up(*node.operands):
+            case (positions, size) if not isinstance(size, tuple):
+                yield Lookup(node, positions, size)
         if isinstance(node.op, Scan):
             outside = dict(zip(node.op.body.inputs, node.operands, strict=True))
-            for each in lookups(node.op.body, carriers):
-                for name in inputs_behind(each.places, carriers):
+            for each in lookups(node.op.body, complete=complete):
+                for name in inputs_behind(each.places, complete=complete):
                     if name in outside:
                         yield Lookup(each.node, outside[name], each.size)
 
@@ -42,11 +40,9 @@ def lookups(graph: Graph, carriers: frozenset[str] = _CARRIERS) -> Iterator[Look
 def lookups_of_several_axes(graph: Graph) -> Iterator[tuple[Node, Value, tuple[Size, ...]]]:
     """Every look-up by a place in several axes: the places, whose last axis has one for each, and the axes' sizes."""
     for node in graph:
-        if isinstance(node.op, (GatherNd, ScatterNd)):
-            table, places = node.operands[:2]
-            depth = places.shape[-1]
-            assert isinstance(depth, int)
-            yield node, places, table.shape[:depth]
+        match node.op.looked_up(*node.operands):
+            case (positions, tuple() as sizes):
+                yield node, positions, sizes
 
 
 def table_limits(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
@@ -59,14 +55,14 @@ def table_limits(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
     return limits
 
 
-def inputs_behind(value: Value, carriers: frozenset[str] = _CARRIERS) -> Iterator[str]:
-    """The inputs that a value is made of, element by element or by moving them."""
+def inputs_behind(value: Value, *, complete: bool = False) -> Iterator[str]:
+    """The inputs that a value is made of, element by element or by moving; with `complete` those it has all of."""
     waiting, seen = [value.node], {value.node}
     while waiting:
         node = waiting.pop()
         if isinstance(node.op, Input):
             yield node.op.label
-        elif node.op.name in carriers:
+        elif node.op.positions == "all" or (node.op.positions and not complete):
             for operand in node.operands:
                 if operand.node not in seen:
                     seen.add(operand.node)
@@ -76,13 +72,3 @@ def inputs_behind(value: Value, carriers: frozenset[str] = _CARRIERS) -> Iterato
 def known_size(size: Size, sizes: Mapping[str, int]) -> int:
     """A size as a number; 1 where it holds dims that no input has."""
     return evaluate(size, sizes) if symbols(size) <= sizes.keys() else 1
-
-
-def _table(node: Node) -> tuple[Value, Size] | None:
-    """The places that a node looks up, and how many entries its table has."""
-    match node.op:
-        case Take(axis=axis) | GatherElements(axis=axis) | ScatterElements(axis=axis):
-            return node.operands[1], node.operands[0].shape[axis]
-        case OneHot(depth=depth):
-            return node.operands[0], depth
-    return None

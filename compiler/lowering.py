@@ -41,5 +41,14 @@ class Emit(Protocol):
     def type(self, name: str) -> TensorType:
         """The type of an operand."""
 
+    def refuse_empty(self, value: str, sequence: str, sizes: Sequence[Size]) -> str:
+        """A value whose first axis is 1; the runtime stops with an error at it where the sequence holds nothing.
+
+        Of the sequence's sizes those are looked at that may not be 0 by the text.
+        """
+
     def producer(self, name: str) -> Operator | None:
         """The operator that an operand comes from; None for what is fed, and for what comes from around this graph."""
+
+    def may_cast_transposed(self, name: str) -> bool:
+        """Whether an operand may be the cast of a transpose once onnxruntime has dropped and moved nodes before it."""

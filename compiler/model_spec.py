@@ -78,11 +78,6 @@ class UpdateEquations:
     outside: tuple[Value, ...] = ()
     path: str = ""  # that the origins of its nodes have; it stands for the parameter's own
 
-    @property
-    def states(self) -> tuple[str, ...]:
-        """The names of what the optimizer keeps for a parameter beside the parameter itself."""
-        return tuple(name for name in self.graph.outputs if name != PARAMETER)
-
 
 @dataclass(frozen=True, eq=False)
 class OptimizerSpec:

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from compiler.comparisons import moved
 from compiler.graph import Graph, Node, Value
-from compiler.operators.arithmetic import Div, Log, Log1p, Maximum, Minimum, Reciprocal, Sub
-from compiler.operators.comparison import Comparison, IsInf, IsNan, Where
+from compiler.operators.arithmetic import Sub
+from compiler.operators.comparison import Comparison
 from compiler.operators.reductions import Mean
-from compiler.operators.source import Buffer, Input, Parameter
+from compiler.operators.source import Placeholder
 
 
 @dataclass
@@ -43,7 +42,7 @@ def target_uses(value: Value, targets: Mapping[str, Value]) -> TargetUses:
         names = nothing.union(*(numbers.get(each, means.get(each, nothing)) for each in operands))
         if not names:
             continue
-        kept = moved(node)
+        kept = node.op.moved_operands(*node.operands)
         if kept and all(each in numbers for each in kept):
             numbers.update(dict.fromkeys(node.results, names))
         elif isinstance(node.op, Mean) or (kept and all(each in numbers or each in means for each in kept)):
@@ -57,10 +56,7 @@ def target_uses(value: Value, targets: Mapping[str, Value]) -> TargetUses:
 
 def _in_one_unit(node: Node, varying: set[Value]) -> bool:
     """Whether a step takes its operands as numbers of one unit, none of them a constant."""
-    if isinstance(node.op, (IsNan, IsInf)):
-        return True
-    alike = node.operands[1:] if isinstance(node.op, Where) else node.operands
-    return isinstance(node.op, (Sub, Maximum, Minimum, Comparison, Where)) and all(each in varying for each in alike)
+    return bool(node.op.same_unit) and all(node.operands[index] in varying for index in node.op.same_unit)
 
 
 def targets_counted_from_zero(value: Value, targets: Mapping[str, Value]) -> frozenset[str]:
@@ -80,10 +76,7 @@ def targets_counted_from_zero(value: Value, targets: Mapping[str, Value]) -> fro
         if isinstance(node.op, Comparison):
             found |= nothing if alike else names
             continue
-        if isinstance(node.op, (Log, Log1p, Reciprocal)):
-            found |= names
-        elif isinstance(node.op, Div):
-            found |= read[1]
+        found |= nothing.union(*(read[index] for index in node.op.counts_from_zero))
         if names and not (isinstance(node.op, Sub) and alike):
             counted.update(dict.fromkeys(node.results, names))
     return found
@@ -93,6 +86,6 @@ def _varying(graph: Graph) -> set[Value]:
     """The values that data or weights take part in: all but constants."""
     found: set[Value] = set()
     for node in graph:
-        if isinstance(node.op, (Input, Parameter, Buffer)) or any(each in found for each in node.operands):
+        if isinstance(node.op, Placeholder) or any(each in found for each in node.operands):
             found.update(node.results)
     return found

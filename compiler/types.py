@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from compiler.dims import Size, differ, product, substitute
+from grammar.record import Record
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,8 +27,7 @@ class TypeMismatch(Exception):
         self.hint = hint
 
 
-@dataclass(frozen=True, slots=True)
-class _Row:
+class _Row(Record):
     """What is known of one element type."""
 
     kind: Literal["float", "int", "bool"]

@@ -15,11 +15,9 @@ from typing import Any, Literal
 from compiler.comparisons import Comparison, keeps_columns, moved_from, sources_of, trained_values
 from compiler.graph import Graph, Node, Value
 from compiler.lazy import LazyModule
-from compiler.operators.arithmetic import Add, Div, Mul, Neg, Sub
-from compiler.operators.casting import Cast, StopGradient
-from compiler.operators.shaping import Concat, Expand, Flip, Reshape, Split, Squeeze, Transpose, Unsqueeze
+from compiler.operators.shaping import Concat, Expand, Split
 from compiler.operators.slicing import Slice
-from compiler.operators.source import Buffer, Constant, Input, Parameter
+from compiler.operators.source import Constant, Input, Stored
 from compiler.rewrite import replace
 from compiler.types import TypeMismatch
 
@@ -146,7 +144,7 @@ class _Model:
             if found is not None:
                 parts.setdefault(node.operands[0], []).append((*found, value))
             return []
-        return [each for each, before in _undone(node, raw) if self._learn(each, before, of)]
+        return [each for each, before in node.op.inverse(raw, *node.operands) if self._learn(each, before, of)]
 
     def _join(self, whole: Value, parts: list[tuple[int, Any, Any, Value]]) -> bool:
         """A value whose slices along one axis are all known."""
@@ -224,43 +222,9 @@ class _Model:
     def _evaluate(self) -> None:
         """Which values the equations give from raw numbers: those that no weights take part in but through `raw`."""
         for node in Graph({}, self.model.outputs):
-            weighted = isinstance(node.op, (Parameter, Buffer))
+            weighted = isinstance(node.op, Stored)
             known = not weighted and all(each in self.computed for each in node.operands)
             self.computed.update(each for each in node.results if each in self.raw or known)
-
-
-def _undone(node: Node, raw: Value) -> Iterator[tuple[Value, Value]]:
-    """An operand, and what it was for the node to give `raw`: for nodes that lose nothing."""
-    op = node.op
-    if isinstance(op, (Reshape, Squeeze, Unsqueeze)):
-        yield node.operands[0], Reshape(node.operands[0].shape)(raw)
-    elif isinstance(op, Transpose):
-        yield node.operands[0], Transpose(tuple(op.permutation.index(axis) for axis in range(raw.type.rank)))(raw)
-    elif isinstance(op, (Flip, Neg)):
-        yield node.operands[0], op(raw)
-    elif isinstance(op, StopGradient):
-        yield node.operands[0], raw
-    elif isinstance(op, Cast) and node.operands[0].type.dtype.is_float:
-        yield node.operands[0], Cast(node.operands[0].type.dtype)(raw)
-    elif isinstance(op, (Add, Sub, Mul, Div)):
-        left, right = node.operands
-        if (number := _number(right)) is not None:
-            opposite = {Add: Sub, Sub: Add, Mul: Div, Div: Mul}[type(op)]
-            if number or isinstance(op, (Add, Sub)):
-                yield left, opposite()(raw, right)
-        elif (number := _number(left)) is not None and not isinstance(op, Div):
-            if isinstance(op, Sub):
-                yield right, left - raw
-            elif number or isinstance(op, Add):
-                yield right, (raw - left if isinstance(op, Add) else raw / left)
-
-
-def _number(value: Value) -> float | None:
-    """The number that a value is, if it is one that the text states."""
-    while isinstance(value.node.op, Expand):
-        value = value.node.operands[0]
-    found = value.node.op.scalar() if isinstance(value.node.op, Constant) else None
-    return None if found is None else float(found)
 
 
 def _cut(node: Node, raw: Value) -> Iterator[tuple[Value, Value]]:
@@ -290,5 +254,4 @@ def _range(value: Value) -> tuple[int, Any, Any] | None:
 
 
 def _numbers(array: Any, like: Value) -> Value:
-    result: Value = Constant.of(np.asarray(array).astype(like.type.dtype.numpy))()
-    return result
+    return Constant.of(np.asarray(array).astype(like.type.dtype.numpy))()

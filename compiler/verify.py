@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from compiler.graph import Graph, Node
 from compiler.operators.control import Scan
-from compiler.operators.source import Buffer, Input, Parameter, Placeholder
+from compiler.operators.source import Input, Placeholder, Stored
 from compiler.types import TensorType, TypeMismatch
 
 
@@ -32,7 +32,7 @@ def _verify(graph: Graph, graph_name: str) -> None:
             if operand.node.results[operand.index] is not operand:
                 raise VerifyError(f"{where} has an operand that is no result of the node it names")
         _types(node, where)
-        if isinstance(node.op, (Parameter, Buffer)):
+        if isinstance(node.op, Stored):
             other = stored.setdefault(node.op.path, node)
             if other is not node:
                 raise VerifyError(f"{where}: two nodes are `{node.op.path}`: {other.op} and {node.op}")

@@ -161,8 +161,13 @@ def not_utf8(name: str, line: int, byte: int) -> Diagnostic:
     return Diagnostic("E140", "the file is not UTF-8 text", place=_place(name), note=note, hint=hint)
 
 
-def binary(name: str, offset: int) -> Diagnostic:
-    note = f"a zero byte at offset {offset}"
+def other_encoding(name: str, encoding: str) -> Diagnostic:
+    note = f"it begins with the mark of {encoding.upper()}"
+    hint = "save it as UTF-8, as any editor can"
+    return Diagnostic("E140", "the file is not UTF-8 text", place=_place(name), note=note, hint=hint)
+
+
+def binary(name: str, note: str) -> Diagnostic:
     return Diagnostic("E141", "the file is binary, not text", place=_place(name), note=note)
 
 

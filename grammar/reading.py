@@ -10,25 +10,13 @@ from pathlib import Path
 
 from grammar import mistakes
 from grammar.diagnostics import NablacError
+from grammar.file_kinds import LFS_POINTER, ONNX, TRAINED, encoding_of, kind_of
 from grammar.limits import MOST_BYTES
 from grammar.source import Source
 
 WAIT = 5.0  # seconds for somebody to write into a pipe
 PAUSE = 0.01
 
-# How files begin that people hand over by mistake.
-_BINARY = (
-    (b"PK\x03\x04", "a zip archive, as PyTorch and NumPy save them"),
-    (b"\x80\x02", "a Python pickle"),
-    (b"\x80\x03", "a Python pickle"),
-    (b"\x80\x04", "a Python pickle"),
-    (b"\x80\x05", "a Python pickle"),
-    (b"\x89HDF\r\n", "an HDF5 file, as Keras saves them"),
-    (b"\x93NUMPY", "a NumPy array"),
-    (b"(dp0\n", "a Python pickle"),
-    (b"GGUF", "a GGUF file"),
-    (b"\x1f\x8b", "a gzip archive"),
-)
 _SUFFIXES = {
     ".pt": "a PyTorch file",
     ".pth": "a PyTorch file",
@@ -50,11 +38,13 @@ def read_source(path: str | os.PathLike[str]) -> Source:
     """The text of a file; raises NablacError where there is none to read."""
     name = os.fspath(path)
     content = _content(name)
-    if content.startswith(b"version https://git-lfs.github.com/spec/"):
+    if kind_of(content) == LFS_POINTER:
         raise NablacError(mistakes.lfs_pointer(name))
-    _refuse_trained(name, content)
+    _refuse_other_kinds(name, content)
+    if encoding_of(content) != "utf-8-sig":
+        raise NablacError(mistakes.other_encoding(name, encoding_of(content)))
     if b"\0" in content:
-        raise NablacError(mistakes.binary(name, content.index(b"\0")))
+        raise NablacError(mistakes.binary(name, f"a zero byte at offset {content.index(0)}"))
     try:
         return Source(name, content.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
@@ -78,7 +68,7 @@ def _content(name: str) -> bytes:
         reason = getattr(error, "strerror", None) or str(error)
         raise NablacError(mistakes.unreadable(name, reason.lower())) from None
     if len(content) > MOST_BYTES:
-        _refuse_trained(name, content)
+        _refuse_other_kinds(name, content)
         raise NablacError(mistakes.file_too_large(name))
     return content
 
@@ -118,32 +108,16 @@ def read_pipe(name: str, most: int) -> bytes:
     return b"".join(parts)
 
 
-def _refuse_trained(name: str, content: bytes) -> None:
+def _refuse_other_kinds(name: str, content: bytes) -> None:
     is_text = content.isascii() and b"\0" not in content[:4096]
-    if _is_onnx(content) or (name.lower().endswith(".onnx") and not is_text):
+    kind = kind_of(content)
+    if kind == ONNX or (name.lower().endswith(".onnx") and not is_text):
         raise NablacError(mistakes.onnx_file(name))
-    found = _begins_as(content) or (None if is_text else _SUFFIXES.get(Path(name).suffix.lower()))
+    found = kind if kind in TRAINED else None if is_text else _SUFFIXES.get(Path(name).suffix.lower())
     if found is not None:
         raise NablacError(mistakes.trained_model(name, found))
-
-
-def _is_onnx(content: bytes) -> bool:
-    """Whether these are the first fields of a ModelProto: the version of its format, and another of the first eight."""
-    return content[:1] == b"\x08" and b"\0" < content[1:2] < b"\x20" and content[2:3] in _MODEL_FIELDS
-
-
-_MODEL_FIELDS = (b"\x12", b"\x1a", b"\x22", b"\x28", b"\x32", b"\x3a", b"\x42")
-
-
-def _begins_as(content: bytes) -> str | None:
-    if content[8:10] == b'{"' and content[3:8] == bytes(5):  # before the others: its length may begin like a pickle
-        return "a file of weights (safetensors)"
-    for start, said in _BINARY:
-        if content.startswith(start):
-            return said
-    if content[4:8] == b"TFL3":
-        return "a TensorFlow Lite file"
-    return None
+    if kind is not None:
+        raise NablacError(mistakes.binary(name, f"it is {kind}"))
 
 
 def models_beside(name: str | os.PathLike[str]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ import sys
 
 
 def main() -> None:
+    """The `nablac` command, which an interrupt ends also while it is still being imported."""
     try:
         from nablac.commands import main as run
 

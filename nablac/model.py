@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from warnings import warn
 
 from compiler.elaborate.models import TextSource
 from compiler.elaborate.presets import parse_settings
@@ -77,6 +78,7 @@ class Model:
 
     @property
     def name(self) -> str:
+        """What the text calls the model, or its spec."""
         return self.graph.name
 
     @property
@@ -120,12 +122,15 @@ class Model:
         self.__dict__.pop("_looked_up", None)
         return self
 
-    def load(self, path: str | Path, rename: str | Path | Iterable[str | Path] = ()) -> Model:
+    def load(
+        self, path: str | Path, rename: str | Path | Iterable[str | Path] = (), say: Callable[[str], object] = warn
+    ) -> Model:
         """Take the weights from a `.safetensors` file; NablacError lists every entry that does not fit.
 
         `path` may be a folder with one such file, or with the `.safetensors.index.json` of several.
         `rename` is a rule as `"theirs -> ours"`, a file of such rules, or several of them. Where the file is of a
         training run, or was saved after one, the model takes and gives the units of its data from then on.
+        `say` is told of rules that take no entry.
         """
         from compiler.training.losses import whole_graph
         from runtime.training.trained import load_trained
@@ -137,7 +142,7 @@ class Model:
         def in_training() -> Graph:
             return whole_graph(self._source.spec(training=True))
 
-        return self._take(load_trained(path, self.spec, renames, in_training=in_training))
+        return self._take(load_trained(path, self.spec, renames, in_training=in_training, say=say))
 
     def save(self, path: str | Path) -> None:
         """Write the weights to a `.safetensors` file, which says in which units they work."""

@@ -13,7 +13,7 @@ from compiler.graph import Graph, Layer, Node
 from compiler.operators.attention import Attention
 from compiler.operators.control import Scan
 from compiler.operators.recurrent import Recurrent
-from compiler.operators.source import Buffer, Constant, Parameter, Source
+from compiler.operators.source import Buffer, Constant, Parameter, Source, Stored
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.visible import visible
 
@@ -33,6 +33,7 @@ class Row:
 
     @property
     def depth(self) -> int:
+        """How many layers deep it lies, from 1; 0 for the model itself."""
         return self.path.count(".") + 1 if self.path else 0
 
     @property
@@ -41,6 +42,7 @@ class Row:
         return ", ".join(map(str, self.layer.outputs)) if self.layer is not None else ""
 
     def to_json(self) -> dict[str, Any]:
+        """The row as `nablac summary --json` prints it."""
         return {
             "path": self.path,
             "definition": self.layer.definition if self.layer is not None else None,
@@ -73,9 +75,11 @@ class Summary:
 
     @property
     def total(self) -> Row:
+        """The row of the model itself."""
         return self.rows[0]
 
     def to_json(self) -> dict[str, Any]:
+        """The summary as `nablac summary --json` prints it."""
         return {
             "model": self.name,
             "doc": self.doc,
@@ -184,7 +188,7 @@ def _and_above(path: str) -> list[str]:
 
 
 def _path(node: Node) -> str:
-    return node.op.path.rpartition(".")[0] if isinstance(node.op, (Parameter, Buffer)) else node.origin.path
+    return node.op.path.rpartition(".")[0] if isinstance(node.op, Stored) else node.origin.path
 
 
 def _every_node(graph: Graph, times: Size = 1) -> Iterator[tuple[Node, Size]]:
@@ -199,7 +203,7 @@ def _fixed(graph: Graph) -> set[Node]:
     """Weights, constants and what is made of them alone: a weight turned about is no activation."""
     found: set[Node] = set()
     for node in graph:
-        if isinstance(node.op, (Parameter, Buffer, Constant)) or (
+        if isinstance(node.op, (Stored, Constant)) or (
             node.operands and all(operand.node in found for operand in node.operands)
         ):
             found.add(node)

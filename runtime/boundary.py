@@ -12,13 +12,14 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NoReturn, Protocol
 
 from grammar.diagnostics import MOST_KNOWN, Diagnostic, NablacError
+from grammar.file_kinds import LFS_POINTER, encoding_of, kind_of
 from grammar.reading import read_pipe
 from runtime.memory import memory
 
@@ -34,6 +35,8 @@ MOST_PIXELS = 89_478_485  # of an image: where Pillow begins to warn
 MOST_CELLS = 1_000_000_000  # of a table
 CELL_BYTES = 64  # that a cell of a table takes while it is read: a text and where it stands
 TEXT_COPIES = 4  # of a text in memory while it is read: bytes, text, and lines or tokens
+
+BEGINNING = 1 << 10  # bytes of a file that tell what it is
 
 _CHUNK = 1 << 20
 _IN_MEMORY = re.compile(r" <_io\.[^>]*>| <zipfile[^>]*>")  # what Python calls an open file
@@ -66,7 +69,8 @@ def _unreadable(error: BaseException, place: str, what: str, code: str, hint: st
     if isinstance(error, MemoryError):
         message = f"not enough memory to read this as {what}"
         return NablacError(Diagnostic("E810", message, place=place, hint="choose a smaller file, or a part of it"))
-    message = f"this cannot be read as {what}: {reason_of(error)}"
+    reason = reason_of(error) if type(error).__name__ != _PANIC else "the library that reads it gives up"
+    message = f"this cannot be read as {what}: {reason}"
     return NablacError(Diagnostic(code, message, place=place, hint=hint))
 
 
@@ -127,12 +131,13 @@ def open_regular(path: Path, place: str | None = None) -> BinaryIO:
     place = place or str(path)
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-        if stat.S_ISREG(os.fstat(handle).st_mode):
+        mode = os.fstat(handle).st_mode
+        if stat.S_ISREG(mode):
             return os.fdopen(handle, "rb")
         os.close(handle)
     except (OSError, ValueError) as error:
         raise _closed(error, place) from None
-    raise _irregular(place)
+    raise folder_for_file(place) if stat.S_ISDIR(mode) else _irregular(place)
 
 
 def require_regular(path: Path, place: str | None = None) -> int:
@@ -177,14 +182,37 @@ def names_in(folder: Path) -> list[str]:
         return []
 
 
-def decode(content: bytes, place: str) -> str:
-    """The text of UTF-8 bytes, without a mark of their order; NablacError with the byte that is none."""
+def decode(content: bytes, place: str, what: str = "a text", code: str = "E821") -> str:
+    """The text of a file: UTF-8, or as a mark at its beginning says UTF-16 or UTF-32, as spreadsheets write it.
+
+    NablacError with the line of the first byte that is none, or with what the file is where that is known.
+    """
+    if kind_of(content) == LFS_POINTER:  # the only one that is a text
+        refuse_other_kinds(content, what, place, code)
+    encoding = encoding_of(content)
     try:
-        return content.decode("utf-8-sig")
+        text, end = content.decode(encoding), None
     except UnicodeDecodeError as error:
-        at = f"{place}: byte {error.start}"
-        hint = "save it as UTF-8, as any editor or `iconv` can"
-        raise NablacError(Diagnostic("E821", "this is not UTF-8 text", place=at, hint=hint)) from None
+        text, end = content[: error.start].decode(encoding, "ignore"), error.start
+    if end is None and "\0" not in text:
+        return text
+    refuse_other_kinds(content, what, place, code)
+    null = text.find("\0")
+    line = text.count("\n", 0, null if null >= 0 else None) + 1
+    message = f"this is not {encoding.removesuffix('-sig').upper()} text: byte {end}"
+    hint = "save it as UTF-8, as an editor can, or `iconv -f latin1 -t utf-8`"
+    if null >= 0:
+        message = "the text contains a null byte"
+        hint = "where it is UTF-16, it has to begin with its mark; UTF-8 needs none"
+    raise NablacError(Diagnostic(code, message, place=f"{place}:{line}", hint=hint))
+
+
+def refuse_other_kinds(content: bytes, what: str, place: str, code: str = "E821", but: Collection[str] = ()) -> None:
+    """NablacError for a file that its first bytes say to be of a kind that is not among `but`."""
+    kind = kind_of(content)
+    if kind is not None and kind not in but:
+        hint = "fetch the file itself: `git lfs pull`" if kind == LFS_POINTER else None
+        raise NablacError(Diagnostic(code, f"this is {kind}, and {what} is asked for", place=place, hint=hint))
 
 
 def gunzip(content: bytes, place: str, largest: int = LARGEST_TEXT) -> bytes:
@@ -250,9 +278,14 @@ def _refuse_size(size: str, limit: str, place: str, hint: str = "keep a part of 
     raise NablacError(Diagnostic("E913", f"this file has {size}, and the limit is {limit}", place=place, hint=hint))
 
 
+def folder_for_file(place: str) -> NablacError:
+    """The refusal of a folder where a file belongs."""
+    return NablacError(Diagnostic("E902", "this is a folder; a file is wanted", place=place, hint="name a file in it"))
+
+
 def _irregular(place: str) -> NablacError:
     hint = "copy what it gives to a file, and name that"
-    return NablacError(Diagnostic("E914", "this is a device, a pipe or a folder, not a file", place=place, hint=hint))
+    return NablacError(Diagnostic("E914", "this is a device or a pipe, not a file", place=place, hint=hint))
 
 
 def _closed(error: Exception, place: str) -> NablacError:

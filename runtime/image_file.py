@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.boundary import check_pixels, guarded
+from grammar.file_kinds import IMAGE
+from runtime.boundary import check_pixels, guarded, refuse_other_kinds
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -34,6 +35,7 @@ def read_image(
     """
     from PIL import Image
 
+    refuse_other_kinds(content, "an image", place, but=(IMAGE,))
     with guarded(place, "an image"), Image.open(io.BytesIO(content)) as opened:
         check_pixels(*opened.size, place)
         _note_losses(opened, note)
@@ -51,7 +53,7 @@ def read_image(
 
 
 def _unreadable(place: str, reason: str, hint: str | None = None) -> NablacError:
-    """A file that is no image, or one whose numbers have no range from 0 to 1."""
+    """A file that is not an image, or whose numbers do not range from 0 to 1."""
     return NablacError(Diagnostic("E821", reason, place=place, hint=hint))
 
 

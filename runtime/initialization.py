@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.graph import Graph
-from compiler.operators.source import Buffer, Parameter
+from compiler.operators.source import Buffer, Stored
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.memory import require
 from runtime.numpy_executor import run
@@ -55,10 +55,10 @@ def key(seed: int, path: str) -> int:
     return int.from_bytes(blake2b(f"{seed}/{path}".encode(), digest_size=8).digest(), "little") >> 1
 
 
-def stored(graph: Graph) -> Iterator[Parameter | Buffer]:
+def stored(graph: Graph) -> Iterator[Stored]:
     """Every parameter and buffer of a graph, each once, in the order of first use."""
     seen: set[str] = set()
     for node in graph:
-        if isinstance(node.op, (Parameter, Buffer)) and node.op.path not in seen:
+        if isinstance(node.op, Stored) and node.op.path not in seen:
             seen.add(node.op.path)
             yield node.op

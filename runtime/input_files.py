@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -16,13 +16,14 @@ from compiler.dims import Dim
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
 from runtime.atomic_files import is_stream
-from runtime.boundary import guarded, names_in, read_file, read_stream
+from runtime.boundary import folder_for_file, guarded, names_in, read_file, read_stream
 from runtime.conversion import CannotConvert, convert
 from runtime.data.csv_file import OF_COMMAND, Format, read_table
 from runtime.data.rows import Rows
 from runtime.data.source_files import unpacked
 from runtime.image_file import CHANNELS, read_image
 from runtime.image_file import ENDINGS as IMAGES
+from runtime.json_arrays import read_json
 from runtime.numpy_files import read_npy, read_npz
 
 if TYPE_CHECKING:
@@ -30,12 +31,41 @@ if TYPE_CHECKING:
 
 _ROWS = re.compile(r"(.*)\[(-?\d*):(-?\d*)\]")
 _PART = re.compile(r"(.*\.(?:csv|csv\.gz|npz|json)|-):(.*)", re.IGNORECASE | re.DOTALL)
-ENDINGS = (".npy", ".npz", ".csv", ".json", *IMAGES)
 _PACKED = ".gz"  # after `.csv`
 STDIN = "-"
-_BEGINNINGS = {b"\x93NUMPY": ".npy", b"PK\x03\x04": ".npz", b"[": ".json", b"{": ".json"}
-_PICTURES = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
-_NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}  # that JSON has no way to write
+
+
+class FileKind(Enum):
+    """What a file of inputs is, by the suffixes that say so."""
+
+    NPY = (".npy",)
+    NPZ = (".npz",)
+    CSV = (".csv",)
+    JSON = (".json",)
+    IMAGE = IMAGES
+
+    @staticmethod
+    def of_suffix(suffix: str) -> FileKind | None:
+        """The kind of a file by its name; None where the suffix says none."""
+        return next((kind for kind in FileKind if suffix.lower() in kind.value), None)
+
+    @staticmethod
+    def of_content(content: bytes) -> FileKind:
+        """The kind of what comes without a name; what begins like none of the others is CSV."""
+        if content.startswith(_IMAGE_BEGINNINGS):
+            return FileKind.IMAGE
+        start = content.lstrip()
+        return next((kind for beginning, kind in _BEGINNINGS.items() if start.startswith(beginning)), FileKind.CSV)
+
+
+_SUFFIXES = tuple(suffix for kind in FileKind for suffix in kind.value)
+_BEGINNINGS = {
+    b"\x93NUMPY": FileKind.NPY,
+    b"PK\x03\x04": FileKind.NPZ,
+    b"[": FileKind.JSON,
+    b"{": FileKind.JSON,
+}
+_IMAGE_BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
 
 # What an input is: its type, or where the language has none for it a dtype, and then the array is taken as it is.
 InputType: TypeAlias = "TensorType | np.dtype[Any]"
@@ -172,46 +202,37 @@ def _read(path: str, name: str, types: Mapping[str, InputType], reading: Reading
     cut = _PART.fullmatch(path)
     target, part = (Path(cut[1]), cut[2]) if cut is not None else (Path(path), "")
     stream = str(target) == STDIN or is_stream(target) or (not target.suffix and os.path.isfile(target))
+    if os.path.isdir(target):
+        raise folder_for_file(path)
     content = _content(target, path) if stream else b""
-    suffix = Path(target.stem).suffix if target.suffix.lower() == _PACKED else target.suffix
-    ending = _ending_of(content) if stream else suffix.lower()
-    if ending not in ENDINGS or (suffix != target.suffix and ending != ".csv"):
-        raise NablacError(
-            Diagnostic(
-                "E807",
-                f"`{ending or target.name}` is not a supported input file",
-                place=path,
-                hint=f"the kinds are {', '.join(ENDINGS)}",
-            )
-        )
+    packed = target.suffix.lower() == _PACKED
+    suffix = Path(target.stem).suffix if packed else target.suffix
+    kind = FileKind.of_content(content) if stream else FileKind.of_suffix(suffix)
+    if kind is None or (packed and kind is not FileKind.CSV):
+        message = f"`{suffix.lower() or target.name}` is not a supported input file"
+        raise NablacError(Diagnostic("E807", message, place=path, hint=f"the kinds are {', '.join(_SUFFIXES)}"))
     if not stream:
         if not os.path.isfile(target):
             raise NablacError(Diagnostic("E901", f"there is no file {target}", place=path, hint=_near(target)))
         content = _content(target, path)
-    if ending in (".npy", ".npz"):  # either may have the other's name, as NumPy reads them too
-        packed = content[:2] == b"PK" or (ending == ".npz" and content[:6] != b"\x93NUMPY")
-        return _part(read_npz(content, path, "E807") if packed else read_npy(content, path, "E807"), part, path)
-    if ending == ".json":
-        with guarded(path, "JSON", "E807"):
-            return _part(_json(_parsed(content), path), part, path)
-    if ending == ".csv":
-        with guarded(path, "a CSV file", "E807"):
-            return _rows_of(str(target), part, unpacked(content, str(target)), name, types, reading)
-    return _image(path, content, types.get(name), reading)
+    match kind:
+        case FileKind.NPY | FileKind.NPZ:  # either may have the other's name, as NumPy reads them too
+            several = content[:2] == b"PK" or (kind is FileKind.NPZ and content[:6] != b"\x93NUMPY")
+            return _part(read_npz(content, path, "E807") if several else read_npy(content, path, "E807"), part, path)
+        case FileKind.JSON:
+            with guarded(path, "JSON", "E807"):
+                return _part(read_json(content, path), part, path)
+        case FileKind.CSV:
+            with guarded(path, "a CSV file", "E807"):
+                return _rows_of(str(target), part, unpacked(content, str(target)), name, types, reading)
+        case FileKind.IMAGE:
+            return _image(path, content, types.get(name), reading)
 
 
 def _content(path: Path, place: str) -> bytes:
     if str(path) == STDIN or is_stream(path):
         return read_stream(path, place)
     return read_file(path, place=place)
-
-
-def _ending_of(content: bytes) -> str:
-    """The kind of what comes without a name; what begins like none of the others is CSV."""
-    if content.startswith(_PICTURES):
-        return IMAGES[0]
-    start = content.lstrip()
-    return next((ending for beginning, ending in _BEGINNINGS.items() if start.startswith(beginning)), ".csv")
 
 
 def _part(held: Array | dict[str, Array], part: str, place: str) -> FileArray | dict[str, FileArray]:
@@ -228,44 +249,6 @@ def _part(held: Array | dict[str, Array], part: str, place: str) -> FileArray | 
 
 def _near(path: Path) -> str | None:
     return did_you_mean_file(path.name, names_in(path.parent))
-
-
-def _parsed(content: bytes) -> Any:
-    """JSON in which no name stands twice in an object, and no number is beyond a float of 64 bits."""
-
-    def names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        fields = dict(pairs)
-        if len(fields) < len(pairs):
-            twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
-            raise ValueError(f"`{twice}` stands twice")
-        return fields
-
-    def number(text: str) -> float:
-        parsed = float(text)
-        if np.isinf(parsed):
-            raise ValueError(f"{text} is beyond f64")
-        return parsed
-
-    return json.loads(content.decode("utf-8-sig"), object_pairs_hook=names, parse_float=number)
-
-
-def _json(value: Any, place: str) -> Array | dict[str, Array]:
-    def as_array(item: Any) -> Array:
-        array = np.array(_with_numbers(item))
-        if array.dtype.kind not in "iufb":
-            raise NablacError(
-                Diagnostic("E807", "the JSON holds something else than (nested) lists of numbers", place=place)
-            )
-        return array
-
-    return {str(key): as_array(item) for key, item in value.items()} if isinstance(value, dict) else as_array(value)
-
-
-def _with_numbers(value: Any) -> Any:
-    """The numbers that are written as texts, as numbers."""
-    if isinstance(value, list):
-        return [_with_numbers(item) for item in value]
-    return _NUMBERS.get(value, value) if isinstance(value, str) else value
 
 
 def _rows_of(

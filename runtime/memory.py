@@ -10,7 +10,7 @@ from pathlib import Path
 
 from compiler.dims import evaluate
 from compiler.graph import Graph, Value
-from compiler.operators.source import Buffer, Parameter
+from compiler.operators.source import Stored
 from grammar.diagnostics import Diagnostic, NablacError
 
 _GROUP = Path("/sys/fs/cgroup/memory.max")  # of a container
@@ -37,7 +37,7 @@ def _limit() -> int | None:
     return soft if soft != resource.RLIM_INFINITY else None
 
 
-def require(weights: Sequence[Parameter | Buffer], name: str) -> None:
+def require(weights: Sequence[Stored], name: str) -> None:
     """Refuse weights that take more than all memory, before any is made."""
     sizes = {op.path: _bytes(op) for op in weights}
     there, needed = memory(), sum(sizes.values())
@@ -81,7 +81,7 @@ def smaller(results: Sequence[Value]) -> str:
     return "run a smaller batch"
 
 
-def _bytes(op: Parameter | Buffer) -> int:
+def _bytes(op: Stored) -> int:
     elements = op.type.elements
     assert isinstance(elements, int)
     return elements * op.type.dtype.bytes

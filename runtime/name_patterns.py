@@ -299,7 +299,7 @@ def read_template(text: str, pattern: NamePattern) -> Template:
         end = escape.end()
         group = escape["number"] or escape["group"]
         if group is None and escape[0] != r"\\":
-            raise re.error(f"`{escape[0]}` is no group of the left side")
+            raise re.error(f"`{escape[0]}` is not a group of the left side")
         if group is None:
             parts.append("\\")
         elif group.isdecimal() and int(group) <= pattern.count:

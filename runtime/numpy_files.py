@@ -11,7 +11,16 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 from numpy.lib import format as npy_format
 
-from runtime.boundary import MOST_ENTRIES, check_unpacked, guarded, open_regular, require_room
+from grammar.file_kinds import NPY, NPZ, ZIP
+from runtime.boundary import (
+    BEGINNING,
+    MOST_ENTRIES,
+    check_unpacked,
+    guarded,
+    open_regular,
+    refuse_other_kinds,
+    require_room,
+)
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -23,7 +32,10 @@ _OBJECTS = "it holds Python objects, and no numbers"
 
 def read_npy(content: bytes, place: str, code: str = "E821") -> Array:
     """The array of a `.npy` file's bytes; NablacError with `code` for anything else."""
+    refuse_other_kinds(content, "a .npy file", place, code, but=(NPY,))
     with guarded(place, "a .npy file of a plain array", code):
+        if not content.startswith(npy_format.MAGIC_PREFIX):
+            raise ValueError("it does not begin as one does")
         return _array(io.BytesIO(content), len(content), place)
 
 
@@ -31,7 +43,11 @@ def read_npz(source: Path | bytes, place: str, code: str = "E821") -> dict[str, 
     """The arrays of an `.npz` file by name; NablacError with `code` for anything else."""
     opened = io.BytesIO(source) if isinstance(source, bytes) else open_regular(source, place)
     with opened as file, guarded(place, "an .npz file of plain arrays", code):
+        beginning = file.read(BEGINNING)
+        refuse_other_kinds(beginning, "an .npz file", place, code, but=(NPZ, ZIP))
         packed = file.seek(0, io.SEEK_END)
+        if not zipfile.is_zipfile(file):
+            raise ValueError("it is cut off" if beginning.startswith(b"PK") else "it does not begin as one does")
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
             if len(entries) > MOST_ENTRIES:

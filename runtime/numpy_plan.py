@@ -16,13 +16,6 @@ import numpy as np
 
 from compiler.dims import symbols
 from compiler.graph import Graph, Node, Operator, Value, kernel_of
-from compiler.operators.activations import Relu, Sigmoid
-from compiler.operators.arithmetic import Elementwise
-from compiler.operators.casting import StopGradient
-from compiler.operators.linear import MatMul
-from compiler.operators.reductions import Sum
-from compiler.operators.shaping import Concat, Expand, Flip, Reshape, Split, Squeeze, Transpose, Unsqueeze
-from compiler.operators.slicing import Slice
 from compiler.operators.source import Constant, Placeholder
 from compiler.types import TensorType, TypeMismatch
 from grammar.diagnostics import Diagnostic, NablacError
@@ -32,18 +25,6 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 Kernel = Callable[..., Any]
-_VIEWS = (
-    Expand,
-    Flip,
-    Reshape,
-    Slice,
-    Split,
-    Squeeze,
-    StopGradient,
-    Transpose,
-    Unsqueeze,
-)  # results lie in the operand
-_FRESH = (Concat, MatMul, Relu, Sigmoid, Sum)
 _NEVER = 2**62
 
 
@@ -191,7 +172,7 @@ class _Memory:
     def _own(self, node: Node, op: Operator) -> None:
         operands = [self.slot_of[operand] for operand in node.operands]
         results = [self.slot_of[result] for result in node.results]
-        if _ufunc(op) is not None or isinstance(op, _FRESH):
+        if op.universal_function or op.allocates:
             self.owned.update(results)
             for slot in results:
                 self.aliases[slot] = frozenset((slot,))
@@ -203,7 +184,7 @@ class _Memory:
                 self.aliases[slot] = held
                 for owner in held:
                     self.dies[owner] = max(self.dies[owner], self.last[slot])
-            if isinstance(op, _VIEWS):
+            if op.views_operand:
                 self.viewed[slot] = self.viewed.get(operands[0], operands[0])
 
     def steps(self) -> tuple[Step, ...]:
@@ -314,10 +295,7 @@ def _bound(node: Node, sizes: Mapping[str, int]) -> Operator:
 
 def _ufunc(op: Operator) -> Kernel | None:
     """NumPy's own function, where the operator's kernel is nothing else."""
-    if isinstance(op, Elementwise) and type(op).compute is Elementwise.compute:
-        kernel: Kernel = getattr(np, op.ufunc)
-        return kernel
-    return None
+    return getattr(np, op.universal_function) if op.universal_function else None
 
 
 def _only(kernel: Kernel, *operands: Array) -> Array:

@@ -65,7 +65,7 @@ def move(written: Sequence[Path], target: Path) -> list[Path]:
 def _with_room_beside(target: Path) -> Path:
     """The file that is written for a path; NablacError where nothing can lie beside it."""
     if is_stream(target):
-        raise Unwritable(target, OSError("its weights need a second file beside it, and this is no file"))
+        raise Unwritable(target, OSError("its weights need a second file beside it, and this is not a file"))
     return followed(target)
 
 

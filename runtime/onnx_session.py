@@ -14,8 +14,9 @@ import numpy as np
 from compiler.dims import Dim, Size
 from compiler.types import DType, TensorType
 from grammar.diagnostics import Diagnostic, NablacError
+from grammar.file_kinds import ONNX
 from runtime.backends import PROVIDERS, check_backend
-from runtime.boundary import guarded, require_regular, require_room
+from runtime.boundary import BEGINNING, guarded, open_regular, refuse_other_kinds, require_room
 from runtime.signature import Signature
 
 if TYPE_CHECKING:
@@ -75,7 +76,9 @@ class OnnxRunner:
         if not isinstance(model, bytes):
             if not os.path.exists(model):
                 raise NablacError(Diagnostic("E901", f"there is no file {model}", place=str(model)))
-            require_room(require_regular(Path(model)), str(model))
+            with open_regular(Path(model)) as file:
+                refuse_other_kinds(file.read(BEGINNING), "an ONNX model", str(model), "E909", but=(ONNX,))
+                require_room(os.fstat(file.fileno()).st_size, str(model))
         options = ort.SessionOptions()
         options.log_severity_level = severity
         if threads is not None:
@@ -258,7 +261,7 @@ def _type(slot: Any) -> TensorType | None:
 
 
 def _dtype(slot: Any) -> np.dtype[Any] | None:
-    """NumPy's dtype of a session's input; None for texts, sequences and what else is no array of numbers."""
+    """NumPy's dtype of a session's input; None for texts, sequences and other values that are not arrays of numbers."""
     if slot.type in _TYPES:
         return _TYPES[slot.type].numpy
     name = slot.type.removeprefix("tensor(").removesuffix(")")

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.boundary import LARGEST_JSON, decode, read_file
+from runtime.boundary import LARGEST_JSON, decode, folder_for_file, read_file
 from runtime.name_patterns import (
     MOST_STEPS,
     Budget,
@@ -104,7 +104,7 @@ class Entry:
 
 
 def read_renames(rules: Iterable[str]) -> list[Rename]:
-    """Rules as written on the command line, or the lines of files named there; NablacError for what is no rule."""
+    """Rules as written on the command line, or the lines of files named there; NablacError for what is not a rule."""
     renames: list[Rename] = []
     for rule in rules:
         path = Path(rule)
@@ -114,6 +114,8 @@ def read_renames(rules: Iterable[str]) -> list[Rename]:
                 text = re.sub(r"(^|\s)#.*", "", line).strip()
                 if text:
                     renames.append(read_rename(text, f"{rule}:{number}"))
+        elif "->" not in rule and os.path.isdir(path):
+            raise folder_for_file(rule)
         elif "->" in rule or "=" in rule:
             renames.append(read_rename(rule))
         else:

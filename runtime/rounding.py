@@ -16,10 +16,9 @@ import numpy as np
 
 from compiler.dims import evaluate
 from compiler.graph import Graph, Node, Value
-from compiler.operators.arithmetic import Abs, PiecewiseConstant
+from compiler.operators.arithmetic import Abs
 from compiler.operators.comparison import Equal, Less, Where
-from compiler.operators.shaping import DataMovement
-from compiler.operators.source import Input, Source, constant
+from compiler.operators.source import Input, constant
 from compiler.rewrite import rebuild, with_ends
 from runtime.feeds import float_ends
 from runtime.numpy_executor import NumpyRunner
@@ -108,20 +107,19 @@ class Rounding:
         finite = Less()(Abs()(moved), constant(math.inf, dtype))
         normal = Where()(finite, moved, operand)  # a largest number is finite, however it is rounded
         signed = operand * self._noise(operand, -1.0, -1.0)
-        result: Value = Where()(Equal()(operand, zero), signed, Where()(small, below, normal))
-        return result
+        return Where()(Equal()(operand, zero), signed, Where()(small, below, normal))
 
     def _noise(self, like: Value, lowest: float, highest: float) -> Value:
         """Factors of 1, or at random of one of two others."""
         name = f"{_NOISE} {len(self.noises)}"
-        noise: Value = Input(name, like.type)()
+        noise = Input(name, like.type)()
         self.noises[name] = noise, lowest, highest
         return noise
 
 
 def _rounds(node: Node) -> bool:
     """Whether an operator computes with floats, and does not only move, choose or count them."""
-    if isinstance(node.op, (Source, DataMovement, PiecewiseConstant)) or not node.operands:
+    if not node.op.rounds or not node.operands:
         return False
     return all(result.type.dtype.is_float for result in node.results)
 

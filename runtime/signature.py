@@ -10,7 +10,7 @@ import numpy as np
 
 from compiler.dims import PAST, Dim, Size, evaluate, symbols
 from compiler.graph import Graph
-from compiler.operators.source import Buffer, Parameter
+from compiler.operators.source import Stored
 from compiler.size_origins import SizeOrigin, size_origins
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
@@ -40,7 +40,7 @@ class Signature:
         """Inputs by label, then parameters and buffers by path."""
         types = {label: value.type for label, value in graph.inputs.items()}
         for node in graph:
-            if isinstance(node.op, (Parameter, Buffer)):
+            if isinstance(node.op, Stored):
                 types[node.op.path] = node.op.type
         return Signature(graph.name, types, graph.inputs, graph)
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from compiler.dims import Size, evaluate, symbols
 from compiler.graph import Graph, Node, Value
-from compiler.lookups import MOVERS, inputs_behind, lookups, lookups_of_several_axes, table_limits
+from compiler.lookups import inputs_behind, lookups, lookups_of_several_axes, table_limits
 from compiler.operators.indexing import OneHot
 from compiler.operators.source import Constant, Input, Source
 from grammar.diagnostics import Diagnostic, NablacError
@@ -44,7 +44,9 @@ class TableCheck:
     """The look-ups of a graph whose numbers come from its inputs."""
 
     def __init__(self, graph: Graph) -> None:
-        of_one = (_Checked(graph, lookup.node, lookup.places, (lookup.size,)) for lookup in lookups(graph, MOVERS))
+        of_one = (
+            _Checked(graph, lookup.node, lookup.places, (lookup.size,)) for lookup in lookups(graph, complete=True)
+        )
         of_several = (_Checked(graph, *lookup) for lookup in lookups_of_several_axes(graph))
         self._checked = [lookup for lookup in (*of_one, *of_several) if lookup.names]
 
@@ -113,8 +115,8 @@ class _Checked:
 def table_metadata(graph: Graph) -> dict[str, str]:
     """What a compiled file says of the inputs of which every number is looked up: the size of the smallest table."""
     smallest: dict[str, int] = {}
-    for lookup in lookups(graph, MOVERS):
-        for name in inputs_behind(lookup.places, MOVERS):
+    for lookup in lookups(graph, complete=True):
+        for name in inputs_behind(lookup.places, complete=True):
             if isinstance(lookup.size, int):
                 smallest[name] = min(lookup.size, smallest.get(name, lookup.size))
     return {KEY: json.dumps(smallest)} if smallest else {}

@@ -12,8 +12,8 @@ import numpy as np
 from compiler.dims import Dim
 from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.input_files import ENDINGS, PLAIN, STDIN, InputType, Reading, read_inputs
-from runtime.text.coding import tokens_of
+from runtime.input_files import PLAIN, STDIN, FileKind, InputType, Reading, read_inputs
+from runtime.text.coding import TextLimit, tokens_of
 from runtime.text.roles import whole
 from runtime.text.tokenizers import PADDING, Tokenizer
 
@@ -85,7 +85,7 @@ def read_texts_or_inputs(
     fixed = type.shape[1]
     most = (longest or {}).get(name) if isinstance(fixed, Dim) else fixed
     rows = [
-        tokens_of(tokenizer, text or "", whole, f"text {number}", name=f"`{name}`", positions=most)
+        tokens_of(tokenizer, text or "", whole, f"text {number}", TextLimit(f"`{name}`", most))
         for number, text in enumerate(texts, 1)
     ]
     padding = tokenizer.padding or PADDING
@@ -108,7 +108,8 @@ def _text(argument: str, names: list[str]) -> str | None:
             return None
     except (OSError, ValueError):  # too long for a name, or with a byte that none has
         return text
-    return None if Path(path).suffix.lower() in ENDINGS and len(path.split()) == 1 else text
+    names_file = FileKind.of_suffix(Path(path).suffix) is not None and len(path.split()) == 1
+    return None if names_file else text
 
 
 def _of_tokens(type: InputType) -> TypeGuard[TensorType]:

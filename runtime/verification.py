@@ -21,9 +21,8 @@ import numpy as np
 
 from compiler.graph import Graph, Node
 from compiler.onnx.exporter import end_names, export
-from compiler.operators.arithmetic import Abs, Elementwise, Maximum
-from compiler.operators.normalization import AlongAxis
-from compiler.operators.reductions import LogSumExp, Prod
+from compiler.operators.arithmetic import Abs, Maximum
+from compiler.operators.reductions import Prod
 from compiler.operators.source import Constant, Input, Source, constant
 from compiler.rewrite import with_operands
 from grammar.diagnostics import NablacError
@@ -278,7 +277,7 @@ def _sums_overflow(node: Node, single: Graph, feeds: Mapping[str, Array]) -> boo
 
     Whatever their signs are; and of a product it is some of the factors, before one that makes it small again.
     """
-    adds_up = (node.op.wide or node.op.sums) and not isinstance(node.op, (Elementwise, AlongAxis, LogSumExp))
+    adds_up = (node.op.wide or node.op.sums) and not node.op.safe_sums
     if not adds_up:  # or is made so that no sum overflows
         return False
     operands = [Abs()(operand) if operand.type.dtype.is_float else operand for operand in node.operands]

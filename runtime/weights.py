@@ -17,9 +17,20 @@ from compiler.graph import Graph
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file, nearest
 from runtime.atomic_files import written_whole
-from runtime.boundary import LARGEST_JSON, guarded, names_in, open_regular, read_file, reason_of, require_room
+from runtime.boundary import (
+    BEGINNING,
+    LARGEST_JSON,
+    guarded,
+    names_in,
+    open_regular,
+    read_file,
+    reason_of,
+    refuse_other_kinds,
+    require_room,
+)
 from runtime.initialization import stored
 from runtime.renames import Entry, Rename, idle, read_renames, renamed
+from runtime.safetensors_faults import fault_of
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -108,14 +119,21 @@ def fit_weights(
     return fitted
 
 
-def _idle(names: Sequence[str], renames: Sequence[Rename], place: str) -> list[Diagnostic]:
-    """Rules that take no entry, where something is wrong with the others."""
+def idle_rules(names: Sequence[str], renames: Sequence[Rename]) -> str | None:
+    """What to say of rules that take no entry; None where each takes one."""
     rules = idle(names, renames)
     if not rules:
-        return []
+        return None
     shown = ", ".join(f"`{rule.text}`" for rule in rules[:_MOST_IDLE])
     more = f" and {len(rules) - _MOST_IDLE} more" if len(rules) > _MOST_IDLE else ""
-    message = f"{shown}{more} {'takes' if len(rules) == 1 else 'take'} no entry of the file"
+    return f"{shown}{more} {'takes' if len(rules) == 1 else 'take'} no entry of the file"
+
+
+def _idle(names: Sequence[str], renames: Sequence[Rename], place: str) -> list[Diagnostic]:
+    """Rules that take no entry, where something is wrong with the others."""
+    message = idle_rules(names, renames)
+    if message is None:
+        return []
     hint = f"its entries are called {', '.join(f'`{name}`' for name in names[:3])}{', ...' if names[3:] else ''}"
     return [Diagnostic("E706", message, place=place, hint=hint if names else None)]
 
@@ -158,13 +176,18 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 @contextmanager
 def _opened(path: Path) -> Iterator[Any]:
     """A whole `.safetensors` file, as its library opens it; NablacError for others, and for all that it raises."""
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     _refuse_others(path)
     require_room(os.path.getsize(path), str(path))
     hint = "it may be cut off: fetch or write it again"
-    with guarded(str(path), "a whole .safetensors file", "E705", hint), safe_open(str(path), "np") as file:
-        yield file
+    with guarded(str(path), "a whole .safetensors file", "E705", hint):
+        try:
+            opened = safe_open(str(path), "np")
+        except SafetensorError:
+            raise ValueError(fault_of(path)) from None
+        with opened as file:
+            yield file
 
 
 def _held(folder: Path) -> Path:
@@ -223,7 +246,7 @@ def _refuse_others(path: Path) -> None:
         hint = did_you_mean_file(path.name, [name for name in names_in(path.parent) if name.endswith(".safetensors")])
         raise NablacError(Diagnostic("E901", f"there is no file {path}", place=str(path), hint=hint))
     with guarded(str(path), "weights", "E705"), open_regular(path) as file:
-        head, size = file.read(64), os.fstat(file.fileno()).st_size
+        head, size = file.read(BEGINNING), os.fstat(file.fileno()).st_size
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:  # a length of 640 begins like a pickle
         return
     if head.startswith(b"PK\x03\x04") and _is_npz(path):
@@ -232,13 +255,12 @@ def _refuse_others(path: Path) -> None:
     if head.startswith(_PICKLES) or path.suffix in (".pkl", ".pickle"):
         hint = "where you trust it: `safetensors.torch.save_file(torch.load(path, weights_only=True), new_path)`"
         raise _unreadable(path, "this is a pickled checkpoint, and reading one runs whatever code it holds", hint)
-    if head.startswith(b"version https://git-lfs"):
-        raise _unreadable(path, "this is a Git LFS pointer, not the weights", "fetch them: `git lfs pull`")
     if head.startswith(b"\x89HDF"):
         hint = "in Keras: `safetensors.numpy.save_file({w.path: w.numpy() for w in model.weights}, path)`"
         raise _unreadable(path, "this is an HDF5 file", hint)
     if not head:
         raise _unreadable(path, "the file is empty", "it may be cut off: fetch or write it again")
+    refuse_other_kinds(head, "a .safetensors file", str(path), "E705")
 
 
 def _is_npz(path: Path) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compiler.elaborate.builtins.draws import RANDOM
-from compiler.elaborate.frameworks import ARGUMENTS, NAMES, argument_hint, name_hint
+from compiler.elaborate.frameworks import ARGUMENTS, OUR_NAMES, WRITTEN_HERE, argument_hint, name_hint
 from compiler.elaborate.program import _Names
 from compiler.elaborate.values import Defined, Primitive
 from grammar.diagnostics import did_you_mean, did_you_mean_file
@@ -69,10 +69,10 @@ def test_another_meaning_is_not_near(name: str) -> None:
 
 
 def test_others_names_lead_to_ours() -> None:
-    ours = {name for name in NAMES.values() if " " not in name}
-    assert ours - set(KNOWN) == {f"random.{name}" for name in ("uniform", "normal")}
+    assert set(OUR_NAMES.values()) - set(KNOWN) == {f"random.{name}" for name in ("uniform", "normal")}
     assert set(RANDOM.members) >= {"uniform", "normal"}
-    assert not set(NAMES) & set(KNOWN)
+    assert not {*OUR_NAMES, *WRITTEN_HERE} & set(KNOWN)
+    assert not set(OUR_NAMES) & set(WRITTEN_HERE)
 
 
 def test_others_arguments_lead_to_ours() -> None:

@@ -77,7 +77,7 @@ def _calls(declaration: syntax.Definition | syntax.Const) -> list[_Called]:
             case tuple():
                 waiting += part
             case Record():
-                waiting += [getattr(part, name) for name in part.fields if not name.endswith("span")]
+                waiting += vars(part).values()
     return sorted(called, key=lambda call: call[-1].start)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from compiler.elaborate.frameworks import argument_hint, name_hint
 from compiler.elaborate.interruptions import AlreadyReported
 from compiler.elaborate.session import Session
+from compiler.elaborate.value_kinds import Kind
 from compiler.elaborate.values import (
     UNKNOWN,
     Argument,
@@ -114,18 +115,19 @@ def bind_hypers(session: Session, defined: Defined, arguments: list[Argument], s
     return bound
 
 
-_KINDS: dict[str, Callable[[Any], bool]] = {
-    "int": lambda value: is_size(value),
-    "float": is_number,
-    "bool": lambda value: isinstance(value, bool),
-    "text": lambda value: isinstance(value, str) and not isinstance(value, DType),
-    "str": lambda value: isinstance(value, str) and not isinstance(value, DType),
-    "list": lambda value: isinstance(value, list),
-    "dtype": lambda value: isinstance(value, DType),
-    "fn": lambda value: isinstance(value, (Builtin, Primitive, Instance, Defined)),
-    "layer": lambda value: isinstance(value, (Instance, Defined)),
-    "cell": lambda value: isinstance(value, (Instance, Defined)),
-    "tensor": lambda value: isinstance(value, Value),
+_TEXT = Kind("a text", lambda value: isinstance(value, str) and not isinstance(value, DType))
+_KINDS = {
+    "int": Kind("a whole number", is_size),
+    "float": Kind("a number", is_number),
+    "bool": Kind("true or false", lambda value: isinstance(value, bool)),
+    "text": _TEXT,
+    "str": replace(_TEXT, words="a str"),
+    "list": Kind("a list", lambda value: isinstance(value, list)),
+    "dtype": Kind("a dtype", lambda value: isinstance(value, DType)),
+    "fn": Kind("a function", lambda value: isinstance(value, (Builtin, Primitive, Instance, Defined))),
+    "layer": Kind("a layer", lambda value: isinstance(value, (Instance, Defined))),
+    "cell": Kind("a cell", lambda value: isinstance(value, (Instance, Defined))),
+    "tensor": Kind("a tensor", lambda value: isinstance(value, Value)),
 }
 
 
@@ -147,11 +149,11 @@ def check_hyper(
         raise AlreadyReported
     if defined.kind == "optimizer" and isinstance(value, Value):
         return value  # a schedule of the step
-    if not _KINDS[kind](value):
+    if not _KINDS[kind].allows(value):
         what = f"`{hyper.name.text}` of {defined.kind} {defined.name}"
         raise session.fault(
             "E404",
-            f"{what} is {_with_article(kind)}, and {describe(value)} is given",
+            f"{what} is {_KINDS[kind].words}, and {describe(value)} is given",
             span,
             labels=(Label(hyper.span, "declared here"),),
             hint=unquoted_hint(session, value, f"{hyper.name.text}: ") if kind in _NAMED else None,
@@ -165,9 +167,3 @@ def unquoted_hint(session: Session, value: CompileTimeValue, before: str) -> str
         return None
     scope = session.frame.scope
     return f"write `{before}{value}`, without quotes" if value in scope else name_hint(value, scope.known())
-
-
-def _with_article(kind: str) -> str:
-    return {"int": "a whole number", "float": "a number", "bool": "true or false", "fn": "a function"}.get(
-        kind, f"a {kind}"
-    )

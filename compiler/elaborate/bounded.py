@@ -38,6 +38,7 @@ def bounded_list(session: Session, items: list[CompileTimeValue], span: Span) ->
 
 
 def bounded_text(session: Session, text: str, span: Span) -> str:
+    """The text, unless it is too long."""
     if len(text) > MOST_ITEMS:
         raise session.fault("E509", f"a text of more than {MOST_ITEMS} characters", span)
     session.charge(len(text) * COPIED, span)

@@ -175,12 +175,12 @@ def _build(
             hint=f"make it outside of the cell, and give it: `scan(cell)(xs, {begun.name}: ...)`",
         )
     body = step.body()
-    walked = [_to_front(session, value, axis, span) for value in sequences]
+    leading = [_to_front(session, value, axis, span) for value in sequences]
     if step.is_numbered:
         length = session.scans[-1].length
-        walked.append(session.make(lambda: Iota(length)(), span))
-    operands = [*(state.initial for state in step.states), *walked, *step.captured]
-    operator = Scan(body, len(step.states), len(walked), reverse, truncate)
+        leading.append(session.make(lambda: Iota(length)(), span))
+    operands = [*(state.initial for state in step.states), *leading, *step.captured]
+    operator = Scan(body, len(step.states), len(leading), reverse, truncate)
     try:
         results = session.make(lambda: operator.apply(*operands).results, span)
     except TypeMismatch as mismatch:

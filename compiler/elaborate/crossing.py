@@ -14,12 +14,9 @@ from compiler.graph import Graph, Node, Value
 from compiler.operators.arithmetic import Elementwise
 from compiler.operators.comparison import Where
 from compiler.operators.reductions import Reduction
-from compiler.operators.shaping import Expand, Reshape, Unsqueeze
 from compiler.operators.source import Input
 from grammar.diagnostics import Label, NablacError
 from grammar.source import Span
-
-_EXPLICIT = (Unsqueeze, Reshape, Expand)  # what says that an axis is meant
 
 
 def refuse_crossing(session: Session, value: Value, known: Collection[Value], span: Span) -> None:
@@ -55,7 +52,7 @@ def _meant(value: Value, model: Collection[Node]) -> bool:
         each = waiting.pop()
         if each.node in model or isinstance(each.node.op, Input):
             continue
-        if isinstance(each.node.op, _EXPLICIT) or (isinstance(each.node.op, Reduction) and each.node.op.keep):
+        if each.node.op.states_axes or (isinstance(each.node.op, Reduction) and each.node.op.keep):
             return True
         waiting += [operand for operand in each.node.operands if operand.shape == each.shape]
     return False

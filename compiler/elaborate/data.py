@@ -73,7 +73,7 @@ SOURCES: dict[str, dict[str, Parameter]] = {
     "pairs": {"path": Parameter(TEXTS), "separator": Parameter(TEXT, "\t"), "columns": Parameter(TWO_PLACES, [])},
 }
 STAGES: dict[str, dict[str, Parameter]] = {
-    "columns": {"inputs": Parameter(TEXTS), "targets": Parameter(TEXTS)},
+    "columns": {"inputs": Parameter(TEXTS), "targets": Parameter(TEXTS, [])},
     "window": {
         "columns": Parameter(TEXTS),
         "length": Parameter(POSITIVE),

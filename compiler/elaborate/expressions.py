@@ -66,7 +66,7 @@ def name(session: Session, expression: syntax.Name) -> CompileTimeValue:
         value = require_known(session.frame.scope.find(expression.text))
     except KeyError:
         raise unknown_name(session, expression) from None
-    if isinstance(value, DType):
+    if isinstance(value, DType) and value == expression.text:  # its own name, and not a variable that holds one
         return session.actual(value)
     return evaluate_const(session, value) if isinstance(value, Lazy) else value
 

@@ -25,28 +25,10 @@ DTYPES = {
     "uint8": "u8",
 }
 
-# A name of ours, or, where there is none, a sentence. Names that differ from ours in capitals and underscores alone, as
-# `ReLU` and `Conv2d`, are found without a row.
-NAMES = {
+# Our names for what others call otherwise. Names that differ from ours in capitals and underscores alone, as `ReLU` and
+# `Conv2d`, are found without a row.
+OUR_NAMES = {
     **{name: ours for name, ours in DTYPES.items() if name not in ("float", "int")},
-    # the language
-    "None": "`none` is for optional inputs, which `given(x)` asks for; a new axis is `unsqueeze(x, axis)`",
-    "newaxis": "a new axis is `unsqueeze(x, axis)`",
-    "True": "it is written `true`",
-    "False": "it is written `false`",
-    "self": "parameters and inputs are called by their names alone",
-    "nn": "layers are called by their names alone: `Dense(8)`",
-    "np": "tensor functions are called by their names alone: `exp(x)`",
-    "torch": "tensor functions are called by their names alone: `exp(x)`",
-    "tf": "tensor functions are called by their names alone: `exp(x)`",
-    "keras": "layers are called by their names alone: `Dense(8)`",
-    "Input": "an input is declared: `input x: [batch, features]`",
-    "Parameter": "a parameter is declared: `param W: [features, units] ~ glorot_uniform()`",
-    "Sequential": "layers follow one another by `->`: `x -> Dense(8, activation: relu) -> Dense(1)`",
-    "ModuleList": "layers are repeated by a loop: `for i in 0..depth { x = x -> Dense(8) }`",
-    "Lambda": "a function is declared by `fn name(x) = ...`, and applied by `x -> name`",
-    "Activation": "an activation is applied by its name: `x -> relu`",
-    "Residual": "a residual connection is a sum: `x + (x -> Dense(8))`",
     # layers
     "Linear": "Dense",
     "Conv2DTranspose": "ConvTranspose2D",
@@ -83,13 +65,6 @@ NAMES = {
     "σ": "sigmoid",
     "swish": "silu",
     "gelu_new": "gelu_tanh",
-    "relu6": "it is `clip(x, 0, 6)`",
-    "ReLU6": "it is `clip(x, 0, 6)`",
-    "PReLU": "with `param a: [1] = 0.25` it is `relu(x) - a * relu(-x)`",
-    "prelu": "with `param a: [1] = 0.25` it is `relu(x) - a * relu(-x)`",
-    "LogSigmoid": "it is `-softplus(-x)`",
-    "logsigmoid": "it is `-softplus(-x)`",
-    "log_sigmoid": "it is `-softplus(-x)`",
     # initialisers
     "xavier_uniform": "glorot_uniform",
     "xavier_uniform_": "glorot_uniform",
@@ -115,20 +90,11 @@ NAMES = {
     "smooth_l1_loss": "huber",
     "CrossEntropyLoss": "cross_entropy",
     "sparse_categorical_crossentropy": "cross_entropy",
-    "nll_loss": "`cross_entropy(logits, label)` takes the scores before the softmax",
-    "NLLLoss": "`cross_entropy(logits, label)` takes the scores before the softmax",
     "BCEWithLogitsLoss": "binary_cross_entropy",
     "binary_cross_entropy_with_logits": "binary_cross_entropy",
-    "BCELoss": _PROBABILITIES,
-    "bce": _PROBABILITIES,
     "kl_div": "kl_divergence",
     "KLDivLoss": "kl_divergence",
     # optimizers and schedules
-    "nadam": _EQUATIONS,
-    "Nadam": _EQUATIONS,
-    "radam": _EQUATIONS,
-    "adamax": _EQUATIONS,
-    "adadelta": _EQUATIONS,
     "StepLR": "step_decay",
     "ExponentialLR": "exponential_decay",
     "CosineAnnealingLR": "cosine_decay",
@@ -138,34 +104,24 @@ NAMES = {
     "cat": "concat",
     "Concatenate": "concat",
     "concatenate": "concat",
-    "Multiply": "it is written `a * b`",
     "multiply": "mul",
-    "Add": "it is written `a + b`",
     "subtract": "sub",
     "divide": "div",
     "floor_divide": "floor_div",
     "remainder": "mod",
     "negative": "neg",
     "absolute": "abs",
-    "square": "it is written `x ** 2`",
-    "rsqrt": "it is `1 / sqrt(x)`",
     "clamp": "clip",
     "inf": "infinity",
     "mm": "matmul",
     "bmm": "matmul",
-    "dot": "of matrices it is `a @ b`, of vectors `sum(a * b)`",
-    "outer": 'it is `einsum("i, j -> i j", a, b)`',
     "tensordot": "einsum",
     "reduce_sum": "sum",
     "reduce_mean": "mean",
     "reduce_max": "max",
     "reduce_min": "min",
     "reduce_prod": "prod",
-    "var": "it is `mean((x - mean(x)) ** 2)`",
-    "std": "it is `sqrt(mean((x - mean(x)) ** 2))`",
-    "norm": "it is `sqrt(sum(x ** 2))`",
     "ndim": "rank",
-    "numel": "it is `product(shape(x))`",
     "view": "reshape",
     "Permute": "transpose",
     "permute": "transpose",
@@ -175,8 +131,63 @@ NAMES = {
     "repeat": "tile",
     "chunk": "split",
     "index_select": "take",
-    "gather": "rows are taken by `take(x, indices, axis: 0)`, elements by `gather_elements`",
     "scatter": "scatter_elements",
+    "rand": "random.uniform",
+    "randn": "random.normal",
+    "interpolate": "UpSample2D",
+}
+
+# How others' names are written here where there is no such name.
+WRITTEN_HERE = {
+    # the language
+    "None": "`none` is for optional inputs, which `given(x)` asks for; a new axis is `unsqueeze(x, axis)`",
+    "newaxis": "a new axis is `unsqueeze(x, axis)`",
+    "True": "it is written `true`",
+    "False": "it is written `false`",
+    "self": "parameters and inputs are called by their names alone",
+    "nn": "layers are called by their names alone: `Dense(8)`",
+    "np": "tensor functions are called by their names alone: `exp(x)`",
+    "torch": "tensor functions are called by their names alone: `exp(x)`",
+    "tf": "tensor functions are called by their names alone: `exp(x)`",
+    "keras": "layers are called by their names alone: `Dense(8)`",
+    "Input": "an input is declared: `input x: [batch, features]`",
+    "Parameter": "a parameter is declared: `param W: [features, units] ~ glorot_uniform()`",
+    "Sequential": "layers follow one another by `->`: `x -> Dense(8, activation: relu) -> Dense(1)`",
+    "ModuleList": "layers are repeated by a loop: `for i in 0..depth { x = x -> Dense(8) }`",
+    "Lambda": "a function is declared by `fn name(x) = ...`, and applied by `x -> name`",
+    "Activation": "an activation is applied by its name: `x -> relu`",
+    "Residual": "a residual connection is a sum: `x + (x -> Dense(8))`",
+    # activations
+    "relu6": "it is `clip(x, 0, 6)`",
+    "ReLU6": "it is `clip(x, 0, 6)`",
+    "PReLU": "with `param a: [1] = 0.25` it is `relu(x) - a * relu(-x)`",
+    "prelu": "with `param a: [1] = 0.25` it is `relu(x) - a * relu(-x)`",
+    "LogSigmoid": "it is `-softplus(-x)`",
+    "logsigmoid": "it is `-softplus(-x)`",
+    "log_sigmoid": "it is `-softplus(-x)`",
+    # losses
+    "nll_loss": "`cross_entropy(logits, label)` takes the scores before the softmax",
+    "NLLLoss": "`cross_entropy(logits, label)` takes the scores before the softmax",
+    "BCELoss": _PROBABILITIES,
+    "bce": _PROBABILITIES,
+    # optimizers and schedules
+    "nadam": _EQUATIONS,
+    "Nadam": _EQUATIONS,
+    "radam": _EQUATIONS,
+    "adamax": _EQUATIONS,
+    "adadelta": _EQUATIONS,
+    # functions
+    "Multiply": "it is written `a * b`",
+    "Add": "it is written `a + b`",
+    "square": "it is written `x ** 2`",
+    "rsqrt": "it is `1 / sqrt(x)`",
+    "dot": "of matrices it is `a @ b`, of vectors `sum(a * b)`",
+    "outer": 'it is `einsum("i, j -> i j", a, b)`',
+    "var": "it is `mean((x - mean(x)) ** 2)`",
+    "std": "it is `sqrt(mean((x - mean(x)) ** 2))`",
+    "norm": "it is `sqrt(sum(x ** 2))`",
+    "numel": "it is `product(shape(x))`",
+    "gather": "rows are taken by `take(x, indices, axis: 0)`, elements by `gather_elements`",
     "masked_fill": "it is `where(mask, value, x)`",
     "sort": "`top_k(x, k)` gives the largest in their order",
     "argsort": "`top_k(x, k)` gives the largest in their order, and where they stand",
@@ -186,9 +197,6 @@ NAMES = {
     "zeros_like": "it is `zeros(shape(x))`",
     "ones_like": "it is `ones(shape(x))`",
     "full_like": "it is `full(shape(x), value)`",
-    "rand": "random.uniform",
-    "randn": "random.normal",
-    "interpolate": "UpSample2D",
 }
 
 _FROM_INPUT = "it is read from the shape of the input"
@@ -264,10 +272,9 @@ _SAID_ELSEWHERE = {
 
 def name_hint(name: str, known: Iterable[str]) -> str | None:
     """What a name that nothing has may mean: what others call so, or what is spelt nearly the same."""
-    ours = NAMES.get(name)
-    if ours is None:
-        return did_you_mean(name, known)
-    return ours if " " in ours else f"it is called `{ours}` here"
+    if name in OUR_NAMES:
+        return f"it is called `{OUR_NAMES[name]}` here"
+    return WRITTEN_HERE.get(name) or did_you_mean(name, known)
 
 
 def argument_hint(name: str, taken: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from compiler.graph import Operator, Value
 from compiler.operators.shaping import Squeeze
 from compiler.operators.slicing import Slice
 from grammar import syntax
+from grammar.diagnostics import NablacError
 from grammar.source import Span
 
 
@@ -147,7 +148,7 @@ def _part(session: Session, expression: syntax.Index, value: Value, selection: _
 
 def _no_index(
     session: Session, expression: syntax.Index, item: syntax.Expression, at: CompileTimeValue, axis: int
-) -> Exception:
+) -> NablacError:
     """What NumPy takes as an index and a graph of known shapes cannot, with what is written instead."""
     whole, hint = expression.value.span.text, _slice_hint(item)
     if at is NONE:

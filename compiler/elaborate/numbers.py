@@ -10,13 +10,14 @@ from compiler.elaborate.session import Session
 from compiler.elaborate.values import CompileTimeValue, describe
 from compiler.elaborate.work import of_sizes
 from grammar import syntax
-from grammar.diagnostics import Label
+from grammar.diagnostics import Label, NablacError
 from grammar.source import Span
 
 Number = TypeVar("Number", bound="int | float | Dim")
 
 
 def size_arithmetic(session: Session, expression: syntax.Binary, left: Size, right: Size) -> CompileTimeValue:
+    """One sign between two sizes; NablacError where the result is no size, or depends on a dim."""
     sign, span = expression.operator, expression.span
     if isinstance(left, Dim) or isinstance(right, Dim):
         session.charge(of_sizes(left, right), span)
@@ -51,6 +52,7 @@ def size_arithmetic(session: Session, expression: syntax.Binary, left: Size, rig
 
 
 def number_arithmetic(session: Session, expression: syntax.Binary, left: float, right: float) -> CompileTimeValue:
+    """One sign between two numbers, as in Python; NablacError where the result is no number."""
     span = expression.span
     try:
         match expression.operator:
@@ -134,7 +136,8 @@ def _least(size: Size) -> int | None:
     return total
 
 
-def undecided(session: Session, expression: syntax.Binary, left: Size, right: Size) -> Exception:
+def undecided(session: Session, expression: syntax.Binary, left: Size, right: Size) -> NablacError:
+    """The error for a comparison that depends on dims which are known only when the model runs."""
     names = sorted(symbols(left) | symbols(right))
     frame = session.frame
     labels = tuple(

@@ -90,6 +90,7 @@ def tensor_argument(session: Session, argument: Argument) -> Value:
 
 
 def not_a_tensor(session: Session, value: CompileTimeValue, span: Span) -> NablacError:
+    """The error for a value where a tensor belongs; raises AlreadyReported for UNKNOWN."""
     if value is UNKNOWN:  # its own error is reported
         raise AlreadyReported
     hint = None

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from compiler.elaborate.frame import CallSite, Frame, State
 from compiler.elaborate.instances import instantiate
 from compiler.elaborate.interruptions import AlreadyReported, BudgetExceeded
 from compiler.elaborate.program import library
 from compiler.elaborate.session import Session
-from compiler.elaborate.values import UNKNOWN, Defined, Instance, Scope, is_number
+from compiler.elaborate.values import UNKNOWN, Argument, Defined, Instance, Scope, is_number
 from compiler.elaborate.work import Work
 from compiler.graph import Graph, Value, origin
 from compiler.model_spec import GRADIENT, PARAMETER, SEED, STEP, OptimizerSpec, TrainingSettings, UpdateEquations
@@ -18,22 +18,18 @@ from compiler.operators.source import Input
 from compiler.recurrence import Carried
 from compiler.training.parameters import is_exempt, trained_parameters
 from compiler.types import TensorType
-from grammar import syntax
-from grammar.diagnostics import Diagnostics, NablacError
+from grammar.diagnostics import Diagnostic, Diagnostics, NablacError
 from grammar.source import Span
 
 _DECAY = "weight_decay"  # the hyperparameter of an optimizer that decays weights beside the gradient
 
 
 def optimizer_spec(
-    session: Session,
-    instance: Instance | None,
-    train: syntax.Train,
-    loss: Value,
-    settings: TrainingSettings,
-    step: Value,
+    session: Session, instance: Instance | None, span: Span, loss: Value, settings: TrainingSettings, step: Value
 ) -> OptimizerSpec:
     """The equations of an optimizer, `adam()` where there is none, for each trained parameter of a loss.
+
+    `span` is where a text asks for them, `step` the input that counts the steps from 1.
 
     They are run once for a type of parameter, and once for each parameter where they draw: draws depend on its path.
     What is wrong with them for a type is kept, and not reported: it matters where a training step is made.
@@ -50,9 +46,9 @@ def optimizer_spec(
             if equations is None or _draws(equations):
                 session.diagnostics = Diagnostics()
                 try:
-                    chosen = chosen or _default(session, train.model.span)
+                    chosen = chosen or _of_library(session, "adam", {}, span)
                     its = _without_decay(chosen) if exempt else chosen
-                    equations = _equations(session, its, train.span, type, step, f"optimizer.{path}")
+                    equations = _equations(session, its, span, type, step, f"optimizer.{path}")
                 except NablacError as error:
                     equations = error
                 except (AlreadyReported, BudgetExceeded):
@@ -63,6 +59,19 @@ def optimizer_spec(
         session.diagnostics, session.work = diagnostics, work
     rate = instance.hypers.get("lr") if instance is not None else None
     return OptimizerSpec(by_path, rate if isinstance(rate, Value) or is_number(rate) else None)
+
+
+def library_optimizer(
+    name: str, hypers: Mapping[str, float], loss: Value, settings: TrainingSettings, step: Value
+) -> OptimizerSpec:
+    """An optimizer of the library, as `adam` with `{"lr": 1e-3}`, for a loss that no text describes.
+
+    NablacError for an optimizer or a hyperparameter that there is not.
+    """
+    diagnostics, float_type = Diagnostics(), loss.type.dtype
+    session = Session(training=True, float_type=float_type, diagnostics=diagnostics, work=Work())
+    instance = _of_library(session, name, hypers, None)
+    return optimizer_spec(session, instance, instance.span, loss, settings, step)
 
 
 def _draws(equations: UpdateEquations | NablacError) -> bool:
@@ -107,11 +116,13 @@ def check_optimizer(session: Session, instance: Instance, span: Span) -> None:
     run_optimizer(session, instance, span, Input(PARAMETER, type)(), Input(GRADIENT, type)(), step)
 
 
-def _default(session: Session, span: Span) -> Instance:
-    """What trains where the block names no optimizer: `adam()`."""
-    adam = library().find("adam")
-    assert isinstance(adam, Defined)
-    return instantiate(session, adam, [], span)
+def _of_library(session: Session, name: str, hypers: Mapping[str, float], span: Span | None) -> Instance:
+    """An optimizer that the library defines; NablacError for a name that is none of one."""
+    defined = library().find(name) if name in library().places else None
+    if not isinstance(defined, Defined) or defined.kind != "optimizer":
+        raise NablacError(Diagnostic("E607", f"the library has no optimizer `{name}`", span))
+    span = span or defined.syntax.name.span
+    return instantiate(session, defined, [Argument(hyper, value, span) for hyper, value in hypers.items()], span)
 
 
 def run_optimizer(

@@ -7,6 +7,7 @@ from compiler.elaborate.interruptions import require_known
 from compiler.elaborate.session import Session, evaluates
 from compiler.elaborate.values import Argument, CompileTimeValue, Defined
 from grammar import syntax
+from grammar.diagnostics import NablacError
 from grammar.source import Span
 
 
@@ -47,7 +48,7 @@ def _stage(session: Session, piped: Argument, pipe: syntax.Pipe) -> CompileTimeV
     return require_known(session.apply(callee, arguments, stage.span))
 
 
-def _applied_to_less(session: Session, pipe: syntax.Pipe, stage: syntax.Binary) -> Exception:
+def _applied_to_less(session: Session, pipe: syntax.Pipe, stage: syntax.Binary) -> NablacError:
     """`x -> Dense(4) + x`, of a person to whom `->` binds tighter."""
     first: syntax.Expression = stage
     while isinstance(first, syntax.Binary):

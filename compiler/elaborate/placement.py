@@ -60,7 +60,7 @@ def misplaced_statements(tree: syntax.File) -> Iterator[Diagnostic]:
 
 
 def hypers_declared_twice(tree: syntax.File) -> Iterator[Diagnostic]:
-    """Hyperparameters that share a name in one definition, and values of one hyperparameter in one preset."""
+    """Hyperparameters that share a name in a definition, also with what it declares, and values of one in a preset."""
     for declaration in tree.declarations:
         if not isinstance(declaration, syntax.Definition):
             continue
@@ -69,6 +69,18 @@ def hypers_declared_twice(tree: syntax.File) -> Iterator[Diagnostic]:
         for statement in statements(declaration.body):
             if isinstance(statement, syntax.Preset):
                 yield from _twice([each.name for each in statement.settings], f"value of preset {statement.name.text}")
+            elif isinstance(statement, syntax.Declare):
+                yield from _hiding(statement, {hyper.name.text: hyper.name.span for hyper in declaration.hypers}, of)
+
+
+def _hiding(statement: syntax.Declare, hypers: dict[str, Span], of: str) -> Iterator[Diagnostic]:
+    """Inputs, parameters, states and buffers that would hide a hyperparameter: nothing could read it any more."""
+    for declared in statement.names:
+        name = declared.name.text
+        if name in hypers:
+            labels = (Label(hypers[name], "the hyperparameter"),)
+            message = f"`{name}` is a hyperparameter of {of} and its {statement.kind}"
+            yield Diagnostic("E202", message, declared.name.span, labels=labels, hint="give one of them another name")
 
 
 def _twice(names: Iterable[syntax.Identifier | syntax.Name], what: str) -> Iterator[Diagnostic]:

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
+from compiler.attributes import DTYPE, Kind, kinds_of
 from compiler.elaborate.binding import bind_names
 from compiler.elaborate.interruptions import AlreadyReported
 from compiler.elaborate.operands import as_tensor, build_checked
 from compiler.elaborate.session import Session, calls
-from compiler.elaborate.values import NONE, UNKNOWN, Argument, CompileTimeValue, Primitive, describe, is_number, is_size
+from compiler.elaborate.values import NONE, UNKNOWN, Argument, CompileTimeValue, Primitive, describe
 from compiler.graph import Node, Operator, Value
 from compiler.types import DType
 from grammar.source import Span
-
-_INDEX_OPERANDS = {"indices", "index"}
 
 
 @cache
@@ -42,19 +41,19 @@ def call_operator(
 ) -> CompileTimeValue:
     """An operator called by its name: operands first, then attributes."""
     operands = operand_names(operator)
-    bound = bind_operator(session, operator, arguments, span)
+    bound, kinds = bind_operator(session, operator, arguments, span), kinds_of(operator)
     if operands is None:
         tensors = _tensors(session, operator, bound, span)
     else:
         tensors = [bound[name] for name in operands]
     values = {
-        field: _attribute(session, operator, _called(field), annotation, bound[_called(field)])
-        for field, annotation in operator.fields.items()
+        field: _attribute(session, operator, _called(field), kind, bound[_called(field)])
+        for field, kind in kinds.items()
         if _called(field) in bound
     }
-    for field, annotation in operator.fields.items():  # floats are of the model's type, unless another one is given
+    for field, kind in kinds.items():  # floats are of the model's type, unless another one is given
         default = getattr(operator, field, None)
-        if annotation.startswith("DType") and field not in values and isinstance(default, DType) and default.is_float:
+        if kind is DTYPE and field not in values and isinstance(default, DType) and default.is_float:
             values[field] = session.local_float_type
     return operate(session, operator, values, tensors, span)
 
@@ -98,51 +97,19 @@ def _renamed(argument: Argument, operator: type[Operator]) -> Argument:
     return argument
 
 
-def _attribute(session: Session, operator: type[Operator], name: str, annotation: str, given: Argument) -> Any:
+def _attribute(session: Session, operator: type[Operator], name: str, kind: Kind, given: Argument) -> Any:
     """An attribute's value in the form that the operator declares."""
-    value, optional = given.value, "None" in annotation
-    found = value
+    value = given.value
     if value is UNKNOWN:
         raise AlreadyReported
-    if value is NONE and optional:
+    if value is NONE and kind.optional:
         return None
-    if "tuple" in annotation:
-        items = value if isinstance(value, (list, tuple)) else [value]
-        fits = is_size if "Size" in annotation else _is_whole
-        wrong = [item for item in items if not fits(item)]
-        if not wrong:
-            return tuple(items)
-        wanted, found = "a whole number or a list of them", wrong[0]
-    elif annotation.startswith("bool"):
-        if isinstance(value, bool):
-            return value
-        wanted = "true or false"
-    elif annotation.startswith("float"):
-        if is_number(value):
-            return float(value)
-        wanted = "a number"
-    elif annotation.startswith("int"):
-        if _is_whole(value):
-            return value
-        wanted = "a whole number"
-    elif annotation.startswith("Size"):
-        if is_size(value):
-            return value
-        wanted = "a size"
-    elif annotation.startswith("DType"):
-        if isinstance(value, DType):
-            return value
-        wanted = "a dtype"
-    else:
-        if isinstance(value, str):
-            return value
-        wanted = "a text"
-    holds = f"{describe(found)} is given" if found is value else f"the list holds {describe(found)}"
-    raise session.fault("E404", f"`{name}` of {operator.name} is {wanted}, and {holds}", given.span)
-
-
-def _is_whole(value: CompileTimeValue) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+    items = value if kind.listed and isinstance(value, (list, tuple)) else [value]
+    wrong = [item for item in items if not kind.fits(item)]
+    if not wrong:
+        return tuple(items) if kind.listed else kind.convert(value) if kind.convert else value
+    holds = f"{describe(value)} is given" if wrong[0] is value else f"the list holds {describe(wrong[0])}"
+    raise session.fault("E404", f"`{name}` of {operator.name} is {kind.wanted}, and {holds}", given.span)
 
 
 def operate(
@@ -160,7 +127,7 @@ def operate(
     names = operand_names(operator) or ()
     values: list[Value] = []
     for index, operand in enumerate(operands):
-        indexes = index < len(names) and names[index] in _INDEX_OPERANDS
+        indexes = index < len(names) and names[index] in operator.index_operands
         values.append(as_tensor(session, operand.value, operand.span, DType.I64 if indexes else dtype))
     labelled = list(zip(values, operands, strict=True))
     return build_checked(

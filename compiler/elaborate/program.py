@@ -51,6 +51,7 @@ class Library:
 
 @cache
 def library() -> Library:
+    """The standard library, read once for all programs."""
     return Library()
 
 
@@ -63,9 +64,11 @@ class _Names(Scope):
     """The outermost names: the library's, then the language's own."""
 
     def missing(self, name: str) -> CompileTimeValue:
+        """What the library or the language calls `name`; KeyError for neither."""
         return library().find(name) if name in library().places else _builtins()[name]
 
     def known(self) -> Iterator[str]:
+        """Every name of the library, then the language's own."""
         yield from library().places
         yield from _builtins()
 
@@ -83,6 +86,7 @@ class Program:
 
     @property
     def models(self) -> list[Defined]:
+        """The models that the file itself declares, in its order."""
         return [defined for defined in self.definitions.values() if defined.kind == "model"]
 
 

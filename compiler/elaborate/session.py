@@ -102,6 +102,7 @@ class Session:
 
     @property
     def frame(self) -> Frame:
+        """The definition being applied."""
         return self.frames[-1]
 
     @property

@@ -22,6 +22,7 @@ from compiler.elaborate.values import (
 )
 from compiler.elaborate.work import COPIED
 from compiler.graph import Operator, Value
+from compiler.operators import OPERATORS
 from compiler.operators.making import cast
 from compiler.operators.source import size_of
 from compiler.types import DType
@@ -29,24 +30,7 @@ from grammar import syntax
 from grammar.diagnostics import Label
 from grammar.source import Span
 
-_OPERATORS = {
-    "+": "add",
-    "-": "sub",
-    "*": "mul",
-    "/": "div",
-    "//": "floor_div",
-    "%": "mod",
-    "**": "pow",
-    "@": "matmul",
-    "==": "equal",
-    "!=": "not_equal",
-    "<": "less",
-    "<=": "less_equal",
-    ">": "greater",
-    ">=": "greater_equal",
-    "and": "logical_and",
-    "or": "logical_or",
-}
+_OPERATORS = {operator.sign: name for name, operator in OPERATORS.items() if operator.sign}
 
 
 @evaluates(syntax.Binary)

@@ -79,7 +79,7 @@ def training_spec(session: Session, block: TrainBlock) -> TrainingSpec:
     said = block.statements
     assert said.loss is not None
     settings = said.settings
-    optimizer = optimizer_spec(session, said.optimizer, block.syntax, said.loss, settings, block.step)
+    optimizer = optimizer_spec(session, said.optimizer, block.syntax.span, said.loss, settings, block.step)
     return TrainingSpec(
         said.loss,
         optimizer,

@@ -88,5 +88,5 @@ def references(parts: Iterable[Any]) -> list[syntax.Name]:
         elif isinstance(part, syntax.Preset):
             waiting.extend(setting.value for setting in part.settings)
         elif isinstance(part, Record) and not isinstance(part, syntax.Identifier):
-            waiting.extend(getattr(part, name) for name in part.fields if not name.endswith("span"))
+            waiting.extend(vars(part).values())
     return sorted(names, key=lambda name: name.span.start)

@@ -18,22 +18,27 @@ class Kind:
 
 
 def is_whole(value: Any) -> bool:
+    """Whether a value is a whole number, which a truth value is not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_text(value: Any) -> bool:
+    """Whether a value is a text of one or more characters."""
     return isinstance(value, str) and bool(value)
 
 
 def are_texts(value: Any) -> bool:
+    """Whether a value is such a text, or a list of one or more."""
     return is_text(value) or (isinstance(value, list) and bool(value) and all(map(is_text, value)))
 
 
 def is_share(value: Any) -> bool:
+    """Whether a value is a number from 0 to below 1."""
     return is_number(value) and 0 <= value < 1
 
 
 def one_of(*texts: str) -> Kind:
+    """The kind that allows these texts alone."""
     return Kind(" or ".join(f'"{each}"' for each in texts), lambda value: isinstance(value, str) and value in texts)
 
 

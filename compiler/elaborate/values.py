@@ -262,4 +262,5 @@ def show(value: CompileTimeValue) -> str:
 
 
 def size_text(sizes: tuple[Size, ...] | list[Size]) -> str:
+    """Sizes as a message shows a shape: `[batch, 4]`."""
     return "[" + ", ".join(map(str, sizes)) + "]"

@@ -9,13 +9,13 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from compiler.dims import Size
+from compiler.dims import Dim, Size, positive
 from compiler.graph import Graph, Node, Operator, Origin, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.onnx.sizes import Sizes
 from compiler.onnx.targets import HIGHEST_OPSET, IR_VERSION, LARGEST_FILE, LOWEST_OPSET, loaded_by
-from compiler.operators.source import Buffer, Constant, Input, Parameter
+from compiler.operators.source import Constant, Placeholder, Stored
 from compiler.passes.pipeline import Stage, run_stage
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar.diagnostics import Diagnostic, NablacError
@@ -29,6 +29,8 @@ else:
     np = LazyModule("numpy")
     onnx = LazyModule("onnx")
 
+# What onnxruntime's optimizer pushes no transpose through; all else it does, or may drop.
+_KEEPS_LAYOUT = frozenset({"Attention", "Conv", "ConvTranspose", "GRU", "LSTM", "MatMul", "RNN", "Scan", "Shape"})
 SOURCE, LAYER = "source", "layer"  # keys of a node's metadata: `file:line:column`, and the layer's path
 
 
@@ -88,7 +90,7 @@ def end_names(graph: Graph) -> tuple[str, ...]:
     In ONNX all names share one space: an output called like an input or a weight gets `.output` behind its name.
     """
     taken = set(graph.inputs)
-    taken.update(node.op.path for node in graph if isinstance(node.op, (Parameter, Buffer)))
+    taken.update(node.op.path for node in graph if isinstance(node.op, Stored))
     found: list[str] = []
     for name in graph.outputs:
         while name in taken:
@@ -117,6 +119,7 @@ class Writer:
         self.names: dict[Value, str] = {}
         self.types: dict[str, TensorType] = {}
         self.producers: dict[str, Operator] = {}
+        self.transposed: dict[str, bool] = {}  # what a transpose is behind: whether a cast may come to stand after it
         self.infos: dict[str, TensorType] = {}  # what the nodes here produce, as far as the graph says
         self.current: Node | None = None
         if outer is None:
@@ -142,7 +145,14 @@ class Writer:
         if source is not None:
             self._trace(node, source)
         self.nodes.append(node)
+        self._pass_transpose(onnx_type, inputs, outputs)
         return outputs
+
+    def _pass_transpose(self, onnx_type: str, inputs: Sequence[str], outputs: Sequence[str]) -> None:
+        """Whether onnxruntime may move a transpose to the node's results, and a cast behind it."""
+        behind = [self.transposed[name] for name in inputs if name in self.transposed]
+        if onnx_type not in _KEEPS_LAYOUT and (behind or onnx_type == "Transpose"):
+            self.transposed.update(dict.fromkeys(outputs, any(behind) or onnx_type == "Cast"))
 
     def _trace(self, node: onnx.NodeProto, source: Origin) -> None:
         """Say where a node comes from; the first one of a layer, and of each around it, says what the layer is."""
@@ -170,6 +180,17 @@ class Writer:
 
     def producer(self, name: str) -> Operator | None:
         return self.producers.get(name)
+
+    def refuse_empty(self, value: str, sequence: str, sizes: Sequence[Size]) -> str:
+        dims = [str(size) for size in sizes if isinstance(size, Dim) and positive(size)]
+        if dims:
+            empty = self("Cast", self("Equal", self("Size", sequence), np.array([0])), to=DType.I64.onnx)
+            value = self("Gather", value, empty, axis=0)  # there is no item 1
+            self.nodes[-1].name = self.unique(f"{' and '.join(dims)} must be at least 1")
+        return value
+
+    def may_cast_transposed(self, name: str) -> bool:
+        return self.transposed.get(name, False)
 
     def sizes(self, sizes: Sequence[Size]) -> str:
         name = self.root.computed_sizes.all(sizes)
@@ -213,7 +234,7 @@ class Writer:
             self.taken[name] = 0
         stored: list[str] = []
         for node in self.graph:
-            if isinstance(node.op, (Parameter, Buffer)):
+            if isinstance(node.op, Stored):
                 known = node.op.path in self.types
                 self._bind(node.result, node.op.path)
                 if not known:
@@ -237,7 +258,7 @@ class Writer:
                 name = self._operand(op.compute())
                 self.names[node.result] = name
                 self.types.setdefault(name, node.result.type)
-            elif not isinstance(op, (Input, Parameter, Buffer)):
+            elif not isinstance(op, Placeholder):
                 made = self._lowered(node)
                 for value, name in zip(node.results, (made,) if isinstance(made, str) else made, strict=True):
                     self.names[value] = name
@@ -285,9 +306,11 @@ class Writer:
     def finish(self, names: Sequence[str], keep: set[str]) -> list[onnx.ValueInfoProto]:
         """Give the graph's ends their names: what makes an end writes it under its name, or a copy does.
 
-        A copy is needed where the end is an input, a weight or a constant, or is given under two names.
+        A copy is needed where the end is an input, a weight or a constant, or is given under two names, and of the cast
+        of a transpose: onnxruntime 1.30 loses its name when it joins the transpose to a product.
         """
-        produced = {output for node in self.nodes for output in node.output}
+        joined = {name for node in self.nodes for name in node.input if self.may_cast_transposed(name)}
+        produced = {output for node in self.nodes for output in node.output} - joined
         renamed: dict[str, str] = {}
         copies: list[tuple[str, str, Origin]] = []
         for name, value in zip(names, self.graph.ends, strict=True):

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from math import pi, sqrt
+import math
 from typing import TYPE_CHECKING
 
 from compiler.graph import Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
-from compiler.operators.arithmetic import Unary, lower_log1p
+from compiler.operators.arithmetic import Unary
 from compiler.operators.making import cast, exp
+from compiler.operators.powers import lower_log1p
 from compiler.types import DType
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Tanh(Unary):
     """The hyperbolic tangent."""
 
     name, onnx, ufunc = "tanh", "Tanh", "tanh"
+    number_function = math.tanh
 
     def derivative(self, x: Value, result: Value) -> Value:
         return 1 - result * result
@@ -33,6 +35,7 @@ class Sigmoid(Unary):
     """The logistic function `1 / (1 + exp(-x))`."""
 
     name, onnx = "sigmoid", "Sigmoid"
+    allocates = True
     wide = True
 
     def compute(self, x: Array) -> Array:
@@ -91,6 +94,7 @@ class Relu(Unary):
     """`maximum(x, 0)`; its gradient at 0 is 0."""
 
     name, onnx = "relu", "Relu"
+    allocates = True
 
     def compute(self, x: Array) -> Array:
         return np.asarray(np.maximum(x, x.dtype.type(0)))
@@ -105,12 +109,13 @@ class Erf(Unary):
     """The error function `2 / sqrt(pi) * integral of exp(-t**2) from 0 to x`."""
 
     name, onnx = "erf", "Erf"
+    number_function = math.erf
 
     def compute(self, x: Array) -> Array:
         return np.asarray(_erf(np.asarray(x)), x.dtype)
 
     def derivative(self, x: Value, result: Value) -> Value:
-        return exp(-(x * x)) * (2 / sqrt(pi))
+        return exp(-(x * x)) * (2 / math.sqrt(math.pi))
 
 
 # W. J. Cody, "Rational Chebyshev approximations for the error function", Mathematics of Computation 23 (1969),

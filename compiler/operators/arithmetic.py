@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from compiler.attributes import OptionalNumber
 from compiler.dims import Size
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.making import (
     batch_broadcast,
-    cast,
     equal,
-    exp,
     floor_div,
     greater,
-    greater_equal,
     incremental_broadcast,
     less,
-    log,
-    logical_and,
+    number_of,
     sign,
     sum_to,
     where,
 )
-from compiler.operators.source import Constant, constant
+from compiler.operators.source import constant
 from compiler.types import DType, TensorType, TypeMismatch, broadcast
 from compiler.window import Window
 
@@ -41,10 +39,15 @@ else:
 class Elementwise(Operator):
     """One NumPy function and, mostly, one ONNX operator; operands of one dtype of the `kinds` allowed."""
 
+    safe_sums = True
     onnx: ClassVar[str]
     ufunc: ClassVar[str]  # NumPy's universal function that computes it, where one does
     kinds: ClassVar[tuple[str, ...]] = ("float", "int")
     operand_names: ClassVar[tuple[str, ...]] = ("x", "y")
+
+    @property
+    def universal_function(self) -> str | None:
+        return self.ufunc if type(self).compute is Elementwise.compute else None
 
     def infer(self, *operands: Any, **none: Any) -> TensorType:
         for operand in operands:
@@ -90,6 +93,7 @@ class Unary(Elementwise):
 class PiecewiseConstant(Elementwise):
     """A function whose derivative is zero wherever it has one."""
 
+    rounds = False
     kinds: ClassVar[tuple[str, ...]] = ("float",)
     operand_names: ClassVar[tuple[str, ...]] = ("x",)
 
@@ -105,7 +109,15 @@ class Add(Elementwise):
     """`x + y`."""
 
     name, onnx, ufunc = "add", "Add", "add"
+    sign = "+"
     commutative = True
+
+    def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:
+        x, y = operands
+        if number_of(y) is not None:
+            yield x, result - y
+        elif number_of(x) is not None:
+            yield y, result - x
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
         return sum_to(x.type, grad), sum_to(y.type, grad)
@@ -115,6 +127,15 @@ class Sub(Elementwise):
     """`x - y`."""
 
     name, onnx, ufunc = "sub", "Sub", "subtract"
+    sign = "-"
+    same_unit = (0, 1)
+
+    def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:
+        x, y = operands
+        if number_of(y) is not None:
+            yield x, result + y
+        elif number_of(x) is not None:
+            yield y, x - result
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
         return sum_to(x.type, grad), sum_to(y.type, -grad)
@@ -124,7 +145,16 @@ class Mul(Elementwise):
     """`x * y`."""
 
     name, onnx, ufunc = "mul", "Mul", "multiply"
+    sign = "*"
     commutative = True
+
+    def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:
+        x, y = operands
+        if (factor := number_of(y)) is not None:
+            if factor:
+                yield x, result / y
+        elif number_of(x):
+            yield y, result / x
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
         return sum_to(x.type, grad * y), sum_to(y.type, grad * x)
@@ -134,7 +164,14 @@ class Div(Elementwise):
     """`x / y`, of floats; integers divide by `//`."""
 
     name, onnx, ufunc = "div", "Div", "divide"
+    sign = "/"
+    counts_from_zero = (1,)
     kinds = ("float",)
+
+    def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:
+        x, y = operands
+        if number_of(y):
+            yield x, result * y
 
     def check_kind(self, operand: TensorType) -> None:
         if operand.dtype.is_integer:
@@ -151,6 +188,7 @@ class FloorDiv(PiecewiseConstant):
     """`x // y`: the quotient rounded down, of integers or floats, as in Python."""
 
     name, ufunc = "floor_div", "floor_divide"
+    sign = "//"
     operand_names = ("x", "y")
     kinds = ("int", "float")
 
@@ -182,6 +220,7 @@ class Mod(Elementwise):
     """`x % y`: what `x // y` leaves over, with the sign of `y`, of integers or floats, as in Python."""
 
     name, ufunc = "mod", "remainder"
+    sign = "%"
     kinds = ("int", "float")
 
     @property
@@ -221,78 +260,14 @@ def _apart(emit: Emit, rest: str, y: str) -> str:
     return emit("And", apart, emit("Not", emit("Equal", rest, zero)))
 
 
-class Pow(Elementwise):
-    """`x ** y`: floats to the power of floats, or of integers."""
-
-    name, onnx, ufunc = "pow", "Pow", "power"
-    wide = True
-    kinds = ("float",)
-
-    def infer(self, x: TensorType, y: TensorType) -> TensorType:
-        self.check_kind(x)
-        if y.dtype.is_integer:
-            return broadcast(x, y.with_dtype(x.dtype))
-        self.check_kind(y)
-        return broadcast(x, y)
-
-    def compute(self, x: Array, y: Array) -> Array:
-        if y.ndim == 0:
-            exponent = y.item()
-            if exponent == 0.5:
-                return np.asarray(np.sqrt(x))
-            if exponent == int(exponent) and 1 <= abs(exponent) <= 64:
-                return np.asarray(_whole_power(x, int(exponent)))
-        return np.asarray(np.power(x, y.astype(x.dtype, copy=False)))
-
-    def lower(self, emit: Emit, x: str, y: str) -> str:
-        dtype = emit.type(x).dtype
-        return emit("Pow", x, y if emit.type(y).dtype == dtype else emit("Cast", y, to=dtype.onnx))
-
-    def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value | None, Value | None]:
-        exponent = y.node.op.scalar() if isinstance(y.node.op, Constant) else None
-        if exponent == 0:
-            return None, None
-        if exponent == 1:
-            return sum_to(x.type, grad), None
-        if exponent == 2:
-            return sum_to(x.type, grad * (x * 2)), None
-        if exponent is not None:
-            power = x ** constant(exponent - 1, x.type.dtype)
-            return sum_to(x.type, grad * (power * exponent)), None
-        wanted = y.type.dtype.is_float
-        y = cast(y, x.type.dtype)
-        zero, one = constant(0, x.type.dtype), constant(1, x.type.dtype)
-        nothing = equal(x, zero)
-        # x ** 0 is 1 for every x: at 0 its derivative is 0, where 0 * 0 ** -1 would be none.
-        flat = logical_and(nothing, equal(y, zero))
-        by_base = sum_to(x.type, grad * (y * x ** (where(flat, one, y) - 1)))
-        if not wanted:
-            return by_base, None
-        # 0 ** y is 0 for every y above 0, whatever the logarithm says.
-        still = logical_and(nothing, greater_equal(y, zero))
-        return by_base, sum_to(y.type, grad * (result * log(where(still, one, x))))
-
-
-def _whole_power(x: Array, exponent: int) -> Array:
-    """`x` to a whole power by repeated squaring: `power(x, 3)` costs 13 times `x * x * x`."""
-    if exponent < 0:
-        return np.reciprocal(_whole_power(x, -exponent))
-    found, square = None, x
-    while exponent:
-        if exponent & 1:
-            found = square if found is None else found * square
-        exponent >>= 1
-        if exponent:
-            square = square * square
-    assert found is not None
-    return found
-
-
 class Neg(Elementwise):
     """`-x`, of floats and signed integers."""
 
     name, onnx, ufunc = "neg", "Neg", "negative"
     operand_names = ("x",)
+
+    def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:
+        yield operands[0], -result
 
     def check_kind(self, operand: TensorType) -> None:
         if operand.dtype == DType.U8:
@@ -307,6 +282,7 @@ class Abs(Unary):
     """The absolute value; its gradient at 0 is 0."""
 
     name, onnx, ufunc = "abs", "Abs", "absolute"
+    number_function = abs
     kinds = ("float", "int")
 
     def derivative(self, x: Value, result: Value) -> Value:
@@ -320,79 +296,11 @@ class Sign(PiecewiseConstant):
     kinds = ("float", "int")
 
 
-class Exp(Unary):
-    """e to the power of `x`."""
-
-    name, onnx, ufunc = "exp", "Exp", "exp"
-
-    def derivative(self, x: Value, result: Value) -> Value:
-        return result
-
-
-class Log(Unary):
-    """The natural logarithm."""
-
-    name, onnx, ufunc = "log", "Log", "log"
-
-    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        return (grad / x,)
-
-
-class Log1p(Unary):
-    """`log(1 + x)`, exact for small `x`."""
-
-    name, ufunc = "log1p", "log1p"
-
-    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        return (grad / (x + 1),)
-
-    def lower(self, emit: Emit, x: str) -> str:
-        return lower_log1p(emit, x, emit.type(x).dtype)
-
-
-def lower_log1p(emit: Emit, x: str, dtype: DType) -> str:
-    """`log(1 + x)` in Kahan's form, after N. Higham, Accuracy and Stability of Numerical Algorithms, section 1.14.1."""
-    one = np.ones((), dtype.numpy)
-    above = emit("Add", x, one)
-    lost, whole = emit("Equal", above, one), emit("Equal", above, x)
-    step = emit("Where", lost, one, emit("Sub", above, one))  # never 0 beneath the fraction
-    ratio = emit("Where", whole, one, emit("Div", x, step))  # and no infinity over another
-    return emit("Where", lost, x, emit("Mul", emit("Log", above), ratio))
-
-
-class Expm1(Unary):
-    """`exp(x) - 1`, exact for small `x`."""
-
-    name, ufunc = "expm1", "expm1"
-
-    def derivative(self, x: Value, result: Value) -> Value:
-        return exp(x)  # far below 0, `result + 1` would have lost it
-
-    def lower(self, emit: Emit, x: str) -> str:
-        # exp(x) - 1 = tanh(x / 2) * (exp(x) + 1), without a difference of near numbers; beyond 1 the plain form is
-        # exact enough, and does not multiply an infinity.
-        dtype = emit.type(x).dtype.numpy
-        one, half = np.ones((), dtype), np.array(0.5, dtype)
-        power = emit("Exp", x)
-        small = emit("Less", emit("Abs", x), one)
-        near = emit("Where", small, x, np.zeros((), dtype))
-        exact = emit("Mul", emit("Tanh", emit("Mul", near, half)), emit("Add", emit("Exp", near), one))
-        return emit("Where", small, exact, emit("Sub", power, one))
-
-
-class Sqrt(Unary):
-    """The square root."""
-
-    name, onnx, ufunc = "sqrt", "Sqrt", "sqrt"
-
-    def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        return (grad * 0.5 / result,)
-
-
 class Reciprocal(Unary):
     """`1 / x`."""
 
     name, onnx, ufunc = "reciprocal", "Reciprocal", "reciprocal"
+    counts_from_zero = (0,)
 
     def derivative(self, x: Value, result: Value) -> Value:
         return -(result * result)
@@ -402,6 +310,8 @@ class Maximum(Elementwise):
     """The larger of `x` and `y`; where they are equal each gets half of the gradient."""
 
     name, onnx, ufunc = "maximum", "Max", "maximum"
+    same_unit = (0, 1)
+    number_function = staticmethod(max)
     commutative = True
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
@@ -412,6 +322,8 @@ class Minimum(Elementwise):
     """The smaller of `x` and `y`; where they are equal each gets half of the gradient."""
 
     name, onnx, ufunc = "minimum", "Min", "minimum"
+    same_unit = (0, 1)
+    number_function = staticmethod(min)
     commutative = True
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
@@ -433,9 +345,10 @@ class Clip(Elementwise):
     """`x` moved into `low` to `high`, either of which may be left out; no gradient flows where it was moved."""
 
     name, onnx = "clip", "Clip"
+    positions = "some"
     operand_names = ("x",)
-    low: float | None = None
-    high: float | None = None
+    low: OptionalNumber = None
+    high: OptionalNumber = None
 
     def infer(self, x: TensorType) -> TensorType:
         self.check_kind(x)
@@ -476,15 +389,18 @@ class Floor(PiecewiseConstant):
     """Rounded down to a whole number."""
 
     name, onnx, ufunc = "floor", "Floor", "floor"
+    number_function = math.floor
 
 
 class Ceil(PiecewiseConstant):
     """Rounded up to a whole number."""
 
     name, onnx, ufunc = "ceil", "Ceil", "ceil"
+    number_function = math.ceil
 
 
 class Round(PiecewiseConstant):
     """Rounded to the nearest whole number, halves to the even one."""
 
     name, onnx, ufunc = "round", "Round", "rint"
+    number_function = round

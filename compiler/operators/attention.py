@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from compiler.attributes import INTERNAL, Extent, Flag, Number
 from compiler.dims import Size
 from compiler.graph import Operator
 from compiler.lazy import LazyModule
@@ -47,10 +48,10 @@ class Attention(Operator):
     sums = True
     edges = ("scores that are not finite beside a mask of later keys alone: NaN, where the text hides them",)
     public = False
-    scale: float
-    steps: tuple[tuple[str, float], ...] = ()
-    before: Size = 0
-    zeroed: bool = False
+    scale: Number
+    steps: Annotated[tuple[tuple[str, float], ...], INTERNAL] = ()
+    before: Extent = 0
+    zeroed: Flag = False
 
     @property
     def causal(self) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from compiler.attributes import ElementType
 from compiler.dims import Size
 from compiler.graph import Operator, Value
 from compiler.lowering import Emit
-from compiler.types import DType, TensorType
+from compiler.types import TensorType
 from compiler.window import Window
 
 if TYPE_CHECKING:
@@ -19,8 +20,19 @@ class Cast(Operator):
     """The elements of `x` as `dtype`. Floats lose their fraction on the way to integers; bool is 0 and 1."""
 
     name = "cast"
+    positions = "all"
     edges = ("a float that the integers of `dtype` do not hold, NaN and infinity: whatever the processor makes of it",)
-    dtype: DType
+    dtype: ElementType
+
+    def moved_operands(self, *operands: Value) -> tuple[Value, ...]:
+        return operands if self.dtype.is_float and operands[0].type.dtype.is_float else ()
+
+    def keeps_last_axis(self, x: TensorType) -> bool:
+        return True
+
+    def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:
+        if operands[0].type.dtype.is_float:
+            yield operands[0], Cast(operands[0].type.dtype)(result)
 
     @property
     def jumps(self) -> bool:
@@ -50,6 +62,17 @@ class StopGradient(Operator):
     """`x` itself, through which no gradient flows."""
 
     name = "stop_gradient"
+    positions = "all"
+    views_operand = True
+
+    def moved_operands(self, *operands: Value) -> tuple[Value, ...]:
+        return operands
+
+    def keeps_last_axis(self, x: TensorType) -> bool:
+        return True
+
+    def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:
+        yield operands[0], result
 
     def infer(self, x: TensorType) -> TensorType:
         return x

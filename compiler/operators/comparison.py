@@ -26,6 +26,7 @@ else:
 class Comparison(PiecewiseConstant):
     """A question about numbers: its answers are bool."""
 
+    same_unit: ClassVar[tuple[int, ...]] = (0, 1)
     kinds: ClassVar[tuple[str, ...]] = ("float", "int")
     operand_names: ClassVar[tuple[str, ...]] = ("x", "y")
 
@@ -37,6 +38,7 @@ class Equal(Comparison):
     """`x == y`."""
 
     name, onnx, ufunc = "equal", "Equal", "equal"
+    sign = "=="
     commutative = True
     kinds = ("float", "int", "bool")
 
@@ -45,6 +47,7 @@ class NotEqual(Comparison):
     """`x != y`."""
 
     name, ufunc = "not_equal", "not_equal"
+    sign = "!="
     commutative = True
     kinds = ("float", "int", "bool")
 
@@ -56,30 +59,35 @@ class Less(Comparison):
     """`x < y`."""
 
     name, onnx, ufunc = "less", "Less", "less"
+    sign = "<"
 
 
 class LessEqual(Comparison):
     """`x <= y`."""
 
     name, onnx, ufunc = "less_equal", "LessOrEqual", "less_equal"
+    sign = "<="
 
 
 class Greater(Comparison):
     """`x > y`."""
 
     name, onnx, ufunc = "greater", "Greater", "greater"
+    sign = ">"
 
 
 class GreaterEqual(Comparison):
     """`x >= y`."""
 
     name, onnx, ufunc = "greater_equal", "GreaterOrEqual", "greater_equal"
+    sign = ">="
 
 
 class IsNan(Comparison):
     """Whether each number is "not a number"."""
 
     name, onnx, ufunc = "isnan", "IsNaN", "isnan"
+    same_unit = (0,)
     operand_names = ("x",)
     kinds = ("float",)
 
@@ -88,6 +96,7 @@ class IsInf(Comparison):
     """Whether each number is infinite, of either sign."""
 
     name, ufunc = "isinf", "isinf"
+    same_unit = (0,)
     operand_names = ("x",)
     kinds = ("float",)
 
@@ -107,6 +116,7 @@ class LogicalAnd(Logical):
     """Whether both are true: `x and y`."""
 
     name, onnx, ufunc = "logical_and", "And", "logical_and"
+    sign = "and"
     commutative = True
 
 
@@ -114,6 +124,7 @@ class LogicalOr(Logical):
     """Whether one at least is true: `x or y`."""
 
     name, onnx, ufunc = "logical_or", "Or", "logical_or"
+    sign = "or"
     commutative = True
 
 
@@ -135,6 +146,8 @@ class Where(Operator):
     """`x` where `condition` is true, `y` elsewhere; all three broadcast."""
 
     name = "where"
+    same_unit = (1, 2)
+    positions = "some"
 
     def infer(self, condition: TensorType, x: TensorType, y: TensorType) -> TensorType:
         if condition.dtype != DType.BOOL:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated
 
+from compiler.attributes import INTERNAL, Flag, Integer
 from compiler.dims import Size, positive
 from compiler.gradient import gradients
 from compiler.graph import Graph, Operator, Value
@@ -35,28 +36,34 @@ else:
     np = LazyModule("numpy")
 
 
-def filled_steps(emit: Emit, length: Size, sequences: Sequence[str]) -> Sequence[str]:
-    """Sequences of at least one step: onnxruntime walks along none that is empty."""
-    if positive(length):
-        return sequences
-    some = emit("Max", emit.sizes((length,)), np.array([1]))
-    found: list[str] = []
-    for each in sequences:
-        type = emit.type(each)
-        item = emit("Expand", np.zeros((), type.dtype.numpy), emit.sizes((1, *type.shape[1:])))
-        found.append(emit("Slice", emit("Concat", each, item, axis=0), np.array([0]), some, np.array([0])))
-    return found
+def filled(emit: Emit, value: str, *sizes: Size) -> str:
+    """A value of which none of the first axes, of these sizes, is empty: zeros stand where the text lets one be so.
+
+    onnxruntime walks along no empty sequence, and its LSTM and GRU end the process for an empty batch.
+    """
+    if all(map(positive, sizes)):
+        return value
+    others = emit.type(value).rank - len(sizes)
+    empty = emit("Cast", emit("Equal", emit.sizes(sizes), np.array([0])), to=DType.I64.onnx)
+    begin = np.zeros(len(sizes) + others, np.int64)
+    end = (empty, np.zeros(others, np.int64)) if others else (empty,)
+    return emit("Pad", value, emit("Concat", begin, *end, axis=0))
 
 
-def results_of_steps(emit: Emit, length: Size, first: Sequence[str], made: Sequence[str]) -> tuple[str, ...]:
-    """What the steps along `filled_steps` gave, as if nothing had been filled in: of none, the first states."""
+def unfilled(emit: Emit, value: str, *sizes: Size) -> str:
+    """What was computed of `filled` values, as if nothing had been filled in."""
+    if all(map(positive, sizes)):
+        return value
+    axes = np.arange(len(sizes))
+    return emit("Slice", value, np.zeros_like(axes), emit.sizes(sizes), axes)
+
+
+def states_of_steps(emit: Emit, length: Size, first: Sequence[str], final: Sequence[str]) -> Sequence[str]:
+    """The states after steps along `filled` sequences: after none, the first ones."""
     if positive(length):
-        return tuple(made)
-    count = emit.sizes((length,))
-    none = emit("Squeeze", emit("Equal", count, np.array([0])), np.array([0]))  # a state may have no axes
-    states = (emit("Where", none, before, after) for before, after in zip(first, made, strict=False))
-    stacked = (emit("Slice", each, np.array([0]), count, np.array([0])) for each in made[len(first) :])
-    return (*states, *stacked)
+        return final
+    none = emit("Squeeze", emit("Equal", emit.sizes((length,)), np.array([0])), np.array([0]))  # a state may be scalar
+    return [emit("Where", none, before, after) for before, after in zip(first, final, strict=True)]
 
 
 class Scan(Operator):
@@ -71,11 +78,14 @@ class Scan(Operator):
     name = "scan"
     public = False
     opset = 17
-    body: Graph
-    states: int
-    slices: int
-    reverse: bool = False
-    truncate: int = 0  # how many steps back a gradient flows, in stretches; 0 is all
+    body: Annotated[Graph, INTERNAL]
+    states: Integer
+    slices: Integer
+    reverse: Flag = False
+    truncate: Integer = 0  # how many steps back a gradient flows, in stretches; 0 is all
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((index, 0) for index in range(self.states, self.states + self.slices))
 
     def infer(self, *operands: TensorType) -> tuple[TensorType, ...]:
         inputs = [value.type for value in self.body.inputs.values()]
@@ -83,13 +93,13 @@ class Scan(Operator):
         if len(operands) != len(inputs):
             raise TypeMismatch(f"the step takes {len(inputs)} operands, and {len(operands)} are given")
         length = self.length(*operands)
-        for place, (operand, wanted) in enumerate(zip(operands, inputs, strict=True)):
-            item = operand.with_shape(*operand.shape[1:]) if self._is_sequence(place) else operand
+        for index, (operand, wanted) in enumerate(zip(operands, inputs, strict=True)):
+            item = operand.with_shape(*operand.shape[1:]) if self._is_sequence(index) else operand
             if item != wanted:
-                raise TypeMismatch(f"operand {place} of the step is {wanted}, and {item} is given")
-        for place in range(self.states):
-            if outputs[place] != inputs[place]:
-                raise TypeMismatch(f"state {place} is {inputs[place]}, and its next value {outputs[place]}")
+                raise TypeMismatch(f"operand {index} of the step is {wanted}, and {item} is given")
+        for index in range(self.states):
+            if outputs[index] != inputs[index]:
+                raise TypeMismatch(f"state {index} is {inputs[index]}, and its next value {outputs[index]}")
         stacked = (each.with_shape(length, *each.shape) for each in outputs[self.states :])
         return (*outputs[: self.states], *stacked)
 
@@ -110,17 +120,17 @@ class Scan(Operator):
         whole = operands[self.states + self.slices :]
         length = len(sequences[0])
         stacked: list[Array] = []
-        for place in reversed(range(length)) if self.reverse else range(length):
-            results = step(*states, *(sequence[place] for sequence in sequences), *whole)
-            states, given = results[: self.states], results[self.states :]
+        for index in reversed(range(length)) if self.reverse else range(length):
+            results = step(*states, *(sequence[index] for sequence in sequences), *whole)
+            states, items = results[: self.states], results[self.states :]
             if not stacked:
-                stacked = [np.empty((length, *each.shape), each.dtype) for each in given]
-            for rows, each in zip(stacked, given, strict=True):
-                rows[place] = each
+                stacked = [np.empty((length, *each.shape), each.dtype) for each in items]
+            for rows, each in zip(stacked, items, strict=True):
+                rows[index] = each
         if length == 0:  # the states stay; one step of zeros tells how large the items would be
             zeros = (np.zeros(sequence.shape[1:], sequence.dtype) for sequence in sequences)
-            given = step(*states, *zeros, *whole)[self.states :]
-            stacked = [np.empty((0, *each.shape), each.dtype) for each in given]
+            items = step(*states, *zeros, *whole)[self.states :]
+            stacked = [np.empty((0, *each.shape), each.dtype) for each in items]
         return (*states, *stacked)
 
     def pullback(
@@ -139,9 +149,10 @@ class Scan(Operator):
             directions["scan_output_directions"] = [int(self.reverse)] * stacked
         first, sequences = operands[: self.states], operands[self.states : formal]
         length = self.length(*(emit.type(operand) for operand in operands))
-        at_least = filled_steps(emit, length, sequences)
-        made = emit.many(len(outputs), "Scan", *first, *at_least, body=body, num_scan_inputs=self.slices, **directions)
-        return results_of_steps(emit, length, first, made)
+        steps = [filled(emit, sequence, length) for sequence in sequences]
+        results = emit.many(len(outputs), "Scan", *first, *steps, body=body, num_scan_inputs=self.slices, **directions)
+        final = states_of_steps(emit, length, first, results[: self.states])
+        return (*final, *(unfilled(emit, stacked, length) for stacked in results[self.states :]))
 
     @property
     def graphs(self) -> tuple[Graph, ...]:
@@ -153,8 +164,8 @@ class Scan(Operator):
             total = total + node.op.flops(*(operand.type for operand in node.operands))
         return total * self.length(*operands)
 
-    def _is_sequence(self, place: int) -> bool:
-        return self.states <= place < self.states + self.slices
+    def _is_sequence(self, index: int) -> bool:
+        return self.states <= index < self.states + self.slices
 
 
 # Back-propagation through time (Werbos, 1990): the gradient of a Scan is a Scan that walks the other way
@@ -170,56 +181,56 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
     formal = list(scan.body.inputs.values())
     ends = list(scan.body.outputs.values())
     n, last = scan.states, scan.states + scan.slices
-    inputs = [Input(f"forward_{place}", value.type)() for place, value in enumerate(formal)]
+    inputs = [Input(f"forward_{index}", value.type)() for index, value in enumerate(formal)]
     again = replace(ends, dict(zip(formal, inputs, strict=True)))
     flows = [value.type.dtype.is_float for value in formal]
 
-    to_next = [Input(f"grad_next_{place}", value.type)() for place, value in enumerate(formal[:n]) if flows[place]]
+    to_next = [Input(f"grad_next_{index}", value.type)() for index, value in enumerate(formal[:n]) if flows[index]]
     sums = [
-        Input(f"sum_{place}", _to_add_up(formal[place].type))() for place in range(last, len(formal)) if flows[place]
+        Input(f"sum_{index}", _to_add_up(formal[index].type))() for index in range(last, len(formal)) if flows[index]
     ]
-    to_given = [Input(f"grad_given_{place}", value.type)() for place, value in enumerate(ends[n:])]
+    to_stacked = [Input(f"grad_given_{index}", value.type)() for index, value in enumerate(ends[n:])]
 
     following = iter(to_next)
-    seeds = [(end, next(following)) for place, end in enumerate(again[:n]) if flows[place]]
-    seeds += [(end, seed) for end, seed in zip(again[n:], to_given, strict=True) if end.type.dtype.is_float]
+    seeds = [(end, next(following)) for index, end in enumerate(again[:n]) if flows[index]]
+    seeds += [(end, seed) for end, seed in zip(again[n:], to_stacked, strict=True) if end.type.dtype.is_float]
     wrt = [value for value, flow in zip(inputs, flows, strict=True) if flow]
     pulled = gradients([end for end, _ in seeds], [seed for _, seed in seeds], wrt)
-    found = {value: made if made is not None else zeros(value.type) for value, made in zip(wrt, pulled, strict=True)}
+    flowing = {value: grad if grad is not None else zeros(value.type) for value, grad in zip(wrt, pulled, strict=True)}
 
-    carried = [found[value] for value in inputs[:n] if value in found]
+    carried = [flowing[value] for value in inputs[:n] if value in flowing]
     keeps: list[Value] = []  # truncation: whether the gradient goes on to the step before
     if scan.truncate:
         carried, keeps = _truncated(carried)
     summed = [
-        total + cast(found[value], total.type.dtype)
-        for total, value in zip(sums, (v for v in inputs[last:] if v in found), strict=True)
+        total + cast(flowing[value], total.type.dtype)
+        for total, value in zip(sums, (v for v in inputs[last:] if v in flowing), strict=True)
     ]
-    stacked = [found[value] for value in inputs[n:last] if value in found]
-    body_inputs = [*to_next, *sums, *inputs[:last], *to_given, *keeps, *inputs[last:]]
+    stacked = [flowing[value] for value in inputs[n:last] if value in flowing]
+    body_inputs = [*to_next, *sums, *inputs[:last], *to_stacked, *keeps, *inputs[last:]]
     body = Graph(_named(body_inputs), _numbered([*carried, *summed, *stacked]), name="step_back")
 
     length = scan.length(*(operand.type for operand in operands))
     saved = Graph(scan.body.inputs, _numbered([*ends[:n], *ends[:n]]), name="step")
     after = Scan(saved, n, scan.slices, scan.reverse).apply(*operands).results[n:] if n else ()
     before = [shifted(first, states, length, scan.reverse) for first, states in zip(operands[:n], after, strict=True)]
-    given = [
+    stacked_grads = [
         grad if grad is not None else zeros(end.type.with_shape(length, *end.shape))
         for grad, end in zip(grads[n:], ends[n:], strict=True)
     ]
     first = [
-        grad if grad is not None else zeros(formal[place].type) for place, grad in enumerate(grads[:n]) if flows[place]
+        grad if grad is not None else zeros(formal[index].type) for index, grad in enumerate(grads[:n]) if flows[index]
     ]
     begun = [*first, *(zeros(value.type) for value in sums)]
     kept = [_goes_on(scan, length, keep.type.dtype) for keep in keeps]
-    sequences = [*before, *operands[n:last], *given, *kept]
+    sequences = [*before, *operands[n:last], *stacked_grads, *kept]
     walk = Scan(body, len(begun), len(sequences), not scan.reverse)
     results = iter(walk.apply(*begun, *sequences, *operands[last:]).results)
-    made: dict[int, Value] = {}
-    for place in (*range(n), *range(last, len(formal)), *range(n, last)):
-        if flows[place]:
-            made[place] = cast(next(results), formal[place].type.dtype)
-    return tuple(made.get(place) for place in range(len(formal)))
+    gradient_of: dict[int, Value] = {}
+    for index in (*range(n), *range(last, len(formal)), *range(n, last)):
+        if flows[index]:
+            gradient_of[index] = cast(next(results), formal[index].type.dtype)
+    return tuple(gradient_of.get(index) for index in range(len(formal)))
 
 
 def _truncated(carried: list[Value]) -> tuple[list[Value], list[Value]]:
@@ -255,8 +266,8 @@ def shifted(first: Value, after: Value, length: Size, reverse: bool) -> Value:
 
 
 def _named(values: list[Value]) -> dict[str, Value]:
-    return {str(getattr(value.node.op, "label", place)): value for place, value in enumerate(values)}
+    return {str(getattr(value.node.op, "label", index)): value for index, value in enumerate(values)}
 
 
 def _numbered(values: list[Value]) -> dict[str, Value]:
-    return {f"result_{place}": value for place, value in enumerate(values)}
+    return {f"result_{index}": value for index, value in enumerate(values)}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from itertools import product as every
 from typing import TYPE_CHECKING, Any
 
+from compiler.attributes import Extents, Integer, Integers
 from compiler.dims import Size, product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
@@ -27,6 +29,10 @@ class SlidingWindow:
     strides: tuple[int, ...]
     pads: tuple[int, ...]
     dilations: tuple[int, ...]
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        """The spatial axes of the first operand (see `Operator.related_axes`)."""
+        return ((0, axis) for axis in range(2, operands[0].rank))
 
     def settings(self, rank: int) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
         """Strides, pads and dilations for `rank` spatial axes, checked."""
@@ -72,10 +78,10 @@ class Conv(SlidingWindow, Operator):
     name = "conv"
     wide = True
     operand_names = ("x", "w")  # in the language a bias is added: the pass `fuse-bias` gives it to the operator
-    strides: tuple[int, ...] = ()
-    pads: tuple[int, ...] = ()
-    dilations: tuple[int, ...] = ()
-    groups: int = 1
+    strides: Integers = ()
+    pads: Integers = ()
+    dilations: Integers = ()
+    groups: Integer = 1
 
     def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
         dtype = _checked(self.name, x, w)
@@ -100,15 +106,15 @@ class Conv(SlidingWindow, Operator):
         ]
         channels, filters = w.shape[1], w.shape[0] // self.groups
         y = np.zeros((x.shape[0], *sizes, w.shape[0]), x.dtype)
-        for place in every(*(range(size) for size in w.shape[2:])):
-            window = x[_window(place, sizes, strides, dilations)]
+        for tap in every(*(range(size) for size in w.shape[2:])):
+            window = x[_window(tap, sizes, strides, dilations)]
             if channels == 1 and filters == 1:  # depthwise: a product of elements
-                y += window * _tap(w, place, slice(None), 0)
+                y += window * _tap(w, tap, slice(None), 0)
                 continue
             for group in range(self.groups):
                 inner = slice(group * channels, (group + 1) * channels)
                 outer = slice(group * filters, (group + 1) * filters)
-                y[..., outer] += window[..., inner] @ _tap(w, place, outer, slice(None)).T
+                y[..., outer] += window[..., inner] @ _tap(w, tap, outer, slice(None)).T
         for each in bias:
             y += each
         return np.ascontiguousarray(_first(y))
@@ -128,18 +134,18 @@ class Conv(SlidingWindow, Operator):
 
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         x, w, *bias = operands
-        rank, place = x.type.rank - 2, axis - 2
+        rank, spatial = x.type.rank - 2, axis - 2
         strides, pads, dilations = self.settings(rank)
         kernel = w.shape[axis]
-        if place < 0 or strides[place] != 1 or not isinstance(kernel, int):
+        if spatial < 0 or strides[spatial] != 1 or not isinstance(kernel, int):
             return None
-        seen = window.extended(dilations[place] * (kernel - 1))
-        if not seen.within(pads[place] + x.shape[axis]):
+        seen = window.extended(dilations[spatial] * (kernel - 1))
+        if not seen.within(pads[spatial] + x.shape[axis]):
             return None
-        items = padded_part(seen, axis, x, pads[place], 0)
+        items = padded_part(seen, axis, x, pads[spatial], 0)
         if items is None:
             return None
-        others = tuple(0 if each % rank == place else pad for each, pad in enumerate(pads))
+        others = tuple(0 if each % rank == spatial else pad for each, pad in enumerate(pads))
         return self.replace(pads=others)(items, *(window.whole(each) for each in (w, *bias)))
 
     def lower(self, emit: Emit, x: str, w: str, *bias: str) -> str:
@@ -158,11 +164,11 @@ class ConvTranspose(SlidingWindow, Operator):
 
     name = "conv_transpose"
     wide = True
-    strides: tuple[int, ...] = ()
-    pads: tuple[int, ...] = ()
-    dilations: tuple[int, ...] = ()
-    groups: int = 1
-    output_padding: tuple[Size, ...] = ()
+    strides: Integers = ()
+    pads: Integers = ()
+    dilations: Integers = ()
+    groups: Integer = 1
+    output_padding: Extents = ()
 
     def infer(self, x: TensorType, w: TensorType) -> TensorType:
         dtype = _checked(self.name, x, w)
@@ -205,12 +211,12 @@ class ConvTranspose(SlidingWindow, Operator):
         channels, filters = w.shape[0] // self.groups, w.shape[1]
         y = np.zeros((x.shape[0], *full, filters * self.groups), x.dtype)
         x = _last(x)
-        for place in every(*(range(size) for size in w.shape[2:])):
-            window = y[_window(place, list(sizes), strides, dilations)]
+        for tap in every(*(range(size) for size in w.shape[2:])):
+            window = y[_window(tap, list(sizes), strides, dilations)]
             for group in range(self.groups):
                 inner = slice(group * channels, (group + 1) * channels)
                 outer = slice(group * filters, (group + 1) * filters)
-                window[..., outer] += x[..., inner] @ _tap(w, place, inner, slice(None))
+                window[..., outer] += x[..., inner] @ _tap(w, tap, inner, slice(None))
         kept = [slice(pads[axis], full[axis] - pads[rank + axis]) for axis in range(rank)]
         return np.ascontiguousarray(_first(y[(slice(None), *kept)]))
 
@@ -262,11 +268,11 @@ class ConvWeightGradient(SlidingWindow, Operator):
     name = "conv_weight_gradient"
     wide = True
     public = False
-    kernel: tuple[Size, ...]
-    strides: tuple[int, ...] = ()
-    pads: tuple[int, ...] = ()
-    dilations: tuple[int, ...] = ()
-    groups: int = 1
+    kernel: Extents
+    strides: Integers = ()
+    pads: Integers = ()
+    dilations: Integers = ()
+    groups: Integer = 1
 
     def infer(self, x: TensorType, grad: TensorType) -> TensorType:
         return TensorType(_checked(self.name, x, grad), (grad.shape[1], x.shape[1] // self.groups, *self.kernel))
@@ -279,13 +285,13 @@ class ConvWeightGradient(SlidingWindow, Operator):
         result = np.empty((grad.shape[1], channels, *kernel), x.dtype)
         x, columns = _last(_padded(x, pads, rank)), _last(grad)
         sizes = list(grad.shape[2:])
-        for place in every(*(range(size) for size in kernel)):
-            window = x[_window(place, sizes, strides, dilations)]
+        for tap in every(*(range(size) for size in kernel)):
+            window = x[_window(tap, sizes, strides, dilations)]
             for group in range(self.groups):
                 inner = slice(group * channels, (group + 1) * channels)
                 outer = slice(group * filters, (group + 1) * filters)
                 left = columns[..., outer].reshape(-1, filters)
-                _tap(result, place, outer, slice(None))[...] = left.T @ window[..., inner].reshape(-1, channels)
+                _tap(result, tap, outer, slice(None))[...] = left.T @ window[..., inner].reshape(-1, channels)
         return result
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
@@ -325,9 +331,9 @@ def _fitted(value: Value, type: TensorType) -> Value:
     return slice_(value, axes, (0,) * len(axes), type.shape[2:])
 
 
-def _tap(w: Array, place: tuple[int, ...], rows: Any, columns: Any) -> Array:
-    """One tap of a kernel: a view of its rows and columns at a place of the window."""
-    found: Array = w[(rows, columns, *place)]
+def _tap(w: Array, tap: tuple[int, ...], rows: Any, columns: Any) -> Array:
+    """One tap of a kernel: a view of its rows and columns."""
+    found: Array = w[(rows, columns, *tap)]
     return found
 
 
@@ -348,11 +354,11 @@ def _first(x: Array) -> Array:
 
 
 def _window(
-    place: tuple[int, ...], sizes: list[int], strides: tuple[int, ...], dilations: tuple[int, ...]
+    tap: tuple[int, ...], sizes: list[int], strides: tuple[int, ...], dilations: tuple[int, ...]
 ) -> tuple[slice, ...]:
     """The items that one tap of the kernel meets, of an array with channels last."""
     spatial = (
         slice(at * dilation, at * dilation + (size - 1) * stride + 1, stride)
-        for at, size, stride, dilation in zip(place, sizes, strides, dilations, strict=True)
+        for at, size, stride, dilation in zip(tap, sizes, strides, dilations, strict=True)
     )
     return (slice(None), *spatial)

@@ -30,11 +30,11 @@ def lower_weight_gradient(op: Any, emit: Emit, x: str, grad: str) -> str:
     batch, sizes = grad_type.shape[0], grad_type.shape[2:]
     axes = np.arange(2, 2 + rank)
     windows = []
-    for place in every(*(range(size) for size in op.kernel)):
-        starts = np.array([at * dilation for at, dilation in zip(place, dilations, strict=True)], np.int64)
+    for tap in every(*(range(size) for size in op.kernel)):
+        starts = np.array([at * dilation for at, dilation in zip(tap, dilations, strict=True)], np.int64)
         stops: list[Size] = [
             at * dilation + (size - 1) * stride + 1
-            for at, dilation, size, stride in zip(place, dilations, sizes, strides, strict=True)
+            for at, dilation, size, stride in zip(tap, dilations, sizes, strides, strict=True)
         ]
         window = emit("Slice", x, starts, emit.sizes(stops), axes, np.array(strides, np.int64))
         windows.append(emit("Unsqueeze", window, np.array([2])))

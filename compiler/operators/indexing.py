@@ -1,11 +1,12 @@
-"""Operators that look up elements by their places, put them there, order and count them."""
+"""Operators that look up elements by their positions, put them there and count them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from compiler.attributes import TEXT, Axis, ElementType, Extent
 from compiler.dims import Size
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
@@ -23,14 +24,19 @@ if TYPE_CHECKING:
 else:
     np = LazyModule("numpy")
 
-Combine = Literal["none", "add"]
+Combine = Annotated[Literal["none", "add"], TEXT]
 
 
 class Indexed(DataMovement):
-    """An operator with an operand of places, i32 or i64; places below 0 count from the end."""
+    """An operator with an operand of positions, i32 or i64; those below 0 count from the end."""
+
+    index_operands = ("indices",)
+
+    def moved_operands(self, *operands: Value) -> tuple[Value, ...]:
+        return operands[:1]
 
     def check_indices(self, indices: TensorType) -> None:
-        """Refuse places that are no integers."""
+        """Refuse positions that are no integers."""
         if indices.dtype not in (DType.I32, DType.I64):
             raise TypeMismatch(f"`{self.name}` looks up by i32 or i64, not {indices}", "convert it: `cast(x, i64)`")
 
@@ -39,7 +45,14 @@ class Take(Indexed):
     """The elements of `x` at `indices` along `axis`: the shape of `indices` takes the place of the axis."""
 
     name = "take"
-    axis: int = 0
+    axis: Axis = 0
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((0, operands[0].axis(self.axis)),)
+
+    def looked_up(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
+        x, indices, *_ = operands
+        return indices, x.shape[self.axis]
 
     def infer(self, x: TensorType, indices: TensorType) -> TensorType:
         self.check_indices(indices)
@@ -50,9 +63,9 @@ class Take(Indexed):
         return np.asarray(np.take(x, indices, self.axis))
 
     def pullback(self, grad: Value, x: Value, indices: Value, *, result: Value) -> tuple[Value, None]:
-        axis, places = x.type.axis(self.axis), indices.type.rank
+        axis, rank = x.type.axis(self.axis), indices.type.rank
         # The axis to the front, where rows are added up; then back.
-        forward = (*range(axis, axis + places), *range(axis), *range(axis + places, grad.type.rank))
+        forward = (*range(axis, axis + rank), *range(axis), *range(axis + rank, grad.type.rank))
         back = (*range(1, axis + 1), 0, *range(axis + 1, x.type.rank))
         rows = transpose(grad, forward) if axis else grad
         zeros = filled(0, x.type.with_shape(x.shape[axis], *x.shape[:axis], *x.shape[axis + 1 :]))
@@ -79,10 +92,17 @@ class Take(Indexed):
 
 
 class GatherElements(Indexed):
-    """For each place of `indices`, the element of `x` there, but for `axis`, whose place `indices` holds."""
+    """For each position of `indices`, the element of `x` there, but on `axis` at the position that `indices` holds."""
 
     name = "gather_elements"
-    axis: int = -1
+    axis: Axis = -1
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((0, operands[0].axis(self.axis)),)
+
+    def looked_up(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
+        x, indices, *_ = operands
+        return indices, x.shape[self.axis]
 
     def infer(self, x: TensorType, indices: TensorType) -> TensorType:
         self.check_indices(indices)
@@ -104,8 +124,18 @@ class ScatterElements(Indexed):
 
     name = "scatter_elements"
     wide = True
-    axis: int = -1
+    axis: Axis = -1
     reduction: Combine = "none"
+
+    def moved_operands(self, *operands: Value) -> tuple[Value, ...]:
+        return ()
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((0, operands[0].axis(self.axis)),)
+
+    def looked_up(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
+        x, indices, *_ = operands
+        return indices, x.shape[self.axis]
 
     def infer(self, x: TensorType, indices: TensorType, updates: TensorType) -> TensorType:
         self.check_indices(indices)
@@ -123,9 +153,9 @@ class ScatterElements(Indexed):
         if self.reduction == "none":
             np.put_along_axis(found, indices, updates, self.axis)
             return found
-        places = list(np.ogrid[tuple(slice(size) for size in indices.shape)])
-        places[self.axis] = _from_front(indices, x.shape[self.axis])
-        flat = np.ravel_multi_index(np.broadcast_arrays(*places), x.shape)
+        positions = list(np.ogrid[tuple(slice(size) for size in indices.shape)])
+        positions[self.axis] = _from_front(indices, x.shape[self.axis])
+        flat = np.ravel_multi_index(np.broadcast_arrays(*positions), x.shape)
         np.add.at(found.reshape(-1), flat.reshape(-1), updates.reshape(-1))
         return found
 
@@ -141,9 +171,16 @@ class ScatterElements(Indexed):
 
 
 class GatherNd(Indexed):
-    """The parts of `x` at places of several axes: the last axis of `indices` holds one number for each of them."""
+    """The parts of `x` at positions on several axes: the last axis of `indices` holds one number for each of them."""
 
     name = "gather_nd"
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((0, axis) for axis in range(operands[0].rank))
+
+    def looked_up(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
+        x, indices, *_ = operands
+        return indices, x.shape[: _depth(x.type, indices.type)]
 
     def infer(self, x: TensorType, indices: TensorType) -> TensorType:
         self.check_indices(indices)
@@ -161,11 +198,21 @@ class GatherNd(Indexed):
 
 
 class ScatterNd(Indexed):
-    """`x` with `updates` at the places that `gather_nd` looks up: put there, or added where `reduction` is "add"."""
+    """`x` with `updates` at the positions that `gather_nd` looks up: put there, or added where `reduction` is "add"."""
 
     name = "scatter_nd"
     wide = True
     reduction: Combine = "none"
+
+    def moved_operands(self, *operands: Value) -> tuple[Value, ...]:
+        return ()
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((0, axis) for axis in range(operands[0].rank))
+
+    def looked_up(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
+        x, indices, *_ = operands
+        return indices, x.shape[: _depth(x.type, indices.type)]
 
     def infer(self, x: TensorType, indices: TensorType, updates: TensorType) -> TensorType:
         self.check_indices(indices)
@@ -201,12 +248,16 @@ class ScatterNd(Indexed):
 
 
 class OneHot(Operator):
-    """1 at the place that `indices` holds along a new `axis` of length `depth`, 0 elsewhere."""
+    """1 at the position that `indices` holds along a new `axis` of length `depth`, 0 elsewhere."""
 
     name = "one_hot"
-    depth: Size
-    axis: int = -1
-    dtype: DType = DType.F32
+    index_operands = ("indices",)
+    depth: Extent
+    axis: Axis = -1
+    dtype: ElementType = DType.F32
+
+    def looked_up(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
+        return operands[0], self.depth
 
     def infer(self, indices: TensorType) -> TensorType:
         if not indices.dtype.is_integer:
@@ -218,21 +269,21 @@ class OneHot(Operator):
 
     def compute(self, indices: Array) -> Array:
         axis = self.axis % (indices.ndim + 1)
-        places = np.arange(self.depth).reshape(-1, *(1,) * (indices.ndim - axis))  # type: ignore[arg-type]
-        found: Array = np.equal(np.expand_dims(indices, axis), places).astype(self.dtype.numpy)
+        positions = np.arange(self.depth).reshape(-1, *(1,) * (indices.ndim - axis))  # type: ignore[arg-type]
+        found: Array = np.equal(np.expand_dims(indices, axis), positions).astype(self.dtype.numpy)
         return found
 
     def pullback(self, grad: Value, indices: Value, *, result: Value) -> tuple[None]:
         return (None,)
 
     def lower(self, emit: Emit, indices: str) -> str:
-        # ONNX's OneHot lacks kernels for most dtypes, and reads places below 0 as counted from the end.
+        # ONNX's OneHot lacks kernels for most dtypes, and reads positions below 0 as counted from the end.
         rank = emit.type(indices).rank
         axis = self.axis % (rank + 1)
-        places = emit("Range", np.array(0), emit("Squeeze", emit.sizes((self.depth,)), np.array([0])), np.array(1))
+        positions = emit("Range", np.array(0), emit("Squeeze", emit.sizes((self.depth,)), np.array([0])), np.array(1))
         after = tuple(range(1, rank - axis + 1))
-        places = emit("Unsqueeze", places, np.array(after, np.int64)) if after else places
-        equal = emit("Equal", emit("Unsqueeze", _wide(emit, indices), np.array([axis])), places)
+        positions = emit("Unsqueeze", positions, np.array(after, np.int64)) if after else positions
+        equal = emit("Equal", emit("Unsqueeze", _wide(emit, indices), np.array([axis])), positions)
         return emit("Cast", equal, to=self.dtype.onnx)
 
 
@@ -240,8 +291,8 @@ class Iota(Operator):
     """The numbers 0, 1, 2 up to `size - 1`."""
 
     name = "iota"
-    size: Size
-    dtype: DType = DType.I64
+    size: Extent
+    dtype: ElementType = DType.I64
 
     def infer(self) -> TensorType:
         if self.dtype == DType.BOOL:
@@ -290,7 +341,7 @@ def _check_reduction(reduction: str, x: TensorType) -> None:
 
 def _same_but_for_axis(x: TensorType, indices: TensorType, axis: int) -> None:
     agree = x.rank == indices.rank and all(
-        a == b for place, (a, b) in enumerate(zip(x.shape, indices.shape, strict=True)) if place != axis
+        a == b for index, (a, b) in enumerate(zip(x.shape, indices.shape, strict=True)) if index != axis
     )
     if not agree:
         raise TypeMismatch(f"indices {indices} do not fit {x}", f"the shapes agree in all axes but axis {axis}")

@@ -10,7 +10,6 @@ from compiler.dims import Size, product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
-from compiler.operators.casting import Cast, StopGradient
 from compiler.operators.making import aligned, broadcast_part, reshape, squeeze, sum_to, swapped, unsqueeze
 from compiler.types import DType, TensorType, TypeMismatch, broadcast_shapes, same_dtype
 from compiler.window import Window
@@ -30,6 +29,8 @@ class MatMul(Operator):
     """
 
     name = "matmul"
+    sign = "@"
+    allocates = True
     wide = True
 
     def infer(self, x: TensorType, y: TensorType) -> TensorType:
@@ -104,7 +105,7 @@ class MatMul(Operator):
         # onnxruntime joins a transpose to the product after it, and then takes a vector for something else.
         x = emit("Unsqueeze", x, np.array([0])) if type.rank == 1 else x
         y = emit("Unsqueeze", y, np.array([1])) if other.rank == 1 else y
-        if type.dtype == DType.F16 or any(isinstance(emit.producer(each), (Cast, StopGradient)) for each in (x, y)):
+        if type.dtype == DType.F16 or any(emit.may_cast_transposed(each) for each in (x, y)):
             x, y = _of_one_rank(emit, x, y, max(type.rank, 2), max(other.rank, 2))
         made = emit("MatMul", x, y)
         lost = [axis for axis, rank in ((-2, type.rank), (-1, other.rank)) if rank == 1]
@@ -120,7 +121,7 @@ def _of_one_rank(emit: Emit, x: str, y: str, left: int, right: int) -> tuple[str
 
     It exchanges the two to join the transpose to the product, and then does not join them if axes of the batch are
     moved and the ranks differ: it goes on with a graph half changed, and the process dies. The cast may be the model's
-    own, and onnxruntime itself puts one around every product of f16.
+    own, with a `+ 0` behind it that onnxruntime drops, and onnxruntime itself puts one around every product of f16.
     """
     highest = max(left, right)
     x = emit("Unsqueeze", x, np.arange(highest - left)) if left < highest else x

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from compiler.dims import Size
 from compiler.graph import Graph, Operand, Operator, Value, apply
-from compiler.operators.source import constant, size_of
+from compiler.operators.source import Constant, constant, size_of
 from compiler.types import DType, TensorType
 from compiler.window import Window
 
@@ -23,66 +23,82 @@ def _operator(name: str, *attributes: Any, **named: Any) -> Operator:
 
 
 def add(x: Operand, y: Operand) -> Value:
+    """`x + y`."""
     return apply("add", x, y)
 
 
 def sub(x: Operand, y: Operand) -> Value:
+    """`x - y`."""
     return apply("sub", x, y)
 
 
 def mul(x: Operand, y: Operand) -> Value:
+    """`x * y`."""
     return apply("mul", x, y)
 
 
 def div(x: Operand, y: Operand) -> Value:
+    """`x / y`, of floats."""
     return apply("div", x, y)
 
 
 def floor_div(x: Operand, y: Operand) -> Value:
+    """`x // y`: the quotient rounded down, of integers or floats, as in Python."""
     return apply("floor_div", x, y)
 
 
 def mod(x: Operand, y: Operand) -> Value:
+    """`x % y`: what `x // y` leaves over, with the sign of `y`, of integers or floats, as in Python."""
     return apply("mod", x, y)
 
 
 def pow_(x: Operand, y: Operand) -> Value:
+    """`x ** y`: floats to the power of floats, or of integers."""
     return apply("pow", x, y)
 
 
 def maximum(x: Operand, y: Operand) -> Value:
+    """The larger of `x` and `y`."""
     return apply("maximum", x, y)
 
 
 def minimum(x: Operand, y: Operand) -> Value:
+    """The smaller of `x` and `y`."""
     return apply("minimum", x, y)
 
 
 def neg(x: Value) -> Value:
+    """`-x`, of floats and signed integers."""
     return apply("neg", x)
 
 
 def abs_(x: Value) -> Value:
+    """The absolute value."""
     return apply("abs", x)
 
 
 def sign(x: Value) -> Value:
+    """-1, 0 or 1: the sign of each number."""
     return apply("sign", x)
 
 
 def exp(x: Value) -> Value:
+    """E to the power of `x`."""
     return apply("exp", x)
 
 
 def log(x: Value) -> Value:
+    """The natural logarithm."""
     return apply("log", x)
 
 
 def sqrt(x: Value) -> Value:
+    """The square root."""
     return apply("sqrt", x)
 
 
 def matmul(x: Value, y: Value) -> Value:
+    """The matrix product `x @ y` over the last axis of `x` and the last but one of `y`."""
     return apply("matmul", x, y)
 
 
@@ -90,34 +106,42 @@ def matmul(x: Value, y: Value) -> Value:
 
 
 def equal(x: Operand, y: Operand) -> Value:
+    """`x == y`."""
     return apply("equal", x, y)
 
 
 def not_equal(x: Operand, y: Operand) -> Value:
+    """`x != y`."""
     return apply("not_equal", x, y)
 
 
 def less(x: Operand, y: Operand) -> Value:
+    """`x < y`."""
     return apply("less", x, y)
 
 
 def less_equal(x: Operand, y: Operand) -> Value:
+    """`x <= y`."""
     return apply("less_equal", x, y)
 
 
 def greater(x: Operand, y: Operand) -> Value:
+    """`x > y`."""
     return apply("greater", x, y)
 
 
 def greater_equal(x: Operand, y: Operand) -> Value:
+    """`x >= y`."""
     return apply("greater_equal", x, y)
 
 
 def logical_and(x: Value, y: Value) -> Value:
+    """Whether both are true: `x and y`."""
     return apply("logical_and", x, y)
 
 
 def logical_or(x: Value, y: Value) -> Value:
+    """Whether one at least is true: `x or y`."""
     return apply("logical_or", x, y)
 
 
@@ -135,6 +159,7 @@ def cast(x: Value, dtype: DType) -> Value:
 
 
 def reshape(x: Value, shape: tuple[Size, ...]) -> Value:
+    """The elements of `x`, row by row, as a tensor of the shape."""
     return _operator("reshape", shape)(x)
 
 
@@ -155,6 +180,7 @@ def swapped(x: Value) -> Value:
 
 
 def squeeze(x: Value, axes: tuple[int, ...]) -> Value:
+    """Drop the axes, which have length 1."""
     return _operator("squeeze", axes)(x)
 
 
@@ -164,14 +190,17 @@ def unsqueeze(x: Value, axes: tuple[int, ...]) -> Value:
 
 
 def concat(values: Sequence[Value], axis: int) -> Value:
+    """Tensors one after the other along the axis."""
     return _operator("concat", axis)(*values)
 
 
 def split(x: Value, sizes: tuple[Size, ...], axis: int) -> tuple[Value, ...]:
+    """Parts of these sizes along the axis, one after the other."""
     return _operator("split", sizes, axis).apply(x).results
 
 
 def flip(x: Value, axes: tuple[int, ...]) -> Value:
+    """`x` with the order along the axes reversed."""
     return _operator("flip", axes)(x)
 
 
@@ -187,10 +216,12 @@ def slice_(
 
 
 def pad(x: Value, before: tuple[Size, ...], after: tuple[Size, ...], value: float = 0.0) -> Value:
+    """`before[i]` and `after[i]` new elements around axis `i`, for every axis."""
     return _operator("pad", before, after, value)(x)
 
 
 def sum_(x: Value, axes: tuple[int, ...] | None = None, keep: bool = False) -> Value:
+    """The sum over the axes."""
     return _operator("sum", axes, keep)(x)
 
 
@@ -198,12 +229,14 @@ def sum_(x: Value, axes: tuple[int, ...] | None = None, keep: bool = False) -> V
 
 
 def iota(size: Size, dtype: DType = DType.I64) -> Value:
+    """The numbers 0, 1, 2 up to `size - 1`."""
     return _operator("iota", size, dtype)()
 
 
 def scatter_elements(
     x: Value, indices: Value, updates: Value, axis: int, reduction: Literal["none", "add"] = "none"
 ) -> Value:
+    """`x` with `updates` at `indices` along the axis: put there, or added where `reduction` is "add"."""
     return _operator("scatter_elements", axis, reduction)(x, indices, updates)
 
 
@@ -231,6 +264,14 @@ def zeros(type: TensorType) -> Value:
 def count_of(count: Size, dtype: DType) -> Value:
     """A number of elements as a scalar to compute with."""
     return constant(count, dtype) if isinstance(count, int) else cast(size_of(count), dtype)
+
+
+def number_of(value: Value) -> float | None:
+    """The number that a value is in every element, if it is one that the text states."""
+    while value.node.op.name == "expand":
+        (value,) = value.node.operands
+    number = value.node.op.scalar() if isinstance(value.node.op, Constant) else None
+    return None if number is None else float(number)
 
 
 def sum_to(target: TensorType, grad: Value) -> Value:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from compiler.attributes import Axis
 from compiler.dims import Size
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
@@ -24,7 +25,11 @@ else:
 class AlongAxis(Operator):
     """A function of all the items along `axis`."""
 
-    axis: int
+    safe_sums = True
+    axis: Axis
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((0, operands[0].axis(self.axis)),)
 
     def infer(self, x: TensorType) -> TensorType:
         if not x.dtype.is_float:
@@ -51,7 +56,7 @@ class Softmax(AlongAxis):
 
     name = "softmax"
     wide = True
-    axis: int = -1
+    axis: Axis = -1
 
     def compute(self, x: Array) -> Array:
         exp = np.exp(x - np.max(x, axis=self.axis, keepdims=True, initial=-np.inf))
@@ -70,7 +75,7 @@ class LogSoftmax(AlongAxis):
 
     name = "log_softmax"
     wide = True
-    axis: int = -1
+    axis: Axis = -1
 
     def compute(self, x: Array) -> Array:
         shifted = x - np.max(x, axis=self.axis, keepdims=True, initial=-np.inf)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar
 
+from compiler.attributes import Axis, Extent, Flag
 from compiler.dims import Size
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
@@ -26,11 +27,11 @@ def _refuse_bool(name: str, x: TensorType) -> None:
         raise TypeMismatch(f"`{name}` takes float or int tensors, not {x}", "convert it: `cast(x, i64)`")
 
 
-class Place(Operator):
+class ArgExtremum(Operator):
     """ArgMax or ArgMin."""
 
-    axis: int = -1
-    keep: bool = False
+    axis: Axis = -1
+    keep: Flag = False
     onnx: ClassVar[str]
     ufunc: ClassVar[str]
     largest: ClassVar[bool]
@@ -61,22 +62,22 @@ class Place(Operator):
             return emit(self.onnx, x, axis=self.axis, keepdims=int(self.keep))
         # Sooner than onnxruntime's own, which passes over NaN unless it comes first.
         largest = x if self.largest else emit("Neg", x)
-        _, places = emit.many(2, "TopK", largest, np.array([1], np.int64), axis=self.axis, largest=1, sorted=1)
-        return places if self.keep else emit("Squeeze", places, np.array([self.axis], np.int64))
+        _, positions = emit.many(2, "TopK", largest, np.array([1], np.int64), axis=self.axis, largest=1, sorted=1)
+        return positions if self.keep else emit("Squeeze", positions, np.array([self.axis], np.int64))
 
     def flops(self, x: TensorType) -> Size:
         return x.elements
 
 
-class ArgMax(Place):
-    """The place of the largest element along `axis`, the first of equals, as i64; NaN counts as the largest."""
+class ArgMax(ArgExtremum):
+    """The position of the largest element along `axis`, the first of equals, as i64; NaN counts as the largest."""
 
     name, onnx, ufunc = "argmax", "ArgMax", "argmax"
     largest = True
 
 
-class ArgMin(Place):
-    """The place of the smallest element along `axis`, the first of equals, as i64; NaN counts as the smallest."""
+class ArgMin(ArgExtremum):
+    """The position of the smallest element along `axis`, the first of equals, as i64; NaN counts as the smallest."""
 
     name, onnx, ufunc = "argmin", "ArgMin", "argmin"
     largest = False
@@ -87,9 +88,12 @@ class CumSum(Operator):
 
     name = "cumsum"
     wide = True
-    axis: int = -1
-    exclusive: bool = False
-    reverse: bool = False
+    axis: Axis = -1
+    exclusive: Flag = False
+    reverse: Flag = False
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((0, operands[0].axis(self.axis)),)
 
     def infer(self, x: TensorType) -> TensorType:
         _refuse_bool(self.name, x)
@@ -135,14 +139,17 @@ class CumSum(Operator):
 
 
 class TopK(Operator):
-    """The `k` largest elements along `axis`, the largest first, and their places as i64, the first of equals first.
+    """The `k` largest elements along `axis`, the largest first, and their positions as i64, the first of equals first.
 
     NaN counts as the largest, as in PyTorch.
     """
 
     name = "top_k"
-    k: Size
-    axis: int = -1
+    k: Extent
+    axis: Axis = -1
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((0, operands[0].axis(self.axis)),)
 
     @property
     def jumps(self) -> bool:
@@ -166,8 +173,8 @@ class TopK(Operator):
         order = np.argsort(descending, self.axis, kind="stable")
         if x.dtype.kind not in "iu" and (unordered := np.isnan(x)).any():  # NumPy has them last
             order = np.lexsort((descending, ~unordered), self.axis)
-        places = np.moveaxis(np.moveaxis(order, self.axis, 0)[: self.k], 0, self.axis).astype(np.int64)
-        return np.take_along_axis(x, places, self.axis), places
+        positions = np.moveaxis(np.moveaxis(order, self.axis, 0)[: self.k], 0, self.axis).astype(np.int64)
+        return np.take_along_axis(x, positions, self.axis), positions
 
     def pullback(
         self, grad: tuple[Value | None, Value | None], x: Value, *, result: tuple[Value, Value]

@@ -7,6 +7,7 @@ from functools import reduce
 from itertools import product as every
 from typing import TYPE_CHECKING, ClassVar
 
+from compiler.attributes import Flag, Integers
 from compiler.dims import Size, product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
@@ -36,14 +37,14 @@ else:
     np = LazyModule("numpy")
 
 
-_MOST_PLACES = 16  # in a window, of which a gradient looks at each by itself
+_MOST_TAPS = 16  # in a window, of which a gradient looks at each by itself
 
 
 class Pool(SlidingWindow):
     """One number of each window of size `kernel`."""
 
     name: ClassVar[str]
-    kernel: tuple[int, ...]
+    kernel: Integers
 
     def infer(self, x: TensorType) -> TensorType:
         if not x.dtype.is_float or x.rank < 3:
@@ -57,7 +58,7 @@ class Pool(SlidingWindow):
         return x.with_shape(*x.shape[:2], *self.slid(x, self.kernel))
 
     def windows(self, x: Array, fill: float) -> list[Array]:
-        """One view for each place in the window, each of the result's shape."""
+        """One view for each tap of the window, each of the result's shape."""
         rank = x.ndim - 2
         strides, pads, dilations = self.settings(rank)
         if any(pads):
@@ -68,10 +69,10 @@ class Pool(SlidingWindow):
             for axis in range(rank)
         ]
         found = []
-        for place in every(*(range(size) for size in self.kernel)):
+        for tap in every(*(range(size) for size in self.kernel)):
             spatial = (
                 slice(at * dilation, at * dilation + (size - 1) * stride + 1, stride)
-                for at, size, stride, dilation in zip(place, sizes, strides, dilations, strict=True)
+                for at, size, stride, dilation in zip(tap, sizes, strides, dilations, strict=True)
             )
             found.append(x[(slice(None), slice(None), *spatial)])
         return found
@@ -85,10 +86,10 @@ class MaxPool(Pool, Operator):
 
     name = "max_pool"
     edges = ("NaN in a window: onnxruntime may pass over it",)
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...] = ()
-    pads: tuple[int, ...] = ()
-    dilations: tuple[int, ...] = ()
+    kernel: Integers
+    strides: Integers = ()
+    pads: Integers = ()
+    dilations: Integers = ()
 
     def compute(self, x: Array) -> Array:
         return np.asarray(reduce(np.maximum, self.windows(x, -np.inf))).copy()
@@ -96,29 +97,27 @@ class MaxPool(Pool, Operator):
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         """To the first of the largest items of each window.
 
-        Where windows share no item, what is left of the gradient is handed from place to place of the windows, which
-        is much less work than to find the places one by one.
+        Where windows share no item, what is left of the gradient is handed from tap to tap of the windows, which
+        is much less work than to find the positions one by one.
         """
         rank = len(self.kernel)
         strides, pads, dilations = self.settings(rank)
-        if strides == self.kernel and not any(pads) and max(dilations) == 1 and math.prod(self.kernel) <= _MOST_PLACES:
+        if strides == self.kernel and not any(pads) and max(dilations) == 1 and math.prod(self.kernel) <= _MOST_TAPS:
             return (self._handed_on(grad, x, result),)
-        _, places = MaxPoolPlaces(self.kernel, self.strides, self.pads, self.dilations).apply(x).results
+        _, positions = MaxPoolPlaces(self.kernel, self.strides, self.pads, self.dilations).apply(x).results
         flat = zeros(x.type.with_shape(x.type.elements))
         count = (grad.type.elements,)
-        added = scatter_elements(flat, reshape(places, count), reshape(grad, count), 0, "add")
+        added = scatter_elements(flat, reshape(positions, count), reshape(grad, count), 0, "add")
         return (reshape(added, x.shape),)
 
     def _handed_on(self, rest: Value, x: Value, result: Value) -> Value:
         rank, counts = len(self.kernel), result.shape[2:]
         axes = tuple(range(2, 2 + rank))
-        places = list(every(*map(range, self.kernel)))
+        positions = list(every(*map(range, self.kernel)))
         found: list[Value] = []
-        for place in places[:-1]:
-            stops = tuple(
-                at + (count - 1) * step + 1 for at, count, step in zip(place, counts, self.kernel, strict=True)
-            )
-            items = slice_(x, axes, place, stops, self.kernel)
+        for tap in positions[:-1]:
+            stops = tuple(at + (count - 1) * step + 1 for at, count, step in zip(tap, counts, self.kernel, strict=True))
+            items = slice_(x, axes, tap, stops, self.kernel)
             taken = cast(equal(items, result), rest.type.dtype) * rest
             found.append(taken)
             rest = rest - taken
@@ -146,15 +145,15 @@ class MaxPool(Pool, Operator):
 
 
 class MaxPoolPlaces(Pool, Operator):
-    """What `max_pool` gives, and where it finds it, the first of equals: places in `x` laid out flat, as i64."""
+    """What `max_pool` gives, and where it finds it, the first of equals: positions in `x` laid out flat, as i64."""
 
     name = "max_pool_places"
     edges = MaxPool.edges
     public = False
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...] = ()
-    pads: tuple[int, ...] = ()
-    dilations: tuple[int, ...] = ()
+    kernel: Integers
+    strides: Integers = ()
+    pads: Integers = ()
+    dilations: Integers = ()
 
     def infer(self, x: TensorType) -> tuple[TensorType, TensorType]:  # type: ignore[override]  # of two results
         largest = super().infer(x)
@@ -162,11 +161,11 @@ class MaxPoolPlaces(Pool, Operator):
 
     def compute(self, x: Array) -> tuple[Array, Array]:
         windows = np.stack(self.windows(x, -np.inf))
-        places = np.stack(self.windows(np.arange(x.size, dtype=np.float64).reshape(x.shape), -1.0))
+        positions = np.stack(self.windows(np.arange(x.size, dtype=np.float64).reshape(x.shape), -1.0))
         largest = windows == np.max(windows, axis=0)
-        best = np.argmax((largest | np.isnan(windows)) & (places >= 0), axis=0)[None]  # padding is not an item
-        places = np.take_along_axis(places, best, axis=0)[0]
-        return np.take_along_axis(windows, best, axis=0)[0], places.astype(np.int64)
+        best = np.argmax((largest | np.isnan(windows)) & (positions >= 0), axis=0)[None]  # padding is not an item
+        positions = np.take_along_axis(positions, best, axis=0)[0]
+        return np.take_along_axis(windows, best, axis=0)[0], positions.astype(np.int64)
 
     def pullback(self, grad: tuple[Value | None, ...], x: Value, *, result: tuple[Value, ...]) -> tuple[Value | None]:
         largest, _ = grad
@@ -187,11 +186,11 @@ class AveragePool(Pool, Operator):
 
     name = "average_pool"
     wide = True
-    kernel: tuple[int, ...]
-    strides: tuple[int, ...] = ()
-    pads: tuple[int, ...] = ()
-    dilations: tuple[int, ...] = ()
-    count_include_pad: bool = False
+    kernel: Integers
+    strides: Integers = ()
+    pads: Integers = ()
+    dilations: Integers = ()
+    count_include_pad: Flag = False
 
     def infer(self, x: TensorType) -> TensorType:
         if any(each != 1 for each in self.dilations):

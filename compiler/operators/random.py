@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from compiler.dims import Size, product
+from compiler.attributes import ElementType, Extents, Integer
+from compiler.dims import product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
@@ -58,7 +59,7 @@ class FoldKey(Draw):
     """A key made of a key, a number and the static `tag`: another one for each of the three; from 0 to 2**31 - 1."""
 
     name = "fold_key"
-    tag: int = 0
+    tag: Integer = 0
 
     def infer(self, key: TensorType, number: TensorType) -> TensorType:
         for each in (key, number):
@@ -98,8 +99,8 @@ def _lower_words(emit: Emit, number: str) -> tuple[str, str]:
 class Fill(Draw):
     """A tensor of `shape`, drawn element by element from an i64 key."""
 
-    shape: tuple[Size, ...]
-    dtype: DType
+    shape: Extents
+    dtype: ElementType
 
     def infer(self, key: TensorType) -> TensorType:
         if key != TensorType(DType.I64):
@@ -148,8 +149,8 @@ class RandomUniform(Fill):
     """Numbers from 0 to below 1, all multiples of 2**-24."""
 
     name = "random_uniform"
-    shape: tuple[Size, ...]
-    dtype: DType = DType.F32
+    shape: Extents
+    dtype: ElementType = DType.F32
 
     def compute(self, key: Array) -> Array:
         return self.fraction(self.bits(key, 0), 0.0).astype(self.dtype.numpy)
@@ -163,8 +164,8 @@ class RandomNormal(Fill):
     """Numbers of mean 0 and variance 1: sqrt(-2 ln u) cos(2 pi v) (Box and Muller, 1958)."""
 
     name = "random_normal"
-    shape: tuple[Size, ...]
-    dtype: DType = DType.F32
+    shape: Extents
+    dtype: ElementType = DType.F32
 
     def compute(self, key: Array) -> Array:
         u = self.fraction(self.bits(key, 0), 0.5)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from compiler.attributes import Flag, Integer, Text
 from compiler.dims import Size
 from compiler.graph import Operator
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.activations import logistic
-from compiler.operators.control import filled_steps, results_of_steps
+from compiler.operators.control import filled, states_of_steps, unfilled
 from compiler.types import TensorType, TypeMismatch, same_dtype
 
 if TYPE_CHECKING:
@@ -35,8 +36,9 @@ class Recurrent(Operator):
     gates: ClassVar[int]
     states: ClassVar[int] = 1
     onnx: ClassVar[str]
-    hidden: int
-    reverse: bool
+    kernels: ClassVar[tuple[str, ...]] = ("f32",)  # onnxruntime's own
+    hidden: Integer
+    reverse: Flag
 
     def infer(
         self, x: TensorType, w: TensorType, r: TensorType, b: TensorType, *first: TensorType
@@ -58,12 +60,12 @@ class Recurrent(Operator):
         return (TensorType(dtype, (time, batch, self.hidden)), *([state] * self.states))
 
     def lower(self, emit: Emit, x: str, w: str, r: str, b: str, *first: str) -> tuple[str, ...]:
+        length, batch, _ = emit.type(x).shape
         ahead = np.array([0])
         w, r, b = (emit("Unsqueeze", each, ahead) for each in (w, r, b))
-        begun = [emit("Unsqueeze", each, ahead) for each in first]
-        length = emit.type(x).shape[0]
-        (steps,) = filled_steps(emit, length, [x])
-        direction = "reverse" if self.reverse else "forward"
+        begun = [emit("Unsqueeze", filled(emit, each, batch), ahead) for each in first]
+        steps = filled(emit, x, length, batch)
+        begun[0] = emit.refuse_empty(begun[0], steps, (length, batch))  # of nothing the kernels end the process
         made = emit.many(
             1 + self.states,
             self.onnx,
@@ -74,12 +76,12 @@ class Recurrent(Operator):
             None,
             *begun,
             hidden_size=self.hidden,
-            direction=direction,
+            direction="reverse" if self.reverse else "forward",
             **self.onnx_attributes(),
         )
-        final = [emit("Squeeze", each, ahead) for each in made[1:]]
-        *states, stacked = results_of_steps(emit, length, first, [*final, emit("Squeeze", made[0], np.array([1]))])
-        return (stacked, *states)
+        final = [unfilled(emit, emit("Squeeze", each, ahead), batch) for each in made[1:]]
+        stacked = unfilled(emit, emit("Squeeze", made[0], np.array([1])), length, batch)
+        return (stacked, *states_of_steps(emit, length, first, final))
 
     def onnx_attributes(self) -> dict[str, Any]:
         """What the ONNX operator is told besides the size and the direction."""
@@ -106,15 +108,15 @@ class RNN(Recurrent):
     edges = (_NAN,)  # of relu
     wide = True
     gates = 1
-    hidden: int
-    reverse: bool = False
-    activation: str = "tanh"
+    hidden: Integer
+    reverse: Flag = False
+    activation: Text = "tanh"
 
     def compute(self, x: Array, w: Array, r: Array, b: Array, h: Array) -> tuple[Array, ...]:
         steps = self.projected(x, w, b[: self.hidden] + b[self.hidden :])
         turned = np.ascontiguousarray(r.T)
-        for place in self.order(len(x)):
-            step = steps[place]
+        for time in self.order(len(x)):
+            step = steps[time]
             step += h @ turned
             np.tanh(step, out=step) if self.activation == "tanh" else np.maximum(step, 0, out=step)
             h = step
@@ -135,8 +137,8 @@ class LSTM(Recurrent):
     wide = True
     gates = 4
     states = 2
-    hidden: int
-    reverse: bool = False
+    hidden: Integer
+    reverse: Flag = False
 
     def compute(self, x: Array, w: Array, r: Array, b: Array, h: Array, c: Array) -> tuple[Array, ...]:
         n = self.hidden
@@ -144,8 +146,8 @@ class LSTM(Recurrent):
         turned = np.ascontiguousarray(r.T)
         outputs = np.empty((*x.shape[:2], n), x.dtype)
         c = c.copy()
-        for place in self.order(len(x)):
-            step = steps[place]
+        for time in self.order(len(x)):
+            step = steps[time]
             step += h @ turned
             logistic(step[:, : 3 * n], step[:, : 3 * n])
             candidate = step[:, 3 * n :]
@@ -153,7 +155,7 @@ class LSTM(Recurrent):
             c *= step[:, 2 * n : 3 * n]
             candidate *= step[:, :n]
             c += candidate
-            h = outputs[place]
+            h = outputs[time]
             np.tanh(c, out=h)
             h *= step[:, n : 2 * n]
         return outputs, h.copy(), c
@@ -170,9 +172,9 @@ class GRU(Recurrent):
     edges = (_NAN,)
     wide = True
     gates = 3
-    hidden: int
-    reverse: bool = False
-    linear_before_reset: bool = False
+    hidden: Integer
+    reverse: Flag = False
+    linear_before_reset: Flag = False
 
     def compute(self, x: Array, w: Array, r: Array, b: Array, h: Array) -> tuple[Array, ...]:
         n = self.hidden
@@ -184,8 +186,8 @@ class GRU(Recurrent):
         steps = self.projected(x, w, bias)
         gates, candidate = np.ascontiguousarray(r[: 2 * n].T), np.ascontiguousarray(r[2 * n :].T)
         outputs = np.empty((*x.shape[:2], n), x.dtype)
-        for place in self.order(len(x)):
-            step = steps[place]
+        for time in self.order(len(x)):
+            step = steps[time]
             both = step[:, : 2 * n]
             both += h @ gates
             logistic(both, both)
@@ -195,7 +197,7 @@ class GRU(Recurrent):
             else:
                 new += (reset * h) @ candidate
             np.tanh(new, out=new)
-            output = outputs[place]
+            output = outputs[time]
             np.subtract(h, new, out=output)
             output *= z
             output += new

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
+from compiler.attributes import AnyAxes, Flag
 from compiler.dims import Size, product
 from compiler.graph import Graph, Operator, Value
 from compiler.lazy import LazyModule
@@ -26,11 +27,12 @@ else:
 class Reduction(Operator):
     """Fold `axes` (all where None); `keep` leaves them in place with length 1."""
 
-    axes: tuple[int, ...] | None = None
-    keep: bool = False
+    axes: AnyAxes = None
+    keep: Flag = False
     onnx: ClassVar[str]
     opset = 18  # from which on the axes are an input
     kinds: ClassVar[tuple[str, ...]] = ("float", "int")
+    combines: ClassVar[Literal["sum", "max", "min"] | None] = None  # the results of two parts to that of both
     of_nothing: ClassVar[bool] = True  # defined for axes of length 0
     kernels: ClassVar[tuple[str, ...]] = ("f16", "f32", "f64", "i32", "i64")  # onnxruntime's own
 
@@ -82,10 +84,10 @@ class Reduction(Operator):
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         folded = self.folded(x.type.rank)
-        places = [place for place in range(x.type.rank) if self.keep or place not in folded]
-        if places[axis] in folded:
+        kept = [own for own in range(x.type.rank) if self.keep or own not in folded]
+        if kept[axis] in folded:
             return None
-        return self(window.of(x, places[axis]))
+        return self(window.of(x, kept[axis]))
 
     def with_nan(self, emit: Emit, found: str, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
         """What was found, but NaN where an element is: onnxruntime's largest and smallest pass over it."""
@@ -101,6 +103,8 @@ class Sum(Reduction):
     """The sum over `axes`; that of integers wraps around."""
 
     name, onnx = "sum", "ReduceSum"
+    combines = "sum"
+    allocates = True
     wide = True
     opset = 17
 
@@ -165,12 +169,14 @@ class Max(Extremum):
     """The largest element over `axes`; elements that share it share its gradient."""
 
     name, onnx, ufunc = "max", "ReduceMax", "max"
+    combines = "max"
 
 
 class Min(Extremum):
     """The smallest element over `axes`; elements that share it share its gradient."""
 
     name, onnx, ufunc = "min", "ReduceMin", "min"
+    combines = "min"
 
 
 class Prod(Reduction):
@@ -209,6 +215,7 @@ class LogSumExp(Reduction):
     """`log(sum(exp(x)))` over `axes`, without overflow."""
 
     name, onnx = "logsumexp", "ReduceLogSumExp"
+    safe_sums = True
     wide = True
     kinds = ("float",)
     kernels = ("f32", "f64")  # in f16 onnxruntime takes exp before it takes the largest away

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from compiler.attributes import Axes, Axis, Extents, Integers
 from compiler.dims import Dim, Size, differ, product, quotient
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
@@ -25,6 +26,11 @@ else:
 class DataMovement(Operator):
     """An operator that computes nothing."""
 
+    rounds = False
+
+    def moved_operands(self, *operands: Value) -> tuple[Value, ...]:
+        return operands
+
     def flops(self, *operands: TensorType) -> Size:
         return 0
 
@@ -33,7 +39,15 @@ class Transpose(DataMovement):
     """Axis `i` of the result is axis `permutation[i]` of `x`."""
 
     name = "transpose"
-    permutation: tuple[int, ...]
+    positions = "all"
+    views_operand = True
+    permutation: Integers
+
+    def keeps_last_axis(self, x: TensorType) -> bool:
+        return self.permutation[-1] == x.rank - 1
+
+    def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:
+        yield operands[0], Transpose(tuple(self.permutation.index(axis) for axis in range(result.type.rank)))(result)
 
     def infer(self, x: TensorType) -> TensorType:
         if sorted(self.permutation) != list(range(x.rank)):
@@ -65,7 +79,13 @@ class Reshape(DataMovement):
     """The elements of `x`, row by row, as a tensor of `shape`; one size may be -1: whatever is left over."""
 
     name = "reshape"
-    shape: tuple[Size, ...]
+    positions = "all"
+    states_axes = True
+    views_operand = True
+    shape: Extents
+
+    def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:
+        yield operands[0], Reshape(operands[0].shape)(result)
 
     def infer(self, x: TensorType) -> TensorType:
         return x.with_shape(*self.resolved(x))
@@ -103,10 +123,10 @@ class Reshape(DataMovement):
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         shape = self.resolved(x.type)
-        for place, size in enumerate(x.shape):  # the axis that stays, with as many elements before it
-            if size == shape[axis] and product(x.shape[:place]) == product(shape[:axis]):
+        for own, size in enumerate(x.shape):  # the axis that stays, with as many elements before it
+            if size == shape[axis] and product(x.shape[:own]) == product(shape[:axis]):
                 bound = [window.bound(each) for each in shape]
-                return Reshape((*bound[:axis], window.size, *bound[axis + 1 :]))(window.of(x, place))
+                return Reshape((*bound[:axis], window.size, *bound[axis + 1 :]))(window.of(x, own))
         return None
 
     def lower(self, emit: Emit, x: str) -> str:
@@ -134,7 +154,13 @@ class Expand(DataMovement):
     """Repeat `x` along axes of length 1, or new leading ones, until it has `shape`."""
 
     name = "expand"
-    shape: tuple[Size, ...]
+    positions = "all"
+    states_axes = True
+    views_operand = True
+    shape: Extents
+
+    def keeps_last_axis(self, x: TensorType) -> bool:
+        return x.shape[-1:] == self.shape[-1:]
 
     def infer(self, x: TensorType) -> TensorType:
         try:
@@ -173,7 +199,15 @@ class Squeeze(DataMovement):
     """Drop `axes`, which have length 1."""
 
     name = "squeeze"
-    axes: tuple[int, ...]
+    positions = "all"
+    views_operand = True
+    axes: Axes
+
+    def keeps_last_axis(self, x: TensorType) -> bool:
+        return all(axis % x.rank != x.rank - 1 for axis in self.axes)
+
+    def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:
+        yield operands[0], Reshape(operands[0].shape)(result)
 
     def infer(self, x: TensorType) -> TensorType:
         dropped = x.distinct_axes(self.axes)
@@ -207,7 +241,17 @@ class Unsqueeze(DataMovement):
     """New axes of length 1, so that they are `axes` of the result."""
 
     name = "unsqueeze"
-    axes: tuple[int, ...]
+    positions = "all"
+    states_axes = True
+    views_operand = True
+    axes: Axes
+
+    def keeps_last_axis(self, x: TensorType) -> bool:
+        rank = x.rank + len(self.axes)
+        return all(axis % rank != rank - 1 for axis in self.axes)
+
+    def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:
+        yield operands[0], Reshape(operands[0].shape)(result)
 
     def infer(self, x: TensorType) -> TensorType:
         rank = x.rank + len(self.axes)
@@ -229,7 +273,7 @@ class Unsqueeze(DataMovement):
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         added = x.type.distinct_axes(self.axes, among=x.type.rank + len(self.axes))
-        return Unsqueeze(added)(window.of(x, axis - sum(place < axis for place in added)))
+        return Unsqueeze(added)(window.of(x, axis - sum(new < axis for new in added)))
 
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Unsqueeze", x, np.array(self.axes, np.int64)) if self.axes else emit("Identity", x)
@@ -239,7 +283,12 @@ class Concat(DataMovement):
     """Tensors one after the other along `axis`; their other axes agree."""
 
     name = "concat"
-    axis: int = 0
+    positions = "all"
+    allocates = True
+    axis: Axis = 0
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((index, x.axis(self.axis)) for index, x in enumerate(operands))
 
     def infer(self, *operands: TensorType) -> TensorType:
         if not operands:
@@ -252,10 +301,10 @@ class Concat(DataMovement):
                 raise TypeMismatch(
                     f"{first} and {other} do not concatenate: one has {first.rank} axes, one {other.rank}"
                 )
-            for place, (a, b) in enumerate(zip(first.shape, other.shape, strict=True)):
-                if place != axis and a != b:
+            for other_axis, (a, b) in enumerate(zip(first.shape, other.shape, strict=True)):
+                if other_axis != axis and a != b:
                     raise TypeMismatch(
-                        f"{first} and {other} do not concatenate along axis {axis}: axis {place} is {a} and {b}"
+                        f"{first} and {other} do not concatenate along axis {axis}: axis {other_axis} is {a} and {b}"
                     )
         total: Size = 0
         for operand in operands:
@@ -300,10 +349,15 @@ class Split(DataMovement):
     """Parts of these sizes along `axis`, one after the other."""
 
     name = "split"
+    positions = "some"
+    views_operand = True
     opset = 18
     public = False
-    sizes: tuple[Size, ...]
-    axis: int = 0
+    sizes: Extents
+    axis: Axis = 0
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((0, operands[0].axis(self.axis)),)
 
     def infer(self, x: TensorType) -> tuple[TensorType, ...]:
         axis = x.axis(self.axis)
@@ -329,7 +383,18 @@ class Flip(DataMovement):
     """`x` with the order along `axes` reversed."""
 
     name = "flip"
-    axes: tuple[int, ...]
+    positions = "all"
+    views_operand = True
+    axes: Axes
+
+    def keeps_last_axis(self, x: TensorType) -> bool:
+        return all(axis % x.rank != x.rank - 1 for axis in self.axes)
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((0, axis) for axis in operands[0].distinct_axes(self.axes))
+
+    def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:
+        yield operands[0], self(result)
 
     def infer(self, x: TensorType) -> TensorType:
         x.distinct_axes(self.axes)
@@ -352,7 +417,8 @@ class Tile(DataMovement):
     """`x` repeated `repeats[i]` times along axis `i`."""
 
     name = "tile"
-    repeats: tuple[Size, ...]
+    positions = "all"
+    repeats: Extents
 
     def infer(self, x: TensorType) -> TensorType:
         if len(self.repeats) != x.rank or any(isinstance(times, int) and times < 0 for times in self.repeats):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated, Literal
 
+from compiler.attributes import TEXT, Axes, Bounds, Extents, Integers, Number
 from compiler.dims import LARGEST, Size, Symbol
 from compiler.graph import Value
 from compiler.lazy import LazyModule
@@ -30,10 +31,18 @@ class Slice(DataMovement):
     """
 
     name = "slice"
-    axes: tuple[int, ...]
-    starts: tuple[Size | None, ...]
-    stops: tuple[Size | None, ...]
-    steps: tuple[int, ...] = ()  # 1 everywhere, where empty
+    positions = "some"
+    views_operand = True
+    axes: Axes
+    starts: Bounds
+    stops: Bounds
+    steps: Integers = ()  # 1 everywhere, where empty
+
+    def keeps_last_axis(self, x: TensorType) -> bool:
+        return all(cut[0] != x.rank - 1 or cut[1:] == (0, x.shape[-1], 1) for cut in self.bounds(x))
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((0, axis) for axis in operands[0].distinct_axes(self.axes))
 
     def infer(self, x: TensorType) -> TensorType:
         shape = list(x.shape)
@@ -68,12 +77,12 @@ class Slice(DataMovement):
         (x,) = operands
         needed = window
         cuts: list[tuple[int, Size, Size, int]] = []
-        for place, start, stop, step in self.bounds(x.type):
-            if place != axis:
-                cuts.append((place, window.bound(start), window.bound(stop), step))
+        for cut_axis, start, stop, step in self.bounds(x.type):
+            if cut_axis != axis:
+                cuts.append((cut_axis, window.bound(start), window.bound(stop), step))
             elif step == 1 and isinstance(start, int) and window.extended(start).within(x.shape[axis]):
                 needed = window.extended(start)
-                cuts.append((place, start, start + window.size, 1))
+                cuts.append((cut_axis, start, start + window.size, 1))
             else:
                 return None
         axes, starts, stops, steps = zip(*cuts, strict=True) if cuts else ((),) * 4
@@ -111,8 +120,8 @@ class Slice(DataMovement):
         axes, starts, stops, steps = zip(*cuts, strict=True)
         # A stop at the end of the axis is written as the largest number, so that the size need not be computed.
         ends = [LARGEST if stop == shape[axis] else stop for axis, stop in zip(axes, stops, strict=True)]
-        places, strides = np.array(axes, np.int64), np.array(steps, np.int64)
-        made = emit("Slice", made, emit.sizes(starts), emit.sizes(ends), places, strides)
+        numbers, strides = np.array(axes, np.int64), np.array(steps, np.int64)
+        made = emit("Slice", made, emit.sizes(starts), emit.sizes(ends), numbers, strides)
         unsure = {cut[0]: _count(cut) for cut in cuts if _perhaps_outside(cut, shape)}
         if not unsure:
             return made
@@ -152,7 +161,7 @@ def _spread(grad: Value, axis: int, step: int) -> Value:
     """Put `step - 1` zeros between neighbours along an axis."""
     size = grad.shape[axis]
     apart = unsqueeze(grad, (axis + 1,))
-    zeros = tuple(step - 1 if place == axis + 1 else 0 for place in range(apart.type.rank))
+    zeros = tuple(step - 1 if index == axis + 1 else 0 for index in range(apart.type.rank))
     padded = Pad((0,) * apart.type.rank, zeros)(apart)
     shape = (*grad.shape[:axis], size * step, *grad.shape[axis + 1 :])
     return Slice((axis,), (0,), ((size - 1) * step + 1,))(reshape(padded, shape))
@@ -166,10 +175,16 @@ class Pad(DataMovement):
     """
 
     name = "pad"
-    before: tuple[Size, ...]
-    after: tuple[Size, ...]
-    value: float = 0.0
-    mode: Literal["constant", "reflect", "edge"] = "constant"
+    before: Extents
+    after: Extents
+    value: Number = 0.0
+    mode: Annotated[Literal["constant", "reflect", "edge"], TEXT] = "constant"
+
+    def moved_operands(self, *operands: Value) -> tuple[Value, ...]:
+        return ()
+
+    def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
+        return ((0, axis) for axis in range(operands[0].rank) if self.before[axis] != 0 or self.after[axis] != 0)
 
     def infer(self, x: TensorType) -> TensorType:
         if not len(self.before) == len(self.after) == x.rank:
@@ -212,7 +227,7 @@ class Pad(DataMovement):
         elif self.mode == "constant" and isinstance(before, int) and window.within(before + x.shape[axis]):
             made = padded_part(window, axis, x, before, self.value)
         befores, afters = (
-            tuple(0 if place == axis else window.bound(size) for place, size in enumerate(sizes))
+            tuple(0 if index == axis else window.bound(size) for index, size in enumerate(sizes))
             for sizes in (self.before, self.after)
         )
         if made is None or not any(size != 0 for size in (*befores, *afters)):

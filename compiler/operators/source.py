@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
+from compiler.attributes import INTERNAL, Extent, Text
 from compiler.dims import Dim, Size
 from compiler.graph import Graph, Operator, Value
 from compiler.lazy import LazyModule
@@ -22,6 +23,7 @@ else:
 class Source(Operator):
     """An operator without operands."""
 
+    rounds = False
     public = False
 
     def infer(self) -> TensorType:
@@ -49,34 +51,36 @@ class Input(Placeholder):
     """A tensor that the caller feeds."""
 
     name = "input"
-    label: str
-    type: TensorType
+    label: Text
+    type: Annotated[TensorType, INTERNAL]
 
 
-class Parameter(Placeholder):
-    """A trained tensor, called by its path; `initial` is a graph of one output, fed the `seed`, absent for none."""
+class Stored(Placeholder):
+    """A tensor that a model keeps, by its path; `initial` is a graph of one output, fed the `seed`, or absent."""
+
+    path: Text
+    type: Annotated[TensorType, INTERNAL]
+    initial: Annotated[Graph | None, INTERNAL] = None
+
+
+class Parameter(Stored):
+    """A trained tensor."""
 
     name = "parameter"
-    path: str
-    type: TensorType
-    initial: Graph | None = None
 
 
-class Buffer(Placeholder):
+class Buffer(Stored):
     """A tensor that the step itself updates, as the running mean of a batch norm."""
 
     name = "buffer"
-    path: str
-    type: TensorType
-    initial: Graph | None = None
 
 
 class Constant(Source):
     """A tensor known when the model is compiled; `data` is its bytes, little-endian, row by row."""
 
     name = "constant"
-    type: TensorType
-    data: bytes
+    type: Annotated[TensorType, INTERNAL]
+    data: Annotated[bytes, INTERNAL]
 
     @staticmethod
     def of(array: Array) -> Constant:
@@ -101,7 +105,7 @@ class SizeOf(Source):
     """A size as an i64 scalar."""
 
     name = "size_of"
-    size: Size
+    size: Extent
     type: ClassVar[TensorType] = TensorType(DType.I64)
 
     def compute(self) -> Array:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from compiler.graph import Value
 from compiler.operators.arithmetic import Unary
 from compiler.operators.making import sqrt
@@ -11,6 +13,7 @@ class Sin(Unary):
     """The sine of an angle in radians."""
 
     name, onnx, ufunc = "sin", "Sin", "sin"
+    number_function = math.sin
 
     def derivative(self, x: Value, result: Value) -> Value:
         return Cos()(x)
@@ -20,6 +23,7 @@ class Cos(Unary):
     """The cosine of an angle in radians."""
 
     name, onnx, ufunc = "cos", "Cos", "cos"
+    number_function = math.cos
 
     def derivative(self, x: Value, result: Value) -> Value:
         return -Sin()(x)
@@ -29,6 +33,7 @@ class Tan(Unary):
     """The tangent of an angle in radians."""
 
     name, onnx, ufunc = "tan", "Tan", "tan"
+    number_function = math.tan
 
     def derivative(self, x: Value, result: Value) -> Value:
         return result * result + 1

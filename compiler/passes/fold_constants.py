@@ -18,27 +18,29 @@ SMALL = 4096  # bytes that a folded constant may take whatever it is made of
 
 def fold_constants(graph: Graph) -> Graph:
     """`graph` with constant subexpressions computed by their own NumPy kernels."""
-    return rewrite(graph, fold)
+    return rewrite(graph, _folded)
 
 
-def fold(node: Node) -> Sequence[Value] | None:
+def _folded(node: Node) -> Sequence[Value] | None:
+    """A node's results as constants; None where they depend on an input, or are too large to keep."""
     if isinstance(node.op, (Constant, Placeholder)) or node.op.graphs or node.op.has_sizes:
         return None
-    if not all(isinstance(operand.node.op, Constant) for operand in node.operands):
+    operands = [operand.node.op for operand in node.operands if isinstance(operand.node.op, Constant)]
+    if len(operands) < len(node.operands):
         return None
-    sizes = [result.type.elements for result in node.results]
-    if not all(isinstance(size, int) for size in sizes) or any(each.type.dtype == "bf16" for each in node.results):
-        return None
-    allowed = max(
-        SMALL, sum(len(operand.node.op.data) for operand in node.operands if isinstance(operand.node.op, Constant))
-    )
-    if sum(size * result.type.dtype.bytes for size, result in zip(sizes, node.results, strict=True)) > allowed:  # type: ignore[operator]
+    needed = 0
+    for result in node.results:
+        size, dtype = result.type.elements, result.type.dtype
+        if not isinstance(size, int) or dtype == "bf16":
+            return None
+        needed += size * dtype.bytes
+    if needed > max(SMALL, sum(len(operand.data) for operand in operands)):
         return None
     import numpy as np
 
     try:
         with np.errstate(all="ignore"):
-            computed: Any = kernel_of(node, node.op)(*(operand.node.op.compute() for operand in node.operands))
+            computed: Any = kernel_of(node, node.op)(*(operand.compute() for operand in operands))
     except (ArithmeticError, IndexError, ValueError, TypeMismatch):
         return None
     arrays = computed if isinstance(computed, tuple) else (computed,)

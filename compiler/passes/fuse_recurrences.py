@@ -14,7 +14,7 @@ from functools import partial
 
 from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan, shifted
-from compiler.operators.recurrent import GRU, LSTM, RNN
+from compiler.operators.recurrent import GRU, LSTM, RNN, Recurrent
 from compiler.operators.shaping import Concat, Expand, Transpose
 from compiler.operators.slicing import Slice
 from compiler.operators.source import constant
@@ -22,7 +22,6 @@ from compiler.passes.affine import Product, Step, step_of
 from compiler.passes.recurrent_cells import GATES, Cell, CellPattern, patterns_of
 from compiler.passes.split_gates import split_gates
 from compiler.rewrite import replace, rewrite
-from compiler.types import DType
 
 
 def fuse_recurrences(cell: Cell, graph: Graph) -> Graph:
@@ -38,7 +37,7 @@ def _fuse(cell: Cell, node: Node) -> Sequence[Value] | None:
         return None
     scan, body = node.op, node.op.body
     item = list(body.inputs.values())[scan.states].type
-    if item.rank != 2 or item.dtype is not DType.F32:  # no runtime has the operators in f64
+    if item.rank != 2 or item.dtype not in Recurrent.kernels:
         return None
     step = step_of(split_gates(body, scan.states + 1), scan.states, 1)
     for pattern in patterns_of(cell):

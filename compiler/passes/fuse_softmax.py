@@ -7,8 +7,9 @@ is far below 0.
 from __future__ import annotations
 
 from compiler.graph import Value
-from compiler.operators.arithmetic import Div, Exp, Sub
+from compiler.operators.arithmetic import Div, Sub
 from compiler.operators.normalization import LogSoftmax, Softmax
+from compiler.operators.powers import Exp
 from compiler.operators.reductions import Max, Sum
 from compiler.passes.rules import Rules, applied, rule, variables
 

@@ -16,9 +16,10 @@ from collections.abc import Sequence
 
 from compiler.graph import Graph, Node, Value, origin
 from compiler.operators.activations import Sigmoid, Tanh
-from compiler.operators.arithmetic import Add, Mul, Neg, Pow, Sub
+from compiler.operators.arithmetic import Add, Mul, Neg, Sub
 from compiler.operators.control import Scan
 from compiler.operators.linear import MatMul
+from compiler.operators.powers import Pow
 from compiler.operators.shaping import Concat, DataMovement
 from compiler.operators.source import Constant
 from compiler.rewrite import rebuild, rewrite, with_ends

@@ -8,8 +8,9 @@ from __future__ import annotations
 import math
 
 from compiler.graph import Value
-from compiler.operators.arithmetic import Add, Div, Mul, Neg, Pow, Sqrt, Sub
+from compiler.operators.arithmetic import Add, Div, Mul, Neg, Sub
 from compiler.operators.casting import Cast
+from compiler.operators.powers import Pow, Sqrt
 from compiler.operators.shaping import Expand, Flip, Reshape, Squeeze, Transpose, Unsqueeze
 from compiler.operators.slicing import Slice
 from compiler.operators.source import Constant

@@ -6,7 +6,8 @@ from functools import reduce
 
 from compiler.graph import Value
 from compiler.model_spec import TrainingSettings
-from compiler.operators.arithmetic import Abs, Add, Maximum, Minimum, Sqrt
+from compiler.operators.arithmetic import Abs, Add, Maximum, Minimum
+from compiler.operators.powers import Sqrt
 from compiler.operators.reductions import Max, Sum
 from compiler.operators.source import constant
 

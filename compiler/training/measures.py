@@ -22,16 +22,14 @@ from compiler.operators.casting import Cast, StopGradient
 from compiler.operators.indexing import Iota
 from compiler.operators.making import count_of
 from compiler.operators.random import Draw
-from compiler.operators.reductions import Max, Mean, Min, Reduction, Sum
-from compiler.operators.source import Buffer, Constant, Input, Parameter, SizeOf, constant
+from compiler.operators.reductions import Mean, Reduction
+from compiler.operators.source import Constant, Input, SizeOf, Stored, constant
 from compiler.rewrite import reached, replace
 from compiler.types import DType, TensorType
 
 PartKind = Literal["sum", "max", "min", "mean", "last", "rows"]
 ROWS: Final = "rows"
 LAST: Final = "last"
-# How the parts of two batches become those of both; "mean" is weighted by the examples, where nothing better is known.
-KINDS: dict[type[Reduction], PartKind] = {Sum: "sum", Max: "max", Min: "min"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,8 +143,8 @@ class _Reader:
     def _kind(self, node: Node) -> PartKind:
         if isinstance(node.op, SizeOf):
             return "sum" if self._once((node.op.size,)) else "mean"
-        if isinstance(node.op, Reduction) and type(node.op) in KINDS and self._adds_up(node.operands[0]):
-            return KINDS[type(node.op)]
+        if isinstance(node.op, Reduction) and node.op.combines and self._adds_up(node.operands[0]):
+            return node.op.combines
         return "mean"
 
     def _part(self, value: Value, kind: PartKind) -> Value:
@@ -208,7 +206,7 @@ def _kept(node: Node, model: set[Node], batch: set[str]) -> PartKind | None:
     if isinstance(node.op, (Constant, SizeOf)):
         return None
     sizes = [[bool(symbols(size) & batch) for size in result.shape] for result in node.results]
-    if isinstance(node.op, (Parameter, Buffer)) or (isinstance(node.op, Input) and not any(sizes[0])):
+    if isinstance(node.op, Stored) or (isinstance(node.op, Input) and not any(sizes[0])):
         return LAST
     if not isinstance(node.op, (Input, Draw)) and node not in model:
         return None

@@ -40,15 +40,18 @@ class Commands(click.Group):
     """Commands by name, without importing any but the one that runs."""
 
     def list_commands(self, context: click.Context) -> list[str]:
+        """The names of all commands, in the order of `nablac --help`."""
         return list(COMMANDS)
 
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        """The command of this name, whose module is imported now; None where there is none."""
         if name not in COMMANDS:
             return None
         command: click.Command = import_module(f"nablac.commands.{name}").command
         return command
 
     def resolve_command(self, context: click.Context, args: list[str]) -> Any:
+        """The command that the arguments name; UsageError with a hint where it is none."""
         if args and args[0] not in COMMANDS and not args[0].startswith("-"):
             from grammar.diagnostics import did_you_mean
 
@@ -59,6 +62,7 @@ class Commands(click.Group):
         return super().resolve_command(context, args)
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        """A line for each command, from the table: click itself would import them all."""
         with formatter.section("Commands"):
             formatter.write_dl(list(COMMANDS.items()))
 

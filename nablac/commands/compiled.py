@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nablac.commands.options import ModelOptions
+from nablac.commands.options import ModelOptions, check_rename
 from nablac.commands.output import detail, is_quiet, note, stage
 from nablac.commands.runs import read_run
 
@@ -17,6 +17,7 @@ def compiled(options: ModelOptions) -> Model:
     """The model that the options describe; of the folder of a run, the one that was trained."""
     if options.is_run:
         options = read_run(options.file).model(options)
+    check_rename(options)
     from compiler.elaborate.presets import parse_settings
     from compiler.elaborate.program import load
     from compiler.elaborate.values import show
@@ -42,7 +43,7 @@ def compiled(options: ModelOptions) -> Model:
         detail(f"  {key} = {show(value)}")
     if options.weights is not None:
         with stage(f"{options.weights}: read"):
-            model.load(options.weights, options.rename)
+            model.load(options.weights, options.rename, lambda text: note(text, is_quiet()))
     return model
 
 

@@ -174,9 +174,12 @@ def _generator(options: ModelOptions, tokenizer_file: Path | None, no_cache: boo
 
 def _lines(path: Path) -> list[Prompt]:
     """The prompts of a file, one a line."""
-    from runtime.boundary import LARGEST_TEXT, read_file, read_stream
+    from grammar.file_kinds import encoding_of
+    from runtime.boundary import LARGEST_TEXT, decode, read_file, read_stream
 
     content = read_stream(path) if str(path) == "-" else read_file(path, LARGEST_TEXT, pipes=True)
+    if encoding_of(content) != "utf-8-sig":  # of UTF-8 a line that is none is told by itself
+        content = decode(content, str(path)).encode()
     whole = content.removeprefix(codecs.BOM_UTF8).replace(b"\r\n", b"\n").removesuffix(b"\n")
     lines = whole.decode("utf-8", "surrogateescape").split("\n") if whole else []
     return [Prompt(f"{path}:{number}", line) for number, line in enumerate(lines, 1)]

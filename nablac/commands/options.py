@@ -22,6 +22,7 @@ class Finite(click.FloatRange):
     """A number in a range; `nan` and `inf` are in none."""
 
     def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> Any:
+        """The number; `fail` where it is outside of the range, or not finite."""
         number = super().convert(value, parameter, context)
         if not math.isfinite(number):
             self.fail(f"{number} is not finite (NaN or infinity)", parameter, context)
@@ -201,6 +202,12 @@ def output_options(command: F) -> F:
         ),
     )
     return _with_options(command, options)
+
+
+def check_rename(options: ModelOptions) -> None:
+    """UsageError for rules without a file: they are of its entries."""
+    if options.rename and options.weights is None:
+        raise click.UsageError("`--rename` maps the names of a file of weights: `--weights FILE` gives it")
 
 
 OF_TEXTS = ("model", "preset", "set", "dtype", "weights", "rename")  # options that a compiled file has answered

@@ -133,6 +133,7 @@ def note(text: str, quiet: bool = False) -> None:
 
 
 def note_untrained(quiet: bool, drawn: str = "--seed") -> None:
+    """Say that results are those of first values, and what draws them."""
     note(f"note: untrained weights, drawn from {drawn}; --weights FILE loads trained ones", quiet)
 
 

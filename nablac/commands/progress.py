@@ -48,6 +48,7 @@ class Progress:
             self._bar.stop()
 
     def batch(self, position: Position, batches: int, means: Mapping[str, float]) -> None:
+        """Show a batch of an epoch, and the figures up to it."""
         if self._bar is not None:
             name = f"epoch {position.epoch + 1}/{self.loop.settings.epochs}"
             self._bar.update(self._task, completed=position.batch, total=batches, description=name, means=_shown(means))
@@ -58,6 +59,7 @@ class Progress:
         return epoch in (1, epochs) or epoch % max(1, -(-epochs // _LINES)) == 0
 
     def epoch(self, position: Position, row: Mapping[str, float]) -> None:
+        """Print the line of an epoch that is done, where it is due."""
         epochs = self.loop.settings.epochs
         if self.quiet or not (self._due(position.epoch, epochs) or row.get("seconds", 0.0) > _LONG):
             return

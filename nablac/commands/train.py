@@ -16,6 +16,7 @@ from nablac.commands.options import (
     Finite,
     ModelOptions,
     asked,
+    check_rename,
     model_options,
     output_options,
     run_options,
@@ -97,10 +98,7 @@ def command(
         skip_broken=skip_broken,
         keep=keep,
     )
-    if resume is None:
-        training = training_of(model, options)
-    else:
-        training = _resumed(model, resume, options, output)
+    training = training_of(model, options) if resume is None else _resumed(model, resume, options, output)
     if not quiet:
         _announce(describe(training))
         announce_data(training)
@@ -169,6 +167,7 @@ def training_of(
     program = load(model.file)
     source = TextSource(program, model_asked(program, model.model), model.preset, hypers, DType(model.dtype))
     training = Training(source, options, folder=model.data_folder)
+    check_rename(model)
     if model.weights is not None:
         _begin_from(training, model.weights, read_renames(model.rename), evaluated)
     if tokenizer is not None:
@@ -189,6 +188,7 @@ def _begin_from(training: Training, weights: Path, renames: list[Rename], evalua
         renames,
         needed=every if evaluated else None,
         in_training=lambda: whole_graph(training.elaborated),
+        say=lambda text: note(text, is_quiet()),
     )
     fresh = [f"`{op.path}`" for op in stored(every) if op.path not in start.weights]
     if fresh:

@@ -36,10 +36,11 @@ def assigned(
     NablacError where nothing is left for one, or columns are left over.
     """
     assignments: list[Assigned] = []
-    if not examples.inputs and not examples.targets:
+    named = bool(examples.inputs or examples.targets)  # which arrays are inputs, and which targets
+    if not named:
         _check_names(examples, {**inputs, **targets}, span)
     for wanted, sources in ((inputs, examples.inputs), (targets, examples.targets)):
-        spare = [name for name in sources or examples.arrays if name not in inputs and name not in targets]
+        spare = [name for name in (sources if named else examples.arrays) if name not in inputs and name not in targets]
         waiting = [name for name in wanted if name not in examples.arrays]
         assignments += [_whole(examples, name, name) for name in wanted if name in examples.arrays]
         split = [source for source in spare if len(wanted) > 1 and set(waiting) & set(examples.columns.get(source, ()))]
@@ -59,7 +60,10 @@ def assigned(
             if not spare:
                 known = ", ".join(f"`{source}` {example_type(array)}" for source, array in examples.arrays.items())
                 message = f"the model needs `{name}`: {wanted[name]}, and the data has {known}"
-                raise NablacError(Diagnostic("E824", message, span))
+                hint = (
+                    "name its columns: `columns(inputs: ..., targets: ...)`" if named and not examples.targets else None
+                )
+                raise NablacError(Diagnostic("E824", message, span, hint=hint))
             assignments.append(_whole(examples, name, spare.pop(0)))
     return assignments
 

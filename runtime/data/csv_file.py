@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.boundary import check_table, guarded
+from runtime.boundary import check_table, decode, guarded
 
 _OTHER_SEPARATORS = (";", "\t", "|", ",")
 _COMMA = re.compile(r"[+-]?\d[\d.]*,\d+|[+-]?,\d+")
@@ -70,10 +70,16 @@ class Format:
         return True
 
     def hint(self, cell: str) -> str | None:
-        """What to do about a cell that is no number."""
+        """What to do about a cell that is not a number."""
         text = cell.strip()
         if self.decimal == "." and _COMMA.fullmatch(text):
             option = self.option("decimal", '","')
+            if self.separator == ",":
+                separator = self.option("separator", '";"')
+                return (
+                    "where `,` separates the cells numbers have a point, and nothing between thousands; "
+                    f"{separator} and {option} read a file with `;` between them"
+                )
             return f"{option} reads numbers with a decimal comma; commas between thousands have to go"
         if self.decimal == "," and "." in text:
             option = self.option("decimal", '","')
@@ -117,7 +123,7 @@ def read_table(content: bytes, path: str, format: Format, report: Report) -> Tab
     """
     check_table(content.count(format.separator.encode()) + content.count(b"\n"), path)
     with guarded(path, "CSV"):
-        return _table_of(_records(_text(content, path), path, format), path, format, report)
+        return _table_of(_records(decode(content, path, "a CSV file"), path, format), path, format, report)
 
 
 def _table_of(rows: Iterator[tuple[int, list[str]]], path: str, format: Format, report: Report) -> Table:
@@ -166,22 +172,6 @@ def _report_blank(lines: list[int], names: list[str], path: str, report: Report)
             report.note(f"{path}:{line}", "a blank line is left out")
 
 
-def _text(content: bytes, path: str) -> str:
-    """The text of a file: UTF-8, or UTF-16 where it begins with that mark, as spreadsheets write it."""
-    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        hint = "convert it, as with `iconv -f latin1 -t utf-8`"
-        message = f"this is not {encoding.removesuffix('-sig').upper()} text: byte {error.start}"
-        raise NablacError(Diagnostic("E821", message, place=f"{path}:{line}", hint=hint)) from None
-    if "\0" in text:
-        line = text.count("\n", 0, text.index("\0")) + 1
-        raise NablacError(Diagnostic("E821", "the text contains a null byte", place=f"{path}:{line}"))
-    return text
-
-
 def _records(text: str, path: str, format: Format) -> Iterator[tuple[int, list[str]]]:
     """Rows with the line that each begins at; of a blank line no cells."""
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=format.separator, strict=True)
@@ -190,12 +180,24 @@ def _records(text: str, path: str, format: Format) -> Iterator[tuple[int, list[s
         try:
             row = next(reader, None)
         except csv.Error as error:
-            message = f"this cannot be read as CSV: {error}"
+            message = f"this cannot be read as CSV: {_reason(error)}"
             raise NablacError(Diagnostic("E821", message, place=f"{path}:{begin}")) from None
         if row is None:
             return
         yield begin, row if any(row) or len(row) > 1 else []
         begin = reader.line_num + 1
+
+
+def _reason(error: csv.Error) -> str:
+    """What is wrong with a row, in other words than those of Python's module."""
+    said = str(error)
+    if said == "unexpected end of data":
+        return "a quote begins here that never ends"
+    if "expected after" in said:
+        return "something stands behind a quote's end; a quote in a cell is written twice"
+    if "field limit" in said:
+        return f"a cell has more than {csv.field_size_limit():,} characters; a quote may not end"
+    return said
 
 
 def _is_header(cells: list[str], place: str, format: Format, report: Report) -> bool:

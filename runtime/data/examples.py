@@ -59,6 +59,18 @@ class Examples:
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
 
+    def place_of(self, row: int) -> str | None:
+        """Where in the file an example stands, which of a window is where it begins; None where no line is known."""
+        if self.lines is None:
+            return None
+        line = self.lines[row]
+        return f"{self.place}: the window from line {line}" if self.ordered else f"{self.place}:{line}"
+
+    def texts_of(self, name: str) -> tuple[str, ...]:
+        """The classes that an array's numbers stand for, where it is of one column of texts."""
+        columns = self.columns.get(name, ())
+        return self.classes.get(columns[0], ()) if len(columns) == 1 else ()
+
     @property
     def padding(self) -> int:
         """What rows of tokens are filled up with."""

@@ -76,7 +76,7 @@ def fitted_from_json(stored: Any, place: str) -> Fitted:
     """What `fitted_to_json` made; NablacError for anything else."""
     text = stored.get("tokenizer") if isinstance(stored, dict) else None
     if text is not None and not isinstance(text, str):
-        raise unreadable(place, "its tokenizer is no text")
+        raise unreadable(place, "its tokenizer is not a text")
     return _parsed(stored, place, from_json(text, place) if text is not None else None)
 
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from runtime.data.examples import Examples
 
 
+_SHOWN = 5  # classes that are told by their texts
+
+
 def shaped(
     array: Array, assigned: Assigned, type: TensorType, examples: Examples, target: bool, span: Span | None
 ) -> Array:
@@ -27,6 +30,9 @@ def shaped(
     name, wanted = assigned.name, type.shape[1:]
     texts = [column for column in assigned.columns if column in examples.classes]
     if target and type.dtype.is_float and are_labels(array, wanted):
+        width = int(type.shape[-1])  # type: ignore[arg-type]  # as `are_labels` has it
+        if texts and len(examples.classes[texts[0]]) > width:
+            raise too_many_texts(texts[0], examples, f"the model's `{name}` is {type}", "E826", span)
         return _one_hot(array, examples, name, type, span)
     if texts and (type.dtype.is_float or len(assigned.columns) > 1):
         classes = examples.classes[texts[0]]
@@ -75,10 +81,20 @@ def _unfit(
     if columns:
         column = columns[others[-1]] if others and others[-1] < len(columns) else columns[0]
         message = f"column `{column}`: {message}"
-    if examples.lines is not None:
-        place = f"{examples.place}:{examples.lines[row]}"
+    place = examples.place_of(row)
+    if place is not None:
         return NablacError(Diagnostic("E824", message, place=place, hint=error.hint))
     return NablacError(Diagnostic("E824", f"{message}: example {row}", span, hint=error.hint))
+
+
+def too_many_texts(column: str, examples: Examples, model: str, code: str, span: Span | None) -> NablacError:
+    """More texts than a model has numbers for: no line of the file is wrong, and none is named."""
+    texts = examples.classes[column]
+    shown = ", ".join(f"`{text}`" for text in texts[:_SHOWN]) + (", .." if len(texts) > _SHOWN else "")
+    message = f"`{column}` holds {len(texts):,} classes, {shown}, and {model}"
+    note = f"read from {examples.place}" if examples.place else None
+    hint = f"the model needs {len(texts):,}, or the data fewer texts"
+    return NablacError(Diagnostic(code, message, span, note=note, hint=hint))
 
 
 def is_one_hot(array: Array) -> bool:
@@ -107,9 +123,10 @@ def _one_hot(array: Array, examples: Examples, name: str, type: TensorType, span
     if len(wrong):
         label, row = int(labels[tuple(wrong[0])]), wrong[0][0]
         message = f"`{name}` has {classes} classes, 0 to {classes - 1}, and the data holds a label {label}"
-        if examples.lines is None:
+        place = examples.place_of(int(row))
+        if place is None:
             raise NablacError(Diagnostic("E826", f"{message}: example {row}", span))
-        raise NablacError(Diagnostic("E826", message, place=f"{examples.place}:{examples.lines[row]}"))
+        raise NablacError(Diagnostic("E826", message, place=place))
     labels = labels.astype(np.int64)
     rows_of_ones: Array = np.eye(classes, dtype=np.float32)[labels]
     return rows_of_ones

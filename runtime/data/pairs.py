@@ -8,6 +8,7 @@ from pathlib import Path
 
 from compiler.model_spec import DataStage
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.boundary import decode
 from runtime.data.context import Context
 from runtime.data.examples import Text
 from runtime.data.source_files import content_of
@@ -26,11 +27,7 @@ def pairs(stage: DataStage, context: Context) -> Text:
     place_of_pair: dict[tuple[str, ...], str] = {}
     files = context.paths(stage.arguments["path"], stage.span)
     for path in files:
-        try:
-            content = content_of(path).decode("utf-8-sig").replace("\r\n", "\n")
-        except UnicodeDecodeError as error:
-            place = f"{path}: byte {error.start}"
-            raise NablacError(Diagnostic("E821", "this is not UTF-8 text", place=place)) from None
+        content = decode(content_of(path), str(path)).replace("\r\n", "\n")
         if path.suffix == ".po":
             lines = _messages(content, path, context)
         else:

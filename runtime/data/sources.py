@@ -8,7 +8,7 @@ from typing import Any
 
 from compiler.model_spec import DataStage
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.boundary import LARGEST_PYTHON, read_file
+from runtime.boundary import LARGEST_PYTHON, decode, read_file
 from runtime.data.arrays import npz
 from runtime.data.context import Context
 from runtime.data.digits import digits
@@ -28,11 +28,14 @@ def text(stage: DataStage, context: Context) -> Text:
     parts = []
     for file in files:
         try:
-            parts.append(_literals(file) if file.suffix == ".py" else content_of(file).decode("utf-8-sig"))
-        except UnicodeDecodeError as error:
-            context.broken(f"{file}: byte {error.start}", "this is not UTF-8 text", "convert it, as with `iconv`")
+            parts.append(_literals(file) if file.suffix == ".py" else decode(content_of(file), str(file)))
         except SyntaxError as error:
             context.broken(f"{file}:{error.lineno or 1}", "this is not valid Python")
+        except NablacError as error:
+            (diagnostic,) = error.diagnostics
+            if diagnostic.code != "E821":  # too large, or not to be opened
+                raise
+            context.broken(diagnostic.place or str(file), diagnostic.message, diagnostic.hint)
     whole = "\n".join(parts)
     if not whole:
         raise NablacError(Diagnostic("E823", f"{path} holds no text", stage.span))
@@ -43,7 +46,7 @@ def _literals(path: Path) -> str:
     """The text literals of a Python file that are data, as those of a dict of topics; nothing is run."""
     import ast
 
-    source = read_file(path, LARGEST_PYTHON).decode("utf-8-sig")
+    source = decode(read_file(path, LARGEST_PYTHON), str(path))
     try:
         tree = ast.parse(source)
     except SyntaxError:

@@ -22,16 +22,22 @@ Step = Callable[[Any, DataStage, Context], Any]
 
 
 def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
-    """Each row an example: `inputs` and `targets` are columns' names; a column of texts is one of classes."""
+    """Each row an example: `inputs` and `targets` are columns' names; a column of texts is one of classes.
+
+    Without `targets` there is nothing but inputs, as for an autoencoder, whose loss compares an output with them.
+    """
     _needs(data, Rows, stage)
     inputs, targets = _names(stage.arguments["inputs"]), _names(stage.arguments["targets"])
     known = context.fitted.classes if context.fitted is not None else {}
     table = data.table([*inputs, *targets], context, stage.span, known)
+    arrays, names = {"input": table.numbers[:, : len(inputs)]}, {"input": tuple(inputs)}
+    if targets:
+        arrays["target"], names["target"] = table.numbers[:, len(inputs) :], tuple(targets)
     return Examples(
-        {"input": table.numbers[:, : len(inputs)], "target": table.numbers[:, len(inputs) :]},
+        arrays,
         ("input",),
-        ("target",),
-        columns={"input": tuple(inputs), "target": tuple(targets)},
+        ("target",) if targets else (),
+        columns=names,
         scales=data.scales,
         classes=table.classes,
         place=data.place,

@@ -6,7 +6,8 @@ from typing import Any
 
 from compiler.model_spec import DataStage
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.boundary import check_table, guarded, open_regular
+from grammar.file_kinds import PARQUET
+from runtime.boundary import BEGINNING, check_table, guarded, open_regular, refuse_other_kinds
 from runtime.data.context import Context
 from runtime.data.csv_file import Format, read_table
 from runtime.data.rows import Rows
@@ -34,6 +35,10 @@ def parquet(stage: DataStage, context: Context) -> Rows:
     except ImportError:
         raise missing_extra("Parquet files", "parquet", stage) from None
     with guarded(str(path), "a Parquet file"), open_regular(path) as file:
+        beginning = file.read(BEGINNING)
+        refuse_other_kinds(beginning, "a Parquet file", str(path), but=(PARQUET,))
+        if not beginning.startswith(b"PAR1"):
+            raise ValueError("it does not begin as one does")
         opened = pyarrow.parquet.ParquetFile(file)
         check_table(opened.metadata.num_rows * opened.metadata.num_columns, str(path))
         table = opened.read()

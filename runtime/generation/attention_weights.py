@@ -20,7 +20,7 @@ from runtime.generation.decode_checks import check_causal
 from runtime.generation.generator import Generator, Request
 from runtime.numpy_executor import run
 from runtime.text import roles
-from runtime.text.coding import tokens_of
+from runtime.text.coding import TextLimit, tokens_of
 from runtime.text.lengths import longest_texts, token_inputs
 from runtime.text.tokenizers import ListTokenizer, Tokenizer
 from runtime.text.vocabulary_checks import check_tables
@@ -81,7 +81,7 @@ def attention_of(
         raise NablacError(Diagnostic("E854", f"{graph.name} has no attention `{chosen}`", place="--layer", hint=hint))
     role = roles.whole if others or not _goes_on(graph, weights) else roles.prompt
     most = longest_texts(graph).get((others or [label])[0])
-    coded = tokens_of(tokenizer, text, role, "--attention", what="prompt", name=graph.name, positions=most)
+    coded = tokens_of(tokenizer, text, role, "--attention", TextLimit(graph.name, most), what="prompt")
     generated, target = "", coded
     if others:
         generator = Generator.of_graph(graph, weights, tokenizer, "numpy", "cpu")

@@ -18,12 +18,12 @@ from compiler.types import TensorType
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.generation.decode_checks import check_causal
 from runtime.generation.decoders import KEY, Cached, Decoder, Layout, Recomputing
+from runtime.generation.decoding import Limits, beam_search, sample
 from runtime.generation.machines import OnnxMachine, machine
 from runtime.generation.sampling import Sampling
-from runtime.generation.search import Limits, beam_search, sample
 from runtime.metadata import stored
 from runtime.text import roles
-from runtime.text.coding import LONGEST, tokens_of
+from runtime.text.coding import LONGEST, TextLimit, tokens_of
 from runtime.text.lengths import longest_texts, stored_lengths
 from runtime.text.tokenizers import KEY as TOKENIZER
 from runtime.text.tokenizers import Tokenizer, from_json
@@ -119,7 +119,7 @@ class Generator:
             for name, type in types.items():
                 sizes = [size if isinstance(size, int) else str(size) for size in type.shape]
                 if len(shape) == 3 and isinstance(shape[2], int) and type.dtype.is_integer and sizes == shape[:2]:
-                    decoder = Recomputing(name, model.ours[output.name], model)
+                    decoder = Recomputing(name, model.graph_names[output.name], model)
                     tokenizer = _stored(model, tokenizer, file)
                     source, known = _source(types, name), stored_lengths(model.metadata)
                     return Generator(decoder, tokenizer, shape[2], name, source, str(file), known)
@@ -143,11 +143,8 @@ class Generator:
             prompt,
             roles.prompt if self.source is None else roles.whole,
             place,
+            TextLimit(self.name, self.longest.get(self.source or self.input), longest, "--most-tokens"),
             what="prompt",
-            name=self.name,
-            positions=self.longest.get(self.source or self.input),
-            longest=longest,
-            option="--most-tokens",
             empty=[begin] if self.source is None and begin is not None else (),
             hint="a text goes on from at least one token" if self.source is None else "there is nothing to translate",
         )

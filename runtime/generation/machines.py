@@ -59,20 +59,25 @@ class NumpyMachine:
 
 
 class OnnxMachine:
-    """By onnxruntime, from a graph or a compiled file."""
+    """By onnxruntime, from a compiled file or its bytes.
 
-    def __init__(self, model: str | Path | bytes, device: str = "cpu") -> None:
+    `graph_names` are what the graph calls the outputs of the file; of a file alone they follow from their names in it.
+    """
+
+    def __init__(
+        self, model: str | Path | bytes, device: str = "cpu", graph_names: Mapping[str, str] | None = None
+    ) -> None:
         from runtime.onnx_session import OnnxRunner
 
         self.runner = OnnxRunner(model, device=device)
         self.inputs = tuple(self.runner.inputs)
         self.metadata = self.runner.metadata
-        self.ours = {name: _ours(name) for name in self.runner.outputs}
+        self.graph_names = graph_names or {name: _graph_name(name) for name in self.runner.outputs}
 
     def run(self, feeds: Mapping[str, Any]) -> dict[str, Any]:
         """Outputs and updates by what the graph calls them; values stay on the device."""
         results = self.runner.run_values({name: feeds[name] for name in self.inputs})
-        return {self.ours[name]: value for name, value in results.items()}
+        return {self.graph_names[name]: value for name, value in results.items()}
 
     def value(self, array: Array) -> Any:
         """An OrtValue on the device."""
@@ -87,9 +92,10 @@ def machine(graph: Graph, weights: Mapping[str, Array], backend: str, device: st
     """A graph on a backend."""
     if backend == "numpy":
         return NumpyMachine(graph, weights)
-    from compiler.onnx.exporter import export
+    from compiler.onnx.exporter import end_names, export
 
-    return OnnxMachine(export(graph, weights=weights).SerializeToString(), device)
+    names = dict(zip(end_names(graph), (*graph.outputs, *graph.updates), strict=True))
+    return OnnxMachine(export(graph, weights=weights).SerializeToString(), device, names)
 
 
 def needed(feeds: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
@@ -97,8 +103,8 @@ def needed(feeds: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: feeds[name] for name in names if name in feeds}
 
 
-def _ours(name: str) -> str:
-    """What the graph calls an output of the file: `NAME.next` is the update `NAME`, `.output` keeps names apart."""
+def _graph_name(name: str) -> str:
+    """What the graph calls an output of a file: `end_names` in reverse, `NAME.next` for the update `NAME`."""
     while name.endswith(".output"):
         name = name.removesuffix(".output")
     return name.removesuffix(".next")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.text.tokenizers import Tokenizer
@@ -10,24 +11,31 @@ from runtime.text.tokenizers import Tokenizer
 LONGEST = 4096  # tokens of a text, where nothing else limits it: attention takes the square of their number
 
 
+@dataclass(frozen=True)
+class TextLimit:
+    """How many tokens a text may have, and whose limit that is."""
+
+    name: str = "the model"
+    positions: int | None = None  # that the model has; None where it does not limit them
+    longest: int = LONGEST
+    option: str | None = None  # that raises `longest`, if one does
+
+
 def tokens_of(
     tokenizer: Tokenizer,
     text: str,
     role: Callable[[Tokenizer, str], list[int]],
     place: str,
+    limit: TextLimit = TextLimit(),
     *,
     what: str = "text",
-    name: str = "the model",
-    positions: int | None = None,
-    longest: int = LONGEST,
-    option: str | None = None,
     empty: Sequence[int] = (),
     hint: str | None = None,
 ) -> list[int]:
-    """The tokens of a text in its role; NablacError for bytes that are no text, and for a text too long.
+    """The tokens of a text in its role; NablacError for bytes that are not UTF-8, and for a text too long.
 
-    An empty text is replaced by the tokens `empty`; where there are none it is an error. `option` says what
-    raises the limit `longest`, if something does.
+    An empty text is replaced by the tokens `empty`; where there are none it is an error, with the `hint`. `what` is
+    what messages call the text, `place` where it is from.
     """
     try:
         text.encode("utf-8")
@@ -36,11 +44,12 @@ def tokens_of(
     tokens = role(tokenizer, text) if tokenizer.encode(text) else list(empty)
     if not tokens:
         raise NablacError(Diagnostic("E852", f"this {what} is empty", place=place, hint=hint))
-    if positions is not None and len(tokens) > positions:
-        message = f"a text of {len(tokens):,} tokens is too long: {name} has {positions:,} positions"
+    message = f"a text of {len(tokens):,} tokens is too long: "
+    if limit.positions is not None and len(tokens) > limit.positions:
+        message += f"{limit.name} has {limit.positions:,} positions"
         raise NablacError(Diagnostic("E855", message, place=place, hint="shorten it"))
-    if len(tokens) > longest:
-        message = f"a text of {len(tokens):,} tokens is too long: {longest:,} are taken"
-        hint = f"shorten it, or raise `{option}`" if option is not None else "shorten it"
+    if len(tokens) > limit.longest:
+        message += f"{limit.longest:,} are taken"
+        hint = f"shorten it, or raise `{limit.option}`" if limit.option is not None else "shorten it"
         raise NablacError(Diagnostic("E855", message, place=place, hint=hint))
     return tokens

@@ -264,8 +264,17 @@ def read_tokenizer(path: Path) -> Tokenizer:
 def _of_library(text: str, stored: Any, kind: str, place: str) -> LibraryTokenizer:
     """A tokenizer of the tokenizers library from its JSON, and that parsed."""
     check_expressions(stored, place)
+    known = ("BPE", "Unigram", "WordLevel", "WordPiece")
+    model = stored.get("model") if isinstance(stored, dict) else None
+    named = model.get("type") if isinstance(model, dict) else None
+    if named is not None and named not in known:
+        raise ValueError(f"its model is of the type `{str(named)[:20]}`, and there are {', '.join(known)}")
+    tokenizers = library()
     with silenced():
-        tokenizer = library().Tokenizer.from_str(text)
+        try:
+            tokenizer = tokenizers.Tokenizer.from_str(text)
+        except Exception:  # it speaks of the types of its code
+            raise ValueError("its parts are not as the tokenizers library writes them") from None
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return LibraryTokenizer(kind, tokenizer)

@@ -183,7 +183,7 @@ class Loop:
         self.ending = self._early_stop()
 
     def _is_better(self, value: float) -> bool:
-        """Whether a value of the monitored quantity is the best so far; one that is no number never is."""
+        """Whether a value of the monitored quantity is the best so far; NaN never is."""
         best = self.position.best
         if best is None or math.isnan(value):
             return not math.isnan(value)

@@ -10,7 +10,7 @@ import numpy as np
 
 from compiler.graph import Graph
 from compiler.model_spec import SEED, STEP, ModelSpec
-from compiler.operators.source import Buffer, Parameter
+from compiler.operators.source import Parameter, Stored
 from compiler.training.losses import loss_graph
 from compiler.types import TensorType
 from grammar.diagnostics import NablacError
@@ -86,7 +86,7 @@ def _dims_whose_padding_is_read(
     return frozenset(read)
 
 
-def _shaken(op: Parameter | Buffer, value: Array, random: np.random.Generator) -> Array:
+def _shaken(op: Stored, value: Array, random: np.random.Generator) -> Array:
     """A float parameter's value with noise of deviation 0.1; any other value as it is."""
     if not isinstance(op, Parameter) or not op.type.dtype.is_float:
         return value

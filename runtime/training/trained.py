@@ -31,7 +31,7 @@ from runtime.metadata import CLASSES, COLUMNS, UNITS
 from runtime.table_lookups import table_metadata
 from runtime.text.lengths import length_metadata
 from runtime.text.tokenizers import KEY as TOKENIZER
-from runtime.weights import fit_weights, read_metadata, read_tensors, save_weights
+from runtime.weights import fit_weights, idle_rules, read_metadata, read_tensors, save_weights
 
 if TYPE_CHECKING:
     from compiler.graph import Value
@@ -68,11 +68,13 @@ def load_trained(
     *,
     needed: Graph | None = None,
     in_training: Callable[[], Graph] | None = None,
+    say: Callable[[str], object] = lambda text: None,
 ) -> Trained:
     """A model's weights from a file, with what the file says of its data; NablacError for what does not fit.
 
     All that `needed` reads has to be there, which is the model's own graph unless another is given. What only the loss
     reads may be there, and what only `in_training`, the graph for training, does.
+    `say` is told of rename rules that take no entry: a weight may be turned or added by one that was mistyped.
     """
 
     def optional() -> Iterable[Graph]:
@@ -80,7 +82,11 @@ def load_trained(
         if in_training is not None:
             yield in_training()
 
-    weights = fit_weights(read_tensors(path), needed or elaborated.graph, str(path), list(renames), optional)
+    given, rules = read_tensors(path), list(renames)
+    weights = fit_weights(given, needed or elaborated.graph, str(path), rules, optional)
+    idle = idle_rules(list(given), rules)
+    if idle is not None:
+        say(f"note: {path}: {idle}")
     fitted, step = _told(path)
     if fitted is not None:
         check_fitted(elaborated, fitted, str(path))
@@ -100,7 +106,7 @@ def _told(path: str | Path) -> tuple[Fitted | None, int | None]:
     fitted = fitted_from_json(stored, str(path))
     step = stored.get("step")
     if step is not None and not (type(step) is int and 0 <= step < 1 << 63):
-        raise unreadable(str(path), "its step is no whole number of steps")
+        raise unreadable(str(path), "its step is not a whole number")
     return fitted, step
 
 

@@ -33,6 +33,18 @@ REFUSED = {
         "fn f(x, x) = x\n" + MODEL,
         "E202 `x` is declared twice as a hyperparameter of fn f",
     ),
+    "a hyperparameter called as an input": (
+        "model M(x = 3) {\n input x: [batch]\n output x * 2\n}",
+        "E202 `x` is a hyperparameter of model M and its input",
+    ),
+    "a hyperparameter called as a parameter": (
+        "layer L(W = 3) {\n input x: [batch]\n param W: []\n output x * W\n}\n" + MODEL,
+        "E202 `W` is a hyperparameter of layer L and its param",
+    ),
+    "a hyperparameter called as a state in a branch": (
+        "cell C(s = 3) {\n input x: [batch]\n if true { state s: [batch] = 0\n s' = s + x }\n output x\n}\n" + MODEL,
+        "E202 `s` is a hyperparameter of cell C and its state",
+    ),
     "a value of a preset twice": (
         "model M(a = 1) {\n input x: [batch]\n output x * a\n preset p { a = 2, a = 3 }\n}",
         "E202 `a` is declared twice as a value of preset p",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from compiler.graph import Graph, Node, Operator, Value
-from compiler.operators.arithmetic import Exp
 from compiler.operators.control import Scan
+from compiler.operators.powers import Exp
 from compiler.operators.source import Parameter, constant
 from compiler.types import DType, TensorType
 from compiler.verify import VerifyError, verify

@@ -217,7 +217,12 @@ CASES: dict[str, tuple[dict[str, Content], tuple[str, ...], str, str]] = {
         "E823",
         "holds no pairs",
     ),
-    "a cell of 200,000 letters": ({"m.model": SAME, "d.csv": "1" * 200_000}, (*RUN, "d.csv"), "E821", "field limit"),
+    "a cell of 200,000 letters": (
+        {"m.model": SAME, "d.csv": "1" * 200_000},
+        (*RUN, "d.csv"),
+        "E821",
+        "a cell has more than 131,072 characters",
+    ),
     "JSON of 100,000 brackets": ({"m.model": SAME, "d.json": "[" * 100_000}, (*RUN, "d.json"), "E807", "too deeply"),
     "an index of itself": (
         index('{"weight_map": {"a": "m.safetensors.index.json"}}'),
@@ -310,7 +315,7 @@ CASES: dict[str, tuple[dict[str, Content], tuple[str, ...], str, str]] = {
             ("another shape of the scale", {"scalings": {"x": {"offset": [0, 0], "scale": 1}}}, "differ in shape"),
             ("labels that are a text", {"labels": "abc"}, "is no list"),
             ("columns of numbers", {"columns": {"x": [1]}}, "1 is no str"),
-            ("a tokenizer that is a number", {"tokenizer": 7}, "its tokenizer is no text"),
+            ("a tokenizer that is a number", {"tokenizer": 7}, "its tokenizer is not a text"),
             ("a step beyond integers", {"step": 10**400}, "its step"),
             ("a step that is a text", {"step": "3"}, "its step"),
             ("no scalings", {"scalings": None}, "NoneType"),

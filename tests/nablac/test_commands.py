@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tests.command_line import invoke, shell
 from tests.paths import SPECS
@@ -163,6 +164,21 @@ def test_options_that_do_nothing_for_a_compiled_model_are_refused(tmp_path: Path
         assert done.exit_code == 2 and f"`{option[0]}" in done.stderr, (option, done.stderr)
     assert "`--preset` does nothing here" in invoke("generate", made, "text", "--preset", "nope").stderr
     assert invoke("run", made, tmp_path / "x.npy", "--backend", "ort").exit_code == 0
+
+
+def test_rename_rules_that_do_nothing_are_told(tmp_path: Path) -> None:
+    spec = model(tmp_path, "model M {\n    input x: [batch, 2]\n    output y = x -> Dense(2)\n}\n")
+    save_file({"dense.W": np.eye(2, dtype=np.float32), "dense.b": np.zeros(2, np.float32)}, tmp_path / "w.safetensors")
+    np.save(tmp_path / "x.npy", np.ones((1, 2)))
+    loaded = invoke(
+        "run", spec, tmp_path / "x.npy", "--weights", tmp_path / "w.safetensors", "--rename", "dens.W -> dense.W ^T"
+    )
+    assert loaded.exit_code == 0
+    assert loaded.stderr == f"note: {tmp_path}/w.safetensors: `dens.W -> dense.W ^T` takes no entry of the file\n"
+    alone = invoke("run", spec, tmp_path / "x.npy", "--rename", "dens.W -> dense.W ^T")
+    assert alone.exit_code == 2 and "`--weights FILE` gives it" in alone.stderr
+    folder = invoke("run", spec, tmp_path / "x.npy", "--weights", tmp_path / "w.safetensors", "--rename", tmp_path)
+    assert folder.exit_code == 2 and "error[E902]: this is a folder; a file is wanted" in folder.stderr
 
 
 def test_results_go_through_pipes(tmp_path: Path) -> None:

@@ -80,6 +80,8 @@ def test_prompts_come_from_a_file(run: Path, tmp_path: Path) -> None:
     done = invoke("generate", str(run), "--input", str(tmp_path / "prompts.txt"))
     assert done.stdout == "chat un\nchien deux\n"
     assert "tokens in" in done.stderr
+    (tmp_path / "prompts.txt").write_bytes("one cat\r\ntwo dog\r\n".encode("utf-16"))
+    assert invoke("generate", str(run), "--input", str(tmp_path / "prompts.txt")).stdout == "chat un\nchien deux\n"
 
 
 def test_one_bad_prompt_does_not_lose_the_others(run: Path, tmp_path: Path) -> None:

@@ -16,11 +16,12 @@ import onnxruntime
 import pytest
 
 from compiler.dims import Dim
+from compiler.elaborate.optimizers import library_optimizer
 from compiler.graph import Graph, Value
 from compiler.model_spec import ModelSpec, OptimizerSpec, SpecSource, TrainingSettings, TrainingSpec, UpdateEquations
 from compiler.operators.activations import Tanh
-from compiler.operators.arithmetic import Pow
 from compiler.operators.linear import MatMul
+from compiler.operators.powers import Pow
 from compiler.operators.reductions import Mean
 from compiler.operators.source import Constant, Input, Parameter, constant
 from compiler.types import DType, TensorType
@@ -96,6 +97,43 @@ def test_it_is_trained(backend: str) -> None:
     np.testing.assert_allclose(history["loss"], losses, rtol=1e-9)
     assert losses == sorted(losses, reverse=True)  # the weights of the last epoch are kept, as the best
     np.testing.assert_allclose(model(x=ARRAYS["x"])["y"], by_hand(hidden, out)[0], rtol=1e-9)
+
+
+@pytest.mark.parametrize("backend", ["numpy", "ort"])
+def test_an_optimizer_of_the_library_trains_it(backend: str) -> None:
+    model = spec()
+    assert model.training is not None
+    optimizer = library_optimizer(
+        "adam", {"lr": 0.01}, model.training.loss, model.training.settings, model.training.step
+    )
+    trained = Model(replace(model, training=replace(model.training, optimizer=optimizer)), backend=backend)
+    trained.train(ARRAYS)
+    hidden, out = adam_by_hand(0.01)
+    np.testing.assert_allclose(trained(x=ARRAYS["x"])["y"], by_hand(hidden, out)[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "hypers", "code"), [("Dense", {}, "E607"), ("adamm", {}, "E607"), ("adam", {"rate": 0.1}, "E402")]
+)
+def test_what_the_library_has_not_is_refused(name: str, hypers: dict[str, float], code: str) -> None:
+    training = spec().training
+    assert training is not None
+    error = raised(lambda: library_optimizer(name, hypers, training.loss, training.settings, training.step))
+    assert [each.code for each in error.diagnostics] == [code]
+
+
+def adam_by_hand(rate: float) -> list[np.ndarray]:
+    """Algorithm 1 of Kingma and Ba 2015, with its defaults."""
+    weights = [HIDDEN.copy(), OUT.copy()]
+    moments = [(np.zeros_like(weight), np.zeros_like(weight)) for weight in weights]
+    for step in range(1, EPOCHS + 1):
+        for number, grad in enumerate(by_hand(*weights)[2:]):
+            m, v = moments[number]
+            m, v = 0.9 * m + 0.1 * grad, 0.999 * v + 0.001 * grad**2
+            moments[number] = m, v
+            update = m / (1 - 0.9**step) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+            weights[number] = weights[number] - rate * update
+    return weights
 
 
 def test_it_is_differentiated() -> None:

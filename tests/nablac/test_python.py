@@ -71,6 +71,8 @@ def test_one_rename_rule_is_a_rule(tmp_path: Path) -> None:
         other.load(tmp_path / "w.safetensors", rename)
     (tmp_path / "own.rules").write_text(rule)
     other.load(tmp_path / "w.safetensors", tmp_path / "own.rules")
+    with pytest.warns(UserWarning, match=r"w.safetensors: `dens.W -> last.W \^T`, `a -> b` take no entry of the file"):
+        other.load(tmp_path / "w.safetensors", ["dens.W -> last.W ^T", rule, "a -> b"])
 
 
 def test_mistakes_are_told_without_options_of_the_command_line(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from safetensors.numpy import load_file
 
 import nablac
 from grammar.diagnostics import NablacError
+from runtime.training import run_record
 from runtime.training.surroundings import Surroundings
 from tests.command_line import invoke
 
@@ -85,6 +86,15 @@ def test_eval_takes_a_run_as_it_was_trained(line: Path, options: tuple[str, ...]
     found = json.loads(invoke("eval", "run", "--json").stdout)
     assert found["part"] == "validation" and found["loss"] == pytest.approx(best, rel=1e-6)
     assert json.loads((line / "run" / "run.json").read_text())["choices"]["seed"] == (0 if "--seed" in options else 5)
+
+
+def test_eval_reads_how_a_run_was_begun_once(line: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert invoke("train", "m.model", "-q", "-o", "run", "--epochs", "1").exit_code == 0
+    read: list[Path] = []
+    real = run_record.read_file
+    monkeypatch.setattr(run_record, "read_file", lambda path, *rest: read.append(path) or real(path, *rest))
+    assert invoke("eval", "run").exit_code == 0
+    assert read == [Path("run/run.json")]
 
 
 @pytest.mark.parametrize("held", ["validation 0.25", 'validation 0.25\n    test "test.csv"', "validation 0"])

@@ -54,6 +54,23 @@ FILES = {
     "dates.npy": npy(np.array(["2020-01-01"], "M8[D]")),
     "beyond.npy": npy(np.array([1e300])),
     "unnamed": npy(ONE_TWO),
+    "utf16.json": "[1, 2]".encode("utf-16"),
+    "flags.json": b"[true, false]",
+    "wide.json": b"[1, 18446744073709551616]",
+    "mixed.json": b"[1, true]",
+    "digits.json": b"[" + b"9" * 5000 + b"]",
+    "ragged.json": b"[[1, 2], [3]]",
+    "uneven.json": b"[1, [3]]",
+    "deep.json": b"[" * 65 + b"]" * 65,
+    "null.json": b"[1, null]",
+    "cut.json": b"[1, 2",
+    "comma.json": b"[1,\n2,]",
+    "more.json": b"[1] [2]",
+    "empty.json": b" ",
+    "latin.json": b'["\xe9"]',
+    "image.npy": b"\x89PNG\r\n\x1a\n",
+    "array.npz.csv": npz(x=ONE_TWO),
+    "array.png": npy(ONE_TWO),
 }
 
 
@@ -76,6 +93,9 @@ TAKEN: dict[str, tuple[str, InputType, list[float]]] = {
     "what JSON has no numbers for": ("odd.json", VECTOR, [1, np.nan, -np.inf]),
     "a column": ("table.csv:y", VECTOR, [5, 6]),
     "a file without an ending": ("unnamed", VECTOR, [1, 2]),
+    "JSON in UTF-16 with its mark": ("utf16.json", VECTOR, [1, 2]),
+    "flags alone, which are 1 and 0": ("flags.json", VECTOR, [1, 0]),
+    "a whole number beyond 64 bits where floats are wanted": ("wide.json", VECTOR, [1, 2.0**64]),
     "a dtype that the language has not": ("one.npy", np.dtype(np.uint64), [1, 2]),
     "numbers beyond i64 where they are wanted": ("large.npy", np.dtype(np.uint64), [2**63 + 1]),
 }
@@ -89,7 +109,6 @@ def test_a_file_is_taken(folder: Path, label: str) -> None:
     np.testing.assert_array_equal(found, np.array(expected, found.dtype))
 
 
-MAGIC = "the magic string is not correct;"
 ARCHIVE = "E807: this cannot be read as an .npz file of plain arrays"
 PLAIN = "E807: this cannot be read as a .npy file of a plain array"
 REFUSED: dict[str, tuple[str, InputType, str]] = {
@@ -99,16 +118,51 @@ REFUSED: dict[str, tuple[str, InputType, str]] = {
     "no array": (
         "garbage.npy",
         VECTOR,
-        f"{PLAIN}: {MAGIC} expected b'\\x93NUMPY', got b'garbag'",
+        f"{PLAIN}: it does not begin as one does",
     ),
     "no archive": (
         "garbage.npz",
         VECTOR,
-        f"{ARCHIVE}: File is not a zip file",
+        f"{ARCHIVE}: it is cut off",
     ),
     "objects": ("objects.npy", VECTOR, f"{PLAIN}: it holds Python objects, and no numbers"),
-    "a name twice": ("twice.json", VECTOR, "E807: this cannot be read as JSON: `x` stands twice"),
-    "JSON beyond f64": ("huge.json", VECTOR, "E807: this cannot be read as JSON: 1e400 is beyond f64"),
+    "a name twice": ("twice.json", VECTOR, "E807: `x` stands twice in an object"),
+    "flags among numbers": ("mixed.json", VECTOR, "E807: the JSON holds `true` or `false` among numbers"),
+    "a number of 5,000 digits": ("digits.json", VECTOR, "E807: 99999999999999999999.. is beyond f64"),
+    "beyond 64 bits": (
+        "wide.json",
+        TOKENS,
+        f"E804: the input is i64[n], and {2.0**64} is beyond i64 ({-(2**63)} to {2**63 - 1})",
+    ),
+    "rows of two lengths": (
+        "ragged.json",
+        VECTOR,
+        "E807: the JSON holds lists of different lengths: a list of 2, and beside it a list of 1",
+    ),
+    "a row beside a number": (
+        "uneven.json",
+        VECTOR,
+        "E807: the JSON holds lists of different lengths: a number, and beside it a list of 1",
+    ),
+    "more axes than arrays have": (
+        "deep.json",
+        VECTOR,
+        "E807: the JSON is nested too deeply: an array has at most 64 axes",
+    ),
+    "null": ("null.json", VECTOR, "E807: the JSON holds something else than (nested) lists of numbers"),
+    "JSON that is cut off": ("cut.json", VECTOR, "E807: this is not JSON: it ends before it is whole"),
+    "a comma too many": ("comma.json", VECTOR, "E807: this is not JSON: at column 3, `]`"),
+    "two values": ("more.json", VECTOR, "E807: this is not JSON: there is more after its end, at column 5, `[`"),
+    "nothing": ("empty.json", VECTOR, "E807: the file is empty"),
+    "JSON in another encoding": ("latin.json", VECTOR, "E807: this is not UTF-8 text: byte 2"),
+    "an image called an array": ("image.npy", VECTOR, "E807: this is an image, and a .npy file is asked for"),
+    "an archive called a table": ("array.npz.csv", VECTOR, "E821: this is an NPZ archive, and a CSV file is asked for"),
+    "an array called an image": (
+        "array.png",
+        TensorType(DType.F32, (N, 1, 8, 8)),
+        "E821: this is a NumPy array, and an image is asked for",
+    ),
+    "JSON beyond f64": ("huge.json", VECTOR, "E807: 1e400 is beyond f64"),
     "dates": ("dates.npy", VECTOR, "E804: the input is f32[n], and dates (datetime64[D]) are given"),
     "beyond f32": ("beyond.npy", VECTOR, "E804: the input is f32[n], and 1e+300 is beyond f32"),
     "fractions for tokens": ("fractions.npy", TOKENS, "E804: the input is i64[n], and 0.5 is not a whole number"),
@@ -133,6 +187,15 @@ def test_a_file_that_does_not_serve_is_told_why(folder: Path, label: str) -> Non
     (found,) = caught.value.diagnostics
     assert f"{found.code}: {found.message}" == expected
     assert "pickle" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["x.npy", "x.npz", "x.csv", "x.json", "x.png", "x"])
+def test_a_folder_is_told_as_one(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    with pytest.raises(NablacError) as caught:
+        read_inputs([str(tmp_path / name)], {"x": VECTOR})
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.message) == ("E902", "this is a folder; a file is wanted")
 
 
 @pytest.mark.parametrize("name", ["one.npy", "held.npz", "some.json", "table.csv"])

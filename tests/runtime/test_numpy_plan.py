@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from compiler.graph import Graph
-from compiler.operators.arithmetic import Exp, FloorDiv, Pow
+from compiler.operators.arithmetic import FloorDiv
 from compiler.operators.indexing import Take
 from compiler.operators.linear import MatMul
+from compiler.operators.powers import Exp, Pow
 from compiler.operators.shaping import Reshape, Transpose
 from compiler.operators.slicing import Slice
 from compiler.operators.source import constant, size_of

@@ -14,9 +14,10 @@ from compiler.dims import Dim
 from compiler.graph import Graph, Value
 from compiler.onnx.exporter import export
 from compiler.operators.activations import Sigmoid, Softplus, Tanh
-from compiler.operators.arithmetic import Abs, Exp, Maximum, Minimum
+from compiler.operators.arithmetic import Abs, Maximum, Minimum
 from compiler.operators.linear import MatMul
 from compiler.operators.ordering import ArgMax, ArgMin
+from compiler.operators.powers import Exp
 from compiler.operators.reductions import Max, Mean, Prod, Sum
 from compiler.operators.shaping import Concat, Flip, Reshape, Transpose, Unsqueeze
 from compiler.operators.slicing import Slice

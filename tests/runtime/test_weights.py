@@ -82,6 +82,14 @@ class TestRoundTrip:
         assert caught.value.diagnostics[0].code == "E904"
 
 
+WHOLE = "this cannot be read as a whole .safetensors file"
+
+
+def headed(header: bytes, size: int) -> bytes:
+    """A file of that header and `size` bytes of tensors."""
+    return len(header).to_bytes(8, "little") + header + bytes(size)
+
+
 class TestMistakes:
     def test_everything_that_does_not_fit_is_one_error(self, tmp_path: Path) -> None:
         x = fed("x", "f32", "n", 2)
@@ -113,18 +121,39 @@ class TestMistakes:
             "a pickled checkpoint, and reading one runs whatever code it holds",
         ),
         "a torch file": (b"PK\x03\x04" + bytes(60), "E705", "a pickled checkpoint"),
-        "a Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid", "E705", "fetch them: `git lfs pull`"),
+        "a Git LFS pointer": (b"version https://git-lfs.github.com/spec/v1\noid", "E705", "`git lfs pull`"),
         "an HDF5 file": (b"\x89HDF\r\n\x1a\n", "E705", "this is an HDF5 file"),
         "an .npz file": (npz(), "E705", "this is an .npz file"),
         "an empty file": (b"", "E705", "the file is empty"),
-        "a text": (b"hello, these are no weights at all", "E705", "read as a whole .safetensors file"),
-        "a header beyond the file": (b"\xff" * 8 + b"{}", "E705", "read as a whole .safetensors file"),
-        "a header that is no JSON": (b"\x04" + bytes(7) + b"nope", "E705", "read as a whole .safetensors file"),
-        "offsets beyond the file": (
-            (n := b'{"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}')
-            and len(n).to_bytes(8, "little") + n + b"\0" * 8,
+        "an image": (b"\x89PNG\r\n\x1a\n", "E705", "this is an image, and a .safetensors file is asked for"),
+        "a text": (b"hello, these are no weights at all", "E705", f"{WHOLE}: it does not begin as one does"),
+        "a header beyond the file": (b"\xff" * 8 + b"{}", "E705", f"{WHOLE}: it does not begin as one does"),
+        "a header that is cut off": (
+            b"\xff" + bytes(7) + b"{}",
             "E705",
-            "read as a whole .safetensors file",
+            f"{WHOLE}: its header of 255 bytes is not whole",
+        ),
+        "a header that is no JSON": (b"\x04" + bytes(7) + b"nope", "E705", f"{WHOLE}: its header is not JSON"),
+        "a header of a list": (b"\x02" + bytes(7) + b"[]", "E705", f"{WHOLE}: its header is not a JSON object"),
+        "a dtype that no format has": (
+            headed(b'{"w":{"dtype":"F99","shape":[2],"data_offsets":[0,8]}}', 8),
+            "E705",
+            f"{WHOLE}: `w` is of a dtype that the format does not have: F99",
+        ),
+        "a shape of other bytes": (
+            headed(b'{"w":{"dtype":"F32","shape":[2],"data_offsets":[0,4]}}', 4),
+            "E705",
+            f"{WHOLE}: `w` is F32 [2], 8 bytes, and its header gives it 4",
+        ),
+        "a gap": (
+            headed(b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[4,8]}}', 8),
+            "E705",
+            f"{WHOLE}: the bytes of `w` begin at 4, and those before it end at 0",
+        ),
+        "offsets beyond the file": (
+            headed(b'{"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}', 8),
+            "E705",
+            f"{WHOLE}: its header tells of 16 bytes of tensors, and 8 are there",
         ),
     }
 

@@ -31,6 +31,7 @@ LAYERS_OF_OTHERS = {  # what others of the library are made of
         "attendable",
         "across_heads",
         "alike",
+        "error_of",
         "classes_of",
         "logits_of",
         "above_zero",

@@ -1,6 +1,13 @@
-"""A recurrence of no steps, as of a sentence of one token whose first is left out: its states are its first states."""
+"""A recurrence of no steps, as of a sentence of one token whose first is left out: its states are its first states.
+
+Of a batch of nothing there is nothing. Where the text says that an axis is not empty, an exported file refuses it.
+"""
 
 from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -100,3 +107,47 @@ def test_a_state_without_axes_has_none_afterwards(backend: str) -> None:
         result = model(x=np.float32(x))["last"]
         assert result.shape == () and result == last
     onnx.checker.check_model(model.onnx(), full_check=True)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("cut", ["s[1:]", "s[1:, 1:]"])
+@pytest.mark.parametrize("layer", ["LSTM", "GRU", "SimpleRNN"])
+def test_a_batch_may_be_empty_by_the_text(layer: str, cut: str, backend: str) -> None:
+    text = "model M {{\n    input s: [batch, T, 3]\n    x = {}\n    output y = x -> {}\n    output z = x -> {}\n}}\n"
+    layers = f"{layer}(4, sequences: true)", f"{layer}(4)"
+    made = nablac.compile(text.format(cut, *layers), backend=backend)
+    found = made(s=np.ones((1, 1, 3), np.float32))
+    assert [each.shape for each in found.values()] == [(0, 0 if "," in cut else 1, 4), (0, 4)]
+    s = np.random.default_rng(0).normal(size=(3, 4, 3)).astype(np.float32)
+    found = made(s=s)
+    whole = nablac.compile(text.format("s", *layers))  # the same first values
+    expected = whole(s=s[1:, 1:] if "," in cut else s[1:])
+    for name in expected:
+        np.testing.assert_allclose(found[name], expected[name], rtol=1e-5, atol=1e-6)
+
+
+STOCK = """
+import sys, numpy, onnxruntime
+session = onnxruntime.InferenceSession(sys.argv[1], providers=["CPUExecutionProvider"])
+assert len(session.run(None, {"s": numpy.ones((2, 1, 3), "float32")})) == 2
+for shape in ((2, 0, 3), (0, 2, 3)):
+    try:
+        session.run(None, {"s": numpy.ones(shape, "float32")})
+    except Exception as error:
+        print(error)
+"""
+
+
+@pytest.mark.parametrize("cell", ["RNNCell(4)", "LSTMCell(4)", "GRUCell(4)"])
+def test_an_exported_file_refuses_an_axis_that_is_empty_against_the_text(cell: str, tmp_path: Path) -> None:
+    """onnxruntime's kernels would end the process, or give what stood in memory."""
+    file = tmp_path / "m.onnx"
+    file.write_bytes(model(cell, False, "s", "numpy").onnx().SerializeToString())
+    ended = subprocess.run([sys.executable, "-c", STOCK, str(file)], capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.count("T and batch must be at least 1") == 2
+
+
+def test_sizes_that_are_numbers_are_not_looked_at() -> None:
+    made = nablac.compile("model M {\n    input s: [2, 3, 3]\n    output y = s -> GRU(4)\n}\n")
+    assert not {"Gather", "Size"} & {node.op_type for node in made.onnx().graph.node}

@@ -51,6 +51,7 @@ def binding_builtin(name: str) -> Callable[[Bind], Bind]:
 
 
 def whole_argument(session: Session, argument: Argument, what: str) -> int:
+    """An argument that must be a whole number."""
     if not isinstance(argument.value, int) or isinstance(argument.value, bool):
         raise session.fault(
             "E404", f"{what} takes a whole number, and {describe(argument.value)} is given", argument.span
@@ -59,6 +60,7 @@ def whole_argument(session: Session, argument: Argument, what: str) -> int:
 
 
 def list_argument(session: Session, argument: Argument, what: str) -> Sequence[CompileTimeValue]:
+    """An argument that must be a list."""
     if not isinstance(argument.value, (list, tuple)):
         raise session.fault("E404", f"{what} takes a list, and {describe(argument.value)} is given", argument.span)
     items: Sequence[CompileTimeValue] = argument.value
@@ -66,6 +68,7 @@ def list_argument(session: Session, argument: Argument, what: str) -> Sequence[C
 
 
 def sizes_argument(session: Session, argument: Argument, what: str, *, inferred: bool = False) -> tuple[Size, ...]:
+    """An argument that must be a list of sizes, or one of them; `inferred` allows -1."""
     items = argument.value if isinstance(argument.value, (list, tuple)) else [argument.value]
     sizes: list[Size] = []
     for item in items:
@@ -78,6 +81,7 @@ def sizes_argument(session: Session, argument: Argument, what: str, *, inferred:
 
 
 def dtype_option(session: Session, bound: dict[str, Argument]) -> DType:
+    """The argument `dtype`; where it is not given, the dtype of floats in this frame."""
     if "dtype" not in bound:
         return session.local_float_type
     value = bound["dtype"].value
@@ -87,6 +91,7 @@ def dtype_option(session: Session, bound: dict[str, Argument]) -> DType:
 
 
 def axis_of(session: Session, tensor: Value, axis: int, span: Span, among: int | None = None) -> int:
+    """An axis of a tensor counted from 0, or of one that has `among` axes; NablacError for none."""
     try:
         return tensor.type.axis(axis, among)
     except TypeMismatch as mismatch:

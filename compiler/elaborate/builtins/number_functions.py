@@ -13,7 +13,7 @@ from compiler.elaborate.primitives import bind_operator, call_operator, operand_
 from compiler.elaborate.search_ranges import search_range
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import Argument, Builtin, Choice, CompileTimeValue, Interval, describe, is_number
-from compiler.graph import Operator
+from compiler.operators import OPERATORS
 from grammar.source import Span
 
 
@@ -63,27 +63,9 @@ def _choice(session: Session, arguments: list[Argument], span: Span) -> CompileT
     return Choice(tuple(argument.value for argument in arguments))
 
 
-_NUMBERS: dict[str, Callable[..., float]] = {
-    "sqrt": math.sqrt,
-    "exp": math.exp,
-    "log": math.log,
-    "sin": math.sin,
-    "cos": math.cos,
-    "tan": math.tan,
-    "tanh": math.tanh,
-    "erf": math.erf,
-    "abs": abs,
-    "floor": math.floor,
-    "ceil": math.ceil,
-    "round": round,
-    "maximum": max,
-    "minimum": min,
-}
-
-
 def _folding(name: str, function: Callable[..., float]) -> Builtin:
     """An operator that is computed at once when all its operands are numbers, and is a node otherwise."""
-    operator = Operator.registry[name]
+    operator = OPERATORS[name]
 
     def bind(session: Session, arguments: list[Argument], span: Span) -> dict[str, Argument]:
         return bind_operator(session, operator, arguments, span)
@@ -116,4 +98,5 @@ def _folding(name: str, function: Callable[..., float]) -> Builtin:
 
 def folding_operators() -> dict[str, Builtin]:
     """The operators that are numbers where all their operands are, by name."""
-    return {name: _folding(name, function) for name, function in _NUMBERS.items() if name in Operator.registry}
+    functions = {name: operator.number_function for name, operator in OPERATORS.items()}
+    return {name: _folding(name, function) for name, function in functions.items() if function is not None}

@@ -13,8 +13,8 @@ from compiler.dims import Dim
 from compiler.graph import Graph, Value
 from compiler.onnx.exporter import end_names, export, needed_opset
 from compiler.onnx.targets import HIGHEST_OPSET, LOWEST_OPSET
-from compiler.operators.arithmetic import Exp
 from compiler.operators.linear import MatMul
+from compiler.operators.powers import Exp
 from compiler.operators.reductions import Mean
 from compiler.operators.shaping import Expand, Reshape, Transpose
 from compiler.operators.source import constant, size_of

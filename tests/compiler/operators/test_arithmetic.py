@@ -15,24 +15,19 @@ from compiler.operators.arithmetic import (
     Ceil,
     Clip,
     Div,
-    Exp,
-    Expm1,
     Floor,
     FloorDiv,
-    Log,
-    Log1p,
     Maximum,
     Minimum,
     Mod,
     Mul,
     Neg,
-    Pow,
     Reciprocal,
     Round,
     Sign,
-    Sqrt,
     Sub,
 )
+from compiler.operators.powers import Exp, Expm1, Log, Log1p, Pow, Sqrt
 from compiler.operators.trigonometry import Acos, Acosh, Asin, Asinh, Atan, Atanh, Cos, Cosh, Sin, Sinh, Tan
 from compiler.types import DType
 from tests.compiler.operators.harness import OperatorCases, case, distinct, each, integers, normal, refuses, uniform

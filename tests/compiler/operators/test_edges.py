@@ -12,23 +12,7 @@ import pytest
 from compiler.gradient import gradients
 from compiler.graph import Graph, Operator, Value
 from compiler.operators.activations import Erf, Relu, Sigmoid, Softplus, Tanh
-from compiler.operators.arithmetic import (
-    Abs,
-    Clip,
-    Expm1,
-    FloorDiv,
-    Log,
-    Log1p,
-    Maximum,
-    Minimum,
-    Mod,
-    Neg,
-    Pow,
-    Reciprocal,
-    Round,
-    Sign,
-    Sqrt,
-)
+from compiler.operators.arithmetic import Abs, Clip, FloorDiv, Maximum, Minimum, Mod, Neg, Reciprocal, Round, Sign
 from compiler.operators.attention import LATER, Attention
 from compiler.operators.casting import Cast
 from compiler.operators.comparison import Equal, Greater, GreaterEqual, IsInf, IsNan, Less, LessEqual, NotEqual, Where
@@ -36,6 +20,7 @@ from compiler.operators.convolution import ConvTranspose
 from compiler.operators.normalization import LogSoftmax, Softmax
 from compiler.operators.ordering import ArgMax, ArgMin, CumSum, TopK
 from compiler.operators.pooling import AveragePool, MaxPool, MaxPoolPlaces
+from compiler.operators.powers import Expm1, Log, Log1p, Pow, Sqrt
 from compiler.operators.recurrent import GRU, LSTM, RNN
 from compiler.operators.reductions import All, Any_, LogSumExp, Max, Mean, Min, Prod, Sum
 from compiler.operators.source import Input, constant

@@ -6,6 +6,7 @@ import pytest
 
 from compiler.dims import Dim
 from compiler.graph import Graph, Operator
+from compiler.operators.casting import Cast
 from compiler.operators.shaping import Expand, Reshape, Transpose
 from compiler.operators.slicing import Slice
 from compiler.operators.source import Input
@@ -26,6 +27,8 @@ N = Dim.named("n")
         (Expand((N, 3)), True),
         (Transpose((0, 1)), True),
         (Transpose((1, 0)), False),
+        (Cast(DType.F32), True),
+        (Cast(DType.F64), False),
     ],
     ids=str,
 )

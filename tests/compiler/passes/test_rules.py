@@ -6,8 +6,9 @@ import pytest
 
 from compiler.graph import Graph, Value, origin
 from compiler.operators.activations import Relu, Tanh
-from compiler.operators.arithmetic import Abs, Add, Exp, Mul, Neg, Sub
+from compiler.operators.arithmetic import Abs, Add, Mul, Neg, Sub
 from compiler.operators.pooling import MaxPool, MaxPoolPlaces
+from compiler.operators.powers import Exp
 from compiler.operators.reductions import Sum
 from compiler.operators.shaping import Expand, Transpose
 from compiler.operators.source import Input, constant

@@ -7,7 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from compiler.elaborate.models import TextSource
+from compiler.elaborate.program import program_of
+from grammar.source import Source
 from runtime.data.batches import Batches
+from runtime.training.training_run import Training
 from tests.runtime.data.descriptions import load, refused
 
 ROWS = "a,b,kind,t\n1,10,red,0\n2,20,blue,1\n3,30,red,2\n"
@@ -54,6 +58,28 @@ def test_labels_become_one_hot_rows_where_a_target_is_floats_of_them(tmp_path: P
     np.testing.assert_array_equal(found.arrays["label"], np.eye(3))
     message = refused(tmp_path, data, inputs="x: f32[batch, 2]", target="label: f32[batch, 2]")
     assert message == ("E826 HERE/rows.csv:4: `label` has 2 classes, 0 to 1, and the data holds a label 2")
+
+
+def test_more_texts_than_one_hot_rows_have_are_all_told(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("a,kind\n1,dog\n2,cat\n3,bird\n")
+    data = 'csv("rows.csv") -> columns(inputs: "a", targets: "kind")'
+    message = refused(tmp_path, data, inputs="x: f32[batch, 1]", target="t: f32[batch, 2]")
+    assert message == "E826 : `kind` holds 3 classes, `bird`, `cat`, `dog`, and the model's `t` is f32[batch, 2]"
+
+
+def test_columns_of_inputs_alone_feed_an_autoencoder(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text(ROWS)
+    text = """
+    model M { input x: [batch, 2]; output y = x -> Dense(1) -> Dense(2) }
+    train M { loss mse(y, x); data csv("rows.csv") -> standardize() -> columns(inputs: ["a", "b"]) }
+    """
+    data = Training(TextSource(program_of(Source(str(tmp_path / "m.model"), text)))).data
+    assert data.inputs == ("x",) and data.targets == () and data.arrays.keys() == {"x"}
+    rows = np.array([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])
+    scaling = data.scalings["x"]
+    np.testing.assert_allclose(data.arrays["x"] * scaling.scale + scaling.offset, rows, rtol=1e-6, atol=1e-6)
+    message = refused(tmp_path, 'csv("rows.csv") -> columns(inputs: "a")', inputs="x: f32[batch, 1]")
+    assert message == "E824 : the model needs `t`: f32[batch, 1], and the data has `input` float64[1]"
 
 
 def test_mixup_takes_digits_whose_labels_are_one_hot(tmp_path: Path) -> None:

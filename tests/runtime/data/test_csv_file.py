@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import gzip
+import io
+import pickle
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +28,8 @@ TAKEN: dict[str, tuple[bytes, str, list[list[float]]]] = {
     "quotes": (b'"a","t"\n"1","5"\n2,6\n', "", ROWS),
     "a mark before UTF-8": (b"\xef\xbb\xbfa,t\n1,5\n2,6\n", "", ROWS),
     "UTF-16, as spreadsheets write it": ("a,t\n1,5\n2,6\n".encode("utf-16"), "", ROWS),
+    "UTF-16 of the other order": (b"\xfe\xff" + "a,t\n1,5\n2,6\n".encode("utf-16-be"), "", ROWS),
+    "UTF-32": ("a,t\n1,5\n2,6\n".encode("utf-32"), "", ROWS),
     "line ends of every kind": (b"a,t\r\n1,5\r2,6", "", ROWS),
     "blank lines at either end": (b"\n\na,t\n1,5\n2,6\n\n\n", "", ROWS),
     "a blank line between": (b"a,t\n1,5\n\n2,6\n", "", ROWS),
@@ -99,7 +105,24 @@ REFUSED: dict[str, tuple[bytes, str, str, str]] = {
     "text behind a quote": (b'a,t\n"1"2,5\n', "E821", "x.csv:2", "this cannot be read as CSV"),
     "a null byte": (b"a,t\n1,5\n\0,6\n", "E821", "x.csv:3", "the text contains a null byte"),
     "another encoding": ("a,t\n1,5\né,6\n".encode("latin1"), "E821", "x.csv:3", "this is not UTF-8 text: byte 8"),
-    "a cell of 200,000": (b"a,t\n" + b"1" * 200_000 + b",5\n", "E821", "x.csv:2", "this cannot be read as CSV: field"),
+    "UTF-16 without its mark": (
+        "a,t\n1,5\n".encode("utf-16-le"),
+        "E821",
+        "x.csv:1",
+        "the text contains a null byte",
+    ),
+    "UTF-16 that is cut off": (
+        "a,t\n1,5\n".encode("utf-16")[:-1],
+        "E821",
+        "x.csv:2",
+        "this is not UTF-16 text: byte 16",
+    ),
+    "a cell of 200,000": (
+        b"a,t\n" + b"1" * 200_000 + b",5\n",
+        "E821",
+        "x.csv:2",
+        "this cannot be read as CSV: a cell has more",
+    ),
 }
 
 
@@ -118,8 +141,55 @@ def test_one_file_gives_training_and_run_the_same_refusal(tmp_path: Path, case: 
         assert found.message.startswith(message)
 
 
+def zipped(*names: str) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name in names:
+            archive.writestr(name, "x")
+    return buffer.getvalue()
+
+
+def numpy_file(save: Callable[..., None]) -> bytes:
+    buffer = io.BytesIO()
+    save(buffer, np.ones((3, 2)))
+    return buffer.getvalue()
+
+
+OTHERS = {  # the beginnings that the formats' specifications fix
+    "an NPZ archive": numpy_file(np.savez),
+    "a NumPy array": numpy_file(np.save),
+    "a zip archive, as PyTorch and NumPy save them": zipped("archive/data.pkl"),
+    "a document of Excel or Word": zipped("[Content_Types].xml", "xl/workbook.xml"),
+    "a Python pickle": pickle.dumps([1], 4),
+    "a file of weights (safetensors)": b"\x02" + bytes(7) + b'{"}',
+    "an ONNX model": b"\x08\x0a\x12\x06nablac\0",
+    "a Parquet file": b"PAR1\x15\x04\x15\x20\0",
+    "an image": b"\x89PNG\r\n\x1a\n\0",
+    "an HDF5 file, as Keras saves them": b"\x89HDF\r\n\x1a\n\0",
+    "an SQLite database": b"SQLite format 3\0",
+    "a Git LFS pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_file_of_another_kind_is_told_as_what_it_is(tmp_path: Path, kind: str) -> None:
+    (tmp_path / "x.csv").write_bytes(OTHERS[kind])
+    for read in (
+        lambda: trained(tmp_path, "", ("a", "t"), Context(tmp_path)),
+        lambda: ran(tmp_path, "", ("a", "t"), []),
+    ):
+        with pytest.raises(NablacError) as caught:
+            read()
+        (found,) = caught.value.diagnostics
+        assert (found.code, found.message) == ("E821", f"this is {kind}, and a CSV file is asked for")
+
+
 HINTS = {
-    "decimal commas": (b'a,t\n"0,5",5\n', '`decimal: ","` reads', "`--decimal ','` reads"),
+    "decimal commas between commas": (
+        b'a,t\n"0,5",5\n',
+        'numbers have a point, and nothing between thousands; `separator: ";"` and `decimal: ","` read a file',
+        "numbers have a point, and nothing between thousands; `--separator ';'` and `--decimal ','` read a file",
+    ),
     "another separator": (b"a;t\n1;5\n", 'separated by `;`, `separator: ";"`', "separated by `;`, `--separator ';'`"),
     "names or data": (b"5.1,t\n1,2\n", "`header: true` says that it is names", "`--header` says that it is names"),
 }

@@ -95,6 +95,18 @@ def test_a_broken_row_is_an_error_or_counted(tmp_path: Path) -> None:
     assert context.skipped == ["series.csv:4: column `value`: `oops` is not a number"]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_texts_and_pairs_are_read_as_their_marks_say(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "text.txt").write_bytes("aüaüaüaü".encode(encoding))
+    found = load(tmp_path, 'text("text.txt") -> characters(length: 2)', "x: i64[batch, 2]", "t: i64[batch, 2]")
+    assert found.tokenizer is not None and found.tokenizer.decode(found.arrays["x"][0].tolist()) == "aü"
+    (tmp_path / "pairs.tsv").write_bytes("ü a\tA\nb c\tB\n".encode(encoding))
+    data = 'pairs("pairs.tsv") -> tokens(target: "class")'
+    found = load(tmp_path, data, "x: i64[batch, S]", "t: i64[batch]")
+    assert found.classes["label"] == ("A", "B")
+    assert found.tokenizer is not None and found.tokenizer.decode(found.arrays["x"][0].tolist()) == "ü a"
+
+
 REFUSED = {
     'csv("nothing.csv") -> window("value", length: 2)': "E820 : there is no file HERE/nothing.csv",
     'csv("series.csv") -> window("valeu", length: 2)': "E822 : HERE/series.csv has no column `valeu`",
@@ -109,7 +121,7 @@ REFUSED = {
     'npz("package:no_such_package/x.npz")': "E820 : there is no package `no_such_package`",
     'csv("empty.csv") -> window("value", length: 2)': "E823 : HERE/empty.csv has no rows",
     'csv("ragged.csv") -> window("value", length: 2)': "E821 HERE/ragged.csv:3: 3 cells, where the header names 2",
-    'text("latin.txt") -> characters(length: 4)': "E821 HERE/latin.txt: byte 2: this is not UTF-8 text",
+    'text("latin.txt") -> characters(length: 4)': "E821 HERE/latin.txt:1: this is not UTF-8 text: byte 2",
 }
 
 

@@ -19,10 +19,10 @@ from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Source
 from runtime.generation.decode_checks import check_causal, worst_difference
 from runtime.generation.decoders import Cached, Decoder, Layout, Recomputing
+from runtime.generation.decoding import Limits, beam_search, sample
 from runtime.generation.generator import Generator, Request
 from runtime.generation.machines import machine
 from runtime.generation.sampling import Sampling
-from runtime.generation.search import Limits, beam_search, sample
 from runtime.initialization import initialize
 from runtime.text.learning import learn
 

@@ -129,6 +129,24 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
         assert caught.value.diagnostics[0].code == code
 
 
+OF_THE_LIBRARY = {
+    '{"version": "1.0", "model": {"type": "Foo"}}': (
+        "its model is of the type `Foo`, and there are BPE, Unigram, WordLevel, WordPiece"
+    ),
+    '{"version": "1.0", "model": {"type": "BPE"}}': "its parts are not as the tokenizers library writes them",
+    '{"kind": "bpe", "library": "[]"}': "its parts are not as the tokenizers library writes them",
+}
+
+
+@pytest.mark.parametrize("text", OF_THE_LIBRARY)
+def test_what_the_library_does_not_read_is_told_in_our_words(text: str, tmp_path: Path) -> None:
+    (tmp_path / "tokenizer.json").write_text(text)
+    with pytest.raises(NablacError) as caught:
+        read_tokenizer(tmp_path / "tokenizer.json")
+    (found,) = caught.value.diagnostics
+    assert found.code == "E850" and found.message == f"this cannot be read as a tokenizer: {OF_THE_LIBRARY[text]}"
+
+
 def test_an_unknown_kind_is_told() -> None:
     with pytest.raises(NablacError) as caught:
         learn(TEXTS, "bep", 100)

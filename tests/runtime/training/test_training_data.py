@@ -207,6 +207,16 @@ def test_a_label_without_a_class_is_named_at_its_row(tmp_path: Path, label: int)
     assert found.message == f"column `kind` holds the label {label}, and the model tells the classes 0 to 2 apart"
 
 
+def test_classes_without_a_number_are_told_by_their_texts_and_no_line(tmp_path: Path) -> None:
+    rows(tmp_path, "train.csv", kinds=("d", "a", "c", "b"))
+    with pytest.raises(NablacError) as caught:
+        training(tmp_path, KINDS, **CLASSES_OF).data  # noqa: B018
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.place, found.note) == ("E826", None, f"read from {tmp_path}/train.csv")
+    assert found.message == "`kind` holds 4 classes, `a`, `b`, `c`, `d`, and the model tells 3 apart"
+    assert found.hint == "the model needs 4, or the data fewer texts"
+
+
 def test_a_label_that_the_loss_ignores_may_be_outside(tmp_path: Path) -> None:
     rows(tmp_path, "train.csv", kinds=("0", "1", "-1"))
     ignoring = {**CLASSES_OF, "LOSS": "cross_entropy(y, t, ignore: -1)"}

@@ -1,0 +1,89 @@
+"""What a file is by its first bytes, and how the text in it is written."""
+
+from __future__ import annotations
+
+import codecs
+
+NPY = "a NumPy array"
+NPZ = "an NPZ archive"
+ZIP = "a zip archive, as PyTorch and NumPy save them"
+GZIP = "a gzip archive"
+SAFETENSORS = "a file of weights (safetensors)"
+ONNX = "an ONNX model"
+PARQUET = "a Parquet file"
+IMAGE = "an image"
+PICKLE = "a Python pickle"
+HDF5 = "an HDF5 file, as Keras saves them"
+
+GGUF = "a GGUF file"
+LFS_POINTER = "a Git LFS pointer"
+TFLITE = "a TensorFlow Lite file"
+TRAINED = frozenset((NPY, NPZ, ZIP, GZIP, SAFETENSORS, ONNX, PICKLE, HDF5, GGUF, TFLITE))  # which may hold weights
+
+# By the beginnings that their formats fix.
+_BEGINNINGS = (
+    *((b"\x80" + bytes([protocol]), PICKLE) for protocol in range(2, 6)),
+    (b"\x89HDF\r\n", HDF5),
+    (b"\x93NUMPY", NPY),
+    (b"(dp0\n", PICKLE),
+    (b"GGUF", GGUF),
+    (b"\x1f\x8b", GZIP),
+    (b"\x89PNG", IMAGE),
+    (b"\xff\xd8\xff", IMAGE),
+    (b"GIF87a", IMAGE),
+    (b"GIF89a", IMAGE),
+    (b"II*\0", IMAGE),
+    (b"MM\0*", IMAGE),
+    (b"PAR1\x15", PARQUET),  # and the first field of a page's header
+    (b"\0\0\x08", "an IDX file, as MNIST's"),
+    (b"BZh91AY&SY", "a bzip2 archive"),
+    (b"\xfd7zXZ\0", "an xz archive"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    (b"\x28\xb5\x2f\xfd", "a zstd archive"),
+    (b"SQLite format 3\0", "an SQLite database"),
+    (b"\xd0\xcf\x11\xe0", "a document of an old Excel or Word"),
+    (b"%PDF-", "a PDF document"),
+    (b"version https://git-lfs.github.com/spec/", LFS_POINTER),
+)
+_ENCODINGS = (  # UTF-32 first: one of its marks begins like one of UTF-16's
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_ONNX_FIELDS = (b"\x12", b"\x1a", b"\x22", b"\x28", b"\x32", b"\x3a", b"\x42")
+
+
+def kind_of(content: bytes) -> str | None:
+    """What a file is, as "an NPZ archive"; None where its first bytes do not tell."""
+    if content[8:10] == b'{"' and content[3:8] == bytes(5):  # before the others: its length may begin like a pickle
+        return SAFETENSORS
+    if content.startswith(b"PK\x03\x04"):
+        return _zip_of(content)
+    if _is_onnx(content):
+        return ONNX
+    if content[4:8] == b"TFL3":
+        return TFLITE
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return IMAGE
+    return next((kind for beginning, kind in _BEGINNINGS if content.startswith(beginning)), None)
+
+
+def _is_onnx(content: bytes) -> bool:
+    """Whether these are the first fields of a ModelProto: the version of its format, and another of the first eight."""
+    return content[:1] == b"\x08" and b"\0" < content[1:2] < b"\x20" and content[2:3] in _ONNX_FIELDS
+
+
+def encoding_of(content: bytes) -> str:
+    """How a text is written: as the mark at its beginning says, else UTF-8."""
+    return next((encoding for mark, encoding in _ENCODINGS if content.startswith(mark)), "utf-8-sig")
+
+
+def _zip_of(content: bytes) -> str:
+    """Which kind of zip archive, by the name of its first entry."""
+    length = int.from_bytes(content[26:28], "little")
+    name = content[30 : 30 + length]
+    if name.endswith(b".npy"):
+        return NPZ
+    office = name == b"[Content_Types].xml" or name.startswith((b"xl/", b"word/", b"_rels/", b"docProps/"))
+    return "a document of Excel or Word" if office else ZIP

@@ -1,0 +1,96 @@
+"""JSON as arrays: lists of numbers, however nested, or an object of such lists by name."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.boundary import decode
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+_NUMBERS = {"NaN": float("nan"), "Infinity": float("inf"), "-Infinity": float("-inf")}  # that JSON has no way to write
+_MOST_AXES = 64  # that NumPy has
+_MOST_DIGITS = 400  # of a whole number: those beyond are beyond f64, and Python reads no 4,300 of them
+
+
+def read_json(content: bytes, place: str) -> Array | dict[str, Array]:
+    """The array that JSON holds, or those of an object by their names.
+
+    NablacError (E807) for what is no JSON, a name that stands twice, a number beyond f64, lists of different lengths,
+    and whatever is neither a number nor, throughout an array, `true` or `false`.
+    """
+    value = _parsed(decode(content, place, "JSON", "E807"), place)
+    if isinstance(value, dict):
+        return {str(name): _array(part, f"{place}: {name}") for name, part in value.items()}
+    return _array(value, place)
+
+
+def _parsed(text: str, place: str) -> Any:
+    """JSON's values; whole numbers that no integer of 64 bits holds are floats."""
+
+    def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        held = dict(pairs)
+        if len(held) < len(pairs):
+            twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
+            raise _refused(f"`{twice}` stands twice in an object", place)
+        return held
+
+    def number(digits: str) -> float:
+        value = float(digits)
+        if np.isinf(value):
+            raise _refused(f"{digits[:20]}{'..' if len(digits) > 20 else ''} is beyond f64", place)
+        return value
+
+    def whole(digits: str) -> int | float:
+        value = int(digits) if len(digits) <= _MOST_DIGITS else None
+        return value if value is not None and -(1 << 63) <= value < 1 << 64 else number(digits)
+
+    try:
+        return json.loads(text, object_pairs_hook=object_of, parse_float=number, parse_int=whole)
+    except json.JSONDecodeError as error:
+        if not text.strip():
+            raise _refused("the file is empty", place) from None
+        at = f"{place}:{error.lineno}"
+        if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated"):
+            raise _refused("this is not JSON: it ends before it is whole", at) from None
+        what = "there is more after its end, at" if error.msg == "Extra data" else "at"
+        raise _refused(f"this is not JSON: {what} column {error.colno}, `{text[error.pos]}`", at) from None
+
+
+def _array(value: Any, place: str) -> Array:
+    """Nested lists as an array: of numbers, or of flags."""
+    kinds: set[type] = set()
+    numbers = _with_numbers(value, place, kinds)
+    if bool in kinds and len(kinds) > 1:
+        hint = "write 1 and 0, or only `true` and `false`"
+        raise _refused("the JSON holds `true` or `false` among numbers", place, hint)
+    return np.array(numbers)
+
+
+def _with_numbers(value: Any, place: str, kinds: set[type], depth: int = 0) -> Any:
+    """The same lists with numbers for texts that name one, checked to be of one length; `kinds` are those met."""
+    if not isinstance(value, list):
+        number = _NUMBERS.get(value, value) if isinstance(value, str) else value
+        if not isinstance(number, (int, float)):
+            raise _refused("the JSON holds something else than (nested) lists of numbers", place)
+        kinds.add(bool if isinstance(number, bool) else float)
+        return number
+    if depth == _MOST_AXES:
+        raise _refused(f"the JSON is nested too deeply: an array has at most {_MOST_AXES} axes", place)
+    items = [_with_numbers(item, place, kinds, depth + 1) for item in value]
+    lengths = [len(item) if isinstance(item, list) else None for item in items]
+    different = next((length for length in lengths if length != lengths[0]), lengths[0] if lengths else None)
+    if lengths and different != lengths[0]:
+        shown = ["a number" if length is None else f"a list of {length}" for length in (lengths[0], different)]
+        message = f"the JSON holds lists of different lengths: {shown[0]}, and beside it {shown[1]}"
+        raise _refused(message, place, "an array has rows of one length: fill the shorter ones up")
+    return items
+
+
+def _refused(message: str, place: str, hint: str | None = None) -> NablacError:
+    return NablacError(Diagnostic("E807", message, place=place, hint=hint))
