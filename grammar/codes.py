@@ -8,22 +8,26 @@ shows a model and the exact text that it gets, and is what `nablac explain CODE`
 
 from __future__ import annotations
 
-from grammar.record import Record
 
+class Code(str):
+    """The code of a diagnostic: the text `E504`, and its heading, what is wrong in a few words."""
 
-class Code(Record):
-    """The code of a diagnostic, `E504`, and its title: what is wrong, in a few words."""
+    heading: str
 
-    name: str
-    title: str
+    def __new__(cls, code: str, heading: str) -> Code:
+        """A code with its heading, which `str.title` leaves no better name."""
+        self = super().__new__(cls, code)
+        self.heading = heading
+        return self
+
+    def __reduce__(self) -> tuple[type[Code], tuple[str, str]]:
+        """What a copy is made of."""
+        return Code, (str(self), self.heading)
 
     @property
     def exit_status(self) -> int:
         """What a command ends with: 1 for a fault of the model's text, 2 for one of its surroundings."""
-        return 1 if self.name[1] in "123456" else 2
-
-    def __str__(self) -> str:
-        return self.name
+        return 1 if self[1] in "123456" else 2
 
 
 def declared() -> dict[str, Code]:

@@ -44,10 +44,10 @@ def test_a_page_shows_what_its_models_get(path: Path) -> None:
 
 def test_every_code_is_declared_under_its_name_and_has_a_page_with_its_title() -> None:
     codes = declared()
-    assert all(name == code.name for name, code in codes.items())
+    assert all(name == code for name, code in codes.items())
     assert [path.stem.split("-")[0] for path in PAGES] == sorted(codes)
     headings = [path.read_text(encoding="utf-8").splitlines()[0] for path in PAGES]
-    assert headings == [f"# {code.name}: {code.title}" for _, code in sorted(codes.items())]
+    assert headings == [f"# {code}: {code.heading}" for _, code in sorted(codes.items())]
 
 
 PACKAGES = ("grammar", "compiler", "runtime", "nablac")

@@ -19,7 +19,7 @@ def command(code: str | None, as_json: bool, quiet: bool) -> int:
 
     codes = declared()
     if code is None:
-        titles = {name: f"{name}: {each.title}" for name, each in codes.items()}
+        titles = {name: f"{name}: {each.heading}" for name, each in codes.items()}
         if as_json:
             print_json(titles)
         else:

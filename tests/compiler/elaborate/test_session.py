@@ -32,7 +32,9 @@ def test_every_callee_has_a_caller() -> None:
 
 
 @pytest.mark.parametrize(
-    ("register", "kind"), [(evaluates, syntax.Pipe), (runs, syntax.For), (calls, Builtin)], ids=lambda each: str(each)
+    ("register", "kind"),
+    [(evaluates, syntax.Pipe), (runs, syntax.For), (calls, Builtin)],
+    ids=["Pipe", "For", "Builtin"],
 )
 def test_nothing_is_registered_twice(register: object, kind: type) -> None:
     with pytest.raises(AssertionError, match=kind.__name__):
