@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from compiler.elaborate.frameworks import argument_hint, name_hint
 from compiler.elaborate.interruptions import AlreadyReported
@@ -121,7 +120,7 @@ _KINDS = {
     "float": Kind("a number", is_number),
     "bool": Kind("true or false", lambda value: isinstance(value, bool)),
     "text": _TEXT,
-    "str": replace(_TEXT, words="a str"),
+    "str": _TEXT.replace(words="a str"),
     "list": Kind("a list", lambda value: isinstance(value, list)),
     "dtype": Kind("a dtype", lambda value: isinstance(value, DType)),
     "fn": Kind("a function", lambda value: isinstance(value, (Builtin, Primitive, Instance, Defined))),

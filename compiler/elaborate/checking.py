@@ -20,7 +20,6 @@ from compiler.elaborate.session import Session
 from compiler.elaborate.unknown_names import unknown_names
 from compiler.elaborate.values import Argument, Defined
 from compiler.elaborate.work import Work
-from compiler.training.step import training_step
 from compiler.types import DType
 from grammar import syntax
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError, did_you_mean
@@ -71,6 +70,8 @@ def _check_model(
 
 def _check_step(elaboration: Elaboration) -> None:
     """What training a model would refuse: a loss without a gradient, patterns of no parameter."""
+    from compiler.training.step import training_step  # here: most files have no train block
+
     session = elaboration.session
     session.work = Work()  # as `train` has it
     try:

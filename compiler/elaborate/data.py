@@ -6,7 +6,6 @@ The table states names, kinds and defaults; `runtime.data` gives each of them it
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from compiler.elaborate.binding import bind_names, evaluate_arguments
@@ -30,21 +29,20 @@ from compiler.elaborate.values import describe
 from compiler.model_spec import DataStage
 from grammar import syntax
 from grammar.diagnostics import Label, did_you_mean
+from grammar.record import Record
 from grammar.source import Span
 
 REQUIRED = object()
 
 
-@dataclass(frozen=True)
-class Parameter:
+class Parameter(Record):
     """What a source or a stage takes, and what stands for it where it is not given."""
 
     kind: Kind
     default: Any = REQUIRED
 
 
-@dataclass(frozen=True)
-class Rule:
+class Rule(Record):
     """What the arguments of a stage have to be together."""
 
     words: str

@@ -9,14 +9,14 @@ from compiler.dims import Size
 from compiler.elaborate.values import Argument, CompileTimeValue, Instance, Scope, Unknown
 from compiler.graph import Value
 from compiler.types import DType
+from grammar.record import Record
 from grammar.source import Span
 
 if TYPE_CHECKING:
     pass
 
 
-@dataclass(frozen=True)
-class Binding:
+class Binding(Record):
     """A named dim: its size, and the declaration that fixed it."""
 
     size: Size
@@ -81,8 +81,7 @@ class Frame:
         return f"{self.path}.{candidate}" if self.path else candidate
 
 
-@dataclass(frozen=True)
-class CallSite:
+class CallSite(Record):
     """Where a definition was applied."""
 
     span: Span

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 
 from compiler.dims import Dim, Size
 from compiler.elaborate import products
@@ -82,13 +81,13 @@ def _of_tensor(session: Session, expression: syntax.Index, value: Value) -> Valu
     return _part(session, expression, value, _select(session, expression, value, indices))
 
 
-@dataclass(eq=False)
 class _Selection:
     """What the items of an index ask for, axis by axis."""
 
-    slices: list[tuple[int, Size | None, Size | None, int]] = field(default_factory=list)  # start, stop and step
-    gathers: list[tuple[int, Value, Span]] = field(default_factory=list)
-    dropped: list[int] = field(default_factory=list)  # axes of which one item is taken
+    def __init__(self) -> None:
+        self.slices: list[tuple[int, Size | None, Size | None, int]] = []  # axis, start, stop and step
+        self.gathers: list[tuple[int, Value, Span]] = []
+        self.dropped: list[int] = []  # axes of which one item is taken
 
 
 def _select(session: Session, expression: syntax.Index, value: Value, indices: dict[int, Argument]) -> _Selection:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from compiler.elaborate.primitives import operate
 from compiler.elaborate.session import Session
@@ -12,10 +11,11 @@ from compiler.graph import Operator, Value
 from compiler.operators.shaping import Transpose
 from grammar import syntax
 from grammar.diagnostics import Label
+from grammar.record import Record
 from grammar.source import Span
 
 
-class _Operand(NamedTuple):
+class _Operand(Record):
     """A tensor, and where it is written."""
 
     value: Value

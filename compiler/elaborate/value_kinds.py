@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from compiler.elaborate.values import is_number
+from grammar.record import Record
 
 
-@dataclass(frozen=True)
-class Kind:
+class Kind(Record):
     """What a value has to be; `words` go on from "`name` is"."""
 
     words: str

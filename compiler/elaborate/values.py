@@ -10,6 +10,7 @@ from compiler.dims import Dim, Size
 from compiler.graph import Operator, Value
 from compiler.types import DType
 from grammar import syntax
+from grammar.record import Record
 from grammar.source import Span
 
 
@@ -38,8 +39,7 @@ class Argument:
     named_at: Span | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Defined:
+class Defined(Record):
     """A definition with the names of its file."""
 
     syntax: syntax.Definition
@@ -65,8 +65,7 @@ class Instance:
     parameters: dict[str, Value] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
-class Builtin:
+class Builtin(Record):
     """A function of the compiler's own; `call(session, arguments, span)`.
 
     `bind` alone tells whether the arguments fit its parameters, where these are fixed.
@@ -77,23 +76,20 @@ class Builtin:
     bind: Callable[[Any, list[Argument], Span], dict[str, Argument]] | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class Primitive:
+class Primitive(Record):
     """An operator as a function of the language."""
 
     operator: type[Operator]
 
 
-@dataclass(frozen=True, eq=False)
-class ScanOf:
+class ScanOf(Record):
     """`scan(cell)`: waits for the sequences."""
 
     cell: Instance
     options: dict[str, Argument]
 
 
-@dataclass(frozen=True, eq=False)
-class Module:
+class Module(Record):
     """A named group of functions, as `random`."""
 
     name: str
@@ -108,8 +104,7 @@ class Interval:
     stop: CompileTimeValue
 
 
-@dataclass(frozen=True, eq=False)
-class SearchRange:
+class SearchRange(Record):
     """A hyperparameter that `tune` may vary between two numbers; `default`, the middle, serves otherwise."""
 
     scale: Literal["linear", "log"]
@@ -123,8 +118,7 @@ class SearchRange:
         return int(middle) if isinstance(self.low, int) and isinstance(self.high, int) else middle
 
 
-@dataclass(frozen=True, eq=False)
-class Choice:
+class Choice(Record):
     """A hyperparameter that `tune` may choose of several values; `default`, the first, serves otherwise."""
 
     values: tuple[CompileTimeValue, ...]
