@@ -33,8 +33,12 @@ def bounded_list(session: Session, items: list[CompileTimeValue], span: Span) ->
         if levels > MOST_LEVELS:
             raise session.fault("E509", f"lists inside of one another, more than {MOST_LEVELS} deep", span)
         session.charge(length * ITEM, span)
-        level = [item for items_here in level for item in items_here if isinstance(item, (list, tuple))]
+        level = [item for part in level if _holds_lists(part) for item in part if isinstance(item, (list, tuple))]
     return items
+
+
+def _holds_lists(items: Sequence[CompileTimeValue]) -> bool:
+    return any(issubclass(kind, (list, tuple)) for kind in set(map(type, items)))
 
 
 def bounded_text(session: Session, text: str, span: Span) -> str:

@@ -123,10 +123,7 @@ def _array(session: Session, value: list[CompileTimeValue], span: Span, dtype: D
 
     bounded_list(session, value, span)
 
-    def numbers(items: Any) -> bool:
-        return all(numbers(item) if isinstance(item, list) else isinstance(item, (int, float)) for item in items)
-
-    if not value or not numbers(value):
+    if not value or not _holds_numbers(value):
         hint = "put tensors together with `stack([a, b], axis: 0)` or `concat([a, b], axis: 0)`" if value else None
         raise session.fault("E415", f"a tensor is needed, and this is {describe(value)}", span, hint=hint)
     try:
@@ -138,6 +135,14 @@ def _array(session: Session, value: list[CompileTimeValue], span: Span, dtype: D
     if not _keeps(exact, array):
         raise session.fault("E305", f"these numbers are no {dtype}, and nothing is converted silently", span)
     return session.make(lambda: Constant.of(array)(), span)
+
+
+def _holds_numbers(items: list[CompileTimeValue]) -> bool:
+    """Whether a list holds numbers alone, or lists of them; types are looked at, of which there are few."""
+    kinds = set(map(type, items))
+    if not all(issubclass(kind, (int, float, list)) for kind in kinds):
+        return False
+    return list not in kinds or all(_holds_numbers(item) for item in items if isinstance(item, list))
 
 
 def _keeps(exact: Any, array: Any) -> bool:

@@ -16,7 +16,7 @@ from compiler.training.step import training_step
 from compiler.types import DType
 from grammar.source import Source
 from runtime.initialization import initialize
-from runtime.training.steppers import NumpyStepper, OnnxStepper, averaged
+from runtime.training.steppers import NumpyStepper, OnnxStepper, StepperSetup, averaged
 from tests.compiler.test_optimizers import OPTIMIZERS
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")
@@ -44,7 +44,7 @@ class Ours:
         state = initialize(step.graph, 0)
         state |= {average: state[path].astype("f4") for path, average in step.averages.items()}
         evaluation = loss_graph(elaborate_model(program_of(text)))
-        self.stepper = stepper(optimize(step.graph), optimize(evaluation), state, step.averages, ["loss"])
+        self.stepper = stepper(StepperSetup(optimize(step.graph), optimize(evaluation), state, step.averages, ["loss"]))
         self.inputs, self.averages, self.dtype, self.number = step.graph.inputs, step.averages, DType(kind).numpy, 0
 
     def feeds(self, gradient: list[float]) -> dict[str, Any]:

@@ -84,7 +84,7 @@ def test_both_backends_give_the_same_curves_with_dropout_on(settings: str) -> No
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_a_model_of_f64_trains_in_f64(backend: str) -> None:
     made = training("plateau 1; accumulate 2", backend)
-    made.dtype = DType.F64
+    made.source = replace(made.source, dtype=DType.F64)
     loop = trained(made)
     assert {array.dtype for array in loop.stepper.state().values()} == {np.dtype(np.float64)}
 
@@ -198,7 +198,7 @@ def test_limits_end_a_run() -> None:
 
 def test_a_few_examples_can_be_learnt_by_heart() -> None:
     made = training("", overfit=4)
-    made.hypers = {"rate": 0.0}
+    made.source = replace(made.source, hypers={"rate": 0.0})
     loop = trained(made, epochs=600)
     assert made.data.parts["training"].size == 4 and loop.validation is None
     assert loop.position.history["mae"][-1] < 0.25 * loop.position.history["mae"][0]
