@@ -23,6 +23,7 @@ from compiler.operators.source import Input
 from compiler.rewrite import reached, with_operands
 from compiler.types import TensorType
 from compiler.window import Window
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
 
@@ -66,7 +67,7 @@ def decode(graph: Graph) -> Decode:
     except NotStepwise as error:
         message = f"{graph.name} has no decode step: {error}"
         hint = "`--no-cache` generates without one; `nablac explain E860` says what has one"
-        raise NablacError(Diagnostic("E860", message, error.node.origin.span, hint=hint)) from None
+        raise NablacError(Diagnostic(codes.E860, message, error.node.origin.span, hint=hint)) from None
 
 
 def generating_ends(graph: Graph) -> tuple[str, str]:
@@ -80,7 +81,7 @@ def generating_ends(graph: Graph) -> tuple[str, str]:
                 if isinstance(value.shape[1], Dim) and symbols(value.shape[1]) == {str(value.shape[1])}:
                     return label, name
     hint = "a model that generates has an input `tokens: i64[batch, T]` and an output of [batch, T, vocabulary]"
-    raise NablacError(Diagnostic("E860", f"{graph.name} does not generate text", place=graph.name, hint=hint))
+    raise NablacError(Diagnostic(codes.E860, f"{graph.name} does not generate text", place=graph.name, hint=hint))
 
 
 @dataclass(frozen=True)

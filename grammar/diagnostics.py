@@ -1,9 +1,6 @@
-"""What we say to a person whose input is wrong: codes, collection, rendering as text and JSON.
+"""What we say to a person whose input is wrong: collected, and rendered as text and JSON.
 
-A code's first digit is its subject: 1 syntax, 2 names, 3 shapes and dtypes, 4 layers and arguments,
-5 compile time and limits, 6 training blocks, 7 weights, 8 data given to `run`, 9 files and environment.
-Codes of subjects 1 to 6 are faults of a model (exit status 1), the others of its surroundings (2).
-Every code has a page, `specs/diagnostics/CODE-*.md`, that `nablac explain CODE` prints.
+The codes and their titles are in `grammar.codes`.
 """
 
 from __future__ import annotations
@@ -15,6 +12,7 @@ from itertools import islice
 from pathlib import PurePath
 from typing import Any
 
+from grammar.codes import Code
 from grammar.limits import MOST_ERRORS
 from grammar.source import Span
 from grammar.visible import shortened, visible
@@ -38,7 +36,7 @@ class Label:
 class Diagnostic:
     """One mistake: where, what, why, and what to do."""
 
-    code: str
+    code: Code
     message: str
     span: Span | None = None
     note: str | None = None  # what was expected and found, in a few words, beside the underline
@@ -49,7 +47,7 @@ class Diagnostic:
     @property
     def exit_code(self) -> int:
         """What a command ends with: 1 for a fault of the model's text, 2 for one of its surroundings."""
-        return 1 if self.code[1] in "123456" else 2
+        return self.code.exit_status
 
     def render(self) -> str:
         """The diagnostic as plain text, ending without a newline.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic
 from grammar.lexer import Token
 from grammar.place import CLOSED_BY, NAMES, Place, here, statement
@@ -45,14 +46,14 @@ def foreign_word(place: Place) -> Diagnostic | None:
     first = place.first
     habit = FOREIGN_STATEMENTS.get(first.text)
     if habit is not None and first.type in ("NAME", "SETTING") and place.at <= place.start + 1:
-        return Diagnostic("E118", f"`{first.text}` is not a word of the language", first.span, hint=habit)
+        return Diagnostic(codes.E118, f"`{first.text}` is not a word of the language", first.span, hint=habit)
     for token in place.tokens[max(place.start, place.at - 2) : place.at + 1]:  # two names in a row are still a product
         if token.type == "NAME" and token.text in FOREIGN_WORDS:
             hint = FOREIGN_WORDS[token.text]
-            return Diagnostic("E118", f"`{token.text}` is not a word of the language", token.span, hint=hint)
+            return Diagnostic(codes.E118, f"`{token.text}` is not a word of the language", token.span, hint=hint)
         if token.type == "NAME" and token.text == "for":
             hint = "repeat statements by `for i in 0..n { ... }`, on lines of their own"
-            return Diagnostic("E118", "`for` does not belong inside an expression", token.span, hint=hint)
+            return Diagnostic(codes.E118, "`for` does not belong inside an expression", token.span, hint=hint)
     return None
 
 
@@ -84,14 +85,14 @@ def comment_hint(name: Span) -> str | None:
 
 def _no_comment(first: Token, last: Token) -> Diagnostic:
     span = first.span.to(last.span)
-    return Diagnostic("E118", f"`{span.text}` begins no comment", span, hint=_NO_COMMENT)
+    return Diagnostic(codes.E118, f"`{span.text}` begins no comment", span, hint=_NO_COMMENT)
 
 
 def decorator(place: Place) -> Diagnostic | None:
     """`@name` before a declaration."""
     if place.token.type != "AT" or place.at != place.start:
         return None
-    return Diagnostic("E118", "declarations have no decorators", place.token.span, hint="leave the line out")
+    return Diagnostic(codes.E118, "declarations have no decorators", place.token.span, hint="leave the line out")
 
 
 def foreign_import(place: Place) -> Diagnostic | None:
@@ -101,11 +102,13 @@ def foreign_import(place: Place) -> Diagnostic | None:
     token, before = place.token, place.before
     if token.type == "NAME" and place.at == place.start + 1:
         hint = 'names of another file are taken by `from "file.model" import Name`; the library needs no import'
-        return Diagnostic("E118", "`from` takes a file, in quotes", token.span, hint=hint)
+        return Diagnostic(codes.E118, "`from` takes a file, in quotes", token.span, hint=hint)
     if token.type == "STAR" and before is not None and before.type == "IMPORT":
-        return Diagnostic("E118", "`*` is nothing to import", token.span, hint="name what is wanted: `import A, B`")
+        return Diagnostic(codes.E118, "`*` is nothing to import", token.span, hint="name what is wanted: `import A, B`")
     if token.text == "as":
-        return Diagnostic("E118", "`as` is not a word of the language", token.span, hint="a name is imported as it is")
+        return Diagnostic(
+            codes.E118, "`as` is not a word of the language", token.span, hint="a name is imported as it is"
+        )
     return None
 
 
@@ -115,7 +118,7 @@ def formatted_text(place: Place) -> Diagnostic | None:
     if place.token.type != "STRING" or before is None or before.text not in ("f", "F"):
         return None
     hint = "a message fills in `{name}` without an `f` before it"
-    return Diagnostic("E118", "`f` does not belong before a string", before.span, hint=hint)
+    return Diagnostic(codes.E118, "`f` does not belong before a string", before.span, hint=hint)
 
 
 def loop_in_parentheses(place: Place) -> Diagnostic | None:
@@ -123,7 +126,7 @@ def loop_in_parentheses(place: Place) -> Diagnostic | None:
     if place.first.type != "FOR" or place.token.type != "LPAR" or place.at != place.start + 1:
         return None
     hint = "write `for i in 0..n { ... }`"
-    return Diagnostic("E118", "a `for` has no parentheses", place.token.span, hint=hint)
+    return Diagnostic(codes.E118, "a `for` has no parentheses", place.token.span, hint=hint)
 
 
 def definition_with_equals(place: Place) -> Diagnostic | None:
@@ -132,7 +135,7 @@ def definition_with_equals(place: Place) -> Diagnostic | None:
     if place.token.type != "EQUAL" or place.first.type not in ("MODEL", "LAYER", "CELL", "OPTIMIZER"):
         return None
     hint = f"a {word} is a block: `{word} {place.tokens[place.start + 1].text} {{ ... }}`"
-    return Diagnostic("E113", "`=` does not fit here", *here(place), hint=hint)
+    return Diagnostic(codes.E113, "`=` does not fit here", *here(place), hint=hint)
 
 
 def declared_type(place: Place) -> str | None:
@@ -171,7 +174,7 @@ def _compound(place: Place, sign: int) -> Diagnostic:
     name = place.first.text
     span = token.span.to(equal.span)
     return Diagnostic(
-        "E132",
+        codes.E132,
         f"`{token.text}=` is not an operator",
         span,
         hint=f"give the result a name of its own, `new_{name} = {name} {token.text} ...`",
@@ -202,7 +205,7 @@ def partial_target(place: Place) -> Diagnostic | None:
             note = "only whole names are given a value"
             last = place.tokens[at - 1]
             if place.tokens[place.start + 1].type == "DOT" and last.type in NAMES:
-                return Diagnostic("E129", "a name has no dot", target, note, hint=f"write `{last.text} = ...`")
+                return Diagnostic(codes.E129, "a name has no dot", target, note, hint=f"write `{last.text} = ...`")
             hint = "make the whole tensor at once, with `concat`, `where` or `stack`"
-            return Diagnostic("E129", "a part of a tensor cannot be assigned", target, note, hint=hint)
+            return Diagnostic(codes.E129, "a part of a tensor cannot be assigned", target, note, hint=hint)
     return None

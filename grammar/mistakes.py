@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic, Label, did_you_mean_file
 from grammar.limits import MOST_BYTES, MOST_EXPRESSION_DEPTH, MOST_INTEGER_DIGITS, MOST_NESTING, MOST_TOKENS
 from grammar.source import Source, Span
@@ -14,79 +15,79 @@ from grammar.syntax import Declared
 
 def unclosed_bracket(opener: Span, found: Span | None) -> Diagnostic:
     labels = (Label(found, "comes first, and closes something else"),) if found is not None and found.text else ()
-    return Diagnostic("E101", f"`{opener.text}` is never closed", opener, "opened here", labels)
+    return Diagnostic(codes.E101, f"`{opener.text}` is never closed", opener, "opened here", labels)
 
 
 def wrong_closer(opener: Span, closer: Span, meant: str) -> Diagnostic:
     labels = (Label(opener, "opened here"),)
     return Diagnostic(
-        "E101", f"`{closer.text}` does not close `{opener.text}`", closer, None, labels, f"write `{meant}`"
+        codes.E101, f"`{closer.text}` does not close `{opener.text}`", closer, None, labels, f"write `{meant}`"
     )
 
 
 def unmatched_closer(span: Span) -> Diagnostic:
-    return Diagnostic("E102", f"`{span.text}` closes nothing", span, "nothing is open here that it could close")
+    return Diagnostic(codes.E102, f"`{span.text}` closes nothing", span, "nothing is open here that it could close")
 
 
 def unclosed_string(span: Span) -> Diagnostic:
     hint = "a string ends on its line; write `\\n` for a line break"
-    return Diagnostic("E103", 'a string has no closing `"`', span, "starts here", hint=hint)
+    return Diagnostic(codes.E103, 'a string has no closing `"`', span, "starts here", hint=hint)
 
 
 def unclosed_docstring(span: Span) -> Diagnostic:
-    return Diagnostic("E104", 'a docstring has no closing `"""`', span, "starts here")
+    return Diagnostic(codes.E104, 'a docstring has no closing `"""`', span, "starts here")
 
 
 def stray_character(span: Span, likely: str | None, blank: bool) -> Diagnostic:
     if span.end - span.start > 1 and not blank:
-        return Diagnostic("E105", "these characters are not part of the language", span)
+        return Diagnostic(codes.E105, "these characters are not part of the language", span)
     sign = span.source.text[span.start]
     name = unicodedata.name(sign, "").lower()
     called = f"the {name} (U+{ord(sign):04X})" if name else f"the character U+{ord(sign):04X}"
     shown = f"`{sign}`" if " " < sign < "\x7f" else called
     hint = f"write `{likely}`" if likely else "write an ordinary space" if blank else None
-    return Diagnostic("E105", f"{shown} is not part of the language", span, hint=hint)
+    return Diagnostic(codes.E105, f"{shown} is not part of the language", span, hint=hint)
 
 
 def malformed_number(span: Span) -> Diagnostic:
     hint = "numbers look like `3`, `0.5`, `1e-3` or `1_000`"
-    return Diagnostic("E106", f"`{_short(span)}` is not a number", span, hint=hint)
+    return Diagnostic(codes.E106, f"`{_short(span)}` is not a number", span, hint=hint)
 
 
 def integer_too_long(span: Span) -> Diagnostic:
     note = f"{len(span.text)} digits; at most {MOST_INTEGER_DIGITS} fit"
-    return Diagnostic("E107", "an integer is too large", span, note, hint="write a large value as a float, `1e30`")
+    return Diagnostic(codes.E107, "an integer is too large", span, note, hint="write a large value as a float, `1e30`")
 
 
 def number_too_large(span: Span) -> Diagnostic:
-    return Diagnostic("E107", "a number is too large", span, "past the largest float, about 1.8e308")
+    return Diagnostic(codes.E107, "a number is too large", span, "past the largest float, about 1.8e308")
 
 
 def unknown_escape(span: Span) -> Diagnostic:
     hint = r"the escapes are `\"`, `\\`, `\n` and `\t`"
-    return Diagnostic("E108", f"`{span.text}` is not an escape", span, hint=hint)
+    return Diagnostic(codes.E108, f"`{span.text}` is not an escape", span, hint=hint)
 
 
 def single_quotes(span: Span) -> Diagnostic:
     hint = f'write `"{span.text[1:-1]}"`; a single quote after a name is a prime, its next value'
-    return Diagnostic("E109", "strings are written in double quotes", span, hint=hint)
+    return Diagnostic(codes.E109, "strings are written in double quotes", span, hint=hint)
 
 
 def curly_quotes(span: Span) -> Diagnostic:
-    return Diagnostic("E109", "strings are written in double quotes", span, hint=f'write `"{span.text[1:-1]}"`')
+    return Diagnostic(codes.E109, "strings are written in double quotes", span, hint=f'write `"{span.text[1:-1]}"`')
 
 
 def foreign_sign(sign: str, meant: str, span: Span) -> Diagnostic:
-    return Diagnostic("E110", f"`{sign}` is not an operator", span, hint=f"write `{meant}`")
+    return Diagnostic(codes.E110, f"`{sign}` is not an operator", span, hint=f"write `{meant}`")
 
 
 def power_written_as_caret(span: Span) -> Diagnostic:
-    return Diagnostic("E111", "`^` is not an operator", span, hint="a power is `x ** 2`, a transpose `x^T`")
+    return Diagnostic(codes.E111, "`^` is not an operator", span, hint="a power is `x ** 2`, a transpose `x^T`")
 
 
 def misplaced_prime(span: Span) -> Diagnostic:
     note = "a prime follows the name of a state, a buffer or a parameter, once"
-    return Diagnostic("E112", "a prime does not belong here", span, note)
+    return Diagnostic(codes.E112, "a prime does not belong here", span, note)
 
 
 # Limits
@@ -94,18 +95,20 @@ def misplaced_prime(span: Span) -> Diagnostic:
 
 def nested_too_deeply(span: Span) -> Diagnostic:
     note = f"more than {MOST_NESTING} brackets and blocks are open here"
-    return Diagnostic("E126", "brackets or blocks are nested too deeply", span, note)
+    return Diagnostic(codes.E126, "brackets or blocks are nested too deeply", span, note)
 
 
 def too_deep(span: Span) -> Diagnostic:
     note = f"operators stand more than {MOST_EXPRESSION_DEPTH} deep"
     hint = "name parts of it on lines of their own"
-    return Diagnostic("E127", "an expression is too deep", span, note, hint=hint)
+    return Diagnostic(codes.E127, "an expression is too deep", span, note, hint=hint)
 
 
 def too_many_tokens(span: Span) -> Diagnostic:
     note = f"more than {MOST_TOKENS:,} words and signs up to here"
-    return Diagnostic("E128", "the file is too long", span, note, hint="keep data in a data file, and split the model")
+    return Diagnostic(
+        codes.E128, "the file is too long", span, note, hint="keep data in a data file, and split the model"
+    )
 
 
 # What the tree cannot hold
@@ -114,13 +117,13 @@ def too_many_tokens(span: Span) -> Diagnostic:
 def missing_type(kind: str, name: Declared) -> Diagnostic:
     example = {"buffer": "[features]", "target": "f32[batch, 1]"}.get(kind, "[batch, features]")
     hint = f"write `{kind} {name.name.text}: {example}`"
-    return Diagnostic("E121", f"{article(kind)} `{kind}` needs a type", name.name.span, "of which type?", hint=hint)
+    return Diagnostic(codes.E121, f"{article(kind)} `{kind}` needs a type", name.name.span, "of which type?", hint=hint)
 
 
 def second_ellipsis(first: Span, second: Span) -> Diagnostic:
     label = Label(first, "the first is here")
     return Diagnostic(
-        "E136", "a shape has one `...` at most", second, "which axes each stands for cannot be told", (label,)
+        codes.E136, "a shape has one `...` at most", second, "which axes each stands for cannot be told", (label,)
     )
 
 
@@ -128,7 +131,7 @@ def choice_in_a_pipe(choice: Span, arrow: Span) -> Diagnostic:
     label = Label(choice, "the choice")
     hint = "parentheses say which: `(x -> A()) if c else (x -> B())`, or `x -> (A() if c else B()) -> C()`"
     message = "whether `->` goes on with the choice before it, or with its last part alone, cannot be told"
-    return Diagnostic("E424", message, arrow, None, (label,), hint)
+    return Diagnostic(codes.E424, message, arrow, None, (label,), hint)
 
 
 def article(word: str) -> str:
@@ -144,58 +147,58 @@ def _short(span: Span) -> str:
 
 
 def missing_file(name: str, beside: tuple[str, ...]) -> Diagnostic:
-    return Diagnostic("E901", "there is no such file", place=_place(name), hint=did_you_mean_file(name, beside))
+    return Diagnostic(codes.E901, "there is no such file", place=_place(name), hint=did_you_mean_file(name, beside))
 
 
 def is_directory(name: str) -> Diagnostic:
-    return Diagnostic("E902", "this is a folder; a `.model` file is wanted", place=_place(name))
+    return Diagnostic(codes.E902, "this is a folder; a `.model` file is wanted", place=_place(name))
 
 
 def unreadable(name: str, reason: str) -> Diagnostic:
-    return Diagnostic("E903", "the file cannot be read", place=_place(name), note=reason)
+    return Diagnostic(codes.E903, "the file cannot be read", place=_place(name), note=reason)
 
 
 def not_utf8(name: str, line: int, byte: int) -> Diagnostic:
     note = f"byte 0x{byte:02x} on line {line}"
     hint = "save it as UTF-8, as any editor can"
-    return Diagnostic("E140", "the file is not UTF-8 text", place=_place(name), note=note, hint=hint)
+    return Diagnostic(codes.E140, "the file is not UTF-8 text", place=_place(name), note=note, hint=hint)
 
 
 def other_encoding(name: str, encoding: str) -> Diagnostic:
     note = f"it begins with the mark of {encoding.upper()}"
     hint = "save it as UTF-8, as any editor can"
-    return Diagnostic("E140", "the file is not UTF-8 text", place=_place(name), note=note, hint=hint)
+    return Diagnostic(codes.E140, "the file is not UTF-8 text", place=_place(name), note=note, hint=hint)
 
 
 def binary(name: str, note: str) -> Diagnostic:
-    return Diagnostic("E141", "the file is binary, not text", place=_place(name), note=note)
+    return Diagnostic(codes.E141, "the file is binary, not text", place=_place(name), note=note)
 
 
 def lfs_pointer(name: str) -> Diagnostic:
     hint = "fetch it with `git lfs pull`"
-    return Diagnostic("E142", "the file is a Git LFS pointer, not the file itself", place=_place(name), hint=hint)
+    return Diagnostic(codes.E142, "the file is a Git LFS pointer, not the file itself", place=_place(name), hint=hint)
 
 
 def file_too_large(name: str) -> Diagnostic:
     note = f"more than {MOST_BYTES // 1024**2} MiB"
     hint = "keep data and weights in files of their own"
-    return Diagnostic("E143", "the file is too large for a model", place=_place(name), note=note, hint=hint)
+    return Diagnostic(codes.E143, "the file is too large for a model", place=_place(name), note=note, hint=hint)
 
 
 def too_large(source: Source, size: int) -> Diagnostic:
     note = f"{size:,} characters; at most {MOST_BYTES:,}"
     hint = "keep data and weights in files of their own"
-    return Diagnostic("E143", "the text is too large for a model", place=_place(source.name), note=note, hint=hint)
+    return Diagnostic(codes.E143, "the text is too large for a model", place=_place(source.name), note=note, hint=hint)
 
 
 def trained_model(name: str, found: str) -> Diagnostic:
     hint = "give the network's `.model` text here, and its weights by `--weights FILE.safetensors`"
-    return Diagnostic("E144", _TRAINED, place=_place(name), note=f"it is {found}", hint=hint)
+    return Diagnostic(codes.E144, _TRAINED, place=_place(name), note=f"it is {found}", hint=hint)
 
 
 def onnx_file(name: str) -> Diagnostic:
     hint = "an ONNX file runs as it is, `nablac run FILE.onnx`; other commands take the network's `.model` text"
-    return Diagnostic("E144", _TRAINED, place=_place(name), note="it is an ONNX file", hint=hint)
+    return Diagnostic(codes.E144, _TRAINED, place=_place(name), note="it is an ONNX file", hint=hint)
 
 
 _TRAINED = "this is a trained model where a `.model` file belongs"

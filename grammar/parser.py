@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from grammar import mistakes
+from grammar import codes, mistakes
 from grammar.automaton import Automaton, Refused
 from grammar.builder import Builder
 from grammar.diagnostics import Diagnostics, NablacError
@@ -52,7 +52,7 @@ def comments_of(source: Source) -> list[Token]:
     return read_tokens(source, pattern_of(rules.terminals, rules.ignored)).comments
 
 
-LIMITS = ("E126", "E127", "E128")
+LIMITS = (codes.E126, codes.E127, codes.E128)
 
 
 @dataclass
@@ -112,7 +112,7 @@ class _Reader:
         expected = frozenset(kind for kind in self.automaton.kinds() if self.automaton.accepts(kind))
         at_top = self.start_level == 0
         found = diagnose(Place(self.tokens, self.start, place, expected, at_top))
-        if not (self.astray and found.code == "E123"):
+        if not (self.astray and found.code == codes.E123):
             self.errors.add(found)
         self.astray = self.astray or at_top
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grammar import habits
+from grammar import codes, habits
 from grammar.diagnostics import Diagnostic, Label, did_you_mean
 from grammar.mistakes import article
 from grammar.place import (
@@ -50,7 +50,7 @@ def diagnose(place: Place) -> Diagnostic:
         found = rule(place)
         if found is not None:
             return found
-    return Diagnostic("E113", _generally(place), *here(place), hint=_hint(place))
+    return Diagnostic(codes.E113, _generally(place), *here(place), hint=_hint(place))
 
 
 def _found(place: Place) -> str:
@@ -133,13 +133,13 @@ def _docstring(place: Place) -> Diagnostic | None:
         return None
     note = "not the first thing of a file or of a declaration"
     hint = "move it to the start of its declaration, or make it a comment, `# ...`"
-    return Diagnostic("E125", "a docstring does not belong here", place.token.span, note, hint=hint)
+    return Diagnostic(codes.E125, "a docstring does not belong here", place.token.span, note, hint=hint)
 
 
 def _else_alone(place: Place) -> Diagnostic | None:
     if place.token.type != "ELSE" or place.at != place.start:
         return None
-    return Diagnostic("E119", "`else` without an `if`", place.token.span, "no `if` block ends just before it")
+    return Diagnostic(codes.E119, "`else` without an `if`", place.token.span, "no `if` block ends just before it")
 
 
 def _declaration_inside(place: Place) -> Diagnostic | None:
@@ -153,7 +153,7 @@ def _declaration_inside(place: Place) -> Diagnostic | None:
     note = "declarations stand at the top of a file"
     hint = "close the block before it, or move it out"
     return Diagnostic(
-        "E124", f"a `{first.text}` is declared inside of another declaration", first.span, note, hint=hint
+        codes.E124, f"a `{first.text}` is declared inside of another declaration", first.span, note, hint=hint
     )
 
 
@@ -171,7 +171,7 @@ def _statement_at_top(place: Place) -> Diagnostic | None:
         message, hint = f"`{_short(word)}` starts no declaration", near
     else:
         message, hint = f"{_found(place)} does not belong outside of a declaration", None
-    return Diagnostic("E123", message, *here(place), hint=hint)
+    return Diagnostic(codes.E123, message, *here(place), hint=hint)
 
 
 def _keyword_as_name(place: Place) -> Diagnostic | None:
@@ -197,12 +197,12 @@ def _keyword_as_name(place: Place) -> Diagnostic | None:
 
 def _not_a_name(text: str, span: Span) -> Diagnostic:
     note = f"`{text}` is a keyword"
-    return Diagnostic("E117", f"`{text}` cannot be a name", span, note, hint=f"another name would do: `{text}_`")
+    return Diagnostic(codes.E117, f"`{text}` cannot be a name", span, note, hint=f"another name would do: `{text}_`")
 
 
 def _equals_sign(place: Place) -> Diagnostic | None:
     if place.token.type == "EQUALS" and place.at == place.start + 1 and place.first.type in NAMES:
-        return Diagnostic("E115", "`==` compares", *here(place), hint="write `=` to give a name its value")
+        return Diagnostic(codes.E115, "`==` compares", *here(place), hint="write `=` to give a name its value")
     if place.token.type != "EQUAL":
         return None
     span, before = place.token.span, place.before
@@ -210,20 +210,20 @@ def _equals_sign(place: Place) -> Diagnostic | None:
     if opener is not None and opener > place.start and place.tokens[opener].type == "LPAR" and before is not None:
         if before.type == "NAME" and place.tokens[place.at - 2].type in ("LPAR", "COMMA"):
             hint = f"write `{before.text}: ...`"
-            return Diagnostic("E114", "a named argument is written with `:`", span, "not with `=`", hint=hint)
+            return Diagnostic(codes.E114, "a named argument is written with `:`", span, "not with `=`", hint=hint)
     if place.first.type == "OUTPUT" and place.at == place.start + 1:
         hint = "write `output value`, or `output name = value`"
-        return Diagnostic("E133", "`output` is followed by what it gives", *here(place), hint=hint)
+        return Diagnostic(codes.E133, "`output` is followed by what it gives", *here(place), hint=hint)
     inside = opener is not None or place.first.type in ("IF", "ASSERT", "FOR")
     if before is not None and before.type in NAMES and not inside and place.at > place.start + 1:
         hint = "statements on one line are separated by `;`"
         return Diagnostic(
-            "E113", "a second `=` in one statement", span, f"expected {words_for(place.expected)}", hint=hint
+            codes.E113, "a second `=` in one statement", span, f"expected {words_for(place.expected)}", hint=hint
         )
     note = "`=` gives a name its value"
     if inside or "EQUALS" in place.expected:
         if before is not None and before.type in EXPRESSION | {"RPAR", "RSQB"} and not habits.is_part(place):
-            return Diagnostic("E115", "`=` does not compare", span, note, hint="write `==` to compare")
+            return Diagnostic(codes.E115, "`=` does not compare", span, note, hint="write `==` to compare")
     return None
 
 
@@ -237,7 +237,7 @@ def _chained_comparison(place: Place) -> Diagnostic | None:
         return None
     labels = (Label(place.tokens[earlier].span, "the first is here"),)
     hint = "write `a < b and b < c`"
-    return Diagnostic("E122", "comparisons do not chain", place.token.span, "a second comparison", labels, hint)
+    return Diagnostic(codes.E122, "comparisons do not chain", place.token.span, "a second comparison", labels, hint)
 
 
 def _tuple(place: Place) -> Diagnostic | None:
@@ -248,7 +248,7 @@ def _tuple(place: Place) -> Diagnostic | None:
         return None
     label = Label(place.tokens[opener].span, "opened here")
     hint = "several values in one place are a list: `[a, b]`"
-    return Diagnostic("E130", "parentheses hold one expression", place.token.span, *_note(place), (label,), hint)
+    return Diagnostic(codes.E130, "parentheses hold one expression", place.token.span, *_note(place), (label,), hint)
 
 
 def _note(place: Place) -> tuple[str]:
@@ -264,7 +264,7 @@ def _initializer(place: Place) -> Diagnostic | None:
         return None
     hint = f"start a second `{place.first.text}` on a line of its own"
     note = "an initial value ends the statement, and is that of all its names"
-    return Diagnostic("E135", "one statement has one initial value", place.token.span, note, hint=hint)
+    return Diagnostic(codes.E135, "one statement has one initial value", place.token.span, note, hint=hint)
 
 
 def _missing_name(place: Place) -> Diagnostic | None:
@@ -272,7 +272,7 @@ def _missing_name(place: Place) -> Diagnostic | None:
     if named is None or place.expected & {"NUMBER"} or "NAME" not in place.expected:
         return None
     span, note = here(place)
-    return Diagnostic("E120", f"{named} has no name", span, note)
+    return Diagnostic(codes.E120, f"{named} has no name", span, note)
 
 
 KIND_NAMES = {
@@ -286,13 +286,13 @@ def _missing_brace(place: Place) -> Diagnostic | None:
         return None
     if place.token.type == "COLON":
         hint = "write `{` here, and `}` after the block"
-        return Diagnostic("E116", "a block starts with `{`, not with `:`", place.token.span, hint=hint)
+        return Diagnostic(codes.E116, "a block starts with `{`, not with `:`", place.token.span, hint=hint)
     if place.token.type == "NEWLINE" or (place.at > place.start and place.first.type in ("IF", "FOR")):
         if place.first.type == "FN" and place.token.type != "NEWLINE":
             return None
         started = f"the block of this `{place.first.text}`"
         label = (Label(place.first.span, "starts here"),)
-        return Diagnostic("E116", f"{started} has no `{{`", *here(place), label)
+        return Diagnostic(codes.E116, f"{started} has no `{{`", *here(place), label)
     return None
 
 
@@ -307,7 +307,7 @@ def _missing_type(place: Place) -> Diagnostic | None:
     if innermost(place) is not None:
         return None
     hint = "a type looks like `f32[batch, time, 1]`, `[batch, features]` or `bool`"
-    return Diagnostic("E121", "a type is missing after `:`", *here(place), hint=hint)
+    return Diagnostic(codes.E121, "a type is missing after `:`", *here(place), hint=hint)
 
 
 def _bare_expression(place: Place) -> Diagnostic | None:
@@ -319,7 +319,7 @@ def _bare_expression(place: Place) -> Diagnostic | None:
     hint = near or habits.declared_type(place) or "give its value a name, `y = ...`, or make it a result, `output ...`"
     message = "a statement starts with a keyword, or gives a name its value"
     note = f"expected {words_for(place.expected)} after it"
-    return Diagnostic("E131", message, place.first.span, note, hint=hint)
+    return Diagnostic(codes.E131, message, place.first.span, note, hint=hint)
 
 
 WORDS = (*sorted(word.lower() for word in STATEMENT_WORDS), "if")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from compiler.lazy import LazyModule
 from compiler.types import DType
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
 if TYPE_CHECKING:
@@ -25,7 +26,7 @@ def float_type(given: Any) -> DType:
     if found not in set(DType) or not DType(found).is_float:
         floats = ", ".join(f"`{each}`" for each in DType if each.is_float)
         message = f"`{name}` is no float type" if found in set(DType) else f"there is no dtype `{name}`"
-        raise NablacError(Diagnostic("E211", message, place="dtype", hint=f"the float types are {floats}"))
+        raise NablacError(Diagnostic(codes.E211, message, place="dtype", hint=f"the float types are {floats}"))
     return DType(found)
 
 

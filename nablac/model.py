@@ -19,6 +19,7 @@ from compiler.lazy import LazyModule
 from compiler.model_spec import ModelSource, ModelSpec, SpecSource
 from compiler.onnx.targets import LARGEST_FILE
 from compiler.passes.pipeline import optimize
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Source
 from nablac.arguments import float_type, plain
@@ -160,7 +161,7 @@ class Model:
         try:
             return self._run(arrays, sizes)
         except NablacError as error:
-            if [each.code for each in error.diagnostics] != ["E806"]:
+            if [each.code for each in error.diagnostics] != [codes.E806]:
                 raise
             raise outside_of_table(self.graph, arrays, sizes, error) or error from None
 
@@ -384,9 +385,11 @@ def load(
     """
     if not Path(path).is_dir():
         if not Path(path).exists():
-            raise NablacError(Diagnostic("E901", f"there is no run or file {path}", place=str(path)))
+            raise NablacError(Diagnostic(codes.E901, f"there is no run or file {path}", place=str(path)))
         if weights is None:
-            raise NablacError(Diagnostic("E901", "no weights are named", place=str(path), hint="`compile` takes none"))
+            raise NablacError(
+                Diagnostic(codes.E901, "no weights are named", place=str(path), hint="`compile` takes none")
+            )
         return compile(path, **settings).load(weights, rename)
     from runtime.training.folder import WEIGHTS
     from runtime.training.program_texts import SPEC

@@ -14,6 +14,7 @@ from compiler.operators.attention import Attention
 from compiler.operators.control import Scan
 from compiler.operators.recurrent import Recurrent
 from compiler.operators.source import Buffer, Constant, Parameter, Source, Stored
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.visible import visible
 
@@ -113,7 +114,7 @@ def summarize(
             _count(node, times, [rows[path] for path in _and_above(_path(node))], known)
         except DimError as error:
             message = f"the operations of `{node.op.name}` cannot be counted: {error}"
-            raise NablacError(Diagnostic("E307", message, node.origin.span)) from None
+            raise NablacError(Diagnostic(codes.E307, message, node.origin.span)) from None
     for node in graph:
         if not isinstance(node.op, Source) and node not in fixed:
             for path in _and_above(_path(node)):
@@ -157,9 +158,11 @@ def _sizes(graph: Graph, given: Mapping[str, int]) -> dict[str, int]:
         if name not in names:
             message = f"no input of {graph.name} has a dim `{name}`"
             hint = did_you_mean(name, names) or (f"they have {', '.join(names)}" if names else None)
-            wrong.append(Diagnostic("E905", message, place=f"{name}={size}", hint=hint))
+            wrong.append(Diagnostic(codes.E905, message, place=f"{name}={size}", hint=hint))
         elif not isinstance(size, int) or size < 1:
-            wrong.append(Diagnostic("E905", f"the size of `{name}` is a whole number from 1", place=f"{name}={size}"))
+            wrong.append(
+                Diagnostic(codes.E905, f"the size of `{name}` is a whole number from 1", place=f"{name}={size}")
+            )
     if wrong:
         raise NablacError(*wrong)
     return {name: given.get(name, 1) for name in names}

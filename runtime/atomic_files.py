@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
 
@@ -20,7 +21,7 @@ class Unwritable(NablacError):
     def __init__(self, path: str | Path, reason: Exception) -> None:
         said = getattr(reason, "strerror", None) or reason
         message, hint = f"{path} cannot be written: {said}", "name another file"
-        super().__init__(Diagnostic("E904", message, place=str(path), hint=hint))
+        super().__init__(Diagnostic(codes.E904, message, place=str(path), hint=hint))
         self.path, self.reason = Path(path), reason
 
 
@@ -66,7 +67,7 @@ def _check_name(path: str | Path) -> None:
         raise Unwritable(path, ValueError("a null byte is in its name"))
     if os.path.realpath(path).endswith(".model") and os.path.exists(path):
         message = f"{path} is the text of a model, and would be lost"
-        raise NablacError(Diagnostic("E904", message, place=str(path), hint="name another file"))
+        raise NablacError(Diagnostic(codes.E904, message, place=str(path), hint="name another file"))
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 
 BACKENDS = ("numpy", "ort")
@@ -16,10 +17,10 @@ def check_backend(backend: str, device: str) -> None:
     if backend == "numpy" and device != "cpu":
         hint = "the backend `ort` runs on others: `--backend ort`, in Python `backend='ort'`"
         message = "the NumPy runtime has no device but the CPU"
-        raise NablacError(Diagnostic("E910", message, place=f"device `{device}`", hint=hint))
+        raise NablacError(Diagnostic(codes.E910, message, place=f"device `{device}`", hint=hint))
 
 
 def _known(what: str, name: str, known: tuple[str, ...]) -> None:
     if name not in known:
         hint = did_you_mean(str(name), known) or f"there are {' and '.join(f'`{choice}`' for choice in known)}"
-        raise NablacError(Diagnostic("E910", f"there is no {what} `{name}`", place=what, hint=hint))
+        raise NablacError(Diagnostic(codes.E910, f"there is no {what} `{name}`", place=what, hint=hint))

@@ -18,6 +18,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO, NoReturn, Protocol
 
+from grammar import codes
 from grammar.diagnostics import MOST_KNOWN, Diagnostic, NablacError
 from grammar.file_kinds import LFS_POINTER, encoding_of, kind_of
 from grammar.reading import read_pipe
@@ -51,7 +52,7 @@ class SupportsRead(Protocol):
 
 
 @contextmanager
-def guarded(place: str, what: str, code: str = "E821", hint: str | None = None) -> Iterator[None]:
+def guarded(place: str, what: str, code: codes.Code = codes.E821, hint: str | None = None) -> Iterator[None]:
     """Whatever reading a file raises within the block is one diagnostic: that it cannot be read as `what`."""
     try:
         yield
@@ -65,10 +66,10 @@ def guarded(place: str, what: str, code: str = "E821", hint: str | None = None) 
         raise _unreadable(error, place, what, code, hint) from error
 
 
-def _unreadable(error: BaseException, place: str, what: str, code: str, hint: str | None) -> NablacError:
+def _unreadable(error: BaseException, place: str, what: str, code: codes.Code, hint: str | None) -> NablacError:
     if isinstance(error, MemoryError):
         message = f"not enough memory to read this as {what}"
-        return NablacError(Diagnostic("E810", message, place=place, hint="choose a smaller file, or a part of it"))
+        return NablacError(Diagnostic(codes.E810, message, place=place, hint="choose a smaller file, or a part of it"))
     reason = reason_of(error) if type(error).__name__ != _PANIC else "the library that reads it gives up"
     message = f"this cannot be read as {what}: {reason}"
     return NablacError(Diagnostic(code, message, place=place, hint=hint))
@@ -182,7 +183,7 @@ def names_in(folder: Path) -> list[str]:
         return []
 
 
-def decode(content: bytes, place: str, what: str = "a text", code: str = "E821") -> str:
+def decode(content: bytes, place: str, what: str = "a text", code: codes.Code = codes.E821) -> str:
     """The text of a file: UTF-8, or as a mark at its beginning says UTF-16 or UTF-32, as spreadsheets write it.
 
     NablacError with the line of the first byte that is none, or with what the file is where that is known.
@@ -207,7 +208,9 @@ def decode(content: bytes, place: str, what: str = "a text", code: str = "E821")
     raise NablacError(Diagnostic(code, message, place=f"{place}:{line}", hint=hint))
 
 
-def refuse_other_kinds(content: bytes, what: str, place: str, code: str = "E821", but: Collection[str] = ()) -> None:
+def refuse_other_kinds(
+    content: bytes, what: str, place: str, code: codes.Code = codes.E821, but: Collection[str] = ()
+) -> None:
     """NablacError for a file that its first bytes say to be of a kind that is not among `but`."""
     kind = kind_of(content)
     if kind is not None and kind not in but:
@@ -260,7 +263,7 @@ def refuse_packed(size: int, packed: int, place: str) -> NoReturn:
     limit = f"{PACKED_FREE:,} bytes, or {MOST_RATIO} times its own size"
     raise NablacError(
         Diagnostic(
-            "E913",
+            codes.E913,
             f"this file of {packed:,} bytes unpacks to {size:,} bytes or more, and the limit is {limit}",
             place=place,
             hint="unpack it yourself where you trust it, or keep a part of it",
@@ -275,18 +278,20 @@ def _within(content: bytes, largest: int, place: str) -> bytes:
 
 
 def _refuse_size(size: str, limit: str, place: str, hint: str = "keep a part of it") -> NoReturn:
-    raise NablacError(Diagnostic("E913", f"this file has {size}, and the limit is {limit}", place=place, hint=hint))
+    raise NablacError(Diagnostic(codes.E913, f"this file has {size}, and the limit is {limit}", place=place, hint=hint))
 
 
 def folder_for_file(place: str) -> NablacError:
     """The refusal of a folder where a file belongs."""
-    return NablacError(Diagnostic("E902", "this is a folder; a file is wanted", place=place, hint="name a file in it"))
+    return NablacError(
+        Diagnostic(codes.E902, "this is a folder; a file is wanted", place=place, hint="name a file in it")
+    )
 
 
 def _irregular(place: str) -> NablacError:
     hint = "copy what it gives to a file, and name that"
-    return NablacError(Diagnostic("E914", "this is a device or a pipe, not a file", place=place, hint=hint))
+    return NablacError(Diagnostic(codes.E914, "this is a device or a pipe, not a file", place=place, hint=hint))
 
 
 def _closed(error: Exception, place: str) -> NablacError:
-    return NablacError(Diagnostic("E903", "the file cannot be read", place=place, note=reason_of(error)))
+    return NablacError(Diagnostic(codes.E903, "the file cannot be read", place=place, note=reason_of(error)))

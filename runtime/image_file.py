@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import IMAGE
 from runtime.boundary import check_pixels, guarded, refuse_other_kinds
@@ -54,7 +55,7 @@ def read_image(
 
 def _unreadable(place: str, reason: str, hint: str | None = None) -> NablacError:
     """A file that is not an image, or whose numbers do not range from 0 to 1."""
-    return NablacError(Diagnostic("E821", reason, place=place, hint=hint))
+    return NablacError(Diagnostic(codes.E821, reason, place=place, hint=hint))
 
 
 def _note_losses(image: Any, note: Callable[[str], None]) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from compiler.graph import Graph
 from compiler.operators.source import Buffer, Stored
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.memory import require
 from runtime.numpy_executor import run
@@ -41,7 +42,7 @@ def initialize(graph: Graph, seed: int = 0, known: Mapping[str, Array] | None = 
         verb = "has" if len(missing) == 1 else "have"
         raise NablacError(
             Diagnostic(
-                "E707",
+                codes.E707,
                 f"{listed} {verb} no initializer",
                 place=graph.name,
                 hint="load weights, or state first values in the model: `param W: [n] ~ normal(0.02)`",

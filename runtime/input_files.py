@@ -14,6 +14,7 @@ import numpy as np
 
 from compiler.dims import Dim
 from compiler.types import TensorType
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
 from runtime.atomic_files import is_stream
 from runtime.boundary import folder_for_file, guarded, names_in, read_file, read_stream
@@ -100,7 +101,7 @@ class Reading:
 
     def broken(self, place: str, message: str, hint: str | None = None) -> None:
         """A row that cannot be used."""
-        raise NablacError(Diagnostic("E821", message, place=place, hint=hint))
+        raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))
 
     def note(self, place: str, message: str) -> None:
         """Something of a file that is changed or left out."""
@@ -124,7 +125,7 @@ def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: R
             name, path = "", argument
         if name and name not in types:
             hint = did_you_mean(name, types) or f"the inputs are {', '.join(types)}"
-            raise NablacError(Diagnostic("E802", f"the model has no input `{name}`", place=argument, hint=hint))
+            raise NablacError(Diagnostic(codes.E802, f"the model has no input `{name}`", place=argument, hint=hint))
         open_inputs = {key: type for key, type in types.items() if key not in feeds}
         content = _read(path, name or _only(open_inputs) or _only(types), types if name else open_inputs, reading)
         if isinstance(content, dict) and name:
@@ -138,7 +139,7 @@ def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: R
                     did_you_mean(unknown, types)
                     or f"choose an array of the file: `{next(iter(types))}={path}:{unknown}`"
                 )
-                raise NablacError(Diagnostic("E802", f"the model has no input `{unknown}`", place=path, hint=hint))
+                raise NablacError(Diagnostic(codes.E802, f"the model has no input `{unknown}`", place=path, hint=hint))
             feeds |= {key: fitted(held, types[key]) for key, held in content.items()}
             continue
         if not name:
@@ -147,12 +148,12 @@ def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: R
                 inputs = [key for key in types if key != "seed"]
                 have = "its one input is" if len(inputs) == 1 else "its inputs are"
                 hint = f"{have} {', '.join(inputs)}, given before" if inputs else "it has no inputs"
-                raise NablacError(Diagnostic("E802", "the model has no input for this file", place=path, hint=hint))
+                raise NablacError(Diagnostic(codes.E802, "the model has no input for this file", place=path, hint=hint))
             if len(missing) != 1:
                 listed = ", ".join(missing)
                 raise NablacError(
                     Diagnostic(
-                        "E801",
+                        codes.E801,
                         f"{path} may be any of {listed}",
                         place=path,
                         hint=f"say which: `{missing[0]}={path}`",
@@ -170,7 +171,7 @@ def fitted(held: FileArray, type: InputType) -> Array:
         array = convert(held.array, dtype)
     except CannotConvert as error:
         message = f"the input is {type}, and {error.reason}"
-        raise NablacError(Diagnostic("E804", message, place=held.place(error.index), hint=error.hint)) from None
+        raise NablacError(Diagnostic(codes.E804, message, place=held.place(error.index), hint=error.hint)) from None
     if isinstance(type, np.dtype):
         return array
     if array.ndim < type.rank and type.shape and type.shape[-1] == 1 and array.shape[-1:] != (1,):
@@ -194,7 +195,7 @@ def _chosen(held: dict[str, FileArray], name: str, place: str) -> FileArray:
         return next(iter(held.values()))
     hint = f"choose one: `{name}={place}:{next(iter(held))}`" if held else None
     message = f"this holds {', '.join(held) or 'nothing'}, and nothing called `{name}`"
-    raise NablacError(Diagnostic("E807", message, place=place, hint=hint))
+    raise NablacError(Diagnostic(codes.E807, message, place=place, hint=hint))
 
 
 def _read(path: str, name: str, types: Mapping[str, InputType], reading: Reading) -> FileArray | dict[str, FileArray]:
@@ -210,20 +211,22 @@ def _read(path: str, name: str, types: Mapping[str, InputType], reading: Reading
     kind = FileKind.of_content(content) if stream else FileKind.of_suffix(suffix)
     if kind is None or (packed and kind is not FileKind.CSV):
         message = f"`{suffix.lower() or target.name}` is not a supported input file"
-        raise NablacError(Diagnostic("E807", message, place=path, hint=f"the kinds are {', '.join(_SUFFIXES)}"))
+        raise NablacError(Diagnostic(codes.E807, message, place=path, hint=f"the kinds are {', '.join(_SUFFIXES)}"))
     if not stream:
         if not os.path.isfile(target):
-            raise NablacError(Diagnostic("E901", f"there is no file {target}", place=path, hint=_near(target)))
+            raise NablacError(Diagnostic(codes.E901, f"there is no file {target}", place=path, hint=_near(target)))
         content = _content(target, path)
     match kind:
         case FileKind.NPY | FileKind.NPZ:  # either may have the other's name, as NumPy reads them too
             several = content[:2] == b"PK" or (kind is FileKind.NPZ and content[:6] != b"\x93NUMPY")
-            return _part(read_npz(content, path, "E807") if several else read_npy(content, path, "E807"), part, path)
+            return _part(
+                read_npz(content, path, codes.E807) if several else read_npy(content, path, codes.E807), part, path
+            )
         case FileKind.JSON:
-            with guarded(path, "JSON", "E807"):
+            with guarded(path, "JSON", codes.E807):
                 return _part(read_json(content, path), part, path)
         case FileKind.CSV:
-            with guarded(path, "a CSV file", "E807"):
+            with guarded(path, "a CSV file", codes.E807):
                 return _rows_of(str(target), part, unpacked(content, str(target)), name, types, reading)
         case FileKind.IMAGE:
             return _image(path, content, types.get(name), reading)
@@ -243,7 +246,7 @@ def _part(held: Array | dict[str, Array], part: str, place: str) -> FileArray | 
         return {name: FileArray(array, f"{place}: {name}") for name, array in held.items()}
     if part not in held:
         hint = did_you_mean(part, held) or f"it has {', '.join(held)}"
-        raise NablacError(Diagnostic("E807", f"there is no array `{part}`", place=place, hint=hint))
+        raise NablacError(Diagnostic(codes.E807, f"there is no array `{part}`", place=place, hint=hint))
     return FileArray(held[part], place)
 
 
@@ -264,11 +267,11 @@ def _rows_of(
     table = read_table(content, path, reading.format, reading)
     rows = Rows.of(table, path, reading.format, reading)
     if not rows.lines:
-        raise NablacError(Diagnostic("E807", "the file has a header and no rows", place=path))
+        raise NablacError(Diagnostic(codes.E807, "the file has a header and no rows", place=path))
     lines = tuple(rows.lines[first:last])
     if not lines:
         place = f"{path}:{chosen}"
-        raise NablacError(Diagnostic("E807", f"this takes none of the {len(rows.lines)} rows", place=place))
+        raise NablacError(Diagnostic(codes.E807, f"this takes none of the {len(rows.lines)} rows", place=place))
 
     def held(columns: list[str]) -> FileArray:
         array = rows.table(columns, reading, None).numbers[first:last]
@@ -292,7 +295,7 @@ def _columns_of(rows: Rows, column: str, name: str, named: bool, reading: Readin
             listed = f"the columns are {', '.join(rows.cells)}"
             hint = did_you_mean(wanted_column, rows.cells) or rows.format.hint_of_header(list(rows.cells)) or listed
             what = f"there is no column `{wanted_column}`" + ("" if column else f", which `{name}` was trained on")
-            raise NablacError(Diagnostic("E808", what, place=rows.place, hint=hint))
+            raise NablacError(Diagnostic(codes.E808, what, place=rows.place, hint=hint))
     if not column:
         _note_aside(rows, name, wanted, reading)
     return wanted
@@ -314,11 +317,11 @@ def _unnamed_columns_of(rows: Rows, name: str, reading: Reading) -> list[str]:
             return known
         what = f"there is no column `{missing}`, which `{name}` was trained on"
         hint = f"the columns are {', '.join(there)}, counted from 0; a header may name them {listed}"
-        raise NablacError(Diagnostic("E808", what, place=rows.place, hint=hint))
+        raise NablacError(Diagnostic(codes.E808, what, place=rows.place, hint=hint))
     if len(there) != len(known):
         what = f"there is no header, and which of the {len(there)} columns are {listed} of `{name}` is not known"
         hint = f"a header says it; without one there have to be {len(known)}, in this order"
-        raise NablacError(Diagnostic("E808", what, place=rows.place, hint=hint))
+        raise NablacError(Diagnostic(codes.E808, what, place=rows.place, hint=hint))
     reading.note(rows.place, f"there is no header: the columns are taken as {listed} of `{name}`, in this order")
     return there
 
@@ -340,10 +343,10 @@ def _image(path: str, content: bytes, type: InputType | None, reading: Reading) 
         message, hint = f"the input is {type}, and an image has 1, 3 or 4 channels", None
         if shape is not None and shape[-1] in CHANNELS:
             hint = "channels come first here, as in `[batch, 3, height, width]`: the model can `transpose` them"
-        raise NablacError(Diagnostic("E829", message, place=path, hint=hint))
+        raise NablacError(Diagnostic(codes.E829, message, place=path, hint=hint))
     if isinstance(type, TensorType) and not type.dtype.is_float:
         message = f"the input is {type}, and an image becomes numbers from 0 to 1"
-        raise NablacError(Diagnostic("E829", message, place=path, hint="give its bytes as `.npy`"))
+        raise NablacError(Diagnostic(codes.E829, message, place=path, hint="give its bytes as `.npy`"))
     height, width = shape[-2:] if shape is not None else (None, None)
 
     def size(of_height: int, of_width: int) -> tuple[int, int]:
@@ -358,6 +361,6 @@ def _image(path: str, content: bytes, type: InputType | None, reading: Reading) 
         array = read_image(content, path, channels, size, lambda text: reading.note(path, text))
     except ImportError:
         raise NablacError(
-            Diagnostic("E809", "images need the `image` extra", place=path, hint="pip install 'nablac[image]'")
+            Diagnostic(codes.E809, "images need the `image` extra", place=path, hint="pip install 'nablac[image]'")
         ) from None
     return FileArray(array, path)

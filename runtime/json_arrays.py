@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import decode
 
@@ -24,7 +25,7 @@ def read_json(content: bytes, place: str) -> Array | dict[str, Array]:
     NablacError (E807) for what is no JSON, a name that stands twice, a number beyond f64, lists of different lengths,
     and whatever is neither a number nor, throughout an array, `true` or `false`.
     """
-    value = _parsed(decode(content, place, "JSON", "E807"), place)
+    value = _parsed(decode(content, place, "JSON", codes.E807), place)
     if isinstance(value, dict):
         return {str(name): _array(part, f"{place}: {name}") for name, part in value.items()}
     return _array(value, place)
@@ -93,4 +94,4 @@ def _with_numbers(value: Any, place: str, kinds: set[type], depth: int = 0) -> A
 
 
 def _refused(message: str, place: str, hint: str | None = None) -> NablacError:
-    return NablacError(Diagnostic("E807", message, place=place, hint=hint))
+    return NablacError(Diagnostic(codes.E807, message, place=place, hint=hint))

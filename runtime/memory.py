@@ -11,6 +11,7 @@ from pathlib import Path
 from compiler.dims import evaluate
 from compiler.graph import Graph, Value
 from compiler.operators.source import Stored
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
 _GROUP = Path("/sys/fs/cgroup/memory.max")  # of a container
@@ -45,7 +46,7 @@ def require(weights: Sequence[Stored], name: str) -> None:
         largest = max(weights, key=lambda op: sizes[op.path])
         raise NablacError(
             Diagnostic(
-                "E810",
+                codes.E810,
                 f"not enough memory for the weights: {needed:,} bytes, and this machine has {there:,}",
                 place=name,
                 note=f"`{largest.path}` is {largest.type}, of {sizes[largest.path]:,} bytes",
@@ -67,7 +68,7 @@ def require_compared(graph: Graph, sizes: Mapping[str, int], copies: int) -> Non
         message = f"not enough memory to compare the outputs: {total}, and this machine has {there:,}"
         hint = "choose a smaller size, or `nablac compile --no-verify`"
         note = f"`{largest}` is {graph.outputs[largest].type}" + (f" at {dict(sizes)}" if sizes else "")
-        raise NablacError(Diagnostic("E810", message, origin.span, place=graph.name, note=note, hint=hint))
+        raise NablacError(Diagnostic(codes.E810, message, origin.span, place=graph.name, note=note, hint=hint))
 
 
 def _result_bytes(value: Value, sizes: Mapping[str, int]) -> int:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import reason_of
 from runtime.typed import typed
@@ -25,7 +26,7 @@ def stored(metadata: Mapping[str, str], key: str, default: T, read: Callable[[An
     except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
         message = f"the metadata `{key}` is not what nablac writes"
         hint = "compile the model again"
-        raise NablacError(Diagnostic("E915", message, place=key, note=reason_of(error), hint=hint)) from None
+        raise NablacError(Diagnostic(codes.E915, message, place=key, note=reason_of(error), hint=hint)) from None
 
 
 def texts(value: Any) -> list[str]:

@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING
 import numpy as np
 from numpy.lib import format as npy_format
 
+from grammar import codes
 from grammar.file_kinds import NPY, NPZ, ZIP
 from runtime.boundary import (
     BEGINNING,
@@ -30,7 +31,7 @@ _CHUNK = 1 << 20
 _OBJECTS = "it holds Python objects, and no numbers"
 
 
-def read_npy(content: bytes, place: str, code: str = "E821") -> Array:
+def read_npy(content: bytes, place: str, code: codes.Code = codes.E821) -> Array:
     """The array of a `.npy` file's bytes; NablacError with `code` for anything else."""
     refuse_other_kinds(content, "a .npy file", place, code, but=(NPY,))
     with guarded(place, "a .npy file of a plain array", code):
@@ -39,7 +40,7 @@ def read_npy(content: bytes, place: str, code: str = "E821") -> Array:
         return _array(io.BytesIO(content), len(content), place)
 
 
-def read_npz(source: Path | bytes, place: str, code: str = "E821") -> dict[str, Array]:
+def read_npz(source: Path | bytes, place: str, code: codes.Code = codes.E821) -> dict[str, Array]:
     """The arrays of an `.npz` file by name; NablacError with `code` for anything else."""
     opened = io.BytesIO(source) if isinstance(source, bytes) else open_regular(source, place)
     with opened as file, guarded(place, "an .npz file of plain arrays", code):

@@ -18,6 +18,7 @@ from compiler.dims import symbols
 from compiler.graph import Graph, Node, Operator, Value, kernel_of
 from compiler.operators.source import Constant, Placeholder
 from compiler.types import TensorType, TypeMismatch
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.memory import smaller
 
@@ -289,7 +290,7 @@ def _bound(node: Node, sizes: Mapping[str, int]) -> Operator:
         free = sorted(set().union(*(symbols(size) for result in node.results for size in result.shape)) - sizes.keys())
         listed = ", ".join(f"`{name}`" for name in free) or "a size"
         hint = "let it stand alone as an axis of an input"
-        raise NablacError(Diagnostic("E908", f"no input determines {listed}", node.origin.span, hint=hint))
+        raise NablacError(Diagnostic(codes.E908, f"no input determines {listed}", node.origin.span, hint=hint))
     return op
 
 
@@ -318,6 +319,8 @@ def _stopped(node: Node | None, error: Exception) -> NablacError:
         type = ", ".join(str(result.type) for result in node.results) if node is not None else ""
         message = f"not enough memory for `{name}`: {type}"
         hint = smaller(node.results if node is not None else ())
-        return NablacError(Diagnostic("E810", message, span, place=place, hint=hint))
+        return NablacError(Diagnostic(codes.E810, message, span, place=place, hint=hint))
     hint = getattr(error, "hint", None)
-    return NablacError(Diagnostic("E806", f"`{name}` cannot run on this data: {error}", span, place=place, hint=hint))
+    return NablacError(
+        Diagnostic(codes.E806, f"`{name}` cannot run on this data: {error}", span, place=place, hint=hint)
+    )

@@ -13,6 +13,7 @@ import numpy as np
 
 from compiler.dims import Dim, Size
 from compiler.types import DType, TensorType
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import ONNX
 from runtime.backends import PROVIDERS, check_backend
@@ -75,9 +76,9 @@ class OnnxRunner:
         self.name = "the model" if isinstance(model, bytes) else str(model)
         if not isinstance(model, bytes):
             if not os.path.exists(model):
-                raise NablacError(Diagnostic("E901", f"there is no file {model}", place=str(model)))
+                raise NablacError(Diagnostic(codes.E901, f"there is no file {model}", place=str(model)))
             with open_regular(Path(model)) as file:
-                refuse_other_kinds(file.read(BEGINNING), "an ONNX model", str(model), "E909", but=(ONNX,))
+                refuse_other_kinds(file.read(BEGINNING), "an ONNX model", str(model), codes.E909, but=(ONNX,))
                 require_room(os.fstat(file.fileno()).st_size, str(model))
         options = ort.SessionOptions()
         options.log_severity_level = severity
@@ -90,11 +91,11 @@ class OnnxRunner:
             source = model if isinstance(model, bytes) else str(model)
             self.session = ort.InferenceSession(source, options, providers=providers)
         except Exception as error:  # onnxruntime's own exceptions have no common base but this
-            raise self._refused("E909", "onnxruntime does not load this model", error) from error
+            raise self._refused(codes.E909, "onnxruntime does not load this model", error) from error
         if PROVIDERS[device] not in self.session.get_providers():
             raise _no_device(device, "onnxruntime could not start it; are its libraries (CUDA, cuDNN) installed?")
         self.session.disable_fallback()
-        with guarded(self.name, "an ONNX file", "E909"):  # of names and texts that may be any bytes
+        with guarded(self.name, "an ONNX file", codes.E909):  # of names and texts that may be any bytes
             self.inputs = {slot.name: slot for slot in self.session.get_inputs()}
             self.outputs = [slot.name for slot in self.session.get_outputs()]
             open_rank = self._without_shape(model)
@@ -108,7 +109,7 @@ class OnnxRunner:
     @property
     def metadata(self) -> dict[str, str]:
         """What the model's file says of itself."""
-        with guarded(self.name, "an ONNX file with metadata", "E909"):
+        with guarded(self.name, "an ONNX file with metadata", codes.E909):
             return dict(self.session.get_modelmeta().custom_metadata_map)
 
     @property
@@ -124,7 +125,7 @@ class OnnxRunner:
             raise NablacError(
                 *(
                     Diagnostic(
-                        "E801",
+                        codes.E801,
                         f"input `{name}` is missing",
                         place=f"input `{name}`",
                         note=f"it is {self.inputs[name].type}",
@@ -140,7 +141,7 @@ class OnnxRunner:
         try:
             results = self.session.run(None, arrays)
         except Exception as error:  # as above
-            raise self._refused("E806", "onnxruntime stopped while it ran the model", error) from error
+            raise self._refused(codes.E806, "onnxruntime stopped while it ran the model", error) from error
         return dict(zip(self.outputs, results, strict=True))
 
     # Values that stay on the device from one run to the next
@@ -174,7 +175,7 @@ class OnnxRunner:
         try:
             self.session.run_with_iobinding(binding)
         except Exception as error:  # as above
-            raise self._refused("E806", "onnxruntime stopped while it ran the model", error) from error
+            raise self._refused(codes.E806, "onnxruntime stopped while it ran the model", error) from error
         return dict(zip(names, binding.get_outputs(), strict=True))
 
     def _without_shape(self, model: str | Path | bytes) -> set[str]:
@@ -189,7 +190,7 @@ class OnnxRunner:
             proto = onnx.load_model(str(model), load_external_data=False)
         return {slot.name for slot in proto.graph.input if not slot.type.tensor_type.HasField("shape")}
 
-    def _refused(self, code: str, message: str, error: Exception) -> NablacError:
+    def _refused(self, code: codes.Code, message: str, error: Exception) -> NablacError:
         """An onnxruntime error as a diagnostic, at the source line of the node it names."""
         from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
@@ -203,7 +204,7 @@ class OnnxRunner:
         if memory is not None or "bad_alloc" in text:
             of = f", of {int(memory[1]):,} bytes" if memory is not None else ""
             message = f"not enough memory for a result{of}"
-            return NablacError(Diagnostic("E810", message, place=place, hint="run a smaller batch"))
+            return NablacError(Diagnostic(codes.E810, message, place=place, hint="run a smaller batch"))
         if isinstance(error, errors.NotImplemented):
             hint = f"its provider for `{self.device}` has no kernel for this; the NumPy runtime has"
             operator = _IMPLEMENTATION.search(text)
@@ -271,7 +272,7 @@ def _dtype(slot: Any) -> np.dtype[Any] | None:
 def _no_device(device: str, why: str) -> NablacError:
     hint = "onnxruntime-gpu takes its place: `pip uninstall onnxruntime`, then `pip install onnxruntime-gpu`"
     return NablacError(
-        Diagnostic("E910", f"there is no device `{device}` here: {why}", place=f"device `{device}`", hint=hint)
+        Diagnostic(codes.E910, f"there is no device `{device}` here: {why}", place=f"device `{device}`", hint=hint)
     )
 
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import LARGEST_JSON, decode, folder_for_file, read_file
 from runtime.name_patterns import (
@@ -274,4 +275,4 @@ def _is_file(path: Path) -> bool:
 
 
 def _wrong(message: str, place: str, hint: str = _EXAMPLE) -> NablacError:
-    return NablacError(Diagnostic("E706", message, place=place, hint=hint))
+    return NablacError(Diagnostic(codes.E706, message, place=place, hint=hint))

@@ -13,6 +13,7 @@ from compiler.graph import Graph
 from compiler.operators.source import Stored
 from compiler.size_origins import SizeOrigin, size_origins
 from compiler.types import TensorType
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.conversion import CannotConvert, convert, kind_of, name_of
 from runtime.size_limits import Limit, limits
@@ -109,7 +110,7 @@ class Signature:
                 source, origin = self._origins[name].source, limit.node.origin
                 where = " ".join(str(part) for part in (origin.span, origin.path and f"(`{origin.path}`)") if part)
                 message = f"`{source}` is too small: {said}"
-                yield Diagnostic("E803", message, place=f"input `{source}`", note=where and f"asked for at {where}")
+                yield Diagnostic(codes.E803, message, place=f"input `{source}`", note=where and f"asked for at {where}")
                 return
         self._large_enough.add(combination)
 
@@ -120,15 +121,15 @@ class Signature:
             shown, hint = f"that is {_axes(array.ndim)}, and the model has {type.rank}", None
             if array.ndim == type.rank - 1 and isinstance(type.shape[0], Dim):
                 hint = f"where the axis `{type.shape[0]}` is missing: `{name}[None]`"
-            raise NablacError(Diagnostic("E803", message, place=f"input `{name}`", note=shown, hint=hint))
+            raise NablacError(Diagnostic(codes.E803, message, place=f"input `{name}`", note=shown, hint=hint))
         for axis, (size, actual) in enumerate(zip(type.shape, array.shape, strict=True)):
             if isinstance(size, int) and size != actual:
                 shown = f"axis {axis} is {actual}, and the model has {size} there"
-                raise NablacError(Diagnostic("E803", message, place=f"input `{name}`", note=shown))
+                raise NablacError(Diagnostic(codes.E803, message, place=f"input `{name}`", note=shown))
             if actual == 0 and size != 0 and str(size) != PAST:
                 message = f"`{name}` holds nothing: axis {axis}, `{size}`, is 0"
                 hint = "named dims are at least 1"
-                raise NablacError(Diagnostic("E803", message, place=f"input `{name}`", hint=hint))
+                raise NablacError(Diagnostic(codes.E803, message, place=f"input `{name}`", hint=hint))
 
     def _sizes(self, arrays: Mapping[str, Array], wrong: list[Diagnostic]) -> dict[str, int]:
         """Every named dim from its origin; then every axis that names one, checked."""
@@ -147,7 +148,7 @@ class Signature:
                 source, axis = origin.source, origin.axis
                 size = self.types[source].shape[axis]
                 message = f"axis {axis} of `{source}` is {array.shape[axis]}, and `{size}` is that for no `{symbol}`"
-                wrong.append(Diagnostic("E803", message, place=f"input `{source}`"))
+                wrong.append(Diagnostic(codes.E803, message, place=f"input `{source}`"))
                 continue
             sizes[symbol] = share // origin.factor
         for name, array in arrays.items():
@@ -172,7 +173,7 @@ class Signature:
             message = f"axis {axis} of `{name}`, `{size}`, is {actual}, and should be {wanted}: {because}"
         involved = {name, *(origin.source for origin in origins.values())}
         shown = "\n".join(f"`{label}` is {self.types[label]}" for label in self.types if label in involved)
-        return Diagnostic("E805", message, place=f"input `{name}`", note=shown)
+        return Diagnostic(codes.E805, message, place=f"input `{name}`", note=shown)
 
     def _unknown(self, name: str, feeds: Mapping[str, Any]) -> Diagnostic:
         open_names = [known_name for known_name in self.types if known_name not in feeds]
@@ -180,14 +181,14 @@ class Signature:
         if hint is None:
             shown = ", ".join(f"`{input_name}`" for input_name in self.inputs[:_MOST_LISTED])
             hint = f"its inputs are {shown}" if shown else "it has no inputs"
-        return Diagnostic("E802", f"{self.name} has no input `{name}`", place=f"input `{name}`", hint=hint)
+        return Diagnostic(codes.E802, f"{self.name} has no input `{name}`", place=f"input `{name}`", hint=hint)
 
     def _missing(self, missing: list[str], feeds: Mapping[str, Any]) -> list[Diagnostic]:
         """One mistake for each missing input, one for all missing weights."""
         unknown = [name for name in feeds if name not in self.types]
         diagnostics = [
             Diagnostic(
-                "E801",
+                codes.E801,
                 f"input `{name}` is missing",
                 place=f"input `{name}`",
                 note=f"it is {self.types[name]}",
@@ -202,7 +203,7 @@ class Signature:
             more = f" and {len(weights) - _MOST_LISTED} more" if len(weights) > _MOST_LISTED else ""
             verb = "is" if len(weights) == 1 else "are"
             place, hint = f"the weights of {self.name}", "load weights, or initialize them from a seed"
-            diagnostics.append(Diagnostic("E801", f"{listed}{more} {verb} missing", place=place, hint=hint))
+            diagnostics.append(Diagnostic(codes.E801, f"{listed}{more} {verb} missing", place=place, hint=hint))
         return diagnostics
 
 
@@ -215,7 +216,7 @@ def _converted(name: str, argument: Any, type: TensorType) -> Array:
         rows = isinstance(argument, (list, tuple))
         reason = "its rows have different lengths" if rows else f"{argument.__class__.__name__}: {error}"
         message = f"`{name}` is {type}, and the argument is not an array"
-        raise NablacError(Diagnostic("E803", message, place=f"input `{name}`", note=reason)) from None
+        raise NablacError(Diagnostic(codes.E803, message, place=f"input `{name}`", note=reason)) from None
     if array.dtype == wanted:
         return array
     given_kind, wanted_kind = kind_of(array.dtype), type.dtype.kind
@@ -228,12 +229,12 @@ def _converted(name: str, argument: Any, type: TensorType) -> Array:
             return convert(array, wanted)
         except CannotConvert as error:
             message, note = f"`{name}` is {type}, and {error.reason}", f"at index {list(error.index or ())}"
-            raise NablacError(Diagnostic("E804", message, place=f"input `{name}`", note=note)) from None
+            raise NablacError(Diagnostic(codes.E804, message, place=f"input `{name}`", note=note)) from None
     hint = f"convert it: `array.astype({wanted.name!r})`" if given_kind else None
     if given_kind is None:
         hint = "a tensor holds numbers; turn texts into tokens first" if array.dtype.kind in "US" else None
     message = f"`{name}` is {type}, and {name_of(array.dtype)} is given"
-    raise NablacError(Diagnostic("E804", message, place=f"input `{name}`", hint=hint))
+    raise NablacError(Diagnostic(codes.E804, message, place=f"input `{name}`", hint=hint))
 
 
 def _plain(argument: Any) -> bool:

@@ -19,6 +19,7 @@ from compiler.graph import Graph, Node, Value
 from compiler.lookups import inputs_behind, lookups, lookups_of_several_axes, table_limits
 from compiler.operators.indexing import OneHot
 from compiler.operators.source import Constant, Input, Source
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span
 
@@ -162,4 +163,4 @@ def _not_in_table(name: str, number: Any, entries: int, span: Span | None, table
     if table != "the table":
         message = f"`{name}` holds {number}, and {table} has {entries} entries"
     hint = f"its numbers are from 0 to {entries - 1}"
-    return Diagnostic("E806", message, span, place=f"input `{name}`", hint=hint)
+    return Diagnostic(codes.E806, message, span, place=f"input `{name}`", hint=hint)

@@ -11,6 +11,7 @@ import numpy as np
 
 from compiler.dims import Dim
 from compiler.types import TensorType
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.input_files import PLAIN, STDIN, FileKind, InputType, Reading, read_inputs
 from runtime.text.coding import TextLimit, tokens_of
@@ -43,7 +44,7 @@ def _joined(name: str, parts: list[tuple[list[int], Array]]) -> Array:
     if any(part.ndim == 0 or len(part) != len(rows) or part.ndim != parts[0][1].ndim for rows, part in parts):
         message = f"`{name}` is one result of all texts, and these have different lengths"
         hint = "run them one at a time, or texts of as many tokens each"
-        raise NablacError(Diagnostic("E848", message, place=f"output `{name}`", hint=hint))
+        raise NablacError(Diagnostic(codes.E848, message, place=f"output `{name}`", hint=hint))
     shape = [max(sizes) for sizes in zip(*(part.shape[1:] for _, part in parts), strict=True)]
     whole = np.zeros((sum(len(rows) for rows, _ in parts), *shape), parts[0][1].dtype)
     for rows, part in parts:
@@ -76,11 +77,11 @@ def read_texts_or_inputs(
         named = ", ".join(f"`{name}`" for name in real)
         hint = "`nablac generate` makes a text of a text; files of tokens feed each input: `name=tokens.npy`"
         raise NablacError(
-            Diagnostic("E807", f"text alone does not feed {named}", place=_short(arguments[0]), hint=hint)
+            Diagnostic(codes.E807, f"text alone does not feed {named}", place=_short(arguments[0]), hint=hint)
         )
     if tokenizer is None:
         message, hint = "there is no tokenizer to make tokens of texts", "`--tokenizer FILE` gives one"
-        raise NablacError(Diagnostic("E853", message, place=_short(arguments[0]), hint=hint))
+        raise NablacError(Diagnostic(codes.E853, message, place=_short(arguments[0]), hint=hint))
     ((name, type),) = tokens.items()
     fixed = type.shape[1]
     most = (longest or {}).get(name) if isinstance(fixed, Dim) else fixed

@@ -15,6 +15,7 @@ import numpy as np
 
 from compiler.graph import Graph
 from compiler.types import DType, TensorType, TypeMismatch
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file, nearest
 from runtime.atomic_files import written_whole
 from runtime.boundary import (
@@ -95,15 +96,17 @@ def fit_weights(
         unknown = [path for path in sources if path not in wanted]
     for path in missing:
         message = f"`{path}`: {wanted[path]} is missing"
-        wrong.append(Diagnostic("E701", message, place=place, hint=_near(path, wanted[path], unknown, sources, arrays)))
+        wrong.append(
+            Diagnostic(codes.E701, message, place=place, hint=_near(path, wanted[path], unknown, sources, arrays))
+        )
     for path in unknown[:_MOST_UNKNOWN]:
         name = sources[path].name
         shown = f"`{name}`" if name == path else f"`{name}`, renamed to `{path}`,"
         hint = did_you_mean(path, missing or wanted) or "rename rules map foreign names to paths"
-        wrong.append(Diagnostic("E702", f"{shown} is not a parameter of {graph.name}", place=place, hint=hint))
+        wrong.append(Diagnostic(codes.E702, f"{shown} is not a parameter of {graph.name}", place=place, hint=hint))
     if len(unknown) > _MOST_UNKNOWN:
         message = f"{len(unknown) - _MOST_UNKNOWN} more entries are not parameters of {graph.name}"
-        wrong.append(Diagnostic("E702", message, place=place))
+        wrong.append(Diagnostic(codes.E702, message, place=place))
     fitted: dict[str, Array] = {}
     for path, type in wanted.items():
         if path not in sources:
@@ -135,7 +138,7 @@ def _idle(names: Sequence[str], renames: Sequence[Rename], place: str) -> list[D
     if message is None:
         return []
     hint = f"its entries are called {', '.join(f'`{name}`' for name in names[:3])}{', ...' if names[3:] else ''}"
-    return [Diagnostic("E706", message, place=place, hint=hint if names else None)]
+    return [Diagnostic(codes.E706, message, place=place, hint=hint if names else None)]
 
 
 def read_tensors(path: str | Path) -> dict[str, Array]:
@@ -153,7 +156,7 @@ def read_tensors(path: str | Path) -> dict[str, Array]:
         plain = {name: file.get_tensor(name) for name, dtype in dtypes.items() if dtype in _PLAIN}
         tensors = plain | _read_extended(path, {name: dtype for name, dtype in dtypes.items() if dtype in _EXTENDED})
     foreign = [
-        Diagnostic("E704", f"`{name}` is {dtype} in the file, which no model has", place=str(path))
+        Diagnostic(codes.E704, f"`{name}` is {dtype} in the file, which no model has", place=str(path))
         for name, dtype in dtypes.items()
         if name not in tensors
     ]
@@ -181,7 +184,7 @@ def _opened(path: Path) -> Iterator[Any]:
     _refuse_others(path)
     require_room(os.path.getsize(path), str(path))
     hint = "it may be cut off: fetch or write it again"
-    with guarded(str(path), "a whole .safetensors file", "E705", hint):
+    with guarded(str(path), "a whole .safetensors file", codes.E705, hint):
         try:
             opened = safe_open(str(path), "np")
         except SafetensorError:
@@ -202,13 +205,13 @@ def _held(folder: Path) -> Path:
         shown = ", ".join(file.name for file in files[:_MOST_SHOWN]) + (", ..." if files[_MOST_SHOWN:] else "")
         message = f"this folder holds {len(files)} files of weights: {shown}"
         hint = "name one of them, or put the `.safetensors.index.json` beside them that makes them one"
-    raise NablacError(Diagnostic("E901", message, place=str(folder), hint=hint))
+    raise NablacError(Diagnostic(codes.E901, message, place=str(folder), hint=hint))
 
 
 def _shards(index: Path) -> list[Path]:
     """The files that a large model is cut into (`model.safetensors.index.json`); each has to lie beside the index."""
     if not os.path.exists(index):
-        raise NablacError(Diagnostic("E901", f"there is no file {index}", place=str(index)))
+        raise NablacError(Diagnostic(codes.E901, f"there is no file {index}", place=str(index)))
     content = read_file(index, LARGEST_JSON)
     try:
         names = set(json.loads(content)["weight_map"].values())
@@ -244,8 +247,8 @@ def _refuse_others(path: Path) -> None:
     """Files that are known not to be weights, each with the way out."""
     if not os.path.exists(path):
         hint = did_you_mean_file(path.name, [name for name in names_in(path.parent) if name.endswith(".safetensors")])
-        raise NablacError(Diagnostic("E901", f"there is no file {path}", place=str(path), hint=hint))
-    with guarded(str(path), "weights", "E705"), open_regular(path) as file:
+        raise NablacError(Diagnostic(codes.E901, f"there is no file {path}", place=str(path), hint=hint))
+    with guarded(str(path), "weights", codes.E705), open_regular(path) as file:
         head, size = file.read(BEGINNING), os.fstat(file.fileno()).st_size
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:  # a length of 640 begins like a pickle
         return
@@ -260,7 +263,7 @@ def _refuse_others(path: Path) -> None:
         raise _unreadable(path, "this is an HDF5 file", hint)
     if not head:
         raise _unreadable(path, "the file is empty", "it may be cut off: fetch or write it again")
-    refuse_other_kinds(head, "a .safetensors file", str(path), "E705")
+    refuse_other_kinds(head, "a .safetensors file", str(path), codes.E705)
 
 
 def _is_npz(path: Path) -> bool:
@@ -284,7 +287,7 @@ def _misfit(path: str, array: Array, type: TensorType, place: str, entry: Entry)
         if entry.parts > 1 and array.ndim == len(type.shape) and -array.ndim <= entry.axis < array.ndim:
             hint = _parted(array, type, entry) or hint
         return Diagnostic(
-            "E703", f"`{path}` is {stored_type} in the file, and {type} in the model", place=place, hint=hint
+            codes.E703, f"`{path}` is {stored_type} in the file, and {type} in the model", place=place, hint=hint
         )
     dtype: Any = type.dtype.numpy
     try:
@@ -292,7 +295,7 @@ def _misfit(path: str, array: Array, type: TensorType, place: str, entry: Entry)
     except TypeMismatch:  # a dtype that the language has not
         same_kind = array.dtype.kind in "iu" and type.dtype.is_integer
     if not same_kind or (type.dtype.is_integer and (array.astype(dtype) != array).any()):
-        return Diagnostic("E704", f"`{path}` is {stored_type} in the file, and {type} in the model", place=place)
+        return Diagnostic(codes.E704, f"`{path}` is {stored_type} in the file, and {type} in the model", place=place)
     return _not_finite(path, array, type, place) if type.dtype.is_float else None
 
 
@@ -315,13 +318,13 @@ def _not_finite(path: str, array: Array, type: TensorType, place: str) -> Diagno
         index = [int(axis) for axis in np.argwhere(wrong)[0]]
         message = f"`{path}` holds NaN: {int(wrong.sum()):,} of {array.size:,}, the first at {index}"
         hint = "its training had failed before it was saved: take an earlier checkpoint"
-        return Diagnostic("E704", message, place=place, hint=hint)
+        return Diagnostic(codes.E704, message, place=place, hint=hint)
     with np.errstate(over="ignore"):
         wrong = np.isinf(array.astype(type.dtype.numpy)) & ~np.isinf(array)
     if wrong.any():
         index = [int(axis) for axis in np.argwhere(wrong)[0]]
         message = f"`{path}` holds {array[tuple(index)]:g} at {index}, beyond {type.dtype.value}"
-        return Diagnostic("E704", message, place=place, hint="run the model in a wider type, as by `--dtype f64`")
+        return Diagnostic(codes.E704, message, place=place, hint="run the model in a wider type, as by `--dtype f64`")
     return None
 
 
@@ -351,4 +354,4 @@ def _near(
 
 
 def _unreadable(path: Path, message: str, hint: str, note: str | None = None) -> NablacError:
-    return NablacError(Diagnostic("E705", message, place=str(path), note=note, hint=hint))
+    return NablacError(Diagnostic(codes.E705, message, place=str(path), note=note, hint=hint))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -55,8 +56,14 @@ SOURCES = [path for package in PACKAGES for path in (ROOT / package).rglob("*.py
 
 
 def test_every_code_is_used() -> None:
-    used = {code for path in SOURCES for code in re.findall(r'(?:codes\.|")(E\d{3})\b', path.read_text("utf-8"))}
+    used = {code for path in SOURCES for code in re.findall(r"\bcodes\.(E\d{3})\b", path.read_text("utf-8"))}
     assert used == set(declared())
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=[path.relative_to(ROOT).as_posix() for path in SOURCES])
+def test_no_code_is_written_as_a_string(path: Path) -> None:
+    constants = (each.value for each in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(each, ast.Constant))
+    assert not [each for each in constants if isinstance(each, str) and re.fullmatch(r"E\d{3}", each)]
 
 
 def test_more_than_sixty_kinds_of_mistake_are_pinned_whole() -> None:

@@ -6,7 +6,7 @@ from compiler.elaborate.definition_bodies import declared_parameters
 from compiler.elaborate.session import Session, evaluates
 from compiler.elaborate.values import CompileTimeValue, Instance, Module, describe
 from compiler.graph import Value
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Label, did_you_mean
 
 _TENSOR_HINTS = {
@@ -25,7 +25,7 @@ def attribute(session: Session, expression: syntax.Attribute) -> CompileTimeValu
         if name in value.members:
             return value.members[name]
         hint = did_you_mean(name, value.members)
-        raise session.fault("E206", f"{value.name} has no `{name}`", expression.name.span, hint=hint)
+        raise session.fault(codes.E206, f"{value.name} has no `{name}`", expression.name.span, hint=hint)
     if isinstance(value, Instance):
         return _of_instance(session, expression, value)
     hint = None
@@ -33,8 +33,8 @@ def attribute(session: Session, expression: syntax.Attribute) -> CompileTimeValu
         hint = _TENSOR_HINTS.get(name)
         if hint is None and name in session.frame.scope:
             hint = f"functions are called as `{name}(x)`"
-        raise session.fault("E206", f"a tensor has no attribute `{name}`", expression.name.span, hint=hint)
-    raise session.fault("E206", f"{describe(value)} has no attribute `{name}`", expression.name.span)
+        raise session.fault(codes.E206, f"a tensor has no attribute `{name}`", expression.name.span, hint=hint)
+    raise session.fault(codes.E206, f"{describe(value)} has no attribute `{name}`", expression.name.span)
 
 
 def _of_instance(session: Session, expression: syntax.Attribute, instance: Instance) -> CompileTimeValue:
@@ -50,13 +50,13 @@ def _of_instance(session: Session, expression: syntax.Attribute, instance: Insta
         if path in session.parameters:
             return session.parameters[path]
         raise session.fault(
-            "E207",
+            codes.E207,
             f"`{expression.span.text}` has no shape before {instance.defined.name} is first applied",
             expression.span,
             labels=(Label(instance.span, "made here"),),
         )
     raise session.fault(
-        "E206",
+        codes.E206,
         f"{describe(instance)} has no parameter or hyperparameter `{name}`",
         expression.name.span,
         hint=did_you_mean(name, [*instance.hypers, *declared]),

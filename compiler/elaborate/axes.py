@@ -15,6 +15,7 @@ from compiler.elaborate.values import Argument, describe, is_size
 from compiler.elaborate.work import ITEM, NODE
 from compiler.graph import Value, apply
 from compiler.operators.shaping import Reshape, Transpose
+from grammar import codes
 from grammar.diagnostics import NablacError, did_you_mean
 from grammar.source import Span
 
@@ -25,13 +26,13 @@ Groups = list[list[str]]
 def rearrange(session: Session, argument: Argument, pattern: Argument, sizes: dict[str, Argument], span: Span) -> Value:
     """`"b t (h d) -> b h t d"`: split axes, reorder them, join them."""
     tensor = tensor_argument(session, argument)
-    left, right = _sides(session, pattern, "E311", 1)
+    left, right = _sides(session, pattern, codes.E311, 1)
     before, after = _groups(session, left[0], pattern), _groups(session, right, pattern)
     before, after = _spread(session, before, after, tensor, pattern)
     names = [name for group in before for name in group]
     if len(before) != tensor.type.rank and _apart(names, tensor.type.rank):
         raise _other_rank(session, before, tensor, pattern)  # what its names are is known only when they are apart
-    _check_names(session, names, [name for group in after for name in group], pattern, "E311")
+    _check_names(session, names, [name for group in after for name in group], pattern, codes.E311)
     known = _known_sizes(session, sizes, names, pattern)
     if len(before) != tensor.type.rank:
         raise _other_rank(session, before, tensor, pattern)
@@ -56,7 +57,7 @@ def rearrange(session: Session, argument: Argument, pattern: Argument, sizes: di
 
 def _other_rank(session: Session, before: Groups, tensor: Value, pattern: Argument) -> NablacError:
     return session.fault(
-        "E311",
+        codes.E311,
         f'"{pattern.value}" has {len(before)} ax{"i" if len(before) == 1 else "e"}s on the left, and {tensor.type} has '
         f"{tensor.type.rank}",
         pattern.span,
@@ -76,10 +77,10 @@ def einsum(session: Session, pattern: Argument, arguments: list[Argument], span:
     """`"b q d, b k d -> b q k"`: a sum of products over the axes that the right side leaves out."""
     operands = [tensor_argument(session, argument) for argument in arguments]
     session.charge(len(operands) * (2 * NODE + len(operands)), span)  # each asks what those after it name
-    left, right = _sides(session, pattern, "E312", None)
+    left, right = _sides(session, pattern, codes.E312, None)
     if len(left) != len(operands):
         raise session.fault(
-            "E312", f'"{pattern.value}" names {len(left)} tensors, and {len(operands)} are given', pattern.span
+            codes.E312, f'"{pattern.value}" names {len(left)} tensors, and {len(operands)} are given', pattern.span
         )
     inputs = [_flat(session, side, pattern) for side in left]
     output = _flat(session, right, pattern)
@@ -89,23 +90,25 @@ def einsum(session: Session, pattern: Argument, arguments: list[Argument], span:
         if len(names) != operand.type.rank:
             axes = "1 axis" if len(names) == 1 else f"{len(names)} axes"
             raise session.fault(
-                "E312",
+                codes.E312,
                 f"`{' '.join(names)}` has {axes}, and {operand.type} has {operand.type.rank}",
                 argument.span,
                 hint=_apart(names, operand.type.rank),
             )
         if len(set(names)) != len(names):
-            raise session.fault("E312", f"`{' '.join(names)}` names an axis twice", pattern.span)
+            raise session.fault(codes.E312, f"`{' '.join(names)}` names an axis twice", pattern.span)
         for name, size in zip(names, operand.shape, strict=True):
             if sizes.setdefault(name, size) != size:
                 raise session.fault(
-                    "E312", f"axis `{name}` is {sizes[name]} in one tensor and {size} in another", argument.span
+                    codes.E312, f"axis `{name}` is {sizes[name]} in one tensor and {size} in another", argument.span
                 )
     for name in output:
         if name not in sizes:
-            raise session.fault("E312", f'axis `{name}` of "{pattern.value}" stands only on the right', pattern.span)
+            raise session.fault(
+                codes.E312, f'axis `{name}` of "{pattern.value}" stands only on the right', pattern.span
+            )
     if len(set(output)) != len(output):
-        raise session.fault("E312", f'"{pattern.value}" names an axis twice on the right', pattern.span)
+        raise session.fault(codes.E312, f'"{pattern.value}" names an axis twice on the right', pattern.span)
 
     def build() -> Value:
         value, names = operands[0], inputs[0]
@@ -177,7 +180,7 @@ def _finish(value: Value, names: list[str], output: list[str]) -> Value:
     return value if order == tuple(range(len(order))) else Transpose(order)(value)
 
 
-def _sides(session: Session, pattern: Argument, code: str, count: int | None) -> tuple[list[str], str]:
+def _sides(session: Session, pattern: Argument, code: codes.Code, count: int | None) -> tuple[list[str], str]:
     if not isinstance(pattern.value, str):
         raise session.fault(code, f"a pattern is a text, and this is {describe(pattern.value)}", pattern.span)
     session.charge(2 * NODE + len(pattern.value) * ITEM, pattern.span)  # a reshape, and what is transposed
@@ -217,13 +220,13 @@ def _groups(session: Session, side: str, pattern: Argument) -> Groups:
 
 
 def _bad(session: Session, pattern: Argument, why: str) -> NablacError:
-    return session.fault("E311", f'"{pattern.value}" is no pattern: {why}', pattern.span)
+    return session.fault(codes.E311, f'"{pattern.value}" is no pattern: {why}', pattern.span)
 
 
 def _flat(session: Session, side: str, pattern: Argument) -> list[str]:
     groups = _groups(session, side, pattern)
     if any(len(group) != 1 or group == ["..."] for group in groups):
-        raise session.fault("E312", f'einsum names each axis by one word, "{pattern.value}" does not', pattern.span)
+        raise session.fault(codes.E312, f'einsum names each axis by one word, "{pattern.value}" does not', pattern.span)
     return [group[0] for group in groups]
 
 
@@ -235,7 +238,7 @@ def _spread(session: Session, before: Groups, after: Groups, tensor: Value, patt
         return before, after
     count = tensor.type.rank - len(before) + 1
     if count < 0:
-        raise session.fault("E311", f'"{pattern.value}" has more axes on the left than {tensor.type}', pattern.span)
+        raise session.fault(codes.E311, f'"{pattern.value}" has more axes on the left than {tensor.type}', pattern.span)
     names = [f"...{position}" for position in range(count)]
     position = before.index(["..."])
     before = [*before[:position], *([name] for name in names), *before[position + 1 :]]
@@ -248,7 +251,7 @@ def _spread(session: Session, before: Groups, after: Groups, tensor: Value, patt
     return before, expanded
 
 
-def _check_names(session: Session, left: list[str], right: list[str], pattern: Argument, code: str) -> None:
+def _check_names(session: Session, left: list[str], right: list[str], pattern: Argument, code: codes.Code) -> None:
     for side, names in (("left", left), ("right", right)):
         double = next((name for name, count in Counter(names).items() if count > 1), None)
         if double:
@@ -274,9 +277,11 @@ def _known_sizes(session: Session, sizes: dict[str, Argument], names: list[str],
         if name not in axes:
             hint = did_you_mean(name, names) or f"its axes are {', '.join(names)}"
             at = argument.named_at or argument.span
-            raise session.fault("E402", f'"{pattern.value}" has no axis `{name}`', at, hint=hint)
+            raise session.fault(codes.E402, f'"{pattern.value}" has no axis `{name}`', at, hint=hint)
         if not is_size(argument.value):
-            raise session.fault("E404", f"`{name}` is a size, and {describe(argument.value)} is given", argument.span)
+            raise session.fault(
+                codes.E404, f"`{name}` is a size, and {describe(argument.value)} is given", argument.span
+            )
         known[name] = argument.value
     return known
 
@@ -289,7 +294,7 @@ def _solve_group(
     rest = product(known[name] for name in group if name in known)
     if len(unknown) > 1:
         raise session.fault(
-            "E311",
+            codes.E311,
             f"the sizes of {' and '.join(f'`{name}`' for name in unknown)} are not known",
             pattern.span,
             hint=f'give one: `rearrange(x, "{pattern.value}", {unknown[0]}: ...)`',
@@ -298,15 +303,17 @@ def _solve_group(
         if not unknown:
             if rest != size:
                 raise session.fault(
-                    "E311", f"`({' '.join(group)})` is {rest}, and the axis of {tensor.type} is {size}", pattern.span
+                    codes.E311,
+                    f"`({' '.join(group)})` is {rest}, and the axis of {tensor.type} is {size}",
+                    pattern.span,
                 )
             return
         if rest == 0 or size % rest != 0:
             raise session.fault(
-                "E311",
+                codes.E311,
                 f"an axis of {size} does not split into `({' '.join(group)})` with {rest} for the known part",
                 pattern.span,
             )
         known[unknown[0]] = size // rest
     except DimError as error:
-        raise session.fault("E307", str(error), pattern.span) from None
+        raise session.fault(codes.E307, str(error), pattern.span) from None

@@ -22,7 +22,7 @@ from compiler.elaborate.values import (
 )
 from compiler.graph import Value
 from compiler.types import DType
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError, did_you_mean
 from grammar.limits import MOST_ERRORS
 from grammar.source import Span
@@ -50,13 +50,13 @@ def check_names(session: Session, written: Iterable[syntax.Argument]) -> None:
         if argument.name is None:
             if names:
                 raise session.fault(
-                    "E422", "an argument without a name follows one with a name", argument.span, hint="name it too"
+                    codes.E422, "an argument without a name follows one with a name", argument.span, hint="name it too"
                 )
             continue
         name = argument.name.text
         if name in names:
             labels = (Label(names[name], "first here"),)
-            raise session.fault("E416", f"`{name}` is given twice", argument.name.span, labels=labels)
+            raise session.fault(codes.E416, f"`{name}` is given twice", argument.name.span, labels=labels)
         names[name] = argument.name.span
 
 
@@ -75,7 +75,7 @@ def bind_names(
             if index >= len(names):
                 listed = f": {', '.join(names)}" if names else ""
                 raise session.fault(
-                    "E403",
+                    codes.E403,
                     f"{what} takes {len(names)} argument{'s' * (len(names) != 1)}{listed}",
                     argument.span,
                     note="one too many",
@@ -85,11 +85,11 @@ def bind_names(
         elif argument.name not in known:
             message, at = f"{what} has no argument `{argument.name}`", argument.named_at or argument.span
             hint = argument_hint(argument.name, names)
-            wrong.append(session.fault("E402", message, at, labels=labels, hint=hint))
+            wrong.append(session.fault(codes.E402, message, at, labels=labels, hint=hint))
         elif argument.name in bound:
             first = (Label(bound[argument.name].span, "first here"),)
             message, at = f"`{argument.name}` is given twice", argument.named_at or argument.span
-            wrong.append(session.fault("E416", message, at, labels=first))
+            wrong.append(session.fault(codes.E416, message, at, labels=first))
         else:
             bound[argument.name] = argument
     if wrong:
@@ -105,7 +105,7 @@ def bind_hypers(session: Session, defined: Defined, arguments: list[Argument], s
     for hyper in hypers:
         if hyper.default is None and hyper.name.text not in bound:
             raise session.fault(
-                "E401",
+                codes.E401,
                 f"{what} needs `{hyper.name.text}`",
                 span,
                 labels=(Label(hyper.span, "it has no default"),),
@@ -139,7 +139,7 @@ def check_hyper(
     kind = hyper.kind.text
     if kind not in _KINDS:
         raise session.fault(
-            "E404",
+            codes.E404,
             f"there is no kind `{kind}` of hyperparameter",
             hyper.kind.span,
             hint=did_you_mean(kind, _KINDS) or f"the kinds are {', '.join(_KINDS)}",
@@ -151,7 +151,7 @@ def check_hyper(
     if not _KINDS[kind].allows(value):
         what = f"`{hyper.name.text}` of {defined.kind} {defined.name}"
         raise session.fault(
-            "E404",
+            codes.E404,
             f"{what} is {_KINDS[kind].words}, and {describe(value)} is given",
             span,
             labels=(Label(hyper.span, "declared here"),),

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import CompileTimeValue, show
 from compiler.elaborate.work import COPIED, ITEM
+from grammar import codes
 from grammar.source import Span
 
 MOST_ITEMS = 1_000_000  # of a list, those of the lists in it counted too; or characters of a text
@@ -16,7 +17,7 @@ MOST_LEVELS = 64  # of lists inside of one another
 def bounded_count(session: Session, count: int, span: Span) -> None:
     """Refuse a list that would be too long before it is made."""
     if count > MOST_ITEMS:
-        raise session.fault("E509", f"a list of more than {MOST_ITEMS} items", span)
+        raise session.fault(codes.E509, f"a list of more than {MOST_ITEMS} items", span)
     session.charge(count * COPIED, span)
 
 
@@ -29,9 +30,9 @@ def bounded_list(session: Session, items: list[CompileTimeValue], span: Span) ->
         count, levels = count + length, levels + 1
         if count > MOST_ITEMS:
             within = " with those of the lists in it" if levels > 1 else ""
-            raise session.fault("E509", f"a list of more than {MOST_ITEMS} items{within}", span)
+            raise session.fault(codes.E509, f"a list of more than {MOST_ITEMS} items{within}", span)
         if levels > MOST_LEVELS:
-            raise session.fault("E509", f"lists inside of one another, more than {MOST_LEVELS} deep", span)
+            raise session.fault(codes.E509, f"lists inside of one another, more than {MOST_LEVELS} deep", span)
         session.charge(length * ITEM, span)
         level = [item for part in level if _holds_lists(part) for item in part if isinstance(item, (list, tuple))]
     return items
@@ -44,7 +45,7 @@ def _holds_lists(items: Sequence[CompileTimeValue]) -> bool:
 def bounded_text(session: Session, text: str, span: Span) -> str:
     """The text, unless it is too long."""
     if len(text) > MOST_ITEMS:
-        raise session.fault("E509", f"a text of more than {MOST_ITEMS} characters", span)
+        raise session.fault(codes.E509, f"a text of more than {MOST_ITEMS} characters", span)
     session.charge(len(text) * COPIED, span)
     return text
 

@@ -11,7 +11,7 @@ from compiler.elaborate.interruptions import require_known
 from compiler.elaborate.session import Session, calls, evaluates
 from compiler.elaborate.values import Argument, Builtin, CompileTimeValue, describe, is_number
 from compiler.graph import Value
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.source import Span
 
 
@@ -40,4 +40,4 @@ def refuse_call(session: Session, callee: Any, arguments: list[Argument], span: 
         hint = "a product is written with `*`, that of matrices with `@`"
     if isinstance(callee, Dim):
         hint = "an input's shape gives the name to a dim; another name there leaves it to the function"
-    raise session.fault("E407", f"{describe(callee)} is not something to call", span, hint=hint)
+    raise session.fault(codes.E407, f"{describe(callee)} is not something to call", span, hint=hint)

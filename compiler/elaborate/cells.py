@@ -22,6 +22,7 @@ from compiler.operators.shaping import Transpose
 from compiler.operators.source import Input
 from compiler.recurrence import Carried, Step
 from compiler.types import DType, TensorType, TypeMismatch
+from grammar import codes
 from grammar.diagnostics import Label, NablacError, did_you_mean
 from grammar.source import Span
 
@@ -32,7 +33,7 @@ OPTIONS = ("axis", "reverse", "states", "truncate")
 def scan_of(session: Session, arguments: list[Argument], span: Span) -> ScanOf:
     """`scan(cell)`: the cell, and options that its application may repeat."""
     if not arguments or arguments[0].name is not None:
-        raise session.fault("E412", "scan needs a cell", span, hint="`scan(LSTMCell(32))(xs, axis: 1)`")
+        raise session.fault(codes.E412, "scan needs a cell", span, hint="`scan(LSTMCell(32))(xs, axis: 1)`")
     cell = arguments[0].value
     if isinstance(cell, Defined) and cell.kind == "cell":
         cell = instantiate(session, cell, [], arguments[0].span)
@@ -41,7 +42,7 @@ def scan_of(session: Session, arguments: list[Argument], span: Span) -> ScanOf:
         if isinstance(cell, Value):  # `x -> scan(cell, axis: 1)`, which gives `scan` the sequence first
             hint = "the cell comes first, the sequences in a second call: `scan(cell)(xs, axis: 1)`"
         raise session.fault(
-            "E412", f"scan runs a cell along an axis, and this is {describe(cell)}", arguments[0].span, hint=hint
+            codes.E412, f"scan runs a cell along an axis, and this is {describe(cell)}", arguments[0].span, hint=hint
         )
     options = {argument.name: argument for argument in arguments[1:] if argument.name is not None}
     extra = [argument for argument in arguments[1:] if argument.name is None]
@@ -49,7 +50,7 @@ def scan_of(session: Session, arguments: list[Argument], span: Span) -> ScanOf:
     if extra or unknown:
         wrong = (extra or unknown)[0]
         raise session.fault(
-            "E402",
+            codes.E402,
             f"scan(cell) takes the options {', '.join(OPTIONS)}",
             wrong.named_at or wrong.span,
             hint=did_you_mean(wrong.name or "", OPTIONS)
@@ -70,7 +71,7 @@ def scan(session: Session, scanned: ScanOf, arguments: list[Argument], span: Spa
     reverse, wants_states = (_truth(session, options.get(name)) for name in ("reverse", "states"))
     sequences = [(tensor_argument(session, argument), argument) for argument in arguments if argument.name is None]
     if not sequences:
-        raise session.fault("E412", "scan needs at least one sequence to walk along", span)
+        raise session.fault(codes.E412, "scan needs at least one sequence to walk along", span)
     axis, length = _length(session, sequences, axis, span)
     claim_path(session, cell)
 
@@ -86,7 +87,7 @@ def scan(session: Session, scanned: ScanOf, arguments: list[Argument], span: Spa
         step = _run_step(session, frame, cell, slices)
         if truncate < 0:
             message = "`truncate` of scan is a number of steps, or 0 for all"
-            raise session.fault("E404", message, options["truncate"].span)
+            raise session.fault(codes.E404, message, options["truncate"].span)
         states, outputs = _build(session, step, [value for value, _ in sequences], axis, reverse, truncate, span)
     declared = set(frame.states.values())  # states of cells inside this one are not its own
     own = [value for state, value in zip(context.states, states, strict=True) if state in declared]
@@ -119,7 +120,7 @@ def _run_step(session: Session, frame: Frame, cell: Instance, slices: list[Value
         if name not in frame.states and name not in refused:
             inputs = [declared.name.text for declared in declared_inputs(cell.defined.syntax)]
             raise session.fault(
-                "E402",
+                codes.E402,
                 f"cell {cell.defined.name} has no state or input `{name}`",
                 argument.named_at or argument.span,
                 hint=argument_hint(name, [*frame.states, *inputs, *OPTIONS]),
@@ -136,7 +137,7 @@ def _carried(session: Session, cell: Instance, state: State) -> Carried:
     """A state with the next value that an equation has to give it."""
     if state.next is None:
         raise session.fault(
-            "E411",
+            codes.E411,
             f"state `{state.name}` of cell {cell.defined.name} has no next value",
             state.span,
             hint=f"state its equation: `{state.name}' = ...`",
@@ -151,9 +152,9 @@ def _no_axis(session: Session, named: list[Argument], span: Span) -> NablacError
     for argument in named:
         if argument.name is not None and (near := did_you_mean(argument.name, ("axis",))):
             message = f"scan has no argument `{argument.name}`"
-            return session.fault("E402", message, argument.named_at or argument.span, hint=near)
+            return session.fault(codes.E402, message, argument.named_at or argument.span, hint=near)
     return session.fault(
-        "E425",
+        codes.E425,
         "scan is not told along which axis to run",
         span,
         hint="as in `scan(cell)(xs, axis: 1)`: of [batch, time, features] time is axis 1, of [time, features] 0",
@@ -169,7 +170,7 @@ def _build(
     begun = step.begun_inside()
     if begun is not None:
         raise session.fault(
-            "E417",
+            codes.E417,
             f"the first value of `{begun.name}` depends on what each step is given",
             session.scans[-1].states[step.states.index(begun)].span,
             hint=f"make it outside of the cell, and give it: `scan(cell)(xs, {begun.name}: ...)`",
@@ -184,7 +185,7 @@ def _build(
     try:
         results = session.make(lambda: operator.apply(*operands).results, span)
     except TypeMismatch as mismatch:
-        raise session.fault("E301", f"scan: {mismatch}", span, hint=mismatch.hint) from None
+        raise session.fault(codes.E301, f"scan: {mismatch}", span, hint=mismatch.hint) from None
     count = len(step.states)
     return results[:count], tuple(_from_front(session, value, axis, span) for value in results[count:])
 
@@ -201,11 +202,11 @@ def _length(session: Session, sequences: list[tuple[Value, Argument]], axis: int
         try:
             index = value.type.axis(axis)
         except TypeMismatch as mismatch:
-            raise session.fault("E314", f"scan: {mismatch}", other.span, hint=mismatch.hint) from None
+            raise session.fault(codes.E314, f"scan: {mismatch}", other.span, hint=mismatch.hint) from None
         size = value.shape[index]
         if length is not None and size != length:
             raise session.fault(
-                "E413",
+                codes.E413,
                 f"scan walks sequences of one length, and these have {length} and {size}",
                 other.span,
                 labels=(Label(argument.span, f"this is {first.type}"),),
@@ -235,7 +236,7 @@ def _whole(session: Session, argument: Argument | None, default: int) -> int:
         return default
     if not isinstance(argument.value, int) or isinstance(argument.value, bool):
         raise session.fault(
-            "E404",
+            codes.E404,
             f"`{argument.name}` of scan is a whole number, and {describe(argument.value)} is given",
             argument.span,
         )
@@ -247,7 +248,7 @@ def _truth(session: Session, argument: Argument | None) -> bool:
         return False
     if not isinstance(argument.value, bool):
         raise session.fault(
-            "E404",
+            codes.E404,
             f"`{argument.name}` of scan is true or false, and {describe(argument.value)} is given",
             argument.span,
         )

@@ -21,7 +21,7 @@ from compiler.elaborate.unknown_names import unknown_names
 from compiler.elaborate.values import Argument, Defined
 from compiler.elaborate.work import Work
 from compiler.types import DType
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError, did_you_mean
 
 
@@ -46,7 +46,9 @@ def _trains_of_no_model(program: Program) -> Iterator[Diagnostic]:
     for train in program.trains:
         if train.model.text not in models:
             hint = did_you_mean(train.model.text, models)
-            yield Diagnostic("E601", f"there is no model `{train.model.text}` to train", train.model.span, hint=hint)
+            yield Diagnostic(
+                codes.E601, f"there is no model `{train.model.text}` to train", train.model.span, hint=hint
+            )
 
 
 def _check_model(

@@ -10,7 +10,7 @@ from compiler.elaborate.session import Session, evaluates, runs
 from compiler.elaborate.values import UNKNOWN, CompileTimeValue, describe
 from compiler.elaborate.work import PIECE, REFUSED
 from compiler.graph import Value
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError
 from grammar.source import Source, Span
 
@@ -24,14 +24,14 @@ def truth(session: Session, condition: syntax.Expression) -> bool:
         raise AlreadyReported
     if isinstance(value, Value):
         raise session.fault(
-            "E315",
+            codes.E315,
             "a condition must be known when the model is compiled",
             condition.span,
             note=f"this is {describe(value)}",
             hint="choose between tensors with `where(condition, a, b)`",
         )
     if not isinstance(value, bool):
-        raise session.fault("E507", f"a condition is true or false, and this is {describe(value)}", condition.span)
+        raise session.fault(codes.E507, f"a condition is true or false, and this is {describe(value)}", condition.span)
     return value
 
 
@@ -58,7 +58,7 @@ def run_assert(session: Session, statement: syntax.Assert) -> None:
         message = _interpolate(session, value, span) if isinstance(value, str) else shown(session, value, span)
     call = session.calls[-1] if session.calls and session.frame.kind != "model" else None
     labels = (Label(call.span, f"{call.what} is applied here"),) if call else ()
-    raise session.fault("E501", message, statement.span, note="this assertion fails", labels=labels)
+    raise session.fault(codes.E501, message, statement.span, note="this assertion fails", labels=labels)
 
 
 def _interpolate(session: Session, text: str, span: Span) -> str:

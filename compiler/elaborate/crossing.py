@@ -15,6 +15,7 @@ from compiler.operators.arithmetic import Elementwise
 from compiler.operators.comparison import Where
 from compiler.operators.reductions import Reduction
 from compiler.operators.source import Input
+from grammar import codes
 from grammar.diagnostics import Label, NablacError
 from grammar.source import Span
 
@@ -65,7 +66,7 @@ def _fault(session: Session, node: Node, short: Value, long: Value, span: Span) 
         if each.node.origin.span is not None and each.node.origin.span != node.origin.span
     ]
     return session.fault(
-        "E301",
+        codes.E301,
         f"`{node.op.name}`: {long.type} beside {short.type} is {node.results[0].type}, every example with every other",
         node.origin.span or span,
         labels=tuple(labels),

@@ -27,7 +27,7 @@ from compiler.elaborate.value_kinds import (
 )
 from compiler.elaborate.values import describe
 from compiler.model_spec import DataStage
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Label, did_you_mean
 from grammar.record import Record
 from grammar.source import Span
@@ -134,7 +134,7 @@ def data_stages(session: Session, expression: syntax.Expression) -> tuple[DataSt
     maker = next((stage for stage in read[1:] if stage.name not in ON_EXAMPLES), None)
     if read[0].name == "arrays" and maker is not None:
         raise session.fault(
-            "E609",
+            codes.E609,
             f"`{maker.name}` makes examples of a table or a text, and arrays are examples already",
             maker.span,
             hint=f"of `arrays()` there are {', '.join(ON_EXAMPLES)}",
@@ -161,7 +161,7 @@ def _check_repeated(session: Session, stages: tuple[DataStage, ...]) -> None:
             if (kind, part) in first:
                 message = f"{part} {is_set} twice, and one of them would do nothing"
                 labels = (Label(first[kind, part], "first here"),)
-                raise session.fault("E608", message, stage.span, labels=labels)
+                raise session.fault(codes.E608, message, stage.span, labels=labels)
             first[kind, part] = stage.span
 
 
@@ -169,11 +169,11 @@ def _stage(session: Session, stage: syntax.Expression, first: bool) -> DataStage
     known = SOURCES if first else STAGES
     what = "a source of data" if first else "a stage of the data"
     if not isinstance(stage, syntax.Call) or not isinstance(stage.callee, syntax.Name):
-        raise session.fault("E609", f"{what} is needed here", stage.span, hint=f"as in `{next(iter(known))}(...)`")
+        raise session.fault(codes.E609, f"{what} is needed here", stage.span, hint=f"as in `{next(iter(known))}(...)`")
     name = stage.callee.text
     if name not in known:
         raise session.fault(
-            "E609",
+            codes.E609,
             f"`{name}` is not {what}",
             stage.callee.span,
             hint=did_you_mean(name, known) or f"there are {', '.join(known)}",
@@ -185,14 +185,16 @@ def _stage(session: Session, stage: syntax.Expression, first: bool) -> DataStage
         kind = parameters[key].kind
         if not kind.allows(argument.value):
             message = f"`{key}` of `{name}` is {kind.words}, and {describe(argument.value)} is given"
-            raise session.fault("E605", message, argument.span)
+            raise session.fault(codes.E605, message, argument.span)
     missing = next(
         (key for key, parameter in parameters.items() if parameter.default is REQUIRED and key not in bound), None
     )
     if missing is not None:
-        raise session.fault("E401", f"{name} needs `{missing}`", stage.span, hint=f"{name}({', '.join(parameters)})")
+        raise session.fault(
+            codes.E401, f"{name} needs `{missing}`", stage.span, hint=f"{name}({', '.join(parameters)})"
+        )
     values = {key: bound[key].value if key in bound else parameter.default for key, parameter in parameters.items()}
     rule = RULES.get(name)
     if rule is not None and not rule.holds(values):
-        raise session.fault("E605", f"of `{name}` {rule.words}", stage.span)
+        raise session.fault(codes.E605, f"of `{name}` {rule.words}", stage.span)
     return DataStage(name, values, stage.span)

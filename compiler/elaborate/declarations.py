@@ -17,7 +17,7 @@ from compiler.graph import Value
 from compiler.operators.casting import StopGradient
 from compiler.operators.source import Buffer, Input, Parameter
 from compiler.types import TensorType
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError
 
 _REPEATED = {"param", "buffer", "state"}  # in a loop each round has its own
@@ -45,7 +45,7 @@ def _check_first(session: Session, statement: syntax.Declare, declared: syntax.D
     first = frame.declared.get(name)
     if first is not None and (first != declared.name.span or statement.kind not in _REPEATED):
         raise session.fault(
-            "E202",
+            codes.E202,
             f"`{name}` is declared twice in {frame.kind} {frame.name}",
             declared.span,
             note=None if first != declared.name.span else "once more in each round of the loop",
@@ -73,7 +73,7 @@ def _model_input(session: Session, declared: syntax.Declared) -> Value:
     if declared.optional:
         choice = f"let a hyperparameter choose: `if with_{name} {{ input {name}: ... }}`"
         raise session.fault(
-            "E414",
+            codes.E414,
             f"what model {frame.name} is fed is settled when it is compiled: `{name}` cannot be optional",
             declared.span,
             hint=choice if frame.kind == "model" else None,
@@ -111,7 +111,7 @@ def _missing_input(session: Session, instance: Instance, declared: syntax.Declar
         return no_input(session, instance, foreign)
     needed = ", ".join(each.name.text for each in inputs if not each.optional)
     return session.fault(
-        "E405",
+        codes.E405,
         f"{frame.kind} {frame.name} needs its input `{declared.name.text}`",
         session.calls[-1].span,
         labels=(Label(declared.span, "declared here"),),
@@ -128,7 +128,7 @@ def _parameter(session: Session, statement: syntax.Declare, declared: syntax.Dec
     unknown = next((size for size in sizes if not isinstance(size, int)), None)
     if unknown is not None:
         raise session.fault(
-            "E310",
+            codes.E310,
             f"`{declared.name.text}` cannot have an axis of {unknown}, which is known only when the model runs",
             declared.span,
             labels=tuple(
@@ -159,7 +159,7 @@ def _stored(
         known = session.parameters[path]
         if known.type != type:
             raise session.fault(
-                "E308",
+                codes.E308,
                 f"`{path}` is {known.type} since its instance was first applied, and would be {type} here",
                 span,
                 hint="an instance applied twice shares its parameters; make a second instance for another shape",

@@ -10,7 +10,7 @@ from compiler.elaborate.values import describe, is_size, size_text
 from compiler.elaborate.work import of_sizes
 from compiler.graph import Value
 from compiler.types import DType
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Label, did_you_mean
 from grammar.source import Span
 
@@ -21,7 +21,7 @@ def dtype_of(session: Session, written: syntax.TensorTypeSyntax) -> DType | None
         return None
     text = written.dtype.text
     if text not in set(DType):
-        raise session.fault("E211", f"there is no dtype `{text}`", written.dtype.span, hint=_dtype_hint(text))
+        raise session.fault(codes.E211, f"there is no dtype `{text}`", written.dtype.span, hint=_dtype_hint(text))
     return session.actual(DType(text))
 
 
@@ -35,7 +35,7 @@ def bind_input(session: Session, declared: syntax.Declared, value: Value, given_
         dtype = frame.float_type if value.type.dtype.is_float and frame.float_type else value.type.dtype
         if not dtype.is_float:
             raise session.fault(
-                "E304",
+                codes.E304,
                 f"`{name}` of {frame.name} takes floats, and {value.type} is given",
                 given_at,
                 labels=(where,),
@@ -44,7 +44,7 @@ def bind_input(session: Session, declared: syntax.Declared, value: Value, given_
         frame.float_type = dtype
     if value.type.dtype != dtype:
         raise session.fault(
-            "E304",
+            codes.E304,
             f"`{name}` of {frame.name} takes {dtype}, and {value.type} is given",
             given_at,
             labels=(where,),
@@ -66,7 +66,7 @@ def bind_shape(session: Session, declared: syntax.Declared, shape: tuple[Size, .
             inside = declared.type.span.text.partition("[")[2]
             hint = f"the cell is of one example; of many it is `{name}: [batch, {inside}`, and so are its states"
         raise session.fault(
-            "E302",
+            codes.E302,
             f"`{name}` of {frame.name} has {at_least}{fixed} {axes}, and {size_text(shape)} is given",
             given_at,
             note=f"this has {len(shape)}",
@@ -86,7 +86,7 @@ def bind_shape(session: Session, declared: syntax.Declared, shape: tuple[Size, .
                 else ()
             )
             raise session.fault(
-                "E303",
+                codes.E303,
                 f"`...` of {frame.name} is {size_text(frame.ellipsis)}, and `{name}` would make it {size_text(middle)}",
                 given_at,
                 labels=(*labels, Label(declared.span, "declared here")),
@@ -104,7 +104,7 @@ def sizes_of(session: Session, written: syntax.TensorTypeSyntax, *, binds: bool 
         if isinstance(dim, syntax.Ellipsis):
             if session.frame.ellipsis is None:
                 raise session.fault(
-                    "E306", "`...` stands for the leading axes of an input, and no input has them here", dim.span
+                    codes.E306, "`...` stands for the leading axes of an input, and no input has them here", dim.span
                 )
             sizes.extend(session.frame.ellipsis)
             continue
@@ -121,7 +121,7 @@ def size_at(session: Session, dim: syntax.Expression) -> Size:
     """The size that an expression of a shape gives; it must be known and at least 0."""
     for name in free_names(session, dim):
         raise session.fault(
-            "E306",
+            codes.E306,
             f"nothing says how large `{name.text}` is",
             name.span,
             hint=did_you_mean(name.text, [*session.frame.dims, *session.frame.scope.names])
@@ -131,10 +131,10 @@ def size_at(session: Session, dim: syntax.Expression) -> Size:
     if isinstance(size, float) and size.is_integer():
         size = int(size)
     if not is_size(size):
-        raise session.fault("E306", f"a size is a whole number, and this is {describe(size)}", dim.span)
+        raise session.fault(codes.E306, f"a size is a whole number, and this is {describe(size)}", dim.span)
     if isinstance(size, int) and not 0 <= size < 2**63:
         hint = "a size that is known only when the model runs has a name, as `batch`" if size == -1 else None
-        raise session.fault("E307", f"no axis has the size {size}", dim.span, hint=hint)
+        raise session.fault(codes.E307, f"no axis has the size {size}", dim.span, hint=hint)
     found: Size = size
     return found
 
@@ -145,7 +145,7 @@ def free_names(session: Session, dim: syntax.Expression) -> list[syntax.Name]:
     for name in free:
         if name.text == "None":  # as Keras has it; two of them would be one dim
             hint = "every axis has a name of its own, as in `[batch, time, 3]`"
-            raise session.fault("E306", "`None` is no size", name.span, hint=hint)
+            raise session.fault(codes.E306, "`None` is no size", name.span, hint=hint)
     return free
 
 
@@ -184,7 +184,7 @@ def _bind_dim(
         written = dim.span.text
         shown = f"{written} = {expected}" if written != str(expected) else written
         raise session.fault(
-            "E303",
+            codes.E303,
             f"`{declared.name.text}` of {frame.name} needs {shown} where {size_text(shape)} has {size}",
             given_at,
             note=f"{size} and {expected} " + ("differ" if differ(size, expected) else "are not known to be equal"),
@@ -193,7 +193,7 @@ def _bind_dim(
     solved = _solve(session, dim, next(iter(free)), size) if len(free) == 1 else None
     if solved is None:
         raise session.fault(
-            "E306",
+            codes.E306,
             f"`{dim.span.text}` cannot be solved for {' and '.join(f'`{name}`' for name in free)}",
             dim.span,
             hint="name the dim alone in another axis, or make it a hyperparameter",

@@ -9,7 +9,7 @@ from compiler.elaborate.interruptions import AlreadyReported, require_known
 from compiler.elaborate.session import MOST_CONSTANTS, Session, evaluates
 from compiler.elaborate.values import UNKNOWN, CompileTimeValue, Interval, Lazy
 from compiler.types import DType
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError, did_you_mean
 from grammar.habits import comment_hint
 
@@ -57,7 +57,9 @@ def name(session: Session, expression: syntax.Name) -> CompileTimeValue:
         return _next_value(session, expression)
     if expression.text == "_":
         if not session.piped:
-            raise session.fault("E210", "`_` stands for the piped value, and nothing is piped here", expression.span)
+            raise session.fault(
+                codes.E210, "`_` stands for the piped value, and nothing is piped here", expression.span
+            )
         session.placed[-1] = True
         return session.piped[-1].value
     if expression.text == "training":
@@ -78,14 +80,14 @@ def _next_value(session: Session, name: syntax.Name) -> CompileTimeValue:
         raise AlreadyReported  # its declaration was refused
     if name.text not in frame.states and name.text not in frame.buffers:
         raise session.fault(
-            "E208",
+            codes.E208,
             f"`{name.text}'` is the next value of a state or buffer, and `{name.text}` is neither here",
             name.span,
             hint=did_you_mean(name.text, [*frame.states, *frame.buffers]),
         )
     if name.text not in frame.next_values:
         raise session.fault(
-            "E209",
+            codes.E209,
             f"`{name.text}'` is read before it is given",
             name.span,
             labels=(Label(frame.declared[name.text], "the state"),),
@@ -98,17 +100,17 @@ def unknown_name(session: Session, name: syntax.Name) -> NablacError:
     """The error for a name that no scope has."""
     names = list(session.frame.scope.known())
     hint = name_hint(name.text, names) or comment_hint(name.span)
-    return session.fault("E201", f"nothing is called `{name.text}` here", name.span, hint=hint)
+    return session.fault(codes.E201, f"nothing is called `{name.text}` here", name.span, hint=hint)
 
 
 def evaluate_const(session: Session, lazy: Lazy) -> CompileTimeValue:
     """The value of a `const`, evaluated where it is declared when it is first asked for."""
     name = lazy.syntax.name
     if lazy.busy:
-        raise session.fault("E510", f"`{name.text}` is defined by itself", name.span)
+        raise session.fault(codes.E510, f"`{name.text}` is defined by itself", name.span)
     if len(session.frames) >= MOST_CONSTANTS:
         message = f"constants name each other more than {MOST_CONSTANTS} times in a row"
-        raise session.fault("E503", message, name.span)
+        raise session.fault(codes.E503, message, name.span)
     lazy.busy = True
     try:
         with session.inside(Frame("fn", name.text, lazy.scope, "")):

@@ -21,7 +21,7 @@ from compiler.graph import Graph, Value
 from compiler.operators.shaping import Expand
 from compiler.operators.source import Input, Parameter
 from compiler.types import TensorType
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError
 from grammar.source import Span
 
@@ -46,7 +46,7 @@ def initial_graph(
         nodes = Graph({}, {"initial": tensor}).nodes
         session.charge(len(nodes) * EXPRESSION, span)
         if any(isinstance(node.op, (Input, Parameter)) and node.results[0] is not session.key for node in nodes):
-            raise session.fault("E417", "a first value cannot depend on inputs or parameters", span)
+            raise session.fault(codes.E417, "a first value cannot depend on inputs or parameters", span)
         return Graph({"seed": session.key} if session.key is not None else {}, {"initial": tensor})
     finally:
         session.key, session.scans = outer_key, outer_scans
@@ -70,7 +70,7 @@ def first_value(session: Session, statement: syntax.Declare, declared: syntax.De
 def misshapen(session: Session, declared: syntax.Declared, type: TensorType, initial: Value, span: Span) -> NablacError:
     """The error for a first value that is not of its declaration's type."""
     message = f"`{declared.name.text}` is {type}, and its initialiser gives {initial.type}"
-    return session.fault("E417", message, span, labels=(Label(declared.span, "declared here"),))
+    return session.fault(codes.E417, message, span, labels=(Label(declared.span, "declared here"),))
 
 
 def _evaluate_stated(
@@ -85,7 +85,7 @@ def _evaluate_stated(
         if isinstance(function, Defined) and _takes_shape(function) and None not in names and "shape" not in names:
             written = f"{statement.kind} {declared.span.text} ~ {initializer.span.text}"
             raise session.fault(
-                "E417",
+                codes.E417,
                 f"`{callee.text}` makes a first value of the shape, which `=` does not give it",
                 initializer.span,
                 hint=f"a value is drawn by `~`: `{written}`",
@@ -104,7 +104,7 @@ def _draw(session: Session, initializer: syntax.Expression, sizes: tuple[Size, .
         callee, arguments = session.evaluate(initializer), []
     if not isinstance(callee, (Defined, Instance, Builtin, Primitive, ScanOf)):
         raise session.fault(
-            "E417",
+            codes.E417,
             f"an initialiser is a function of the shape, and this is {describe(callee)}",
             span,
             hint="a fixed first value is written with `=`",

@@ -14,7 +14,7 @@ from compiler.elaborate.values import NONE, Argument, CompileTimeValue, describe
 from compiler.graph import Operator, Value
 from compiler.operators.shaping import Squeeze
 from compiler.operators.slicing import Slice
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import NablacError
 from grammar.source import Span
 
@@ -27,24 +27,24 @@ def index(session: Session, expression: syntax.Index) -> CompileTimeValue:
         return _of_list(session, expression, value)
     if isinstance(value, Value):
         return _of_tensor(session, expression, value)
-    raise session.fault("E314", f"{describe(value)} has no parts to index", expression.span)
+    raise session.fault(codes.E314, f"{describe(value)} has no parts to index", expression.span)
 
 
 def _of_list(session: Session, expression: syntax.Index, value: Sequence[CompileTimeValue]) -> CompileTimeValue:
     if len(expression.items) != 1 or isinstance(expression.items[0], syntax.Ellipsis):
-        raise session.fault("E314", "a list takes one index", expression.span)
+        raise session.fault(codes.E314, "a list takes one index", expression.span)
     item = expression.items[0]
     if isinstance(item, syntax.Slice):
         bounds = [_whole(session, bound) for bound in (item.start, item.stop, item.step)]
         if bounds[2] == 0:
-            raise session.fault("E314", "a step of 0 goes nowhere", item.span)
+            raise session.fault(codes.E314, "a step of 0 goes nowhere", item.span)
         taken = slice(*bounds)
         bounded_count(session, len(range(*taken.indices(len(value)))), item.span)
         return list(value[taken])
     index = _whole(session, item)
     assert index is not None
     if not -len(value) <= index < len(value):
-        raise session.fault("E314", f"the list has {len(value)} items, and this asks for item {index}", item.span)
+        raise session.fault(codes.E314, f"the list has {len(value)} items, and this asks for item {index}", item.span)
     return value[index]
 
 
@@ -54,7 +54,7 @@ def _whole(session: Session, expression: syntax.Expression | None) -> int | None
     value = session.evaluate(expression)
     if not isinstance(value, int) or isinstance(value, bool):
         message = f"an index is a whole number, and this is {describe(value)}"
-        raise session.fault("E314", message, expression.span, hint=_slice_hint(expression))
+        raise session.fault(codes.E314, message, expression.span, hint=_slice_hint(expression))
     return value
 
 
@@ -95,11 +95,11 @@ def _select(session: Session, expression: syntax.Index, value: Value, indices: d
     items = expression.items
     ellipses = [number for number, item in enumerate(items) if isinstance(item, syntax.Ellipsis)]
     if len(ellipses) > 1:
-        raise session.fault("E314", "one `...` is enough", items[ellipses[1]].span)
+        raise session.fault(codes.E314, "one `...` is enough", items[ellipses[1]].span)
     count = len(items) - len(ellipses)
     if count > value.type.rank:
         raise session.fault(
-            "E314", f"{value.type} has {value.type.rank} axes, and {count} are indexed", expression.span
+            codes.E314, f"{value.type} has {value.type.rank} axes, and {count} are indexed", expression.span
         )
     leading = ellipses[0] if ellipses else len(items)
     selection = _Selection()
@@ -123,7 +123,7 @@ def _select(session: Session, expression: syntax.Index, value: Value, indices: d
             raise _no_index(session, expression, item, index, axis)
     if len(selection.gathers) > 1:
         second = selection.gathers[1][2]
-        raise session.fault("E314", "one index may be a tensor", second, hint="use `take` for each axis")
+        raise session.fault(codes.E314, "one index may be a tensor", second, hint="use `take` for each axis")
     return selection
 
 
@@ -138,7 +138,7 @@ def _part(session: Session, expression: syntax.Index, value: Value, selection: _
     for axis, index, at in selection.gathers:
         part = _take(session, expression, part, axis, index, at)
         if index.type.rank != 1 and selection.dropped:
-            raise session.fault("E314", "a tensor index of one axis goes with number indices", at)
+            raise session.fault(codes.E314, "a tensor index of one axis goes with number indices", at)
     if selection.dropped:
         dropped, whole = tuple(selection.dropped), part
         part = build_checked(session, lambda: Squeeze(dropped)(whole), span, operand, what="the index")
@@ -161,7 +161,7 @@ def _no_index(
     elif isinstance(at, Value):
         hint = f"`where({item.span.text}, {whole}, 0)` keeps the shape; how many items hold is not known beforehand"
     message = f"an index is a whole number or a tensor of them, and this is {describe(at)}"
-    return session.fault("E314", message, item.span, hint=hint)
+    return session.fault(codes.E314, message, item.span, hint=hint)
 
 
 def _slice(session: Session, item: syntax.Slice) -> tuple[Size | None, Size | None, int]:
@@ -170,24 +170,28 @@ def _slice(session: Session, item: syntax.Slice) -> tuple[Size | None, Size | No
             return None
         value = session.evaluate(expression)
         if not is_size(value):
-            raise session.fault("E314", f"the end of a slice is a size, and this is {describe(value)}", expression.span)
+            raise session.fault(
+                codes.E314, f"the end of a slice is a size, and this is {describe(value)}", expression.span
+            )
         found: Size = value
         return found
 
     step = bound(item.step)
     step = 1 if step is None else step
     if not isinstance(step, int) or step == 0:
-        raise session.fault("E314", "the step of a slice is a whole number, not 0", item.span)
+        raise session.fault(codes.E314, "the step of a slice is a whole number, not 0", item.span)
     return bound(item.start), bound(item.stop), step
 
 
 def _check_bound(session: Session, value: Value, axis: int, at: Size, span: Span) -> None:
     size = value.shape[axis]
     if isinstance(size, int) and isinstance(at, int) and not -size <= at < size:
-        raise session.fault("E314", f"axis {axis} of {value.type} has {size} items, and this asks for item {at}", span)
+        raise session.fault(
+            codes.E314, f"axis {axis} of {value.type} has {size} items, and this asks for item {at}", span
+        )
     if isinstance(at, Dim) and at == size:
         raise session.fault(
-            "E314", f"axis {axis} of {value.type} ends before item {at}", span, hint="indices count from 0"
+            codes.E314, f"axis {axis} of {value.type} ends before item {at}", span, hint="indices count from 0"
         )
 
 

@@ -15,7 +15,7 @@ from compiler.elaborate.session import MOST_CALLS, Session, calls
 from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Defined, Instance, Scope, describe
 from compiler.elaborate.work import CALL, COPIED
 from compiler.graph import Layer, Value
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError, did_you_mean
 from grammar.source import Span
 
@@ -27,7 +27,7 @@ def call_definition(session: Session, callee: Defined, arguments: list[Argument]
         return _call_function(session, callee, arguments, span)
     if arguments and isinstance(arguments[0].value, Value) and callee.kind in ("layer", "cell", "model"):
         raise session.fault(
-            "E423",
+            codes.E423,
             f"{callee.kind} {callee.name} is given a tensor where its hyperparameters belong",
             arguments[0].span,
             hint=f"make it first, then apply it: `{callee.name}(...)(x)`, or `x -> {callee.name}(...)`",
@@ -66,10 +66,10 @@ def apply_instance(session: Session, instance: Instance, arguments: list[Argumen
     """
     kind, name = instance.defined.kind, instance.defined.name
     if kind == "optimizer":
-        raise session.fault("E407", f"{describe(instance)} is not applied to tensors", span)
+        raise session.fault(codes.E407, f"{describe(instance)} is not applied to tensors", span)
     if kind == "cell" and not session.scans:
         raise session.fault(
-            "E410",
+            codes.E410,
             f"cell {name} is one step of a recurrence",
             span,
             note="it is applied to a whole tensor here",
@@ -155,7 +155,7 @@ def check_leftover(session: Session, frame: Frame, instance: Instance) -> None:
     if frame.arguments:
         count = len(declared_inputs(defined.syntax))
         raise session.fault(
-            "E406",
+            codes.E406,
             f"{defined.kind} {defined.name} takes {count} input{'s' * (count != 1)}",
             frame.arguments[0].span,
             note="one too many",
@@ -168,7 +168,7 @@ def no_input(session: Session, instance: Instance, argument: Argument) -> Nablac
     defined, name = instance.defined, argument.name or ""
     inputs = [declared.name.text for declared in declared_inputs(defined.syntax)]
     return session.fault(
-        "E402",
+        codes.E402,
         f"{defined.kind} {defined.name} has no input `{name}`",
         argument.named_at or argument.span,
         labels=(Label(defined.syntax.name.span, f"its inputs are {', '.join(inputs) or 'none'}"),),
@@ -180,7 +180,7 @@ def outputs_of(session: Session, frame: Frame, instance: Instance) -> CompileTim
     """What the body that was run in `frame` put out: one value, or a tuple of several."""
     if not frame.outputs:
         raise session.fault(
-            "E408",
+            codes.E408,
             f"{frame.kind} {frame.name} has no `output`",
             instance.defined.syntax.name.span,
             hint="end it with `output ...`",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from compiler.elaborate.program import Program
 from compiler.elaborate.values import Defined
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 
 
@@ -14,7 +15,7 @@ def choose_model(program: Program, model: str | None) -> Defined:
         if model not in models:
             raise NablacError(
                 Diagnostic(
-                    "E420",
+                    codes.E420,
                     f"there is no model `{model}` in {program.source.name}",
                     place=program.source.name,
                     hint=did_you_mean(model, models) or (f"it has {', '.join(models)}" if models else None),
@@ -24,7 +25,7 @@ def choose_model(program: Program, model: str | None) -> Defined:
     if not models:
         raise NablacError(
             Diagnostic(
-                "E420",
+                codes.E420,
                 f"{program.source.name} holds no model",
                 place=program.source.name,
                 hint="a model is declared with `model Name(...) { input ...; output ... }`",
@@ -36,7 +37,7 @@ def choose_model(program: Program, model: str | None) -> Defined:
             return models[trained[0]]
         raise NablacError(
             Diagnostic(
-                "E420",
+                codes.E420,
                 f"{program.source.name} holds {len(models)} models: {', '.join(models)}",
                 place=program.source.name,
                 hint=f"choose one: `--model {next(iter(models))}`",

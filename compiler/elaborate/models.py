@@ -22,6 +22,7 @@ from compiler.elaborate.work import EXPRESSION, OUTPUT, Work
 from compiler.graph import Graph, Value
 from compiler.model_spec import ModelSpec
 from compiler.types import DType
+from grammar import codes
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError
 
 
@@ -128,7 +129,7 @@ def elaborate_in(
     if key is not None and train is None and "seed" in frame.inputs:
         note = "the draws of this model have this input"
         session.report(
-            NablacError(Diagnostic("E212", "`seed` is a name of the language", frame.declared["seed"], note))
+            NablacError(Diagnostic(codes.E212, "`seed` is a name of the language", frame.declared["seed"], note))
         )
     if len(diagnostics.found) > before or outputs is None:
         return None
@@ -151,7 +152,7 @@ def _named_outputs(session: Session, frame: Frame, defined: Defined) -> dict[str
     if not frame.outputs:
         session.report(
             session.fault(
-                "E408",
+                codes.E408,
                 f"model {defined.name} has no `output`",
                 defined.syntax.name.span,
                 hint="end it with `output ...`",
@@ -169,16 +170,18 @@ def _named_outputs(session: Session, frame: Frame, defined: Defined) -> dict[str
             label = Label(frame.declared[name], "the input")
             hint = "name it otherwise: `output other = ...`"
             session.report(
-                session.fault("E418", f"an input is called `{name}` already", span, labels=(label,), hint=hint)
+                session.fault(codes.E418, f"an input is called `{name}` already", span, labels=(label,), hint=hint)
             )
             return None
         if name in named:
             session.report(
-                session.fault("E418", f"two outputs are called `{name}`", span, hint="name one: `output other = ...`")
+                session.fault(
+                    codes.E418, f"two outputs are called `{name}`", span, hint="name one: `output other = ...`"
+                )
             )
             return None
         if not isinstance(value, Value):
-            session.report(session.fault("E421", f"the output `{name}` is no tensor", span))
+            session.report(session.fault(codes.E421, f"the output `{name}` is no tensor", span))
             return None
         named[name] = value
     return named

@@ -9,7 +9,7 @@ from compiler.dims import LARGEST, Dim, DimError, DivisionByZero, Size, Symbol, 
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import CompileTimeValue, describe
 from compiler.elaborate.work import of_sizes
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError
 from grammar.source import Span
 
@@ -41,13 +41,13 @@ def size_arithmetic(session: Session, expression: syntax.Binary, left: Size, rig
             case "<" | "<=" | ">" | ">=":
                 return _ordered(session, expression, left, right)
     except ZeroDivisionError:
-        raise session.fault("E505", "division by zero", expression.right.span) from None
+        raise session.fault(codes.E505, "division by zero", expression.right.span) from None
     except DivisionByZero as error:
-        raise session.fault("E505", str(error), span) from None
+        raise session.fault(codes.E505, str(error), span) from None
     except DimError as error:
-        raise session.fault("E307", str(error), span) from None
+        raise session.fault(codes.E307, str(error), span) from None
     raise session.fault(
-        "E415", f"`{sign}` does not work between {describe(left)} and {describe(right)}", expression.operator_span
+        codes.E415, f"`{sign}` does not work between {describe(left)} and {describe(right)}", expression.operator_span
     )
 
 
@@ -79,32 +79,32 @@ def number_arithmetic(session: Session, expression: syntax.Binary, left: float, 
             case ">=":
                 return left >= right
     except ZeroDivisionError:
-        raise session.fault("E505", "division by zero", expression.right.span) from None
+        raise session.fault(codes.E505, "division by zero", expression.right.span) from None
     except OverflowError:
-        raise session.fault("E506", "a number beyond what a float holds", span) from None
-    raise session.fault("E415", f"`{expression.operator}` does not work between numbers", expression.operator_span)
+        raise session.fault(codes.E506, "a number beyond what a float holds", span) from None
+    raise session.fault(codes.E415, f"`{expression.operator}` does not work between numbers", expression.operator_span)
 
 
 def bounded(session: Session, value: Number, span: Span) -> Number:
     """The number, unless it is too large to be one of ours."""
     if isinstance(value, int) and abs(value) > LARGEST:
-        raise session.fault("E506", "a whole number beyond 2**63 - 1", span)
+        raise session.fault(codes.E506, "a whole number beyond 2**63 - 1", span)
     if isinstance(value, float) and math.isinf(value):
-        raise session.fault("E506", "a number beyond what a float holds", span)
+        raise session.fault(codes.E506, "a number beyond what a float holds", span)
     return value
 
 
 def _power(session: Session, expression: syntax.Binary, left: float, right: float) -> CompileTimeValue:
     if isinstance(left, int) and isinstance(right, int) and right >= 0 and abs(left) > 1 and right > 63:
-        raise session.fault("E506", "a whole number beyond 2**63 - 1", expression.span)
+        raise session.fault(codes.E506, "a whole number beyond 2**63 - 1", expression.span)
     try:
         value: int | float | complex = left**right
     except OverflowError:
-        raise session.fault("E506", "a number beyond what a float holds", expression.span) from None
+        raise session.fault(codes.E506, "a number beyond what a float holds", expression.span) from None
     except ZeroDivisionError:
-        raise session.fault("E505", "division by zero", expression.span) from None
+        raise session.fault(codes.E505, "division by zero", expression.span) from None
     if isinstance(value, complex):
-        raise session.fault("E505", "a root of a negative number", expression.span)
+        raise session.fault(codes.E505, "a root of a negative number", expression.span)
     return bounded(session, value, expression.span)
 
 
@@ -146,7 +146,7 @@ def undecided(session: Session, expression: syntax.Binary, left: Size, right: Si
         if name in frame.dims
     )
     return session.fault(
-        "E313",
+        codes.E313,
         f"whether {left} {expression.operator} {right} depends on {' and '.join(f'`{name}`' for name in names)}",
         expression.span,
         labels=labels,

@@ -26,6 +26,7 @@ from compiler.graph import Value
 from compiler.operators.making import cast
 from compiler.operators.source import Constant, constant, size_of
 from compiler.types import DType, TypeMismatch
+from grammar import codes
 from grammar.diagnostics import Label, NablacError
 from grammar.source import Span
 
@@ -39,27 +40,27 @@ def as_tensor(session: Session, value: CompileTimeValue, span: Span, dtype: DTyp
             pass
         case bool():
             raise session.fault(
-                "E305",
+                codes.E305,
                 f"{describe(value)} stands beside a tensor of {dtype}",
                 span,
                 hint=f"convert: `cast(x, {dtype})`, or write 1 or 0",
             )
         case int() | float() if dtype is DType.BOOL:
             raise session.fault(
-                "E305",
+                codes.E305,
                 f"{describe(value)} stands beside a tensor of bool",
                 span,
                 hint="convert the tensor: `cast(x, f32)`",
             )
         case float() if dtype.is_integer:
             raise session.fault(
-                "E305",
+                codes.E305,
                 f"{describe(value)} is no {dtype}, and nothing is converted silently",
                 span,
                 hint="convert the tensor: `cast(x, f32)`",
             )
         case int() if dtype.is_integer and not _fits(value, dtype):
-            raise session.fault("E305", f"{describe(value)} does not fit in {dtype}", span)
+            raise session.fault(codes.E305, f"{describe(value)} does not fit in {dtype}", span)
         case int() | float():
             pass
         case Dim():
@@ -71,12 +72,12 @@ def as_tensor(session: Session, value: CompileTimeValue, span: Span, dtype: DTyp
     try:
         scalar = session.make(lambda: constant(value, dtype), span)
     except OverflowError:
-        raise session.fault("E305", f"{describe(value)} does not fit in {dtype}", span) from None
+        raise session.fault(codes.E305, f"{describe(value)} does not fit in {dtype}", span) from None
     op = scalar.node.op
     if dtype.is_float and value and isinstance(op, Constant) and op.scalar() == 0:
         wider = DType.F32 if dtype.is_half else DType.F64
         hint = f"convert the tensor: `cast(x, {wider})`, or write a larger number"
-        raise session.fault("E305", f"{describe(value)} would be 0 in {dtype}", span, hint=hint)
+        raise session.fault(codes.E305, f"{describe(value)} would be 0 in {dtype}", span, hint=hint)
     return scalar
 
 
@@ -106,7 +107,7 @@ def not_a_tensor(session: Session, value: CompileTimeValue, span: Span) -> Nabla
         hint = "give it the sequences: `scan(cell)(xs, axis: 1)`"
     elif isinstance(value, tuple):
         hint = "take its parts apart: `a, b = ...`"
-    return session.fault("E421", f"a tensor is needed, and this is {describe(value)}", span, hint=hint)
+    return session.fault(codes.E421, f"a tensor is needed, and this is {describe(value)}", span, hint=hint)
 
 
 def _fits(value: int, dtype: DType) -> bool:
@@ -125,15 +126,15 @@ def _array(session: Session, value: list[CompileTimeValue], span: Span, dtype: D
 
     if not value or not _holds_numbers(value):
         hint = "put tensors together with `stack([a, b], axis: 0)` or `concat([a, b], axis: 0)`" if value else None
-        raise session.fault("E415", f"a tensor is needed, and this is {describe(value)}", span, hint=hint)
+        raise session.fault(codes.E415, f"a tensor is needed, and this is {describe(value)}", span, hint=hint)
     try:
         exact = np.array(value)
         with np.errstate(all="ignore"):
             array = exact.astype(dtype.numpy)
     except (ValueError, OverflowError):
-        raise session.fault("E415", "the lists in this list differ in length", span) from None
+        raise session.fault(codes.E415, "the lists in this list differ in length", span) from None
     if not _keeps(exact, array):
-        raise session.fault("E305", f"these numbers are no {dtype}, and nothing is converted silently", span)
+        raise session.fault(codes.E305, f"these numbers are no {dtype}, and nothing is converted silently", span)
     return session.make(lambda: Constant.of(array)(), span)
 
 
@@ -177,7 +178,7 @@ def build_checked(
             if made_at is not None and made_at != argument.span and not isinstance(value.node.op, Constant):
                 labels.append(Label(made_at, f"{value.type} comes from here"))
         raise session.fault(
-            "E301", f"{what}: {mismatch}", at or span, labels=tuple(labels), hint=mismatch.hint
+            codes.E301, f"{what}: {mismatch}", at or span, labels=tuple(labels), hint=mismatch.hint
         ) from None
     except DimError as error:
-        raise session.fault("E307", f"{what}: {error}", at or span) from None
+        raise session.fault(codes.E307, f"{what}: {error}", at or span) from None

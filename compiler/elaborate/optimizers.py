@@ -18,6 +18,7 @@ from compiler.operators.source import Input
 from compiler.recurrence import Carried
 from compiler.training.parameters import is_exempt, trained_parameters
 from compiler.types import TensorType
+from grammar import codes
 from grammar.diagnostics import Diagnostic, Diagnostics, NablacError
 from grammar.source import Span
 
@@ -120,7 +121,7 @@ def _of_library(session: Session, name: str, hypers: Mapping[str, float], span: 
     """An optimizer that the library defines; NablacError for a name that is none of one."""
     defined = library().find(name) if name in library().places else None
     if not isinstance(defined, Defined) or defined.kind != "optimizer":
-        raise NablacError(Diagnostic("E607", f"the library has no optimizer `{name}`", span))
+        raise NablacError(Diagnostic(codes.E607, f"the library has no optimizer `{name}`", span))
     span = span or defined.syntax.name.span
     return instantiate(session, defined, [Argument(hyper, value, span) for hyper, value in hypers.items()], span)
 
@@ -162,6 +163,6 @@ def run_optimizer(
 def _without_next(session: Session, optimizer: str, name: str, state: State) -> NablacError:
     if name == PARAMETER:
         hint = "as in `param' = param - lr * grad`"
-        return session.fault("E606", f"optimizer {optimizer} never says what `param'` is", state.span, hint=hint)
+        return session.fault(codes.E606, f"optimizer {optimizer} never says what `param'` is", state.span, hint=hint)
     message = f"optimizer {optimizer} has a state `{name}` without a next value"
-    return session.fault("E606", message, state.span, hint=f"state its equation: `{name}' = ...`")
+    return session.fault(codes.E606, message, state.span, hint=f"state its equation: `{name}' = ...`")

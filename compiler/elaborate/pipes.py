@@ -6,7 +6,7 @@ from compiler.elaborate.binding import evaluate_arguments
 from compiler.elaborate.interruptions import require_known
 from compiler.elaborate.session import Session, evaluates
 from compiler.elaborate.values import Argument, CompileTimeValue, Defined
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import NablacError
 from grammar.source import Span
 
@@ -60,4 +60,4 @@ def _applied_to_less(session: Session, pipe: syntax.Pipe, stage: syntax.Binary) 
         whole = " ".join(f"({applied}) {rest}".split())
         shown = whole if len(whole) <= 60 and "#" not in whole else shown
     message = "what stands after `->` is applied, and a sum or a product is nothing to apply"
-    return session.fault("E407", message, stage.span, hint=f"`->` binds loosest: `{shown}`")
+    return session.fault(codes.E407, message, stage.span, hint=f"`->` binds loosest: `{shown}`")

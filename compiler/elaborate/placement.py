@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from compiler.elaborate.definition_bodies import statements
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Diagnostic, Label
 from grammar.source import Span
 
@@ -38,7 +38,7 @@ def misplaced(statement: syntax.Statement, block: str) -> Diagnostic | None:
             message = "a setting belongs to a `train` block"
         case _:
             return None
-    return Diagnostic("E414", message, statement.span, hint=hint)
+    return Diagnostic(codes.E414, message, statement.span, hint=hint)
 
 
 def misplaced_statements(tree: syntax.File) -> Iterator[Diagnostic]:
@@ -55,7 +55,7 @@ def misplaced_statements(tree: syntax.File) -> Iterator[Diagnostic]:
                     if name.text in presets:
                         message = f"preset `{name.text}` is declared twice in model {declaration.name.text}"
                         labels = (Label(presets[name.text], "first here"),)
-                        yield Diagnostic("E202", message, name.span, labels=labels)
+                        yield Diagnostic(codes.E202, message, name.span, labels=labels)
                     presets.setdefault(name.text, name.span)
 
 
@@ -80,7 +80,9 @@ def _hiding(statement: syntax.Declare, hypers: dict[str, Span], of: str) -> Iter
         if name in hypers:
             labels = (Label(hypers[name], "the hyperparameter"),)
             message = f"`{name}` is a hyperparameter of {of} and its {statement.kind}"
-            yield Diagnostic("E202", message, declared.name.span, labels=labels, hint="give one of them another name")
+            yield Diagnostic(
+                codes.E202, message, declared.name.span, labels=labels, hint="give one of them another name"
+            )
 
 
 def _twice(names: Iterable[syntax.Identifier | syntax.Name], what: str) -> Iterator[Diagnostic]:
@@ -88,5 +90,5 @@ def _twice(names: Iterable[syntax.Identifier | syntax.Name], what: str) -> Itera
     for name in names:
         if name.text in first:
             labels = (Label(first[name.text], "first here"),)
-            yield Diagnostic("E202", f"`{name.text}` is declared twice as a {what}", name.span, labels=labels)
+            yield Diagnostic(codes.E202, f"`{name.text}` is declared twice as a {what}", name.span, labels=labels)
         first.setdefault(name.text, name.span)

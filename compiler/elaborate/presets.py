@@ -11,7 +11,7 @@ from compiler.elaborate.search_ranges import default_of_range
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import Argument, Defined, Scope
 from compiler.elaborate.work import EXPRESSION
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Source
 
@@ -22,7 +22,7 @@ def parse_settings(texts: Iterable[str]) -> dict[str, str]:
     for name, value in map(_parse_setting, texts):
         if name in settings:
             message = f"`{name}` is set to `{settings[name]}` and to `{value}`"
-            raise NablacError(Diagnostic("E906", message, place="--set", hint="set it once"))
+            raise NablacError(Diagnostic(codes.E906, message, place="--set", hint="set it once"))
         settings[name] = value
     return settings
 
@@ -31,7 +31,9 @@ def _parse_setting(text: str) -> tuple[str, str]:
     name, sign, value = text.partition("=")
     if not sign or not name.strip().isidentifier() or not value.strip():
         raise NablacError(
-            Diagnostic("E906", f"`{text}` does not set anything", place="--set", hint="write it as `--set units=64`")
+            Diagnostic(
+                codes.E906, f"`{text}` does not set anything", place="--set", hint="write it as `--set units=64`"
+            )
         )
     return name.strip(), value.strip()
 
@@ -50,7 +52,9 @@ def preset_values(session: Session, defined: Defined, preset: str | None) -> dic
     if preset not in presets:
         hint = did_you_mean(preset, presets) or (f"it has {', '.join(presets)}" if presets else "it has none")
         raise NablacError(
-            Diagnostic("E419", f"model {defined.name} has no preset `{preset}`", defined.syntax.name.span, hint=hint)
+            Diagnostic(
+                codes.E419, f"model {defined.name} has no preset `{preset}`", defined.syntax.name.span, hint=hint
+            )
         )
     names = [hyper.name.text for hyper in defined.syntax.hypers]
     values: dict[str, Argument] = {}
@@ -59,7 +63,7 @@ def preset_values(session: Session, defined: Defined, preset: str | None) -> dic
             name = setting.name.text
             if name not in names:
                 error = Diagnostic(
-                    "E402",
+                    codes.E402,
                     f"model {defined.name} has no hyperparameter `{name}`",
                     setting.name.span,
                     hint=did_you_mean(name, names),
@@ -85,7 +89,10 @@ def outside_values(session: Session, defined: Defined, hypers: Mapping[str, Any]
             hint = did_you_mean(name, names) or (f"it has {', '.join(names)}" if names else "it has none")
             raise NablacError(
                 Diagnostic(
-                    "E402", f"model {defined.name} has no hyperparameter `{name}`", defined.syntax.name.span, hint=hint
+                    codes.E402,
+                    f"model {defined.name} has no hyperparameter `{name}`",
+                    defined.syntax.name.span,
+                    hint=hint,
                 )
             )
         span = names[name].span
@@ -93,7 +100,7 @@ def outside_values(session: Session, defined: Defined, hypers: Mapping[str, Any]
             source = Source(f"--set {name}", f"const {name} = {value}\n")
             constant = parse(source).declarations[0]
             if not isinstance(constant, syntax.Const):
-                raise NablacError(Diagnostic("E906", f"`{value}` is not a value", place=f"--set {name}"))
+                raise NablacError(Diagnostic(codes.E906, f"`{value}` is not a value", place=f"--set {name}"))
             with session.inside(Frame("fn", defined.name, defined.scope, "")):
                 value, span = session.evaluate(constant.value), constant.value.span
         values[name] = Argument(name, default_of_range(session, value, span), span)

@@ -15,6 +15,7 @@ from compiler.elaborate.session import Session, calls
 from compiler.elaborate.values import NONE, UNKNOWN, Argument, CompileTimeValue, Primitive, describe
 from compiler.graph import Node, Operator, Value
 from compiler.types import DType
+from grammar import codes
 from grammar.source import Span
 
 
@@ -71,7 +72,7 @@ def bind_operator(
     for name in needed:
         if name not in bound:
             hint = f"{operator.name}({', '.join(names)})"
-            raise session.fault("E401", f"{operator.name} needs `{name}`", span, hint=hint)
+            raise session.fault(codes.E401, f"{operator.name} needs `{name}`", span, hint=hint)
     return bound
 
 
@@ -80,7 +81,7 @@ def _tensors(session: Session, operator: type[Operator], bound: dict[str, Argume
     argument = bound.get("tensors")
     if argument is None or not isinstance(argument.value, (list, tuple)) or not argument.value:
         raise session.fault(
-            "E415", f"{operator.name} takes a list of tensors", span, hint=f"`{operator.name}([a, b], axis: -1)`"
+            codes.E415, f"{operator.name} takes a list of tensors", span, hint=f"`{operator.name}([a, b], axis: -1)`"
         )
     return [Argument(None, item, argument.span) for item in argument.value]
 
@@ -109,7 +110,7 @@ def _attribute(session: Session, operator: type[Operator], name: str, kind: Kind
     if not wrong:
         return tuple(items) if kind.listed else kind.convert(value) if kind.convert else value
     holds = f"{describe(value)} is given" if wrong[0] is value else f"the list holds {describe(wrong[0])}"
-    raise session.fault("E404", f"`{name}` of {operator.name} is {kind.wanted}, and {holds}", given.span)
+    raise session.fault(codes.E404, f"`{name}` of {operator.name} is {kind.wanted}, and {holds}", given.span)
 
 
 def operate(

@@ -9,7 +9,7 @@ from compiler.elaborate.session import Session
 from compiler.elaborate.values import Argument, CompileTimeValue, describe
 from compiler.graph import Operator, Value
 from compiler.operators.shaping import Transpose
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Label
 from grammar.record import Record
 from grammar.source import Span
@@ -30,7 +30,7 @@ def side_by_side(session: Session, expression: syntax.Binary, left: CompileTimeV
     """`W x`: the matrix [out, in] times the vectors on the last axis of `x` [..., in]."""
     if not (isinstance(left, Value) and isinstance(right, Value)):
         raise session.fault(
-            "E415",
+            codes.E415,
             f"side by side stand a matrix and a tensor, not {describe(left)} and {describe(right)}",
             expression.span,
             hint="a product of numbers is written with `*`",
@@ -74,7 +74,7 @@ def transposed(session: Session, value: Value, span: Span) -> Value:
     if rank < 2:
         hint = "the product of vectors is `x @ w`, which sums along the last axis" if rank else None
         message = f"`^T` exchanges the last two axes, and {value.type} has {rank}"
-        raise session.fault("E316", message, span, hint=hint)
+        raise session.fault(codes.E316, message, span, hint=hint)
     axes = (*range(rank - 2), rank - 1, rank - 2)
     return session.make(lambda: Transpose(axes)(value), span)
 
@@ -84,14 +84,14 @@ def _product(session: Session, matrix: _Operand, vectors: _Operand, span: Span) 
     left, right, written = matrix.value, vectors.value, matrix.span.text
     if left.type.rank != 2:
         raise session.fault(
-            "E301",
+            codes.E301,
             f"`{span.text}` multiplies by a matrix, and `{written}` is {left.type}",
             matrix.span,
             hint=_other_product(left, right),
         )
     if right.type.rank and left.shape[1] != right.shape[-1]:
         raise session.fault(
-            "E301",
+            codes.E301,
             f"`{span.text}`: the matrix has {left.shape[1]} columns, and the last axis of the vectors is "
             f"{right.shape[-1]}",
             span,

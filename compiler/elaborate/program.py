@@ -13,7 +13,7 @@ from compiler.elaborate.builtins.language_names import builtin_names
 from compiler.elaborate.placement import hypers_declared_twice
 from compiler.elaborate.reserved import reserved_names
 from compiler.elaborate.values import CompileTimeValue, Defined, Lazy, Scope
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError, did_you_mean, did_you_mean_file
 from grammar.parser import parse, read_source
 from grammar.reading import models_beside
@@ -135,7 +135,7 @@ class _Loader:
                     label = Label(first.model.span, "first here")
                     message = f"`{model.text}` has two train blocks"
                     hint = "a model is trained in one way; another one is another file"
-                    raise NablacError(Diagnostic("E202", message, model.span, labels=(label,), hint=hint))
+                    raise NablacError(Diagnostic(codes.E202, message, model.span, labels=(label,), hint=hint))
                 program.trains.append(declaration)
                 return
             case syntax.Import():
@@ -155,19 +155,19 @@ class _Loader:
         target = here / written
         if not written.endswith(".model"):
             raise _error(
-                "E203", f'"{written}" is not a .model file', span, 'imports read: from "layers.model" import Name'
+                codes.E203, f'"{written}" is not a .model file', span, 'imports read: from "layers.model" import Name'
             )
         resolved = Path(os.path.realpath(target))  # which takes names that are too long, and loops of links
         if resolved in self.loading or resolved == Path(os.path.realpath(program.source.name)):
             chain = " -> ".join(each.name for each in [*self.loading, resolved])
             raise _error(
-                "E205", f"files import each other in a loop: {chain}", span, "move what both need to a third file"
+                codes.E205, f"files import each other in a loop: {chain}", span, "move what both need to a third file"
             )
         if not os.path.exists(target):
             near = did_you_mean_file(target.name, [Path(each).name for each in models_beside(target)])
-            raise _error("E203", f'there is no file "{written}"', span, near or f"it was looked for at {target}")
+            raise _error(codes.E203, f'there is no file "{written}"', span, near or f"it was looked for at {target}")
         if len(self.loaded) >= MOST_FILES:
-            raise _error("E203", f"more than {MOST_FILES} files are imported", span, None)
+            raise _error(codes.E203, f"more than {MOST_FILES} files are imported", span, None)
         if resolved not in self.loaded:
             self.loading.append(resolved)
             try:
@@ -178,7 +178,7 @@ class _Loader:
         for name in declaration.names:
             if name.text not in other.scope.names:
                 hint = did_you_mean(name.text, other.scope.names)
-                raise _error("E204", f'"{written}" has no `{name.text}`', name.span, hint)
+                raise _error(codes.E204, f'"{written}" has no `{name.text}`', name.span, hint)
             _new_name(name, seen)
             program.scope.names[name.text] = other.scope.names[name.text]
 
@@ -186,9 +186,9 @@ class _Loader:
 def _new_name(name: syntax.Identifier, seen: dict[str, Span]) -> None:
     if name.text in seen:
         label = Label(seen[name.text], "first here")
-        raise NablacError(Diagnostic("E202", f"`{name.text}` is declared twice", name.span, labels=(label,)))
+        raise NablacError(Diagnostic(codes.E202, f"`{name.text}` is declared twice", name.span, labels=(label,)))
     seen[name.text] = name.span
 
 
-def _error(code: str, message: str, span: Span, hint: str | None) -> NablacError:
+def _error(code: codes.Code, message: str, span: Span, hint: str | None) -> NablacError:
     return NablacError(Diagnostic(code, message, span, hint=hint))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from compiler.elaborate.definition_bodies import statements
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Diagnostic
 
 _TRAINING = {"training": "it tells whether the model is compiled for training"}
@@ -41,7 +41,7 @@ def _refused(names: Iterable[syntax.Identifier | syntax.Name], reserved: dict[st
     for name in names:
         if name.text in reserved:
             message = f"`{name.text}` is a name of the language"
-            yield Diagnostic("E212", message, name.span, reserved[name.text], hint="choose another name")
+            yield Diagnostic(codes.E212, message, name.span, reserved[name.text], hint="choose another name")
 
 
 def _declared(body: tuple[syntax.Statement, ...]) -> Iterator[syntax.Identifier | syntax.Name]:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import Choice, CompileTimeValue, Interval, SearchRange, describe, is_number
+from grammar import codes
 from grammar.source import Span
 
 
@@ -21,9 +22,9 @@ def search_range(session: Session, scale: Literal["linear", "log"], interval: In
     low, high = interval.start, interval.stop
     if not (is_number(low) and is_number(high)):
         message = f"a range to search has numbers for ends, and this is {describe(high if is_number(low) else low)}"
-        raise session.fault("E404", message, span)
+        raise session.fault(codes.E404, message, span)
     if scale == "log" and min(low, high) <= 0:
-        raise session.fault("E505", "the ends of a logarithmic range are numbers above 0", span)
+        raise session.fault(codes.E505, "the ends of a logarithmic range are numbers above 0", span)
     if not low < high:
-        raise session.fault("E404", f"a range to search goes up, and this one goes from {low} to {high}", span)
+        raise session.fault(codes.E404, f"a range to search goes up, and this one goes from {low} to {high}", span)
     return SearchRange(scale, low, high)

@@ -18,7 +18,7 @@ from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue
 from compiler.elaborate.work import EXPRESSION, ITEM, MOST_WORK, NODE, REFUSED, Work, of_shape
 from compiler.graph import Layer, Value, origin
 from compiler.types import DType, TypeMismatch
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError
 from grammar.source import Span
 
@@ -139,7 +139,7 @@ class Session:
         if self.work.left < 0:
             at = self.calls[1].span if len(self.calls) > 1 else span  # in the model itself, not deep inside of a layer
             error = self.fault(
-                "E504",
+                codes.E504,
                 f"this asks for more work than the {MOST_WORK:,} steps of one compilation",
                 at,
                 note="they are used up here",
@@ -225,9 +225,11 @@ class Session:
             shape = value.type.shape
             if shape and shape is not known:  # most often it is that of the operand
                 if len(shape) > MOST_AXES:
-                    raise self.fault("E307", f"a tensor has at most {MOST_AXES} axes, and this has {len(shape)}", span)
+                    raise self.fault(
+                        codes.E307, f"a tensor has at most {MOST_AXES} axes, and this has {len(shape)}", span
+                    )
                 if not countable(shape):
-                    raise self.fault("E307", f"{value.type} would have more than 2**63 - 1 elements", span)
+                    raise self.fault(codes.E307, f"{value.type} would have more than 2**63 - 1 elements", span)
                 steps += of_shape(shape)
         self.charge(steps, span)
         return made
@@ -236,7 +238,7 @@ class Session:
 
     def fault(
         self,
-        code: str,
+        code: codes.Code,
         message: str,
         span: Span,
         *,
@@ -273,8 +275,8 @@ class Session:
         if isinstance(error, RecursionError):  # not too many calls yet, but each of them deep in an expression
             return self.too_deep(span)
         if isinstance(error, DimError):
-            return self.fault("E307", str(error), span)
-        return self.fault("E301", str(error), span, hint=error.hint)
+            return self.fault(codes.E307, str(error), span)
+        return self.fault(codes.E301, str(error), span, hint=error.hint)
 
     def too_deep(self, span: Span) -> NablacError:
         """Applications beyond the limit: what applies itself again and again is named where it does."""
@@ -282,10 +284,10 @@ class Session:
         names = [call.what for call in self.calls]
         again = max(set(names), key=lambda name: (names.count(name), -names.index(name)))
         if names.count(again) <= MOST_CALLS // 4:
-            return self.fault("E503", f"applications nest too deeply: {MOST_CALLS} levels", span, hint=hint)
+            return self.fault(codes.E503, f"applications nest too deeply: {MOST_CALLS} levels", span, hint=hint)
         call = next(call for call in reversed(self.calls) if call.what == again)
         if call.default:
             message = f"a default of {call.what} makes another, without end: {MOST_CALLS} levels deep"
-            return self.fault("E503", message, call.span, hint="another default, as `none`, ends it")
+            return self.fault(codes.E503, message, call.span, hint="another default, as `none`, ends it")
         message = f"{call.what} applies itself without end: {MOST_CALLS} levels deep"
-        return self.fault("E503", message, call.span, hint=hint)
+        return self.fault(codes.E503, message, call.span, hint=hint)

@@ -26,7 +26,7 @@ from compiler.operators import OPERATORS
 from compiler.operators.making import cast
 from compiler.operators.source import size_of
 from compiler.types import DType
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Label
 from grammar.source import Span
 
@@ -87,7 +87,7 @@ def binary(
         if isinstance(value, (Instance, Defined, Builtin, Primitive)):
             raise not_a_tensor(session, value, operand.span)
     raise session.fault(
-        "E415",
+        codes.E415,
         f"`{sign}` does not work between {describe(left)} and {describe(right)}",
         expression.operator_span,
         labels=tuple(
@@ -136,7 +136,7 @@ def _unary(session: Session, expression: syntax.Unary) -> CompileTimeValue:
             return products.transposed(session, value, expression.span)
     if isinstance(value, (Instance, Defined, Builtin, Primitive)):
         raise not_a_tensor(session, value, expression.operand.span)
-    raise session.fault("E415", f"`{expression.operator}` does not work on {describe(value)}", expression.span)
+    raise session.fault(codes.E415, f"`{expression.operator}` does not work on {describe(value)}", expression.span)
 
 
 def _equal(session: Session, expression: syntax.Binary, left: CompileTimeValue, right: CompileTimeValue) -> bool:

@@ -11,7 +11,7 @@ from compiler.elaborate.session import MOST_ITERATIONS, Session, runs
 from compiler.elaborate.values import NONE, UNKNOWN, CompileTimeValue, Defined, Instance, Interval, ScanOf, describe
 from compiler.elaborate.work import EXPRESSION
 from compiler.operators.source import Buffer
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError, did_you_mean
 from grammar.source import Span
 
@@ -32,9 +32,9 @@ def run_assign(session: Session, statement: syntax.Assign) -> None:
     if value is UNKNOWN:
         raise AlreadyReported
     if not isinstance(value, (tuple, list)):
-        raise session.fault("E409", f"{len(targets)} names on the left, and {describe(value)} on the right", span)
+        raise session.fault(codes.E409, f"{len(targets)} names on the left, and {describe(value)} on the right", span)
     if len(value) != len(targets):
-        raise session.fault("E409", f"{len(targets)} names on the left, and {len(value)} values on the right", span)
+        raise session.fault(codes.E409, f"{len(targets)} names on the left, and {len(value)} values on the right", span)
     for target, item in zip(targets, value, strict=True):
         _assign(session, target, item, span)
 
@@ -59,14 +59,14 @@ def _assign_next(session: Session, target: syntax.Name, value: CompileTimeValue,
         raise AlreadyReported
     if current is None:
         raise session.fault(
-            "E208",
+            codes.E208,
             f"`{name}'` is the next value of a state or buffer, and `{name}` is neither here",
             target.span,
             hint=did_you_mean(name, [*frame.states, *frame.buffers]) or f"declare it: `state {name}: [batch, ...] = 0`",
         )
     if name in frame.equations:
         raise session.fault(
-            "E202",
+            codes.E202,
             f"`{name}'` has two equations",
             target.span,
             labels=(Label(frame.equations[name], "the first"),),
@@ -80,7 +80,7 @@ def _assign_next(session: Session, target: syntax.Name, value: CompileTimeValue,
     if tensor.type != current.type:
         declared = frame.declared.get(name)
         raise session.fault(
-            "E309",
+            codes.E309,
             f"`{name}` is {current.type}, and its next value would be {tensor.type}",
             span,
             labels=(Label(declared, "declared here"),) if declared else (),
@@ -92,7 +92,7 @@ def _assign_next(session: Session, target: syntax.Name, value: CompileTimeValue,
     assert isinstance(current.node.op, Buffer)
     if session.scans:
         raise session.fault(
-            "E414",
+            codes.E414,
             f"`{name}'` has no place inside of a scan: a buffer has one next value, and a scan many steps",
             target.span,
             hint="what changes from step to step is a `state` of the cell",
@@ -143,7 +143,7 @@ def run_for(session: Session, statement: syntax.For) -> None:
     session.iterations += max(count, 0)
     if session.iterations > MOST_ITERATIONS:
         raise session.fault(
-            "E502",
+            codes.E502,
             f"the loops of this model run more than {MOST_ITERATIONS} times",
             statement.iterable.span,
             note=f"{count} times here",
@@ -174,11 +174,11 @@ def _items(session: Session, statement: syntax.For) -> Sequence[CompileTimeValue
         case Interval():
             end = next(end for end in (value.start, value.stop) if not isinstance(end, int))
             raise session.fault(
-                "E508",
+                codes.E508,
                 f"a loop runs over whole numbers known at compile time, and this end is {describe(end)}",
                 span,
                 hint="along an axis of a tensor use `scan`",
             )
     if value is UNKNOWN:
         raise AlreadyReported
-    raise session.fault("E508", f"a loop runs over `a..b` or a list, not over {describe(value)}", span)
+    raise session.fault(codes.E508, f"a loop runs over `a..b` or a list, not over {describe(value)}", span)

@@ -12,7 +12,7 @@ from compiler.graph import Graph, Value
 from compiler.operators.shaping import Expand
 from compiler.operators.source import Input, constant
 from compiler.types import TensorType
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Label
 from grammar.source import Span
 
@@ -29,7 +29,7 @@ def _cell_state(session: Session, statement: syntax.Declare, declared: syntax.De
     frame, name = session.frame, declared.name.text
     if declared.type is None:
         raise session.fault(
-            "E306", f"state `{name}` needs a shape", declared.span, hint=f"`state {name}: [batch, ...] = 0`"
+            codes.E306, f"state `{name}` needs a shape", declared.span, hint=f"`state {name}: [batch, ...] = 0`"
         )
     dtype = dtype_of(session, declared.type) or session.local_float_type
     type = TensorType(dtype, sizes_of(session, declared.type))
@@ -45,7 +45,7 @@ def _cell_state(session: Session, statement: syntax.Declare, declared: syntax.De
         initial, span = as_tensor(session, 0, declared.span, dtype), declared.span
     if initial.type != type and argument is not None and initial.type.rank > 0:
         raise session.fault(
-            "E303",
+            codes.E303,
             f"state `{name}` of cell {frame.name} is {type}, and its first value is {initial.type}",
             span,
             labels=(Label(declared.span, "declared here"),),
@@ -70,7 +70,7 @@ def _optimizer_state(session: Session, statement: syntax.Declare, declared: synt
     frame, name = session.frame, declared.name.text
     if declared.type is not None:
         raise session.fault(
-            "E414",
+            codes.E414,
             "a state of an optimizer has the shape of its parameter",
             declared.type.span,
             hint=f"write `state {name} = 0`",
@@ -102,7 +102,7 @@ def _begin_before_training(session: Session, name: str, initial: Value, frame: F
     for node in Graph({}, {"initial": initial}):
         if isinstance(node.op, Input) and node.result not in known:
             raise session.fault(
-                "E417",
+                codes.E417,
                 f"the first value of `{name}` depends on `{node.op.label}`, which no step has given yet",
                 span,
                 hint=f"begin at 0, and choose in its equation: `{name}' = where(step == 1, {node.op.label}, ...)`",

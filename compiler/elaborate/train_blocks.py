@@ -16,7 +16,7 @@ from compiler.graph import Layer, Value
 from compiler.model_spec import TrainingSpec
 from compiler.operators.source import Input
 from compiler.types import TensorType
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError
 from grammar.source import Span
 
@@ -70,7 +70,7 @@ def run_train_block(session: Session, train: syntax.Train, model: Frame) -> Trai
         if "loss" not in statements.set_at:
             message = f"the training of {train.model.text} has no loss"
             hint = "add one: `loss mse(y, target)`"
-            session.report(session.fault("E602", message, train.model.span, hint=hint))
+            session.report(session.fault(codes.E602, message, train.model.span, hint=hint))
     return TrainBlock(train, statements, step, targets, updates, layers, tuple(session.spreads))
 
 
@@ -111,7 +111,7 @@ def _run(
 
 def _fed(session: Session, name: str, span: Span) -> NablacError:
     return session.fault(
-        "E212", f"`{name}` is a name of the language where a model is trained", span, note=_FED[name],
+        codes.E212, f"`{name}` is a name of the language where a model is trained", span, note=_FED[name],
         hint="choose another name",
     )  # fmt: skip
 
@@ -126,7 +126,7 @@ def _check_targets(session: Session, declare: syntax.Declare, model: Frame) -> N
             first = model.declared.get(name)
             what = "an input" if name in model.inputs else "a name"
             raise session.fault(
-                "E202",
+                codes.E202,
                 f"`{name}` is {what} of model {model.name}, and cannot be a target too",
                 span,
                 labels=(Label(first, "there"),) if first is not None else (),

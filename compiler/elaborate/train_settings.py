@@ -29,7 +29,7 @@ from compiler.elaborate.value_kinds import (
 from compiler.elaborate.values import CompileTimeValue, Instance, Lazy, describe
 from compiler.graph import Value
 from compiler.model_spec import DataStage, Direction, TrainingSettings, metric_of
-from grammar import syntax
+from grammar import codes, syntax
 from grammar.diagnostics import Label, did_you_mean
 from grammar.source import Span
 
@@ -106,7 +106,7 @@ def read_setting(session: Session, statements: Statements, setting: syntax.Setti
     else:
         kind, span = SETTINGS[name], setting.value.span
         if not kind.allows(value):
-            raise session.fault("E605", f"`{name}` is {kind.words}, and {describe(value)} is given", span)
+            raise session.fault(codes.E605, f"`{name}` is {kind.words}, and {describe(value)} is given", span)
         statements.plain[name] = value
 
 
@@ -116,7 +116,7 @@ def refuse_assignment(session: Session, statements: Statements, assign: syntax.A
         if target.text in _KNOWN:
             statements.set_at[target.text] = target.span
             raise session.fault(
-                "E616",
+                codes.E616,
                 f"`{target.text}` is a setting, and a setting has no `=`",
                 target.span,
                 hint=f"as in `{target.text} {assign.value.span.text}`",
@@ -133,14 +133,14 @@ def _check_name(session: Session, statements: Statements, setting: syntax.Settin
     name = setting.name.text
     if name not in _KNOWN:
         raise session.fault(
-            "E604",
+            codes.E604,
             f"a train block has no setting `{name}`",
             setting.name.span,
             hint=did_you_mean(name, _KNOWN) or f"the settings are {', '.join(sorted(_KNOWN))}",
         )
     if setting.label is not None and name != "metric":
         raise session.fault(
-            "E616",
+            codes.E616,
             f"`{name}` takes a value, and no name before it",
             setting.label.span,
             hint=f"as in `{name} {setting.value.span.text}`; only a metric has a name",
@@ -148,7 +148,7 @@ def _check_name(session: Session, statements: Statements, setting: syntax.Settin
     first = statements.set_at.get(name)
     if first is not None and name in _ONCE:
         labels = (Label(first, "first here"),)
-        raise session.fault("E608", f"`{name}` is set twice", setting.name.span, labels=labels)
+        raise session.fault(codes.E608, f"`{name}` is set twice", setting.name.span, labels=labels)
 
 
 def _add_metric(
@@ -171,7 +171,7 @@ def _check_metric_name(
     text, first = setting.value.span.text, statements.named_at.get(name)
     if first is not None or name in _MEASURED:
         raise session.fault(
-            "E608",
+            codes.E608,
             f"two metrics are called `{name}`" if first is not None else f"`{name}` is measured in any case",
             named_at,
             labels=(Label(first, "first here"),) if first is not None else (),
@@ -182,7 +182,7 @@ def _check_metric_name(
     if other is not None:
         shorter, longer = sorted((name, other), key=len)
         raise session.fault(
-            "E608",
+            codes.E608,
             f"`{longer}` is what `{shorter}` is called on the validation data",
             named_at,
             hint=f"give this one another name: `metric another = {text}`",
@@ -200,7 +200,7 @@ def _metric_name(setting: syntax.Setting) -> tuple[str, Span]:
 def _optimizer(session: Session, value: CompileTimeValue, span: Span) -> Instance:
     if not isinstance(value, Instance) or value.defined.kind != "optimizer":
         raise session.fault(
-            "E607",
+            codes.E607,
             f"an optimizer is needed, and this is {describe(value)}",
             span,
             hint="as in `optimizer adam(lr: 1e-3)`",
@@ -213,7 +213,7 @@ def _scalar(session: Session, what: str, value: CompileTimeValue, span: Span) ->
     tensor = as_tensor(session, value, span, session.float_type)
     if tensor.type.rank or not tensor.type.dtype.is_float:
         raise session.fault(
-            "E603",
+            codes.E603,
             f"{what} is one float, and this is {tensor.type}",
             span,
             hint="fold it with `mean(...)`" if tensor.type.rank else None,
@@ -243,7 +243,7 @@ def _check_mode(session: Session, statements: Statements) -> None:
     if metric is not None and metric not in statements.best and mode is None:
         session.report(
             session.fault(
-                "E617",
+                codes.E617,
                 f"whether `{metric}` is better the larger or the smaller it is, nothing says",
                 statements.set_at["monitor"],
                 hint='`mode "max"` says that the largest is best, `mode "min"` the smallest',
@@ -252,7 +252,7 @@ def _check_mode(session: Session, statements: Statements) -> None:
     if metric is None and mode == "max":
         session.report(
             session.fault(
-                "E617",
+                codes.E617,
                 "training makes the loss smaller, and its largest is not the best",
                 statements.set_at["mode"],
                 hint='`mode` says what is best of a metric that is the `monitor`, as `monitor "val_accuracy"`',
@@ -267,4 +267,4 @@ def _check_shares(session: Session, statements: Statements) -> None:
             if stage.name == "split" and stage.arguments[name] is not None and name in statements.set_at:
                 message = f"`{name}` is set twice: here, and by itself"
                 labels = (Label(statements.set_at[name], "first here"),)
-                session.report(session.fault("E608", message, stage.span, labels=labels))
+                session.report(session.fault(codes.E608, message, stage.span, labels=labels))

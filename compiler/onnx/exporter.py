@@ -18,6 +18,7 @@ from compiler.onnx.targets import HIGHEST_OPSET, IR_VERSION, LARGEST_FILE, LOWES
 from compiler.operators.source import Constant, Placeholder, Stored
 from compiler.passes.pipeline import Stage, run_stage
 from compiler.types import DType, TensorType, TypeMismatch
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def end_names(graph: Graph) -> tuple[str, ...]:
         if name in taken:  # whoever carries states from step to step goes by this name
             message = f"in ONNX `{name}` is the next value of `{path}`, and {graph.name} has a weight of this name"
             hint = "call the layer or the parameter otherwise"
-            raise NablacError(Diagnostic("E912", message, place=graph.name, hint=hint))
+            raise NablacError(Diagnostic(codes.E912, message, place=graph.name, hint=hint))
         found.append(name)
     return tuple(found)
 
@@ -277,7 +278,7 @@ class Writer:
             message = f"`{node.op.name}` does not go to ONNX as it stands: {mismatch}"
             place = node.origin.path or None
             hint = mismatch.hint or "write the sizes as numbers in the model's inputs"
-            raise NablacError(Diagnostic("E912", message, node.origin.span, place=place, hint=hint)) from None
+            raise NablacError(Diagnostic(codes.E912, message, node.origin.span, place=place, hint=hint)) from None
         return self._narrowed(node, made) if rounded else made
 
     def _rounded(self, name: str) -> str:
@@ -344,12 +345,12 @@ class Writer:
         for path in paths:
             type = self.types[path]
             if path not in weights:
-                wrong.append(Diagnostic("E701", f"`{path}`: {type} is missing", place=place))
+                wrong.append(Diagnostic(codes.E701, f"`{path}`: {type} is missing", place=place))
                 continue
             array = np.asarray(weights[path])
             if array.shape != type.shape:
                 message = f"`{path}` is {list(array.shape)}, and the model has {type}"
-                wrong.append(Diagnostic("E703", message, place=place))
+                wrong.append(Diagnostic(codes.E703, message, place=place))
                 continue
             if beside:
                 tensor = onnx.TensorProto(name=path, data_type=type.dtype.onnx, dims=array.shape)
@@ -435,7 +436,7 @@ def _unfit_opset(graph: Graph, opset: int, lowest: int) -> NablacError:
     else:
         message = f"opset {opset} is beyond {HIGHEST_OPSET}, the highest that is written"
     hint = f"choose one from {lowest} to {HIGHEST_OPSET}; {lowest} loads in {'; '.join(loaded_by(lowest))}"
-    return NablacError(Diagnostic("E907", message, place="opset", hint=hint))
+    return NablacError(Diagnostic(codes.E907, message, place="opset", hint=hint))
 
 
 @cache

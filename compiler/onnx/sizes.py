@@ -10,6 +10,7 @@ from compiler.graph import Graph
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.size_origins import size_origins
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ class Sizes:
             if name not in self.origins:
                 raise NablacError(
                     Diagnostic(
-                        "E908",
+                        codes.E908,
                         f"the size `{name}` cannot be read off the inputs of {self.name}",
                         place=self.name,
                         hint="let it stand alone as an axis of an input",

@@ -16,6 +16,7 @@ from compiler.operators.source import Constant, Parameter, SizeOf, constant
 from compiler.training.measures import Measure, Part
 from compiler.training.own_state import OwnState, buffer_of
 from compiler.training.precision import widened
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
 
@@ -97,7 +98,7 @@ def _does_not_add_up(spec: TrainingSpec) -> NablacError:
         "it adds up where it is a mean or a sum over the examples, times a number, or a sum of means of as many items"
     )
     hint = "a larger `batch` in the place of `accumulate`"
-    return NablacError(Diagnostic("E618", message, spec.span, note=note, hint=hint))
+    return NablacError(Diagnostic(codes.E618, message, spec.span, note=note, hint=hint))
 
 
 class _Parts:

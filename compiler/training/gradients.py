@@ -16,6 +16,7 @@ from compiler.passes.pipeline import Stage, run_stage
 from compiler.training.losses import inputs_of, training_of
 from compiler.training.parameters import parameters_of
 from compiler.types import TypeMismatch
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
 
@@ -39,7 +40,7 @@ def gradient_graph(model: ModelSpec, wrt: Iterable[str] = ("*",), *, second: boo
     if not chosen:
         raise NablacError(
             Diagnostic(
-                "E614",
+                codes.E614,
                 f"no parameter or float input is called like {' or '.join(f'`{each}`' for each in patterns)}",
                 place="wrt",
                 hint=f"there are {', '.join(list(sources)[:8])}{', ...' if len(sources) > 8 else ''}",
@@ -74,7 +75,7 @@ def gradient_of(loss: Value, wrt: list[Value]) -> list[Value | None]:
         node = error.node
         raise NablacError(
             Diagnostic(
-                "E611",
+                codes.E611,
                 f"no gradient flows through `{error}`",
                 node.origin.span if node is not None else None,
                 note="on the way from the loss to a parameter",
@@ -83,4 +84,4 @@ def gradient_of(loss: Value, wrt: list[Value]) -> list[Value | None]:
         ) from error
     except (TypeMismatch, DimError) as error:
         message = f"the gradient of the loss cannot be built: {error}"
-        raise NablacError(Diagnostic("E611", message, loss.node.origin.span)) from error
+        raise NablacError(Diagnostic(codes.E611, message, loss.node.origin.span)) from error

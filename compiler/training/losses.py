@@ -9,6 +9,7 @@ from compiler.graph import Graph, Value
 from compiler.model_spec import SEED, ModelSpec, TrainingSpec
 from compiler.operators.source import Input
 from compiler.training.measures import Measure, measures_of, parts_of
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
 
@@ -37,7 +38,7 @@ def training_of(model: ModelSpec) -> TrainingSpec:
         name = model.graph.name
         raise NablacError(
             Diagnostic(
-                "E612",
+                codes.E612,
                 f"model {name} has no train block",
                 place=name,
                 hint=f"say how to train it: `train {name} {{ target t: [batch, 1]; loss mse(y, t) }}`",

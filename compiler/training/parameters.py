@@ -8,6 +8,7 @@ from fnmatch import fnmatchcase
 from compiler.graph import Graph, Value
 from compiler.model_spec import TrainingSettings
 from compiler.operators.source import Parameter
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
 
@@ -30,7 +31,7 @@ def check_patterns(loss: Value, settings: TrainingSettings) -> None:
             if not any(fnmatchcase(path, pattern) for path in paths):
                 raise NablacError(
                     Diagnostic(
-                        "E613",
+                        codes.E613,
                         f"`{setting}` names `{pattern}`, and no parameter is called so",
                         hint=f"parameters are {', '.join(paths[:8])}{', ...' if len(paths) > 8 else ''}",
                     )

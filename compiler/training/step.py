@@ -29,6 +29,7 @@ from compiler.training.own_state import OwnState, buffer_of
 from compiler.training.parameters import check_patterns, is_decayed, trained_parameters
 from compiler.training.precision import converted, widened
 from compiler.training.updates import Update, next_of_all
+from grammar import codes
 from grammar.diagnostics import Diagnostic, Label, NablacError
 
 LEARNING_RATE = "learning_rate"  # of the history
@@ -135,11 +136,11 @@ def _nothing_to_train(spec: TrainingSpec, loss: Value, parameters: list[Value]) 
     node = next((node for each in parameters if (node := find_gradient_stop(loss, each)) is not None), None)
     if node is None:
         hint = "does `freeze` name them all?" if spec.settings.freeze else "the loss depends on no parameter"
-        return NablacError(Diagnostic("E610", message, spec.span, hint=hint))
+        return NablacError(Diagnostic(codes.E610, message, spec.span, hint=hint))
     where = node.origin.span
     labels = (Label(where, f"none flows through `{node.op.name}`"),) if where is not None else ()
     hint = "the loss needs a smooth form, as `cross_entropy` is of `accuracy`"
-    return NablacError(Diagnostic("E610", message, spec.span, labels=labels, hint=hint))
+    return NablacError(Diagnostic(codes.E610, message, spec.span, labels=labels, hint=hint))
 
 
 def _regularized(loss: Value, parameters: Mapping[str, Value], settings: TrainingSettings) -> Value:

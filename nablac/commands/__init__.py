@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 import nablac
+from grammar import codes
 from grammar.visible import shortened, visible
 from nablac.commands.signals import handled
 
@@ -158,7 +159,9 @@ def _of_system(error: MemoryError | OSError) -> NablacError:
     from grammar.diagnostics import Diagnostic, NablacError
 
     if isinstance(error, MemoryError):
-        return NablacError(Diagnostic("E810", "not enough memory", hint="choose smaller sizes, or less data at a time"))
+        return NablacError(
+            Diagnostic(codes.E810, "not enough memory", hint="choose smaller sizes, or less data at a time")
+        )
     reason = (error.strerror or str(error) or type(error).__name__).lower()
     place = str(error.filename) if error.filename is not None else None
-    return NablacError(Diagnostic("E916", f"the system refuses: {reason}", place=place))
+    return NablacError(Diagnostic(codes.E916, f"the system refuses: {reason}", place=place))

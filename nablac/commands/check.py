@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from grammar import codes
 from nablac.commands.options import output_options
 from nablac.commands.output import detail, note, print_json, show_error
 
@@ -45,7 +46,7 @@ def command(
         count += 1
         try:
             if str(file) != "-" and file.is_dir():
-                raise NablacError(Diagnostic("E911", "there is no `.model` file in this folder", place=str(file)))
+                raise NablacError(Diagnostic(codes.E911, "there is no `.model` file in this folder", place=str(file)))
             if str(file) == "-":
                 program = program_of(Source("<stdin>", sys.stdin.read()))
             else:
@@ -54,7 +55,7 @@ def command(
             if not program.tree.declarations:
                 hint = "a model is declared with `model Name(...) { input ...; output ... }`"
                 raise NablacError(
-                    Diagnostic("E911", "this file declares nothing", place=program.source.name, hint=hint)
+                    Diagnostic(codes.E911, "this file declares nothing", place=program.source.name, hint=hint)
                 )
             if gradients:
                 compared |= _gradients(program, preset, settings, quiet or as_json)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from grammar import codes
 from nablac.commands.compiled import compiled, model_asked
 from nablac.commands.options import ModelOptions, model_options, output_options, weight_options
 from nablac.commands.output import note, print_json
@@ -134,7 +135,7 @@ def _draw_attention(
         raise click.UsageError("an attention is drawn as SVG: add `-o attention.svg`")
     file = options.file
     if not file.exists():
-        raise NablacError(Diagnostic("E901", f"there is no file {file}", place=str(file)))
+        raise NablacError(Diagnostic(codes.E901, f"there is no file {file}", place=str(file)))
     if file.suffix == ".onnx" or (file / STEP).is_file():
         raise click.UsageError(
             f"{file} is compiled, and its attention is one operator: name the run, or its .model file"

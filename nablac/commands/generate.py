@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from grammar import codes
 from nablac.commands.options import (
     PENALTY,
     Finite,
@@ -160,7 +161,7 @@ def _generator(options: ModelOptions, tokenizer_file: Path | None, no_cache: boo
     file = options.file
     tokenizer = read_tokenizer(tokenizer_file) if tokenizer_file is not None else None
     if not os.path.exists(file):
-        raise NablacError(Diagnostic("E901", f"there is no file {file}", place=str(file)))
+        raise NablacError(Diagnostic(codes.E901, f"there is no file {file}", place=str(file)))
     if file.suffix == ".onnx" or (file / STEP).is_file():
         refuse_of_compiled(file, "no_cache")
         made = Generator.of_file if file.suffix == ".onnx" else Generator.of_folder

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from grammar import codes
 from nablac.commands.compiled import compiled
 from nablac.commands.options import (
     ModelOptions,
@@ -150,7 +151,7 @@ def _run_onnx(
 
     file = options.file
     if not os.path.exists(file):
-        raise NablacError(Diagnostic("E901", f"there is no file {file}", place=str(file)))
+        raise NablacError(Diagnostic(codes.E901, f"there is no file {file}", place=str(file)))
     runner = OnnxRunner(file, device=options.device)
     tokenizer = _read(tokenizer_file)
     if tokenizer is None and KEY in runner.metadata:
@@ -184,6 +185,6 @@ def _wanted(runner: OnnxRunner, file: Path) -> dict[str, InputType]:
         wanted = runner.signature.types.get(name) or runner.foreign[name]
         if wanted is None:
             message = f"the input `{name}` is {runner.inputs[name].type}, and only tensors of numbers can be given"
-            raise NablacError(Diagnostic("E804", message, place=str(file)))
+            raise NablacError(Diagnostic(codes.E804, message, place=str(file)))
         found[name] = wanted
     return found

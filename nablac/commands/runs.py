@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from grammar import codes
 from nablac.commands.options import ModelOptions, asked
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ class Run:
         if not weights.is_file():
             hint = f"`nablac train {self.folder / SPEC} --resume {self.folder}` finishes it"
             message = f"{self.folder} is not finished: it has no weights"
-            raise NablacError(Diagnostic("E853", message, place=str(self.folder), hint=hint))
+            raise NablacError(Diagnostic(codes.E853, message, place=str(self.folder), hint=hint))
         return replace(options, file=self.folder / SPEC, weights=weights)
 
     def begun_model(self, options: ModelOptions) -> ModelOptions:

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import BinaryIO
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
 
@@ -48,7 +49,7 @@ class _Errors(io.TextIOWrapper):
 def _failure(error: OSError) -> Exception:
     if isinstance(error, BrokenPipeError):  # nobody reads any more, which is no error
         return error
-    return OutputFailed(Diagnostic("E904", f"standard output cannot be written: {error.strerror or error}"))
+    return OutputFailed(Diagnostic(codes.E904, f"standard output cannot be written: {error.strerror or error}"))
 
 
 def open_streams() -> None:

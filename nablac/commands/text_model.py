@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from grammar import codes
 from nablac.commands.compiled import compiled
 from nablac.commands.options import ModelOptions
 from nablac.commands.output import is_quiet, note_untrained
@@ -29,7 +30,7 @@ def text_model(options: ModelOptions, tokenizer_file: Path | None) -> tuple[Mode
     if tokenizer is None:
         hint = "`--tokenizer FILE` gives one; the folder of a run on texts has its own"
         place = str(options.file)
-        raise NablacError(Diagnostic("E853", f"{options.file} has no tokenizer", place=place, hint=hint))
+        raise NablacError(Diagnostic(codes.E853, f"{options.file} has no tokenizer", place=place, hint=hint))
     if model.is_drawn:
         note_untrained(is_quiet())
     return model, tokenizer

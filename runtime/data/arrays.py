@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.model_spec import DataStage
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.conversion import kind_of
 from runtime.data.context import Context
@@ -30,7 +31,7 @@ def from_arrays(arrays: Mapping[str, Array], place: str, context: Context | None
     if not arrays or len(set(lengths.values())) > 1 or not all(lengths.values()):
         listed = ", ".join(f"`{name}` {list(arrays[name].shape)}" for name in arrays) or "nothing"
         raise NablacError(
-            Diagnostic("E823", f"arrays of one length are needed, an example at each index: {listed}", place=place)
+            Diagnostic(codes.E823, f"arrays of one length are needed, an example at each index: {listed}", place=place)
         )
     kept = np.ones(max(lengths.values()), bool)
     for name, array in arrays.items():
@@ -39,9 +40,9 @@ def from_arrays(arrays: Mapping[str, Array], place: str, context: Context | None
         for row in np.flatnonzero(kept & ~np.isfinite(array).reshape(len(array), -1).all(axis=1)):
             message = f"`{name}` is not finite at example {row}: {array[row].ravel()[:4]}"
             if context is None:
-                raise NablacError(Diagnostic("E821", message, place=place))
+                raise NablacError(Diagnostic(codes.E821, message, place=place))
             context.broken(place, message)
             kept[row] = False
     if not kept.any():
-        raise NablacError(Diagnostic("E823", "every example is broken", place=place))
+        raise NablacError(Diagnostic(codes.E823, "every example is broken", place=place))
     return Examples({name: array if kept.all() else array[kept] for name, array in arrays.items()})

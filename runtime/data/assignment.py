@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compiler.types import TensorType
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span
 from runtime.data.examples import Examples
@@ -55,7 +56,9 @@ def assigned(
                 assignments.append(_columns(examples, waiting.pop(0), source, rest))
             elif rest:
                 listed = ", ".join(f"`{columns[index]}`" for index in rest)
-                raise NablacError(Diagnostic("E824", f"nothing in the model is called {listed}, as columns are", span))
+                raise NablacError(
+                    Diagnostic(codes.E824, f"nothing in the model is called {listed}, as columns are", span)
+                )
         for name in waiting:
             if not spare:
                 known = ", ".join(f"`{source}` {example_type(array)}" for source, array in examples.arrays.items())
@@ -63,7 +66,7 @@ def assigned(
                 hint = (
                     "name its columns: `columns(inputs: ..., targets: ...)`" if named and not examples.targets else None
                 )
-                raise NablacError(Diagnostic("E824", message, span, hint=hint))
+                raise NablacError(Diagnostic(codes.E824, message, span, hint=hint))
             assignments.append(_whole(examples, name, spare.pop(0)))
     return assignments
 
@@ -76,7 +79,7 @@ def _check_names(examples: Examples, wanted: Mapping[str, TensorType], span: Spa
         needed = ", ".join(f"`{name}`" for name in waiting)
         message = f"the model needs {needed}, and the data has {', '.join(f'`{name}`' for name in spare)}"
         hint = "call the arrays as the model calls its inputs and targets"
-        raise NablacError(Diagnostic("E824", message, span, hint=hint))
+        raise NablacError(Diagnostic(codes.E824, message, span, hint=hint))
 
 
 def _whole(examples: Examples, name: str, source: str) -> Assigned:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.examples import Examples
 
@@ -23,7 +24,7 @@ def augmented(batch: dict[str, Array], examples: Examples, generator: np.random.
     """A batch with its first float input changed as the data description says."""
     name = next((input for input in examples.inputs if batch[input].dtype.kind == "f"), None)
     if name is None:
-        raise NablacError(Diagnostic("E825", "only float inputs can be augmented, and the model has none"))
+        raise NablacError(Diagnostic(codes.E825, "only float inputs can be augmented, and the model has none"))
     x = batch[name]
     for change, amount in examples.augmentations.items():
         if change == "mixup":
@@ -31,7 +32,7 @@ def augmented(batch: dict[str, Array], examples: Examples, generator: np.random.
         ranks, function = CHANGES[change]
         if x.ndim not in ranks:
             kind = "images [batch, channels, height, width]" if ranks == (4,) else "series [batch, time, ...]"
-            raise NablacError(Diagnostic("E825", f"`{change}` changes {kind}, and `{name}` has {x.ndim} axes"))
+            raise NablacError(Diagnostic(codes.E825, f"`{change}` changes {kind}, and `{name}` has {x.ndim} axes"))
         x = function(x, amount, generator).astype(x.dtype, copy=False)
     changed = {**batch, name: x}
     amount = examples.augmentations.get("mixup", 0)
@@ -135,7 +136,7 @@ def mixup(
     """Examples and float targets mixed in pairs, by shares from Beta(amount, amount) (Zhang et al. 2017)."""
     if any(batch[target].dtype.kind != "f" for target in examples.targets):
         hint = "a target `f32[batch, classes]` gets one-hot rows, and `categorical_cross_entropy` takes them"
-        raise NablacError(Diagnostic("E825", "`mixup` mixes float targets, and these are whole numbers", hint=hint))
+        raise NablacError(Diagnostic(codes.E825, "`mixup` mixes float targets, and these are whole numbers", hint=hint))
     shares = generator.beta(amount, amount, len(batch[name]))
     others = generator.permutation(len(batch[name]))
     mixed = dict(batch)

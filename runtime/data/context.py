@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
 from runtime.boundary import names_in
@@ -43,14 +44,14 @@ class Context:
         file = path if path.is_absolute() else self.folder / path
         if not os.path.exists(file):
             hint = did_you_mean(file.name, names_in(file.parent))
-            raise NablacError(Diagnostic("E820", f"there is no file {file}", span, hint=hint))
+            raise NablacError(Diagnostic(codes.E820, f"there is no file {file}", span, hint=hint))
         return file
 
     def file(self, name: str, span: Span | None) -> Path:
         """A file; NablacError where it is a folder, or is not there."""
         file = self.path(name, span)
         if os.path.isdir(file):
-            raise NablacError(Diagnostic("E820", f"{file} is a folder, and a file is needed", span))
+            raise NablacError(Diagnostic(codes.E820, f"{file} is a folder, and a file is needed", span))
         return file
 
     def paths(self, names: str | Sequence[str], span: Span | None) -> list[Path]:
@@ -70,7 +71,7 @@ class Context:
             matched = sorted(file for base in bases for file in matching_files(base, pattern))
             if not matched:
                 hint = _EXAMPLES if not bases else None
-                raise NablacError(Diagnostic("E820", f"no file matches {name}", span, hint=hint))
+                raise NablacError(Diagnostic(codes.E820, f"no file matches {name}", span, hint=hint))
             files += matched
         return files
 
@@ -78,7 +79,7 @@ class Context:
         """A row or a file that cannot be used: an error with its location, or skipped where that was asked."""
         if not self.skip_broken:
             hint = hint or "`--skip-broken` leaves such out, and counts them"
-            raise NablacError(Diagnostic("E821", message, place=place, hint=hint))
+            raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))
         self.skipped.append(f"{place}: {message}")
 
     def note(self, place: str, message: str) -> None:
@@ -94,8 +95,8 @@ def _in_package(name: PackagePath, folder: Path, span: Span | None) -> Path:
     if path is None:
         if folders:
             message = f"the package `{name.package}` has no file {name.path}"
-            raise NablacError(Diagnostic("E820", message, span))
-        raise NablacError(Diagnostic("E820", f"there is no package `{name.package}`", span, hint=_EXAMPLES))
+            raise NablacError(Diagnostic(codes.E820, message, span))
+        raise NablacError(Diagnostic(codes.E820, f"there is no package `{name.package}`", span, hint=_EXAMPLES))
     return path
 
 
@@ -104,4 +105,4 @@ def _check_within(name: PackagePath, span: Span | None) -> None:
     if ".." in PurePath(name.path).parts or PurePath(name.path).is_absolute():
         hint = "a path in a package has no `..`; name a file elsewhere by its own path"
         message = f"{name.path} leads out of the package `{name.package}`"
-        raise NablacError(Diagnostic("E820", message, span, hint=hint))
+        raise NablacError(Diagnostic(codes.E820, message, span, hint=hint))

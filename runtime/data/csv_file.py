@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import check_table, decode, guarded
 
@@ -129,7 +130,7 @@ def read_table(content: bytes, path: str, format: Format, report: Report) -> Tab
 def _table_of(rows: Iterator[tuple[int, list[str]]], path: str, format: Format, report: Report) -> Table:
     first = next((row for row in rows if row[1]), None)
     if first is None:
-        raise NablacError(Diagnostic("E823", f"{path} is empty", place=path))
+        raise NablacError(Diagnostic(codes.E823, f"{path} is empty", place=path))
     line, cells = first
     named = _is_header(cells, f"{path}:{line}", format, report)
     names = [name.strip() for name in cells] if named else [str(column) for column in range(len(cells))]
@@ -181,7 +182,7 @@ def _records(text: str, path: str, format: Format) -> Iterator[tuple[int, list[s
             row = next(reader, None)
         except csv.Error as error:
             message = f"this cannot be read as CSV: {_reason(error)}"
-            raise NablacError(Diagnostic("E821", message, place=f"{path}:{begin}")) from None
+            raise NablacError(Diagnostic(codes.E821, message, place=f"{path}:{begin}")) from None
         if row is None:
             return
         yield begin, row if any(row) or len(row) > 1 else []
@@ -217,7 +218,9 @@ def _is_header(cells: list[str], place: str, format: Format, report: Report) -> 
         shown = ", ".join(f"`{cell.strip()}`" for cell in cells[:6]) + (", .." if len(cells) > 6 else "")
         message = f"the first row may be names or data: {shown}"
         data, names = format.option("header", "false"), format.option("header", "true")
-        raise NablacError(Diagnostic("E828", message, place=place, hint=f"{names} says that it is names, {data} data"))
+        raise NablacError(
+            Diagnostic(codes.E828, message, place=place, hint=f"{names} says that it is names, {data} data")
+        )
     report.note(
         place, f"the first row is of numbers, and read as data; {format.option('header', 'true')} makes it names"
     )
@@ -229,6 +232,6 @@ def _check_names(names: list[str], place: str) -> None:
     for number, name in enumerate(names):
         if name and name in names[:number]:
             hint = "give one of them another name in the file"
-            raise NablacError(Diagnostic("E821", f"two columns are called `{name}`", place=place, hint=hint))
+            raise NablacError(Diagnostic(codes.E821, f"two columns are called `{name}`", place=place, hint=hint))
     if not any(names):
-        raise NablacError(Diagnostic("E821", "no column has a name", place=place))
+        raise NablacError(Diagnostic(codes.E821, "no column has a name", place=place))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.model_spec import DataStage
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.arrays import npz
 from runtime.data.context import Context
@@ -41,15 +42,15 @@ def digits(stage: DataStage, context: Context) -> Examples:
     else:
         image, label = _digit_rows(path, content, stage, context)
     if not image.size:
-        raise NablacError(Diagnostic("E823", f"{path} holds no images", stage.span))
+        raise NablacError(Diagnostic(codes.E823, f"{path} holds no images", stage.span))
     if len(image) != len(label):
         message = f"{path} has {len(image)} images, and there are {len(label)} labels"
-        raise NablacError(Diagnostic("E823", message, stage.span))
+        raise NablacError(Diagnostic(codes.E823, message, stage.span))
     if image.ndim == 2:
         side = math.isqrt(image.shape[1])
         if side * side != image.shape[1]:
             raise NablacError(
-                Diagnostic("E823", f"{image.shape[1]} pixels do not make a square image", place=str(path))
+                Diagnostic(codes.E823, f"{image.shape[1]} pixels do not make a square image", place=str(path))
             )
         image = image.reshape(-1, side, side)
     scaled = image.astype(np.float32)[:, None] / np.float32(stage.arguments["scale"] or max(image.max(), 1))
@@ -59,15 +60,15 @@ def digits(stage: DataStage, context: Context) -> Examples:
 def _idx(path: Path, content: bytes, axes: int) -> Array:
     """An array of bytes in the IDX format of MNIST (LeCun): a magic number, the sizes, the items."""
     if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
-        raise NablacError(Diagnostic("E821", "this is not an IDX file of bytes", place=str(path)))
+        raise NablacError(Diagnostic(codes.E821, "this is not an IDX file of bytes", place=str(path)))
     if content[3] != axes:
         message = f"this IDX file has {content[3]} axes, and {'labels have one' if axes == 1 else 'images have three'}"
-        raise NablacError(Diagnostic("E821", message, place=str(path)))
+        raise NablacError(Diagnostic(codes.E821, message, place=str(path)))
     shape = struct.unpack(f">{content[3]}I", content[4 : 4 + 4 * content[3]])
     items = np.frombuffer(content, np.uint8, offset=4 + 4 * content[3])
     if items.size != math.prod(shape):
         message = f"{items.size} bytes do not make an array of {list(shape)}: the file is cut off"
-        raise NablacError(Diagnostic("E821", message, place=str(path)))
+        raise NablacError(Diagnostic(codes.E821, message, place=str(path)))
     return items.reshape(shape)
 
 
@@ -81,10 +82,10 @@ def _digit_rows(path: Path, content: bytes, stage: DataStage, context: Context) 
         cells, lines = [column[1:] for column in table.cells], table.lines[1:]
         table = replace(table, cells=cells, lines=lines, numbers=table.numbers[1:])
     if not table.lines or len(table.names) < 2:
-        raise NablacError(Diagnostic("E821", "this holds no rows of pixels", place=str(path)))
+        raise NablacError(Diagnostic(codes.E821, "this holds no rows of pixels", place=str(path)))
     rows = Rows.of(table, str(path), format, context).table(table.names, context, stage.span).numbers
     if not len(rows):
-        raise NablacError(Diagnostic("E821", "this holds no rows of pixels", place=str(path)))
+        raise NablacError(Diagnostic(codes.E821, "this holds no rows of pixels", place=str(path)))
     last = (stage.arguments["label"] or _label_end(rows, header, path, stage)) == "last"
     return (rows[:, :-1], rows[:, -1]) if last else (rows[:, 1:], rows[:, 0])
 
@@ -112,5 +113,5 @@ def _label_end(table: Array, header: list[str], path: Path, stage: DataStage) ->
             return candidates[0]
     message = f"{'either' if fitting else 'neither'} end of the rows of {path} can be their labels"
     raise NablacError(
-        Diagnostic("E823", message, stage.span, hint='`digits(path, label: "first")` or `"last"` says it')
+        Diagnostic(codes.E823, message, stage.span, hint='`digits(path, label: "first")` or `"last"` says it')
     )

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from compiler.model_spec import DataStage
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.fitted import Fitted
@@ -126,7 +127,7 @@ def window_parts(
         if overlap:
             message = "windows that overlap cannot be dealt out at random: validation would hold what training has seen"
             hint = '`order: "time"` holds back the last ones; a `stride` as long as a window makes them apart'
-            raise NablacError(Diagnostic("E823", message, stage.span, hint=hint))
+            raise NablacError(Diagnostic(codes.E823, message, stage.span, hint=hint))
         return {}
     first, second = cuts(count, context)
     training, test = end <= first, begin >= second

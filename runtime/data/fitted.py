@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.atomic_files import write_bytes
 from runtime.boundary import LARGEST_JSON, read_file, reason_of
@@ -112,4 +113,4 @@ def unreadable(place: str, reason: str) -> NablacError:
     """The refusal of what is kept of data, where it is not as it was written."""
     hint = "it is as `nablac train` wrote it, or it is not there"
     message = f"{place} is not what a run keeps of its data"
-    return NablacError(Diagnostic("E827", message, place=place, note=reason, hint=hint))
+    return NablacError(Diagnostic(codes.E827, message, place=place, note=reason, hint=hint))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.model_spec import DataStage
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.examples import Examples
@@ -45,7 +46,7 @@ def images(stage: DataStage, context: Context) -> Examples:
             arrays.append(array)
             labels.append(classes.index(folder.name))
     if not arrays:
-        raise NablacError(Diagnostic("E823", f"{path} holds no images", stage.span))
+        raise NablacError(Diagnostic(codes.E823, f"{path} holds no images", stage.span))
     examples = {"image": np.stack(arrays), "label": np.array(labels, np.int64)}
     return Examples(
         examples, ("image",), ("label",), columns={"label": ("label",)}, classes={"label": classes}, place=str(path)
@@ -58,7 +59,7 @@ def _class_folders(path: Path, stage: DataStage, context: Context) -> list[Path]
     folders = [entry for entry in beside if entry.is_dir() and not entry.name.startswith(".")]
     if not folders:
         hint = "as in cats/1.png, cats/2.png, dogs/1.png"
-        raise NablacError(Diagnostic("E823", f"{path} has no folder for each class", stage.span, hint=hint))
+        raise NablacError(Diagnostic(codes.E823, f"{path} has no folder for each class", stage.span, hint=hint))
     for entry in beside:
         if entry.suffix.lower() in ENDINGS and not entry.is_dir():
             context.note(str(entry), "an image in no class's folder is left out")
@@ -78,7 +79,7 @@ def _image_files(folder: Path, stage: DataStage, context: Context) -> list[Path]
             context.note(str(entry), f"{what} is left out")
     if not files and context.fitted is None:
         hint = f"images are {', '.join(ENDINGS)}; remove the folder where it is no class"
-        raise NablacError(Diagnostic("E823", f"the class {folder} has no images", stage.span, hint=hint))
+        raise NablacError(Diagnostic(codes.E823, f"the class {folder} has no images", stage.span, hint=hint))
     return files
 
 

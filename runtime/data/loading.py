@@ -10,6 +10,7 @@ import numpy as np
 
 from compiler.model_spec import DataStage
 from compiler.types import DType, TensorType
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
 from runtime.data.assignment import Assigned, assigned
@@ -40,11 +41,13 @@ def load_examples(stages: Sequence[DataStage], context: Context, wanted: Require
     """
     if not stages:
         raise NablacError(
-            Diagnostic("E824", "the train block names no data", hint='as in `data csv("series.csv") -> window(...)`')
+            Diagnostic(
+                codes.E824, "the train block names no data", hint='as in `data csv("series.csv") -> window(...)`'
+            )
         )
     first, *rest = stages
     if first.name not in SOURCES:
-        raise NablacError(Diagnostic("E824", f"`{first.name}` needs arrays given from Python", first.span))
+        raise NablacError(Diagnostic(codes.E824, f"`{first.name}` needs arrays given from Python", first.span))
     context = divided(context, rest)
     return staged(SOURCES[first.name](first, context), rest, context, wanted, stages[-1].span)
 
@@ -59,7 +62,7 @@ def staged(
     if not isinstance(data, Examples):
         raise NablacError(
             Diagnostic(
-                "E824",
+                codes.E824,
                 "this makes no examples yet",
                 span,
                 hint="cut a table with `columns(...)` or `window(...)`, a text with `characters(...)`",
@@ -75,7 +78,7 @@ def fitted(examples: Examples, context: Context, wanted: Requirements, span: Spa
     """
     examples = examples.split(context)
     if not len(examples.parts["training"]) and context.fitted is None:
-        raise NablacError(Diagnostic("E823", "no example is left to train on", span))
+        raise NablacError(Diagnostic(codes.E823, "no example is left to train on", span))
     _check_parts(examples, context, span)
     _check_scaled_columns(examples, wanted)
     arrays: dict[str, Array] = {}
@@ -112,7 +115,7 @@ def _check_parts(examples: Examples, context: Context, span: Span | None) -> Non
             count = len(examples)
             message = f"{part} {share:g} of {count:,} example{'' if count == 1 else 's'} is none"
             hint = f"a larger share or more data gives it some (windows lie whole in it); `{part} 0` asks for none"
-            raise NablacError(Diagnostic("E823", message, span, hint=hint))
+            raise NablacError(Diagnostic(codes.E823, message, span, hint=hint))
 
 
 def _scaling(assignment: Assigned, array: Array, examples: Examples, context: Context, unasked: bool) -> Scaling | None:
@@ -147,7 +150,7 @@ def _check_precision(
     if largest > type.dtype.largest:
         message = f"{what} reaches {largest:.3g}, and the {type.dtype} of `{name}` holds {type.dtype.largest:.3g}"
         hint = "the compiled model takes and gives raw numbers: count in another unit in the data"
-        raise NablacError(Diagnostic("E847", message, span, hint=hint))
+        raise NablacError(Diagnostic(codes.E847, message, span, hint=hint))
     message = f"{what} reaches {largest:.10g} and varies by {spread:.3g}: too little for the {type.dtype} of `{name}`"
     step = type.dtype.eps * 2.0 ** np.floor(np.log2(largest))
     note = f"numbers of {type.dtype} are {step:.3g} apart there, and the compiled model takes and gives raw ones"
@@ -155,7 +158,7 @@ def _check_precision(
     if not target and type.dtype != DType.F64:
         sizes = ", ".join(map(str, type.shape))
         hint = f"declare `{name}: f64[{sizes}]` and go on with `cast({name}, f32)`, or {hint}"
-    raise NablacError(Diagnostic("E847", message, span, note=note, hint=hint))
+    raise NablacError(Diagnostic(codes.E847, message, span, note=note, hint=hint))
 
 
 def _check_scaled_columns(examples: Examples, wanted: Requirements) -> None:
@@ -166,4 +169,6 @@ def _check_scaled_columns(examples: Examples, wanted: Requirements) -> None:
         for column in scale.columns:
             if column not in known:
                 hint = did_you_mean(column, known) or f"there are {', '.join(sorted(columns or examples.arrays))}"
-                raise NablacError(Diagnostic("E822", f"there is no column `{column}` to scale", scale.span, hint=hint))
+                raise NablacError(
+                    Diagnostic(codes.E822, f"there is no column `{column}` to scale", scale.span, hint=hint)
+                )

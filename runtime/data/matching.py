@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
 MOST_VISITED = 200_000  # files and folders that a pattern looks at
@@ -66,7 +67,9 @@ def _entries(folder: str, visited: Iterator[int], pattern: str) -> list[tuple[st
             for entry in entries:
                 if next(visited, None) is None:
                     message = f"the pattern {pattern} looks at more than {MOST_VISITED:,} files and folders"
-                    raise NablacError(Diagnostic("E820", message, place=folder, hint="name a folder before the `*`"))
+                    raise NablacError(
+                        Diagnostic(codes.E820, message, place=folder, hint="name a folder before the `*`")
+                    )
                 names.append((entry.name, entry.is_dir(), entry.is_symlink()))
     except (OSError, ValueError):
         return names

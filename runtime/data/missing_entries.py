@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compiler.graph import Graph
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span
 from runtime.data.examples import Examples
@@ -23,32 +24,32 @@ def check_lookups(graph: Graph, examples: Examples, span: Span | None) -> None:
 
 def _no_class(name: str, label: int, row: int | None, size: int, examples: Examples, span: Span | None) -> NablacError:
     if examples.texts_of(name):
-        return too_many_texts(examples.columns[name][0], examples, f"the model tells {size:,} apart", "E826", span)
+        return too_many_texts(examples.columns[name][0], examples, f"the model tells {size:,} apart", codes.E826, span)
     columns = examples.columns.get(name, ())
     what = f"column `{columns[0]}`" if len(columns) == 1 and examples.lines is not None else f"`{name}`"
     message = f"{what} holds the label {label}, and the model tells the classes 0 to {size - 1} apart"
     hint = "labels count from 0" if label < 0 else f"the model needs {label + 1:,} classes, or the data others"
     place = examples.place_of(row) if row is not None else None
     if place is not None:
-        return NablacError(Diagnostic("E826", message, place=place, hint=hint))
-    return NablacError(Diagnostic("E826", message if row is None else f"{message}: example {row}", span, hint=hint))
+        return NablacError(Diagnostic(codes.E826, message, place=place, hint=hint))
+    return NablacError(Diagnostic(codes.E826, message if row is None else f"{message}: example {row}", span, hint=hint))
 
 
 def _no_row(name: str, number: int, row: int | None, size: int, examples: Examples, span: Span | None) -> NablacError:
     if examples.texts_of(name):
         model = f"the model looks them up in a table of {size:,} rows"
-        return too_many_texts(examples.columns[name][0], examples, model, "E851", span)
+        return too_many_texts(examples.columns[name][0], examples, model, codes.E851, span)
     place = examples.place_of(row) if row is not None else None
     span = span if place is None else None
     if number < 0:
         message = f"`{name}` holds {number}, and rows of a table count from 0"
-        return NablacError(Diagnostic("E851", message, span, place=place))
+        return NablacError(Diagnostic(codes.E851, message, span, place=place))
     if examples.tokenizer is None:
         message = f"`{name}` holds {number:,}, and the model looks it up in a table of {size:,} rows"
         hint = f"the table needs {number + 1:,} rows, or the data other numbers"
-        return NablacError(Diagnostic("E851", message, span, place=place, hint=hint))
+        return NablacError(Diagnostic(codes.E851, message, span, place=place, hint=hint))
     largest = int(examples.arrays[name].max())
     message = f"`{name}` holds {largest:,}, and the model looks it up in a table of {size:,} rows"
     needed = examples.tokenizer.size
     hint = f"the vocabulary needs {needed:,} rows, or the data fewer tokens: `tokens(most: {size})`"
-    return NablacError(Diagnostic("E851", message, span, hint=hint))
+    return NablacError(Diagnostic(codes.E851, message, span, hint=hint))

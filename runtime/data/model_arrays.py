@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.types import TensorType
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span
 from runtime.conversion import CannotConvert, check_numbers, convert
@@ -32,14 +33,14 @@ def shaped(
     if target and type.dtype.is_float and are_labels(array, wanted):
         width = int(type.shape[-1])  # type: ignore[arg-type]  # as `are_labels` has it
         if texts and len(examples.classes[texts[0]]) > width:
-            raise too_many_texts(texts[0], examples, f"the model's `{name}` is {type}", "E826", span)
+            raise too_many_texts(texts[0], examples, f"the model's `{name}` is {type}", codes.E826, span)
         return _one_hot(array, examples, name, type, span)
     if texts and (type.dtype.is_float or len(assigned.columns) > 1):
         classes = examples.classes[texts[0]]
         several = f"{len(classes)} classes, as `{classes[0]}`" if len(classes) > 1 else f"one class, `{classes[0]}`"
         message = f"column `{texts[0]}` holds texts, {several}, and the model's `{name}` is {type}"
         kind = f"or `f32[batch, {len(classes)}]` of one-hot rows" if target else "with an `Embedding`, say"
-        raise NablacError(Diagnostic("E824", message, span, hint=f"declare `{texts[0]}: i64[batch]`, {kind}"))
+        raise NablacError(Diagnostic(codes.E824, message, span, hint=f"declare `{texts[0]}: i64[batch]`, {kind}"))
     shape = array.shape[1:]
     if len(shape) != len(wanted) and all(isinstance(size, int) for size in wanted):
         if int(np.prod(shape)) == int(np.prod([int(size) for size in wanted])):  # type: ignore[arg-type]
@@ -50,7 +51,7 @@ def shaped(
     )
     if not fits:
         message = f"the model's `{name}` is {type}, and an example of the data is {example_type(array)}"
-        raise NablacError(Diagnostic("E824", message, span))
+        raise NablacError(Diagnostic(codes.E824, message, span))
     return array
 
 
@@ -76,18 +77,18 @@ def _unfit(
     """Numbers that a dtype does not have, at the line that the first of them is from, else by its example."""
     message, columns = f"the model's `{assigned.name}` is {type}, and {error.reason}", assigned.columns
     if error.index is None:
-        return NablacError(Diagnostic("E824", message, span, hint=error.hint))
+        return NablacError(Diagnostic(codes.E824, message, span, hint=error.hint))
     row, *others = error.index
     if columns:
         column = columns[others[-1]] if others and others[-1] < len(columns) else columns[0]
         message = f"column `{column}`: {message}"
     place = examples.place_of(row)
     if place is not None:
-        return NablacError(Diagnostic("E824", message, place=place, hint=error.hint))
-    return NablacError(Diagnostic("E824", f"{message}: example {row}", span, hint=error.hint))
+        return NablacError(Diagnostic(codes.E824, message, place=place, hint=error.hint))
+    return NablacError(Diagnostic(codes.E824, f"{message}: example {row}", span, hint=error.hint))
 
 
-def too_many_texts(column: str, examples: Examples, model: str, code: str, span: Span | None) -> NablacError:
+def too_many_texts(column: str, examples: Examples, model: str, code: codes.Code, span: Span | None) -> NablacError:
     """More texts than a model has numbers for: no line of the file is wrong, and none is named."""
     texts = examples.classes[column]
     shown = ", ".join(f"`{text}`" for text in texts[:_SHOWN]) + (", .." if len(texts) > _SHOWN else "")
@@ -125,8 +126,8 @@ def _one_hot(array: Array, examples: Examples, name: str, type: TensorType, span
         message = f"`{name}` has {classes} classes, 0 to {classes - 1}, and the data holds a label {label}"
         place = examples.place_of(int(row))
         if place is None:
-            raise NablacError(Diagnostic("E826", f"{message}: example {row}", span))
-        raise NablacError(Diagnostic("E826", message, place=place))
+            raise NablacError(Diagnostic(codes.E826, f"{message}: example {row}", span))
+        raise NablacError(Diagnostic(codes.E826, message, place=place))
     labels = labels.astype(np.int64)
     rows_of_ones: Array = np.eye(classes, dtype=np.float32)[labels]
     return rows_of_ones

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from compiler.model_spec import DataStage
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import decode
 from runtime.data.context import Context
@@ -39,7 +40,7 @@ def pairs(stage: DataStage, context: Context) -> Text:
             else:
                 place_of_pair[sides] = place
     if not place_of_pair:
-        raise NablacError(Diagnostic("E823", f"{files[0]} holds no pairs", stage.span))
+        raise NablacError(Diagnostic(codes.E823, f"{files[0]} holds no pairs", stage.span))
     return Text(str(files[0]), list(place_of_pair), places=list(place_of_pair.values()))
 
 

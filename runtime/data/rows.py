@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
 from runtime.data.csv_file import PLAIN, Format, Report
@@ -75,10 +76,10 @@ class Rows:
                     or self.format.hint_of_header(list(self.cells))
                     or f"the columns are {_listed(list(self.cells))}"
                 )
-                raise NablacError(Diagnostic("E822", f"{self.place} has no column `{name}`", span, hint=near))
+                raise NablacError(Diagnostic(codes.E822, f"{self.place} has no column `{name}`", span, hint=near))
             if name in self.refused:
                 message = f"column `{name}` holds {self.refused[name]}, and a column is of numbers or of texts"
-                raise NablacError(Diagnostic("E821", message, place=self.place))
+                raise NablacError(Diagnostic(codes.E821, message, place=self.place))
         texts = self._classes(names, classes) if classes is not None else {}
         table = np.empty((len(self.lines), len(names)))
         kept = np.ones(len(self.lines), bool)

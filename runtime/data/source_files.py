@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from compiler.model_spec import DataStage
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import LARGEST_TEXT, gunzip, read_file
 
@@ -22,10 +23,10 @@ def unpacked(content: bytes, place: str) -> bytes:
 def unreadable(place: str, what: str, error: Exception) -> NablacError:
     """A file that is not what it is read as."""
     first = " ".join(str(error).split())[:160]
-    return NablacError(Diagnostic("E821", f"this cannot be read as {what}: {first}", place=place))
+    return NablacError(Diagnostic(codes.E821, f"this cannot be read as {what}: {first}", place=place))
 
 
 def missing_extra(what: str, extra: str, stage: DataStage) -> NablacError:
     """A source whose library is not installed."""
     hint = f"pip install 'nablac[{extra}]'"
-    return NablacError(Diagnostic("E809", f"{what} need the `{extra}` extra", stage.span, hint=hint))
+    return NablacError(Diagnostic(codes.E809, f"{what} need the `{extra}` extra", stage.span, hint=hint))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler.model_spec import DataStage
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import LARGEST_PYTHON, decode, read_file
 from runtime.data.arrays import npz
@@ -33,12 +34,12 @@ def text(stage: DataStage, context: Context) -> Text:
             context.broken(f"{file}:{error.lineno or 1}", "this is not valid Python")
         except NablacError as error:
             (diagnostic,) = error.diagnostics
-            if diagnostic.code != "E821":  # too large, or not to be opened
+            if diagnostic.code != codes.E821:  # too large, or not to be opened
                 raise
             context.broken(diagnostic.place or str(file), diagnostic.message, diagnostic.hint)
     whole = "\n".join(parts)
     if not whole:
-        raise NablacError(Diagnostic("E823", f"{path} holds no text", stage.span))
+        raise NablacError(Diagnostic(codes.E823, f"{path} holds no text", stage.span))
     return Text(str(path), [], whole)
 
 

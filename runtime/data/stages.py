@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from compiler.model_spec import DataStage
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.examples import Examples, Text, cuts, window_parts
@@ -67,7 +68,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     if not len(starts):
         raise NablacError(
             Diagnostic(
-                "E823",
+                codes.E823,
                 f"{len(table)} rows are too few for windows of {length} and a horizon of {horizon}",
                 stage.span,
                 hint="shorten the window, or bring more data",
@@ -127,7 +128,7 @@ def divided(context: Context, stages: Iterable[DataStage]) -> Context:
             shares = {name: arguments[name] for name in asked if arguments[name] is not None}
             context = replace(context, order=arguments["order"], **shares)
             if context.validation + context.test >= 1:
-                raise NablacError(Diagnostic("E823", "the shares add up to less than 1", stage.span))
+                raise NablacError(Diagnostic(codes.E823, "the shares add up to less than 1", stage.span))
     return context
 
 
@@ -175,7 +176,7 @@ def _needs(data: Any, kind: type, stage: DataStage) -> None:
         words = {Rows: "rows of a table", Examples: "examples", Text: "a text"}
         raise NablacError(
             Diagnostic(
-                "E823",
+                codes.E823,
                 f"`{stage.name}` takes {words[kind]}, and gets {words.get(type(data), 'something else')}",
                 stage.span,
             )

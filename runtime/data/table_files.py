@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from compiler.model_spec import DataStage
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import PARQUET
 from runtime.boundary import BEGINNING, check_table, guarded, open_regular, refuse_other_kinds
@@ -23,7 +24,7 @@ def csv(stage: DataStage, context: Context) -> Rows:
     format = Format(*(stage.arguments[name] for name in ("separator", "decimal", "header")))
     table = read_table(content_of(path), str(path), format, context)
     if not table.lines:
-        raise NablacError(Diagnostic("E823", f"{path} has no rows", stage.span))
+        raise NablacError(Diagnostic(codes.E823, f"{path} has no rows", stage.span))
     return Rows.of(table, str(path), format, context)
 
 
@@ -43,7 +44,7 @@ def parquet(stage: DataStage, context: Context) -> Rows:
         check_table(opened.metadata.num_rows * opened.metadata.num_columns, str(path))
         table = opened.read()
     if not table.num_rows:
-        raise NablacError(Diagnostic("E823", f"{path} has no rows", stage.span))
+        raise NablacError(Diagnostic(codes.E823, f"{path} has no rows", stage.span))
     refused = {name: what for name, column in _columns(table) if (what := _kind(column.type)) is not None}
     cells = {
         name: [] if name in refused else [_text(cell) for cell in column.to_pylist()]
@@ -51,7 +52,7 @@ def parquet(stage: DataStage, context: Context) -> Rows:
     }
     if len(cells) < len(table.column_names):
         twice = next(name for name in cells if table.column_names.count(name) > 1)
-        raise NablacError(Diagnostic("E821", f"two columns are called `{twice}`", place=str(path)))
+        raise NablacError(Diagnostic(codes.E821, f"two columns are called `{twice}`", place=str(path)))
     numbers = list(range(table.num_rows))
     return Rows(str(path), cells, [number + 1 for number in numbers], numbers, refused=refused)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.model_spec import DataStage
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.csv_file import PLAIN
@@ -32,7 +33,7 @@ def tokens(data: Text, stage: DataStage, context: Context) -> Examples:
     from the training part. Pairs of more than `length` tokens on a side are left out, and said with their lines.
     """
     if not isinstance(data, Text):
-        raise NablacError(Diagnostic("E823", "`tokens` takes a text, or pairs of texts", stage.span))
+        raise NablacError(Diagnostic(codes.E823, "`tokens` takes a text, or pairs of texts", stage.span))
     if not data.lines:
         return _masked(data, stage, context) if stage.arguments["hide"] else _next_tokens(data, stage, context)
     return _pairs(data, stage, context)
@@ -101,7 +102,7 @@ def _fitting_pairs(
         else:
             fitting.append(number)
     if not fitting:
-        raise NablacError(Diagnostic("E823", f"no pair has at most {most} tokens a side", stage.span))
+        raise NablacError(Diagnostic(codes.E823, f"no pair has at most {most} tokens a side", stage.span))
     return fitting
 
 
@@ -115,10 +116,10 @@ def _check_special(tokenizer: Tokenizer, stage: DataStage, translated: bool) -> 
     if tokenizer.padding is None:
         message = "this tokenizer has no padding token, and the shorter of two texts is filled up with it"
         hint = "a tokenizer with a token `<pad>` or `[PAD]` fits; one text as windows needs none"
-        raise NablacError(Diagnostic("E850", message, stage.span, hint=hint))
+        raise NablacError(Diagnostic(codes.E850, message, stage.span, hint=hint))
     if translated and tokenizer.end is None:
         message, hint = "this tokenizer has no token that ends a text", "one with `</s>`, `<eos>` or `[SEP]` fits"
-        raise NablacError(Diagnostic("E850", message, stage.span, hint=hint))
+        raise NablacError(Diagnostic(codes.E850, message, stage.span, hint=hint))
 
 
 def _tokenizer(texts: Iterable[str], stage: DataStage, context: Context) -> Tokenizer:
@@ -151,7 +152,7 @@ def _numbers(texts: list[str], places: list[str]) -> Array:
     for text, place in zip(texts, places, strict=True):
         number = PLAIN.number(text)
         if number is None:
-            raise NablacError(Diagnostic("E821", f"`{text}` is not a number", place=place))
+            raise NablacError(Diagnostic(codes.E821, f"`{text}` is not a number", place=place))
         numbers.append(number)
     return np.array(numbers)[:, None]
 
@@ -177,13 +178,15 @@ def _masked(data: Text, stage: DataStage, context: Context) -> Examples:
     tokenizer = _tokenizer([data.text[:first]], stage, context)
     if tokenizer.mask is None:
         hint = "a tokenizer with a token `<mask>` or `[MASK]` fits"
-        raise NablacError(Diagnostic("E850", "this tokenizer has no token to hide others", stage.span, hint=hint))
+        raise NablacError(Diagnostic(codes.E850, "this tokenizer has no token to hide others", stage.span, hint=hint))
     before, after = tokenizer.around
     coded = np.array(tokenizer.encode(data.text), np.int64)
     width = length - len(before) - len(after)
     count = len(coded) // width if width > 0 else 0
     if not count:
-        raise NablacError(Diagnostic("E823", f"{len(coded)} tokens are too few for windows of {length}", stage.span))
+        raise NablacError(
+            Diagnostic(codes.E823, f"{len(coded)} tokens are too few for windows of {length}", stage.span)
+        )
     whole = coded[: count * width].reshape(count, width)
     generator = np.random.default_rng([context.seed, 0x3A5C])
     chosen, how = generator.random(whole.shape) < share, generator.random(whole.shape)
@@ -208,7 +211,9 @@ def windows_of(
     width = length - len(before)  # of the text's own tokens
     starts = np.arange(0, len(coded) - width, min(stride, width)) if width > 0 else np.arange(0)
     if not len(starts):
-        raise NablacError(Diagnostic("E823", f"{len(coded)} tokens are too few for windows of {length}", stage.span))
+        raise NablacError(
+            Diagnostic(codes.E823, f"{len(coded)} tokens are too few for windows of {length}", stage.span)
+        )
     indices = starts[:, None] + np.arange(width + 1)
     parts = window_parts(starts, starts + width + 1, len(coded), stride < width, context, stage)
     rows = np.hstack([np.tile(before, (len(starts), 1)), coded[indices]])

@@ -15,6 +15,7 @@ from compiler.operators.comparison import Where
 from compiler.operators.linear import MatMul
 from compiler.operators.normalization import Softmax
 from compiler.operators.source import Input
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.generation.decode_checks import check_causal
 from runtime.generation.generator import Generator, Request
@@ -66,7 +67,7 @@ def attention_of(
     """
     known = attentions(graph)
     if not known:
-        raise NablacError(Diagnostic("E854", f"{graph.name} has no attention layer", place=graph.name))
+        raise NablacError(Diagnostic(codes.E854, f"{graph.name} has no attention layer", place=graph.name))
     check_tables(tokenizer, graph)
     limits = table_limits(graph, {})
     asked = token_inputs(graph)
@@ -78,7 +79,9 @@ def attention_of(
     chosen = layer or (crossing or list(known))[-1]
     if chosen not in known:
         hint = did_you_mean(chosen, known) or f"there are {', '.join(known)}"
-        raise NablacError(Diagnostic("E854", f"{graph.name} has no attention `{chosen}`", place="--layer", hint=hint))
+        raise NablacError(
+            Diagnostic(codes.E854, f"{graph.name} has no attention `{chosen}`", place="--layer", hint=hint)
+        )
     role = roles.whole if others or not _goes_on(graph, weights) else roles.prompt
     most = longest_texts(graph).get((others or [label])[0])
     coded = tokens_of(tokenizer, text, role, "--attention", TextLimit(graph.name, most), what="prompt")

@@ -11,6 +11,7 @@ from compiler.decode import Decode
 from compiler.dims import Dim, symbols
 from compiler.graph import Graph, Value
 from compiler.operators.source import Source
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.generation.decoders import Cached, Layout, Recomputing
 from runtime.generation.machines import NumpyMachine, machine
@@ -51,7 +52,7 @@ def check_causal(graph: Graph, tokens: str, output: str, weights: Mapping[str, A
             message = f"{graph.name} does not generate: here, what is known of a token depends on later ones"
             hint = "mask later tokens (`causal: true`), or scan forward only"
             place = None if origin.span is not None else origin.path
-            raise NablacError(Diagnostic("E862", message, origin.span, hint=hint, place=place))
+            raise NablacError(Diagnostic(codes.E862, message, origin.span, hint=hint, place=place))
 
 
 def worst_difference(

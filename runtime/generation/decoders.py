@@ -12,6 +12,7 @@ import numpy as np
 from compiler.decode import Decode
 from compiler.dims import PAST, Size
 from compiler.types import DType, TensorType
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.generation.machines import Machine, needed
 
@@ -100,7 +101,7 @@ class Cached:
             if axis is None:
                 message = f"what is kept of `{name}` is shared by all texts"
                 hint = "`--no-cache` generates without"
-                raise NablacError(Diagnostic("E861", message, place="--beams", hint=hint))
+                raise NablacError(Diagnostic(codes.E861, message, place="--beams", hint=hint))
             self.kept[name] = self.step.value(np.take(self.step.array(value), rows, axis))
 
     def _run(self, tokens: Array) -> Array:
@@ -150,7 +151,7 @@ def _size(step: Decode, name: str, size: Size) -> int | str:
     if str(size) == PAST:
         return PAST
     message = f"the decode step keeps `{name}`, of size `{size}`, and does not know how large that is at first"
-    raise NablacError(Diagnostic("E860", message, place=step.step.name, hint="`--no-cache` generates without"))
+    raise NablacError(Diagnostic(codes.E860, message, place=step.step.name, hint="`--no-cache` generates without"))
 
 
 def rows_of(arrays: Sequence[Array]) -> Array:

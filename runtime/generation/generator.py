@@ -15,6 +15,7 @@ from compiler.dims import Dim
 from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
 from compiler.types import TensorType
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.generation.decode_checks import check_causal
 from runtime.generation.decoders import KEY, Cached, Decoder, Layout, Recomputing
@@ -101,7 +102,7 @@ class Generator:
         layout = stored(step.metadata, KEY, None, Layout.from_json)
         if layout is None:
             hint = "`nablac compile --decode` writes one"
-            raise NablacError(Diagnostic("E909", f"{folder} holds no decode step", place=str(folder), hint=hint))
+            raise NablacError(Diagnostic(codes.E909, f"{folder} holds no decode step", place=str(folder), hint=hint))
         start = OnnxMachine(folder / START, device) if os.path.exists(folder / START) else None
         others = [name for name in (start.inputs if start is not None else ()) if name != layout.tokens]
         vocabulary = stored(step.metadata, "nablac.tokens", 0, int)
@@ -123,7 +124,7 @@ class Generator:
                     tokenizer = _stored(model, tokenizer, file)
                     source, known = _source(types, name), stored_lengths(model.metadata)
                     return Generator(decoder, tokenizer, shape[2], name, source, str(file), known)
-        raise NablacError(Diagnostic("E860", f"{file} does not generate text", place=str(file)))
+        raise NablacError(Diagnostic(codes.E860, f"{file} does not generate text", place=str(file)))
 
     def generate(self, prompts: Sequence[str], how: Request) -> list[str]:
         """A text for each prompt; NablacError for the first that has none."""
@@ -255,7 +256,7 @@ def _source(types: Mapping[str, TensorType], tokens: str) -> str | None:
     if not fits or not isinstance(types[others[0]].shape[1], Dim):
         named = ", ".join(f"`{name}`" for name in others)
         hint = "it may have one other input, of tokens: `source: i64[batch, S]`"
-        raise NablacError(Diagnostic("E860", f"text alone does not feed {named}", place=named, hint=hint))
+        raise NablacError(Diagnostic(codes.E860, f"text alone does not feed {named}", place=named, hint=hint))
     return others[0]
 
 
@@ -264,5 +265,5 @@ def _stored(model: OnnxMachine, tokenizer: Tokenizer | None, place: Path) -> Tok
         return tokenizer
     if TOKENIZER not in model.metadata:
         hint = "`--tokenizer FILE` gives one; a model that `nablac train` made of texts has its own"
-        raise NablacError(Diagnostic("E853", f"{place} has no tokenizer", place=str(place), hint=hint))
+        raise NablacError(Diagnostic(codes.E853, f"{place} has no tokenizer", place=str(place), hint=hint))
     return from_json(model.metadata[TOKENIZER])

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.text.tokenizers import Tokenizer
 
@@ -40,16 +41,16 @@ def tokens_of(
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:  # the bytes of an argument that are no UTF-8 come as lone surrogates
-        raise NablacError(Diagnostic("E821", "this is not UTF-8 text", place=place)) from None
+        raise NablacError(Diagnostic(codes.E821, "this is not UTF-8 text", place=place)) from None
     tokens = role(tokenizer, text) if tokenizer.encode(text) else list(empty)
     if not tokens:
-        raise NablacError(Diagnostic("E852", f"this {what} is empty", place=place, hint=hint))
+        raise NablacError(Diagnostic(codes.E852, f"this {what} is empty", place=place, hint=hint))
     message = f"a text of {len(tokens):,} tokens is too long: "
     if limit.positions is not None and len(tokens) > limit.positions:
         message += f"{limit.name} has {limit.positions:,} positions"
-        raise NablacError(Diagnostic("E855", message, place=place, hint="shorten it"))
+        raise NablacError(Diagnostic(codes.E855, message, place=place, hint="shorten it"))
     if len(tokens) > limit.longest:
         message += f"{limit.longest:,} are taken"
         hint = f"shorten it, or raise `{limit.option}`" if limit.option is not None else "shorten it"
-        raise NablacError(Diagnostic("E855", message, place=place, hint=hint))
+        raise NablacError(Diagnostic(codes.E855, message, place=place, hint=hint))
     return tokens

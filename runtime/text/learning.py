@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.text.tokenizers import KINDS, LEARNT, SPECIAL, UNKNOWN, LibraryTokenizer, ListTokenizer, Tokenizer, library
 from runtime.text.words import pieces
@@ -16,7 +17,7 @@ def learn(texts: Iterable[str], kind: str, most: int) -> Tokenizer:
         return {"bpe": _byte_pairs, "wordpiece": _word_pieces, "unigram": _unigrams}[kind](list(texts), most)
     if kind not in KINDS:
         hint = did_you_mean(kind, KINDS) or f"there are {', '.join(KINDS)}"
-        raise NablacError(Diagnostic("E850", f"there is no tokenizer `{kind}`", hint=hint))
+        raise NablacError(Diagnostic(codes.E850, f"there is no tokenizer `{kind}`", hint=hint))
     counted: Counter[str] = Counter()
     for text in texts:
         counted.update(pieces(text, kind))

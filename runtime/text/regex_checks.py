@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
 MOST_REPEATED = 64  # times that a group with a repetition without end in it may be repeated
@@ -26,7 +27,7 @@ def check_expressions(stored: Any, place: str) -> None:
         else:
             continue
         hint = "write it without nested repetitions, as `a+` for `(a+)+`"
-        raise NablacError(Diagnostic("E850", message, place=place, hint=hint))
+        raise NablacError(Diagnostic(codes.E850, message, place=place, hint=hint))
 
 
 def _expressions(stored: Any) -> Iterator[str]:

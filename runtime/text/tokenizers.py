@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import LARGEST_JSON, decode, guarded, read_file, silenced
 from runtime.text.regex_checks import check_expressions
@@ -188,7 +189,7 @@ class LibraryTokenizer:
     @cached_property
     def around(self) -> tuple[Sequence[int], Sequence[int]]:
         """What the library puts before and after a text; NablacError (E850) where it fails."""
-        with guarded("the tokenizer", "tokens of a text", "E850"), silenced():
+        with guarded("the tokenizer", "tokens of a text", codes.E850), silenced():
             encoding = self.library.encode("a", add_special_tokens=True)
         text = [index for index, special in enumerate(encoding.special_tokens_mask) if not special]
         if not text:
@@ -208,12 +209,12 @@ class LibraryTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The library's numbers; NablacError (E850) where it fails."""
-        with guarded("the tokenizer", "tokens of a text", "E850"), silenced():
+        with guarded("the tokenizer", "tokens of a text", codes.E850), silenced():
             return list(self.library.encode(text, add_special_tokens=False).ids)
 
     def decode(self, numbers: Sequence[int]) -> str:
         """The library's text; NablacError (E850) where it fails."""
-        with guarded("the tokenizer", "the text of tokens", "E850"), silenced():
+        with guarded("the tokenizer", "the text of tokens", codes.E850), silenced():
             return str(self.library.decode([int(number) for number in numbers], skip_special_tokens=True))
 
     def to_json(self) -> str:
@@ -223,7 +224,7 @@ class LibraryTokenizer:
 
 def from_json(text: str, place: str = KEY) -> Tokenizer:
     """What `to_json` wrote; NablacError for anything else, at `place`."""
-    with guarded(place, "JSON", "E850"):
+    with guarded(place, "JSON", codes.E850):
         stored = json.loads(text)
     known = isinstance(stored, dict) and ("library" in stored or ("known" in stored and stored.get("kind") in LISTED))
     if not known:
@@ -232,7 +233,7 @@ def from_json(text: str, place: str = KEY) -> Tokenizer:
     missing = [name for name in ("kind", "special" if "known" in stored else "library") if name not in stored]
     if missing:
         raise _no_tokenizer(f"this tokenizer has no entry `{missing[0]}`", place)
-    with guarded(place, "a tokenizer", "E850"):
+    with guarded(place, "a tokenizer", codes.E850):
         if "known" in stored:
             return ListTokenizer(stored["kind"], _texts(stored["known"]), _texts(stored["special"]))
         whole = stored["library"]
@@ -246,13 +247,13 @@ def _texts(entries: Any) -> tuple[str, ...]:
 
 
 def _no_tokenizer(message: str, place: str, hint: str | None = None) -> NablacError:
-    return NablacError(Diagnostic("E850", message, place=place, hint=hint))
+    return NablacError(Diagnostic(codes.E850, message, place=place, hint=hint))
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
     """A `tokenizer.json` of the tokenizers library, a `vocab.txt` of WordPiece, or what `to_json` wrote."""
     text = decode(read_file(path, LARGEST_JSON, pipes=True), str(path))
-    with guarded(str(path), "a tokenizer", "E850"):
+    with guarded(str(path), "a tokenizer", codes.E850):
         if path.suffix == ".txt":
             return _word_pieces(text.replace("\r\n", "\n").removesuffix("\n").split("\n"))
         stored = json.loads(text)
@@ -307,5 +308,5 @@ def library() -> Any:
         import tokenizers
     except ImportError:
         hint = "pip install 'nablac[text]'; `characters` and `words` do without"
-        raise NablacError(Diagnostic("E809", "this tokenizer needs the extra `text`", hint=hint)) from None
+        raise NablacError(Diagnostic(codes.E809, "this tokenizer needs the extra `text`", hint=hint)) from None
     return tokenizers

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from compiler.graph import Graph
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.text.lengths import token_inputs
 from runtime.text.tokenizers import Tokenizer
@@ -16,7 +17,7 @@ def check_tables(tokenizer: Tokenizer, graph: Graph) -> None:
     tables = [limits[name] for name in token_inputs(graph) if name in limits]
     if not tables:
         message, hint = f"{graph.name} takes no tokens", "a model of texts has an input `i64[batch, T]`"
-        raise NablacError(Diagnostic("E851", message, place="--tokenizer", hint=hint))
+        raise NablacError(Diagnostic(codes.E851, message, place="--tokenizer", hint=hint))
     check_size(tokenizer, max(tables), graph.name)  # others are of segments, or of positions
 
 
@@ -25,4 +26,4 @@ def check_size(tokenizer: Tokenizer, vocabulary: int, name: str) -> None:
     if tokenizer.size > vocabulary:
         message = f"the tokenizer has {tokenizer.size:,} tokens, and {name} knows {vocabulary:,}"
         hint = f"train the model with `vocabulary` of at least {tokenizer.size}, or give its own tokenizer"
-        raise NablacError(Diagnostic("E851", message, place="the tokenizer", hint=hint))
+        raise NablacError(Diagnostic(codes.E851, message, place="the tokenizer", hint=hint))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from compiler.dims import Dim, symbols
 from compiler.types import TensorType
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span
 
@@ -15,7 +16,9 @@ def check_example_axis(types: Mapping[str, TensorType], span: Span | None, whole
     hint = "each example has an index along axis 0; what is the same for all of them is no input of a model in training"
     for name, type in types.items():
         if not type.rank:
-            raise NablacError(Diagnostic("E624", f"`{name}` is {type}, and has no axis of examples", span, hint=hint))
+            raise NablacError(
+                Diagnostic(codes.E624, f"`{name}` is {type}, and has no axis of examples", span, hint=hint)
+            )
     if whole or not types:
         return
     (first, kind), *others = types.items()
@@ -24,7 +27,7 @@ def check_example_axis(types: Mapping[str, TensorType], span: Span | None, whole
             message = (
                 f"axis 0 is `{kind.shape[0]}` in `{first}` and `{type.shape[0]}` in `{name}`: one counts no examples"
             )
-            raise NablacError(Diagnostic("E624", message, span, hint=hint))
+            raise NablacError(Diagnostic(codes.E624, message, span, hint=hint))
     examples = kind.shape[0]
     for name, type in types.items():
         for axis, size in enumerate(type.shape[1:], 1):
@@ -34,4 +37,4 @@ def check_example_axis(types: Mapping[str, TensorType], span: Span | None, whole
                     "give each example axes of its own, as in `[batch, n, n]`; or train on all of them at once, "
                     "with `shuffle false`, no validation and a `batch` of their number"
                 )
-                raise NablacError(Diagnostic("E624", message, span, hint=hint))
+                raise NablacError(Diagnostic(codes.E624, message, span, hint=hint))

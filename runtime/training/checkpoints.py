@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import reason_of, require_regular, require_room
 from runtime.typed import typed
@@ -74,17 +75,19 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], Position]:
         with safe_open(str(path), framework="numpy") as file:
             metadata = file.metadata() or {}
             if metadata.get("form") != _FORM:
-                raise NablacError(Diagnostic("E840", "not a nablac checkpoint", place=str(path)))
+                raise NablacError(Diagnostic(codes.E840, "not a nablac checkpoint", place=str(path)))
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
         if metadata["digest"] != _digest(state, metadata["position"]):
-            raise NablacError(Diagnostic("E840", "this checkpoint is damaged: its bytes have changed", place=str(path)))
+            raise NablacError(
+                Diagnostic(codes.E840, "this checkpoint is damaged: its bytes have changed", place=str(path))
+            )
         position: Position = typed(Position, json.loads(metadata["position"]))
         return state, position
     except NablacError:
         raise
     except Exception as error:  # of the library, of the system, of headers that are anything
         message = f"this checkpoint cannot be read: {reason_of(error)}"
-        raise NablacError(Diagnostic("E840", message, place=str(path))) from None
+        raise NablacError(Diagnostic(codes.E840, message, place=str(path))) from None
 
 
 def best_state(folder: Path) -> dict[str, Array]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.atomic_files import Unwritable, move_folder, scratch, write_bytes
 from runtime.data.examples import fitted_to
@@ -49,7 +50,7 @@ class RunFolder:
         except Timeout:
             message = f"another process is training in {path}"
             hint = "two would overwrite each other: wait for it, or end it"
-            raise NablacError(Diagnostic("E841", message, place=str(path), hint=hint)) from None
+            raise NablacError(Diagnostic(codes.E841, message, place=str(path), hint=hint)) from None
         except OSError as error:
             raise Unwritable(path, error) from error
 
@@ -72,7 +73,7 @@ class RunFolder:
             message, hint = f"{target} is there already, and not empty", "another `-o` begins another run"
             if (target / RECORD).is_file():
                 hint = f"`--resume {target}` goes on with this run; {hint}"
-            raise NablacError(Diagnostic("E843", message, place=str(target), hint=hint))
+            raise NablacError(Diagnostic(codes.E843, message, place=str(target), hint=hint))
         try:
             if not target.parent.exists():
                 target.parent.mkdir(parents=True)

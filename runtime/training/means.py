@@ -10,6 +10,7 @@ import numpy as np
 
 from compiler.training.measures import ROWS, Measure
 from compiler.types import TensorType
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.numpy_executor import NumpyRunner
 
@@ -71,5 +72,5 @@ class Means:
             shapes = " and ".join(str(list(shape)) for shape in sorted({rows.shape[1:] for rows in value})[:2])
             message = f"`{measure}` compares all examples with one another, and what it reads of them is {shapes}"
             hint = "make it of one number for each example, as the mean of its row"
-            raise NablacError(Diagnostic("E846", message, place=measure, hint=hint))
+            raise NablacError(Diagnostic(codes.E846, message, place=measure, hint=hint))
         return np.concatenate(value)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.graph import Graph, Node
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.training.checkpoints import Position
 
@@ -68,11 +69,13 @@ def explain_not_finite(
             continue
         node, kind = _first_to_lose(graph, step.read)
         if node is None:
-            return NablacError(Diagnostic("E842", what, place=name, hint=_HINT))
+            return NablacError(Diagnostic(codes.E842, what, place=name, hint=_HINT))
         message = f"{what}: `{node.op.name}` is the first operator whose result is {kind}"
-        return NablacError(Diagnostic("E842", message, node.origin.span, place=node.origin.path or None, hint=_HINT))
+        return NablacError(
+            Diagnostic(codes.E842, message, node.origin.span, place=node.origin.path or None, hint=_HINT)
+        )
     at = f"epoch {error.position.epoch + 1}, batch {error.position.batch + 1}"
-    return NablacError(Diagnostic("E842", f"{error.what} at {at}", place=name, hint=_HINT))
+    return NablacError(Diagnostic(codes.E842, f"{error.what} at {at}", place=name, hint=_HINT))
 
 
 def _first_to_lose(graph: Graph, read: Mapping[str, Array]) -> tuple[Node | None, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from compiler.elaborate.values import show
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.atomic_files import write_bytes
 from runtime.backends import BACKENDS, DEVICES
@@ -76,7 +77,7 @@ class Record:
         """NablacError where the data, by its hash, is not what the run in `run` was begun with."""
         if self.examples != examples:
             message = f"the data has changed since {run} began"
-            raise NablacError(Diagnostic("E841", message, place=str(run), hint=hint))
+            raise NablacError(Diagnostic(codes.E841, message, place=str(run), hint=hint))
 
     def check(self, other: Record, run: Path) -> None:
         """NablacError where `other` would be another run than this one, that lies in `run`."""
@@ -87,15 +88,17 @@ class Record:
                 option = f"--{name.replace('_', '-')}"
                 was, would = _said(option, before), _said(option, now)
                 message = f"{run} was begun with {was}, and with {would} it would be another run"
-                raise NablacError(Diagnostic("E841", message, place=option, hint=hint))
+                raise NablacError(Diagnostic(codes.E841, message, place=option, hint=hint))
         if self.text != other.text:
             hint = f"{run}/spec.model is what the run began with; a changed model is a new run, from its weights"
-            raise NablacError(Diagnostic("E841", f"the model has changed since {run} began", place=str(run), hint=hint))
+            raise NablacError(
+                Diagnostic(codes.E841, f"the model has changed since {run} began", place=str(run), hint=hint)
+            )
         self.check_examples(other.examples, run, "a run on other data is a new one, from its weights")
         for change, remedy in self.surroundings.changes(other.surroundings):
             message = f"{run} would go on as another run: {change}"
             hint = f"{remedy}; `--weights {run}/weights.safetensors` begins another run from its weights"
-            raise NablacError(Diagnostic("E841", message, place=str(run), hint=hint))
+            raise NablacError(Diagnostic(codes.E841, message, place=str(run), hint=hint))
 
 
 def record_of(training: Training, run: Path) -> Record:
@@ -141,7 +144,7 @@ def read_record(folder: Path) -> Record:
     hint = "name the folder that `nablac train` printed"
     if not os.path.isfile(folder / RECORD):
         raise NablacError(
-            Diagnostic("E841", f"{folder} is not the folder of a nablac run", place=str(folder), hint=hint)
+            Diagnostic(codes.E841, f"{folder} is not the folder of a nablac run", place=str(folder), hint=hint)
         )
     content = read_file(folder / RECORD, LARGEST_JSON)
     try:
@@ -151,7 +154,7 @@ def read_record(folder: Path) -> Record:
         return record
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise NablacError(
-            Diagnostic("E841", f"{folder} is not the folder of a nablac run", place=str(folder), hint=hint)
+            Diagnostic(codes.E841, f"{folder} is not the folder of a nablac run", place=str(folder), hint=hint)
         ) from error
 
 

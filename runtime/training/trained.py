@@ -23,6 +23,7 @@ from compiler.operators.source import Constant, Input
 from compiler.rewrite import replace
 from compiler.training.losses import whole_graph
 from compiler.units import Scalings, Unit, in_raw_units, output_units
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import reason_of
 from runtime.data.fitted import Fitted, fitted_from_json, fitted_to_json, read_fitted, unreadable
@@ -127,7 +128,7 @@ def check_fitted(elaborated: ModelSpec, fitted: Fitted, place: str) -> None:
             hint = "load them into the model that was trained"
         else:
             continue
-        raise NablacError(Diagnostic("E844", message, place=place, hint=hint))
+        raise NablacError(Diagnostic(codes.E844, message, place=place, hint=hint))
 
 
 def _spreads_to(shape: tuple[int, ...], example: tuple[Size, ...]) -> bool:
@@ -181,7 +182,7 @@ def step_of(trained: Trained | None, graph: Graph) -> int:
     if trained.step is None and STEP in graph.inputs:
         message = "the loss depends on `step`, and these weights do not say after which step they are"
         hint = "evaluate the folder of the run that trained them, or its `weights.safetensors`"
-        raise NablacError(Diagnostic("E845", message, place=graph.name, hint=hint))
+        raise NablacError(Diagnostic(codes.E845, message, place=graph.name, hint=hint))
     return trained.step or 1
 
 

@@ -15,6 +15,7 @@ from compiler.model_spec import SEED, DataStage, ModelSpec, TrainingSpec
 from compiler.target_uses import target_uses, targets_counted_from_zero
 from compiler.training.losses import loss_graph
 from compiler.types import TensorType
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
 from runtime.data.examples import PARTS, Examples, fitted_to
@@ -44,7 +45,7 @@ def context_of(spec: TrainingSpec, options: Options, folder: Path, seed: int, fi
     shares = [0.0 if isinstance(part, str) else float(part) for part in (validation, test)]  # another file is no share
     if sum(shares) >= 1:
         message = f"validation {validation:g} and test {test:g} leave nothing to train on"
-        raise NablacError(Diagnostic("E823", message, spec.span))
+        raise NablacError(Diagnostic(codes.E823, message, spec.span))
     fixed = frozenset({"validation"} if options.validation is not None else ())
     return Context(folder, shares[0], shares[1], seed, options.skip_broken, fixed=fixed, fitted=fitted)
 
@@ -114,7 +115,7 @@ def _check_metrics(spec: TrainingSpec, inputs: Iterable[str], examples: Examples
             message = f"the metric `{metric}` counts `{name}` from 0, and of scaled numbers it says something else"
             note = f"it divides by `{name}`, takes its logarithm or compares it with a number"
             hint = f"leave it out, or scale the inputs alone: `{stage}(columns: [{listed}])`"
-            raise NablacError(Diagnostic("E824", message, spec.span, note=note, hint=hint))
+            raise NablacError(Diagnostic(codes.E824, message, spec.span, note=note, hint=hint))
 
 
 def path_of(name: str) -> str:
@@ -127,7 +128,7 @@ def _of_file(stages: Sequence[DataStage], path: str) -> Sequence[DataStage]:
     if not stages or "path" not in stages[0].arguments or stages[0].arguments.get("labels"):
         what = "`labels` belong to its own file" if stages and "path" in stages[0].arguments else "it reads no file"
         message = f"{path} cannot take the place of what the train block's `data` reads: {what}"
-        raise NablacError(Diagnostic("E824", message, stages[0].span if stages else None))
+        raise NablacError(Diagnostic(codes.E824, message, stages[0].span if stages else None))
     return (replace(stages[0], arguments={**stages[0].arguments, "path": path}), *stages[1:])
 
 
@@ -142,7 +143,7 @@ def _joined(examples: Examples, part: str, other: Examples, path: str) -> Exampl
         if array.shape[1:] != added.shape[1:]:
             shapes = [list(rows.shape[1:]) for rows in (added, array)]
             message = f"an example's `{name}` is {shapes[0]}, and {shapes[1]} in the training data"
-            raise NablacError(Diagnostic("E824", message, place=path))
+            raise NablacError(Diagnostic(codes.E824, message, place=path))
         arrays[name] = np.concatenate([array, added])
     count = len(examples)
     parts = {**examples.parts, part: np.arange(count, count + len(other))}

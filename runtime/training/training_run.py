@@ -18,6 +18,7 @@ from compiler.passes.pipeline import optimize
 from compiler.training.losses import measured_loss, whole_graph
 from compiler.training.measures import Measure
 from compiler.training.step import TrainingStep, training_step
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.data.batches import Batches
 from runtime.data.context import Context
@@ -70,7 +71,7 @@ class Training:
     def text(self) -> TextSource:
         """The text of the model; NablacError for a model that has none."""
         if not isinstance(self.source, TextSource):
-            raise NablacError(Diagnostic("E612", f"{self.name} was not compiled from a text", place=self.name))
+            raise NablacError(Diagnostic(codes.E612, f"{self.name} was not compiled from a text", place=self.name))
         return self.source
 
     @cached_property
@@ -218,7 +219,7 @@ class Training:
         checkpoint = newest_checkpoint(folder, damaged) if resume and folder is not None else None
         if resume and checkpoint is None:
             hint = "its checkpoints are gone, or broken: train anew, without `--resume`"
-            raise NablacError(Diagnostic("E841", f"{folder} holds no checkpoint to resume from", hint=hint))
+            raise NablacError(Diagnostic(codes.E841, f"{folder} holds no checkpoint to resume from", hint=hint))
         state, position = checkpoint if checkpoint is not None else (self.first_state(), Position())
         validation = self.batches("validation") if len(self.data.parts["validation"]) else None
         if trains:
@@ -253,7 +254,9 @@ class Training:
             hint = did_you_mean(asked, names) or f"there are {', '.join(names)}"
             if self.spec.metric_of(asked) in self.measured_whole:
                 hint = "it compares all examples with one another, and is measured of validation data: `val_NAME`"
-            raise NablacError(Diagnostic("E615", f"nothing measures the `monitor` {asked}", self.spec.span, hint=hint))
+            raise NablacError(
+                Diagnostic(codes.E615, f"nothing measures the `monitor` {asked}", self.spec.span, hint=hint)
+            )
 
     @property
     def measured_whole(self) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from grammar import codes
 from grammar.diagnostics import Diagnostic, Label
 from grammar.source import Source, Span
 from grammar.visible import LONGEST_TEXT, shortened, visible
@@ -30,8 +31,10 @@ def test_every_part_of_a_diagnostic_is_shown_so_and_its_json_is_exact() -> None:
     wrong = "\x1b\u202e"
     source = Source(f"a{wrong}.model", f"x = 1\ny = {wrong}\n")
     span = Span(source, 0, 1)
-    diagnostic = Diagnostic("E201", wrong, span, wrong, (Label(span, wrong), Label(Span(source, 6, 7), wrong)), wrong)
-    for each in (diagnostic, Diagnostic("E901", wrong, note=wrong, hint=wrong, place=wrong)):
+    diagnostic = Diagnostic(
+        codes.E201, wrong, span, wrong, (Label(span, wrong), Label(Span(source, 6, 7), wrong)), wrong
+    )
+    for each in (diagnostic, Diagnostic(codes.E901, wrong, note=wrong, hint=wrong, place=wrong)):
         text = each.render()
         assert "\x1b" not in text and "\u202e" not in text and r"\x1b\u202e" in text
         assert each.to_json()["message"] == wrong and each.to_json()["hint"] == wrong
@@ -39,7 +42,7 @@ def test_every_part_of_a_diagnostic_is_shown_so_and_its_json_is_exact() -> None:
 
 def test_long_names_and_long_messages_are_shortened() -> None:
     name = "n" * 1_000_000
-    text = Diagnostic("E201", f"nothing is called `{name}`", place=name).render()
+    text = Diagnostic(codes.E201, f"nothing is called `{name}`", place=name).render()
     assert len(text) < 1000 and "nnn...nnn" in text
     many = ", ".join(f"name {number}" for number in range(100_000))
     assert len(shortened(many)) == LONGEST_TEXT + 3 and shortened(many).endswith("...")

@@ -25,6 +25,7 @@ from compiler.operators.powers import Pow
 from compiler.operators.reductions import Mean
 from compiler.operators.source import Constant, Input, Parameter, constant
 from compiler.types import DType, TensorType
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from nablac.model import Model
 
@@ -174,7 +175,7 @@ def without_loss(model: ModelSpec) -> ModelSpec:
 
 
 def test_an_optimizer_that_does_not_fit_a_parameter_says_so_when_it_is_trained() -> None:
-    refusal = NablacError(Diagnostic("E309", "`param` is another type"))
+    refusal = NablacError(Diagnostic(codes.E309, "`param` is another type"))
     fits = momentum(TensorType(F64, HIDDEN.shape))
     model = Model(spec(OptimizerSpec({"hidden": fits, "out": refusal})))
     assert model(x=ARRAYS["x"])["y"].shape == (20, 1)

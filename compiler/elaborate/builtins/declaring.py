@@ -10,6 +10,7 @@ from compiler.elaborate.session import Session
 from compiler.elaborate.values import Argument, Builtin, CompileTimeValue, describe, is_size
 from compiler.graph import Value
 from compiler.types import DType, TypeMismatch
+from grammar import codes
 from grammar.source import Span
 
 Bind = Callable[["Session", list[Argument], Span], CompileTimeValue]
@@ -25,7 +26,7 @@ def builtin(name: str, *parameters: str, optional: tuple[str, ...] = ()) -> Call
             for parameter in parameters:
                 if parameter not in bound:
                     shown = ", ".join([*parameters, *(f"{option}: ..." for option in optional)])
-                    raise session.fault("E401", f"{name} needs `{parameter}`", span, hint=f"{name}({shown})")
+                    raise session.fault(codes.E401, f"{name} needs `{parameter}`", span, hint=f"{name}({shown})")
             return bound
 
         def run(session: Session, arguments: list[Argument], span: Span) -> CompileTimeValue:
@@ -54,7 +55,7 @@ def whole_argument(session: Session, argument: Argument, what: str) -> int:
     """An argument that must be a whole number."""
     if not isinstance(argument.value, int) or isinstance(argument.value, bool):
         raise session.fault(
-            "E404", f"{what} takes a whole number, and {describe(argument.value)} is given", argument.span
+            codes.E404, f"{what} takes a whole number, and {describe(argument.value)} is given", argument.span
         )
     return argument.value
 
@@ -62,7 +63,7 @@ def whole_argument(session: Session, argument: Argument, what: str) -> int:
 def list_argument(session: Session, argument: Argument, what: str) -> Sequence[CompileTimeValue]:
     """An argument that must be a list."""
     if not isinstance(argument.value, (list, tuple)):
-        raise session.fault("E404", f"{what} takes a list, and {describe(argument.value)} is given", argument.span)
+        raise session.fault(codes.E404, f"{what} takes a list, and {describe(argument.value)} is given", argument.span)
     items: Sequence[CompileTimeValue] = argument.value
     return items
 
@@ -73,9 +74,11 @@ def sizes_argument(session: Session, argument: Argument, what: str, *, inferred:
     sizes: list[Size] = []
     for item in items:
         if not is_size(item):
-            raise session.fault("E404", f"{what} takes a list of sizes, and this holds {describe(item)}", argument.span)
+            raise session.fault(
+                codes.E404, f"{what} takes a list of sizes, and this holds {describe(item)}", argument.span
+            )
         if isinstance(item, int) and (item < 0 and not (inferred and item == -1)):
-            raise session.fault("E307", f"no axis has the size {item}", argument.span)
+            raise session.fault(codes.E307, f"no axis has the size {item}", argument.span)
         sizes.append(item)
     return tuple(sizes)
 
@@ -86,7 +89,7 @@ def dtype_option(session: Session, bound: dict[str, Argument]) -> DType:
         return session.local_float_type
     value = bound["dtype"].value
     if not isinstance(value, DType):
-        raise session.fault("E404", f"`dtype` is a dtype, and {describe(value)} is given", bound["dtype"].span)
+        raise session.fault(codes.E404, f"`dtype` is a dtype, and {describe(value)} is given", bound["dtype"].span)
     return value
 
 
@@ -95,4 +98,4 @@ def axis_of(session: Session, tensor: Value, axis: int, span: Span, among: int |
     try:
         return tensor.type.axis(axis, among)
     except TypeMismatch as mismatch:
-        raise session.fault("E314", str(mismatch), span, hint=mismatch.hint) from None
+        raise session.fault(codes.E314, str(mismatch), span, hint=mismatch.hint) from None

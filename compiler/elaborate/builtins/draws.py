@@ -13,6 +13,7 @@ from compiler.operators.making import cast, less
 from compiler.operators.random import FoldKey, RandomNormal, RandomUniform
 from compiler.operators.source import Input, constant
 from compiler.types import DType, TensorType
+from grammar import codes
 from grammar.source import Span
 
 
@@ -21,10 +22,10 @@ def _check_range(session: Session, bound: dict[str, Argument], numbers: dict[str
     std, low, high = (numbers.get(parameter) for parameter in ("std", "low", "high"))
     if is_number(std) and std < 0:
         message = f"`std` of random.normal is at least 0, and {describe(std)} is given"
-        raise session.fault("E404", message, bound["std"].span)
+        raise session.fault(codes.E404, message, bound["std"].span)
     if is_number(low) and is_number(high) and low > high:
         message = f"random.uniform draws from `low` to `high`, and {low} is above {high}"
-        raise session.fault("E404", message, bound["low" if "low" in bound else "high"].span)
+        raise session.fault(codes.E404, message, bound["low" if "low" in bound else "high"].span)
 
 
 def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
@@ -38,17 +39,17 @@ def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
             sizes, dtype = sizes_argument(session, bound["shape"], f"random.{name}"), dtype_option(session, bound)
         else:
             raise session.fault(
-                "E401", f"random.{name} needs `shape` or `like`", span, hint=f"`random.{name}(like: x)`"
+                codes.E401, f"random.{name} needs `shape` or `like`", span, hint=f"`random.{name}(like: x)`"
             )
         if not dtype.is_float:
             raise session.fault(
-                "E304", f"random.{name} draws floats, not {dtype}", span, hint="convert the draw: `cast(x, i64)`"
+                codes.E304, f"random.{name} draws floats, not {dtype}", span, hint="convert the draw: `cast(x, i64)`"
             )
         if name == "bernoulli" and "p" not in bound:
-            raise session.fault("E401", "random.bernoulli needs `p`", span, hint="`random.bernoulli(0.9, like: x)`")
+            raise session.fault(codes.E401, "random.bernoulli needs `p`", span, hint="`random.bernoulli(0.9, like: x)`")
         if name == "bernoulli" and is_number(bound["p"].value) and not 0 <= bound["p"].value <= 1:
             message = f"`p` of random.bernoulli is a chance from 0 to 1, and {describe(bound['p'].value)} is given"
-            raise session.fault("E404", message, bound["p"].span)
+            raise session.fault(codes.E404, message, bound["p"].span)
         _check_range(
             session, bound, {**parameters, **{each: bound[each].value for each in parameters if each in bound}}
         )

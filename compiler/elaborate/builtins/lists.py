@@ -9,6 +9,7 @@ from compiler.elaborate.numbers import bounded
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import Argument, CompileTimeValue, describe, is_number, is_size
 from compiler.elaborate.work import EXPRESSION, of_sizes
+from grammar import codes
 from grammar.source import Span
 
 
@@ -32,7 +33,7 @@ def _product(session: Session, bound: dict[str, Argument], span: Span) -> Compil
             message = f"product multiplies numbers, and the list holds {describe(item)}"
             if is_number(item) or is_size(item):
                 message = f"product multiplies sizes or numbers, not {describe(total)} by {describe(item)}"
-            raise session.fault("E404", message, bound["list"].span)
+            raise session.fault(codes.E404, message, bound["list"].span)
     return total
 
 
@@ -49,11 +50,11 @@ def _pair(session: Session, bound: dict[str, Argument], span: Span) -> CompileTi
     if isinstance(value, list):
         if len(value) != 2:
             raise session.fault(
-                "E404", f"one number or a list of two is needed, and this is {describe(value)}", bound["x"].span
+                codes.E404, f"one number or a list of two is needed, and this is {describe(value)}", bound["x"].span
             )
         return value
     if not is_size(value):
         raise session.fault(
-            "E404", f"one number or a list of two is needed, and this is {describe(value)}", bound["x"].span
+            codes.E404, f"one number or a list of two is needed, and this is {describe(value)}", bound["x"].span
         )
     return [value, value]

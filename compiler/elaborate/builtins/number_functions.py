@@ -14,6 +14,7 @@ from compiler.elaborate.search_ranges import search_range
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import Argument, Builtin, Choice, CompileTimeValue, Interval, describe, is_number
 from compiler.operators import OPERATORS
+from grammar import codes
 from grammar.source import Span
 
 
@@ -24,13 +25,13 @@ def _int(session: Session, bound: dict[str, Argument], span: Span) -> CompileTim
         return value
     if isinstance(value, bool) or not is_number(value):
         raise session.fault(
-            "E404",
+            codes.E404,
             f"int takes a number, and this is {describe(value)}",
             bound["x"].span,
             hint="a tensor is converted with `cast(x, i64)`",
         )
     if not math.isfinite(value):
-        raise session.fault("E506", f"no whole number is {describe(value)}", span)
+        raise session.fault(codes.E506, f"no whole number is {describe(value)}", span)
     return bounded(session, int(value), span)
 
 
@@ -39,7 +40,7 @@ def _float(session: Session, bound: dict[str, Argument], span: Span) -> CompileT
     value = bound["x"].value
     if not is_number(value):
         raise session.fault(
-            "E404",
+            codes.E404,
             f"float takes a number, and this is {describe(value)}",
             bound["x"].span,
             hint="a tensor is converted with `cast(x, f32)`",
@@ -53,13 +54,15 @@ def _choice(session: Session, arguments: list[Argument], span: Span) -> CompileT
     named = next((argument for argument in arguments if argument.name is not None), None)
     if named is not None:
         at = named.named_at or named.span
-        raise session.fault("E402", f"choice has no argument `{named.name}`", at, hint="choice(25, 50, 100)")
+        raise session.fault(codes.E402, f"choice has no argument `{named.name}`", at, hint="choice(25, 50, 100)")
     if not arguments:
-        raise session.fault("E401", "choice needs the values to choose from", span, hint="choice(25, 50, 100)")
+        raise session.fault(codes.E401, "choice needs the values to choose from", span, hint="choice(25, 50, 100)")
     if len(arguments) == 1 and isinstance(arguments[0].value, list):
         inside = arguments[0].span.text.removeprefix("[").removesuffix("]")
         message = "choice is given one value, a list, and has nothing to choose from"
-        raise session.fault("E404", message, arguments[0].span, hint=f"write the values themselves: `choice({inside})`")
+        raise session.fault(
+            codes.E404, message, arguments[0].span, hint=f"write the values themselves: `choice({inside})`"
+        )
     return Choice(tuple(argument.value for argument in arguments))
 
 
@@ -81,9 +84,9 @@ def _folding(name: str, function: Callable[..., float]) -> Builtin:
                 return bounded(session, number, span) if isinstance(number, int) else number
             except (ValueError, ZeroDivisionError):
                 shown = ", ".join(str(value) for value in values)
-                raise session.fault("E505", f"{name}({shown}) is not a number", span) from None
+                raise session.fault(codes.E505, f"{name}({shown}) is not a number", span) from None
             except OverflowError:
-                raise session.fault("E506", "a number beyond what a float holds", span) from None
+                raise session.fault(codes.E506, "a number beyond what a float holds", span) from None
         dtype = session.local_float_type
         arguments = [
             Argument(argument.name, as_tensor(session, argument.value, argument.span, dtype), argument.span)

@@ -10,6 +10,7 @@ from compiler.elaborate.session import Session
 from compiler.elaborate.values import NONE, Argument, CompileTimeValue, is_number, is_size
 from compiler.operators.casting import Cast
 from compiler.operators.shaping import DataMovement, Expand, Reshape
+from grammar import codes
 from grammar.source import Span
 
 
@@ -84,7 +85,10 @@ def _rearrange(session: Session, arguments: list[Argument], span: Span) -> Compi
     bound = bind_names(session, "rearrange", ["x", "pattern"], plain, span, None)
     if len(bound) < 2:
         raise session.fault(
-            "E401", "rearrange needs a tensor and a pattern", span, hint='rearrange(x, "b t (h d) -> b h t d", h: 8)'
+            codes.E401,
+            "rearrange needs a tensor and a pattern",
+            span,
+            hint='rearrange(x, "b t (h d) -> b h t d", h: 8)',
         )
     sizes = {
         argument.name: argument

@@ -26,6 +26,7 @@ from compiler.operators.shaping import Concat, Expand, Unsqueeze
 from compiler.operators.slicing import Slice
 from compiler.operators.source import constant
 from compiler.types import DType
+from grammar import codes
 from grammar.diagnostics import Label
 from grammar.source import Span
 
@@ -55,7 +56,7 @@ _filled("full", None)
 def _iota(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     count = bound["n"].value
     if not is_size(count):
-        raise session.fault("E404", f"iota counts to a size, and this is {describe(count)}", bound["n"].span)
+        raise session.fault(codes.E404, f"iota counts to a size, and this is {describe(count)}", bound["n"].span)
     counted = session.make(lambda: Iota(count)(), span)
     if "dtype" not in bound:
         return counted
@@ -67,7 +68,9 @@ def _iota(session: Session, bound: dict[str, Argument], span: Span) -> CompileTi
 def _cast(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     dtype = bound["dtype"].value
     if not isinstance(dtype, DType):
-        raise session.fault("E404", f"`dtype` of cast is a dtype, and {describe(dtype)} is given", bound["dtype"].span)
+        raise session.fault(
+            codes.E404, f"`dtype` of cast is a dtype, and {describe(dtype)} is given", bound["dtype"].span
+        )
     value = bound["x"].value
     if isinstance(value, bool):
         tensor = as_tensor(session, value, span, DType.BOOL)
@@ -91,7 +94,7 @@ def _widen(session: Session, bound: dict[str, Argument], span: Span) -> CompileT
 def _stack(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     items = list_argument(session, bound["tensors"], "stack")
     if not items:
-        raise session.fault("E415", "stack takes a list of at least one tensor", span)
+        raise session.fault(codes.E415, "stack takes a list of at least one tensor", span)
     session.charge(len(items) * NODE, span)
     dtype = next((item.type.dtype for item in items if isinstance(item, Value)), session.float_type)
     tensors = [as_tensor(session, item, bound["tensors"].span, dtype) for item in items]
@@ -115,7 +118,7 @@ def _split(session: Session, bound: dict[str, Argument], span: Span) -> CompileT
     size = tensor.shape[index]
     count = len(parts) if isinstance(parts, list) else parts
     if isinstance(count, int) and count > MOST_PARTS:
-        raise session.fault("E509", f"a split into more than {MOST_PARTS} parts", bound["parts"].span)
+        raise session.fault(codes.E509, f"a split into more than {MOST_PARTS} parts", bound["parts"].span)
     if isinstance(parts, list) and all(is_size(part) for part in parts):
         sizes: list[Size] = [part for part in parts if is_size(part)]
         total: Size = 0
@@ -123,21 +126,21 @@ def _split(session: Session, bound: dict[str, Argument], span: Span) -> CompileT
             total = total + part
         if total != size:
             raise session.fault(
-                "E301",
+                codes.E301,
                 f"split: the parts add up to {total}, and axis {axis} of {tensor.type} has {size}",
                 bound["parts"].span,
             )
     elif isinstance(parts, int) and not isinstance(parts, bool) and parts > 0:
         if size % parts != 0:
             raise session.fault(
-                "E301",
+                codes.E301,
                 f"split: axis {axis} of {tensor.type} does not divide into {parts} equal parts",
                 bound["parts"].span,
             )
         sizes = [size // parts] * parts
     else:
         raise session.fault(
-            "E404",
+            codes.E404,
             f"split takes a number of parts or a list of sizes, and this is {describe(parts)}",
             bound["parts"].span,
         )
@@ -158,7 +161,7 @@ def _einsum(session: Session, arguments: list[Argument], span: Span) -> CompileT
         or any(argument.name is not None for argument in arguments)
     ):
         raise session.fault(
-            "E401", "einsum needs a pattern, then its tensors", span, hint='einsum("b q d, b k d -> b q k", q, k)'
+            codes.E401, "einsum needs a pattern, then its tensors", span, hint='einsum("b q d, b k d -> b q k", q, k)'
         )
     return axes.einsum(session, arguments[0], arguments[1:], span)
 
@@ -174,7 +177,7 @@ def _spread(session: Session, bound: dict[str, Argument], span: Span) -> Compile
     if form not in forms:
         known = ", ".join(f'"{form}"' for form in forms)
         message = f"`form` of spread is one of {known}, and {describe(form)} is given"
-        raise session.fault("E404", message, bound["form"].span)
+        raise session.fault(codes.E404, message, bound["form"].span)
     session.spreads.append((x, target, Form(form)))
     return x
 
@@ -191,7 +194,7 @@ def _gradient(session: Session, bound: dict[str, Argument], span: Span) -> Compi
         hint = "fold it first, as in `gradient(sum(y), x)`" if wrong is y and y.type.rank else None
         wanted = "one float" if wrong is y else "a float tensor"
         message = f"`{which}` of gradient is {wanted}, and this is {wrong.type}"
-        raise session.fault("E404", message, bound[which].span, hint=hint)
+        raise session.fault(codes.E404, message, bound[which].span, hint=hint)
 
     session.charge(of_graph(Graph({}, {"y": y})) * DERIVED, span)
 
@@ -202,11 +205,11 @@ def _gradient(session: Session, bound: dict[str, Argument], span: Span) -> Compi
     try:
         gradient = session.make(derive, span)
     except NotDifferentiable as error:
-        raise session.fault("E611", f"no gradient flows through `{error}`", span, labels=_at(error.node)) from None
+        raise session.fault(codes.E611, f"no gradient flows through `{error}`", span, labels=_at(error.node)) from None
     if not gradient:
         node = find_gradient_stop(y, x)
         message = f"no gradient flows through `{node.op.name}`" if node else "the one does not depend on the other"
-        raise session.fault("E611", message, span, labels=_at(node))
+        raise session.fault(codes.E611, message, span, labels=_at(node))
     return gradient[0]
 
 

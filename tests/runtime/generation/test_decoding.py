@@ -15,6 +15,7 @@ from compiler.elaborate.program import load, program_of
 from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
 from compiler.verify import verify
+from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Source
 from runtime.generation.decode_checks import check_causal, worst_difference
@@ -155,7 +156,7 @@ def test_what_is_drawn_for_a_prompt_does_not_depend_on_its_batch() -> None:
 
 def test_without_a_cache_no_decode_step_is_derived(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(graph: Graph) -> Decode:
-        raise NablacError(Diagnostic("E860", "no step"))
+        raise NablacError(Diagnostic(codes.E860, "no step"))
 
     monkeypatch.setattr("runtime.generation.generator.decode", refuse)
     graph = graph_of(BODIES["gru"])
