@@ -6,6 +6,7 @@ import re
 import shlex
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -120,6 +121,18 @@ def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.Monke
     exec(code, names)
     assert "loss" in names["history"]  # type: ignore[operator]
     assert (tmp_path / "forecaster.onnx").exists()
+
+
+def test_the_python_of_its_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    blocks = FENCED.findall((ROOT / "docs" / "python.md").read_text(encoding="utf-8"))
+    code = "\n".join(text for kind, text in blocks if kind == "python").replace('"specs/', f'"{ROOT}/specs/')
+    names: dict[str, Any] = {}
+    exec(code, names)
+    assert names["model"](x=np.zeros((5, 3), np.float32))["y"].shape == (5, 1)
+    assert names["code"] == "E301"
+    assert names["history"]["loss"][-1] < names["history"]["loss"][0]
+    assert (tmp_path / "linear.onnx").exists()
 
 
 def commands() -> list[str]:
