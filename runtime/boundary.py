@@ -201,10 +201,10 @@ def decode(content: bytes, place: str, what: str = "a text", code: codes.Code = 
     null = text.find("\0")
     line = text.count("\n", 0, null if null >= 0 else None) + 1
     message = f"this is not {encoding.removesuffix('-sig').upper()} text: byte {end}"
-    hint = "save it as UTF-8, as an editor can, or `iconv -f latin1 -t utf-8`"
+    hint = "save it as UTF-8 in an editor, or run `iconv -f latin1 -t utf-8`"
     if null >= 0:
         message = "the text contains a null byte"
-        hint = "where it is UTF-16, it has to begin with its mark; UTF-8 needs none"
+        hint = "a UTF-16 file must begin with a byte order mark; UTF-8 needs none"
     raise NablacError(Diagnostic(code, message, place=f"{place}:{line}", hint=hint))
 
 
@@ -215,7 +215,7 @@ def refuse_other_kinds(
     kind = kind_of(content)
     if kind is not None and kind not in but:
         hint = "fetch the file itself: `git lfs pull`" if kind == LFS_POINTER else None
-        raise NablacError(Diagnostic(code, f"this is {kind}, and {what} is asked for", place=place, hint=hint))
+        raise NablacError(Diagnostic(code, f"this is {kind}; expected {what}", place=place, hint=hint))
 
 
 def gunzip(content: bytes, place: str, largest: int = LARGEST_TEXT) -> bytes:
@@ -253,7 +253,7 @@ def check_table(cells: int, place: str) -> None:
 
 
 def check_pixels(width: int, height: int, place: str) -> None:
-    """Refuse an image by the size that its header claims, before any of its pixels is unpacked."""
+    """Refuse an image by the size that its header declares, before any of its pixels is unpacked."""
     if width * height > MOST_PIXELS:
         _refuse_size(f"{width:,} x {height:,} pixels", f"{MOST_PIXELS:,} pixels", place, "make the image smaller")
 
@@ -266,7 +266,7 @@ def refuse_packed(size: int, packed: int, place: str) -> NoReturn:
             codes.E913,
             f"this file of {packed:,} bytes unpacks to {size:,} bytes or more, and the limit is {limit}",
             place=place,
-            hint="unpack it yourself where you trust it, or keep a part of it",
+            hint="if you trust it, unpack it yourself; or use a part of it",
         )
     )
 
@@ -277,19 +277,19 @@ def _within(content: bytes, largest: int, place: str) -> bytes:
     return content
 
 
-def _refuse_size(size: str, limit: str, place: str, hint: str = "keep a part of it") -> NoReturn:
+def _refuse_size(size: str, limit: str, place: str, hint: str = "use a part of it") -> NoReturn:
     raise NablacError(Diagnostic(codes.E913, f"this file has {size}, and the limit is {limit}", place=place, hint=hint))
 
 
 def folder_for_file(place: str) -> NablacError:
     """The refusal of a folder where a file belongs."""
     return NablacError(
-        Diagnostic(codes.E902, "this is a folder; a file is wanted", place=place, hint="name a file in it")
+        Diagnostic(codes.E902, "this is a folder; expected a file", place=place, hint="name a file in it")
     )
 
 
 def _irregular(place: str) -> NablacError:
-    hint = "copy what it gives to a file, and name that"
+    hint = "copy its contents to a file, and name that"
     return NablacError(Diagnostic(codes.E914, "this is a device or a pipe, not a file", place=place, hint=hint))
 
 

@@ -25,10 +25,10 @@ _REFUSED = {
     "O": "Python objects",
 }
 _HINTS = {
-    "M": "convert them to numbers of a unit that you choose: `(dates - dates[0]) / np.timedelta64(1, 'D')`",
-    "m": "convert them to numbers of a unit that you choose: `spans / np.timedelta64(1, 's')`",
-    "c": "give the real and the imaginary part apart: `np.stack([z.real, z.imag], -1)`",
-    "V": "give each field as an array of its own",
+    "M": "convert them to numbers in a unit of your choice: `(dates - dates[0]) / np.timedelta64(1, 'D')`",
+    "m": "convert them to numbers in a unit of your choice: `spans / np.timedelta64(1, 's')`",
+    "c": "pass the real and imaginary parts separately: `np.stack([z.real, z.imag], -1)`",
+    "V": "pass each field as an array of its own",
 }
 
 
@@ -95,7 +95,7 @@ def _check_whole(array: Array, dtype: np.dtype[Any]) -> None:
     with np.errstate(invalid="ignore"):
         _refuse(array, ~(array == np.floor(array)) | np.isinf(array), "{} is not a whole number")
         limits, exact = np.iinfo(dtype), 2.0 ** (_digits(array.dtype) + 1)
-        reason = f"{{}} may be a rounded number: {name_of(array.dtype)} tells whole numbers apart below {exact:.0f}"
+        reason = f"{{}} may be rounded: {name_of(array.dtype)} tells whole numbers apart below {exact:.0f}"
         beyond = (array < float(limits.min)) | (array >= float(limits.max) + 1)
         _refuse(array, beyond, _beyond(dtype))
         _refuse(array, np.abs(array) >= exact, reason)

@@ -62,7 +62,7 @@ def _note_losses(image: Any, note: Callable[[str], None]) -> None:
     """Say what of a file is not taken over."""
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # a photograph with its preview
-        note(f"the first of {frames} pictures is taken")
+        note(f"the first of {frames} frames is used")
     if image.mode in ("LA", "RGB", "RGBA") and any(";16" in str(tile[3]) for tile in image.tile):
         note("16 bits of a channel are read as 8")
 
@@ -80,7 +80,7 @@ def _of_many_bits(image: Any, opened: Any, place: str, note: Callable[[str], Non
         numbers = np.asarray(image)
         grey = numbers.astype(np.float32) / np.float32(65535)
         if "transparency" in image.info:
-            note("transparent parts are put on white")
+            note("transparent parts become white")
             grey[numbers == image.info["transparency"]] = 1
         return grey
     if image.mode == "F":
@@ -90,7 +90,9 @@ def _of_many_bits(image: Any, opened: Any, place: str, note: Callable[[str], Non
             raise _unreadable(place, reason, "scale it, or give the array as `.npy`, which is taken as it is")
         return numbers
     if image.mode.startswith("I"):
-        reason = f"an image of integers of {'signed 16' if ';16' in image.mode else '32'} bits, whose white is unknown"
+        reason = (
+            f"an image of integers of {'signed 16' if ';16' in image.mode else '32'} bits, whose white level is unknown"
+        )
         raise _unreadable(place, reason, "convert it to 8 or 16 bits, or give the array as `.npy`")
     return None
 
@@ -110,7 +112,7 @@ def _of_bytes(image: Any, channels: int, size: tuple[int, int], note: Callable[[
     if channels != 4 and (image.mode in _WITH_ALPHA or "transparency" in image.info):
         image = image.convert("RGBA")
         if image.getextrema()[3][0] < 255:
-            note("transparent parts are put on white")
+            note("transparent parts become white")
             white = Image.new("RGBA", image.size, (255, 255, 255, 255))
             image = Image.alpha_composite(white, image)
         image = image.convert("RGB")

@@ -45,7 +45,7 @@ def initialize(graph: Graph, seed: int = 0, known: Mapping[str, Array] | None = 
                 codes.E707,
                 f"{listed} {verb} no initializer",
                 place=graph.name,
-                hint="load weights, or state first values in the model: `param W: [n] ~ normal(0.02)`",
+                hint="load weights, or give initial values in the model: `param W: [n] ~ normal(0.02)`",
             )
         )
     return {op.path: values[op.path] for op in order}

@@ -353,7 +353,7 @@ def _image(path: str, content: bytes, type: InputType | None, reading: Reading) 
         if not (isinstance(height, int) and isinstance(width, int)):
             return of_height, of_width
         if (of_height, of_width) != (height, width):
-            asked = f"{width} x {height}, as the model asks"
+            asked = f"{width} x {height}, as the model requires"
             reading.say(f"note: {path} is {of_width} x {of_height}, and resized to {asked}")
         return height, width
 

@@ -38,7 +38,7 @@ def _parsed(text: str, place: str) -> Any:
         held = dict(pairs)
         if len(held) < len(pairs):
             twice = next(name for number, (name, _) in enumerate(pairs) if name in dict(pairs[:number]))
-            raise _refused(f"`{twice}` stands twice in an object", place)
+            raise _refused(f"`{twice}` appears twice in an object", place)
         return held
 
     def number(digits: str) -> float:
@@ -58,7 +58,7 @@ def _parsed(text: str, place: str) -> Any:
             raise _refused("the file is empty", place) from None
         at = f"{place}:{error.lineno}"
         if error.pos >= len(text.rstrip()) or error.msg.startswith("Unterminated"):
-            raise _refused("this is not JSON: it ends before it is whole", at) from None
+            raise _refused("this is not JSON: it ends too early", at) from None
         what = "there is more after its end, at" if error.msg == "Extra data" else "at"
         raise _refused(f"this is not JSON: {what} column {error.colno}, `{text[error.pos]}`", at) from None
 
@@ -78,7 +78,7 @@ def _with_numbers(value: Any, place: str, kinds: set[type], depth: int = 0) -> A
     if not isinstance(value, list):
         number = _NUMBERS.get(value, value) if isinstance(value, str) else value
         if not isinstance(number, (int, float)):
-            raise _refused("the JSON holds something else than (nested) lists of numbers", place)
+            raise _refused("the JSON holds something other than (nested) lists of numbers", place)
         kinds.add(bool if isinstance(number, bool) else float)
         return number
     if depth == _MOST_AXES:
@@ -89,7 +89,7 @@ def _with_numbers(value: Any, place: str, kinds: set[type], depth: int = 0) -> A
     if lengths and different != lengths[0]:
         shown = ["a number" if length is None else f"a list of {length}" for length in (lengths[0], different)]
         message = f"the JSON holds lists of different lengths: {shown[0]}, and beside it {shown[1]}"
-        raise _refused(message, place, "an array has rows of one length: fill the shorter ones up")
+        raise _refused(message, place, "rows of an array have the same length: pad the shorter ones")
     return items
 
 

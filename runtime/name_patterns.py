@@ -22,7 +22,7 @@ MOST_INSTRUCTIONS = 20_000  # of one expression, its counted repetitions written
 MOST_STEPS = 10_000_000  # of all that is matched with one `Budget`
 
 _ESCAPE = re.compile(r"\\(?:(?P<number>[0-9]{1,2})|g<(?P<group>\w+)>|.|$)", re.DOTALL)
-_UNKNOWN = "it has a part that names are not matched with: lookaround, conditions and flags"
+_UNKNOWN = "it uses an unsupported feature: lookaround, conditions or flags"
 
 
 Template: TypeAlias = tuple[str | int, ...]  # of texts and numbers of groups

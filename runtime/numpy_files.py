@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 _HEADERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
 _CHUNK = 1 << 20
-_OBJECTS = "it holds Python objects, and no numbers"
+_OBJECTS = "it holds Python objects, not numbers"
 
 
 def read_npy(content: bytes, place: str, code: codes.Code = codes.E821) -> Array:
@@ -36,7 +36,7 @@ def read_npy(content: bytes, place: str, code: codes.Code = codes.E821) -> Array
     refuse_other_kinds(content, "a .npy file", place, code, but=(NPY,))
     with guarded(place, "a .npy file of a plain array", code):
         if not content.startswith(npy_format.MAGIC_PREFIX):
-            raise ValueError("it does not begin as one does")
+            raise ValueError("its first bytes are not those of the format")
         return _array(io.BytesIO(content), len(content), place)
 
 
@@ -48,7 +48,9 @@ def read_npz(source: Path | bytes, place: str, code: codes.Code = codes.E821) ->
         refuse_other_kinds(beginning, "an .npz file", place, code, but=(NPZ, ZIP))
         packed = file.seek(0, io.SEEK_END)
         if not zipfile.is_zipfile(file):
-            raise ValueError("it is cut off" if beginning.startswith(b"PK") else "it does not begin as one does")
+            raise ValueError(
+                "it is truncated" if beginning.startswith(b"PK") else "its first bytes are not those of the format"
+            )
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
             if len(entries) > MOST_ENTRIES:
@@ -73,10 +75,10 @@ def _array(file: IO[bytes], size: int, place: str) -> Array:
     if dtype.hasobject:
         raise ValueError(_OBJECTS)
     if any(axis < 0 for axis in shape):
-        raise ValueError(f"its header claims the shape {list(shape)}")
+        raise ValueError(f"its header declares the shape {list(shape)}")
     needed, there = math.prod(shape) * dtype.itemsize, size - file.tell()
     if needed > there:
-        raise ValueError(f"its header claims {needed:,} bytes of numbers, and {max(there, 0):,} are there")
+        raise ValueError(f"its header declares {needed:,} bytes of numbers, and {max(there, 0):,} are there")
     require_room(needed, place)
     flat = np.frombuffer(_bytes(file, needed), dtype, math.prod(shape))
     return flat.reshape(shape[::-1]).T if by_columns else flat.reshape(shape)
@@ -90,7 +92,7 @@ def _bytes(file: IO[bytes], size: int) -> bytearray:
     while start < size:
         part = file.read(min(_CHUNK, size - start))
         if not part:
-            raise EOFError("it is cut off")
+            raise EOFError("it is truncated")
         view[start : start + len(part)] = part
         start += len(part)
     return content

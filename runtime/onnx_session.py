@@ -91,7 +91,7 @@ class OnnxRunner:
             source = model if isinstance(model, bytes) else str(model)
             self.session = ort.InferenceSession(source, options, providers=providers)
         except Exception as error:  # onnxruntime's own exceptions have no common base but this
-            raise self._refused(codes.E909, "onnxruntime does not load this model", error) from error
+            raise self._refused(codes.E909, "onnxruntime cannot load this model", error) from error
         if PROVIDERS[device] not in self.session.get_providers():
             raise _no_device(device, "onnxruntime could not start it; are its libraries (CUDA, cuDNN) installed?")
         self.session.disable_fallback()
@@ -141,7 +141,7 @@ class OnnxRunner:
         try:
             results = self.session.run(None, arrays)
         except Exception as error:  # as above
-            raise self._refused(codes.E806, "onnxruntime stopped while it ran the model", error) from error
+            raise self._refused(codes.E806, "onnxruntime failed while running the model", error) from error
         return dict(zip(self.outputs, results, strict=True))
 
     # Values that stay on the device from one run to the next
@@ -175,7 +175,7 @@ class OnnxRunner:
         try:
             self.session.run_with_iobinding(binding)
         except Exception as error:  # as above
-            raise self._refused(codes.E806, "onnxruntime stopped while it ran the model", error) from error
+            raise self._refused(codes.E806, "onnxruntime failed while running the model", error) from error
         return dict(zip(names, binding.get_outputs(), strict=True))
 
     def _without_shape(self, model: str | Path | bytes) -> set[str]:
@@ -211,7 +211,7 @@ class OnnxRunner:
             diagnostic = Diagnostic(code, message, place=place, note=_shortened(text), hint=hint)
             return KernelMissing(diagnostic, operator[1] if operator is not None else None)
         if isinstance(error, errors.InvalidProtobuf):
-            message = "this is not an ONNX file, or it is cut off"
+            message = "this is not an ONNX file, or it is truncated"
         return NablacError(Diagnostic(code, message, place=place, note=_shortened(text)))
 
     def _node(self, name: str) -> onnx.NodeProto | None:
@@ -270,7 +270,7 @@ def _dtype(slot: Any) -> np.dtype[Any] | None:
 
 
 def _no_device(device: str, why: str) -> NablacError:
-    hint = "onnxruntime-gpu takes its place: `pip uninstall onnxruntime`, then `pip install onnxruntime-gpu`"
+    hint = "replace it with onnxruntime-gpu: `pip uninstall onnxruntime`, then `pip install onnxruntime-gpu`"
     return NablacError(
         Diagnostic(codes.E910, f"there is no device `{device}` here: {why}", place=f"device `{device}`", hint=hint)
     )

@@ -89,7 +89,7 @@ class Entry:
             more = other.taken(arrays[other.name])
             if more.shape != total.shape:
                 message = f"`{other.name}` gives {list(more.shape)} to be added to {list(total.shape)} of `{self.name}`"
-                raise _wrong(message, "--rename", "both are of one shape")
+                raise _wrong(message, "--rename", "both must have the same shape")
             total = total + more
         return total
 
@@ -215,7 +215,7 @@ def _template(rule: str, theirs: str, ours: str, place: str) -> str:
                 raise _wrong(f"`{rule}` has more `*` on the right than on the left", place)
             return f"\\g<{number}>"
         if hole[1] not in names or not hole[1] or hole[1][0].isdigit():
-            raise _wrong(f"`{rule}` has `{{{hole[1]}}}` on the right alone", place)
+            raise _wrong(f"`{rule}` has `{{{hole[1]}}}` on the right only", place)
         return f"\\g<{hole[1]}>"
 
     parts: list[str] = []
@@ -239,13 +239,13 @@ def renamed(names: Sequence[str], rules: Sequence[Rename], place: str) -> dict[s
                 added.setdefault(path, []).append(entry)
             elif path in by_path:
                 raise _wrong(
-                    f"`{by_path[path].name}` and `{name}` both become `{path}`", place, "give them other paths"
+                    f"`{by_path[path].name}` and `{name}` both become `{path}`", place, "give them different paths"
                 )
             else:
                 by_path[path] = entry
     for path, entries in added.items():
         if path not in by_path:
-            hint = f"it is what it is without the sign: `{path}`"
+            hint = f"without the sign the entry replaces it: `{path}`"
             raise _wrong(f"`{entries[0].name}` is added to `{path}`, which no entry becomes", place, hint)
         by_path[path] = replace(by_path[path], added=tuple(entries))
     return by_path

@@ -27,7 +27,11 @@ def fault_of(path: Path) -> str:
         length = int.from_bytes(file.read(8), "little")
         if size < 8 or length > max(size - 8, 0) or length > _LARGEST_HEADER:
             likely = length <= _LARGEST_HEADER  # and not the first letters of a text
-            return f"its header of {length:,} bytes is not whole" if likely else "it does not begin as one does"
+            return (
+                f"its header of {length:,} bytes is not whole"
+                if likely
+                else "its first bytes are not those of the format"
+            )
         header = read_at_most(file, length - 1) if length else b""
     try:
         entries = json.loads(header)
@@ -45,8 +49,8 @@ def fault_of(path: Path) -> str:
             return f"the bytes of `{name}` begin at {entry['data_offsets'][0]:,}, and those before it end at {end:,}"
         end = entry["data_offsets"][1]
     if end != size - 8 - length:
-        return f"its header tells of {end:,} bytes of tensors, and {size - 8 - length:,} are there"
-    return "its header does not hold what the format asks for"
+        return f"its header declares {end:,} bytes of tensors, and {size - 8 - length:,} are there"
+    return "its header does not follow the format"
 
 
 def _fault_of_entry(name: str, entry: Any) -> str | None:

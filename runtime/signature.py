@@ -110,7 +110,7 @@ class Signature:
                 source, origin = self._origins[name].source, limit.node.origin
                 where = " ".join(str(part) for part in (origin.span, origin.path and f"(`{origin.path}`)") if part)
                 message = f"`{source}` is too small: {said}"
-                yield Diagnostic(codes.E803, message, place=f"input `{source}`", note=where and f"asked for at {where}")
+                yield Diagnostic(codes.E803, message, place=f"input `{source}`", note=where and f"required at {where}")
                 return
         self._large_enough.add(combination)
 
@@ -147,7 +147,9 @@ class Signature:
             if share % origin.factor or share < origin.factor:
                 source, axis = origin.source, origin.axis
                 size = self.types[source].shape[axis]
-                message = f"axis {axis} of `{source}` is {array.shape[axis]}, and `{size}` is that for no `{symbol}`"
+                message = (
+                    f"axis {axis} of `{source}` is {array.shape[axis]}, and no `{symbol}` makes `{size}` that size"
+                )
                 wrong.append(Diagnostic(codes.E803, message, place=f"input `{source}`"))
                 continue
             sizes[symbol] = share // origin.factor
@@ -192,7 +194,7 @@ class Signature:
                 f"input `{name}` is missing",
                 place=f"input `{name}`",
                 note=f"it is {self.types[name]}",
-                hint=did_you_mean(name, unknown) and f"`{name}` is what the model calls it",
+                hint=did_you_mean(name, unknown) and f"`{name}` is the model's name for it",
             )
             for name in missing
             if name in self.inputs
@@ -202,7 +204,7 @@ class Signature:
             listed = ", ".join(f"`{name}`" for name in weights[:_MOST_LISTED])
             more = f" and {len(weights) - _MOST_LISTED} more" if len(weights) > _MOST_LISTED else ""
             verb = "is" if len(weights) == 1 else "are"
-            place, hint = f"the weights of {self.name}", "load weights, or initialize them from a seed"
+            place, hint = f"the weights of {self.name}", "load weights, or initialise them from a seed"
             diagnostics.append(Diagnostic(codes.E801, f"{listed}{more} {verb} missing", place=place, hint=hint))
         return diagnostics
 

@@ -43,7 +43,7 @@ def _joined(name: str, parts: list[tuple[list[int], Array]]) -> Array:
     """One output of several batches, its rows where they belong."""
     if any(part.ndim == 0 or len(part) != len(rows) or part.ndim != parts[0][1].ndim for rows, part in parts):
         message = f"`{name}` is one result of all texts, and these have different lengths"
-        hint = "run them one at a time, or texts of as many tokens each"
+        hint = "run them one at a time, or only texts with equally many tokens"
         raise NablacError(Diagnostic(codes.E848, message, place=f"output `{name}`", hint=hint))
     shape = [max(sizes) for sizes in zip(*(part.shape[1:] for _, part in parts), strict=True)]
     whole = np.zeros((sum(len(rows) for rows, _ in parts), *shape), parts[0][1].dtype)
@@ -75,12 +75,12 @@ def read_texts_or_inputs(
         return InputBatches([([], read_inputs(arguments, types, reading))])  # which tells what kinds of files there are
     if len(real) > 1:
         named = ", ".join(f"`{name}`" for name in real)
-        hint = "`nablac generate` makes a text of a text; files of tokens feed each input: `name=tokens.npy`"
+        hint = "`nablac generate` turns text into text; otherwise pass tokens for each input: `name=tokens.npy`"
         raise NablacError(
-            Diagnostic(codes.E807, f"text alone does not feed {named}", place=_short(arguments[0]), hint=hint)
+            Diagnostic(codes.E807, f"text alone does not provide {named}", place=_short(arguments[0]), hint=hint)
         )
     if tokenizer is None:
-        message, hint = "there is no tokenizer to make tokens of texts", "`--tokenizer FILE` gives one"
+        message, hint = "there is no tokenizer for this text", "pass `--tokenizer FILE`"
         raise NablacError(Diagnostic(codes.E853, message, place=_short(arguments[0]), hint=hint))
     ((name, type),) = tokens.items()
     fixed = type.shape[1]

@@ -129,7 +129,7 @@ def idle_rules(names: Sequence[str], renames: Sequence[Rename]) -> str | None:
         return None
     shown = ", ".join(f"`{rule.text}`" for rule in rules[:_MOST_IDLE])
     more = f" and {len(rules) - _MOST_IDLE} more" if len(rules) > _MOST_IDLE else ""
-    return f"{shown}{more} {'takes' if len(rules) == 1 else 'take'} no entry of the file"
+    return f"{shown}{more} {'matches' if len(rules) == 1 else 'match'} no entry of the file"
 
 
 def _idle(names: Sequence[str], renames: Sequence[Rename], place: str) -> list[Diagnostic]:
@@ -183,7 +183,7 @@ def _opened(path: Path) -> Iterator[Any]:
 
     _refuse_others(path)
     require_room(os.path.getsize(path), str(path))
-    hint = "it may be cut off: fetch or write it again"
+    hint = "it may be truncated: download or write it again"
     with guarded(str(path), "a whole .safetensors file", codes.E705, hint):
         try:
             opened = safe_open(str(path), "np")
@@ -200,11 +200,11 @@ def _held(folder: Path) -> Path:
     if len(files) == 1:
         return files[0]
     if not files:
-        message, hint = "this folder holds no `.safetensors` file", "name the file, or the folder that it lies in"
+        message, hint = "this folder holds no `.safetensors` file", "name the file, or its folder"
     else:
         shown = ", ".join(file.name for file in files[:_MOST_SHOWN]) + (", ..." if files[_MOST_SHOWN:] else "")
         message = f"this folder holds {len(files)} files of weights: {shown}"
-        hint = "name one of them, or put the `.safetensors.index.json` beside them that makes them one"
+        hint = "name one of them, or add the `.safetensors.index.json` that joins them"
     raise NablacError(Diagnostic(codes.E901, message, place=str(folder), hint=hint))
 
 
@@ -219,7 +219,7 @@ def _shards(index: Path) -> list[Path]:
         hint = "it holds a `weight_map` from each tensor to its file"
         raise _unreadable(index, "this is not an index of .safetensors files", hint, reason_of(error)) from None
     if not all(isinstance(name, str) and name and Path(name).name == name for name in names):
-        raise _unreadable(index, "this index names files elsewhere", "they lie beside it")
+        raise _unreadable(index, "this index names files elsewhere", "they must be beside it")
     if any(name.endswith(".index.json") for name in names):
         raise _unreadable(index, "this index names an index", "it names the files that hold the tensors")
     return [index.parent / name for name in sorted(names)]
@@ -256,13 +256,13 @@ def _refuse_others(path: Path) -> None:
         hint = "`safetensors.numpy.save_file(dict(numpy.load(path)), new_path)`"
         raise _unreadable(path, "this is an .npz file", hint)
     if head.startswith(_PICKLES) or path.suffix in (".pkl", ".pickle"):
-        hint = "where you trust it: `safetensors.torch.save_file(torch.load(path, weights_only=True), new_path)`"
+        hint = "if you trust it: `safetensors.torch.save_file(torch.load(path, weights_only=True), new_path)`"
         raise _unreadable(path, "this is a pickled checkpoint, and reading one runs whatever code it holds", hint)
     if head.startswith(b"\x89HDF"):
         hint = "in Keras: `safetensors.numpy.save_file({w.path: w.numpy() for w in model.weights}, path)`"
         raise _unreadable(path, "this is an HDF5 file", hint)
     if not head:
-        raise _unreadable(path, "the file is empty", "it may be cut off: fetch or write it again")
+        raise _unreadable(path, "the file is empty", "it may be truncated: download or write it again")
     refuse_other_kinds(head, "a .safetensors file", str(path), codes.E705)
 
 
@@ -317,14 +317,14 @@ def _not_finite(path: str, array: Array, type: TensorType, place: str) -> Diagno
     if wrong.any():
         index = [int(axis) for axis in np.argwhere(wrong)[0]]
         message = f"`{path}` holds NaN: {int(wrong.sum()):,} of {array.size:,}, the first at {index}"
-        hint = "its training had failed before it was saved: take an earlier checkpoint"
+        hint = "training had diverged before it was saved: use an earlier checkpoint"
         return Diagnostic(codes.E704, message, place=place, hint=hint)
     with np.errstate(over="ignore"):
         wrong = np.isinf(array.astype(type.dtype.numpy)) & ~np.isinf(array)
     if wrong.any():
         index = [int(axis) for axis in np.argwhere(wrong)[0]]
         message = f"`{path}` holds {array[tuple(index)]:g} at {index}, beyond {type.dtype.value}"
-        return Diagnostic(codes.E704, message, place=place, hint="run the model in a wider type, as by `--dtype f64`")
+        return Diagnostic(codes.E704, message, place=place, hint="run the model in a wider type: `--dtype f64`")
     return None
 
 

@@ -102,7 +102,7 @@ class Sizes:
                         codes.E908,
                         f"the size `{name}` cannot be read off the inputs of {self.name}",
                         place=self.name,
-                        hint="let it stand alone as an axis of an input",
+                        hint="make it an axis of an input by itself",
                     )
                 )
             origin = self.origins[name]

@@ -27,7 +27,7 @@ COMMANDS = {  # each is a module of this package; the text is its line in `nabla
     "run": "Run a model on input files.",
     "train": "Train a model as its train block says.",
     "eval": "The loss and metrics of a trained model.",
-    "generate": "Generate text: greedy, drawn, or by beam search.",
+    "generate": "Generate text: greedy, sampled, or by beam search.",
     "grad": "The gradients of a model's loss as an ONNX file.",
     "summary": "Layers, shapes, parameters, operations, memory.",
     "draw": "Draw a model: SVG, HTML, Mermaid, DOT.",
@@ -149,8 +149,10 @@ def _failed(error: Exception) -> int:
         return error.exit_code
     if os.environ.get("NABLAC_DEBUG"):
         raise error
-    click.echo(f"nablac itself failed: {type(error).__name__}: {visible(str(error)[:200])}", err=True)
-    click.echo("This is a fault of nablac. NABLAC_DEBUG=1 shows where; please report it with the model.", err=True)
+    click.echo(f"internal error: {type(error).__name__}: {visible(str(error)[:200])}", err=True)
+    click.echo(
+        "This is a bug in nablac; NABLAC_DEBUG=1 shows the traceback. Please report it with the model.", err=True
+    )
     return 70
 
 
@@ -164,4 +166,4 @@ def _of_system(error: MemoryError | OSError) -> NablacError:
         )
     reason = (error.strerror or str(error) or type(error).__name__).lower()
     place = str(error.filename) if error.filename is not None else None
-    return NablacError(Diagnostic(codes.E916, f"the system refuses: {reason}", place=place))
+    return NablacError(Diagnostic(codes.E916, f"the operating system refuses: {reason}", place=place))

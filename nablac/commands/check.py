@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("files", nargs=-1, required=True, type=click.Path(path_type=Path, allow_dash=True))
 @click.option("--gradients", is_flag=True, help="Compare each model's gradients with central differences, in f64.")
-@click.option("--preset", help="A named choice of hyperparameters, for --gradients.")
+@click.option("--preset", help="A preset of the model, for --gradients.")
 @click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="A hyperparameter, for --gradients.")
 @output_options
 def command(
@@ -33,7 +33,7 @@ def command(
 ) -> int:
     """Check .model files: names, shapes, dtypes, training blocks. A folder stands for the .model files in it."""
     if (preset or settings) and not gradients:
-        raise click.UsageError("--preset and --set choose what --gradients compares; every size is checked without it")
+        raise click.UsageError("--preset and --set need --gradients; without it every preset and size is checked")
     from compiler.elaborate.checking import check
     from compiler.elaborate.program import load, program_of
     from grammar.diagnostics import Diagnostic, NablacError

@@ -48,18 +48,22 @@ def _tell(run: PassRun) -> None:
 @model_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The ONNX file to write.  [default: NAME.onnx]")
 @click.option("--opset", type=int, help="The ONNX opset.  [default: the lowest that the model needs]")
-@click.option("--train", "as_step", is_flag=True, help="The training step, with its first state in a file beside it.")
-@click.option("--decode", "as_decode", is_flag=True, help="The decode step with its caches, into the folder -o.")
-@click.option("--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="Stored inside of what is written.")
+@click.option(
+    "--train", "as_step", is_flag=True, help="Write the training step, and its initial state in a file beside it."
+)
+@click.option("--decode", "as_decode", is_flag=True, help="Write the decode step and its caches into the folder -o.")
+@click.option(
+    "--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="Store this tokenizer in what is written."
+)
 @click.option(
     "--disable-pass",
     "disabled_passes",
     multiple=True,
     metavar="NAME",
     callback=_known_passes,
-    help="Do not run this pass of the compiler; -v lists them.",
+    help="Switch off this pass of the compiler; -v lists them.",
 )
-@click.option("--no-verify", is_flag=True, help="Do not run what was written against the NumPy runtime.")
+@click.option("--no-verify", is_flag=True, help="Do not compare the result with the NumPy runtime.")
 @weight_options
 @output_options
 def command(
@@ -94,7 +98,7 @@ def command(
     if as_step and as_decode:
         raise click.UsageError("--train and --decode are two different files: choose one")
     if as_step and tokenizer is not None:
-        raise click.UsageError("a training step takes batches of tokens: --tokenizer has no place in it")
+        raise click.UsageError("a training step takes batches of tokens: --tokenizer does not apply")
     if as_step:
         from nablac.commands.training_step import write_step
 
@@ -147,7 +151,7 @@ def _write_model(model: Model, target: Path, tokenizer: Tokenizer | None, seed: 
         note(f"not written: `{worst.output}` differs by {worst.error:.2g} between onnxruntime and NumPy at {where}")
         return 1
     for name in report.uncompared if report is not None else ():
-        note(f"warning: `{name}` is NaN everywhere on random inputs: nothing of it was compared")
+        note(f"warning: `{name}` is NaN everywhere on random inputs: it was not compared")
     facts = _facts(model, proto, target, written, report)
     if how.as_json:
         print_json(facts)

@@ -73,7 +73,7 @@ def write_decode(model: Model, target: Path, tokenizer: Tokenizer | None, how: F
     for name, count in sizes.items():
         click.echo(f"{target / name}: {count} nodes")
     beside = f"{len(layout.states)} states, {len(layout.caches)} caches, {len(layout.context)} values of the start"
-    note(f"one step takes `{layout.tokens}` and {beside}; what it gives as `NAME.next` is `NAME` of the next")
+    note(f"one step takes `{layout.tokens}` and {beside}; feed each `NAME.next` as `NAME` to the next step")
     if worst is not None:
         note(f"verified token by token against the whole model: worst relative difference {worst:.1e}")
     return 0

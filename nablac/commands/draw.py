@@ -23,10 +23,12 @@ KINDS = {**_PICTURES, ".txt": "text"}
 @click.command()
 @model_options
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="A .svg, .html, .mmd, .dot or .txt file.")
-@click.option("--depth", type=click.IntRange(0), help="Open layers so deep.  [default: about 40 boxes]")
-@click.option("--optimised", is_flag=True, help="As it is run and exported: after the passes of the optimiser.")
-@click.option("--attention", metavar="TEXT", help="The attention that a trained model of texts pays to this one.")
-@click.option("--layer", metavar="PATH", help="Whose attention.  [default: the last that looks at another sequence]")
+@click.option("--depth", type=click.IntRange(0), help="Open layers to this depth.  [default: about 40 boxes]")
+@click.option("--optimised", is_flag=True, help="Draw the graph as it is run and exported, after optimisation.")
+@click.option("--attention", metavar="TEXT", help="Draw a text model's attention for this text.")
+@click.option(
+    "--layer", metavar="PATH", help="The attention layer.  [default: the last that looks at another sequence]"
+)
 @click.option("--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="A tokenizer.json or vocab.txt.")
 @weight_options
 @output_options
@@ -55,7 +57,9 @@ def command(
     from runtime.atomic_files import write_bytes
 
     if output is not None and output.suffix.lower() not in KINDS:
-        raise click.UsageError(f"`{output.suffix or output}` is no kind of picture; the kinds are {', '.join(KINDS)}")
+        raise click.UsageError(
+            f"`{output.suffix or output}` is not a picture format; the formats are {', '.join(KINDS)}"
+        )
     graph = optimize(_graph(options)) if optimised else _graph(options)
     if output is not None and output.suffix.lower() == ".txt":
         write_bytes(output, dump(graph, origins=True).encode())
@@ -132,7 +136,7 @@ def _draw_attention(
     from runtime.generation.generator import STEP
 
     if output is None or output.suffix.lower() != ".svg":
-        raise click.UsageError("an attention is drawn as SVG: add `-o attention.svg`")
+        raise click.UsageError("attention is drawn as SVG: add `-o attention.svg`")
     file = options.file
     if not file.exists():
         raise NablacError(Diagnostic(codes.E901, f"there is no file {file}", place=str(file)))

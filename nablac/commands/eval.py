@@ -30,18 +30,27 @@ if TYPE_CHECKING:
 @click.option(
     "--part",
     type=click.Choice(["training", "validation", "test", "all"]),
-    help="Which examples.  [default: all of --data; else test, else validation, else all]",
+    help="The examples to evaluate.  [default: all of --data; else test, else validation, else all]",
 )
-@click.option("--data", type=click.Path(), help="Evaluate on another file than the train block names.")
-@click.option("--batch", type=click.IntRange(1), help="Examples at a time.")
-@click.option("--skip-broken", is_flag=True, help="Leave out broken rows and files, and count them.")
+@click.option("--data", type=click.Path(), help="Evaluate on this file instead of the train block's.")
+@click.option("--batch", type=click.IntRange(1), help="Examples per batch.")
+@click.option("--skip-broken", is_flag=True, help="Skip broken rows and files, and report how many.")
 @click.option("--generate", is_flag=True, help="Generate from each source, and score the texts: BLEU and chrF.")
 @click.option(
-    "--beams", type=click.IntRange(1, 1000), default=1, show_default=True, help="Generate with so many beams."
+    "--beams",
+    type=click.IntRange(1, 1000),
+    default=1,
+    show_default=True,
+    help="Generate by beam search with this many beams.",
 )
-@click.option("--length-penalty", type=PENALTY, default=1.0, show_default=True, help="Of beams: above 0 favours long.")
 @click.option(
-    "--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="Of a text model.  [default: the run's]"
+    "--length-penalty", type=PENALTY, default=1.0, show_default=True, help="Of beam search: above 0 favours long texts."
+)
+@click.option(
+    "--tokenizer",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="The tokenizer of a text model.  [default: the run's]",
 )
 @weight_options
 @output_options
@@ -85,7 +94,7 @@ def command(
     if not quiet:
         announce_data(training)
     if run is not None and not any(asked(name) for name in (*MODEL, *DATA)):
-        hint = "its split would be another: `--data FILE` evaluates on other data"
+        hint = "its split would differ: `--data FILE` evaluates on other data"
         run.record.check_examples(digest(training.data), run.folder, hint)
     chosen = _choose_part(training.data, "all" if undivided else part)
     note_batches(training)
@@ -121,7 +130,7 @@ def generated_scores(training: Training, part: str, beams: int, length_penalty: 
 
     data, tokenizer = training.data, training.data.tokenizer
     if tokenizer is None or len(data.inputs) != 2 or not data.texts:
-        raise click.UsageError("--generate takes a model of pairs of texts")
+        raise click.UsageError("--generate needs a model of pairs of texts")
     options = training.options
     weights = training.model_weights(training.first_state())
     generator = Generator.of_graph(training.inference.graph, weights, tokenizer, options.backend, options.device)

@@ -37,27 +37,37 @@ LONGEST = 100_000  # tokens that a person can ask for
 @model_options
 @click.argument("prompts", nargs=-1)
 @click.option(
-    "--input", "listed", type=click.Path(path_type=Path), metavar="FILE", help="Prompts, one a line; - is stdin."
+    "--input",
+    "listed",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="A file of prompts, one a line; - is stdin.",
 )
-@click.option("--tokens", type=click.IntRange(1, LONGEST), default=128, show_default=True, help="New tokens at most.")
-@click.option("--temperature", type=Finite(0), default=0.0, show_default=True, help="0 takes the likeliest.")
-@click.option("--top-k", type=click.IntRange(0), default=0, help="Draw from the K likeliest tokens.")
-@click.option("--top-p", type=Finite(0, 1), default=1.0, help="Draw from the fewest with this share.")
-@click.option("--min-p", type=Finite(0, 1), default=0.0, help="Leave out those below this share of the best.")
+@click.option(
+    "--tokens", type=click.IntRange(1, LONGEST), default=128, show_default=True, help="At most this many new tokens."
+)
+@click.option("--temperature", type=Finite(0), default=0.0, show_default=True, help="0 is greedy.")
+@click.option("--top-k", type=click.IntRange(0), default=0, help="Sample from the K likeliest tokens.")
+@click.option("--top-p", type=Finite(0, 1), default=1.0, help="Sample from the fewest with this probability.")
+@click.option("--min-p", type=Finite(0, 1), default=0.0, help="Drop those below this fraction of the best.")
 @click.option("--repetition-penalty", type=Finite(0, min_open=True), default=1.0, help="Above 1: repeat less.")
-@click.option("--beams", type=click.IntRange(1, 1000), default=1, show_default=True, help="Search with so many beams.")
-@click.option("--length-penalty", type=PENALTY, default=1.0, show_default=True, help="Of beams: above 0 favours long.")
-@click.option("--stop", "stops", multiple=True, metavar="TEXT", help="End at this text.")
-@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Prompts at a time.")
+@click.option(
+    "--beams", type=click.IntRange(1, 1000), default=1, show_default=True, help="Beam search with this many beams."
+)
+@click.option(
+    "--length-penalty", type=PENALTY, default=1.0, show_default=True, help="Of beam search: above 0 favours long texts."
+)
+@click.option("--stop", "stops", multiple=True, metavar="TEXT", help="Stop at this text.")
+@click.option("--batch", type=click.IntRange(1), default=16, show_default=True, help="Prompts per batch.")
 @click.option(
     "--most-tokens",
     type=click.IntRange(1),
     default=4096,
     show_default=True,
     metavar="N",
-    help="Of a prompt; a longer one is an error.",
+    help="Longest prompt; a longer one is an error.",
 )
-@click.option("--no-cache", is_flag=True, help="Compute everything again for each token.")
+@click.option("--no-cache", is_flag=True, help="Recompute everything for each token.")
 @click.option("--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="A tokenizer.json or vocab.txt.")
 @run_options
 @weight_options
@@ -92,9 +102,9 @@ def command(
     from runtime.generation.sampling import Sampling
 
     if beams > 1 and temperature:
-        raise click.UsageError("beams search for the likeliest text, and --temperature draws: choose one")
+        raise click.UsageError("beams search for the likeliest text, and --temperature samples: choose one")
     if "" in stops:
-        raise click.UsageError("--stop takes a text, and every text begins with an empty one")
+        raise click.UsageError("--stop needs a text that is not empty")
     asked = [Prompt(f"prompt {number}", text) for number, text in enumerate(prompts, 1)]
     asked += _lines(listed) if listed is not None else []
     if not asked:

@@ -13,8 +13,8 @@ from nablac.commands.output import print_json
 
 @click.command()
 @model_options
-@click.option("--wrt", multiple=True, metavar="PATTERN", help="Of which parameters and float inputs.  [default: all]")
-@click.option("--hvp", is_flag=True, help="Also the Hessian times a vector: `along.NAME` in, `hvp.NAME` out.")
+@click.option("--wrt", multiple=True, metavar="PATTERN", help="The parameters and float inputs.  [default: all]")
+@click.option("--hvp", is_flag=True, help="Also Hessian-vector products: `along.NAME` in, `hvp.NAME` out.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The ONNX file.  [default: NAME.grad.onnx]")
 @click.option("--opset", type=int, help="The ONNX opset.  [default: the lowest that it needs]")
 @weight_options
@@ -46,6 +46,6 @@ def command(
         return 0
     click.echo(f"{target}: {made.name}, {len(proto.graph.node)} nodes")
     for key, type in outputs.items():
-        zero = ", 0 in any case: nothing flows back to it" if is_everywhere(made.graph.outputs[key], 0) else ""
+        zero = ", always 0: no gradient reaches it" if is_everywhere(made.graph.outputs[key], 0) else ""
         click.echo(f"  {key}: {type}{zero}")
     return 0

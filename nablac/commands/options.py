@@ -98,8 +98,8 @@ class FileOptions:
 
 _MODEL = (
     click.argument("file", type=click.Path(path_type=Path), metavar="FILE"),
-    click.option("--model", metavar="NAME", help="The model, where the file holds several."),
-    click.option("--preset", metavar="NAME", help="A size that the model names."),
+    click.option("--model", metavar="NAME", help="The model, if the file holds several."),
+    click.option("--preset", metavar="NAME", help="A preset of the model."),
     click.option("--set", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter."),
     click.option(
         "--dtype", type=click.Choice(["f32", "f64"]), default="f32", show_default=True, help="The float type."
@@ -134,7 +134,7 @@ def weight_options(command: F) -> F:
             "--weights",
             type=click.Path(path_type=Path),
             metavar="FILE",
-            help="Weights: a .safetensors file, or a folder with one or with an index of several.",
+            help="Weights: a .safetensors file, or a folder with one or with shards and their index.",
         ),
         click.option(
             "--rename",
@@ -143,7 +143,11 @@ def weight_options(command: F) -> F:
             help='Map foreign names: "theirs -> ours", or a file of rules.',
         ),
         click.option(
-            "--seed", type=click.IntRange(0), default=0, show_default=True, help="Of first weights and draws."
+            "--seed",
+            type=click.IntRange(0),
+            default=0,
+            show_default=True,
+            help="The seed of initial weights and random draws.",
         ),
     )
     return _with_options(command, options)
@@ -157,14 +161,14 @@ def run_options(command: F) -> F:
             type=click.Choice(BACKENDS),
             default="numpy",
             show_default=True,
-            help="What runs the model.",
+            help="The runtime.",
         ),
         click.option(
             "--device",
             type=click.Choice(DEVICES),
             default="cpu",
             show_default=True,
-            help="Where; cuda needs `--backend ort`.",
+            help="The device; cuda needs `--backend ort`.",
         ),
     )
     return _with_options(command, options)
@@ -189,7 +193,7 @@ def output_options(command: F) -> F:
             is_flag=True,
             callback=_remember_quiet,
             is_eager=True,
-            help="Say nothing but results and errors.",
+            help="Print only results and errors.",
         ),
         click.option(
             "-v",
@@ -198,7 +202,7 @@ def output_options(command: F) -> F:
             callback=_remember_verbose,
             is_eager=True,
             expose_value=False,
-            help="Say what each stage does and how long it takes.",
+            help="Print what each stage does and how long it takes.",
         ),
     )
     return _with_options(command, options)
@@ -207,7 +211,7 @@ def output_options(command: F) -> F:
 def check_rename(options: ModelOptions) -> None:
     """UsageError for rules without a file: they are of its entries."""
     if options.rename and options.weights is None:
-        raise click.UsageError("`--rename` maps the names of a file of weights: `--weights FILE` gives it")
+        raise click.UsageError("`--rename` maps the names in a weight file: add `--weights FILE`")
 
 
 OF_TEXTS = ("model", "preset", "set", "dtype", "weights", "rename")  # options that a compiled file has answered

@@ -70,7 +70,7 @@ def check_ending(output: Path | None) -> None:
     """A usage error for a file that names no kind of result."""
     if output is None or str(output) == STDOUT or is_stream(output) or output.suffix in ENDINGS:
         return
-    raise click.UsageError(f"`{output.suffix or output}` is no kind of result; the kinds are {', '.join(ENDINGS)}")
+    raise click.UsageError(f"`{output.suffix or output}` is not a result format; the formats are {', '.join(ENDINGS)}")
 
 
 def write(path: Path, results: dict[str, Array]) -> None:

@@ -40,12 +40,14 @@ if TYPE_CHECKING:
     "-o", "--output", type=click.Path(path_type=Path), help="Write results: .npy, .npz, .csv or .json; - is stdout."
 )
 @click.option(
-    "--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="For texts: tokenizer.json, vocab.txt."
+    "--tokenizer", type=click.Path(path_type=Path), metavar="FILE", help="For texts: a tokenizer.json or vocab.txt."
 )
-@click.option("--separator", metavar="CHAR", help="Between the cells of CSV inputs.  [default: ,]")
-@click.option("--decimal", type=click.Choice([".", ","]), default=".", show_default=True, help="Of CSV's numbers.")
+@click.option("--separator", metavar="CHAR", help="The separator of CSV cells.  [default: ,]")
 @click.option(
-    "--header/--no-header", default=None, help="Whether CSV's first row is names.  [default: if none is a number]"
+    "--decimal", type=click.Choice([".", ","]), default=".", show_default=True, help="The decimal sign of CSV numbers."
+)
+@click.option(
+    "--header/--no-header", default=None, help="Whether a CSV's first row is names.  [default: if none is a number]"
 )
 @run_options
 @weight_options
@@ -167,7 +169,7 @@ def _run_onnx(
 
     results = fed.run(run)
     for name in [name for name, value in results.items() if not isinstance(value, np.ndarray)]:
-        note(f"warning: the output `{name}` is no tensor, and left out")
+        note(f"warning: the output `{name}` is not a tensor, and is skipped")
         del results[name]
     _note_units(stored(runner.metadata, UNITS, {}, unit_kinds), reading.say)
     for name, value in results.items():

@@ -27,7 +27,7 @@ class Run:
 
     @property
     def choices(self) -> dict[str, Any]:
-        """What the run was begun with, by the names of a command's parameters."""
+        """What the run was started with, by the names of a command's parameters."""
         return {**asdict(self.record.choices), **asdict(self.record.length)}
 
     def model(self, options: ModelOptions) -> ModelOptions:
@@ -45,7 +45,7 @@ class Run:
         return replace(options, file=self.folder / SPEC, weights=weights)
 
     def begun_model(self, options: ModelOptions) -> ModelOptions:
-        """The model that the run was begun with, as `options` has its file; of hyperparameters each may be another."""
+        """The model that the run was started with, with its file from `options`, which may set hyperparameters."""
         from compiler.elaborate.presets import parse_settings
 
         kept = _not_asked(self.choices, MODEL)
@@ -56,7 +56,7 @@ class Run:
         return replace(options, **{**kept, "set": texts}, data_folder=self.record.data_folder(self.folder))
 
     def begun_options(self, options: Options, names: Iterable[str] | None = None) -> Options:
-        """The options that the run was begun with: those of these names, or all of them."""
+        """The options that the run was started with: those of these names, or all of them."""
         of_run = self.choices
         names = names if names is not None else [name for name in of_run if name not in MODEL]
         return replace(options, **_not_asked(of_run, names))

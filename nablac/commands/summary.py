@@ -13,7 +13,7 @@ from nablac.commands.output import encodable, print_json, wants_color
 
 @click.command()
 @model_options
-@click.option("--size", "sizes", multiple=True, metavar="NAME=N", help="Count at this size of a named dim.")
+@click.option("--size", "sizes", multiple=True, metavar="NAME=N", help="The size of a named dim to count at.")
 @output_options
 def command(
     options: ModelOptions,

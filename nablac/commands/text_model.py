@@ -28,7 +28,7 @@ def text_model(options: ModelOptions, tokenizer_file: Path | None) -> tuple[Mode
     if tokenizer is None and model.fitted is not None:
         tokenizer = model.fitted.tokenizer
     if tokenizer is None:
-        hint = "`--tokenizer FILE` gives one; the folder of a run on texts has its own"
+        hint = "pass `--tokenizer FILE`; the folder of a run on texts has its own"
         place = str(options.file)
         raise NablacError(Diagnostic(codes.E853, f"{options.file} has no tokenizer", place=place, hint=hint))
     if model.is_drawn:

@@ -40,21 +40,25 @@ _SHOWN = 5  # of the rows and files that were left out; the run's skipped.txt ha
 @click.command()
 @model_options
 @run_options
-@click.option("--epochs", type=click.IntRange(1), help="How often to see all examples.  [default: the train block's]")
-@click.option("--batch", type=click.IntRange(1), help="Examples in a step.  [default: the train block's]")
-@click.option("--validation", type=Finite(0, 0.9), help="The share of examples that validates.")
-@click.option("--patience", type=click.IntRange(1), help="Stop after so many epochs without a better one.")
-@click.option("--data", type=click.Path(), help="Data in the place of the file that the train block names.")
+@click.option("--epochs", type=click.IntRange(1), help="The number of epochs.  [default: the train block's]")
+@click.option("--batch", type=click.IntRange(1), help="Examples per batch.  [default: the train block's]")
+@click.option("--validation", type=Finite(0, 0.9), help="The fraction of examples for validation.")
+@click.option("--patience", type=click.IntRange(1), help="Stop after this many epochs without improvement.")
+@click.option("--data", type=click.Path(), help="Data to use instead of the train block's file.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/MODEL/N]")
-@click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a run, from its checkpoint.")
-@click.option("--dry-run", is_flag=True, help="Check everything, run one step, write nothing.")
-@click.option("--overfit", type=click.IntRange(1), metavar="N", help="Train on N examples alone, to see that it can.")
-@click.option("--max-time", type=Finite(0), metavar="MINUTES", help="Save and stop after so long.")
-@click.option("--limit-batches", type=click.IntRange(1), metavar="N", help="Only N batches in each epoch.")
 @click.option(
-    "--keep", type=click.IntRange(1), default=3, show_default=True, metavar="N", help="Of the last checkpoints."
+    "--resume", type=click.Path(path_type=Path), metavar="RUN", help="Resume a run from its newest checkpoint."
 )
-@click.option("--skip-broken", is_flag=True, help="Leave out broken rows and files, and count them.")
+@click.option("--dry-run", is_flag=True, help="Check everything, run one step, write nothing.")
+@click.option(
+    "--overfit", type=click.IntRange(1), metavar="N", help="Train on N examples only, to see that it can fit them."
+)
+@click.option("--max-time", type=Finite(0), metavar="MINUTES", help="Save and stop after this time.")
+@click.option("--limit-batches", type=click.IntRange(1), metavar="N", help="Use only N batches of each epoch.")
+@click.option(
+    "--keep", type=click.IntRange(1), default=3, show_default=True, metavar="N", help="How many checkpoints to keep."
+)
+@click.option("--skip-broken", is_flag=True, help="Skip broken rows and files, and report how many.")
 @weight_options
 @output_options
 def command(
@@ -124,12 +128,12 @@ def _note_measured_whole(training: Training) -> None:
     if whole:
         verb = "compares" if len(training.measured_whole) == 1 else "compare"
         none = "" if len(training.data.parts["validation"]) else ", of which there is none"
-        note(f"note: {whole} {verb} examples with one another: measured of validation data alone{none}")
+        note(f"note: {whole} {verb} examples with one another: measured on validation data only{none}")
 
 
 def _note_damaged(loop: Loop) -> None:
     for error in loop.damaged[:1]:
-        note(f"note: {error.diagnostics[0].place} is damaged; the run goes on from an earlier checkpoint")
+        note(f"note: {error.diagnostics[0].place} is damaged; the run resumes from an earlier checkpoint")
 
 
 def _resumed(model: ModelOptions, folder: Path, options: Options, output: Path | None) -> Training:
@@ -137,9 +141,9 @@ def _resumed(model: ModelOptions, folder: Path, options: Options, output: Path |
     from runtime.data.fitted import read_fitted
 
     if output is not None:
-        raise click.UsageError("-o names a new run's folder; a resumed run goes on in its own")
+        raise click.UsageError("-o names a new run's folder; a resumed run continues in its own")
     if model.weights is not None:
-        raise click.UsageError("a resumed run has its own weights; without --resume, --weights begins another")
+        raise click.UsageError("a resumed run has its own weights; without --resume, --weights starts a new run")
     run = read_run(folder)
     training = training_of(run.begun_model(model), run.begun_options(options))
     training.fitted = read_fitted(folder)  # fitted anew it could be to changed data
@@ -193,7 +197,7 @@ def _begin_from(training: Training, weights: Path, renames: list[Rename], evalua
     fresh = [f"`{op.path}`" for op in stored(every) if op.path not in start.weights]
     if fresh:
         shown = ", ".join(fresh[:_SHOWN]) + (", ..." if fresh[_SHOWN:] else "")
-        note(f"note: {weights} has no {shown}, which the loss reads: first values are drawn", is_quiet())
+        note(f"note: {weights} has no {shown}, which the loss reads: initial values are drawn", is_quiet())
     training.start = start
 
 
@@ -222,7 +226,7 @@ def announce_data(training: Training) -> None:
     context = training.context
     if skipped := context.skipped:
         note(
-            f"{len(skipped)} broken rows or files left out" + (", the first of them:" if len(skipped) > _SHOWN else ":")
+            f"{len(skipped)} broken rows or files skipped" + (", the first of them:" if len(skipped) > _SHOWN else ":")
         )
         for each in skipped[:_SHOWN]:
             note(f"  {each}")
@@ -235,7 +239,7 @@ def note_batches(training: Training) -> None:
     """Say of a loss what its figure is, where it is not that of all examples at once."""
     if training.is_by_batches:
         what = "the loss compares the examples of a batch with one another"
-        note(f"note: {what}: its figure is the mean over batches of {training.batch}", is_quiet())
+        note(f"note: {what}: its value is the mean over batches of {training.batch}", is_quiet())
 
 
 def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:
@@ -281,7 +285,7 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
         if loop.ending is not Ending.INTERRUPTED:  # a signal that comes from now on finds a run that is finished
             compiled = folder.finish(training, training.trained(loop))
     if compiled is None:
-        note(f"stopped and saved; go on with:  {resume}")
+        note(f"stopped and saved; resume with:   {resume}")
         return 130
     if as_json:
         facts = {
@@ -296,7 +300,7 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
     click.echo(f"{folder.path}: curves.svg, history.csv, weights.safetensors, model.onnx")
     for each in unit_notes(training.inference, training.data):
         note(each, quiet)
-    note(f"go on:     {resume}{_longer(loop)}", quiet)
+    note(f"resume:     {resume}{_longer(loop)}", quiet)
     note(f"evaluate:  nablac eval {_quoted(folder.path)}", quiet)
     if generates(training):
         note(f'generate:  nablac generate {_quoted(folder.path)} "TEXT"', quiet)
@@ -326,7 +330,7 @@ def _result(loop: Loop) -> str:
         value = loop.partial_epoch.get(loop.monitor, loop.partial_epoch["loss"])
         batches = f"{position.batch:,} of {loop.batches:,} batches"
         parts.append(f"epoch {position.epoch + 1} after {batches}: {loop.monitor} {value:.6g}")
-    return ", ".join(parts) or "no epoch was the best: its monitor was never a number"
+    return ", ".join(parts) or "no best epoch: the monitor was never a number"
 
 
 def _quoted(path: Path) -> str:

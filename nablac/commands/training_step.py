@@ -39,7 +39,7 @@ def write_step(options: ModelOptions, target: Path, how: FileOptions) -> int:
     training = training_of(options, Options(seed=seed, backend="ort"))
     training = replace(training, raw=training.known is not None)  # or nothing says how a batch is to be scaled
     if not training.raw and any(stage.name in ("standardize", "min_max") for stage in training.spec.data):
-        note("note: a batch is taken as it is: how its data is scaled, the run of a training says", how.quiet)
+        note("note: batches are not scaled here: a run's folder records how its data is scaled", how.quiet)
     state = training.first_state()
     graph = optimize(training.step.graph, disabled=DISABLED_PASSES)
     model = export(graph, opset=how.opset, weights=None, metadata=_metadata(training))
@@ -63,8 +63,8 @@ def write_step(options: ModelOptions, target: Path, how: FileOptions) -> int:
         return 0
     opset_shown = f"opset {model.opset_import[0].version}, IR {model.ir_version}"
     click.echo(f"{target}: one training step of {training.name}, {len(model.graph.node)} nodes, {opset_shown}")
-    click.echo(f"{beside}: {len(needed)} tensors of first state")
-    note(f"feed {', '.join(inputs)} and the state; take `NAME.next` for the next step")
+    click.echo(f"{beside}: {len(needed)} tensors of initial state")
+    note(f"feed {', '.join(inputs)} and the state; `NAME.next` is the state for the next step")
     if worst is not None:
         note(f"verified over {_STEPS} steps against the NumPy runtime: worst relative difference {worst:.1e}")
     return 0

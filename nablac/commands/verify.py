@@ -31,7 +31,7 @@ def command(
     """Run a model by NumPy and by onnxruntime on random inputs, at several batch sizes and lengths, and compare.
 
     NumPy runs the graph as the text has it, onnxruntime what the optimiser and the exporter made of it.
-    A difference is relative to the largest magnitude of the output. An output that is nothing but NaN is not compared,
+    A difference is relative to the largest magnitude of the output. An output that is NaN everywhere is not compared,
     and does not pass.
 
     Inputs that random numbers never meet follow: single items, zeros and masks of nothing, ties, large numbers, the
@@ -84,7 +84,7 @@ def _print_comparisons(report: Report, tolerance: float) -> None:
         shown = "NaN everywhere, nothing is compared" if each.nothing else f"{each.error:.1e}  {mark}"
         click.echo(f"{each.output:<24} {each.feeds:<20} {sizes:<32} {shown}")
     for name in report.uncompared:
-        note(f"not verified: `{name}` is nothing but NaN")
+        note(f"not verified: `{name}` is NaN everywhere")
     if not report.agrees:
         worst = report.worst
         click.echo(f"worst: `{worst.output}` of {worst.feeds} inputs, {worst.error:.1e} beyond {tolerance:.0e}")
@@ -92,4 +92,4 @@ def _print_comparisons(report: Report, tolerance: float) -> None:
         if first is not None:
             click.echo(f"first: `{first.operator}` at {first.place}, {first.type}, {first.error:.1e}")
         else:
-            click.echo("the optimised graph agrees in every operator: the passes of the optimiser make the difference")
+            click.echo("the optimised graph agrees in every operator: the optimiser's passes cause the difference")

@@ -31,7 +31,7 @@ def from_arrays(arrays: Mapping[str, Array], place: str, context: Context | None
     if not arrays or len(set(lengths.values())) > 1 or not all(lengths.values()):
         listed = ", ".join(f"`{name}` {list(arrays[name].shape)}" for name in arrays) or "nothing"
         raise NablacError(
-            Diagnostic(codes.E823, f"arrays of one length are needed, an example at each index: {listed}", place=place)
+            Diagnostic(codes.E823, f"arrays must have the same length, one example per index: {listed}", place=place)
         )
     kept = np.ones(max(lengths.values()), bool)
     for name, array in arrays.items():

@@ -56,9 +56,7 @@ def assigned(
                 assignments.append(_columns(examples, waiting.pop(0), source, rest))
             elif rest:
                 listed = ", ".join(f"`{columns[index]}`" for index in rest)
-                raise NablacError(
-                    Diagnostic(codes.E824, f"nothing in the model is called {listed}, as columns are", span)
-                )
+                raise NablacError(Diagnostic(codes.E824, f"no input or target of the model is called {listed}", span))
         for name in waiting:
             if not spare:
                 known = ", ".join(f"`{source}` {example_type(array)}" for source, array in examples.arrays.items())
@@ -78,7 +76,7 @@ def _check_names(examples: Examples, wanted: Mapping[str, TensorType], span: Spa
     if len(waiting) > 1 <= len(spare) or (waiting and len(spare) > 1):
         needed = ", ".join(f"`{name}`" for name in waiting)
         message = f"the model needs {needed}, and the data has {', '.join(f'`{name}`' for name in spare)}"
-        hint = "call the arrays as the model calls its inputs and targets"
+        hint = "name the arrays after the model's inputs and targets"
         raise NablacError(Diagnostic(codes.E824, message, span, hint=hint))
 
 

@@ -17,7 +17,7 @@ from runtime.data.matching import PackagePath, matching_files, package_folders
 if TYPE_CHECKING:
     from runtime.data.fitted import Fitted
 
-_EXAMPLES = "`pip install 'nablac[data]'` brings the packages of the examples"
+_EXAMPLES = "`pip install 'nablac[data]'` installs the packages that the examples need"
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Context:
         """A file; NablacError where it is a folder, or is not there."""
         file = self.path(name, span)
         if os.path.isdir(file):
-            raise NablacError(Diagnostic(codes.E820, f"{file} is a folder, and a file is needed", span))
+            raise NablacError(Diagnostic(codes.E820, f"{file} is a folder; expected a file", span))
         return file
 
     def paths(self, names: str | Sequence[str], span: Span | None) -> list[Path]:
@@ -78,7 +78,7 @@ class Context:
     def broken(self, place: str, message: str, hint: str | None = None) -> None:
         """A row or a file that cannot be used: an error with its location, or skipped where that was asked."""
         if not self.skip_broken:
-            hint = hint or "`--skip-broken` leaves such out, and counts them"
+            hint = hint or "`--skip-broken` skips such rows and files, and reports how many"
             raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))
         self.skipped.append(f"{place}: {message}")
 
@@ -103,6 +103,6 @@ def _in_package(name: PackagePath, folder: Path, span: Span | None) -> Path:
 def _check_within(name: PackagePath, span: Span | None) -> None:
     """NablacError for a path that leads out of its package."""
     if ".." in PurePath(name.path).parts or PurePath(name.path).is_absolute():
-        hint = "a path in a package has no `..`; name a file elsewhere by its own path"
+        hint = "a path in a package cannot contain `..`; use the file's own path instead"
         message = f"{name.path} leads out of the package `{name.package}`"
         raise NablacError(Diagnostic(codes.E820, message, span, hint=hint))

@@ -78,10 +78,10 @@ class Format:
             if self.separator == ",":
                 separator = self.option("separator", '";"')
                 return (
-                    "where `,` separates the cells numbers have a point, and nothing between thousands; "
+                    "where `,` separates the cells, numbers have a decimal point and no thousands separator; "
                     f"{separator} and {option} read a file with `;` between them"
                 )
-            return f"{option} reads numbers with a decimal comma; commas between thousands have to go"
+            return f"{option} reads numbers with a decimal comma; remove commas between thousands"
         if self.decimal == "," and "." in text:
             option = self.option("decimal", '","')
             return f"with {option} a number has no point"
@@ -93,7 +93,7 @@ class Format:
     def _separated_by(self, other: str) -> str:
         shown = "\\t" if other == "\t" else other
         option = self.option("separator", f'"{shown}"')
-        return f"where the cells are separated by `{shown}`, {option} says so"
+        return f"if the cells are separated by `{shown}`, say so with {option}"
 
     def hint_of_header(self, names: list[str]) -> str | None:
         """What to do about a header that is one cell of several names."""
@@ -168,9 +168,9 @@ def _report_blank(lines: list[int], names: list[str], path: str, report: Report)
     """Blank lines between rows: of a table of one column they are cells without a value."""
     for line in lines:
         if len(names) == 1:
-            report.broken(f"{path}:{line}", f"column `{names[0]}`: there is nothing")
+            report.broken(f"{path}:{line}", f"column `{names[0]}`: the cell is empty")
         else:
-            report.note(f"{path}:{line}", "a blank line is left out")
+            report.note(f"{path}:{line}", "a blank line is skipped")
 
 
 def _records(text: str, path: str, format: Format) -> Iterator[tuple[int, list[str]]]:
@@ -193,11 +193,11 @@ def _reason(error: csv.Error) -> str:
     """What is wrong with a row, in other words than those of Python's module."""
     said = str(error)
     if said == "unexpected end of data":
-        return "a quote begins here that never ends"
+        return "this quote is never closed"
     if "expected after" in said:
-        return "something stands behind a quote's end; a quote in a cell is written twice"
+        return "there is text after a closing quote; a quote inside a cell is written twice"
     if "field limit" in said:
-        return f"a cell has more than {csv.field_size_limit():,} characters; a quote may not end"
+        return f"a cell has more than {csv.field_size_limit():,} characters; a quote may be unclosed"
     return said
 
 
@@ -219,7 +219,7 @@ def _is_header(cells: list[str], place: str, format: Format, report: Report) -> 
         message = f"the first row may be names or data: {shown}"
         data, names = format.option("header", "false"), format.option("header", "true")
         raise NablacError(
-            Diagnostic(codes.E828, message, place=place, hint=f"{names} says that it is names, {data} data")
+            Diagnostic(codes.E828, message, place=place, hint=f"{names} reads it as names, {data} as data")
         )
     report.note(
         place, f"the first row is of numbers, and read as data; {format.option('header', 'true')} makes it names"

@@ -67,7 +67,7 @@ def _idx(path: Path, content: bytes, axes: int) -> Array:
     shape = struct.unpack(f">{content[3]}I", content[4 : 4 + 4 * content[3]])
     items = np.frombuffer(content, np.uint8, offset=4 + 4 * content[3])
     if items.size != math.prod(shape):
-        message = f"{items.size} bytes do not make an array of {list(shape)}: the file is cut off"
+        message = f"{items.size} bytes do not make an array of {list(shape)}: the file is truncated"
         raise NablacError(Diagnostic(codes.E821, message, place=str(path)))
     return items.reshape(shape)
 
@@ -113,5 +113,5 @@ def _label_end(table: Array, header: list[str], path: Path, stage: DataStage) ->
             return candidates[0]
     message = f"{'either' if fitting else 'neither'} end of the rows of {path} can be their labels"
     raise NablacError(
-        Diagnostic(codes.E823, message, stage.span, hint='`digits(path, label: "first")` or `"last"` says it')
+        Diagnostic(codes.E823, message, stage.span, hint='`digits(path, label: "first")` or `"last"` says which')
     )

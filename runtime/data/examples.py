@@ -125,8 +125,10 @@ def window_parts(
     """
     if context.order == "random":
         if overlap:
-            message = "windows that overlap cannot be dealt out at random: validation would hold what training has seen"
-            hint = '`order: "time"` holds back the last ones; a `stride` as long as a window makes them apart'
+            message = "overlapping windows cannot be split at random: validation would hold what training has seen"
+            hint = (
+                '`order: "time"` holds out the last ones; with a `stride` as long as a window, windows do not overlap'
+            )
             raise NablacError(Diagnostic(codes.E823, message, stage.span, hint=hint))
         return {}
     first, second = cuts(count, context)

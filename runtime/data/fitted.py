@@ -111,6 +111,6 @@ def _scaling(offset: Any, scale: Any) -> Scaling:
 
 def unreadable(place: str, reason: str) -> NablacError:
     """The refusal of what is kept of data, where it is not as it was written."""
-    hint = "it is as `nablac train` wrote it, or it is not there"
-    message = f"{place} is not what a run keeps of its data"
+    hint = "restore the file that `nablac train` wrote, or remove it"
+    message = f"{place} is not a run's record of its data"
     return NablacError(Diagnostic(codes.E827, message, place=place, note=reason, hint=hint))

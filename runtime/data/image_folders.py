@@ -41,7 +41,7 @@ def images(stage: DataStage, context: Context) -> Examples:
             if arrays and array.shape != arrays[0].shape:
                 height, width = arrays[0].shape[1:]
                 message = f"{array.shape[1]} by {array.shape[2]} pixels, where the first image has {height} by {width}"
-                context.broken(str(file), message, "`images(path, size: 64)` makes all of one size")
+                context.broken(str(file), message, "`images(path, size: 64)` resizes them all")
                 continue
             arrays.append(array)
             labels.append(classes.index(folder.name))
@@ -62,9 +62,9 @@ def _class_folders(path: Path, stage: DataStage, context: Context) -> list[Path]
         raise NablacError(Diagnostic(codes.E823, f"{path} has no folder for each class", stage.span, hint=hint))
     for entry in beside:
         if entry.suffix.lower() in ENDINGS and not entry.is_dir():
-            context.note(str(entry), "an image in no class's folder is left out")
+            context.note(str(entry), "an image outside the class folders is skipped")
         elif entry.is_dir() and entry not in folders:
-            context.note(str(entry), "a hidden folder is left out")
+            context.note(str(entry), "a hidden folder is skipped")
     return folders
 
 
@@ -76,9 +76,9 @@ def _image_files(folder: Path, stage: DataStage, context: Context) -> list[Path]
             files.append(entry)
         elif not entry.name.startswith("."):
             what = "a folder in a class's folder" if entry.is_dir() else "a file without the suffix of an image"
-            context.note(str(entry), f"{what} is left out")
+            context.note(str(entry), f"{what} is skipped")
     if not files and context.fitted is None:
-        hint = f"images are {', '.join(ENDINGS)}; remove the folder where it is no class"
+        hint = f"images are {', '.join(ENDINGS)}; remove the folder if it is not a class"
         raise NablacError(Diagnostic(codes.E823, f"the class {folder} has no images", stage.span, hint=hint))
     return files
 

@@ -47,7 +47,7 @@ def load_examples(stages: Sequence[DataStage], context: Context, wanted: Require
         )
     first, *rest = stages
     if first.name not in SOURCES:
-        raise NablacError(Diagnostic(codes.E824, f"`{first.name}` needs arrays given from Python", first.span))
+        raise NablacError(Diagnostic(codes.E824, f"`{first.name}` needs arrays passed from Python", first.span))
     context = divided(context, rest)
     return staged(SOURCES[first.name](first, context), rest, context, wanted, stages[-1].span)
 
@@ -63,7 +63,7 @@ def staged(
         raise NablacError(
             Diagnostic(
                 codes.E824,
-                "this makes no examples yet",
+                "this does not produce examples yet",
                 span,
                 hint="cut a table with `columns(...)` or `window(...)`, a text with `characters(...)`",
             )
@@ -113,8 +113,8 @@ def _check_parts(examples: Examples, context: Context, span: Span | None) -> Non
     for part, share in (("validation", context.validation), ("test", context.test)):
         if share and not len(examples.parts[part]):
             count = len(examples)
-            message = f"{part} {share:g} of {count:,} example{'' if count == 1 else 's'} is none"
-            hint = f"a larger share or more data gives it some (windows lie whole in it); `{part} 0` asks for none"
+            message = f"{part} {share:g} of {count:,} example{'' if count == 1 else 's'} is no example"
+            hint = f"use a larger fraction or more data (a window lies in one part); `{part} 0` asks for none"
             raise NablacError(Diagnostic(codes.E823, message, span, hint=hint))
 
 
@@ -149,12 +149,12 @@ def _check_precision(
     what = f"column `{assignment.columns[column]}`" if len(assignment.columns) > column else f"`{assignment.source}`"
     if largest > type.dtype.largest:
         message = f"{what} reaches {largest:.3g}, and the {type.dtype} of `{name}` holds {type.dtype.largest:.3g}"
-        hint = "the compiled model takes and gives raw numbers: count in another unit in the data"
+        hint = "the compiled model works in raw numbers: use a larger unit in the data"
         raise NablacError(Diagnostic(codes.E847, message, span, hint=hint))
     message = f"{what} reaches {largest:.10g} and varies by {spread:.3g}: too little for the {type.dtype} of `{name}`"
     step = type.dtype.eps * 2.0 ** np.floor(np.log2(largest))
-    note = f"numbers of {type.dtype} are {step:.3g} apart there, and the compiled model takes and gives raw ones"
-    hint = "take a number off the column in the data, as the time of the first row"
+    note = f"numbers of {type.dtype} are {step:.3g} apart there, and the compiled model works in raw numbers"
+    hint = "subtract a constant from the column in the data, such as the time of the first row"
     if not target and type.dtype != DType.F64:
         sizes = ", ".join(map(str, type.shape))
         hint = f"declare `{name}: f64[{sizes}]` and go on with `cast({name}, f32)`, or {hint}"

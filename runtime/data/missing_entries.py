@@ -24,11 +24,11 @@ def check_lookups(graph: Graph, examples: Examples, span: Span | None) -> None:
 
 def _no_class(name: str, label: int, row: int | None, size: int, examples: Examples, span: Span | None) -> NablacError:
     if examples.texts_of(name):
-        return too_many_texts(examples.columns[name][0], examples, f"the model tells {size:,} apart", codes.E826, span)
+        return too_many_texts(examples.columns[name][0], examples, f"the model has {size:,}", codes.E826, span)
     columns = examples.columns.get(name, ())
     what = f"column `{columns[0]}`" if len(columns) == 1 and examples.lines is not None else f"`{name}`"
-    message = f"{what} holds the label {label}, and the model tells the classes 0 to {size - 1} apart"
-    hint = "labels count from 0" if label < 0 else f"the model needs {label + 1:,} classes, or the data others"
+    message = f"{what} holds the label {label}, and the model has the classes 0 to {size - 1}"
+    hint = "labels count from 0" if label < 0 else f"the model needs {label + 1:,} classes, or the data fewer"
     place = examples.place_of(row) if row is not None else None
     if place is not None:
         return NablacError(Diagnostic(codes.E826, message, place=place, hint=hint))
@@ -46,7 +46,7 @@ def _no_row(name: str, number: int, row: int | None, size: int, examples: Exampl
         return NablacError(Diagnostic(codes.E851, message, span, place=place))
     if examples.tokenizer is None:
         message = f"`{name}` holds {number:,}, and the model looks it up in a table of {size:,} rows"
-        hint = f"the table needs {number + 1:,} rows, or the data other numbers"
+        hint = f"the table needs {number + 1:,} rows, or the data smaller numbers"
         return NablacError(Diagnostic(codes.E851, message, span, place=place, hint=hint))
     largest = int(examples.arrays[name].max())
     message = f"`{name}` holds {largest:,}, and the model looks it up in a table of {size:,} rows"

@@ -39,7 +39,7 @@ def shaped(
         classes = examples.classes[texts[0]]
         several = f"{len(classes)} classes, as `{classes[0]}`" if len(classes) > 1 else f"one class, `{classes[0]}`"
         message = f"column `{texts[0]}` holds texts, {several}, and the model's `{name}` is {type}"
-        kind = f"or `f32[batch, {len(classes)}]` of one-hot rows" if target else "with an `Embedding`, say"
+        kind = f"or `f32[batch, {len(classes)}]` of one-hot rows" if target else "for an `Embedding`"
         raise NablacError(Diagnostic(codes.E824, message, span, hint=f"declare `{texts[0]}: i64[batch]`, {kind}"))
     shape = array.shape[1:]
     if len(shape) != len(wanted) and all(isinstance(size, int) for size in wanted):

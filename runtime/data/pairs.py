@@ -36,7 +36,7 @@ def pairs(stage: DataStage, context: Context) -> Text:
         for number, sides in lines:
             place = f"{path}:{number}"
             if sides in place_of_pair:
-                context.note(place, "a pair that came before is left out")
+                context.note(place, "a repeated pair is skipped")
             else:
                 place_of_pair[sides] = place
     if not place_of_pair:
@@ -52,7 +52,7 @@ def _lines(content: str, stage: DataStage, path: Path, context: Context) -> Iter
     lines = content.rstrip("\n").split("\n")
     for number, line in enumerate(lines, 1):
         if not line.strip() and separator not in line:
-            context.note(f"{path}:{number}", "a blank line is left out")
+            context.note(f"{path}:{number}", "a blank line is skipped")
             continue
         cells = [cell.strip() for cell in line.split(separator)]
         sides = tuple(cells[index] for index in columns if index < len(cells))
@@ -71,7 +71,7 @@ def _messages(content: str, path: Path, context: Context) -> Iterator[tuple[int,
         if reason is None:
             yield number, sides
         elif sides[0]:  # the message of the empty text is the catalogue's head
-            context.note(f"{path}:{number}", f"{reason} is left out")
+            context.note(f"{path}:{number}", f"{reason} is skipped")
 
 
 def _unused(sides: tuple[str, ...], fuzzy: bool) -> str | None:

@@ -54,7 +54,7 @@ class Rows:
             if name:
                 named[name] = column
             elif any(cell.strip() for cell in column):
-                report.note(place, f"column {number} has no name and is left out")
+                report.note(place, f"column {number} has no name and is skipped")
         return Rows(place, named, table.lines, table.numbers, format=format)
 
     def table(
@@ -93,7 +93,7 @@ class Rows:
                 elif kept[row]:
                     kept[row] = False
                     what = f"none of the classes {_listed(list(known))}" if known else "not a number"
-                    shown = f"`{_shortened(cell)}` is {what}" if cell.strip() else "there is nothing"
+                    shown = f"`{_shortened(cell)}` is {what}" if cell.strip() else "the cell is empty"
                     hint = None if known else self.format.hint(cell)
                     report.broken(f"{self.place}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
         return Table(table[kept], np.flatnonzero(kept), texts)

@@ -71,7 +71,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
                 codes.E823,
                 f"{len(table)} rows are too few for windows of {length} and a horizon of {horizon}",
                 stage.span,
-                hint="shorten the window, or bring more data",
+                hint="use a shorter window or more data",
             )
         )
     take_in = [names.index(name) for name in inputs]
@@ -128,7 +128,9 @@ def divided(context: Context, stages: Iterable[DataStage]) -> Context:
             shares = {name: arguments[name] for name in asked if arguments[name] is not None}
             context = replace(context, order=arguments["order"], **shares)
             if context.validation + context.test >= 1:
-                raise NablacError(Diagnostic(codes.E823, "the shares add up to less than 1", stage.span))
+                raise NablacError(
+                    Diagnostic(codes.E823, "`validation` and `test` must add up to less than 1", stage.span)
+                )
     return context
 
 

@@ -39,7 +39,7 @@ def parquet(stage: DataStage, context: Context) -> Rows:
         beginning = file.read(BEGINNING)
         refuse_other_kinds(beginning, "a Parquet file", str(path), but=(PARQUET,))
         if not beginning.startswith(b"PAR1"):
-            raise ValueError("it does not begin as one does")
+            raise ValueError("its first bytes are not those of the format")
         opened = pyarrow.parquet.ParquetFile(file)
         check_table(opened.metadata.num_rows * opened.metadata.num_columns, str(path))
         table = opened.read()

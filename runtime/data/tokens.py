@@ -102,7 +102,7 @@ def _fitting_pairs(
         else:
             fitting.append(number)
     if not fitting:
-        raise NablacError(Diagnostic(codes.E823, f"no pair has at most {most} tokens a side", stage.span))
+        raise NablacError(Diagnostic(codes.E823, f"no pair has at most {most} tokens per side", stage.span))
     return fitting
 
 
@@ -114,11 +114,11 @@ def known(context: Context) -> Tokenizer | None:
 def _check_special(tokenizer: Tokenizer, stage: DataStage, translated: bool) -> None:
     """Rows are filled up, and a translation ends, with tokens that stand for nothing else."""
     if tokenizer.padding is None:
-        message = "this tokenizer has no padding token, and the shorter of two texts is filled up with it"
-        hint = "a tokenizer with a token `<pad>` or `[PAD]` fits; one text as windows needs none"
+        message = "this tokenizer has no padding token, which fills up the shorter of two texts"
+        hint = "use a tokenizer with a token `<pad>` or `[PAD]`; windows of one text need none"
         raise NablacError(Diagnostic(codes.E850, message, stage.span, hint=hint))
     if translated and tokenizer.end is None:
-        message, hint = "this tokenizer has no token that ends a text", "one with `</s>`, `<eos>` or `[SEP]` fits"
+        message, hint = "this tokenizer has no end token", "use one with `</s>`, `<eos>` or `[SEP]`"
         raise NablacError(Diagnostic(codes.E850, message, stage.span, hint=hint))
 
 
@@ -177,8 +177,8 @@ def _masked(data: Text, stage: DataStage, context: Context) -> Examples:
     first, _ = cuts(len(data.text), context)
     tokenizer = _tokenizer([data.text[:first]], stage, context)
     if tokenizer.mask is None:
-        hint = "a tokenizer with a token `<mask>` or `[MASK]` fits"
-        raise NablacError(Diagnostic(codes.E850, "this tokenizer has no token to hide others", stage.span, hint=hint))
+        hint = "use a tokenizer with a token `<mask>` or `[MASK]`"
+        raise NablacError(Diagnostic(codes.E850, "this tokenizer has no mask token", stage.span, hint=hint))
     before, after = tokenizer.around
     coded = np.array(tokenizer.encode(data.text), np.int64)
     width = length - len(before) - len(after)

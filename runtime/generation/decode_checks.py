@@ -49,7 +49,7 @@ def check_causal(graph: Graph, tokens: str, output: str, weights: Mapping[str, A
         # A product of another length may be added up in another order.
         if errors(earlier[0], earlier[1])[0] > _TOLERANCE:
             origin = value.node.origin
-            message = f"{graph.name} does not generate: here, what is known of a token depends on later ones"
+            message = f"{graph.name} does not generate: here, the result for a token depends on later tokens"
             hint = "mask later tokens (`causal: true`), or scan forward only"
             place = None if origin.span is not None else origin.path
             raise NablacError(Diagnostic(codes.E862, message, origin.span, hint=hint, place=place))

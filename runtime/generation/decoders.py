@@ -100,7 +100,7 @@ class Cached:
             axis = self.layout.axes[name]
             if axis is None:
                 message = f"what is kept of `{name}` is shared by all texts"
-                hint = "`--no-cache` generates without"
+                hint = "use `--no-cache`"
                 raise NablacError(Diagnostic(codes.E861, message, place="--beams", hint=hint))
             self.kept[name] = self.step.value(np.take(self.step.array(value), rows, axis))
 
@@ -150,8 +150,8 @@ def _size(step: Decode, name: str, size: Size) -> int | str:
         return "batch"
     if str(size) == PAST:
         return PAST
-    message = f"the decode step keeps `{name}`, of size `{size}`, and does not know how large that is at first"
-    raise NablacError(Diagnostic(codes.E860, message, place=step.step.name, hint="`--no-cache` generates without"))
+    message = f"the decode step keeps `{name}`, of size `{size}`, whose initial size is unknown"
+    raise NablacError(Diagnostic(codes.E860, message, place=step.step.name, hint="use `--no-cache`"))
 
 
 def rows_of(arrays: Sequence[Array]) -> Array:

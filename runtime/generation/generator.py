@@ -147,7 +147,7 @@ class Generator:
             TextLimit(self.name, self.longest.get(self.source or self.input), longest, "--most-tokens"),
             what="prompt",
             empty=[begin] if self.source is None and begin is not None else (),
-            hint="a text goes on from at least one token" if self.source is None else "there is nothing to translate",
+            hint="generation needs at least one token" if self.source is None else "there is nothing to translate",
         )
 
     def answers(
@@ -256,7 +256,7 @@ def _source(types: Mapping[str, TensorType], tokens: str) -> str | None:
     if not fits or not isinstance(types[others[0]].shape[1], Dim):
         named = ", ".join(f"`{name}`" for name in others)
         hint = "it may have one other input, of tokens: `source: i64[batch, S]`"
-        raise NablacError(Diagnostic(codes.E860, f"text alone does not feed {named}", place=named, hint=hint))
+        raise NablacError(Diagnostic(codes.E860, f"text alone does not provide {named}", place=named, hint=hint))
     return others[0]
 
 
@@ -264,6 +264,6 @@ def _stored(model: OnnxMachine, tokenizer: Tokenizer | None, place: Path) -> Tok
     if tokenizer is not None:
         return tokenizer
     if TOKENIZER not in model.metadata:
-        hint = "`--tokenizer FILE` gives one; a model that `nablac train` made of texts has its own"
+        hint = "pass `--tokenizer FILE`; a model trained on texts by `nablac train` has its own"
         raise NablacError(Diagnostic(codes.E853, f"{place} has no tokenizer", place=str(place), hint=hint))
     return from_json(model.metadata[TOKENIZER])

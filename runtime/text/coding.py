@@ -50,7 +50,7 @@ def tokens_of(
         message += f"{limit.name} has {limit.positions:,} positions"
         raise NablacError(Diagnostic(codes.E855, message, place=place, hint="shorten it"))
     if len(tokens) > limit.longest:
-        message += f"{limit.longest:,} are taken"
+        message += f"the limit is {limit.longest:,}"
         hint = f"shorten it, or raise `{limit.option}`" if limit.option is not None else "shorten it"
         raise NablacError(Diagnostic(codes.E855, message, place=place, hint=hint))
     return tokens

@@ -228,7 +228,7 @@ def from_json(text: str, place: str = KEY) -> Tokenizer:
         stored = json.loads(text)
     known = isinstance(stored, dict) and ("library" in stored or ("known" in stored and stored.get("kind") in LISTED))
     if not known:
-        hint = "a `tokenizer.json` holds `model` and what belongs to it; of WordPiece a `vocab.txt` is enough"
+        hint = "a `tokenizer.json` has an entry `model`; for WordPiece a `vocab.txt` is enough"
         raise _no_tokenizer("this JSON is not a tokenizer", place, hint)
     missing = [name for name in ("kind", "special" if "known" in stored else "library") if name not in stored]
     if missing:
@@ -275,7 +275,7 @@ def _of_library(text: str, stored: Any, kind: str, place: str) -> LibraryTokeniz
         try:
             tokenizer = tokenizers.Tokenizer.from_str(text)
         except Exception:  # it speaks of the types of its code
-            raise ValueError("its parts are not as the tokenizers library writes them") from None
+            raise ValueError("its parts are not what the tokenizers library writes") from None
     tokenizer.no_padding()
     tokenizer.no_truncation()
     return LibraryTokenizer(kind, tokenizer)
@@ -287,7 +287,7 @@ def _word_pieces(entries: list[str]) -> LibraryTokenizer:
     numbers = {piece: number for number, piece in enumerate(entries)}
     if len(numbers) < len(entries):
         twice = next(piece for number, piece in enumerate(entries) if numbers[piece] != number)
-        raise ValueError(f"`{twice}` stands in it twice")
+        raise ValueError(f"`{twice}` appears in it twice")
     if "[UNK]" not in numbers:
         raise ValueError("a vocab.txt has an entry [UNK]")
     lower = not any(piece != piece.lower() for piece in entries if not piece.startswith("["))
@@ -307,6 +307,6 @@ def library() -> Any:
     try:
         import tokenizers
     except ImportError:
-        hint = "pip install 'nablac[text]'; `characters` and `words` do without"
+        hint = "pip install 'nablac[text]'; `characters` and `words` do not need it"
         raise NablacError(Diagnostic(codes.E809, "this tokenizer needs the extra `text`", hint=hint)) from None
     return tokenizers

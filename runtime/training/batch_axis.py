@@ -13,7 +13,7 @@ from grammar.source import Span
 
 def check_example_axis(types: Mapping[str, TensorType], span: Span | None, whole: bool) -> None:
     """NablacError for types of which a batch cannot be cut; a `whole` part in one batch, in its order, is none."""
-    hint = "each example has an index along axis 0; what is the same for all of them is no input of a model in training"
+    hint = "axis 0 counts the examples; what is the same for all of them cannot be an input in training"
     for name, type in types.items():
         if not type.rank:
             raise NablacError(
@@ -24,9 +24,8 @@ def check_example_axis(types: Mapping[str, TensorType], span: Span | None, whole
     (first, kind), *others = types.items()
     for name, type in others:
         if type.shape[0] != kind.shape[0]:
-            message = (
-                f"axis 0 is `{kind.shape[0]}` in `{first}` and `{type.shape[0]}` in `{name}`: one counts no examples"
-            )
+            message = f"axis 0 is `{kind.shape[0]}` in `{first}` and `{type.shape[0]}` in `{name}`: "
+            message += "one of them does not count examples"
             raise NablacError(Diagnostic(codes.E624, message, span, hint=hint))
     examples = kind.shape[0]
     for name, type in types.items():

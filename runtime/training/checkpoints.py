@@ -96,7 +96,9 @@ def best_state(folder: Path) -> dict[str, Array]:
     try:
         return read_checkpoint(path)[0]
     except NablacError as error:
-        hint = "the best weights are lost, so it would end as another run: train anew, `--weights` begins from others"
+        hint = (
+            "the best weights are lost, so the result would differ: start a new run; `--weights` sets its first weights"
+        )
         (diagnostic,) = error.diagnostics
         raise NablacError(replace(diagnostic, hint=hint)) from None
 

@@ -49,7 +49,7 @@ class RunFolder:
             self._lock.acquire(timeout=0)
         except Timeout:
             message = f"another process is training in {path}"
-            hint = "two would overwrite each other: wait for it, or end it"
+            hint = "two would overwrite each other: wait for it, or stop it"
             raise NablacError(Diagnostic(codes.E841, message, place=str(path), hint=hint)) from None
         except OSError as error:
             raise Unwritable(path, error) from error
@@ -70,9 +70,9 @@ class RunFolder:
         """
         target = path or _next(Path("runs") / training.name.lower())
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
-            message, hint = f"{target} is there already, and not empty", "another `-o` begins another run"
+            message, hint = f"{target} already exists and is not empty", "use another `-o` for a new run"
             if (target / RECORD).is_file():
-                hint = f"`--resume {target}` goes on with this run; {hint}"
+                hint = f"`--resume {target}` resumes this run; {hint}"
             raise NablacError(Diagnostic(codes.E843, message, place=str(target), hint=hint))
         try:
             if not target.parent.exists():

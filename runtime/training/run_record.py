@@ -74,30 +74,30 @@ class Record:
         return Path(beside).parent if os.path.isfile(beside) else Path(self.folder)
 
     def check_examples(self, examples: str, run: Path, hint: str) -> None:
-        """NablacError where the data, by its hash, is not what the run in `run` was begun with."""
+        """NablacError where the data, by its hash, is not what the run in `run` was started with."""
         if self.examples != examples:
             message = f"the data has changed since {run} began"
             raise NablacError(Diagnostic(codes.E841, message, place=str(run), hint=hint))
 
     def check(self, other: Record, run: Path) -> None:
         """NablacError where `other` would be another run than this one, that lies in `run`."""
-        hint = f"{_LENGTH} may change; `--weights {run}/weights.safetensors` begins another run from its weights"
+        hint = f"{_LENGTH} may change; `--weights {run}/weights.safetensors` starts a new run from its weights"
         for name in Choices.__annotations__:
             before, now = getattr(self.choices, name), getattr(other.choices, name)
             if before != now:
                 option = f"--{name.replace('_', '-')}"
                 was, would = _said(option, before), _said(option, now)
-                message = f"{run} was begun with {was}, and with {would} it would be another run"
+                message = f"{run} was started with {was}, and with {would} it would be a different run"
                 raise NablacError(Diagnostic(codes.E841, message, place=option, hint=hint))
         if self.text != other.text:
-            hint = f"{run}/spec.model is what the run began with; a changed model is a new run, from its weights"
+            hint = f"{run}/spec.model is what the run began with; a changed model needs a new run, from its weights"
             raise NablacError(
                 Diagnostic(codes.E841, f"the model has changed since {run} began", place=str(run), hint=hint)
             )
-        self.check_examples(other.examples, run, "a run on other data is a new one, from its weights")
+        self.check_examples(other.examples, run, "other data needs a new run, from its weights")
         for change, remedy in self.surroundings.changes(other.surroundings):
-            message = f"{run} would go on as another run: {change}"
-            hint = f"{remedy}; `--weights {run}/weights.safetensors` begins another run from its weights"
+            message = f"{run} would not be reproduced: {change}"
+            hint = f"{remedy}; `--weights {run}/weights.safetensors` starts a new run from its weights"
             raise NablacError(Diagnostic(codes.E841, message, place=str(run), hint=hint))
 
 

@@ -49,12 +49,12 @@ class Surroundings:
 
 _WORDS = {
     "nablac": ("nablac was {before}, and is {after}", "`pip install nablac=={before}` goes on with it"),
-    "code": ("nablac's own code has changed", "the checkout that began it goes on with it"),
-    "library": ("the standard library has changed", "the nablac that began it goes on with it"),
-    "numpy": ("NumPy was {before}, and is {after}", "install the version that it was begun with"),
-    "onnxruntime": ("onnxruntime was {before}, and is {after}", "install the version that it was begun with"),
-    "processor": ("the processor was {before}, and is {after}", "other instructions round in another way"),
-    "blas": ("NumPy's BLAS was {before}, and is {after}", "other kernels round in another way"),
+    "code": ("nablac's own code has changed", "resume it with the checkout that started it"),
+    "library": ("the standard library has changed", "resume it with the nablac that started it"),
+    "numpy": ("NumPy was {before}, and is {after}", "install the version that it was started with"),
+    "onnxruntime": ("onnxruntime was {before}, and is {after}", "install the version that it was started with"),
+    "processor": ("the processor was {before}, and is {after}", "other instructions round differently"),
+    "blas": ("NumPy's BLAS was {before}, and is {after}", "other kernels round differently"),
     "blas_threads": ("NumPy's BLAS had {before} threads, and has {after}", _THREADS),
     "threads": ("onnxruntime had {before} threads, and has {after}", "OMP_NUM_THREADS says how many"),
 }

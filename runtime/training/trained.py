@@ -122,7 +122,7 @@ def check_fitted(elaborated: ModelSpec, fitted: Fitted, place: str) -> None:
         if name not in types:
             what = "input or target" if spec is not None else "input, and no train block that says what its targets are"
             message += f"and {graph.name} has no such {what}"
-            hint = f"call it `{name}` as the model had it that was trained"
+            hint = f"call it `{name}` as in the model that was trained"
         elif not _spreads_to(scaling.offset.shape, types[name].shape[1:]):
             message += f"{list(scaling.offset.shape)} numbers, and it is {types[name]} in {graph.name}"
             hint = "load them into the model that was trained"
@@ -180,7 +180,7 @@ def step_of(trained: Trained | None, graph: Graph) -> int:
     if trained is None:
         return 1
     if trained.step is None and STEP in graph.inputs:
-        message = "the loss depends on `step`, and these weights do not say after which step they are"
+        message = "the loss depends on `step`, and these weights do not record theirs"
         hint = "evaluate the folder of the run that trained them, or its `weights.safetensors`"
         raise NablacError(Diagnostic(codes.E845, message, place=graph.name, hint=hint))
     return trained.step or 1

@@ -112,7 +112,7 @@ def _check_metrics(spec: TrainingSpec, inputs: Iterable[str], examples: Examples
     listed = ", ".join(f'"{name}"' for name in inputs)
     for metric, value in spec.metrics.items():
         for name in sorted(targets_counted_from_zero(value, spec.targets) & examples.scalings.keys()):
-            message = f"the metric `{metric}` counts `{name}` from 0, and of scaled numbers it says something else"
+            message = f"the metric `{metric}` depends on the zero of `{name}`, which scaling moves"
             note = f"it divides by `{name}`, takes its logarithm or compares it with a number"
             hint = f"leave it out, or scale the inputs alone: `{stage}(columns: [{listed}])`"
             raise NablacError(Diagnostic(codes.E824, message, spec.span, note=note, hint=hint))
@@ -127,7 +127,7 @@ def _of_file(stages: Sequence[DataStage], path: str) -> Sequence[DataStage]:
     """A data description of another file; NablacError where it names no file, or two that belong together."""
     if not stages or "path" not in stages[0].arguments or stages[0].arguments.get("labels"):
         what = "`labels` belong to its own file" if stages and "path" in stages[0].arguments else "it reads no file"
-        message = f"{path} cannot take the place of what the train block's `data` reads: {what}"
+        message = f"{path} cannot replace what the train block's `data` reads: {what}"
         raise NablacError(Diagnostic(codes.E824, message, stages[0].span if stages else None))
     return (replace(stages[0], arguments={**stages[0].arguments, "path": path}), *stages[1:])
 

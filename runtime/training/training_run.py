@@ -218,7 +218,7 @@ class Training:
         damaged: list[NablacError] = []
         checkpoint = newest_checkpoint(folder, damaged) if resume and folder is not None else None
         if resume and checkpoint is None:
-            hint = "its checkpoints are gone, or broken: train anew, without `--resume`"
+            hint = "its checkpoints are missing or damaged: start a new run, without `--resume`"
             raise NablacError(Diagnostic(codes.E841, f"{folder} holds no checkpoint to resume from", hint=hint))
         state, position = checkpoint if checkpoint is not None else (self.first_state(), Position())
         validation = self.batches("validation") if len(self.data.parts["validation"]) else None
@@ -253,7 +253,7 @@ class Training:
         if asked is not None and asked not in names:
             hint = did_you_mean(asked, names) or f"there are {', '.join(names)}"
             if self.spec.metric_of(asked) in self.measured_whole:
-                hint = "it compares all examples with one another, and is measured of validation data: `val_NAME`"
+                hint = "it compares all examples with one another, and is measured on validation data: `val_NAME`"
             raise NablacError(
                 Diagnostic(codes.E615, f"nothing measures the `monitor` {asked}", self.spec.span, hint=hint)
             )

@@ -22,12 +22,12 @@ def unit_notes(model: ModelSpec, examples: Examples) -> list[str]:
     unscaled = _unscaled_notes(spec, examples)
     if not scaled_targets and not any(unit.kind == "raw" for unit in units.values()):
         return unscaled
-    why = ": weights act on it, and the loss compares it with no data"
+    why = ": weights act on it, and the loss does not compare it with data"
     compared = raw & examples.scalings.keys() or scaled_targets
-    notes = ["units:     the loss and the metrics are of scaled numbers"] if compared else []
+    notes = ["units:     the loss and the metrics are in scaled units"] if compared else []
     notes += [f"units:     `{name}` is {unit}{why if unit.kind == 'model' else ''}" for name, unit in units.items()]
     notes += [
-        f"note: no output is what the loss compares with `{name}`: the compiled model gives none in its raw units"
+        f"note: no output is what the loss compares with `{name}`: the compiled model has no output in its raw units"
         for name in scaled_targets
         if name not in raw
     ]
@@ -41,7 +41,7 @@ def _unscaled_notes(spec: TrainingSpec, examples: Examples) -> list[str]:
     uses = target_uses(spec.loss, spec.targets)
     return [
         f"note: `{name}` is not scaled: the loss does more with it than compare it with what the model computes"
-        "; `columns` of a scaling name it all the same"
+        "; `columns` of a scaling can name it nevertheless"
         for name, value in spec.targets.items()
         if name in uses.differences & uses.others and name not in examples.scalings and value.type.dtype.is_float
     ]

@@ -257,7 +257,7 @@ def test_a_graph_as_text_is_that_of_the_text_or_of_what_is_run(tmp_path: Path) -
 def test_an_unknown_kind_is_refused(tmp_path: Path) -> None:
     done = invoke("draw", SPECS / "cnn.model", "-o", tmp_path / "p.bmp")
     assert done.exit_code == 2
-    assert "`.bmp` is no kind of picture; the kinds are .svg, .html" in done.stderr
+    assert "`.bmp` is not a picture format; the formats are .svg, .html" in done.stderr
     assert not list(tmp_path.iterdir())
 
 

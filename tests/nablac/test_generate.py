@@ -93,7 +93,7 @@ def test_one_bad_prompt_does_not_lose_the_others(run: Path, tmp_path: Path) -> N
     assert done.stderr.startswith(
         f"error[E852]: this prompt is empty\n --> {file}:2\nhelp: there is nothing to translate\n"
         f"error[E821]: this is not UTF-8 text\n --> {file}:3\n"
-        f"error[E855]: a text of 40 tokens is too long: 20 are taken\n --> {file}:4\n"
+        f"error[E855]: a text of 40 tokens is too long: the limit is 20\n --> {file}:4\n"
         "help: shorten it, or raise `--most-tokens`\n"
         "4 tokens in "
     )
@@ -224,7 +224,7 @@ REFUSED = {
     "no tokenizer": (("{specs}/gpt.model", "x"), 2, "error[E853]: {specs}/gpt.model has no tokenizer"),
     "an empty prompt": (("{run}", ""), 2, "error[E852]: this prompt is empty"),
     "bytes that are no text": (("{run}", "two \udcff cat"), 2, "error[E821]: this is not UTF-8 text\n --> prompt 1"),
-    "an empty stop": (("{run}", "x", "--stop", ""), 2, "Error: --stop takes a text"),
+    "an empty stop": (("{run}", "x", "--stop", ""), 2, "Error: --stop needs a text"),
     "a seed below 0": (("{run}", "x", "--seed", "-1", "--temperature", "1"), 2, "Invalid value for '--seed'"),
     "no temperature": (
         ("{run}", "x", "--temperature", "nan"),

@@ -18,7 +18,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown backend": ({"backend": "foo"}, "E910: there is no backend `foo`"),
     "an unknown device": ({"device": "tpu", "backend": "ort"}, "E910: there is no device `tpu`"),
     "an unknown dtype": ({"dtype": "f99"}, "E211: there is no dtype `f99`"),
-    "a dtype of whole numbers": ({"dtype": "i32"}, "E211: `i32` is no float type"),
+    "a dtype of whole numbers": ({"dtype": "i32"}, "E211: `i32` is not a float type"),
     "NumPy's dtype of whole numbers": ({"dtype": np.int32}, "E211: there is no dtype `int32`"),
     "no dtype at all": ({"dtype": object()}, "E211: there is no dtype `object`"),
     "a device that NumPy lacks": ({"device": "cuda"}, "E910: the NumPy runtime has no device but the CPU"),
@@ -71,7 +71,7 @@ def test_one_rename_rule_is_a_rule(tmp_path: Path) -> None:
         other.load(tmp_path / "w.safetensors", rename)
     (tmp_path / "own.rules").write_text(rule)
     other.load(tmp_path / "w.safetensors", tmp_path / "own.rules")
-    with pytest.warns(UserWarning, match=r"w.safetensors: `dens.W -> last.W \^T`, `a -> b` take no entry of the file"):
+    with pytest.warns(UserWarning, match=r"w.safetensors: `dens.W -> last.W \^T`, `a -> b` match no entry of the file"):
         other.load(tmp_path / "w.safetensors", ["dens.W -> last.W ^T", rule, "a -> b"])
 
 

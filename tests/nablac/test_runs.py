@@ -134,15 +134,15 @@ def test_python_says_that_there_is_nothing_to_load(line: Path) -> None:
 
 
 OTHERS = {
-    "--batch": (("--batch", "4"), "was begun with --batch 16, and with --batch 4"),
-    "--seed": (("--seed", "9"), "was begun with --seed 5, and with --seed 9"),
-    "--validation": (("--validation", "0.5"), "was begun with no --validation, and with --validation 0.5"),
-    "--backend": (("--backend", "ort"), "was begun with --backend numpy, and with --backend ort"),
-    "--dtype": (("--dtype", "f64"), "was begun with --dtype f32, and with --dtype f64"),
-    "--overfit": (("--overfit", "8"), "was begun with no --overfit, and with --overfit 8"),
-    "--limit-batches": (("--limit-batches", "1"), "was begun with no --limit-batches, and with --limit-batches 1"),
-    "--set": (("--set", "units=5"), "was begun with no --set, and with --set units=5"),
-    "--skip-broken": (("--skip-broken",), "was begun with no --skip-broken, and with --skip-broken"),
+    "--batch": (("--batch", "4"), "was started with --batch 16, and with --batch 4"),
+    "--seed": (("--seed", "9"), "was started with --seed 5, and with --seed 9"),
+    "--validation": (("--validation", "0.5"), "was started with no --validation, and with --validation 0.5"),
+    "--backend": (("--backend", "ort"), "was started with --backend numpy, and with --backend ort"),
+    "--dtype": (("--dtype", "f64"), "was started with --dtype f32, and with --dtype f64"),
+    "--overfit": (("--overfit", "8"), "was started with no --overfit, and with --overfit 8"),
+    "--limit-batches": (("--limit-batches", "1"), "was started with no --limit-batches, and with --limit-batches 1"),
+    "--set": (("--set", "units=5"), "was started with no --set, and with --set units=5"),
+    "--skip-broken": (("--skip-broken",), "was started with no --skip-broken, and with --skip-broken"),
 }
 
 
@@ -154,9 +154,9 @@ def test_a_resumed_run_is_no_other(line: Path, option: str) -> None:
     done = invoke("train", "m.model", "--resume", "run", "-q", *given)
     assert done.exit_code == 2
     assert done.stderr == (
-        f"error[E841]: run {message} it would be another run\n --> {option}\n"
-        "help: only --epochs, --patience, --keep and --max-time may change; `--weights run/weights.safetensors` begins "
-        "another run from its weights\n"
+        f"error[E841]: run {message} it would be a different run\n --> {option}\n"
+        "help: only --epochs, --patience, --keep and --max-time may change; `--weights run/weights.safetensors` starts "
+        "a new run from its weights\n"
     )
     assert before == {each: each.read_bytes() for each in (line / "run").rglob("*") if each.is_file()}
 
@@ -217,15 +217,16 @@ def test_lost_best_weights_are_said(line: Path) -> None:
     done = invoke("train", "m.model", "--resume", "run", "--epochs", "9")
     assert done.exit_code == 2
     assert done.stderr.splitlines()[-1] == (
-        "help: the best weights are lost, so it would end as another run: train anew, `--weights` begins from others"
+        "help: the best weights are lost, so the result would differ: "
+        "start a new run; `--weights` sets its first weights"
     )
 
 
 def test_a_resumed_run_takes_no_options_of_a_new_one(line: Path) -> None:
     assert invoke("train", "m.model", "-q", "-o", "run").exit_code == 0
     for option, message in {
-        "-o": "-o names a new run's folder; a resumed run goes on in its own",
-        "--weights": "a resumed run has its own weights; without --resume, --weights begins another",
+        "-o": "-o names a new run's folder; a resumed run continues in its own",
+        "--weights": "a resumed run has its own weights; without --resume, --weights starts a new run",
     }.items():
         done = invoke("train", "m.model", "--resume", "run", option, "other")
         assert done.exit_code == 2 and message in done.stderr
@@ -235,7 +236,7 @@ def test_time_that_is_up_within_an_epoch_is_said_as_that(line: Path) -> None:
     done = invoke("train", "m.model", "-o", "run", "--max-time", "0")
     assert done.exit_code == 0
     assert done.stdout.startswith("epoch 1 after 1 of 4 batches: val_loss ") and "; the time is up\n" in done.stdout
-    assert "go on:     nablac train m.model --resume run\n" in done.stderr
+    assert "resume:     nablac train m.model --resume run\n" in done.stderr
     resumed = invoke("train", "m.model", "-q", "--resume", "run")
     assert resumed.exit_code == 0 and resumed.stdout.startswith("best epoch ")
 
@@ -246,7 +247,7 @@ def test_a_run_that_patience_ended_goes_on_as_is_said(line: Path, epochs: str) -
     (line / "m.model").write_text(text)  # no epoch is better than the first
     done = invoke("train", "m.model", "-o", "run", "--epochs", epochs)
     assert "val_loss has not improved for 1 epochs" in done.stdout
-    command = next(row for row in done.stderr.splitlines() if row.startswith("go on:")).split("nablac ")[1]
+    command = next(row for row in done.stderr.splitlines() if row.startswith("resume:")).split("nablac ")[1]
     assert command == f"train m.model --resume run --epochs {max(4, int(epochs))} --patience 2"
     resumed = invoke(*command.split())
     assert resumed.exit_code == 0, resumed.output
@@ -311,10 +312,10 @@ def test_a_run_that_was_begun_elsewhere_does_not_go_on(line: Path, fact: str) ->
     done = invoke("train", "m.model", "--resume", "run", "--epochs", "9")
     assert done.exit_code == 2
     first, place, hint = done.stderr.splitlines()[-3:]
-    assert first.startswith(f"error[E841]: run would go on as another run: {message}")
+    assert first.startswith(f"error[E841]: run would not be reproduced: {message}")
     assert place == " --> run"
     assert hint.startswith("help: ") and hint.endswith(
-        "`--weights run/weights.safetensors` begins another run from its weights"
+        "`--weights run/weights.safetensors` starts a new run from its weights"
     )
 
 
@@ -331,7 +332,7 @@ def test_threads_of_blas_are_compared_however_they_are_set(line: Path, variable:
     assert train(2, "-o", "run").returncode == 0
     refused = train(1, "--resume", "run", "--epochs", "4")
     assert refused.returncode == 2
-    assert "run would go on as another run: NumPy's BLAS had 2 threads, and has 1\n" in refused.stderr
+    assert "run would not be reproduced: NumPy's BLAS had 2 threads, and has 1\n" in refused.stderr
     assert train(2, "--resume", "run", "--epochs", "4").returncode == 0
 
 
@@ -344,7 +345,7 @@ def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(line: Path) -> N
     newest.write_bytes(bytes(content))
     resumed = invoke("train", "m.model", "--resume", "run", "--epochs", "4", "--keep", "9")
     assert resumed.exit_code == 0, resumed.output
-    assert f"note: {newest} is damaged; the run goes on from an earlier checkpoint\n" in resumed.stderr
+    assert f"note: {newest} is damaged; the run resumes from an earlier checkpoint\n" in resumed.stderr
     for name in ("history.csv", "weights.safetensors"):
         assert Path("whole", name).read_bytes() == Path("run", name).read_bytes(), name
 
@@ -371,7 +372,7 @@ def test_a_project_that_was_moved_has_its_own_data(line: Path, tmp_path_factory:
     assert refused.exit_code == 2
     assert refused.stderr == (
         "error[E841]: the data has changed since runs/first began\n --> runs/first\n"
-        "help: its split would be another: `--data FILE` evaluates on other data\n"
+        "help: its split would differ: `--data FILE` evaluates on other data\n"
     )
     assert invoke("eval", "runs/first", "--data", "line.csv").exit_code == 0
 
@@ -391,6 +392,6 @@ def test_two_processes_do_not_train_in_one_folder(line: Path) -> None:
     assert done.exit_code == 2
     assert done.stderr == (
         "error[E841]: another process is training in run\n --> run\n"
-        "help: two would overwrite each other: wait for it, or end it\n"
+        "help: two would overwrite each other: wait for it, or stop it\n"
     )
     assert invoke("train", "m.model", "-q", "--resume", "run", "--epochs", "4").exit_code == 0

@@ -98,10 +98,10 @@ def test_broken_data_is_named_or_left_out(tmp_path: Path, monkeypatch: pytest.Mo
     assert done.exit_code == 2 and not (tmp_path / "runs").exists()
     assert done.stderr == (
         f"error[E821]: column `passengers`: `nan` is not a number\n --> {tmp_path}/series.csv:32\n"
-        "help: `--skip-broken` leaves such out, and counts them\n"
+        "help: `--skip-broken` skips such rows and files, and reports how many\n"
     )
     skipped = invoke("train", file, "--epochs", "1", "--skip-broken")
-    assert skipped.exit_code == 0 and "1 broken rows or files left out" in skipped.stderr
+    assert skipped.exit_code == 0 and "1 broken rows or files skipped" in skipped.stderr
     assert f"  {tmp_path}/series.csv:32: column `passengers`: `nan` is not a number\n" in skipped.stderr
     assert (tmp_path / "runs" / "forecaster" / "1" / "skipped.txt").read_text().count("\n") == 1
 
@@ -173,7 +173,7 @@ def test_a_run_is_not_begun_over_another(tmp_path: Path, monkeypatch: pytest.Mon
     Path("run").mkdir()
     Path("run", "precious").write_text("")
     done = invoke("train", FORECASTER, "-o", "run")
-    assert done.exit_code == 2 and "error[E843]: run is there already, and not empty" in done.stderr
+    assert done.exit_code == 2 and "error[E843]: run already exists and is not empty" in done.stderr
     assert [each.name for each in Path("run").iterdir()] == ["precious"]
 
 
@@ -241,7 +241,7 @@ def test_a_gradient_that_nothing_flows_to_is_said(tmp_path: Path) -> None:
         "train M { target t: [batch]; loss mse(p, t) }\n"
     )
     done = invoke("grad", str(file), "--wrt", "dense.W", "-o", str(tmp_path / "g.onnx"))
-    assert "grad.dense.W: f32[3, 4], 0 in any case: nothing flows back to it" in done.stdout
+    assert "grad.dense.W: f32[3, 4], always 0: no gradient reaches it" in done.stdout
     trained = invoke("train", str(file))
     assert trained.exit_code == 1 and "none flows through `argmax`" in trained.stderr and "4 |" in trained.stderr
 

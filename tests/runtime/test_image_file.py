@@ -81,11 +81,11 @@ def test_colour_of_16_bits_is_read_as_8_and_said_to_be() -> None:
 def test_a_transparent_grey_of_16_bits_is_white() -> None:
     grey = struct.pack(">H", 4000)
     found, notes = read(png(16, 0, grey, (b"tRNS", grey)), 1)
-    assert found.ravel().tolist() == [1] and notes == ["transparent parts are put on white"]
+    assert found.ravel().tolist() == [1] and notes == ["transparent parts become white"]
 
 
 def test_integers_of_32_bits_have_no_white() -> None:
-    with pytest.raises(NablacError, match="whose white is unknown"):
+    with pytest.raises(NablacError, match="whose white level is unknown"):
         read(saved(Image.fromarray(SIXTEEN.astype(np.int32)), "tiff"), 1)
 
 

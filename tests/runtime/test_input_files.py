@@ -114,19 +114,23 @@ PLAIN = "E807: this cannot be read as a .npy file of a plain array"
 REFUSED: dict[str, tuple[str, InputType, str]] = {
     "several arrays, none of the name": ("x=other.npz", VECTOR, "E807: this holds a, b, and nothing called `x`"),
     "an array that is not there": ("other.npz:c", VECTOR, "E807: there is no array `c`"),
-    "a file that is cut off": ("half.npy", VECTOR, f"{PLAIN}: its header claims 16 bytes of numbers, and 13 are there"),
+    "a file that is cut off": (
+        "half.npy",
+        VECTOR,
+        f"{PLAIN}: its header declares 16 bytes of numbers, and 13 are there",
+    ),
     "no array": (
         "garbage.npy",
         VECTOR,
-        f"{PLAIN}: it does not begin as one does",
+        f"{PLAIN}: its first bytes are not those of the format",
     ),
     "no archive": (
         "garbage.npz",
         VECTOR,
-        f"{ARCHIVE}: it is cut off",
+        f"{ARCHIVE}: it is truncated",
     ),
-    "objects": ("objects.npy", VECTOR, f"{PLAIN}: it holds Python objects, and no numbers"),
-    "a name twice": ("twice.json", VECTOR, "E807: `x` stands twice in an object"),
+    "objects": ("objects.npy", VECTOR, f"{PLAIN}: it holds Python objects, not numbers"),
+    "a name twice": ("twice.json", VECTOR, "E807: `x` appears twice in an object"),
     "flags among numbers": ("mixed.json", VECTOR, "E807: the JSON holds `true` or `false` among numbers"),
     "a number of 5,000 digits": ("digits.json", VECTOR, "E807: 99999999999999999999.. is beyond f64"),
     "beyond 64 bits": (
@@ -149,18 +153,18 @@ REFUSED: dict[str, tuple[str, InputType, str]] = {
         VECTOR,
         "E807: the JSON is nested too deeply: an array has at most 64 axes",
     ),
-    "null": ("null.json", VECTOR, "E807: the JSON holds something else than (nested) lists of numbers"),
-    "JSON that is cut off": ("cut.json", VECTOR, "E807: this is not JSON: it ends before it is whole"),
+    "null": ("null.json", VECTOR, "E807: the JSON holds something other than (nested) lists of numbers"),
+    "JSON that is cut off": ("cut.json", VECTOR, "E807: this is not JSON: it ends too early"),
     "a comma too many": ("comma.json", VECTOR, "E807: this is not JSON: at column 3, `]`"),
     "two values": ("more.json", VECTOR, "E807: this is not JSON: there is more after its end, at column 5, `[`"),
     "nothing": ("empty.json", VECTOR, "E807: the file is empty"),
     "JSON in another encoding": ("latin.json", VECTOR, "E807: this is not UTF-8 text: byte 2"),
-    "an image called an array": ("image.npy", VECTOR, "E807: this is an image, and a .npy file is asked for"),
-    "an archive called a table": ("array.npz.csv", VECTOR, "E821: this is an NPZ archive, and a CSV file is asked for"),
+    "an image called an array": ("image.npy", VECTOR, "E807: this is an image; expected a .npy file"),
+    "an archive called a table": ("array.npz.csv", VECTOR, "E821: this is an NPZ archive; expected a CSV file"),
     "an array called an image": (
         "array.png",
         TensorType(DType.F32, (N, 1, 8, 8)),
-        "E821: this is a NumPy array, and an image is asked for",
+        "E821: this is a NumPy array; expected an image",
     ),
     "JSON beyond f64": ("huge.json", VECTOR, "E807: 1e400 is beyond f64"),
     "dates": ("dates.npy", VECTOR, "E804: the input is f32[n], and dates (datetime64[D]) are given"),
@@ -195,7 +199,7 @@ def test_a_folder_is_told_as_one(tmp_path: Path, name: str) -> None:
     with pytest.raises(NablacError) as caught:
         read_inputs([str(tmp_path / name)], {"x": VECTOR})
     (found,) = caught.value.diagnostics
-    assert (found.code, found.message) == ("E902", "this is a folder; a file is wanted")
+    assert (found.code, found.message) == ("E902", "this is a folder; expected a file")
 
 
 @pytest.mark.parametrize("name", ["one.npy", "held.npz", "some.json", "table.csv"])
@@ -217,7 +221,7 @@ def test_an_image_of_another_size_is_said_to_be_made_smaller(tmp_path: Path) -> 
     for name in ("right.png", "large.png"):
         found = read_inputs([str(tmp_path / name)], {"image": wanted}, Reading(said.append))["image"]
         assert found.shape == (1, 1, 28, 28)
-    assert [line.partition("is ")[2] for line in said] == ["32 x 30, and resized to 28 x 28, as the model asks"]
+    assert [line.partition("is ")[2] for line in said] == ["32 x 30, and resized to 28 x 28, as the model requires"]
 
 
 def test_json_that_we_write_is_read_again(tmp_path: Path) -> None:

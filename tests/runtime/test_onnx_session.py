@@ -46,7 +46,7 @@ def test_an_error_while_running_tells_the_line_of_the_model(tmp_path: Path, capf
         with pytest.raises(NablacError) as caught:
             OnnxRunner(given).run({"x": [1, 9], "t": np.zeros((5, 2), np.float32)})
         text = text_of(caught)
-        assert text.startswith("error[E806]: onnxruntime stopped while it ran the model\n --> test.model:4:9\n")
+        assert text.startswith("error[E806]: onnxruntime failed while running the model\n --> test.model:4:9\n")
         assert "idx=9 must be within the inclusive range [-5,4]" in text
     assert capfd.readouterr().err == "", "the error is told once"
 

@@ -59,7 +59,7 @@ MISTAKES = {
     ),
     "a size that the polynomial never is": (
         {"odd": np.ones(4, np.float32)},
-        "error[E803]: axis 0 of `odd` is 4, and `2*n + 1` is that for no `n`\n --> input `odd`",
+        "error[E803]: axis 0 of `odd` is 4, and no `n` makes `2*n + 1` that size\n --> input `odd`",
     ),
     "floats for integers": (
         {"tokens": np.zeros((2, 3))},

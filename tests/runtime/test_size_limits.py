@@ -36,7 +36,7 @@ def test_an_image_that_is_too_small_is_refused(text: str, backend: str) -> None:
         model(x=np.ones((2, 1, 3, 3), np.float32))
     (found,) = caught.value.diagnostics
     assert (found.code, found.message, found.place) == ("E803", f"`x` is too small: {message}", "input `x`")
-    assert found.note is not None and found.note.startswith("asked for at ")
+    assert found.note is not None and found.note.startswith("required at ")
     assert min(model(x=np.ones((2, 1, enough, enough), np.float32))["y"].shape) >= 0
 
 

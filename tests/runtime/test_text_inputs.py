@@ -62,9 +62,9 @@ def test_a_file_stays_a_file(tmp_path: Path) -> None:
 BOTH = {"source": ROWS, "target_in": ROWS}
 REFUSED = {
     "no file": (["data.csv"], {"tokens": ROWS}, WORDS, "E901: there is no file data.csv"),
-    "an encoder-decoder": (["a man"], BOTH, WORDS, "E807: text alone does not feed `source`, `target_in`"),
-    "an encoder-decoder without": (["a man"], BOTH, None, "E807: text alone does not feed `source`, `target_in`"),
-    "no tokenizer": (["a man"], {"tokens": ROWS}, None, "E853: there is no tokenizer to make tokens of texts"),
+    "an encoder-decoder": (["a man"], BOTH, WORDS, "E807: text alone does not provide `source`, `target_in`"),
+    "an encoder-decoder without": (["a man"], BOTH, None, "E807: text alone does not provide `source`, `target_in`"),
+    "no tokenizer": (["a man"], {"tokens": ROWS}, None, "E853: there is no tokenizer for this text"),
     "another file": (["rows.txt"], {"tokens": ROWS}, None, "E807: `.txt` is not a supported input file"),
     "empty": (["a", " "], {"tokens": ROWS}, WORDS, "E852: this text is empty"),
     "no text": (["a \udcff"], {"tokens": ROWS}, WORDS, "E821: this is not UTF-8 text"),

@@ -125,9 +125,17 @@ class TestMistakes:
         "an HDF5 file": (b"\x89HDF\r\n\x1a\n", "E705", "this is an HDF5 file"),
         "an .npz file": (npz(), "E705", "this is an .npz file"),
         "an empty file": (b"", "E705", "the file is empty"),
-        "an image": (b"\x89PNG\r\n\x1a\n", "E705", "this is an image, and a .safetensors file is asked for"),
-        "a text": (b"hello, these are no weights at all", "E705", f"{WHOLE}: it does not begin as one does"),
-        "a header beyond the file": (b"\xff" * 8 + b"{}", "E705", f"{WHOLE}: it does not begin as one does"),
+        "an image": (b"\x89PNG\r\n\x1a\n", "E705", "this is an image; expected a .safetensors file"),
+        "a text": (
+            b"hello, these are no weights at all",
+            "E705",
+            f"{WHOLE}: its first bytes are not those of the format",
+        ),
+        "a header beyond the file": (
+            b"\xff" * 8 + b"{}",
+            "E705",
+            f"{WHOLE}: its first bytes are not those of the format",
+        ),
         "a header that is cut off": (
             b"\xff" + bytes(7) + b"{}",
             "E705",
@@ -153,7 +161,7 @@ class TestMistakes:
         "offsets beyond the file": (
             headed(b'{"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}', 8),
             "E705",
-            f"{WHOLE}: its header tells of 16 bytes of tensors, and 8 are there",
+            f"{WHOLE}: its header declares 16 bytes of tensors, and 8 are there",
         ),
     }
 
@@ -193,7 +201,7 @@ class TestMistakes:
             load_weights(file, example(), read_renames(["net.* -> *", "nope.* -> *"]))
         shape, rule = caught.value.diagnostics
         assert shape.hint is not None and "--rename 'net.dense.W -> dense.W ^T'" in shape.hint
-        assert (rule.code, rule.message) == ("E706", "`nope.* -> *` takes no entry of the file")
+        assert (rule.code, rule.message) == ("E706", "`nope.* -> *` matches no entry of the file")
         load_weights(file, example(), read_renames(["net.dense.W -> dense.W ^T", "net.* -> *"]))
 
     def test_a_misspelt_file_is_suggested(self, tmp_path: Path) -> None:

@@ -92,9 +92,7 @@ def test_mixup_takes_digits_whose_labels_are_one_hot(tmp_path: Path) -> None:
 
 
 REFUSED = {
-    ('["a", "b", "t"]', "a: f32[batch, 1], b: f32[batch, 1]"): (
-        "E824 : nothing in the model is called `t`, as columns are"
-    ),
+    ('["a", "b", "t"]', "a: f32[batch, 1], b: f32[batch, 1]"): ("E824 : no input or target of the model is called `t`"),
     ('["kind"]', "x: f32[batch, 1]"): (
         "E824 : column `kind` holds texts, 2 classes, as `blue`, and the model's `x` is f32[batch, 1]"
     ),

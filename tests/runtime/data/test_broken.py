@@ -74,8 +74,8 @@ def test_check_finds_arguments_that_mean_nothing(data: str) -> None:
 
 
 FILES = {
-    'csv("folder") -> window("v", length: 2)': "E820 : HERE/folder is a folder, and a file is needed",
-    'digits("folder")': "E820 : HERE/folder is a folder, and a file is needed",
+    'csv("folder") -> window("v", length: 2)': "E820 : HERE/folder is a folder; expected a file",
+    'digits("folder")': "E820 : HERE/folder is a folder; expected a file",
     'csv("double.csv") -> window("a", length: 2)': "E821 HERE/double.csv:1: two columns are called `a`",
     'csv("value.csv") -> columns(inputs: "a", targets: "b")': "E821 HERE/value.csv:3: column `b`: `x` is not a number",
     'text("bad.py") -> characters(length: 2)': "E821 HERE/bad.py:1: this is not valid Python",
@@ -231,9 +231,9 @@ def test_what_pairs_leaves_out_is_noted(tmp_path: Path) -> None:
         found = load(tmp_path, f'pairs("{name}") -> tokens()', inputs, target, notes=notes)
         assert found.texts == texts
     assert {message: [place.partition(f"{tmp_path}/")[2] for place in places] for message, places in notes.items()} == {
-        "a blank line is left out": ["a.tsv:2"],
-        "a pair that came before is left out": ["a.tsv:3"],
-        "a message without a translation is left out": ["b.po:4"],
-        "a message whose translation is marked fuzzy is left out": ["b.po:7"],
-        "a message with markup is left out": ["b.po:15"],
+        "a blank line is skipped": ["a.tsv:2"],
+        "a repeated pair is skipped": ["a.tsv:3"],
+        "a message without a translation is skipped": ["b.po:4"],
+        "a message whose translation is marked fuzzy is skipped": ["b.po:7"],
+        "a message with markup is skipped": ["b.po:15"],
     }

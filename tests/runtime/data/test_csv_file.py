@@ -91,7 +91,7 @@ REFUSED: dict[str, tuple[bytes, str, str, str]] = {
         "the first row may be names or data: `0`, `1`",
     ),
     "a first row that counts behind an index": (b",0,1\n0,3,4\n", "E828", "x.csv:1", "the first row may be"),
-    "a missing cell": (b"a,t\n1,5\n,6\n", "E821", "x.csv:3", "column `a`: there is nothing"),
+    "a missing cell": (b"a,t\n1,5\n,6\n", "E821", "x.csv:3", "column `a`: the cell is empty"),
     "nan": (b"a,t\n1,5\nnan,6\n", "E821", "x.csv:3", "column `a`: `nan` is not a number"),
     "beyond f64": (b"a,t\n1e999,5\n", "E821", "x.csv:2", "column `a`: `1e999` is not a number"),
     "a decimal comma": (b'a,t\n"0,5",5\n', "E821", "x.csv:2", "column `a`: `0,5` is not a number"),
@@ -181,17 +181,21 @@ def test_a_file_of_another_kind_is_told_as_what_it_is(tmp_path: Path, kind: str)
         with pytest.raises(NablacError) as caught:
             read()
         (found,) = caught.value.diagnostics
-        assert (found.code, found.message) == ("E821", f"this is {kind}, and a CSV file is asked for")
+        assert (found.code, found.message) == ("E821", f"this is {kind}; expected a CSV file")
 
 
 HINTS = {
     "decimal commas between commas": (
         b'a,t\n"0,5",5\n',
-        'numbers have a point, and nothing between thousands; `separator: ";"` and `decimal: ","` read a file',
-        "numbers have a point, and nothing between thousands; `--separator ';'` and `--decimal ','` read a file",
+        'numbers have a decimal point and no thousands separator; `separator: ";"` and `decimal: ","` read a file',
+        "numbers have a decimal point and no thousands separator; `--separator ';'` and `--decimal ','` read a file",
     ),
-    "another separator": (b"a;t\n1;5\n", 'separated by `;`, `separator: ";"`', "separated by `;`, `--separator ';'`"),
-    "names or data": (b"5.1,t\n1,2\n", "`header: true` says that it is names", "`--header` says that it is names"),
+    "another separator": (
+        b"a;t\n1;5\n",
+        'separated by `;`, say so with `separator: ";"`',
+        "separated by `;`, say so with `--separator ';'`",
+    ),
+    "names or data": (b"5.1,t\n1,2\n", "`header: true` reads it as names", "`--header` reads it as names"),
 }
 
 
@@ -239,7 +243,7 @@ UNFIT = {
     ("300", "u8"): "300 is beyond u8 (0 to 255)",
     ("-200", "i8"): "-200 is beyond i8 (-128 to 127)",
     ("1099511627776", "i32"): "1099511627776 is beyond i32",
-    ("9007199254740993", "i64"): "9007199254740992 may be a rounded number",
+    ("9007199254740993", "i64"): "9007199254740992 may be rounded",
     ("7", "bool"): "7 is neither 0 nor 1",
     ("1.5", "i64"): "1.5 is not a whole number",
     ("1e39", "f32"): "1e+39 is beyond f32",

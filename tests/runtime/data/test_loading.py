@@ -111,7 +111,7 @@ REFUSED = {
     'csv("nothing.csv") -> window("value", length: 2)': "E820 : there is no file HERE/nothing.csv",
     'csv("series.csv") -> window("valeu", length: 2)': "E822 : HERE/series.csv has no column `valeu`",
     'csv("series.csv") -> window("value", length: 20)': "E823 : 4 rows are too few for windows of 20",
-    'csv("series.csv")': "E824 : this makes no examples yet",
+    'csv("series.csv")': "E824 : this does not produce examples yet",
     'csv("series.csv") -> characters(length: 3)': "E823 : `characters` takes a text, and gets rows of a table",
     'csv("series.csv") -> window("value", length: 1, horizon: 3)': (
         "E824 : the model's `t` is f32[batch, 1], and an example of the data is float64[3, 1]"
@@ -162,7 +162,7 @@ def test_digits_of_a_table_and_a_cut_file(tmp_path: Path) -> None:
     (tmp_path / "cut-images").write_bytes(idx(np.zeros((5, 3, 3)))[:-4])
     (tmp_path / "cut-labels").write_bytes(idx(np.zeros(5)))
     message = refused(tmp_path, 'digits("cut-images")', inputs="x: f32[batch, 1, 3, 3]", target="t: i64[batch]")
-    assert message == "E821 HERE/cut-images: 41 bytes do not make an array of [5, 3, 3]: the file is cut off"
+    assert message == "E821 HERE/cut-images: 41 bytes do not make an array of [5, 3, 3]: the file is truncated"
     (tmp_path / "one-images").write_bytes(idx(np.zeros((1, 3, 3))))
     (tmp_path / "one-labels").write_bytes(b"\0\0\x08\0\1")  # a number without axes
     message = refused(tmp_path, 'digits("one-images")', inputs="x: f32[batch, 1, 3, 3]", target="t: i64[batch]")
@@ -215,7 +215,7 @@ def test_characters_are_those_of_the_training_part(tmp_path: Path) -> None:
 def test_a_share_that_holds_nothing_is_refused(tmp_path: Path, data: str, part: str) -> None:
     series(tmp_path, list(range(20)))
     inputs = "x: f32[batch, time, 1]" if data.startswith("window") else "x: f32[batch, 1]"
-    with pytest.raises(NablacError, match=rf"E823.*{part} 0\.02 of \d+ examples is none"):
+    with pytest.raises(NablacError, match=rf"E823.*{part} 0\.02 of \d+ examples is no example"):
         load(tmp_path, f'csv("series.csv") -> {data}', inputs, **{part: 0.02})  # type: ignore[arg-type]
     assert len(load(tmp_path, f'csv("series.csv") -> {data}', inputs, **{part: 0.2}).parts[part])  # type: ignore[arg-type]
     assert not len(load(tmp_path, f'csv("series.csv") -> {data}', inputs).parts[part])

@@ -55,7 +55,7 @@ def test_a_split_after_windows_keeps_their_border(tmp_path: Path) -> None:
 def test_windows_that_overlap_are_not_dealt_out_at_random(tmp_path: Path) -> None:
     series(tmp_path, list(range(50)))
     overlapping = 'csv("series.csv") -> window("value", length: 4) -> split(validation: 0.2, order: "random")'
-    assert refused(tmp_path, overlapping).startswith("E823 : windows that overlap cannot be dealt out at random")
+    assert refused(tmp_path, overlapping).startswith("E823 : overlapping windows cannot be split at random")
     apart = overlapping.replace("length: 4", "length: 4, stride: 5")
     assert len(load(tmp_path, apart).parts["validation"]) == 2
 
@@ -160,7 +160,7 @@ def test_what_a_run_keeps_and_cannot_be_read_is_said(tmp_path: Path, text: str) 
     with pytest.raises(NablacError) as caught:
         read_fitted(tmp_path)
     (found,) = caught.value.diagnostics
-    assert (found.code, found.message) == ("E827", f"{tmp_path}/data.json is not what a run keeps of its data")
+    assert (found.code, found.message) == ("E827", f"{tmp_path}/data.json is not a run's record of its data")
 
 
 # Fitted by hand: offset and scale of a column, whatever its size
@@ -222,7 +222,7 @@ def test_numbers_that_the_models_type_does_not_tell_apart_are_refused(tmp_path: 
         "E847",
         "column `time` reaches 1600000019 and varies by 5.77: too little for the f32 of `x`",
     )
-    assert found.note == "numbers of f32 are 128 apart there, and the compiled model takes and gives raw ones"
+    assert found.note == "numbers of f32 are 128 apart there, and the compiled model works in raw numbers"
     assert found.hint is not None and found.hint.startswith("declare `x: f64[batch, 1]` and go on with `cast(x, f32)`")
     exact = load(tmp_path, data, inputs="x: f64[batch, 1]").arrays["x"]
     np.testing.assert_allclose(exact[:, 0], (np.arange(20) - 9.5) / np.arange(20).std(), rtol=1e-9)

@@ -70,7 +70,7 @@ def test_windows_need_no_padding_token(tmp_path: Path) -> None:
     (tmp_path / "pairs.tsv").write_text("a\tb\n")
     found = load(tmp_path, 'text("text.txt") -> tokens(length: 4, kind: "vocab.txt")', **WINDOWS)
     assert rows(found)["x"] == [[0, 1, 0, 1]]
-    message = "E850 : this tokenizer has no padding token, and the shorter of two texts is filled up with it"
+    message = "E850 : this tokenizer has no padding token, which fills up the shorter of two texts"
     assert refused(tmp_path, 'pairs("pairs.tsv") -> tokens(kind: "vocab.txt")', **PAIRS) == message
 
 
@@ -91,7 +91,7 @@ def test_a_tokenizer_that_hides_nothing_is_told(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("a b " * 30)
     llama(tmp_path)
     data = 'text("text.txt") -> tokens(length: 4, kind: "tokenizer.json", hide: 0.5)'
-    assert refused(tmp_path, data, **WINDOWS) == "E850 : this tokenizer has no token to hide others"
+    assert refused(tmp_path, data, **WINDOWS) == "E850 : this tokenizer has no mask token"
 
 
 def test_lines_end_at_line_feeds_alone(tmp_path: Path) -> None:

@@ -100,10 +100,10 @@ def refused(body: str, tail: str = TAIL) -> str:
 
 def test_a_model_that_looks_ahead_is_refused_at_its_line() -> None:
     found = refused("    x = x -> MultiHeadAttention(2)\n")
-    assert found.startswith("error[E862]: M does not generate: here, what is known of a token depends on later ones\n")
+    assert found.startswith("error[E862]: M does not generate: here, the result for a token depends on later tokens\n")
     assert "y = rearrange(weights @ V" in found
     assert refused("    x = x - mean(x, axis: 1, keep: true)\n").splitlines()[:4] == [
-        "error[E862]: M does not generate: here, what is known of a token depends on later ones",
+        "error[E862]: M does not generate: here, the result for a token depends on later tokens",
         " --> m.model:4:9",
         "  |",
         "4 |     x = x - mean(x, axis: 1, keep: true)",

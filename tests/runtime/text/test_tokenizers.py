@@ -133,8 +133,8 @@ OF_THE_LIBRARY = {
     '{"version": "1.0", "model": {"type": "Foo"}}': (
         "its model is of the type `Foo`, and there are BPE, Unigram, WordLevel, WordPiece"
     ),
-    '{"version": "1.0", "model": {"type": "BPE"}}': "its parts are not as the tokenizers library writes them",
-    '{"kind": "bpe", "library": "[]"}': "its parts are not as the tokenizers library writes them",
+    '{"version": "1.0", "model": {"type": "BPE"}}': "its parts are not what the tokenizers library writes",
+    '{"kind": "bpe", "library": "[]"}': "its parts are not what the tokenizers library writes",
 }
 
 

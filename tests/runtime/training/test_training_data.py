@@ -204,7 +204,7 @@ def test_a_label_without_a_class_is_named_at_its_row(tmp_path: Path, label: int)
         training(tmp_path, KINDS, **CLASSES_OF).data  # noqa: B018
     (found,) = caught.value.diagnostics
     assert (found.code, found.place) == ("E826", f"{tmp_path}/train.csv:4")
-    assert found.message == f"column `kind` holds the label {label}, and the model tells the classes 0 to 2 apart"
+    assert found.message == f"column `kind` holds the label {label}, and the model has the classes 0 to 2"
 
 
 def test_classes_without_a_number_are_told_by_their_texts_and_no_line(tmp_path: Path) -> None:
@@ -213,7 +213,7 @@ def test_classes_without_a_number_are_told_by_their_texts_and_no_line(tmp_path: 
         training(tmp_path, KINDS, **CLASSES_OF).data  # noqa: B018
     (found,) = caught.value.diagnostics
     assert (found.code, found.place, found.note) == ("E826", None, f"read from {tmp_path}/train.csv")
-    assert found.message == "`kind` holds 4 classes, `a`, `b`, `c`, `d`, and the model tells 3 apart"
+    assert found.message == "`kind` holds 4 classes, `a`, `b`, `c`, `d`, and the model has 3"
     assert found.hint == "the model needs 4, or the data fewer texts"
 
 
@@ -237,12 +237,12 @@ AXES = {
     "two names": (
         "x: [batch, 2], s: [m, 2]",
         {"x": (8, 2), "s": (8, 2)},
-        "axis 0 is `batch` in `x` and `m` in `s`: one counts no examples",
+        "axis 0 is `batch` in `x` and `m` in `s`: one of them does not count examples",
     ),
     "a number": (
         "x: [batch, 2], s: [4, 2]",
         {"x": (8, 2), "s": (8, 2)},
-        "axis 0 is `batch` in `x` and `4` in `s`: one counts no examples",
+        "axis 0 is `batch` in `x` and `4` in `s`: one of them does not count examples",
     ),
     "no axis": ("x: [batch, 2], s: f32[]", {"x": (8, 2), "s": (8,)}, "`s` is f32[], and has no axis of examples"),
 }
@@ -340,7 +340,7 @@ def test_a_target_is_scaled_where_the_loss_only_compares_it_with_what_is_compute
     np.testing.assert_allclose(made.data.arrays["t"], right, rtol=1e-4, atol=1e-5)
     if loss.startswith("mape"):
         says = "note: `t` is not scaled: the loss does more with it than compare it with what the model computes"
-        says += "; `columns` of a scaling name it all the same"
+        says += "; `columns` of a scaling can name it nevertheless"
         assert says in unit_notes(made.inference, made.data)
 
 
@@ -384,7 +384,9 @@ def test_a_metric_that_asks_for_raw_numbers_is_refused_of_scaled_ones(tmp_path: 
     setting = f"metric share = {metric}"
     for stage in ("standardize", "min_max"):
         table = TABLE.replace("standardize()", f"{stage}()")
-        with pytest.raises(NablacError, match="the metric `share` counts `t` from 0, and of scaled numbers") as caught:
+        with pytest.raises(
+            NablacError, match="the metric `share` depends on the zero of `t`, which scaling moves"
+        ) as caught:
             training(tmp_path, table, setting).data  # noqa: B018
         inputs_alone = f'{stage}(columns: ["x"])'
         assert inputs_alone in str(caught.value)
@@ -438,7 +440,7 @@ def test_stages_that_read_a_table_have_nothing_to_do_with_arrays() -> None:
 
 
 def test_arrays_have_no_other_file() -> None:
-    with pytest.raises(NablacError, match=r"more\.csv cannot take the place of what the train block's `data` reads"):
+    with pytest.raises(NablacError, match=r"more\.csv cannot replace what the train block's `data` reads"):
         given_arrays("arrays()", 'validation "more.csv"').data  # noqa: B018
 
 

@@ -272,12 +272,12 @@ def test_what_unit_an_output_has_is_said_and_kept(tmp_path: Path) -> None:
     equations, outputs, loss, _ = UNIT_CASES["what is made of a prediction"]
     made = stepping(tmp_path, f"{equations}\n    hidden = x -> Dense(2)", f"{outputs}, hidden", loss)
     assert unit_notes(made.inference, made.data) == [
-        "units:     the loss and the metrics are of scaled numbers",
+        "units:     the loss and the metrics are in scaled units",
         "units:     `y` is in the units of `t`",
         "units:     `total` is computed from raw numbers",
         "units:     `size` is computed from raw numbers",
         "units:     `change` is computed from raw numbers",
-        "units:     `hidden` is the model's own: weights act on it, and the loss compares it with no data",
+        "units:     `hidden` is the model's own: weights act on it, and the loss does not compare it with data",
     ]
     stored = json.loads(made.metadata()[UNITS])
     assert stored["y"] == {"units": "raw", "of": ["t"]}
