@@ -1,4 +1,4 @@
-"""What Python gives, as the language has it: dtypes by their names here or NumPy's, numbers and lists."""
+"""Python's arguments as values of the language: dtypes by nablac's or NumPy's names, numbers, lists."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ else:
     np = LazyModule("numpy")
 
 
-def float_type(given: Any) -> DType:
-    """The float type of that name, or of NumPy's dtype; NablacError for what is none."""
+def float_type(dtype: Any) -> DType:
+    """The float type of this name, or of NumPy's dtype; NablacError for anything else."""
     try:
-        name = given if isinstance(given, str) else str(np.dtype(given))
+        name = dtype if isinstance(dtype, str) else str(np.dtype(dtype))
     except TypeError:
-        name = type(given).__name__
-    known = {each.numpy.name: each for each in DType if each.is_float} if name not in set(DType) else {}
-    found = known.get(name, name)
-    if found not in set(DType) or not DType(found).is_float:
+        name = type(dtype).__name__
+    by_numpy_name = {float_.numpy.name: float_ for float_ in DType if float_.is_float} if name not in set(DType) else {}
+    chosen = by_numpy_name.get(name, name)
+    if chosen not in set(DType) or not DType(chosen).is_float:
         floats = ", ".join(f"`{each}`" for each in DType if each.is_float)
-        message = f"`{name}` is not a float type" if found in set(DType) else f"there is no dtype `{name}`"
+        message = f"`{name}` is not a float type" if chosen in set(DType) else f"there is no dtype `{name}`"
         raise NablacError(Diagnostic(codes.E211, message, place="dtype", hint=f"the float types are {floats}"))
-    return DType(found)
+    return DType(chosen)
 
 
 def plain(value: Any) -> Any:
-    """A value as the language has it: NumPy's numbers and arrays as Python's, tuples as lists."""
+    """A value of the language: NumPy's numbers and arrays become Python's, tuples become lists."""
     if isinstance(value, (list, tuple)):
-        return [plain(each) for each in value]
+        return [plain(item) for item in value]
     return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value

@@ -43,8 +43,8 @@ else:
 class Model:
     """A model with its weights, run by NumPy or by onnxruntime.
 
-    `model(x=array)` gives a dict of arrays by output name, and keeps what buffers are after it. Weights are made from
-    `seed` when they are first needed. A model that was trained takes and gives its data's own units, as its run's does.
+    `model(x=array)` returns a dict of arrays by output name, and updates the buffers. Weights are drawn from `seed`
+    when they are first needed. A trained model works in the units of its data, as the model of its run does.
     """
 
     def __init__(
@@ -58,13 +58,13 @@ class Model:
         training: bool = False,
         folder: Path | None = None,
     ) -> None:
-        """A model of a spec; `source` has it in both modes, of which `training` says the one of `spec`.
+        """A model of a spec; `source` has it in both modes, and `training` says which one `spec` is.
 
-        `folder` is where relative paths of the train block's data begin, where that is not beside a text.
+        Relative paths of the train block's data start at `folder`, by default beside the text.
         """
         check_backend(backend, device)
         self.spec = spec  # in the units of training
-        self.elaborated = spec.graph  # what passes begin from
+        self.elaborated = spec.graph  # before any pass
         self.graph = optimize(spec.graph)
         self.hypers = dict(spec.hypers)
         self.seed = seed
@@ -84,7 +84,7 @@ class Model:
 
     @property
     def weights(self) -> dict[str, Array]:
-        """Every parameter and buffer by path, those that only the loss reads among them."""
+        """Every parameter and buffer by path, including those that only the loss reads."""
         if self._weights is None:
             from compiler.training.losses import whole_graph
             from runtime.initialization import initialize
@@ -109,7 +109,7 @@ class Model:
 
     @property
     def is_drawn(self) -> bool:
-        """Whether the weights are first values."""
+        """Whether the weights are initial values."""
         return self._trained is None
 
     def _take(self, trained: Trained) -> Model:
@@ -129,9 +129,9 @@ class Model:
         """Take the weights from a `.safetensors` file; NablacError lists every entry that does not fit.
 
         `path` may be a folder with one such file, or with the `.safetensors.index.json` of several.
-        `rename` is a rule as `"theirs -> ours"`, a file of such rules, or several of them. Where the file is of a
-        training run, or was saved after one, the model takes and gives the units of its data from then on.
-        `say` is told of rules that take no entry.
+        `rename` is a rule as `"theirs -> ours"`, a file of such rules, or several of them. If the file is of a
+        training run, or was saved after one, the model works in the units of its data from then on.
+        `say` is called with a note on rules that match no entry.
         """
         from compiler.training.losses import whole_graph
         from runtime.training.trained import load_trained
@@ -182,8 +182,8 @@ class Model:
 
                 self._runner = OnnxRunner(self._executable().SerializeToString(), device=self.device)
             kept = {path: self.weights[path] for path in self.graph.updates if path in self._runner.inputs}
-            made = self._runner.run({**{name: feeds[name] for name in self.graph.inputs}, **kept})
-            results = [made[name] for name in end_names(self.graph)]
+            arrays = self._runner.run({**{name: feeds[name] for name in self.graph.inputs}, **kept})
+            results = [arrays[name] for name in end_names(self.graph)]
             outputs = dict(zip(self.graph.outputs, results, strict=False))
             updates = dict(zip(self.graph.updates, results[len(outputs) :], strict=True))
         self.weights.update(updates)
@@ -260,9 +260,9 @@ class Model:
         """Train as the train block says, on its data or on arrays by the names of inputs and targets.
 
         `options` are those of `nablac train`: epochs, batch, validation, patience, seed, backend, device and so on.
-        What it leaves behind goes to `folder`; with `resume` it goes on with the run that is there already.
-        The model has the best weights afterwards, and takes and gives raw units. The history by Keras's keys;
-        NablacError where training cannot go on.
+        The run is written to `folder`; with `resume` the run that is there continues. Afterwards the model has the
+        best weights and works in raw units. Returns the history, with Keras's keys; NablacError where training
+        cannot continue.
         """
         from runtime.data.arrays import from_arrays
         from runtime.data.fitted import read_fitted
@@ -299,9 +299,9 @@ class Model:
         return loop.position.history
 
     def gradient(self, wrt: str | Iterable[str] = "*", *, second: bool = False) -> Model:
-        """The model whose outputs are the loss and `grad.<name>` of parameters and float inputs called like `wrt`.
+        """The model whose outputs are the loss and `grad.<name>` of parameters and float inputs that match `wrt`.
 
-        That of a trained model takes its batch in raw units. With `second` it also takes `along.<name>`, and gives
+        For a trained model the batch is in raw units. With `second` it also takes `along.<name>` and returns
         `hvp.<name>`: the Hessian times that vector.
         """
         from compiler.training.gradients import gradient_graph
@@ -310,9 +310,9 @@ class Model:
 
         spec = in_raw_data(self._source.spec(training=self._training), self.fitted)
         graph = gradient_graph(spec, [wrt] if isinstance(wrt, str) else wrt, second=second)
-        made = Model(ModelSpec(graph, self.hypers), seed=self.seed, backend=self.backend, device=self.device)
-        made._weights = initialize(made.graph, self.seed, self.weights)
-        return made
+        differentiated = Model(ModelSpec(graph, self.hypers), seed=self.seed, backend=self.backend, device=self.device)
+        differentiated._weights = initialize(differentiated.graph, self.seed, self.weights)
+        return differentiated
 
     def _seeded(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """Draws of a model that has some come from the model's seed, unless `seed` is given."""
@@ -327,7 +327,7 @@ class Model:
         return f"{self.draw()}<pre>{escape(self.summary())}</pre>"
 
     def draw(self, depth: int | None = None) -> str:
-        """The model as SVG, its layers open `depth` deep; about 40 boxes where that is left open."""
+        """The model as SVG, layers open to `depth`; None chooses about 40 boxes."""
         from nablac.drawing.outline import close_below, outline, readable_depth
         from nablac.drawing.svg import svg
 
@@ -354,7 +354,7 @@ def compile(
 ) -> Model:
     """Compile a `.model` file, or the text of one, to a model ready to be called.
 
-    NablacError holds every mistake in the text. `dtype` is a float type by its name here or NumPy's. `hypers` override
+    NablacError holds every mistake in the text. `dtype` is a float type, by nablac's or NumPy's name. `hypers` override
     the model's hyperparameters; a text is read as the language reads it.
     """
     text = str(path_or_text)
@@ -398,11 +398,11 @@ def load(
     run = Path(path)
     record = read_record(run)
     choices = record.choices
-    begun = parse_settings(choices.set)
-    of_run = {"model": choices.model, "preset": choices.preset, "dtype": choices.dtype, **begun}
-    made = compile(run / SPEC, **{**of_run, **settings})
-    made._folder = record.data_folder(run)
-    return made.load(weights or run / WEIGHTS, rename)
+    hypers = parse_settings(choices.set)
+    of_run = {"model": choices.model, "preset": choices.preset, "dtype": choices.dtype, **hypers}
+    model = compile(run / SPEC, **{**of_run, **settings})
+    model._folder = record.data_folder(run)
+    return model.load(weights or run / WEIGHTS, rename)
 
 
 def from_program(
