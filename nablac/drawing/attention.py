@@ -26,11 +26,11 @@ def attention_svg(weights: Array, rows: Sequence[str], columns: Sequence[str], t
         _text(MARGIN, 32, title, size=16, weight=600),
         _text(MARGIN, 50, f"rows look at columns; the mean of {heads} heads, then each", fill=_GREY),
     ]
-    for place, column in enumerate(columns):
-        x, y = left + CELL * (place + 0.5), top - 8
+    for index, column in enumerate(columns):
+        x, y = left + CELL * (index + 0.5), top - 8
         parts.append(f'<text x="{x:.0f}" y="{y:.0f}" transform="rotate(-45 {x:.0f} {y:.0f})">{escape(column)}</text>')
-    for place, row in enumerate(rows):
-        parts.append(_text(left - 8, top + CELL * (place + 0.5) + 4, row, anchor="end"))
+    for index, row in enumerate(rows):
+        parts.append(_text(left - 8, top + CELL * (index + 0.5) + 4, row, anchor="end"))
     parts.append(_cells(weights.mean(axis=0), left, top, CELL, rows, columns))
     wide, high = SMALL * len(columns) + GAP, SMALL * len(rows) + GAP + 8
     right = left + across + 2 * MARGIN + 60

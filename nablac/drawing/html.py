@@ -35,23 +35,23 @@ def html(group: Group, title: str, depth: int) -> str:
 
 def _group(group: Group) -> dict[str, Any]:
     """Rows of box numbers, points as texts; edges as the items that they visit, null for the border."""
-    found = rows_of(group)
+    routed = rows_of(group)
 
     def name(item: Box | Point | None) -> int | str | None:
         return None if item is None else item.number if isinstance(item, Box) else f"{item.edge}/{item.row}"
 
     return {
-        "rows": [[name(item) for item in row] for row in found.rows],
-        "edges": [[name(item) for item in path] for path in found.paths],
+        "rows": [[name(item) for item in row] for row in routed.rows],
+        "edges": [[name(item) for item in path] for path in routed.paths],
     }
 
 
 def _boxes(group: Group) -> dict[int, dict[str, Any]]:
     """Every box by its number: what it says, how large it is closed, and how wide its header is when open."""
     gives = group.gives()
-    found: dict[int, dict[str, Any]] = {}
+    boxes: dict[int, dict[str, Any]] = {}
     for box in group.boxes:
-        found[box.number] = {
+        boxes[box.number] = {
             "kind": box.kind,
             "title": box.title,
             "lines": box.lines,
@@ -61,8 +61,8 @@ def _boxes(group: Group) -> dict[int, dict[str, Any]]:
             "inside": _group(box.inside) if box.inside is not None else None,
         }
         if box.inside is not None:
-            found.update(_boxes(box.inside))
-    return found
+            boxes.update(_boxes(box.inside))
+    return boxes
 
 
 def _open(group: Group, depth: int) -> list[int]:

@@ -103,7 +103,7 @@ def rows_of(group: Group) -> Rows:
 
 def lay_out(group: Group) -> Picture:
     """Sizes and places, innermost groups first."""
-    found = rows_of(group)
+    routed = rows_of(group)
     gives = group.gives()
     sizes: dict[int, tuple[float, float, Picture | None]] = {}
     for box in group.boxes:
@@ -111,13 +111,13 @@ def lay_out(group: Group) -> Picture:
         sizes[box.number] = (*_size(box, gives[box.number], inside), inside)
     widths = [
         sum(sizes[item.number][0] if isinstance(item, Box) else POINT for item in row) + BOX_GAP * (len(row) - 1)
-        for row in found.rows
+        for row in routed.rows
     ]
     width = max([*widths, 60.0]) + 2 * PAD
     picture = Picture(width, 0.0)
     at: dict[int | Point, tuple[float, float, float]] = {}  # the middle, the top and the bottom
     y = ROW_GAP * 0.6
-    for row, row_width in zip(found.rows, widths, strict=True):
+    for row, row_width in zip(routed.rows, widths, strict=True):
         height = max(sizes[item.number][1] if isinstance(item, Box) else 0.0 for item in row)
         x = (width - row_width) / 2
         for item in row:
@@ -132,7 +132,7 @@ def lay_out(group: Group) -> Picture:
             x += box_width + BOX_GAP
         y += height + ROW_GAP
     picture.height = y - ROW_GAP * 0.4
-    picture.edges = [Line(_points(path, at, picture), path[-1] is not None) for path in found.paths]
+    picture.edges = [Line(_points(path, at, picture), path[-1] is not None) for path in routed.paths]
     return picture
 
 
@@ -140,15 +140,15 @@ def _points(
     path: list[Item | None], at: dict[int | Point, tuple[float, float, float]], picture: Picture
 ) -> list[tuple[float, float]]:
     points: list[tuple[float, float]] = []
-    for place, item in enumerate(path):
+    for index, item in enumerate(path):
         if item is None:
-            points.append((picture.width / 2, 0.0 if place == 0 else picture.height))
+            points.append((picture.width / 2, 0.0 if index == 0 else picture.height))
             continue
         middle, top, bottom = at[item.number if isinstance(item, Box) else item]
         if isinstance(item, Point):
             points += [(middle, top), (middle, bottom)]
         else:
-            points.append((middle, bottom if place == 0 else top))
+            points.append((middle, bottom if index == 0 else top))
     return points
 
 
@@ -211,11 +211,11 @@ def _order(rows: list[list[Item]], paths: list[list[Item | None]]) -> None:
         previous: dict[int | Point, float] = {}
         for row in rows if forward else reversed(rows):
             middle = {}
-            for place, item in enumerate(row):
+            for index, item in enumerate(row):
                 near = [previous[each] for each in neighbours.get(_name(item), ()) if each in previous]
-                middle[_name(item)] = sum(near) / len(near) if near else (place + 0.5) / len(row)
+                middle[_name(item)] = sum(near) / len(near) if near else (index + 0.5) / len(row)
             row.sort(key=lambda item: middle[_name(item)])
-            previous = {_name(item): (place + 0.5) / len(row) for place, item in enumerate(row)}
+            previous = {_name(item): (index + 0.5) / len(row) for index, item in enumerate(row)}
 
 
 def _name(item: Item) -> int | Point:

@@ -43,11 +43,11 @@ class Group:
 
     def gives(self) -> dict[int, list[str]]:
         """By box, the types of what leaves it, those apart that its lines say."""
-        found: dict[int, dict[str, None]] = {box.number: {} for box in self.boxes}
+        labels: dict[int, dict[str, None]] = {box.number: {} for box in self.boxes}
         for (source, _), values in self.edges.items():
             if source != BORDER:
-                found[source].update(dict.fromkeys(values.values()))
-        return {box.number: [label for label in found[box.number] if label not in box.lines] for box in self.boxes}
+                labels[source].update(dict.fromkeys(values.values()))
+        return {box.number: [label for label in labels[box.number] if label not in box.lines] for box in self.boxes}
 
 
 Chain = tuple[tuple[Group, Box], ...]  # a box and those around it, the outermost first, each with the group it is in
@@ -160,22 +160,22 @@ class _Outline:
         box.inside = Group()
         step = _Outline(scan.body, box.inside, chain, _parts(node.origin.path), self.parameters, self.numbers)
         formal = list(scan.body.inputs.items())
-        for place, ((name, value), operand) in enumerate(zip(formal, node.operands, strict=True)):
-            if place >= scan.states + scan.slices and operand not in self.drawn:
+        for index, ((name, value), operand) in enumerate(zip(formal, node.operands, strict=True)):
+            if index >= scan.states + scan.slices and operand not in self.drawn:
                 step.weights[value] = self.weights.get(operand, {})
                 continue
-            title = name if place < scan.states + scan.slices else _called(operand)
-            begun = step.begin("state" if place < scan.states else "input", title, value)
+            title = name if index < scan.states + scan.slices else _called(operand)
+            begun = step.begin("state" if index < scan.states else "input", title, value)
             if operand in self.drawn:
                 _connect(self.drawn[operand], begun, operand)
         step.draw()
         stacked = len(node.results) - scan.states
-        for place, (result, value) in enumerate(zip(node.results, scan.body.outputs.values(), strict=True)):
+        for index, (result, value) in enumerate(zip(node.results, scan.body.outputs.values(), strict=True)):
             self.drawn[result] = chain
-            if place < scan.states:
-                ended = step.finish("state", f"{formal[place][0]}'", value)
+            if index < scan.states:
+                ended = step.finish("state", f"{formal[index][0]}'", value)
             elif result in used:
-                ended = step.finish("output", "output" if stacked == 1 else f"output {place - scan.states}", value)
+                ended = step.finish("output", "output" if stacked == 1 else f"output {index - scan.states}", value)
             else:
                 continue
             self.drawn[result] = ended or chain
@@ -244,9 +244,9 @@ def _shown(op: Parameter) -> str:
 
 def _held(parameters: Sequence[Parameter], path: str) -> list[str]:
     """A layer's own parameters, or how many numbers they hold together; nothing where it has none."""
-    found = [op for op in parameters if op.path.startswith(f"{path}.")]
-    own = [op for op in found if "." not in op.path.removeprefix(f"{path}.")]
-    if own == found and len(own) <= 4:
+    inside = [op for op in parameters if op.path.startswith(f"{path}.")]
+    own = [op for op in inside if "." not in op.path.removeprefix(f"{path}.")]
+    if own == inside and len(own) <= 4:
         return [_shown(op) for op in own]
-    total = sum(op.type.elements for op in found if isinstance(op.type.elements, int))
+    total = sum(op.type.elements for op in inside if isinstance(op.type.elements, int))
     return [f"{total:,} parameters"]

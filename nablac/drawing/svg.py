@@ -84,8 +84,8 @@ def _box(placed: Placed) -> str:
     ]
     texts = [*((line, text) for line in box.lines), *((line, GIVEN) for line in placed.gives)]
     lines += [
-        f'<text x="{middle:.1f}" y="{21 + LINE * place:.1f}" text-anchor="middle" font-size="{LINE_SIZE:g}" '
+        f'<text x="{middle:.1f}" y="{21 + LINE * index:.1f}" text-anchor="middle" font-size="{LINE_SIZE:g}" '
         f'fill="{color}" fill-opacity="0.8">{escape(line)}</text>'
-        for place, (line, color) in enumerate(texts, 1)
+        for index, (line, color) in enumerate(texts, 1)
     ]
     return f"{shape}{''.join(lines)}</g>"

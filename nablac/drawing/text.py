@@ -74,10 +74,10 @@ def _escaped(text: str) -> str:
 
 def edges(group: Group) -> list[tuple[int, int, str]]:
     """Edges between the innermost boxes drawn, joined again where they cross borders."""
-    found: dict[tuple[int, int], dict[str, None]] = {}
+    labels_by_edge: dict[tuple[int, int], dict[str, None]] = {}
     for source, target, label in _edges(group):
-        found.setdefault((source, target), {}).setdefault(label)
-    return [(source, target, "\n".join(labels)) for (source, target), labels in found.items()]
+        labels_by_edge.setdefault((source, target), {}).setdefault(label)
+    return [(source, target, "\n".join(labels)) for (source, target), labels in labels_by_edge.items()]
 
 
 def _edges(group: Group) -> Iterator[tuple[int, int, str]]:
@@ -99,9 +99,9 @@ def _ends(box: Box, value: Hashable, out: bool) -> list[int]:
     if box.inside is None:
         return [box.number]
     boxes = {each.number: each for each in box.inside.boxes}
-    found: list[int] = []
+    numbers: list[int] = []
     for (source, target), inner in box.inside.edges.items():
         here, border = (source, target) if out else (target, source)
         if border == BORDER and here != BORDER and value in inner:
-            found += _ends(boxes[here], value, out)
-    return found
+            numbers += _ends(boxes[here], value, out)
+    return numbers
