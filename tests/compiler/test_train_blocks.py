@@ -9,6 +9,7 @@ from compiler.elaborate.models import elaborate_model
 from compiler.elaborate.program import program_of
 from compiler.model_spec import ModelSpec
 from compiler.onnx.exporter import export
+from compiler.operators.random import FoldKey
 from compiler.operators.source import Parameter
 from compiler.training.losses import loss_graph
 from compiler.training.step import training_step
@@ -175,7 +176,7 @@ def test_draws_of_a_train_block_are_not_those_of_the_model() -> None:
     model M { input x: [batch, 3]; y = x + random.normal(like: x); output y }
     train M { target t: [batch, 3]; loss mean(t * random.normal(like: x)); metric mean(y) }
     """
-    salts = {node.op for node in loss_graph(elaborated(text)) if type(node.op).__name__ == "FoldKey"}
+    salts = {node.op for node in loss_graph(elaborated(text)) if isinstance(node.op, FoldKey)}
     assert len(salts) == 2
 
 
