@@ -15,13 +15,13 @@ from compiler.elaborate.value_kinds import (
     CHARACTER,
     COUNT,
     FLAG,
+    FRACTION,
     NOT_NEGATIVE,
     NUMBER,
     POSITIVE,
-    SHARE,
     TEXT,
     TEXTS,
-    TWO_PLACES,
+    TWO_INDICES,
     Kind,
     one_of,
 )
@@ -68,7 +68,7 @@ SOURCES: dict[str, dict[str, Parameter]] = {
     },
     "images": {"path": _FILE, "size": Parameter(COUNT, 0), "channels": Parameter(CHANNELS, 3)},
     "text": {"path": _FILE},
-    "pairs": {"path": Parameter(TEXTS), "separator": Parameter(TEXT, "\t"), "columns": Parameter(TWO_PLACES, [])},
+    "pairs": {"path": Parameter(TEXTS), "separator": Parameter(TEXT, "\t"), "columns": Parameter(TWO_INDICES, [])},
 }
 STAGES: dict[str, dict[str, Parameter]] = {
     "columns": {"inputs": Parameter(TEXTS), "targets": Parameter(TEXTS, [])},
@@ -83,8 +83,8 @@ STAGES: dict[str, dict[str, Parameter]] = {
     "standardize": {"columns": Parameter(TEXTS, [])},
     "min_max": {"low": Parameter(NUMBER, 0.0), "high": Parameter(NUMBER, 1.0), "columns": Parameter(TEXTS, [])},
     "split": {
-        "validation": Parameter(SHARE, None),
-        "test": Parameter(SHARE, None),
+        "validation": Parameter(FRACTION, None),
+        "test": Parameter(FRACTION, None),
         "order": Parameter(one_of("time", "random"), ""),
     },
     "augment": {
@@ -105,7 +105,7 @@ STAGES: dict[str, dict[str, Parameter]] = {
         "length": Parameter(POSITIVE, 64),
         "kind": Parameter(TEXT, "words"),
         "most": Parameter(POSITIVE, 8000),
-        "hide": Parameter(SHARE, 0.0),
+        "hide": Parameter(FRACTION, 0.0),
         "target": Parameter(one_of("text", "class", "number"), "text"),
     },
 }
@@ -113,11 +113,12 @@ ON_EXAMPLES = ("standardize", "min_max", "split", "augment")  # which change exa
 RULES = {
     "csv": Rule(
         "`separator` must differ from a quote, a line break and `decimal`",
-        lambda given: given["separator"] not in ('"', "\r", "\n", given["decimal"]),
+        lambda arguments: arguments["separator"] not in ('"', "\r", "\n", arguments["decimal"]),
     ),
-    "min_max": Rule("`low` must be below `high`", lambda given: given["low"] < given["high"]),
+    "min_max": Rule("`low` must be below `high`", lambda arguments: arguments["low"] < arguments["high"]),
     "split": Rule(
-        "the fractions must add up to less than 1", lambda given: (given["validation"] or 0) + (given["test"] or 0) < 1
+        "the fractions must add up to less than 1",
+        lambda arguments: (arguments["validation"] or 0) + (arguments["test"] or 0) < 1,
     ),
 }
 

@@ -137,8 +137,8 @@ def size_at(session: Session, dim: syntax.Expression) -> Size:
     if isinstance(size, int) and not 0 <= size < 2**63:
         hint = "name a size that is known only when the model runs, as in `[batch, 4]`" if size == -1 else None
         raise session.fault(codes.E307, f"an axis cannot have size {size}", dim.span, hint=hint)
-    found: Size = size
-    return found
+    known: Size = size
+    return known
 
 
 def free_names(session: Session, dim: syntax.Expression) -> list[syntax.Name]:
@@ -200,9 +200,9 @@ def _bind_dim(
             dim.span,
             hint="name the dim alone in another axis, or make it a hyperparameter",
         )
-    found = next(iter(free))
-    frame.dims[found] = Binding(solved, declared.span)
-    frame.scope.names[found] = solved
+    symbol = next(iter(free))
+    frame.dims[symbol] = Binding(solved, declared.span)
+    frame.scope.names[symbol] = solved
 
 
 def _solve(session: Session, dim: syntax.Expression, name: str, size: Size) -> Size | None:

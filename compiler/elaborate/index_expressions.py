@@ -173,8 +173,8 @@ def _slice(session: Session, item: syntax.Slice) -> tuple[Size | None, Size | No
             raise session.fault(
                 codes.E314, f"a bound of a slice must be a size, got {describe(value)}", expression.span
             )
-        found: Size = value
-        return found
+        size: Size = value
+        return size
 
     step = bound(item.step)
     step = 1 if step is None else step

@@ -98,9 +98,9 @@ def _renamed(argument: Argument, operator: type[Operator]) -> Argument:
     return argument
 
 
-def _attribute(session: Session, operator: type[Operator], name: str, kind: Kind, given: Argument) -> Any:
+def _attribute(session: Session, operator: type[Operator], name: str, kind: Kind, argument: Argument) -> Any:
     """An attribute's value in the form that the operator declares."""
-    value = given.value
+    value = argument.value
     if value is UNKNOWN:
         raise AlreadyReported
     if value is NONE and kind.optional:
@@ -110,7 +110,7 @@ def _attribute(session: Session, operator: type[Operator], name: str, kind: Kind
     if not wrong:
         return tuple(items) if kind.listed else kind.convert(value) if kind.convert else value
     actual = describe(value) if wrong[0] is value else f"a list with {describe(wrong[0])}"
-    raise session.fault(codes.E404, f"`{name}` of {operator.name} must be {kind.wanted}, got {actual}", given.span)
+    raise session.fault(codes.E404, f"`{name}` of {operator.name} must be {kind.wanted}, got {actual}", argument.span)
 
 
 def operate(

@@ -216,8 +216,8 @@ class Session:
     def make(self, build: Callable[[], Built], span: Span) -> Built:
         """What `build` makes, its nodes marked as coming from `span` and the layer at hand."""
         with origin(span, self.frame.path if self.frames else ""):
-            made = build()
-        values: tuple[Value, ...] = made if isinstance(made, tuple) else (made,)
+            built = build()
+        values: tuple[Value, ...] = built if isinstance(built, tuple) else (built,)
         operands = values[0].node.operands if values else ()
         known = operands[0].type.shape if operands else ()
         steps: float = NODE + len(operands) * (EXPRESSION + len(known) * ITEM)
@@ -232,7 +232,7 @@ class Session:
                     raise self.fault(codes.E307, f"{value.type} would have more than 2**63 - 1 elements", span)
                 steps += of_shape(shape)
         self.charge(steps, span)
-        return made
+        return built
 
     # Errors
 
