@@ -14,27 +14,27 @@ from grammar.source import Span
 FOREIGN_STATEMENTS = {
     "def": "a function is `fn name(x) = ...`, a layer `layer Name(...) { ... }`",
     "class": "a layer is `layer Name(...) { ... }`, a model `model Name(...) { ... }`",
-    "import": 'names of another file are taken by `from "file.model" import Name`',
+    "import": 'import names of another file with `from "file.model" import Name`',
     "function": "a function is `fn name(x) = ...`",
     "func": "a function is `fn name(x) = ...`",
-    "return": "a result is given by `output value`",
+    "return": "write `output value`",
     "elif": "write `else if`",
-    "while": "loops run over a range, `for i in 0..n { ... }`, or as a `cell` along an axis",
-    "let": "write `name = value`, without a word before it",
-    "var": "write `name = value`, without a word before it",
+    "while": "loop over a range with `for i in 0..n { ... }`, or along an axis with a `cell`",
+    "let": "write `name = value`",
+    "var": "write `name = value`",
     "pass": "an empty block is `{ }`",
-    "with": "a block has no context here; write its statements in order",
-    "try": "nothing is caught here; `assert condition, message` states what must hold",
+    "with": "there are no context managers; write the statements in order",
+    "try": "there are no exceptions; state what must hold with `assert condition, message`",
     "raise": "write `assert condition, message`",
-    "print": "`nablac run` prints what a model gives by `output`",
-    "del": "names need no deleting",
-    "global": "a definition sees its own names and the declarations of the file",
+    "print": "`nablac run` prints the outputs of a model",
+    "del": "names do not need to be deleted",
+    "global": "a definition can read its own names and the declarations of the file",
 }
-_NO_COMMENT = "comments begin with `#`"
+_NO_COMMENT = "comments start with `#`"
 _QUOTIENT_OF_WORDS = re.compile(r"//\s*(?:\w+\s+)*$")
 FOREIGN_WORDS = {
-    "lambda": "a function is declared by `fn name(x) = ...` and passed by its name",
-    "is": "compare by `==`",
+    "lambda": "declare a function with `fn name(x) = ...` and pass its name",
+    "is": "compare with `==`",
     "mod": "a remainder is `%`",
     "div": "an integer quotient is `//`",
     "then": "a choice is `a if condition else b`",
@@ -52,7 +52,7 @@ def foreign_word(place: Place) -> Diagnostic | None:
             hint = FOREIGN_WORDS[token.text]
             return Diagnostic(codes.E118, f"`{token.text}` is not a word of the language", token.span, hint=hint)
         if token.type == "NAME" and token.text == "for":
-            hint = "repeat statements by `for i in 0..n { ... }`, on lines of their own"
+            hint = "repeat statements with `for i in 0..n { ... }`, on separate lines"
             return Diagnostic(codes.E118, "`for` does not belong inside an expression", token.span, hint=hint)
     return None
 
@@ -85,14 +85,14 @@ def comment_hint(name: Span) -> str | None:
 
 def _no_comment(first: Token, last: Token) -> Diagnostic:
     span = first.span.to(last.span)
-    return Diagnostic(codes.E118, f"`{span.text}` begins no comment", span, hint=_NO_COMMENT)
+    return Diagnostic(codes.E118, f"`{span.text}` does not start a comment", span, hint=_NO_COMMENT)
 
 
 def decorator(place: Place) -> Diagnostic | None:
     """`@name` before a declaration."""
     if place.token.type != "AT" or place.at != place.start:
         return None
-    return Diagnostic(codes.E118, "declarations have no decorators", place.token.span, hint="leave the line out")
+    return Diagnostic(codes.E118, "there are no decorators", place.token.span, hint="remove the line")
 
 
 def foreign_import(place: Place) -> Diagnostic | None:
@@ -101,13 +101,13 @@ def foreign_import(place: Place) -> Diagnostic | None:
         return None
     token, before = place.token, place.before
     if token.type == "NAME" and place.at == place.start + 1:
-        hint = 'names of another file are taken by `from "file.model" import Name`; the library needs no import'
-        return Diagnostic(codes.E118, "`from` takes a file, in quotes", token.span, hint=hint)
+        hint = 'import names of another file with `from "file.model" import Name`; the library needs no import'
+        return Diagnostic(codes.E118, "`from` takes a file name in quotes", token.span, hint=hint)
     if token.type == "STAR" and before is not None and before.type == "IMPORT":
-        return Diagnostic(codes.E118, "`*` is nothing to import", token.span, hint="name what is wanted: `import A, B`")
+        return Diagnostic(codes.E118, "`*` cannot be imported", token.span, hint="name each import: `import A, B`")
     if token.text == "as":
         return Diagnostic(
-            codes.E118, "`as` is not a word of the language", token.span, hint="a name is imported as it is"
+            codes.E118, "`as` is not a word of the language", token.span, hint="imports cannot be renamed"
         )
     return None
 
@@ -117,7 +117,7 @@ def formatted_text(place: Place) -> Diagnostic | None:
     before = place.before
     if place.token.type != "STRING" or before is None or before.text not in ("f", "F"):
         return None
-    hint = "a message fills in `{name}` without an `f` before it"
+    hint = "messages interpolate `{name}` without an `f`"
     return Diagnostic(codes.E118, "`f` does not belong before a string", before.span, hint=hint)
 
 
@@ -126,7 +126,7 @@ def loop_in_parentheses(place: Place) -> Diagnostic | None:
     if place.first.type != "FOR" or place.token.type != "LPAR" or place.at != place.start + 1:
         return None
     hint = "write `for i in 0..n { ... }`"
-    return Diagnostic(codes.E118, "a `for` has no parentheses", place.token.span, hint=hint)
+    return Diagnostic(codes.E118, "`for` takes no parentheses", place.token.span, hint=hint)
 
 
 def definition_with_equals(place: Place) -> Diagnostic | None:
@@ -135,7 +135,7 @@ def definition_with_equals(place: Place) -> Diagnostic | None:
     if place.token.type != "EQUAL" or place.first.type not in ("MODEL", "LAYER", "CELL", "OPTIMIZER"):
         return None
     hint = f"a {word} is a block: `{word} {place.tokens[place.start + 1].text} {{ ... }}`"
-    return Diagnostic(codes.E113, "`=` does not fit here", *here(place), hint=hint)
+    return Diagnostic(codes.E113, "unexpected `=`", *here(place), hint=hint)
 
 
 def declared_type(place: Place) -> str | None:
@@ -146,7 +146,7 @@ def declared_type(place: Place) -> str | None:
     if "TILDE" in kinds:
         return f"did you mean `param {name}: ...`?"
     if "EQUAL" in kinds:
-        return f"a name has the type of its value, `{name} = ...`; a parameter is `param {name}: ...`"
+        return f"the type of a value is inferred, `{name} = ...`; a parameter is declared by `param {name}: ...`"
     return f"did you mean `input {name}: ...`?"
 
 
@@ -177,7 +177,7 @@ def _compound(place: Place, sign: int) -> Diagnostic:
         codes.E132,
         f"`{token.text}=` is not an operator",
         span,
-        hint=f"give the result a name of its own, `new_{name} = {name} {token.text} ...`",
+        hint=f"give the result a new name, `new_{name} = {name} {token.text} ...`",
     )
 
 
@@ -202,10 +202,12 @@ def partial_target(place: Place) -> Diagnostic | None:
             return None
         if kind == "EQUAL" and depth == 0:
             target = place.first.span.to(place.tokens[at - 1].span)
-            note = "only whole names are given a value"
+            note = "only a name can be assigned"
             last = place.tokens[at - 1]
             if place.tokens[place.start + 1].type == "DOT" and last.type in NAMES:
-                return Diagnostic(codes.E129, "a name has no dot", target, note, hint=f"write `{last.text} = ...`")
+                return Diagnostic(
+                    codes.E129, "a name cannot contain a dot", target, note, hint=f"write `{last.text} = ...`"
+                )
             hint = "make the whole tensor at once, with `concat`, `where` or `stack`"
             return Diagnostic(codes.E129, "a part of a tensor cannot be assigned", target, note, hint=hint)
     return None

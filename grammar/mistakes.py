@@ -14,7 +14,7 @@ from grammar.syntax import Declared
 
 
 def unclosed_bracket(opener: Span, found: Span | None) -> Diagnostic:
-    labels = (Label(found, "comes first, and closes something else"),) if found is not None and found.text else ()
+    labels = (Label(found, "closes another bracket first"),) if found is not None and found.text else ()
     return Diagnostic(codes.E101, f"`{opener.text}` is never closed", opener, "opened here", labels)
 
 
@@ -26,16 +26,16 @@ def wrong_closer(opener: Span, closer: Span, meant: str) -> Diagnostic:
 
 
 def unmatched_closer(span: Span) -> Diagnostic:
-    return Diagnostic(codes.E102, f"`{span.text}` closes nothing", span, "nothing is open here that it could close")
+    return Diagnostic(codes.E102, f"unmatched `{span.text}`", span, "no bracket is open here")
 
 
 def unclosed_string(span: Span) -> Diagnostic:
-    hint = "a string ends on its line; write `\\n` for a line break"
-    return Diagnostic(codes.E103, 'a string has no closing `"`', span, "starts here", hint=hint)
+    hint = "a string must end on its line; write `\\n` for a line break"
+    return Diagnostic(codes.E103, 'missing closing `"`', span, "starts here", hint=hint)
 
 
 def unclosed_docstring(span: Span) -> Diagnostic:
-    return Diagnostic(codes.E104, 'a docstring has no closing `"""`', span, "starts here")
+    return Diagnostic(codes.E104, 'missing closing `"""`', span, "starts here")
 
 
 def stray_character(span: Span, likely: str | None, blank: bool) -> Diagnostic:
@@ -56,11 +56,11 @@ def malformed_number(span: Span) -> Diagnostic:
 
 def integer_too_long(span: Span) -> Diagnostic:
     note = f"{len(span.text)} digits; at most {MOST_INTEGER_DIGITS} fit"
-    return Diagnostic(codes.E107, "an integer is too large", span, note, hint="write a large value as a float, `1e30`")
+    return Diagnostic(codes.E107, "integer too large", span, note, hint="write a large value as a float, `1e30`")
 
 
 def number_too_large(span: Span) -> Diagnostic:
-    return Diagnostic(codes.E107, "a number is too large", span, "past the largest float, about 1.8e308")
+    return Diagnostic(codes.E107, "number too large", span, "past the largest float, about 1.8e308")
 
 
 def unknown_escape(span: Span) -> Diagnostic:
@@ -87,7 +87,7 @@ def power_written_as_caret(span: Span) -> Diagnostic:
 
 def misplaced_prime(span: Span) -> Diagnostic:
     note = "a prime follows the name of a state, a buffer or a parameter, once"
-    return Diagnostic(codes.E112, "a prime does not belong here", span, note)
+    return Diagnostic(codes.E112, "misplaced prime", span, note)
 
 
 # Limits
@@ -95,13 +95,13 @@ def misplaced_prime(span: Span) -> Diagnostic:
 
 def nested_too_deeply(span: Span) -> Diagnostic:
     note = f"more than {MOST_NESTING} brackets and blocks are open here"
-    return Diagnostic(codes.E126, "brackets or blocks are nested too deeply", span, note)
+    return Diagnostic(codes.E126, "brackets or blocks nested too deeply", span, note)
 
 
 def too_deep(span: Span) -> Diagnostic:
-    note = f"operators stand more than {MOST_EXPRESSION_DEPTH} deep"
-    hint = "name parts of it on lines of their own"
-    return Diagnostic(codes.E127, "an expression is too deep", span, note, hint=hint)
+    note = f"more than {MOST_EXPRESSION_DEPTH} nested operators"
+    hint = "name parts of it on separate lines"
+    return Diagnostic(codes.E127, "expression too deep", span, note, hint=hint)
 
 
 def too_many_tokens(span: Span) -> Diagnostic:
@@ -117,20 +117,20 @@ def too_many_tokens(span: Span) -> Diagnostic:
 def missing_type(kind: str, name: Declared) -> Diagnostic:
     example = {"buffer": "[features]", "target": "f32[batch, 1]"}.get(kind, "[batch, features]")
     hint = f"write `{kind} {name.name.text}: {example}`"
-    return Diagnostic(codes.E121, f"{article(kind)} `{kind}` needs a type", name.name.span, "of which type?", hint=hint)
+    return Diagnostic(codes.E121, f"{article(kind)} `{kind}` needs a type", name.name.span, "missing type", hint=hint)
 
 
 def second_ellipsis(first: Span, second: Span) -> Diagnostic:
-    label = Label(first, "the first is here")
+    label = Label(first, "first here")
     return Diagnostic(
-        codes.E136, "a shape has one `...` at most", second, "which axes each stands for cannot be told", (label,)
+        codes.E136, "a shape has at most one `...`", second, "which axes each one stands for is ambiguous", (label,)
     )
 
 
 def choice_in_a_pipe(choice: Span, arrow: Span) -> Diagnostic:
     label = Label(choice, "the choice")
-    hint = "parentheses say which: `(x -> A()) if c else (x -> B())`, or `x -> (A() if c else B()) -> C()`"
-    message = "whether `->` goes on with the choice before it, or with its last part alone, cannot be told"
+    hint = "add parentheses: `(x -> A()) if c else (x -> B())`, or `x -> (A() if c else B()) -> C()`"
+    message = "ambiguous `->`: it may continue the whole choice or its last branch alone"
     return Diagnostic(codes.E424, message, arrow, None, (label,), hint)
 
 
@@ -160,13 +160,13 @@ def unreadable(name: str, reason: str) -> Diagnostic:
 
 def not_utf8(name: str, line: int, byte: int) -> Diagnostic:
     note = f"byte 0x{byte:02x} on line {line}"
-    hint = "save it as UTF-8, as any editor can"
+    hint = "save it as UTF-8"
     return Diagnostic(codes.E140, "the file is not UTF-8 text", place=_place(name), note=note, hint=hint)
 
 
 def other_encoding(name: str, encoding: str) -> Diagnostic:
-    note = f"it begins with the mark of {encoding.upper()}"
-    hint = "save it as UTF-8, as any editor can"
+    note = f"it starts with the byte order mark of {encoding.upper()}"
+    hint = "save it as UTF-8"
     return Diagnostic(codes.E140, "the file is not UTF-8 text", place=_place(name), note=note, hint=hint)
 
 
@@ -192,16 +192,16 @@ def too_large(source: Source, size: int) -> Diagnostic:
 
 
 def trained_model(name: str, found: str) -> Diagnostic:
-    hint = "give the network's `.model` text here, and its weights by `--weights FILE.safetensors`"
+    hint = "pass the network's `.model` file here, and its weights with `--weights FILE.safetensors`"
     return Diagnostic(codes.E144, _TRAINED, place=_place(name), note=f"it is {found}", hint=hint)
 
 
 def onnx_file(name: str) -> Diagnostic:
-    hint = "an ONNX file runs as it is, `nablac run FILE.onnx`; other commands take the network's `.model` text"
+    hint = "run an ONNX file with `nablac run FILE.onnx`; other commands take the network's `.model` file"
     return Diagnostic(codes.E144, _TRAINED, place=_place(name), note="it is an ONNX file", hint=hint)
 
 
-_TRAINED = "this is a trained model where a `.model` file belongs"
+_TRAINED = "this is a trained model, not a `.model` file"
 
 
 def _place(name: str) -> str:

@@ -53,24 +53,24 @@ def diagnose(place: Place) -> Diagnostic:
     return Diagnostic(codes.E113, _generally(place), *here(place), hint=_hint(place))
 
 
-def _found(place: Place) -> str:
+def _describe(place: Place) -> str:
     kind, text, _ = place.token
     if kind in NAMES:
-        return f"the name `{_short(text)}`"
+        return f"name `{_short(text)}`"
     if kind == "NUMBER":
-        return f"the number `{_short(text)}`"
+        return f"number `{_short(text)}`"
     if kind == "STRING":
-        return "a string"
+        return "string"
     return f"`{_short(text)}`"
 
 
 def _generally(place: Place) -> str:
     kind, text, span = place.token
     if kind == "$END" or (kind == "NEWLINE" and span.start >= len(span.source.text)):
-        return "the file ends too early"
+        return "unexpected end of the file"
     if kind == "NEWLINE":
-        return "`;` comes too early" if text == ";" else "the line ends too early" if text else "`}` comes too early"
-    return f"{_found(place)} does not fit here"
+        return "unexpected `;`" if text == ";" else "unexpected end of the line" if text else "unexpected `}`"
+    return f"unexpected {_describe(place)}"
 
 
 def _hint(place: Place) -> str | None:
@@ -83,21 +83,21 @@ def _hint(place: Place) -> str | None:
         return "a choice is `a if condition else b`"
     if kind == "LBRACE" and place.before is not None and place.before.text.endswith("_"):
         state = place.before.text.rstrip("_")
-        return f"a state has its name alone before the step, and a prime after it: `{state}`, `{state}'`"
+        return f"write `{state}` for the state before the step and `{state}'` for the one after it"
     if kind == "LBRACE" and "NUMBER" in place.expected:
         return "braces hold blocks of statements; a list is `[a, b]`"
     if kind == "QMARK" and "ELLIPSIS" in place.expected:
-        return "a size that is known only when the model runs has a name, as `batch`"
+        return "name a size that is known only when the model runs, as in `[batch, 4]`"
     if kind == "COLON" and place.expected == {"EQUAL"} and place.before is not None:
         return f"write `{place.before.text} = ...`"
     if kind == "COLON" and place.first.type == "OUTPUT" and place.before is not None and place.at == place.start + 2:
         return f"write `output {place.before.text} = ...`"
     if kind in SIGNS and place.at == place.start and not place.at_top:
-        return "a line goes on with the one before only by `->`, or inside of parentheses"
+        return "only `->` continues the line before; otherwise use parentheses"
     if kind == "NEWLINE" and place.before is not None and place.before.type in SIGNS:
         return _going_on(place.before.text)
     if kind == "PLUS" and "NUMBER" in place.expected:
-        return "a value needs no `+` before it"
+        return "remove the `+`"
     if kind in _OPERANDS and "STAR" in place.expected and place.at > place.start:
         return _beside(place)
     return None
@@ -110,19 +110,21 @@ def _beside(place: Place) -> str | None:
     """Products that a textbook writes without a sign, beyond that of a matrix and a tensor by their names."""
     before, (kind, text, _) = place.tokens[place.at - 1], place.token
     if "NUMBER" in (kind, before.type):
-        return f"a product with a number is written with `*`: `{_short(before.text)} * {_short(text)}`"
+        return f"multiply by a number with `*`: `{_short(before.text)} * {_short(text)}`"
     first = place.tokens[place.at - 2] if place.at - 2 >= place.start else None
     if before.type in NAMES and first is not None and first.type in NAMES:
         three = (_short(each) for each in (first.text, before.text, text))
-        return "side by side stand a matrix and a tensor; of three the first waits: `{} ({} {})`".format(*three)
+        return "only two factors may stand side by side, a matrix and a tensor: `{} ({} {})`".format(*three)
     if before.type in ("RPAR", "RSQB"):
-        return "side by side stand a matrix, by its name, and a tensor; else a sign: `*` of elements, `@` of matrices"
+        return (
+            "only a named matrix and a tensor multiply side by side; otherwise use `*` (elementwise) or `@` (matrices)"
+        )
     return None
 
 
 def _going_on(sign: str) -> str:
     """How a statement that ends in a sign goes on over its line."""
-    return "begin the next line with `->`" if sign == "->" else "put what goes on over lines into parentheses"
+    return "begin the next line with `->`" if sign == "->" else "put an expression of several lines in parentheses"
 
 
 # One mistake each; None where it is not that one
@@ -131,9 +133,9 @@ def _going_on(sign: str) -> str:
 def _docstring(place: Place) -> Diagnostic | None:
     if place.token.type != "DOC":
         return None
-    note = "not the first thing of a file or of a declaration"
-    hint = "move it to the start of its declaration, or make it a comment, `# ...`"
-    return Diagnostic(codes.E125, "a docstring does not belong here", place.token.span, note, hint=hint)
+    note = "not at the start of a file or a declaration"
+    hint = "move it to the start of the declaration, or make it a comment, `# ...`"
+    return Diagnostic(codes.E125, "misplaced docstring", place.token.span, note, hint=hint)
 
 
 def _else_alone(place: Place) -> Diagnostic | None:
@@ -150,10 +152,10 @@ def _declaration_inside(place: Place) -> Diagnostic | None:
         return None
     if place.tokens[place.start + 1].type not in ("NAME", "STRING") or place.at <= place.start:
         return None
-    note = "declarations stand at the top of a file"
+    note = "declarations belong at the top level of a file"
     hint = "close the block before it, or move it out"
     return Diagnostic(
-        codes.E124, f"a `{first.text}` is declared inside of another declaration", first.span, note, hint=hint
+        codes.E124, f"a `{first.text}` cannot be declared inside another declaration", first.span, note, hint=hint
     )
 
 
@@ -163,14 +165,14 @@ def _statement_at_top(place: Place) -> Diagnostic | None:
     word = place.token.text
     near = did_you_mean(word, ("layer", "cell", "model", "optimizer", "train", "const", "from"))
     if place.token.type in STATEMENT_WORDS or place.token.type == "IF":
-        message, hint = f"`{word}` does not belong outside of a declaration", "put it into a `model` or a `layer`"
+        message, hint = f"`{word}` outside a declaration", "move it into a `model` or a `layer`"
     elif place.token.type in NAMES and place.following() in ("EQUAL", "COMMA"):
-        message = "an equation does not belong outside of a declaration"
-        hint = f"put it into a `model` or a `layer`, or write `const {word} = ...`"
+        message = "an equation outside a declaration"
+        hint = f"move it into a `model` or a `layer`, or write `const {word} = ...`"
     elif place.token.type == "NAME" and near:
-        message, hint = f"`{_short(word)}` starts no declaration", near
+        message, hint = f"`{_short(word)}` does not start a declaration", near
     else:
-        message, hint = f"{_found(place)} does not belong outside of a declaration", None
+        message, hint = f"{_describe(place)} outside a declaration", None
     return Diagnostic(codes.E123, message, *here(place), hint=hint)
 
 
@@ -197,12 +199,12 @@ def _keyword_as_name(place: Place) -> Diagnostic | None:
 
 def _not_a_name(text: str, span: Span) -> Diagnostic:
     note = f"`{text}` is a keyword"
-    return Diagnostic(codes.E117, f"`{text}` cannot be a name", span, note, hint=f"another name would do: `{text}_`")
+    return Diagnostic(codes.E117, f"`{text}` cannot be a name", span, note, hint=f"use another name, such as `{text}_`")
 
 
 def _equals_sign(place: Place) -> Diagnostic | None:
     if place.token.type == "EQUALS" and place.at == place.start + 1 and place.first.type in NAMES:
-        return Diagnostic(codes.E115, "`==` compares", *here(place), hint="write `=` to give a name its value")
+        return Diagnostic(codes.E115, "`==` compares", *here(place), hint="write `=` to define a name")
     if place.token.type != "EQUAL":
         return None
     span, before = place.token.span, place.before
@@ -213,14 +215,14 @@ def _equals_sign(place: Place) -> Diagnostic | None:
             return Diagnostic(codes.E114, "a named argument is written with `:`", span, "not with `=`", hint=hint)
     if place.first.type == "OUTPUT" and place.at == place.start + 1:
         hint = "write `output value`, or `output name = value`"
-        return Diagnostic(codes.E133, "`output` is followed by what it gives", *here(place), hint=hint)
+        return Diagnostic(codes.E133, "`output` takes a value, not `=`", *here(place), hint=hint)
     inside = opener is not None or place.first.type in ("IF", "ASSERT", "FOR")
     if before is not None and before.type in NAMES and not inside and place.at > place.start + 1:
         hint = "statements on one line are separated by `;`"
         return Diagnostic(
             codes.E113, "a second `=` in one statement", span, f"expected {words_for(place.expected)}", hint=hint
         )
-    note = "`=` gives a name its value"
+    note = "`=` defines a name"
     if inside or "EQUALS" in place.expected:
         if before is not None and before.type in EXPRESSION | {"RPAR", "RSQB"} and not habits.is_part(place):
             return Diagnostic(codes.E115, "`=` does not compare", span, note, hint="write `==` to compare")
@@ -235,7 +237,7 @@ def _chained_comparison(place: Place) -> Diagnostic | None:
     )
     if earlier is None:
         return None
-    labels = (Label(place.tokens[earlier].span, "the first is here"),)
+    labels = (Label(place.tokens[earlier].span, "first here"),)
     hint = "write `a < b and b < c`"
     return Diagnostic(codes.E122, "comparisons do not chain", place.token.span, "a second comparison", labels, hint)
 
@@ -247,8 +249,10 @@ def _tuple(place: Place) -> Diagnostic | None:
     if opener is None:
         return None
     label = Label(place.tokens[opener].span, "opened here")
-    hint = "several values in one place are a list: `[a, b]`"
-    return Diagnostic(codes.E130, "parentheses hold one expression", place.token.span, *_note(place), (label,), hint)
+    hint = "write several values as a list: `[a, b]`"
+    return Diagnostic(
+        codes.E130, "parentheses enclose a single expression", place.token.span, *_note(place), (label,), hint
+    )
 
 
 def _note(place: Place) -> tuple[str]:
@@ -262,9 +266,9 @@ def _initializer(place: Place) -> Diagnostic | None:
     signs = ("EQUAL", "TILDE")
     if not any(token.type in signs for token in place.tokens[place.start : place.at]) or innermost(place) is not None:
         return None
-    hint = f"start a second `{place.first.text}` on a line of its own"
-    note = "an initial value ends the statement, and is that of all its names"
-    return Diagnostic(codes.E135, "one statement has one initial value", place.token.span, note, hint=hint)
+    hint = f"start a second `{place.first.text}` on a separate line"
+    note = "the initial value ends the statement and applies to all its names"
+    return Diagnostic(codes.E135, "a statement has at most one initial value", place.token.span, note, hint=hint)
 
 
 def _missing_name(place: Place) -> Diagnostic | None:
@@ -316,8 +320,8 @@ def _bare_expression(place: Place) -> Diagnostic | None:
     if "COMMA" not in place.expected:  # in a preset
         return None
     near = did_you_mean(place.first.text, WORDS) if place.token.type in NAMES else None
-    hint = near or habits.declared_type(place) or "give its value a name, `y = ...`, or make it a result, `output ...`"
-    message = "a statement starts with a keyword, or gives a name its value"
+    hint = near or habits.declared_type(place) or "name the value, `y = ...`, or return it, `output ...`"
+    message = "expected a statement"
     note = f"expected {words_for(place.expected)} after it"
     return Diagnostic(codes.E131, message, place.first.span, note, hint=hint)
 

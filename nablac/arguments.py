@@ -25,7 +25,7 @@ def float_type(dtype: Any) -> DType:
     chosen = by_numpy_name.get(name, name)
     if chosen not in set(DType) or not DType(chosen).is_float:
         floats = ", ".join(f"`{each}`" for each in DType if each.is_float)
-        message = f"`{name}` is not a float type" if chosen in set(DType) else f"there is no dtype `{name}`"
+        message = f"`{name}` is not a float type" if chosen in set(DType) else f"unknown dtype `{name}`"
         raise NablacError(Diagnostic(codes.E211, message, place="dtype", hint=f"the float types are {floats}"))
     return DType(chosen)
 

@@ -154,15 +154,14 @@ class Model:
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         """Run the model on arrays by input name; NablacError where one is missing or does not fit."""
+        from runtime.stopped import StoppedByData
         from runtime.table_lookups import outside_of_table
 
         arrays, sizes = self._signature.check(self._seeded(inputs), held=self.weights)
         self._tables.check(arrays, sizes)
         try:
             return self._run(arrays, sizes)
-        except NablacError as error:
-            if [each.code for each in error.diagnostics] != [codes.E806]:
-                raise
+        except StoppedByData as error:
             raise outside_of_table(self.graph, arrays, sizes, error) or error from None
 
     def _run(self, feeds: Mapping[str, Array], sizes: dict[str, int]) -> dict[str, Array]:

@@ -41,7 +41,11 @@ BEGINNING = 1 << 10  # bytes of a file that tell what it is
 
 _CHUNK = 1 << 20
 _IN_MEMORY = re.compile(r" <_io\.[^>]*>| <zipfile[^>]*>")  # what Python calls an open file
-_PANIC = "PanicException"  # of Rust libraries by pyo3, whose module cannot be imported: a BaseException
+_PANIC = ("pyo3_runtime", "PanicException")  # a BaseException, of a module that cannot be imported
+
+
+class BrokenFile(NablacError):
+    """The content of a file is not what it is to be read as: of a folder such a file may be left out."""
 
 
 class SupportsRead(Protocol):
@@ -61,7 +65,7 @@ def guarded(place: str, what: str, code: codes.Code = codes.E821, hint: str | No
     except Exception as error:
         raise _unreadable(error, place, what, code, hint) from error
     except BaseException as error:
-        if type(error).__name__ != _PANIC:  # an interrupt, or the end of the process
+        if not _is_panic(error):  # an interrupt, or the end of the process
             raise
         raise _unreadable(error, place, what, code, hint) from error
 
@@ -70,9 +74,14 @@ def _unreadable(error: BaseException, place: str, what: str, code: codes.Code, h
     if isinstance(error, MemoryError):
         message = f"not enough memory to read this as {what}"
         return NablacError(Diagnostic(codes.E810, message, place=place, hint="choose a smaller file, or a part of it"))
-    reason = reason_of(error) if type(error).__name__ != _PANIC else "the library that reads it gives up"
+    reason = "the library that reads it gives up" if _is_panic(error) else reason_of(error)
     message = f"this cannot be read as {what}: {reason}"
-    return NablacError(Diagnostic(code, message, place=place, hint=hint))
+    return BrokenFile(Diagnostic(code, message, place=place, hint=hint))
+
+
+def _is_panic(error: BaseException) -> bool:
+    """Whether a Rust library has panicked. Each has a class of its own, which none exports: the name tells it."""
+    return (type(error).__module__, type(error).__name__) == _PANIC
 
 
 def reason_of(error: BaseException) -> str:
@@ -205,7 +214,7 @@ def decode(content: bytes, place: str, what: str = "a text", code: codes.Code = 
     if null >= 0:
         message = "the text contains a null byte"
         hint = "a UTF-16 file must begin with a byte order mark; UTF-8 needs none"
-    raise NablacError(Diagnostic(code, message, place=f"{place}:{line}", hint=hint))
+    raise BrokenFile(Diagnostic(code, message, place=f"{place}:{line}", hint=hint))
 
 
 def refuse_other_kinds(
@@ -215,7 +224,7 @@ def refuse_other_kinds(
     kind = kind_of(content)
     if kind is not None and kind not in but:
         hint = "fetch the file itself: `git lfs pull`" if kind == LFS_POINTER else None
-        raise NablacError(Diagnostic(code, f"this is {kind}; expected {what}", place=place, hint=hint))
+        raise BrokenFile(Diagnostic(code, f"this is {kind}; expected {what}", place=place, hint=hint))
 
 
 def gunzip(content: bytes, place: str, largest: int = LARGEST_TEXT) -> bytes:

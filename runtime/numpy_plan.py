@@ -21,6 +21,7 @@ from compiler.types import TensorType, TypeMismatch
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.memory import smaller
+from runtime.stopped import StoppedByData
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -321,6 +322,6 @@ def _stopped(node: Node | None, error: Exception) -> NablacError:
         hint = smaller(node.results if node is not None else ())
         return NablacError(Diagnostic(codes.E810, message, span, place=place, hint=hint))
     hint = getattr(error, "hint", None)
-    return NablacError(
+    return StoppedByData(
         Diagnostic(codes.E806, f"`{name}` cannot run on this data: {error}", span, place=place, hint=hint)
     )

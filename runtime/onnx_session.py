@@ -19,6 +19,7 @@ from grammar.file_kinds import ONNX
 from runtime.backends import PROVIDERS, check_backend
 from runtime.boundary import BEGINNING, guarded, open_regular, refuse_other_kinds, require_room
 from runtime.signature import Signature
+from runtime.stopped import StoppedByData
 
 if TYPE_CHECKING:
     import onnx
@@ -141,7 +142,8 @@ class OnnxRunner:
         try:
             results = self.session.run(None, arrays)
         except Exception as error:  # as above
-            raise self._refused(codes.E806, "onnxruntime failed while running the model", error) from error
+            message = "onnxruntime failed while running the model"
+            raise self._refused(codes.E806, message, error, StoppedByData) from error
         return dict(zip(self.outputs, results, strict=True))
 
     # Values that stay on the device from one run to the next
@@ -175,7 +177,8 @@ class OnnxRunner:
         try:
             self.session.run_with_iobinding(binding)
         except Exception as error:  # as above
-            raise self._refused(codes.E806, "onnxruntime failed while running the model", error) from error
+            message = "onnxruntime failed while running the model"
+            raise self._refused(codes.E806, message, error, StoppedByData) from error
         return dict(zip(names, binding.get_outputs(), strict=True))
 
     def _without_shape(self, model: str | Path | bytes) -> set[str]:
@@ -190,8 +193,13 @@ class OnnxRunner:
             proto = onnx.load_model(str(model), load_external_data=False)
         return {slot.name for slot in proto.graph.input if not slot.type.tensor_type.HasField("shape")}
 
-    def _refused(self, code: codes.Code, message: str, error: Exception) -> NablacError:
-        """An onnxruntime error as a diagnostic, at the source line of the node it names."""
+    def _refused(
+        self, code: codes.Code, message: str, error: Exception, kind: type[NablacError] = NablacError
+    ) -> NablacError:
+        """An onnxruntime error as a diagnostic of that code, at the source line of the node it names.
+
+        A `kind` unless memory does not suffice, or a kernel is missing.
+        """
         from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
         text = " ".join(str(error).split())
@@ -212,7 +220,7 @@ class OnnxRunner:
             return KernelMissing(diagnostic, operator[1] if operator is not None else None)
         if isinstance(error, errors.InvalidProtobuf):
             message = "this is not an ONNX file, or it is truncated"
-        return NablacError(Diagnostic(code, message, place=place, note=_shortened(text)))
+        return kind(Diagnostic(code, message, place=place, note=_shortened(text)))
 
     def _node(self, name: str) -> onnx.NodeProto | None:
         """The node of that name, in nested graphs too; fused nodes carry names that the file does not have."""

@@ -25,6 +25,7 @@ from grammar.source import Span
 
 if TYPE_CHECKING:
     from compiler.types import Array
+    from runtime.stopped import StoppedByData
 
 KEY = "nablac.tables"  # of the metadata
 
@@ -135,7 +136,7 @@ def check_stored(metadata: Mapping[str, str], arrays: Mapping[str, Array]) -> No
 
 
 def outside_of_table(
-    graph: Graph, feeds: Mapping[str, Any], sizes: Mapping[str, int], stopped: NablacError
+    graph: Graph, feeds: Mapping[str, Any], sizes: Mapping[str, int], stopped: StoppedByData
 ) -> NablacError | None:
     """What was fed that no table has, where that is why a graph stopped; reported at the same line."""
     wrong: list[Diagnostic] = []

@@ -6,6 +6,15 @@ from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+_NAMES = {  # as a person calls the types of JSON
+    str: "a text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
+
 
 def typed(kind: Any, value: Any) -> Any:
     """`value` as a `kind`: a dataclass by its fields, or a type of JSON; raises TypeError or ValueError."""
@@ -30,4 +39,4 @@ def typed(kind: Any, value: Any) -> Any:
         if isinstance(value, str):
             value.encode()  # JSON may hold halves of characters, which no text does: UnicodeEncodeError
         return value
-    raise TypeError(f"{str(value)[:40]} is not of the type {getattr(kind, '__name__', kind)}")
+    raise TypeError(f"{str(value)[:40]} is not {_NAMES.get(origin or kind, 'of the form that is expected')}")

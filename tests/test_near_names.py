@@ -49,7 +49,7 @@ SAID = ["std", "var", "tril", "sort", "outer", "Residual", "Sequential", "Lambda
 
 @pytest.mark.parametrize("name", CALLED)
 def test_what_others_call_so_is_named(name: str) -> None:
-    assert name_hint(name, KNOWN) == f"it is called `{CALLED[name]}` here"
+    assert name_hint(name, KNOWN) == f"nablac calls it `{CALLED[name]}`"
 
 
 @pytest.mark.parametrize("name", SPELT)
@@ -89,10 +89,10 @@ def test_others_arguments_lead_to_ours() -> None:
 @pytest.mark.parametrize(
     ("name", "taken", "hint"),
     [
-        ("dim", ["x", "axis", "keep"], "it is called `axis` here"),
-        ("keepdim", ["x", "axis", "keep"], "it is called `keep` here"),
-        ("kernel_size", ["filters", "kernel"], "it is called `kernel` here"),
-        ("kernel_size", ["window", "stride"], "it is called `window` here"),
+        ("dim", ["x", "axis", "keep"], "nablac calls it `axis`"),
+        ("keepdim", ["x", "axis", "keep"], "nablac calls it `keep`"),
+        ("kernel_size", ["filters", "kernel"], "nablac calls it `kernel`"),
+        ("kernel_size", ["window", "stride"], "nablac calls it `window`"),
         ("in_channels", ["filters", "kernel"], "it is read from the shape of the input"),
         ("activaton", ["units", "activation"], "did you mean `activation`?"),
         ("colour", ["units", "activation"], "it takes units, activation"),

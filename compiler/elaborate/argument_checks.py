@@ -23,19 +23,22 @@ def check_arguments(program: Program, session: Session) -> None:
 
     A call in which something is wrong already has been evaluated, and is left at that.
     """
-    told = [diagnostic.span for diagnostic in session.diagnostics.found if diagnostic.span is not None]
+    fault_spans = [diagnostic.span for diagnostic in session.diagnostics.found if diagnostic.span is not None]
     with session.inside(Frame("fn", program.source.name, program.scope, "")):
-        _check_calls(program, session, told)
+        _check_calls(program, session, fault_spans)
 
 
-def _check_calls(program: Program, session: Session, told: list[Span]) -> None:
+def _check_calls(program: Program, session: Session, fault_spans: list[Span]) -> None:
     for declaration in program.tree.declarations:
         if isinstance(declaration, (syntax.Definition, syntax.Const)):
             local = names_of(declaration)
             for callee, arguments, piped, span in _calls(declaration):
                 if callee.text in local or callee.text not in program.scope:
                     continue
-                if any(span.source is reported.source and span.start <= reported.start < span.end for reported in told):
+                if any(
+                    span.source is reported.source and span.start <= reported.start < span.end
+                    for reported in fault_spans
+                ):
                     continue
                 try:
                     _check(session, program.scope.find(callee.text), arguments, piped, span)

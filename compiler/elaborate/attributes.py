@@ -53,7 +53,7 @@ def _of_instance(session: Session, expression: syntax.Attribute, instance: Insta
             codes.E207,
             f"`{expression.span.text}` has no shape before {instance.defined.name} is first applied",
             expression.span,
-            labels=(Label(instance.span, "made here"),),
+            labels=(Label(instance.span, "created here"),),
         )
     raise session.fault(
         codes.E206,

@@ -58,7 +58,7 @@ def rearrange(session: Session, argument: Argument, pattern: Argument, sizes: di
 def _other_rank(session: Session, before: Groups, tensor: Value, pattern: Argument) -> NablacError:
     return session.fault(
         codes.E311,
-        f'"{pattern.value}" has {len(before)} ax{"i" if len(before) == 1 else "e"}s on the left, and {tensor.type} has '
+        f'"{pattern.value}" has {len(before)} ax{"i" if len(before) == 1 else "e"}s on the left, but {tensor.type} has '
         f"{tensor.type.rank}",
         pattern.span,
         hint=_apart([name for group in before for name in group], tensor.type.rank),
@@ -70,7 +70,7 @@ def _apart(names: list[str], rank: int) -> str | None:
     word = max(names, key=len, default="")
     if len(names) >= rank or not 1 < len(word) <= rank or not word.isalpha():
         return None
-    return f"spaces stand between axes: `{' '.join(word)}` is {len(word)} of them, `{word}` is one"
+    return f"separate axes with spaces: `{' '.join(word)}` is {len(word)} axes, `{word}` is one"
 
 
 def einsum(session: Session, pattern: Argument, arguments: list[Argument], span: Span) -> Value:
@@ -80,7 +80,7 @@ def einsum(session: Session, pattern: Argument, arguments: list[Argument], span:
     left, right = _sides(session, pattern, codes.E312, None)
     if len(left) != len(operands):
         raise session.fault(
-            codes.E312, f'"{pattern.value}" names {len(left)} tensors, and {len(operands)} are given', pattern.span
+            codes.E312, f'"{pattern.value}" names {len(left)} tensors, got {len(operands)}', pattern.span
         )
     inputs = [_flat(session, side, pattern) for side in left]
     output = _flat(session, right, pattern)
@@ -91,7 +91,7 @@ def einsum(session: Session, pattern: Argument, arguments: list[Argument], span:
             axes = "1 axis" if len(names) == 1 else f"{len(names)} axes"
             raise session.fault(
                 codes.E312,
-                f"`{' '.join(names)}` has {axes}, and {operand.type} has {operand.type.rank}",
+                f"`{' '.join(names)}` has {axes}, but {operand.type} has {operand.type.rank}",
                 argument.span,
                 hint=_apart(names, operand.type.rank),
             )
@@ -105,7 +105,7 @@ def einsum(session: Session, pattern: Argument, arguments: list[Argument], span:
     for name in output:
         if name not in sizes:
             raise session.fault(
-                codes.E312, f'axis `{name}` of "{pattern.value}" stands only on the right', pattern.span
+                codes.E312, f'axis `{name}` of "{pattern.value}" appears only on the right', pattern.span
             )
     if len(set(output)) != len(output):
         raise session.fault(codes.E312, f'"{pattern.value}" names an axis twice on the right', pattern.span)
@@ -182,11 +182,11 @@ def _finish(value: Value, names: list[str], output: list[str]) -> Value:
 
 def _sides(session: Session, pattern: Argument, code: codes.Code, count: int | None) -> tuple[list[str], str]:
     if not isinstance(pattern.value, str):
-        raise session.fault(code, f"a pattern is a text, and this is {describe(pattern.value)}", pattern.span)
+        raise session.fault(code, f"a pattern must be a text, got {describe(pattern.value)}", pattern.span)
     session.charge(2 * NODE + len(pattern.value) * ITEM, pattern.span)  # a reshape, and what is transposed
     sides = pattern.value.split("->")
     if len(sides) != 2:
-        raise session.fault(code, f'"{pattern.value}" has no `->` between its two sides', pattern.span)
+        raise session.fault(code, f'"{pattern.value}" has no `->`', pattern.span)
     left = sides[0].split(",")
     if count is not None and len(left) != count:
         raise session.fault(code, f'"{pattern.value}" names {len(left)} tensors on the left', pattern.span)
@@ -200,14 +200,14 @@ def _groups(session: Session, side: str, pattern: Argument) -> Groups:
     for match in _TOKEN.finditer(side.rstrip()):
         token = match[1]
         if match[2] and token not in "()":
-            raise _bad(session, pattern, f"`{token}` has no place in it")
+            raise _bad(session, pattern, f"`{token}` is not allowed")
         if token == "(":
             if inside is not None:
                 raise _bad(session, pattern, "parentheses do not nest")
             inside = []
         elif token == ")":
             if inside is None:
-                raise _bad(session, pattern, "a `)` has no `(`")
+                raise _bad(session, pattern, "unmatched `)`")
             groups.append(inside)
             inside = None
         elif inside is not None:
@@ -215,18 +215,18 @@ def _groups(session: Session, side: str, pattern: Argument) -> Groups:
         else:
             groups.append([token] if token != "1" else [])
     if inside is not None:
-        raise _bad(session, pattern, "a `(` is not closed")
+        raise _bad(session, pattern, "unclosed `(`")
     return groups
 
 
 def _bad(session: Session, pattern: Argument, why: str) -> NablacError:
-    return session.fault(codes.E311, f'"{pattern.value}" is no pattern: {why}', pattern.span)
+    return session.fault(codes.E311, f'"{pattern.value}" is not a valid pattern: {why}', pattern.span)
 
 
 def _flat(session: Session, side: str, pattern: Argument) -> list[str]:
     groups = _groups(session, side, pattern)
     if any(len(group) != 1 or group == ["..."] for group in groups):
-        raise session.fault(codes.E312, f'einsum names each axis by one word, "{pattern.value}" does not', pattern.span)
+        raise session.fault(codes.E312, f'einsum takes one name per axis, "{pattern.value}" has others', pattern.span)
     return [group[0] for group in groups]
 
 
@@ -234,7 +234,7 @@ def _spread(session: Session, before: Groups, after: Groups, tensor: Value, patt
     """`...` as axes of its own."""
     if ["..."] not in before:
         if any("..." in group for group in after):
-            raise _bad(session, pattern, "`...` stands only on the right")
+            raise _bad(session, pattern, "`...` appears only on the right")
         return before, after
     count = tensor.type.rank - len(before) + 1
     if count < 0:
@@ -263,11 +263,11 @@ def _check_names(session: Session, left: list[str], right: list[str], pattern: A
                 code,
                 f'axis `{name}` of "{pattern.value}" is missing on the right',
                 pattern.span,
-                hint="sum it away with `sum(x, axis: ...)` or `einsum`",
+                hint="reduce it with `sum(x, axis: ...)` or `einsum`",
             )
     for name in right:
         if name not in before:
-            raise session.fault(code, f'axis `{name}` of "{pattern.value}" stands only on the right', pattern.span)
+            raise session.fault(code, f'axis `{name}` of "{pattern.value}" appears only on the right', pattern.span)
 
 
 def _known_sizes(session: Session, sizes: dict[str, Argument], names: list[str], pattern: Argument) -> dict[str, Size]:
@@ -279,9 +279,7 @@ def _known_sizes(session: Session, sizes: dict[str, Argument], names: list[str],
             at = argument.named_at or argument.span
             raise session.fault(codes.E402, f'"{pattern.value}" has no axis `{name}`', at, hint=hint)
         if not is_size(argument.value):
-            raise session.fault(
-                codes.E404, f"`{name}` is a size, and {describe(argument.value)} is given", argument.span
-            )
+            raise session.fault(codes.E404, f"`{name}` must be a size, got {describe(argument.value)}", argument.span)
         known[name] = argument.value
     return known
 
@@ -295,7 +293,7 @@ def _solve_group(
     if len(unknown) > 1:
         raise session.fault(
             codes.E311,
-            f"the sizes of {' and '.join(f'`{name}`' for name in unknown)} are not known",
+            f"the sizes of {' and '.join(f'`{name}`' for name in unknown)} are unknown",
             pattern.span,
             hint=f'give one: `rearrange(x, "{pattern.value}", {unknown[0]}: ...)`',
         )
@@ -304,14 +302,14 @@ def _solve_group(
             if rest != size:
                 raise session.fault(
                     codes.E311,
-                    f"`({' '.join(group)})` is {rest}, and the axis of {tensor.type} is {size}",
+                    f"`({' '.join(group)})` is {rest}, but the axis of {tensor.type} is {size}",
                     pattern.span,
                 )
             return
         if rest == 0 or size % rest != 0:
             raise session.fault(
                 codes.E311,
-                f"an axis of {size} does not split into `({' '.join(group)})` with {rest} for the known part",
+                f"an axis of size {size} does not split into `({' '.join(group)})` where the known part is {rest}",
                 pattern.span,
             )
         known[unknown[0]] = size // rest

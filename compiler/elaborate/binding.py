@@ -50,7 +50,7 @@ def check_names(session: Session, written: Iterable[syntax.Argument]) -> None:
         if argument.name is None:
             if names:
                 raise session.fault(
-                    codes.E422, "an argument without a name follows one with a name", argument.span, hint="name it too"
+                    codes.E422, "a positional argument follows a named argument", argument.span, hint="name it too"
                 )
             continue
         name = argument.name.text
@@ -108,8 +108,8 @@ def bind_hypers(session: Session, defined: Defined, arguments: list[Argument], s
                 codes.E401,
                 f"{what} needs `{hyper.name.text}`",
                 span,
-                labels=(Label(hyper.span, "it has no default"),),
-                hint=f"give it: `{defined.name}({hyper.name.text}: ...)`",
+                labels=(Label(hyper.span, "has no default"),),
+                hint=f"pass it: `{defined.name}({hyper.name.text}: ...)`",
             )
     return bound
 
@@ -140,7 +140,7 @@ def check_hyper(
     if kind not in _KINDS:
         raise session.fault(
             codes.E404,
-            f"there is no kind `{kind}` of hyperparameter",
+            f"unknown kind of hyperparameter `{kind}`",
             hyper.kind.span,
             hint=did_you_mean(kind, _KINDS) or f"the kinds are {', '.join(_KINDS)}",
         )
@@ -152,7 +152,7 @@ def check_hyper(
         what = f"`{hyper.name.text}` of {defined.kind} {defined.name}"
         raise session.fault(
             codes.E404,
-            f"{what} is {_KINDS[kind].words}, and {describe(value)} is given",
+            f"{what} must be {_KINDS[kind].words}, got {describe(value)}",
             span,
             labels=(Label(hyper.span, "declared here"),),
             hint=unquoted_hint(session, value, f"{hyper.name.text}: ") if kind in _NAMED else None,

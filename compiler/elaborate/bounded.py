@@ -29,10 +29,10 @@ def bounded_list(session: Session, items: list[CompileTimeValue], span: Span) ->
         length = sum(map(len, level))
         count, levels = count + length, levels + 1
         if count > MOST_ITEMS:
-            within = " with those of the lists in it" if levels > 1 else ""
+            within = " including nested lists" if levels > 1 else ""
             raise session.fault(codes.E509, f"a list of more than {MOST_ITEMS} items{within}", span)
         if levels > MOST_LEVELS:
-            raise session.fault(codes.E509, f"lists inside of one another, more than {MOST_LEVELS} deep", span)
+            raise session.fault(codes.E509, f"lists nested more than {MOST_LEVELS} deep", span)
         session.charge(length * ITEM, span)
         level = [item for part in level if _holds_lists(part) for item in part if isinstance(item, (list, tuple))]
     return items

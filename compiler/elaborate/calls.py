@@ -37,7 +37,7 @@ def refuse_call(session: Session, callee: Any, arguments: list[Argument], span: 
     """The error for what is not something to call, with what may have been meant."""
     hint = unquoted_hint(session, callee, "")
     if is_number(callee) or isinstance(callee, Value):
-        hint = "a product is written with `*`, that of matrices with `@`"
+        hint = "write a product with `*`, a matrix product with `@`"
     if isinstance(callee, Dim):
-        hint = "an input's shape gives the name to a dim; another name there leaves it to the function"
-    raise session.fault(codes.E407, f"{describe(callee)} is not something to call", span, hint=hint)
+        hint = "an input's shape binds this name to a dim, which hides the function; rename the dim"
+    raise session.fault(codes.E407, f"{describe(callee)} cannot be called", span, hint=hint)

@@ -40,10 +40,8 @@ def scan_of(session: Session, arguments: list[Argument], span: Span) -> ScanOf:
     if not isinstance(cell, Instance) or cell.defined.kind != "cell":
         hint = "a cell is declared with `cell Name(...) { ... }`"
         if isinstance(cell, Value):  # `x -> scan(cell, axis: 1)`, which gives `scan` the sequence first
-            hint = "the cell comes first, the sequences in a second call: `scan(cell)(xs, axis: 1)`"
-        raise session.fault(
-            codes.E412, f"scan runs a cell along an axis, and this is {describe(cell)}", arguments[0].span, hint=hint
-        )
+            hint = "pass the cell first, the sequences in a second call: `scan(cell)(xs, axis: 1)`"
+        raise session.fault(codes.E412, f"scan takes a cell, got {describe(cell)}", arguments[0].span, hint=hint)
     options = {argument.name: argument for argument in arguments[1:] if argument.name is not None}
     extra = [argument for argument in arguments[1:] if argument.name is None]
     unknown = [argument for argument in options.values() if argument.name not in OPTIONS]
@@ -54,7 +52,7 @@ def scan_of(session: Session, arguments: list[Argument], span: Span) -> ScanOf:
             f"scan(cell) takes the options {', '.join(OPTIONS)}",
             wrong.named_at or wrong.span,
             hint=did_you_mean(wrong.name or "", OPTIONS)
-            or "sequences come in a second call: `scan(cell)(xs, axis: 1)`",
+            or "pass the sequences in a second call: `scan(cell)(xs, axis: 1)`",
         )
     return ScanOf(cell, options)
 
@@ -71,7 +69,7 @@ def scan(session: Session, scanned: ScanOf, arguments: list[Argument], span: Spa
     reverse, wants_states = (_truth(session, options.get(name)) for name in ("reverse", "states"))
     sequences = [(tensor_argument(session, argument), argument) for argument in arguments if argument.name is None]
     if not sequences:
-        raise session.fault(codes.E412, "scan needs at least one sequence to walk along", span)
+        raise session.fault(codes.E412, "scan needs at least one sequence", span)
     axis, length = _length(session, sequences, axis, span)
     claim_path(session, cell)
 
@@ -86,7 +84,7 @@ def scan(session: Session, scanned: ScanOf, arguments: list[Argument], span: Spa
         }
         step = _run_step(session, frame, cell, slices)
         if truncate < 0:
-            message = "`truncate` of scan is a number of steps, or 0 for all"
+            message = "`truncate` of scan must be a number of steps, or 0 for all"
             raise session.fault(codes.E404, message, options["truncate"].span)
         states, outputs = _build(session, step, [value for value, _ in sequences], axis, reverse, truncate, span)
     declared = set(frame.states.values())  # states of cells inside this one are not its own
@@ -140,7 +138,7 @@ def _carried(session: Session, cell: Instance, state: State) -> Carried:
             codes.E411,
             f"state `{state.name}` of cell {cell.defined.name} has no next value",
             state.span,
-            hint=f"state its equation: `{state.name}' = ...`",
+            hint=f"add its equation: `{state.name}' = ...`",
         )
     if isinstance(state.next, Unknown):
         raise AlreadyReported
@@ -155,9 +153,9 @@ def _no_axis(session: Session, named: list[Argument], span: Span) -> NablacError
             return session.fault(codes.E402, message, argument.named_at or argument.span, hint=near)
     return session.fault(
         codes.E425,
-        "scan is not told along which axis to run",
+        "scan needs an axis to run along",
         span,
-        hint="as in `scan(cell)(xs, axis: 1)`: of [batch, time, features] time is axis 1, of [time, features] 0",
+        hint="as in `scan(cell)(xs, axis: 1)`: time is axis 1 of [batch, time, features], axis 0 of [time, features]",
     )
 
 
@@ -171,9 +169,9 @@ def _build(
     if begun is not None:
         raise session.fault(
             codes.E417,
-            f"the first value of `{begun.name}` depends on what each step is given",
+            f"the initial value of `{begun.name}` depends on the inputs of a step",
             session.scans[-1].states[step.states.index(begun)].span,
-            hint=f"make it outside of the cell, and give it: `scan(cell)(xs, {begun.name}: ...)`",
+            hint=f"compute it outside the cell and pass it: `scan(cell)(xs, {begun.name}: ...)`",
         )
     body = step.body()
     leading = [_to_front(session, value, axis, span) for value in sequences]
@@ -207,7 +205,7 @@ def _length(session: Session, sequences: list[tuple[Value, Argument]], axis: int
         if length is not None and size != length:
             raise session.fault(
                 codes.E413,
-                f"scan walks sequences of one length, and these have {length} and {size}",
+                f"scan needs sequences of equal length, got {length} and {size}",
                 other.span,
                 labels=(Label(argument.span, f"this is {first.type}"),),
             )
@@ -237,7 +235,7 @@ def _whole(session: Session, argument: Argument | None, default: int) -> int:
     if not isinstance(argument.value, int) or isinstance(argument.value, bool):
         raise session.fault(
             codes.E404,
-            f"`{argument.name}` of scan is a whole number, and {describe(argument.value)} is given",
+            f"`{argument.name}` of scan must be a whole number, got {describe(argument.value)}",
             argument.span,
         )
     return argument.value
@@ -249,7 +247,7 @@ def _truth(session: Session, argument: Argument | None) -> bool:
     if not isinstance(argument.value, bool):
         raise session.fault(
             codes.E404,
-            f"`{argument.name}` of scan is true or false, and {describe(argument.value)} is given",
+            f"`{argument.name}` of scan must be true or false, got {describe(argument.value)}",
             argument.span,
         )
     return argument.value

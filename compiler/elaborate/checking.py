@@ -98,8 +98,8 @@ def _check_preset(
         stopped = True
     settings = {setting.value.span for setting in preset.settings} | {setting.name.span for setting in preset.settings}
     label = Label(preset.name.span, "with this preset")
-    told = {each.span for each in diagnostics.found}
-    new = [each for each in own.found if each.span not in told]
+    reported_spans = {each.span for each in diagnostics.found}
+    new = [each for each in own.found if each.span not in reported_spans]
     report_each(
         diagnostics, (each if each.span in settings else replace(each, labels=(*each.labels, label)) for each in new)
     )

@@ -31,7 +31,7 @@ def truth(session: Session, condition: syntax.Expression) -> bool:
             hint="choose between tensors with `where(condition, a, b)`",
         )
     if not isinstance(value, bool):
-        raise session.fault(codes.E507, f"a condition is true or false, and this is {describe(value)}", condition.span)
+        raise session.fault(codes.E507, f"a condition must be true or false, got {describe(value)}", condition.span)
     return value
 
 

@@ -67,8 +67,9 @@ def _fault(session: Session, node: Node, short: Value, long: Value, span: Span) 
     ]
     return session.fault(
         codes.E301,
-        f"`{node.op.name}`: {long.type} beside {short.type} is {node.results[0].type}, every example with every other",
+        f"`{node.op.name}`: {long.type} and {short.type} broadcast to {node.results[0].type}, pairing every example "
+        "with every other",
         node.origin.span or span,
         labels=tuple(labels),
-        hint="give both one shape, as by `squeeze(y, -1)`; where all pairs are meant, say so by `unsqueeze`",
+        hint="give both the same shape, for example with `squeeze(y, -1)`; if all pairs are meant, use `unsqueeze`",
     )

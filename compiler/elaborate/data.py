@@ -15,13 +15,13 @@ from compiler.elaborate.value_kinds import (
     CHARACTER,
     COUNT,
     FLAG,
+    FRACTION,
     NOT_NEGATIVE,
     NUMBER,
     POSITIVE,
-    SHARE,
     TEXT,
     TEXTS,
-    TWO_PLACES,
+    TWO_INDICES,
     Kind,
     one_of,
 )
@@ -68,7 +68,7 @@ SOURCES: dict[str, dict[str, Parameter]] = {
     },
     "images": {"path": _FILE, "size": Parameter(COUNT, 0), "channels": Parameter(CHANNELS, 3)},
     "text": {"path": _FILE},
-    "pairs": {"path": Parameter(TEXTS), "separator": Parameter(TEXT, "\t"), "columns": Parameter(TWO_PLACES, [])},
+    "pairs": {"path": Parameter(TEXTS), "separator": Parameter(TEXT, "\t"), "columns": Parameter(TWO_INDICES, [])},
 }
 STAGES: dict[str, dict[str, Parameter]] = {
     "columns": {"inputs": Parameter(TEXTS), "targets": Parameter(TEXTS, [])},
@@ -83,8 +83,8 @@ STAGES: dict[str, dict[str, Parameter]] = {
     "standardize": {"columns": Parameter(TEXTS, [])},
     "min_max": {"low": Parameter(NUMBER, 0.0), "high": Parameter(NUMBER, 1.0), "columns": Parameter(TEXTS, [])},
     "split": {
-        "validation": Parameter(SHARE, None),
-        "test": Parameter(SHARE, None),
+        "validation": Parameter(FRACTION, None),
+        "test": Parameter(FRACTION, None),
         "order": Parameter(one_of("time", "random"), ""),
     },
     "augment": {
@@ -105,19 +105,20 @@ STAGES: dict[str, dict[str, Parameter]] = {
         "length": Parameter(POSITIVE, 64),
         "kind": Parameter(TEXT, "words"),
         "most": Parameter(POSITIVE, 8000),
-        "hide": Parameter(SHARE, 0.0),
+        "hide": Parameter(FRACTION, 0.0),
         "target": Parameter(one_of("text", "class", "number"), "text"),
     },
 }
 ON_EXAMPLES = ("standardize", "min_max", "split", "augment")  # which change examples; the other stages make them
 RULES = {
     "csv": Rule(
-        "the `separator` is no quote and no line's end, and differs from `decimal`",
-        lambda given: given["separator"] not in ('"', "\r", "\n", given["decimal"]),
+        "`separator` must differ from a quote, a line break and `decimal`",
+        lambda arguments: arguments["separator"] not in ('"', "\r", "\n", arguments["decimal"]),
     ),
-    "min_max": Rule("`low` is below `high`", lambda given: given["low"] < given["high"]),
+    "min_max": Rule("`low` must be below `high`", lambda arguments: arguments["low"] < arguments["high"]),
     "split": Rule(
-        "the shares add up to less than 1", lambda given: (given["validation"] or 0) + (given["test"] or 0) < 1
+        "the fractions must add up to less than 1",
+        lambda arguments: (arguments["validation"] or 0) + (arguments["test"] or 0) < 1,
     ),
 }
 
@@ -135,9 +136,9 @@ def data_stages(session: Session, expression: syntax.Expression) -> tuple[DataSt
     if read[0].name == "arrays" and maker is not None:
         raise session.fault(
             codes.E609,
-            f"`{maker.name}` makes examples of a table or a text, and arrays are examples already",
+            f"`{maker.name}` makes examples of a table or a text, but arrays are examples already",
             maker.span,
-            hint=f"of `arrays()` there are {', '.join(ON_EXAMPLES)}",
+            hint=f"the stages of `arrays()` are {', '.join(ON_EXAMPLES)}",
         )
     return read
 
@@ -149,7 +150,7 @@ def _check_repeated(session: Session, stages: tuple[DataStage, ...]) -> None:
     """A second stage that would take the place of a first one is a mistake: of two scalings of a column one is lost."""
     first: dict[tuple[str, str], Span] = {}
     for stage in stages:
-        kind, parts, is_set = stage.name, [f"`{stage.name}`"], "stands"
+        kind, parts, is_set = stage.name, [f"`{stage.name}`"], "appears"
         if stage.name in SCALES:
             kind, columns = "scaling", stage.arguments["columns"]
             parts = [f"`{each}`" for each in ([columns] if isinstance(columns, str) else columns)] or ["every column"]
@@ -159,7 +160,7 @@ def _check_repeated(session: Session, stages: tuple[DataStage, ...]) -> None:
             is_set = "is set"
         for part in parts:
             if (kind, part) in first:
-                message = f"{part} {is_set} twice, and one of them would do nothing"
+                message = f"{part} {is_set} twice; one of the two would have no effect"
                 labels = (Label(first[kind, part], "first here"),)
                 raise session.fault(codes.E608, message, stage.span, labels=labels)
             first[kind, part] = stage.span
@@ -167,9 +168,9 @@ def _check_repeated(session: Session, stages: tuple[DataStage, ...]) -> None:
 
 def _stage(session: Session, stage: syntax.Expression, first: bool) -> DataStage:
     known = SOURCES if first else STAGES
-    what = "a source of data" if first else "a stage of the data"
+    what = "a data source" if first else "a data stage"
     if not isinstance(stage, syntax.Call) or not isinstance(stage.callee, syntax.Name):
-        raise session.fault(codes.E609, f"{what} is needed here", stage.span, hint=f"as in `{next(iter(known))}(...)`")
+        raise session.fault(codes.E609, f"expected {what}", stage.span, hint=f"as in `{next(iter(known))}(...)`")
     name = stage.callee.text
     if name not in known:
         raise session.fault(
@@ -184,7 +185,7 @@ def _stage(session: Session, stage: syntax.Expression, first: bool) -> DataStage
     for key, argument in bound.items():
         kind = parameters[key].kind
         if not kind.allows(argument.value):
-            message = f"`{key}` of `{name}` is {kind.words}, and {describe(argument.value)} is given"
+            message = f"`{key}` of `{name}` must be {kind.words}, got {describe(argument.value)}"
             raise session.fault(codes.E605, message, argument.span)
     missing = next(
         (key for key, parameter in parameters.items() if parameter.default is REQUIRED and key not in bound), None
@@ -196,5 +197,5 @@ def _stage(session: Session, stage: syntax.Expression, first: bool) -> DataStage
     values = {key: bound[key].value if key in bound else parameter.default for key, parameter in parameters.items()}
     rule = RULES.get(name)
     if rule is not None and not rule.holds(values):
-        raise session.fault(codes.E605, f"of `{name}` {rule.words}", stage.span)
+        raise session.fault(codes.E605, f"`{name}`: {rule.words}", stage.span)
     return DataStage(name, values, stage.span)

@@ -74,7 +74,7 @@ def _model_input(session: Session, declared: syntax.Declared) -> Value:
         choice = f"let a hyperparameter choose: `if with_{name} {{ input {name}: ... }}`"
         raise session.fault(
             codes.E414,
-            f"what model {frame.name} is fed is settled when it is compiled: `{name}` cannot be optional",
+            f"the inputs of model {frame.name} are fixed at compile time: `{name}` cannot be optional",
             declared.span,
             hint=choice if frame.kind == "model" else None,
         )
@@ -129,10 +129,10 @@ def _parameter(session: Session, statement: syntax.Declare, declared: syntax.Dec
     if unknown is not None:
         raise session.fault(
             codes.E310,
-            f"`{declared.name.text}` cannot have an axis of {unknown}, which is known only when the model runs",
+            f"`{declared.name.text}` cannot have an axis of size {unknown}, which is known only when the model runs",
             declared.span,
             labels=tuple(
-                Label(binding.span, f"`{name}` is {unknown} from here")
+                Label(binding.span, f"`{name}` is bound to {unknown} here")
                 for name, binding in frame.dims.items()
                 if binding.size == unknown
             ),
@@ -160,9 +160,9 @@ def _stored(
         if known.type != type:
             raise session.fault(
                 codes.E308,
-                f"`{path}` is {known.type} since its instance was first applied, and would be {type} here",
+                f"`{path}` is {known.type} from the first application of its instance, but would be {type} here",
                 span,
-                hint="an instance applied twice shares its parameters; make a second instance for another shape",
+                hint="an instance shares its parameters between applications; create a second one for another shape",
             )
         return known
     initial = initial_graph(session, statement, declared, type)

@@ -21,7 +21,7 @@ def dtype_of(session: Session, written: syntax.TensorTypeSyntax) -> DType | None
         return None
     text = written.dtype.text
     if text not in set(DType):
-        raise session.fault(codes.E211, f"there is no dtype `{text}`", written.dtype.span, hint=_dtype_hint(text))
+        raise session.fault(codes.E211, f"unknown dtype `{text}`", written.dtype.span, hint=_dtype_hint(text))
     return session.actual(DType(text))
 
 
@@ -36,7 +36,7 @@ def bind_input(session: Session, declared: syntax.Declared, value: Value, given_
         if not dtype.is_float:
             raise session.fault(
                 codes.E304,
-                f"`{name}` of {frame.name} takes floats, and {value.type} is given",
+                f"`{name}` of {frame.name} must hold floats, got {value.type}",
                 given_at,
                 labels=(where,),
                 hint=f"convert it with `cast(x, {session.float_type})`, or declare the input's dtype",
@@ -45,7 +45,7 @@ def bind_input(session: Session, declared: syntax.Declared, value: Value, given_
     if value.type.dtype != dtype:
         raise session.fault(
             codes.E304,
-            f"`{name}` of {frame.name} takes {dtype}, and {value.type} is given",
+            f"`{name}` of {frame.name} must be {dtype}, got {value.type}",
             given_at,
             labels=(where,),
             hint=f"convert it: `cast(x, {dtype})`",
@@ -64,13 +64,15 @@ def bind_shape(session: Session, declared: syntax.Declared, shape: tuple[Size, .
         hint = None
         if frame.kind == "cell" and not spread and len(shape) == fixed + 1:
             inside = declared.type.span.text.partition("[")[2]
-            hint = f"the cell is of one example; of many it is `{name}: [batch, {inside}`, and so are its states"
+            hint = (
+                f"the cell takes one example; for a batch declare `{name}: [batch, {inside}`, and its states likewise"
+            )
         raise session.fault(
             codes.E302,
-            f"`{name}` of {frame.name} has {at_least}{fixed} {axes}, and {size_text(shape)} is given",
+            f"`{name}` of {frame.name} needs {at_least}{fixed} {axes}, got {size_text(shape)}",
             given_at,
             note=f"this has {len(shape)}",
-            labels=(Label(declared.span, f"{declared.type.span.text} is asked for"),),
+            labels=(Label(declared.span, f"declared as {declared.type.span.text}"),),
             hint=hint,
         )
     dims = [dim for dim in written if not isinstance(dim, syntax.Ellipsis)]
@@ -87,7 +89,7 @@ def bind_shape(session: Session, declared: syntax.Declared, shape: tuple[Size, .
             )
             raise session.fault(
                 codes.E303,
-                f"`...` of {frame.name} is {size_text(frame.ellipsis)}, and `{name}` would make it {size_text(middle)}",
+                f"`...` of {frame.name} is {size_text(frame.ellipsis)}, but `{name}` would make it {size_text(middle)}",
                 given_at,
                 labels=(*labels, Label(declared.span, "declared here")),
             )
@@ -104,7 +106,7 @@ def sizes_of(session: Session, written: syntax.TensorTypeSyntax, *, binds: bool 
         if isinstance(dim, syntax.Ellipsis):
             if session.frame.ellipsis is None:
                 raise session.fault(
-                    codes.E306, "`...` stands for the leading axes of an input, and no input has them here", dim.span
+                    codes.E306, "`...` stands for the leading axes of an input, but no input here has them", dim.span
                 )
             sizes.extend(session.frame.ellipsis)
             continue
@@ -122,7 +124,7 @@ def size_at(session: Session, dim: syntax.Expression) -> Size:
     for name in free_names(session, dim):
         raise session.fault(
             codes.E306,
-            f"nothing says how large `{name.text}` is",
+            f"the size of `{name.text}` is unknown",
             name.span,
             hint=did_you_mean(name.text, [*session.frame.dims, *session.frame.scope.names])
             or "a dim is bound by an input's shape, or is a hyperparameter",
@@ -131,12 +133,12 @@ def size_at(session: Session, dim: syntax.Expression) -> Size:
     if isinstance(size, float) and size.is_integer():
         size = int(size)
     if not is_size(size):
-        raise session.fault(codes.E306, f"a size is a whole number, and this is {describe(size)}", dim.span)
+        raise session.fault(codes.E306, f"a size must be a whole number, got {describe(size)}", dim.span)
     if isinstance(size, int) and not 0 <= size < 2**63:
-        hint = "a size that is known only when the model runs has a name, as `batch`" if size == -1 else None
-        raise session.fault(codes.E307, f"no axis has the size {size}", dim.span, hint=hint)
-    found: Size = size
-    return found
+        hint = "name a size that is known only when the model runs, as in `[batch, 4]`" if size == -1 else None
+        raise session.fault(codes.E307, f"an axis cannot have size {size}", dim.span, hint=hint)
+    known: Size = size
+    return known
 
 
 def free_names(session: Session, dim: syntax.Expression) -> list[syntax.Name]:
@@ -144,8 +146,8 @@ def free_names(session: Session, dim: syntax.Expression) -> list[syntax.Name]:
     free = [name for name in _names(dim) if not session.frame.scope.declares(name.text)]
     for name in free:
         if name.text == "None":  # as Keras has it; two of them would be one dim
-            hint = "every axis has a name of its own, as in `[batch, time, 3]`"
-            raise session.fault(codes.E306, "`None` is no size", name.span, hint=hint)
+            hint = "give every axis a name of its own, as in `[batch, time, 3]`"
+            raise session.fault(codes.E306, "`None` is not a size", name.span, hint=hint)
     return free
 
 
@@ -179,13 +181,13 @@ def _bind_dim(
         for name in _names(dim):
             if name.text in frame.dims:
                 labels.append(
-                    Label(frame.dims[name.text].span, f"`{name.text}` is {frame.dims[name.text].size} from here")
+                    Label(frame.dims[name.text].span, f"`{name.text}` is bound to {frame.dims[name.text].size} here")
                 )
         written = dim.span.text
         shown = f"{written} = {expected}" if written != str(expected) else written
         raise session.fault(
             codes.E303,
-            f"`{declared.name.text}` of {frame.name} needs {shown} where {size_text(shape)} has {size}",
+            f"`{declared.name.text}` of {frame.name} needs {shown}, but {size_text(shape)} has {size}",
             given_at,
             note=f"{size} and {expected} " + ("differ" if differ(size, expected) else "are not known to be equal"),
             labels=tuple(labels),
@@ -198,9 +200,9 @@ def _bind_dim(
             dim.span,
             hint="name the dim alone in another axis, or make it a hyperparameter",
         )
-    found = next(iter(free))
-    frame.dims[found] = Binding(solved, declared.span)
-    frame.scope.names[found] = solved
+    symbol = next(iter(free))
+    frame.dims[symbol] = Binding(solved, declared.span)
+    frame.scope.names[symbol] = solved
 
 
 def _solve(session: Session, dim: syntax.Expression, name: str, size: Size) -> Size | None:
@@ -229,5 +231,5 @@ def _solve(session: Session, dim: syntax.Expression, name: str, size: Size) -> S
 
 def _dtype_hint(text: str) -> str:
     if text in DTYPES:
-        return f"it is called `{DTYPES[text]}` here"
+        return f"nablac calls it `{DTYPES[text]}`"
     return did_you_mean(text, list(DType)) or f"the dtypes are {', '.join(DType)}"

@@ -58,7 +58,7 @@ def name(session: Session, expression: syntax.Name) -> CompileTimeValue:
     if expression.text == "_":
         if not session.piped:
             raise session.fault(
-                codes.E210, "`_` stands for the piped value, and nothing is piped here", expression.span
+                codes.E210, "`_` stands for the piped value, but nothing is piped here", expression.span
             )
         session.placed[-1] = True
         return session.piped[-1].value
@@ -81,17 +81,17 @@ def _next_value(session: Session, name: syntax.Name) -> CompileTimeValue:
     if name.text not in frame.states and name.text not in frame.buffers:
         raise session.fault(
             codes.E208,
-            f"`{name.text}'` is the next value of a state or buffer, and `{name.text}` is neither here",
+            f"`{name.text}'` is a next value, but `{name.text}` is neither a state nor a buffer",
             name.span,
             hint=did_you_mean(name.text, [*frame.states, *frame.buffers]),
         )
     if name.text not in frame.next_values:
         raise session.fault(
             codes.E209,
-            f"`{name.text}'` is read before it is given",
+            f"`{name.text}'` is read before its equation",
             name.span,
             labels=(Label(frame.declared[name.text], "the state"),),
-            hint=f"state its equation first: `{name.text}' = ...`",
+            hint=f"write its equation first: `{name.text}' = ...`",
         )
     return require_known(frame.next_values[name.text])
 
@@ -100,16 +100,16 @@ def unknown_name(session: Session, name: syntax.Name) -> NablacError:
     """The error for a name that no scope has."""
     names = list(session.frame.scope.known())
     hint = name_hint(name.text, names) or comment_hint(name.span)
-    return session.fault(codes.E201, f"nothing is called `{name.text}` here", name.span, hint=hint)
+    return session.fault(codes.E201, f"unknown name `{name.text}`", name.span, hint=hint)
 
 
 def evaluate_const(session: Session, lazy: Lazy) -> CompileTimeValue:
     """The value of a `const`, evaluated where it is declared when it is first asked for."""
     name = lazy.syntax.name
     if lazy.busy:
-        raise session.fault(codes.E510, f"`{name.text}` is defined by itself", name.span)
+        raise session.fault(codes.E510, f"circular definition of `{name.text}`", name.span)
     if len(session.frames) >= MOST_CONSTANTS:
-        message = f"constants name each other more than {MOST_CONSTANTS} times in a row"
+        message = f"a chain of more than {MOST_CONSTANTS} constants"
         raise session.fault(codes.E503, message, name.span)
     lazy.busy = True
     try:

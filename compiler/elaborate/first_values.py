@@ -46,7 +46,7 @@ def initial_graph(
         nodes = Graph({}, {"initial": tensor}).nodes
         session.charge(len(nodes) * EXPRESSION, span)
         if any(isinstance(node.op, (Input, Parameter)) and node.results[0] is not session.key for node in nodes):
-            raise session.fault(codes.E417, "a first value cannot depend on inputs or parameters", span)
+            raise session.fault(codes.E417, "an initial value cannot depend on inputs or parameters", span)
         return Graph({"seed": session.key} if session.key is not None else {}, {"initial": tensor})
     finally:
         session.key, session.scans = outer_key, outer_scans
@@ -69,7 +69,7 @@ def first_value(session: Session, statement: syntax.Declare, declared: syntax.De
 
 def misshapen(session: Session, declared: syntax.Declared, type: TensorType, initial: Value, span: Span) -> NablacError:
     """The error for a first value that is not of its declaration's type."""
-    message = f"`{declared.name.text}` is {type}, and its initialiser gives {initial.type}"
+    message = f"`{declared.name.text}` is {type}, but its initializer gives {initial.type}"
     return session.fault(codes.E417, message, span, labels=(Label(declared.span, "declared here"),))
 
 
@@ -86,9 +86,9 @@ def _evaluate_stated(
             written = f"{statement.kind} {declared.span.text} ~ {initializer.span.text}"
             raise session.fault(
                 codes.E417,
-                f"`{callee.text}` makes a first value of the shape, which `=` does not give it",
+                f"`{callee.text}` is an initializer: it takes the shape, which `=` does not pass",
                 initializer.span,
-                hint=f"a value is drawn by `~`: `{written}`",
+                hint=f"use `~`: `{written}`",
             )
     return session.evaluate(initializer)
 
@@ -105,9 +105,9 @@ def _draw(session: Session, initializer: syntax.Expression, sizes: tuple[Size, .
     if not isinstance(callee, (Defined, Instance, Builtin, Primitive, ScanOf)):
         raise session.fault(
             codes.E417,
-            f"an initialiser is a function of the shape, and this is {describe(callee)}",
+            f"an initializer must be a function of the shape, got {describe(callee)}",
             span,
-            hint="a fixed first value is written with `=`",
+            hint="write a fixed initial value with `=`",
         )
     return session.apply(callee, [shape, *arguments], span)
 

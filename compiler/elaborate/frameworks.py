@@ -273,7 +273,7 @@ _SAID_ELSEWHERE = {
 def name_hint(name: str, known: Iterable[str]) -> str | None:
     """What a name that nothing has may mean: what others call so, or what is spelt nearly the same."""
     if name in OUR_NAMES:
-        return f"it is called `{OUR_NAMES[name]}` here"
+        return f"nablac calls it `{OUR_NAMES[name]}`"
     return WRITTEN_HERE.get(name) or did_you_mean(name, known)
 
 
@@ -281,6 +281,6 @@ def argument_hint(name: str, taken: Sequence[str]) -> str:
     """What an argument that nothing takes may mean; else the arguments that there are."""
     ours = next((each for each in ARGUMENTS.get(name, ()) if each in taken), None)
     if ours is not None:
-        return f"it is called `{ours}` here"
+        return f"nablac calls it `{ours}`"
     near = _SAID_ELSEWHERE.get(name) or did_you_mean(name, taken)
     return near or (f"it takes {', '.join(taken)}" if taken else "it takes none")

@@ -27,7 +27,7 @@ def index(session: Session, expression: syntax.Index) -> CompileTimeValue:
         return _of_list(session, expression, value)
     if isinstance(value, Value):
         return _of_tensor(session, expression, value)
-    raise session.fault(codes.E314, f"{describe(value)} has no parts to index", expression.span)
+    raise session.fault(codes.E314, f"{describe(value)} cannot be indexed", expression.span)
 
 
 def _of_list(session: Session, expression: syntax.Index, value: Sequence[CompileTimeValue]) -> CompileTimeValue:
@@ -37,14 +37,14 @@ def _of_list(session: Session, expression: syntax.Index, value: Sequence[Compile
     if isinstance(item, syntax.Slice):
         bounds = [_whole(session, bound) for bound in (item.start, item.stop, item.step)]
         if bounds[2] == 0:
-            raise session.fault(codes.E314, "a step of 0 goes nowhere", item.span)
+            raise session.fault(codes.E314, "the step of a slice cannot be 0", item.span)
         taken = slice(*bounds)
         bounded_count(session, len(range(*taken.indices(len(value)))), item.span)
         return list(value[taken])
     index = _whole(session, item)
     assert index is not None
     if not -len(value) <= index < len(value):
-        raise session.fault(codes.E314, f"the list has {len(value)} items, and this asks for item {index}", item.span)
+        raise session.fault(codes.E314, f"index {index} is out of range: the list has {len(value)} items", item.span)
     return value[index]
 
 
@@ -53,7 +53,7 @@ def _whole(session: Session, expression: syntax.Expression | None) -> int | None
         return None
     value = session.evaluate(expression)
     if not isinstance(value, int) or isinstance(value, bool):
-        message = f"an index is a whole number, and this is {describe(value)}"
+        message = f"an index must be a whole number, got {describe(value)}"
         raise session.fault(codes.E314, message, expression.span, hint=_slice_hint(expression))
     return value
 
@@ -61,7 +61,7 @@ def _whole(session: Session, expression: syntax.Expression | None) -> int | None
 def _slice_hint(item: syntax.Expression) -> str | None:
     if not isinstance(item, syntax.Range):
         return None
-    return f"a slice is written with `:`, `{item.start.span.text}:{item.stop.span.text}`"
+    return f"write a slice with `:`, as in `{item.start.span.text}:{item.stop.span.text}`"
 
 
 def _of_tensor(session: Session, expression: syntax.Index, value: Value) -> Value:
@@ -95,11 +95,11 @@ def _select(session: Session, expression: syntax.Index, value: Value, indices: d
     items = expression.items
     ellipses = [number for number, item in enumerate(items) if isinstance(item, syntax.Ellipsis)]
     if len(ellipses) > 1:
-        raise session.fault(codes.E314, "one `...` is enough", items[ellipses[1]].span)
+        raise session.fault(codes.E314, "an index has at most one `...`", items[ellipses[1]].span)
     count = len(items) - len(ellipses)
     if count > value.type.rank:
         raise session.fault(
-            codes.E314, f"{value.type} has {value.type.rank} axes, and {count} are indexed", expression.span
+            codes.E314, f"{value.type} has {value.type.rank} axes, but {count} are indexed", expression.span
         )
     leading = ellipses[0] if ellipses else len(items)
     selection = _Selection()
@@ -123,7 +123,7 @@ def _select(session: Session, expression: syntax.Index, value: Value, indices: d
             raise _no_index(session, expression, item, index, axis)
     if len(selection.gathers) > 1:
         second = selection.gathers[1][2]
-        raise session.fault(codes.E314, "one index may be a tensor", second, hint="use `take` for each axis")
+        raise session.fault(codes.E314, "only one index may be a tensor", second, hint="use `take` for each axis")
     return selection
 
 
@@ -138,7 +138,7 @@ def _part(session: Session, expression: syntax.Index, value: Value, selection: _
     for axis, index, at in selection.gathers:
         part = _take(session, expression, part, axis, index, at)
         if index.type.rank != 1 and selection.dropped:
-            raise session.fault(codes.E314, "a tensor index of one axis goes with number indices", at)
+            raise session.fault(codes.E314, "beside number indices a tensor index must have one axis", at)
     if selection.dropped:
         dropped, whole = tuple(selection.dropped), part
         part = build_checked(session, lambda: Squeeze(dropped)(whole), span, operand, what="the index")
@@ -151,16 +151,16 @@ def _no_index(
     """What NumPy takes as an index and a graph of known shapes cannot, with what is written instead."""
     whole, hint = expression.value.span.text, _slice_hint(item)
     if at is NONE:
-        hint = f"a new axis is made by `unsqueeze({whole}, {axis})`"
+        hint = f"add an axis with `unsqueeze({whole}, {axis})`"
     elif isinstance(at, list):
-        hint = f"several items are taken by `take({whole}, {item.span.text}, axis: {axis})`"
+        hint = f"select several items with `take({whole}, {item.span.text}, axis: {axis})`"
     elif isinstance(at, Value) and at.type.dtype.is_float and isinstance(item, syntax.Name):
-        hint = f"convert it: `cast({item.span.text}, i64)`; the product of a matrix is `{whole} {item.span.text}`"
+        hint = f"convert it: `cast({item.span.text}, i64)`; a matrix product is `{whole} {item.span.text}`"
     elif isinstance(at, Value) and at.type.dtype.is_float:
         hint = f"convert it: `cast({item.span.text}, i64)`"
     elif isinstance(at, Value):
-        hint = f"`where({item.span.text}, {whole}, 0)` keeps the shape; how many items hold is not known beforehand"
-    message = f"an index is a whole number or a tensor of them, and this is {describe(at)}"
+        hint = f"`where({item.span.text}, {whole}, 0)` keeps the shape; how many items are true depends on data"
+    message = f"an index must be a whole number or a tensor of them, got {describe(at)}"
     return session.fault(codes.E314, message, item.span, hint=hint)
 
 
@@ -171,15 +171,15 @@ def _slice(session: Session, item: syntax.Slice) -> tuple[Size | None, Size | No
         value = session.evaluate(expression)
         if not is_size(value):
             raise session.fault(
-                codes.E314, f"the end of a slice is a size, and this is {describe(value)}", expression.span
+                codes.E314, f"a bound of a slice must be a size, got {describe(value)}", expression.span
             )
-        found: Size = value
-        return found
+        size: Size = value
+        return size
 
     step = bound(item.step)
     step = 1 if step is None else step
     if not isinstance(step, int) or step == 0:
-        raise session.fault(codes.E314, "the step of a slice is a whole number, not 0", item.span)
+        raise session.fault(codes.E314, "the step of a slice must be a whole number other than 0", item.span)
     return bound(item.start), bound(item.stop), step
 
 
@@ -187,11 +187,14 @@ def _check_bound(session: Session, value: Value, axis: int, at: Size, span: Span
     size = value.shape[axis]
     if isinstance(size, int) and isinstance(at, int) and not -size <= at < size:
         raise session.fault(
-            codes.E314, f"axis {axis} of {value.type} has {size} items, and this asks for item {at}", span
+            codes.E314, f"index {at} is out of range: axis {axis} of {value.type} has {size} items", span
         )
     if isinstance(at, Dim) and at == size:
         raise session.fault(
-            codes.E314, f"axis {axis} of {value.type} ends before item {at}", span, hint="indices count from 0"
+            codes.E314,
+            f"index {at} is out of range: it is the size of axis {axis} of {value.type}",
+            span,
+            hint="indices count from 0",
         )
 
 

@@ -28,9 +28,9 @@ def call_definition(session: Session, callee: Defined, arguments: list[Argument]
     if arguments and isinstance(arguments[0].value, Value) and callee.kind in ("layer", "cell", "model"):
         raise session.fault(
             codes.E423,
-            f"{callee.kind} {callee.name} is given a tensor where its hyperparameters belong",
+            f"{callee.kind} {callee.name} takes hyperparameters here, got a tensor",
             arguments[0].span,
-            hint=f"make it first, then apply it: `{callee.name}(...)(x)`, or `x -> {callee.name}(...)`",
+            hint=f"instantiate it first, then apply it: `{callee.name}(...)(x)`, or `x -> {callee.name}(...)`",
         )
     return instantiate(session, callee, arguments, span)
 
@@ -66,13 +66,13 @@ def apply_instance(session: Session, instance: Instance, arguments: list[Argumen
     """
     kind, name = instance.defined.kind, instance.defined.name
     if kind == "optimizer":
-        raise session.fault(codes.E407, f"{describe(instance)} is not applied to tensors", span)
+        raise session.fault(codes.E407, f"{describe(instance)} cannot be applied to tensors", span)
     if kind == "cell" and not session.scans:
         raise session.fault(
             codes.E410,
             f"cell {name} is one step of a recurrence",
             span,
-            note="it is applied to a whole tensor here",
+            note="applied to a whole tensor here",
             hint="run it along an axis: `scan(cell)(xs, axis: 1)`",
         )
     claim_path(session, instance)

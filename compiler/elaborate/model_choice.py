@@ -26,7 +26,7 @@ def choose_model(program: Program, model: str | None) -> Defined:
         raise NablacError(
             Diagnostic(
                 codes.E420,
-                f"{program.source.name} holds no model",
+                f"{program.source.name} contains no model",
                 place=program.source.name,
                 hint="a model is declared with `model Name(...) { input ...; output ... }`",
             )
@@ -38,7 +38,7 @@ def choose_model(program: Program, model: str | None) -> Defined:
         raise NablacError(
             Diagnostic(
                 codes.E420,
-                f"{program.source.name} holds {len(models)} models: {', '.join(models)}",
+                f"{program.source.name} contains {len(models)} models: {', '.join(models)}",
                 place=program.source.name,
                 hint=f"choose one: `--model {next(iter(models))}`",
             )

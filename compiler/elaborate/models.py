@@ -127,10 +127,8 @@ def elaborate_in(
     with session.inside(frame):
         block = run_train_block(session, train, frame) if train is not None else None
     if key is not None and train is None and "seed" in frame.inputs:
-        note = "the draws of this model have this input"
-        session.report(
-            NablacError(Diagnostic(codes.E212, "`seed` is a name of the language", frame.declared["seed"], note))
-        )
+        note = "the random draws of this model read an input of this name"
+        session.report(NablacError(Diagnostic(codes.E212, "`seed` is a reserved name", frame.declared["seed"], note)))
     if len(diagnostics.found) > before or outputs is None:
         return None
     inputs = dict(frame.inputs)  # not from the scope, where a name may have been bound again: `x = x -> Dense(4)`
@@ -168,20 +166,20 @@ def _named_outputs(session: Session, frame: Frame, defined: Defined) -> dict[str
         name = name or ("output" if unnamed == 1 else f"output_{number}")
         if name in frame.inputs:
             label = Label(frame.declared[name], "the input")
-            hint = "name it otherwise: `output other = ...`"
+            hint = "rename it: `output other = ...`"
             session.report(
-                session.fault(codes.E418, f"an input is called `{name}` already", span, labels=(label,), hint=hint)
+                session.fault(codes.E418, f"`{name}` is already the name of an input", span, labels=(label,), hint=hint)
             )
             return None
         if name in named:
             session.report(
                 session.fault(
-                    codes.E418, f"two outputs are called `{name}`", span, hint="name one: `output other = ...`"
+                    codes.E418, f"two outputs are named `{name}`", span, hint="name one: `output other = ...`"
                 )
             )
             return None
         if not isinstance(value, Value):
-            session.report(session.fault(codes.E421, f"the output `{name}` is no tensor", span))
+            session.report(session.fault(codes.E421, f"the output `{name}` is not a tensor", span))
             return None
         named[name] = value
     return named

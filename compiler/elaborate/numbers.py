@@ -47,7 +47,7 @@ def size_arithmetic(session: Session, expression: syntax.Binary, left: Size, rig
     except DimError as error:
         raise session.fault(codes.E307, str(error), span) from None
     raise session.fault(
-        codes.E415, f"`{sign}` does not work between {describe(left)} and {describe(right)}", expression.operator_span
+        codes.E415, f"`{sign}` is not defined for {describe(left)} and {describe(right)}", expression.operator_span
     )
 
 
@@ -81,30 +81,30 @@ def number_arithmetic(session: Session, expression: syntax.Binary, left: float, 
     except ZeroDivisionError:
         raise session.fault(codes.E505, "division by zero", expression.right.span) from None
     except OverflowError:
-        raise session.fault(codes.E506, "a number beyond what a float holds", span) from None
-    raise session.fault(codes.E415, f"`{expression.operator}` does not work between numbers", expression.operator_span)
+        raise session.fault(codes.E506, "float overflow: beyond 1.8e308", span) from None
+    raise session.fault(codes.E415, f"`{expression.operator}` is not defined for numbers", expression.operator_span)
 
 
 def bounded(session: Session, value: Number, span: Span) -> Number:
     """The number, unless it is too large to be one of ours."""
     if isinstance(value, int) and abs(value) > LARGEST:
-        raise session.fault(codes.E506, "a whole number beyond 2**63 - 1", span)
+        raise session.fault(codes.E506, "integer overflow: beyond 2**63 - 1", span)
     if isinstance(value, float) and math.isinf(value):
-        raise session.fault(codes.E506, "a number beyond what a float holds", span)
+        raise session.fault(codes.E506, "float overflow: beyond 1.8e308", span)
     return value
 
 
 def _power(session: Session, expression: syntax.Binary, left: float, right: float) -> CompileTimeValue:
     if isinstance(left, int) and isinstance(right, int) and right >= 0 and abs(left) > 1 and right > 63:
-        raise session.fault(codes.E506, "a whole number beyond 2**63 - 1", expression.span)
+        raise session.fault(codes.E506, "integer overflow: beyond 2**63 - 1", expression.span)
     try:
         value: int | float | complex = left**right
     except OverflowError:
-        raise session.fault(codes.E506, "a number beyond what a float holds", expression.span) from None
+        raise session.fault(codes.E506, "float overflow: beyond 1.8e308", expression.span) from None
     except ZeroDivisionError:
         raise session.fault(codes.E505, "division by zero", expression.span) from None
     if isinstance(value, complex):
-        raise session.fault(codes.E505, "a root of a negative number", expression.span)
+        raise session.fault(codes.E505, "fractional power of a negative number", expression.span)
     return bounded(session, value, expression.span)
 
 
@@ -147,7 +147,8 @@ def undecided(session: Session, expression: syntax.Binary, left: Size, right: Si
     )
     return session.fault(
         codes.E313,
-        f"whether {left} {expression.operator} {right} depends on {' and '.join(f'`{name}`' for name in names)}",
+        f"cannot decide {left} {expression.operator} {right} at compile time: it depends on "
+        + " and ".join(f"`{name}`" for name in names),
         expression.span,
         labels=labels,
         hint="write the size as a number in the model's input, or make it a hyperparameter",

@@ -41,21 +41,21 @@ def as_tensor(session: Session, value: CompileTimeValue, span: Span, dtype: DTyp
         case bool():
             raise session.fault(
                 codes.E305,
-                f"{describe(value)} stands beside a tensor of {dtype}",
+                f"{describe(value)} cannot be combined with a tensor of {dtype}",
                 span,
                 hint=f"convert: `cast(x, {dtype})`, or write 1 or 0",
             )
         case int() | float() if dtype is DType.BOOL:
             raise session.fault(
                 codes.E305,
-                f"{describe(value)} stands beside a tensor of bool",
+                f"{describe(value)} cannot be combined with a tensor of bool",
                 span,
                 hint="convert the tensor: `cast(x, f32)`",
             )
         case float() if dtype.is_integer:
             raise session.fault(
                 codes.E305,
-                f"{describe(value)} is no {dtype}, and nothing is converted silently",
+                f"{describe(value)} cannot be represented in {dtype}; there are no implicit conversions",
                 span,
                 hint="convert the tensor: `cast(x, f32)`",
             )
@@ -77,7 +77,7 @@ def as_tensor(session: Session, value: CompileTimeValue, span: Span, dtype: DTyp
     if dtype.is_float and value and isinstance(op, Constant) and op.scalar() == 0:
         wider = DType.F32 if dtype.is_half else DType.F64
         hint = f"convert the tensor: `cast(x, {wider})`, or write a larger number"
-        raise session.fault(codes.E305, f"{describe(value)} would be 0 in {dtype}", span, hint=hint)
+        raise session.fault(codes.E305, f"{describe(value)} would round to 0 in {dtype}", span, hint=hint)
     return scalar
 
 
@@ -102,12 +102,12 @@ def not_a_tensor(session: Session, value: CompileTimeValue, span: Span) -> Nabla
     elif isinstance(value, (Defined, Builtin, Primitive)):
         hint = "call it: `f(x)`"
     elif value is NONE:
-        hint = "ask first with `given(x)` whether the optional input is there"
+        hint = "check first with `given(x)` that the optional input is there"
     elif isinstance(value, ScanOf):
-        hint = "give it the sequences: `scan(cell)(xs, axis: 1)`"
+        hint = "pass it the sequences: `scan(cell)(xs, axis: 1)`"
     elif isinstance(value, tuple):
-        hint = "take its parts apart: `a, b = ...`"
-    return session.fault(codes.E421, f"a tensor is needed, and this is {describe(value)}", span, hint=hint)
+        hint = "unpack it: `a, b = ...`"
+    return session.fault(codes.E421, f"expected a tensor, got {describe(value)}", span, hint=hint)
 
 
 def _fits(value: int, dtype: DType) -> bool:
@@ -125,16 +125,18 @@ def _array(session: Session, value: list[CompileTimeValue], span: Span, dtype: D
     bounded_list(session, value, span)
 
     if not value or not _holds_numbers(value):
-        hint = "put tensors together with `stack([a, b], axis: 0)` or `concat([a, b], axis: 0)`" if value else None
-        raise session.fault(codes.E415, f"a tensor is needed, and this is {describe(value)}", span, hint=hint)
+        hint = "combine tensors with `stack([a, b], axis: 0)` or `concat([a, b], axis: 0)`" if value else None
+        raise session.fault(codes.E415, f"expected a tensor, got {describe(value)}", span, hint=hint)
     try:
         exact = np.array(value)
         with np.errstate(all="ignore"):
             array = exact.astype(dtype.numpy)
     except (ValueError, OverflowError):
-        raise session.fault(codes.E415, "the lists in this list differ in length", span) from None
+        raise session.fault(codes.E415, "the lists in this list have different lengths", span) from None
     if not _keeps(exact, array):
-        raise session.fault(codes.E305, f"these numbers are no {dtype}, and nothing is converted silently", span)
+        raise session.fault(
+            codes.E305, f"these numbers cannot be represented in {dtype}; there are no implicit conversions", span
+        )
     return session.make(lambda: Constant.of(array)(), span)
 
 

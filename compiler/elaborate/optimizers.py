@@ -163,6 +163,6 @@ def run_optimizer(
 def _without_next(session: Session, optimizer: str, name: str, state: State) -> NablacError:
     if name == PARAMETER:
         hint = "as in `param' = param - lr * grad`"
-        return session.fault(codes.E606, f"optimizer {optimizer} never says what `param'` is", state.span, hint=hint)
-    message = f"optimizer {optimizer} has a state `{name}` without a next value"
-    return session.fault(codes.E606, message, state.span, hint=f"state its equation: `{name}' = ...`")
+        return session.fault(codes.E606, f"optimizer {optimizer} has no equation for `param'`", state.span, hint=hint)
+    message = f"state `{name}` of optimizer {optimizer} has no next value"
+    return session.fault(codes.E606, message, state.span, hint=f"add its equation: `{name}' = ...`")

@@ -59,5 +59,5 @@ def _applied_to_less(session: Session, pipe: syntax.Pipe, stage: syntax.Binary) 
         rest = Span(stage.span.source, first.span.end, stage.span.end).text
         whole = " ".join(f"({applied}) {rest}".split())
         shown = whole if len(whole) <= 60 and "#" not in whole else shown
-    message = "what stands after `->` is applied, and a sum or a product is nothing to apply"
+    message = "a sum or a product cannot be applied after `->`"
     return session.fault(codes.E407, message, stage.span, hint=f"`->` binds loosest: `{shown}`")

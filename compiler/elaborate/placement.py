@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from compiler.elaborate.definition_bodies import statements
 from grammar import codes, syntax
 from grammar.diagnostics import Diagnostic, Label
+from grammar.mistakes import article
 from grammar.source import Span
 
 _ALLOWED = {  # which declarations a body may hold
@@ -29,7 +30,7 @@ def misplaced(statement: syntax.Statement, block: str) -> Diagnostic | None:
     hint = None
     match statement:
         case syntax.Declare(kind=kind) if kind not in _ALLOWED[block]:
-            message, hint = f"`{kind}` has no place in a {block}", _HINTS.get(kind)
+            message, hint = f"`{kind}` is not allowed in a {block}", _HINTS.get(kind)
         case syntax.Output() if block in ("optimizer", "train"):
             message = f"a {block} block has no outputs"
         case syntax.Preset() if block != "model":
@@ -79,10 +80,8 @@ def _hiding(statement: syntax.Declare, hypers: dict[str, Span], of: str) -> Iter
         name = declared.name.text
         if name in hypers:
             labels = (Label(hypers[name], "the hyperparameter"),)
-            message = f"`{name}` is a hyperparameter of {of} and its {statement.kind}"
-            yield Diagnostic(
-                codes.E202, message, declared.name.span, labels=labels, hint="give one of them another name"
-            )
+            message = f"`{name}` is both a hyperparameter and {article(statement.kind)} {statement.kind} of {of}"
+            yield Diagnostic(codes.E202, message, declared.name.span, labels=labels, hint="rename one of them")
 
 
 def _twice(names: Iterable[syntax.Identifier | syntax.Name], what: str) -> Iterator[Diagnostic]:

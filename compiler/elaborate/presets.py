@@ -21,7 +21,7 @@ def parse_settings(texts: Iterable[str]) -> dict[str, str]:
     settings: dict[str, str] = {}
     for name, value in map(_parse_setting, texts):
         if name in settings:
-            message = f"`{name}` is set to `{settings[name]}` and to `{value}`"
+            message = f"`{name}` is set to both `{settings[name]}` and `{value}`"
             raise NablacError(Diagnostic(codes.E906, message, place="--set", hint="set it once"))
         settings[name] = value
     return settings

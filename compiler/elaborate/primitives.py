@@ -98,9 +98,9 @@ def _renamed(argument: Argument, operator: type[Operator]) -> Argument:
     return argument
 
 
-def _attribute(session: Session, operator: type[Operator], name: str, kind: Kind, given: Argument) -> Any:
+def _attribute(session: Session, operator: type[Operator], name: str, kind: Kind, argument: Argument) -> Any:
     """An attribute's value in the form that the operator declares."""
-    value = given.value
+    value = argument.value
     if value is UNKNOWN:
         raise AlreadyReported
     if value is NONE and kind.optional:
@@ -109,8 +109,8 @@ def _attribute(session: Session, operator: type[Operator], name: str, kind: Kind
     wrong = [item for item in items if not kind.fits(item)]
     if not wrong:
         return tuple(items) if kind.listed else kind.convert(value) if kind.convert else value
-    holds = f"{describe(value)} is given" if wrong[0] is value else f"the list holds {describe(wrong[0])}"
-    raise session.fault(codes.E404, f"`{name}` of {operator.name} is {kind.wanted}, and {holds}", given.span)
+    actual = describe(value) if wrong[0] is value else f"a list with {describe(wrong[0])}"
+    raise session.fault(codes.E404, f"`{name}` of {operator.name} must be {kind.wanted}, got {actual}", argument.span)
 
 
 def operate(

@@ -31,9 +31,9 @@ def side_by_side(session: Session, expression: syntax.Binary, left: CompileTimeV
     if not (isinstance(left, Value) and isinstance(right, Value)):
         raise session.fault(
             codes.E415,
-            f"side by side stand a matrix and a tensor, not {describe(left)} and {describe(right)}",
+            f"a product without a sign takes a matrix and a tensor, not {describe(left)} and {describe(right)}",
             expression.span,
-            hint="a product of numbers is written with `*`",
+            hint="multiply numbers with `*`",
         )
     matrix, vectors = _Operand(left, expression.left.span), _Operand(right, expression.right.span)
     return _product(session, matrix, vectors, expression.span)
@@ -72,8 +72,8 @@ def transposed(session: Session, value: Value, span: Span) -> Value:
     """The last two axes exchanged."""
     rank = value.type.rank
     if rank < 2:
-        hint = "the product of vectors is `x @ w`, which sums along the last axis" if rank else None
-        message = f"`^T` exchanges the last two axes, and {value.type} has {rank}"
+        hint = "the dot product of vectors is `x @ w`, which sums along the last axis" if rank else None
+        message = f"`^T` swaps the last two axes, but {value.type} has {rank}"
         raise session.fault(codes.E316, message, span, hint=hint)
     axes = (*range(rank - 2), rank - 1, rank - 2)
     return session.make(lambda: Transpose(axes)(value), span)
@@ -85,15 +85,14 @@ def _product(session: Session, matrix: _Operand, vectors: _Operand, span: Span) 
     if left.type.rank != 2:
         raise session.fault(
             codes.E301,
-            f"`{span.text}` multiplies by a matrix, and `{written}` is {left.type}",
+            f"`{span.text}` multiplies by a matrix, but `{written}` is {left.type}",
             matrix.span,
             hint=_other_product(left, right),
         )
     if right.type.rank and left.shape[1] != right.shape[-1]:
         raise session.fault(
             codes.E301,
-            f"`{span.text}`: the matrix has {left.shape[1]} columns, and the last axis of the vectors is "
-            f"{right.shape[-1]}",
+            f"`{span.text}`: inner dimensions differ: {left.shape[1]} (matrix) and {right.shape[-1]} (vectors)",
             span,
             labels=(Label(matrix.span, f"this is {left.type}"), Label(vectors.span, f"this is {right.type}")),
             hint=_other_side(matrix, vectors),
@@ -108,10 +107,10 @@ def _product(session: Session, matrix: _Operand, vectors: _Operand, span: Span) 
 def _other_product(left: Value, right: Value) -> str:
     """What multiplies by something other than a matrix."""
     if left.type.rank == 3 and right.type.rank == 2:
-        return 'a matrix for each example multiplies as `einsum("b i j, b j -> b i", A, x)`'
+        return 'with one matrix per example write `einsum("b i j, b j -> b i", A, x)`'
     if left.type.rank == 1:
-        return "for a product of elements write `*`, for that of vectors `x @ w`"
-    return "for a product of elements write `*`, for a batched product of matrices `@`"
+        return "for an elementwise product write `*`, for a dot product `x @ w`"
+    return "for an elementwise product write `*`, for a batched matrix product `@`"
 
 
 def _other_side(matrix: _Operand, vectors: _Operand) -> str:
@@ -119,7 +118,7 @@ def _other_side(matrix: _Operand, vectors: _Operand) -> str:
     left, right = matrix.value.type, vectors.value.type
     names = matrix.span.text, vectors.span.text
     if right.rank == 2 and left.shape[-1] == right.shape[0]:
-        return f"the matrix stands first: `{names[0]} @ {names[1]}` multiplies from the right"
+        return f"the matrix comes first: `{names[0]} @ {names[1]}` multiplies from the right"
     if left.shape[0] == right.shape[-1]:
         return f"its rows would fit: `{names[0]}^T {names[1]}`, or `{names[1]} @ {names[0]}`"
-    return "for a product of elements write `*`"
+    return "for an elementwise product write `*`"

@@ -134,7 +134,7 @@ class _Loader:
                 if first is not None:
                     label = Label(first.model.span, "first here")
                     message = f"`{model.text}` has two train blocks"
-                    hint = "a model is trained in one way; another one is another file"
+                    hint = "a model has one train block in a file; put another one in another file"
                     raise NablacError(Diagnostic(codes.E202, message, model.span, labels=(label,), hint=hint))
                 program.trains.append(declaration)
                 return
@@ -155,17 +155,18 @@ class _Loader:
         target = here / written
         if not written.endswith(".model"):
             raise _error(
-                codes.E203, f'"{written}" is not a .model file', span, 'imports read: from "layers.model" import Name'
+                codes.E203,
+                f'"{written}" is not a .model file',
+                span,
+                'an import is written `from "layers.model" import Name`',
             )
         resolved = Path(os.path.realpath(target))  # which takes names that are too long, and loops of links
         if resolved in self.loading or resolved == Path(os.path.realpath(program.source.name)):
             chain = " -> ".join(each.name for each in [*self.loading, resolved])
-            raise _error(
-                codes.E205, f"files import each other in a loop: {chain}", span, "move what both need to a third file"
-            )
+            raise _error(codes.E205, f"circular import: {chain}", span, "move what both need to a third file")
         if not os.path.exists(target):
             near = did_you_mean_file(target.name, [Path(each).name for each in models_beside(target)])
-            raise _error(codes.E203, f'there is no file "{written}"', span, near or f"it was looked for at {target}")
+            raise _error(codes.E203, f'there is no file "{written}"', span, near or f"looked for at {target}")
         if len(self.loaded) >= MOST_FILES:
             raise _error(codes.E203, f"more than {MOST_FILES} files are imported", span, None)
         if resolved not in self.loaded:

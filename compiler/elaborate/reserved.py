@@ -8,10 +8,10 @@ from compiler.elaborate.definition_bodies import statements
 from grammar import codes, syntax
 from grammar.diagnostics import Diagnostic
 
-_TRAINING = {"training": "it tells whether the model is compiled for training"}
-_STEP = {"step": "it is the number of the step, from 1"}
+_TRAINING = {"training": "whether the model is compiled for training"}
+_STEP = {"step": "the number of the step, from 1"}
 _GIVEN = {  # by the kind of block: names that are there before its first statement
-    "optimizer": {"param": "it is the parameter", "grad": "it is the parameter's gradient", **_STEP},
+    "optimizer": {"param": "the parameter", "grad": "the gradient of the parameter", **_STEP},
     "train": _STEP,
 }
 
@@ -40,7 +40,7 @@ def reserved_names(tree: syntax.File) -> list[Diagnostic]:
 def _refused(names: Iterable[syntax.Identifier | syntax.Name], reserved: dict[str, str]) -> Iterator[Diagnostic]:
     for name in names:
         if name.text in reserved:
-            message = f"`{name.text}` is a name of the language"
+            message = f"`{name.text}` is a reserved name"
             yield Diagnostic(codes.E212, message, name.span, reserved[name.text], hint="choose another name")
 
 

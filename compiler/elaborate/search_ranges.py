@@ -21,10 +21,10 @@ def search_range(session: Session, scale: Literal["linear", "log"], interval: In
     """A range to search, from a number up to a larger one."""
     low, high = interval.start, interval.stop
     if not (is_number(low) and is_number(high)):
-        message = f"a range to search has numbers for ends, and this is {describe(high if is_number(low) else low)}"
+        message = f"the bounds of a search range must be numbers, got {describe(high if is_number(low) else low)}"
         raise session.fault(codes.E404, message, span)
     if scale == "log" and min(low, high) <= 0:
-        raise session.fault(codes.E505, "the ends of a logarithmic range are numbers above 0", span)
+        raise session.fault(codes.E505, "the bounds of a logarithmic range must be above 0", span)
     if not low < high:
-        raise session.fault(codes.E404, f"a range to search goes up, and this one goes from {low} to {high}", span)
+        raise session.fault(codes.E404, f"a search range must be increasing, got {low} to {high}", span)
     return SearchRange(scale, low, high)

@@ -140,10 +140,10 @@ class Session:
             at = self.calls[1].span if len(self.calls) > 1 else span  # in the model itself, not deep inside of a layer
             error = self.fault(
                 codes.E504,
-                f"this asks for more work than the {MOST_WORK:,} steps of one compilation",
+                f"work budget exceeded: compilation takes more than {MOST_WORK:,} steps",
                 at,
-                note="they are used up here",
-                hint="compute once what is used twice; along an axis repeat with `scan`, not with `for`",
+                note="the budget is used up here",
+                hint="compute shared values once; along an axis use `scan`, not `for`",
             )
             self.report(error)
             raise BudgetExceeded
@@ -216,8 +216,8 @@ class Session:
     def make(self, build: Callable[[], Built], span: Span) -> Built:
         """What `build` makes, its nodes marked as coming from `span` and the layer at hand."""
         with origin(span, self.frame.path if self.frames else ""):
-            made = build()
-        values: tuple[Value, ...] = made if isinstance(made, tuple) else (made,)
+            built = build()
+        values: tuple[Value, ...] = built if isinstance(built, tuple) else (built,)
         operands = values[0].node.operands if values else ()
         known = operands[0].type.shape if operands else ()
         steps: float = NODE + len(operands) * (EXPRESSION + len(known) * ITEM)
@@ -226,13 +226,13 @@ class Session:
             if shape and shape is not known:  # most often it is that of the operand
                 if len(shape) > MOST_AXES:
                     raise self.fault(
-                        codes.E307, f"a tensor has at most {MOST_AXES} axes, and this has {len(shape)}", span
+                        codes.E307, f"a tensor has at most {MOST_AXES} axes, this one has {len(shape)}", span
                     )
                 if not countable(shape):
                     raise self.fault(codes.E307, f"{value.type} would have more than 2**63 - 1 elements", span)
                 steps += of_shape(shape)
         self.charge(steps, span)
-        return made
+        return built
 
     # Errors
 
@@ -251,7 +251,7 @@ class Session:
             for call in reversed(self.calls):
                 if not call.span.source.library:
                     outside = (label for label in labels if not label.span.source.library)
-                    labels = (Label(span, note or "asked for here"), *outside)
+                    labels = (Label(span, note or "required here"), *outside)
                     span, note = call.span, f"in {call.what}"
                     break
         labels = tuple(dict.fromkeys(label for label in labels if label.span != span))
@@ -284,10 +284,10 @@ class Session:
         names = [call.what for call in self.calls]
         again = max(set(names), key=lambda name: (names.count(name), -names.index(name)))
         if names.count(again) <= MOST_CALLS // 4:
-            return self.fault(codes.E503, f"applications nest too deeply: {MOST_CALLS} levels", span, hint=hint)
+            return self.fault(codes.E503, f"call stack too deep ({MOST_CALLS} levels)", span, hint=hint)
         call = next(call for call in reversed(self.calls) if call.what == again)
         if call.default:
-            message = f"a default of {call.what} makes another, without end: {MOST_CALLS} levels deep"
-            return self.fault(codes.E503, message, call.span, hint="another default, as `none`, ends it")
-        message = f"{call.what} applies itself without end: {MOST_CALLS} levels deep"
+            message = f"unbounded recursion: a default of {call.what} creates another one ({MOST_CALLS} levels)"
+            return self.fault(codes.E503, message, call.span, hint="end it with another default, such as `none`")
+        message = f"unbounded recursion: {call.what} applies itself ({MOST_CALLS} levels)"
         return self.fault(codes.E503, message, call.span, hint=hint)

@@ -88,7 +88,7 @@ def binary(
             raise not_a_tensor(session, value, operand.span)
     raise session.fault(
         codes.E415,
-        f"`{sign}` does not work between {describe(left)} and {describe(right)}",
+        f"`{sign}` is not defined for {describe(left)} and {describe(right)}",
         expression.operator_span,
         labels=tuple(
             Label(side.span, describe(value)) for side, value in ((expression.left, left), (expression.right, right))
@@ -136,7 +136,7 @@ def _unary(session: Session, expression: syntax.Unary) -> CompileTimeValue:
             return products.transposed(session, value, expression.span)
     if isinstance(value, (Instance, Defined, Builtin, Primitive)):
         raise not_a_tensor(session, value, expression.operand.span)
-    raise session.fault(codes.E415, f"`{expression.operator}` does not work on {describe(value)}", expression.span)
+    raise session.fault(codes.E415, f"`{expression.operator}` is not defined for {describe(value)}", expression.span)
 
 
 def _equal(session: Session, expression: syntax.Binary, left: CompileTimeValue, right: CompileTimeValue) -> bool:

@@ -32,9 +32,9 @@ def run_assign(session: Session, statement: syntax.Assign) -> None:
     if value is UNKNOWN:
         raise AlreadyReported
     if not isinstance(value, (tuple, list)):
-        raise session.fault(codes.E409, f"{len(targets)} names on the left, and {describe(value)} on the right", span)
+        raise session.fault(codes.E409, f"{len(targets)} names on the left, but {describe(value)} on the right", span)
     if len(value) != len(targets):
-        raise session.fault(codes.E409, f"{len(targets)} names on the left, and {len(value)} values on the right", span)
+        raise session.fault(codes.E409, f"{len(targets)} names on the left, but {len(value)} values on the right", span)
     for target, item in zip(targets, value, strict=True):
         _assign(session, target, item, span)
 
@@ -60,7 +60,7 @@ def _assign_next(session: Session, target: syntax.Name, value: CompileTimeValue,
     if current is None:
         raise session.fault(
             codes.E208,
-            f"`{name}'` is the next value of a state or buffer, and `{name}` is neither here",
+            f"`{name}'` is a next value, but `{name}` is neither a state nor a buffer",
             target.span,
             hint=did_you_mean(name, [*frame.states, *frame.buffers]) or f"declare it: `state {name}: [batch, ...] = 0`",
         )
@@ -81,7 +81,7 @@ def _assign_next(session: Session, target: syntax.Name, value: CompileTimeValue,
         declared = frame.declared.get(name)
         raise session.fault(
             codes.E309,
-            f"`{name}` is {current.type}, and its next value would be {tensor.type}",
+            f"`{name}` is {current.type}, but its next value is {tensor.type}",
             span,
             labels=(Label(declared, "declared here"),) if declared else (),
         )
@@ -93,7 +93,7 @@ def _assign_next(session: Session, target: syntax.Name, value: CompileTimeValue,
     if session.scans:
         raise session.fault(
             codes.E414,
-            f"`{name}'` has no place inside of a scan: a buffer has one next value, and a scan many steps",
+            f"`{name}'` is not allowed inside a scan: a buffer has one next value, but a scan has many steps",
             target.span,
             hint="what changes from step to step is a `state` of the cell",
         )
@@ -147,7 +147,7 @@ def run_for(session: Session, statement: syntax.For) -> None:
             f"the loops of this model run more than {MOST_ITERATIONS} times",
             statement.iterable.span,
             note=f"{count} times here",
-            hint="`for` unrolls when the model is compiled; along an axis of a tensor use `scan`",
+            hint="`for` is unrolled at compile time; along an axis of a tensor use `scan`",
         )
     frame = session.frame
     reported = len(session.diagnostics.found)
@@ -175,10 +175,10 @@ def _items(session: Session, statement: syntax.For) -> Sequence[CompileTimeValue
             end = next(end for end in (value.start, value.stop) if not isinstance(end, int))
             raise session.fault(
                 codes.E508,
-                f"a loop runs over whole numbers known at compile time, and this end is {describe(end)}",
+                f"the bounds of a loop must be whole numbers known at compile time, got {describe(end)}",
                 span,
                 hint="along an axis of a tensor use `scan`",
             )
     if value is UNKNOWN:
         raise AlreadyReported
-    raise session.fault(codes.E508, f"a loop runs over `a..b` or a list, not over {describe(value)}", span)
+    raise session.fault(codes.E508, f"a loop runs over `a..b` or a list, got {describe(value)}", span)

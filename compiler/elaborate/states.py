@@ -46,7 +46,7 @@ def _cell_state(session: Session, statement: syntax.Declare, declared: syntax.De
     if initial.type != type and argument is not None and initial.type.rank > 0:
         raise session.fault(
             codes.E303,
-            f"state `{name}` of cell {frame.name} is {type}, and its first value is {initial.type}",
+            f"state `{name}` of cell {frame.name} is {type}, but its initial value is {initial.type}",
             span,
             labels=(Label(declared.span, "declared here"),),
         )
@@ -103,7 +103,7 @@ def _begin_before_training(session: Session, name: str, initial: Value, frame: F
         if isinstance(node.op, Input) and node.result not in known:
             raise session.fault(
                 codes.E417,
-                f"the first value of `{name}` depends on `{node.op.label}`, which no step has given yet",
+                f"the initial value of `{name}` depends on `{node.op.label}`, which has no value before the first step",
                 span,
-                hint=f"begin at 0, and choose in its equation: `{name}' = where(step == 1, {node.op.label}, ...)`",
+                hint=f"start at 0 and choose in its equation: `{name}' = where(step == 1, {node.op.label}, ...)`",
             )

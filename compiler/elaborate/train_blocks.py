@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 _FED = {  # beside the batch: an input or a target of such a name would not be told apart
-    "step": "it is the number of the step, from 1",
-    "seed": "the draws of a step have this input",
-    "rate": "a `plateau` makes it an input of the step",
+    "step": "the number of the step, from 1",
+    "seed": "the random draws of a training step read an input of this name",
+    "rate": "a `plateau` makes it an input of the training step",
 }
 
 
@@ -53,7 +53,7 @@ def run_train_block(session: Session, train: syntax.Train, model: Frame) -> Trai
     step = Input("step", TensorType(session.float_type.wide))()  # f16 counts up to 2,048, bf16 up to 256
     frame.scope.names["step"] = step
     known = [value for value in model.scope.names.values() if isinstance(value, Value)]
-    with session.inside(frame, CallSite(train.span, f"the training of {train.model.text}")):
+    with session.inside(frame, CallSite(train.span, f"the train block of {train.model.text}")):
         for name in model.inputs:
             if name in _FED:
                 session.report(_fed(session, name, model.declared[name]))
@@ -68,7 +68,7 @@ def run_train_block(session: Session, train: syntax.Train, model: Frame) -> Trai
         updates, layers = dict(session.updates), dict(session.layers)
         check_settings(session, statements)
         if "loss" not in statements.set_at:
-            message = f"the training of {train.model.text} has no loss"
+            message = f"the train block of {train.model.text} has no loss"
             hint = "add one: `loss mse(y, target)`"
             session.report(session.fault(codes.E602, message, train.model.span, hint=hint))
     return TrainBlock(train, statements, step, targets, updates, layers, tuple(session.spreads))
@@ -111,7 +111,7 @@ def _run(
 
 def _fed(session: Session, name: str, span: Span) -> NablacError:
     return session.fault(
-        codes.E212, f"`{name}` is a name of the language where a model is trained", span, note=_FED[name],
+        codes.E212, f"`{name}` is a reserved name where a model is trained", span, note=_FED[name],
         hint="choose another name",
     )  # fmt: skip
 
@@ -127,8 +127,8 @@ def _check_targets(session: Session, declare: syntax.Declare, model: Frame) -> N
             what = "an input" if name in model.inputs else "a name"
             raise session.fault(
                 codes.E202,
-                f"`{name}` is {what} of model {model.name}, and cannot be a target too",
+                f"`{name}` is {what} of model {model.name} and cannot also be a target",
                 span,
                 labels=(Label(first, "there"),) if first is not None else (),
-                hint="call the target otherwise",
+                hint="rename the target",
             )

@@ -16,12 +16,12 @@ from compiler.elaborate.value_kinds import (
     ABOVE_ZERO,
     COUNT,
     FLAG,
+    FRACTION,
+    FRACTION_OR_FILE,
     NOT_NEGATIVE,
     PATTERNS,
     PORTION,
     POSITIVE,
-    SHARE,
-    SHARE_OR_FILE,
     TEXT,
     Kind,
     one_of,
@@ -39,8 +39,8 @@ SETTINGS: dict[str, Kind] = {
     "accumulate": POSITIVE,
     "patience": POSITIVE,
     "seed": COUNT,
-    "validation": SHARE_OR_FILE,
-    "test": SHARE_OR_FILE,
+    "validation": FRACTION_OR_FILE,
+    "test": FRACTION_OR_FILE,
     "shuffle": FLAG,
     "clip_norm": ABOVE_ZERO,
     "clip_value": ABOVE_ZERO,
@@ -53,7 +53,7 @@ SETTINGS: dict[str, Kind] = {
     "min_change": NOT_NEGATIVE,
     "monitor": TEXT,
     "mode": one_of("min", "max"),
-    "average": SHARE,
+    "average": FRACTION,
     "freeze": PATTERNS,
 }
 _ONCE = {"loss", "optimizer", "data", *SETTINGS}
@@ -106,7 +106,7 @@ def read_setting(session: Session, statements: Statements, setting: syntax.Setti
     else:
         kind, span = SETTINGS[name], setting.value.span
         if not kind.allows(value):
-            raise session.fault(codes.E605, f"`{name}` is {kind.words}, and {describe(value)} is given", span)
+            raise session.fault(codes.E605, f"`{name}` must be {kind.words}, got {describe(value)}", span)
         statements.plain[name] = value
 
 
@@ -117,7 +117,7 @@ def refuse_assignment(session: Session, statements: Statements, assign: syntax.A
             statements.set_at[target.text] = target.span
             raise session.fault(
                 codes.E616,
-                f"`{target.text}` is a setting, and a setting has no `=`",
+                f"`{target.text}` is a setting, which takes no `=`",
                 target.span,
                 hint=f"as in `{target.text} {assign.value.span.text}`",
             )
@@ -141,7 +141,7 @@ def _check_name(session: Session, statements: Statements, setting: syntax.Settin
     if setting.label is not None and name != "metric":
         raise session.fault(
             codes.E616,
-            f"`{name}` takes a value, and no name before it",
+            f"`{name}` takes a value without a name",
             setting.label.span,
             hint=f"as in `{name} {setting.value.span.text}`; only a metric has a name",
         )
@@ -172,7 +172,7 @@ def _check_metric_name(
     if first is not None or name in _MEASURED:
         raise session.fault(
             codes.E608,
-            f"two metrics are called `{name}`" if first is not None else f"`{name}` is measured in any case",
+            f"two metrics are named `{name}`" if first is not None else f"`{name}` is always measured",
             named_at,
             labels=(Label(first, "first here"),) if first is not None else (),
             hint=f"give this one a name: `metric another = {text}`",
@@ -183,7 +183,7 @@ def _check_metric_name(
         shorter, longer = sorted((name, other), key=len)
         raise session.fault(
             codes.E608,
-            f"`{longer}` is what `{shorter}` is called on the validation data",
+            f"`{longer}` is the name of `{shorter}` on the validation data",
             named_at,
             hint=f"give this one another name: `metric another = {text}`",
         )
@@ -201,7 +201,7 @@ def _optimizer(session: Session, value: CompileTimeValue, span: Span) -> Instanc
     if not isinstance(value, Instance) or value.defined.kind != "optimizer":
         raise session.fault(
             codes.E607,
-            f"an optimizer is needed, and this is {describe(value)}",
+            f"expected an optimizer, got {describe(value)}",
             span,
             hint="as in `optimizer adam(lr: 1e-3)`",
         )
@@ -214,9 +214,9 @@ def _scalar(session: Session, what: str, value: CompileTimeValue, span: Span) ->
     if tensor.type.rank or not tensor.type.dtype.is_float:
         raise session.fault(
             codes.E603,
-            f"{what} is one float, and this is {tensor.type}",
+            f"{what} must be a single float, got {tensor.type}",
             span,
-            hint="fold it with `mean(...)`" if tensor.type.rank else None,
+            hint="reduce it with `mean(...)`" if tensor.type.rank else None,
         )
     return tensor
 
@@ -244,18 +244,18 @@ def _check_mode(session: Session, statements: Statements) -> None:
         session.report(
             session.fault(
                 codes.E617,
-                f"whether `{metric}` is better the larger or the smaller it is, nothing says",
+                f"it is not known whether higher or lower values of `{metric}` are better",
                 statements.set_at["monitor"],
-                hint='`mode "max"` says that the largest is best, `mode "min"` the smallest',
+                hint='add `mode "max"` if higher is better, `mode "min"` if lower is better',
             )
         )
     if metric is None and mode == "max":
         session.report(
             session.fault(
                 codes.E617,
-                "training makes the loss smaller, and its largest is not the best",
+                'training minimizes the loss: `mode` cannot be "max"',
                 statements.set_at["mode"],
-                hint='`mode` says what is best of a metric that is the `monitor`, as `monitor "val_accuracy"`',
+                hint='`mode` belongs to a metric that is the `monitor`, as in `monitor "val_accuracy"`',
             )
         )
 

@@ -47,7 +47,7 @@ def _check(parts: Iterable[Any], names: set[str], scope: Scope) -> Iterator[Diag
         if name.text in names or name.text in _EVERYWHERE or name.text in scope:
             continue
         hint = name_hint(name.text, [*names, *scope.known()]) or comment_hint(name.span)
-        yield Diagnostic(codes.E201, f"nothing is called `{name.text}` here", name.span, hint=hint)
+        yield Diagnostic(codes.E201, f"unknown name `{name.text}`", name.span, hint=hint)
 
 
 def _bound(statements: Iterable[syntax.Statement]) -> set[str]:

@@ -10,7 +10,7 @@ from grammar.record import Record
 
 
 class Kind(Record):
-    """What a value has to be; `words` go on from "`name` is"."""
+    """What a value has to be; `words` follow "`name` must be"."""
 
     words: str
     allows: Callable[[Any], bool]
@@ -22,7 +22,7 @@ def is_whole(value: Any) -> bool:
 
 
 def is_text(value: Any) -> bool:
-    """Whether a value is a text of one or more characters."""
+    """Whether a value is a non-empty text."""
     return isinstance(value, str) and bool(value)
 
 
@@ -31,7 +31,7 @@ def are_texts(value: Any) -> bool:
     return is_text(value) or (isinstance(value, list) and bool(value) and all(map(is_text, value)))
 
 
-def is_share(value: Any) -> bool:
+def is_fraction(value: Any) -> bool:
     """Whether a value is a number from 0 to below 1."""
     return is_number(value) and 0 <= value < 1
 
@@ -46,15 +46,15 @@ COUNT = Kind("a whole number of at least 0", lambda value: is_whole(value) and v
 NUMBER = Kind("a number", is_number)
 ABOVE_ZERO = Kind("a number above 0", lambda value: is_number(value) and value > 0)
 NOT_NEGATIVE = Kind("a number of at least 0", lambda value: is_number(value) and value >= 0)
-SHARE = Kind("a share from 0 to below 1", is_share)
-PORTION = Kind("a number above 0 and below 1", lambda value: is_number(value) and 0 < value < 1)
-SHARE_OR_FILE = Kind("a share from 0 to below 1, or a text", lambda value: is_share(value) or isinstance(value, str))
+FRACTION = Kind("a fraction in [0, 1)", is_fraction)
+PORTION = Kind("a fraction in (0, 1)", lambda value: is_number(value) and 0 < value < 1)
+FRACTION_OR_FILE = Kind("a fraction in [0, 1) or a text", lambda value: is_fraction(value) or isinstance(value, str))
 FLAG = Kind("true or false", lambda value: isinstance(value, bool))
-TEXT = Kind("a text of one or more characters", is_text)
-TEXTS = Kind("a text or a list of one or more texts", are_texts)
+TEXT = Kind("a non-empty text", is_text)
+TEXTS = Kind("a text or a non-empty list of texts", are_texts)
 PATTERNS = Kind("a text or a list of texts", lambda value: are_texts(value) or value == [])  # maybe of none
 CHARACTER = Kind("one character", lambda value: isinstance(value, str) and len(value) == 1)
-TWO_PLACES = Kind(
+TWO_INDICES = Kind(
     "a list of two whole numbers from 0",
     lambda value: isinstance(value, list) and len(value) == 2 and all(is_whole(each) and each >= 0 for each in value),
 )

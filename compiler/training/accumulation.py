@@ -93,11 +93,9 @@ def _in_graph(weight: Weight, measure: Measure, graph: Graph) -> Weight:
 
 
 def _does_not_add_up(spec: TrainingSpec) -> NablacError:
-    message = "`accumulate` adds up the gradients of batches, and this loss of several batches is not made of theirs"
-    note = (
-        "it adds up where it is a mean or a sum over the examples, times a number, or a sum of means of as many items"
-    )
-    hint = "a larger `batch` in the place of `accumulate`"
+    message = "`accumulate` adds up the gradients of batches, but this loss does not add up over batches"
+    note = "a loss adds up if it is a mean or sum over examples times a number, or a sum of means over as many items"
+    hint = "use a larger `batch` instead of `accumulate`"
     return NablacError(Diagnostic(codes.E618, message, spec.span, note=note, hint=hint))
 
 

@@ -24,7 +24,7 @@ def trained_parameters(loss: Value, settings: TrainingSettings) -> dict[str, Val
 
 
 def check_patterns(loss: Value, settings: TrainingSettings) -> None:
-    """NablacError for a pattern of `freeze` or `undecayed` that no parameter of the loss is called like."""
+    """NablacError for a pattern of `freeze` or `undecayed` that matches no parameter of the loss."""
     paths = list(parameters_of(loss))
     for setting, patterns in (("freeze", settings.freeze), ("undecayed", settings.undecayed or ())):
         for pattern in patterns:
@@ -32,8 +32,8 @@ def check_patterns(loss: Value, settings: TrainingSettings) -> None:
                 raise NablacError(
                     Diagnostic(
                         codes.E613,
-                        f"`{setting}` names `{pattern}`, and no parameter is called so",
-                        hint=f"parameters are {', '.join(paths[:8])}{', ...' if len(paths) > 8 else ''}",
+                        f"`{pattern}` in `{setting}` matches no parameter",
+                        hint=f"the parameters are {', '.join(paths[:8])}{', ...' if len(paths) > 8 else ''}",
                     )
                 )
 

@@ -132,14 +132,14 @@ def _learning_rate(spec: TrainingSpec, rate: Value) -> Value | None:
 
 
 def _nothing_to_train(spec: TrainingSpec, loss: Value, parameters: list[Value]) -> NablacError:
-    message = "there is nothing to train: no gradient of the loss reaches a parameter"
+    message = "nothing to train: no gradient of the loss reaches a parameter"
     node = next((node for each in parameters if (node := find_gradient_stop(loss, each)) is not None), None)
     if node is None:
-        hint = "does `freeze` name them all?" if spec.settings.freeze else "the loss depends on no parameter"
+        hint = "does `freeze` match all of them?" if spec.settings.freeze else "the loss depends on no parameter"
         return NablacError(Diagnostic(codes.E610, message, spec.span, hint=hint))
     where = node.origin.span
-    labels = (Label(where, f"none flows through `{node.op.name}`"),) if where is not None else ()
-    hint = "the loss needs a smooth form, as `cross_entropy` is of `accuracy`"
+    labels = (Label(where, f"no gradient flows through `{node.op.name}`"),) if where is not None else ()
+    hint = "use a differentiable loss, such as `cross_entropy` instead of `accuracy`"
     return NablacError(Diagnostic(codes.E610, message, spec.span, labels=labels, hint=hint))
 
 

@@ -82,6 +82,11 @@ class Context:
             raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))
         self.skipped.append(f"{place}: {message}")
 
+    def leave_out(self, error: NablacError, file: str) -> None:
+        """A file of several that cannot be read, as `broken` has it, with the reason that its reader gives."""
+        (diagnostic,) = error.diagnostics
+        self.broken(diagnostic.place or file, diagnostic.message, diagnostic.hint)
+
     def note(self, place: str, message: str) -> None:
         """Something of a file that the examples do not have, which a person has to hear of."""
         self.notes.setdefault(message, []).append(place)

@@ -95,7 +95,7 @@ def _read(file: Path, stage: DataStage, context: Context) -> Array | None:
             lambda text: context.note(str(file), text),
         )
     except NablacError as error:
-        context.broken(str(file), error.diagnostics[0].message, error.diagnostics[0].hint)
+        context.leave_out(error, str(file))
         return None
     except ImportError:
         raise missing_extra("images", "image", stage) from None

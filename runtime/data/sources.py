@@ -9,7 +9,7 @@ from typing import Any
 from compiler.model_spec import DataStage
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.boundary import LARGEST_PYTHON, decode, read_file
+from runtime.boundary import LARGEST_PYTHON, BrokenFile, decode, read_file
 from runtime.data.arrays import npz
 from runtime.data.context import Context
 from runtime.data.digits import digits
@@ -32,11 +32,8 @@ def text(stage: DataStage, context: Context) -> Text:
             parts.append(_literals(file) if file.suffix == ".py" else decode(content_of(file), str(file)))
         except SyntaxError as error:
             context.broken(f"{file}:{error.lineno or 1}", "this is not valid Python")
-        except NablacError as error:
-            (diagnostic,) = error.diagnostics
-            if diagnostic.code != codes.E821:  # too large, or not to be opened
-                raise
-            context.broken(diagnostic.place or str(file), diagnostic.message, diagnostic.hint)
+        except BrokenFile as error:
+            context.leave_out(error, str(file))
     whole = "\n".join(parts)
     if not whole:
         raise NablacError(Diagnostic(codes.E823, f"{path} holds no text", stage.span))

@@ -13,25 +13,26 @@ from grammar.source import Span
 
 def check_example_axis(types: Mapping[str, TensorType], span: Span | None, whole: bool) -> None:
     """NablacError for types of which a batch cannot be cut; a `whole` part in one batch, in its order, is none."""
-    hint = "axis 0 counts the examples; what is the same for all of them cannot be an input in training"
+    hint = "axis 0 counts the examples; what is the same for all of them cannot be an input of a model in training"
     for name, type in types.items():
         if not type.rank:
             raise NablacError(
-                Diagnostic(codes.E624, f"`{name}` is {type}, and has no axis of examples", span, hint=hint)
+                Diagnostic(codes.E624, f"`{name}` is {type}, which has no axis of examples", span, hint=hint)
             )
     if whole or not types:
         return
     (first, kind), *others = types.items()
     for name, type in others:
         if type.shape[0] != kind.shape[0]:
-            message = f"axis 0 is `{kind.shape[0]}` in `{first}` and `{type.shape[0]}` in `{name}`: "
-            message += "one of them does not count examples"
+            message = (
+                f"axis 0 is `{kind.shape[0]}` in `{first}` and `{type.shape[0]}` in `{name}`: both must count examples"
+            )
             raise NablacError(Diagnostic(codes.E624, message, span, hint=hint))
     examples = kind.shape[0]
     for name, type in types.items():
         for axis, size in enumerate(type.shape[1:], 1):
             if isinstance(size, Dim) and isinstance(examples, Dim) and symbols(size) & symbols(examples):
-                message = f"`{name}` is {type}: `{examples}` counts the examples, and is the size of axis {axis} too"
+                message = f"`{name}` is {type}: `{examples}` counts the examples, but is also the size of axis {axis}"
                 hint = (
                     "give each example axes of its own, as in `[batch, n, n]`; or train on all of them at once, "
                     "with `shuffle false`, no validation and a `batch` of their number"

@@ -253,9 +253,9 @@ class Training:
         if asked is not None and asked not in names:
             hint = did_you_mean(asked, names) or f"there are {', '.join(names)}"
             if self.spec.metric_of(asked) in self.measured_whole:
-                hint = "it compares all examples with one another, and is measured on validation data: `val_NAME`"
+                hint = "it compares all examples with one another and is measured on validation data only: `val_NAME`"
             raise NablacError(
-                Diagnostic(codes.E615, f"nothing measures the `monitor` {asked}", self.spec.span, hint=hint)
+                Diagnostic(codes.E615, f"the `monitor` {asked} is not measured", self.spec.span, hint=hint)
             )
 
     @property

@@ -374,11 +374,11 @@ def test_a_state_cannot_begin_at_what_a_step_gives(first: str) -> None:
 REFUSED = {
     "optimizer adam()": (
         MLP.replace("loss mse(y, t)", "loss mean(cast(argmax(y, axis: -1), f32)) + mean(t)"),
-        "E610: there is nothing to train: no gradient of the loss reaches a parameter",
+        "E610: nothing to train: no gradient of the loss reaches a parameter",
     ),
-    'freeze "dens.*"': (MLP, "E613: `freeze` names `dens.*`, and no parameter is called so"),
-    'undecayed "*.bias"': (MLP, "E613: `undecayed` names `*.bias`, and no parameter is called so"),
-    'freeze "*"': (MLP, "E610: there is nothing to train: no gradient of the loss reaches a parameter"),
+    'freeze "dens.*"': (MLP, "E613: `dens.*` in `freeze` matches no parameter"),
+    'undecayed "*.bias"': (MLP, "E613: `*.bias` in `undecayed` matches no parameter"),
+    'freeze "*"': (MLP, "E610: nothing to train: no gradient of the loss reaches a parameter"),
 }
 
 

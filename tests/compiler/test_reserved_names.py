@@ -29,7 +29,7 @@ RESERVED = {
 @pytest.mark.parametrize("name", RESERVED)
 def test_a_name_of_the_language_is_not_declared(name: str) -> None:
     text, word = RESERVED[name]
-    assert mistakes(text)[0] == f"E212 `{word}` is a name of the language"
+    assert mistakes(text)[0] == f"E212 `{word}` is a reserved name"
 
 
 def test_an_import_does_not_hide_a_reserved_name(tmp_path: Path) -> None:

@@ -14,12 +14,12 @@ CELL = "cell C() {\n input x: [b, f]\n state s: [b, f] = 0\n s' = s + x\n output
 
 def test_a_first_state_of_another_shape_is_told_once() -> None:
     model = "model M {\n input xs: [b, t, 4]\n output scan(C())(xs, axis: 1, s: ones([4]))\n}\n"
-    assert mistakes(CELL + model) == ["E303 state `s` of cell C is f32[b, 4], and its first value is f32[4]"]
+    assert mistakes(CELL + model) == ["E303 state `s` of cell C is f32[b, 4], but its initial value is f32[4]"]
 
 
 def test_the_axis_of_a_scan_is_not_guessed() -> None:
     model = "model M {\n input xs: [b, t, 4]\n output scan(C())(xs)\n}\n"
-    assert mistakes(CELL + model) == ["E425 scan is not told along which axis to run"]
+    assert mistakes(CELL + model) == ["E425 scan needs an axis to run along"]
 
 
 FIRST = "cell C() {{\n input x: [b, f]\n state s: [b, f] {}\n s' = s + x\n output s'\n}}\n"
@@ -41,10 +41,10 @@ def test_a_state_that_is_drawn_is_drawn_once_before_the_first_step(first: str) -
 
 
 REFUSED = {
-    "~ ones": "E417 `s` is f32[b, 4], and its initialiser gives f32[7]",
-    "~ 0.5": "E417 an initialiser is a function of the shape, and this is the number 0.5",
-    "= normal()": "E417 `normal` makes a first value of the shape, which `=` does not give it",
-    "= x": "E417 the first value of `s` depends on what each step is given",
+    "~ ones": "E417 `s` is f32[b, 4], but its initializer gives f32[7]",
+    "~ 0.5": "E417 an initializer must be a function of the shape, got the number 0.5",
+    "= normal()": "E417 `normal` is an initializer: it takes the shape, which `=` does not pass",
+    "= x": "E417 the initial value of `s` depends on the inputs of a step",
 }
 
 

@@ -31,11 +31,11 @@ def test_a_range_settles_as_a_default_in_a_preset_and_from_outside(written: str)
 
 
 REFUSED = {
-    "9 .. 1": "E404 a range to search goes up, and this one goes from 9 to 1",
-    "log(0 .. 1e-2)": "E505 the ends of a logarithmic range are numbers above 0",
-    "log(-1 .. 1e-2)": "E505 the ends of a logarithmic range are numbers above 0",
-    "log(1 .. 1e-2)": "E404 a range to search goes up, and this one goes from 1 to 0.01",
-    "true .. false": "E404 a range to search has numbers for ends, and this is true",
+    "9 .. 1": "E404 a search range must be increasing, got 9 to 1",
+    "log(0 .. 1e-2)": "E505 the bounds of a logarithmic range must be above 0",
+    "log(-1 .. 1e-2)": "E505 the bounds of a logarithmic range must be above 0",
+    "log(1 .. 1e-2)": "E404 a search range must be increasing, got 1 to 0.01",
+    "true .. false": "E404 the bounds of a search range must be numbers, got true",
 }
 
 

@@ -9,6 +9,7 @@ from compiler.elaborate.models import elaborate_model
 from compiler.elaborate.program import program_of
 from compiler.model_spec import ModelSpec
 from compiler.onnx.exporter import export
+from compiler.operators.random import FoldKey
 from compiler.operators.source import Parameter
 from compiler.training.losses import loss_graph
 from compiler.training.step import training_step
@@ -35,15 +36,15 @@ REFUSED = {
     ),
     "a hyperparameter called as an input": (
         "model M(x = 3) {\n input x: [batch]\n output x * 2\n}",
-        "E202 `x` is a hyperparameter of model M and its input",
+        "E202 `x` is both a hyperparameter and an input of model M",
     ),
     "a hyperparameter called as a parameter": (
         "layer L(W = 3) {\n input x: [batch]\n param W: []\n output x * W\n}\n" + MODEL,
-        "E202 `W` is a hyperparameter of layer L and its param",
+        "E202 `W` is both a hyperparameter and a param of layer L",
     ),
     "a hyperparameter called as a state in a branch": (
         "cell C(s = 3) {\n input x: [batch]\n if true { state s: [batch] = 0\n s' = s + x }\n output x\n}\n" + MODEL,
-        "E202 `s` is a hyperparameter of cell C and its state",
+        "E202 `s` is both a hyperparameter and a state of cell C",
     ),
     "a value of a preset twice": (
         "model M(a = 1) {\n input x: [batch]\n output x * a\n preset p { a = 2, a = 3 }\n}",
@@ -51,19 +52,19 @@ REFUSED = {
     ),
     "a target called as an input": (
         MODEL + "train M {\n target x: [batch, 1]\n loss mse(y, x)\n}",
-        "E202 `x` is an input of model M, and cannot be a target too",
+        "E202 `x` is an input of model M and cannot also be a target",
     ),
     "a target called as what the model makes": (
         MODEL + "train M {\n target y: [batch, 1]\n loss mse(y, y)\n}",
-        "E202 `y` is a name of model M, and cannot be a target too",
+        "E202 `y` is a name of model M and cannot also be a target",
     ),
     "an input called as the step": (
         MODEL.replace("x", "step") + TRAIN.format(""),
-        "E212 `step` is a name of the language where a model is trained",
+        "E212 `step` is a reserved name where a model is trained",
     ),
     "a target called as the plateau's rate": (
         MODEL + "train M {\n target rate: [batch, 1]\n loss mse(y, rate)\n}",
-        "E212 `rate` is a name of the language where a model is trained",
+        "E212 `rate` is a reserved name where a model is trained",
     ),
     "data twice": (
         MODEL + TRAIN.format(f"data {OF_TABLE}\n    data {OF_TABLE}"),
@@ -71,19 +72,19 @@ REFUSED = {
     ),
     "a split twice": (
         MODEL + TRAIN.format(f"data {OF_TABLE} -> split(test: 0.1) -> split(validation: 0.1)"),
-        "E608 `split` stands twice, and one of them would do nothing",
+        "E608 `split` appears twice; one of the two would have no effect",
     ),
     "all columns scaled twice": (
         MODEL + TRAIN.format(f"data {OF_TABLE} -> standardize() -> min_max()"),
-        "E608 every column is scaled twice, and one of them would do nothing",
+        "E608 every column is scaled twice; one of the two would have no effect",
     ),
     "a column scaled twice": (
         MODEL + TRAIN.format(f'data {OF_TABLE} -> standardize(["a", "b"]) -> min_max(columns: "b")'),
-        "E608 `b` is scaled twice, and one of them would do nothing",
+        "E608 `b` is scaled twice; one of the two would have no effect",
     ),
     "an argument of augment twice": (
         MODEL + TRAIN.format(f"data {OF_TABLE} -> augment(noise: 0.1) -> augment(noise: 0.2)"),
-        "E608 `noise` of `augment` is set twice, and one of them would do nothing",
+        "E608 `noise` of `augment` is set twice; one of the two would have no effect",
     ),
     "a stage's argument twice": (
         MODEL + TRAIN.format('data csv("d.csv") -> columns(inputs: ["a"], targets: ["b"], inputs: ["b"])'),
@@ -94,7 +95,7 @@ REFUSED = {
         model M { input x: [batch, time, 3]; output y = scan(C())(x, axis: 1) }
         train M { target t: [batch, time, 3]; loss mse(y, t) }
         """,
-        "E414 `running_mean'` has no place inside of a scan: a buffer has one next value, and a scan many steps",
+        "E414 `running_mean'` is not allowed inside a scan: a buffer has one next value, but a scan has many steps",
     ),
 }
 MODES = {
@@ -105,12 +106,12 @@ MODES = {
     'metric f1 = 1 - mean(abs(y - t))\n monitor "loss"': None,
     'mode "min"': None,
     'metric f1 = 1 - mean(abs(y - t))\n monitor "val_f1"': (
-        "E617 whether `f1` is better the larger or the smaller it is, nothing says"
+        "E617 it is not known whether higher or lower values of `f1` are better"
     ),
     'metric error = 1 - binary_accuracy(y, t)\n monitor "val_error"': (
-        "E617 whether `error` is better the larger or the smaller it is, nothing says"
+        "E617 it is not known whether higher or lower values of `error` are better"
     ),
-    'mode "max"': "E617 training makes the loss smaller, and its largest is not the best",
+    'mode "max"': 'E617 training minimizes the loss: `mode` cannot be "max"',
 }
 
 
@@ -131,7 +132,7 @@ def test_what_is_best_of_a_monitor_is_known_or_asked_for(settings: str) -> None:
 
 def test_the_direction_is_that_of_the_function_and_not_of_its_name() -> None:
     text = "fn accuracy(y, t) = mean(abs(y - t))\n" + MODEL + TRAIN.format('metric accuracy(y, t)\n monitor "accuracy"')
-    assert mistakes(text) == ["E617 whether `accuracy` is better the larger or the smaller it is, nothing says"]
+    assert mistakes(text) == ["E617 it is not known whether higher or lower values of `accuracy` are better"]
 
 
 def elaborated(text: str, dtype: DType = DType.F64, training: bool = True) -> ModelSpec:
@@ -175,7 +176,7 @@ def test_draws_of_a_train_block_are_not_those_of_the_model() -> None:
     model M { input x: [batch, 3]; y = x + random.normal(like: x); output y }
     train M { target t: [batch, 3]; loss mean(t * random.normal(like: x)); metric mean(y) }
     """
-    salts = {node.op for node in loss_graph(elaborated(text)) if type(node.op).__name__ == "FoldKey"}
+    salts = {node.op for node in loss_graph(elaborated(text)) if isinstance(node.op, FoldKey)}
     assert len(salts) == 2
 
 

@@ -8,8 +8,8 @@ from tests.compiler.texts import mistakes, sound
 
 MODEL = "model M {\n input x: [b, 4]\n output y = x\n}\n"
 UNAPPLIED = {  # each in a declaration that nothing applies
-    'x -> Dense(units: "a")': 'E404 `units` of layer Dense is a whole number, and the text "a" is given',
-    'x -> Dense(4, activation: "relu")': 'E404 `activation` of layer Dense is a function, and the text "relu" is given',
+    'x -> Dense(units: "a")': 'E404 `units` of layer Dense must be a whole number, got the text "a"',
+    'x -> Dense(4, activation: "relu")': 'E404 `activation` of layer Dense must be a function, got the text "relu"',
     "x -> Dense()": "E401 layer Dense needs `units`",
     "x -> Dense(4, unit: 3)": "E402 layer Dense has no argument `unit`",
     "Dropout(0.5, 3)(x)": "E403 layer Dropout takes 1 argument: rate",
@@ -22,7 +22,7 @@ UNAPPLIED = {  # each in a declaration that nothing applies
     "concat([x], axes: 1)": "E402 concat has no argument `axes`",
     "max_pool(x)": "E401 max_pool needs `kernel`",
     "relu(x, x: 1)": "E416 `x` is given twice",
-    "x -> relu -> softmax(axis: 1, 2)": "E422 an argument without a name follows one with a name",
+    "x -> relu -> softmax(axis: 1, 2)": "E422 a positional argument follows a named argument",
 }
 
 
@@ -54,10 +54,10 @@ def test_what_only_an_application_can_tell_is_left_to_it(text: str) -> None:
 
 
 PRESETS = {
-    'preset p { n = "a" }': ['E404 `n` of model M is a whole number, and the text "a" is given'],
+    'preset p { n = "a" }': ['E404 `n` of model M must be a whole number, got the text "a"'],
     "preset p { n = -3 }": ["E501 units = -3 must be at least 1"],
     "preset p { m = 3 }": ["E402 model M has no hyperparameter `m`"],
-    "preset p { n = 9 .. 1 }": ["E404 a range to search goes up, and this one goes from 9 to 1"],
+    "preset p { n = 9 .. 1 }": ["E404 a search range must be increasing, got 9 to 1"],
     "preset p { n = 5 }\n preset p { n = 6 }": ["E202 preset `p` is declared twice in model M"],
 }
 
@@ -70,8 +70,8 @@ def test_presets_are_checked_as_sizes_of_their_model(preset: str) -> None:
 
 MISPLACED = {
     "preset p { n = 3 }": "E414 a preset belongs to a model, not to a layer",
-    "state s: [b, f] = 0": "E414 `state` has no place in a layer",
-    "for i in 0..2 { target t: [b] }": "E414 `target` has no place in a layer",
+    "state s: [b, f] = 0": "E414 `state` is not allowed in a layer",
+    "for i in 0..2 { target t: [b] }": "E414 `target` is not allowed in a layer",
 }
 
 

@@ -17,10 +17,10 @@ TEXT = "model M(hidden = 4) {\n    input x: [batch, 3]\n    output y = x -> Dens
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown backend": ({"backend": "foo"}, "E910: there is no backend `foo`"),
     "an unknown device": ({"device": "tpu", "backend": "ort"}, "E910: there is no device `tpu`"),
-    "an unknown dtype": ({"dtype": "f99"}, "E211: there is no dtype `f99`"),
+    "an unknown dtype": ({"dtype": "f99"}, "E211: unknown dtype `f99`"),
     "a dtype of whole numbers": ({"dtype": "i32"}, "E211: `i32` is not a float type"),
-    "NumPy's dtype of whole numbers": ({"dtype": np.int32}, "E211: there is no dtype `int32`"),
-    "no dtype at all": ({"dtype": object()}, "E211: there is no dtype `object`"),
+    "NumPy's dtype of whole numbers": ({"dtype": np.int32}, "E211: unknown dtype `int32`"),
+    "no dtype at all": ({"dtype": object()}, "E211: unknown dtype `object`"),
     "a device that NumPy lacks": ({"device": "cuda"}, "E910: the NumPy runtime has no device but the CPU"),
 }
 
@@ -57,7 +57,7 @@ def test_a_hyperparameter_that_is_a_list_may_be_a_tuple() -> None:
 
 
 def test_a_text_of_nothing_is_a_text() -> None:
-    with pytest.raises(NablacError, match="<text> holds no model"):
+    with pytest.raises(NablacError, match="<text> contains no model"):
         nablac.compile("")
 
 

@@ -76,10 +76,10 @@ def test_losses_of_derivatives_differentiate(text: str, features: int, loss: Any
 @pytest.mark.parametrize(
     ("equation", "message"),
     [
-        ("gradient(x, x)", "E404: `y` of gradient is one float, and this is f32[batch, 3]"),
-        ("gradient(sum(x), argmax(x, axis: 0))", "E404: `x` of gradient is a float tensor, and this is i64[3]"),
+        ("gradient(x, x)", "E404: `y` of gradient must be a single float, got f32[batch, 3]"),
+        ("gradient(sum(x), argmax(x, axis: 0))", "E404: `x` of gradient must be a float tensor, got i64[3]"),
         ("gradient(sum(cast(argmax(x, axis: 0), f32)), x)", "E611: no gradient flows through `argmax`"),
-        ("gradient(mean(x), x * 2)", "E611: the one does not depend on the other"),
+        ("gradient(mean(x), x * 2)", "E611: the gradient's `y` does not depend on its `x`"),
     ],
 )
 def test_what_has_no_gradient_is_told(equation: str, message: str) -> None:

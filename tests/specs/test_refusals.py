@@ -51,10 +51,10 @@ REFUSED = {
     "scan(GRUCell(-1))(x, axis: 1)": ("[batch, time, 3]", "hidden = -1 must be at least 1"),
     "x -> UpSample2D(0)": ("[batch, 3, 8, 8]", "factor = 0 must be at least 1"),
     "cast(x, i64) -> Embedding(0, 4)": ("[batch]", "vocabulary = 0 must be at least 1"),
-    "x -> Dense(4, bias: 1)": ("[batch, 3]", "`bias` of layer Dense is true or false, and the number 1 is given"),
+    "x -> Dense(4, bias: 1)": ("[batch, 3]", "`bias` of layer Dense must be true or false, got the number 1"),
     "x -> Dense(4, activation: 2)": (
         "[batch, 3]",
-        "`activation` of layer Dense is a function, and the number 2 is given",
+        "`activation` of layer Dense must be a function, got the number 2",
     ),
     'x -> Conv2D(6, 3, layout: "CHW")': ("[batch, 8, 9, 9]", "layout = CHW must be NCHW or NHWC"),
     'x -> Bidirectional(GRU(4), merge: "add")': (
@@ -138,16 +138,19 @@ REFUSED = {
     "x -> TransformerEncoder(-1, 2, 8)": ("[batch, T, 4]", "depth = -1 must be at least 0"),
     "random.normal(like: x, std: -1)": (
         "[batch, 3]",
-        "`std` of random.normal is at least 0, and the number -1 is given",
+        "`std` of random.normal must be at least 0, got the number -1",
     ),
-    "random.uniform(like: x, low: 2)": ("[batch, 3]", "random.uniform draws from `low` to `high`, and 2 is above 1.0"),
-    "x + uniform([3], 1, 0)": ("[batch, 3]", "random.uniform draws from `low` to `high`, and 1 is above 0"),
+    "random.uniform(like: x, low: 2)": (
+        "[batch, 3]",
+        "`low` of random.uniform must not be above `high`, got 2 and 1.0",
+    ),
+    "x + uniform([3], 1, 0)": ("[batch, 3]", "`low` of random.uniform must not be above `high`, got 1 and 0"),
     "random.bernoulli(1.5, like: x)": (
         "[batch, 3]",
-        "`p` of random.bernoulli is a chance from 0 to 1, and the number 1.5 is given",
+        "`p` of random.bernoulli must be a probability in [0, 1], got the number 1.5",
     ),
-    "x -> Dense(4.5)": ("[batch, 3]", "`units` of layer Dense is a whole number, and the number 4.5 is given"),
-    "x -> LSTM(4)": ("[batch, 3]", "`x` of LSTM has 3 axes, and [batch, 3] is given"),
+    "x -> Dense(4.5)": ("[batch, 3]", "`units` of layer Dense must be a whole number, got the number 4.5"),
+    "x -> LSTM(4)": ("[batch, 3]", "`x` of LSTM needs 3 axes, got [batch, 3]"),
 }
 
 
@@ -227,7 +230,7 @@ def test_examples_are_not_compared_with_each_other(targets: str, loss: str) -> N
         trained(f"{targets}; loss {loss}")
     (found,) = caught.value.diagnostics
     assert found.code == "E301"
-    assert found.message.endswith("is f32[batch, batch], every example with every other")
+    assert found.message.endswith("broadcast to f32[batch, batch], pairing every example with every other")
 
 
 @pytest.mark.parametrize(

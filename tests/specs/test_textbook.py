@@ -135,21 +135,21 @@ def test_equations_mean_what_the_textbook_means(
 
 
 REFUSED = {
-    "a matrix behind": ("x V", "E301 `x V`: the matrix has 4 columns, and the last axis of the vectors is 3"),
-    "rows for columns": ("W^T x", "E301 `W^T x`: the matrix has 3 columns, and the last axis of the vectors is 4"),
-    "vectors": ("w x", "E301 `w x` multiplies by a matrix, and `w` is f32[4]"),
-    "a matrix for each example": ("A x", "E301 `A x` multiplies by a matrix, and `A` is f32[batch, 3, 4]"),
-    "a vector turned": ("w^T x", "E316 `^T` exchanges the last two axes, and f32[4] has 1"),
+    "a matrix behind": ("x V", "E301 `x V`: inner dimensions differ: 4 (matrix) and 3 (vectors)"),
+    "rows for columns": ("W^T x", "E301 `W^T x`: inner dimensions differ: 3 (matrix) and 4 (vectors)"),
+    "vectors": ("w x", "E301 `w x` multiplies by a matrix, but `w` is f32[4]"),
+    "a matrix for each example": ("A x", "E301 `A x` multiplies by a matrix, but `A` is f32[batch, 3, 4]"),
+    "a vector turned": ("w^T x", "E316 `^T` swaps the last two axes, but f32[4] has 1"),
     "parts that are too many": (
         "W [x, x]",
-        "E301 `W [x, x]`: the matrix has 4 columns, and the last axis of the vectors is 8",
+        "E301 `W [x, x]`: inner dimensions differ: 4 (matrix) and 8 (vectors)",
     ),
     "one thing in brackets": (
         "W [x]",
-        "E314 an index is a whole number or a tensor of them, and this is a tensor f32[batch, 4]",
+        "E314 an index must be a whole number or a tensor of them, got a tensor f32[batch, 4]",
     ),
-    "three in a row": ("W W x", "E113 the name `x` does not fit here"),
-    "a number before": ("2 W x", "E113 the name `W` does not fit here"),
+    "three in a row": ("W W x", "E113 unexpected name `x`"),
+    "a number before": ("2 W x", "E113 unexpected name `W`"),
 }
 
 

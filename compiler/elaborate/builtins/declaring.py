@@ -54,16 +54,14 @@ def binding_builtin(name: str) -> Callable[[Bind], Bind]:
 def whole_argument(session: Session, argument: Argument, what: str) -> int:
     """An argument that must be a whole number."""
     if not isinstance(argument.value, int) or isinstance(argument.value, bool):
-        raise session.fault(
-            codes.E404, f"{what} takes a whole number, and {describe(argument.value)} is given", argument.span
-        )
+        raise session.fault(codes.E404, f"{what} takes a whole number, got {describe(argument.value)}", argument.span)
     return argument.value
 
 
 def list_argument(session: Session, argument: Argument, what: str) -> Sequence[CompileTimeValue]:
     """An argument that must be a list."""
     if not isinstance(argument.value, (list, tuple)):
-        raise session.fault(codes.E404, f"{what} takes a list, and {describe(argument.value)} is given", argument.span)
+        raise session.fault(codes.E404, f"{what} takes a list, got {describe(argument.value)}", argument.span)
     items: Sequence[CompileTimeValue] = argument.value
     return items
 
@@ -75,10 +73,10 @@ def sizes_argument(session: Session, argument: Argument, what: str, *, inferred:
     for item in items:
         if not is_size(item):
             raise session.fault(
-                codes.E404, f"{what} takes a list of sizes, and this holds {describe(item)}", argument.span
+                codes.E404, f"{what} takes a list of sizes, got a list with {describe(item)}", argument.span
             )
         if isinstance(item, int) and (item < 0 and not (inferred and item == -1)):
-            raise session.fault(codes.E307, f"no axis has the size {item}", argument.span)
+            raise session.fault(codes.E307, f"an axis cannot have size {item}", argument.span)
         sizes.append(item)
     return tuple(sizes)
 
@@ -89,7 +87,7 @@ def dtype_option(session: Session, bound: dict[str, Argument]) -> DType:
         return session.local_float_type
     value = bound["dtype"].value
     if not isinstance(value, DType):
-        raise session.fault(codes.E404, f"`dtype` is a dtype, and {describe(value)} is given", bound["dtype"].span)
+        raise session.fault(codes.E404, f"`dtype` must be a dtype, got {describe(value)}", bound["dtype"].span)
     return value
 
 

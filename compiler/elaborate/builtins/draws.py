@@ -21,10 +21,10 @@ def _check_range(session: Session, bound: dict[str, Argument], numbers: dict[str
     """Refuse a deviation below 0, and a range whose end is below its beginning."""
     std, low, high = (numbers.get(parameter) for parameter in ("std", "low", "high"))
     if is_number(std) and std < 0:
-        message = f"`std` of random.normal is at least 0, and {describe(std)} is given"
+        message = f"`std` of random.normal must be at least 0, got {describe(std)}"
         raise session.fault(codes.E404, message, bound["std"].span)
     if is_number(low) and is_number(high) and low > high:
-        message = f"random.uniform draws from `low` to `high`, and {low} is above {high}"
+        message = f"`low` of random.uniform must not be above `high`, got {low} and {high}"
         raise session.fault(codes.E404, message, bound["low" if "low" in bound else "high"].span)
 
 
@@ -48,7 +48,7 @@ def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
         if name == "bernoulli" and "p" not in bound:
             raise session.fault(codes.E401, "random.bernoulli needs `p`", span, hint="`random.bernoulli(0.9, like: x)`")
         if name == "bernoulli" and is_number(bound["p"].value) and not 0 <= bound["p"].value <= 1:
-            message = f"`p` of random.bernoulli is a chance from 0 to 1, and {describe(bound['p'].value)} is given"
+            message = f"`p` of random.bernoulli must be a probability in [0, 1], got {describe(bound['p'].value)}"
             raise session.fault(codes.E404, message, bound["p"].span)
         _check_range(
             session, bound, {**parameters, **{each: bound[each].value for each in parameters if each in bound}}

@@ -22,7 +22,7 @@ def _copy(session: Session, arguments: list[Argument], span: Span) -> CompileTim
     """`copy(instance, name: value ...)`: a fresh instance with the same hyperparameters but for those named."""
     if not arguments or arguments[0].name is not None or not isinstance(arguments[0].value, Instance):
         what = describe(arguments[0].value) if arguments else "nothing"
-        raise session.fault(codes.E404, f"copy makes a fresh instance of one, and is given {what}", span)
+        raise session.fault(codes.E404, f"copy takes an instance, got {what}", span)
     instance = arguments[0].value
     changed = {argument.name: argument for argument in arguments[1:]}
     same = [Argument(name, value, span) for name, value in instance.hypers.items() if name not in changed]

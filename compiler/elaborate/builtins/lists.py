@@ -30,7 +30,7 @@ def _product(session: Session, bound: dict[str, Argument], span: Span) -> Compil
             session.charge(EXPRESSION, span)
             total = bounded(session, total * item, span)
         else:
-            message = f"product multiplies numbers, and the list holds {describe(item)}"
+            message = f"product takes a list of numbers, got a list with {describe(item)}"
             if is_number(item) or is_size(item):
                 message = f"product multiplies sizes or numbers, not {describe(total)} by {describe(item)}"
             raise session.fault(codes.E404, message, bound["list"].span)
@@ -50,11 +50,9 @@ def _pair(session: Session, bound: dict[str, Argument], span: Span) -> CompileTi
     if isinstance(value, list):
         if len(value) != 2:
             raise session.fault(
-                codes.E404, f"one number or a list of two is needed, and this is {describe(value)}", bound["x"].span
+                codes.E404, f"expected one number or a list of two, got {describe(value)}", bound["x"].span
             )
         return value
     if not is_size(value):
-        raise session.fault(
-            codes.E404, f"one number or a list of two is needed, and this is {describe(value)}", bound["x"].span
-        )
+        raise session.fault(codes.E404, f"expected one number or a list of two, got {describe(value)}", bound["x"].span)
     return [value, value]

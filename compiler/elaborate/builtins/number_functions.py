@@ -26,12 +26,12 @@ def _int(session: Session, bound: dict[str, Argument], span: Span) -> CompileTim
     if isinstance(value, bool) or not is_number(value):
         raise session.fault(
             codes.E404,
-            f"int takes a number, and this is {describe(value)}",
+            f"int takes a number, got {describe(value)}",
             bound["x"].span,
-            hint="a tensor is converted with `cast(x, i64)`",
+            hint="convert a tensor with `cast(x, i64)`",
         )
     if not math.isfinite(value):
-        raise session.fault(codes.E506, f"no whole number is {describe(value)}", span)
+        raise session.fault(codes.E506, f"{describe(value)} has no integer value", span)
     return bounded(session, int(value), span)
 
 
@@ -41,9 +41,9 @@ def _float(session: Session, bound: dict[str, Argument], span: Span) -> CompileT
     if not is_number(value):
         raise session.fault(
             codes.E404,
-            f"float takes a number, and this is {describe(value)}",
+            f"float takes a number, got {describe(value)}",
             bound["x"].span,
-            hint="a tensor is converted with `cast(x, f32)`",
+            hint="convert a tensor with `cast(x, f32)`",
         )
     return float(value)
 
@@ -56,12 +56,12 @@ def _choice(session: Session, arguments: list[Argument], span: Span) -> CompileT
         at = named.named_at or named.span
         raise session.fault(codes.E402, f"choice has no argument `{named.name}`", at, hint="choice(25, 50, 100)")
     if not arguments:
-        raise session.fault(codes.E401, "choice needs the values to choose from", span, hint="choice(25, 50, 100)")
+        raise session.fault(codes.E401, "choice needs values to choose from", span, hint="choice(25, 50, 100)")
     if len(arguments) == 1 and isinstance(arguments[0].value, list):
         inside = arguments[0].span.text.removeprefix("[").removesuffix("]")
-        message = "choice is given one value, a list, and has nothing to choose from"
+        message = "choice takes each value as an argument, got a single list"
         raise session.fault(
-            codes.E404, message, arguments[0].span, hint=f"write the values themselves: `choice({inside})`"
+            codes.E404, message, arguments[0].span, hint=f"write the values without the list: `choice({inside})`"
         )
     return Choice(tuple(argument.value for argument in arguments))
 
@@ -86,7 +86,7 @@ def _folding(name: str, function: Callable[..., float]) -> Builtin:
                 shown = ", ".join(str(value) for value in values)
                 raise session.fault(codes.E505, f"{name}({shown}) is not a number", span) from None
             except OverflowError:
-                raise session.fault(codes.E506, "a number beyond what a float holds", span) from None
+                raise session.fault(codes.E506, "float overflow: beyond 1.8e308", span) from None
         dtype = session.local_float_type
         arguments = [
             Argument(argument.name, as_tensor(session, argument.value, argument.span, dtype), argument.span)

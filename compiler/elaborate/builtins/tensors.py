@@ -56,7 +56,7 @@ _filled("full", None)
 def _iota(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     count = bound["n"].value
     if not is_size(count):
-        raise session.fault(codes.E404, f"iota counts to a size, and this is {describe(count)}", bound["n"].span)
+        raise session.fault(codes.E404, f"iota takes a size, got {describe(count)}", bound["n"].span)
     counted = session.make(lambda: Iota(count)(), span)
     if "dtype" not in bound:
         return counted
@@ -68,9 +68,7 @@ def _iota(session: Session, bound: dict[str, Argument], span: Span) -> CompileTi
 def _cast(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
     dtype = bound["dtype"].value
     if not isinstance(dtype, DType):
-        raise session.fault(
-            codes.E404, f"`dtype` of cast is a dtype, and {describe(dtype)} is given", bound["dtype"].span
-        )
+        raise session.fault(codes.E404, f"`dtype` of cast must be a dtype, got {describe(dtype)}", bound["dtype"].span)
     value = bound["x"].value
     if isinstance(value, bool):
         tensor = as_tensor(session, value, span, DType.BOOL)
@@ -127,7 +125,7 @@ def _split(session: Session, bound: dict[str, Argument], span: Span) -> CompileT
         if total != size:
             raise session.fault(
                 codes.E301,
-                f"split: the parts add up to {total}, and axis {axis} of {tensor.type} has {size}",
+                f"split: the parts add up to {total}, but axis {axis} of {tensor.type} has {size}",
                 bound["parts"].span,
             )
     elif isinstance(parts, int) and not isinstance(parts, bool) and parts > 0:
@@ -141,7 +139,7 @@ def _split(session: Session, bound: dict[str, Argument], span: Span) -> CompileT
     else:
         raise session.fault(
             codes.E404,
-            f"split takes a number of parts or a list of sizes, and this is {describe(parts)}",
+            f"split takes a number of parts or a list of sizes, got {describe(parts)}",
             bound["parts"].span,
         )
     slices: list[CompileTimeValue] = []
@@ -161,7 +159,10 @@ def _einsum(session: Session, arguments: list[Argument], span: Span) -> CompileT
         or any(argument.name is not None for argument in arguments)
     ):
         raise session.fault(
-            codes.E401, "einsum needs a pattern, then its tensors", span, hint='einsum("b q d, b k d -> b q k", q, k)'
+            codes.E401,
+            "einsum needs a pattern, followed by its tensors",
+            span,
+            hint='einsum("b q d, b k d -> b q k", q, k)',
         )
     return axes.einsum(session, arguments[0], arguments[1:], span)
 
@@ -176,7 +177,7 @@ def _spread(session: Session, bound: dict[str, Argument], span: Span) -> Compile
     form = bound["form"].value if "form" in bound else Form.SCALE
     if form not in forms:
         known = ", ".join(f'"{form}"' for form in forms)
-        message = f"`form` of spread is one of {known}, and {describe(form)} is given"
+        message = f"`form` of spread must be one of {known}, got {describe(form)}"
         raise session.fault(codes.E404, message, bound["form"].span)
     session.spreads.append((x, target, Form(form)))
     return x
@@ -191,9 +192,9 @@ def _gradient(session: Session, bound: dict[str, Argument], span: Span) -> Compi
     y, x = (tensor_argument(session, bound[name]) for name in ("y", "x"))
     if y.type.rank or not y.type.dtype.is_float or not x.type.dtype.is_float:
         wrong, which = (y, "y") if y.type.rank or not y.type.dtype.is_float else (x, "x")
-        hint = "fold it first, as in `gradient(sum(y), x)`" if wrong is y and y.type.rank else None
-        wanted = "one float" if wrong is y else "a float tensor"
-        message = f"`{which}` of gradient is {wanted}, and this is {wrong.type}"
+        hint = "reduce it first, as in `gradient(sum(y), x)`" if wrong is y and y.type.rank else None
+        wanted = "a single float" if wrong is y else "a float tensor"
+        message = f"`{which}` of gradient must be {wanted}, got {wrong.type}"
         raise session.fault(codes.E404, message, bound[which].span, hint=hint)
 
     session.charge(of_graph(Graph({}, {"y": y})) * DERIVED, span)
@@ -208,7 +209,9 @@ def _gradient(session: Session, bound: dict[str, Argument], span: Span) -> Compi
         raise session.fault(codes.E611, f"no gradient flows through `{error}`", span, labels=_at(error.node)) from None
     if not gradient:
         node = find_gradient_stop(y, x)
-        message = f"no gradient flows through `{node.op.name}`" if node else "the one does not depend on the other"
+        message = (
+            f"no gradient flows through `{node.op.name}`" if node else "the gradient's `y` does not depend on its `x`"
+        )
         raise session.fault(codes.E611, message, span, labels=_at(node))
     return gradient[0]
 

@@ -18,47 +18,41 @@ from runtime.data.context import Context
 from tests.runtime.data.descriptions import load, refused, series
 
 ARGUMENTS = {
-    'csv("")': '`path` of `csv` is a text of one or more characters, and the text "" is given',
-    "csv(5)": "`path` of `csv` is a text of one or more characters, and the number 5 is given",
-    'csv("a", separator: ";;")': '`separator` of `csv` is one character, and the text ";;" is given',
-    'csv("a", separator: "")': '`separator` of `csv` is one character, and the text "" is given',
-    'csv("a", decimal: "x")': '`decimal` of `csv` is "." or ",", and the text "x" is given',
-    'csv("a", decimal: ",")': "of `csv` the `separator` is no quote and no line's end, and differs from `decimal`",
-    'csv("a", separator: "\\n")': "of `csv` the `separator` is no quote and no line's end, and differs from `decimal`",
-    'csv("a", header: 1)': "`header` of `csv` is true or false, and the number 1 is given",
-    'images("a", size: -3)': "`size` of `images` is a whole number of at least 0, and the number -3 is given",
-    'images("a", size: 1.5)': "`size` of `images` is a whole number of at least 0, and the number 1.5 is given",
-    'images("a", channels: 2)': "`channels` of `images` is 1, 3 or 4, and the number 2 is given",
+    'csv("")': '`path` of `csv` must be a non-empty text, got the text ""',
+    "csv(5)": "`path` of `csv` must be a non-empty text, got the number 5",
+    'csv("a", separator: ";;")': '`separator` of `csv` must be one character, got the text ";;"',
+    'csv("a", separator: "")': '`separator` of `csv` must be one character, got the text ""',
+    'csv("a", decimal: "x")': '`decimal` of `csv` must be "." or ",", got the text "x"',
+    'csv("a", decimal: ",")': "`csv`: `separator` must differ from a quote, a line break and `decimal`",
+    'csv("a", separator: "\\n")': "`csv`: `separator` must differ from a quote, a line break and `decimal`",
+    'csv("a", header: 1)': "`header` of `csv` must be true or false, got the number 1",
+    'images("a", size: -3)': "`size` of `images` must be a whole number of at least 0, got the number -3",
+    'images("a", size: 1.5)': "`size` of `images` must be a whole number of at least 0, got the number 1.5",
+    'images("a", channels: 2)': "`channels` of `images` must be 1, 3 or 4, got the number 2",
     'csv("a") -> window("v", length: 3.5)': (
-        "`length` of `window` is a whole number of at least 1, and the number 3.5 is given"
+        "`length` of `window` must be a whole number of at least 1, got the number 3.5"
     ),
     'csv("a") -> window("v", length: "x")': (
-        '`length` of `window` is a whole number of at least 1, and the text "x" is given'
+        '`length` of `window` must be a whole number of at least 1, got the text "x"'
     ),
     'csv("a") -> window([], length: 3)': (
-        "`columns` of `window` is a text or a list of one or more texts, and a list of 0 is given"
+        "`columns` of `window` must be a text or a non-empty list of texts, got a list of 0"
     ),
     'text("a") -> characters(length: 0)': (
-        "`length` of `characters` is a whole number of at least 1, and the number 0 is given"
+        "`length` of `characters` must be a whole number of at least 1, got the number 0"
     ),
-    'text("a") -> tokens(length: 0)': (
-        "`length` of `tokens` is a whole number of at least 1, and the number 0 is given"
-    ),
+    'text("a") -> tokens(length: 0)': ("`length` of `tokens` must be a whole number of at least 1, got the number 0"),
     'text("a") -> tokens(target: "clas")': (
-        '`target` of `tokens` is "text" or "class" or "number", and the text "clas" is given'
+        '`target` of `tokens` must be "text" or "class" or "number", got the text "clas"'
     ),
-    'pairs("a", columns: ["a"])': (
-        "`columns` of `pairs` is a list of two whole numbers from 0, and a list of 1 is given"
-    ),
-    'pairs("a", separator: "")': '`separator` of `pairs` is a text of one or more characters, and the text "" is given',
-    'npz("a") -> split(validation: "a")': (
-        '`validation` of `split` is a share from 0 to below 1, and the text "a" is given'
-    ),
-    'npz("a") -> split(test: -0.5)': "`test` of `split` is a share from 0 to below 1, and the number -0.5 is given",
-    'npz("a") -> split(test: 0.5, validation: 0.5)': "of `split` the shares add up to less than 1",
-    'npz("a") -> augment(mixup: -1)': "`mixup` of `augment` is a number of at least 0, and the number -1 is given",
-    'npz("a") -> augment(noise: "a")': '`noise` of `augment` is a number of at least 0, and the text "a" is given',
-    'npz("a") -> min_max(low: 1, high: 1)': "of `min_max` `low` is below `high`",
+    'pairs("a", columns: ["a"])': ("`columns` of `pairs` must be a list of two whole numbers from 0, got a list of 1"),
+    'pairs("a", separator: "")': '`separator` of `pairs` must be a non-empty text, got the text ""',
+    'npz("a") -> split(validation: "a")': ('`validation` of `split` must be a fraction in [0, 1), got the text "a"'),
+    'npz("a") -> split(test: -0.5)': "`test` of `split` must be a fraction in [0, 1), got the number -0.5",
+    'npz("a") -> split(test: 0.5, validation: 0.5)': "`split`: the fractions must add up to less than 1",
+    'npz("a") -> augment(mixup: -1)': "`mixup` of `augment` must be a number of at least 0, got the number -1",
+    'npz("a") -> augment(noise: "a")': '`noise` of `augment` must be a number of at least 0, got the text "a"',
+    'npz("a") -> min_max(low: 1, high: 1)': "`min_max`: `low` must be below `high`",
 }
 
 

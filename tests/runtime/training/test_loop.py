@@ -258,7 +258,7 @@ def test_a_monitor_that_nothing_measures_is_refused() -> None:
     with pytest.raises(NablacError) as caught:
         training('monitor "val_accuracy"').loop()
     (found,) = caught.value.diagnostics
-    assert (found.code, found.message) == ("E615", "nothing measures the `monitor` val_accuracy")
+    assert (found.code, found.message) == ("E615", "the `monitor` val_accuracy is not measured")
     assert found.hint == "there are loss, mae, val_loss, val_mae"
 
 

@@ -221,7 +221,7 @@ def test_a_metric_of_all_examples_has_no_figure_of_training_alone() -> None:
 
 
 def test_a_monitor_of_training_that_is_measured_of_validation_alone_is_refused() -> None:
-    with pytest.raises(NablacError, match="nothing measures the `monitor` auc"):
+    with pytest.raises(NablacError, match="the `monitor` auc is not measured"):
         training(RANKED.replace('monitor "val_auc"', 'monitor "auc"'), ranked_data()).loop()
 
 

@@ -228,23 +228,23 @@ def test_a_label_that_the_loss_ignores_may_be_outside(tmp_path: Path) -> None:
 # Axes of examples: the inputs, the target, the arrays, and what is said
 
 AXES = {
-    "a square": ("x: [batch, batch]", {"x": (8, 8)}, "`x` is f32[batch, batch]: `batch` counts the examples, and"),
+    "a square": ("x: [batch, batch]", {"x": (8, 8)}, "`x` is f32[batch, batch]: `batch` counts the examples, but"),
     "a graph": (
         "x: [batch, 2], a: [batch, batch]",
         {"x": (8, 2), "a": (8, 8)},
-        "`a` is f32[batch, batch]: `batch` counts the examples, and is the size of axis 1 too",
+        "`a` is f32[batch, batch]: `batch` counts the examples, but is also the size of axis 1",
     ),
     "two names": (
         "x: [batch, 2], s: [m, 2]",
         {"x": (8, 2), "s": (8, 2)},
-        "axis 0 is `batch` in `x` and `m` in `s`: one of them does not count examples",
+        "axis 0 is `batch` in `x` and `m` in `s`: both must count examples",
     ),
     "a number": (
         "x: [batch, 2], s: [4, 2]",
         {"x": (8, 2), "s": (8, 2)},
-        "axis 0 is `batch` in `x` and `4` in `s`: one of them does not count examples",
+        "axis 0 is `batch` in `x` and `4` in `s`: both must count examples",
     ),
-    "no axis": ("x: [batch, 2], s: f32[]", {"x": (8, 2), "s": (8,)}, "`s` is f32[], and has no axis of examples"),
+    "no axis": ("x: [batch, 2], s: f32[]", {"x": (8, 2), "s": (8,)}, "`s` is f32[], which has no axis of examples"),
 }
 
 
@@ -435,7 +435,7 @@ def test_numbers_without_an_axis_of_1_are_scaled_as_with_it(stage: str) -> None:
 def test_stages_that_read_a_table_have_nothing_to_do_with_arrays() -> None:
     data = 'csv("absent.csv") -> standardize() -> columns(inputs: ["a", "b"], targets: ["c"])'
     assert set(given_arrays(data).data.scalings) == {"x", "t"}
-    with pytest.raises(NablacError, match="`columns` makes examples of a table or a text, and arrays are examples"):
+    with pytest.raises(NablacError, match="`columns` makes examples of a table or a text, but arrays are examples"):
         given_arrays('arrays() -> columns(inputs: ["a"], targets: ["b"])').data  # noqa: B018
 
 
