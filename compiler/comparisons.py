@@ -51,24 +51,24 @@ class Comparison:
 
 def moved_from(value: Value, known: Container[Value]) -> frozenset[Value]:
     """The values among `known` whose numbers `value` holds, moved or not; empty where it holds any other."""
-    found: set[Value] = set()
+    held: set[Value] = set()
     waiting, seen = [value], {value}
     while waiting:
         current = waiting.pop()
         if current in known:
-            found.add(current)
+            held.add(current)
             continue
         operands = current.node.op.moved_operands(*current.node.operands)
         if not operands:
             return frozenset()
-        waiting += [each for each in operands if each not in seen]
+        waiting += [operand for operand in operands if operand not in seen]
         seen.update(operands)
-    return frozenset(found)
+    return frozenset(held)
 
 
 def sources_of(value: Value, names: Mapping[Value, str]) -> tuple[str, ...]:
     """The names of the data that `value` is, moved or not; empty where it is anything else."""
-    return tuple(sorted({names[each] for each in moved_from(value, names)}))
+    return tuple(sorted({names[held] for held in moved_from(value, names)}))
 
 
 def comparisons(
@@ -85,8 +85,8 @@ def comparisons(
     graph = Graph({}, {"loss": loss})
     trained, weights = trained_values(graph)
     names = {value: name for name, value in {**inputs, **targets}.items()}
-    asked = {value: name for name, value in targets.items()}
-    found: dict[tuple[Value, Value], Comparison] = {}
+    target_names = {value: name for name, value in targets.items()}
+    by_operands: dict[tuple[Value, Value], Comparison] = {}
 
     def compared(node: Node, known: Mapping[Value, str]) -> bool:
         if not isinstance(node.op, Sub):
@@ -96,43 +96,45 @@ def comparisons(
                 continue
             sources = sources_of(data, known)
             if sources:
-                found.setdefault((value, data), Comparison(value, data, sources))
+                by_operands.setdefault((value, data), Comparison(value, data, sources))
                 return True
-            if isinstance(data.node.op, Sub) and all(sources_of(each, names) for each in data.node.operands):
-                of = tuple(sorted({name for each in data.node.operands for name in sources_of(each, names)}))
+            if isinstance(data.node.op, Sub) and all(sources_of(operand, names) for operand in data.node.operands):
+                of = tuple(sorted({name for operand in data.node.operands for name in sources_of(operand, names)}))
                 left, right = data.node.operands
-                found.setdefault((value, data), Comparison(value, left, of, Form.SCALE, right))
+                by_operands.setdefault((value, data), Comparison(value, left, of, Form.SCALE, right))
                 return True
         return False
 
-    for known, through_weights in ((names, False), (asked, True)):
+    for known, through_weights in ((names, False), (target_names, True)):
         waiting, seen = [loss.node], {loss.node}
         while waiting:
             node = waiting.pop()
             if compared(node, known):
                 continue
-            if not through_weights and any(each in weights and each.type.elements != 1 for each in node.operands):
+            if not through_weights and any(
+                operand in weights and operand.type.elements != 1 for operand in node.operands
+            ):
                 continue
-            following = dict.fromkeys(each.node for each in node.operands if each.node not in seen)
+            following = dict.fromkeys(operand.node for operand in node.operands if operand.node not in seen)
             waiting += following
             seen.update(following)
     for value, data, form in declared:
         sources = sources_of(data, names)
         if sources:
-            found[value, data] = Comparison(value, data, sources, form)
-    return list(found.values())
+            by_operands[value, data] = Comparison(value, data, sources, form)
+    return list(by_operands.values())
 
 
 def trained_values(graph: Graph) -> tuple[set[Value], set[Value]]:
     """The values that parameters or buffers take part in, and those of them that no input takes part in."""
     trained: set[Value] = set()
-    fed: set[Value] = set()
+    from_inputs: set[Value] = set()
     for node in graph:
-        if isinstance(node.op, Stored) or any(each in trained for each in node.operands):
+        if isinstance(node.op, Stored) or any(operand in trained for operand in node.operands):
             trained.update(node.results)
-        if isinstance(node.op, Input) or any(each in fed for each in node.operands):
-            fed.update(node.results)
-    return trained, trained - fed
+        if isinstance(node.op, Input) or any(operand in from_inputs for operand in node.operands):
+            from_inputs.update(node.results)
+    return trained, trained - from_inputs
 
 
 def keeps_columns(value: Value, names: Mapping[Value, str]) -> bool:

@@ -193,7 +193,7 @@ class _Derivation:
         result = self.of(end, 1)
         used = set(Graph({}, {"": result}))
         while True:  # a cache or state is needed where the output or another that is needed is made of it
-            kept = [each.following for each in self._carried() if each.input.node in used]
+            kept = [entry.following for entry in self._carried() if entry.input.node in used]
             more = set(Graph({}, {str(number): end for number, end in enumerate((result, *kept))}))
             if more == used:
                 break
@@ -206,12 +206,12 @@ class _Derivation:
             name = f"{PAST}.{self.tokens}"
             past = Input(name, self._past_type(self.input.type, 1))()
             caches[name] = _Cache(past, Concat(1)(past, self.input))
-        carried: dict[str, _State | _Cache] = {**states, **caches}
-        fed: dict[str, _Context | _State | _Cache] = {**context, **carried}
+        updated: dict[str, _State | _Cache] = {**states, **caches}
+        entries: dict[str, _Context | _State | _Cache] = {**context, **updated}
         step = Graph(
-            {self.tokens: self.input, **{name: each.input for name, each in fed.items()}},
+            {self.tokens: self.input, **{name: entry.input for name, entry in entries.items()}},
             {self.output: result},
-            {name: each.following for name, each in carried.items()},
+            {name: entry.following for name, entry in updated.items()},
             self.graph.name,
             self.graph.doc,
             self.graph.layers,

@@ -154,10 +154,10 @@ def remainder(numerator: Size, denominator: Size) -> Size:
 
 def evaluate(size: Size, sizes: Mapping[str, int]) -> int:
     """The number that `size` is when every named dim has the size given; KeyError for one that has none."""
-    found = substitute(size, sizes)
-    if isinstance(found, Dim):
-        raise KeyError(next(iter(sorted(symbols(found)))))
-    return found
+    number = substitute(size, sizes)
+    if isinstance(number, Dim):
+        raise KeyError(next(iter(sorted(symbols(number)))))
+    return number
 
 
 def substitute(size: Size, sizes: Mapping[str, Size]) -> Size:
@@ -179,14 +179,14 @@ def symbols(size: Size) -> set[str]:
     """The names in a size."""
     if isinstance(size, int):
         return set()
-    found: set[str] = set()
+    names: set[str] = set()
     for monomial, _ in size.terms:
         for atom, _ in monomial:
             if isinstance(atom, Symbol):
-                found.add(atom.name)
+                names.add(atom.name)
             else:
-                found |= symbols(atom.numerator) | symbols(atom.denominator)
-    return found
+                names |= symbols(atom.numerator) | symbols(atom.denominator)
+    return names
 
 
 def product(sizes: Iterable[Size]) -> Size:
@@ -214,10 +214,10 @@ def at_least(size: Size) -> float:
         return size
     total = 0.0
     for monomial, factor in size.terms:
-        each = [_atom_at_least(atom) ** power for atom, power in monomial]
-        if monomial and (factor < 0 or inf in map(abs, each)):
+        bounds = [_atom_at_least(atom) ** power for atom, power in monomial]
+        if monomial and (factor < 0 or inf in map(abs, bounds)):
             return -inf
-        total += factor * prod(each)
+        total += factor * prod(bounds)
     return total
 
 
@@ -319,7 +319,9 @@ def _divide(numerator: Size, denominator: Size) -> tuple[Size, Size]:
 
 def _exact_quotient(numerator: Size, denominator: Size) -> Size | None:
     """Polynomial long division by leading terms, in graded lexicographic order; None where something is left over."""
-    atoms = sorted({atom for size in (numerator, denominator) for each, _ in _terms(size) for atom, _ in each}, key=str)
+    atoms = sorted(
+        {atom for size in (numerator, denominator) for monomial, _ in _terms(size) for atom, _ in monomial}, key=str
+    )
 
     def order(term: tuple[Monomial, int]) -> tuple[int, list[int]]:
         powers = dict(term[0])

@@ -284,7 +284,7 @@ class Operator(Record, ABC):
     @cached_property
     def has_sizes(self) -> bool:
         """Whether an attribute holds a size known only when the model runs."""
-        return any(_holds_dim(each) for each in self.attributes)
+        return any(_holds_dim(attribute) for attribute in self.attributes)
 
     def apply(self, *operands: Value) -> Node:
         """A node of this operator on values."""
@@ -305,12 +305,12 @@ def kernel_of(node: Node, op: Operator) -> Callable[..., Any]:
     def rounded(*operands: Array) -> Array | tuple[Array, ...]:
         import numpy as np
 
-        wide = (each.astype(np.float32) if half else each for each, half in zip(operands, halves, strict=True))
+        wide = (operand.astype(np.float32) if half else operand for operand, half in zip(operands, halves, strict=True))
         computed = op.compute(*wide)
         several = computed if isinstance(computed, tuple) else (computed,)
         narrow = tuple(
-            np.asarray(each, value.type.dtype.numpy) if value.type.dtype.is_half else each
-            for each, value in zip(several, node.results, strict=True)
+            np.asarray(array, value.type.dtype.numpy) if value.type.dtype.is_half else array
+            for array, value in zip(several, node.results, strict=True)
         )
         return narrow if isinstance(computed, tuple) else narrow[0]
 
@@ -382,7 +382,7 @@ class Graph:
         dag: nx.MultiDiGraph[Node] = nx.MultiDiGraph()
         dag.add_nodes_from(self.nodes)
         dag.add_edges_from(
-            (operand.node, node, place) for node in self.nodes for place, operand in enumerate(node.operands)
+            (operand.node, node, index) for node in self.nodes for index, operand in enumerate(node.operands)
         )
         return dag
 
@@ -416,7 +416,7 @@ def _holds_dim(attribute: Any) -> bool:
 
 def _bind(attribute: Any, sizes: Mapping[str, Size]) -> Any:
     if isinstance(attribute, tuple):
-        return tuple(_bind(each, sizes) for each in attribute)
+        return tuple(_bind(item, sizes) for item in attribute)
     if isinstance(attribute, Dim):
         return substitute(attribute, sizes)
     return attribute.bind(sizes) if isinstance(attribute, TensorType) else attribute

@@ -13,6 +13,6 @@ class LazyModule:
         self.__name__ = name
 
     def __getattr__(self, attribute: str) -> Any:
-        found = getattr(import_module(self.__name__), attribute)
-        setattr(self, attribute, found)
-        return found
+        value = getattr(import_module(self.__name__), attribute)
+        setattr(self, attribute, value)
+        return value

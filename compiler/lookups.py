@@ -31,10 +31,10 @@ def lookups(graph: Graph, *, complete: bool = False) -> Iterator[Lookup]:
                 yield Lookup(node, positions, size)
         if isinstance(node.op, Scan):
             outside = dict(zip(node.op.body.inputs, node.operands, strict=True))
-            for each in lookups(node.op.body, complete=complete):
-                for name in inputs_behind(each.places, complete=complete):
+            for lookup in lookups(node.op.body, complete=complete):
+                for name in inputs_behind(lookup.places, complete=complete):
                     if name in outside:
-                        yield Lookup(each.node, outside[name], each.size)
+                        yield Lookup(lookup.node, outside[name], lookup.size)
 
 
 def lookups_of_several_axes(graph: Graph) -> Iterator[tuple[Node, Value, tuple[Size, ...]]]:
@@ -48,9 +48,9 @@ def lookups_of_several_axes(graph: Graph) -> Iterator[tuple[Node, Value, tuple[S
 def table_limits(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
     """For each input of places the size of the smallest table that it indexes."""
     limits: dict[str, int] = {}
-    for each in lookups(graph):
-        size = known_size(each.size, sizes)
-        for name in inputs_behind(each.places):
+    for lookup in lookups(graph):
+        size = known_size(lookup.size, sizes)
+        for name in inputs_behind(lookup.places):
             limits[name] = min(limits.get(name, size), size)
     return limits
 

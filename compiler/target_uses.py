@@ -39,18 +39,18 @@ def target_uses(value: Value, targets: Mapping[str, Value]) -> TargetUses:
     varying = _varying(graph)
     for node in graph:
         operands = node.operands
-        names = nothing.union(*(numbers.get(each, means.get(each, nothing)) for each in operands))
+        names = nothing.union(*(numbers.get(operand, means.get(operand, nothing)) for operand in operands))
         if not names:
             continue
         kept = node.op.moved_operands(*node.operands)
-        if kept and all(each in numbers for each in kept):
+        if kept and all(operand in numbers for operand in kept):
             numbers.update(dict.fromkeys(node.results, names))
-        elif isinstance(node.op, Mean) or (kept and all(each in numbers or each in means for each in kept)):
+        elif isinstance(node.op, Mean) or (kept and all(operand in numbers or operand in means for operand in kept)):
             means.update(dict.fromkeys(node.results, names))
         elif not _in_one_unit(node, varying):
             uses.others |= names
         elif isinstance(node.op, Sub):
-            uses.differences |= nothing.union(*(numbers.get(each, nothing) for each in operands))
+            uses.differences |= nothing.union(*(numbers.get(operand, nothing) for operand in operands))
     return uses
 
 
@@ -65,27 +65,27 @@ def targets_counted_from_zero(value: Value, targets: Mapping[str, Value]) -> fro
     Of scaled numbers, which have another zero, it says something else: `mape` is no percentage.
     """
     nothing: frozenset[str] = frozenset()
-    found = nothing
+    names_from_zero = nothing
     counted = {value: frozenset({name}) for name, value in targets.items()}  # what is computed before any difference
     graph = Graph({}, {"": value})
     varying = _varying(graph)
     for node in graph:
-        read = [counted.get(each, nothing) for each in node.operands]
+        read = [counted.get(operand, nothing) for operand in node.operands]
         names = nothing.union(*read)
-        alike = all(each in varying for each in node.operands)
+        alike = all(operand in varying for operand in node.operands)
         if isinstance(node.op, Comparison):
-            found |= nothing if alike else names
+            names_from_zero |= nothing if alike else names
             continue
-        found |= nothing.union(*(read[index] for index in node.op.counts_from_zero))
+        names_from_zero |= nothing.union(*(read[index] for index in node.op.counts_from_zero))
         if names and not (isinstance(node.op, Sub) and alike):
             counted.update(dict.fromkeys(node.results, names))
-    return found
+    return names_from_zero
 
 
 def _varying(graph: Graph) -> set[Value]:
     """The values that data or weights take part in: all but constants."""
-    found: set[Value] = set()
+    varying: set[Value] = set()
     for node in graph:
-        if isinstance(node.op, Placeholder) or any(each in found for each in node.operands):
-            found.update(node.results)
-    return found
+        if isinstance(node.op, Placeholder) or any(operand in varying for operand in node.operands):
+            varying.update(node.results)
+    return varying

@@ -39,9 +39,9 @@ class Sigmoid(Unary):
     wide = True
 
     def compute(self, x: Array) -> Array:
-        found = np.empty_like(x)
-        logistic(x, found)
-        return found
+        result = np.empty_like(x)
+        logistic(x, result)
+        return result
 
     def derivative(self, x: Value, result: Value) -> Value:
         return result * (1 - result)
@@ -51,8 +51,8 @@ class Sigmoid(Unary):
         dtype = emit.type(x).dtype
         wide = emit("Cast", x, to=DType.F32.onnx) if dtype.is_half else x  # in f16 exp overflows from 11 on
         one = np.ones((), np.float32 if dtype.is_half else dtype.numpy)
-        found = emit("Reciprocal", emit("Add", emit("Exp", emit("Neg", wide)), one))
-        return emit("Cast", found, to=dtype.onnx) if dtype.is_half else found
+        result = emit("Reciprocal", emit("Add", emit("Exp", emit("Neg", wide)), one))
+        return emit("Cast", result, to=dtype.onnx) if dtype.is_half else result
 
 
 def logistic(x: Array, out: Array) -> None:
@@ -164,9 +164,9 @@ def _erf(x: Array) -> Array:
 
 def _erf_single(x: Array) -> Array:
     near = np.clip(x, np.float32(-_ONE_FROM_SINGLE), np.float32(_ONE_FROM_SINGLE))
-    found = _rational(near * near, *_SINGLE)
-    found *= near
-    return np.clip(found, -1, 1, out=found)  # the rational function passes 1 by two units in the last place
+    result = _rational(near * near, *_SINGLE)
+    result *= near
+    return np.clip(result, -1, 1, out=result)  # the rational function passes 1 by two units in the last place
 
 
 def _erf_double(x: Array) -> Array:
@@ -174,21 +174,21 @@ def _erf_double(x: Array) -> Array:
     square = size * size
     beyond = 1 - np.exp(-square) * _rational(size, *_LARGE)
     near = size * _rational(np.minimum(square, _LEFT_OF_LARGE**2), *_SMALL)
-    found: Array = np.copysign(np.where(size <= _LEFT_OF_LARGE, near, beyond), x)
-    return found
+    result: Array = np.copysign(np.where(size <= _LEFT_OF_LARGE, near, beyond), x)
+    return result
 
 
 def _rational(x: Array, numerator: tuple[float, ...], denominator: tuple[float, ...]) -> Array:
-    found = _polynomial(x, numerator)
-    found /= _polynomial(x, denominator)
-    return found
+    quotient = _polynomial(x, numerator)
+    quotient /= _polynomial(x, denominator)
+    return quotient
 
 
 def _polynomial(x: Array, coefficients: tuple[float, ...]) -> Array:
     """Horner's rule, in one buffer."""
-    found: Array = x * x.dtype.type(coefficients[0])
+    total: Array = x * x.dtype.type(coefficients[0])
     for coefficient in coefficients[1:-1]:
-        found += x.dtype.type(coefficient)
-        found *= x
-    found += x.dtype.type(coefficients[-1])
-    return found
+        total += x.dtype.type(coefficient)
+        total *= x
+    total += x.dtype.type(coefficients[-1])
+    return total

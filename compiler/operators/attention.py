@@ -154,8 +154,8 @@ class Attention(Operator):
         """The key of a block's first query, and whether each from there on comes after a query."""
         queries, keys = scores.shape[-2:]
         first = min(start + int(self.before), keys)  # type: ignore[arg-type]  # bound
-        own = np.arange(queries) + (start + int(self.before))  # type: ignore[arg-type]
-        return first, np.arange(first, keys) > own[:, None]
+        positions = np.arange(queries) + (start + int(self.before))  # type: ignore[arg-type]
+        return first, np.arange(first, keys) > positions[:, None]
 
     # ONNX
 

@@ -100,7 +100,7 @@ class Scan(Operator):
         for index in range(self.states):
             if outputs[index] != inputs[index]:
                 raise TypeMismatch(f"state {index} is {inputs[index]}, and its next value {outputs[index]}")
-        stacked = (each.with_shape(length, *each.shape) for each in outputs[self.states :])
+        stacked = (output.with_shape(length, *output.shape) for output in outputs[self.states :])
         return (*outputs[: self.states], *stacked)
 
     def length(self, *operands: TensorType) -> Size:
@@ -124,13 +124,13 @@ class Scan(Operator):
             results = step(*states, *(sequence[index] for sequence in sequences), *whole)
             states, items = results[: self.states], results[self.states :]
             if not stacked:
-                stacked = [np.empty((length, *each.shape), each.dtype) for each in items]
-            for rows, each in zip(stacked, items, strict=True):
-                rows[index] = each
+                stacked = [np.empty((length, *item.shape), item.dtype) for item in items]
+            for rows, item in zip(stacked, items, strict=True):
+                rows[index] = item
         if length == 0:  # the states stay; one step of zeros tells how large the items would be
             zeros = (np.zeros(sequence.shape[1:], sequence.dtype) for sequence in sequences)
             items = step(*states, *zeros, *whole)[self.states :]
-            stacked = [np.empty((0, *each.shape), each.dtype) for each in items]
+            stacked = [np.empty((0, *item.shape), item.dtype) for item in items]
         return (*states, *stacked)
 
     def pullback(
@@ -198,17 +198,17 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
     pulled = gradients([end for end, _ in seeds], [seed for _, seed in seeds], wrt)
     flowing = {value: grad if grad is not None else zeros(value.type) for value, grad in zip(wrt, pulled, strict=True)}
 
-    carried = [flowing[value] for value in inputs[:n] if value in flowing]
+    state_gradients = [flowing[value] for value in inputs[:n] if value in flowing]
     keeps: list[Value] = []  # truncation: whether the gradient goes on to the step before
     if scan.truncate:
-        carried, keeps = _truncated(carried)
+        state_gradients, keeps = _truncated(state_gradients)
     summed = [
         total + cast(flowing[value], total.type.dtype)
         for total, value in zip(sums, (v for v in inputs[last:] if v in flowing), strict=True)
     ]
     stacked = [flowing[value] for value in inputs[n:last] if value in flowing]
     body_inputs = [*to_next, *sums, *inputs[:last], *to_stacked, *keeps, *inputs[last:]]
-    body = Graph(_named(body_inputs), _numbered([*carried, *summed, *stacked]), name="step_back")
+    body = Graph(_named(body_inputs), _numbered([*state_gradients, *summed, *stacked]), name="step_back")
 
     length = scan.length(*(operand.type for operand in operands))
     saved = Graph(scan.body.inputs, _numbered([*ends[:n], *ends[:n]]), name="step")
@@ -224,8 +224,8 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
     begun = [*first, *(zeros(value.type) for value in sums)]
     kept = [_goes_on(scan, length, keep.type.dtype) for keep in keeps]
     sequences = [*before, *operands[n:last], *stacked_grads, *kept]
-    walk = Scan(body, len(begun), len(sequences), not scan.reverse)
-    results = iter(walk.apply(*begun, *sequences, *operands[last:]).results)
+    backward = Scan(body, len(begun), len(sequences), not scan.reverse)
+    results = iter(backward.apply(*begun, *sequences, *operands[last:]).results)
     gradient_of: dict[int, Value] = {}
     for index in (*range(n), *range(last, len(formal)), *range(n, last)):
         if flows[index]:
@@ -233,14 +233,14 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
     return tuple(gradient_of.get(index) for index in range(len(formal)))
 
 
-def _truncated(carried: list[Value]) -> tuple[list[Value], list[Value]]:
+def _truncated(state_gradients: list[Value]) -> tuple[list[Value], list[Value]]:
     """The states' gradients times a number that a step is given, 0 or 1, of each dtype among them."""
     keeps: dict[DType, Value] = {}
-    for value in carried:
+    for value in state_gradients:
         dtype = value.type.dtype
         if dtype not in keeps:
             keeps[dtype] = Input(f"keep_{dtype}", TensorType(dtype))()
-    return [value * keeps[value.type.dtype] for value in carried], list(keeps.values())
+    return [value * keeps[value.type.dtype] for value in state_gradients], list(keeps.values())
 
 
 def _goes_on(scan: Scan, length: Size, dtype: DType) -> Value:

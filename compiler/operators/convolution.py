@@ -39,13 +39,13 @@ class SlidingWindow:
         strides = self.strides or (1,) * rank
         pads = self.pads or (0,) * (2 * rank)
         dilations = self.dilations or (1,) * rank
-        for what, given, count in (
+        for name, setting, count in (
             ("strides", strides, rank),
             ("pads", pads, 2 * rank),
             ("dilations", dilations, rank),
         ):
-            if len(given) != count:
-                raise TypeMismatch(f"{count} {what} are needed for {rank} spatial axes, and {len(given)} are given")
+            if len(setting) != count:
+                raise TypeMismatch(f"{count} {name} are needed for {rank} spatial axes, and {len(setting)} are given")
         if min(strides) < 1 or min(dilations) < 1:
             raise TypeMismatch("strides and dilations are at least 1")
         if min(pads) < 0:
@@ -86,7 +86,7 @@ class Conv(SlidingWindow, Operator):
     def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
         dtype = _checked(self.name, x, w)
         _refuse_empty(w)
-        if any(each != TensorType(dtype, (w.shape[0],)) for each in bias):
+        if any(vector != TensorType(dtype, (w.shape[0],)) for vector in bias):
             raise TypeMismatch(f"the bias of {w} is {TensorType(dtype, (w.shape[0],))}, not {bias[0]}")
         if self.groups < 1 or x.shape[1] != w.shape[1] * self.groups:
             raise TypeMismatch(
@@ -115,8 +115,8 @@ class Conv(SlidingWindow, Operator):
                 inner = slice(group * channels, (group + 1) * channels)
                 outer = slice(group * filters, (group + 1) * filters)
                 y[..., outer] += window[..., inner] @ _tap(w, tap, outer, slice(None)).T
-        for each in bias:
-            y += each
+        for vector in bias:
+            y += vector
         return np.ascontiguousarray(_first(y))
 
     def pullback(self, grad: Value, x: Value, w: Value, *bias: Value, result: Value) -> tuple[Value, ...]:
@@ -145,8 +145,8 @@ class Conv(SlidingWindow, Operator):
         items = padded_part(seen, axis, x, pads[spatial], 0)
         if items is None:
             return None
-        others = tuple(0 if each % rank == spatial else pad for each, pad in enumerate(pads))
-        return self.replace(pads=others)(items, *(window.whole(each) for each in (w, *bias)))
+        others = tuple(0 if index % rank == spatial else pad for index, pad in enumerate(pads))
+        return self.replace(pads=others)(items, *(window.whole(operand) for operand in (w, *bias)))
 
     def lower(self, emit: Emit, x: str, w: str, *bias: str) -> str:
         strides, pads, dilations = self.settings(emit.type(x).rank - 2)
@@ -247,13 +247,13 @@ class ConvTranspose(SlidingWindow, Operator):
             most[axis] = min(size - spared, stride - 1)
             beyond[axis] = size - spared - most[axis]
         settings = {"strides": strides, "pads": ends, "dilations": dilations, "group": self.groups}
-        made = emit("ConvTranspose", x, w, output_padding=most, **settings)
+        result = emit("ConvTranspose", x, w, output_padding=most, **settings)
         if any(beyond):
-            made = emit("Pad", made, np.array([0] * (rank + 4) + beyond, np.int64))
+            result = emit("Pad", result, np.array([0] * (rank + 4) + beyond, np.int64))
         if not cut and all(isinstance(size, int) for size in extra):
-            return made
+            return result
         stops = [start + size for start, size in zip(first, sizes, strict=True)]
-        return emit("Slice", made, np.array(first, np.int64), emit.sizes(stops), np.arange(2, 2 + rank))
+        return emit("Slice", result, np.array(first, np.int64), emit.sizes(stops), np.arange(2, 2 + rank))
 
     def flops(self, x: TensorType, w: TensorType) -> Size:
         return 2 * x.elements * product(w.shape[1:])
@@ -333,8 +333,8 @@ def _fitted(value: Value, type: TensorType) -> Value:
 
 def _tap(w: Array, tap: tuple[int, ...], rows: Any, columns: Any) -> Array:
     """One tap of a kernel: a view of its rows and columns."""
-    found: Array = w[(rows, columns, *tap)]
-    return found
+    view: Array = w[(rows, columns, *tap)]
+    return view
 
 
 def _padded(x: Array, pads: tuple[int, ...], rank: int) -> Array:
@@ -358,7 +358,7 @@ def _window(
 ) -> tuple[slice, ...]:
     """The items that one tap of the kernel meets, of an array with channels last."""
     spatial = (
-        slice(at * dilation, at * dilation + (size - 1) * stride + 1, stride)
-        for at, size, stride, dilation in zip(tap, sizes, strides, dilations, strict=True)
+        slice(index * dilation, index * dilation + (size - 1) * stride + 1, stride)
+        for index, size, stride, dilation in zip(tap, sizes, strides, dilations, strict=True)
     )
     return (slice(None), *spatial)

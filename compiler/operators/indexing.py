@@ -149,15 +149,15 @@ class ScatterElements(Indexed):
         return x
 
     def compute(self, x: Array, indices: Array, updates: Array) -> Array:
-        found = x.copy()
+        result = x.copy()
         if self.reduction == "none":
-            np.put_along_axis(found, indices, updates, self.axis)
-            return found
+            np.put_along_axis(result, indices, updates, self.axis)
+            return result
         positions = list(np.ogrid[tuple(slice(size) for size in indices.shape)])
         positions[self.axis] = _from_front(indices, x.shape[self.axis])
         flat = np.ravel_multi_index(np.broadcast_arrays(*positions), x.shape)
-        np.add.at(found.reshape(-1), flat.reshape(-1), updates.reshape(-1))
-        return found
+        np.add.at(result.reshape(-1), flat.reshape(-1), updates.reshape(-1))
+        return result
 
     def pullback(
         self, grad: Value, x: Value, indices: Value, updates: Value, *, result: Value
@@ -224,18 +224,18 @@ class ScatterNd(Indexed):
         return x
 
     def compute(self, x: Array, indices: Array, updates: Array) -> Array:
-        found = x.copy()
+        result = x.copy()
         if self.reduction == "none":
-            found[tuple(np.moveaxis(indices, -1, 0))] = updates
-            return found
+            result[tuple(np.moveaxis(indices, -1, 0))] = updates
+            return result
         depth = indices.shape[-1]
         heads, width = x.shape[:depth], math.prod(x.shape[depth:])
         columns = zip(np.moveaxis(indices.reshape(-1, depth), -1, 0), heads, strict=True)
         rows = np.ravel_multi_index(tuple(_from_front(column, size) for column, size in columns), heads)
         # Flat: `add.at` has a fast path for one axis, up to six times as fast as its own adding of rows.
         flat = (rows[:, None] * width + np.arange(width)).reshape(-1)
-        np.add.at(found.reshape(-1), flat, updates.reshape(-1))
-        return found
+        np.add.at(result.reshape(-1), flat, updates.reshape(-1))
+        return result
 
     def pullback(
         self, grad: Value, x: Value, indices: Value, updates: Value, *, result: Value
@@ -270,8 +270,8 @@ class OneHot(Operator):
     def compute(self, indices: Array) -> Array:
         axis = self.axis % (indices.ndim + 1)
         positions = np.arange(self.depth).reshape(-1, *(1,) * (indices.ndim - axis))  # type: ignore[arg-type]
-        found: Array = np.equal(np.expand_dims(indices, axis), positions).astype(self.dtype.numpy)
-        return found
+        result: Array = np.equal(np.expand_dims(indices, axis), positions).astype(self.dtype.numpy)
+        return result
 
     def pullback(self, grad: Value, indices: Value, *, result: Value) -> tuple[None]:
         return (None,)
@@ -311,8 +311,8 @@ class Iota(Operator):
         return ()
 
     def lower(self, emit: Emit) -> str:
-        found = emit("Range", np.array(0), emit("Squeeze", emit.sizes((self.size,)), np.array([0])), np.array(1))
-        return found if self.dtype == DType.I64 else emit("Cast", found, to=self.dtype.onnx)
+        numbers = emit("Range", np.array(0), emit("Squeeze", emit.sizes((self.size,)), np.array([0])), np.array(1))
+        return numbers if self.dtype == DType.I64 else emit("Cast", numbers, to=self.dtype.onnx)
 
     def flops(self) -> Size:
         return 0

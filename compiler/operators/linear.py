@@ -83,7 +83,9 @@ class MatMul(Operator):
             return None
         if mapped[0] and not mapped[1] and ranks[1] == 2:
             return x @ y
-        left, right = (aligned(each, max(ranks)) if axis else each for axis, each in zip(mapped, operands, strict=True))
+        left, right = (
+            aligned(operand, max(ranks)) if axis else operand for axis, operand in zip(mapped, operands, strict=True)
+        )
         return left @ right
 
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
@@ -105,12 +107,12 @@ class MatMul(Operator):
         # onnxruntime joins a transpose to the product after it, and then takes a vector for something else.
         x = emit("Unsqueeze", x, np.array([0])) if type.rank == 1 else x
         y = emit("Unsqueeze", y, np.array([1])) if other.rank == 1 else y
-        if type.dtype == DType.F16 or any(emit.may_cast_transposed(each) for each in (x, y)):
+        if type.dtype == DType.F16 or any(emit.may_cast_transposed(operand) for operand in (x, y)):
             x, y = _of_one_rank(emit, x, y, max(type.rank, 2), max(other.rank, 2))
-        made = emit("MatMul", x, y)
+        result = emit("MatMul", x, y)
         lost = [axis for axis, rank in ((-2, type.rank), (-1, other.rank)) if rank == 1]
-        made = emit("Squeeze", made, np.array(lost)) if lost else made
-        return emit("Cast", made, to=type.dtype.onnx) if narrow else made
+        result = emit("Squeeze", result, np.array(lost)) if lost else result
+        return emit("Cast", result, to=type.dtype.onnx) if narrow else result
 
     def flops(self, x: TensorType, y: TensorType) -> Size:
         return self.infer(x, y).elements * x.shape[-1] * 2

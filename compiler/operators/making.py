@@ -298,13 +298,13 @@ def aligned(x: Value, rank: int) -> Value:
 def batch_broadcast(op: Operator, mapped: Sequence[bool], operands: Sequence[Value]) -> Value:
     """What broadcasts, over a new leading axis: the mapped operands get the axes that the longest has."""
     rank = max(operand.type.rank - axis for axis, operand in zip(mapped, operands, strict=True))
-    return op(*(aligned(each, rank) if axis else each for axis, each in zip(mapped, operands, strict=True)))
+    return op(*(aligned(operand, rank) if axis else operand for axis, operand in zip(mapped, operands, strict=True)))
 
 
 def broadcast_part(window: Window, axis: int, x: Value, rank: int) -> Value:
     """`x`, which broadcasts to a result of `rank` axes, as far as a window on one of those needs it."""
-    own = axis - (rank - x.type.rank)
-    return window.whole(x) if own < 0 or x.shape[own] == 1 else window.of(x, own)
+    x_axis = axis - (rank - x.type.rank)
+    return window.whole(x) if x_axis < 0 or x.shape[x_axis] == 1 else window.of(x, x_axis)
 
 
 def incremental_broadcast(op: Operator, window: Window, axis: int, operands: Sequence[Value]) -> Value:

@@ -102,12 +102,12 @@ class CumSum(Operator):
 
     def compute(self, x: Array) -> Array:
         forward = np.flip(x, self.axis) if self.reverse else x
-        found = np.cumsum(forward, self.axis, dtype=x.dtype)
+        result = np.cumsum(forward, self.axis, dtype=x.dtype)
         if self.exclusive:  # not `found - x`, which would lose digits
-            moved = np.moveaxis(np.zeros_like(found), self.axis, 0)
-            moved[1:] = np.moveaxis(found, self.axis, 0)[:-1]
-            found = np.moveaxis(moved, 0, self.axis)
-        return np.flip(found, self.axis) if self.reverse else found
+            moved = np.moveaxis(np.zeros_like(result), self.axis, 0)
+            moved[1:] = np.moveaxis(result, self.axis, 0)[:-1]
+            result = np.moveaxis(moved, 0, self.axis)
+        return np.flip(result, self.axis) if self.reverse else result
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (CumSum(self.axis, self.exclusive, not self.reverse)(grad),)

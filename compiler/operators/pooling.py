@@ -68,14 +68,14 @@ class Pool(SlidingWindow):
             (x.shape[2 + axis] - dilations[axis] * (self.kernel[axis] - 1) - 1) // strides[axis] + 1
             for axis in range(rank)
         ]
-        found = []
+        views = []
         for tap in every(*(range(size) for size in self.kernel)):
             spatial = (
-                slice(at * dilation, at * dilation + (size - 1) * stride + 1, stride)
-                for at, size, stride, dilation in zip(tap, sizes, strides, dilations, strict=True)
+                slice(index * dilation, index * dilation + (size - 1) * stride + 1, stride)
+                for index, size, stride, dilation in zip(tap, sizes, strides, dilations, strict=True)
             )
-            found.append(x[(slice(None), slice(None), *spatial)])
-        return found
+            views.append(x[(slice(None), slice(None), *spatial)])
+        return views
 
     def flops(self, x: TensorType) -> Size:
         return self.infer(x).elements * product(self.kernel)
@@ -114,22 +114,24 @@ class MaxPool(Pool, Operator):
         rank, counts = len(self.kernel), result.shape[2:]
         axes = tuple(range(2, 2 + rank))
         positions = list(every(*map(range, self.kernel)))
-        found: list[Value] = []
+        parts: list[Value] = []
         for tap in positions[:-1]:
-            stops = tuple(at + (count - 1) * step + 1 for at, count, step in zip(tap, counts, self.kernel, strict=True))
+            stops = tuple(
+                index + (count - 1) * step + 1 for index, count, step in zip(tap, counts, self.kernel, strict=True)
+            )
             items = slice_(x, axes, tap, stops, self.kernel)
             taken = cast(equal(items, result), rest.type.dtype) * rest
-            found.append(taken)
+            parts.append(taken)
             rest = rest - taken
-        found.append(rest)
+        parts.append(rest)
         for axis in reversed(axes):  # side by side, the last axis first
             size = self.kernel[axis - 2]
-            groups = [found[start : start + size] for start in range(0, len(found), size)]
+            groups = [parts[start : start + size] for start in range(0, len(parts), size)]
             shape = (*rest.shape[:axis], rest.shape[axis] * size, *groups[0][0].shape[axis + 1 :])
-            found = [
-                reshape(concat([unsqueeze(each, (axis + 1,)) for each in group], axis + 1), shape) for group in groups
+            parts = [
+                reshape(concat([unsqueeze(part, (axis + 1,)) for part in group], axis + 1), shape) for group in groups
             ]
-        (whole,) = found
+        (whole,) = parts
         beyond = tuple(size - done for size, done in zip(x.shape, whole.shape, strict=True))
         return pad(whole, (0,) * (2 + rank), beyond) if any(size != 0 for size in beyond) else whole
 
@@ -140,8 +142,8 @@ class MaxPool(Pool, Operator):
             return emit("MaxPool", x, kernel_shape=self.kernel, strides=strides, pads=pads, dilations=dilations)
         # Of -inf alone, which a rectifier never gives, onnxruntime finds the lowest finite number: -inf when doubled.
         halved = emit("Mul", x, np.array(0.5, dtype.numpy))
-        found = emit("MaxPool", halved, kernel_shape=self.kernel, strides=strides, pads=pads, dilations=dilations)
-        return emit("Mul", found, np.array(2, dtype.numpy))
+        largest = emit("MaxPool", halved, kernel_shape=self.kernel, strides=strides, pads=pads, dilations=dilations)
+        return emit("Mul", largest, np.array(2, dtype.numpy))
 
 
 class MaxPoolPlaces(Pool, Operator):
@@ -193,7 +195,7 @@ class AveragePool(Pool, Operator):
     count_include_pad: Flag = False
 
     def infer(self, x: TensorType) -> TensorType:
-        if any(each != 1 for each in self.dilations):
+        if any(dilation != 1 for dilation in self.dilations):
             raise TypeMismatch("an average pool has no dilation")
         return super().infer(x)
 

@@ -78,15 +78,15 @@ def _whole_power(x: Array, exponent: int) -> Array:
     """`x` to a whole power by repeated squaring: `power(x, 3)` costs 13 times `x * x * x`."""
     if exponent < 0:
         return np.reciprocal(_whole_power(x, -exponent))
-    found, square = None, x
+    result, square = None, x
     while exponent:
         if exponent & 1:
-            found = square if found is None else found * square
+            result = square if result is None else result * square
         exponent >>= 1
         if exponent:
             square = square * square
-    assert found is not None
-    return found
+    assert result is not None
+    return result
 
 
 class Exp(Unary):

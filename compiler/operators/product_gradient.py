@@ -25,9 +25,9 @@ def product_gradient(grad: Value, x: Value, folded: tuple[int, ...]) -> Value:
     rest = tuple(shape[axis] for axis in left)
     factors = reshape(transpose(x, (*folded, *left)), (length, *rest))
     total = _by_halves(factors, length) if isinstance(length, int) else _one_by_one(factors)
-    (found,) = gradients([total], [grad], [x])
-    assert found is not None
-    return found
+    (gradient,) = gradients([total], [grad], [x])
+    assert gradient is not None
+    return gradient
 
 
 def _by_halves(factors: Value, length: int) -> Value:

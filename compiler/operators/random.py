@@ -62,9 +62,9 @@ class FoldKey(Draw):
     tag: Integer = 0
 
     def infer(self, key: TensorType, number: TensorType) -> TensorType:
-        for each in (key, number):
-            if each != TensorType(DType.I64):
-                raise TypeMismatch(f"a key is folded with whole numbers, not with {each}")
+        for operand in (key, number):
+            if operand != TensorType(DType.I64):
+                raise TypeMismatch(f"a key is folded with whole numbers, not with {operand}")
         return key
 
     def compute(self, key: Array, number: Array) -> Array:

@@ -52,21 +52,21 @@ class Recurrent(Operator):
         rows = self.gates * self.hidden
         state = TensorType(dtype, (batch, self.hidden))
         wanted = {"w": (rows, features), "r": (rows, self.hidden), "b": (2 * rows,)}
-        for (name, shape), given in zip(wanted.items(), (w, r, b), strict=True):
-            if given.shape != shape:
-                raise TypeMismatch(f"`{name}` of `{self.name}` is {TensorType(dtype, shape)}, and {given} is given")
-        if any(each != state for each in first):
+        for (name, shape), operand in zip(wanted.items(), (w, r, b), strict=True):
+            if operand.shape != shape:
+                raise TypeMismatch(f"`{name}` of `{self.name}` is {TensorType(dtype, shape)}, and {operand} is given")
+        if any(state_type != state for state_type in first):
             raise TypeMismatch(f"an initial state of `{self.name}` is {state}, and {first[0]} is given")
         return (TensorType(dtype, (time, batch, self.hidden)), *([state] * self.states))
 
     def lower(self, emit: Emit, x: str, w: str, r: str, b: str, *first: str) -> tuple[str, ...]:
         length, batch, _ = emit.type(x).shape
         ahead = np.array([0])
-        w, r, b = (emit("Unsqueeze", each, ahead) for each in (w, r, b))
-        begun = [emit("Unsqueeze", filled(emit, each, batch), ahead) for each in first]
+        w, r, b = (emit("Unsqueeze", operand, ahead) for operand in (w, r, b))
+        begun = [emit("Unsqueeze", filled(emit, operand, batch), ahead) for operand in first]
         steps = filled(emit, x, length, batch)
         begun[0] = emit.refuse_empty(begun[0], steps, (length, batch))  # of nothing the kernels end the process
-        made = emit.many(
+        results = emit.many(
             1 + self.states,
             self.onnx,
             steps,
@@ -79,8 +79,8 @@ class Recurrent(Operator):
             direction="reverse" if self.reverse else "forward",
             **self.onnx_attributes(),
         )
-        final = [unfilled(emit, emit("Squeeze", each, ahead), batch) for each in made[1:]]
-        stacked = unfilled(emit, emit("Squeeze", made[0], np.array([1])), length, batch)
+        final = [unfilled(emit, emit("Squeeze", state, ahead), batch) for state in results[1:]]
+        stacked = unfilled(emit, emit("Squeeze", results[0], np.array([1])), length, batch)
         return (stacked, *states_of_steps(emit, length, first, final))
 
     def onnx_attributes(self) -> dict[str, Any]:
@@ -93,9 +93,9 @@ class Recurrent(Operator):
     def projected(self, x: Array, w: Array, bias: Array) -> Array:
         """All steps' products with the input weights at once: [time, batch, gates * hidden]."""
         time, batch, features = x.shape
-        made = (x.reshape(time * batch, features) @ w.T).reshape(time, batch, len(w))
-        made += bias
-        return np.asarray(made)
+        products = (x.reshape(time * batch, features) @ w.T).reshape(time, batch, len(w))
+        products += bias
+        return np.asarray(products)
 
     def order(self, time: int) -> range:
         return range(time - 1, -1, -1) if self.reverse else range(time)

@@ -70,8 +70,8 @@ class Reduction(Operator):
         if type.dtype in self.kernels:
             return self.lower_fold(emit, x, type, axes)
         wide = type.with_dtype(type.dtype.stand_in)
-        found = self.lower_fold(emit, emit("Cast", x, to=wide.dtype.onnx), wide, axes)
-        return emit("Cast", found, to=type.dtype.onnx)
+        result = self.lower_fold(emit, emit("Cast", x, to=wide.dtype.onnx), wide, axes)
+        return emit("Cast", result, to=type.dtype.onnx)
 
     def lower_fold(self, emit: Emit, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
         """Fold one axis or more of `x`, which is of a dtype that there is a kernel for."""
@@ -84,16 +84,16 @@ class Reduction(Operator):
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         folded = self.folded(x.type.rank)
-        kept = [own for own in range(x.type.rank) if self.keep or own not in folded]
+        kept = [x_axis for x_axis in range(x.type.rank) if self.keep or x_axis not in folded]
         if kept[axis] in folded:
             return None
         return self(window.of(x, kept[axis]))
 
-    def with_nan(self, emit: Emit, found: str, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
-        """What was found, but NaN where an element is: onnxruntime's largest and smallest pass over it."""
+    def with_nan(self, emit: Emit, result: str, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
+        """`result`, but NaN where an element is NaN, which onnxruntime's own maximum and minimum skip."""
         flags = emit("Cast", emit("IsNaN", x), to=DType.U8.onnx)
         one = emit("ReduceMax", flags, np.array(axes, np.int64), keepdims=int(self.keep))
-        return emit("Where", emit("Cast", one, to=DType.BOOL.onnx), np.array(np.nan, type.dtype.numpy), found)
+        return emit("Where", emit("Cast", one, to=DType.BOOL.onnx), np.array(np.nan, type.dtype.numpy), result)
 
     def flops(self, x: TensorType) -> Size:
         return x.elements
@@ -156,8 +156,8 @@ class Extremum(Reduction):
         return np.asarray(getattr(np, self.ufunc)(x, axis=self.axes, keepdims=self.keep))
 
     def lower_fold(self, emit: Emit, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
-        found = super().lower_fold(emit, x, type, axes)
-        return self.with_nan(emit, found, x, type, axes) if type.dtype.is_float else found
+        result = super().lower_fold(emit, x, type, axes)
+        return self.with_nan(emit, result, x, type, axes) if type.dtype.is_float else result
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         chosen = cast(equal(x, self.spread(result, x.type)), x.type.dtype)
@@ -200,8 +200,8 @@ class Prod(Reduction):
         one = np.ones((), type.dtype.numpy)
         before = emit("Expand", one, emit.sizes((1, *kept.shape)))  # onnxruntime refuses a scan of no steps
         start = emit("Expand", one, emit.sizes(kept.shape)) if kept.rank else one
-        found = emit("Scan", start, emit("Concat", before, items, axis=0), body=body, num_scan_inputs=1)
-        return emit("Reshape", found, emit.sizes(self.infer(type).shape), allowzero=1) if self.keep else found
+        result = emit("Scan", start, emit("Concat", before, items, axis=0), body=body, num_scan_inputs=1)
+        return emit("Reshape", result, emit.sizes(self.infer(type).shape), allowzero=1) if self.keep else result
 
     def compute(self, x: Array) -> Array:
         return np.asarray(np.prod(x, axis=self.axes, keepdims=self.keep, dtype=x.dtype))
@@ -225,8 +225,8 @@ class LogSumExp(Reduction):
         peak = np.max(x, axis=self.axes, keepdims=True)
         peak = np.where(np.isfinite(peak), peak, x.dtype.type(0))
         total = np.sum(np.exp(x - peak), axis=self.axes, keepdims=True, dtype=x.dtype)
-        found = np.log(total) + peak
-        return np.asarray(found if self.keep else np.squeeze(found, self.folded(x.ndim)))
+        result = np.log(total) + peak
+        return np.asarray(result if self.keep else np.squeeze(result, self.folded(x.ndim)))
 
     def lower_fold(self, emit: Emit, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
         return self.with_nan(emit, super().lower_fold(emit, x, type, axes), x, type, axes)

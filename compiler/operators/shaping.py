@@ -123,10 +123,10 @@ class Reshape(DataMovement):
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         shape = self.resolved(x.type)
-        for own, size in enumerate(x.shape):  # the axis that stays, with as many elements before it
-            if size == shape[axis] and product(x.shape[:own]) == product(shape[:axis]):
-                bound = [window.bound(each) for each in shape]
-                return Reshape((*bound[:axis], window.size, *bound[axis + 1 :]))(window.of(x, own))
+        for x_axis, size in enumerate(x.shape):  # the axis that stays, with as many elements before it
+            if size == shape[axis] and product(x.shape[:x_axis]) == product(shape[:axis]):
+                bound = [window.bound(extent) for extent in shape]
+                return Reshape((*bound[:axis], window.size, *bound[axis + 1 :]))(window.of(x, x_axis))
         return None
 
     def lower(self, emit: Emit, x: str) -> str:
@@ -230,7 +230,7 @@ class Squeeze(DataMovement):
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         dropped = x.type.distinct_axes(self.axes)
-        kept = [place for place in range(x.type.rank) if place not in dropped]
+        kept = [x_axis for x_axis in range(x.type.rank) if x_axis not in dropped]
         return Squeeze(dropped)(window.of(x, kept[axis]))
 
     def lower(self, emit: Emit, x: str) -> str:
@@ -327,7 +327,8 @@ class Concat(DataMovement):
     def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         rank = max(operand.type.rank - axis for axis, operand in zip(mapped, operands, strict=True))
         every = (
-            each if axis else Expand((length, *each.shape))(each) for axis, each in zip(mapped, operands, strict=True)
+            operand if axis else Expand((length, *operand.shape))(operand)
+            for axis, operand in zip(mapped, operands, strict=True)
         )
         return Concat(self.axis % rank + 1)(*every)
 
@@ -372,7 +373,10 @@ class Split(DataMovement):
         return tuple(np.split(x, list(accumulate(self.sizes[:-1])), self.axis))  # type: ignore[arg-type]  # bound
 
     def pullback(self, grad: tuple[Value | None, ...], x: Value, *, result: tuple[Value, ...]) -> tuple[Value]:
-        parts = (filled(0, part.type) if each is None else each for each, part in zip(grad, result, strict=True))
+        parts = (
+            filled(0, part.type) if part_grad is None else part_grad
+            for part_grad, part in zip(grad, result, strict=True)
+        )
         return (Concat(self.axis)(*parts),)
 
     def lower(self, emit: Emit, x: str) -> tuple[str, ...]:

@@ -56,7 +56,7 @@ class Slice(DataMovement):
         steps = self.steps or (1,) * len(axes)
         if not len(axes) == len(self.starts) == len(self.stops) == len(steps):
             raise TypeMismatch(f"a slice of {len(axes)} axes needs as many starts, stops and steps")
-        found: list[tuple[int, Size, Size, int]] = []
+        cuts: list[tuple[int, Size, Size, int]] = []
         for axis, start, stop, step in zip(axes, self.starts, self.stops, steps, strict=True):
             if step < 1:
                 raise TypeMismatch(f"a slice cannot step by {step}", f"reverse it: `flip(x, axes: [{axis}])`")
@@ -65,8 +65,8 @@ class Slice(DataMovement):
             if _negative(first) or _negative(last - first) or _negative(size - last):
                 text = f"{'' if start is None else start}:{'' if stop is None else stop}"
                 raise TypeMismatch(f"`{text}` does not lie within axis {axis} of {x}", f"the axis has {size} elements")
-            found.append((axis, first, last, step))
-        return found
+            cuts.append((axis, first, last, step))
+        return cuts
 
     def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
@@ -107,25 +107,25 @@ class Slice(DataMovement):
     def lower(self, emit: Emit, x: str) -> str:
         """ONNX cuts bounds off in silence: where they may lie outside of the axis, the run has to stop instead."""
         cuts = self.bounds(emit.type(x))
-        shape, made = emit.type(x).shape, x
+        shape, result = emit.type(x).shape, x
         # A range whose length the run knows goes through Gather, which refuses a place that is not there.
         ranges = [cut for cut in cuts if _perhaps_outside(cut, shape) and not isinstance(_count(cut), int)]
         for axis, start, stop, step in ranges:
-            bounds = (emit("Squeeze", emit.sizes((each,)), np.array([0])) for each in (start, stop))
+            bounds = (emit("Squeeze", emit.sizes((bound,)), np.array([0])) for bound in (start, stop))
             counted = emit("Cast", emit("Range", *bounds, np.array(step)), to=DType.I32.onnx)
-            made = emit("Gather", made, counted, axis=axis)
+            result = emit("Gather", result, counted, axis=axis)
         cuts = [cut for cut in cuts if cut not in ranges]
         if not cuts:
-            return made if ranges else emit("Identity", x)
+            return result if ranges else emit("Identity", x)
         axes, starts, stops, steps = zip(*cuts, strict=True)
         # A stop at the end of the axis is written as the largest number, so that the size need not be computed.
         ends = [LARGEST if stop == shape[axis] else stop for axis, stop in zip(axes, stops, strict=True)]
         numbers, strides = np.array(axes, np.int64), np.array(steps, np.int64)
-        made = emit("Slice", made, emit.sizes(starts), emit.sizes(ends), numbers, strides)
+        result = emit("Slice", result, emit.sizes(starts), emit.sizes(ends), numbers, strides)
         unsure = {cut[0]: _count(cut) for cut in cuts if _perhaps_outside(cut, shape)}
         if not unsure:
-            return made
-        return emit("Reshape", made, np.array([unsure.get(axis, 0) for axis in range(len(shape))], np.int64))
+            return result
+        return emit("Reshape", result, np.array([unsure.get(axis, 0) for axis in range(len(shape))], np.int64))
 
 
 def _from_front(bound: Size | None, size: Size, absent: Size) -> Size:
@@ -149,7 +149,7 @@ def _negative(size: Size) -> bool:
 
 def _perhaps_outside(cut: tuple[int, Size, Size, int], shape: tuple[Size, ...]) -> bool:
     axis, start, stop, _ = cut
-    return not all(_negative(-1 - each) for each in (start, stop - start, shape[axis] - stop))
+    return not all(_negative(-1 - margin) for margin in (start, stop - start, shape[axis] - stop))
 
 
 def _count(cut: tuple[int, Size, Size, int]) -> Size:
@@ -206,9 +206,9 @@ class Pad(DataMovement):
     def compute(self, x: Array) -> Array:
         if self.mode == "constant":  # np.pad's own loop over axes costs more than the copy
             inside = tuple(slice(start, start + size) for start, size in zip(self.before, x.shape, strict=True))
-            found = np.full(self.infer(TensorType(DType.of(x), x.shape)).shape, self.value, x.dtype)  # type: ignore[type-var]
-            found[inside] = x
-            return found
+            result = np.full(self.infer(TensorType(DType.of(x), x.shape)).shape, self.value, x.dtype)  # type: ignore[type-var]
+            result[inside] = x
+            return result
         return np.pad(x, list(zip(self.before, self.after, strict=True)), mode=self.mode)  # type: ignore[arg-type]
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
@@ -221,18 +221,18 @@ class Pad(DataMovement):
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         before, after = self.before[axis], self.after[axis]
-        made: Value | None = None
+        result: Value | None = None
         if before == after == 0:
-            made = window.of(x, axis)
+            result = window.of(x, axis)
         elif self.mode == "constant" and isinstance(before, int) and window.within(before + x.shape[axis]):
-            made = padded_part(window, axis, x, before, self.value)
+            result = padded_part(window, axis, x, before, self.value)
         befores, afters = (
             tuple(0 if index == axis else window.bound(size) for index, size in enumerate(sizes))
             for sizes in (self.before, self.after)
         )
-        if made is None or not any(size != 0 for size in (*befores, *afters)):
-            return made
-        return self.replace(before=befores, after=afters)(made)
+        if result is None or not any(size != 0 for size in (*befores, *afters)):
+            return result
+        return self.replace(before=befores, after=afters)(result)
 
     def _fold(self, grad: Value, x: Value, axis: int) -> Value:
         """The gradient before one axis was padded."""

@@ -179,8 +179,8 @@ def _addends(value: Value) -> Iterator[Value]:
     """The terms of a sum, however it is grouped."""
     waiting = [value]
     while waiting:
-        each = waiting.pop()
-        if isinstance(each.node.op, Add):
-            waiting.extend(reversed(each.node.operands))
+        current = waiting.pop()
+        if isinstance(current.node.op, Add):
+            waiting.extend(reversed(current.node.operands))
         else:
-            yield each
+            yield current

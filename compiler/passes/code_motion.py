@@ -51,7 +51,11 @@ def _change_scans(graph: Graph, hoists: bool) -> Graph:
         if results is None:
             rebuild(node, new)
         else:
-            new.update((old, each) for old, each in zip(node.results, results, strict=True) if each is not None)
+            new.update(
+                (old, replacement)
+                for old, replacement in zip(node.results, results, strict=True)
+                if replacement is not None
+            )
     return with_ends(graph, new)
 
 
@@ -70,7 +74,7 @@ class _Motion:
         self.slices = dict(zip(inputs[n:last], operands[n:last], strict=True))
         self.whole = dict(zip(inputs[last:], operands[last:], strict=True))
         self.nexts = dict(zip(inputs[:n], ends[:n], strict=True))
-        self.outputs = [end if asked else None for end, asked in zip(ends[n:], used[n:], strict=True)]
+        self.outputs = [end if is_used else None for end, is_used in zip(ends[n:], used[n:], strict=True)]
         self.stacked: dict[Value, Value] = {}  # what the new Scan stacks, and what it is outside
         self.sums: dict[Value, Value] = {}  # a state that adds up: what is added
         self.outside = self._values_outside()
@@ -104,7 +108,7 @@ class _Motion:
             if any(result in outside for result in node.results) or isinstance(node.op, Input):
                 continue
             operands = [outside.get(operand) for operand in node.operands]
-            known = [each for each in operands if each is not None]
+            known = [pair for pair in operands if pair is not None]
             if len(known) < len(operands):
                 continue
             values, mapped = tuple(value for value, _ in known), [along_axis for _, along_axis in known]
@@ -124,14 +128,14 @@ class _Motion:
         bases: dict[Value, None] = {}
         waiting = [value]
         while waiting:
-            each = waiting.pop()
-            if each in self.outside:
+            current = waiting.pop()
+            if current in self.outside:
                 continue
-            apart = everything or isinstance(each.node.op, (MatMul, DataMovement, Sum))
-            if each in nexts or not apart or not self._maps(each):
-                bases[each] = None
+            apart = everything or isinstance(current.node.op, (MatMul, DataMovement, Sum))
+            if current in nexts or not apart or not self._maps(current):
+                bases[current] = None
             else:
-                waiting.extend(each.node.operands)
+                waiting.extend(current.node.operands)
         return list(bases)
 
     def _maps(self, value: Value) -> bool:
@@ -142,12 +146,12 @@ class _Motion:
         if len(value.node.results) > 1 or not value.node.operands:
             return False
         known = [self.outside.get(operand) for operand in value.node.operands]
-        mapped = [each is None or each[1] for each in known]
+        mapped = [pair is None or pair[1] for pair in known]
         operands = [
-            each[0]
-            if each is not None
+            pair[0]
+            if pair is not None
             else Input("stacked", TensorType(operand.type.dtype, (self.length, *operand.shape)))()
-            for each, operand in zip(known, value.node.operands, strict=True)
+            for pair, operand in zip(known, value.node.operands, strict=True)
         ]
         return value.node.op.batch(self.length, mapped, *operands) is not None
 
@@ -159,7 +163,7 @@ class _Motion:
             if not isinstance(node.op, Add) or state not in node.operands or ends.count(end) > 1 or state in ends:
                 continue
             addend = node.operands[1] if node.operands[0] is state else node.operands[0]
-            readers = [each for each in self.scan.body if state in each.operands or end in each.operands]
+            readers = [reader for reader in self.scan.body if state in reader.operands or end in reader.operands]
             if readers == [node] and addend is not state and addend.type == state.type:
                 stacked.update(dict.fromkeys(self._bases(addend, everything=False)))
                 self.sums[state] = addend
@@ -217,7 +221,7 @@ class _Motion:
     def _total(self, state: Value) -> Value:
         """The last value of a state that adds up."""
         addend = self.sums[state]
-        if isinstance(addend.node.op, MatMul) and [each.type.rank for each in addend.node.operands] == [2, 2]:
+        if isinstance(addend.node.op, MatMul) and [operand.type.rank for operand in addend.node.operands] == [2, 2]:
             (left, left_mapped), (right, right_mapped) = (self.outside[operand] for operand in addend.node.operands)
             if left_mapped and right_mapped:
                 return self.states[state] + swapped(_rows(swapped(left))) @ _rows(right)

@@ -312,7 +312,7 @@ def _fused(parts: _Parts, shape: tuple[Size, ...], new: dict[Value, Value]) -> V
                 operand = Neg()(operand) if step.negative else LogicalNot()(operand)
             operands.append(_of_four_axes(operand, parts.q))
     q = _four(new[parts.q], _heads(parts.q))
-    k, v = (_four(new[each], each.shape[1] if rank > 3 else 1) for each in (parts.k, parts.v))
+    k, v = (_four(new[part], part.shape[1] if rank > 3 else 1) for part in (parts.k, parts.v))
     k = k if parts.turned else swapped(k)
     fused = Attention(scale, tuple(steps), parts.before or 0, bool(parts.zeroed))
     result = fused(q, k, v, *operands)

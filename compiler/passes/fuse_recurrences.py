@@ -119,7 +119,7 @@ class _Recognised:
         h, c = order
         following = list(scan.body.outputs.values())[c]
         formal = dict((inputs[c], inputs[h], *inputs[scan.states :]))
-        before = shifted(operands[h], hidden, scan.length(*(each.type for each in operands)), scan.reverse)
+        before = shifted(operands[h], hidden, scan.length(*(operand.type for operand in operands)), scan.reverse)
         body = Graph(formal, {"next": following, "c": following}, name=scan.body.name)
         return Scan(body, 1, 2, scan.reverse).apply(operands[c], before, *operands[scan.states :]).results[1]
 

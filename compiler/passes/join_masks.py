@@ -55,5 +55,5 @@ def join_masks(graph: Graph) -> Graph:
 
 def _seen(queries: Size, keys: Size, before: Size) -> Value:
     """Whether a key comes no later than a query, `[queries, keys]`."""
-    own = Iota(queries)() if before == 0 else Iota(queries)() + size_of(before)
-    return LessEqual()(Iota(keys)(), Unsqueeze((1,))(own))
+    positions = Iota(queries)() if before == 0 else Iota(queries)() + size_of(before)
+    return LessEqual()(Iota(keys)(), Unsqueeze((1,))(positions))

@@ -136,12 +136,12 @@ OPTIMIZING = (Stage.AFTER_GRADIENT, Stage.MODEL)
 @cache
 def passes_of(*stages: Stage) -> tuple[Pass, ...]:
     """The passes of these stages in the order in which they run; one may stand there several times."""
-    return tuple(each for stage in stages for each in _TABLE[stage]())
+    return tuple(pass_ for stage in stages for pass_ in _TABLE[stage]())
 
 
 def pass_names() -> tuple[str, ...]:
     """The names of all passes."""
-    return tuple(dict.fromkeys(each.name for each in passes_of(*Stage)))
+    return tuple(dict.fromkeys(pass_.name for pass_ in passes_of(*Stage)))
 
 
 def _by_rules(name: str, rules: Rules, in_bodies: bool = False) -> Pass:
@@ -168,16 +168,16 @@ def pass_settings(disabled: Collection[str] = (), observe: Callable[[PassRun], N
 def run_stage(graph: Graph, stage: Stage, *, disabled: Collection[str] = ()) -> Graph:
     """`graph` after the passes of a stage, those `disabled` here or in `pass_settings` left out."""
     settings = _settings.get()
-    for each in passes_of(stage):
-        if each.name in disabled or each.name in settings.disabled:
+    for pass_ in passes_of(stage):
+        if pass_.name in disabled or pass_.name in settings.disabled:
             continue
         if settings.observe is None:
-            graph = each.run(graph)
+            graph = pass_.run(graph)
             continue
         before, begun = nodes_in_all(graph), time.perf_counter()
-        graph = each.run(graph)
+        graph = pass_.run(graph)
         seconds = time.perf_counter() - begun
-        settings.observe(PassRun(each.name, stage, before, nodes_in_all(graph), seconds))
+        settings.observe(PassRun(pass_.name, stage, before, nodes_in_all(graph), seconds))
     return graph
 
 

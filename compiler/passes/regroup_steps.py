@@ -100,11 +100,11 @@ class _Regrouping:
         terms: list[Value] = []
         waiting = list(reversed(node.operands))
         while waiting:
-            each = waiting.pop()
-            if isinstance(each.node.op, Add) and self.uses[each] == 1:
-                waiting.extend(reversed(each.node.operands))
+            term = waiting.pop()
+            if isinstance(term.node.op, Add) and self.uses[term] == 1:
+                waiting.extend(reversed(term.node.operands))
             else:
-                terms.append(each)
+                terms.append(term)
         return terms
 
     def _joins(self, term: Value, total: Value) -> bool:

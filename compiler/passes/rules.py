@@ -146,7 +146,7 @@ def apply_rules(graph: Graph, rules: Rules) -> Graph:
     Nodes that a rule makes take the origin of the node they replace. RuntimeError where the rules come to no end.
     """
     index = _by_root(rules)
-    counts_users = any(map(_counts_users, (each.pattern for each in rules)))
+    counts_users = any(map(_counts_users, (candidate.pattern for candidate in rules)))
     for _ in range(_MOST_SWEEPS):
         if not any(type(node.op) in index for node in graph):
             return graph
@@ -156,7 +156,7 @@ def apply_rules(graph: Graph, rules: Rules) -> Graph:
         graph = with_ends(graph, sweep.new)
         if not counts_users:  # every node has been tried on the operands that it ends up with
             return graph
-    raise RuntimeError(f"the rules {', '.join(each.name for each in rules)} come to no end")
+    raise RuntimeError(f"the rules {', '.join(candidate.name for candidate in rules)} come to no end")
 
 
 def _counts_users(pattern: Pattern) -> bool:
@@ -166,9 +166,9 @@ def _counts_users(pattern: Pattern) -> bool:
 @lru_cache(maxsize=64)
 def _by_root(rules: Rules) -> Mapping[type[Operator], Rules]:
     index: dict[type[Operator], Rules] = {}
-    for each in rules:
-        for operator in each.pattern.operators:
-            index[operator] = (*index.get(operator, ()), each)
+    for candidate in rules:
+        for operator in candidate.pattern.operators:
+            index[operator] = (*index.get(operator, ()), candidate)
     return index
 
 
@@ -204,13 +204,13 @@ class _Sweep:
         if node in self.settled:
             return self.settled[node]
         results = node.results
-        for each in self.index.get(type(node.op), ()):
-            replacement = self._replacement(each, node)
+        for candidate in self.index.get(type(node.op), ()):
+            replacement = self._replacement(candidate, node)
             if replacement is not None:
                 self.fired += 1
                 self.chain += 1
                 if self.chain > _LONGEST_CHAIN:
-                    raise RuntimeError(f"the rule {each.name} comes to no end")
+                    raise RuntimeError(f"the rule {candidate.name} comes to no end")
                 results = tuple(self._settle(value) for value in replacement)
                 self.chain -= 1
                 break
@@ -261,8 +261,8 @@ class _Sweep:
         if not patterns:
             yield bound
             return
-        for each in self._value_matches(patterns[0], operands[0], bound):
-            yield from self._operand_matches(patterns[1:], operands[1:], each)
+        for extended in self._value_matches(patterns[0], operands[0], bound):
+            yield from self._operand_matches(patterns[1:], operands[1:], extended)
 
     def _value_matches(self, pattern: Pattern, value: Value, bound: Bindings) -> Iterator[Bindings]:
         if isinstance(pattern, (int, float)):

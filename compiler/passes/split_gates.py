@@ -51,8 +51,8 @@ class _Splitting:
             whole = value.shape[-1]
             part = node.op(
                 *(
-                    self._slice(each, start, stop) if each.type.rank and each.shape[-1] == whole else each
-                    for each in operands
+                    self._slice(operand, start, stop) if operand.type.rank and operand.shape[-1] == whole else operand
+                    for operand in operands
                 )
             )
         elif isinstance(node.op, MatMul) and operands[1].type.rank == 2 and operands[1].node not in self.stepped:

@@ -48,7 +48,7 @@ def weight_of(measure: Measure) -> Weight | None:
     if all(term.value is first.value and term.least == first.least for term in means):
         return None if _has_parameters(first.value) else first
     counts = [_count(term.value) for term in means]
-    alike = all(each is not None and each == counts[0] for each in counts)
+    alike = all(count is not None and count == counts[0] for count in counts)
     return Weight(first.value) if alike and counts[0] is not None else None
 
 
@@ -74,11 +74,13 @@ def accumulated(
     if weight.value is None:
         return {path: total(OwnState("accumulated", path), gradient) for path, gradient in gradients.items()}, sums
     floor = constant(weight.least, weight.value.type.dtype)
-    own, weights = (
-        Maximum()(each, floor) if weight.least else each
-        for each in (weight.value, total(OwnState("accumulated"), weight.value))
+    weight_now, weights = (
+        Maximum()(weight_value, floor) if weight.least else weight_value
+        for weight_value in (weight.value, total(OwnState("accumulated"), weight.value))
     )
-    means = {path: total(OwnState("accumulated", path), grad * own) / weights for path, grad in gradients.items()}
+    means = {
+        path: total(OwnState("accumulated", path), grad * weight_now) / weights for path, grad in gradients.items()
+    }
     return means, sums
 
 

@@ -41,7 +41,7 @@ def gradient_graph(model: ModelSpec, wrt: Iterable[str] = ("*",), *, second: boo
         raise NablacError(
             Diagnostic(
                 codes.E614,
-                f"no parameter or float input is called like {' or '.join(f'`{each}`' for each in patterns)}",
+                f"no parameter or float input is called like {' or '.join(f'`{pattern}`' for pattern in patterns)}",
                 place="wrt",
                 hint=f"there are {', '.join(list(sources)[:8])}{', ...' if len(sources) > 8 else ''}",
             )

@@ -59,12 +59,12 @@ class Measure:
 
 def measures_of(graph: Graph, training: TrainingSpec) -> dict[str, Measure]:
     """The loss and the metrics of a model, by name."""
-    fed = [value for value in (*graph.inputs.values(), *training.targets.values()) if value.shape]
-    batch = {name for value in fed for name in symbols(value.shape[0])}
+    batch_inputs = [value for value in (*graph.inputs.values(), *training.targets.values()) if value.shape]
+    batch = {name for value in batch_inputs for name in symbols(value.shape[0])}
     model = set(graph)
     measures = {}
     for name, value in {"loss": training.loss, **training.metrics}.items():
-        measure = _Reader(name, value, model, batch, fed).read()
+        measure = _Reader(name, value, model, batch, batch_inputs).read()
         compares = measure.by_batches and name in training.metrics
         measures[name] = _whole(name, value, model, batch) if compares else measure
     return measures
@@ -92,10 +92,13 @@ def with_parts(graph: Graph, measures: Mapping[str, Measure]) -> Graph:
 class _Reader:
     """Takes a scalar apart, down to what folds the batch."""
 
-    def __init__(self, name: str, value: Value, model: set[Node], batch: set[str], fed: Sequence[Value]) -> None:
+    def __init__(
+        self, name: str, value: Value, model: set[Node], batch: set[str], batch_inputs: Sequence[Value]
+    ) -> None:
         self.name, self.value, self.model, self.batch = name, value, model, batch
         self.graph = Graph({}, {"value": value})
-        self.of_examples = reached([value], fed)  # and not of the step and the seed alone, which a batch has one of
+        # what depends on examples, and not on the step and the seed alone, of which a batch has one
+        self.of_examples = reached([value], batch_inputs)
         sizes = [node.result for node in self.graph if _counts_examples(node, batch)]
         self.sized = reached([value], sizes) if sizes else set()  # what depends on how many examples a batch has
         self.by_batches = False

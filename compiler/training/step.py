@@ -58,7 +58,7 @@ def training_step(model: ModelSpec) -> TrainingStep:
     """The step that trains a model as its spec says; NablacError where no gradient can flow."""
     spec = training_of(model)
     settings = spec.settings
-    measures = {name: each for name, each in measures_of(model.graph, spec).items() if not each.rows}
+    measures = {name: measure for name, measure in measures_of(model.graph, spec).items() if not measure.rows}
     graph = run_stage(with_parts(loss_graph(model), measures), Stage.BEFORE_GRADIENT)
     check_patterns(graph.outputs["loss"], settings)
     parameters = trained_parameters(graph.outputs["loss"], settings)
@@ -76,9 +76,9 @@ def training_step(model: ModelSpec) -> TrainingStep:
     rate: Value = Input(RATE, spec.step.type)()
     equations = []
     for path, gradient in gradients.items():
-        update, own = _update(spec, path, parameters[path], gradient, apply, rate)
+        update, update_states = _update(spec, path, parameters[path], gradient, apply, rate)
         equations.append(update)
-        states += own
+        states += update_states
     updates |= next_of_all(equations)
     if settings.average is not None:
         for path in gradients:
@@ -100,7 +100,7 @@ def training_step(model: ModelSpec) -> TrainingStep:
         Graph(inputs, {name: outputs[name] for name in names}, updates, f"{graph.name}.step", graph.doc, graph.layers)
         for names in ((name for name in outputs if name in measures or name in parts), shown)
     )
-    return TrainingStep(plain, tuple(gradients), {each.path: each for each in states}, measures, measured)
+    return TrainingStep(plain, tuple(gradients), {state.path: state for state in states}, measures, measured)
 
 
 def _gradients(spec: TrainingSpec, loss: Value, parameters: Mapping[str, Value]) -> dict[str, Value]:
@@ -133,7 +133,7 @@ def _learning_rate(spec: TrainingSpec, rate: Value) -> Value | None:
 
 def _nothing_to_train(spec: TrainingSpec, loss: Value, parameters: list[Value]) -> NablacError:
     message = "there is nothing to train: no gradient of the loss reaches a parameter"
-    node = next((node for each in parameters if (node := find_gradient_stop(loss, each)) is not None), None)
+    node = next((node for parameter in parameters if (node := find_gradient_stop(loss, parameter)) is not None), None)
     if node is None:
         hint = "does `freeze` name them all?" if spec.settings.freeze else "the loss depends on no parameter"
         return NablacError(Diagnostic(codes.E610, message, spec.span, hint=hint))
@@ -166,8 +166,8 @@ def _update(
     equations, settings = spec.optimizer.equations[path], spec.settings
     if isinstance(equations, NablacError):
         raise equations
-    at = f"optimizer.{path}"
-    with origin(spec.span, at):
+    equations_path = f"optimizer.{path}"
+    with origin(spec.span, equations_path):
         dtype = gradient.type.dtype
         before, flow = (Input(name, parameter.type.with_dtype(dtype))() for name in (PARAMETER, GRADIENT))
         decayed = settings.weight_decay and is_decayed(path, parameter, settings)
@@ -175,22 +175,24 @@ def _update(
         inputs = equations.graph.inputs
         stand_ins = {PARAMETER: before, GRADIENT: pulled, STEP: spec.step}
         following = next_values(
-            equations, at, {inputs[name]: value for name, value in stand_ins.items() if name in inputs}
+            equations, equations_path, {inputs[name]: value for name, value in stand_ins.items() if name in inputs}
         )
         if settings.plateau is not None:  # what the loop shrinks when the monitored quantity no longer improves
             following[PARAMETER] = before + rate * (following[PARAMETER] - before)
         wide = widened(parameter)
         operands, results = {before: wide, flow: gradient}, {}
-        own: list[OwnState] = []
+        states: list[OwnState] = []
         for name, value in following.items():
             current, target = before, path
             if name != PARAMETER:
-                own.append(OwnState("optimizer", path, name))
-                current, target = inputs[name], own[-1].path
-                operands[current] = buffer_of(own[-1], current.type, first_value(equations, name, at, wide))
+                states.append(OwnState("optimizer", path, name))
+                current, target = inputs[name], states[-1].path
+                operands[current] = buffer_of(
+                    states[-1], current.type, first_value(equations, name, equations_path, wide)
+                )
             kept = value if apply is None else Where()(apply, value, current)
             results[target] = converted(kept, parameter.type.dtype) if name == PARAMETER else kept
-        return Update(operands, results), own
+        return Update(operands, results), states
 
 
 def _average(parameter: Value, following: Value, state: OwnState, share: float, apply: Value | None) -> Value:
