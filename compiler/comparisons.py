@@ -1,4 +1,4 @@
-"""What a loss compares: values of the model, and the data that it finds beside them."""
+"""What a loss compares: values of the model, and the data that they are compared with."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from compiler.operators.source import Input, Stored
 
 
 class Form(StrEnum):
-    """What an operand of a loss is, beside the data that it is compared with."""
+    """What an operand of a loss is, in relation to the data that it is compared with."""
 
     LOCATION = "location"  # in the data's units
-    SCALE = "scale"  # a deviation: in the data's units, counted from 0
+    SCALE = "scale"  # a standard deviation or other spread, in the data's units
     VARIANCE = "variance"
     LOG_SCALE = "log_scale"
     LOG_VARIANCE = "log_variance"
 
     def unscaled(self, value: Value, scale: Value, offset: Value) -> Value:
-        """`value` in raw units; `scale` and `offset` are those of the data beside it."""
+        """`value` in raw units; `scale` and `offset` are those of the data that it is compared with."""
         match self:
             case Form.LOCATION:
                 return value * scale + offset
@@ -37,9 +37,9 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """An operand of the loss, and the data beside it: inputs or targets in whatever layout the loss has them.
+    """An operand of the loss, and the data that it is compared with: inputs or targets in the layout of the loss.
 
-    With `less` it is beside a change, `data - less` or `less - data`, which has a scale and no offset.
+    With `less` it is compared with a difference, `data - less` or `less - data`, which has a scale and no offset.
     """
 
     value: Value
@@ -50,7 +50,7 @@ class Comparison:
 
 
 def moved_from(value: Value, known: Container[Value]) -> frozenset[Value]:
-    """The values among `known` whose numbers `value` holds, moved or not; empty where it holds any other."""
+    """The values among `known` whose elements make up `value`, moved or not; empty where it holds any others."""
     held: set[Value] = set()
     waiting, seen = [value], {value}
     while waiting:
@@ -67,7 +67,7 @@ def moved_from(value: Value, known: Container[Value]) -> frozenset[Value]:
 
 
 def sources_of(value: Value, names: Mapping[Value, str]) -> tuple[str, ...]:
-    """The names of the data that `value` is, moved or not; empty where it is anything else."""
+    """The sorted names of the data that make up `value`, moved or not; empty where it holds anything else."""
     return tuple(sorted({names[held] for held in moved_from(value, names)}))
 
 
@@ -77,10 +77,10 @@ def comparisons(
     inputs: Mapping[str, Value],
     declared: Sequence[tuple[Value, Value, Form]] = (),
 ) -> list[Comparison]:
-    """What the loss compares with data: where it takes the difference of a trained value and of data.
+    """The comparisons of a loss: the differences that it takes between a trained value and data.
 
-    A difference with an input is a comparison only where no weights act on it afterwards: before them, as in
-    `x - mean(x)` of a layer, it is a step of the model. `declared` are spreads as a loss states them.
+    A difference with an input is a comparison only where no weights act on it afterwards: otherwise, as in
+    `x - mean(x)` of a layer, it is a step of the model. `declared` are the spreads that a loss declares.
     """
     graph = Graph({}, {"loss": loss})
     trained, weights = trained_values(graph)
@@ -126,7 +126,7 @@ def comparisons(
 
 
 def trained_values(graph: Graph) -> tuple[set[Value], set[Value]]:
-    """The values that parameters or buffers take part in, and those of them that no input takes part in."""
+    """The values that depend on parameters or buffers, and those of them that depend on no input."""
     trained: set[Value] = set()
     from_inputs: set[Value] = set()
     for node in graph:
@@ -138,7 +138,7 @@ def trained_values(graph: Graph) -> tuple[set[Value], set[Value]]:
 
 
 def keeps_columns(value: Value, names: Mapping[Value, str]) -> bool:
-    """Whether the last axis of data is that of the value too, place for place."""
+    """Whether the last axis of `value` is that of the data it is made of, index for index."""
     while value not in names:
         op = value.node.op
         operands = op.moved_operands(*value.node.operands)

@@ -1,4 +1,4 @@
-"""What a loss or a metric does with its targets: which of them may be scaled, and what then means something else."""
+"""How a loss or a metric uses its targets: which of them may be scaled, and what scaling would change."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from compiler.operators.source import Placeholder
 
 @dataclass
 class TargetUses:
-    """The targets that a value takes the difference of, and those whose raw numbers it asks for.
+    """The targets of which a value takes differences, and those whose raw numbers it uses.
 
-    Scaled, a difference of a target and of what a model computes is the same but for its scale. A product, a logarithm
-    or a comparison with a number is another one.
+    Scaling a target changes its difference with what a model computes by that scale alone. It changes the meaning of a
+    product, of a logarithm and of a comparison with a number.
     """
 
     differences: set[str] = field(default_factory=set)
@@ -25,12 +25,12 @@ class TargetUses:
 
     @property
     def measured(self) -> frozenset[str]:
-        """Those of which nothing but differences is taken, as `mse` does: what is subtracted has one unit."""
+        """Those of which only differences are taken, as by `mse`: both sides are in one unit."""
         return frozenset(self.differences - self.others)
 
 
 def target_uses(value: Value, targets: Mapping[str, Value]) -> TargetUses:
-    """What `value`, a loss, does with each target before anything that the model computes is beside it."""
+    """How `value`, a loss, uses each target before it is combined with anything that the model computes."""
     uses = TargetUses()
     numbers = {value: frozenset({name}) for name, value in targets.items()}  # a target's own, moved or not
     means: dict[Value, frozenset[str]] = {}
@@ -55,14 +55,14 @@ def target_uses(value: Value, targets: Mapping[str, Value]) -> TargetUses:
 
 
 def _in_one_unit(node: Node, varying: set[Value]) -> bool:
-    """Whether a step takes its operands as numbers of one unit, none of them a constant."""
+    """Whether a node requires its operands to be in one unit, and none of them is a constant."""
     return bool(node.op.same_unit) and all(node.operands[index] in varying for index in node.op.same_unit)
 
 
 def targets_counted_from_zero(value: Value, targets: Mapping[str, Value]) -> frozenset[str]:
     """The targets that `value`, a metric, divides by, takes the logarithm of or compares with a constant.
 
-    Of scaled numbers, which have another zero, it says something else: `mape` is no percentage.
+    On scaled numbers, which have another zero, it has another meaning: `mape` is not a percentage then.
     """
     nothing: frozenset[str] = frozenset()
     names_from_zero = nothing
@@ -83,7 +83,7 @@ def targets_counted_from_zero(value: Value, targets: Mapping[str, Value]) -> fro
 
 
 def _varying(graph: Graph) -> set[Value]:
-    """The values that data or weights take part in: all but constants."""
+    """The values that depend on data or weights: all but constants."""
     varying: set[Value] = set()
     for node in graph:
         if isinstance(node.op, Placeholder) or any(operand in varying for operand in node.operands):

@@ -80,7 +80,7 @@ class _Model:
         raw = dict(zip(computed, replace(computed, known), strict=True))
         outputs = [raw.get(value, value) for value in self.model.outputs.values()]
         scaled = {
-            self.model.inputs[name]: (value - _numbers(offset, value)) / _numbers(scale, value)
+            self.model.inputs[name]: (value - _constant_like(offset, value)) / _constant_like(scale, value)
             for name, value in self.inputs.items()
             if name in self.scalings
             for offset, scale in [self.scalings[name]]
@@ -131,7 +131,7 @@ class _Model:
                 waiting += self._undo(value, parts)
             waiting = [whole for whole in list(parts) if self._join(whole, parts.pop(whole))]
 
-    def _learn(self, value: Value, raw: Value, of: tuple[str, ...]) -> bool:
+    def _record(self, value: Value, raw: Value, of: tuple[str, ...]) -> bool:
         """Take over what a trained value is in raw units; False where that is known already."""
         if value not in self.trained or value in self.raw or value in self.blocked or raw.type != value.type:
             return False
@@ -142,13 +142,15 @@ class _Model:
         """The operands of a value's node in raw units, where the node can be undone; slices are gathered in `parts`."""
         node, raw, of = value.node, self.raw[value], self.of[value]
         if isinstance(node.op, Concat):
-            return [operand for operand, part in _cut(node, raw) if self._learn(operand, part, of)]
+            return [operand for operand, part in _concat_parts(node, raw) if self._record(operand, part, of)]
         if isinstance(node.op, (Slice, Split)):
-            cut = _range(value)
+            cut = _slice_range(value)
             if cut is not None:
                 parts.setdefault(node.operands[0], []).append((*cut, value))
             return []
-        return [operand for operand, before in node.op.inverse(raw, *node.operands) if self._learn(operand, before, of)]
+        return [
+            operand for operand, before in node.op.inverse(raw, *node.operands) if self._record(operand, before, of)
+        ]
 
     def _join(self, whole: Value, parts: list[tuple[int, Any, Any, Value]]) -> bool:
         """A value whose slices along one axis are all known."""
@@ -162,7 +164,7 @@ class _Model:
         if not pieces or position != whole.shape[axis]:
             return False
         of = tuple(sorted({name for value in pieces for name in self.of[value]}))
-        return self._learn(whole, Concat(axis)(*(self.raw[value] for value in pieces)), of)
+        return self._record(whole, Concat(axis)(*(self.raw[value] for value in pieces)), of)
 
     def _unscaled(self, comparison: Comparison) -> Value | None:
         """What is compared with data, in the data's units; None where one number is compared with several units."""
@@ -186,14 +188,14 @@ class _Model:
         offsets, scales = ([scaling[position] for scaling in source_scalings.values()] for position in (0, 1))
         like = comparison.value
         if all(len({float(number) for array in group for number in array.flat}) == 1 for group in (offsets, scales)):
-            return tuple(_numbers(group[0].reshape(-1)[:1].reshape(()), like) for group in (scales, offsets))  # type: ignore[return-value]
+            return tuple(_constant_like(group[0].reshape(-1)[:1].reshape(()), like) for group in (scales, offsets))  # type: ignore[return-value]
         (name, *others) = source_scalings
         if not others and comparison.data is self.data[name]:
-            return _numbers(scales[0], like), _numbers(offsets[0], like)
+            return _constant_like(scales[0], like), _constant_like(offsets[0], like)
         expanded = []
         for group in (scales, offsets):
             whole = {
-                self.data[name]: Expand(self.data[name].shape)(_numbers(array, self.data[name]))
+                self.data[name]: Expand(self.data[name].shape)(_constant_like(array, self.data[name]))
                 for name, array in zip(source_scalings, group, strict=True)
             }
             expanded += replace([comparison.data], whole)
@@ -231,7 +233,7 @@ class _Model:
             self.computed.update(result for result in node.results if result in self.raw or known)
 
 
-def _cut(node: Node, raw: Value) -> Iterator[tuple[Value, Value]]:
+def _concat_parts(node: Node, raw: Value) -> Iterator[tuple[Value, Value]]:
     """The operands of a `concat`, as parts of its result."""
     assert isinstance(node.op, Concat)
     axis = raw.type.axis(node.op.axis)
@@ -242,7 +244,7 @@ def _cut(node: Node, raw: Value) -> Iterator[tuple[Value, Value]]:
         start = stop
 
 
-def _range(value: Value) -> tuple[int, Any, Any] | None:
+def _slice_range(value: Value) -> tuple[int, Any, Any] | None:
     """Axis, start and stop of what a slice or a split takes of its operand; None where that is not one range."""
     node, operand = value.node, value.node.operands[0]
     if isinstance(node.op, Split):
@@ -257,5 +259,5 @@ def _range(value: Value) -> tuple[int, Any, Any] | None:
     return axis, start, stop
 
 
-def _numbers(array: Any, like: Value) -> Value:
+def _constant_like(array: Any, like: Value) -> Value:
     return Constant.of(np.asarray(array).astype(like.type.dtype.numpy))()

@@ -289,7 +289,7 @@ def _bound(node: Node, sizes: Mapping[str, int]) -> Operator:
     if op is not node.op and not op.graphs and op.has_sizes:  # a nested graph is bound where it is planned
         free = sorted(set().union(*(symbols(size) for result in node.results for size in result.shape)) - sizes.keys())
         listed = ", ".join(f"`{name}`" for name in free) or "a size"
-        hint = "let it stand alone as an axis of an input"
+        hint = "make it an axis of an input by itself"
         raise NablacError(Diagnostic(codes.E908, f"no input determines {listed}", node.origin.span, hint=hint))
     return op
 

@@ -73,7 +73,7 @@ def export(
     graph = run_stage(graph, Stage.EXPORT)
     lowest = needed_opset(graph)
     if opset is not None and not lowest <= opset <= HIGHEST_OPSET:
-        raise _unfit_opset(graph, opset, lowest)
+        raise _opset_error(graph, opset, lowest)
     opset = opset or best_opset(graph)
     writer = Writer(graph, opset)
     proto = writer.write(weights, largest, fed)
@@ -101,8 +101,8 @@ def end_names(graph: Graph) -> tuple[str, ...]:
     for path in graph.updates:
         name = f"{path}.next"
         if name in taken:  # whoever carries states from step to step goes by this name
-            message = f"in ONNX `{name}` is the next value of `{path}`, and {graph.name} has a weight of this name"
-            hint = "call the layer or the parameter otherwise"
+            message = f"in ONNX `{name}` is the next value of `{path}`, but {graph.name} has a weight of this name"
+            hint = "rename the layer or the parameter"
             raise NablacError(Diagnostic(codes.E912, message, place=graph.name, hint=hint))
         names.append(name)
     return tuple(names)
@@ -245,7 +245,7 @@ class Writer:
             self._store([path for path in stored if path not in fed], weights, largest)
         self.lower_nodes()
         outputs = self.finish(names, keep={*self.graph.inputs, *stored})
-        used = {name for node in self.nodes for name in _read(node)}
+        used = {name for node in self.nodes for name in _names_read(node)}
         kept = [tensor for name, tensor in self.initializers.items() if name in used]
         infos = self.value_infos(names)
         return onnx.helper.make_graph(self.nodes, self.graph.name, inputs, outputs, kept, self.graph.doc, infos)
@@ -260,7 +260,7 @@ class Writer:
                 self.names[node.result] = name
                 self.types.setdefault(name, node.result.type)
             elif not isinstance(op, Placeholder):
-                names = self._lowered(node)
+                names = self._lower(node)
                 for value, name in zip(node.results, (names,) if isinstance(names, str) else names, strict=True):
                     self.names[value] = name
                     self.types.setdefault(name, value.type)
@@ -268,20 +268,20 @@ class Writer:
                     self.infos.setdefault(name, value.type)
         self.current = None
 
-    def _lowered(self, node: Node) -> str | tuple[str, ...]:
+    def _lower(self, node: Node) -> str | tuple[str, ...]:
         operands = [self.names[operand] for operand in node.operands]
-        rounded = node.op.jumps and any(self.type(name).dtype == DType.F16 for name in operands)
+        rounded = node.op.discontinuous and any(self.type(name).dtype == DType.F16 for name in operands)
         try:
             emit: Emit = self
-            results = node.op.lower(emit, *(map(self._rounded, operands) if rounded else operands))
+            results = node.op.lower(emit, *(map(self._round_to_f16, operands) if rounded else operands))
         except TypeMismatch as mismatch:
-            message = f"`{node.op.name}` does not go to ONNX as it stands: {mismatch}"
+            message = f"`{node.op.name}` cannot be exported to ONNX: {mismatch}"
             layer = node.origin.path or None
             hint = mismatch.hint or "write the sizes as numbers in the model's inputs"
             raise NablacError(Diagnostic(codes.E912, message, node.origin.span, place=layer, hint=hint)) from None
-        return self._narrowed(node, results) if rounded else results
+        return self._cast_to_f16(node, results) if rounded else results
 
-    def _rounded(self, name: str) -> str:
+    def _round_to_f16(self, name: str) -> str:
         """An operand of f16 as f32, rounded: of two that should be equal onnxruntime may have rounded only one.
 
         It computes f16 in f32, and leaves the rounding between operators out unless the model asks for it; a cast there
@@ -295,7 +295,7 @@ class Writer:
         self.types[wide] = type.with_dtype(DType.F32)
         return wide
 
-    def _narrowed(self, node: Node, results: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    def _cast_to_f16(self, node: Node, results: str | tuple[str, ...]) -> str | tuple[str, ...]:
         """Results that were computed in f32 as f16, where that is what they are."""
         names = (results,) if isinstance(results, str) else results
         narrow = tuple(
@@ -397,14 +397,14 @@ def _nested(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
             yield from attribute.g.node
 
 
-def _read(node: onnx.NodeProto) -> set[str]:
+def _names_read(node: onnx.NodeProto) -> set[str]:
     """Every name that a node reads, in its nested graphs too."""
     names = set(node.input)
     for attribute in node.attribute:
         if attribute.type == onnx.AttributeProto.GRAPH:
             names.update(output.name for output in attribute.g.output)
     for inner in _nested(node):
-        names |= _read(inner)
+        names |= _names_read(inner)
     return names
 
 
@@ -427,14 +427,14 @@ def _constant_name(array: Array) -> str:
     return "constant"
 
 
-def _unfit_opset(graph: Graph, opset: int, lowest: int) -> NablacError:
+def _opset_error(graph: Graph, opset: int, lowest: int) -> NablacError:
     if opset < lowest:
         needs = f"`{max(graph, key=_lowest).op.name}` needs {lowest}"
         if lowest == LOWEST_OPSET:
-            needs = f"{lowest} is the lowest that is written"
-        message = f"opset {opset} cannot hold {graph.name}: {needs}"
+            needs = f"{lowest} is the lowest supported"
+        message = f"{graph.name} cannot be written in opset {opset}: {needs}"
     else:
-        message = f"opset {opset} is beyond {HIGHEST_OPSET}, the highest that is written"
+        message = f"opset {opset} is above {HIGHEST_OPSET}, the highest supported"
     hint = f"choose one from {lowest} to {HIGHEST_OPSET}; {lowest} loads in {'; '.join(loaded_by(lowest))}"
     return NablacError(Diagnostic(codes.E907, message, place="opset", hint=hint))
 

@@ -100,9 +100,9 @@ class Sizes:
                 raise NablacError(
                     Diagnostic(
                         codes.E908,
-                        f"the size `{name}` cannot be read off the inputs of {self.name}",
+                        f"the size `{name}` cannot be determined from the inputs of {self.name}",
                         place=self.name,
-                        hint="let it stand alone as an axis of an input",
+                        hint="make it an axis of an input by itself",
                     )
                 )
             origin = self.origins[name]

@@ -1,4 +1,4 @@
-"""Functions that networks put between their layers; others, as GELU, are equations in the standard library."""
+"""Activation functions; others, such as GELU, are equations in the standard library."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Sigmoid(Unary):
         return result * (1 - result)
 
     def lower(self, emit: Emit, x: str) -> str:
-        # onnxruntime's Sigmoid is 0 below -18, and a fifth off before that.
+        # onnxruntime's Sigmoid is 0 below -18, and off by a fifth above that.
         dtype = emit.type(x).dtype
         wide = emit("Cast", x, to=DType.F32.onnx) if dtype.is_half else x  # in f16 exp overflows from 11 on
         one = np.ones((), np.float32 if dtype.is_half else dtype.numpy)
@@ -56,9 +56,9 @@ class Sigmoid(Unary):
 
 
 def logistic(x: Array, out: Array) -> None:
-    """1 / (1 + exp(-x)) into `out`: where exp overflows it is 0, and all digits hold down to there.
+    """1 / (1 + exp(-x)) into `out`: 0 where exp overflows, and accurate to the last digits down to there.
 
-    (1 + tanh(x / 2)) / 2 is faster by a third on long arrays, but has lost every digit at -17 in f32.
+    (1 + tanh(x / 2)) / 2 is faster by a third on long arrays, but has lost all digits at -17 in f32.
     """
     np.negative(x, out=out)
     np.exp(out, out=out)
@@ -100,8 +100,8 @@ class Relu(Unary):
         return np.asarray(np.maximum(x, x.dtype.type(0)))
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        # By the result, so that `x` need not be kept; in onnxruntime two casts and a product take half the time of the
-        # sign, and an eighth of a choice's.
+        # From the result, so that `x` need not be kept; in onnxruntime two casts and a product take half the time of a
+        # Sign, and an eighth of a Where.
         return (grad * cast(cast(result, DType.BOOL), result.type.dtype),)
 
 
@@ -150,7 +150,7 @@ _SINGLE = (
     (-1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03, -1.42647390514189e-02),
 )
 _ONE_FROM_SINGLE = 4.0
-_BLOCK = 32768  # elements that stay in the cache through all the passes over them
+_BLOCK = 32768  # elements that stay in the processor's cache through all passes over them
 
 
 def _erf(x: Array) -> Array:

@@ -17,7 +17,7 @@ else:
 
 
 def lower_weight_gradient(op: Any, emit: Emit, x: str, grad: str) -> str:
-    """The taps' windows side by side, and one matrix product with the gradient for each group."""
+    """The windows of all taps concatenated, and one matrix product with the gradient for each group."""
     if not all(isinstance(size, int) for size in op.kernel):
         raise TypeMismatch("the gradient of this convolution needs the kernel's sizes as numbers in ONNX")
     x_type, grad_type = emit.type(x), emit.type(grad)
@@ -41,7 +41,7 @@ def lower_weight_gradient(op: Any, emit: Emit, x: str, grad: str) -> str:
     taps = len(windows)
     columns = windows[0] if taps == 1 else emit("Concat", *windows, axis=2)  # [batch, channels, taps, ...]
     items = product(sizes)
-    # A product for each example, then their sum: one product over all would have to move every window first.
+    # A product for each example, then their sum: one product over all would have to copy every window first.
     columns = emit("Reshape", columns, emit.sizes((batch, op.groups, channels * taps, items)))
     rows = emit("Reshape", grad, emit.sizes((batch, op.groups, filters, items)))
     products = emit("MatMul", rows, emit("Transpose", columns, perm=[0, 1, 3, 2]))

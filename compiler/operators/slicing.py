@@ -26,8 +26,8 @@ else:
 class Slice(DataMovement):
     """`x[start:stop:step]` along each of `axes`.
 
-    A bound may be left out (None) or count from the end (below 0). Bounds lie within the axis: what NumPy would
-    cut off in silence is an error, when the model is checked where the sizes are known, otherwise when it runs.
+    A bound may be omitted (None) or count from the end (negative). Bounds must lie within the axis: what NumPy would
+    clip silently is an error, when the model is checked if the sizes are known, otherwise when it runs.
     """
 
     name = "slice"
@@ -36,7 +36,7 @@ class Slice(DataMovement):
     axes: Axes
     starts: Bounds
     stops: Bounds
-    steps: Integers = ()  # 1 everywhere, where empty
+    steps: Integers = ()  # empty for 1 everywhere
 
     def keeps_last_axis(self, x: TensorType) -> bool:
         return all(cut[0] != x.rank - 1 or cut[1:] == (0, x.shape[-1], 1) for cut in self.bounds(x))
@@ -64,7 +64,7 @@ class Slice(DataMovement):
             first, last = _from_front(start, size, 0), _from_front(stop, size, size)
             if _negative(first) or _negative(last - first) or _negative(size - last):
                 text = f"{'' if start is None else start}:{'' if stop is None else stop}"
-                raise TypeMismatch(f"`{text}` does not lie within axis {axis} of {x}", f"the axis has {size} elements")
+                raise TypeMismatch(f"`{text}` is out of range for axis {axis} of {x}", f"the axis has {size} elements")
             cuts.append((axis, first, last, step))
         return cuts
 
@@ -100,16 +100,16 @@ class Slice(DataMovement):
         after: list[Size] = [0] * rank
         for axis, start, stop, step in self.bounds(x.type):
             if step > 1:
-                grad, stop = _spread(grad, axis, step), start + (grad.shape[axis] - 1) * step + 1
+                grad, stop = _insert_zeros(grad, axis, step), start + (grad.shape[axis] - 1) * step + 1
             before[axis], after[axis] = start, x.shape[axis] - stop
         return (Pad(tuple(before), tuple(after))(grad),)
 
     def lower(self, emit: Emit, x: str) -> str:
-        """ONNX cuts bounds off in silence: where they may lie outside of the axis, the run has to stop instead."""
+        """ONNX clips bounds silently: where they may lie outside the axis, the run has to fail instead."""
         cuts = self.bounds(emit.type(x))
         shape, result = emit.type(x).shape, x
-        # A range whose length the run knows goes through Gather, which refuses a place that is not there.
-        ranges = [cut for cut in cuts if _perhaps_outside(cut, shape) and not isinstance(_count(cut), int)]
+        # A range whose length is known only at run time goes through Gather, which refuses an index out of range.
+        ranges = [cut for cut in cuts if _may_be_outside(cut, shape) and not isinstance(_count(cut), int)]
         for axis, start, stop, step in ranges:
             bounds = (emit("Squeeze", emit.sizes((bound,)), np.array([0])) for bound in (start, stop))
             counted = emit("Cast", emit("Range", *bounds, np.array(step)), to=DType.I32.onnx)
@@ -118,11 +118,11 @@ class Slice(DataMovement):
         if not cuts:
             return result if ranges else emit("Identity", x)
         axes, starts, stops, steps = zip(*cuts, strict=True)
-        # A stop at the end of the axis is written as the largest number, so that the size need not be computed.
+        # A stop at the end of the axis is written as the largest integer, so that the size need not be computed.
         ends = [LARGEST if stop == shape[axis] else stop for axis, stop in zip(axes, stops, strict=True)]
         numbers, strides = np.array(axes, np.int64), np.array(steps, np.int64)
         result = emit("Slice", result, emit.sizes(starts), emit.sizes(ends), numbers, strides)
-        unsure = {cut[0]: _count(cut) for cut in cuts if _perhaps_outside(cut, shape)}
+        unsure = {cut[0]: _count(cut) for cut in cuts if _may_be_outside(cut, shape)}
         if not unsure:
             return result
         return emit("Reshape", result, np.array([unsure.get(axis, 0) for axis in range(len(shape))], np.int64))
@@ -135,7 +135,7 @@ def _from_front(bound: Size | None, size: Size, absent: Size) -> Size:
 
 
 def _negative(size: Size) -> bool:
-    """Whether a size is below 0 whatever its named dims are, of which each is at least 1."""
+    """Whether a size is negative for all values of its named dims, each of which is at least 1."""
     if isinstance(size, int):
         return size < 0
     most = 0
@@ -147,7 +147,7 @@ def _negative(size: Size) -> bool:
     return most < 0
 
 
-def _perhaps_outside(cut: tuple[int, Size, Size, int], shape: tuple[Size, ...]) -> bool:
+def _may_be_outside(cut: tuple[int, Size, Size, int], shape: tuple[Size, ...]) -> bool:
     axis, start, stop, _ = cut
     return not all(_negative(-1 - margin) for margin in (start, stop - start, shape[axis] - stop))
 
@@ -157,8 +157,8 @@ def _count(cut: tuple[int, Size, Size, int]) -> Size:
     return (stop - start + step - 1) // step
 
 
-def _spread(grad: Value, axis: int, step: int) -> Value:
-    """Put `step - 1` zeros between neighbours along an axis."""
+def _insert_zeros(grad: Value, axis: int, step: int) -> Value:
+    """`grad` with `step - 1` zeros between neighbours along an axis."""
     size = grad.shape[axis]
     apart = unsqueeze(grad, (axis + 1,))
     zeros = tuple(step - 1 if index == axis + 1 else 0 for index in range(apart.type.rank))
@@ -170,8 +170,8 @@ def _spread(grad: Value, axis: int, step: int) -> Value:
 class Pad(DataMovement):
     """`before[i]` and `after[i]` new elements around axis `i`, for every axis.
 
-    They are `value` where `mode` is "constant"; "edge" repeats the outermost element, and "reflect" mirrors what
-    lies inside it.
+    They are `value` where `mode` is "constant"; "edge" repeats the outermost element, and "reflect" mirrors the
+    elements inside it.
     """
 
     name = "pad"
@@ -189,16 +189,18 @@ class Pad(DataMovement):
     def infer(self, x: TensorType) -> TensorType:
         if not len(self.before) == len(self.after) == x.rank:
             raise TypeMismatch(
-                f"{x} has {x.rank} axes, and the padding is given for {len(self.before)} and {len(self.after)}",
+                f"{x} has {x.rank} axes, but there are {len(self.before)} sizes before and {len(self.after)} after",
                 "give a size before and after every axis, 0 where nothing is added",
             )
         if self.mode not in ("constant", "reflect", "edge"):
-            raise TypeMismatch(f"`{self.mode}` is no mode of `pad`", 'the modes are "constant", "reflect" and "edge"')
+            raise TypeMismatch(f"`{self.mode}` is not a mode of `pad`", 'use "constant", "reflect" or "edge"')
         if self.value != 0 and (x.dtype is DType.BOOL or not x.dtype.holds(self.value)):
             raise TypeMismatch(f"{x} cannot be padded with {self.value}", f"give a number that {x.dtype} holds")
         for axis, (size, before, after) in enumerate(zip(x.shape, self.before, self.after, strict=True)):
             if _negative(before) or _negative(after):
-                raise TypeMismatch(f"axis {axis} of {x} cannot be padded by {before} and {after}", "cut it by a slice")
+                raise TypeMismatch(
+                    f"axis {axis} of {x} cannot be padded by {before} and {after}", "use a slice to cut it"
+                )
             if self.mode == "reflect" and (_negative(size - 1 - before) or _negative(size - 1 - after)):
                 raise TypeMismatch(f"axis {axis} of {x} is too short to reflect {before} before and {after} after it")
         return x.with_shape(*(a + b + c for a, b, c in zip(self.before, x.shape, self.after, strict=True)))
@@ -215,7 +217,7 @@ class Pad(DataMovement):
         for axis in range(x.type.rank):
             if self.before[axis] == 0 and self.after[axis] == 0:
                 continue
-            grad = self._fold(grad, x, axis)
+            grad = self._fold_padding(grad, x, axis)
         return (grad,)
 
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
@@ -234,8 +236,8 @@ class Pad(DataMovement):
             return result
         return self.replace(before=befores, after=afters)(result)
 
-    def _fold(self, grad: Value, x: Value, axis: int) -> Value:
-        """The gradient before one axis was padded."""
+    def _fold_padding(self, grad: Value, x: Value, axis: int) -> Value:
+        """The gradient with respect to `x` before its padding along one axis."""
         size, before, after = x.shape[axis], self.before[axis], self.after[axis]
 
         def part(start: Size, stop: Size) -> Value:

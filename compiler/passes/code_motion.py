@@ -98,7 +98,7 @@ class _Motion:
         finals = self._new_scan(kept, list(stacked), whole, sequences) if ends else {}
         self.outside = self._values_outside()
         results = [finals[state] if state in finals else self._total(state) for state in self.states]
-        return [*results, *(None if value is None else self._spread(value) for value in self.outputs)]
+        return [*results, *(None if value is None else self._expand_over_steps(value) for value in self.outputs)]
 
     def _values_outside(self) -> dict[Value, tuple[Value, bool]]:
         """What values of the body are outside of the Scan: the same at each step, or (True) along axis 0."""
@@ -211,7 +211,7 @@ class _Motion:
                 waiting.extend(reversed(value.node.operands))
         return whole, sequences
 
-    def _spread(self, value: Value) -> Value:
+    def _expand_over_steps(self, value: Value) -> Value:
         """A value outside, one for each step even where all are the same."""
         outside, mapped = self.outside[value]
         if mapped:
@@ -225,7 +225,7 @@ class _Motion:
             (left, left_mapped), (right, right_mapped) = (self.outside[operand] for operand in addend.node.operands)
             if left_mapped and right_mapped:
                 return self.states[state] + swapped(_rows(swapped(left))) @ _rows(right)
-        return self.states[state] + Sum((0,))(self._spread(addend))
+        return self.states[state] + Sum((0,))(self._expand_over_steps(addend))
 
 
 def _rows(x: Value) -> Value:

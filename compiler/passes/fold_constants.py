@@ -18,10 +18,10 @@ SMALL = 4096  # bytes that a folded constant may take whatever it is made of
 
 def fold_constants(graph: Graph) -> Graph:
     """`graph` with constant subexpressions computed by their own NumPy kernels."""
-    return rewrite(graph, _folded)
+    return rewrite(graph, _fold)
 
 
-def _folded(node: Node) -> Sequence[Value] | None:
+def _fold(node: Node) -> Sequence[Value] | None:
     """A node's results as constants; None where they depend on an input, or are too large to keep."""
     if isinstance(node.op, (Constant, Placeholder)) or node.op.graphs or node.op.has_sizes:
         return None

@@ -102,7 +102,7 @@ def fuse_attention(graph: Graph) -> Graph:
             rebuild(node, new)
             continue
         with origin(node.origin.span, node.origin.path):
-            new[node.result] = _fused(parts, node.result.shape, new)
+            new[node.result] = _build_attention(parts, node.result.shape, new)
     return with_ends(graph, new)
 
 
@@ -220,7 +220,7 @@ def _with_product(parts: _Parts, scores: Node) -> _Parts | None:
     turn = keys.node.op
     if isinstance(turn, Transpose) and turn.permutation == (*range(rank - 2), rank - 1, rank - 2):
         k, parts.turned = keys.node.operands[0], True
-        once = _taken_once(k), _taken_once(v)
+        once = _without_copies(k), _without_copies(v)
         if rank == 4 and once[0] is not None and once[1] is not None and once[0].shape[:2] == once[1].shape[:2]:
             k, v = once[0], once[1]
     length = keys.shape[-1]
@@ -239,7 +239,7 @@ def _heads(q: Value) -> Size:
     return product(q.shape[1:-2])
 
 
-def _taken_once(x: Value) -> Value | None:
+def _without_copies(x: Value) -> Value | None:
     """What `reshape(expand(x, ...), ...)` copied for each head of a group: [batch, groups, 1, length, d]; or None."""
     if not isinstance(x.node.op, Reshape):
         return None
@@ -273,13 +273,13 @@ def _causal(condition: _Condition) -> Size | None:
             queries, keys = first, second
         case _:
             return None
-    begin = _counted(queries, 1)
-    if _counted(keys, 0) != 0 or begin is None:
+    begin = _range_start(queries, 1)
+    if _range_start(keys, 0) != 0 or begin is None:
         return None
     return begin if begin in (0, keys.shape[-1] - queries.shape[-2]) else None
 
 
-def _counted(value: Value, axis: int) -> Size | None:
+def _range_start(value: Value, axis: int) -> Size | None:
     """The `begin` of a value `unsqueeze(iota(n) + begin, axis)`, whatever the axes of length 1 before it, or None."""
     shape = value.shape
     begin: Size = 0
@@ -297,7 +297,7 @@ def _counted(value: Value, axis: int) -> Size | None:
     return begin if fits else None
 
 
-def _fused(parts: _Parts, shape: tuple[Size, ...], new: dict[Value, Value]) -> Value:
+def _build_attention(parts: _Parts, shape: tuple[Size, ...], new: dict[Value, Value]) -> Value:
     rank, scale = parts.q.type.rank, 1.0
     steps: list[tuple[str, float]] = []
     operands: list[Value] = []
@@ -311,15 +311,15 @@ def _fused(parts: _Parts, shape: tuple[Size, ...], new: dict[Value, Value]) -> V
             if step.negative or not step.allowed:
                 operand = Neg()(operand) if step.negative else LogicalNot()(operand)
             operands.append(_of_four_axes(operand, parts.q))
-    q = _four(new[parts.q], _heads(parts.q))
-    k, v = (_four(new[part], part.shape[1] if rank > 3 else 1) for part in (parts.k, parts.v))
+    q = _with_four_axes(new[parts.q], _heads(parts.q))
+    k, v = (_with_four_axes(new[part], part.shape[1] if rank > 3 else 1) for part in (parts.k, parts.v))
     k = k if parts.turned else swapped(k)
     fused = Attention(scale, tuple(steps), parts.before or 0, bool(parts.zeroed))
     result = fused(q, k, v, *operands)
     return result if rank == 4 else Reshape(shape)(result)
 
 
-def _four(x: Value, heads: Size) -> Value:
+def _with_four_axes(x: Value, heads: Size) -> Value:
     """A tensor as [batch, heads, length, d]."""
     wanted = (x.shape[0], heads, *x.shape[-2:])
     return x if x.shape == wanted else Reshape(wanted)(x)

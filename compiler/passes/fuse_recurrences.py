@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from compiler.graph import Graph, Node, Value
-from compiler.operators.control import Scan, shifted
+from compiler.operators.control import Scan, states_before
 from compiler.operators.recurrent import GRU, LSTM, RNN, Recurrent
 from compiler.operators.shaping import Concat, Expand, Transpose
 from compiler.operators.slicing import Slice
@@ -99,7 +99,7 @@ class _Recognised:
             finals[index] = results[1 + rank]
         stacked = {nexts[0]: results[0]}
         if any(output is not nexts[0] for output in outputs):
-            stacked[nexts[1]] = self._memories(order, results[0])
+            stacked[nexts[1]] = self._cell_states(order, results[0])
         return [*finals, *(stacked[output] for output in outputs)]
 
     def _state_order(self, states: list[Value]) -> list[int]:
@@ -108,7 +108,7 @@ class _Recognised:
         ordered = sorted(vertex for vertex, label in vertices if label == "state")
         return [states.index(self.step.values[self.vertices[vertex]]) for vertex in ordered]
 
-    def _memories(self, order: list[int], hidden: Value) -> Value:
+    def _cell_states(self, order: list[int], hidden: Value) -> Value:
         """An LSTM's c of every step, which the operator keeps to itself and a gradient asks for.
 
         Given h of every step it is a Scan of its own, whose gates `hoist_steps` computes for all steps at once: what
@@ -119,7 +119,7 @@ class _Recognised:
         h, c = order
         following = list(scan.body.outputs.values())[c]
         formal = dict((inputs[c], inputs[h], *inputs[scan.states :]))
-        before = shifted(operands[h], hidden, scan.length(*(operand.type for operand in operands)), scan.reverse)
+        before = states_before(operands[h], hidden, scan.length(*(operand.type for operand in operands)), scan.reverse)
         body = Graph(formal, {"next": following, "c": following}, name=scan.body.name)
         return Scan(body, 1, 2, scan.reverse).apply(operands[c], before, *operands[scan.states :]).results[1]
 
@@ -150,9 +150,9 @@ class _Recognised:
             return None
         zero = Expand((hidden,))(constant(0, item.type.dtype))
         return (
-            _stacked([weights[gate] for gate in gates]),
-            _stacked([recurrent[gate] for gate in gates]),
-            _stacked([biases.get((gate, on_input), zero) for on_input in (True, False) for gate in gates]),
+            _concatenate([weights[gate] for gate in gates]),
+            _concatenate([recurrent[gate] for gate in gates]),
+            _concatenate([biases.get((gate, on_input), zero) for on_input in (True, False) for gate in gates]),
         )
 
     def _rows(self, product: Product) -> Value:
@@ -168,5 +168,5 @@ class _Recognised:
         return replace([value], self.captured)[0]
 
 
-def _stacked(values: list[Value]) -> Value:
+def _concatenate(values: list[Value]) -> Value:
     return values[0] if len(values) == 1 else Concat(0)(*values)

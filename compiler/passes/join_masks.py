@@ -36,7 +36,7 @@ def join_masks(graph: Graph) -> Graph:
         for kind, number in op.steps:
             if kind == LATER:
                 key = (q.shape[2], k.shape[2], op.before)
-                mask = later[key] if key in later else later.setdefault(key, _seen(*key))
+                mask = later[key] if key in later else later.setdefault(key, _causal_mask(*key))
             elif kind in (MASK, ADD):
                 mask = next(waiting)
             if kind in HIDING and steps and steps[-1] == (MASK, number):
@@ -53,7 +53,7 @@ def join_masks(graph: Graph) -> Graph:
     return rewrite(graph, join)
 
 
-def _seen(queries: Size, keys: Size, before: Size) -> Value:
+def _causal_mask(queries: Size, keys: Size, before: Size) -> Value:
     """Whether a key comes no later than a query, `[queries, keys]`."""
     positions = Iota(queries)() if before == 0 else Iota(queries)() + size_of(before)
     return LessEqual()(Iota(keys)(), Unsqueeze((1,))(positions))

@@ -10,17 +10,19 @@ from __future__ import annotations
 from math import inf
 
 from compiler.operators.arithmetic import Maximum
-from compiler.operators.pooling import MaxPool, MaxPoolPlaces
+from compiler.operators.pooling import MaxPool, MaxPoolIndices
 from compiler.operators.slicing import Pad
 from compiler.operators.source import constant
-from compiler.passes.rules import Rules, applied, rule, variables
+from compiler.passes.rules import Rules, pattern_of, rule, variables
 
 (x,) = variables("x")
 
 PADDING: Rules = (
     rule(
         "max_pool(pad(x))",
-        applied(MaxPool, MaxPoolPlaces)(applied(Pad)(x, mode="constant", value=0.0).named("padded")).named("pool"),
+        pattern_of(MaxPool, MaxPoolIndices)(pattern_of(Pad)(x, mode="constant", value=0.0).named("padded")).named(
+            "pool"
+        ),
         lambda padded, pool: pool.node.op.apply(Maximum()(padded, constant(-inf, padded.type.dtype))).results,
     ),
 )

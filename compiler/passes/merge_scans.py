@@ -25,7 +25,7 @@ def merge_scans(graph: Graph) -> Graph:
         group = groups[_key(node, node.op)] if isinstance(node.op, Scan) else [node]
         if len(group) > 1:
             with origin(node.origin.span, node.origin.path):
-                new |= _merged(group, tuple(new[operand] for operand in node.operands))
+                new |= _merge(group, tuple(new[operand] for operand in node.operands))
         else:
             rebuild(node, new)
     return with_ends(graph, new)
@@ -37,7 +37,7 @@ def _key(node: Node, scan: Scan) -> object:
     return node.operands, tuple(scan.body.inputs.values()), nexts, scan.slices, scan.reverse
 
 
-def _merged(group: list[Node], operands: tuple[Value, ...]) -> dict[Value, Value]:
+def _merge(group: list[Node], operands: tuple[Value, ...]) -> dict[Value, Value]:
     scans = [node.op for node in group if isinstance(node.op, Scan)]
     first = scans[0]
     nexts = list(first.body.outputs.values())[: first.states]

@@ -7,7 +7,7 @@ beyond the last is an error.
 from __future__ import annotations
 
 from compiler.operators.indexing import Iota, Take
-from compiler.passes.rules import Rules, applied, rule, variables
+from compiler.passes.rules import Rules, pattern_of, rule, variables
 from compiler.types import DType
 
 (x,) = variables("x")
@@ -15,7 +15,7 @@ from compiler.types import DType
 RANGES: Rules = (
     rule(
         "take(x, iota(n))",
-        applied(Take)(x, applied(Iota)().named("indices")).named("rows"),
+        pattern_of(Take)(x, pattern_of(Iota)().named("indices")).named("rows"),
         lambda x, indices, rows: rows.node.op(x, indices.node.op.replace(dtype=DType.I32)()),
         when=lambda indices: indices.node.op.dtype != DType.I32,
     ),

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from compiler.graph import Graph, Value
 from compiler.operators.activations import Relu
-from compiler.operators.pooling import MaxPool, MaxPoolPlaces
-from compiler.passes.rules import Rules, applied, rule, variables
+from compiler.operators.pooling import MaxPool, MaxPoolIndices
+from compiler.passes.rules import Rules, pattern_of, rule, variables
 from compiler.rewrite import rebuild, with_ends
 
 (x,) = variables("x")
@@ -15,7 +15,7 @@ from compiler.rewrite import rebuild, with_ends
 POOL_BEFORE_RELU: Rules = (
     rule(
         "max_pool(relu(x))",
-        applied(MaxPool)(applied(Relu)(x)).named("pool"),
+        pattern_of(MaxPool)(pattern_of(Relu)(x)).named("pool"),
         lambda x, pool: Relu()(pool.node.op(x)),
     ),
 )
@@ -26,7 +26,7 @@ def merge_pools(graph: Graph) -> Graph:
 
     Keeps the bits but for the sign of a zero: of 0 and -0, which are equal, the two kernels may choose another.
     """
-    finders = {(*node.op.attributes, *node.operands): node for node in graph if isinstance(node.op, MaxPoolPlaces)}
+    finders = {(*node.op.attributes, *node.operands): node for node in graph if isinstance(node.op, MaxPoolIndices)}
     if not finders:
         return graph
     new: dict[Value, Value] = {}

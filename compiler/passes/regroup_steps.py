@@ -140,17 +140,17 @@ def _largest(value: Value, depth: int) -> float:
         return _largest(operands[0], depth - 1)
     if isinstance(op, Mul):
         return math.prod(_largest(operand, depth - 1) for operand in operands)
-    if isinstance(op, Sub) and _largest(operands[0], 0) == 1.0 and _is_share(operands[1], depth - 1):
+    if isinstance(op, Sub) and _largest(operands[0], 0) == 1.0 and _is_in_unit_interval(operands[1], depth - 1):
         return 1.0  # 1 - y of y between 0 and 1
     return math.inf
 
 
-def _is_share(value: Value, depth: int) -> bool:
+def _is_in_unit_interval(value: Value, depth: int) -> bool:
     """Whether all of a value lies between 0 and 1: a gate, or a square of what is at most 1."""
     op, operands = value.node.op, value.node.operands
     if isinstance(op, Sigmoid):
         return True
     if isinstance(op, Mul):
         same = operands[0] is operands[1] and _largest(operands[0], depth) <= 1
-        return same or (all(_is_share(operand, depth - 1) for operand in operands if depth) and depth > 0)
+        return same or (all(_is_in_unit_interval(operand, depth - 1) for operand in operands if depth) and depth > 0)
     return isinstance(op, Pow) and _largest(operands[0], depth) <= 1 and _largest(operands[1], 0) == 2.0

@@ -85,7 +85,7 @@ def variables(names: str) -> tuple[Variable, ...]:
     return tuple(map(Variable, names.split()))
 
 
-def applied(*operators: type[Operator]) -> Callable[..., Application]:
+def pattern_of(*operators: type[Operator]) -> Callable[..., Application]:
     """What makes patterns of any of these operators: called with patterns for operands, and for attributes by name."""
 
     def pattern(*operands: Pattern, **attributes: Any) -> Application:
@@ -104,7 +104,7 @@ def rule(
 ) -> Rule:
     """A rule; ValueError where a function asks for a variable that the pattern does not have."""
     names = set(_names(pattern))
-    return Rule(name, pattern, _by_name(make, names), _by_name(when, names), keeps)
+    return Rule(name, pattern, _call_by_name(make, names), _call_by_name(when, names), keeps)
 
 
 def _names(pattern: Pattern) -> Iterator[str]:
@@ -118,7 +118,7 @@ def _names(pattern: Pattern) -> Iterator[str]:
                 yield from _names(inner)
 
 
-def _by_name(function: _F, names: set[str]) -> _F:
+def _call_by_name(function: _F, names: set[str]) -> _F:
     """A function that takes all variables by name and hands on those that the given one has parameters for."""
     parameters = tuple(signature(function).parameters)
     unknown = set(parameters) - names
@@ -143,7 +143,7 @@ def is_everywhere(value: Value, number: float) -> bool:
 def apply_rules(graph: Graph, rules: Rules) -> Graph:
     """`graph` with the rules applied until none applies; the graph itself where none does.
 
-    Nodes that a rule makes take the origin of the node they replace. RuntimeError where the rules come to no end.
+    Nodes that a rule makes take the origin of the node they replace. RuntimeError where the rules do not terminate.
     """
     index = _by_root(rules)
     counts_users = any(map(_counts_users, (candidate.pattern for candidate in rules)))
@@ -156,7 +156,7 @@ def apply_rules(graph: Graph, rules: Rules) -> Graph:
         graph = with_ends(graph, sweep.new)
         if not counts_users:  # every node has been tried on the operands that it ends up with
             return graph
-    raise RuntimeError(f"the rules {', '.join(candidate.name for candidate in rules)} come to no end")
+    raise RuntimeError(f"the rules {', '.join(candidate.name for candidate in rules)} do not terminate")
 
 
 def _counts_users(pattern: Pattern) -> bool:
@@ -210,7 +210,7 @@ class _Sweep:
                 self.fired += 1
                 self.chain += 1
                 if self.chain > _LONGEST_CHAIN:
-                    raise RuntimeError(f"the rule {candidate.name} comes to no end")
+                    raise RuntimeError(f"the rule {candidate.name} does not terminate")
                 results = tuple(self._settle(value) for value in replacement)
                 self.chain -= 1
                 break

@@ -15,7 +15,7 @@ from compiler.operators.making import filled
 from compiler.operators.source import Constant, Parameter, SizeOf, constant
 from compiler.training.measures import Measure, Part
 from compiler.training.own_state import OwnState, buffer_of
-from compiler.training.precision import widened
+from compiler.training.precision import widen
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
@@ -52,7 +52,7 @@ def weight_of(measure: Measure) -> Weight | None:
     return Weight(first.value) if alike and counts[0] is not None else None
 
 
-def accumulated(
+def accumulate_gradients(
     spec: TrainingSpec, gradients: Mapping[str, Value], loss: Measure, graph: Graph, apply: Value
 ) -> tuple[dict[str, Value], dict[OwnState, Value]]:
     """The gradients of the batches since the last update as if they had been one batch, and the sums kept till then.
@@ -62,8 +62,8 @@ def accumulated(
     """
     weight = weight_of(loss)
     if weight is None:
-        raise _does_not_add_up(spec)
-    weight = _in_graph(weight, loss, graph)
+        raise _not_additive_error(spec)
+    weight = _weight_in_graph(weight, loss, graph)
     sums: dict[OwnState, Value] = {}
 
     def total(state: OwnState, value: Value) -> Value:
@@ -84,22 +84,20 @@ def accumulated(
     return means, sums
 
 
-def _in_graph(weight: Weight, measure: Measure, graph: Graph) -> Weight:
+def _weight_in_graph(weight: Weight, measure: Measure, graph: Graph) -> Weight:
     """A weight as a float of at least 32 bits, of the value that is an output of `graph`."""
     if weight.value is None:
         return weight
     value = next(graph.outputs[name] for name, part in measure.parts.items() if part.value is weight.value)
     if not value.type.dtype.is_float:
         value = Cast(graph.outputs["loss"].type.dtype.wide)(value)
-    return replace(weight, value=widened(value))
+    return replace(weight, value=widen(value))
 
 
-def _does_not_add_up(spec: TrainingSpec) -> NablacError:
-    message = "`accumulate` adds up the gradients of batches, and this loss of several batches is not made of theirs"
-    note = (
-        "it adds up where it is a mean or a sum over the examples, times a number, or a sum of means of as many items"
-    )
-    hint = "a larger `batch` in the place of `accumulate`"
+def _not_additive_error(spec: TrainingSpec) -> NablacError:
+    message = "`accumulate` cannot combine this loss: that of several batches is not a sum or an average of theirs"
+    note = "it must be a mean or a sum over the examples, times a number, or a sum of means over equally many items"
+    hint = "use a larger `batch` instead of `accumulate`"
     return NablacError(Diagnostic(codes.E618, message, spec.span, note=note, hint=hint))
 
 
@@ -139,12 +137,12 @@ def _terms(value: Value, parts: _Parts) -> list[Weight] | None:
         case Neg():
             return _terms(node.operands[0], parts)
         case Mul() | Div():
-            return _scaled(node, parts)
+            return _scaled_terms(node, parts)
         case _:
             return None
 
 
-def _scaled(node: Node, parts: _Parts) -> list[Weight] | None:
+def _scaled_terms(node: Node, parts: _Parts) -> list[Weight] | None:
     """The terms of a product with a number, or of a sum divided by a count."""
     left, right = node.operands
     if parts.is_alike(right):

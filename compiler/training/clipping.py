@@ -14,7 +14,7 @@ from compiler.operators.source import constant
 _LEAST_PEAK = 1e-30  # what gradients are divided by at the least: all may be 0
 
 
-def clipped(gradients: dict[str, Value], settings: TrainingSettings) -> dict[str, Value]:
+def clip_gradients(gradients: dict[str, Value], settings: TrainingSettings) -> dict[str, Value]:
     """Gradients clipped by value, then by their common norm (Pascanu et al. 2013), as the settings ask for."""
     limit = settings.clip_value
     if limit is not None:
@@ -24,10 +24,10 @@ def clipped(gradients: dict[str, Value], settings: TrainingSettings) -> dict[str
             )
             for path, gradient in gradients.items()
         }
-    return gradients if settings.clip_norm is None else _clipped_by_norm(gradients, settings.clip_norm)
+    return gradients if settings.clip_norm is None else _clip_by_norm(gradients, settings.clip_norm)
 
 
-def _clipped_by_norm(gradients: dict[str, Value], limit: float) -> dict[str, Value]:
+def _clip_by_norm(gradients: dict[str, Value], limit: float) -> dict[str, Value]:
     """Gradients times limit / norm, where their norm is larger, as PyTorch's clip_grad_norm_ has it.
 
     The norm is taken of gradients over the largest number among them, so that no square overflows or is lost.

@@ -41,7 +41,7 @@ def gradient_graph(model: ModelSpec, wrt: Iterable[str] = ("*",), *, second: boo
         raise NablacError(
             Diagnostic(
                 codes.E614,
-                f"no parameter or float input is called like {' or '.join(f'`{pattern}`' for pattern in patterns)}",
+                f"no parameter or float input matches {' or '.join(f'`{pattern}`' for pattern in patterns)}",
                 place="wrt",
                 hint=f"there are {', '.join(list(sources)[:8])}{', ...' if len(sources) > 8 else ''}",
             )
@@ -79,7 +79,7 @@ def gradient_of(loss: Value, wrt: list[Value]) -> list[Value | None]:
                 f"no gradient flows through `{error}`",
                 node.origin.span if node is not None else None,
                 note="on the way from the loss to a parameter",
-                hint="`stop_gradient(...)` around it says that none is meant to",
+                hint="wrap it in `stop_gradient(...)` if none is meant to",
             )
         ) from error
     except (TypeMismatch, DimError) as error:

@@ -22,7 +22,7 @@ def measured_loss(model: ModelSpec) -> tuple[Graph, dict[str, Measure]]:
 def loss_graph(model: ModelSpec) -> Graph:
     """A model with its loss and metrics: the batch in; `loss`, the metrics, and the model's own outputs out."""
     spec, graph = training_of(model), model.graph
-    outputs = {"loss": spec.loss, **spec.metrics, **_renamed(graph.outputs, {"loss", *spec.metrics})}
+    outputs = {"loss": spec.loss, **spec.metrics, **_rename_outputs(graph.outputs, {"loss", *spec.metrics})}
     inputs = inputs_of(model, (*outputs.values(), *spec.updates.values()))
     return Graph(inputs, outputs, dict(spec.updates), graph.name, graph.doc, spec.layers)
 
@@ -41,7 +41,7 @@ def training_of(model: ModelSpec) -> TrainingSpec:
                 codes.E612,
                 f"model {name} has no train block",
                 place=name,
-                hint=f"say how to train it: `train {name} {{ target t: [batch, 1]; loss mse(y, t) }}`",
+                hint=f"add one:  `train {name} {{ target t: [batch, 1]; loss mse(y, t) }}`",
             )
         )
     return model.training
@@ -60,6 +60,6 @@ def inputs_of(model: ModelSpec, ends: Iterable[Value]) -> dict[str, Value]:
     return {**{name: value for name, value in named.items() if name != SEED or value in used}, **extra}
 
 
-def _renamed(outputs: Mapping[str, Value], taken: Iterable[str]) -> dict[str, Value]:
+def _rename_outputs(outputs: Mapping[str, Value], taken: Iterable[str]) -> dict[str, Value]:
     """The model's outputs, one that is called like a metric under another name."""
     return {f"{name}.output" if name in taken else name: value for name, value in outputs.items()}

@@ -66,7 +66,7 @@ def measures_of(graph: Graph, training: TrainingSpec) -> dict[str, Measure]:
     for name, value in {"loss": training.loss, **training.metrics}.items():
         measure = _Reader(name, value, model, batch, batch_inputs).read()
         compares = measure.by_batches and name in training.metrics
-        measures[name] = _whole(name, value, model, batch) if compares else measure
+        measures[name] = _measure_all_examples(name, value, model, batch) if compares else measure
     return measures
 
 
@@ -110,7 +110,7 @@ class _Reader:
         scalars = self._scalars()
         for node in self.graph:
             if node in scalars:
-                new[node.result] = self._again(node, new)
+                new[node.result] = self._rebuild_scalar(node, new)
         return Measure(self.parts, Graph(self.inputs, {"value": new[self.value]}), self.by_batches)
 
     def _scalars(self) -> dict[Node, None]:
@@ -121,17 +121,17 @@ class _Reader:
             node = waiting.pop()
             if node not in scalars:
                 scalars[node] = None
-                if _computed(node):
+                if _is_scalar_computation(node):
                     waiting.extend(operand.node for operand in node.operands)
         return scalars
 
-    def _again(self, node: Node, new: Mapping[Value, Value]) -> Value:
+    def _rebuild_scalar(self, node: Node, new: Mapping[Value, Value]) -> Value:
         """A scalar in f64, computed of the parts."""
         if isinstance(node.op, Constant):
             return constant(float(node.op.compute()), DType.F64)
-        if isinstance(node.op, (Cast, StopGradient)) and _computed(node):
+        if isinstance(node.op, (Cast, StopGradient)) and _is_scalar_computation(node):
             return new[node.operands[0]]
-        if _computed(node):
+        if _is_scalar_computation(node):
             scalar: Value = node.op(*(new[operand] for operand in node.operands))
             return scalar
         if isinstance(node.op, Mean) and self._adds_up(node.operands[0]):
@@ -145,7 +145,7 @@ class _Reader:
 
     def _kind(self, node: Node) -> PartKind:
         if isinstance(node.op, SizeOf):
-            return "sum" if self._once((node.op.size,)) else "mean"
+            return "sum" if self._has_one_example_axis((node.op.size,)) else "mean"
         if isinstance(node.op, Reduction) and node.op.combines and self._adds_up(node.operands[0]):
             return node.op.combines
         return "mean"
@@ -168,7 +168,7 @@ class _Reader:
                 return False
             if value is not x and (value.node in seen or value.node not in self.of_examples):
                 continue
-            if not self._once(value.shape):
+            if not self._has_one_example_axis(value.shape):
                 return False
             seen.add(value.node)
             if value.node not in self.model:
@@ -177,12 +177,12 @@ class _Reader:
                 waiting.extend(value.node.operands)
         return True
 
-    def _once(self, shape: tuple[Size, ...]) -> bool:
+    def _has_one_example_axis(self, shape: tuple[Size, ...]) -> bool:
         """Whether the examples are along one axis."""
         return sum(bool(symbols(size) & self.batch) for size in shape) == 1
 
 
-def _whole(name: str, value: Value, model: set[Node], batch: set[str]) -> Measure:
+def _measure_all_examples(name: str, value: Value, model: set[Node], batch: set[str]) -> Measure:
     """A measure of all examples at once, of what it reads of each: results of the model, inputs and targets, draws."""
     parts: dict[str, Part] = {}
     inputs: dict[str, Value] = {}
@@ -190,7 +190,7 @@ def _whole(name: str, value: Value, model: set[Node], batch: set[str]) -> Measur
     waiting, seen = [value.node], {value.node}
     while waiting:
         node = waiting.pop()
-        kind = _kept(node, model, batch)
+        kind = _part_kind(node, model, batch)
         if kind is None:
             following = dict.fromkeys(operand.node for operand in node.operands if operand.node not in seen)
             waiting += following
@@ -204,7 +204,7 @@ def _whole(name: str, value: Value, model: set[Node], batch: set[str]) -> Measur
     return Measure(parts, Graph(inputs, {"value": after}), True)
 
 
-def _kept(node: Node, model: set[Node], batch: set[str]) -> PartKind | None:
+def _part_kind(node: Node, model: set[Node], batch: set[str]) -> PartKind | None:
     """How the results of a node are kept where a measure reads them; None where they are computed of others."""
     if isinstance(node.op, (Constant, SizeOf)):
         return None
@@ -222,7 +222,7 @@ def _counts_examples(node: Node, batch: set[str]) -> bool:
     return isinstance(node.op, (Iota, SizeOf)) and bool(symbols(node.op.size) & batch)
 
 
-def _computed(node: Node) -> bool:
+def _is_scalar_computation(node: Node) -> bool:
     """Whether a scalar is computed of other scalars."""
     if len(node.results) != 1 or node.result.type.rank or any(operand.type.rank for operand in node.operands):
         return False

@@ -32,7 +32,7 @@ def check_patterns(loss: Value, settings: TrainingSettings) -> None:
                 raise NablacError(
                     Diagnostic(
                         codes.E613,
-                        f"`{setting}` names `{pattern}`, and no parameter is called so",
+                        f"`{setting}`: no parameter matches `{pattern}`",
                         hint=f"parameters are {', '.join(paths[:8])}{', ...' if len(paths) > 8 else ''}",
                     )
                 )

@@ -7,12 +7,12 @@ from compiler.operators.casting import Cast
 from compiler.types import DType
 
 
-def widened(value: Value) -> Value:
+def widen(value: Value) -> Value:
     """A value to add up, in f32 where it holds floats of 16 bits."""
-    return converted(value, value.type.dtype.wide)
+    return convert(value, value.type.dtype.wide)
 
 
-def converted(value: Value, dtype: DType) -> Value:
+def convert(value: Value, dtype: DType) -> Value:
     """A value in another dtype, itself where that is its own."""
     result: Value = value if value.type.dtype == dtype else Cast(dtype)(value)
     return result

@@ -19,16 +19,16 @@ from compiler.operators.reductions import Sum
 from compiler.operators.source import Buffer, Input, Parameter, constant
 from compiler.passes.pipeline import Stage, run_stage
 from compiler.rewrite import replace
-from compiler.training.accumulation import accumulated
-from compiler.training.clipping import clipped
+from compiler.training.accumulation import accumulate_gradients
+from compiler.training.clipping import clip_gradients
 from compiler.training.equations import first_value, next_values
 from compiler.training.gradients import gradient_of
 from compiler.training.losses import inputs_of, loss_graph, training_of
 from compiler.training.measures import Measure, last_value, measures_of, parts_of, with_parts
 from compiler.training.own_state import OwnState, buffer_of
 from compiler.training.parameters import check_patterns, is_decayed, trained_parameters
-from compiler.training.precision import converted, widened
-from compiler.training.updates import Update, next_of_all
+from compiler.training.precision import convert, widen
+from compiler.training.updates import Update, combine_updates
 from grammar import codes
 from grammar.diagnostics import Diagnostic, Label, NablacError
 
@@ -67,19 +67,19 @@ def training_step(model: ModelSpec) -> TrainingStep:
     apply: Value | None = None
     changes: dict[Value, Value] = {}
     if settings.accumulate > 1:
-        apply, optimizer_step = _counted(spec.step, settings.accumulate)
+        apply, optimizer_step = _accumulation_schedule(spec.step, settings.accumulate)
         changes[spec.step] = optimizer_step
-        gradients, sums = accumulated(spec, gradients, measures["loss"], graph, apply)
+        gradients, sums = accumulate_gradients(spec, gradients, measures["loss"], graph, apply)
         states += sums
         updates |= {state.path: value for state, value in sums.items()}
-    gradients = clipped(gradients, settings)
+    gradients = clip_gradients(gradients, settings)
     rate: Value = Input(RATE, spec.step.type)()
     equations = []
     for path, gradient in gradients.items():
         update, update_states = _update(spec, path, parameters[path], gradient, apply, rate)
         equations.append(update)
         states += update_states
-    updates |= next_of_all(equations)
+    updates |= combine_updates(equations)
     if settings.average is not None:
         for path in gradients:
             state = OwnState("average", path)
@@ -105,15 +105,15 @@ def training_step(model: ModelSpec) -> TrainingStep:
 
 def _gradients(spec: TrainingSpec, loss: Value, parameters: Mapping[str, Value]) -> dict[str, Value]:
     """The gradients of the loss and its penalties by path, of parameters that any reaches; in f32 of 16-bit floats."""
-    loss = _regularized(loss, parameters, spec.settings)
+    loss = _add_penalties(loss, parameters, spec.settings)
     gradients = zip(parameters, gradient_of(loss, list(parameters.values())), strict=True)
-    reached = {path: widened(gradient) for path, gradient in gradients if gradient is not None}
+    reached = {path: widen(gradient) for path, gradient in gradients if gradient is not None}
     if not reached:
-        raise _nothing_to_train(spec, loss, list(parameters.values()))
+        raise _nothing_to_train_error(spec, loss, list(parameters.values()))
     return reached
 
 
-def _counted(step: Value, every: int) -> tuple[Value, Value]:
+def _accumulation_schedule(step: Value, every: int) -> tuple[Value, Value]:
     """Whether the optimizer takes a step after a batch, and the number of that step, where `step` counts batches."""
     number: Value = Input(STEP, step.type)()
     dtype = number.type.dtype
@@ -125,25 +125,25 @@ def _learning_rate(spec: TrainingSpec, rate: Value) -> Value | None:
     """What the optimizer calls its `lr`, where that is another in other steps."""
     learning_rate, shrinks = spec.optimizer.learning_rate, spec.settings.plateau is not None
     if isinstance(learning_rate, Value):
-        return widened(learning_rate) * rate if shrinks else widened(learning_rate)
+        return widen(learning_rate) * rate if shrinks else widen(learning_rate)
     if not shrinks or learning_rate is None:
         return None
     return constant(learning_rate, rate.type.dtype) * rate
 
 
-def _nothing_to_train(spec: TrainingSpec, loss: Value, parameters: list[Value]) -> NablacError:
+def _nothing_to_train_error(spec: TrainingSpec, loss: Value, parameters: list[Value]) -> NablacError:
     message = "there is nothing to train: no gradient of the loss reaches a parameter"
     node = next((node for parameter in parameters if (node := find_gradient_stop(loss, parameter)) is not None), None)
     if node is None:
-        hint = "does `freeze` name them all?" if spec.settings.freeze else "the loss depends on no parameter"
+        hint = "check whether `freeze` matches them all" if spec.settings.freeze else "the loss depends on no parameter"
         return NablacError(Diagnostic(codes.E610, message, spec.span, hint=hint))
     where = node.origin.span
     labels = (Label(where, f"none flows through `{node.op.name}`"),) if where is not None else ()
-    hint = "the loss needs a smooth form, as `cross_entropy` is of `accuracy`"
+    hint = "use a differentiable loss, such as `cross_entropy` instead of `accuracy`"
     return NablacError(Diagnostic(codes.E610, message, spec.span, labels=labels, hint=hint))
 
 
-def _regularized(loss: Value, parameters: Mapping[str, Value], settings: TrainingSettings) -> Value:
+def _add_penalties(loss: Value, parameters: Mapping[str, Value], settings: TrainingSettings) -> Value:
     """The loss with `l1` and `l2` times the sums of magnitudes and of squares."""
     for factor, size_of in ((settings.l1, Absolute()), (settings.l2, _square)):
         for path, value in parameters.items():
@@ -179,7 +179,7 @@ def _update(
         )
         if settings.plateau is not None:  # what the loop shrinks when the monitored quantity no longer improves
             following[PARAMETER] = before + rate * (following[PARAMETER] - before)
-        wide = widened(parameter)
+        wide = widen(parameter)
         operands, results = {before: wide, flow: gradient}, {}
         states: list[OwnState] = []
         for name, value in following.items():
@@ -191,7 +191,7 @@ def _update(
                     states[-1], current.type, first_value(equations, name, equations_path, wide)
                 )
             kept = value if apply is None else Where()(apply, value, current)
-            results[target] = converted(kept, parameter.type.dtype) if name == PARAMETER else kept
+            results[target] = convert(kept, parameter.type.dtype) if name == PARAMETER else kept
         return Update(operands, results), states
 
 
@@ -203,9 +203,9 @@ def _average(parameter: Value, following: Value, state: OwnState, share: float, 
     op = parameter.node.op
     assert isinstance(op, Parameter)
     dtype = op.type.dtype.wide
-    first = None if op.initial is None else _with_outputs(op.initial, widened)
+    first = None if op.initial is None else _with_outputs(op.initial, widen)
     kept: Value = Buffer(state.path, op.type.with_dtype(dtype), first)()
-    moved = kept * constant(share, dtype) + widened(following) * constant(1 - share, dtype)
+    moved = kept * constant(share, dtype) + widen(following) * constant(1 - share, dtype)
     result: Value = moved if apply is None else Where()(apply, moved, kept)
     return result
 

@@ -44,25 +44,25 @@ class Update:
         for node in Graph({}, self.results):
             if node.result in self.operands:
                 continue
-            if not _elementwise(node):
+            if not _is_elementwise(node):
                 return self
             steps.append((node.op, *(numbers[operand] for operand in node.operands)))
             numbers.update({result: (len(steps), index) for index, result in enumerate(node.results)})
         return type.dtype, type.rank, type.shape[1:], tuple(steps), tuple(map(numbers.get, self.results.values()))
 
 
-def next_of_all(updates: Sequence[Update]) -> dict[str, Value]:
+def combine_updates(updates: Sequence[Update]) -> dict[str, Value]:
     """The next values by path, in the order of `updates`."""
     groups: dict[object, list[Update]] = {}
     for update in updates:
         groups.setdefault(update.group_key(), []).append(update)
     following: dict[str, Value] = {}
     for group in groups.values():
-        following |= group[0].next_values() if len(group) == 1 else _concatenated(group)
+        following |= group[0].next_values() if len(group) == 1 else _update_concatenated(group)
     return {path: following[path] for update in updates for path in update.results}
 
 
-def _concatenated(group: list[Update]) -> dict[str, Value]:
+def _update_concatenated(group: list[Update]) -> dict[str, Value]:
     """The first one's equations over all tensors of the group, one behind the other along axis 0."""
     first = group[0]
     new: dict[Value, Value] = {}
@@ -80,7 +80,7 @@ def _concatenated(group: list[Update]) -> dict[str, Value]:
     return following
 
 
-def _elementwise(node: Node) -> bool:
+def _is_elementwise(node: Node) -> bool:
     """Whether an item of the result depends on items at its own index only; what is one number has no index."""
     if isinstance(node.op, (Elementwise, Where)):
         return True

@@ -376,8 +376,8 @@ REFUSED = {
         MLP.replace("loss mse(y, t)", "loss mean(cast(argmax(y, axis: -1), f32)) + mean(t)"),
         "E610: there is nothing to train: no gradient of the loss reaches a parameter",
     ),
-    'freeze "dens.*"': (MLP, "E613: `freeze` names `dens.*`, and no parameter is called so"),
-    'undecayed "*.bias"': (MLP, "E613: `undecayed` names `*.bias`, and no parameter is called so"),
+    'freeze "dens.*"': (MLP, "E613: `freeze`: no parameter matches `dens.*`"),
+    'undecayed "*.bias"': (MLP, "E613: `undecayed`: no parameter matches `*.bias`"),
     'freeze "*"': (MLP, "E610: there is nothing to train: no gradient of the loss reaches a parameter"),
 }
 

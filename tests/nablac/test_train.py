@@ -210,7 +210,7 @@ def test_the_gradient_as_a_file(tmp_path: Path) -> None:
     for name in ours:
         np.testing.assert_allclose(theirs[name], ours[name], rtol=1e-4, atol=1e-7)
     none = invoke("grad", str(ROOT / "specs" / "mlp.model"), "--wrt", "nothing", "-o", str(target))
-    assert none.exit_code == 1 and "error[E614]: no parameter or float input is called like `nothing`" in none.stderr
+    assert none.exit_code == 1 and "error[E614]: no parameter or float input matches `nothing`" in none.stderr
 
 
 def test_hessians_times_vectors_as_a_file(tmp_path: Path) -> None:
