@@ -190,10 +190,8 @@ class Expand(DataMovement):
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         shape = [window.bound(size) for size in self.shape]
-        result: Value = Expand((*shape[:axis], window.size, *shape[axis + 1 :]))(
-            broadcast_part(window, axis, x, len(shape))
-        )
-        return result
+        part = broadcast_part(window, axis, x, len(shape))
+        return Expand((*shape[:axis], window.size, *shape[axis + 1 :]))(part)
 
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Expand", x, emit.sizes(self.shape))

@@ -1,6 +1,7 @@
-"""Constant folding: what depends on constants alone is a constant, where keeping it costs no more than making it.
+"""Constant folding: what depends on constants alone becomes one, if it is not larger than them.
 
-Keeps the bits of the NumPy runtime. What an operator refuses, as an index beyond a table, it refuses in the run.
+Keeps the bits of the NumPy runtime. An operator that fails, on an index out of range for example, is left to fail at run
+time.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from compiler.operators.source import Constant, Placeholder
 from compiler.rewrite import rewrite
 from compiler.types import TypeMismatch
 
-SMALL = 4096  # bytes that a folded constant may take whatever it is made of
+SMALL = 4096  # bytes that a folded constant may take whatever its operands take
 
 
 def fold_constants(graph: Graph) -> Graph:
@@ -22,7 +23,7 @@ def fold_constants(graph: Graph) -> Graph:
 
 
 def _fold(node: Node) -> Sequence[Value] | None:
-    """A node's results as constants; None where they depend on an input, or are too large to keep."""
+    """A node's results as constants; None where they depend on an input, or would be too large."""
     if isinstance(node.op, (Constant, Placeholder)) or node.op.graphs or node.op.has_sizes:
         return None
     operands = [operand.node.op for operand in node.operands if isinstance(operand.node.op, Constant)]

@@ -1,4 +1,4 @@
-"""What is added to each channel of a convolution goes into the convolution, as the ONNX operator has it."""
+"""A bias added to each channel of a convolution becomes an operand of the convolution, as in the ONNX operator."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Softmax, written out, becomes the operator: `e / sum(e)` of `e = exp(x - max(x))`, and `exp(log_softmax(x))`.
+"""Softmax, written out, becomes the operator: `e / sum(e)` with `e = exp(x - max(x))`, and `exp(log_softmax(x))`.
 
-`exp(x) / sum(exp(x))`, from which nothing is taken away, is no softmax: it overflows, and has no value where all of x
-is far below 0.
+`exp(x) / sum(exp(x))` without the maximum is not fused: it overflows, and is NaN where all of x is far below 0.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ SOFTMAX: Rules = (
 
 
 def _kept_axes(reduced: Value) -> tuple[int, ...]:
-    """The axes that a reduction folds, and keeps with length 1."""
+    """The axes of a reduction that keeps them with length 1; none for one that does not."""
     op = reduced.node.op
     assert isinstance(op, (Sum, Max))
     return op.folded_axes(reduced.node.operands[0].type.rank) if op.keep else ()

@@ -1,8 +1,8 @@
 """Zeros around the input of a max pool stay zeros.
 
-Run where a graph is exported: onnxruntime before 1.31 makes one MaxPool of a Pad and a MaxPool, and the padding of
-MaxPool is never the largest, so that a window of negative elements and padding gives another number. A maximum with
--infinity, which is every number itself, keeps the two apart.
+Run on export: onnxruntime before 1.31 fuses a Pad into the MaxPool after it, whose own padding is never the largest
+item, so that a window of negative elements and padding has another maximum. A maximum with -infinity, which changes
+nothing, keeps the two apart.
 """
 
 from __future__ import annotations

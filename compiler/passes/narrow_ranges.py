@@ -1,7 +1,6 @@
-"""Rows that are taken in order are counted in i32.
+"""The indices of rows taken in order become i32.
 
-Run where a graph is exported: onnxruntime makes a slice of `Gather(x, Range(n))` in i64, and a slice forgets that a row
-beyond the last is an error.
+Run on export: onnxruntime turns `Gather(x, Range(n))` in i64 into a slice, which does not fail beyond the last row.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Identities: what changes nothing goes, what undoes the step before goes with it.
+"""Algebraic identities: operators that change nothing are removed, and those that undo the one before, with it.
 
-Keeps the bits, of NaN, infinities and -0 too: `x + 0` stays where x may be -0, and `x * 0` is no identity.
+Keeps the bits, also of NaN, infinities and -0: `x + 0` stays, since x may be -0, and `x * 0` is not an identity.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ NUMBERS: Rules = (
     rule("x / 1", div(x, 1), lambda x: x),
     rule("x ** 1", pow_(x, 1), lambda x: x),
     rule("x ** 2", pow_(x, 2), lambda x: x * x),
-    rule("x ** 0.5", pow_(x, 0.5), lambda x: Sqrt()(x)),  # as the NumPy kernel has it: of -infinity a power is infinity
+    rule(
+        "x ** 0.5", pow_(x, 0.5), lambda x: Sqrt()(x)
+    ),  # like the NumPy kernel; a power of -infinity would be infinity
     rule("-(-x)", neg(neg(x)), lambda x: x),
 )
 SHAPES: Rules = (
@@ -50,7 +52,7 @@ SHAPES: Rules = (
         lambda x: x,
         when=lambda outer: outer == tuple(range(len(outer))),
     ),
-    # A replacement of another type is refused, so that these hold of what leaves a shape as it was.
+    # A replacement of another type is rejected, so that these apply only where the shape stays the same.
     rule("a reshape to the same shape", pattern_of(Reshape, Expand, Slice)(x), lambda x: x),
     rule(
         "two reshapes",

@@ -1,4 +1,4 @@
-"""An optimizer's equations, which are written for a type of parameter, as nodes for one parameter of it."""
+"""An optimizer's equations, one graph for each type of parameter, instantiated for one parameter."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from compiler.model_spec import PARAMETER, UpdateEquations
 
 
 def next_values(equations: UpdateEquations, path: str, replacements: Mapping[Value, Value]) -> dict[str, Value]:
-    """The next values of `param` and of the states by name, by nodes whose origins have this path.
+    """The next values of `param` and of the states by name, as new nodes whose origins have this path.
 
     `replacements` are for inputs of the equations; those without one stay.
     """
@@ -18,7 +18,7 @@ def next_values(equations: UpdateEquations, path: str, replacements: Mapping[Val
 
 
 def first_value(equations: UpdateEquations, state: str, path: str, parameter: Value) -> Value | float:
-    """What a state of `parameter` begins at, by nodes whose origins have this path; 0 where nothing says it."""
+    """The first value of a state of `parameter`, as new nodes whose origins have this path; 0 by default."""
     if state not in equations.first:
         return 0.0
     replacements = {equations.graph.inputs[PARAMETER]: parameter}
@@ -29,7 +29,7 @@ def first_value(equations: UpdateEquations, state: str, path: str, parameter: Va
 def _copy_nodes(
     equations: UpdateEquations, ends: Iterable[Value], path: str, replacements: Mapping[Value, Value]
 ) -> list[Value]:
-    """`ends` with every node of the equations made anew; what lies outside of them is shared."""
+    """`ends` with every node of the equations copied; nodes outside of them are shared."""
     ends = list(ends)
     outside = set(_graph_of(equations.outside))
     copies = {value: value for value in equations.graph.inputs.values()} | dict(replacements)

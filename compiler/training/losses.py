@@ -14,7 +14,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 
 
 def measured_loss(model: ModelSpec) -> tuple[Graph, dict[str, Measure]]:
-    """What the loss and the metrics of a model are measured by, and the parts of these measures as outputs."""
+    """The graph of the parts of a model's loss and metrics, and their measures, which combine the parts."""
     graph, measures = loss_graph(model), measures_of(model.graph, training_of(model))
     return Graph(graph.inputs, parts_of(measures), {}, graph.name, graph.doc, graph.layers), measures
 
@@ -33,7 +33,7 @@ def whole_graph(model: ModelSpec) -> Graph:
 
 
 def training_of(model: ModelSpec) -> TrainingSpec:
-    """How a model is trained; NablacError where nothing says it."""
+    """How a model is trained; NablacError where it has no train block."""
     if model.training is None:
         name = model.graph.name
         raise NablacError(
@@ -48,7 +48,7 @@ def training_of(model: ModelSpec) -> TrainingSpec:
 
 
 def inputs_of(model: ModelSpec, ends: Iterable[Value]) -> dict[str, Value]:
-    """What has to be fed: the model's inputs and targets, then what the step itself asks for, by label."""
+    """The inputs of a training graph by label: the model's inputs and targets, then those of the step itself."""
     named = {**model.graph.inputs, **training_of(model).targets}
     labels = {
         node.result: node.op.label
@@ -61,5 +61,5 @@ def inputs_of(model: ModelSpec, ends: Iterable[Value]) -> dict[str, Value]:
 
 
 def _rename_outputs(outputs: Mapping[str, Value], taken: Iterable[str]) -> dict[str, Value]:
-    """The model's outputs, one that is called like a metric under another name."""
+    """The model's outputs; one with the name of a metric gets the suffix `.output`."""
     return {f"{name}.output" if name in taken else name: value for name, value in outputs.items()}

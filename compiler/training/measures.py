@@ -1,10 +1,10 @@
-"""The loss and the metrics of a batch in parts that add up over batches.
+"""The loss and the metrics of a batch as parts that can be combined over batches.
 
-A mean is a sum and a count, and so is what masks padding: over many batches they are the quotients of the sums, or a
-batch of few items would count as much as one of many. What is computed of means, as a perplexity, a root of a mean
-square or a share of explained variance, is computed of the whole ones. A metric that compares examples with one
-another, as the area under a curve or a median, has no such parts: what it reads is kept of every batch, and it is
-computed once. A loss of that kind is what training makes smaller, batch by batch: its figure is the mean of batches.
+A mean is a sum and a count, and so is a mean that masks padding: over many batches it is the quotient of the sums, or
+else a small batch would count as much as a large one. What is computed from means, such as a perplexity, a root mean
+square or a fraction of explained variance, is computed from the means over all batches. A metric that compares examples
+with one another, such as the area under a curve or a median, has no such parts: what it reads is collected from every
+batch, and it is computed once. A loss of that kind is minimised batch by batch, and reported as the mean over batches.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ LAST: Final = "last"
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A scalar of one batch, and how those of many become one: by `sum`, `max`, `min` or `mean`, or as the `last`.
+    """A scalar of one batch, and how those of many are combined: by `sum`, `max`, `min` or `mean`, or the `last`.
 
-    Of `rows`, which have an example at each index of axis 0, those of many batches stand one behind the other.
+    `rows`, which have an example at each index of axis 0, are concatenated.
     """
 
     value: Value
@@ -45,15 +45,15 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """What is measured, as a function of parts: `after` takes them by name, scalars in f64, and gives `value`."""
+    """A loss or metric as a function of parts: `after` takes them by name, scalars in f64, and outputs `value`."""
 
     parts: dict[str, Part]
     after: Graph
-    by_batches: bool = False  # whether it compares the examples of a batch, so that it depends on which are together
+    by_batches: bool = False  # whether it compares the examples of a batch, and so depends on the division into batches
 
     @property
     def rows(self) -> dict[str, Value]:
-        """What is kept of every example, where the measure can only be computed of all of them at once."""
+        """What is collected of every example, for a measure that can only be computed over all of them at once."""
         return {name: part.value for name, part in self.parts.items() if part.kind == ROWS}
 
 
@@ -71,7 +71,7 @@ def measures_of(graph: Graph, training: TrainingSpec) -> dict[str, Measure]:
 
 
 def last_value(name: str, value: Value) -> Measure:
-    """What no batch adds to: the last one's value."""
+    """The measure of a value that is not combined over batches: that of the last one."""
     part = f"{name}/0"
     last = Input(part, TensorType(DType.F64))()
     return Measure({part: Part(value, LAST)}, Graph({part: last}, {"value": last}))
@@ -83,14 +83,14 @@ def parts_of(measures: Mapping[str, Measure]) -> dict[str, Value]:
 
 
 def with_parts(graph: Graph, measures: Mapping[str, Measure]) -> Graph:
-    """`graph` with the parts of what it measures as outputs too."""
+    """`graph` with the parts of these measures as additional outputs."""
     return Graph(
         graph.inputs, {**graph.outputs, **parts_of(measures)}, graph.updates, graph.name, graph.doc, graph.layers
     )
 
 
 class _Reader:
-    """Takes a scalar apart, down to what folds the batch."""
+    """Splits a scalar into parts, down to the reductions over the batch."""
 
     def __init__(
         self, name: str, value: Value, model: set[Node], batch: set[str], batch_inputs: Sequence[Value]
@@ -114,7 +114,7 @@ class _Reader:
         return Measure(self.parts, Graph(self.inputs, {"value": new[self.value]}), self.by_batches)
 
     def _scalars(self) -> dict[Node, None]:
-        """The nodes from the measure down to its parts, which are computed of them."""
+        """The nodes from the measure down to its parts, those included."""
         scalars: dict[Node, None] = {}
         waiting = [self.value.node]
         while waiting:
@@ -126,14 +126,13 @@ class _Reader:
         return scalars
 
     def _rebuild_scalar(self, node: Node, new: Mapping[Value, Value]) -> Value:
-        """A scalar in f64, computed of the parts."""
+        """A scalar in f64, computed from the parts."""
         if isinstance(node.op, Constant):
             return constant(float(node.op.compute()), DType.F64)
         if isinstance(node.op, (Cast, StopGradient)) and _is_scalar_computation(node):
             return new[node.operands[0]]
         if _is_scalar_computation(node):
-            scalar: Value = node.op(*(new[operand] for operand in node.operands))
-            return scalar
+            return node.op(*(new[operand] for operand in node.operands))
         if isinstance(node.op, Mean) and self._adds_up(node.operands[0]):
             x = node.operands[0]
             count = count_of(product(x.shape), x.type.dtype)
@@ -157,9 +156,9 @@ class _Reader:
         return self.inputs[name]
 
     def _adds_up(self, x: Value) -> bool:
-        """Whether each example has its own share of a tensor: nothing on the way to it has folded the batch.
+        """Whether each example has its own part of a tensor: nothing it is computed from was reduced over the batch.
 
-        What the model itself computes of its inputs counts as an input, as what batch normalisation does.
+        What the model itself computes from its inputs, for example by batch normalisation, counts as an input.
         """
         waiting, seen = [x], set[Node]()
         while waiting:
@@ -178,12 +177,12 @@ class _Reader:
         return True
 
     def _has_one_example_axis(self, shape: tuple[Size, ...]) -> bool:
-        """Whether the examples are along one axis."""
+        """Whether exactly one axis counts examples."""
         return sum(bool(symbols(size) & self.batch) for size in shape) == 1
 
 
 def _measure_all_examples(name: str, value: Value, model: set[Node], batch: set[str]) -> Measure:
-    """A measure of all examples at once, of what it reads of each: results of the model, inputs and targets, draws."""
+    """A measure over all examples at once, from what it reads of each: the model's results, inputs, targets, draws."""
     parts: dict[str, Part] = {}
     inputs: dict[str, Value] = {}
     changes: dict[Value, Value] = {}
@@ -205,7 +204,7 @@ def _measure_all_examples(name: str, value: Value, model: set[Node], batch: set[
 
 
 def _part_kind(node: Node, model: set[Node], batch: set[str]) -> PartKind | None:
-    """How the results of a node are kept where a measure reads them; None where they are computed of others."""
+    """How the results of a node that a measure reads are collected; None where they are computed from other parts."""
     if isinstance(node.op, (Constant, SizeOf)):
         return None
     sizes = [[bool(symbols(size) & batch) for size in result.shape] for result in node.results]
@@ -223,7 +222,7 @@ def _counts_examples(node: Node, batch: set[str]) -> bool:
 
 
 def _is_scalar_computation(node: Node) -> bool:
-    """Whether a scalar is computed of other scalars."""
+    """Whether a node computes a scalar from other scalars."""
     if len(node.results) != 1 or node.result.type.rank or any(operand.type.rank for operand in node.operands):
         return False
     if isinstance(node.op, StopGradient):

@@ -1,7 +1,7 @@
-"""The training step as a graph: loss, gradients and the optimizer's equations, made of ordinary operators.
+"""The training step as a graph: loss, gradients and the optimizer's equations, in ordinary operators.
 
 What changes from step to step - parameters, buffers and the optimizer's states - are updates of the graph, so that the
-step runs on any backend and compiles to ONNX as a model does.
+step runs on any backend and can be exported to ONNX like a model.
 """
 
 from __future__ import annotations
@@ -37,20 +37,22 @@ LEARNING_RATE = "learning_rate"  # of the history
 
 @dataclass(frozen=True, eq=False)
 class TrainingStep:
-    """`graph` has the batch, `step` and `seed` for inputs, the loss and the metrics for outputs.
+    """`graph` has the batch, `step` and `seed` as inputs, the loss and the metrics as outputs.
 
-    Its updates are the trained parameters, the buffers and, in `states` by their paths, what the step keeps for itself.
+    Its updates are the trained parameters, the buffers and the step's own `states`, by path.
     """
 
     graph: Graph
     trained: tuple[str, ...]
     states: Mapping[str, OwnState]
-    measures: dict[str, Measure]  # of the loss and of metrics that add up over batches; outputs of `measured`
+    measures: dict[
+        str, Measure
+    ]  # of the loss and of metrics that combine over batches; their parts are outputs of `measured`
     measured: Graph
 
     @property
     def averages(self) -> dict[str, str]:
-        """Where the running average of a parameter is, by the parameter's path."""
+        """The path of a parameter's running average, by the parameter's path."""
         return {state.of: path for path, state in self.states.items() if state.kind == "average"}
 
 
@@ -73,7 +75,7 @@ def training_step(model: ModelSpec) -> TrainingStep:
         states += sums
         updates |= {state.path: value for state, value in sums.items()}
     gradients = clip_gradients(gradients, settings)
-    rate: Value = Input(RATE, spec.step.type)()
+    rate = Input(RATE, spec.step.type)()
     equations = []
     for path, gradient in gradients.items():
         update, update_states = _update(spec, path, parameters[path], gradient, apply, rate)
@@ -95,7 +97,7 @@ def training_step(model: ModelSpec) -> TrainingStep:
     outputs = dict(zip(outputs, ends, strict=False))
     updates = dict(zip(updates, ends[len(outputs) :], strict=True))
     inputs = inputs_of(model, ends)
-    # The loop asks for no figure of a batch that would not count.
+    # The training loop runs the graph without the parts where it does not report the batch.
     measured, plain = (
         Graph(inputs, {name: outputs[name] for name in names}, updates, f"{graph.name}.step", graph.doc, graph.layers)
         for names in ((name for name in outputs if name in measures or name in parts), shown)
@@ -104,7 +106,7 @@ def training_step(model: ModelSpec) -> TrainingStep:
 
 
 def _gradients(spec: TrainingSpec, loss: Value, parameters: Mapping[str, Value]) -> dict[str, Value]:
-    """The gradients of the loss and its penalties by path, of parameters that any reaches; in f32 of 16-bit floats."""
+    """The gradients of the loss and its penalties by path, of parameters that have one; in f32 for 16-bit floats."""
     loss = _add_penalties(loss, parameters, spec.settings)
     gradients = zip(parameters, gradient_of(loss, list(parameters.values())), strict=True)
     reached = {path: widen(gradient) for path, gradient in gradients if gradient is not None}
@@ -114,15 +116,15 @@ def _gradients(spec: TrainingSpec, loss: Value, parameters: Mapping[str, Value])
 
 
 def _accumulation_schedule(step: Value, every: int) -> tuple[Value, Value]:
-    """Whether the optimizer takes a step after a batch, and the number of that step, where `step` counts batches."""
-    number: Value = Input(STEP, step.type)()
+    """Whether the optimizer takes a step after a batch, and the number of that step; the graph's own counts batches."""
+    number = Input(STEP, step.type)()
     dtype = number.type.dtype
-    apply: Value = Equal()(Mod()(number, constant(every, dtype)), constant(0, dtype))
+    apply = Equal()(Mod()(number, constant(every, dtype)), constant(0, dtype))
     return apply, Floor()((number + (every - 1)) / every)
 
 
 def _learning_rate(spec: TrainingSpec, rate: Value) -> Value | None:
-    """What the optimizer calls its `lr`, where that is another in other steps."""
+    """The optimizer's learning rate, if it changes from step to step; otherwise None."""
     learning_rate, shrinks = spec.optimizer.learning_rate, spec.settings.plateau is not None
     if isinstance(learning_rate, Value):
         return widen(learning_rate) * rate if shrinks else widen(learning_rate)
@@ -159,7 +161,7 @@ def _square(value: Value) -> Value:
 def _update(
     spec: TrainingSpec, path: str, parameter: Value, gradient: Value, apply: Value | None, rate: Value
 ) -> tuple[Update, list[OwnState]]:
-    """The optimizer's equations for one parameter, and the states that they keep.
+    """The optimizer's equations for one parameter, and their states.
 
     They run in f32 for floats of 16 bits: in f16 the square of a gradient of 1e-4 is 0, and so is an `eps` of 1e-8.
     """
@@ -177,7 +179,7 @@ def _update(
         following = next_values(
             equations, equations_path, {inputs[name]: value for name, value in stand_ins.items() if name in inputs}
         )
-        if settings.plateau is not None:  # what the loop shrinks when the monitored quantity no longer improves
+        if settings.plateau is not None:  # the loop lowers it when the monitored quantity stops improving
             following[PARAMETER] = before + rate * (following[PARAMETER] - before)
         wide = widen(parameter)
         operands, results = {before: wide, flow: gradient}, {}
@@ -198,16 +200,15 @@ def _update(
 def _average(parameter: Value, following: Value, state: OwnState, share: float, apply: Value | None) -> Value:
     """The exponential moving average of a parameter (Polyak and Juditsky 1992), which begins at its first value.
 
-    In f32 of 16-bit floats, which a thousandth of themselves would not move.
+    In f32 for 16-bit floats, which do not change when a thousandth of them is added.
     """
     op = parameter.node.op
     assert isinstance(op, Parameter)
     dtype = op.type.dtype.wide
     first = None if op.initial is None else _with_outputs(op.initial, widen)
-    kept: Value = Buffer(state.path, op.type.with_dtype(dtype), first)()
+    kept = Buffer(state.path, op.type.with_dtype(dtype), first)()
     moved = kept * constant(share, dtype) + widen(following) * constant(1 - share, dtype)
-    result: Value = moved if apply is None else Where()(apply, moved, kept)
-    return result
+    return moved if apply is None else Where()(apply, moved, kept)
 
 
 def _with_outputs(graph: Graph, change: Callable[[Value], Value]) -> Graph:
