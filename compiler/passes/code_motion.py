@@ -123,7 +123,7 @@ class _Motion:
         return outside
 
     def _bases(self, value: Value, everything: bool) -> list[Value]:
-        """The values to stack so that `value` can be computed outside, from `everything` or only cheap operators."""
+        """The values to stack so that `value` can be computed outside, through `everything` or cheap operators."""
         nexts = set(self.nexts.values())
         bases: dict[Value, None] = {}
         waiting = [value]

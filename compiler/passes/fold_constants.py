@@ -1,7 +1,6 @@
 """Constant folding: what depends on constants alone becomes one, if it is not larger than them.
 
-Keeps the bits of the NumPy runtime. An operator that fails, on an index out of range for example, is left to fail at run
-time.
+Keeps the bits of the NumPy runtime. An operator that fails, for example on an index out of range, fails at run time.
 """
 
 from __future__ import annotations
