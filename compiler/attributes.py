@@ -1,7 +1,7 @@
-"""The kinds of attributes that operators have: what the language takes for one, and how it is written out.
+"""The kinds of operator attributes: which values the language accepts for one, and how it is printed.
 
-An operator declares an attribute by kind, as in `axis: Axis = -1`: to a type checker that is an `int`, and whoever
-reads attributes asks `kinds_of` the class.
+An operator declares an attribute by kind, as in `axis: Axis = -1`: to a type checker that is an `int`, and code that
+reads attributes gets their kinds from `kinds_of`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from grammar.record import Record
 
 
 class Kind(Record):
-    """One kind of attribute; `wanted` says what it is, `fits` whether a value, or an item of a list, is such a one."""
+    """One kind of attribute; `wanted` describes it, `fits` says whether a value, or an item of a list, is of it."""
 
     wanted: str
     fits: Callable[[Any], bool]
-    listed: bool = False  # any number of them, and one stands for a list of one
+    listed: bool = False  # a list; a single value stands for a list of one
     optional: bool = False  # may be None: left out
-    convert: Callable[[Any], Any] | None = None  # what fits to what the operator holds, where that is another value
+    convert: Callable[[Any], Any] | None = None  # from an accepted value to the one that the operator holds
 
 
 def _is_whole(value: Any) -> bool:
@@ -56,7 +56,7 @@ DTYPE = Kind("a dtype", lambda value: isinstance(value, DType))
 TEXT = Kind("a text", _is_text)
 AXIS = Kind("a whole number", _is_whole)
 AXES = Kind("a whole number or a list of them", _is_whole, listed=True)
-INTERNAL = Kind("what only the compiler makes: a graph, a type, the bytes of a constant", _is_internal)
+INTERNAL = Kind("an internal value of the compiler: a graph, a type, the bytes of a constant", _is_internal)
 
 Integer = Annotated[int, INTEGER]
 Integers = Annotated[tuple[int, ...], INTEGERS]
@@ -75,7 +75,7 @@ Text = Annotated[str, TEXT]
 
 @cache
 def kinds_of(operator: type[Record]) -> Mapping[str, Kind]:
-    """The kind of each attribute of an operator, in order."""
+    """The kind of each attribute of an operator class by name, in the order of its fields."""
     kinds: dict[str, Kind] = {}
     for base in reversed(operator.__mro__):
         for name, annotation in vars(base).get("__annotations__", {}).items():
@@ -86,8 +86,8 @@ def kinds_of(operator: type[Record]) -> Mapping[str, Kind]:
     return {name: kinds[name] for name in operator.fields}
 
 
-def shown(value: Any) -> str:
-    """An attribute as the text of a graph has it: `[0, 1]`, `true`, `f32`."""
+def format_attribute(value: Any) -> str:
+    """An attribute as a graph dump prints it: `[0, 1]`, `true`, `f32`."""
     if isinstance(value, tuple):
-        return f"[{', '.join(map(shown, value))}]"
+        return f"[{', '.join(map(format_attribute, value))}]"
     return str(value).lower() if isinstance(value, bool) else str(value)

@@ -1,4 +1,4 @@
-"""What a loss compares: values of the model, and the data that it finds beside them."""
+"""What a loss compares: values of the model, and the data that they are compared with."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from compiler.operators.source import Input, Stored
 
 
 class Form(StrEnum):
-    """What an operand of a loss is, beside the data that it is compared with."""
+    """What an operand of a loss is, in relation to the data that it is compared with."""
 
     LOCATION = "location"  # in the data's units
-    SCALE = "scale"  # a deviation: in the data's units, counted from 0
+    SCALE = "scale"  # a standard deviation or other spread, in the data's units
     VARIANCE = "variance"
     LOG_SCALE = "log_scale"
     LOG_VARIANCE = "log_variance"
 
     def unscaled(self, value: Value, scale: Value, offset: Value) -> Value:
-        """`value` in raw units; `scale` and `offset` are those of the data beside it."""
+        """`value` in raw units; `scale` and `offset` are those of the data that it is compared with."""
         match self:
             case Form.LOCATION:
                 return value * scale + offset
@@ -37,9 +37,9 @@ class Form(StrEnum):
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """An operand of the loss, and the data beside it: inputs or targets in whatever layout the loss has them.
+    """An operand of the loss, and the data that it is compared with: inputs or targets in the layout of the loss.
 
-    With `less` it is beside a change, `data - less` or `less - data`, which has a scale and no offset.
+    With `less` it is compared with a difference, `data - less` or `less - data`, which has a scale and no offset.
     """
 
     value: Value
@@ -50,25 +50,25 @@ class Comparison:
 
 
 def moved_from(value: Value, known: Container[Value]) -> frozenset[Value]:
-    """The values among `known` whose numbers `value` holds, moved or not; empty where it holds any other."""
-    found: set[Value] = set()
+    """The values among `known` whose elements make up `value`, moved or not; empty where it holds any others."""
+    held: set[Value] = set()
     waiting, seen = [value], {value}
     while waiting:
         current = waiting.pop()
         if current in known:
-            found.add(current)
+            held.add(current)
             continue
         operands = current.node.op.moved_operands(*current.node.operands)
         if not operands:
             return frozenset()
-        waiting += [each for each in operands if each not in seen]
+        waiting += [operand for operand in operands if operand not in seen]
         seen.update(operands)
-    return frozenset(found)
+    return frozenset(held)
 
 
 def sources_of(value: Value, names: Mapping[Value, str]) -> tuple[str, ...]:
-    """The names of the data that `value` is, moved or not; empty where it is anything else."""
-    return tuple(sorted({names[each] for each in moved_from(value, names)}))
+    """The sorted names of the data that make up `value`, moved or not; empty where it holds anything else."""
+    return tuple(sorted({names[held] for held in moved_from(value, names)}))
 
 
 def comparisons(
@@ -77,16 +77,16 @@ def comparisons(
     inputs: Mapping[str, Value],
     declared: Sequence[tuple[Value, Value, Form]] = (),
 ) -> list[Comparison]:
-    """What the loss compares with data: where it takes the difference of a trained value and of data.
+    """The comparisons of a loss: the differences that it takes between a trained value and data.
 
-    A difference with an input is a comparison only where no weights act on it afterwards: before them, as in
-    `x - mean(x)` of a layer, it is a step of the model. `declared` are spreads as a loss states them.
+    A difference with an input is a comparison only where no weights act on it afterwards: otherwise, as in
+    `x - mean(x)` of a layer, it is a step of the model. `declared` are the spreads that a loss declares.
     """
     graph = Graph({}, {"loss": loss})
     trained, weights = trained_values(graph)
     names = {value: name for name, value in {**inputs, **targets}.items()}
-    asked = {value: name for name, value in targets.items()}
-    found: dict[tuple[Value, Value], Comparison] = {}
+    target_names = {value: name for name, value in targets.items()}
+    by_operands: dict[tuple[Value, Value], Comparison] = {}
 
     def compared(node: Node, known: Mapping[Value, str]) -> bool:
         if not isinstance(node.op, Sub):
@@ -96,47 +96,49 @@ def comparisons(
                 continue
             sources = sources_of(data, known)
             if sources:
-                found.setdefault((value, data), Comparison(value, data, sources))
+                by_operands.setdefault((value, data), Comparison(value, data, sources))
                 return True
-            if isinstance(data.node.op, Sub) and all(sources_of(each, names) for each in data.node.operands):
-                of = tuple(sorted({name for each in data.node.operands for name in sources_of(each, names)}))
+            if isinstance(data.node.op, Sub) and all(sources_of(operand, names) for operand in data.node.operands):
+                of = tuple(sorted({name for operand in data.node.operands for name in sources_of(operand, names)}))
                 left, right = data.node.operands
-                found.setdefault((value, data), Comparison(value, left, of, Form.SCALE, right))
+                by_operands.setdefault((value, data), Comparison(value, left, of, Form.SCALE, right))
                 return True
         return False
 
-    for known, through_weights in ((names, False), (asked, True)):
+    for known, through_weights in ((names, False), (target_names, True)):
         waiting, seen = [loss.node], {loss.node}
         while waiting:
             node = waiting.pop()
             if compared(node, known):
                 continue
-            if not through_weights and any(each in weights and each.type.elements != 1 for each in node.operands):
+            if not through_weights and any(
+                operand in weights and operand.type.elements != 1 for operand in node.operands
+            ):
                 continue
-            following = dict.fromkeys(each.node for each in node.operands if each.node not in seen)
+            following = dict.fromkeys(operand.node for operand in node.operands if operand.node not in seen)
             waiting += following
             seen.update(following)
     for value, data, form in declared:
         sources = sources_of(data, names)
         if sources:
-            found[value, data] = Comparison(value, data, sources, form)
-    return list(found.values())
+            by_operands[value, data] = Comparison(value, data, sources, form)
+    return list(by_operands.values())
 
 
 def trained_values(graph: Graph) -> tuple[set[Value], set[Value]]:
-    """The values that parameters or buffers take part in, and those of them that no input takes part in."""
+    """The values that depend on parameters or buffers, and those of them that depend on no input."""
     trained: set[Value] = set()
-    fed: set[Value] = set()
+    from_inputs: set[Value] = set()
     for node in graph:
-        if isinstance(node.op, Stored) or any(each in trained for each in node.operands):
+        if isinstance(node.op, Stored) or any(operand in trained for operand in node.operands):
             trained.update(node.results)
-        if isinstance(node.op, Input) or any(each in fed for each in node.operands):
-            fed.update(node.results)
-    return trained, trained - fed
+        if isinstance(node.op, Input) or any(operand in from_inputs for operand in node.operands):
+            from_inputs.update(node.results)
+    return trained, trained - from_inputs
 
 
 def keeps_columns(value: Value, names: Mapping[Value, str]) -> bool:
-    """Whether the last axis of data is that of the value too, place for place."""
+    """Whether the last axis of `value` is that of the data it is made of, index for index."""
     while value not in names:
         op = value.node.op
         operands = op.moved_operands(*value.node.operands)

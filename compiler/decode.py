@@ -85,7 +85,7 @@ def generating_ends(graph: Graph) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
-class _New:
+class _NewPositions:
     """The new positions of an axis, and so many `more` behind them: where a value is made (see compiler.window).
 
     An axis may be longer than the tokens, as one that was padded before is, or shorter, as one whose last position was
@@ -189,11 +189,11 @@ class _Derivation:
                     if node not in self.fed:
                         self.whole(value)
                 elif len(axes) == 1:
-                    self._attempt(value, axes[0])
+                    self._compute_if_possible(value, axes[0])
         result = self.of(end, 1)
         used = set(Graph({}, {"": result}))
         while True:  # a cache or state is needed where the output or another that is needed is made of it
-            kept = [each.following for each in self._carried() if each.input.node in used]
+            kept = [entry.following for entry in self._kept_entries() if entry.input.node in used]
             more = set(Graph({}, {str(number): end for number, end in enumerate((result, *kept))}))
             if more == used:
                 break
@@ -206,12 +206,12 @@ class _Derivation:
             name = f"{PAST}.{self.tokens}"
             past = Input(name, self._past_type(self.input.type, 1))()
             caches[name] = _Cache(past, Concat(1)(past, self.input))
-        carried: dict[str, _State | _Cache] = {**states, **caches}
-        fed: dict[str, _Context | _State | _Cache] = {**context, **carried}
+        updated: dict[str, _State | _Cache] = {**states, **caches}
+        entries: dict[str, _Context | _State | _Cache] = {**context, **updated}
         step = Graph(
-            {self.tokens: self.input, **{name: each.input for name, each in fed.items()}},
+            {self.tokens: self.input, **{name: entry.input for name, entry in entries.items()}},
             {self.output: result},
-            {name: each.following for name, each in carried.items()},
+            {name: entry.following for name, entry in updated.items()},
             self.graph.name,
             self.graph.doc,
             self.graph.layers,
@@ -265,22 +265,22 @@ class _Derivation:
             self.carries[value, axis] = entry
         return self.carries[value, axis]
 
-    def _attempt(self, value: Value, axis: int) -> None:
+    def _compute_if_possible(self, value: Value, axis: int) -> None:
         with suppress(NotStepwise):  # perhaps nothing needs it
             self.of(value, axis)
 
     def _part(self, value: Value, axis: int, more: int) -> Value:
         node, left = value.node, self.behind(value.shape[axis])
         if left is None:
-            raise NotStepwise(node, f"an axis of {value.shape[axis]} mixes the tokens' with others")
+            raise NotStepwise(node, f"an axis of {value.shape[axis]} mixes the tokens' positions with others")
         stacked = isinstance(node.op, Scan) and axis == 0 and value.index >= node.op.states
         if stacked and node in self.dynamic and not more:
             return self._scan(node)[value.index]
-        window: Window = _New(self, value, axis, more)
+        window: Window = _NewPositions(self, value, axis, more)
         part = node.op.incremental(window, axis, *node.operands) if len(node.results) == 1 else None
         if part is None:
             if more > left:
-                raise NotStepwise(node, "what comes after its last position is needed")
+                raise NotStepwise(node, "it needs positions after its last one")
             everything = self._apply(node)[value.index] if node in self.dynamic else self.whole(value)
             part = Slice((axis,), (self.start,), (self.all + more,))(everything)
         return part
@@ -293,7 +293,7 @@ class _Derivation:
             return self._apply(node)[value.index]
         if isinstance(node.op, Scan) and value.index < node.op.states:
             if node.op.length(*(operand.type for operand in node.operands)) != self.size:
-                raise NotStepwise(node, f"its scan walks along other positions than those of {self.axis_name}")
+                raise NotStepwise(node, f"its scan does not run over {self.axis_name}")
             return self._scan(node)[value.index]
         if not self._mentions(value.type) or self._moves(value, axes):
             return self._apply(node)[value.index]
@@ -325,7 +325,7 @@ class _Derivation:
         op = node.op
         assert isinstance(op, Scan)
         if op.reverse:
-            raise NotStepwise(node, "its scan walks from the last token to the first")
+            raise NotStepwise(node, "its scan runs from the last token to the first")
         if any(self._mentions(value.type) for inner in op.body for value in inner.results):
             raise NotStepwise(node, f"each step of its scan sees all of {self.axis_name}")
         firsts, sequences = node.operands[: op.states], node.operands[op.states : op.states + op.slices]
@@ -361,7 +361,7 @@ class _Derivation:
             inputs[self.tokens] = self.graph.inputs[self.tokens]  # says how many texts there are
         return Graph(inputs, outputs, {}, self.graph.name, self.graph.doc, self.graph.layers)
 
-    def _carried(self) -> list[_State | _Cache]:
+    def _kept_entries(self) -> list[_State | _Cache]:
         return [*self.states.values(), *self.caches.values()]
 
     def _token_axes(self, type: TensorType) -> list[int]:

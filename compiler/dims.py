@@ -18,7 +18,7 @@ PAST = "past"  # the one named dim that may be 0: how many tokens came before th
 
 
 class DimError(Exception):
-    """A size that cannot be: too large, or too long an expression."""
+    """A size that is too large, or whose expression is too long."""
 
 
 class DivisionByZero(DimError):
@@ -43,7 +43,7 @@ class Quotient:
     denominator: Size
 
     def __str__(self) -> str:
-        return f"{_wrapped(self.numerator)} // {_wrapped(self.denominator)}"
+        return f"{_parenthesize(self.numerator)} // {_parenthesize(self.denominator)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Remainder:
     denominator: Size
 
     def __str__(self) -> str:
-        return f"{_wrapped(self.numerator)} % {_wrapped(self.denominator)}"
+        return f"{_parenthesize(self.numerator)} % {_parenthesize(self.denominator)}"
 
 
 Atom = Symbol | Quotient | Remainder
@@ -66,19 +66,19 @@ class Dim:
     """A polynomial: monomials with their coefficients, in a fixed order; never a plain number."""
 
     terms: tuple[tuple[Monomial, int], ...]
-    names: int = field(default=1, compare=False)  # how many it is written with, `//` and `%` counted as names are
+    names: int = field(default=1, compare=False)  # how many names it contains; `//` and `%` count as one each
 
     @staticmethod
     def named(name: str) -> Dim:
-        return _alone(Symbol(name))
+        return _from_atom(Symbol(name))
 
     def __add__(self, other: Size) -> Size:
-        return _collect([*self.terms, *_terms(other)])
+        return _normalize([*self.terms, *_terms(other)])
 
     __radd__ = __add__
 
     def __mul__(self, other: Size) -> Size:
-        return _collect((_product(m, n), a * b) for m, a in self.terms for n, b in _terms(other))
+        return _normalize((_product(m, n), a * b) for m, a in self.terms for n, b in _terms(other))
 
     __rmul__ = __mul__
 
@@ -107,7 +107,7 @@ class Dim:
         return remainder(other, self)
 
     def __str__(self) -> str:
-        return "".join(_signed(monomial, factor, first=i == 0) for i, (monomial, factor) in enumerate(self.terms))
+        return "".join(_format_term(monomial, factor, first=i == 0) for i, (monomial, factor) in enumerate(self.terms))
 
     __repr__ = __str__
 
@@ -135,7 +135,7 @@ def quotient(numerator: Size, denominator: Size) -> Size:
         if factor == 1 and len(monomial) == 1 and monomial[0][1] == 1 and isinstance(monomial[0][0], Quotient):
             inner = monomial[0][0]
             return quotient(inner.numerator, inner.denominator * denominator)
-    return exact + _alone(Quotient(rest, denominator))
+    return exact + _from_atom(Quotient(rest, denominator))
 
 
 def remainder(numerator: Size, denominator: Size) -> Size:
@@ -149,15 +149,15 @@ def remainder(numerator: Size, denominator: Size) -> Size:
         return 0
     if isinstance(rest, int) and isinstance(denominator, int):
         return rest % denominator
-    return _alone(Remainder(rest, denominator))
+    return _from_atom(Remainder(rest, denominator))
 
 
 def evaluate(size: Size, sizes: Mapping[str, int]) -> int:
-    """The number that `size` is when every named dim has the size given; KeyError for one that has none."""
-    found = substitute(size, sizes)
-    if isinstance(found, Dim):
-        raise KeyError(next(iter(sorted(symbols(found)))))
-    return found
+    """The value of `size` with `sizes` for its named dims; KeyError for a dim that `sizes` lacks."""
+    number = substitute(size, sizes)
+    if isinstance(number, Dim):
+        raise KeyError(next(iter(sorted(symbols(number)))))
+    return number
 
 
 def substitute(size: Size, sizes: Mapping[str, Size]) -> Size:
@@ -179,14 +179,14 @@ def symbols(size: Size) -> set[str]:
     """The names in a size."""
     if isinstance(size, int):
         return set()
-    found: set[str] = set()
+    names: set[str] = set()
     for monomial, _ in size.terms:
         for atom, _ in monomial:
             if isinstance(atom, Symbol):
-                found.add(atom.name)
+                names.add(atom.name)
             else:
-                found |= symbols(atom.numerator) | symbols(atom.denominator)
-    return found
+                names |= symbols(atom.numerator) | symbols(atom.denominator)
+    return names
 
 
 def product(sizes: Iterable[Size]) -> Size:
@@ -198,26 +198,26 @@ def product(sizes: Iterable[Size]) -> Size:
 
 
 def differ(left: Size, right: Size) -> bool:
-    """Whether the sizes are unequal whatever the named dims are; `n` and `m` may be equal, `n` and `n + 1` not."""
+    """Whether two sizes are unequal for all values of the named dims: `n` and `n + 1` are, `n` and `m` may be equal."""
     gap = left - right
     return isinstance(gap, int) and gap != 0
 
 
 def positive(size: Size) -> bool:
-    """Whether a size is plainly at least 1 for all dims of at least 1."""
+    """Whether a size is known to be at least 1 for all dims of at least 1."""
     return at_least(size) > 0
 
 
 def at_least(size: Size) -> float:
-    """A number that a size never is below, for dims of at least 1: -infinity where none is plain."""
+    """A lower bound of a size, for dims of at least 1; -infinity where none is known."""
     if isinstance(size, int):
         return size
     total = 0.0
     for monomial, factor in size.terms:
-        each = [_atom_at_least(atom) ** power for atom, power in monomial]
-        if monomial and (factor < 0 or inf in map(abs, each)):
+        bounds = [_atom_at_least(atom) ** power for atom, power in monomial]
+        if monomial and (factor < 0 or inf in map(abs, bounds)):
             return -inf
-        total += factor * prod(each)
+        total += factor * prod(bounds)
     return total
 
 
@@ -231,7 +231,7 @@ def _atom_at_least(atom: Atom) -> float:
 
 
 def countable(shape: Iterable[Size]) -> bool:
-    """Whether the elements can be counted in 64 bits, as far as the sizes are known."""
+    """Whether the number of elements fits in 64 bits, as far as the sizes are known."""
     count = 1
     for size in shape:
         if isinstance(size, int):
@@ -243,13 +243,13 @@ def countable(shape: Iterable[Size]) -> bool:
 
 def _substitute_atom(atom: Atom, sizes: Mapping[str, Size]) -> Size:
     if isinstance(atom, Symbol):
-        return sizes.get(atom.name, _alone(atom))
+        return sizes.get(atom.name, _from_atom(atom))
     operation = quotient if isinstance(atom, Quotient) else remainder
     return operation(substitute(atom.numerator, sizes), substitute(atom.denominator, sizes))
 
 
-def _alone(atom: Atom) -> Dim:
-    """A name, quotient or remainder as a size; what nests in these would double in each round of a loop."""
+def _from_atom(atom: Atom) -> Dim:
+    """A name, quotient or remainder as a size. Nesting is limited: in a loop, it would double in each iteration."""
     names = _names(atom)
     if names > MOST_TERMS:
         raise DimError(f"a size of more than {MOST_TERMS} names inside of `//` and `%`")
@@ -266,8 +266,8 @@ def _terms(size: Size) -> tuple[tuple[Monomial, int], ...]:
     return size.terms if isinstance(size, Dim) else (((), size),)
 
 
-def _collect(terms: Iterable[tuple[Monomial, int]]) -> Size:
-    """Equal monomials added up, zeros dropped, in order: higher degree first, then by text, the number last."""
+def _normalize(terms: Iterable[tuple[Monomial, int]]) -> Size:
+    """The sum in normal form: like terms added, zeros dropped, by descending degree and text, the constant last."""
     sums: dict[Monomial, int] = {}
     for monomial, factor in terms:
         sums[monomial] = sums.get(monomial, 0) + factor
@@ -283,7 +283,7 @@ def _collect(terms: Iterable[tuple[Monomial, int]]) -> Size:
     names = sum(_names(atom) for monomial in kept for atom, _ in monomial)
     if names > MOST_NAMES:
         raise DimError(f"a size of more than {MOST_NAMES} names")
-    return Dim(tuple(sorted(kept.items(), key=lambda term: (-_degree(term[0]), _text(term[0])))), names)
+    return Dim(tuple(sorted(kept.items(), key=lambda term: (-_degree(term[0]), _format_monomial(term[0])))), names)
 
 
 def _product(left: Monomial, right: Monomial) -> Monomial:
@@ -296,9 +296,9 @@ def _product(left: Monomial, right: Monomial) -> Monomial:
 
 
 def _divide(numerator: Size, denominator: Size) -> tuple[Size, Size]:
-    """Numerator split into a multiple of the denominator, divided, and what is left over.
+    """`(quotient, rest)` with `numerator == quotient * denominator + rest`.
 
-    Of a denominator of several terms all of the numerator is a multiple, or none is taken for one.
+    By a denominator of several terms either all of the numerator divides, or none of it does.
     """
     divisors = _terms(denominator)
     if len(divisors) != 1:
@@ -314,24 +314,26 @@ def _divide(numerator: Size, denominator: Size) -> tuple[Size, Size]:
             exact.append((tuple((atom, power) for atom, power in left.items() if power), factor // by_factor))
         else:
             rest.append((monomial, factor))
-    return _collect(exact), _collect(rest)
+    return _normalize(exact), _normalize(rest)
 
 
 def _exact_quotient(numerator: Size, denominator: Size) -> Size | None:
-    """Polynomial long division by leading terms, in graded lexicographic order; None where something is left over."""
-    atoms = sorted({atom for size in (numerator, denominator) for each, _ in _terms(size) for atom, _ in each}, key=str)
+    """Polynomial long division by leading terms, in graded lexicographic order; None where it leaves a remainder."""
+    atoms = sorted(
+        {atom for size in (numerator, denominator) for monomial, _ in _terms(size) for atom, _ in monomial}, key=str
+    )
 
     def order(term: tuple[Monomial, int]) -> tuple[int, list[int]]:
         powers = dict(term[0])
         return _degree(term[0]), [powers.get(atom, 0) for atom in atoms]
 
-    leading = _collect([max(_terms(denominator), key=order)])
+    leading = _normalize([max(_terms(denominator), key=order)])
     whole: Size = 0
     rest = numerator
     for _ in range(MOST_TERMS):
         if rest == 0:
             return whole
-        step, left = _divide(_collect([max(_terms(rest), key=order)]), leading)
+        step, left = _divide(_normalize([max(_terms(rest), key=order)]), leading)
         if left != 0:
             return None
         whole = whole + step
@@ -343,7 +345,7 @@ def _degree(monomial: Monomial) -> int:
     return sum(power for _, power in monomial)
 
 
-def _text(monomial: Monomial) -> str:
+def _format_monomial(monomial: Monomial) -> str:
     def factors() -> Iterator[str]:
         for atom, power in monomial:
             alone = str(atom) if isinstance(atom, Symbol) or (len(monomial) == 1 and power == 1) else f"({atom})"
@@ -352,9 +354,9 @@ def _text(monomial: Monomial) -> str:
     return "*".join(factors())
 
 
-def _signed(monomial: Monomial, factor: int, first: bool) -> str:
+def _format_term(monomial: Monomial, factor: int, first: bool) -> str:
     size = abs(factor)
-    text = _text(monomial)
+    text = _format_monomial(monomial)
     if text and size != 1 and not isinstance(monomial[0][0], Symbol) and len(monomial) == 1:
         text = f"({text})" if not text.startswith("(") or not text.endswith(")") else text
     body = f"{size}*{text}" if text and size != 1 else text or str(size)
@@ -363,6 +365,6 @@ def _signed(monomial: Monomial, factor: int, first: bool) -> str:
     return f" - {body}" if factor < 0 else f" + {body}"
 
 
-def _wrapped(size: Size) -> str:
+def _parenthesize(size: Size) -> str:
     text = str(size)
     return text if text.isidentifier() or text.isdigit() else f"({text})"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from compiler.attributes import shown
+from compiler.attributes import format_attribute
 from compiler.graph import Graph, Node, Operator, Value
 from compiler.operators.source import Constant, Input, Stored
 
@@ -53,13 +53,13 @@ def _lines(graph: Graph, origins: bool, indent: str) -> Iterator[str]:
 
 
 def _operator(op: Operator) -> str:
-    """Its name and the attributes that are not what they would be anyway."""
+    """An operator's name and those of its attributes that differ from their defaults."""
     if isinstance(op, Constant):
         return "constant"
     written = []
     for name, value in zip(op.fields, op.attributes, strict=True):
         if not isinstance(value, Graph) and (not hasattr(type(op), name) or value != getattr(type(op), name)):
-            written.append(f"{name}={shown(value)}")
+            written.append(f"{name}={format_attribute(value)}")
     return f"{op.name}{{{', '.join(written)}}}" if written else op.name
 
 

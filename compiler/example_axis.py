@@ -1,4 +1,4 @@
-"""Which operators relate the examples of a batch to one another although their results have one axis for them."""
+"""Which operators mix the examples of a batch although their results keep the axis of examples."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from compiler.operators.indexing import Iota
 
 
 def relates_examples(node: Node, batch: set[str]) -> bool:
-    """Whether a node does something along the axis of examples, those whose size has a name of `batch`.
+    """Whether a node mixes or moves items along the axis of examples, whose size contains a dim of `batch`.
 
-    Reductions and products are not looked at here: their results have no such axis any more, or two.
+    Reductions and matrix products are not covered: their results have no such axis any more, or two.
     """
     if isinstance(node.op, Iota):
         return bool(symbols(node.op.size) & batch)

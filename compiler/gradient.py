@@ -1,4 +1,4 @@
-"""Reverse-mode differentiation: values of a graph in, their gradients as new graph out."""
+"""Reverse-mode differentiation, as a transformation of values to the values of their gradients."""
 
 from __future__ import annotations
 

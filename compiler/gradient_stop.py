@@ -1,4 +1,4 @@
-"""Why a gradient does not arrive: the operator that ends the way back to a value."""
+"""Why a gradient does not reach a value: the operator that blocks it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from compiler.rewrite import reached
 
 
 def find_gradient_stop(output: Value, source: Value) -> Node | None:
-    """The last node on the way from `output` back to `source` that no gradient flows through; None where none ends it.
+    """The node nearest to `output` that blocks its gradient with respect to `source`; None where none does.
 
     That is `stop_gradient`, or an operator whose results are not floats.
     """

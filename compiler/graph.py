@@ -1,7 +1,7 @@
 """The computation graph: immutable nodes, and whatever a set of outputs reaches.
 
-A `Node` is an operator applied to values; a `Value` is one result of a node and has a type. A value that exists is
-well typed: making a node runs its operator's type rule. Nothing here recurses to the graph's depth.
+A `Node` is an operator applied to values; a `Value` is one result of a node and has a type. Every value is well typed:
+creating a node runs its operator's type rule. Nothing here recurses to the depth of the graph.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a node comes from: the text that asked for it, and the path of the layer that made it."""
+    """Where a node comes from: the span of its source text, and the path of the layer that created it."""
 
     span: Span | None = None
     path: str = ""
@@ -35,7 +35,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One layer as it was first applied: the definition's name and docstring, and what that application gave."""
+    """One layer at its first application: the definition's name and docstring, and the types of its outputs."""
 
     definition: str
     doc: str | None = None
@@ -46,7 +46,7 @@ _origin: ContextVar[Origin] = ContextVar("origin", default=Origin())  # noqa: B0
 
 
 class origin:
-    """Nodes made inside the block come from here."""
+    """A context manager: nodes created inside it have this origin."""
 
     __slots__ = ("here", "token")
 
@@ -61,7 +61,7 @@ class origin:
 
 
 class Value:
-    """One result of a node. Arithmetic signs make nodes; numbers beside them become constants of the same dtype."""
+    """One result of a node. Arithmetic operators create nodes; Python numbers become constants of the same dtype."""
 
     __slots__ = ("index", "node", "type")
 
@@ -138,31 +138,35 @@ class Node:
 class Operator(Record, ABC):
     """One operator, and everything the system knows about it.
 
-    A subclass with a `name` is one: its fields are the operator's attributes, its docstring is its page in the
-    reference. Operators with equal attributes are equal. Being defined registers it; nothing lists
-    operators a second time. Methods name their operands (`infer(self, x, y)`), so the signatures here are open:
-    `*Any, **Any` is what a type checker lets them narrow. Attributes may hold symbolic sizes; `bind` makes them
-    numbers, and `compute` sees numbers only.
+    A subclass with a `name` is an operator: its fields are the attributes, its docstring is its page in the reference.
+    Defining the class registers it; no other module lists operators. Operators of one class with equal attributes are
+    equal. Methods name their operands (`infer(self, x, y)`), so the signatures here are open: `*Any, **Any` is what a
+    type checker lets them narrow. Attributes may hold symbolic sizes; `bind` replaces them by numbers, and `compute`
+    sees numbers only.
     """
 
     name: ClassVar[str]
     opset: ClassVar[int] = 17  # the lowest ONNX opset that `lower` needs
     public: ClassVar[bool] = True  # may be called by its name in the language
-    sums: ClassVar[bool] = False  # rounds a sum within to 16 bits, as the text does, and a runtime's kernel may not
-    wide: ClassVar[bool] = False  # rounds more than once: 16-bit floats are computed in f32, and rounded at the end
-    safe_sums: ClassVar[bool] = False  # is `wide`, and made so that no sum in it is beyond the largest number
-    rounds: ClassVar[bool] = True  # computes with floats, and does not only move, choose or count them
-    sign: ClassVar[str] = ""  # between two operands in the language
-    commutative: ClassVar[bool] = False  # of two operands, and the same with them exchanged
-    number_function: ClassVar[Callable[..., float] | None] = None  # the same of numbers, which the language folds
-    index_operands: ClassVar[tuple[str, ...]] = ()  # that hold positions: numbers given for them are i64
-    positions: ClassVar[Literal["all", "some"] | None] = None  # of its operands, that the result holds too
-    same_unit: ClassVar[tuple[int, ...]] = ()  # operands that only mean something as numbers of one unit
-    counts_from_zero: ClassVar[tuple[int, ...]] = ()  # operands whose zero is the unit's own
-    states_axes: ClassVar[bool] = False  # says by itself which axes the result has, as no broadcast does
-    views_operand: ClassVar[bool] = False  # NumPy's result lies in the first operand's memory
-    allocates: ClassVar[bool] = False  # NumPy's result is an array of its own, that no operand lies in
-    edges: ClassVar[tuple[str, ...]] = ()  # where onnxruntime's kernel gives something else, and what
+    sums: ClassVar[bool] = (
+        False  # rounds an inner sum to 16 bits, as the equations do; a runtime's fused kernel may not
+    )
+    wide: ClassVar[bool] = False  # rounds more than once: 16-bit floats are computed in f32 and rounded at the end
+    safe_sums: ClassVar[bool] = False  # no sum inside it exceeds the largest number of the dtype
+    rounds: ClassVar[bool] = True  # does arithmetic on floats, not only moving, choosing or counting them
+    sign: ClassVar[str] = ""  # its infix operator in the language
+    commutative: ClassVar[bool] = False  # has two operands that may be exchanged
+    number_function: ClassVar[Callable[..., float] | None] = None  # the same function of Python numbers, for folding
+    index_operands: ClassVar[tuple[str, ...]] = ()  # operands that hold indices: numbers passed for them become i64
+    positions: ClassVar[Literal["all", "some"] | None] = (
+        None  # of its operands' elements, that are elements of the result
+    )
+    same_unit: ClassVar[tuple[int, ...]] = ()  # operands that must be in one unit to be meaningful
+    counts_from_zero: ClassVar[tuple[int, ...]] = ()  # operands for which the zero of their unit matters
+    states_axes: ClassVar[bool] = False  # states the axes of the result itself, unlike a broadcast
+    views_operand: ClassVar[bool] = False  # NumPy's result is a view of the first operand
+    allocates: ClassVar[bool] = False  # NumPy's result is a new array, never a view of an operand
+    edges: ClassVar[tuple[str, ...]] = ()  # where onnxruntime's kernel deviates, and what it gives there
     registry: ClassVar[dict[str, type[Operator]]] = {}
 
     def __init_subclass__(cls, **arguments: Any) -> None:
@@ -183,7 +187,7 @@ class Operator(Record, ABC):
 
     @cached_property
     def _negative_zeros(self) -> tuple[str, ...]:
-        """The attributes that are -0.0, which Python finds equal to 0.0."""
+        """The names of the attributes that are -0.0, which Python treats as equal to 0.0."""
         return tuple(name for name in self.fields if _is_negative_zero(getattr(self, name)))
 
     def __hash__(self) -> int:
@@ -191,41 +195,41 @@ class Operator(Record, ABC):
 
     @abstractmethod
     def infer(self, *operands: Any, **none: Any) -> TensorType | tuple[TensorType, ...]:
-        """The type of the result (or of each), from the operands' types; raises TypeMismatch."""
+        """The type of the result (a tuple for several), from the operands' types; raises TypeMismatch."""
 
     @abstractmethod
     def compute(self, *operands: Any, **bodies: Any) -> Array | tuple[Array, ...]:
-        """The result itself, by NumPy. Operators with nested graphs get `bodies`, one callable for each graph."""
+        """The result as NumPy arrays. Operators with nested graphs get `bodies`, one callable per graph."""
 
     def pullback(self, grad: Any, *operands: Any, **result: Any) -> tuple[Value | None, ...]:
-        """Each operand's gradient as new graph, None where nothing flows back.
+        """The gradient of each operand as new nodes, None where none flows back; raises NotDifferentiable.
 
-        `grad` is the gradient of the result and `result` the result itself; tuples for operators of many results,
-        where an absent gradient is None.
+        `grad` is the gradient of the result and `result` the result itself; both are tuples for operators of several
+        results, where an absent gradient is None.
         """
         raise NotDifferentiable(self.name)
 
     @abstractmethod
     def lower(self, emit: Any, *operands: Any, **none: Any) -> str | tuple[str, ...]:
-        """Write ONNX nodes that mean the same by an `Emit`; the name of the result (or of each)."""
+        """Write equivalent ONNX nodes with an `Emit`; returns the name of the result (a tuple for several)."""
 
     @property
     def universal_function(self) -> str | None:
-        """The name of NumPy's universal function that is all of `compute`, where one is."""
+        """The name of the NumPy ufunc that does all of `compute`; None where there is none."""
         return None
 
     def moved_operands(self, *operands: Value) -> tuple[Value, ...]:
-        """The operands whose numbers the results hold, each unchanged and others none; empty where it computes."""
+        """The operands whose elements, unchanged, make up the results; empty for an operator that computes."""
         return ()
 
     def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
-        """Operands and their axes whose items meet, or change their place, although the result has such an axis."""
+        """(operand index, axis) pairs along which items are mixed or moved although the result keeps such an axis."""
         return ()
 
-    def looked_up(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
-        """The positions that it looks up, and the size of the axis that they are on; None where it looks up none.
+    def lookup(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
+        """The indices that it looks up, and the size of the axis that they index; None for any other operator.
 
-        Of positions on several axes, whose own last axis has one for each, the sizes of these.
+        For indices into several axes, one for each along their own last axis, the sizes of these axes.
         """
         return None
 
@@ -234,33 +238,33 @@ class Operator(Record, ABC):
         return False
 
     def inverse(self, result: Value, *operands: Value) -> Iterable[tuple[Value, Value]]:
-        """Operands with what they were for the result to be this one, where nothing is lost."""
+        """(operand, its value) pairs recovered from the result, for operands that it determines exactly."""
         return ()
 
     @property
-    def jumps(self) -> bool:
-        """Whether the smallest difference of an operand may change the result by much, as in a comparison."""
+    def discontinuous(self) -> bool:
+        """Whether a rounding error in an operand may change the result by much, as in a comparison."""
         return False
 
     def least_sizes(self, *operands: Any) -> Iterable[tuple[Size, int]]:
-        """Sizes of the operands below which there is no result, each with the least that it may be."""
+        """(size, minimum) pairs: the operator is undefined where a size of its operands is below its minimum."""
         return ()
 
     def native_opset(self, *operands: Any) -> int:
-        """The opset from which one ONNX operator takes the place of several for these types; 0 where none does."""
+        """The opset from which a single ONNX operator implements it for these types; 0 where none does."""
         return 0
 
     def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
-        """The operator at each index of a new leading axis of this length, which the `mapped` operands have.
+        """The operator applied at each index of a new leading axis of this length, which the `mapped` operands have.
 
-        None where the operator does not say how: then it is applied step by step.
+        None where the operator has no batching rule: it is then applied step by step.
         """
         return None
 
     def incremental(self, window: Any, axis: int, *operands: Value) -> Value | None:
-        """The result in a `Window` on one of its axes, made of no more of the operands than that takes.
+        """The part of the result in a `Window` on one of its axes, computed from the parts of the operands it needs.
 
-        `operands` are those of the whole result; None where it takes all of them, or the operator does not say how.
+        `operands` are those of the whole result. None where all of them are needed, or the operator has no such rule.
         """
         return None
 
@@ -284,7 +288,7 @@ class Operator(Record, ABC):
     @cached_property
     def has_sizes(self) -> bool:
         """Whether an attribute holds a size known only when the model runs."""
-        return any(_holds_dim(each) for each in self.attributes)
+        return any(_holds_dim(attribute) for attribute in self.attributes)
 
     def apply(self, *operands: Value) -> Node:
         """A node of this operator on values."""
@@ -297,7 +301,7 @@ class Operator(Record, ABC):
 
 
 def kernel_of(node: Node, op: Operator) -> Callable[..., Any]:
-    """What computes a node by its operator, sizes bound; one that is `wide` rounds 16-bit floats at its end alone."""
+    """The NumPy kernel of a node, whose operator is `op` with sizes bound; a `wide` one rounds 16-bit floats once."""
     halves = [value.type.dtype.is_half for value in node.operands]
     if not op.wide or not any(halves):
         return op.compute
@@ -305,12 +309,12 @@ def kernel_of(node: Node, op: Operator) -> Callable[..., Any]:
     def rounded(*operands: Array) -> Array | tuple[Array, ...]:
         import numpy as np
 
-        wide = (each.astype(np.float32) if half else each for each, half in zip(operands, halves, strict=True))
+        wide = (operand.astype(np.float32) if half else operand for operand, half in zip(operands, halves, strict=True))
         computed = op.compute(*wide)
         several = computed if isinstance(computed, tuple) else (computed,)
         narrow = tuple(
-            np.asarray(each, value.type.dtype.numpy) if value.type.dtype.is_half else each
-            for each, value in zip(several, node.results, strict=True)
+            np.asarray(array, value.type.dtype.numpy) if value.type.dtype.is_half else array
+            for array, value in zip(several, node.results, strict=True)
         )
         return narrow if isinstance(computed, tuple) else narrow[0]
 
@@ -318,7 +322,7 @@ def kernel_of(node: Node, op: Operator) -> Callable[..., Any]:
 
 
 class NotDifferentiable(Exception):
-    """No gradient flows through this operator; the argument is its name, and `node` where it was met."""
+    """No gradient flows through an operator: the argument is its name, `node` the node where that was noticed."""
 
     node: Node | None = None
 
@@ -327,8 +331,8 @@ class NotDifferentiable(Exception):
 class Graph:
     """Named inputs and outputs, and everything that the outputs reach.
 
-    `updates` are the next values of buffers, by the buffer's path: outputs that the next step starts from. `layers` are
-    the layers and cells of its text by path, in the order of their first application.
+    `updates` are the next values of buffers by path: outputs that the next step starts from. `layers` are the layers
+    and cells of its text by path, in the order of their first application.
     """
 
     inputs: dict[str, Value]
@@ -340,7 +344,7 @@ class Graph:
 
     @property
     def ends(self) -> tuple[Value, ...]:
-        """Everything that the graph is for: outputs, then updates."""
+        """Everything that the graph computes: outputs, then updates."""
         return (*self.outputs.values(), *self.updates.values())
 
     @cached_property
@@ -350,7 +354,7 @@ class Graph:
         Inputs that nothing uses are not among them.
         """
         order: list[Node] = []
-        state: dict[Node, int] = {}  # how many operands are done
+        state: dict[Node, int] = {}  # how many operands have been visited
         for end in self.ends:
             stack = [end.node]
             while stack:
@@ -376,13 +380,13 @@ class Graph:
 
     @cached_property
     def dag(self) -> nx.MultiDiGraph[Node]:
-        """The structure as networkx has it: edges run from a producer to its users, keyed by the operand's place."""
+        """The structure for networkx: edges run from a producer to its users, keyed by the operand's index."""
         import networkx as nx
 
         dag: nx.MultiDiGraph[Node] = nx.MultiDiGraph()
         dag.add_nodes_from(self.nodes)
         dag.add_edges_from(
-            (operand.node, node, place) for node in self.nodes for place, operand in enumerate(node.operands)
+            (operand.node, node, index) for node in self.nodes for index, operand in enumerate(node.operands)
         )
         return dag
 
@@ -416,7 +420,7 @@ def _holds_dim(attribute: Any) -> bool:
 
 def _bind(attribute: Any, sizes: Mapping[str, Size]) -> Any:
     if isinstance(attribute, tuple):
-        return tuple(_bind(each, sizes) for each in attribute)
+        return tuple(_bind(item, sizes) for item in attribute)
     if isinstance(attribute, Dim):
         return substitute(attribute, sizes)
     return attribute.bind(sizes) if isinstance(attribute, TensorType) else attribute

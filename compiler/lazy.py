@@ -1,4 +1,4 @@
-"""Modules that are imported when first used: `check` needs no NumPy, and its import costs more than `check` itself."""
+"""Modules that are imported on first use: `check` needs no NumPy, whose import costs more than `check` itself."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 
 class LazyModule:
-    """Stands for a module until one of its attributes is asked for."""
+    """A proxy for a module, which is imported when one of its attributes is read."""
 
     def __init__(self, name: str) -> None:
         self.__name__ = name
 
     def __getattr__(self, attribute: str) -> Any:
-        found = getattr(import_module(self.__name__), attribute)
-        setattr(self, attribute, found)
-        return found
+        value = getattr(import_module(self.__name__), attribute)
+        setattr(self, attribute, value)
+        return value

@@ -1,4 +1,4 @@
-"""Where a graph looks numbers up in tables: what its inputs of places may hold."""
+"""Where a graph looks up rows of tables, and with that the range of its index inputs."""
 
 from __future__ import annotations
 
@@ -13,50 +13,50 @@ from compiler.operators.source import Input
 
 @dataclass(frozen=True, eq=False)
 class Lookup:
-    """`places` that `node` looks up in a table of `size` entries, others than which it does not have."""
+    """`indices` that `node` looks up in a table of `size` entries."""
 
     node: Node
-    places: Value
+    indices: Value
     size: Size
 
 
 def lookups(graph: Graph, *, complete: bool = False) -> Iterator[Lookup]:
-    """Every look-up of a graph, those inside of scans by what comes in from outside.
+    """Every look-up of a graph; those inside scans are given by the operands that the scan passes in.
 
-    With `complete` only where all of what comes in is looked up, and not a part of it.
+    With `complete` only those where all of an operand is looked up, not a part of it.
     """
     for node in graph:
-        match node.op.looked_up(*node.operands):
-            case (positions, size) if not isinstance(size, tuple):
-                yield Lookup(node, positions, size)
+        match node.op.lookup(*node.operands):
+            case (indices, size) if not isinstance(size, tuple):
+                yield Lookup(node, indices, size)
         if isinstance(node.op, Scan):
             outside = dict(zip(node.op.body.inputs, node.operands, strict=True))
-            for each in lookups(node.op.body, complete=complete):
-                for name in inputs_behind(each.places, complete=complete):
+            for lookup in lookups(node.op.body, complete=complete):
+                for name in inputs_behind(lookup.indices, complete=complete):
                     if name in outside:
-                        yield Lookup(each.node, outside[name], each.size)
+                        yield Lookup(lookup.node, outside[name], lookup.size)
 
 
 def lookups_of_several_axes(graph: Graph) -> Iterator[tuple[Node, Value, tuple[Size, ...]]]:
-    """Every look-up by a place in several axes: the places, whose last axis has one for each, and the axes' sizes."""
+    """Every look-up in several axes: the indices, one per axis along their last axis, and the sizes of these axes."""
     for node in graph:
-        match node.op.looked_up(*node.operands):
-            case (positions, tuple() as sizes):
-                yield node, positions, sizes
+        match node.op.lookup(*node.operands):
+            case (indices, tuple() as sizes):
+                yield node, indices, sizes
 
 
 def table_limits(graph: Graph, sizes: Mapping[str, int]) -> dict[str, int]:
-    """For each input of places the size of the smallest table that it indexes."""
+    """The size of the smallest table that each index input indexes, by the input's name."""
     limits: dict[str, int] = {}
-    for each in lookups(graph):
-        size = known_size(each.size, sizes)
-        for name in inputs_behind(each.places):
+    for lookup in lookups(graph):
+        size = known_size(lookup.size, sizes)
+        for name in inputs_behind(lookup.indices):
             limits[name] = min(limits.get(name, size), size)
     return limits
 
 
 def inputs_behind(value: Value, *, complete: bool = False) -> Iterator[str]:
-    """The inputs that a value is made of, element by element or by moving; with `complete` those it has all of."""
+    """The inputs whose elements a value holds, moved or not; with `complete` only those of which it holds all."""
     waiting, seen = [value.node], {value.node}
     while waiting:
         node = waiting.pop()
@@ -70,5 +70,5 @@ def inputs_behind(value: Value, *, complete: bool = False) -> Iterator[str]:
 
 
 def known_size(size: Size, sizes: Mapping[str, int]) -> int:
-    """A size as a number; 1 where it holds dims that no input has."""
+    """A size as a number; 1 where it contains dims that `sizes` lacks."""
     return evaluate(size, sizes) if symbols(size) <= sizes.keys() else 1

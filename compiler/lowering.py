@@ -1,4 +1,4 @@
-"""What an operator writes itself to ONNX with: the exporter is one."""
+"""The interface through which an operator writes ONNX nodes; the exporter implements it."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ if TYPE_CHECKING:
 
 
 class Emit(Protocol):
-    """Writes ONNX nodes for one graph; values go by name, arrays become initializers, None is an absent input."""
+    """Writes ONNX nodes for one graph; values are names, arrays become initializers, None is an absent input."""
 
     opset: int
 
     def __call__(self, onnx_type: str, *operands: str | Array | None, **attributes: Any) -> str:
-        """Write a node of one result; its name."""
+        """Write a node of one result; returns its name."""
 
     def many(self, results: int, onnx_type: str, *operands: str | Array | None, **attributes: Any) -> tuple[str, ...]:
-        """Write a node of several results; their names."""
+        """Write a node of several results; returns their names."""
 
     def sizes(self, sizes: Sequence[Size]) -> str:
-        """A one-axis i64 tensor that holds the sizes: an initializer, or computed from the inputs' shapes."""
+        """The name of an i64 vector of the sizes: an initializer, or computed from the inputs' shapes."""
 
     def body(self, graph: Graph, inputs: Sequence[str], outputs: Sequence[str], formal: int) -> onnx.GraphProto:
         """A nested graph with these names for its inputs and outputs, in order.
@@ -36,19 +36,19 @@ class Emit(Protocol):
         """
 
     def unique(self, base: str) -> str:
-        """A name like `base` that nothing in the model has."""
+        """A name like `base` that is not yet taken in the model."""
 
     def type(self, name: str) -> TensorType:
         """The type of an operand."""
 
     def refuse_empty(self, value: str, sequence: str, sizes: Sequence[Size]) -> str:
-        """A value whose first axis is 1; the runtime stops with an error at it where the sequence holds nothing.
+        """`value`, whose first axis is 1, behind a check: the runtime raises an error where the sequence is empty.
 
-        Of the sequence's sizes those are looked at that may not be 0 by the text.
+        Only those of the sequence's sizes are checked that the model requires to be at least 1.
         """
 
     def producer(self, name: str) -> Operator | None:
-        """The operator that an operand comes from; None for what is fed, and for what comes from around this graph."""
+        """The operator that produces an operand; None for an input, and for a value of an outer graph."""
 
     def may_cast_transposed(self, name: str) -> bool:
         """Whether an operand may be the cast of a transpose once onnxruntime has dropped and moved nodes before it."""

@@ -1,4 +1,4 @@
-"""One step of a recurrence as a graph of its own: the body of a Scan, closed over what it takes from outside."""
+"""One step of a recurrence as a graph of its own: the body of a Scan, with what it captures made inputs."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ class Step(Record):
 
     @cached_property
     def inputs(self) -> tuple[Value, ...]:
-        """What each step is given: states, slices, and the step's number where it is used."""
+        """The inputs of each step: states, slices, and the step's number where it is used."""
         currents = (state.current for state in self.states)
         return (*currents, *self.slices, *((self.number,) if self.is_numbered else ()))
 
     def begun_inside(self) -> Carried | None:
-        """A state whose first value depends on what each step is given, which is not there before the first step."""
+        """A state whose first value depends on inputs of a step, which do not exist before the first step; or None."""
         inside = reached([state.initial for state in self.states], [*self.inputs, self.number])
         return next((state for state in self.states if state.initial.node in inside), None)
 
     @cached_property
     def captured(self) -> tuple[Value, ...]:
-        """Values made outside the step that it uses: all that depends on no input of the step is computed once."""
+        """The values from outside that the step uses: what depends on no input of the step is computed once."""
         inside = {value.node for value in self.inputs}
         for node in self.nodes:
             if any(operand.node in inside for operand in node.operands):
@@ -86,7 +86,7 @@ def _label(value: Value) -> str:
 
 
 def _unique(names: list[str]) -> list[str]:
-    """The names, a number behind each that stands before it."""
+    """The names made unique: a repeated one gets a number as its suffix."""
     taken: dict[str, int] = {}  # and the last number tried behind each
     for name in names:
         candidate = name

@@ -1,4 +1,4 @@
-"""The one traversal that every graph change shares: producers first, each node rebuilt on its new operands."""
+"""The traversal that all graph rewrites share: producers first, each node rebuilt on its new operands."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ def replace(ends: Sequence[Value], replacements: Mapping[Value, Value]) -> list[
 
 
 def rewrite(graph: Graph, change: NodeRewrite) -> Graph:
-    """`graph` with each node replaced by what `change` makes of it (its results' replacements); None leaves it alone.
+    """`graph` with each node's results replaced by those that `change` returns; None leaves a node unchanged.
 
-    It sees each node on its new operands; nodes that it makes take the origin of the node they replace.
+    `change` sees each node on its new operands; nodes that it creates get the origin of the node they replace.
     """
     new: dict[Value, Value] = {}
     for node in graph:
@@ -41,7 +41,7 @@ def rewrite(graph: Graph, change: NodeRewrite) -> Graph:
 
 
 def with_ends(graph: Graph, new: Mapping[Value, Value]) -> Graph:
-    """`graph` with its outputs and updates exchanged for their replacements; itself where they are the same."""
+    """`graph` with its outputs and updates replaced; the graph itself where none changed."""
     if all(new[end] is end for end in graph.ends):
         return graph
     return Graph(
@@ -55,7 +55,7 @@ def with_ends(graph: Graph, new: Mapping[Value, Value]) -> Graph:
 
 
 def reached(ends: Iterable[Value], stops: Iterable[Value]) -> set[Node]:
-    """The nodes that depend on any of `stops` among those that `ends` reach, the nodes of `stops` included."""
+    """Those of the nodes that `ends` reach that depend on any of `stops`, and the nodes of `stops` themselves."""
     dependent = {stop.node for stop in stops}
     for node in Graph({}, {str(index): end for index, end in enumerate(ends)}):
         if any(operand.node in dependent for operand in node.operands):
@@ -64,7 +64,7 @@ def reached(ends: Iterable[Value], stops: Iterable[Value]) -> set[Node]:
 
 
 def rebuild(node: Node, new: dict[Value, Value]) -> Node:
-    """`node` on the replacements of its operands, itself where none changed; `new` learns those of its results."""
+    """`node` on the replacements of its operands, itself where none changed; its results are recorded in `new`."""
     operands = tuple([new[operand] for operand in node.operands])
     rebuilt = node if operands == node.operands else with_operands(node, operands)  # values are equal by identity
     new.update(zip(node.results, rebuilt.results, strict=True))

@@ -1,4 +1,4 @@
-"""Where named dims are read off when a model runs: each from one axis of one input."""
+"""How the values of named dims are determined when a model runs: each from one axis of one input."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from compiler.types import TensorType
 
 @dataclass(frozen=True, slots=True)
 class SizeOrigin:
-    """The axis of `source` is `factor * dim + rest`; `rest` holds only dims that are read off before this one."""
+    """The axis of `source` is `factor * dim + rest`; `rest` contains only dims that are determined before this one."""
 
     source: str
     axis: int
@@ -20,9 +20,9 @@ class SizeOrigin:
 
 
 def size_origins(types: Mapping[str, TensorType]) -> dict[str, SizeOrigin]:
-    """The origin of every named dim that the shapes determine, in an order in which they can be read.
+    """The origin of every named dim that the shapes determine, in an order in which they can be computed.
 
-    An axis that is just the dim is preferred; then axes linear in one dim that is still open, as `2*n + 1`.
+    An axis that is just the dim is preferred; then axes that are linear in one dim not yet determined, as `2*n + 1`.
     """
     origins: dict[str, SizeOrigin] = {}
     composite: list[tuple[str, int, Size]] = []

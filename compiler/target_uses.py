@@ -1,4 +1,4 @@
-"""What a loss or a metric does with its targets: which of them may be scaled, and what then means something else."""
+"""How a loss or a metric uses its targets: which of them may be scaled, and what scaling would change."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from compiler.operators.source import Placeholder
 
 @dataclass
 class TargetUses:
-    """The targets that a value takes the difference of, and those whose raw numbers it asks for.
+    """The targets of which a value takes differences, and those whose raw numbers it uses.
 
-    Scaled, a difference of a target and of what a model computes is the same but for its scale. A product, a logarithm
-    or a comparison with a number is another one.
+    Scaling a target changes its difference with what a model computes by that scale alone. It changes the meaning of a
+    product, of a logarithm and of a comparison with a number.
     """
 
     differences: set[str] = field(default_factory=set)
@@ -25,12 +25,12 @@ class TargetUses:
 
     @property
     def measured(self) -> frozenset[str]:
-        """Those of which nothing but differences is taken, as `mse` does: what is subtracted has one unit."""
+        """Those of which only differences are taken, as by `mse`: both sides are in one unit."""
         return frozenset(self.differences - self.others)
 
 
 def target_uses(value: Value, targets: Mapping[str, Value]) -> TargetUses:
-    """What `value`, a loss, does with each target before anything that the model computes is beside it."""
+    """How `value`, a loss, uses each target before it is combined with anything that the model computes."""
     uses = TargetUses()
     numbers = {value: frozenset({name}) for name, value in targets.items()}  # a target's own, moved or not
     means: dict[Value, frozenset[str]] = {}
@@ -39,53 +39,53 @@ def target_uses(value: Value, targets: Mapping[str, Value]) -> TargetUses:
     varying = _varying(graph)
     for node in graph:
         operands = node.operands
-        names = nothing.union(*(numbers.get(each, means.get(each, nothing)) for each in operands))
+        names = nothing.union(*(numbers.get(operand, means.get(operand, nothing)) for operand in operands))
         if not names:
             continue
         kept = node.op.moved_operands(*node.operands)
-        if kept and all(each in numbers for each in kept):
+        if kept and all(operand in numbers for operand in kept):
             numbers.update(dict.fromkeys(node.results, names))
-        elif isinstance(node.op, Mean) or (kept and all(each in numbers or each in means for each in kept)):
+        elif isinstance(node.op, Mean) or (kept and all(operand in numbers or operand in means for operand in kept)):
             means.update(dict.fromkeys(node.results, names))
         elif not _in_one_unit(node, varying):
             uses.others |= names
         elif isinstance(node.op, Sub):
-            uses.differences |= nothing.union(*(numbers.get(each, nothing) for each in operands))
+            uses.differences |= nothing.union(*(numbers.get(operand, nothing) for operand in operands))
     return uses
 
 
 def _in_one_unit(node: Node, varying: set[Value]) -> bool:
-    """Whether a step takes its operands as numbers of one unit, none of them a constant."""
+    """Whether a node requires its operands to be in one unit, and none of them is a constant."""
     return bool(node.op.same_unit) and all(node.operands[index] in varying for index in node.op.same_unit)
 
 
 def targets_counted_from_zero(value: Value, targets: Mapping[str, Value]) -> frozenset[str]:
     """The targets that `value`, a metric, divides by, takes the logarithm of or compares with a constant.
 
-    Of scaled numbers, which have another zero, it says something else: `mape` is no percentage.
+    On scaled numbers, which have another zero, it has another meaning: `mape` is not a percentage then.
     """
     nothing: frozenset[str] = frozenset()
-    found = nothing
+    names_from_zero = nothing
     counted = {value: frozenset({name}) for name, value in targets.items()}  # what is computed before any difference
     graph = Graph({}, {"": value})
     varying = _varying(graph)
     for node in graph:
-        read = [counted.get(each, nothing) for each in node.operands]
+        read = [counted.get(operand, nothing) for operand in node.operands]
         names = nothing.union(*read)
-        alike = all(each in varying for each in node.operands)
+        alike = all(operand in varying for operand in node.operands)
         if isinstance(node.op, Comparison):
-            found |= nothing if alike else names
+            names_from_zero |= nothing if alike else names
             continue
-        found |= nothing.union(*(read[index] for index in node.op.counts_from_zero))
+        names_from_zero |= nothing.union(*(read[index] for index in node.op.counts_from_zero))
         if names and not (isinstance(node.op, Sub) and alike):
             counted.update(dict.fromkeys(node.results, names))
-    return found
+    return names_from_zero
 
 
 def _varying(graph: Graph) -> set[Value]:
-    """The values that data or weights take part in: all but constants."""
-    found: set[Value] = set()
+    """The values that depend on data or weights: all but constants."""
+    varying: set[Value] = set()
     for node in graph:
-        if isinstance(node.op, Placeholder) or any(each in found for each in node.operands):
-            found.update(node.results)
-    return found
+        if isinstance(node.op, Placeholder) or any(operand in varying for operand in node.operands):
+            varying.update(node.results)
+    return varying

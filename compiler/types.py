@@ -1,4 +1,4 @@
-"""The type of a tensor: element type and shape, both known before anything runs."""
+"""The type of a tensor: element type and shape, both known at compile time."""
 
 from __future__ import annotations
 
@@ -20,26 +20,26 @@ if TYPE_CHECKING:
 
 
 class TypeMismatch(Exception):
-    """An operator refuses the types it is given; `hint` says what to do where that is known."""
+    """An operator does not accept the types of its operands; `hint` says what to do where that is known."""
 
     def __init__(self, message: str, hint: str | None = None) -> None:
         super().__init__(message)
         self.hint = hint
 
 
-class _Row(Record):
-    """What is known of one element type."""
+class _Facts(Record):
+    """The facts of one element type."""
 
     kind: Literal["float", "int", "bool"]
     bytes: int
     numpy: str
     onnx: int  # onnx.TensorProto's number, part of the file format; importing onnx for it would cost 0.25 s
     packed: str = ""  # the format of `struct`, where it has one
-    fraction: int = 0  # bits of a float after its first
-    lowest: int = 0  # the power of two that is the smallest float above 0
-    highest: int = 0  # the largest power of two among the floats
+    fraction: int = 0  # bits of a float's fraction, the implicit first one not counted
+    lowest: int = 0  # log2 of the smallest float above 0
+    highest: int = 0  # log2 of the largest power of two
     range: tuple[int, int] = (0, 1)  # of integers
-    stand_in: str = ""  # what onnxruntime computes in where its kernel lacks this type
+    stand_in: str = ""  # the type that onnxruntime computes in where a kernel lacks this one
 
 
 class DType(StrEnum):
@@ -57,58 +57,58 @@ class DType(StrEnum):
 
     @property
     def kind(self) -> Literal["float", "int", "bool"]:
-        """`float`, `int` or `bool`: what does not mix without a cast."""
-        return _ROWS[self].kind
+        """`float`, `int` or `bool`; types of different kinds do not mix without a cast."""
+        return _FACTS[self].kind
 
     @property
     def is_float(self) -> bool:
-        return _ROWS[self].kind == "float"
+        return _FACTS[self].kind == "float"
 
     @property
     def is_integer(self) -> bool:
-        return _ROWS[self].kind == "int"
+        return _FACTS[self].kind == "int"
 
     @property
     def is_half(self) -> bool:
-        """A float of 16 bits: too short to add up in."""
+        """Whether it is a float of 16 bits, which is too short to accumulate sums in."""
         return self is DType.F16 or self is DType.BF16
 
     @property
     def wide(self) -> DType:
-        """What numbers of this type are added up in: f32 for floats of 16 bits."""
+        """The type that sums of this type are accumulated in: f32 for floats of 16 bits, otherwise itself."""
         return DType.F32 if self.is_half else self
 
     @property
     def stand_in(self) -> DType:
         """The type that onnxruntime computes in where a kernel of its own lacks this one."""
-        return DType(_ROWS[self].stand_in or self)
+        return DType(_FACTS[self].stand_in or self)
 
     @property
     def bytes(self) -> int:
-        return _ROWS[self].bytes
+        return _FACTS[self].bytes
 
     @property
     def eps(self) -> float:
-        """From 1 to the next larger number of a float type."""
-        return 2.0 ** -_ROWS[self].fraction
+        """The machine epsilon of a float type: the distance from 1 to the next larger number."""
+        return 2.0 ** -_FACTS[self].fraction
 
     @property
     def smallest(self) -> float:
         """The smallest number above 0 of a float type."""
-        return 2.0 ** _ROWS[self].lowest
+        return 2.0 ** _FACTS[self].lowest
 
     @property
     def largest(self) -> float:
         """The largest finite number of a float type."""
-        return (2 - self.eps) * 2.0 ** _ROWS[self].highest
+        return (2 - self.eps) * 2.0 ** _FACTS[self].highest
 
     @property
     def range(self) -> tuple[int, int]:
         """The smallest and the largest number of an integer type."""
-        return _ROWS[self].range
+        return _FACTS[self].range
 
     def holds(self, number: float) -> bool:
-        """Whether a type has the number, floats but for rounding: it becomes neither 0 nor infinite."""
+        """Whether a number is representable: in integers exactly, in floats without becoming 0 or infinite."""
         if self.is_float:
             rounded = self.largest * (1 + self.eps / 4)  # nearer to the largest than to the power of two that follows
             return number == 0 or not math.isfinite(number) or self.smallest / 2 < abs(number) <= rounded
@@ -124,16 +124,16 @@ class DType(StrEnum):
 
             bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
             return bfloat16
-        return np.dtype(_ROWS[self].numpy)
+        return np.dtype(_FACTS[self].numpy)
 
     @property
     def onnx(self) -> int:
         """ONNX's number for the element type."""
-        return _ROWS[self].onnx
+        return _FACTS[self].onnx
 
     def pack(self, number: float | bool) -> builtins.bytes:
-        """A number's bytes, little-endian; OverflowError for a float that would be infinite."""
-        row = _ROWS[self]
+        """The little-endian bytes of a number; OverflowError for a float that would become infinite."""
+        row = _FACTS[self]
         if not row.packed:
             import numpy as np
 
@@ -143,8 +143,8 @@ class DType(StrEnum):
         return struct.pack(row.packed, _CONVERTED[row.kind](number))
 
     def unpack(self, data: builtins.bytes) -> int | float | bool:
-        """The number that `pack` made these bytes of."""
-        packed = _ROWS[self].packed
+        """The number whose bytes these are, as `pack` writes them."""
+        packed = _FACTS[self].packed
         if not packed:
             import numpy as np
 
@@ -158,20 +158,20 @@ class DType(StrEnum):
         for dtype in DType:
             if dtype.numpy == array.dtype:
                 return dtype
-        raise TypeMismatch(f"arrays of {array.dtype} have no place in the language")
+        raise TypeMismatch(f"arrays of {array.dtype} are not supported")
 
 
 _CONVERTED: dict[str, Callable[[float], float]] = {"float": float, "int": int, "bool": bool}
-_ROWS = {
-    DType.F16: _Row("float", 2, "float16", 10, "<e", fraction=10, lowest=-24, highest=15, stand_in="f32"),
-    DType.BF16: _Row("float", 2, "bfloat16", 16, fraction=7, lowest=-133, highest=127, stand_in="f32"),
-    DType.F32: _Row("float", 4, "float32", 1, "<f", fraction=23, lowest=-149, highest=127),
-    DType.F64: _Row("float", 8, "float64", 11, "<d", fraction=52, lowest=-1074, highest=1023),
-    DType.I8: _Row("int", 1, "int8", 3, "<b", range=(-(2**7), 2**7 - 1), stand_in="i32"),
-    DType.U8: _Row("int", 1, "uint8", 2, "<B", range=(0, 2**8 - 1), stand_in="i32"),
-    DType.I32: _Row("int", 4, "int32", 6, "<i", range=(-(2**31), 2**31 - 1)),
-    DType.I64: _Row("int", 8, "int64", 7, "<q", range=(-(2**63), 2**63 - 1)),
-    DType.BOOL: _Row("bool", 1, "bool", 9, "<?", stand_in="u8"),
+_FACTS = {
+    DType.F16: _Facts("float", 2, "float16", 10, "<e", fraction=10, lowest=-24, highest=15, stand_in="f32"),
+    DType.BF16: _Facts("float", 2, "bfloat16", 16, fraction=7, lowest=-133, highest=127, stand_in="f32"),
+    DType.F32: _Facts("float", 4, "float32", 1, "<f", fraction=23, lowest=-149, highest=127),
+    DType.F64: _Facts("float", 8, "float64", 11, "<d", fraction=52, lowest=-1074, highest=1023),
+    DType.I8: _Facts("int", 1, "int8", 3, "<b", range=(-(2**7), 2**7 - 1), stand_in="i32"),
+    DType.U8: _Facts("int", 1, "uint8", 2, "<B", range=(0, 2**8 - 1), stand_in="i32"),
+    DType.I32: _Facts("int", 4, "int32", 6, "<i", range=(-(2**31), 2**31 - 1)),
+    DType.I64: _Facts("int", 8, "int64", 7, "<q", range=(-(2**63), 2**63 - 1)),
+    DType.BOOL: _Facts("bool", 1, "bool", 9, "<?", stand_in="u8"),
 }
 
 
@@ -204,14 +204,14 @@ class TensorType:
         return TensorType(self.dtype, tuple(substitute(size, sizes) for size in self.shape))
 
     def axis(self, axis: int, among: int | None = None) -> int:
-        """`axis` counted from the front; TypeMismatch when there is no such axis."""
+        """`axis` counted from the front, of `among` axes or its own rank; TypeMismatch when there is no such axis."""
         rank = self.rank if among is None else among
         if not -rank <= axis < rank:
             raise TypeMismatch(f"{self} has no axis {axis}", f"its axes are 0 to {rank - 1}" if rank else None)
         return axis % rank
 
     def distinct_axes(self, axes: Sequence[int], among: int | None = None) -> tuple[int, ...]:
-        """Axes counted from the front; TypeMismatch for one that there is not or that comes twice."""
+        """Axes counted from the front; TypeMismatch for one that does not exist or is repeated."""
         counted = tuple(self.axis(axis, among) for axis in axes)
         if len(set(counted)) < len(counted):
             raise TypeMismatch(f"{list(axes)} names an axis of {self} twice")
@@ -228,7 +228,7 @@ def broadcast_shapes(left: tuple[Size, ...], right: tuple[Size, ...]) -> tuple[S
     shape: list[Size] = []
     for axis, (a, b) in enumerate(zip(ahead, behind, strict=True)):
         if a != b and a != 1 and b != 1:
-            raise TypeMismatch(f"axis {axis - rank} is {a} on one side and {b} on the other{_why(a, b)}")
+            raise TypeMismatch(f"axis {axis - rank} is {a} on one side and {b} on the other{_unknown_equality(a, b)}")
         shape.append(b if a == 1 else a)
     return tuple(shape)
 
@@ -251,5 +251,5 @@ def same_dtype(*types: TensorType) -> DType:
     return first
 
 
-def _why(a: Size, b: Size) -> str:
-    return "" if differ(a, b) else ", and nothing says that they are equal"
+def _unknown_equality(a: Size, b: Size) -> str:
+    return "" if differ(a, b) else ", which are not known to be equal"

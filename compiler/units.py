@@ -68,7 +68,7 @@ class _Model:
         self.raw: dict[Value, Value] = {}
         self.of: dict[Value, tuple[str, ...]] = {}
         self.computed: set[Value] = set()
-        ends = [*graph.outputs.values(), *(each.value for each in compared)]
+        ends = [*graph.outputs.values(), *(comparison.value for comparison in compared)]
         self.trained, _ = trained_values(Graph({}, {str(number): end for number, end in enumerate(ends)}))
         self._compare(compared)
         self._evaluate()
@@ -80,7 +80,7 @@ class _Model:
         raw = dict(zip(computed, replace(computed, known), strict=True))
         outputs = [raw.get(value, value) for value in self.model.outputs.values()]
         scaled = {
-            self.model.inputs[name]: (value - _numbers(offset, value)) / _numbers(scale, value)
+            self.model.inputs[name]: (value - _constant_like(offset, value)) / _constant_like(scale, value)
             for name, value in self.inputs.items()
             if name in self.scalings
             for offset, scale in [self.scalings[name]]
@@ -96,29 +96,33 @@ class _Model:
         )
 
     def units(self) -> dict[str, Unit]:
-        found: dict[str, Unit] = {}
+        units: dict[str, Unit] = {}
         names = {**{value: (name,) for value, name in self.names.items()}, **self.of}
         for name, value in self.model.outputs.items():
-            of = tuple(sorted({name for each in moved_from(value, names) for name in names[each]}))
+            of = tuple(sorted({name for source in moved_from(value, names) for name in names[source]}))
             if value not in self.computed:
-                found[name] = Unit("model")
+                units[name] = Unit("model")
             else:
-                found[name] = Unit("raw", of) if of else Unit("computed")
-        return found
+                units[name] = Unit("raw", of) if of else Unit("computed")
+        return units
 
     # From the values that are compared back to those that they were made of
 
     def _compare(self, compared: Sequence[Comparison]) -> None:
         wanted: dict[Value, Comparison] = {}
         self.blocked: set[Value] = set()
-        for each in sorted(compared, key=lambda each: any(name in self.names.values() for name in each.sources)):
-            first = wanted.setdefault(each.value, each)  # a target's units before an input's
-            if first.sources != each.sources and not any(name in self.names.values() for name in each.sources):
-                self.blocked.add(each.value)  # one value in two units is in neither
-        for value, each in wanted.items():
-            raw = self._unscaled(each) if value not in self.blocked else None
+        for comparison in sorted(
+            compared, key=lambda comparison: any(name in self.names.values() for name in comparison.sources)
+        ):
+            first = wanted.setdefault(comparison.value, comparison)  # a target's units before an input's
+            if first.sources != comparison.sources and not any(
+                name in self.names.values() for name in comparison.sources
+            ):
+                self.blocked.add(comparison.value)  # one value in two units is in neither
+        for value, comparison in wanted.items():
+            raw = self._unscaled(comparison) if value not in self.blocked else None
             if raw is not None:
-                self.raw[value], self.of[value] = raw, each.sources
+                self.raw[value], self.of[value] = raw, comparison.sources
         waiting = list(self.raw)
         parts: dict[Value, list[tuple[int, Any, Any, Value]]] = {}
         while waiting:
@@ -127,7 +131,7 @@ class _Model:
                 waiting += self._undo(value, parts)
             waiting = [whole for whole in list(parts) if self._join(whole, parts.pop(whole))]
 
-    def _learn(self, value: Value, raw: Value, of: tuple[str, ...]) -> bool:
+    def _record(self, value: Value, raw: Value, of: tuple[str, ...]) -> bool:
         """Take over what a trained value is in raw units; False where that is known already."""
         if value not in self.trained or value in self.raw or value in self.blocked or raw.type != value.type:
             return False
@@ -138,18 +142,20 @@ class _Model:
         """The operands of a value's node in raw units, where the node can be undone; slices are gathered in `parts`."""
         node, raw, of = value.node, self.raw[value], self.of[value]
         if isinstance(node.op, Concat):
-            return [each for each, part in _cut(node, raw) if self._learn(each, part, of)]
+            return [operand for operand, part in _concat_parts(node, raw) if self._record(operand, part, of)]
         if isinstance(node.op, (Slice, Split)):
-            found = _range(value)
-            if found is not None:
-                parts.setdefault(node.operands[0], []).append((*found, value))
+            cut = _slice_range(value)
+            if cut is not None:
+                parts.setdefault(node.operands[0], []).append((*cut, value))
             return []
-        return [each for each, before in node.op.inverse(raw, *node.operands) if self._learn(each, before, of)]
+        return [
+            operand for operand, before in node.op.inverse(raw, *node.operands) if self._record(operand, before, of)
+        ]
 
     def _join(self, whole: Value, parts: list[tuple[int, Any, Any, Value]]) -> bool:
         """A value whose slices along one axis are all known."""
         axis = parts[0][0]
-        by_start = {start: (stop, value) for at, start, stop, value in parts if at == axis}
+        by_start = {start: (stop, value) for part_axis, start, stop, value in parts if part_axis == axis}
         position: Any = 0
         pieces: list[Value] = []
         while position in by_start and position != whole.shape[axis]:
@@ -158,7 +164,7 @@ class _Model:
         if not pieces or position != whole.shape[axis]:
             return False
         of = tuple(sorted({name for value in pieces for name in self.of[value]}))
-        return self._learn(whole, Concat(axis)(*(self.raw[value] for value in pieces)), of)
+        return self._record(whole, Concat(axis)(*(self.raw[value] for value in pieces)), of)
 
     def _unscaled(self, comparison: Comparison) -> Value | None:
         """What is compared with data, in the data's units; None where one number is compared with several units."""
@@ -171,32 +177,32 @@ class _Model:
             return None
         scale, offset = numbers
         try:
-            found = comparison.form.unscaled(comparison.value, scale, offset)
+            raw = comparison.form.unscaled(comparison.value, scale, offset)
         except TypeMismatch:
             return None
-        return found if found.type == comparison.value.type else None
+        return raw if raw.type == comparison.value.type else None
 
     def _scaling_of(self, comparison: Comparison) -> tuple[Value, Value] | None:
         """Scale and offset in the layout of the data; None where only a target knows the layout."""
-        given = {name: self._scaling(name) for name in sources_of(comparison.data, self._names_of_data)}
-        offsets, scales = ([each[place] for each in given.values()] for place in (0, 1))
+        source_scalings = {name: self._scaling(name) for name in sources_of(comparison.data, self._names_of_data)}
+        offsets, scales = ([scaling[position] for scaling in source_scalings.values()] for position in (0, 1))
         like = comparison.value
-        if all(len({float(number) for each in group for number in each.flat}) == 1 for group in (offsets, scales)):
-            return tuple(_numbers(each[0].reshape(-1)[:1].reshape(()), like) for each in (scales, offsets))  # type: ignore[return-value]
-        (name, *others) = given
+        if all(len({float(number) for array in group for number in array.flat}) == 1 for group in (offsets, scales)):
+            return tuple(_constant_like(group[0].reshape(-1)[:1].reshape(()), like) for group in (scales, offsets))  # type: ignore[return-value]
+        (name, *others) = source_scalings
         if not others and comparison.data is self.data[name]:
-            return _numbers(scales[0], like), _numbers(offsets[0], like)
-        found = []
+            return _constant_like(scales[0], like), _constant_like(offsets[0], like)
+        expanded = []
         for group in (scales, offsets):
             whole = {
-                self.data[name]: Expand(self.data[name].shape)(_numbers(each, self.data[name]))
-                for name, each in zip(given, group, strict=True)
+                self.data[name]: Expand(self.data[name].shape)(_constant_like(array, self.data[name]))
+                for name, array in zip(source_scalings, group, strict=True)
             }
-            found += replace([comparison.data], whole)
-        fed = {node.result for node in Graph({}, {"scale": found[0]}) if isinstance(node.op, Input)}
-        if not fed <= set(self.model.inputs.values()):  # in the order of a target, which only training knows
+            expanded += replace([comparison.data], whole)
+        read_inputs = {node.result for node in Graph({}, {"scale": expanded[0]}) if isinstance(node.op, Input)}
+        if not read_inputs <= set(self.model.inputs.values()):  # in the order of a target, which only training knows
             return None
-        return found[0], found[1]
+        return expanded[0], expanded[1]
 
     def _scaling(self, name: str) -> tuple[Any, Any]:
         return self.scalings.get(name, (np.zeros(1), np.ones(1)))
@@ -208,14 +214,14 @@ class _Model:
     def _one_scaling(self, left: Value, right: Value) -> bool:
         """Whether two parts of data have one scaling, number for number."""
         names = self._names_of_data
-        sources = [sources_of(each, names) for each in (left, right)]
-        if any(len(each) != 1 for each in sources):
+        sources = [sources_of(part, names) for part in (left, right)]
+        if any(len(source_names) != 1 for source_names in sources):
             return False
         (before, scale), (other, other_scale) = (self._scaling(name) for (name,) in sources)
         if not (np.array_equal(before, other) and np.array_equal(scale, other_scale)):
             return False
         uniform = len(set(before.flat)) == 1 and len(set(scale.flat)) == 1
-        return uniform or (scale.ndim == 1 and all(keeps_columns(each, names) for each in (left, right)))
+        return uniform or (scale.ndim == 1 and all(keeps_columns(part, names) for part in (left, right)))
 
     # Forward, through equations that read raw numbers alone
 
@@ -223,11 +229,11 @@ class _Model:
         """Which values the equations give from raw numbers: those that no weights take part in but through `raw`."""
         for node in Graph({}, self.model.outputs):
             weighted = isinstance(node.op, Stored)
-            known = not weighted and all(each in self.computed for each in node.operands)
-            self.computed.update(each for each in node.results if each in self.raw or known)
+            known = not weighted and all(operand in self.computed for operand in node.operands)
+            self.computed.update(result for result in node.results if result in self.raw or known)
 
 
-def _cut(node: Node, raw: Value) -> Iterator[tuple[Value, Value]]:
+def _concat_parts(node: Node, raw: Value) -> Iterator[tuple[Value, Value]]:
     """The operands of a `concat`, as parts of its result."""
     assert isinstance(node.op, Concat)
     axis = raw.type.axis(node.op.axis)
@@ -238,7 +244,7 @@ def _cut(node: Node, raw: Value) -> Iterator[tuple[Value, Value]]:
         start = stop
 
 
-def _range(value: Value) -> tuple[int, Any, Any] | None:
+def _slice_range(value: Value) -> tuple[int, Any, Any] | None:
     """Axis, start and stop of what a slice or a split takes of its operand; None where that is not one range."""
     node, operand = value.node, value.node.operands[0]
     if isinstance(node.op, Split):
@@ -253,5 +259,5 @@ def _range(value: Value) -> tuple[int, Any, Any] | None:
     return axis, start, stop
 
 
-def _numbers(array: Any, like: Value) -> Value:
+def _constant_like(array: Any, like: Value) -> Value:
     return Constant.of(np.asarray(array).astype(like.type.dtype.numpy))()

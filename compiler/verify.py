@@ -1,4 +1,4 @@
-"""What every graph must satisfy: run after each pass in tests, so that a pass's mistake is found where it is made."""
+"""The invariants of a graph, checked after each pass in tests, so that a fault shows up in the pass that causes it."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from compiler.types import TensorType, TypeMismatch
 
 
 class VerifyError(Exception):
-    """A graph that is not well formed: a fault of the compiler's own."""
+    """A graph that is not well formed: a bug in the compiler."""
 
 
 def verify(graph: Graph) -> None:
     """Raise VerifyError where a graph, or a graph nested in it, is not well formed.
 
-    Every node's types are what its operator infers; the inputs are `Input` nodes of distinct labels, and no other is
-    reached; a path has one node; an update has the type of what it updates; nested graphs are closed.
+    Every node's types are those that its operator infers; the inputs are `Input` nodes with distinct labels, and no
+    others are reached; each path has one node; an update has the type of what it updates; nested graphs are closed.
     """
     _verify(graph, graph.name)
 
@@ -30,18 +30,18 @@ def _verify(graph: Graph, graph_name: str) -> None:
         where = f"{graph_name}: {node.op.name}" + (f" of {node.origin.path}" if node.origin.path else "")
         for operand in node.operands:
             if operand.node.results[operand.index] is not operand:
-                raise VerifyError(f"{where} has an operand that is no result of the node it names")
+                raise VerifyError(f"{where} has an operand that is not a result of its node")
         _types(node, where)
         if isinstance(node.op, Stored):
             other = stored.setdefault(node.op.path, node)
             if other is not node:
                 raise VerifyError(f"{where}: two nodes are `{node.op.path}`: {other.op} and {node.op}")
             if node.op.path in graph.inputs:
-                raise VerifyError(f"{where}: `{node.op.path}` is an input, too")
+                raise VerifyError(f"{where}: `{node.op.path}` is also an input")
             if node.op.initial is not None:
                 _initial(node.op.initial, node.op.type, f"{where}: the initialiser of `{node.op.path}`")
         elif isinstance(node.op, Input) and node.result not in graph.inputs.values():
-            raise VerifyError(f"{where}: `{node.op.label}` is reached, and is no input of the graph")
+            raise VerifyError(f"{where}: `{node.op.label}` is reached, but is not an input of the graph")
         for nested in node.op.graphs:
             _body(node, nested, where)
     _updates(graph, stored, graph_name)
@@ -52,7 +52,7 @@ def _inputs(graph: Graph, graph_name: str) -> None:
         if not isinstance(value.node.op, Input):
             raise VerifyError(f"{graph_name}: the input `{label}` is made by {value.node.op}")
         if value.node.op.label != label:
-            raise VerifyError(f"{graph_name}: the input `{label}` calls itself `{value.node.op.label}`")
+            raise VerifyError(f"{graph_name}: the input `{label}` is labelled `{value.node.op.label}`")
     if len(set(graph.inputs.values())) < len(graph.inputs):
         raise VerifyError(f"{graph_name}: one value is two inputs")
 
@@ -65,7 +65,7 @@ def _types(node: Node, where: str) -> None:
     expected = (inferred,) if isinstance(inferred, TensorType) else tuple(inferred)
     types = tuple(result.type for result in node.results)
     if expected != types:
-        raise VerifyError(f"{where} is {_listed(types)}, and its operator infers {_listed(expected)}")
+        raise VerifyError(f"{where} is {_listed(types)}, but its operator infers {_listed(expected)}")
     if any(result.node is not node or result.index != index for index, result in enumerate(node.results)):
         raise VerifyError(f"{where} has results that belong to another node")
 
@@ -75,7 +75,7 @@ def _initial(initial: Graph, type: TensorType, where: str) -> None:
         raise VerifyError(f"{where} takes {list(initial.inputs)} and gives {list(initial.outputs)}")
     (value,) = initial.outputs.values()
     if value.type != type:
-        raise VerifyError(f"{where} gives {value.type}, and {type} is wanted")
+        raise VerifyError(f"{where} gives {value.type}, not {type}")
     _verify(initial, where)
 
 
@@ -85,7 +85,7 @@ def _body(node: Node, body: Graph, where: str) -> None:
         raise VerifyError(f"{where}: its step updates {list(body.updates)}")
     for inner in body:
         if isinstance(inner.op, Placeholder) and not isinstance(inner.op, Input):
-            raise VerifyError(f"{where}: its step is not closed, it reaches {inner.op}")
+            raise VerifyError(f"{where}: its step is not closed: it reaches {inner.op}")
     if isinstance(node.op, Scan):
         _step(node.op, body, where)
     _verify(body, f"{where}'s step")
@@ -103,7 +103,9 @@ def _updates(graph: Graph, stored: Mapping[str, Node], graph_name: str) -> None:
     """A buffer that nothing reads is not reached: only the others can be compared."""
     for path, value in graph.updates.items():
         if path in stored and stored[path].result.type != value.type:
-            raise VerifyError(f"{graph_name}: `{path}` is {stored[path].result.type}, and its next value {value.type}")
+            raise VerifyError(
+                f"{graph_name}: `{path}` is {stored[path].result.type}, but its next value is {value.type}"
+            )
 
 
 def _listed(types: tuple[TensorType, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Some positions of one axis of a graph: what `Operator.incremental` makes a part of a result of."""
+"""A range of positions on one axis of a graph, for which `Operator.incremental` computes a part of a result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from compiler.graph import Value
 
 
 class Window(Protocol):
-    """Some positions of one axis of a graph, and what its values are there."""
+    """A range of positions on one axis of a graph, and the values there."""
 
     @property
     def start(self) -> Size:
@@ -18,7 +18,7 @@ class Window(Protocol):
 
     @property
     def size(self) -> Size:
-        """How many there are."""
+        """The number of positions."""
 
     def of(self, value: Value, axis: int) -> Value:
         """A value at these positions of an axis, counted from the front."""
@@ -27,18 +27,18 @@ class Window(Protocol):
         """A value at all positions."""
 
     def extended(self, more: int) -> Window:
-        """With so many positions more behind these; below 0 fewer, as far as that undoes an extension."""
+        """A window with `more` further positions at its end; a negative number undoes an extension."""
 
     def within(self, size: Size) -> bool:
-        """Whether these positions lie within an axis of this size of the graph."""
+        """Whether these positions lie within an axis of this size."""
 
     def carry(
         self, first: Value, result: Callable[[Value, Window], Value], following: Callable[[Value, Window], Value]
     ) -> Value | None:
-        """The result that a state and the operands at these positions give, and the state of the window that follows.
+        """The result computed from a state and the operands at these positions; `following` gives the next state.
 
-        `first` is the state at position 0; None where nothing is carried from window to window.
+        `first` is the state at position 0. None where the window carries no state.
         """
 
     def bound(self, size: Size) -> Size:
-        """A size of the graph, all positions counted."""
+        """A size of the graph with all positions counted."""

@@ -47,7 +47,7 @@ class TableCheck:
 
     def __init__(self, graph: Graph) -> None:
         of_one = (
-            _Checked(graph, lookup.node, lookup.places, (lookup.size,)) for lookup in lookups(graph, complete=True)
+            _Checked(graph, lookup.node, lookup.indices, (lookup.size,)) for lookup in lookups(graph, complete=True)
         )
         of_several = (_Checked(graph, *lookup) for lookup in lookups_of_several_axes(graph))
         self._checked = [lookup for lookup in (*of_one, *of_several) if lookup.names]
@@ -118,7 +118,7 @@ def table_metadata(graph: Graph) -> dict[str, str]:
     """What a compiled file says of the inputs of which every number is looked up: the size of the smallest table."""
     smallest: dict[str, int] = {}
     for lookup in lookups(graph, complete=True):
-        for name in inputs_behind(lookup.places, complete=True):
+        for name in inputs_behind(lookup.indices, complete=True):
             if isinstance(lookup.size, int):
                 smallest[name] = min(lookup.size, smallest.get(name, lookup.size))
     return {KEY: json.dumps(smallest)} if smallest else {}

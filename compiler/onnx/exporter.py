@@ -42,11 +42,11 @@ def needed_opset(graph: Graph) -> int:
 
 def best_opset(graph: Graph) -> int:
     """The lowest opset at which every operator of the graph is lowered to as few nodes as can be."""
-    found = needed_opset(graph)
+    opset = needed_opset(graph)
     for node in graph:
         native = node.op.native_opset(*(operand.type for operand in node.operands))
-        found = max(found, native, *(best_opset(body) for body in node.op.graphs))
-    return found
+        opset = max(opset, native, *(best_opset(body) for body in node.op.graphs))
+    return opset
 
 
 def _lowest(node: Node) -> int:
@@ -73,7 +73,7 @@ def export(
     graph = run_stage(graph, Stage.EXPORT)
     lowest = needed_opset(graph)
     if opset is not None and not lowest <= opset <= HIGHEST_OPSET:
-        raise _unfit_opset(graph, opset, lowest)
+        raise _opset_error(graph, opset, lowest)
     opset = opset or best_opset(graph)
     writer = Writer(graph, opset)
     proto = writer.write(weights, largest, fed)
@@ -92,20 +92,20 @@ def end_names(graph: Graph) -> tuple[str, ...]:
     """
     taken = set(graph.inputs)
     taken.update(node.op.path for node in graph if isinstance(node.op, Stored))
-    found: list[str] = []
+    names: list[str] = []
     for name in graph.outputs:
         while name in taken:
             name += ".output"
         taken.add(name)
-        found.append(name)
+        names.append(name)
     for path in graph.updates:
         name = f"{path}.next"
         if name in taken:  # whoever carries states from step to step goes by this name
-            message = f"in ONNX `{name}` is the next value of `{path}`, and {graph.name} has a weight of this name"
-            hint = "call the layer or the parameter otherwise"
+            message = f"in ONNX `{name}` is the next value of `{path}`, but {graph.name} has a weight of this name"
+            hint = "rename the layer or the parameter"
             raise NablacError(Diagnostic(codes.E912, message, place=graph.name, hint=hint))
-        found.append(name)
-    return tuple(found)
+        names.append(name)
+    return tuple(names)
 
 
 class Writer:
@@ -136,12 +136,12 @@ class Writer:
         return self.many(1, onnx_type, *operands, **attributes)[0]
 
     def many(self, results: int, onnx_type: str, *operands: str | Array | None, **attributes: Any) -> tuple[str, ...]:
-        inputs = [self._operand(each) for each in operands]
+        inputs = [self._operand(operand) for operand in operands]
         while inputs and not inputs[-1]:
             inputs.pop()
         source = self.current.origin if self.current is not None else None
         name = self.unique(f"{source.path.replace('.', '/')}/{onnx_type}" if source and source.path else onnx_type)
-        outputs = (name,) if results == 1 else tuple(self.unique(f"{name}:{place}") for place in range(results))
+        outputs = (name,) if results == 1 else tuple(self.unique(f"{name}:{index}") for index in range(results))
         node = onnx.helper.make_node(onnx_type, inputs, outputs, name=name, **attributes)
         if source is not None:
             self._trace(node, source)
@@ -245,7 +245,7 @@ class Writer:
             self._store([path for path in stored if path not in fed], weights, largest)
         self.lower_nodes()
         outputs = self.finish(names, keep={*self.graph.inputs, *stored})
-        used = {name for node in self.nodes for name in _read(node)}
+        used = {name for node in self.nodes for name in _names_read(node)}
         kept = [tensor for name, tensor in self.initializers.items() if name in used]
         infos = self.value_infos(names)
         return onnx.helper.make_graph(self.nodes, self.graph.name, inputs, outputs, kept, self.graph.doc, infos)
@@ -260,28 +260,28 @@ class Writer:
                 self.names[node.result] = name
                 self.types.setdefault(name, node.result.type)
             elif not isinstance(op, Placeholder):
-                made = self._lowered(node)
-                for value, name in zip(node.results, (made,) if isinstance(made, str) else made, strict=True):
+                names = self._lower(node)
+                for value, name in zip(node.results, (names,) if isinstance(names, str) else names, strict=True):
                     self.names[value] = name
                     self.types.setdefault(name, value.type)
                     self.producers[name] = op
                     self.infos.setdefault(name, value.type)
         self.current = None
 
-    def _lowered(self, node: Node) -> str | tuple[str, ...]:
+    def _lower(self, node: Node) -> str | tuple[str, ...]:
         operands = [self.names[operand] for operand in node.operands]
-        rounded = node.op.jumps and any(self.type(name).dtype == DType.F16 for name in operands)
+        rounded = node.op.discontinuous and any(self.type(name).dtype == DType.F16 for name in operands)
         try:
             emit: Emit = self
-            made = node.op.lower(emit, *(map(self._rounded, operands) if rounded else operands))
+            results = node.op.lower(emit, *(map(self._round_to_f16, operands) if rounded else operands))
         except TypeMismatch as mismatch:
-            message = f"`{node.op.name}` does not go to ONNX as it stands: {mismatch}"
-            place = node.origin.path or None
+            message = f"`{node.op.name}` cannot be exported to ONNX: {mismatch}"
+            layer = node.origin.path or None
             hint = mismatch.hint or "write the sizes as numbers in the model's inputs"
-            raise NablacError(Diagnostic(codes.E912, message, node.origin.span, place=place, hint=hint)) from None
-        return self._narrowed(node, made) if rounded else made
+            raise NablacError(Diagnostic(codes.E912, message, node.origin.span, place=layer, hint=hint)) from None
+        return self._cast_to_f16(node, results) if rounded else results
 
-    def _rounded(self, name: str) -> str:
+    def _round_to_f16(self, name: str) -> str:
         """An operand of f16 as f32, rounded: of two that should be equal onnxruntime may have rounded only one.
 
         It computes f16 in f32, and leaves the rounding between operators out unless the model asks for it; a cast there
@@ -295,14 +295,14 @@ class Writer:
         self.types[wide] = type.with_dtype(DType.F32)
         return wide
 
-    def _narrowed(self, node: Node, made: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    def _cast_to_f16(self, node: Node, results: str | tuple[str, ...]) -> str | tuple[str, ...]:
         """Results that were computed in f32 as f16, where that is what they are."""
-        names = (made,) if isinstance(made, str) else made
-        found = tuple(
+        names = (results,) if isinstance(results, str) else results
+        narrow = tuple(
             self("Cast", name, to=DType.F16.onnx) if value.type.dtype == DType.F16 else name
             for value, name in zip(node.results, names, strict=True)
         )
-        return found[0] if isinstance(made, str) else found
+        return narrow[0] if isinstance(results, str) else narrow
 
     def finish(self, names: Sequence[str], keep: set[str]) -> list[onnx.ValueInfoProto]:
         """Give the graph's ends their names: what makes an end writes it under its name, or a copy does.
@@ -315,18 +315,18 @@ class Writer:
         renamed: dict[str, str] = {}
         copies: list[tuple[str, str, Origin]] = []
         for name, value in zip(names, self.graph.ends, strict=True):
-            made = self.names[value]
-            if made in produced and made not in keep and made not in renamed:
-                renamed[made] = name
+            current = self.names[value]
+            if current in produced and current not in keep and current not in renamed:
+                renamed[current] = name
             else:
-                copies.append((made, name, value.node.origin))
+                copies.append((current, name, value.node.origin))
             self.infos[name] = value.type
         for old in renamed:
             self.infos.pop(old, None)
         for node in self.nodes:
             _rename(node, renamed)
-        for made, name, source in copies:
-            operands = [renamed.get(made, made)]
+        for current, name, source in copies:
+            operands = [renamed.get(current, current)]
             copy = onnx.helper.make_node("Identity", operands, [name], name=self.unique(f"{name}/Identity"))
             self._trace(copy, source)
             self.nodes.append(copy)
@@ -341,16 +341,16 @@ class Writer:
         """Weights as initializers."""
         beside = sum(np.asarray(weights[path]).nbytes for path in paths if path in weights) > largest
         wrong: list[Diagnostic] = []
-        place = f"the weights of {self.graph.name}"
+        location = f"the weights of {self.graph.name}"
         for path in paths:
             type = self.types[path]
             if path not in weights:
-                wrong.append(Diagnostic(codes.E701, f"`{path}`: {type} is missing", place=place))
+                wrong.append(Diagnostic(codes.E701, f"`{path}`: {type} is missing", place=location))
                 continue
             array = np.asarray(weights[path])
             if array.shape != type.shape:
                 message = f"`{path}` is {list(array.shape)}, and the model has {type}"
-                wrong.append(Diagnostic(codes.E703, message, place=place))
+                wrong.append(Diagnostic(codes.E703, message, place=location))
                 continue
             if beside:
                 tensor = onnx.TensorProto(name=path, data_type=type.dtype.onnx, dims=array.shape)
@@ -397,23 +397,23 @@ def _nested(node: onnx.NodeProto) -> Iterator[onnx.NodeProto]:
             yield from attribute.g.node
 
 
-def _read(node: onnx.NodeProto) -> set[str]:
+def _names_read(node: onnx.NodeProto) -> set[str]:
     """Every name that a node reads, in its nested graphs too."""
-    found = set(node.input)
+    names = set(node.input)
     for attribute in node.attribute:
         if attribute.type == onnx.AttributeProto.GRAPH:
-            found.update(output.name for output in attribute.g.output)
+            names.update(output.name for output in attribute.g.output)
     for inner in _nested(node):
-        found |= _read(inner)
-    return found
+        names |= _names_read(inner)
+    return names
 
 
 def _rename(node: onnx.NodeProto, renamed: Mapping[str, str]) -> None:
     """Exchange names that a node reads or writes, in its nested graphs too."""
     for names in (node.input, node.output):
-        for place, name in enumerate(names):
+        for index, name in enumerate(names):
             if name in renamed:
-                names[place] = renamed[name]
+                names[index] = renamed[name]
     for inner in _nested(node):
         _rename(inner, renamed)
 
@@ -427,14 +427,14 @@ def _constant_name(array: Array) -> str:
     return "constant"
 
 
-def _unfit_opset(graph: Graph, opset: int, lowest: int) -> NablacError:
+def _opset_error(graph: Graph, opset: int, lowest: int) -> NablacError:
     if opset < lowest:
         needs = f"`{max(graph, key=_lowest).op.name}` needs {lowest}"
         if lowest == LOWEST_OPSET:
-            needs = f"{lowest} is the lowest that is written"
-        message = f"opset {opset} cannot hold {graph.name}: {needs}"
+            needs = f"{lowest} is the lowest supported"
+        message = f"{graph.name} cannot be written in opset {opset}: {needs}"
     else:
-        message = f"opset {opset} is beyond {HIGHEST_OPSET}, the highest that is written"
+        message = f"opset {opset} is above {HIGHEST_OPSET}, the highest supported"
     hint = f"choose one from {lowest} to {HIGHEST_OPSET}; {lowest} loads in {'; '.join(loaded_by(lowest))}"
     return NablacError(Diagnostic(codes.E907, message, place="opset", hint=hint))
 

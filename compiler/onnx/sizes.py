@@ -86,11 +86,11 @@ class Sizes:
             return self._symbol(atom.name)
         if atom not in self.known_atoms:
             left, right = self.one(atom.numerator), self.one(atom.denominator)
-            made = self.emit("Mod", left, right)  # the sign of the divisor, as Python's
+            result = self.emit("Mod", left, right)  # the sign of the divisor, as Python's
             if isinstance(atom, Quotient):
                 # ONNX's Div truncates, and the language rounds down: a multiple has nothing to truncate.
-                made = self.emit("Div", self.emit("Sub", left, made), right)
-            self.known_atoms[atom] = made
+                result = self.emit("Div", self.emit("Sub", left, result), right)
+            self.known_atoms[atom] = result
         return self.known_atoms[atom]
 
     def _symbol(self, name: str) -> str:
@@ -100,7 +100,7 @@ class Sizes:
                 raise NablacError(
                     Diagnostic(
                         codes.E908,
-                        f"the size `{name}` cannot be read off the inputs of {self.name}",
+                        f"the size `{name}` cannot be determined from the inputs of {self.name}",
                         place=self.name,
                         hint="make it an axis of an input by itself",
                     )

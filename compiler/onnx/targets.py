@@ -66,8 +66,8 @@ def loaded_by(opset: int) -> tuple[str, ...]:
 def cpu_lacks(model: onnx.ModelProto) -> tuple[str, ...]:
     """The ONNX operators of a model that onnxruntime's CPU provider cannot run in the dtype they have there."""
     double = onnx.TensorProto.DOUBLE
-    found: set[str] = set()
-    waiting, doubles = [model.graph], {each.name for each in model.graph.initializer if each.data_type == double}
+    lacking: set[str] = set()
+    waiting, doubles = [model.graph], {tensor.name for tensor in model.graph.initializer if tensor.data_type == double}
     while waiting:
         graph = waiting.pop()
         for info in (*graph.input, *graph.output, *graph.value_info):
@@ -75,6 +75,6 @@ def cpu_lacks(model: onnx.ModelProto) -> tuple[str, ...]:
                 doubles.add(info.name)
         for node in graph.node:
             if node.op_type in CPU_LACKS_F64 and not doubles.isdisjoint((*node.input, *node.output)):
-                found.add(node.op_type)
-            waiting.extend(each.g for each in node.attribute if each.HasField("g"))
-    return tuple(sorted(found))
+                lacking.add(node.op_type)
+            waiting.extend(attribute.g for attribute in node.attribute if attribute.HasField("g"))
+    return tuple(sorted(lacking))

@@ -1,4 +1,4 @@
-"""Functions that networks put between their layers; others, as GELU, are equations in the standard library."""
+"""Activation functions; others, such as GELU, are equations in the standard library."""
 
 from __future__ import annotations
 
@@ -39,26 +39,26 @@ class Sigmoid(Unary):
     wide = True
 
     def compute(self, x: Array) -> Array:
-        found = np.empty_like(x)
-        logistic(x, found)
-        return found
+        result = np.empty_like(x)
+        logistic(x, result)
+        return result
 
     def derivative(self, x: Value, result: Value) -> Value:
         return result * (1 - result)
 
     def lower(self, emit: Emit, x: str) -> str:
-        # onnxruntime's Sigmoid is 0 below -18, and a fifth off before that.
+        # onnxruntime's Sigmoid is 0 below -18, and off by a fifth above that.
         dtype = emit.type(x).dtype
         wide = emit("Cast", x, to=DType.F32.onnx) if dtype.is_half else x  # in f16 exp overflows from 11 on
         one = np.ones((), np.float32 if dtype.is_half else dtype.numpy)
-        found = emit("Reciprocal", emit("Add", emit("Exp", emit("Neg", wide)), one))
-        return emit("Cast", found, to=dtype.onnx) if dtype.is_half else found
+        result = emit("Reciprocal", emit("Add", emit("Exp", emit("Neg", wide)), one))
+        return emit("Cast", result, to=dtype.onnx) if dtype.is_half else result
 
 
 def logistic(x: Array, out: Array) -> None:
-    """1 / (1 + exp(-x)) into `out`: where exp overflows it is 0, and all digits hold down to there.
+    """1 / (1 + exp(-x)) into `out`: 0 where exp overflows, and accurate to the last digits down to there.
 
-    (1 + tanh(x / 2)) / 2 is faster by a third on long arrays, but has lost every digit at -17 in f32.
+    (1 + tanh(x / 2)) / 2 is faster by a third on long arrays, but has lost all digits at -17 in f32.
     """
     np.negative(x, out=out)
     np.exp(out, out=out)
@@ -100,8 +100,8 @@ class Relu(Unary):
         return np.asarray(np.maximum(x, x.dtype.type(0)))
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        # By the result, so that `x` need not be kept; in onnxruntime two casts and a product take half the time of the
-        # sign, and an eighth of a choice's.
+        # From the result, so that `x` need not be kept; in onnxruntime two casts and a product take half the time of a
+        # Sign, and an eighth of a Where.
         return (grad * cast(cast(result, DType.BOOL), result.type.dtype),)
 
 
@@ -150,7 +150,7 @@ _SINGLE = (
     (-1.45660718464996e-05, -2.13374055278905e-04, -1.68282697438203e-03, -7.37332916720468e-03, -1.42647390514189e-02),
 )
 _ONE_FROM_SINGLE = 4.0
-_BLOCK = 32768  # elements that stay in the cache through all the passes over them
+_BLOCK = 32768  # elements that stay in the processor's cache through all passes over them
 
 
 def _erf(x: Array) -> Array:
@@ -164,9 +164,9 @@ def _erf(x: Array) -> Array:
 
 def _erf_single(x: Array) -> Array:
     near = np.clip(x, np.float32(-_ONE_FROM_SINGLE), np.float32(_ONE_FROM_SINGLE))
-    found = _rational(near * near, *_SINGLE)
-    found *= near
-    return np.clip(found, -1, 1, out=found)  # the rational function passes 1 by two units in the last place
+    result = _rational(near * near, *_SINGLE)
+    result *= near
+    return np.clip(result, -1, 1, out=result)  # the rational function passes 1 by two units in the last place
 
 
 def _erf_double(x: Array) -> Array:
@@ -174,21 +174,21 @@ def _erf_double(x: Array) -> Array:
     square = size * size
     beyond = 1 - np.exp(-square) * _rational(size, *_LARGE)
     near = size * _rational(np.minimum(square, _LEFT_OF_LARGE**2), *_SMALL)
-    found: Array = np.copysign(np.where(size <= _LEFT_OF_LARGE, near, beyond), x)
-    return found
+    result: Array = np.copysign(np.where(size <= _LEFT_OF_LARGE, near, beyond), x)
+    return result
 
 
 def _rational(x: Array, numerator: tuple[float, ...], denominator: tuple[float, ...]) -> Array:
-    found = _polynomial(x, numerator)
-    found /= _polynomial(x, denominator)
-    return found
+    quotient = _polynomial(x, numerator)
+    quotient /= _polynomial(x, denominator)
+    return quotient
 
 
 def _polynomial(x: Array, coefficients: tuple[float, ...]) -> Array:
     """Horner's rule, in one buffer."""
-    found: Array = x * x.dtype.type(coefficients[0])
+    total: Array = x * x.dtype.type(coefficients[0])
     for coefficient in coefficients[1:-1]:
-        found += x.dtype.type(coefficient)
-        found *= x
-    found += x.dtype.type(coefficients[-1])
-    return found
+        total += x.dtype.type(coefficient)
+        total *= x
+    total += x.dtype.type(coefficients[-1])
+    return total

@@ -37,7 +37,7 @@ else:
 
 
 class Elementwise(Operator):
-    """One NumPy function and, mostly, one ONNX operator; operands of one dtype of the `kinds` allowed."""
+    """One NumPy function and, mostly, one ONNX operator; operands have one dtype, of one of the `kinds`."""
 
     safe_sums = True
     onnx: ClassVar[str]
@@ -56,7 +56,7 @@ class Elementwise(Operator):
         return result
 
     def check_kind(self, operand: TensorType) -> None:
-        """Refuse a dtype that is not of the operator's kinds."""
+        """TypeMismatch for a dtype that is not of the operator's kinds."""
         if operand.dtype.kind not in self.kinds:
             target = {"float": "f32", "int": "i64", "bool": "bool"}[self.kinds[0]]
             convert = f"compare it, as in `x != 0`, or convert it: `cast(x, {target})`"
@@ -98,7 +98,7 @@ class PiecewiseConstant(Elementwise):
     operand_names: ClassVar[tuple[str, ...]] = ("x",)
 
     @property
-    def jumps(self) -> bool:
+    def discontinuous(self) -> bool:
         return True
 
     def pullback(self, grad: Value, *operands: Value, result: Value) -> tuple[None, ...]:
@@ -204,27 +204,27 @@ class FloorDiv(PiecewiseConstant):
             rest = emit("Mod", x, y, fmod=1)
             quotient = emit("Round", emit("Div", emit("Sub", x, rest), y))
         else:
-            # onnxruntime dies of the least integer over -1, which is not a number of its dtype: it wraps around, as -x.
+            # onnxruntime crashes on the lowest integer over -1, which its dtype cannot hold: it wraps around, as -x.
             minus = emit("Equal", y, -one)
             quotient = emit("Div", x, emit("Where", minus, one, y))
             quotient = emit("Where", minus, emit("Neg", x), quotient)
             rest = emit("Sub", x, emit("Mul", quotient, y))
         lower = emit("Sub", quotient, one)  # ONNX rounds towards 0
-        floor = emit("Where", _apart(emit, rest, y), lower, quotient)
+        floor = emit("Where", _differs_in_sign(emit, rest, y), lower, quotient)
         if not dtype.is_float:
             return floor
         return emit("Where", emit("Equal", y, np.zeros((), dtype.numpy)), emit("Div", x, y), floor)
 
 
 class Mod(Elementwise):
-    """`x % y`: what `x // y` leaves over, with the sign of `y`, of integers or floats, as in Python."""
+    """`x % y`: the remainder of `x // y`, with the sign of `y`, of integers or floats, as in Python."""
 
     name, ufunc = "mod", "remainder"
     sign = "%"
     kinds = ("int", "float")
 
     @property
-    def jumps(self) -> bool:
+    def discontinuous(self) -> bool:
         return True
 
     def compute(self, x: Array, y: Array) -> Array:
@@ -238,7 +238,7 @@ class Mod(Elementwise):
 
 
 def _divisor(y: Array) -> Array:
-    """Integers to divide by: none is 0, which onnxruntime refuses too, where NumPy would make it 0 in silence."""
+    """`y`, checked: ZeroDivisionError for an integer 0, by which NumPy would silently give 0; onnxruntime fails too."""
     if y.dtype.kind in "iu" and not y.all():
         raise ZeroDivisionError("an integer is divided by 0")
     return y
@@ -250,11 +250,11 @@ def lower_mod(emit: Emit, x: str, y: str) -> str:
     if dtype.is_integer:
         return emit("Mod", x, y)
     rest = emit("Mod", x, y, fmod=1)
-    return emit("Where", _apart(emit, rest, y), emit("Add", rest, y), rest)
+    return emit("Where", _differs_in_sign(emit, rest, y), emit("Add", rest, y), rest)
 
 
-def _apart(emit: Emit, rest: str, y: str) -> str:
-    """Whether something is left over whose sign is not that of `y`."""
+def _differs_in_sign(emit: Emit, rest: str, y: str) -> str:
+    """Whether the remainder is not 0 and its sign differs from that of `y`."""
     zero = np.zeros((), emit.type(y).dtype.numpy)
     apart = emit("Xor", emit("Less", rest, zero), emit("Less", y, zero))
     return emit("And", apart, emit("Not", emit("Equal", rest, zero)))
@@ -271,7 +271,7 @@ class Neg(Elementwise):
 
     def check_kind(self, operand: TensorType) -> None:
         if operand.dtype == DType.U8:
-            raise TypeMismatch(f"{operand} has no negative numbers", "convert it: `cast(x, i32)`")
+            raise TypeMismatch(f"{operand} is unsigned and cannot be negated", "convert it: `cast(x, i32)`")
         super().check_kind(operand)
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
@@ -307,7 +307,7 @@ class Reciprocal(Unary):
 
 
 class Maximum(Elementwise):
-    """The larger of `x` and `y`; where they are equal each gets half of the gradient."""
+    """The larger of `x` and `y`; equal ones get half of the gradient each."""
 
     name, onnx, ufunc = "maximum", "Max", "maximum"
     same_unit = (0, 1)
@@ -315,11 +315,11 @@ class Maximum(Elementwise):
     commutative = True
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
-        return _shared(grad, x, y, less(x, y), greater(x, y))
+        return _split_gradient(grad, x, y, less(x, y), greater(x, y))
 
 
 class Minimum(Elementwise):
-    """The smaller of `x` and `y`; where they are equal each gets half of the gradient."""
+    """The smaller of `x` and `y`; equal ones get half of the gradient each."""
 
     name, onnx, ufunc = "minimum", "Min", "minimum"
     same_unit = (0, 1)
@@ -327,14 +327,14 @@ class Minimum(Elementwise):
     commutative = True
 
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
-        return _shared(grad, x, y, greater(x, y), less(x, y))
+        return _split_gradient(grad, x, y, greater(x, y), less(x, y))
 
 
-def _shared(grad: Value, x: Value, y: Value, not_x: Value, not_y: Value) -> tuple[Value, Value]:
-    """The gradient to `x` and to `y`, whichever was chosen; half of it to each where they are equal, as in PyTorch.
+def _split_gradient(grad: Value, x: Value, y: Value, not_x: Value, not_y: Value) -> tuple[Value, Value]:
+    """The gradients of `x` and `y`: all of it for the selected one, half for each where they are equal, as in PyTorch.
 
     That is the derivative of (x + y + |x - y|) / 2 with 0 for that of |0|, so that a smooth function that is a sum of
-    such pieces has its own derivative at their corners too. Beside NaN both get all of it.
+    such pieces has the right derivative at their corners too. Where one is NaN both get all of it.
     """
     zero = constant(0, grad.type.dtype)
     either = where(equal(x, y), grad * 0.5, grad)
@@ -342,7 +342,7 @@ def _shared(grad: Value, x: Value, y: Value, not_x: Value, not_y: Value) -> tupl
 
 
 class Clip(Elementwise):
-    """`x` moved into `low` to `high`, either of which may be left out; no gradient flows where it was moved."""
+    """`x` limited to `low` to `high`, either of which may be omitted; no gradient flows where it was changed."""
 
     name, onnx = "clip", "Clip"
     positions = "some"
@@ -358,9 +358,11 @@ class Clip(Elementwise):
                 raise TypeMismatch(f"the bound {bound} would be {beyond} in {x.dtype}", "convert `x`, as by `widen(x)`")
             if bound is not None and x.dtype.is_integer and not x.dtype.holds(bound):
                 low, high = x.dtype.range
-                raise TypeMismatch(f"{bound} is no bound for {x}", f"give a whole number from {low} to {high}")
+                raise TypeMismatch(f"{bound} is not a valid bound for {x}", f"give a whole number from {low} to {high}")
         if self.low is not None and self.high is not None and self.low > self.high:
-            raise TypeMismatch(f"nothing is both above {self.low} and below {self.high}", "exchange the bounds")
+            raise TypeMismatch(
+                f"the lower bound {self.low} is above the upper bound {self.high}", "exchange the bounds"
+            )
         return x
 
     def compute(self, x: Array) -> Array:
@@ -369,7 +371,7 @@ class Clip(Elementwise):
         return np.asarray(np.clip(x, *self._bounds(x.dtype)), x.dtype)
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        # Where nothing was moved; a bound itself counts as inside, as in torch.
+        # Where nothing was changed; a bound itself counts as inside, as in PyTorch.
         return (where(equal(x, result), grad, constant(0, grad.type.dtype)),)
 
     def lower(self, emit: Emit, x: str) -> str:

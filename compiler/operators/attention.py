@@ -1,4 +1,4 @@
-"""Scaled dot-product attention as one operator; a pass makes it of the library's equations, or a user's own."""
+"""Scaled dot-product attention as one operator; a pass creates it from the library's equations or a user's own."""
 
 from __future__ import annotations
 
@@ -19,34 +19,34 @@ if TYPE_CHECKING:
 else:
     np = LazyModule("numpy")
 
-LARGEST_SCORES = 1 << 22  # of which the NumPy runtime holds as many at a time: 16 MiB in f32, what caches can follow
+LARGEST_SCORES = 1 << 22  # scores that the NumPy runtime computes at a time: 16 MiB in f32, about a processor's cache
 SCALE, ADD, MASK, LATER = "scale", "add", "mask", "later"
 HIDING = (MASK, LATER)
 
 
 class Attention(Operator):
-    """softmax(scores) V of the scores Q K^T scale, changed by `steps` in the order in which the text has them.
+    """softmax(scores) V of the scores Q K^T scale, changed by `steps` in the order of the equations.
 
     `q: [batch, heads, T, d]`, `k: [batch, groups, S, d]`, `v: [batch, groups, S, e]`; heads of one group share keys and
     values (Ainslie et al. 2023). A step is a pair; its operand, if it has one, broadcasts to [batch, heads, T, S]:
 
     - ("scale", number) multiplies;
     - ("add", 0) adds its operand;
-    - ("mask", never) puts `never` in the place of the score where its operand, bool, is false;
-    - ("later", never) does so for the keys after the query; `before` keys came before the first query's own.
+    - ("mask", never) replaces the score by `never` where its operand, bool, is false;
+    - ("later", never) does so for the keys after the query; `before` keys precede the first query's own.
 
-    With `zeroed` the weights of pairs that a step hides are 0 after the softmax, whatever they were: a query that sees
-    no key has weights of 0, and gets 0. Without it they are what the softmax makes of the scores.
+    With `zeroed` the weights of masked pairs are set to 0 after the softmax: a query that sees no key has weights of 0,
+    and its result is 0. Without it they are what the softmax gives.
 
-    The NumPy runtime takes queries in blocks, so that a long sequence never has all its scores at once (Rabe and Staats
-    2021), and leaves later keys out where their weights are exactly 0. ONNX's own operator adds its masks, and
-    onnxruntime's gives 0 to rows of -infinity: it serves without steps, and in f32 for later keys that are hidden by
-    the smallest number. There scores that are not finite are the one difference; all else is written in parts.
+    The NumPy runtime takes queries in blocks, so that the scores of a long sequence are never all in memory (Rabe and
+    Staats 2021), and skips later keys where their weights are exactly 0. ONNX's own operator adds its masks, and
+    onnxruntime's gives 0 for rows of -infinity: it is used without steps, and in f32 for later keys that are hidden by
+    the smallest number, where it differs only for scores that are not finite. Everything else is decomposed.
     """
 
     name = "attention"
     sums = True
-    edges = ("scores that are not finite beside a mask of later keys alone: NaN, where the text hides them",)
+    edges = ("scores that are not finite beside a mask of later keys alone: NaN, where the equations mask them",)
     public = False
     scale: Number
     steps: Annotated[tuple[tuple[str, float], ...], INTERNAL] = ()
@@ -90,7 +90,7 @@ class Attention(Operator):
         q = q.reshape(batch, groups, repeats, queries, d).astype(wide, copy=False)
         k = np.swapaxes(k, 2, 3)[:, :, None].astype(wide, copy=False)
         v = v[:, :, None].astype(wide, copy=False)
-        split = [_grouped(other, groups, repeats) for other in others]
+        split = [_split_heads(other, groups, repeats) for other in others]
         result = np.empty((batch, groups, repeats, queries, v.shape[-1]), narrow or wide)
         block = max(1, LARGEST_SCORES // max(1, batch * heads * keys))
         before = int(self.before)  # type: ignore[arg-type]  # bound
@@ -110,7 +110,7 @@ class Attention(Operator):
     def _weights(
         self, q: Array, k: Array, others: Sequence[Array], start: int, cut: bool, narrow: np.dtype[np.generic] | None
     ) -> Array | None:
-        """The weights of a block of queries, the first of them `start`; None where keys that were `cut` off count."""
+        """The weights of a block of queries from `start` on; None where keys that were `cut` off have a weight."""
         first = abs(self.scale) <= 1 and narrow is None  # before the product, where nothing overflows by it
         scores = np.matmul(q * q.dtype.type(self.scale) if first else q, k)
         dtype = narrow or scores.dtype
@@ -125,7 +125,7 @@ class Attention(Operator):
                 scores += _block(next(waiting), start, scores)
             else:
                 hidden.append(
-                    self._later(start, scores) if kind == LATER else (0, ~_block(next(waiting), start, scores))
+                    self._later_keys(start, scores) if kind == LATER else (0, ~_block(next(waiting), start, scores))
                 )
                 key, where = hidden[-1]
                 np.copyto(scores[..., key:], np.asarray(number, dtype), where=where)
@@ -145,17 +145,17 @@ class Attention(Operator):
 
     @property
     def _highest(self) -> float | None:
-        """The highest score of a hidden pair; None where none is hidden, or something is done to it afterwards."""
+        """The highest score of a masked pair; None where none is masked, or the scores are changed afterwards."""
         kinds = [kind for kind, _ in self.steps]
         hiding = [number for kind, number in self.steps if kind in HIDING]
         return max(hiding) if hiding and all(kind in HIDING for kind in kinds[-len(hiding) :]) else None
 
-    def _later(self, start: int, scores: Array) -> tuple[int, Array]:
-        """The key of a block's first query, and whether each from there on comes after a query."""
+    def _later_keys(self, start: int, scores: Array) -> tuple[int, Array]:
+        """The key at a block's first query, and for each key from there on whether it is later than a query."""
         queries, keys = scores.shape[-2:]
         first = min(start + int(self.before), keys)  # type: ignore[arg-type]  # bound
-        own = np.arange(queries) + (start + int(self.before))  # type: ignore[arg-type]
-        return first, np.arange(first, keys) > own[:, None]
+        positions = np.arange(queries) + (start + int(self.before))  # type: ignore[arg-type]
+        return first, np.arange(first, keys) > positions[:, None]
 
     # ONNX
 
@@ -174,7 +174,7 @@ class Attention(Operator):
             return emit("Attention", q, k, v, scale=float(self.scale), is_causal=int(self.causal))
         type, keys, values = emit.type(q), emit.type(k), emit.type(v)
         if type.shape[1] != keys.shape[1]:
-            k, v = _repeated(emit, k, keys, type.shape[1]), _repeated(emit, v, values, type.shape[1])
+            k, v = _repeat_groups(emit, k, keys, type.shape[1]), _repeat_groups(emit, v, values, type.shape[1])
         scores = emit("MatMul", q, emit("Transpose", k, perm=(0, 1, 3, 2)))
         waiting, hiding = iter(others), None
         for kind, number in ((SCALE, self.scale), *self.steps):
@@ -184,7 +184,7 @@ class Attention(Operator):
             elif kind == ADD:
                 scores = emit("Add", scores, next(waiting))
             else:
-                mask = next(waiting) if kind == MASK else self._seen(emit, type.shape[2], keys.shape[2])
+                mask = next(waiting) if kind == MASK else self._causal_mask(emit, type.shape[2], keys.shape[2])
                 scores = emit("Where", mask, scores, numbers)
                 hiding = mask if hiding is None else emit("And", hiding, mask)
         weights = emit("Softmax", scores, axis=-1)
@@ -192,8 +192,8 @@ class Attention(Operator):
             weights = emit("Where", hiding, weights, np.array(0, type.dtype.numpy))
         return emit("MatMul", weights, v)
 
-    def _seen(self, emit: Emit, queries: Size, keys: Size) -> str:
-        """Whether a key comes no later than a query, `[T, S]`."""
+    def _causal_mask(self, emit: Emit, queries: Size, keys: Size) -> str:
+        """The mask of keys that are no later than a query, `[T, S]`."""
         query, key = (_positions(emit, size) for size in (queries, keys))
         if self.before != 0:
             query = emit("Add", query, emit.sizes((self.before,)))
@@ -204,25 +204,25 @@ class Attention(Operator):
         return pairs * (2 * q.shape[3] + 2 * v.shape[3] + 5)
 
 
-_UNDERFLOW = {2: 105.0, 4: 105.0, 8: 746.0}  # by bytes of a number: exp of what is so far below 0 is exactly 0
+_UNDERFLOW = {2: 105.0, 4: 105.0, 8: 746.0}  # by bytes of a number: exp(-x) is exactly 0 from there on
 
 
-def _grouped(other: Array, groups: int, repeats: int) -> Array:
-    """A bias or a mask with its axis of heads in two: groups, and heads of a group."""
+def _split_heads(other: Array, groups: int, repeats: int) -> Array:
+    """A bias or a mask with its axis of heads split in two: groups, and heads of a group."""
     whole = other.reshape((1,) * (4 - other.ndim) + other.shape)
     split = (1, 1) if whole.shape[1] == 1 else (groups, repeats)
     return whole.reshape(whole.shape[0], *split, *whole.shape[2:])
 
 
 def _block(other: Array, start: int, scores: Array) -> Array:
-    """The part of a bias or a mask that meets a block of scores."""
+    """The part of a bias or a mask for a block of scores."""
     queries, keys = scores.shape[-2:]
     part = other if other.shape[-2] == 1 else other[..., start : start + queries, :]
     return part if part.shape[-1] == 1 else part[..., :keys]
 
 
-def _repeated(emit: Emit, x: str, type: TensorType, heads: Size) -> str:
-    """Every group's keys or values once for each of its heads."""
+def _repeat_groups(emit: Emit, x: str, type: TensorType, heads: Size) -> str:
+    """Keys or values repeated for each head of their group."""
     batch, groups, length, d = type.shape
     assert isinstance(heads, int) and isinstance(groups, int)
     apart = emit("Unsqueeze", x, np.array([2]))

@@ -1,4 +1,4 @@
-"""Operators that change what a tensor counts as, not where its elements are."""
+"""Operators that change a tensor's dtype or its role in differentiation, not where its elements are."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Cast(Operator):
 
     name = "cast"
     positions = "all"
-    edges = ("a float that the integers of `dtype` do not hold, NaN and infinity: whatever the processor makes of it",)
+    edges = ("a float that the integers of `dtype` cannot hold, NaN and infinity: depends on the processor",)
     dtype: ElementType
 
     def moved_operands(self, *operands: Value) -> tuple[Value, ...]:
@@ -35,7 +35,7 @@ class Cast(Operator):
             yield operands[0], Cast(operands[0].type.dtype)(result)
 
     @property
-    def jumps(self) -> bool:
+    def discontinuous(self) -> bool:
         return not self.dtype.is_float
 
     def infer(self, x: TensorType) -> TensorType:

@@ -1,4 +1,4 @@
-"""Operators that ask: comparisons, logic, and the choice between two tensors."""
+"""Comparisons, logic, and the selection between two tensors."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ else:
 
 
 class Comparison(PiecewiseConstant):
-    """A question about numbers: its answers are bool."""
+    """A predicate on numbers, with bool results."""
 
     same_unit: ClassVar[tuple[int, ...]] = (0, 1)
     kinds: ClassVar[tuple[str, ...]] = ("float", "int")
@@ -121,7 +121,7 @@ class LogicalAnd(Logical):
 
 
 class LogicalOr(Logical):
-    """Whether one at least is true: `x or y`."""
+    """Whether at least one is true: `x or y`."""
 
     name, onnx, ufunc = "logical_or", "Or", "logical_or"
     sign = "or"
@@ -171,6 +171,6 @@ class Where(Operator):
         return incremental_broadcast(self, window, axis, operands)
 
     def lower(self, emit: Emit, condition: str, x: str, y: str) -> str:
-        if emit.type(x).dtype == DType.BOOL:  # onnxruntime chooses between numbers only
+        if emit.type(x).dtype == DType.BOOL:  # onnxruntime's Where has no kernel for bool
             return emit("Or", emit("And", condition, x), emit("And", emit("Not", condition), y))
         return emit("Where", condition, x, y)

@@ -1,4 +1,4 @@
-"""Repetition: one step, as a graph of its own, run along an axis, and its gradient, which runs the other way."""
+"""Recurrence: a step, as a graph of its own, repeated along an axis, and its gradient, which runs backwards."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ else:
     np = LazyModule("numpy")
 
 
-def filled(emit: Emit, value: str, *sizes: Size) -> str:
-    """A value of which none of the first axes, of these sizes, is empty: zeros stand where the text lets one be so.
+def pad_empty(emit: Emit, value: str, *sizes: Size) -> str:
+    """`value`, padded with a zero along those of its first axes, of these `sizes`, that may be empty and are.
 
-    onnxruntime walks along no empty sequence, and its LSTM and GRU end the process for an empty batch.
+    onnxruntime runs no Scan over an empty sequence, and its LSTM and GRU crash the process for an empty batch.
     """
     if all(map(positive, sizes)):
         return value
@@ -50,8 +50,8 @@ def filled(emit: Emit, value: str, *sizes: Size) -> str:
     return emit("Pad", value, emit("Concat", begin, *end, axis=0))
 
 
-def unfilled(emit: Emit, value: str, *sizes: Size) -> str:
-    """What was computed of `filled` values, as if nothing had been filled in."""
+def drop_padding(emit: Emit, value: str, *sizes: Size) -> str:
+    """A result computed from values of `pad_empty`, without the padding."""
     if all(map(positive, sizes)):
         return value
     axes = np.arange(len(sizes))
@@ -59,7 +59,7 @@ def unfilled(emit: Emit, value: str, *sizes: Size) -> str:
 
 
 def states_of_steps(emit: Emit, length: Size, first: Sequence[str], final: Sequence[str]) -> Sequence[str]:
-    """The states after steps along `filled` sequences: after none, the first ones."""
+    """The states after the steps along sequences of `pad_empty`: the first ones where there was no step."""
     if positive(length):
         return final
     none = emit("Squeeze", emit("Equal", emit.sizes((length,)), np.array([0])), np.array([0]))  # a state may be scalar
@@ -71,8 +71,8 @@ class Scan(Operator):
 
     Operands are the initial states, the sequences, and values that every step sees whole. The body's inputs are the
     states, one item of each sequence, and the whole values; its outputs are the next states and what to stack.
-    Results are the final states and the stacked outputs. With `reverse` the walk begins at the end, and what a step
-    gives lies where its item lay. `truncate` is for the gradient alone.
+    Results are the final states and the stacked outputs. With `reverse` the steps run from the last item to the first,
+    and an output is stacked at the index of its item. `truncate` matters to the gradient alone.
     """
 
     name = "scan"
@@ -82,7 +82,7 @@ class Scan(Operator):
     states: Integer
     slices: Integer
     reverse: Flag = False
-    truncate: Integer = 0  # how many steps back a gradient flows, in stretches; 0 is all
+    truncate: Integer = 0  # steps in each segment of truncated back-propagation; 0 for all in one
 
     def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
         return ((index, 0) for index in range(self.states, self.states + self.slices))
@@ -91,26 +91,26 @@ class Scan(Operator):
         inputs = [value.type for value in self.body.inputs.values()]
         outputs = [value.type for value in self.body.outputs.values()]
         if len(operands) != len(inputs):
-            raise TypeMismatch(f"the step takes {len(inputs)} operands, and {len(operands)} are given")
+            raise TypeMismatch(f"the step takes {len(inputs)} operands, not {len(operands)}")
         length = self.length(*operands)
         for index, (operand, wanted) in enumerate(zip(operands, inputs, strict=True)):
             item = operand.with_shape(*operand.shape[1:]) if self._is_sequence(index) else operand
             if item != wanted:
-                raise TypeMismatch(f"operand {index} of the step is {wanted}, and {item} is given")
+                raise TypeMismatch(f"operand {index} of the step must be {wanted}, not {item}")
         for index in range(self.states):
             if outputs[index] != inputs[index]:
-                raise TypeMismatch(f"state {index} is {inputs[index]}, and its next value {outputs[index]}")
-        stacked = (each.with_shape(length, *each.shape) for each in outputs[self.states :])
+                raise TypeMismatch(f"state {index} is {inputs[index]}, but its next value is {outputs[index]}")
+        stacked = (output.with_shape(length, *output.shape) for output in outputs[self.states :])
         return (*outputs[: self.states], *stacked)
 
     def length(self, *operands: TensorType) -> Size:
         """The number of steps: the size of axis 0 of every sequence."""
         sequences = operands[self.states : self.states + self.slices]
         if not sequences or not sequences[0].rank:
-            raise TypeMismatch("a scan walks along at least one sequence")
+            raise TypeMismatch("a scan needs at least one sequence of one axis or more")
         for other in sequences[1:]:
             if not other.rank or other.shape[0] != sequences[0].shape[0]:
-                raise TypeMismatch(f"sequences of one length are walked together, not {sequences[0]} and {other}")
+                raise TypeMismatch(f"the sequences of a scan must have one length, not {sequences[0]} and {other}")
         return sequences[0].shape[0]
 
     def compute(self, *operands: Array, bodies: list[Callable[..., tuple[Array, ...]]]) -> tuple[Array, ...]:
@@ -124,13 +124,13 @@ class Scan(Operator):
             results = step(*states, *(sequence[index] for sequence in sequences), *whole)
             states, items = results[: self.states], results[self.states :]
             if not stacked:
-                stacked = [np.empty((length, *each.shape), each.dtype) for each in items]
-            for rows, each in zip(stacked, items, strict=True):
-                rows[index] = each
-        if length == 0:  # the states stay; one step of zeros tells how large the items would be
+                stacked = [np.empty((length, *item.shape), item.dtype) for item in items]
+            for rows, item in zip(stacked, items, strict=True):
+                rows[index] = item
+        if length == 0:  # the states stay; one step on zeros shows the shapes of the items
             zeros = (np.zeros(sequence.shape[1:], sequence.dtype) for sequence in sequences)
             items = step(*states, *zeros, *whole)[self.states :]
-            stacked = [np.empty((0, *each.shape), each.dtype) for each in items]
+            stacked = [np.empty((0, *item.shape), item.dtype) for item in items]
         return (*states, *stacked)
 
     def pullback(
@@ -149,10 +149,10 @@ class Scan(Operator):
             directions["scan_output_directions"] = [int(self.reverse)] * stacked
         first, sequences = operands[: self.states], operands[self.states : formal]
         length = self.length(*(emit.type(operand) for operand in operands))
-        steps = [filled(emit, sequence, length) for sequence in sequences]
+        steps = [pad_empty(emit, sequence, length) for sequence in sequences]
         results = emit.many(len(outputs), "Scan", *first, *steps, body=body, num_scan_inputs=self.slices, **directions)
         final = states_of_steps(emit, length, first, results[: self.states])
-        return (*final, *(unfilled(emit, stacked, length) for stacked in results[self.states :]))
+        return (*final, *(drop_padding(emit, stacked, length) for stacked in results[self.states :]))
 
     @property
     def graphs(self) -> tuple[Graph, ...]:
@@ -168,15 +168,15 @@ class Scan(Operator):
         return self.states <= index < self.states + self.slices
 
 
-# Back-propagation through time (Werbos, 1990): the gradient of a Scan is a Scan that walks the other way
+# Back-propagation through time (Werbos, 1990): the gradient of a Scan is a Scan in the other direction
 
 
 def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Value, ...]) -> tuple[Value | None, ...]:
     """The gradients of a Scan's operands, from those of its results.
 
-    The states are saved by a second forward walk, which the pass `merge_scans` makes one with the first; each backward
-    step makes the forward step again from them and pulls the gradients back through it. What every step sees whole adds
-    up its gradient on the way.
+    The states are saved by a second forward Scan, which the pass `merge_scans` merges with the first; each backward
+    step recomputes the forward step from them and pulls the gradients back through it. The gradients of the whole
+    values are summed over the steps.
     """
     formal = list(scan.body.inputs.values())
     ends = list(scan.body.outputs.values())
@@ -187,7 +187,7 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
 
     to_next = [Input(f"grad_next_{index}", value.type)() for index, value in enumerate(formal[:n]) if flows[index]]
     sums = [
-        Input(f"sum_{index}", _to_add_up(formal[index].type))() for index in range(last, len(formal)) if flows[index]
+        Input(f"sum_{index}", _sum_type(formal[index].type))() for index in range(last, len(formal)) if flows[index]
     ]
     to_stacked = [Input(f"grad_given_{index}", value.type)() for index, value in enumerate(ends[n:])]
 
@@ -198,22 +198,24 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
     pulled = gradients([end for end, _ in seeds], [seed for _, seed in seeds], wrt)
     flowing = {value: grad if grad is not None else zeros(value.type) for value, grad in zip(wrt, pulled, strict=True)}
 
-    carried = [flowing[value] for value in inputs[:n] if value in flowing]
-    keeps: list[Value] = []  # truncation: whether the gradient goes on to the step before
+    state_gradients = [flowing[value] for value in inputs[:n] if value in flowing]
+    keeps: list[Value] = []  # truncation: 1 where the gradient flows on to the step before, 0 where it stops
     if scan.truncate:
-        carried, keeps = _truncated(carried)
+        state_gradients, keeps = _truncate(state_gradients)
     summed = [
         total + cast(flowing[value], total.type.dtype)
         for total, value in zip(sums, (v for v in inputs[last:] if v in flowing), strict=True)
     ]
     stacked = [flowing[value] for value in inputs[n:last] if value in flowing]
     body_inputs = [*to_next, *sums, *inputs[:last], *to_stacked, *keeps, *inputs[last:]]
-    body = Graph(_named(body_inputs), _numbered([*carried, *summed, *stacked]), name="step_back")
+    body = Graph(_named(body_inputs), _numbered([*state_gradients, *summed, *stacked]), name="step_back")
 
     length = scan.length(*(operand.type for operand in operands))
     saved = Graph(scan.body.inputs, _numbered([*ends[:n], *ends[:n]]), name="step")
     after = Scan(saved, n, scan.slices, scan.reverse).apply(*operands).results[n:] if n else ()
-    before = [shifted(first, states, length, scan.reverse) for first, states in zip(operands[:n], after, strict=True)]
+    before = [
+        states_before(first, states, length, scan.reverse) for first, states in zip(operands[:n], after, strict=True)
+    ]
     stacked_grads = [
         grad if grad is not None else zeros(end.type.with_shape(length, *end.shape))
         for grad, end in zip(grads[n:], ends[n:], strict=True)
@@ -222,10 +224,10 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
         grad if grad is not None else zeros(formal[index].type) for index, grad in enumerate(grads[:n]) if flows[index]
     ]
     begun = [*first, *(zeros(value.type) for value in sums)]
-    kept = [_goes_on(scan, length, keep.type.dtype) for keep in keeps]
+    kept = [_keep_flags(scan, length, keep.type.dtype) for keep in keeps]
     sequences = [*before, *operands[n:last], *stacked_grads, *kept]
-    walk = Scan(body, len(begun), len(sequences), not scan.reverse)
-    results = iter(walk.apply(*begun, *sequences, *operands[last:]).results)
+    backward = Scan(body, len(begun), len(sequences), not scan.reverse)
+    results = iter(backward.apply(*begun, *sequences, *operands[last:]).results)
     gradient_of: dict[int, Value] = {}
     for index in (*range(n), *range(last, len(formal)), *range(n, last)):
         if flows[index]:
@@ -233,18 +235,18 @@ def through_time(scan: Scan, grads: tuple[Value | None, ...], operands: tuple[Va
     return tuple(gradient_of.get(index) for index in range(len(formal)))
 
 
-def _truncated(carried: list[Value]) -> tuple[list[Value], list[Value]]:
-    """The states' gradients times a number that a step is given, 0 or 1, of each dtype among them."""
+def _truncate(state_gradients: list[Value]) -> tuple[list[Value], list[Value]]:
+    """The states' gradients times 0 or 1, an input of each step, and these inputs, one for each dtype."""
     keeps: dict[DType, Value] = {}
-    for value in carried:
+    for value in state_gradients:
         dtype = value.type.dtype
         if dtype not in keeps:
             keeps[dtype] = Input(f"keep_{dtype}", TensorType(dtype))()
-    return [value * keeps[value.type.dtype] for value in carried], list(keeps.values())
+    return [value * keeps[value.type.dtype] for value in state_gradients], list(keeps.values())
 
 
-def _goes_on(scan: Scan, length: Size, dtype: DType) -> Value:
-    """1 for each step, but 0 where a stretch of `truncate` steps begins (Williams and Peng 1990): not at the first."""
+def _keep_flags(scan: Scan, length: Size, dtype: DType) -> Value:
+    """1 for each step, but 0 where a segment of `truncate` steps begins, except the first (Williams and Peng 1990)."""
     number = iota(length)
     if scan.reverse:
         number = flip(number, (0,))
@@ -252,13 +254,13 @@ def _goes_on(scan: Scan, length: Size, dtype: DType) -> Value:
     return cast(logical_or(inside, equal(number, 0)), dtype)
 
 
-def _to_add_up(type: TensorType) -> TensorType:
-    """The type of a running sum: of 16-bit floats it would stop growing soon."""
+def _sum_type(type: TensorType) -> TensorType:
+    """The type of a running sum: f32 for 16-bit floats, in which it would soon stop growing."""
     return type.with_dtype(type.dtype.wide)
 
 
-def shifted(first: Value, after: Value, length: Size, reverse: bool) -> Value:
-    """The states before each step, from those after it: the first one, then all but the last; of no step, none."""
+def states_before(first: Value, after: Value, length: Size, reverse: bool) -> Value:
+    """The states before each step, `[length, ...]`, from those after it: the first state, then all but the last."""
     start = unsqueeze(first, (0,))
     if reverse:
         return slice_(concat((after, start), 0), (0,), (1,), (length + 1,))

@@ -24,7 +24,7 @@ else:
 
 
 class SlidingWindow:
-    """What slides over spatial axes: strides, pads (all befores, then all afters) and dilations, 1 or 0 where empty."""
+    """A window over spatial axes: strides, pads (all before, then all after) and dilations; empty for 1, 0 and 1."""
 
     strides: tuple[int, ...]
     pads: tuple[int, ...]
@@ -39,21 +39,21 @@ class SlidingWindow:
         strides = self.strides or (1,) * rank
         pads = self.pads or (0,) * (2 * rank)
         dilations = self.dilations or (1,) * rank
-        for what, given, count in (
+        for name, setting, count in (
             ("strides", strides, rank),
             ("pads", pads, 2 * rank),
             ("dilations", dilations, rank),
         ):
-            if len(given) != count:
-                raise TypeMismatch(f"{count} {what} are needed for {rank} spatial axes, and {len(given)} are given")
+            if len(setting) != count:
+                raise TypeMismatch(f"{rank} spatial axes need {count} {name}, not {len(setting)}")
         if min(strides) < 1 or min(dilations) < 1:
-            raise TypeMismatch("strides and dilations are at least 1")
+            raise TypeMismatch("strides and dilations must be at least 1")
         if min(pads) < 0:
-            raise TypeMismatch("pads are at least 0")
+            raise TypeMismatch("pads must be at least 0")
         return strides, pads, dilations
 
-    def slid(self, x: TensorType, kernel: tuple[Size, ...]) -> tuple[Size, ...]:
-        """The spatial sizes after sliding `kernel` over `x`."""
+    def output_sizes(self, x: TensorType, kernel: tuple[Size, ...]) -> tuple[Size, ...]:
+        """The spatial sizes of the result of sliding `kernel` over `x`; TypeMismatch where it does not fit."""
         rank = x.rank - 2
         strides, pads, dilations = self.settings(rank)
         sizes: list[Size] = []
@@ -62,7 +62,7 @@ class SlidingWindow:
             reach = dilations[axis] * (kernel[axis] - 1) + 1
             if isinstance(padded, int) and isinstance(reach, int) and padded < reach:
                 raise TypeMismatch(
-                    f"a kernel that reaches over {reach} does not fit in axis {2 + axis} of {x}, padded to {padded}"
+                    f"a kernel that spans {reach} does not fit in axis {2 + axis} of {x}, padded to {padded}"
                 )
             sizes.append((padded - reach) // strides[axis] + 1)
         return tuple(sizes)
@@ -77,29 +77,29 @@ class Conv(SlidingWindow, Operator):
 
     name = "conv"
     wide = True
-    operand_names = ("x", "w")  # in the language a bias is added: the pass `fuse-bias` gives it to the operator
+    operand_names = ("x", "w")  # in the language a bias is added; the pass `fuse-bias` makes it an operand
     strides: Integers = ()
     pads: Integers = ()
     dilations: Integers = ()
     groups: Integer = 1
 
     def infer(self, x: TensorType, w: TensorType, *bias: TensorType) -> TensorType:
-        dtype = _checked(self.name, x, w)
+        dtype = _check_operands(self.name, x, w)
         _refuse_empty(w)
-        if any(each != TensorType(dtype, (w.shape[0],)) for each in bias):
-            raise TypeMismatch(f"the bias of {w} is {TensorType(dtype, (w.shape[0],))}, not {bias[0]}")
+        if any(vector != TensorType(dtype, (w.shape[0],)) for vector in bias):
+            raise TypeMismatch(f"the bias of {w} must be {TensorType(dtype, (w.shape[0],))}, not {bias[0]}")
         if self.groups < 1 or x.shape[1] != w.shape[1] * self.groups:
             raise TypeMismatch(
-                f"{x} has {x.shape[1]} channels, and {w} convolves {w.shape[1] * self.groups} in {self.groups} groups"
+                f"{x} has {x.shape[1]} channels, but {w} takes {w.shape[1] * self.groups} in {self.groups} groups"
             )
         if w.shape[0] % self.groups != 0:
-            raise TypeMismatch(f"{w.shape[0]} filters do not split into {self.groups} groups")
-        return TensorType(dtype, (x.shape[0], w.shape[0], *self.slid(x, w.shape[2:])))
+            raise TypeMismatch(f"{w.shape[0]} filters cannot be split into {self.groups} groups")
+        return TensorType(dtype, (x.shape[0], w.shape[0], *self.output_sizes(x, w.shape[2:])))
 
     def compute(self, x: Array, w: Array, *bias: Array) -> Array:
         rank = x.ndim - 2
         strides, pads, dilations = self.settings(rank)
-        x = _last(_padded(x, pads, rank))
+        x = _channels_last(_pad_spatial(x, pads, rank))
         sizes = [
             (x.shape[1 + axis] - dilations[axis] * (w.shape[2 + axis] - 1) - 1) // strides[axis] + 1
             for axis in range(rank)
@@ -107,7 +107,7 @@ class Conv(SlidingWindow, Operator):
         channels, filters = w.shape[1], w.shape[0] // self.groups
         y = np.zeros((x.shape[0], *sizes, w.shape[0]), x.dtype)
         for tap in every(*(range(size) for size in w.shape[2:])):
-            window = x[_window(tap, sizes, strides, dilations)]
+            window = x[_tap_window(tap, sizes, strides, dilations)]
             if channels == 1 and filters == 1:  # depthwise: a product of elements
                 y += window * _tap(w, tap, slice(None), 0)
                 continue
@@ -115,9 +115,9 @@ class Conv(SlidingWindow, Operator):
                 inner = slice(group * channels, (group + 1) * channels)
                 outer = slice(group * filters, (group + 1) * filters)
                 y[..., outer] += window[..., inner] @ _tap(w, tap, outer, slice(None)).T
-        for each in bias:
-            y += each
-        return np.ascontiguousarray(_first(y))
+        for vector in bias:
+            y += vector
+        return np.ascontiguousarray(_channels_first(y))
 
     def pullback(self, grad: Value, x: Value, w: Value, *bias: Value, result: Value) -> tuple[Value, ...]:
         rank = x.type.rank - 2
@@ -145,8 +145,8 @@ class Conv(SlidingWindow, Operator):
         items = padded_part(seen, axis, x, pads[spatial], 0)
         if items is None:
             return None
-        others = tuple(0 if each % rank == spatial else pad for each, pad in enumerate(pads))
-        return self.replace(pads=others)(items, *(window.whole(each) for each in (w, *bias)))
+        others = tuple(0 if index % rank == spatial else pad for index, pad in enumerate(pads))
+        return self.replace(pads=others)(items, *(window.whole(operand) for operand in (w, *bias)))
 
     def lower(self, emit: Emit, x: str, w: str, *bias: str) -> str:
         strides, pads, dilations = self.settings(emit.type(x).rank - 2)
@@ -171,19 +171,19 @@ class ConvTranspose(SlidingWindow, Operator):
     output_padding: Extents = ()
 
     def infer(self, x: TensorType, w: TensorType) -> TensorType:
-        dtype = _checked(self.name, x, w)
+        dtype = _check_operands(self.name, x, w)
         _refuse_empty(w)
         rank = x.rank - 2
         strides, pads, dilations = self.settings(rank)
         extra = self.extra(rank)
         if self.groups < 1 or x.shape[1] != w.shape[0] or w.shape[0] % self.groups != 0:
-            raise TypeMismatch(f"{x} has {x.shape[1]} channels, and {w} takes {w.shape[0]} in {self.groups} groups")
+            raise TypeMismatch(f"{x} has {x.shape[1]} channels, but {w} takes {w.shape[0]} in {self.groups} groups")
         sizes = []
         for axis in range(rank):
             reach = dilations[axis] * (w.shape[2 + axis] - 1) + 1
             size = (x.shape[2 + axis] - 1) * strides[axis] + reach - pads[axis] - pads[rank + axis] + extra[axis]
             if isinstance(size, int) and size < 1:
-                raise TypeMismatch(f"the pads leave nothing of axis {2 + axis} of {x}")
+                raise TypeMismatch(f"the pads cut away all of axis {2 + axis} of {x}")
             sizes.append(size)
         return TensorType(dtype, (x.shape[0], w.shape[1] * self.groups, *sizes))
 
@@ -191,12 +191,12 @@ class ConvTranspose(SlidingWindow, Operator):
         """The output padding of each spatial axis."""
         extra = self.output_padding or (0,) * rank
         if len(extra) != rank:
-            raise TypeMismatch(f"{rank} output paddings are needed, and {len(extra)} are given")
+            raise TypeMismatch(f"{rank} spatial axes need {rank} output paddings, not {len(extra)}")
         strides, _, dilations = self.settings(rank)
         for size, *reaches in zip(extra, strides, dilations, strict=True):
             if isinstance(size, int) and not 0 <= size < max(reaches):
                 most = f"the stride or dilation, {max(reaches)}"
-                raise TypeMismatch(f"an output padding is at least 0 and below {most}, and {size} is given")
+                raise TypeMismatch(f"an output padding must be at least 0 and below {most}, not {size}")
         return extra
 
     def compute(self, x: Array, w: Array) -> Array:
@@ -210,18 +210,18 @@ class ConvTranspose(SlidingWindow, Operator):
         ]
         channels, filters = w.shape[0] // self.groups, w.shape[1]
         y = np.zeros((x.shape[0], *full, filters * self.groups), x.dtype)
-        x = _last(x)
+        x = _channels_last(x)
         for tap in every(*(range(size) for size in w.shape[2:])):
-            window = y[_window(tap, list(sizes), strides, dilations)]
+            window = y[_tap_window(tap, list(sizes), strides, dilations)]
             for group in range(self.groups):
                 inner = slice(group * channels, (group + 1) * channels)
                 outer = slice(group * filters, (group + 1) * filters)
                 window[..., outer] += x[..., inner] @ _tap(w, tap, inner, slice(None))
         kept = [slice(pads[axis], full[axis] - pads[rank + axis]) for axis in range(rank)]
-        return np.ascontiguousarray(_first(y[(slice(None), *kept)]))
+        return np.ascontiguousarray(_channels_first(y[(slice(None), *kept)]))
 
     def pullback(self, grad: Value, x: Value, w: Value, *, result: Value) -> tuple[Value, Value]:
-        to_x = _fitted(Conv(self.strides, self.pads, self.dilations, self.groups)(grad, w), x.type)
+        to_x = _crop_to(Conv(self.strides, self.pads, self.dilations, self.groups)(grad, w), x.type)
         to_w = ConvWeightGradient(w.shape[2:], self.strides, self.pads, self.dilations, self.groups)(grad, x)
         return to_x, to_w
 
@@ -235,25 +235,25 @@ class ConvTranspose(SlidingWindow, Operator):
         for axis, (size, stride) in enumerate(zip(extra, strides, strict=True)):
             reach = dilations[axis] * (kernel.shape[2 + axis] - 1) + 1
             if isinstance(reach, int) and reach <= pads[axis] + pads[rank + axis]:
-                # onnxruntime refuses pads that cut away all that one item makes: they are cut afterwards.
+                # onnxruntime refuses pads that cut away all that one item contributes: those are cut afterwards.
                 cut, first[axis], ends[axis], ends[rank + axis] = True, pads[axis], 0, 0
             if not isinstance(size, int):
                 # As in a convolution's gradient, and below the stride: add the most, then cut.
                 most[axis] = stride - 1
                 continue
-            # onnxruntime refuses what reaches the stride: the far pads cut less instead, and the rest are zeros.
+            # onnxruntime refuses a padding of the stride or more: the far pads cut less instead, the rest is zeros.
             spared = min(size, ends[rank + axis]) if size >= stride else 0
             ends[rank + axis] -= spared
             most[axis] = min(size - spared, stride - 1)
             beyond[axis] = size - spared - most[axis]
         settings = {"strides": strides, "pads": ends, "dilations": dilations, "group": self.groups}
-        made = emit("ConvTranspose", x, w, output_padding=most, **settings)
+        result = emit("ConvTranspose", x, w, output_padding=most, **settings)
         if any(beyond):
-            made = emit("Pad", made, np.array([0] * (rank + 4) + beyond, np.int64))
+            result = emit("Pad", result, np.array([0] * (rank + 4) + beyond, np.int64))
         if not cut and all(isinstance(size, int) for size in extra):
-            return made
+            return result
         stops = [start + size for start, size in zip(first, sizes, strict=True)]
-        return emit("Slice", made, np.array(first, np.int64), emit.sizes(stops), np.arange(2, 2 + rank))
+        return emit("Slice", result, np.array(first, np.int64), emit.sizes(stops), np.arange(2, 2 + rank))
 
     def flops(self, x: TensorType, w: TensorType) -> Size:
         return 2 * x.elements * product(w.shape[1:])
@@ -275,7 +275,7 @@ class ConvWeightGradient(SlidingWindow, Operator):
     groups: Integer = 1
 
     def infer(self, x: TensorType, grad: TensorType) -> TensorType:
-        return TensorType(_checked(self.name, x, grad), (grad.shape[1], x.shape[1] // self.groups, *self.kernel))
+        return TensorType(_check_operands(self.name, x, grad), (grad.shape[1], x.shape[1] // self.groups, *self.kernel))
 
     def compute(self, x: Array, grad: Array) -> Array:
         rank = x.ndim - 2
@@ -283,10 +283,10 @@ class ConvWeightGradient(SlidingWindow, Operator):
         kernel = [int(size) for size in self.kernel]  # type: ignore[arg-type]
         channels, filters = x.shape[1] // self.groups, grad.shape[1] // self.groups
         result = np.empty((grad.shape[1], channels, *kernel), x.dtype)
-        x, columns = _last(_padded(x, pads, rank)), _last(grad)
+        x, columns = _channels_last(_pad_spatial(x, pads, rank)), _channels_last(grad)
         sizes = list(grad.shape[2:])
         for tap in every(*(range(size) for size in kernel)):
-            window = x[_window(tap, sizes, strides, dilations)]
+            window = x[_tap_window(tap, sizes, strides, dilations)]
             for group in range(self.groups):
                 inner = slice(group * channels, (group + 1) * channels)
                 outer = slice(group * filters, (group + 1) * filters)
@@ -297,7 +297,7 @@ class ConvWeightGradient(SlidingWindow, Operator):
     def pullback(self, grad: Value, x: Value, y: Value, *, result: Value) -> tuple[Value, Value]:
         conv = Conv(self.strides, self.pads, self.dilations, self.groups)
         to_x, *_ = conv.pullback(y, x, grad, result=y)
-        return to_x, _fitted(conv(x, grad), y.type)
+        return to_x, _crop_to(conv(x, grad), y.type)
 
     def lower(self, emit: Emit, x: str, grad: str) -> str:
         from compiler.operators.convolution_lowering import lower_weight_gradient
@@ -308,23 +308,23 @@ class ConvWeightGradient(SlidingWindow, Operator):
         return 2 * grad.elements * (x.shape[1] // self.groups) * product(self.kernel)
 
 
-def _checked(name: str, x: TensorType, w: TensorType) -> DType:
+def _check_operands(name: str, x: TensorType, w: TensorType) -> DType:
     if not x.dtype.is_float:
         raise TypeMismatch(f"`{name}` takes float tensors, not {x}", "convert it: `cast(x, f32)`")
     if x.rank < 3:
-        raise TypeMismatch(f"`{name}` takes [batch, channels, ...], and {x} has {x.rank} axes")
+        raise TypeMismatch(f"`{name}` takes [batch, channels, ...], but {x} has {x.rank} axes")
     if w.rank != x.rank:
-        raise TypeMismatch(f"{x} has {x.rank} axes, and its kernel {w} has {w.rank}")
+        raise TypeMismatch(f"{x} has {x.rank} axes, but its kernel {w} has {w.rank}")
     return same_dtype(x, w)
 
 
 def _refuse_empty(w: TensorType) -> None:
     if 0 in w.shape:
-        raise TypeMismatch(f"the kernel {w} is empty", "each of its sizes is at least 1")
+        raise TypeMismatch(f"the kernel {w} is empty", "each of its sizes must be at least 1")
 
 
-def _fitted(value: Value, type: TensorType) -> Value:
-    """Without far windows that nothing was put into: an output padding of a stride or more makes such."""
+def _crop_to(value: Value, type: TensorType) -> Value:
+    """`value` cropped to `type`: an output padding of a stride or more adds windows at the far end."""
     if value.type == type:
         return value
     axes = tuple(range(2, type.rank))
@@ -333,32 +333,32 @@ def _fitted(value: Value, type: TensorType) -> Value:
 
 def _tap(w: Array, tap: tuple[int, ...], rows: Any, columns: Any) -> Array:
     """One tap of a kernel: a view of its rows and columns."""
-    found: Array = w[(rows, columns, *tap)]
-    return found
+    view: Array = w[(rows, columns, *tap)]
+    return view
 
 
-def _padded(x: Array, pads: tuple[int, ...], rank: int) -> Array:
+def _pad_spatial(x: Array, pads: tuple[int, ...], rank: int) -> Array:
     if not any(pads):
         return x
     widths = [(0, 0), (0, 0), *((pads[axis], pads[rank + axis]) for axis in range(rank))]
     return np.pad(x, widths)
 
 
-def _last(x: Array) -> Array:
-    """Channels last, so that a shifted window goes to the matrix product as it lies."""
+def _channels_last(x: Array) -> Array:
+    """`x` with channels last, so that a shifted window is an operand of the matrix product without a copy."""
     return np.ascontiguousarray(np.moveaxis(x, 1, -1))
 
 
-def _first(x: Array) -> Array:
+def _channels_first(x: Array) -> Array:
     return np.moveaxis(x, -1, 1)
 
 
-def _window(
+def _tap_window(
     tap: tuple[int, ...], sizes: list[int], strides: tuple[int, ...], dilations: tuple[int, ...]
 ) -> tuple[slice, ...]:
-    """The items that one tap of the kernel meets, of an array with channels last."""
+    """The items that one tap of the kernel reads, in an array with channels last."""
     spatial = (
-        slice(at * dilation, at * dilation + (size - 1) * stride + 1, stride)
-        for at, size, stride, dilation in zip(tap, sizes, strides, dilations, strict=True)
+        slice(index * dilation, index * dilation + (size - 1) * stride + 1, stride)
+        for index, size, stride, dilation in zip(tap, sizes, strides, dilations, strict=True)
     )
     return (slice(None), *spatial)

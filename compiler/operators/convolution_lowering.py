@@ -17,7 +17,7 @@ else:
 
 
 def lower_weight_gradient(op: Any, emit: Emit, x: str, grad: str) -> str:
-    """The taps' windows side by side, and one matrix product with the gradient for each group."""
+    """The windows of all taps concatenated, and one matrix product with the gradient for each group."""
     if not all(isinstance(size, int) for size in op.kernel):
         raise TypeMismatch("the gradient of this convolution needs the kernel's sizes as numbers in ONNX")
     x_type, grad_type = emit.type(x), emit.type(grad)
@@ -31,19 +31,19 @@ def lower_weight_gradient(op: Any, emit: Emit, x: str, grad: str) -> str:
     axes = np.arange(2, 2 + rank)
     windows = []
     for tap in every(*(range(size) for size in op.kernel)):
-        starts = np.array([at * dilation for at, dilation in zip(tap, dilations, strict=True)], np.int64)
+        starts = np.array([index * dilation for index, dilation in zip(tap, dilations, strict=True)], np.int64)
         stops: list[Size] = [
-            at * dilation + (size - 1) * stride + 1
-            for at, dilation, size, stride in zip(tap, dilations, sizes, strides, strict=True)
+            index * dilation + (size - 1) * stride + 1
+            for index, dilation, size, stride in zip(tap, dilations, sizes, strides, strict=True)
         ]
         window = emit("Slice", x, starts, emit.sizes(stops), axes, np.array(strides, np.int64))
         windows.append(emit("Unsqueeze", window, np.array([2])))
     taps = len(windows)
     columns = windows[0] if taps == 1 else emit("Concat", *windows, axis=2)  # [batch, channels, taps, ...]
     items = product(sizes)
-    # A product for each example, then their sum: one product over all would have to move every window first.
+    # A product for each example, then their sum: one product over all would have to copy every window first.
     columns = emit("Reshape", columns, emit.sizes((batch, op.groups, channels * taps, items)))
     rows = emit("Reshape", grad, emit.sizes((batch, op.groups, filters, items)))
-    each = emit("MatMul", rows, emit("Transpose", columns, perm=[0, 1, 3, 2]))
-    made = emit("ReduceSum", each, np.array([0]), keepdims=0)
-    return emit("Reshape", made, emit.sizes((filters * op.groups, channels, *op.kernel)))
+    products = emit("MatMul", rows, emit("Transpose", columns, perm=[0, 1, 3, 2]))
+    total = emit("ReduceSum", products, np.array([0]), keepdims=0)
+    return emit("Reshape", total, emit.sizes((filters * op.groups, channels, *op.kernel)))

@@ -1,4 +1,4 @@
-"""Operators that look up elements by their positions, put them there and count them."""
+"""Operators on indices: gathering, scattering, one-hot encoding and ranges."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Combine = Annotated[Literal["none", "add"], TEXT]
 
 
 class Indexed(DataMovement):
-    """An operator with an operand of positions, i32 or i64; those below 0 count from the end."""
+    """An operator with an operand of indices, i32 or i64; negative ones count from the end."""
 
     index_operands = ("indices",)
 
@@ -36,13 +36,15 @@ class Indexed(DataMovement):
         return operands[:1]
 
     def check_indices(self, indices: TensorType) -> None:
-        """Refuse positions that are no integers."""
+        """TypeMismatch for indices that are not i32 or i64."""
         if indices.dtype not in (DType.I32, DType.I64):
-            raise TypeMismatch(f"`{self.name}` looks up by i32 or i64, not {indices}", "convert it: `cast(x, i64)`")
+            raise TypeMismatch(
+                f"the indices of `{self.name}` must be i32 or i64, not {indices}", "convert it: `cast(x, i64)`"
+            )
 
 
 class Take(Indexed):
-    """The elements of `x` at `indices` along `axis`: the shape of `indices` takes the place of the axis."""
+    """The elements of `x` at `indices` along `axis`: the shape of `indices` replaces the axis."""
 
     name = "take"
     axis: Axis = 0
@@ -50,7 +52,7 @@ class Take(Indexed):
     def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
         return ((0, operands[0].axis(self.axis)),)
 
-    def looked_up(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
+    def lookup(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
         x, indices, *_ = operands
         return indices, x.shape[self.axis]
 
@@ -64,7 +66,7 @@ class Take(Indexed):
 
     def pullback(self, grad: Value, x: Value, indices: Value, *, result: Value) -> tuple[Value, None]:
         axis, rank = x.type.axis(self.axis), indices.type.rank
-        # The axis to the front, where rows are added up; then back.
+        # The axis is moved to the front, where rows are added, and back.
         forward = (*range(axis, axis + rank), *range(axis), *range(axis + rank, grad.type.rank))
         back = (*range(1, axis + 1), 0, *range(axis + 1, x.type.rank))
         rows = transpose(grad, forward) if axis else grad
@@ -92,7 +94,7 @@ class Take(Indexed):
 
 
 class GatherElements(Indexed):
-    """For each position of `indices`, the element of `x` there, but on `axis` at the position that `indices` holds."""
+    """At each position the element of `x` there, but with the index along `axis` taken from `indices`."""
 
     name = "gather_elements"
     axis: Axis = -1
@@ -100,13 +102,13 @@ class GatherElements(Indexed):
     def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
         return ((0, operands[0].axis(self.axis)),)
 
-    def looked_up(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
+    def lookup(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
         x, indices, *_ = operands
         return indices, x.shape[self.axis]
 
     def infer(self, x: TensorType, indices: TensorType) -> TensorType:
         self.check_indices(indices)
-        _same_but_for_axis(x, indices, x.axis(self.axis))
+        _check_same_but_for_axis(x, indices, x.axis(self.axis))
         return x.with_shape(*indices.shape)
 
     def compute(self, x: Array, indices: Array) -> Array:
@@ -120,7 +122,7 @@ class GatherElements(Indexed):
 
 
 class ScatterElements(Indexed):
-    """`x` with `updates` at `indices` along `axis`: put there, or added where `reduction` is "add"."""
+    """`x` with `updates` written at `indices` along `axis`, or added there where `reduction` is "add"."""
 
     name = "scatter_elements"
     wide = True
@@ -133,7 +135,7 @@ class ScatterElements(Indexed):
     def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
         return ((0, operands[0].axis(self.axis)),)
 
-    def looked_up(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
+    def lookup(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
         x, indices, *_ = operands
         return indices, x.shape[self.axis]
 
@@ -141,23 +143,23 @@ class ScatterElements(Indexed):
         self.check_indices(indices)
         same_dtype(x, updates)
         _check_reduction(self.reduction, x)
-        _same_but_for_axis(x, indices, x.axis(self.axis))
+        _check_same_but_for_axis(x, indices, x.axis(self.axis))
         if updates.shape != indices.shape:
             raise TypeMismatch(
-                f"`{self.name}` has updates {updates} for indices {indices}", "their shapes are the same"
+                f"`{self.name}` has updates {updates} for indices {indices}", "their shapes must be the same"
             )
         return x
 
     def compute(self, x: Array, indices: Array, updates: Array) -> Array:
-        found = x.copy()
+        result = x.copy()
         if self.reduction == "none":
-            np.put_along_axis(found, indices, updates, self.axis)
-            return found
+            np.put_along_axis(result, indices, updates, self.axis)
+            return result
         positions = list(np.ogrid[tuple(slice(size) for size in indices.shape)])
         positions[self.axis] = _from_front(indices, x.shape[self.axis])
         flat = np.ravel_multi_index(np.broadcast_arrays(*positions), x.shape)
-        np.add.at(found.reshape(-1), flat.reshape(-1), updates.reshape(-1))
-        return found
+        np.add.at(result.reshape(-1), flat.reshape(-1), updates.reshape(-1))
+        return result
 
     def pullback(
         self, grad: Value, x: Value, indices: Value, updates: Value, *, result: Value
@@ -171,14 +173,14 @@ class ScatterElements(Indexed):
 
 
 class GatherNd(Indexed):
-    """The parts of `x` at positions on several axes: the last axis of `indices` holds one number for each of them."""
+    """The parts of `x` at indices into its first axes: the last axis of `indices` holds one index for each of them."""
 
     name = "gather_nd"
 
     def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
         return ((0, axis) for axis in range(operands[0].rank))
 
-    def looked_up(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
+    def lookup(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
         x, indices, *_ = operands
         return indices, x.shape[: _depth(x.type, indices.type)]
 
@@ -194,11 +196,11 @@ class GatherNd(Indexed):
         return ScatterNd("add")(filled(0, x.type), indices, grad), None
 
     def lower(self, emit: Emit, x: str, indices: str) -> str:
-        return emit("GatherND", x, _wide(emit, indices))
+        return emit("GatherND", x, _to_i64(emit, indices))
 
 
 class ScatterNd(Indexed):
-    """`x` with `updates` at the positions that `gather_nd` looks up: put there, or added where `reduction` is "add"."""
+    """`x` with `updates` written where `gather_nd` would read, or added there where `reduction` is "add"."""
 
     name = "scatter_nd"
     wide = True
@@ -210,7 +212,7 @@ class ScatterNd(Indexed):
     def related_axes(self, *operands: TensorType) -> Iterable[tuple[int, int]]:
         return ((0, axis) for axis in range(operands[0].rank))
 
-    def looked_up(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
+    def lookup(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
         x, indices, *_ = operands
         return indices, x.shape[: _depth(x.type, indices.type)]
 
@@ -224,18 +226,18 @@ class ScatterNd(Indexed):
         return x
 
     def compute(self, x: Array, indices: Array, updates: Array) -> Array:
-        found = x.copy()
+        result = x.copy()
         if self.reduction == "none":
-            found[tuple(np.moveaxis(indices, -1, 0))] = updates
-            return found
+            result[tuple(np.moveaxis(indices, -1, 0))] = updates
+            return result
         depth = indices.shape[-1]
         heads, width = x.shape[:depth], math.prod(x.shape[depth:])
         columns = zip(np.moveaxis(indices.reshape(-1, depth), -1, 0), heads, strict=True)
         rows = np.ravel_multi_index(tuple(_from_front(column, size) for column, size in columns), heads)
         # Flat: `add.at` has a fast path for one axis, up to six times as fast as its own adding of rows.
         flat = (rows[:, None] * width + np.arange(width)).reshape(-1)
-        np.add.at(found.reshape(-1), flat, updates.reshape(-1))
-        return found
+        np.add.at(result.reshape(-1), flat, updates.reshape(-1))
+        return result
 
     def pullback(
         self, grad: Value, x: Value, indices: Value, updates: Value, *, result: Value
@@ -244,11 +246,11 @@ class ScatterNd(Indexed):
         return kept, None, GatherNd()(grad, indices)
 
     def lower(self, emit: Emit, x: str, indices: str, updates: str) -> str:
-        return _lower_scatter(emit, "ScatterND", x, _wide(emit, indices), updates, {"reduction": self.reduction})
+        return _lower_scatter(emit, "ScatterND", x, _to_i64(emit, indices), updates, {"reduction": self.reduction})
 
 
 class OneHot(Operator):
-    """1 at the position that `indices` holds along a new `axis` of length `depth`, 0 elsewhere."""
+    """1 at the index that `indices` holds along a new `axis` of length `depth`, 0 elsewhere."""
 
     name = "one_hot"
     index_operands = ("indices",)
@@ -256,12 +258,14 @@ class OneHot(Operator):
     axis: Axis = -1
     dtype: ElementType = DType.F32
 
-    def looked_up(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
+    def lookup(self, *operands: Value) -> tuple[Value, Size | tuple[Size, ...]] | None:
         return operands[0], self.depth
 
     def infer(self, indices: TensorType) -> TensorType:
         if not indices.dtype.is_integer:
-            raise TypeMismatch(f"`one_hot` counts places by integers, not {indices}", "convert it: `cast(x, i64)`")
+            raise TypeMismatch(
+                f"the indices of `one_hot` must be integers, not {indices}", "convert it: `cast(x, i64)`"
+            )
         if isinstance(self.depth, int) and self.depth < 1:
             raise TypeMismatch(f"`one_hot` needs a depth of at least 1, not {self.depth}")
         axis = indices.axis(self.axis, among=indices.rank + 1)
@@ -270,25 +274,25 @@ class OneHot(Operator):
     def compute(self, indices: Array) -> Array:
         axis = self.axis % (indices.ndim + 1)
         positions = np.arange(self.depth).reshape(-1, *(1,) * (indices.ndim - axis))  # type: ignore[arg-type]
-        found: Array = np.equal(np.expand_dims(indices, axis), positions).astype(self.dtype.numpy)
-        return found
+        result: Array = np.equal(np.expand_dims(indices, axis), positions).astype(self.dtype.numpy)
+        return result
 
     def pullback(self, grad: Value, indices: Value, *, result: Value) -> tuple[None]:
         return (None,)
 
     def lower(self, emit: Emit, indices: str) -> str:
-        # ONNX's OneHot lacks kernels for most dtypes, and reads positions below 0 as counted from the end.
+        # ONNX's OneHot lacks kernels for most dtypes, and counts negative indices from the end.
         rank = emit.type(indices).rank
         axis = self.axis % (rank + 1)
         positions = emit("Range", np.array(0), emit("Squeeze", emit.sizes((self.depth,)), np.array([0])), np.array(1))
         after = tuple(range(1, rank - axis + 1))
         positions = emit("Unsqueeze", positions, np.array(after, np.int64)) if after else positions
-        equal = emit("Equal", emit("Unsqueeze", _wide(emit, indices), np.array([axis])), positions)
+        equal = emit("Equal", emit("Unsqueeze", _to_i64(emit, indices), np.array([axis])), positions)
         return emit("Cast", equal, to=self.dtype.onnx)
 
 
 class Iota(Operator):
-    """The numbers 0, 1, 2 up to `size - 1`."""
+    """The numbers from 0 to `size - 1`."""
 
     name = "iota"
     size: Extent
@@ -296,9 +300,9 @@ class Iota(Operator):
 
     def infer(self) -> TensorType:
         if self.dtype == DType.BOOL:
-            raise TypeMismatch("`iota` counts in numbers, not in bool", "the default is i64")
+            raise TypeMismatch("`iota` makes numbers, not bool", "the default is i64")
         if isinstance(self.size, int) and self.size < 0:
-            raise TypeMismatch(f"`iota` cannot count up to {self.size}")
+            raise TypeMismatch(f"the size of `iota` must be at least 0, not {self.size}")
         return TensorType(self.dtype, (self.size,))
 
     def compute(self) -> Array:
@@ -311,8 +315,8 @@ class Iota(Operator):
         return ()
 
     def lower(self, emit: Emit) -> str:
-        found = emit("Range", np.array(0), emit("Squeeze", emit.sizes((self.size,)), np.array([0])), np.array(1))
-        return found if self.dtype == DType.I64 else emit("Cast", found, to=self.dtype.onnx)
+        numbers = emit("Range", np.array(0), emit("Squeeze", emit.sizes((self.size,)), np.array([0])), np.array(1))
+        return numbers if self.dtype == DType.I64 else emit("Cast", numbers, to=self.dtype.onnx)
 
     def flops(self) -> Size:
         return 0
@@ -321,44 +325,44 @@ class Iota(Operator):
 def _lower_scatter(
     emit: Emit, onnx_type: str, x: str, indices: str, updates: str, attributes: dict[str, int | str]
 ) -> str:
-    """A scatter; onnxruntime adds no f16, so that it goes by way of f32."""
+    """An ONNX scatter; in f32 for f16, which onnxruntime's kernel cannot add."""
     if emit.type(x).dtype != DType.F16 or attributes["reduction"] == "none":
         return emit(onnx_type, x, indices, updates, **attributes)
     wide, more = (emit("Cast", operand, to=DType.F32.onnx) for operand in (x, updates))
     return emit("Cast", emit(onnx_type, wide, indices, more, **attributes), to=DType.F16.onnx)
 
 
-def _wide(emit: Emit, indices: str) -> str:
+def _to_i64(emit: Emit, indices: str) -> str:
     return indices if emit.type(indices).dtype == DType.I64 else emit("Cast", indices, to=DType.I64.onnx)
 
 
 def _check_reduction(reduction: str, x: TensorType) -> None:
     if reduction not in ("none", "add"):
-        raise TypeMismatch(f"`{reduction}` is no way to scatter", 'the ways are "none" and "add"')
+        raise TypeMismatch(f"`{reduction}` is not a reduction of a scatter", 'use "none" or "add"')
     if reduction == "add" and x.dtype == DType.BOOL:
-        raise TypeMismatch(f"{x} has nothing to add", "convert it: `cast(x, i64)`")
+        raise TypeMismatch(f"{x} cannot be added to", "convert it: `cast(x, i64)`")
 
 
-def _same_but_for_axis(x: TensorType, indices: TensorType, axis: int) -> None:
+def _check_same_but_for_axis(x: TensorType, indices: TensorType, axis: int) -> None:
     agree = x.rank == indices.rank and all(
         a == b for index, (a, b) in enumerate(zip(x.shape, indices.shape, strict=True)) if index != axis
     )
     if not agree:
-        raise TypeMismatch(f"indices {indices} do not fit {x}", f"the shapes agree in all axes but axis {axis}")
+        raise TypeMismatch(f"indices {indices} do not fit {x}", f"the shapes must agree in every axis but axis {axis}")
 
 
 def _depth(x: TensorType, indices: TensorType) -> int:
     depth = indices.shape[-1] if indices.rank else None
     if not isinstance(depth, int) or not 1 <= depth <= x.rank:
         raise TypeMismatch(
-            f"indices {indices} do not say where in {x}",
-            f"their last axis holds a place in one or more axes: its length is 1 to {x.rank}",
+            f"{indices} does not index {x}",
+            f"the last axis of the indices holds one index for each axis: its length must be 1 to {x.rank}",
         )
     return depth
 
 
 def _from_front(indices: Array, size: int) -> Array:
-    """Places counted from the front; IndexError for one outside of the axis."""
+    """Indices counted from the front; IndexError for one outside the axis."""
     if indices.size and not (-size <= indices.min() and indices.max() < size):
         raise IndexError(f"index {indices.min() if indices.min() < -size else indices.max()} of an axis of {size}")
     return np.where(indices < 0, indices + size, indices)

@@ -25,7 +25,7 @@ else:
 class MatMul(Operator):
     """The matrix product `x @ y` over the last axis of `x` and the last but one of `y`; the axes before broadcast.
 
-    A tensor of one axis is a row on the left and a column on the right, and its other axis is dropped again.
+    A tensor of one axis is a row on the left and a column on the right; the axis added for that is dropped again.
     """
 
     name = "matmul"
@@ -42,14 +42,13 @@ class MatMul(Operator):
         inner, outer = x.shape[-1], y.shape[-min(2, y.rank)]
         if inner != outer:
             raise TypeMismatch(
-                f"{x} @ {y}: the last axis of the left is {inner}, "
-                f"the {'only' if y.rank == 1 else 'last but one'} axis of the right is {outer}",
+                f"{x} @ {y}: inner dimensions differ: {inner} (left) and {outer} (right)",
                 _transposed_hint(x, y),
             )
         try:
             leading = broadcast_shapes(x.shape[:-2], y.shape[:-2])
         except TypeMismatch as mismatch:
-            raise TypeMismatch(f"{x} @ {y}: the axes before the last two do not broadcast: {mismatch}") from None
+            raise TypeMismatch(f"{x} @ {y}: batch dimensions do not broadcast: {mismatch}") from None
         return TensorType(dtype, (*leading, *x.shape[-2:-1], *(y.shape[-1:] if y.rank > 1 else ())))
 
     def compute(self, x: Array, y: Array) -> Array:
@@ -83,7 +82,9 @@ class MatMul(Operator):
             return None
         if mapped[0] and not mapped[1] and ranks[1] == 2:
             return x @ y
-        left, right = (aligned(each, max(ranks)) if axis else each for axis, each in zip(mapped, operands, strict=True))
+        left, right = (
+            aligned(operand, max(ranks)) if axis else operand for axis, operand in zip(mapped, operands, strict=True)
+        )
         return left @ right
 
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
@@ -102,26 +103,26 @@ class MatMul(Operator):
         narrow = type.dtype in (DType.I8, DType.U8)
         if narrow:  # kernels go as far as i32
             x, y = (emit("Cast", operand, to=DType.I32.onnx) for operand in (x, y))
-        # onnxruntime joins a transpose to the product after it, and then takes a vector for something else.
+        # onnxruntime fuses a transpose into the product after it, and then misreads a vector.
         x = emit("Unsqueeze", x, np.array([0])) if type.rank == 1 else x
         y = emit("Unsqueeze", y, np.array([1])) if other.rank == 1 else y
-        if type.dtype == DType.F16 or any(emit.may_cast_transposed(each) for each in (x, y)):
-            x, y = _of_one_rank(emit, x, y, max(type.rank, 2), max(other.rank, 2))
-        made = emit("MatMul", x, y)
+        if type.dtype == DType.F16 or any(emit.may_cast_transposed(operand) for operand in (x, y)):
+            x, y = _align_ranks(emit, x, y, max(type.rank, 2), max(other.rank, 2))
+        result = emit("MatMul", x, y)
         lost = [axis for axis, rank in ((-2, type.rank), (-1, other.rank)) if rank == 1]
-        made = emit("Squeeze", made, np.array(lost)) if lost else made
-        return emit("Cast", made, to=type.dtype.onnx) if narrow else made
+        result = emit("Squeeze", result, np.array(lost)) if lost else result
+        return emit("Cast", result, to=type.dtype.onnx) if narrow else result
 
     def flops(self, x: TensorType, y: TensorType) -> Size:
         return self.infer(x, y).elements * x.shape[-1] * 2
 
 
-def _of_one_rank(emit: Emit, x: str, y: str, left: int, right: int) -> tuple[str, str]:
-    """The operands of a product as tensors of one rank, as onnxruntime needs them behind a transpose and a cast.
+def _align_ranks(emit: Emit, x: str, y: str, left: int, right: int) -> tuple[str, str]:
+    """The operands of a product with equal ranks, as onnxruntime needs them behind a transpose and a cast.
 
-    It exchanges the two to join the transpose to the product, and then does not join them if axes of the batch are
-    moved and the ranks differ: it goes on with a graph half changed, and the process dies. The cast may be the model's
-    own, with a `+ 0` behind it that onnxruntime drops, and onnxruntime itself puts one around every product of f16.
+    It swaps the two to fuse the transpose into the product, and then does not fuse them if batch axes are transposed
+    and the ranks differ: it continues with a half-changed graph and crashes. The cast may be the model's own, with a
+    `+ 0` behind it that onnxruntime drops, and onnxruntime itself puts one around every product of f16.
     """
     highest = max(left, right)
     x = emit("Unsqueeze", x, np.arange(highest - left)) if left < highest else x

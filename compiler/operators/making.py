@@ -1,6 +1,6 @@
-"""Makers: operators applied to values by typed functions, so that one family of operators makes what another defines.
+"""Typed constructors: functions that apply an operator to values, so that families need not import one another.
 
-They ask the registry for the class, and import none but the sources.
+They look up the operator's class in the registry, and import only the sources.
 """
 
 from __future__ import annotations
@@ -229,14 +229,14 @@ def sum_(x: Value, axes: tuple[int, ...] | None = None, keep: bool = False) -> V
 
 
 def iota(size: Size, dtype: DType = DType.I64) -> Value:
-    """The numbers 0, 1, 2 up to `size - 1`."""
+    """The numbers from 0 to `size - 1`."""
     return _operator("iota", size, dtype)()
 
 
 def scatter_elements(
     x: Value, indices: Value, updates: Value, axis: int, reduction: Literal["none", "add"] = "none"
 ) -> Value:
-    """`x` with `updates` at `indices` along the axis: put there, or added where `reduction` is "add"."""
+    """`x` with `updates` written at `indices` along the axis, or added there where `reduction` is "add"."""
     return _operator("scatter_elements", axis, reduction)(x, indices, updates)
 
 
@@ -252,7 +252,7 @@ def scan(
 
 
 def filled(number: float, like: TensorType) -> Value:
-    """A tensor of one number."""
+    """A tensor of the type `like` whose elements are all `number`."""
     return expand(constant(number, like.dtype), like.shape)
 
 
@@ -267,7 +267,7 @@ def count_of(count: Size, dtype: DType) -> Value:
 
 
 def number_of(value: Value) -> float | None:
-    """The number that a value is in every element, if it is one that the text states."""
+    """The constant that all elements of a value are; None where it is not an expanded scalar constant."""
     while value.node.op.name == "expand":
         (value,) = value.node.operands
     number = value.node.op.scalar() if isinstance(value.node.op, Constant) else None
@@ -275,7 +275,7 @@ def number_of(value: Value) -> float | None:
 
 
 def sum_to(target: TensorType, grad: Value) -> Value:
-    """Undo a broadcast: sum `grad` until it has the shape of `target`."""
+    """The adjoint of a broadcast: `grad` summed to the shape of `target`."""
     if grad.shape == target.shape:
         return grad
     extra = grad.type.rank - target.rank
@@ -287,7 +287,7 @@ def sum_to(target: TensorType, grad: Value) -> Value:
 
 
 def aligned(x: Value, rank: int) -> Value:
-    """`x`, whose first axis is a new one before `rank` others, with axes of length 1 after it where others are few."""
+    """`x`, whose first axis is the batch, with axes of length 1 after it so that `rank` others follow."""
     missing = rank + 1 - x.type.rank
     return unsqueeze(x, tuple(range(1, 1 + missing))) if missing else x
 
@@ -296,25 +296,25 @@ def aligned(x: Value, rank: int) -> Value:
 
 
 def batch_broadcast(op: Operator, mapped: Sequence[bool], operands: Sequence[Value]) -> Value:
-    """What broadcasts, over a new leading axis: the mapped operands get the axes that the longest has."""
+    """The batching rule of a broadcasting operator: mapped operands get as many axes as the one with the most."""
     rank = max(operand.type.rank - axis for axis, operand in zip(mapped, operands, strict=True))
-    return op(*(aligned(each, rank) if axis else each for axis, each in zip(mapped, operands, strict=True)))
+    return op(*(aligned(operand, rank) if axis else operand for axis, operand in zip(mapped, operands, strict=True)))
 
 
 def broadcast_part(window: Window, axis: int, x: Value, rank: int) -> Value:
-    """`x`, which broadcasts to a result of `rank` axes, as far as a window on one of those needs it."""
-    own = axis - (rank - x.type.rank)
-    return window.whole(x) if own < 0 or x.shape[own] == 1 else window.of(x, own)
+    """The part of `x`, which broadcasts to a result of `rank` axes, that a window on one of those axes needs."""
+    x_axis = axis - (rank - x.type.rank)
+    return window.whole(x) if x_axis < 0 or x.shape[x_axis] == 1 else window.of(x, x_axis)
 
 
 def incremental_broadcast(op: Operator, window: Window, axis: int, operands: Sequence[Value]) -> Value:
-    """What broadcasts, in a window of an axis."""
+    """The part of a broadcasting operator's result in a window on an axis."""
     rank = max(operand.type.rank for operand in operands)
     return op(*(broadcast_part(window, axis, operand, rank) for operand in operands))
 
 
 def preceded(window: Window, axis: int, first: Value, x: Value) -> Value | None:
-    """`first` and then `x` along an axis, at the window's positions of both; the last few go on to the next window."""
+    """The window's part of `concat([first, x])` along an axis; the last positions are carried to the next window."""
     count = first.shape[axis]
     assert isinstance(count, int)
 
@@ -331,7 +331,7 @@ def preceded(window: Window, axis: int, first: Value, x: Value) -> Value | None:
 
 
 def padded_part(window: Window, axis: int, x: Value, before: int, number: float) -> Value | None:
-    """`x` with so many of a number before it along an axis, at the window's positions of both."""
+    """The window's part of `x` padded by `before` times a number at the front of an axis."""
     if before == 0:
         return window.of(x, axis)
     first = filled(number, x.type.with_shape(*x.shape[:axis], before, *x.shape[axis + 1 :]))

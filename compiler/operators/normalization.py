@@ -1,4 +1,4 @@
-"""Operators that scale along an axis."""
+"""Softmax and its logarithm, which normalise along an axis."""
 
 from __future__ import annotations
 
@@ -87,6 +87,6 @@ class LogSoftmax(AlongAxis):
     def lower(self, emit: Emit, x: str) -> str:
         if emit.type(x).dtype != DType.F64:
             return emit("LogSoftmax", x, axis=self.axis)
-        # Beside an infinity onnxruntime's kernel for f64 gives -inf for NaN; its softmax does not.
+        # In a row with an infinity onnxruntime's kernel for f64 gives -inf instead of NaN; its softmax does not.
         total = emit("ReduceSum", emit("Softmax", x, axis=self.axis), np.array([self.axis], np.int64), keepdims=1)
         return emit("Add", emit("LogSoftmax", x, axis=self.axis), emit("Sub", total, total))

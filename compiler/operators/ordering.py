@@ -1,4 +1,4 @@
-"""Operators that run along one axis: where its extremes are, its largest elements, its running sum."""
+"""Operators along one axis: the positions of its extremes, its largest elements, its running sum."""
 
 from __future__ import annotations
 
@@ -37,14 +37,14 @@ class ArgExtremum(Operator):
     largest: ClassVar[bool]
 
     @property
-    def jumps(self) -> bool:
+    def discontinuous(self) -> bool:
         return True
 
     def infer(self, x: TensorType) -> TensorType:
         _refuse_bool(self.name, x)
         axis = x.axis(self.axis)
         if x.shape[axis] == 0:
-            raise TypeMismatch(f"axis {axis} of {x} is empty: it has no extreme")
+            raise TypeMismatch(f"`{self.name}` over an empty axis: axis {axis} of {x}")
         between = (1,) if self.keep else ()
         return TensorType(DType.I64, (*x.shape[:axis], *between, *x.shape[axis + 1 :]))
 
@@ -60,7 +60,7 @@ class ArgExtremum(Operator):
     def lower(self, emit: Emit, x: str) -> str:
         if emit.type(x).dtype.is_integer:
             return emit(self.onnx, x, axis=self.axis, keepdims=int(self.keep))
-        # Sooner than onnxruntime's own, which passes over NaN unless it comes first.
+        # Faster than onnxruntime's own ArgMax, which skips NaN unless it comes first.
         largest = x if self.largest else emit("Neg", x)
         _, positions = emit.many(2, "TopK", largest, np.array([1], np.int64), axis=self.axis, largest=1, sorted=1)
         return positions if self.keep else emit("Squeeze", positions, np.array([self.axis], np.int64))
@@ -102,12 +102,12 @@ class CumSum(Operator):
 
     def compute(self, x: Array) -> Array:
         forward = np.flip(x, self.axis) if self.reverse else x
-        found = np.cumsum(forward, self.axis, dtype=x.dtype)
+        result = np.cumsum(forward, self.axis, dtype=x.dtype)
         if self.exclusive:  # not `found - x`, which would lose digits
-            moved = np.moveaxis(np.zeros_like(found), self.axis, 0)
-            moved[1:] = np.moveaxis(found, self.axis, 0)[:-1]
-            found = np.moveaxis(moved, 0, self.axis)
-        return np.flip(found, self.axis) if self.reverse else found
+            moved = np.moveaxis(np.zeros_like(result), self.axis, 0)
+            moved[1:] = np.moveaxis(result, self.axis, 0)[:-1]
+            result = np.moveaxis(moved, 0, self.axis)
+        return np.flip(result, self.axis) if self.reverse else result
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         return (CumSum(self.axis, self.exclusive, not self.reverse)(grad),)
@@ -152,7 +152,7 @@ class TopK(Operator):
         return ((0, operands[0].axis(self.axis)),)
 
     @property
-    def jumps(self) -> bool:
+    def discontinuous(self) -> bool:
         return True
 
     def infer(self, x: TensorType) -> tuple[TensorType, TensorType]:
@@ -160,7 +160,7 @@ class TopK(Operator):
         axis = x.axis(self.axis)
         room = x.shape[axis] - self.k
         if (isinstance(self.k, int) and self.k < 1) or (isinstance(room, int) and room < 0):
-            raise TypeMismatch(f"axis {axis} of {x} has no {self.k} largest elements")
+            raise TypeMismatch(f"`top_k` cannot take {self.k} elements of axis {axis} of {x}")
         values = x.with_shape(*x.shape[:axis], self.k, *x.shape[axis + 1 :])
         return values, values.with_dtype(DType.I64)
 
@@ -168,7 +168,7 @@ class TopK(Operator):
         return ((x.shape[x.axis(self.axis)] - self.k, 0),)
 
     def compute(self, x: Array) -> tuple[Array, Array]:
-        # Descending and stable; integers are inverted, as the least of them has no negative.
+        # Descending and stable; integers are inverted, since the lowest one has no negative.
         descending = np.invert(x) if x.dtype.kind in "iu" else -x
         order = np.argsort(descending, self.axis, kind="stable")
         if x.dtype.kind not in "iu" and (unordered := np.isnan(x)).any():  # NumPy has them last

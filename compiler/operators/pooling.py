@@ -37,11 +37,11 @@ else:
     np = LazyModule("numpy")
 
 
-_MOST_TAPS = 16  # in a window, of which a gradient looks at each by itself
+_MOST_TAPS = 16  # of a window whose gradient is computed tap by tap
 
 
 class Pool(SlidingWindow):
-    """One number of each window of size `kernel`."""
+    """One number for each window of size `kernel`."""
 
     name: ClassVar[str]
     kernel: Integers
@@ -50,12 +50,16 @@ class Pool(SlidingWindow):
         if not x.dtype.is_float or x.rank < 3:
             raise TypeMismatch(f"`{self.name}` takes floats [batch, channels, ...], not {x}")
         if len(self.kernel) != x.rank - 2 or min(self.kernel) < 1:
-            raise TypeMismatch(f"{x.rank - 2} window sizes of at least 1 are needed, not {list(self.kernel)}")
+            raise TypeMismatch(
+                f"{x.rank - 2} spatial axes need as many window sizes of at least 1, not {list(self.kernel)}"
+            )
         rank = x.rank - 2
         _, pads, _ = self.settings(rank)
         if any(pad >= self.kernel[axis % rank] for axis, pad in enumerate(pads)):
-            raise TypeMismatch("a pad is smaller than its window", "a larger one would make windows of padding alone")
-        return x.with_shape(*x.shape[:2], *self.slid(x, self.kernel))
+            raise TypeMismatch(
+                "a pad must be smaller than its window", "a larger one would make windows of padding alone"
+            )
+        return x.with_shape(*x.shape[:2], *self.output_sizes(x, self.kernel))
 
     def windows(self, x: Array, fill: float) -> list[Array]:
         """One view for each tap of the window, each of the result's shape."""
@@ -68,14 +72,14 @@ class Pool(SlidingWindow):
             (x.shape[2 + axis] - dilations[axis] * (self.kernel[axis] - 1) - 1) // strides[axis] + 1
             for axis in range(rank)
         ]
-        found = []
+        views = []
         for tap in every(*(range(size) for size in self.kernel)):
             spatial = (
-                slice(at * dilation, at * dilation + (size - 1) * stride + 1, stride)
-                for at, size, stride, dilation in zip(tap, sizes, strides, dilations, strict=True)
+                slice(index * dilation, index * dilation + (size - 1) * stride + 1, stride)
+                for index, size, stride, dilation in zip(tap, sizes, strides, dilations, strict=True)
             )
-            found.append(x[(slice(None), slice(None), *spatial)])
-        return found
+            views.append(x[(slice(None), slice(None), *spatial)])
+        return views
 
     def flops(self, x: TensorType) -> Size:
         return self.infer(x).elements * product(self.kernel)
@@ -95,41 +99,43 @@ class MaxPool(Pool, Operator):
         return np.asarray(reduce(np.maximum, self.windows(x, -np.inf))).copy()
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        """To the first of the largest items of each window.
+        """The gradient goes to the first of the largest items of each window.
 
-        Where windows share no item, what is left of the gradient is handed from tap to tap of the windows, which
-        is much less work than to find the positions one by one.
+        Where windows do not overlap, the rest of the gradient is passed from tap to tap, which is much less work than
+        a scatter to the positions.
         """
         rank = len(self.kernel)
         strides, pads, dilations = self.settings(rank)
         if strides == self.kernel and not any(pads) and max(dilations) == 1 and math.prod(self.kernel) <= _MOST_TAPS:
-            return (self._handed_on(grad, x, result),)
-        _, positions = MaxPoolPlaces(self.kernel, self.strides, self.pads, self.dilations).apply(x).results
+            return (self._pull_back_disjoint(grad, x, result),)
+        _, positions = MaxPoolIndices(self.kernel, self.strides, self.pads, self.dilations).apply(x).results
         flat = zeros(x.type.with_shape(x.type.elements))
         count = (grad.type.elements,)
         added = scatter_elements(flat, reshape(positions, count), reshape(grad, count), 0, "add")
         return (reshape(added, x.shape),)
 
-    def _handed_on(self, rest: Value, x: Value, result: Value) -> Value:
+    def _pull_back_disjoint(self, rest: Value, x: Value, result: Value) -> Value:
         rank, counts = len(self.kernel), result.shape[2:]
         axes = tuple(range(2, 2 + rank))
         positions = list(every(*map(range, self.kernel)))
-        found: list[Value] = []
+        parts: list[Value] = []
         for tap in positions[:-1]:
-            stops = tuple(at + (count - 1) * step + 1 for at, count, step in zip(tap, counts, self.kernel, strict=True))
+            stops = tuple(
+                index + (count - 1) * step + 1 for index, count, step in zip(tap, counts, self.kernel, strict=True)
+            )
             items = slice_(x, axes, tap, stops, self.kernel)
             taken = cast(equal(items, result), rest.type.dtype) * rest
-            found.append(taken)
+            parts.append(taken)
             rest = rest - taken
-        found.append(rest)
+        parts.append(rest)
         for axis in reversed(axes):  # side by side, the last axis first
             size = self.kernel[axis - 2]
-            groups = [found[start : start + size] for start in range(0, len(found), size)]
+            groups = [parts[start : start + size] for start in range(0, len(parts), size)]
             shape = (*rest.shape[:axis], rest.shape[axis] * size, *groups[0][0].shape[axis + 1 :])
-            found = [
-                reshape(concat([unsqueeze(each, (axis + 1,)) for each in group], axis + 1), shape) for group in groups
+            parts = [
+                reshape(concat([unsqueeze(part, (axis + 1,)) for part in group], axis + 1), shape) for group in groups
             ]
-        (whole,) = found
+        (whole,) = parts
         beyond = tuple(size - done for size, done in zip(x.shape, whole.shape, strict=True))
         return pad(whole, (0,) * (2 + rank), beyond) if any(size != 0 for size in beyond) else whole
 
@@ -138,16 +144,17 @@ class MaxPool(Pool, Operator):
         dtype = emit.type(x).dtype
         if dtype == DType.F64 or isinstance(emit.producer(x), Relu):
             return emit("MaxPool", x, kernel_shape=self.kernel, strides=strides, pads=pads, dilations=dilations)
-        # Of -inf alone, which a rectifier never gives, onnxruntime finds the lowest finite number: -inf when doubled.
+        # For a window of -inf, which a rectifier never gives, onnxruntime's maximum is the lowest finite number:
+        # -inf when doubled.
         halved = emit("Mul", x, np.array(0.5, dtype.numpy))
-        found = emit("MaxPool", halved, kernel_shape=self.kernel, strides=strides, pads=pads, dilations=dilations)
-        return emit("Mul", found, np.array(2, dtype.numpy))
+        largest = emit("MaxPool", halved, kernel_shape=self.kernel, strides=strides, pads=pads, dilations=dilations)
+        return emit("Mul", largest, np.array(2, dtype.numpy))
 
 
-class MaxPoolPlaces(Pool, Operator):
-    """What `max_pool` gives, and where it finds it, the first of equals: positions in `x` laid out flat, as i64."""
+class MaxPoolIndices(Pool, Operator):
+    """The result of `max_pool`, and the flat indices in `x` of these items (the first of equals) as i64."""
 
-    name = "max_pool_places"
+    name = "max_pool_indices"
     edges = MaxPool.edges
     public = False
     kernel: Integers
@@ -193,8 +200,8 @@ class AveragePool(Pool, Operator):
     count_include_pad: Flag = False
 
     def infer(self, x: TensorType) -> TensorType:
-        if any(each != 1 for each in self.dilations):
-            raise TypeMismatch("an average pool has no dilation")
+        if any(dilation != 1 for dilation in self.dilations):
+            raise TypeMismatch("an average pool cannot be dilated")
         return super().infer(x)
 
     def compute(self, x: Array) -> Array:
@@ -211,7 +218,7 @@ class AveragePool(Pool, Operator):
         rank = x.type.rank - 2
         strides, pads, _ = self.settings(rank)
         channels = x.shape[0] * x.shape[1]
-        if any(pads) and not self.count_include_pad:  # the share of each window that is not padding
+        if any(pads) and not self.count_include_pad:  # the fraction of each window that is not padding
             ones = expand(constant(1, x.type.dtype), (1, 1, *x.shape[2:]))
             grad = grad / AveragePool(self.kernel, self.strides, self.pads, (), True)(ones)
         weight = expand(constant(1 / math.prod(self.kernel), x.type.dtype), (1, 1, *self.kernel))

@@ -64,12 +64,12 @@ class Pow(Elementwise):
         y = cast(y, x.type.dtype)
         zero, one = constant(0, x.type.dtype), constant(1, x.type.dtype)
         nothing = equal(x, zero)
-        # x ** 0 is 1 for every x: at 0 its derivative is 0, where 0 * 0 ** -1 would be none.
+        # x ** 0 is 1 for every x: its derivative at 0 is 0, where 0 * 0 ** -1 would be NaN.
         flat = logical_and(nothing, equal(y, zero))
         by_base = sum_to(x.type, grad * (y * x ** (where(flat, one, y) - 1)))
         if not wanted:
             return by_base, None
-        # 0 ** y is 0 for every y above 0, whatever the logarithm says.
+        # 0 ** y is 0 for every y above 0: its derivative is 0, not 0 times the logarithm of 0.
         still = logical_and(nothing, greater_equal(y, zero))
         return by_base, sum_to(y.type, grad * (result * log(where(still, one, x))))
 
@@ -78,15 +78,15 @@ def _whole_power(x: Array, exponent: int) -> Array:
     """`x` to a whole power by repeated squaring: `power(x, 3)` costs 13 times `x * x * x`."""
     if exponent < 0:
         return np.reciprocal(_whole_power(x, -exponent))
-    found, square = None, x
+    result, square = None, x
     while exponent:
         if exponent & 1:
-            found = square if found is None else found * square
+            result = square if result is None else result * square
         exponent >>= 1
         if exponent:
             square = square * square
-    assert found is not None
-    return found
+    assert result is not None
+    return result
 
 
 class Exp(Unary):

@@ -1,8 +1,8 @@
-"""The gradient of a product, by multiplications alone.
+"""The gradient of a product reduction, by multiplications alone.
 
-`result / x` is the product of the other elements only where nothing is 0 or infinite, and what a choice puts in its
-place there has a second derivative of 0. So the product is written as multiplications, which are differentiated as any
-others: right beside zeros and infinities, and as often as one likes.
+`result / x` is the product of the other elements only where nothing is 0 or infinite, and replacing it there by a
+`where` would give a second derivative of 0. So the product is written as multiplications, which are differentiated like
+any others: correct for zeros and infinities, and to any order.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from compiler.operators.source import Input, constant
 
 
 def product_gradient(grad: Value, x: Value, folded: tuple[int, ...]) -> Value:
-    """The gradient of the product of `x` over the axes `folded`; `grad` has the axes that are left."""
+    """The gradient of the product of `x` over the axes `folded`; `grad` has the remaining axes."""
     from compiler.gradient import gradients
 
     shape = x.shape
@@ -24,14 +24,14 @@ def product_gradient(grad: Value, x: Value, folded: tuple[int, ...]) -> Value:
         return filled(0, x.type)
     rest = tuple(shape[axis] for axis in left)
     factors = reshape(transpose(x, (*folded, *left)), (length, *rest))
-    total = _by_halves(factors, length) if isinstance(length, int) else _one_by_one(factors)
-    (found,) = gradients([total], [grad], [x])
-    assert found is not None
-    return found
+    total = _multiply_by_halves(factors, length) if isinstance(length, int) else _multiply_by_scan(factors)
+    (gradient,) = gradients([total], [grad], [x])
+    assert gradient is not None
+    return gradient
 
 
-def _by_halves(factors: Value, length: int) -> Value:
-    """The product over axis 0, the first half times the second until one is left."""
+def _multiply_by_halves(factors: Value, length: int) -> Value:
+    """The product over axis 0: the first half times the second, until one is left."""
     while length > 1:
         half = length // 2
         pairs = slice_(factors, (0,), (0,), (half,)) * slice_(factors, (0,), (half,), (2 * half,))
@@ -41,8 +41,8 @@ def _by_halves(factors: Value, length: int) -> Value:
     return squeeze(factors, (0,))
 
 
-def _one_by_one(factors: Value) -> Value:
-    """The product over axis 0, whose length is known only when the model runs."""
+def _multiply_by_scan(factors: Value) -> Value:
+    """The product over axis 0 by a scan, for a length that is known only when the model runs."""
     type = factors.type.with_shape(*factors.shape[1:])
     so_far, factor = Input("so_far", type)(), Input("factor", type)()
     step = Graph({"so_far": so_far, "factor": factor}, {"product": so_far * factor}, name="product")

@@ -1,4 +1,4 @@
-"""Draws that depend on a key and a place alone: equal on every backend, in any order, as often as they are repeated.
+"""Draws that depend on a key and an index alone: equal on every backend, in any order, and when repeated.
 
 A draw hashes (key, element number), as counter-based generators do (Salmon et al., "Parallel random numbers: as easy
 as 1, 2, 3", 2011). The hash is Chris Wellons' `lowbias32`, a 32-bit permutation found by search for least bias, run
@@ -25,7 +25,7 @@ else:
 
 GOLDEN = 0x9E3779B9  # 2**32 over the golden ratio: consecutive numbers spread evenly
 _ROUNDS = ((16, 0x7FEB352D), (15, 0x846CA68B), (16, None))
-_BITS = 24  # of a draw that become the fraction of a float
+_BITS = 24  # bits of a draw that become the fraction of a float
 
 
 def mix(x: Array) -> Array:
@@ -46,7 +46,7 @@ def lower_mix(emit: Emit, x: str) -> str:
 
 
 class Draw(Operator):
-    """Takes a key and no gradient."""
+    """An operator that takes a key and has no gradient."""
 
     public = False
     opset = 18  # BitwiseXor
@@ -56,15 +56,15 @@ class Draw(Operator):
 
 
 class FoldKey(Draw):
-    """A key made of a key, a number and the static `tag`: another one for each of the three; from 0 to 2**31 - 1."""
+    """A key derived from a key, a number and the static `tag`, different for different ones; from 0 to 2**31 - 1."""
 
     name = "fold_key"
     tag: Integer = 0
 
     def infer(self, key: TensorType, number: TensorType) -> TensorType:
-        for each in (key, number):
-            if each != TensorType(DType.I64):
-                raise TypeMismatch(f"a key is folded with whole numbers, not with {each}")
+        for operand in (key, number):
+            if operand != TensorType(DType.I64):
+                raise TypeMismatch(f"a key is folded with an i64 scalar, not {operand}")
         return key
 
     def compute(self, key: Array, number: Array) -> Array:
@@ -104,9 +104,9 @@ class Fill(Draw):
 
     def infer(self, key: TensorType) -> TensorType:
         if key != TensorType(DType.I64):
-            raise TypeMismatch(f"a key is an i64 scalar, not {key}")
+            raise TypeMismatch(f"a key must be an i64 scalar, not {key}")
         if not self.dtype.is_float:
-            raise TypeMismatch(f"draws are floats, not {self.dtype}")
+            raise TypeMismatch(f"draws must be floats, not {self.dtype}")
         return TensorType(self.dtype, self.shape)
 
     def bits(self, key: Array, lane: int) -> Array:

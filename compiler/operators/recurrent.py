@@ -1,8 +1,8 @@
-"""Whole recurrences as one operator, in ONNX's layout; a pass makes them from a Scan whose step is one of these cells.
+"""Whole recurrences as one operator, in ONNX's layout; a pass creates them from a Scan whose step is such a cell.
 
 Operands: x [time, batch, in], input weights [gates * hidden, in], recurrent weights [gates * hidden, hidden], biases
 [2 * gates * hidden] (those beside the input, then those beside the state), and the initial states [batch, hidden].
-Results: the states of all steps [time, batch, hidden], then the final states. `reverse` walks from the end.
+Results: the states of all steps [time, batch, hidden], then the final states. `reverse` runs from the last step.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from compiler.graph import Operator
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.activations import logistic
-from compiler.operators.control import filled, states_of_steps, unfilled
+from compiler.operators.control import drop_padding, pad_empty, states_of_steps
 from compiler.types import TensorType, TypeMismatch, same_dtype
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ else:
     np = LazyModule("numpy")
 
 
-_NAN = "NaN: onnxruntime's kernel takes a number for it and goes on, where NumPy gives NaN from there"
+_NAN = "NaN: onnxruntime's kernel replaces it by a number, where NumPy gives NaN from there on"
 
 
 class Recurrent(Operator):
@@ -36,7 +36,7 @@ class Recurrent(Operator):
     gates: ClassVar[int]
     states: ClassVar[int] = 1
     onnx: ClassVar[str]
-    kernels: ClassVar[tuple[str, ...]] = ("f32",)  # onnxruntime's own
+    kernels: ClassVar[tuple[str, ...]] = ("f32",)  # dtypes of onnxruntime's kernels
     hidden: Integer
     reverse: Flag
 
@@ -52,21 +52,21 @@ class Recurrent(Operator):
         rows = self.gates * self.hidden
         state = TensorType(dtype, (batch, self.hidden))
         wanted = {"w": (rows, features), "r": (rows, self.hidden), "b": (2 * rows,)}
-        for (name, shape), given in zip(wanted.items(), (w, r, b), strict=True):
-            if given.shape != shape:
-                raise TypeMismatch(f"`{name}` of `{self.name}` is {TensorType(dtype, shape)}, and {given} is given")
-        if any(each != state for each in first):
-            raise TypeMismatch(f"an initial state of `{self.name}` is {state}, and {first[0]} is given")
+        for (name, shape), operand in zip(wanted.items(), (w, r, b), strict=True):
+            if operand.shape != shape:
+                raise TypeMismatch(f"`{name}` of `{self.name}` must be {TensorType(dtype, shape)}, not {operand}")
+        if any(state_type != state for state_type in first):
+            raise TypeMismatch(f"an initial state of `{self.name}` must be {state}, not {first[0]}")
         return (TensorType(dtype, (time, batch, self.hidden)), *([state] * self.states))
 
     def lower(self, emit: Emit, x: str, w: str, r: str, b: str, *first: str) -> tuple[str, ...]:
         length, batch, _ = emit.type(x).shape
         ahead = np.array([0])
-        w, r, b = (emit("Unsqueeze", each, ahead) for each in (w, r, b))
-        begun = [emit("Unsqueeze", filled(emit, each, batch), ahead) for each in first]
-        steps = filled(emit, x, length, batch)
-        begun[0] = emit.refuse_empty(begun[0], steps, (length, batch))  # of nothing the kernels end the process
-        made = emit.many(
+        w, r, b = (emit("Unsqueeze", operand, ahead) for operand in (w, r, b))
+        begun = [emit("Unsqueeze", pad_empty(emit, operand, batch), ahead) for operand in first]
+        steps = pad_empty(emit, x, length, batch)
+        begun[0] = emit.refuse_empty(begun[0], steps, (length, batch))  # on empty inputs the kernels crash the process
+        results = emit.many(
             1 + self.states,
             self.onnx,
             steps,
@@ -79,25 +79,25 @@ class Recurrent(Operator):
             direction="reverse" if self.reverse else "forward",
             **self.onnx_attributes(),
         )
-        final = [unfilled(emit, emit("Squeeze", each, ahead), batch) for each in made[1:]]
-        stacked = unfilled(emit, emit("Squeeze", made[0], np.array([1])), length, batch)
+        final = [drop_padding(emit, emit("Squeeze", state, ahead), batch) for state in results[1:]]
+        stacked = drop_padding(emit, emit("Squeeze", results[0], np.array([1])), length, batch)
         return (stacked, *states_of_steps(emit, length, first, final))
 
     def onnx_attributes(self) -> dict[str, Any]:
-        """What the ONNX operator is told besides the size and the direction."""
+        """The attributes of the ONNX operator besides size and direction."""
         return {}
 
     def flops(self, x: TensorType, w: TensorType, r: TensorType, b: TensorType, *first: TensorType) -> Size:
         return 2 * x.shape[0] * x.shape[1] * self.gates * self.hidden * (x.shape[2] + self.hidden)
 
-    def projected(self, x: Array, w: Array, bias: Array) -> Array:
-        """All steps' products with the input weights at once: [time, batch, gates * hidden]."""
+    def project_inputs(self, x: Array, w: Array, bias: Array) -> Array:
+        """The inputs of all steps times the input weights: [time, batch, gates * hidden]."""
         time, batch, features = x.shape
-        made = (x.reshape(time * batch, features) @ w.T).reshape(time, batch, len(w))
-        made += bias
-        return np.asarray(made)
+        products = (x.reshape(time * batch, features) @ w.T).reshape(time, batch, len(w))
+        products += bias
+        return np.asarray(products)
 
-    def order(self, time: int) -> range:
+    def time_steps(self, time: int) -> range:
         return range(time - 1, -1, -1) if self.reverse else range(time)
 
 
@@ -113,9 +113,9 @@ class RNN(Recurrent):
     activation: Text = "tanh"
 
     def compute(self, x: Array, w: Array, r: Array, b: Array, h: Array) -> tuple[Array, ...]:
-        steps = self.projected(x, w, b[: self.hidden] + b[self.hidden :])
+        steps = self.project_inputs(x, w, b[: self.hidden] + b[self.hidden :])
         turned = np.ascontiguousarray(r.T)
-        for time in self.order(len(x)):
+        for time in self.time_steps(len(x)):
             step = steps[time]
             step += h @ turned
             np.tanh(step, out=step) if self.activation == "tanh" else np.maximum(step, 0, out=step)
@@ -142,11 +142,11 @@ class LSTM(Recurrent):
 
     def compute(self, x: Array, w: Array, r: Array, b: Array, h: Array, c: Array) -> tuple[Array, ...]:
         n = self.hidden
-        steps = self.projected(x, w, b[: 4 * n] + b[4 * n :])
+        steps = self.project_inputs(x, w, b[: 4 * n] + b[4 * n :])
         turned = np.ascontiguousarray(r.T)
         outputs = np.empty((*x.shape[:2], n), x.dtype)
         c = c.copy()
-        for time in self.order(len(x)):
+        for time in self.time_steps(len(x)):
             step = steps[time]
             step += h @ turned
             logistic(step[:, : 3 * n], step[:, : 3 * n])
@@ -183,10 +183,10 @@ class GRU(Recurrent):
         bias[: 2 * n] += beside_state[: 2 * n]
         if not self.linear_before_reset:
             bias[2 * n :] += beside_state[2 * n :]
-        steps = self.projected(x, w, bias)
+        steps = self.project_inputs(x, w, bias)
         gates, candidate = np.ascontiguousarray(r[: 2 * n].T), np.ascontiguousarray(r[2 * n :].T)
         outputs = np.empty((*x.shape[:2], n), x.dtype)
-        for time in self.order(len(x)):
+        for time in self.time_steps(len(x)):
             step = steps[time]
             both = step[:, : 2 * n]
             both += h @ gates

@@ -1,4 +1,4 @@
-"""Operators that fold axes: `axes` says which (all, where it is None), `keep` leaves them in place with length 1."""
+"""Reductions over `axes` (all of them where it is None); with `keep` these stay with length 1."""
 
 from __future__ import annotations
 
@@ -25,75 +25,75 @@ else:
 
 
 class Reduction(Operator):
-    """Fold `axes` (all where None); `keep` leaves them in place with length 1."""
+    """A reduction over `axes` (all where None); with `keep` these stay with length 1."""
 
     axes: AnyAxes = None
     keep: Flag = False
     onnx: ClassVar[str]
     opset = 18  # from which on the axes are an input
     kinds: ClassVar[tuple[str, ...]] = ("float", "int")
-    combines: ClassVar[Literal["sum", "max", "min"] | None] = None  # the results of two parts to that of both
-    of_nothing: ClassVar[bool] = True  # defined for axes of length 0
-    kernels: ClassVar[tuple[str, ...]] = ("f16", "f32", "f64", "i32", "i64")  # onnxruntime's own
+    combines: ClassVar[Literal["sum", "max", "min"] | None] = None  # how the results of two parts combine
+    has_identity: ClassVar[bool] = True  # is defined over axes of length 0
+    kernels: ClassVar[tuple[str, ...]] = ("f16", "f32", "f64", "i32", "i64")  # dtypes of onnxruntime's kernels
 
     def infer(self, x: TensorType) -> TensorType:
         if x.dtype.kind not in self.kinds:
             target = {"float": "f32", "int": "i64", "bool": "bool"}[self.kinds[0]]
             hint = "compare it, as in `x != 0`" if target == "bool" else f"convert it: `cast(x, {target})`"
             raise TypeMismatch(f"`{self.name}` takes {' or '.join(self.kinds)} tensors, not {x}", hint)
-        folded = self.folded(x.rank, x)
-        if not self.of_nothing and any(x.shape[axis] == 0 for axis in folded):
-            raise TypeMismatch(f"the {self.name} of no elements: {x}")
+        folded = self.folded_axes(x.rank, x)
+        if not self.has_identity and any(x.shape[axis] == 0 for axis in folded):
+            raise TypeMismatch(f"`{self.name}` over an empty axis: {x}")
         if self.keep:
             return x.with_shape(*(1 if axis in folded else size for axis, size in enumerate(x.shape)))
         return x.with_shape(*(size for axis, size in enumerate(x.shape) if axis not in folded))
 
     def least_sizes(self, x: TensorType) -> Iterable[tuple[Size, int]]:
-        return () if self.of_nothing else ((x.shape[axis], 1) for axis in self.folded(x.rank))
+        return () if self.has_identity else ((x.shape[axis], 1) for axis in self.folded_axes(x.rank))
 
-    def folded(self, rank: int, x: TensorType | None = None) -> tuple[int, ...]:
-        """The axes folded, counted from the front."""
+    def folded_axes(self, rank: int, x: TensorType | None = None) -> tuple[int, ...]:
+        """The reduced axes, counted from the front; checked against `x` where it is given."""
         if self.axes is None:
             return tuple(range(rank))
         return x.distinct_axes(self.axes) if x is not None else tuple(axis % rank for axis in self.axes)
 
-    def spread(self, value: Value, x: TensorType) -> Value:
-        """A value of the result's shape, with the folded axes in place again, of length 1."""
-        folded = self.folded(x.rank)
+    def restore_axes(self, value: Value, x: TensorType) -> Value:
+        """A value of the result's shape, with the reduced axes of `x` inserted again, with length 1."""
+        folded = self.folded_axes(x.rank)
         return value if self.keep or not folded else unsqueeze(value, folded)
 
     def lower(self, emit: Emit, x: str) -> str:
         type = emit.type(x)
-        axes = self.folded(type.rank)
+        axes = self.folded_axes(type.rank)
         if not axes:
             return emit("Identity", x)
         if type.dtype in self.kernels:
             return self.lower_fold(emit, x, type, axes)
         wide = type.with_dtype(type.dtype.stand_in)
-        found = self.lower_fold(emit, emit("Cast", x, to=wide.dtype.onnx), wide, axes)
-        return emit("Cast", found, to=type.dtype.onnx)
+        result = self.lower_fold(emit, emit("Cast", x, to=wide.dtype.onnx), wide, axes)
+        return emit("Cast", result, to=type.dtype.onnx)
 
     def lower_fold(self, emit: Emit, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
-        """Fold one axis or more of `x`, which is of a dtype that there is a kernel for."""
+        """Reduce one axis or more of `x`, whose dtype onnxruntime has a kernel for."""
         return emit(self.onnx, x, np.array(axes, np.int64), keepdims=int(self.keep))
 
     def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
-        return self.replace(axes=tuple(axis + 1 for axis in self.folded(x.type.rank - 1)))(x)
+        return self.replace(axes=tuple(axis + 1 for axis in self.folded_axes(x.type.rank - 1)))(x)
 
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
-        folded = self.folded(x.type.rank)
-        kept = [own for own in range(x.type.rank) if self.keep or own not in folded]
+        folded = self.folded_axes(x.type.rank)
+        kept = [x_axis for x_axis in range(x.type.rank) if self.keep or x_axis not in folded]
         if kept[axis] in folded:
             return None
         return self(window.of(x, kept[axis]))
 
-    def with_nan(self, emit: Emit, found: str, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
-        """What was found, but NaN where an element is: onnxruntime's largest and smallest pass over it."""
+    def with_nan(self, emit: Emit, result: str, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
+        """`result`, but NaN where an element is NaN, which onnxruntime's own maximum and minimum skip."""
         flags = emit("Cast", emit("IsNaN", x), to=DType.U8.onnx)
         one = emit("ReduceMax", flags, np.array(axes, np.int64), keepdims=int(self.keep))
-        return emit("Where", emit("Cast", one, to=DType.BOOL.onnx), np.array(np.nan, type.dtype.numpy), found)
+        return emit("Where", emit("Cast", one, to=DType.BOOL.onnx), np.array(np.nan, type.dtype.numpy), result)
 
     def flops(self, x: TensorType) -> Size:
         return x.elements
@@ -111,7 +111,7 @@ class Sum(Reduction):
     def lower_fold(self, emit: Emit, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
         if type.dtype.is_float:
             return super().lower_fold(emit, x, type, axes)
-        # onnxruntime adds integers up in f64, and loses digits beyond 2**53; as a matrix product none, and sooner.
+        # onnxruntime sums integers in f64, and loses digits beyond 2**53; a matrix product is exact, and faster.
         count = product(type.shape[axis] for axis in axes)
         rows, kept = _axes_last(emit, x, type, axes), _kept(type, axes)
         ones = emit("Expand", np.ones(1, type.dtype.numpy), emit.sizes((count,)))
@@ -122,7 +122,7 @@ class Sum(Reduction):
         return np.asarray(np.sum(x, axis=self.axes, keepdims=self.keep, dtype=x.dtype))
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        return (expand(self.spread(grad, x.type), x.shape),)
+        return (expand(self.restore_axes(grad, x.type), x.shape),)
 
 
 class Mean(Reduction):
@@ -131,24 +131,24 @@ class Mean(Reduction):
     name, onnx = "mean", "ReduceMean"
     wide = True
     kinds = ("float",)
-    of_nothing = False
+    has_identity = False
 
     def compute(self, x: Array) -> Array:
         return np.asarray(np.mean(x, axis=self.axes, keepdims=self.keep, dtype=x.dtype))
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        count, dtype = product(x.shape[axis] for axis in self.folded(x.type.rank)), x.type.dtype
+        count, dtype = product(x.shape[axis] for axis in self.folded_axes(x.type.rank)), x.type.dtype
         if dtype.is_half:  # which may not hold the count
             share = cast(cast(grad, DType.F32) / count_of(count, DType.F32), dtype)
         else:
             share = grad / count_of(count, dtype)
-        return (expand(self.spread(share, x.type), x.shape),)
+        return (expand(self.restore_axes(share, x.type), x.shape),)
 
 
 class Extremum(Reduction):
-    """Max or Min, NaN where one element is; elements that share the extreme value share its gradient."""
+    """Max or Min, NaN where an element is NaN; equal extreme elements share the gradient."""
 
-    of_nothing = False
+    has_identity = False
     kernels = ("f16", "f32", "f64", "i32", "i64", "i8", "u8")
     ufunc: ClassVar[str]
 
@@ -156,24 +156,24 @@ class Extremum(Reduction):
         return np.asarray(getattr(np, self.ufunc)(x, axis=self.axes, keepdims=self.keep))
 
     def lower_fold(self, emit: Emit, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
-        found = super().lower_fold(emit, x, type, axes)
-        return self.with_nan(emit, found, x, type, axes) if type.dtype.is_float else found
+        result = super().lower_fold(emit, x, type, axes)
+        return self.with_nan(emit, result, x, type, axes) if type.dtype.is_float else result
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        chosen = cast(equal(x, self.spread(result, x.type)), x.type.dtype)
-        shared = self.spread(grad, x.type) / Sum(self.folded(x.type.rank), keep=True)(chosen)
+        chosen = cast(equal(x, self.restore_axes(result, x.type)), x.type.dtype)
+        shared = self.restore_axes(grad, x.type) / Sum(self.folded_axes(x.type.rank), keep=True)(chosen)
         return (chosen * shared,)
 
 
 class Max(Extremum):
-    """The largest element over `axes`; elements that share it share its gradient."""
+    """The largest element over `axes`; equal largest elements share the gradient."""
 
     name, onnx, ufunc = "max", "ReduceMax", "max"
     combines = "max"
 
 
 class Min(Extremum):
-    """The smallest element over `axes`; elements that share it share its gradient."""
+    """The smallest element over `axes`; equal smallest elements share the gradient."""
 
     name, onnx, ufunc = "min", "ReduceMin", "min"
     combines = "min"
@@ -188,7 +188,7 @@ class Prod(Reduction):
     def lower_fold(self, emit: Emit, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
         if type.dtype.is_float:
             return super().lower_fold(emit, x, type, axes)
-        # onnxruntime multiplies integers in f64, and loses digits beyond 2**53: one after another it loses none.
+        # onnxruntime multiplies integers in f64, and loses digits beyond 2**53: a scan of products is exact.
         count = product(type.shape[axis] for axis in axes)
         kept = type.with_shape(*_kept(type, axes))
         total, item = Input("total", kept)(), Input("item", kept)()
@@ -200,14 +200,14 @@ class Prod(Reduction):
         one = np.ones((), type.dtype.numpy)
         before = emit("Expand", one, emit.sizes((1, *kept.shape)))  # onnxruntime refuses a scan of no steps
         start = emit("Expand", one, emit.sizes(kept.shape)) if kept.rank else one
-        found = emit("Scan", start, emit("Concat", before, items, axis=0), body=body, num_scan_inputs=1)
-        return emit("Reshape", found, emit.sizes(self.infer(type).shape), allowzero=1) if self.keep else found
+        result = emit("Scan", start, emit("Concat", before, items, axis=0), body=body, num_scan_inputs=1)
+        return emit("Reshape", result, emit.sizes(self.infer(type).shape), allowzero=1) if self.keep else result
 
     def compute(self, x: Array) -> Array:
         return np.asarray(np.prod(x, axis=self.axes, keepdims=self.keep, dtype=x.dtype))
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        folded = self.folded(x.type.rank)
+        folded = self.folded_axes(x.type.rank)
         return (product_gradient(squeeze(grad, folded) if self.keep and folded else grad, x, folded),)
 
 
@@ -219,20 +219,20 @@ class LogSumExp(Reduction):
     wide = True
     kinds = ("float",)
     kernels = ("f32", "f64")  # in f16 onnxruntime takes exp before it takes the largest away
-    of_nothing = False
+    has_identity = False
 
     def compute(self, x: Array) -> Array:
         peak = np.max(x, axis=self.axes, keepdims=True)
         peak = np.where(np.isfinite(peak), peak, x.dtype.type(0))
         total = np.sum(np.exp(x - peak), axis=self.axes, keepdims=True, dtype=x.dtype)
-        found = np.log(total) + peak
-        return np.asarray(found if self.keep else np.squeeze(found, self.folded(x.ndim)))
+        result = np.log(total) + peak
+        return np.asarray(result if self.keep else np.squeeze(result, self.folded_axes(x.ndim)))
 
     def lower_fold(self, emit: Emit, x: str, type: TensorType, axes: tuple[int, ...]) -> str:
         return self.with_nan(emit, super().lower_fold(emit, x, type, axes), x, type, axes)
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
-        return (self.spread(grad, x.type) * exp(x - self.spread(result, x.type)),)
+        return (self.restore_axes(grad, x.type) * exp(x - self.restore_axes(result, x.type)),)
 
     def flops(self, x: TensorType) -> Size:
         return x.elements * 4
@@ -257,7 +257,7 @@ class All(Quantifier):
 
 
 class Any_(Quantifier):
-    """Whether one element over `axes` at least is true."""
+    """Whether at least one element over `axes` is true."""
 
     name, onnx = "any", "ReduceMax"
 
@@ -270,7 +270,7 @@ def _kept(type: TensorType, axes: tuple[int, ...]) -> tuple[Size, ...]:
 
 
 def _axes_last(emit: Emit, x: str, type: TensorType, axes: tuple[int, ...], *, first: bool = False) -> str:
-    """`x` with these axes behind all others, or before them."""
+    """`x` transposed so that these axes come last, or first."""
     kept = [axis for axis in range(type.rank) if axis not in axes]
     order = [*axes, *kept] if first else [*kept, *axes]
     return x if order == sorted(order) else emit("Transpose", x, perm=order)

@@ -24,7 +24,7 @@ else:
 
 
 class DataMovement(Operator):
-    """An operator that computes nothing."""
+    """An operator that moves elements and computes nothing."""
 
     rounds = False
 
@@ -52,7 +52,7 @@ class Transpose(DataMovement):
     def infer(self, x: TensorType) -> TensorType:
         if sorted(self.permutation) != list(range(x.rank)):
             raise TypeMismatch(
-                f"{list(self.permutation)} is no order of the {x.rank} axes of {x}",
+                f"{list(self.permutation)} is not a permutation of the {x.rank} axes of {x}",
                 f"name each of the axes 0 to {x.rank - 1} once" if x.rank else None,
             )
         return x.with_shape(*(x.shape[axis] for axis in self.permutation))
@@ -76,7 +76,7 @@ class Transpose(DataMovement):
 
 
 class Reshape(DataMovement):
-    """The elements of `x`, row by row, as a tensor of `shape`; one size may be -1: whatever is left over."""
+    """The elements of `x`, row by row, as a tensor of `shape`; one size may be -1: it follows from the others."""
 
     name = "reshape"
     positions = "all"
@@ -88,20 +88,24 @@ class Reshape(DataMovement):
         yield operands[0], Reshape(operands[0].shape)(result)
 
     def infer(self, x: TensorType) -> TensorType:
-        return x.with_shape(*self.resolved(x))
+        return x.with_shape(*self.resolve_shape(x))
 
-    def resolved(self, x: TensorType) -> tuple[Size, ...]:
+    def resolve_shape(self, x: TensorType) -> tuple[Size, ...]:
         """The shape with its -1 replaced."""
         wanted = f"[{', '.join(map(str, self.shape))}]"
         if any(isinstance(size, int) and size < -1 for size in self.shape) or self.shape.count(-1) > 1:
-            raise TypeMismatch(f"{wanted} is no shape", "one size at most may be -1, the others are 0 or more")
+            raise TypeMismatch(
+                f"{wanted} is not a shape", "at most one size may be -1, and the others must be 0 or more"
+            )
         if -1 not in self.shape:
             if product(self.shape) != x.elements:
-                raise TypeMismatch(f"{x} does not reshape to {wanted}: {_counts(x.elements, product(self.shape))}")
+                raise TypeMismatch(
+                    f"{x} does not reshape to {wanted}: {_describe_counts(x.elements, product(self.shape))}"
+                )
             return self.shape
         rest = product(size for size in self.shape if size != -1)
         if rest == 0:
-            raise TypeMismatch(f"{x} does not reshape to {wanted}: beside a size of 0, -1 could be anything")
+            raise TypeMismatch(f"{x} does not reshape to {wanted}: -1 is ambiguous beside a size of 0")
         whole = quotient(x.elements, rest)
         if whole * rest != x.elements:
             raise TypeMismatch(
@@ -122,20 +126,20 @@ class Reshape(DataMovement):
 
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
-        shape = self.resolved(x.type)
-        for own, size in enumerate(x.shape):  # the axis that stays, with as many elements before it
-            if size == shape[axis] and product(x.shape[:own]) == product(shape[:axis]):
-                bound = [window.bound(each) for each in shape]
-                return Reshape((*bound[:axis], window.size, *bound[axis + 1 :]))(window.of(x, own))
+        shape = self.resolve_shape(x.type)
+        for x_axis, size in enumerate(x.shape):  # the axis that stays, with as many elements before it
+            if size == shape[axis] and product(x.shape[:x_axis]) == product(shape[:axis]):
+                bound = [window.bound(extent) for extent in shape]
+                return Reshape((*bound[:axis], window.size, *bound[axis + 1 :]))(window.of(x, x_axis))
         return None
 
     def lower(self, emit: Emit, x: str) -> str:
         source = emit.type(x)
-        shape = self.resolved(source)
+        shape = self.resolve_shape(source)
         if 0 in shape:
             return emit("Reshape", x, emit.sizes(shape), allowzero=1)
-        # ONNX's 0 copies the size of the same axis and its -1 is what is left over: with them, most shapes that
-        # hold named dims are constants.
+        # ONNX's 0 copies the size of the same axis and its -1 follows from the others: with them, most shapes with
+        # named dims are constants.
         kept = [
             0 if isinstance(size, Dim) and axis < source.rank and source.shape[axis] == size else size
             for axis, size in enumerate(shape)
@@ -146,12 +150,12 @@ class Reshape(DataMovement):
         return emit("Reshape", x, emit.sizes(kept if len(unknown) <= 1 else shape))
 
 
-def _counts(left: Size, right: Size) -> str:
+def _describe_counts(left: Size, right: Size) -> str:
     return f"{left} elements {'are not' if differ(left, right) else 'are not known to be'} {right}"
 
 
 class Expand(DataMovement):
-    """Repeat `x` along axes of length 1, or new leading ones, until it has `shape`."""
+    """`x` repeated along axes of length 1, or new leading ones, so that it has `shape`."""
 
     name = "expand"
     positions = "all"
@@ -169,7 +173,7 @@ class Expand(DataMovement):
             fits = False
         if not fits or any(isinstance(size, int) and size < 0 for size in self.shape):
             raise TypeMismatch(
-                f"{x} does not expand to [{', '.join(map(str, self.shape))}]", "only axes of length 1 are repeated"
+                f"{x} does not expand to [{', '.join(map(str, self.shape))}]", "only axes of length 1 can be repeated"
             )
         return x.with_shape(*self.shape)
 
@@ -186,17 +190,15 @@ class Expand(DataMovement):
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         shape = [window.bound(size) for size in self.shape]
-        result: Value = Expand((*shape[:axis], window.size, *shape[axis + 1 :]))(
-            broadcast_part(window, axis, x, len(shape))
-        )
-        return result
+        part = broadcast_part(window, axis, x, len(shape))
+        return Expand((*shape[:axis], window.size, *shape[axis + 1 :]))(part)
 
     def lower(self, emit: Emit, x: str) -> str:
         return emit("Expand", x, emit.sizes(self.shape))
 
 
 class Squeeze(DataMovement):
-    """Drop `axes`, which have length 1."""
+    """`x` without `axes`, which must have length 1."""
 
     name = "squeeze"
     positions = "all"
@@ -213,7 +215,9 @@ class Squeeze(DataMovement):
         dropped = x.distinct_axes(self.axes)
         for axis in dropped:
             if x.shape[axis] != 1:
-                raise TypeMismatch(f"axis {axis} of {x} has length {x.shape[axis]}", "only axes of length 1 go")
+                raise TypeMismatch(
+                    f"axis {axis} of {x} has length {x.shape[axis]}", "only axes of length 1 can be squeezed"
+                )
         return x.with_shape(*(size for axis, size in enumerate(x.shape) if axis not in dropped))
 
     def compute(self, x: Array) -> Array:
@@ -230,7 +234,7 @@ class Squeeze(DataMovement):
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         dropped = x.type.distinct_axes(self.axes)
-        kept = [place for place in range(x.type.rank) if place not in dropped]
+        kept = [x_axis for x_axis in range(x.type.rank) if x_axis not in dropped]
         return Squeeze(dropped)(window.of(x, kept[axis]))
 
     def lower(self, emit: Emit, x: str) -> str:
@@ -238,7 +242,7 @@ class Squeeze(DataMovement):
 
 
 class Unsqueeze(DataMovement):
-    """New axes of length 1, so that they are `axes` of the result."""
+    """`x` with new axes of length 1, which are `axes` of the result."""
 
     name = "unsqueeze"
     positions = "all"
@@ -280,7 +284,7 @@ class Unsqueeze(DataMovement):
 
 
 class Concat(DataMovement):
-    """Tensors one after the other along `axis`; their other axes agree."""
+    """Tensors joined along `axis`; their other axes must agree."""
 
     name = "concat"
     positions = "all"
@@ -292,19 +296,20 @@ class Concat(DataMovement):
 
     def infer(self, *operands: TensorType) -> TensorType:
         if not operands:
-            raise TypeMismatch("`concat` of no tensors", "give it a list: `concat([x, y], axis: 0)`")
+            raise TypeMismatch("`concat` needs at least one tensor", "give it a list: `concat([x, y], axis: 0)`")
         first = operands[0]
         dtype = same_dtype(*operands)
         axis = first.axis(self.axis)
         for other in operands[1:]:
             if other.rank != first.rank:
                 raise TypeMismatch(
-                    f"{first} and {other} do not concatenate: one has {first.rank} axes, one {other.rank}"
+                    f"{first} and {other} cannot be concatenated: they have {first.rank} and {other.rank} axes"
                 )
             for other_axis, (a, b) in enumerate(zip(first.shape, other.shape, strict=True)):
                 if other_axis != axis and a != b:
                     raise TypeMismatch(
-                        f"{first} and {other} do not concatenate along axis {axis}: axis {other_axis} is {a} and {b}"
+                        f"{first} and {other} cannot be concatenated along axis {axis}: "
+                        f"axis {other_axis} is {a} and {b}"
                     )
         total: Size = 0
         for operand in operands:
@@ -327,7 +332,8 @@ class Concat(DataMovement):
     def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         rank = max(operand.type.rank - axis for axis, operand in zip(mapped, operands, strict=True))
         every = (
-            each if axis else Expand((length, *each.shape))(each) for axis, each in zip(mapped, operands, strict=True)
+            operand if axis else Expand((length, *operand.shape))(operand)
+            for axis, operand in zip(mapped, operands, strict=True)
         )
         return Concat(self.axis % rank + 1)(*every)
 
@@ -346,7 +352,7 @@ class Concat(DataMovement):
 
 
 class Split(DataMovement):
-    """Parts of these sizes along `axis`, one after the other."""
+    """Consecutive parts of `x` of these sizes along `axis`."""
 
     name = "split"
     positions = "some"
@@ -365,14 +371,17 @@ class Split(DataMovement):
         for size in self.sizes:
             total = total + size
         if total != x.shape[axis]:
-            raise TypeMismatch(f"the parts add up to {total}, and axis {axis} of {x} has {x.shape[axis]}")
+            raise TypeMismatch(f"the parts add up to {total}, but axis {axis} of {x} has {x.shape[axis]}")
         return tuple(x.with_shape(*x.shape[:axis], size, *x.shape[axis + 1 :]) for size in self.sizes)
 
     def compute(self, x: Array) -> tuple[Array, ...]:
         return tuple(np.split(x, list(accumulate(self.sizes[:-1])), self.axis))  # type: ignore[arg-type]  # bound
 
     def pullback(self, grad: tuple[Value | None, ...], x: Value, *, result: tuple[Value, ...]) -> tuple[Value]:
-        parts = (filled(0, part.type) if each is None else each for each, part in zip(grad, result, strict=True))
+        parts = (
+            filled(0, part.type) if part_grad is None else part_grad
+            for part_grad, part in zip(grad, result, strict=True)
+        )
         return (Concat(self.axis)(*parts),)
 
     def lower(self, emit: Emit, x: str) -> tuple[str, ...]:
@@ -422,7 +431,7 @@ class Tile(DataMovement):
 
     def infer(self, x: TensorType) -> TensorType:
         if len(self.repeats) != x.rank or any(isinstance(times, int) and times < 0 for times in self.repeats):
-            raise TypeMismatch(f"{list(self.repeats)} does not say how often to repeat the {x.rank} axes of {x}")
+            raise TypeMismatch(f"`tile` of {x} needs {x.rank} counts of at least 0, not {list(self.repeats)}")
         return x.with_shape(*(size * times for size, times in zip(x.shape, self.repeats, strict=True)))
 
     def compute(self, x: Array) -> Array:

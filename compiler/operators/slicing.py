@@ -26,8 +26,8 @@ else:
 class Slice(DataMovement):
     """`x[start:stop:step]` along each of `axes`.
 
-    A bound may be left out (None) or count from the end (below 0). Bounds lie within the axis: what NumPy would
-    cut off in silence is an error, when the model is checked where the sizes are known, otherwise when it runs.
+    A bound may be omitted (None) or count from the end (negative). Bounds must lie within the axis: what NumPy would
+    clip silently is an error, when the model is checked if the sizes are known, otherwise when it runs.
     """
 
     name = "slice"
@@ -36,7 +36,7 @@ class Slice(DataMovement):
     axes: Axes
     starts: Bounds
     stops: Bounds
-    steps: Integers = ()  # 1 everywhere, where empty
+    steps: Integers = ()  # empty for 1 everywhere
 
     def keeps_last_axis(self, x: TensorType) -> bool:
         return all(cut[0] != x.rank - 1 or cut[1:] == (0, x.shape[-1], 1) for cut in self.bounds(x))
@@ -56,7 +56,7 @@ class Slice(DataMovement):
         steps = self.steps or (1,) * len(axes)
         if not len(axes) == len(self.starts) == len(self.stops) == len(steps):
             raise TypeMismatch(f"a slice of {len(axes)} axes needs as many starts, stops and steps")
-        found: list[tuple[int, Size, Size, int]] = []
+        cuts: list[tuple[int, Size, Size, int]] = []
         for axis, start, stop, step in zip(axes, self.starts, self.stops, steps, strict=True):
             if step < 1:
                 raise TypeMismatch(f"a slice cannot step by {step}", f"reverse it: `flip(x, axes: [{axis}])`")
@@ -64,9 +64,9 @@ class Slice(DataMovement):
             first, last = _from_front(start, size, 0), _from_front(stop, size, size)
             if _negative(first) or _negative(last - first) or _negative(size - last):
                 text = f"{'' if start is None else start}:{'' if stop is None else stop}"
-                raise TypeMismatch(f"`{text}` does not lie within axis {axis} of {x}", f"the axis has {size} elements")
-            found.append((axis, first, last, step))
-        return found
+                raise TypeMismatch(f"`{text}` is out of range for axis {axis} of {x}", f"the axis has {size} elements")
+            cuts.append((axis, first, last, step))
+        return cuts
 
     def batch(self, length: Size, mapped: Sequence[bool], *operands: Value) -> Value | None:
         (x,) = operands
@@ -100,32 +100,32 @@ class Slice(DataMovement):
         after: list[Size] = [0] * rank
         for axis, start, stop, step in self.bounds(x.type):
             if step > 1:
-                grad, stop = _spread(grad, axis, step), start + (grad.shape[axis] - 1) * step + 1
+                grad, stop = _insert_zeros(grad, axis, step), start + (grad.shape[axis] - 1) * step + 1
             before[axis], after[axis] = start, x.shape[axis] - stop
         return (Pad(tuple(before), tuple(after))(grad),)
 
     def lower(self, emit: Emit, x: str) -> str:
-        """ONNX cuts bounds off in silence: where they may lie outside of the axis, the run has to stop instead."""
+        """ONNX clips bounds silently: where they may lie outside the axis, the run has to fail instead."""
         cuts = self.bounds(emit.type(x))
-        shape, made = emit.type(x).shape, x
-        # A range whose length the run knows goes through Gather, which refuses a place that is not there.
-        ranges = [cut for cut in cuts if _perhaps_outside(cut, shape) and not isinstance(_count(cut), int)]
+        shape, result = emit.type(x).shape, x
+        # A range whose length is known only at run time goes through Gather, which refuses an index out of range.
+        ranges = [cut for cut in cuts if _may_be_outside(cut, shape) and not isinstance(_count(cut), int)]
         for axis, start, stop, step in ranges:
-            bounds = (emit("Squeeze", emit.sizes((each,)), np.array([0])) for each in (start, stop))
+            bounds = (emit("Squeeze", emit.sizes((bound,)), np.array([0])) for bound in (start, stop))
             counted = emit("Cast", emit("Range", *bounds, np.array(step)), to=DType.I32.onnx)
-            made = emit("Gather", made, counted, axis=axis)
+            result = emit("Gather", result, counted, axis=axis)
         cuts = [cut for cut in cuts if cut not in ranges]
         if not cuts:
-            return made if ranges else emit("Identity", x)
+            return result if ranges else emit("Identity", x)
         axes, starts, stops, steps = zip(*cuts, strict=True)
-        # A stop at the end of the axis is written as the largest number, so that the size need not be computed.
+        # A stop at the end of the axis is written as the largest integer, so that the size need not be computed.
         ends = [LARGEST if stop == shape[axis] else stop for axis, stop in zip(axes, stops, strict=True)]
         numbers, strides = np.array(axes, np.int64), np.array(steps, np.int64)
-        made = emit("Slice", made, emit.sizes(starts), emit.sizes(ends), numbers, strides)
-        unsure = {cut[0]: _count(cut) for cut in cuts if _perhaps_outside(cut, shape)}
+        result = emit("Slice", result, emit.sizes(starts), emit.sizes(ends), numbers, strides)
+        unsure = {cut[0]: _count(cut) for cut in cuts if _may_be_outside(cut, shape)}
         if not unsure:
-            return made
-        return emit("Reshape", made, np.array([unsure.get(axis, 0) for axis in range(len(shape))], np.int64))
+            return result
+        return emit("Reshape", result, np.array([unsure.get(axis, 0) for axis in range(len(shape))], np.int64))
 
 
 def _from_front(bound: Size | None, size: Size, absent: Size) -> Size:
@@ -135,7 +135,7 @@ def _from_front(bound: Size | None, size: Size, absent: Size) -> Size:
 
 
 def _negative(size: Size) -> bool:
-    """Whether a size is below 0 whatever its named dims are, of which each is at least 1."""
+    """Whether a size is negative for all values of its named dims, each of which is at least 1."""
     if isinstance(size, int):
         return size < 0
     most = 0
@@ -147,9 +147,9 @@ def _negative(size: Size) -> bool:
     return most < 0
 
 
-def _perhaps_outside(cut: tuple[int, Size, Size, int], shape: tuple[Size, ...]) -> bool:
+def _may_be_outside(cut: tuple[int, Size, Size, int], shape: tuple[Size, ...]) -> bool:
     axis, start, stop, _ = cut
-    return not all(_negative(-1 - each) for each in (start, stop - start, shape[axis] - stop))
+    return not all(_negative(-1 - margin) for margin in (start, stop - start, shape[axis] - stop))
 
 
 def _count(cut: tuple[int, Size, Size, int]) -> Size:
@@ -157,8 +157,8 @@ def _count(cut: tuple[int, Size, Size, int]) -> Size:
     return (stop - start + step - 1) // step
 
 
-def _spread(grad: Value, axis: int, step: int) -> Value:
-    """Put `step - 1` zeros between neighbours along an axis."""
+def _insert_zeros(grad: Value, axis: int, step: int) -> Value:
+    """`grad` with `step - 1` zeros between neighbours along an axis."""
     size = grad.shape[axis]
     apart = unsqueeze(grad, (axis + 1,))
     zeros = tuple(step - 1 if index == axis + 1 else 0 for index in range(apart.type.rank))
@@ -170,8 +170,8 @@ def _spread(grad: Value, axis: int, step: int) -> Value:
 class Pad(DataMovement):
     """`before[i]` and `after[i]` new elements around axis `i`, for every axis.
 
-    They are `value` where `mode` is "constant"; "edge" repeats the outermost element, and "reflect" mirrors what
-    lies inside it.
+    They are `value` where `mode` is "constant"; "edge" repeats the outermost element, and "reflect" mirrors the
+    elements inside it.
     """
 
     name = "pad"
@@ -189,16 +189,18 @@ class Pad(DataMovement):
     def infer(self, x: TensorType) -> TensorType:
         if not len(self.before) == len(self.after) == x.rank:
             raise TypeMismatch(
-                f"{x} has {x.rank} axes, and the padding is given for {len(self.before)} and {len(self.after)}",
+                f"{x} has {x.rank} axes, but there are {len(self.before)} sizes before and {len(self.after)} after",
                 "give a size before and after every axis, 0 where nothing is added",
             )
         if self.mode not in ("constant", "reflect", "edge"):
-            raise TypeMismatch(f"`{self.mode}` is no mode of `pad`", 'the modes are "constant", "reflect" and "edge"')
+            raise TypeMismatch(f"`{self.mode}` is not a mode of `pad`", 'use "constant", "reflect" or "edge"')
         if self.value != 0 and (x.dtype is DType.BOOL or not x.dtype.holds(self.value)):
             raise TypeMismatch(f"{x} cannot be padded with {self.value}", f"give a number that {x.dtype} holds")
         for axis, (size, before, after) in enumerate(zip(x.shape, self.before, self.after, strict=True)):
             if _negative(before) or _negative(after):
-                raise TypeMismatch(f"axis {axis} of {x} cannot be padded by {before} and {after}", "cut it by a slice")
+                raise TypeMismatch(
+                    f"axis {axis} of {x} cannot be padded by {before} and {after}", "use a slice to cut it"
+                )
             if self.mode == "reflect" and (_negative(size - 1 - before) or _negative(size - 1 - after)):
                 raise TypeMismatch(f"axis {axis} of {x} is too short to reflect {before} before and {after} after it")
         return x.with_shape(*(a + b + c for a, b, c in zip(self.before, x.shape, self.after, strict=True)))
@@ -206,36 +208,36 @@ class Pad(DataMovement):
     def compute(self, x: Array) -> Array:
         if self.mode == "constant":  # np.pad's own loop over axes costs more than the copy
             inside = tuple(slice(start, start + size) for start, size in zip(self.before, x.shape, strict=True))
-            found = np.full(self.infer(TensorType(DType.of(x), x.shape)).shape, self.value, x.dtype)  # type: ignore[type-var]
-            found[inside] = x
-            return found
+            result = np.full(self.infer(TensorType(DType.of(x), x.shape)).shape, self.value, x.dtype)  # type: ignore[type-var]
+            result[inside] = x
+            return result
         return np.pad(x, list(zip(self.before, self.after, strict=True)), mode=self.mode)  # type: ignore[arg-type]
 
     def pullback(self, grad: Value, x: Value, *, result: Value) -> tuple[Value]:
         for axis in range(x.type.rank):
             if self.before[axis] == 0 and self.after[axis] == 0:
                 continue
-            grad = self._fold(grad, x, axis)
+            grad = self._fold_padding(grad, x, axis)
         return (grad,)
 
     def incremental(self, window: Window, axis: int, *operands: Value) -> Value | None:
         (x,) = operands
         before, after = self.before[axis], self.after[axis]
-        made: Value | None = None
+        result: Value | None = None
         if before == after == 0:
-            made = window.of(x, axis)
+            result = window.of(x, axis)
         elif self.mode == "constant" and isinstance(before, int) and window.within(before + x.shape[axis]):
-            made = padded_part(window, axis, x, before, self.value)
+            result = padded_part(window, axis, x, before, self.value)
         befores, afters = (
             tuple(0 if index == axis else window.bound(size) for index, size in enumerate(sizes))
             for sizes in (self.before, self.after)
         )
-        if made is None or not any(size != 0 for size in (*befores, *afters)):
-            return made
-        return self.replace(before=befores, after=afters)(made)
+        if result is None or not any(size != 0 for size in (*befores, *afters)):
+            return result
+        return self.replace(before=befores, after=afters)(result)
 
-    def _fold(self, grad: Value, x: Value, axis: int) -> Value:
-        """The gradient before one axis was padded."""
+    def _fold_padding(self, grad: Value, x: Value, axis: int) -> Value:
+        """The gradient with respect to `x` before its padding along one axis."""
         size, before, after = x.shape[axis], self.before[axis], self.after[axis]
 
         def part(start: Size, stop: Size) -> Value:

@@ -38,7 +38,7 @@ class Source(Operator):
 
 
 class Placeholder(Source):
-    """A source whose array comes from outside: the executor and the exporter supply it by name."""
+    """A source whose array comes from outside: runtimes and the exporter supply it by name."""
 
     def compute(self) -> Array:
         raise AssertionError(f"{self} is fed, never computed")
@@ -48,7 +48,7 @@ class Placeholder(Source):
 
 
 class Input(Placeholder):
-    """A tensor that the caller feeds."""
+    """A tensor that the caller passes in."""
 
     name = "input"
     label: Text
@@ -56,7 +56,7 @@ class Input(Placeholder):
 
 
 class Stored(Placeholder):
-    """A tensor that a model keeps, by its path; `initial` is a graph of one output, fed the `seed`, or absent."""
+    """A tensor that a model stores, by its path; `initial` is a graph of one output, which may take the `seed`."""
 
     path: Text
     type: Annotated[TensorType, INTERNAL]
@@ -70,13 +70,13 @@ class Parameter(Stored):
 
 
 class Buffer(Stored):
-    """A tensor that the step itself updates, as the running mean of a batch norm."""
+    """A tensor that a step itself updates, such as the running mean of a batch norm."""
 
     name = "buffer"
 
 
 class Constant(Source):
-    """A tensor known when the model is compiled; `data` is its bytes, little-endian, row by row."""
+    """A tensor known at compile time; `data` is its bytes, little-endian, row by row."""
 
     name = "constant"
     type: Annotated[TensorType, INTERNAL]
@@ -93,7 +93,7 @@ class Constant(Source):
         return emit("Identity", self.compute())
 
     def scalar(self) -> int | float | bool | None:
-        """The number that this is, if it is one number."""
+        """The number, if the constant has one element."""
         return self.type.dtype.unpack(self.data) if self.type.elements == 1 else None
 
     def __str__(self) -> str:
@@ -123,5 +123,5 @@ def constant(value: float | bool | Sequence[int], dtype: DType) -> Value:
 
 
 def size_of(size: Size) -> Value:
-    """A size as an i64 scalar: a constant where it is known."""
+    """A size as an i64 scalar, a constant where it is known at compile time."""
     return SizeOf(size)() if isinstance(size, Dim) else constant(size, DType.I64)

@@ -1,7 +1,7 @@
-"""Sums as networkx sees them: what a step's equations mean, whatever order and grouping they were written in.
+"""A recurrence's step as a networkx graph that does not depend on the order and grouping of its sums.
 
 A sum of products with fixed matrices and of fixed vectors is one `Affine` term; the rest of the step is a small
-directed graph over such terms, and two cells are the same when their graphs are isomorphic.
+directed graph over such terms, and two cells are equal if their graphs are isomorphic.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _NEXT = 1_000_000  # vertices of next values are numbered from here on, in the o
 
 @dataclass(frozen=True, eq=False)
 class Product:
-    """`vector @ matrix[start:stop]`, of all rows where they are not said: a part of a concatenation has its own."""
+    """`vector @ matrix[start:stop]` for `rows = (start, stop)`, as for a part of a concatenation; None for all rows."""
 
     vector: Value
     matrix: Value
@@ -45,8 +45,8 @@ class Step:
     """A step's body as a graph of terms, whose vertices are numbers."""
 
     structure: nx.MultiDiGraph[int]
-    terms: dict[int, Affine]  # what the vertices of affine terms stand for
-    values: dict[int, Value]  # what the others do
+    terms: dict[int, Affine]  # the affine terms by vertex
+    values: dict[int, Value]  # the values of all other vertices
 
 
 def step_of(body: Graph, states: int, slices: int) -> Step:
@@ -163,7 +163,7 @@ class _Reader:
 
 
 def _products(vector: Value, matrix: Value) -> Iterator[Product]:
-    """A product, that of a concatenation in its parts."""
+    """A product as one `Product`, or one for each part if the vector is a concatenation."""
     op = vector.node.op
     if not isinstance(op, Concat) or op.axis not in (-1, vector.type.rank - 1):
         yield Product(vector, matrix)
@@ -176,11 +176,11 @@ def _products(vector: Value, matrix: Value) -> Iterator[Product]:
 
 
 def _addends(value: Value) -> Iterator[Value]:
-    """The terms of a sum, however it is grouped."""
+    """The terms of a sum, for any grouping."""
     waiting = [value]
     while waiting:
-        each = waiting.pop()
-        if isinstance(each.node.op, Add):
-            waiting.extend(reversed(each.node.operands))
+        current = waiting.pop()
+        if isinstance(current.node.op, Add):
+            waiting.extend(reversed(current.node.operands))
         else:
-            yield each
+            yield current

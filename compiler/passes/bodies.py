@@ -13,7 +13,7 @@ Rewrite = Callable[[Graph], Graph]
 
 
 def nodes_in_all(graph: Graph) -> int:
-    """How many nodes a graph has, those of nested graphs included."""
+    """The number of nodes of a graph, including those of nested graphs."""
     return len(graph) + sum(nodes_in_all(body) for node in graph for body in node.op.graphs)
 
 
@@ -32,5 +32,5 @@ def with_bodies(change: Rewrite, graph: Graph) -> Graph:
 
 
 def everywhere(change: Rewrite) -> Rewrite:
-    """`change`, made in nested graphs too."""
+    """`change`, applied to nested graphs too."""
     return partial(with_bodies, change)

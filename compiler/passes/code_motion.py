@@ -1,12 +1,12 @@
-"""Loop-invariant code motion: work that need not be done step by step leaves its Scan, as one operation over all steps.
+"""Loop-invariant code motion: computations that need not run step by step leave their Scan, as one over all steps.
 
-Three kinds of it, each applied over a new leading axis by its operator's own rule (`Operator.batch`):
+Three kinds, each applied over a new leading axis by its operator's batching rule (`Operator.batch`):
 
-- what depends on the sequences alone, as the projection of the inputs, is computed before the steps;
-- outputs that follow from the states, as a projection of them, are computed after them;
-- a state that only adds up, as the gradient of a weight, becomes one sum (for a matrix product: one product).
+- what depends on the sequences alone, such as a projection of the inputs, is computed before the steps;
+- outputs that are computed from the states, such as a projection of them, are computed after the steps;
+- a state that only accumulates, such as the gradient of a weight, becomes one sum (of matrix products: one product).
 
-Keeps rounding: products of many rows, and sums, are made in another order.
+Keeps results to within rounding: large products and sums are computed in another order.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from compiler.types import TensorType
 
 
 def sink_results(graph: Graph) -> Graph:
-    """`graph` with outputs that follow from next states computed after each Scan, and those that nobody uses gone."""
+    """`graph` with outputs that follow from next states computed after each Scan, and unused ones removed."""
     return _change_scans(graph, hoists=False)
 
 
 def hoist_steps(graph: Graph) -> Graph:
-    """`graph` with all work that need not be done in steps outside of its Scans."""
+    """`graph` with everything moved out of its Scans that need not be computed step by step."""
     return _change_scans(graph, hoists=True)
 
 
@@ -51,14 +51,18 @@ def _change_scans(graph: Graph, hoists: bool) -> Graph:
         if results is None:
             rebuild(node, new)
         else:
-            new.update((old, each) for old, each in zip(node.results, results, strict=True) if each is not None)
+            new.update(
+                (old, replacement)
+                for old, replacement in zip(node.results, results, strict=True)
+                if replacement is not None
+            )
     return with_ends(graph, new)
 
 
 class _Motion:
-    """A Scan in pieces: which values the new one stacks, and what each value of the body is outside of it.
+    """The transformation of one Scan: which values the new one stacks, and what values of the body are outside of it.
 
-    With `hoists` work moves to before the steps too, and states that only add up are taken out.
+    With `hoists` work also moves to before the steps, and states that only accumulate are removed.
     """
 
     def __init__(self, scan: Scan, operands: tuple[Value, ...], used: list[bool], hoists: bool) -> None:
@@ -70,13 +74,13 @@ class _Motion:
         self.slices = dict(zip(inputs[n:last], operands[n:last], strict=True))
         self.whole = dict(zip(inputs[last:], operands[last:], strict=True))
         self.nexts = dict(zip(inputs[:n], ends[:n], strict=True))
-        self.outputs = [end if asked else None for end, asked in zip(ends[n:], used[n:], strict=True)]
-        self.stacked: dict[Value, Value] = {}  # what the new Scan stacks, and what it is outside
-        self.sums: dict[Value, Value] = {}  # a state that adds up: what is added
+        self.outputs = [end if is_used else None for end, is_used in zip(ends[n:], used[n:], strict=True)]
+        self.stacked: dict[Value, Value] = {}  # values that the new Scan stacks, and the stacked results
+        self.sums: dict[Value, Value] = {}  # states that only accumulate, and what is added to them
         self.outside = self._values_outside()
 
     def results(self) -> Sequence[Value | None] | None:
-        """Each result of the Scan, made anew, None for a stacked one that nobody uses; None where nothing moves."""
+        """The replacement of each result, None for a stacked one without users; None if nothing moves."""
         stacked: dict[Value, None] = {}
         nexts = set(self.nexts.values())
         for value in self.outputs:
@@ -94,17 +98,17 @@ class _Motion:
         finals = self._new_scan(kept, list(stacked), whole, sequences) if ends else {}
         self.outside = self._values_outside()
         results = [finals[state] if state in finals else self._total(state) for state in self.states]
-        return [*results, *(None if value is None else self._spread(value) for value in self.outputs)]
+        return [*results, *(None if value is None else self._expand_over_steps(value) for value in self.outputs)]
 
     def _values_outside(self) -> dict[Value, tuple[Value, bool]]:
-        """What values of the body are outside of the Scan: the same at each step, or (True) along axis 0."""
+        """The values of the body that exist outside: one for all steps, or (True) one for each along axis 0."""
         outside = {value: (outer, False) for value, outer in self.whole.items()}
         outside |= {value: (outer, True) for value, outer in (*self.slices.items(), *self.stacked.items())}
         for node in self.scan.body:
             if any(result in outside for result in node.results) or isinstance(node.op, Input):
                 continue
             operands = [outside.get(operand) for operand in node.operands]
-            known = [each for each in operands if each is not None]
+            known = [pair for pair in operands if pair is not None]
             if len(known) < len(operands):
                 continue
             values, mapped = tuple(value for value, _ in known), [along_axis for _, along_axis in known]
@@ -119,47 +123,47 @@ class _Motion:
         return outside
 
     def _bases(self, value: Value, everything: bool) -> list[Value]:
-        """What has to be stacked for a value to be made outside; `everything` is taken apart, or only what moves."""
+        """The values to stack so that `value` can be computed outside, through `everything` or cheap operators."""
         nexts = set(self.nexts.values())
         bases: dict[Value, None] = {}
         waiting = [value]
         while waiting:
-            each = waiting.pop()
-            if each in self.outside:
+            current = waiting.pop()
+            if current in self.outside:
                 continue
-            apart = everything or isinstance(each.node.op, (MatMul, DataMovement, Sum))
-            if each in nexts or not apart or not self._maps(each):
-                bases[each] = None
+            apart = everything or isinstance(current.node.op, (MatMul, DataMovement, Sum))
+            if current in nexts or not apart or not self._maps(current):
+                bases[current] = None
             else:
-                waiting.extend(each.node.operands)
+                waiting.extend(current.node.operands)
         return list(bases)
 
     def _maps(self, value: Value) -> bool:
-        """Whether a value of the body could be computed outside, once what its operator takes is there.
+        """Whether a value of the body could be computed outside, given its operands there.
 
-        Asked of the operator itself, for these operands: `over` of an operator may have an answer for some only.
+        The operator is asked for these very operands, since its batching rule may cover only some.
         """
         if len(value.node.results) > 1 or not value.node.operands:
             return False
         known = [self.outside.get(operand) for operand in value.node.operands]
-        mapped = [each is None or each[1] for each in known]
+        mapped = [pair is None or pair[1] for pair in known]
         operands = [
-            each[0]
-            if each is not None
+            pair[0]
+            if pair is not None
             else Input("stacked", TensorType(operand.type.dtype, (self.length, *operand.shape)))()
-            for each, operand in zip(known, value.node.operands, strict=True)
+            for pair, operand in zip(known, value.node.operands, strict=True)
         ]
         return value.node.op.batch(self.length, mapped, *operands) is not None
 
     def _find_sums(self, stacked: dict[Value, None]) -> None:
-        """States that nothing reads but the addition that makes their next value."""
+        """Record the states that nothing reads but the addition that gives their next value."""
         ends = list(self.scan.body.outputs.values())
         for state, end in self.nexts.items():
             node = end.node
             if not isinstance(node.op, Add) or state not in node.operands or ends.count(end) > 1 or state in ends:
                 continue
             addend = node.operands[1] if node.operands[0] is state else node.operands[0]
-            readers = [each for each in self.scan.body if state in each.operands or end in each.operands]
+            readers = [reader for reader in self.scan.body if state in reader.operands or end in reader.operands]
             if readers == [node] and addend is not state and addend.type == state.type:
                 stacked.update(dict.fromkeys(self._bases(addend, everything=False)))
                 self.sums[state] = addend
@@ -167,7 +171,7 @@ class _Motion:
     def _new_scan(
         self, kept: list[Value], stacked: list[Value], whole: dict[Value, Value], sequences: dict[Value, Value]
     ) -> dict[Value, Value]:
-        """Make the new Scan; the last values of the states kept."""
+        """Build the new Scan and record what it stacks; the final values of the `kept` states."""
         if not sequences:  # a Scan is as long as its sequences
             sequences = dict([next(iter(self.slices.items()))])
         types = {
@@ -190,7 +194,7 @@ class _Motion:
         return dict(zip(kept, results[: len(kept)], strict=True))
 
     def _needed(self, ends: list[Value]) -> tuple[dict[Value, Value], dict[Value, Value]]:
-        """What the new body takes from outside: what is the same at every step, and what has an item for each."""
+        """The inputs of the new body from outside: values that are the same at every step, and sequences."""
         whole: dict[Value, Value] = {}
         sequences: dict[Value, Value] = {}
         seen: set[Value] = set()
@@ -207,21 +211,21 @@ class _Motion:
                 waiting.extend(reversed(value.node.operands))
         return whole, sequences
 
-    def _spread(self, value: Value) -> Value:
-        """A value outside, one for each step even where all are the same."""
+    def _expand_over_steps(self, value: Value) -> Value:
+        """A value outside with an axis of steps in front, even where it is the same at every step."""
         outside, mapped = self.outside[value]
         if mapped:
             return outside
         return Expand((self.length, *outside.shape))(outside)
 
     def _total(self, state: Value) -> Value:
-        """The last value of a state that adds up."""
+        """The final value of a state that only accumulates."""
         addend = self.sums[state]
-        if isinstance(addend.node.op, MatMul) and [each.type.rank for each in addend.node.operands] == [2, 2]:
+        if isinstance(addend.node.op, MatMul) and [operand.type.rank for operand in addend.node.operands] == [2, 2]:
             (left, left_mapped), (right, right_mapped) = (self.outside[operand] for operand in addend.node.operands)
             if left_mapped and right_mapped:
                 return self.states[state] + swapped(_rows(swapped(left))) @ _rows(right)
-        return self.states[state] + Sum((0,))(self._spread(addend))
+        return self.states[state] + Sum((0,))(self._expand_over_steps(addend))
 
 
 def _rows(x: Value) -> Value:

@@ -1,4 +1,4 @@
-"""Common-subexpression elimination: equal operators on the same operands are one node. Keeps the bits."""
+"""Common-subexpression elimination: equal operators on the same operands become one node. Keeps the bits."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def eliminate_common_subexpressions(graph: Graph) -> Graph:
     first: dict[tuple[Operator, tuple[Value, ...]], Node] = {}
 
     def first_occurrence(node: Node) -> Sequence[Value]:
-        if isinstance(node.op, Input):  # two inputs are fed apart, whatever they are called
+        if isinstance(node.op, Input):  # two inputs are different values, whatever their labels
             return node.results
         return first.setdefault((node.op, node.operands), node).results
 

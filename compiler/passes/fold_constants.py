@@ -1,6 +1,6 @@
-"""Constant folding: what depends on constants alone is a constant, where keeping it costs no more than making it.
+"""Constant folding: what depends on constants alone becomes one, if it is not larger than them.
 
-Keeps the bits of the NumPy runtime. What an operator refuses, as an index beyond a table, it refuses in the run.
+Keeps the bits of the NumPy runtime. An operator that fails, for example on an index out of range, fails at run time.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from compiler.operators.source import Constant, Placeholder
 from compiler.rewrite import rewrite
 from compiler.types import TypeMismatch
 
-SMALL = 4096  # bytes that a folded constant may take whatever it is made of
+SMALL = 4096  # bytes that a folded constant may take whatever its operands take
 
 
 def fold_constants(graph: Graph) -> Graph:
     """`graph` with constant subexpressions computed by their own NumPy kernels."""
-    return rewrite(graph, _folded)
+    return rewrite(graph, _fold)
 
 
-def _folded(node: Node) -> Sequence[Value] | None:
-    """A node's results as constants; None where they depend on an input, or are too large to keep."""
+def _fold(node: Node) -> Sequence[Value] | None:
+    """A node's results as constants; None where they depend on an input, or would be too large."""
     if isinstance(node.op, (Constant, Placeholder)) or node.op.graphs or node.op.has_sizes:
         return None
     operands = [operand.node.op for operand in node.operands if isinstance(operand.node.op, Constant)]

@@ -1,14 +1,14 @@
 """Scaled dot-product attention, written as equations, becomes one operator.
 
-What is looked for is `softmax(scores) @ V`, where the scores are a product of queries and keys that was scaled, masked
-by `where(allowed, scores, never)` or `where(hidden, never, scores)`, or had a bias added, in any order and number; the
-weights may be 0 by the same masks, `where(allowed, softmax(scores), 0)`. The operator does each of these steps as the
-text has it (see `compiler.operators.attention`): a mask stays a mask, whatever `never` is. `keys <= queries` of all
-positions, however it is said, needs no tensor, also where the queries are those of the last keys, as in a decode step;
-heads that were copied for several queries are taken once. Before the last two axes stand the batch, the batch and
-heads, or the batch, groups, and heads of a group.
+The pattern is `softmax(scores) @ V`, where the scores are a product of queries and keys that is scaled, masked by
+`where(allowed, scores, never)` or `where(hidden, never, scores)`, or has a bias added, in any order and number; the
+weights may be set to 0 by the same masks, `where(allowed, softmax(scores), 0)`. The operator does each of these steps
+as the equations have it (see `compiler.operators.attention`): a mask stays a mask, whatever `never` is. A causal mask,
+`keys <= queries` of all positions, needs no tensor in any of its forms, also if the queries are those of the last keys,
+as in a decode step; heads that are copied for several queries are passed once. The axes before the last two are the
+batch, the batch and heads, or the batch, groups, and heads of a group.
 
-Keeps rounding: the scale is applied to the queries where that cannot overflow, and factors are joined.
+Keeps results to within rounding: the scale is applied to the queries if that cannot overflow, and factors are combined.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from compiler.rewrite import rebuild, with_ends
 from compiler.types import DType
 
 _LEADING = (3, 4, 5)  # axes of [batch, T, d], [batch, heads, T, d], [batch, groups, heads of a group, T, d]
-_SCALES = (1e-4, 1e4)  # within which joined factors stay exact enough in every dtype
+_SCALES = (1e-4, 1e4)  # the range in which a combined factor is exact enough in every dtype
 
 
 @dataclass(frozen=True)
 class _Condition:
-    """A bool value, and whether it says what is allowed or what is hidden."""
+    """A bool value, and whether it is true for what is allowed or for what is hidden."""
 
     value: Value
     allowed: bool
@@ -54,13 +54,13 @@ class _Condition:
 
 @dataclass(frozen=True)
 class _Step:
-    """One thing done to the scores: its kind in `compiler.operators.attention`, number and operand."""
+    """One change of the scores: its kind in `compiler.operators.attention`, number and operand."""
 
     kind: str
     number: float = 0.0
     operand: Value | None = None
-    negative: bool = False  # the operand is taken away
-    allowed: bool = True  # the operand says what is allowed, and not what is hidden
+    negative: bool = False  # the operand is subtracted
+    allowed: bool = True  # the operand is true for what is allowed, not for what is hidden
 
 
 @dataclass
@@ -70,14 +70,14 @@ class _Parts:
     q: Value
     k: Value
     v: Value
-    turned: bool = False  # k is as the operator takes it, and not yet transposed for the product
+    has_operator_layout: bool = False  # k is not transposed for the product: the operator takes it like that
     steps: list[_Step] = field(default_factory=list)  # the last one first
     before: Size | None = None  # how many keys came before the first query, where later keys are hidden
     masks: set[_Condition] = field(default_factory=set)
     zeroed: frozenset[_Condition] = frozenset()
 
     def hide(self, conditions: list[_Condition], never: float) -> None:
-        """Put `never` in the place of scores that one of the conditions hides."""
+        """Record that scores hidden by one of the conditions are replaced by `never`."""
         self.masks.update(conditions)
         for condition in reversed(conditions):
             before = _causal(condition)
@@ -89,7 +89,7 @@ class _Parts:
 
 
 def fuse_attention(graph: Graph) -> Graph:
-    """`graph` with every attention whose weights nothing else reads as one operator."""
+    """`graph` with every attention whose weights have no other user fused into one operator."""
     if not any(isinstance(node.op, Softmax) for node in graph):
         return graph
     readers: dict[Value, int] = {}
@@ -102,7 +102,7 @@ def fuse_attention(graph: Graph) -> Graph:
             rebuild(node, new)
             continue
         with origin(node.origin.span, node.origin.path):
-            new[node.result] = _fused(parts, node.result.shape, new)
+            new[node.result] = _build_attention(parts, node.result.shape, new)
     return with_ends(graph, new)
 
 
@@ -127,7 +127,7 @@ def _attention(node: Node, readers: dict[Value, int]) -> _Parts | None:
 
 
 def _with_scores(parts: _Parts, scores: Value, readers: dict[Value, int]) -> _Parts | None:
-    """What is done to a product, from its end back to it."""
+    """`parts` with the steps from the product of queries and keys to `scores`; None if there is any other step."""
     while readers[scores] == 1:
         node = scores.node
         match node.op:
@@ -156,7 +156,7 @@ def _with_scores(parts: _Parts, scores: Value, readers: dict[Value, int]) -> _Pa
 
 
 def _scaled(node: Node) -> tuple[float, Value] | None:
-    """The factor by which scores are multiplied, and the scores."""
+    """The factor of a scaling, and the scores that it scales; None for any other product."""
     pairs = [node.operands] if isinstance(node.op, Div) else [node.operands, node.operands[::-1]]
     for scores, factor in pairs:
         number = _number(factor)
@@ -167,7 +167,7 @@ def _scaled(node: Node) -> tuple[float, Value] | None:
 
 
 def _masked(node: Node) -> tuple[list[_Condition], float, Value] | None:
-    """What a `where` hides by a number, all of its conditions, and what it hides them of."""
+    """The conditions of a masking `where`, its number, and the scores that it masks; None for any other `where`."""
     condition, yes, no = node.operands
     for allowed, never, scores in ((True, no, yes), (False, yes, no)):
         number = _number(never)
@@ -177,7 +177,7 @@ def _masked(node: Node) -> tuple[list[_Condition], float, Value] | None:
 
 
 def _conditions(value: Value, allowed: bool) -> Iterator[_Condition]:
-    """A condition in parts, each of which hides by itself: `a and b` of what is allowed, `a or b` of what is hidden."""
+    """The conditions that hide independently: those of `and` for what is allowed, of `or` for what is hidden."""
     waiting = [(value, allowed)]
     while waiting:
         value, allowed = waiting.pop()
@@ -219,8 +219,8 @@ def _with_product(parts: _Parts, scores: Node) -> _Parts | None:
         return None
     turn = keys.node.op
     if isinstance(turn, Transpose) and turn.permutation == (*range(rank - 2), rank - 1, rank - 2):
-        k, parts.turned = keys.node.operands[0], True
-        once = _taken_once(k), _taken_once(v)
+        k, parts.has_operator_layout = keys.node.operands[0], True
+        once = _without_copies(k), _without_copies(v)
         if rank == 4 and once[0] is not None and once[1] is not None and once[0].shape[:2] == once[1].shape[:2]:
             k, v = once[0], once[1]
     length = keys.shape[-1]
@@ -239,8 +239,8 @@ def _heads(q: Value) -> Size:
     return product(q.shape[1:-2])
 
 
-def _taken_once(x: Value) -> Value | None:
-    """What `reshape(expand(x, ...), ...)` copied for each head of a group: [batch, groups, 1, length, d]; or None."""
+def _without_copies(x: Value) -> Value | None:
+    """The x, [batch, groups, 1, length, d], that `reshape(expand(x, ...), ...)` copies for each head; or None."""
     if not isinstance(x.node.op, Reshape):
         return None
     copies = x.node.operands[0]
@@ -254,9 +254,9 @@ def _taken_once(x: Value) -> Value | None:
 
 
 def _causal(condition: _Condition) -> Size | None:
-    """How many keys came before the first query, where a condition says `keys <= queries`.
+    """The number of keys before the first query, where a condition is `keys <= queries`.
 
-    None where it says something else, or of other positions than those from 0 on, or those of the last keys.
+    None if it is another condition, or if the positions are not those from 0 on, or of the last keys.
     """
     mask, allowed = condition.value, condition.allowed
     if len(mask.node.operands) != 2:
@@ -273,14 +273,14 @@ def _causal(condition: _Condition) -> Size | None:
             queries, keys = first, second
         case _:
             return None
-    begin = _counted(queries, 1)
-    if _counted(keys, 0) != 0 or begin is None:
+    begin = _range_start(queries, 1)
+    if _range_start(keys, 0) != 0 or begin is None:
         return None
     return begin if begin in (0, keys.shape[-1] - queries.shape[-2]) else None
 
 
-def _counted(value: Value, axis: int) -> Size | None:
-    """The `begin` of a value `unsqueeze(iota(n) + begin, axis)`, whatever the axes of length 1 before it, or None."""
+def _range_start(value: Value, axis: int) -> Size | None:
+    """The `begin` of `unsqueeze(iota(n) + begin, axis)` with any axes of length 1 before it; None for others."""
     shape = value.shape
     begin: Size = 0
     while not isinstance(value.node.op, Iota):
@@ -290,14 +290,14 @@ def _counted(value: Value, axis: int) -> Size | None:
         elif not isinstance(op, (Unsqueeze, Reshape)):
             return None
         value = value.node.operands[0]
-    if value.type.dtype not in (DType.I32, DType.I64):  # others end before a sequence does
+    if value.type.dtype not in (DType.I32, DType.I64):  # others overflow within the length of a sequence
         return None
     tail = (value.shape[0],) if axis == 0 else (value.shape[0], 1)
     fits = shape[len(shape) - len(tail) :] == tail and all(size == 1 for size in shape[: len(shape) - len(tail)])
     return begin if fits else None
 
 
-def _fused(parts: _Parts, shape: tuple[Size, ...], new: dict[Value, Value]) -> Value:
+def _build_attention(parts: _Parts, shape: tuple[Size, ...], new: dict[Value, Value]) -> Value:
     rank, scale = parts.q.type.rank, 1.0
     steps: list[tuple[str, float]] = []
     operands: list[Value] = []
@@ -311,22 +311,22 @@ def _fused(parts: _Parts, shape: tuple[Size, ...], new: dict[Value, Value]) -> V
             if step.negative or not step.allowed:
                 operand = Neg()(operand) if step.negative else LogicalNot()(operand)
             operands.append(_of_four_axes(operand, parts.q))
-    q = _four(new[parts.q], _heads(parts.q))
-    k, v = (_four(new[each], each.shape[1] if rank > 3 else 1) for each in (parts.k, parts.v))
-    k = k if parts.turned else swapped(k)
+    q = _with_four_axes(new[parts.q], _heads(parts.q))
+    k, v = (_with_four_axes(new[part], part.shape[1] if rank > 3 else 1) for part in (parts.k, parts.v))
+    k = k if parts.has_operator_layout else swapped(k)
     fused = Attention(scale, tuple(steps), parts.before or 0, bool(parts.zeroed))
     result = fused(q, k, v, *operands)
     return result if rank == 4 else Reshape(shape)(result)
 
 
-def _four(x: Value, heads: Size) -> Value:
+def _with_four_axes(x: Value, heads: Size) -> Value:
     """A tensor as [batch, heads, length, d]."""
     wanted = (x.shape[0], heads, *x.shape[-2:])
     return x if x.shape == wanted else Reshape(wanted)(x)
 
 
 def _of_four_axes(other: Value, q: Value) -> Value:
-    """A bias or a mask of four axes, one of them for all heads."""
+    """A bias or a mask with four axes, in which all heads share one."""
     rank = q.type.rank
     if rank == 4 or other.type.rank <= 2:
         return other

@@ -1,4 +1,4 @@
-"""What is added to each channel of a convolution goes into the convolution, as the ONNX operator has it."""
+"""A bias added to each channel of a convolution becomes an operand of the convolution, as in the ONNX operator."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from compiler.graph import Value, origin
 from compiler.operators.arithmetic import Add
 from compiler.operators.convolution import Conv
 from compiler.operators.shaping import Reshape
-from compiler.passes.rules import Rules, applied, rule, variables
+from compiler.passes.rules import Rules, pattern_of, rule, variables
 
 x, w, b = variables("x w b")
-add, conv = applied(Add), applied(Conv)
+add, conv = pattern_of(Add), pattern_of(Conv)
 
 
 def _has_one_for_each_channel(c: Value, b: Value) -> bool:
@@ -17,7 +17,7 @@ def _has_one_for_each_channel(c: Value, b: Value) -> bool:
     return b.shape in ((filters, *([1] * len(spatial))), (1, filters, *([1] * len(spatial))))
 
 
-def _biased(c: Value, x: Value, w: Value, b: Value) -> Value:
+def _add_bias(c: Value, x: Value, w: Value, b: Value) -> Value:
     convolution = c.node
     with origin(convolution.origin.span, convolution.origin.path):
         return convolution.op(x, w, Reshape((w.shape[0],))(b))
@@ -27,7 +27,7 @@ BIAS: Rules = (
     rule(
         "conv(x, w) + b",
         add(conv(x, w).named("c").only_use, b),
-        _biased,
+        _add_bias,
         when=_has_one_for_each_channel,
         keeps="rounding",
     ),

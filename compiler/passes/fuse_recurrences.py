@@ -1,9 +1,9 @@
 """A Scan whose step is an LSTM, a GRU or a simple recurrence becomes that one operator.
 
-A step is recognised when its structure is isomorphic to that of a cell in `recurrent_cells`, so that names, order and
+A step is recognised if its structure is isomorphic to that of a cell in `recurrent_cells`, so that names, order and
 grouping of the user's equations do not matter.
 
-Keeps rounding: sums are made in another order, and 1 - sigmoid(x) may be sigmoid(-x).
+Keeps results to within rounding: sums are computed in another order, and 1 - sigmoid(x) may be sigmoid(-x).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from compiler.graph import Graph, Node, Value
-from compiler.operators.control import Scan, shifted
+from compiler.operators.control import Scan, states_before
 from compiler.operators.recurrent import GRU, LSTM, RNN, Recurrent
 from compiler.operators.shaping import Concat, Expand, Transpose
 from compiler.operators.slicing import Slice
@@ -25,14 +25,14 @@ from compiler.rewrite import replace, rewrite
 
 
 def fuse_recurrences(cell: Cell, graph: Graph) -> Graph:
-    """`graph` with every Scan that is this cell, in one direction, replaced by the operator."""
+    """`graph` with every Scan whose step is this cell replaced by the operator, in the Scan's direction."""
     if not any(isinstance(node.op, Scan) for node in graph):
         return graph
     return rewrite(graph, partial(_fuse, cell))
 
 
 def _fuse(cell: Cell, node: Node) -> Sequence[Value] | None:
-    """The fused operator's results in place of a Scan's, if the Scan is one."""
+    """The results of the fused operator, if the node is a Scan of this cell; otherwise None."""
     if not isinstance(node.op, Scan) or node.op.slices != 1:
         return None
     scan, body = node.op, node.op.body
@@ -48,7 +48,7 @@ def _fuse(cell: Cell, node: Node) -> Sequence[Value] | None:
 
 
 def _isomorphism(pattern: CellPattern, step: Step) -> dict[int, int] | None:
-    """The step's vertex for each of the pattern's, where the two structures are one."""
+    """The step's vertex for each of the pattern's, if the two structures are isomorphic; otherwise None."""
     from networkx.algorithms.isomorphism import MultiDiGraphMatcher, categorical_multiedge_match, categorical_node_match
 
     if len(pattern.step.structure) != len(step.structure):
@@ -64,7 +64,7 @@ def _isomorphism(pattern: CellPattern, step: Step) -> dict[int, int] | None:
 
 @dataclass(frozen=True, eq=False)
 class _Recognised:
-    """A Scan whose step is a cell's: `vertices` are the step's for the pattern's."""
+    """A Scan whose step is a cell: `vertices` maps the pattern's vertices to the step's."""
 
     cell: Cell
     pattern: CellPattern
@@ -75,12 +75,12 @@ class _Recognised:
 
     @property
     def captured(self) -> dict[Value, Value]:
-        """What the step sees whole, as it is called inside and outside."""
+        """The whole values of the Scan: the body's inputs, and the operands outside."""
         first = self.scan.states + 1
         return dict(zip(list(self.scan.body.inputs.values())[first:], self.node.operands[first:], strict=True))
 
     def results(self) -> Sequence[Value] | None:
-        """The operator's results for those of the Scan; None where the step gives out more, or its sizes do not fit."""
+        """The operator's results for those of the Scan; None if the step has other outputs, or sizes do not fit."""
         scan, operands = self.scan, self.node.operands
         inputs, ends = list(scan.body.inputs.values()), list(scan.body.outputs.values())
         order = self._state_order(inputs[: scan.states])
@@ -99,7 +99,7 @@ class _Recognised:
             finals[index] = results[1 + rank]
         stacked = {nexts[0]: results[0]}
         if any(output is not nexts[0] for output in outputs):
-            stacked[nexts[1]] = self._memories(order, results[0])
+            stacked[nexts[1]] = self._cell_states(order, results[0])
         return [*finals, *(stacked[output] for output in outputs)]
 
     def _state_order(self, states: list[Value]) -> list[int]:
@@ -108,18 +108,18 @@ class _Recognised:
         ordered = sorted(vertex for vertex, label in vertices if label == "state")
         return [states.index(self.step.values[self.vertices[vertex]]) for vertex in ordered]
 
-    def _memories(self, order: list[int], hidden: Value) -> Value:
-        """An LSTM's c of every step, which the operator keeps to itself and a gradient asks for.
+    def _cell_states(self, order: list[int], hidden: Value) -> Value:
+        """An LSTM's c of every step, which the operator does not return and a gradient needs.
 
-        Given h of every step it is a Scan of its own, whose gates `hoist_steps` computes for all steps at once: what
-        stays in steps is c' = f c + i n.
+        Given h of every step it is a Scan of its own, whose gates `hoist_steps` computes for all steps at once: only
+        c' = f c + i n remains to be done step by step.
         """
         scan, operands = self.scan, self.node.operands
         inputs = list(scan.body.inputs.items())
         h, c = order
         following = list(scan.body.outputs.values())[c]
         formal = dict((inputs[c], inputs[h], *inputs[scan.states :]))
-        before = shifted(operands[h], hidden, scan.length(*(each.type for each in operands)), scan.reverse)
+        before = states_before(operands[h], hidden, scan.length(*(operand.type for operand in operands)), scan.reverse)
         body = Graph(formal, {"next": following, "c": following}, name=scan.body.name)
         return Scan(body, 1, 2, scan.reverse).apply(operands[c], before, *operands[scan.states :]).results[1]
 
@@ -128,7 +128,7 @@ class _Recognised:
         gates = GATES[self.cell]
         weights: dict[str, Value] = {}
         recurrent: dict[str, Value] = {}
-        biases: dict[tuple[str, bool], Value] = {}  # beside the input (True), and beside the state
+        biases: dict[tuple[str, bool], Value] = {}  # of the input's projection (True), and of the state's
         for vertex, gate in self.pattern.gates.items():
             affine = self.step.terms[self.vertices[vertex]]
             negated = self.pattern.negated_update and gate == "z"
@@ -150,13 +150,13 @@ class _Recognised:
             return None
         zero = Expand((hidden,))(constant(0, item.type.dtype))
         return (
-            _stacked([weights[gate] for gate in gates]),
-            _stacked([recurrent[gate] for gate in gates]),
-            _stacked([biases.get((gate, on_input), zero) for on_input in (True, False) for gate in gates]),
+            _concatenate([weights[gate] for gate in gates]),
+            _concatenate([recurrent[gate] for gate in gates]),
+            _concatenate([biases.get((gate, on_input), zero) for on_input in (True, False) for gate in gates]),
         )
 
     def _rows(self, product: Product) -> Value:
-        """The rows of a matrix that meet a vector, as they stand outside of the step."""
+        """The rows of the matrix of a product, outside of the step."""
         matrix = self._outside(product.matrix)
         if product.rows is None:
             return matrix
@@ -164,9 +164,9 @@ class _Recognised:
         return Slice((0,), (start,), (stop,))(matrix)
 
     def _outside(self, value: Value) -> Value:
-        """A value that is the same at each step, made of what the step captures, as it stands outside of it."""
+        """A value that is the same at each step, computed outside of it from what it captures."""
         return replace([value], self.captured)[0]
 
 
-def _stacked(values: list[Value]) -> Value:
+def _concatenate(values: list[Value]) -> Value:
     return values[0] if len(values) == 1 else Concat(0)(*values)

@@ -1,7 +1,6 @@
-"""Softmax, written out, becomes the operator: `e / sum(e)` of `e = exp(x - max(x))`, and `exp(log_softmax(x))`.
+"""Softmax, written out, becomes the operator: `e / sum(e)` with `e = exp(x - max(x))`, and `exp(log_softmax(x))`.
 
-`exp(x) / sum(exp(x))`, from which nothing is taken away, is no softmax: it overflows, and has no value where all of x
-is far below 0.
+`exp(x) / sum(exp(x))` without the maximum is not fused: it overflows, and is NaN where all of x is far below 0.
 """
 
 from __future__ import annotations
@@ -11,11 +10,11 @@ from compiler.operators.arithmetic import Div, Sub
 from compiler.operators.normalization import LogSoftmax, Softmax
 from compiler.operators.powers import Exp
 from compiler.operators.reductions import Max, Sum
-from compiler.passes.rules import Rules, applied, rule, variables
+from compiler.passes.rules import Rules, pattern_of, rule, variables
 
 x, axis = variables("x axis")
-exp, sub, div, log_softmax = applied(Exp), applied(Sub), applied(Div), applied(LogSoftmax)
-max_, sum_ = applied(Max), applied(Sum)
+exp, sub, div, log_softmax = pattern_of(Exp), pattern_of(Sub), pattern_of(Div), pattern_of(LogSoftmax)
+max_, sum_ = pattern_of(Max), pattern_of(Sum)
 e = exp(sub(x, max_(x).named("largest")))
 
 SOFTMAX: Rules = (
@@ -31,7 +30,7 @@ SOFTMAX: Rules = (
 
 
 def _kept_axes(reduced: Value) -> tuple[int, ...]:
-    """The axes that a reduction folds, and keeps with length 1."""
+    """The axes of a reduction that keeps them with length 1; none for one that does not."""
     op = reduced.node.op
     assert isinstance(op, (Sum, Max))
-    return op.folded(reduced.node.operands[0].type.rank) if op.keep else ()
+    return op.folded_axes(reduced.node.operands[0].type.rank) if op.keep else ()

@@ -1,6 +1,6 @@
-"""A graph as differences see it: through `stop_gradient`, and through all of a truncated recurrence.
+"""A graph without what cuts its gradient: `stop_gradient`, and the truncation of recurrences.
 
-For comparing gradients with differences alone: what the text says of its gradient is lost.
+For comparing gradients with finite differences only, which see through both.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from compiler.rewrite import rewrite
 
 
 def remove_gradient_cuts(graph: Graph) -> Graph:
-    """`graph` without `stop_gradient`, its recurrences' gradients untruncated. Keeps the bits of what it computes."""
+    """`graph` without `stop_gradient`, the gradients of its recurrences untruncated. Keeps the bits of the results."""
 
     def whole(node: Node) -> Sequence[Value] | None:
         if isinstance(node.op, StopGradient):

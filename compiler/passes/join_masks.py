@@ -1,7 +1,7 @@
-"""Masks of attention that follow one another are one, which equal layers share; a mask of later keys is one of them.
+"""Consecutive masks of an attention become one, which equal layers share; so does a causal mask.
 
-Run where a graph is exported, for attention that is written in parts there (see `compiler.operators.attention`): ONNX's
-`is_causal` counts queries and keys from 0. Keeps the bits.
+Run on export, for attention that is decomposed there (see `compiler.operators.attention`): ONNX's `is_causal` counts
+queries and keys from 0. Keeps the bits.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from compiler.rewrite import rewrite
 
 
 def join_masks(graph: Graph) -> Graph:
-    """`graph` with at most one mask for each number that attention hides by, where it has no operator in ONNX."""
+    """`graph` with at most one mask for each number by which attention hides scores, where ONNX has no operator."""
     later: dict[tuple[Size, Size, Size], Value] = {}
     both: dict[tuple[Value, Value], Value] = {}
 
@@ -36,7 +36,7 @@ def join_masks(graph: Graph) -> Graph:
         for kind, number in op.steps:
             if kind == LATER:
                 key = (q.shape[2], k.shape[2], op.before)
-                mask = later[key] if key in later else later.setdefault(key, _seen(*key))
+                mask = later[key] if key in later else later.setdefault(key, _causal_mask(*key))
             elif kind in (MASK, ADD):
                 mask = next(waiting)
             if kind in HIDING and steps and steps[-1] == (MASK, number):
@@ -53,7 +53,7 @@ def join_masks(graph: Graph) -> Graph:
     return rewrite(graph, join)
 
 
-def _seen(queries: Size, keys: Size, before: Size) -> Value:
-    """Whether a key comes no later than a query, `[queries, keys]`."""
-    own = Iota(queries)() if before == 0 else Iota(queries)() + size_of(before)
-    return LessEqual()(Iota(keys)(), Unsqueeze((1,))(own))
+def _causal_mask(queries: Size, keys: Size, before: Size) -> Value:
+    """The mask of keys that are no later than a query, `[queries, keys]`."""
+    positions = Iota(queries)() if before == 0 else Iota(queries)() + size_of(before)
+    return LessEqual()(Iota(keys)(), Unsqueeze((1,))(positions))

@@ -1,8 +1,8 @@
 """Zeros around the input of a max pool stay zeros.
 
-Run where a graph is exported: onnxruntime before 1.31 makes one MaxPool of a Pad and a MaxPool, and the padding of
-MaxPool is never the largest, so that a window of negative elements and padding gives another number. A maximum with
--infinity, which is every number itself, keeps the two apart.
+Run on export: onnxruntime before 1.31 fuses a Pad into the MaxPool after it, whose own padding is never the largest
+item, so that a window of negative elements and padding has another maximum. A maximum with -infinity, which changes
+nothing, keeps the two apart.
 """
 
 from __future__ import annotations
@@ -10,17 +10,19 @@ from __future__ import annotations
 from math import inf
 
 from compiler.operators.arithmetic import Maximum
-from compiler.operators.pooling import MaxPool, MaxPoolPlaces
+from compiler.operators.pooling import MaxPool, MaxPoolIndices
 from compiler.operators.slicing import Pad
 from compiler.operators.source import constant
-from compiler.passes.rules import Rules, applied, rule, variables
+from compiler.passes.rules import Rules, pattern_of, rule, variables
 
 (x,) = variables("x")
 
 PADDING: Rules = (
     rule(
         "max_pool(pad(x))",
-        applied(MaxPool, MaxPoolPlaces)(applied(Pad)(x, mode="constant", value=0.0).named("padded")).named("pool"),
+        pattern_of(MaxPool, MaxPoolIndices)(pattern_of(Pad)(x, mode="constant", value=0.0).named("padded")).named(
+            "pool"
+        ),
         lambda padded, pool: pool.node.op.apply(Maximum()(padded, constant(-inf, padded.type.dtype))).results,
     ),
 )

@@ -1,6 +1,6 @@
-"""Scans over the same operands with the same next states are one Scan, which stacks what each of them did.
+"""Scans over the same operands with the same next states become one Scan, which stacks what each of them stacked.
 
-The gradient of a recurrence asks for its states again; this makes the forward Scan give them. Keeps the bits.
+The gradient of a recurrence needs its states; with this the forward Scan returns them. Keeps the bits.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from compiler.rewrite import rebuild, with_ends
 
 
 def merge_scans(graph: Graph) -> Graph:
-    """`graph` with each group of such Scans made one."""
+    """`graph` with each group of such Scans merged."""
     groups: dict[object, list[Node]] = {}
     for node in graph:
         if isinstance(node.op, Scan):
@@ -25,19 +25,19 @@ def merge_scans(graph: Graph) -> Graph:
         group = groups[_key(node, node.op)] if isinstance(node.op, Scan) else [node]
         if len(group) > 1:
             with origin(node.origin.span, node.origin.path):
-                new |= _merged(group, tuple(new[operand] for operand in node.operands))
+                new |= _merge(group, tuple(new[operand] for operand in node.operands))
         else:
             rebuild(node, new)
     return with_ends(graph, new)
 
 
 def _key(node: Node, scan: Scan) -> object:
-    """Equal for Scans that pass through the same states."""
+    """A key that is equal for Scans with the same sequence of states."""
     nexts = tuple(scan.body.outputs.values())[: scan.states]
     return node.operands, tuple(scan.body.inputs.values()), nexts, scan.slices, scan.reverse
 
 
-def _merged(group: list[Node], operands: tuple[Value, ...]) -> dict[Value, Value]:
+def _merge(group: list[Node], operands: tuple[Value, ...]) -> dict[Value, Value]:
     scans = [node.op for node in group if isinstance(node.op, Scan)]
     first = scans[0]
     nexts = list(first.body.outputs.values())[: first.states]

@@ -1,13 +1,12 @@
-"""Rows that are taken in order are counted in i32.
+"""The indices of rows taken in order become i32.
 
-Run where a graph is exported: onnxruntime makes a slice of `Gather(x, Range(n))` in i64, and a slice forgets that a row
-beyond the last is an error.
+Run on export: onnxruntime turns `Gather(x, Range(n))` in i64 into a slice, which does not fail beyond the last row.
 """
 
 from __future__ import annotations
 
 from compiler.operators.indexing import Iota, Take
-from compiler.passes.rules import Rules, applied, rule, variables
+from compiler.passes.rules import Rules, pattern_of, rule, variables
 from compiler.types import DType
 
 (x,) = variables("x")
@@ -15,7 +14,7 @@ from compiler.types import DType
 RANGES: Rules = (
     rule(
         "take(x, iota(n))",
-        applied(Take)(x, applied(Iota)().named("indices")).named("rows"),
+        pattern_of(Take)(x, pattern_of(Iota)().named("indices")).named("rows"),
         lambda x, indices, rows: rows.node.op(x, indices.node.op.replace(dtype=DType.I32)()),
         when=lambda indices: indices.node.op.dtype != DType.I32,
     ),

@@ -1,6 +1,6 @@
-"""Every pass, in the order in which they run.
+"""The staged table of all passes, in the order in which they run.
 
-The passes of a stage are imported with it: `nablac check` differentiates, and needs no other.
+The passes of a stage are imported when it first runs: `nablac check` differentiates, and needs no others.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from grammar.record import Record
 class Stage(StrEnum):
     """When a pass runs."""
 
-    GRADIENT_CHECK = "gradient check"  # on a loss whose gradient is compared with differences
+    GRADIENT_CHECK = "gradient check"  # on a loss whose gradient is compared with finite differences
     BEFORE_GRADIENT = "before gradient"  # on the loss of a training step
     AFTER_GRADIENT = "after gradient"  # on any graph, for what differentiation leaves behind
     MODEL = "model"  # on any graph
@@ -29,7 +29,7 @@ class Stage(StrEnum):
 
 
 class Pass(Record):
-    """A rewrite of graphs with a name, by which it is listed, timed, switched off and tested."""
+    """A rewrite of graphs with a name by which it is listed, timed, disabled and tested."""
 
     name: str
     run: Rewrite
@@ -37,7 +37,7 @@ class Pass(Record):
 
 
 class PassRun(Record):
-    """What a pass did to a graph: its nodes before and after, nested ones counted, in so many seconds."""
+    """One run of a pass: the graph's nodes before and after, including nested ones, and the time in seconds."""
 
     name: str
     stage: Stage
@@ -47,7 +47,7 @@ class PassRun(Record):
 
 
 class Settings(Record):
-    """Which passes are switched off, and who is told of each run."""
+    """Which passes are disabled, and a callback for each run."""
 
     disabled: frozenset[str] = frozenset()
     observe: Callable[[PassRun], None] | None = None
@@ -135,13 +135,13 @@ OPTIMIZING = (Stage.AFTER_GRADIENT, Stage.MODEL)
 
 @cache
 def passes_of(*stages: Stage) -> tuple[Pass, ...]:
-    """The passes of these stages in the order in which they run; one may stand there several times."""
-    return tuple(each for stage in stages for each in _TABLE[stage]())
+    """The passes of these stages in the order in which they run; a pass may run several times."""
+    return tuple(pass_ for stage in stages for pass_ in _TABLE[stage]())
 
 
 def pass_names() -> tuple[str, ...]:
     """The names of all passes."""
-    return tuple(dict.fromkeys(each.name for each in passes_of(*Stage)))
+    return tuple(dict.fromkeys(pass_.name for pass_ in passes_of(*Stage)))
 
 
 def _by_rules(name: str, rules: Rules, in_bodies: bool = False) -> Pass:
@@ -157,7 +157,7 @@ _settings: ContextVar[Settings] = ContextVar("passes", default=Settings())  # no
 
 @contextmanager
 def pass_settings(disabled: Collection[str] = (), observe: Callable[[PassRun], None] | None = None) -> Iterator[None]:
-    """Inside, the `disabled` passes do not run, and `observe` is told of every other."""
+    """A context in which the `disabled` passes do not run, and `observe` is called after every other."""
     token = _settings.set(Settings(frozenset(disabled), observe))
     try:
         yield
@@ -166,26 +166,25 @@ def pass_settings(disabled: Collection[str] = (), observe: Callable[[PassRun], N
 
 
 def run_stage(graph: Graph, stage: Stage, *, disabled: Collection[str] = ()) -> Graph:
-    """`graph` after the passes of a stage, those `disabled` here or in `pass_settings` left out."""
+    """`graph` after the passes of a stage, without those `disabled` here or in `pass_settings`."""
     settings = _settings.get()
-    for each in passes_of(stage):
-        if each.name in disabled or each.name in settings.disabled:
+    for pass_ in passes_of(stage):
+        if pass_.name in disabled or pass_.name in settings.disabled:
             continue
         if settings.observe is None:
-            graph = each.run(graph)
+            graph = pass_.run(graph)
             continue
         before, begun = nodes_in_all(graph), time.perf_counter()
-        graph = each.run(graph)
+        graph = pass_.run(graph)
         seconds = time.perf_counter() - begun
-        settings.observe(PassRun(each.name, stage, before, nodes_in_all(graph), seconds))
+        settings.observe(PassRun(pass_.name, stage, before, nodes_in_all(graph), seconds))
     return graph
 
 
 def optimize(graph: Graph, *, disabled: Collection[str] = ()) -> Graph:
-    """A graph of the same inputs and outputs that computes the same, sooner.
+    """An equivalent graph of the same inputs and outputs that runs faster; passes named in `disabled` do not run.
 
-    What no output needs is gone by construction: a graph is what its ends reach. Passes in `disabled`, by their names,
-    do not run.
+    Dead code needs no pass: a graph is what its outputs and updates reach.
     """
     for stage in OPTIMIZING:
         graph = run_stage(graph, stage, disabled=disabled)

@@ -1,32 +1,32 @@
-"""Max pools of a training step: less work around them, and one in the place of two."""
+"""Max pools of a training step: less work around them, and one instead of two."""
 
 from __future__ import annotations
 
 from compiler.graph import Graph, Value
 from compiler.operators.activations import Relu
-from compiler.operators.pooling import MaxPool, MaxPoolPlaces
-from compiler.passes.rules import Rules, applied, rule, variables
+from compiler.operators.pooling import MaxPool, MaxPoolIndices
+from compiler.passes.rules import Rules, pattern_of, rule, variables
 from compiler.rewrite import rebuild, with_ends
 
 (x,) = variables("x")
 
-# To be differentiated: what is rectified, and masked on the way back, is a window's result in the place of all its
-# items. The gradient is the same to the bit: a window without a positive item passes none either way.
+# Before differentiation: the result of a window is rectified, and masked in the gradient, instead of all its items. The
+# gradient is the same to the bit: a window without a positive item passes none either way.
 POOL_BEFORE_RELU: Rules = (
     rule(
         "max_pool(relu(x))",
-        applied(MaxPool)(applied(Relu)(x)).named("pool"),
+        pattern_of(MaxPool)(pattern_of(Relu)(x)).named("pool"),
         lambda x, pool: Relu()(pool.node.op(x)),
     ),
 )
 
 
 def merge_pools(graph: Graph) -> Graph:
-    """`graph` with the results of a max pool taken from the one that finds their positions, where there is one.
+    """`graph` with each max pool replaced by the one that also returns indices, where there is one on the same operand.
 
-    Keeps the bits but for the sign of a zero: of 0 and -0, which are equal, the two kernels may choose another.
+    Keeps the bits but for the sign of zero: of 0 and -0, which are equal, the two kernels may select different ones.
     """
-    finders = {(*node.op.attributes, *node.operands): node for node in graph if isinstance(node.op, MaxPoolPlaces)}
+    finders = {(*node.op.attributes, *node.operands): node for node in graph if isinstance(node.op, MaxPoolIndices)}
     if not finders:
         return graph
     new: dict[Value, Value] = {}

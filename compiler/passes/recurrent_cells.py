@@ -1,7 +1,7 @@
-"""The steps that one ONNX operator computes, as equations: what `fuse_recurrences` looks for in a user's own.
+"""The steps of ONNX's recurrent operators as equations: the patterns of `fuse_recurrences`.
 
-The gates are called as the ONNX operators call them: z, r, h of a GRU, i, o, f, c of an LSTM. Biases are left out: what
-is the same at every step is part of the affine term that it is added to (see `compiler.passes.affine`).
+The gates have the names of the ONNX operators: z, r, h of a GRU, i, o, f, c of an LSTM. Biases are omitted: what is the
+same at every step is part of the affine term that it is added to (see `compiler.passes.affine`).
 """
 
 from __future__ import annotations
@@ -20,17 +20,17 @@ from compiler.types import DType, TensorType
 Cell = Literal["rnn", "lstm", "gru"]
 GATES: Mapping[Cell, str] = {"rnn": "h", "lstm": "iofc", "gru": "zrh"}  # in the order in which ONNX stacks them
 
-_BATCH, _FEATURES, _HIDDEN = 5, 3, 2  # sizes of the patterns: which they are means nothing
+_BATCH, _FEATURES, _HIDDEN = 5, 3, 2  # sizes of the patterns, which are arbitrary
 
 
 @dataclass(frozen=True, eq=False)
 class CellPattern:
-    """One form of a cell: its structure, and which gate each of its affine terms belongs to."""
+    """One form of a cell: its structure, and the gate of each of its affine terms."""
 
     step: Step
     gates: dict[int, str]  # by the term's vertex in the structure
     attributes: dict[str, Any]  # of the operator
-    negated_update: bool = False  # its update gate is 1 - z of the operator's z
+    negated_update: bool = False  # its update gate is 1 - z, where z is the operator's
 
 
 @cache
@@ -73,7 +73,7 @@ def _gru_forms() -> Iterator[CellPattern]:
 
 
 class _Form:
-    """A step's inputs: its item, its states, and two matrices for each gate that is asked for."""
+    """The inputs of a step: its item, its states, and two matrices for each gate, created on first use."""
 
     def __init__(self, *states: str) -> None:
         self.x = Input("x", TensorType(DType.F32, (_BATCH, _FEATURES)))()
@@ -83,15 +83,15 @@ class _Form:
         self.recurrent = _Matrices("R", _HIDDEN)
 
     def input(self, gate: str) -> Value:
-        """What a gate makes of the item."""
+        """The item's projection for a gate."""
         return self.x @ self.weights[gate]
 
     def state(self, gate: str) -> Value:
-        """What a gate makes of the hidden state."""
+        """The hidden state's projection for a gate."""
         return self.states["h"] @ self.recurrent[gate]
 
     def pattern(self, nexts: Mapping[str, Value], negated_update: bool = False, **attributes: Any) -> CellPattern:
-        """The step with these next values of its states, whose first it gives out too."""
+        """The pattern of the step with these next values of its states."""
         gates = {matrix: gate for matrices in (self.weights, self.recurrent) for gate, matrix in matrices.items()}
         body = Graph({**self.states, "x": self.x}, dict(nexts))
         step = step_of(body, len(self.states), 1)
@@ -100,7 +100,7 @@ class _Form:
 
 
 class _Matrices(dict[str, Value]):
-    """A matrix for each gate, made when it is first asked for."""
+    """A matrix for each gate, created on first use."""
 
     def __init__(self, name: str, rows: int) -> None:
         super().__init__()

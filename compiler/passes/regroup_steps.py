@@ -1,11 +1,11 @@
-"""Sums and products of a recurrence's step, grouped so that less of them is done in steps.
+"""Sums and products of a recurrence's step, regrouped so that less is computed step by step.
 
-- `(s * a) * b`, where `a` and `b` are known before the steps, is `s * (a * b)`, and `a * b` is hoisted (see
-  `code_motion`). One of them has to be at most 1, as a gate is, so that their product is not beyond what the two had
-  made of `s`;
-- `s @ A + t @ B` is one product, `concat([s, t]) @ concat([A, B])`: the gradients of a cell's gates meet in its state.
+- `(s * a) * b`, where `a` and `b` are known before the steps, becomes `s * (a * b)`, and `a * b` is hoisted (see
+  `code_motion`). One of them must be at most 1, as a gate is, so that their product does not overflow where the two
+  products with `s` did not;
+- `s @ A + t @ B` becomes one product, `concat([s, t]) @ concat([A, B])`, as for the gradients of a cell's gates.
 
-Keeps rounding.
+Keeps results to within rounding.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from compiler.operators.shaping import Concat, DataMovement
 from compiler.operators.source import Constant
 from compiler.rewrite import rebuild, rewrite, with_ends
 
-_DEPTH = 6  # how far into a value its bound is looked for
+_DEPTH = 6  # operators to look through for the bound of a value
 
 
 def regroup_steps(graph: Graph) -> Graph:
@@ -41,7 +41,7 @@ def regroup_steps(graph: Graph) -> Graph:
 
 
 class _Regrouping:
-    """One step on its way to another; only what a single node uses is taken apart."""
+    """The regrouping of one step; only values with a single user are regrouped."""
 
     def __init__(self, scan: Scan) -> None:
         self.old = scan.body
@@ -79,7 +79,7 @@ class _Regrouping:
         return regrouped if not factor.type.rank or factor.type == regrouped.type else None
 
     def _sum(self, node: Node) -> Value | None:
-        """Products with what is known before the steps as one, where nothing but their sum is asked for."""
+        """Products with matrices known before the steps as one product, if only their sum is used."""
         if not isinstance(node.op, Add) or not self._moves(node.result):
             return None
         if self.uses[node.result] == 1 and node.result in self.added:
@@ -96,15 +96,15 @@ class _Regrouping:
         return total
 
     def _terms(self, node: Node) -> list[Value]:
-        """What a sum adds up, however it is grouped."""
+        """The terms of a sum, for any grouping."""
         terms: list[Value] = []
         waiting = list(reversed(node.operands))
         while waiting:
-            each = waiting.pop()
-            if isinstance(each.node.op, Add) and self.uses[each] == 1:
-                waiting.extend(reversed(each.node.operands))
+            term = waiting.pop()
+            if isinstance(term.node.op, Add) and self.uses[term] == 1:
+                waiting.extend(reversed(term.node.operands))
             else:
-                terms.append(each)
+                terms.append(term)
         return terms
 
     def _joins(self, term: Value, total: Value) -> bool:
@@ -123,7 +123,7 @@ class _Regrouping:
 
 
 def at_most(value: Value, bound: float) -> bool:
-    """Whether no number of a value is beyond a bound, of either sign, as far as its operators tell."""
+    """Whether the magnitude of a value is known from its operators to be at most `bound`."""
     return _largest(value, _DEPTH) <= bound
 
 
@@ -140,17 +140,17 @@ def _largest(value: Value, depth: int) -> float:
         return _largest(operands[0], depth - 1)
     if isinstance(op, Mul):
         return math.prod(_largest(operand, depth - 1) for operand in operands)
-    if isinstance(op, Sub) and _largest(operands[0], 0) == 1.0 and _is_share(operands[1], depth - 1):
+    if isinstance(op, Sub) and _largest(operands[0], 0) == 1.0 and _is_in_unit_interval(operands[1], depth - 1):
         return 1.0  # 1 - y of y between 0 and 1
     return math.inf
 
 
-def _is_share(value: Value, depth: int) -> bool:
-    """Whether all of a value lies between 0 and 1: a gate, or a square of what is at most 1."""
+def _is_in_unit_interval(value: Value, depth: int) -> bool:
+    """Whether a value is known to lie between 0 and 1: a gate, or the square of a value of magnitude at most 1."""
     op, operands = value.node.op, value.node.operands
     if isinstance(op, Sigmoid):
         return True
     if isinstance(op, Mul):
         same = operands[0] is operands[1] and _largest(operands[0], depth) <= 1
-        return same or (all(_is_share(operand, depth - 1) for operand in operands if depth) and depth > 0)
+        return same or (all(_is_in_unit_interval(operand, depth - 1) for operand in operands if depth) and depth > 0)
     return isinstance(op, Pow) and _largest(operands[0], depth) <= 1 and _largest(operands[1], 0) == 2.0

@@ -1,15 +1,15 @@
-"""Rewrites of a pattern as data: what is looked for, under which condition, and what takes its place.
+"""Rewrite rules as data: a pattern, a condition and a replacement.
 
 A pattern is made by calling operators on variables, and reads as the expression that it matches:
 
     x, zero = variables("x zero")
-    add, neg = applied(Add), applied(Neg)
+    add, neg = pattern_of(Add), pattern_of(Neg)
     rule("x + -0", add(x, zero), lambda x: x, when=adds_nothing)
     rule("-(-x)", neg(neg(x)), lambda x: x)
 
-`apply_rules` does the rest for all rules: it finds those that may match by the operator at a pattern's root, tries the
-operands of commutative operators both ways, counts users, refuses a replacement of another type, keeps origins, and
-goes on until no rule applies.
+`apply_rules` does the rest for all rules: it looks up those that may match by the operator at a pattern's root, tries
+the operands of commutative operators both ways, counts users, rejects a replacement of another type, keeps origins, and
+continues until no rule applies.
 """
 
 from __future__ import annotations
@@ -28,21 +28,21 @@ from grammar.record import Record
 
 Keeps = Literal["bits", "rounding"]  # every bit of every result, or every result to within rounding
 
-_LARGEST_CONSTANT = 4096  # bytes of a constant that is looked through for a number in every element
-_MOST_SWEEPS = 100  # rules that have not come to an end by then never will
-_LONGEST_CHAIN = 50  # rules applied to what a rule made, and so on
+_LARGEST_CONSTANT = 4096  # bytes of a constant whose elements are compared with a number
+_MOST_SWEEPS = 100  # after which the rules are taken not to terminate
+_LONGEST_CHAIN = 50  # rules applied to the replacement of a rule, and so on
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
 
 class Variable(Record):
-    """Any value, or any attribute; met twice, it is the same one."""
+    """Any value, or any attribute; a variable that occurs twice matches the same one."""
 
     name: str
 
 
 class Application(Record):
-    """One of several operators applied to patterns; a pattern object that is met twice matches one value."""
+    """One of several operators applied to patterns; a pattern object that occurs twice matches the same value."""
 
     operators: tuple[type[Operator], ...]
     operands: tuple[Pattern, ...]
@@ -51,12 +51,12 @@ class Application(Record):
     used_once: bool = False
 
     def named(self, name: str) -> Application:
-        """The same pattern, whose value goes by this name."""
+        """The same pattern, whose value is bound to this name."""
         return self.replace(name=name)
 
     @property
     def only_use(self) -> Application:
-        """The same pattern, of a value that nothing else in the graph reads."""
+        """The same pattern, for a value with no other user in the graph."""
         return self.replace(used_once=True)
 
 
@@ -65,7 +65,7 @@ Bindings = dict["str | Application", Any]
 
 
 class Rule(Record):
-    """`make` gives what takes the place of whatever matches `pattern`, where `when` holds.
+    """What matches `pattern` is replaced by the result of `make`, if `when` holds.
 
     Both functions are called with those of the pattern's variables that their parameters name.
     """
@@ -81,12 +81,12 @@ Rules = tuple[Rule, ...]
 
 
 def variables(names: str) -> tuple[Variable, ...]:
-    """Variables of these names, which spaces separate."""
+    """Variables with these names, separated by spaces."""
     return tuple(map(Variable, names.split()))
 
 
-def applied(*operators: type[Operator]) -> Callable[..., Application]:
-    """What makes patterns of any of these operators: called with patterns for operands, and for attributes by name."""
+def pattern_of(*operators: type[Operator]) -> Callable[..., Application]:
+    """A constructor of patterns of any of these operators: called with patterns for operands, attributes by name."""
 
     def pattern(*operands: Pattern, **attributes: Any) -> Application:
         return Application(operators, operands, attributes)
@@ -102,9 +102,9 @@ def rule(
     when: Callable[..., bool] = lambda: True,
     keeps: Keeps = "bits",
 ) -> Rule:
-    """A rule; ValueError where a function asks for a variable that the pattern does not have."""
+    """A rule; ValueError where a function has a parameter that is not a variable of the pattern."""
     names = set(_names(pattern))
-    return Rule(name, pattern, _by_name(make, names), _by_name(when, names), keeps)
+    return Rule(name, pattern, _call_by_name(make, names), _call_by_name(when, names), keeps)
 
 
 def _names(pattern: Pattern) -> Iterator[str]:
@@ -118,8 +118,8 @@ def _names(pattern: Pattern) -> Iterator[str]:
                 yield from _names(inner)
 
 
-def _by_name(function: _F, names: set[str]) -> _F:
-    """A function that takes all variables by name and hands on those that the given one has parameters for."""
+def _call_by_name(function: _F, names: set[str]) -> _F:
+    """A function that takes all variables by name and passes on those that `function` has parameters for."""
     parameters = tuple(signature(function).parameters)
     unknown = set(parameters) - names
     if unknown:
@@ -128,7 +128,7 @@ def _by_name(function: _F, names: set[str]) -> _F:
 
 
 def is_everywhere(value: Value, number: float) -> bool:
-    """Whether a value is known to be this number in every element, of which there is at least one."""
+    """Whether all elements of a value, of which there is at least one, are known to be this number."""
     op = value.node.op
     if isinstance(op, Expand):
         return is_everywhere(value.node.operands[0], number)
@@ -143,10 +143,10 @@ def is_everywhere(value: Value, number: float) -> bool:
 def apply_rules(graph: Graph, rules: Rules) -> Graph:
     """`graph` with the rules applied until none applies; the graph itself where none does.
 
-    Nodes that a rule makes take the origin of the node they replace. RuntimeError where the rules come to no end.
+    Nodes that a rule creates get the origin of the node they replace. RuntimeError where the rules do not terminate.
     """
     index = _by_root(rules)
-    counts_users = any(map(_counts_users, (each.pattern for each in rules)))
+    counts_users = any(map(_counts_users, (candidate.pattern for candidate in rules)))
     for _ in range(_MOST_SWEEPS):
         if not any(type(node.op) in index for node in graph):
             return graph
@@ -154,9 +154,9 @@ def apply_rules(graph: Graph, rules: Rules) -> Graph:
         if not sweep.fired:
             return graph
         graph = with_ends(graph, sweep.new)
-        if not counts_users:  # every node has been tried on the operands that it ends up with
+        if not counts_users:  # every node has been tried on its final operands
             return graph
-    raise RuntimeError(f"the rules {', '.join(each.name for each in rules)} come to no end")
+    raise RuntimeError(f"the rules {', '.join(candidate.name for candidate in rules)} do not terminate")
 
 
 def _counts_users(pattern: Pattern) -> bool:
@@ -166,25 +166,25 @@ def _counts_users(pattern: Pattern) -> bool:
 @lru_cache(maxsize=64)
 def _by_root(rules: Rules) -> Mapping[type[Operator], Rules]:
     index: dict[type[Operator], Rules] = {}
-    for each in rules:
-        for operator in each.pattern.operators:
-            index[operator] = (*index.get(operator, ()), each)
+    for candidate in rules:
+        for operator in candidate.pattern.operators:
+            index[operator] = (*index.get(operator, ()), candidate)
     return index
 
 
 class _Sweep:
-    """A graph rewritten once, producers first; what a rule makes is rewritten at once, before its users are.
+    """One sweep over a graph, producers first; the replacement of a rule is itself rewritten before its users are.
 
-    Users are counted in the graph as it was: what a rule leaves without a use still counts as one, so that a rule may
-    come too late, and does in the next sweep.
+    Users are counted in the graph before the sweep: a node that a rule leaves without a user still counts as one, so
+    that another rule may apply only in the next sweep.
     """
 
     def __init__(self, graph: Graph, index: Mapping[type[Operator], Rules], counts_users: bool) -> None:
         self.index = index
         self.fired = 0
-        self.chain = 0  # rules that are being applied, each to what the one before made
+        self.chain = 0  # rules that are being applied, each to the replacement of the one before
         self.new: dict[Value, Value] = {}
-        self.settled: dict[Node, tuple[Value, ...]] = {}  # nodes that are rewritten already, and what they became
+        self.settled: dict[Node, tuple[Value, ...]] = {}  # nodes that have been rewritten, and their replacements
         self.users: Counter[Value] = Counter()
         users: Counter[Value] = Counter()
         if counts_users:
@@ -200,17 +200,17 @@ class _Sweep:
                     self.users[result] += users[old]
 
     def _rewrite(self, node: Node) -> tuple[Value, ...]:
-        """What a node whose operands are settled becomes."""
+        """The replacements of the results of a node whose operands are final."""
         if node in self.settled:
             return self.settled[node]
         results = node.results
-        for each in self.index.get(type(node.op), ()):
-            replacement = self._replacement(each, node)
+        for candidate in self.index.get(type(node.op), ()):
+            replacement = self._replacement(candidate, node)
             if replacement is not None:
                 self.fired += 1
                 self.chain += 1
                 if self.chain > _LONGEST_CHAIN:
-                    raise RuntimeError(f"the rule {each.name} comes to no end")
+                    raise RuntimeError(f"the rule {candidate.name} does not terminate")
                 results = tuple(self._settle(value) for value in replacement)
                 self.chain -= 1
                 break
@@ -218,7 +218,7 @@ class _Sweep:
         return results
 
     def _settle(self, value: Value) -> Value:
-        """A value that a rule made, on settled operands."""
+        """The final replacement of a value that a rule created."""
         node = value.node
         if node not in self.settled:
             operands = tuple(self._settle(operand) for operand in node.operands)
@@ -241,7 +241,7 @@ class _Sweep:
         return None
 
     def _matches(self, pattern: Application, node: Node, bound: Bindings) -> Iterator[Bindings]:
-        """The ways in which a node matches, each with what it binds."""
+        """The bindings of every way in which a node matches."""
         if type(node.op) not in pattern.operators or len(node.operands) != len(pattern.operands):
             return
         bound = {**bound, pattern: node.results[0]}
@@ -261,8 +261,8 @@ class _Sweep:
         if not patterns:
             yield bound
             return
-        for each in self._value_matches(patterns[0], operands[0], bound):
-            yield from self._operand_matches(patterns[1:], operands[1:], each)
+        for extended in self._value_matches(patterns[0], operands[0], bound):
+            yield from self._operand_matches(patterns[1:], operands[1:], extended)
 
     def _value_matches(self, pattern: Pattern, value: Value, bound: Bindings) -> Iterator[Bindings]:
         if isinstance(pattern, (int, float)):

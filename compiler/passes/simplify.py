@@ -1,6 +1,6 @@
-"""Identities: what changes nothing goes, what undoes the step before goes with it.
+"""Algebraic identities: operators that change nothing are removed, and those that undo the one before, with it.
 
-Keeps the bits, of NaN, infinities and -0 too: `x + 0` stays where x may be -0, and `x * 0` is no identity.
+Keeps the bits, also of NaN, infinities and -0: `x + 0` stays, since x may be -0, and `x * 0` is not an identity.
 """
 
 from __future__ import annotations
@@ -14,12 +14,19 @@ from compiler.operators.powers import Pow, Sqrt
 from compiler.operators.shaping import Expand, Flip, Reshape, Squeeze, Transpose, Unsqueeze
 from compiler.operators.slicing import Slice
 from compiler.operators.source import Constant
-from compiler.passes.rules import Rules, applied, is_everywhere, rule, variables
+from compiler.passes.rules import Rules, is_everywhere, pattern_of, rule, variables
 
 x, zero, axes, inner, outer = variables("x zero axes inner outer")
-add, sub, mul, div, pow_, neg = applied(Add), applied(Sub), applied(Mul), applied(Div), applied(Pow), applied(Neg)
-transpose, reshape, flip, cast = applied(Transpose), applied(Reshape), applied(Flip), applied(Cast)
-squeeze_or_unsqueeze = applied(Squeeze, Unsqueeze)
+add, sub, mul, div, pow_, neg = (
+    pattern_of(Add),
+    pattern_of(Sub),
+    pattern_of(Mul),
+    pattern_of(Div),
+    pattern_of(Pow),
+    pattern_of(Neg),
+)
+transpose, reshape, flip, cast = pattern_of(Transpose), pattern_of(Reshape), pattern_of(Flip), pattern_of(Cast)
+squeeze_or_unsqueeze = pattern_of(Squeeze, Unsqueeze)
 
 NUMBERS: Rules = (
     rule("x + -0", add(x, zero), lambda x: x, when=lambda zero: _is_zero(zero, sign=-1)),
@@ -28,7 +35,9 @@ NUMBERS: Rules = (
     rule("x / 1", div(x, 1), lambda x: x),
     rule("x ** 1", pow_(x, 1), lambda x: x),
     rule("x ** 2", pow_(x, 2), lambda x: x * x),
-    rule("x ** 0.5", pow_(x, 0.5), lambda x: Sqrt()(x)),  # as the NumPy kernel has it: of -infinity a power is infinity
+    rule(
+        "x ** 0.5", pow_(x, 0.5), lambda x: Sqrt()(x)
+    ),  # like the NumPy kernel; a power of -infinity would be infinity
     rule("-(-x)", neg(neg(x)), lambda x: x),
 )
 SHAPES: Rules = (
@@ -43,11 +52,11 @@ SHAPES: Rules = (
         lambda x: x,
         when=lambda outer: outer == tuple(range(len(outer))),
     ),
-    # A replacement of another type is refused, so that these hold of what leaves a shape as it was.
-    rule("a reshape to the same shape", applied(Reshape, Expand, Slice)(x), lambda x: x),
+    # A replacement of another type is rejected, so that these apply only where the shape stays the same.
+    rule("a reshape to the same shape", pattern_of(Reshape, Expand, Slice)(x), lambda x: x),
     rule(
         "two reshapes",
-        reshape(applied(Reshape, Squeeze, Unsqueeze)(x)).named("whole"),
+        reshape(pattern_of(Reshape, Squeeze, Unsqueeze)(x)).named("whole"),
         lambda x, whole: Reshape(whole.shape)(x),
     ),
     rule("axes added and taken away", squeeze_or_unsqueeze(squeeze_or_unsqueeze(x)), lambda x: x),

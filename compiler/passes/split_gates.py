@@ -1,7 +1,7 @@
-"""Gates that are computed as one and cut apart, as `split(x @ W + h @ U + b, 4, axis: -1)`, as gates of their own.
+"""Gates that are computed together and split, as in `split(x @ W + h @ U + b, 4, axis: -1)`, as separate gates.
 
-A slice of a sum's last axis is the sum of its terms' slices, and that of a product the product with its columns.
-This is for recognising a step alone: what is cut here would be computed once for each cut.
+A slice of a sum's last axis is the sum of its terms' slices, and that of a product the product with sliced columns.
+This is only for recognising a step: to run it like this would compute shared operands once for each slice.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from compiler.rewrite import reached, rewrite
 
 
 def split_gates(body: Graph, formal: int) -> Graph:
-    """A step's body with slices of the last axis moved towards its `formal` inputs, and into what it captures."""
+    """A step's body with slices of the last axis pushed down to its `formal` inputs and into what it captures."""
     if not any(_bounds(node) for node in body):
         return body
     splitting = _Splitting(reached(body.outputs.values(), list(body.inputs.values())[:formal]))
@@ -24,7 +24,7 @@ def split_gates(body: Graph, formal: int) -> Graph:
 
 
 class _Splitting:
-    """One body: which of its nodes are of the step, and the slices that are there already."""
+    """The state of splitting one body: which nodes depend on the step's inputs, and the slices already created."""
 
     def __init__(self, stepped: set[Node]) -> None:
         self.stepped = stepped
@@ -51,8 +51,8 @@ class _Splitting:
             whole = value.shape[-1]
             part = node.op(
                 *(
-                    self._slice(each, start, stop) if each.type.rank and each.shape[-1] == whole else each
-                    for each in operands
+                    self._slice(operand, start, stop) if operand.type.rank and operand.shape[-1] == whole else operand
+                    for operand in operands
                 )
             )
         elif isinstance(node.op, MatMul) and operands[1].type.rank == 2 and operands[1].node not in self.stepped:
@@ -63,7 +63,7 @@ class _Splitting:
 
 
 def _bounds(node: Node) -> tuple[int, int] | None:
-    """Where a slice of the last axis alone begins and ends; None for what is no such slice."""
+    """Start and stop of a slice of the last axis alone; None for any other node."""
     if not isinstance(node.op, Slice):
         return None
     type = node.operands[0].type

@@ -1,1 +1,1 @@
-"""From a model's spec to what trains it: the loss as a graph, its gradients, the training step."""
+"""From a model's spec to the graphs that train it: its loss, gradients and training step."""

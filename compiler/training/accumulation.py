@@ -1,4 +1,4 @@
-"""The gradients of several batches as that of one batch of them all, by what each of them weighs."""
+"""Gradient accumulation: the gradients of several batches combined into that of one large batch, by their weights."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from compiler.operators.making import filled
 from compiler.operators.source import Constant, Parameter, SizeOf, constant
 from compiler.training.measures import Measure, Part
 from compiler.training.own_state import OwnState, buffer_of
-from compiler.training.precision import widened
+from compiler.training.precision import widen
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
 
 @dataclass(frozen=True)
 class Weight:
-    """A batch's weight, which is at least `least`; None where the losses of batches are added up and not averaged."""
+    """The weight of a batch in an average, at least `least`; its value is None where losses are summed instead."""
 
     value: Value | None
     least: float = 0.0
 
 
 def weight_of(measure: Measure) -> Weight | None:
-    """The weight by which a loss adds up over batches; None where it does by none.
+    """The weight with which batches contribute to a loss over all of them; None where no weight gives that loss.
 
-    It does where it is a sum over the examples, or a sum of means that are taken of as many items, each of them times
-    a number. Mean and sum, two means with masks of their own, and what is computed of a mean, as a root, do not.
+    There is one where the loss is a sum over the examples, or a sum of means over equally many items, each times a
+    number. A mean plus a sum, two means with different masks, and a function of a mean, such as its root, have none.
     """
     if measure.by_batches:
         return None
@@ -48,51 +48,53 @@ def weight_of(measure: Measure) -> Weight | None:
     if all(term.value is first.value and term.least == first.least for term in means):
         return None if _has_parameters(first.value) else first
     counts = [_count(term.value) for term in means]
-    alike = all(each is not None and each == counts[0] for each in counts)
+    alike = all(count is not None and count == counts[0] for count in counts)
     return Weight(first.value) if alike and counts[0] is not None else None
 
 
-def accumulated(
+def accumulate_gradients(
     spec: TrainingSpec, gradients: Mapping[str, Value], loss: Measure, graph: Graph, apply: Value
 ) -> tuple[dict[str, Value], dict[OwnState, Value]]:
-    """The gradients of the batches since the last update as if they had been one batch, and the sums kept till then.
+    """The gradients of all batches since the last update as if they were one batch, and the next values of the sums.
 
-    `graph` has the parts of the measured `loss` as outputs; the sums begin again where `apply` is true. NablacError
-    where the loss of several batches is not made of theirs.
+    `graph` has the parts of the measured `loss` as outputs; the sums are reset where `apply` is true. NablacError where
+    the loss of several batches is not a sum or an average of theirs.
     """
     weight = weight_of(loss)
     if weight is None:
-        raise _does_not_add_up(spec)
-    weight = _in_graph(weight, loss, graph)
+        raise _not_additive_error(spec)
+    weight = _weight_in_graph(weight, loss, graph)
     sums: dict[OwnState, Value] = {}
 
     def total(state: OwnState, value: Value) -> Value:
-        summed: Value = buffer_of(state, value.type, 0.0) + value
+        summed = buffer_of(state, value.type, 0.0) + value
         sums[state] = Where()(apply, filled(0, value.type), summed)
         return summed
 
     if weight.value is None:
         return {path: total(OwnState("accumulated", path), gradient) for path, gradient in gradients.items()}, sums
     floor = constant(weight.least, weight.value.type.dtype)
-    own, weights = (
-        Maximum()(each, floor) if weight.least else each
-        for each in (weight.value, total(OwnState("accumulated"), weight.value))
+    weight_now, weights = (
+        Maximum()(weight_value, floor) if weight.least else weight_value
+        for weight_value in (weight.value, total(OwnState("accumulated"), weight.value))
     )
-    means = {path: total(OwnState("accumulated", path), grad * own) / weights for path, grad in gradients.items()}
+    means = {
+        path: total(OwnState("accumulated", path), grad * weight_now) / weights for path, grad in gradients.items()
+    }
     return means, sums
 
 
-def _in_graph(weight: Weight, measure: Measure, graph: Graph) -> Weight:
-    """A weight as a float of at least 32 bits, of the value that is an output of `graph`."""
+def _weight_in_graph(weight: Weight, measure: Measure, graph: Graph) -> Weight:
+    """A weight as a float of at least 32 bits, computed by `graph`."""
     if weight.value is None:
         return weight
     value = next(graph.outputs[name] for name, part in measure.parts.items() if part.value is weight.value)
     if not value.type.dtype.is_float:
         value = Cast(graph.outputs["loss"].type.dtype.wide)(value)
-    return replace(weight, value=widened(value))
+    return replace(weight, value=widen(value))
 
 
-def _does_not_add_up(spec: TrainingSpec) -> NablacError:
+def _not_additive_error(spec: TrainingSpec) -> NablacError:
     message = "`accumulate` adds up the gradients of batches, but this loss does not add up over batches"
     note = "a loss adds up if it is a mean or sum over examples times a number, or a sum of means over as many items"
     hint = "use a larger `batch` instead of `accumulate`"
@@ -100,7 +102,7 @@ def _does_not_add_up(spec: TrainingSpec) -> NablacError:
 
 
 class _Parts:
-    """The parts of a measure by what stands for them in the graph of what is computed of them."""
+    """The parts of a measure, by their inputs in the graph that combines them."""
 
     def __init__(self, measure: Measure) -> None:
         self._by_value = {value: measure.parts[name] for name, value in measure.after.inputs.items()}
@@ -110,7 +112,7 @@ class _Parts:
         return part if part is not None and part.kind == "sum" else None
 
     def is_alike(self, value: Value) -> bool:
-        """Whether a value is that of every batch: a number, or made of parameters and the step alone."""
+        """Whether a value is the same for every batch: a number, or computed from parameters and the step alone."""
         waiting = [value]
         while waiting:
             current = waiting.pop()
@@ -122,7 +124,7 @@ class _Parts:
 
 
 def _terms(value: Value, parts: _Parts) -> list[Weight] | None:
-    """The weights of what is added up in a loss; None where it is not a sum of such."""
+    """The weights of the terms of a loss; None where it is not a sum of weighted terms."""
     node = value.node
     if parts.is_alike(value):
         return []
@@ -135,12 +137,12 @@ def _terms(value: Value, parts: _Parts) -> list[Weight] | None:
         case Neg():
             return _terms(node.operands[0], parts)
         case Mul() | Div():
-            return _scaled(node, parts)
+            return _scaled_terms(node, parts)
         case _:
             return None
 
 
-def _scaled(node: Node, parts: _Parts) -> list[Weight] | None:
+def _scaled_terms(node: Node, parts: _Parts) -> list[Weight] | None:
     """The terms of a product with a number, or of a sum divided by a count."""
     left, right = node.operands
     if parts.is_alike(right):
@@ -161,7 +163,7 @@ def _has_parameters(value: Value | None) -> bool:
 
 
 def _count(value: Value | None) -> Size | None:
-    """A count of items that sizes alone say, without its factor; None of any other."""
+    """A number of items that depends on sizes alone, without its constant factor; None for any other value."""
     while value is not None and isinstance(value.node.op, Cast):
         value = value.node.operands[0]
     size = value.node.op.size if value is not None and isinstance(value.node.op, SizeOf) else None

@@ -1,4 +1,4 @@
-"""An optimizer's equations, which are written for a type of parameter, as nodes for one parameter of it."""
+"""An optimizer's equations, one graph for each type of parameter, instantiated for one parameter."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from compiler.model_spec import PARAMETER, UpdateEquations
 
 
 def next_values(equations: UpdateEquations, path: str, replacements: Mapping[Value, Value]) -> dict[str, Value]:
-    """The next values of `param` and of the states by name, by nodes whose origins have this path.
+    """The next values of `param` and of the states by name, as new nodes whose origins have this path.
 
     `replacements` are for inputs of the equations; those without one stay.
     """
     outputs = equations.graph.outputs
-    return dict(zip(outputs, _copies(equations, outputs.values(), path, replacements), strict=True))
+    return dict(zip(outputs, _copy_nodes(equations, outputs.values(), path, replacements), strict=True))
 
 
 def first_value(equations: UpdateEquations, state: str, path: str, parameter: Value) -> Value | float:
-    """What a state of `parameter` begins at, by nodes whose origins have this path; 0 where nothing says it."""
+    """The first value of a state of `parameter`, as new nodes whose origins have this path; 0 by default."""
     if state not in equations.first:
         return 0.0
     replacements = {equations.graph.inputs[PARAMETER]: parameter}
-    (value,) = _copies(equations, [equations.first[state]], path, replacements)
+    (value,) = _copy_nodes(equations, [equations.first[state]], path, replacements)
     return value
 
 
-def _copies(
+def _copy_nodes(
     equations: UpdateEquations, ends: Iterable[Value], path: str, replacements: Mapping[Value, Value]
 ) -> list[Value]:
-    """`ends` with every node of the equations made anew; what lies outside of them is shared."""
+    """`ends` with every node of the equations copied; nodes outside of them are shared."""
     ends = list(ends)
-    outside = set(_reached(equations.outside))
+    outside = set(_graph_of(equations.outside))
     copies = {value: value for value in equations.graph.inputs.values()} | dict(replacements)
-    for node in _reached(ends):
+    for node in _graph_of(ends):
         if node in outside:
             copies.update((result, result) for result in node.results if result not in copies)
         elif node.results[0] not in copies:
@@ -44,5 +44,5 @@ def _copies(
     return [copies[end] for end in ends]
 
 
-def _reached(ends: Iterable[Value]) -> Graph:
+def _graph_of(ends: Iterable[Value]) -> Graph:
     return Graph({}, {str(number): end for number, end in enumerate(ends)})

@@ -1,4 +1,4 @@
-"""The gradients of a model's loss, as a graph of their own."""
+"""The gradients of a model's loss as a graph."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ from grammar.diagnostics import Diagnostic, NablacError
 
 
 def gradient_name(name: str) -> str:
-    """What `gradient_graph` calls the gradient of a parameter or input of this name."""
+    """The output of `gradient_graph` for a parameter or input of this name."""
     return f"grad.{name}"
 
 
 def gradient_graph(model: ModelSpec, wrt: Iterable[str] = ("*",), *, second: bool = False, cut: bool = True) -> Graph:
     """The loss and its gradients as outputs, `grad.<name>` for each parameter and float input whose name matches.
 
-    With `second`, also `hvp.<name>`: the Hessian's product with a vector, fed as `along.<name>` (Pearlmutter 1994).
-    `cut` set to False sees through `stop_gradient` and truncation, as differences do.
+    With `second`, also `hvp.<name>`: the Hessian times a vector, the input `along.<name>` (Pearlmutter 1994). With
+    `cut` False, `stop_gradient` and truncation are ignored, as by finite differences. NablacError where no name
+    matches, or an operator has no gradient.
     """
     spec, graph = training_of(model), model.graph
     loss = spec.loss if cut else run_stage(Graph({}, {"loss": spec.loss}), Stage.GRADIENT_CHECK).outputs["loss"]
@@ -41,7 +42,7 @@ def gradient_graph(model: ModelSpec, wrt: Iterable[str] = ("*",), *, second: boo
         raise NablacError(
             Diagnostic(
                 codes.E614,
-                f"no parameter or float input matches {' or '.join(f'`{each}`' for each in patterns)}",
+                f"no parameter or float input matches {' or '.join(f'`{pattern}`' for pattern in patterns)}",
                 place="wrt",
                 hint=f"there are {', '.join(list(sources)[:8])}{', ...' if len(sources) > 8 else ''}",
             )
@@ -60,7 +61,7 @@ def gradient_graph(model: ModelSpec, wrt: Iterable[str] = ("*",), *, second: boo
 
 
 def _or_zeros(chosen: Mapping[str, Value], grads: Iterable[Value | None]) -> dict[str, Value]:
-    """Gradients by name, zeros where nothing flows."""
+    """Gradients by name, zeros where none flows."""
     return {
         name: grad if grad is not None else filled(0, value.type)
         for (name, value), grad in zip(chosen.items(), grads, strict=True)
@@ -68,7 +69,7 @@ def _or_zeros(chosen: Mapping[str, Value], grads: Iterable[Value | None]) -> dic
 
 
 def gradient_of(loss: Value, wrt: list[Value]) -> list[Value | None]:
-    """The gradients of a scalar; NablacError names the line of an operator that has none."""
+    """The gradients of a scalar; NablacError with the span of an operator that has none."""
     try:
         return gradients([loss], [constant(1.0, loss.type.dtype)], wrt)
     except NotDifferentiable as error:

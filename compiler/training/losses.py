@@ -14,7 +14,7 @@ from grammar.diagnostics import Diagnostic, NablacError
 
 
 def measured_loss(model: ModelSpec) -> tuple[Graph, dict[str, Measure]]:
-    """What the loss and the metrics of a model are measured by, and the parts of these measures as outputs."""
+    """The graph of the parts of a model's loss and metrics, and their measures, which combine the parts."""
     graph, measures = loss_graph(model), measures_of(model.graph, training_of(model))
     return Graph(graph.inputs, parts_of(measures), {}, graph.name, graph.doc, graph.layers), measures
 
@@ -22,7 +22,7 @@ def measured_loss(model: ModelSpec) -> tuple[Graph, dict[str, Measure]]:
 def loss_graph(model: ModelSpec) -> Graph:
     """A model with its loss and metrics: the batch in; `loss`, the metrics, and the model's own outputs out."""
     spec, graph = training_of(model), model.graph
-    outputs = {"loss": spec.loss, **spec.metrics, **_renamed(graph.outputs, {"loss", *spec.metrics})}
+    outputs = {"loss": spec.loss, **spec.metrics, **_rename_outputs(graph.outputs, {"loss", *spec.metrics})}
     inputs = inputs_of(model, (*outputs.values(), *spec.updates.values()))
     return Graph(inputs, outputs, dict(spec.updates), graph.name, graph.doc, spec.layers)
 
@@ -33,7 +33,7 @@ def whole_graph(model: ModelSpec) -> Graph:
 
 
 def training_of(model: ModelSpec) -> TrainingSpec:
-    """How a model is trained; NablacError where nothing says it."""
+    """How a model is trained; NablacError where it has no train block."""
     if model.training is None:
         name = model.graph.name
         raise NablacError(
@@ -41,14 +41,14 @@ def training_of(model: ModelSpec) -> TrainingSpec:
                 codes.E612,
                 f"model {name} has no train block",
                 place=name,
-                hint=f"say how to train it: `train {name} {{ target t: [batch, 1]; loss mse(y, t) }}`",
+                hint=f"add one:  `train {name} {{ target t: [batch, 1]; loss mse(y, t) }}`",
             )
         )
     return model.training
 
 
 def inputs_of(model: ModelSpec, ends: Iterable[Value]) -> dict[str, Value]:
-    """What has to be fed: the model's inputs and targets, then what the step itself asks for, by label."""
+    """The inputs of a training graph by label: the model's inputs and targets, then those of the step itself."""
     named = {**model.graph.inputs, **training_of(model).targets}
     labels = {
         node.result: node.op.label
@@ -60,6 +60,6 @@ def inputs_of(model: ModelSpec, ends: Iterable[Value]) -> dict[str, Value]:
     return {**{name: value for name, value in named.items() if name != SEED or value in used}, **extra}
 
 
-def _renamed(outputs: Mapping[str, Value], taken: Iterable[str]) -> dict[str, Value]:
-    """The model's outputs, one that is called like a metric under another name."""
+def _rename_outputs(outputs: Mapping[str, Value], taken: Iterable[str]) -> dict[str, Value]:
+    """The model's outputs; one with the name of a metric gets the suffix `.output`."""
     return {f"{name}.output" if name in taken else name: value for name, value in outputs.items()}

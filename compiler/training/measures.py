@@ -1,10 +1,10 @@
-"""The loss and the metrics of a batch in parts that add up over batches.
+"""The loss and the metrics of a batch as parts that can be combined over batches.
 
-A mean is a sum and a count, and so is what masks padding: over many batches they are the quotients of the sums, or a
-batch of few items would count as much as one of many. What is computed of means, as a perplexity, a root of a mean
-square or a share of explained variance, is computed of the whole ones. A metric that compares examples with one
-another, as the area under a curve or a median, has no such parts: what it reads is kept of every batch, and it is
-computed once. A loss of that kind is what training makes smaller, batch by batch: its figure is the mean of batches.
+A mean is a sum and a count, and so is a mean that masks padding: over many batches it is the quotient of the sums, or
+else a small batch would count as much as a large one. What is computed from means, such as a perplexity, a root mean
+square or a fraction of explained variance, is computed from the means over all batches. A metric that compares examples
+with one another, such as the area under a curve or a median, has no such parts: what it reads is collected from every
+batch, and it is computed once. A loss of that kind is minimised batch by batch, and reported as the mean over batches.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ LAST: Final = "last"
 
 @dataclass(frozen=True, eq=False)
 class Part:
-    """A scalar of one batch, and how those of many become one: by `sum`, `max`, `min` or `mean`, or as the `last`.
+    """A scalar of one batch, and how those of many are combined: by `sum`, `max`, `min` or `mean`, or the `last`.
 
-    Of `rows`, which have an example at each index of axis 0, those of many batches stand one behind the other.
+    `rows`, which have an example at each index of axis 0, are concatenated.
     """
 
     value: Value
@@ -45,33 +45,33 @@ class Part:
 
 @dataclass(frozen=True, eq=False)
 class Measure:
-    """What is measured, as a function of parts: `after` takes them by name, scalars in f64, and gives `value`."""
+    """A loss or metric as a function of parts: `after` takes them by name, scalars in f64, and outputs `value`."""
 
     parts: dict[str, Part]
     after: Graph
-    by_batches: bool = False  # whether it compares the examples of a batch, so that it depends on which are together
+    by_batches: bool = False  # whether it compares the examples of a batch, and so depends on the division into batches
 
     @property
     def rows(self) -> dict[str, Value]:
-        """What is kept of every example, where the measure can only be computed of all of them at once."""
+        """What is collected of every example, for a measure that can only be computed over all of them at once."""
         return {name: part.value for name, part in self.parts.items() if part.kind == ROWS}
 
 
 def measures_of(graph: Graph, training: TrainingSpec) -> dict[str, Measure]:
     """The loss and the metrics of a model, by name."""
-    fed = [value for value in (*graph.inputs.values(), *training.targets.values()) if value.shape]
-    batch = {name for value in fed for name in symbols(value.shape[0])}
+    batch_inputs = [value for value in (*graph.inputs.values(), *training.targets.values()) if value.shape]
+    batch = {name for value in batch_inputs for name in symbols(value.shape[0])}
     model = set(graph)
     measures = {}
     for name, value in {"loss": training.loss, **training.metrics}.items():
-        measure = _Reader(name, value, model, batch, fed).read()
+        measure = _Reader(name, value, model, batch, batch_inputs).read()
         compares = measure.by_batches and name in training.metrics
-        measures[name] = _whole(name, value, model, batch) if compares else measure
+        measures[name] = _measure_all_examples(name, value, model, batch) if compares else measure
     return measures
 
 
 def last_value(name: str, value: Value) -> Measure:
-    """What no batch adds to: the last one's value."""
+    """The measure of a value that is not combined over batches: that of the last one."""
     part = f"{name}/0"
     last = Input(part, TensorType(DType.F64))()
     return Measure({part: Part(value, LAST)}, Graph({part: last}, {"value": last}))
@@ -83,19 +83,22 @@ def parts_of(measures: Mapping[str, Measure]) -> dict[str, Value]:
 
 
 def with_parts(graph: Graph, measures: Mapping[str, Measure]) -> Graph:
-    """`graph` with the parts of what it measures as outputs too."""
+    """`graph` with the parts of these measures as additional outputs."""
     return Graph(
         graph.inputs, {**graph.outputs, **parts_of(measures)}, graph.updates, graph.name, graph.doc, graph.layers
     )
 
 
 class _Reader:
-    """Takes a scalar apart, down to what folds the batch."""
+    """Splits a scalar into parts, down to the reductions over the batch."""
 
-    def __init__(self, name: str, value: Value, model: set[Node], batch: set[str], fed: Sequence[Value]) -> None:
+    def __init__(
+        self, name: str, value: Value, model: set[Node], batch: set[str], batch_inputs: Sequence[Value]
+    ) -> None:
         self.name, self.value, self.model, self.batch = name, value, model, batch
         self.graph = Graph({}, {"value": value})
-        self.of_examples = reached([value], fed)  # and not of the step and the seed alone, which a batch has one of
+        # what depends on examples, and not on the step and the seed alone, of which a batch has one
+        self.of_examples = reached([value], batch_inputs)
         sizes = [node.result for node in self.graph if _counts_examples(node, batch)]
         self.sized = reached([value], sizes) if sizes else set()  # what depends on how many examples a batch has
         self.by_batches = False
@@ -107,30 +110,29 @@ class _Reader:
         scalars = self._scalars()
         for node in self.graph:
             if node in scalars:
-                new[node.result] = self._again(node, new)
+                new[node.result] = self._rebuild_scalar(node, new)
         return Measure(self.parts, Graph(self.inputs, {"value": new[self.value]}), self.by_batches)
 
     def _scalars(self) -> dict[Node, None]:
-        """The nodes from the measure down to its parts, which are computed of them."""
+        """The nodes from the measure down to its parts, those included."""
         scalars: dict[Node, None] = {}
         waiting = [self.value.node]
         while waiting:
             node = waiting.pop()
             if node not in scalars:
                 scalars[node] = None
-                if _computed(node):
+                if _is_scalar_computation(node):
                     waiting.extend(operand.node for operand in node.operands)
         return scalars
 
-    def _again(self, node: Node, new: Mapping[Value, Value]) -> Value:
-        """A scalar in f64, computed of the parts."""
+    def _rebuild_scalar(self, node: Node, new: Mapping[Value, Value]) -> Value:
+        """A scalar in f64, computed from the parts."""
         if isinstance(node.op, Constant):
             return constant(float(node.op.compute()), DType.F64)
-        if isinstance(node.op, (Cast, StopGradient)) and _computed(node):
+        if isinstance(node.op, (Cast, StopGradient)) and _is_scalar_computation(node):
             return new[node.operands[0]]
-        if _computed(node):
-            scalar: Value = node.op(*(new[operand] for operand in node.operands))
-            return scalar
+        if _is_scalar_computation(node):
+            return node.op(*(new[operand] for operand in node.operands))
         if isinstance(node.op, Mean) and self._adds_up(node.operands[0]):
             x = node.operands[0]
             count = count_of(product(x.shape), x.type.dtype)
@@ -142,7 +144,7 @@ class _Reader:
 
     def _kind(self, node: Node) -> PartKind:
         if isinstance(node.op, SizeOf):
-            return "sum" if self._once((node.op.size,)) else "mean"
+            return "sum" if self._has_one_example_axis((node.op.size,)) else "mean"
         if isinstance(node.op, Reduction) and node.op.combines and self._adds_up(node.operands[0]):
             return node.op.combines
         return "mean"
@@ -154,9 +156,9 @@ class _Reader:
         return self.inputs[name]
 
     def _adds_up(self, x: Value) -> bool:
-        """Whether each example has its own share of a tensor: nothing on the way to it has folded the batch.
+        """Whether each example has its own part of a tensor: nothing it is computed from was reduced over the batch.
 
-        What the model itself computes of its inputs counts as an input, as what batch normalisation does.
+        What the model itself computes from its inputs, for example by batch normalisation, counts as an input.
         """
         waiting, seen = [x], set[Node]()
         while waiting:
@@ -165,7 +167,7 @@ class _Reader:
                 return False
             if value is not x and (value.node in seen or value.node not in self.of_examples):
                 continue
-            if not self._once(value.shape):
+            if not self._has_one_example_axis(value.shape):
                 return False
             seen.add(value.node)
             if value.node not in self.model:
@@ -174,20 +176,20 @@ class _Reader:
                 waiting.extend(value.node.operands)
         return True
 
-    def _once(self, shape: tuple[Size, ...]) -> bool:
-        """Whether the examples are along one axis."""
+    def _has_one_example_axis(self, shape: tuple[Size, ...]) -> bool:
+        """Whether exactly one axis counts examples."""
         return sum(bool(symbols(size) & self.batch) for size in shape) == 1
 
 
-def _whole(name: str, value: Value, model: set[Node], batch: set[str]) -> Measure:
-    """A measure of all examples at once, of what it reads of each: results of the model, inputs and targets, draws."""
+def _measure_all_examples(name: str, value: Value, model: set[Node], batch: set[str]) -> Measure:
+    """A measure over all examples at once, from what it reads of each: the model's results, inputs, targets, draws."""
     parts: dict[str, Part] = {}
     inputs: dict[str, Value] = {}
     changes: dict[Value, Value] = {}
     waiting, seen = [value.node], {value.node}
     while waiting:
         node = waiting.pop()
-        kind = _kept(node, model, batch)
+        kind = _part_kind(node, model, batch)
         if kind is None:
             following = dict.fromkeys(operand.node for operand in node.operands if operand.node not in seen)
             waiting += following
@@ -201,8 +203,8 @@ def _whole(name: str, value: Value, model: set[Node], batch: set[str]) -> Measur
     return Measure(parts, Graph(inputs, {"value": after}), True)
 
 
-def _kept(node: Node, model: set[Node], batch: set[str]) -> PartKind | None:
-    """How the results of a node are kept where a measure reads them; None where they are computed of others."""
+def _part_kind(node: Node, model: set[Node], batch: set[str]) -> PartKind | None:
+    """How the results of a node that a measure reads are collected; None where they are computed from other parts."""
     if isinstance(node.op, (Constant, SizeOf)):
         return None
     sizes = [[bool(symbols(size) & batch) for size in result.shape] for result in node.results]
@@ -219,8 +221,8 @@ def _counts_examples(node: Node, batch: set[str]) -> bool:
     return isinstance(node.op, (Iota, SizeOf)) and bool(symbols(node.op.size) & batch)
 
 
-def _computed(node: Node) -> bool:
-    """Whether a scalar is computed of other scalars."""
+def _is_scalar_computation(node: Node) -> bool:
+    """Whether a node computes a scalar from other scalars."""
     if len(node.results) != 1 or node.result.type.rank or any(operand.type.rank for operand in node.operands):
         return False
     if isinstance(node.op, StopGradient):

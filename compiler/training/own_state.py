@@ -1,4 +1,4 @@
-"""What a training step keeps from step to step for itself, beside the parameters and buffers of its model."""
+"""The state that a training step keeps from step to step in addition to the model's parameters and buffers."""
 
 from __future__ import annotations
 
@@ -14,26 +14,25 @@ from compiler.types import TensorType
 
 @dataclass(frozen=True)
 class OwnState:
-    """What a training step keeps beside parameters and buffers: a state of the optimizer, an average, a running sum."""
+    """One such state: of the optimizer, a running average of a parameter, or a running sum of gradients or weights."""
 
     kind: Literal["optimizer", "average", "accumulated"]
-    of: str = ""  # the parameter that it belongs to; none for the sum of what batches weigh
-    name: str = ""  # what the optimizer calls it
+    of: str = ""  # the path of its parameter; empty for the sum of the batches' weights
+    name: str = ""  # its name in the optimizer's equations
 
     @property
     def path(self) -> str:
-        """Its key in checkpoints and in ONNX; paths of the model have no slash, so that none is like it."""
+        """Its key in checkpoints and in ONNX, which differs from the model's paths by its slashes."""
         return "/".join(part for part in (self.kind, self.name, self.of) if part)
 
 
 def buffer_of(state: OwnState, type: TensorType, initial: Value | float) -> Value:
-    """The value of a state at the beginning of a step; its first one, of a type that expands to `type`, may be drawn.
+    """The value of a state at the beginning of a step, of this type; `initial` is its first value, expanded to it.
 
-    Of what `initial` depends on, `seed` alone is fed.
+    The only input that `initial` may depend on is `seed`, for random draws.
     """
-    first: Value = initial if isinstance(initial, Value) else constant(initial, type.dtype)
+    first = initial if isinstance(initial, Value) else constant(initial, type.dtype)
     if first.type != type:
         first = Expand(type.shape)(first)
     seeds = [node.result for node in Graph({}, {"initial": first}) if isinstance(node.op, Input)]
-    buffer: Value = Buffer(state.path, type, Graph({SEED: seeds[0]} if seeds else {}, {"initial": first}))()
-    return buffer
+    return Buffer(state.path, type, Graph({SEED: seeds[0]} if seeds else {}, {"initial": first}))()

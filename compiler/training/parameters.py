@@ -1,4 +1,4 @@
-"""Which parameters are trained, and which of them are decayed."""
+"""Which parameters are trained, and to which of them weight decay applies."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def parameters_of(loss: Value) -> dict[str, Value]:
 
 
 def trained_parameters(loss: Value, settings: TrainingSettings) -> dict[str, Value]:
-    """The parameters that a loss depends on, but those whose path matches a pattern of `freeze`."""
+    """The parameters that a loss depends on, except those whose path matches a pattern of `freeze`."""
     parameters = parameters_of(loss)
     return {path: value for path, value in parameters.items() if not _matches(path, settings.freeze)}
 
@@ -39,14 +39,14 @@ def check_patterns(loss: Value, settings: TrainingSettings) -> None:
 
 
 def is_decayed(path: str, parameter: Value, settings: TrainingSettings) -> bool:
-    """Whether decay and penalties hold for a parameter: unless `undecayed` says which not, for those of two axes."""
+    """Whether decay and penalties apply to a parameter: by default to those of two axes or more (see `undecayed`)."""
     if settings.undecayed is None:
         return parameter.type.rank >= 2
     return not _matches(path, settings.undecayed)
 
 
 def is_exempt(path: str, parameter: Value, settings: TrainingSettings) -> bool:
-    """Whether `undecayed` names a parameter, which an optimizer's own decay then leaves alone too."""
+    """Whether `undecayed` names a parameter, so that an optimizer's own decay does not apply to it either."""
     return settings.undecayed is not None and not is_decayed(path, parameter, settings)
 
 

@@ -1,4 +1,4 @@
-"""Floats of 16 bits in f32 where they are added up or multiplied many times over."""
+"""Conversion of 16-bit floats to f32 where they are accumulated or multiplied many times."""
 
 from __future__ import annotations
 
@@ -7,12 +7,11 @@ from compiler.operators.casting import Cast
 from compiler.types import DType
 
 
-def widened(value: Value) -> Value:
-    """A value to add up, in f32 where it holds floats of 16 bits."""
-    return converted(value, value.type.dtype.wide)
+def widen(value: Value) -> Value:
+    """A value in f32 if it holds floats of 16 bits, otherwise itself."""
+    return convert(value, value.type.dtype.wide)
 
 
-def converted(value: Value, dtype: DType) -> Value:
+def convert(value: Value, dtype: DType) -> Value:
     """A value in another dtype, itself where that is its own."""
-    result: Value = value if value.type.dtype == dtype else Cast(dtype)(value)
-    return result
+    return value if value.type.dtype == dtype else Cast(dtype)(value)

@@ -1,7 +1,7 @@
-"""The training step as a graph: loss, gradients and the optimizer's equations, made of ordinary operators.
+"""The training step as a graph: loss, gradients and the optimizer's equations, in ordinary operators.
 
 What changes from step to step - parameters, buffers and the optimizer's states - are updates of the graph, so that the
-step runs on any backend and compiles to ONNX as a model does.
+step runs on any backend and can be exported to ONNX like a model.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from compiler.operators.reductions import Sum
 from compiler.operators.source import Buffer, Input, Parameter, constant
 from compiler.passes.pipeline import Stage, run_stage
 from compiler.rewrite import replace
-from compiler.training.accumulation import accumulated
-from compiler.training.clipping import clipped
+from compiler.training.accumulation import accumulate_gradients
+from compiler.training.clipping import clip_gradients
 from compiler.training.equations import first_value, next_values
 from compiler.training.gradients import gradient_of
 from compiler.training.losses import inputs_of, loss_graph, training_of
 from compiler.training.measures import Measure, last_value, measures_of, parts_of, with_parts
 from compiler.training.own_state import OwnState, buffer_of
 from compiler.training.parameters import check_patterns, is_decayed, trained_parameters
-from compiler.training.precision import converted, widened
-from compiler.training.updates import Update, next_of_all
+from compiler.training.precision import convert, widen
+from compiler.training.updates import Update, combine_updates
 from grammar import codes
 from grammar.diagnostics import Diagnostic, Label, NablacError
 
@@ -37,20 +37,22 @@ LEARNING_RATE = "learning_rate"  # of the history
 
 @dataclass(frozen=True, eq=False)
 class TrainingStep:
-    """`graph` has the batch, `step` and `seed` for inputs, the loss and the metrics for outputs.
+    """`graph` has the batch, `step` and `seed` as inputs, the loss and the metrics as outputs.
 
-    Its updates are the trained parameters, the buffers and, in `states` by their paths, what the step keeps for itself.
+    Its updates are the trained parameters, the buffers and the step's own `states`, by path.
     """
 
     graph: Graph
     trained: tuple[str, ...]
     states: Mapping[str, OwnState]
-    measures: dict[str, Measure]  # of the loss and of metrics that add up over batches; outputs of `measured`
+    measures: dict[
+        str, Measure
+    ]  # of the loss and of metrics that combine over batches; their parts are outputs of `measured`
     measured: Graph
 
     @property
     def averages(self) -> dict[str, str]:
-        """Where the running average of a parameter is, by the parameter's path."""
+        """The path of a parameter's running average, by the parameter's path."""
         return {state.of: path for path, state in self.states.items() if state.kind == "average"}
 
 
@@ -58,7 +60,7 @@ def training_step(model: ModelSpec) -> TrainingStep:
     """The step that trains a model as its spec says; NablacError where no gradient can flow."""
     spec = training_of(model)
     settings = spec.settings
-    measures = {name: each for name, each in measures_of(model.graph, spec).items() if not each.rows}
+    measures = {name: measure for name, measure in measures_of(model.graph, spec).items() if not measure.rows}
     graph = run_stage(with_parts(loss_graph(model), measures), Stage.BEFORE_GRADIENT)
     check_patterns(graph.outputs["loss"], settings)
     parameters = trained_parameters(graph.outputs["loss"], settings)
@@ -67,19 +69,19 @@ def training_step(model: ModelSpec) -> TrainingStep:
     apply: Value | None = None
     changes: dict[Value, Value] = {}
     if settings.accumulate > 1:
-        apply, optimizer_step = _counted(spec.step, settings.accumulate)
+        apply, optimizer_step = _accumulation_schedule(spec.step, settings.accumulate)
         changes[spec.step] = optimizer_step
-        gradients, sums = accumulated(spec, gradients, measures["loss"], graph, apply)
+        gradients, sums = accumulate_gradients(spec, gradients, measures["loss"], graph, apply)
         states += sums
         updates |= {state.path: value for state, value in sums.items()}
-    gradients = clipped(gradients, settings)
-    rate: Value = Input(RATE, spec.step.type)()
+    gradients = clip_gradients(gradients, settings)
+    rate = Input(RATE, spec.step.type)()
     equations = []
     for path, gradient in gradients.items():
-        update, own = _update(spec, path, parameters[path], gradient, apply, rate)
+        update, update_states = _update(spec, path, parameters[path], gradient, apply, rate)
         equations.append(update)
-        states += own
-    updates |= next_of_all(equations)
+        states += update_states
+    updates |= combine_updates(equations)
     if settings.average is not None:
         for path in gradients:
             state = OwnState("average", path)
@@ -95,45 +97,45 @@ def training_step(model: ModelSpec) -> TrainingStep:
     outputs = dict(zip(outputs, ends, strict=False))
     updates = dict(zip(updates, ends[len(outputs) :], strict=True))
     inputs = inputs_of(model, ends)
-    # The loop asks for no figure of a batch that would not count.
+    # The training loop runs the graph without the parts where it does not report the batch.
     measured, plain = (
         Graph(inputs, {name: outputs[name] for name in names}, updates, f"{graph.name}.step", graph.doc, graph.layers)
         for names in ((name for name in outputs if name in measures or name in parts), shown)
     )
-    return TrainingStep(plain, tuple(gradients), {each.path: each for each in states}, measures, measured)
+    return TrainingStep(plain, tuple(gradients), {state.path: state for state in states}, measures, measured)
 
 
 def _gradients(spec: TrainingSpec, loss: Value, parameters: Mapping[str, Value]) -> dict[str, Value]:
-    """The gradients of the loss and its penalties by path, of parameters that any reaches; in f32 of 16-bit floats."""
-    loss = _regularized(loss, parameters, spec.settings)
+    """The gradients of the loss and its penalties by path, of parameters that have one; in f32 for 16-bit floats."""
+    loss = _add_penalties(loss, parameters, spec.settings)
     gradients = zip(parameters, gradient_of(loss, list(parameters.values())), strict=True)
-    reached = {path: widened(gradient) for path, gradient in gradients if gradient is not None}
+    reached = {path: widen(gradient) for path, gradient in gradients if gradient is not None}
     if not reached:
-        raise _nothing_to_train(spec, loss, list(parameters.values()))
+        raise _nothing_to_train_error(spec, loss, list(parameters.values()))
     return reached
 
 
-def _counted(step: Value, every: int) -> tuple[Value, Value]:
-    """Whether the optimizer takes a step after a batch, and the number of that step, where `step` counts batches."""
-    number: Value = Input(STEP, step.type)()
+def _accumulation_schedule(step: Value, every: int) -> tuple[Value, Value]:
+    """Whether the optimizer takes a step after a batch, and the number of that step; the graph's own counts batches."""
+    number = Input(STEP, step.type)()
     dtype = number.type.dtype
-    apply: Value = Equal()(Mod()(number, constant(every, dtype)), constant(0, dtype))
+    apply = Equal()(Mod()(number, constant(every, dtype)), constant(0, dtype))
     return apply, Floor()((number + (every - 1)) / every)
 
 
 def _learning_rate(spec: TrainingSpec, rate: Value) -> Value | None:
-    """What the optimizer calls its `lr`, where that is another in other steps."""
+    """The optimizer's learning rate, if it changes from step to step; otherwise None."""
     learning_rate, shrinks = spec.optimizer.learning_rate, spec.settings.plateau is not None
     if isinstance(learning_rate, Value):
-        return widened(learning_rate) * rate if shrinks else widened(learning_rate)
+        return widen(learning_rate) * rate if shrinks else widen(learning_rate)
     if not shrinks or learning_rate is None:
         return None
     return constant(learning_rate, rate.type.dtype) * rate
 
 
-def _nothing_to_train(spec: TrainingSpec, loss: Value, parameters: list[Value]) -> NablacError:
+def _nothing_to_train_error(spec: TrainingSpec, loss: Value, parameters: list[Value]) -> NablacError:
     message = "nothing to train: no gradient of the loss reaches a parameter"
-    node = next((node for each in parameters if (node := find_gradient_stop(loss, each)) is not None), None)
+    node = next((node for parameter in parameters if (node := find_gradient_stop(loss, parameter)) is not None), None)
     if node is None:
         hint = "does `freeze` match all of them?" if spec.settings.freeze else "the loss depends on no parameter"
         return NablacError(Diagnostic(codes.E610, message, spec.span, hint=hint))
@@ -143,7 +145,7 @@ def _nothing_to_train(spec: TrainingSpec, loss: Value, parameters: list[Value]) 
     return NablacError(Diagnostic(codes.E610, message, spec.span, labels=labels, hint=hint))
 
 
-def _regularized(loss: Value, parameters: Mapping[str, Value], settings: TrainingSettings) -> Value:
+def _add_penalties(loss: Value, parameters: Mapping[str, Value], settings: TrainingSettings) -> Value:
     """The loss with `l1` and `l2` times the sums of magnitudes and of squares."""
     for factor, size_of in ((settings.l1, Absolute()), (settings.l2, _square)):
         for path, value in parameters.items():
@@ -159,15 +161,15 @@ def _square(value: Value) -> Value:
 def _update(
     spec: TrainingSpec, path: str, parameter: Value, gradient: Value, apply: Value | None, rate: Value
 ) -> tuple[Update, list[OwnState]]:
-    """The optimizer's equations for one parameter, and the states that they keep.
+    """The optimizer's equations for one parameter, and their states.
 
     They run in f32 for floats of 16 bits: in f16 the square of a gradient of 1e-4 is 0, and so is an `eps` of 1e-8.
     """
     equations, settings = spec.optimizer.equations[path], spec.settings
     if isinstance(equations, NablacError):
         raise equations
-    at = f"optimizer.{path}"
-    with origin(spec.span, at):
+    equations_path = f"optimizer.{path}"
+    with origin(spec.span, equations_path):
         dtype = gradient.type.dtype
         before, flow = (Input(name, parameter.type.with_dtype(dtype))() for name in (PARAMETER, GRADIENT))
         decayed = settings.weight_decay and is_decayed(path, parameter, settings)
@@ -175,37 +177,38 @@ def _update(
         inputs = equations.graph.inputs
         stand_ins = {PARAMETER: before, GRADIENT: pulled, STEP: spec.step}
         following = next_values(
-            equations, at, {inputs[name]: value for name, value in stand_ins.items() if name in inputs}
+            equations, equations_path, {inputs[name]: value for name, value in stand_ins.items() if name in inputs}
         )
-        if settings.plateau is not None:  # what the loop shrinks when the monitored quantity no longer improves
+        if settings.plateau is not None:  # the loop lowers it when the monitored quantity stops improving
             following[PARAMETER] = before + rate * (following[PARAMETER] - before)
-        wide = widened(parameter)
+        wide = widen(parameter)
         operands, results = {before: wide, flow: gradient}, {}
-        own: list[OwnState] = []
+        states: list[OwnState] = []
         for name, value in following.items():
             current, target = before, path
             if name != PARAMETER:
-                own.append(OwnState("optimizer", path, name))
-                current, target = inputs[name], own[-1].path
-                operands[current] = buffer_of(own[-1], current.type, first_value(equations, name, at, wide))
+                states.append(OwnState("optimizer", path, name))
+                current, target = inputs[name], states[-1].path
+                operands[current] = buffer_of(
+                    states[-1], current.type, first_value(equations, name, equations_path, wide)
+                )
             kept = value if apply is None else Where()(apply, value, current)
-            results[target] = converted(kept, parameter.type.dtype) if name == PARAMETER else kept
-        return Update(operands, results), own
+            results[target] = convert(kept, parameter.type.dtype) if name == PARAMETER else kept
+        return Update(operands, results), states
 
 
 def _average(parameter: Value, following: Value, state: OwnState, share: float, apply: Value | None) -> Value:
     """The exponential moving average of a parameter (Polyak and Juditsky 1992), which begins at its first value.
 
-    In f32 of 16-bit floats, which a thousandth of themselves would not move.
+    In f32 for 16-bit floats, which do not change when a thousandth of them is added.
     """
     op = parameter.node.op
     assert isinstance(op, Parameter)
     dtype = op.type.dtype.wide
-    first = None if op.initial is None else _with_outputs(op.initial, widened)
-    kept: Value = Buffer(state.path, op.type.with_dtype(dtype), first)()
-    moved = kept * constant(share, dtype) + widened(following) * constant(1 - share, dtype)
-    result: Value = moved if apply is None else Where()(apply, moved, kept)
-    return result
+    first = None if op.initial is None else _with_outputs(op.initial, widen)
+    kept = Buffer(state.path, op.type.with_dtype(dtype), first)()
+    moved = kept * constant(share, dtype) + widen(following) * constant(1 - share, dtype)
+    return moved if apply is None else Where()(apply, moved, kept)
 
 
 def _with_outputs(graph: Graph, change: Callable[[Value], Value]) -> Graph:

@@ -1,7 +1,7 @@
-"""The updates of a training step: the optimizer's equations for each parameter, for many small ones at once.
+"""The updates of a training step: the optimizer's equations for each parameter, with small ones combined.
 
-A small parameter's update is a dozen operators that each take longer to begin than to run. Where the equations are the
-same and work element by element, the small parameters that fit behind one another are updated as one tensor.
+A small parameter's update is a dozen operators whose overhead exceeds their work. Small parameters with the same
+elementwise equations and the same trailing axes are concatenated and updated as one tensor.
 """
 
 from __future__ import annotations
@@ -15,26 +15,26 @@ from compiler.operators.comparison import Where
 from compiler.operators.shaping import Concat, Split
 from compiler.rewrite import replace
 
-SMALL = 2**14
+SMALL = 2**14  # elements up to which a parameter is combined with others
 
 
 @dataclass(frozen=True, eq=False)
 class Update:
-    """The equations for one parameter, over stand-ins.
+    """The equations for one parameter, over placeholders.
 
-    `operands` are what the stand-ins stand for: the parameter, its gradient and its states, all of one type. `results`
-    are the next values, by the paths that they update.
+    `operands` maps the placeholders to the parameter, its gradient and its states, all of one type. `results` are the
+    next values, by the paths that they update.
     """
 
     operands: dict[Value, Value]
     results: dict[str, Value]
 
     def next_values(self) -> dict[str, Value]:
-        """The next values by path, of the operands themselves."""
+        """The next values by path, with the operands in place of the placeholders."""
         return dict(zip(self.results, replace(list(self.results.values()), self.operands), strict=True))
 
     def group_key(self) -> object:
-        """Equal for updates that can be one: the same equations, element by element, of small tensors."""
+        """A key that is equal for updates that can be combined: the same elementwise equations on small tensors."""
         type = next(iter(self.operands)).type
         count = type.elements
         if not type.rank or not isinstance(count, int) or count > SMALL:
@@ -44,26 +44,26 @@ class Update:
         for node in Graph({}, self.results):
             if node.result in self.operands:
                 continue
-            if not _elementwise(node):
+            if not _is_elementwise(node):
                 return self
             steps.append((node.op, *(numbers[operand] for operand in node.operands)))
             numbers.update({result: (len(steps), index) for index, result in enumerate(node.results)})
         return type.dtype, type.rank, type.shape[1:], tuple(steps), tuple(map(numbers.get, self.results.values()))
 
 
-def next_of_all(updates: Sequence[Update]) -> dict[str, Value]:
+def combine_updates(updates: Sequence[Update]) -> dict[str, Value]:
     """The next values by path, in the order of `updates`."""
     groups: dict[object, list[Update]] = {}
     for update in updates:
         groups.setdefault(update.group_key(), []).append(update)
     following: dict[str, Value] = {}
     for group in groups.values():
-        following |= group[0].next_values() if len(group) == 1 else _concatenated(group)
+        following |= group[0].next_values() if len(group) == 1 else _update_concatenated(group)
     return {path: following[path] for update in updates for path in update.results}
 
 
-def _concatenated(group: list[Update]) -> dict[str, Value]:
-    """The first one's equations over all tensors of the group, one behind the other along axis 0."""
+def _update_concatenated(group: list[Update]) -> dict[str, Value]:
+    """The next values by path of a group, computed on its tensors concatenated along axis 0."""
     first = group[0]
     new: dict[Value, Value] = {}
     for stand_ins in zip(*(update.operands for update in group), strict=True):
@@ -80,8 +80,8 @@ def _concatenated(group: list[Update]) -> dict[str, Value]:
     return following
 
 
-def _elementwise(node: Node) -> bool:
-    """Whether an item of the result depends on items at its own index only; what is one number has no index."""
+def _is_elementwise(node: Node) -> bool:
+    """Whether each element of the result depends on elements at its own index only, as all scalar operations do."""
     if isinstance(node.op, (Elementwise, Where)):
         return True
     return not any(value.type.rank for value in (*node.operands, *node.results))

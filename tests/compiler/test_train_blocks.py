@@ -255,5 +255,5 @@ def test_names_of_next_values_in_onnx_are_of_one_value_alone() -> None:
     """
     step = training_step(elaborated(text, DType.F32))
     assert {"W", "W.next"} <= step.graph.updates.keys()
-    with pytest.raises(NablacError, match=r"`W\.next` is the next value of `W`, and M\.step has a weight of this name"):
+    with pytest.raises(NablacError, match=r"`W\.next` is the next value of `W`, but M\.step has a weight of this name"):
         export(step.graph)

@@ -1,4 +1,4 @@
-"""What is not well formed is found, and said where."""
+"""`verify` reports every kind of malformed graph, and where it is."""
 
 from __future__ import annotations
 
@@ -37,19 +37,19 @@ def closed_over(value: Value) -> Graph:
 BROKEN = {
     "a wrong type": (
         graph([X], y=forged(Exp(), (X,), tensor("f32", 3))),
-        "test: exp is f32[3], and its operator infers f32[n, 2]",
+        "test: exp is f32[3], but its operator infers f32[n, 2]",
     ),
     "operands that the operator refuses": (
         graph([X], y=forged(Exp(), (constant(1, DType.I64),), tensor("i64"))),
         "test: exp refuses its operands: `exp` takes float tensors, not i64[]",
     ),
-    "an operand that is no result": (
+    "an operand that is not a result": (
         graph([X], y=forged(Exp(), (foreign(),), X.type)),
-        "test: exp has an operand that is no result of the node it names",
+        "test: exp has an operand that is not a result of its node",
     ),
     "an input that is not declared": (
         graph([], y=Exp()(X)),
-        "test: input: `x` is reached, and is no input of the graph",
+        "test: input: `x` is reached, but is not an input of the graph",
     ),
     "an input that is computed": (
         Graph({"x": Exp()(X)}, {"y": X}, {}, "test"),
@@ -57,25 +57,25 @@ BROKEN = {
     ),
     "an input of another label": (
         Graph({"z": X}, {"y": X}, {}, "test"),
-        "test: the input `z` calls itself `x`",
+        "test: the input `z` is labelled `x`",
     ),
     "two nodes of one path": (
         graph([X], y=X + parameter("w", 2) + parameter("w", 2)),
         "two nodes are `w`",
     ),
-    "a path that is an input, too": (
+    "a path that is also an input": (
         graph([X], y=X + parameter("x", 2)),
-        "`x` is an input, too",
+        "`x` is also an input",
     ),
     "an update of another type": (
         graph([X], {"mean": X}, y=X + buffer("mean", 2)),
-        "test: `mean` is f32[2], and its next value f32[n, 2]",
+        "test: `mean` is f32[2], but its next value is f32[n, 2]",
     ),
     "a step that reaches a weight": (closed_over(parameter("w", 2)), "its step is not closed"),
-    "a step that reaches an input": (closed_over(fed("v", "f32", 2)), "`v` is reached, and is no input of the graph"),
+    "a step that reaches an input": (closed_over(fed("v", "f32", 2)), "`v` is reached, but is not an input"),
     "an initialiser of another shape": (
         graph([X], y=X + parameter("w", 2, initial=graph([], value=constant(0, DType.F32)))),
-        "the initialiser of `w` gives f32[], and f32[2] is wanted",
+        "the initialiser of `w` gives f32[], not f32[2]",
     ),
     "an initialiser that needs more than a seed": (
         graph([X], y=X + parameter("w", 2, initial=graph([z := fed("z", "f32", 2)], value=z))),

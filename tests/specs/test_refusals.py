@@ -33,7 +33,7 @@ REFUSED = {
     "x -> Conv2D(8, 3, groups: 0)": ("[batch, 8, 9, 9]", "channels = 8 must split into groups = 0"),
     "x -> ConvTranspose2D(4, 3, padding: 1, output_padding: 1)": (
         "[batch, 3, 8, 8]",
-        "an output padding is at least 0 and below the stride or dilation, 1, and 1 is given",
+        "an output padding must be at least 0 and below the stride or dilation, 1, not 1",
     ),
     "x -> ConvTranspose2D(4, 3, 2, output_padding: 1)": (
         "[batch, 3, 8, 8]",

@@ -201,7 +201,7 @@ class TestSizes:
         x = fed("x", "f32", n * m)
         with pytest.raises(NablacError) as caught:
             export(graph([x], n=size_of(n)))
-        assert text_of(caught).startswith("error[E908]: the size `n` cannot be read off the inputs of test")
+        assert text_of(caught).startswith("error[E908]: the size `n` cannot be determined from the inputs of test")
 
 
 RECURRENCE = """
@@ -264,9 +264,9 @@ class TestOpset:
     @pytest.mark.parametrize(
         ("opset", "message"),
         [
-            (LOWEST_OPSET, "opset 17 cannot hold test: `mean` needs 18"),
-            (3, "opset 3 cannot hold test: `mean` needs 18"),
-            (HIGHEST_OPSET + 1, "opset 25 is beyond 24, the highest that is written"),
+            (LOWEST_OPSET, "test cannot be written in opset 17: `mean` needs 18"),
+            (3, "test cannot be written in opset 3: `mean` needs 18"),
+            (HIGHEST_OPSET + 1, "opset 25 is above 24, the highest supported"),
         ],
     )
     def test_another_one_is_refused(self, opset: int, message: str) -> None:
@@ -280,7 +280,7 @@ def test_an_opset_before_the_lowest_is_no_single_operators_fault() -> None:
     x = fed("x", "f32", "n")
     with pytest.raises(NablacError) as caught:
         export(graph([x], y=Exp()(x)), opset=3)
-    assert "opset 3 cannot hold test: 17 is the lowest that is written" in text_of(caught)
+    assert "test cannot be written in opset 3: 17 is the lowest supported" in text_of(caught)
 
 
 @pytest.mark.parametrize("dtype", list(DType))

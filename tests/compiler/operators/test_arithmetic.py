@@ -162,17 +162,17 @@ def test_a_quotient_of_integers_suggests_the_other_division() -> None:
     [
         (Add(), ("f32[n, 3]", "f32[m, 3]"),
          "f32[n, 3] and f32[m, 3] do not broadcast: axis -2 is n on one side and m on the other, "
-         "and nothing says that they are equal"),
+         "which are not known to be equal"),
         (Add(), ("f32[2]", "f32[3]"),
          "f32[2] and f32[3] do not broadcast: axis -1 is 2 on one side and 3 on the other"),
         (Add(), ("f32[2]", "i64[2]"), "f32[2] and i64[2] do not mix"),
         (Add(), ("bool[2]", "bool[2]"), "`add` takes float or int tensors, not bool[2]"),
         (Exp(), ("i64[2]",), "`exp` takes float tensors, not i64[2]"),
-        (Neg(), ("u8[2]",), "u8[2] has no negative numbers"),
+        (Neg(), ("u8[2]",), "u8[2] is unsigned and cannot be negated"),
         (Pow(), ("i64[2]", "i64[2]"), "`pow` takes float tensors, not i64[2]"),
-        (Clip(2, 1), ("f32[2]",), "nothing is both above 2 and below 1"),
-        (Clip(0.5), ("i64[2]",), "0.5 is no bound for i64[2]"),
-        (Clip(-1), ("u8[2]",), "-1 is no bound for u8[2]"),
+        (Clip(2, 1), ("f32[2]",), "the lower bound 2 is above the upper bound 1"),
+        (Clip(0.5), ("i64[2]",), "0.5 is not a valid bound for i64[2]"),
+        (Clip(-1), ("u8[2]",), "-1 is not a valid bound for u8[2]"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(op: object, types: tuple[str, ...], message: str) -> None:

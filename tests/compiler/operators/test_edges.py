@@ -19,7 +19,7 @@ from compiler.operators.comparison import Equal, Greater, GreaterEqual, IsInf, I
 from compiler.operators.convolution import ConvTranspose
 from compiler.operators.normalization import LogSoftmax, Softmax
 from compiler.operators.ordering import ArgMax, ArgMin, CumSum, TopK
-from compiler.operators.pooling import AveragePool, MaxPool, MaxPoolPlaces
+from compiler.operators.pooling import AveragePool, MaxPool, MaxPoolIndices
 from compiler.operators.powers import Expm1, Log, Log1p, Pow, Sqrt
 from compiler.operators.recurrent import GRU, LSTM, RNN
 from compiler.operators.reductions import All, Any_, LogSumExp, Max, Mean, Min, Prod, Sum
@@ -134,7 +134,7 @@ EDGES = (
     edge("max pool of -infinity", MaxPool((2,), (2,)), WINDOWS, right=[[[[-inf, 2, -3, -inf]]]]),
     edge("max pool of the lowest numbers", MaxPool((2,), (2,)), [[[-3.4028234663852886e38] * 2 + [-inf] * 2]],
          right=[[[[-3.4028234663852886e38, -inf]]]], dtypes=FLOATS[:2]),
-    edge("max pool of -infinity beside padding", MaxPoolPlaces((2,), (2,), (1, 1)), WINDOWS, right=_pool_places),
+    edge("max pool of -infinity beside padding", MaxPoolIndices((2,), (2,), (1, 1)), WINDOWS, right=_pool_places),
     edge("average pool of infinities", AveragePool((2,), (2,)), [[[inf, 1, inf, -inf, 1, 2]]],
          right=[[[[inf, nan, 1.5]]]]),
     edge("a transposed convolution of padding alone", ConvTranspose((1,), (1, 0), (2,), 1, (1,)), [[[1, 2]]], [[[1]]],
@@ -283,7 +283,7 @@ def test_every_way_gives_the_gradient_that_is_right(
 
 OTHERWISE: dict[str, tuple[Operator, tuple[Any, ...], Any]] = {
     "max_pool": (MaxPool((2,), (2,)), ([[[nan, 1, 2, nan]]],), [[[nan, nan]]]),
-    "max_pool_places": (MaxPoolPlaces((2,), (2,)), ([[[nan, 1, 2, nan]]],), [[[nan, nan]]]),
+    "max_pool_indices": (MaxPoolIndices((2,), (2,)), ([[[nan, 1, 2, nan]]],), [[[nan, nan]]]),
     "attention": (  # the first query does not see the second key
         Attention(1.0, ((LATER, float(np.finfo(np.float32).min)),), zeroed=True),
         ([[[[1], [1]]]], [[[[1], [inf]]]], [[[[2], [3]]]]),

@@ -37,15 +37,15 @@ def test_a_product_counts_a_multiplication_and_an_addition_for_each_pair() -> No
     ("types", "message", "hint"),
     [
         (("f32[n, 3]", "f32[4, 3]"),
-         "f32[n, 3] @ f32[4, 3]: the last axis of the left is 3, the last but one axis of the right is 4",
+         "f32[n, 3] @ f32[4, 3]: inner dimensions differ: 3 (left) and 4 (right)",
          "transpose the right side: `x @ y^T`"),
         (("f32[3, n]", "f32[3, 4]"),
-         "f32[3, n] @ f32[3, 4]: the last axis of the left is n, the last but one axis of the right is 3",
+         "f32[3, n] @ f32[3, 4]: inner dimensions differ: n (left) and 3 (right)",
          "transpose the left side: `x^T @ y`"),
         (("f32[2]", "f32[3]"),
-         "f32[2] @ f32[3]: the last axis of the left is 2, the only axis of the right is 3", None),
+         "f32[2] @ f32[3]: inner dimensions differ: 2 (left) and 3 (right)", None),
         (("f32[2, 1, 3]", "f32[4, 3, 1]"),
-         "f32[2, 1, 3] @ f32[4, 3, 1]: the axes before the last two do not broadcast: "
+         "f32[2, 1, 3] @ f32[4, 3, 1]: batch dimensions do not broadcast: "
          "axis -1 is 2 on one side and 4 on the other", None),
         (("f32[]", "f32[3]"),
          "`@` needs at least one axis on each side, not f32[] @ f32[3]", "a scalar multiplies by `*`"),

@@ -8,7 +8,7 @@ import pytest
 
 from compiler.operators.convolution import Conv, ConvTranspose, ConvWeightGradient
 from compiler.operators.normalization import LogSoftmax, Softmax
-from compiler.operators.pooling import AveragePool, MaxPool, MaxPoolPlaces
+from compiler.operators.pooling import AveragePool, MaxPool, MaxPoolIndices
 from compiler.operators.recurrent import GRU, LSTM, RNN
 from compiler.types import DType
 from tests.compiler.operators.harness import OperatorCases, case, distinct, each, integers, refuses
@@ -87,7 +87,7 @@ CASES = (
          oracle=lambda x: F.max_pool2d(x, 3, (1, 2), 1), named=EXTENT),
     case("max pool with holes", MaxPool((3,), (1,), (), (2,)), x=distinct((2, 3, 9)),
          oracle=lambda x: F.max_pool1d(x, 3, 1, 0, 2), named={}),
-    case("places of the largest", MaxPoolPlaces((2, 2), (2, 2)), x=distinct((1, 1, 6, 4)),
+    case("places of the largest", MaxPoolIndices((2, 2), (2, 2)), x=distinct((1, 1, 6, 4)),
          oracle=lambda x: F.max_pool2d(x, 2, return_indices=True), named={}),
     case("average pool", AveragePool((2, 2), (2, 2)), x=(2, 3, 7, 6),
          oracle=lambda x: F.avg_pool2d(x, 2), named=EXTENT),

@@ -67,7 +67,7 @@ class TestReductions(OperatorCases):
         (Sum((0, -2)), "f32[n, 3]", "[0, -2] names an axis of f32[n, 3] twice"),
         (Sum(), "bool[n]", "`sum` takes float or int tensors, not bool[n]"),
         (Mean(), "i64[n]", "`mean` takes float tensors, not i64[n]"),
-        (Mean(), "f32[0]", "the mean of no elements: f32[0]"),
+        (Mean(), "f32[0]", "`mean` over an empty axis: f32[0]"),
         (All(), "f32[n]", "`all` takes bool tensors, not f32[n]"),
     ],
 )

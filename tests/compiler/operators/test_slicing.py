@@ -64,18 +64,18 @@ def test_sizes_stay_named(op: Slice | Pad, type: str, result: str) -> None:
 @pytest.mark.parametrize(
     ("op", "type", "message"),
     [
-        (Slice((0,), (0,), (6,)), "f32[5]", "`0:6` does not lie within axis 0 of f32[5]"),
-        (Slice((0,), (0,), (n + 1,)), "f32[n]", "`0:n + 1` does not lie within axis 0 of f32[n]"),
-        (Slice((0,), (3,), (2,)), "f32[5]", "`3:2` does not lie within axis 0 of f32[5]"),
-        (Slice((0,), (-6,), (None,)), "f32[5]", "`-6:` does not lie within axis 0 of f32[5]"),
+        (Slice((0,), (0,), (6,)), "f32[5]", "`0:6` is out of range for axis 0 of f32[5]"),
+        (Slice((0,), (0,), (n + 1,)), "f32[n]", "`0:n + 1` is out of range for axis 0 of f32[n]"),
+        (Slice((0,), (3,), (2,)), "f32[5]", "`3:2` is out of range for axis 0 of f32[5]"),
+        (Slice((0,), (-6,), (None,)), "f32[5]", "`-6:` is out of range for axis 0 of f32[5]"),
         (Slice((1,), (0,), (1,)), "f32[5]", "f32[5] has no axis 1"),
         (Slice((0,), (None,), (None,), (-1,)), "f32[5]", "a slice cannot step by -1"),
         (Slice((0,), (None, 1), (None,)), "f32[5]", "a slice of 1 axes needs as many starts, stops and steps"),
-        (Pad((1,), (1,)), "f32[2, 3]", "f32[2, 3] has 2 axes, and the padding is given for 1 and 1"),
+        (Pad((1,), (1,)), "f32[2, 3]", "f32[2, 3] has 2 axes, but there are 1 sizes before and 1 after"),
         (Pad((-1,), (1,)), "f32[3]", "axis 0 of f32[3] cannot be padded by -1 and 1"),
         (Pad((3,), (0,), mode="reflect"), "f32[3]", "axis 0 of f32[3] is too short to reflect 3 before and 0 after it"),
         (Pad((1,), (1,), 0.5), "i64[3]", "i64[3] cannot be padded with 0.5"),
-        (Pad((3,), (0,), mode="wrap"), "f32[3]", "`wrap` is no mode of `pad`"),
+        (Pad((3,), (0,), mode="wrap"), "f32[3]", "`wrap` is not a mode of `pad`"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused(op: Slice | Pad, type: str, message: str) -> None:

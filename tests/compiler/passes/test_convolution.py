@@ -48,7 +48,7 @@ def test_a_bias_goes_into_its_convolution(text: str, additions: int) -> None:
     ("pool", "kinds", "size"),
     [
         ("MaxPool2D(2)", {"max_pool": 1}, (4, 3)),
-        ("MaxPool2D(2, stride: 1)", {"max_pool_places": 1}, (7, 5)),  # who finds places gives values
+        ("MaxPool2D(2, stride: 1)", {"max_pool_indices": 1}, (7, 5)),  # who finds places gives values
     ],
 )
 def test_a_step_pools_once_and_rectifies_what_was_pooled(

@@ -7,18 +7,18 @@ import pytest
 from compiler.graph import Graph, Value, origin
 from compiler.operators.activations import Relu, Tanh
 from compiler.operators.arithmetic import Abs, Add, Mul, Neg, Sub
-from compiler.operators.pooling import MaxPool, MaxPoolPlaces
+from compiler.operators.pooling import MaxPool, MaxPoolIndices
 from compiler.operators.powers import Exp
 from compiler.operators.reductions import Sum
 from compiler.operators.shaping import Expand, Transpose
 from compiler.operators.source import Input, constant
-from compiler.passes.rules import Application, Rule, applied, apply_rules, is_everywhere, rule, variables
+from compiler.passes.rules import Application, Rule, apply_rules, is_everywhere, pattern_of, rule, variables
 from compiler.types import DType, TensorType
 from grammar.source import Source, Span
 
 TYPE = TensorType(DType.F32, (2, 3))
 x, y, axes = variables("x y axes")
-add, mul, sub, neg, exp, abs_, relu = (applied(each) for each in (Add, Mul, Sub, Neg, Exp, Abs, Relu))
+add, mul, sub, neg, exp, abs_, relu = (pattern_of(each) for each in (Add, Mul, Sub, Neg, Exp, Abs, Relu))
 A: Value = Input("a", TYPE)()
 B: Value = Input("b", TYPE)()
 ROW: Value = Input("row", TensorType(DType.F32, (1, 3)))()
@@ -72,12 +72,12 @@ def test_commutative_operators_inside_are_tried_both_ways_too() -> None:
 
 
 def test_an_attribute_is_matched_or_bound() -> None:
-    summed = applied(Sum)
+    summed = pattern_of(Sum)
     kept = rule("a sum that keeps its axes", summed(x, axes=axes, keep=True), lambda x, axes: Sum(axes, True)(-x))
     assert text(rewritten(Sum((0,))(A), kept)) == "sum(a)"
-    with pytest.raises(RuntimeError, match="a sum that keeps its axes comes to no end"):
+    with pytest.raises(RuntimeError, match="a sum that keeps its axes does not terminate"):
         rewritten(Sum((0,), True)(A), kept)
-    transposed = applied(Transpose)
+    transposed = pattern_of(Transpose)
     (p,) = variables("p")
     same = rule("equal transposes", transposed(transposed(x, permutation=p), permutation=p), lambda x: x)
     assert text(rewritten(Transpose((1, 0))(Transpose((1, 0))(A)), same)) == "a"
@@ -145,11 +145,11 @@ def test_a_pattern_that_stands_twice_is_one_value() -> None:
 
 def test_an_operator_of_several_results_is_replaced_whole() -> None:
     image: Value = Input("image", TensorType(DType.F32, (1, 1, 4)))()
-    largest, positions = MaxPoolPlaces((2,)).apply(-image).results
-    pools = applied(MaxPool, MaxPoolPlaces)(neg(x)).named("pool")
+    largest, positions = MaxPoolIndices((2,)).apply(-image).results
+    pools = pattern_of(MaxPool, MaxPoolIndices)(neg(x)).named("pool")
     graph = Graph({"image": image}, {"largest": largest, "positions": positions})
     changed = apply_rules(graph, (rule("pools", pools, lambda x, pool: pool.node.op.apply(x).results),))
-    assert [text(value) for value in changed.outputs.values()] == ["max_pool_places(image)"] * 2
+    assert [text(value) for value in changed.outputs.values()] == ["max_pool_indices(image)"] * 2
     assert [value.index for value in changed.outputs.values()] == [0, 1]
 
 

@@ -163,12 +163,12 @@ def test_prompts_of_every_length_go_on_as_without_a_cache(
         ),
         (
             "    p = pad(x, before: [0, 1, 0], after: [0, 0, 0]) -> LSTM(12)\n    x = x + unsqueeze(p, 1)\n",
-            "its scan walks along other positions than those of T",
+            "its scan does not run over T",
         ),
         (
             "    param P: [50, 12] ~ normal\n"
             "    x = x + pad(x[:, 0:T - 1] + P[0:T - 1], before: [0, 1, 0], after: [0, 0, 0])\n",
-            "what comes after its last position is needed",
+            "it needs positions after its last one",
         ),
     ],
 )

@@ -112,7 +112,7 @@ def test_a_model_that_looks_ahead_is_refused_at_its_line() -> None:
 
 def test_a_walk_from_the_end_is_refused_at_its_line() -> None:
     found = refused("    x = x -> Bidirectional(LSTM(6, sequences: true))\n")
-    assert found.startswith("error[E860]: M has no decode step: its scan walks from the last token to the first\n")
+    assert found.startswith("error[E860]: M has no decode step: its scan runs from the last token to the first\n")
 
 
 def test_a_model_without_scores_of_tokens_is_refused() -> None:
