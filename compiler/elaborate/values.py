@@ -150,12 +150,7 @@ class Scope:
 
     def declares(self, name: str) -> bool:
         """Whether a file or a body gives the name its value, and not the outermost scope: library and language."""
-        scope = self
-        while scope.outer is not None:
-            if name in scope.names:
-                return True
-            scope = scope.outer
-        return False
+        return self.outer is not None and (name in self.names or self.outer.declares(name))
 
     def __contains__(self, name: str) -> bool:
         try:
