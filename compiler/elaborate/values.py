@@ -29,8 +29,7 @@ NONE = Nothing()
 UNKNOWN = Unknown()
 
 
-@dataclass(frozen=True, eq=False)
-class Argument:
+class Argument(Record):
     """One argument of a call, evaluated; `span` is the value's, `named_at` the name's where it has one."""
 
     name: str | None

@@ -7,7 +7,6 @@ step runs on any backend and compiles to ONNX as a model does.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from compiler.gradient_stop import find_gradient_stop
 from compiler.graph import Graph, Value, origin
@@ -31,12 +30,12 @@ from compiler.training.precision import converted, widened
 from compiler.training.updates import Update, next_of_all
 from grammar import codes
 from grammar.diagnostics import Diagnostic, Label, NablacError
+from grammar.record import Record
 
 LEARNING_RATE = "learning_rate"  # of the history
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingStep:
+class TrainingStep(Record):
     """`graph` has the batch, `step` and `seed` for inputs, the loss and the metrics for outputs.
 
     Its updates are the trained parameters, the buffers and, in `states` by their paths, what the step keeps for itself.

@@ -7,19 +7,18 @@ same and work element by element, the small parameters that fit behind one anoth
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from compiler.graph import Graph, Node, Value, origin
 from compiler.operators.arithmetic import Elementwise
 from compiler.operators.comparison import Where
 from compiler.operators.shaping import Concat, Split
 from compiler.rewrite import replace
+from grammar.record import Record
 
 SMALL = 2**14
 
 
-@dataclass(frozen=True, eq=False)
-class Update:
+class Update(Record):
     """The equations for one parameter, over stand-ins.
 
     `operands` are what the stand-ins stand for: the parameter, its gradient and its states, all of one type. `results`
