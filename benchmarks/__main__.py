@@ -15,11 +15,12 @@ ROOT = Path(__file__).parents[1]
 
 
 def seconds(*arguments: str) -> float:
-    """The time of one whole process."""
+    """The processor time, of user and system, of one whole process that caches its bytecode."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-    start = time.perf_counter()
+    before = os.times()
     subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True, env=environment)
-    return time.perf_counter() - start
+    after = os.times()
+    return after.children_user + after.children_system - before.children_user - before.children_system
 
 
 def start_up() -> None:
