@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from compiler.graph import Graph, Layer, Value
 from grammar.diagnostics import NablacError
+from grammar.record import Record
 from grammar.source import Span
 
 if TYPE_CHECKING:
@@ -79,8 +80,7 @@ class UpdateEquations:
     path: str = ""  # that the origins of its nodes have; it stands for the parameter's own
 
 
-@dataclass(frozen=True, eq=False)
-class OptimizerSpec:
+class OptimizerSpec(Record):
     """An optimizer's equations for each trained parameter by path; those of one type share theirs.
 
     A parameter whose type the equations do not fit has the error that says so: it is raised when a step is made.
@@ -129,8 +129,7 @@ class ModelSource(Protocol):
         """The model for training, or for inference; NablacError where it cannot be made."""
 
 
-@dataclass(frozen=True, eq=False)
-class SpecSource:
+class SpecSource(Record):
     """A model whose specs are there already; one that is the same in both modes needs no second one."""
 
     inference: ModelSpec

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from itertools import islice
 from pathlib import PurePath
 from typing import Any
@@ -145,6 +144,8 @@ def _nearest(name: str, known: Mapping[str, str]) -> str | None:
     """What stands for the nearest of the `known` names; capitals and underscores count for nothing."""
     if len(name) > MOST_NEAR:
         return None
+    from difflib import get_close_matches  # here: only a mistake asks for it
+
     folded: dict[str, str] = {}
     for each, said in islice(known.items(), MOST_KNOWN):
         folded.setdefault(_folded(each), said)

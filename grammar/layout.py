@@ -9,7 +9,7 @@ from grammar.brackets import Brackets, match_brackets
 from grammar.diagnostics import NablacError
 from grammar.lexer import Reading, Token
 from grammar.limits import MOST_NESTING
-from grammar.source import Source, Span
+from grammar.source import Span
 
 DECLARATION_WORDS = frozenset({"layer", "cell", "model", "optimizer", "fn", "train", "const", "from"})
 KIND_WORDS = frozenset({"input", "param", "state", "buffer", "target"})
@@ -26,7 +26,7 @@ class Layout:
     open: list[str] = field(default_factory=list)  # brackets around this place; `train` for that of a train block
     chained: dict[int, int] = field(default_factory=dict)  # at each depth, how many `else if` the statement has so far
 
-    def lay(self, raw: list[Token], source: Source) -> list[Token]:
+    def lay(self, raw: list[Token], part: Span) -> list[Token]:
         """The tokens as the grammar has them, with what the brackets lack or have too much put right."""
         for place, token in enumerate(raw):
             self._close_missing(place, token.span)
@@ -46,7 +46,7 @@ class Layout:
                 self._close_block(token)
                 if not self._else_follows(raw, place):
                     self.chained.pop(len(self.open), None)
-                    self._end_statement(Token("NEWLINE", "", Span(source, token.span.end, token.span.end)))
+                    self._end_statement(Token("NEWLINE", "", Span(part.source, token.span.end, token.span.end)))
             else:
                 if place in self.brackets.unclosed:
                     self.made.append(Token("MISTAKE", token.text, token.span))
@@ -58,8 +58,8 @@ class Layout:
                 at_start = self._at_start()
                 self.made.append(token)
                 if kind == "DOC" and at_start:
-                    self._end_statement(Token("NEWLINE", "", Span(source, token.span.end, token.span.end)))
-        end = Span(source, len(source.text), len(source.text))
+                    self._end_statement(Token("NEWLINE", "", Span(part.source, token.span.end, token.span.end)))
+        end = Span(part.source, part.end, part.end)
         self._close_missing(len(raw), end)
         self._end_statement(Token("NEWLINE", "", end))
         return self.made
@@ -164,11 +164,11 @@ class Layout:
         return token
 
 
-def lay_out(reading: Reading, source: Source, types: dict[str, str]) -> list[Token]:
-    """The tokens as the grammar has them; mistakes with brackets are added to those of the reading."""
+def lay_out(reading: Reading, part: Span, types: dict[str, str]) -> list[Token]:
+    """The tokens of a part as the grammar has them; mistakes with brackets are added to those of the reading."""
     brackets = match_brackets(reading.tokens)
     reading.mistakes += brackets.mistakes
-    return Layout(types, brackets).lay(reading.tokens, source)
+    return Layout(types, brackets).lay(reading.tokens, part)
 
 
 def _after_newlines(raw: list[Token], place: int) -> Token | None:

@@ -95,12 +95,12 @@ def pattern_of(terminals: tuple[Terminal, ...], ignored: frozenset[str]) -> Patt
     return Pattern(re.compile("|".join(parts)), types, ignored)
 
 
-def read_tokens(source: Source, pattern: Pattern) -> Reading:
-    """Split a text into tokens, as far as `MOST_ERRORS` mistakes; NablacError where it has more than `MOST_TOKENS`."""
-    reading = Reading()
+def read_tokens(part: Span, pattern: Pattern) -> Reading:
+    """Split part of a text into tokens, as far as `MOST_ERRORS` mistakes; NablacError for more than `MOST_TOKENS`."""
+    reading, source = Reading(), part.source
     tokens, types, ignored = reading.tokens, pattern.types, pattern.ignored
-    text, match, position = source.text, pattern.expression.match, 0
-    while (found := match(text, position)) is not None:
+    text, match, position = source.text, pattern.expression.match, part.start
+    while (found := match(text, position, part.end)) is not None:
         kind, end = found.lastgroup or "STRAY", found.end()
         if kind == "SIGN":
             word = found.group()

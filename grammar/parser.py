@@ -30,26 +30,32 @@ _BLOCK_WORDS = frozenset({"LAYER", "CELL", "MODEL", "OPTIMIZER", "FN", "TRAIN", 
 
 def parse(source: Source) -> File:
     """The tree of a source; raises NablacError with every mistake that was found."""
-    whole = Span(source, 0, len(source.text))
-    if len(source.text) > MOST_BYTES:
-        raise NablacError(mistakes.too_large(source, len(source.text)))
+    return parse_part(Span(source, 0, len(source.text)))
+
+
+def parse_part(part: Span) -> File:
+    """The tree of part of a source, which begins and ends between declarations; its spans are of the source."""
+    source = part.source
+    if part.end - part.start > MOST_BYTES:
+        raise NablacError(mistakes.too_large(source, part.end - part.start))
     rules = table()
     pattern = pattern_of(rules.terminals, rules.ignored)
-    reading = read_tokens(source, pattern)
+    reading = read_tokens(part, pattern)
     errors = Diagnostics()
-    tokens = lay_out(reading, source, pattern.types) if len(reading.mistakes) < MOST_ERRORS else []
+    tokens = lay_out(reading, part, pattern.types) if len(reading.mistakes) < MOST_ERRORS else []
     errors.extend(reading.mistakes)
-    end = Token("$END", "", Span(source, len(source.text), len(source.text)))
+    end = Token("$END", "", Span(source, part.end, part.end))
     found = _Reader(Automaton(rules, Builder()), [*tokens, end], errors).read()
     errors.raise_if_any()
     assert isinstance(found, File)
-    return found.replace(span=whole)
+    return found.replace(span=part)
 
 
 def comments_of(source: Source) -> list[Token]:
     """The comments of a source, in order; the tree does not hold them."""
     rules = table()
-    return read_tokens(source, pattern_of(rules.terminals, rules.ignored)).comments
+    whole = Span(source, 0, len(source.text))
+    return read_tokens(whole, pattern_of(rules.terminals, rules.ignored)).comments
 
 
 LIMITS = (codes.E126, codes.E127, codes.E128)

@@ -66,7 +66,7 @@ def test_every_setting_source_and_stage_is_in_the_reference() -> None:
 
 
 def test_every_name_of_the_library_is_in_its_page() -> None:
-    names = set(library().places)
+    names = set(library().files)
     assert named("library.md", names) == names
 
 

@@ -24,6 +24,7 @@ from compiler.model_spec import ModelSpec
 from compiler.types import DType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError
+from grammar.record import Record
 
 
 def elaborate(
@@ -89,8 +90,7 @@ class TextSource:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class Elaboration:
+class Elaboration(Record):
     """A model without mistakes, in the session that elaborated it."""
 
     session: Session

@@ -119,7 +119,7 @@ def check_optimizer(session: Session, instance: Instance, span: Span) -> None:
 
 def _of_library(session: Session, name: str, hypers: Mapping[str, float], span: Span | None) -> Instance:
     """An optimizer that the library defines; NablacError for a name that is none of one."""
-    defined = library().find(name) if name in library().places else None
+    defined = library().find(name) if name in library().files else None
     if not isinstance(defined, Defined) or defined.kind != "optimizer":
         raise NablacError(Diagnostic(codes.E607, f"the library has no optimizer `{name}`", span))
     span = span or defined.syntax.name.span

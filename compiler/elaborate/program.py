@@ -15,7 +15,7 @@ from compiler.elaborate.reserved import reserved_names
 from compiler.elaborate.values import CompileTimeValue, Defined, Lazy, Scope
 from grammar import codes, syntax
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError, did_you_mean, did_you_mean_file
-from grammar.parser import parse, read_source
+from grammar.parser import parse, parse_part, read_source
 from grammar.reading import models_beside
 from grammar.source import Source, Span
 from specs import FOLDER as LIBRARY
@@ -25,28 +25,54 @@ MOST_FILES = 256
 
 
 class Library:
-    """The standard library: each name is found by a scan of the texts, and its file parsed when it is first used."""
+    """The standard library: a scan of the texts says which file declares a name, in which part of it.
+
+    A declaration is parsed when its name is first asked for: most models use few of a file's.
+    """
 
     def __init__(self) -> None:
-        self.texts: dict[str, str] = {}
-        self.places: dict[str, str] = {}
+        self.files: dict[str, _LibraryFile] = {}  # by the names that they declare
         for path in sorted((LIBRARY / "std").glob("*.model")):
-            self.texts[path.name] = path.read_text("utf-8")
-            self.places |= dict.fromkeys(_DECLARED.findall(self.texts[path.name]), path.name)
-        self.scopes: dict[str, Scope] = {}
+            file = _LibraryFile(Source(f"std/{path.name}", path.read_text("utf-8"), library=True))
+            self.files |= dict.fromkeys(file.parts, file)
 
     def find(self, name: str) -> CompileTimeValue:
         """What the library calls `name`; KeyError for a name that it does not have."""
-        file = self.places[name]
-        if file not in self.scopes:
-            tree = parse(Source(f"std/{file}", self.texts[file], library=True))
-            scope = self.scopes[file] = Scope(_Names())
-            for declaration in tree.declarations:
-                if isinstance(declaration, syntax.Definition):
-                    scope.names[declaration.name.text] = Defined(declaration, scope)
-                elif isinstance(declaration, syntax.Const):
-                    scope.names[declaration.name.text] = Lazy(declaration, scope)
-        return self.scopes[file].names[name]
+        file = self.files[name]
+        if name not in file.names:
+            declaration = file.declaration(name)
+            if isinstance(declaration, syntax.Const):
+                file.names[name] = Lazy(declaration, file)
+            else:
+                file.names[name] = Defined(declaration, file)
+        return file.names[name]
+
+    def names_listed(self, name: str) -> list[str]:
+        """The names in the list that is the value of the constant `name`, none of which need be parsed for this."""
+        declaration = self.files[name].declaration(name)
+        assert isinstance(declaration, syntax.Const) and isinstance(declaration.value, syntax.ListOf)
+        return [item.text for item in declaration.value.items if isinstance(item, syntax.Name)]
+
+
+class _LibraryFile(Scope):
+    """The names of one file of the library, as far as they have been asked for; `_Names` finds the others."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__(_Names())
+        self.source = source
+        starts = list(_DECLARED.finditer(source.text))
+        ends = [*(following.start() for following in starts[1:]), len(source.text)]
+        self.parts = {each[1]: Span(source, each.start(), end) for each, end in zip(starts, ends, strict=True)}
+
+    def declaration(self, name: str) -> syntax.Definition | syntax.Const:
+        """The declaration of a name, parsed."""
+        (declaration,) = parse_part(self.parts[name]).declarations
+        assert isinstance(declaration, syntax.Definition | syntax.Const), "the library has no others"
+        return declaration
+
+    def declares(self, name: str) -> bool:
+        """Whether the file gives the name its value, parsed or not."""
+        return name in self.parts
 
 
 @cache
@@ -65,11 +91,11 @@ class _Names(Scope):
 
     def missing(self, name: str) -> CompileTimeValue:
         """What the library or the language calls `name`; KeyError for neither."""
-        return library().find(name) if name in library().places else _builtins()[name]
+        return library().find(name) if name in library().files else _builtins()[name]
 
     def known(self) -> Iterator[str]:
         """Every name of the library, then the language's own."""
-        yield from library().places
+        yield from library().files
         yield from _builtins()
 
 

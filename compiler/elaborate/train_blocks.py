@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from compiler.elaborate.frame import CallSite, Frame
@@ -18,6 +17,7 @@ from compiler.operators.source import Input
 from compiler.types import TensorType
 from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError
+from grammar.record import Record
 from grammar.source import Span
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ _FED = {  # beside the batch: an input or a target of such a name would not be t
 }
 
 
-@dataclass(frozen=True, eq=False)
-class TrainBlock:
+class TrainBlock(Record):
     """A train block that has been run: what it says, and what it has added to its model."""
 
     syntax: syntax.Train

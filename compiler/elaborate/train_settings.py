@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from compiler.elaborate.crossing import refuse_crossing
 from compiler.elaborate.data import data_stages
-from compiler.elaborate.expressions import evaluate_const
 from compiler.elaborate.operands import as_tensor
 from compiler.elaborate.optimizers import check_optimizer
 from compiler.elaborate.program import library
@@ -26,7 +26,7 @@ from compiler.elaborate.value_kinds import (
     Kind,
     one_of,
 )
-from compiler.elaborate.values import CompileTimeValue, Instance, Lazy, describe
+from compiler.elaborate.values import CompileTimeValue, Defined, Instance, describe
 from compiler.graph import Value
 from compiler.model_spec import DataStage, Direction, TrainingSettings, metric_of
 from grammar import codes, syntax
@@ -228,12 +228,15 @@ def _direction(session: Session, metric: syntax.Expression) -> Direction | None:
     if not isinstance(callee, syntax.Name):
         return None
     function = session.evaluate(callee)
-    for direction, name in _DIRECTIONS.items():
-        listed = library().find(name)
-        listed = evaluate_const(session, listed) if isinstance(listed, Lazy) else listed
-        if isinstance(listed, list) and any(each is function for each in listed):
-            return direction
-    return None
+    if not isinstance(function, Defined):
+        return None
+    direction = _known_directions().get(function.name)
+    return direction if direction is not None and library().find(function.name) is function else None
+
+
+@cache
+def _known_directions() -> dict[str, Direction]:
+    return {name: direction for direction, const in _DIRECTIONS.items() for name in library().names_listed(const)}
 
 
 def _check_mode(session: Session, statements: Statements) -> None:

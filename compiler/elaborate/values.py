@@ -29,8 +29,7 @@ NONE = Nothing()
 UNKNOWN = Unknown()
 
 
-@dataclass(frozen=True, eq=False)
-class Argument:
+class Argument(Record):
     """One argument of a call, evaluated; `span` is the value's, `named_at` the name's where it has one."""
 
     name: str | None
@@ -150,12 +149,7 @@ class Scope:
 
     def declares(self, name: str) -> bool:
         """Whether a file or a body gives the name its value, and not the outermost scope: library and language."""
-        scope = self
-        while scope.outer is not None:
-            if name in scope.names:
-                return True
-            scope = scope.outer
-        return False
+        return self.outer is not None and (name in self.names or self.outer.declares(name))
 
     def __contains__(self, name: str) -> bool:
         try:

@@ -10,7 +10,6 @@ batch, and it is computed once. A loss of that kind is minimised batch by batch,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from compiler.dims import Dim, Size, product, symbols
@@ -26,14 +25,14 @@ from compiler.operators.reductions import Mean, Reduction
 from compiler.operators.source import Constant, Input, SizeOf, Stored, constant
 from compiler.rewrite import reached, replace
 from compiler.types import DType, TensorType
+from grammar.record import Record
 
 PartKind = Literal["sum", "max", "min", "mean", "last", "rows"]
 ROWS: Final = "rows"
 LAST: Final = "last"
 
 
-@dataclass(frozen=True, eq=False)
-class Part:
+class Part(Record):
     """A scalar of one batch, and how those of many are combined: by `sum`, `max`, `min` or `mean`, or the `last`.
 
     `rows`, which have an example at each index of axis 0, are concatenated.
@@ -43,8 +42,7 @@ class Part:
     kind: PartKind
 
 
-@dataclass(frozen=True, eq=False)
-class Measure:
+class Measure(Record):
     """A loss or metric as a function of parts: `after` takes them by name, scalars in f64, and outputs `value`."""
 
     parts: dict[str, Part]

@@ -7,7 +7,6 @@ step runs on any backend and can be exported to ONNX like a model.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from compiler.gradient_stop import find_gradient_stop
 from compiler.graph import Graph, Value, origin
@@ -31,12 +30,12 @@ from compiler.training.precision import convert, widen
 from compiler.training.updates import Update, combine_updates
 from grammar import codes
 from grammar.diagnostics import Diagnostic, Label, NablacError
+from grammar.record import Record
 
 LEARNING_RATE = "learning_rate"  # of the history
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingStep:
+class TrainingStep(Record):
     """`graph` has the batch, `step` and `seed` as inputs, the loss and the metrics as outputs.
 
     Its updates are the trained parameters, the buffers and the step's own `states`, by path.

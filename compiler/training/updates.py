@@ -7,19 +7,18 @@ elementwise equations and the same trailing axes are concatenated and updated as
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from compiler.graph import Graph, Node, Value, origin
 from compiler.operators.arithmetic import Elementwise
 from compiler.operators.comparison import Where
 from compiler.operators.shaping import Concat, Split
 from compiler.rewrite import replace
+from grammar.record import Record
 
 SMALL = 2**14  # elements up to which a parameter is combined with others
 
 
-@dataclass(frozen=True, eq=False)
-class Update:
+class Update(Record):
     """The equations for one parameter, over placeholders.
 
     `operands` maps the placeholders to the parameter, its gradient and its states, all of one type. `results` are the
