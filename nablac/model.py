@@ -147,8 +147,11 @@ class Model:
 
     def save(self, path: str | Path) -> None:
         """Write the weights to a `.safetensors` file, which says in which units they work."""
+        from grammar.file_kinds import SAFETENSORS
+        from runtime.outputs import check_output
         from runtime.training.trained import Trained, save_trained
 
+        check_output(path, SAFETENSORS)
         step = self._trained.step if self._trained is not None else None
         save_trained(path, Trained(self.weights, self.fitted, step))
 
@@ -232,8 +235,11 @@ class Model:
 
         The files written, the model's own first.
         """
+        from grammar.file_kinds import ONNX
         from runtime.onnx_file import save
+        from runtime.outputs import check_output
 
+        check_output(path, ONNX)
         return save(self.onnx(opset, metadata, largest=0), path, self.weights)
 
     def summary(self, **sizes: int) -> str:
