@@ -26,6 +26,7 @@ from nablac.commands.output import is_quiet, note, print_json
 from nablac.commands.progress import Progress
 from nablac.commands.runs import read_run
 from nablac.commands.signals import handled
+from runtime.training.run_options import LEAST, MOST_VALIDATION
 
 if TYPE_CHECKING:
     from runtime.renames import Rename
@@ -37,23 +38,25 @@ if TYPE_CHECKING:
 _SHOWN = 5  # of the rows and files that were left out; the run's skipped.txt has them all
 
 
+def _whole(name: str) -> click.IntRange:
+    return click.IntRange(LEAST[name])
+
+
 @click.command()
 @model_options
 @run_options
-@click.option("--epochs", type=click.IntRange(1), help="How often to see all examples.  [default: the train block's]")
-@click.option("--batch", type=click.IntRange(1), help="Examples in a step.  [default: the train block's]")
-@click.option("--validation", type=Finite(0, 0.9), help="The share of examples that validates.")
-@click.option("--patience", type=click.IntRange(1), help="Stop after so many epochs without a better one.")
+@click.option("--epochs", type=_whole("epochs"), help="How often to see all examples.  [default: the train block's]")
+@click.option("--batch", type=_whole("batch"), help="Examples in a step.  [default: the train block's]")
+@click.option("--validation", type=Finite(0, MOST_VALIDATION), help="The share of examples that validates.")
+@click.option("--patience", type=_whole("patience"), help="Stop after so many epochs without a better one.")
 @click.option("--data", type=click.Path(), help="Data in the place of the file that the train block names.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/MODEL/N]")
 @click.option("--resume", type=click.Path(path_type=Path), metavar="RUN", help="Go on with a run, from its checkpoint.")
 @click.option("--dry-run", is_flag=True, help="Check everything, run one step, write nothing.")
-@click.option("--overfit", type=click.IntRange(1), metavar="N", help="Train on N examples alone, to see that it can.")
+@click.option("--overfit", type=_whole("overfit"), metavar="N", help="Train on N examples alone, to see that it can.")
 @click.option("--max-time", type=Finite(0), metavar="MINUTES", help="Save and stop after so long.")
-@click.option("--limit-batches", type=click.IntRange(1), metavar="N", help="Only N batches in each epoch.")
-@click.option(
-    "--keep", type=click.IntRange(1), default=3, show_default=True, metavar="N", help="Of the last checkpoints."
-)
+@click.option("--limit-batches", type=_whole("limit_batches"), metavar="N", help="Only N batches in each epoch.")
+@click.option("--keep", type=_whole("keep"), default=3, show_default=True, metavar="N", help="Of the last checkpoints.")
 @click.option("--skip-broken", is_flag=True, help="Leave out broken rows and files, and count them.")
 @weight_options
 @output_options
