@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from compiler.lazy import LazyModule
@@ -35,3 +36,18 @@ def plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value.tolist() if isinstance(value, (np.generic, np.ndarray)) else value
+
+
+def arrays_of(data: Any) -> dict[str, Any]:
+    """Arrays by name; NablacError for what is no mapping from names, or holds what is no array."""
+    if not isinstance(data, Mapping) or not all(isinstance(name, str) for name in data):
+        message = f"a dict of arrays by the names of inputs and targets is needed, and {data!r:.80} is given"
+        hint = "`nablac train --data FILE` reads files" if isinstance(data, str) else None
+        raise NablacError(Diagnostic(codes.E823, message, place="data", hint=hint))
+    arrays = {}
+    for name, value in data.items():
+        try:
+            arrays[name] = np.asarray(value)
+        except ValueError as error:  # rows of different lengths
+            raise NablacError(Diagnostic(codes.E823, f"`{name}` is no array: {error}", place="data")) from None
+    return arrays

@@ -22,7 +22,7 @@ from compiler.passes.pipeline import optimize
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Source
-from nablac.arguments import float_type, plain
+from nablac.arguments import arrays_of, float_type, plain
 from runtime.backends import check_backend
 
 if TYPE_CHECKING:
@@ -147,8 +147,11 @@ class Model:
 
     def save(self, path: str | Path) -> None:
         """Write the weights to a `.safetensors` file, which says in which units they work."""
+        from grammar.file_kinds import SAFETENSORS
+        from runtime.outputs import check_output
         from runtime.training.trained import Trained, save_trained
 
+        check_output(path, SAFETENSORS)
         step = self._trained.step if self._trained is not None else None
         save_trained(path, Trained(self.weights, self.fitted, step))
 
@@ -231,8 +234,11 @@ class Model:
 
         The files written, the model's own first.
         """
+        from grammar.file_kinds import ONNX
         from runtime.onnx_file import save
+        from runtime.outputs import check_output
 
+        check_output(path, ONNX)
         return save(self.onnx(opset, metadata, largest=0), path, self.weights)
 
     def summary(self, **sizes: int) -> str:
@@ -267,16 +273,17 @@ class Model:
         from runtime.data.fitted import read_fitted
         from runtime.training.folder import RunFolder
         from runtime.training.not_finite import NotFinite
-        from runtime.training.run_options import Options
+        from runtime.training.run_options import options_of
         from runtime.training.trained import Trained
         from runtime.training.training_run import Training
 
-        chosen = Options(**{"backend": self.backend, "device": self.device, "seed": self.seed, **options})
+        defaults = {"backend": self.backend, "device": self.device, "seed": self.seed}
+        chosen = options_of({**defaults, **{name: plain(value) for name, value in options.items()}})
         # Weights that were drawn are drawn again, by the seed of this training.
         start = Trained(self.weights, self.fitted) if self._weights is not None or self._trained is not None else None
         training = Training(self._source, chosen, start, folder=self._folder)
         if data is not None:
-            training.examples = from_arrays({name: np.asarray(each) for name, each in data.items()}, "data")
+            training.examples = from_arrays(arrays_of(data), "data")
         with ExitStack() as stack:
             run = None
             if folder is not None and resume:

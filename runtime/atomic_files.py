@@ -65,7 +65,7 @@ def _deliver(written: Path, target: Path) -> None:
 def _check_name(path: str | Path) -> None:
     if "\0" in str(path):
         raise Unwritable(path, ValueError("a null byte is in its name"))
-    if os.path.realpath(path).endswith(".model") and os.path.exists(path):
+    if os.path.realpath(path).endswith(".model") and os.path.isfile(path):
         message = f"{path} is the text of a model, and would be lost"
         raise NablacError(Diagnostic(codes.E904, message, place=str(path), hint="name another file"))
 

@@ -164,6 +164,14 @@ def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: R
     return feeds
 
 
+def file_of(argument: str) -> Path:
+    """The file that an argument of `read_inputs` names, without the input before it and the part after it."""
+    name, sign, path = argument.partition("=")
+    path = path if sign else name
+    cut = _PART.fullmatch(path)
+    return Path(cut[1] if cut is not None else path)
+
+
 def fitted(held: FileArray, type: InputType) -> Array:
     """The array in the input's dtype and rank: a missing batch axis is added, and a last axis of 1."""
     dtype = type if isinstance(type, np.dtype) else type.dtype.numpy

@@ -91,6 +91,9 @@ def command(
     once. `nablac generate` runs it.
     """
     from compiler.passes.pipeline import pass_settings
+    from grammar.file_kinds import ONNX, SAFETENSORS
+    from runtime.generation.generator import START, STEP
+    from runtime.outputs import check_output
 
     observe = _tell if is_verbose() else None
     click.get_current_context().with_resource(pass_settings(disabled_passes, observe))
@@ -102,14 +105,20 @@ def command(
     if as_step:
         from nablac.commands.training_step import write_step
 
-        return write_step(options, output or options.beside(".step.onnx"), how)
+        step = output or options.beside(".step.onnx")
+        check_output(step, ONNX, options.files_read())
+        check_output(step.with_suffix(".safetensors"), SAFETENSORS, options.files_read())
+        return write_step(options, step, how)
+    target = output or options.beside(".decode" if as_decode else ".onnx")
+    for written in [target / START, target / STEP] if as_decode else [target]:
+        check_output(written, ONNX, [*options.files_read(), *([tokenizer] if tokenizer is not None else [])])
     model = compiled(options)
     texts = _tokenizer(model, tokenizer)
     if as_decode:
         from nablac.commands.decode_step import write_decode
 
-        return write_decode(model, output or options.beside(".decode"), texts, how)
-    return _write_model(model, output or options.beside(".onnx"), texts, options.seed, how)
+        return write_decode(model, target, texts, how)
+    return _write_model(model, target, texts, options.seed, how)
 
 
 def _tokenizer(model: Model, file: Path | None) -> Tokenizer | None:

@@ -50,6 +50,10 @@ def command(
     FILE is the folder of a run (`runs/translate/1`), or a .model file with --weights and --tokenizer, and -o an .svg
     file.
     """
+    from runtime.outputs import check_output
+
+    if output is not None:
+        check_output(output, reads=[*options.files_read(), *([tokenizer] if tokenizer is not None else [])])
     if attention is not None:
         return _draw_attention(options, attention, layer, output, tokenizer, as_json, quiet)
     from compiler.dump import dump

@@ -32,10 +32,13 @@ def command(
     import onnx
 
     from compiler.passes.rules import is_everywhere
+    from grammar.file_kinds import ONNX
+    from runtime.outputs import check_output
 
+    target = output or options.beside(".grad.onnx")
+    check_output(target, ONNX, options.files_read())
     model = compiled(options)
     made = model.gradient(wrt or "*", second=hvp)
-    target = output or options.beside(".grad.onnx")
     proto = made.onnx(opset)
     onnx.checker.check_model(proto, full_check=True)
     made.to_onnx(target, opset)

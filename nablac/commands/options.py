@@ -81,6 +81,13 @@ class ModelOptions:
         """Whether `file` is the folder of a run."""
         return self.file.is_dir()
 
+    def files_read(self) -> list[Path]:
+        """The files that the model is made of."""
+        weights = [self.weights] if self.weights is not None else []
+        if self.weights is not None and self.weights.is_dir():
+            weights = list(self.weights.iterdir())
+        return [self.file, *weights, *map(Path, self.rename)]
+
     def beside(self, suffix: str) -> Path:
         """What is written where the user names nothing: a run's folder keeps its whole name."""
         return self.file.with_name(self.file.name + suffix) if self.is_run else self.file.with_suffix(suffix)

@@ -70,9 +70,13 @@ def command(
     1, in the size that the model asks for; arrays are taken as they are. A missing batch axis is added. A model of
     tokens that has its tokenizer inside, or is given one, takes texts.
     """
-    from runtime.input_files import Reading
+    from runtime.input_files import Reading, file_of
+    from runtime.outputs import check_output
 
     check_ending(output)
+    if output is not None and str(output) != STDOUT:
+        given = [tokenizer] if tokenizer is not None else []
+        check_output(output, reads=[*options.files_read(), *given, *map(file_of, inputs)])
     reading = Reading(partial(note, quiet=quiet), _format(separator, decimal, header))
     classes: list[str] = []
     if options.file.suffix == ".onnx":

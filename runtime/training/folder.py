@@ -19,11 +19,11 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.atomic_files import Unwritable, move_folder, scratch, write_bytes
 from runtime.data.examples import fitted_to
-from runtime.data.fitted import write_fitted
+from runtime.data.fitted import DATA, TOKENS, write_fitted
 from runtime.training.checkpoints import Position, save_checkpoint
 from runtime.training.curves import curves
 from runtime.training.events import EventWriter
-from runtime.training.program_texts import written_out
+from runtime.training.program_texts import IMPORTED, SPEC, written_out
 from runtime.training.run_record import read_record, record_of, write_record
 from runtime.training.trained import RECORD, Trained, save_trained
 from runtime.training.training_run import Training, describe
@@ -32,6 +32,15 @@ if TYPE_CHECKING:
     from runtime.training.loop import Loop
 
 WEIGHTS, _LOCK = "weights.safetensors", "lock"
+_OWN = frozenset((RECORD, WEIGHTS, _LOCK, DATA, TOKENS, SPEC, IMPORTED, "checkpoints", "skipped.txt")) | {
+    *("history.csv", "history.json", "curves.svg", "model.onnx")
+}
+
+
+def is_own(path: Path) -> bool:
+    """Whether a path, relative to a run's folder, is of what the run itself writes there."""
+    name = path.parts[0]
+    return name in _OWN or name.startswith(("events.out.tfevents.", "model.onnx."))
 
 
 class RunFolder:

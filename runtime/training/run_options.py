@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from numbers import Integral, Real
+from typing import Any
 
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.backends import check_backend
+
+# The least of each whole number, and the range of each other: of the command line and of Python alike.
+LEAST = {"epochs": 1, "batch": 1, "patience": 1, "seed": 0, "limit_batches": 1, "overfit": 1, "keep": 1}
+MOST_VALIDATION = 0.9
+_RANGES = {
+    "validation": (0.0, MOST_VALIDATION),
+    **dict.fromkeys(("max_seconds", "checkpoint_seconds"), (0.0, math.inf)),
+}
+_NOT_OF_PYTHON = ("data", "undivided")  # of files, which arrays take the place of
 
 
 @dataclass(frozen=True)
 class Options:
     """What a command may say beside the train block; None leaves it to the block.
 
-    NablacError for a backend or a device that there is not.
+    NablacError for a backend or a device that there is not, and for a number out of its range.
     """
 
     epochs: int | None = None
@@ -32,3 +47,28 @@ class Options:
 
     def __post_init__(self) -> None:
         check_backend(self.backend, self.device)
+        for name, least in LEAST.items():
+            value: Any = getattr(self, name)
+            whole = isinstance(value, Integral) and not isinstance(value, bool)
+            if value is not None and not (whole and value >= least):
+                raise _wrong(name, value, f"a whole number from {least}")
+        for name, (lowest, most) in _RANGES.items():
+            value = getattr(self, name)
+            number = isinstance(value, Real) and not isinstance(value, bool)
+            if value is not None and not (number and lowest <= float(value) <= most):
+                until = f" to {most:g}" if most < math.inf else ""
+                raise _wrong(name, value, f"a number from {lowest:g}{until}")
+
+
+def options_of(options: Mapping[str, Any]) -> Options:
+    """Options by name, as Python gives them; NablacError for one that there is not."""
+    known = [field.name for field in fields(Options) if field.name not in _NOT_OF_PYTHON]
+    for name in options:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"there are {', '.join(known)}"
+            raise NablacError(Diagnostic(codes.E604, f"`train` has no option `{name}`", place="train", hint=hint))
+    return Options(**options)
+
+
+def _wrong(name: str, value: object, wanted: str) -> NablacError:
+    return NablacError(Diagnostic(codes.E605, f"`{name}` is {wanted}, and {value!r:.80} is given", place=name))

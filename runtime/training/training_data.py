@@ -16,7 +16,7 @@ from compiler.target_uses import target_uses, targets_counted_from_zero
 from compiler.training.losses import loss_graph
 from compiler.types import TensorType
 from grammar import codes
-from grammar.diagnostics import Diagnostic, NablacError
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.data.context import Context
 from runtime.data.examples import PARTS, Examples, fitted_to
 from runtime.data.loading import Requirements, load_examples, staged
@@ -62,12 +62,24 @@ def examples_of(
     assert spec is not None
     inputs = {name: value.type for name, value in model.graph.inputs.items() if name != SEED}
     targets = {name: value.type for name, value in spec.targets.items()}
+    if arrays is not None:
+        _check_unread(arrays.arrays, {**inputs, **targets})
     examples = _all_examples(model, spec, context, options, arrays, _wanted(spec, inputs, targets))
     _check_metrics(spec, inputs, examples)
     count, shuffled = len(examples.parts["training"]), spec.settings.shuffle
     in_one_batch = count == len(examples) <= batch and not shuffled
     check_example_axis({**inputs, **targets}, spec.span, in_one_batch)
     return examples
+
+
+def _check_unread(arrays: Iterable[str], wanted: Mapping[str, TensorType]) -> None:
+    """NablacError for an array that nothing reads; where a name is missing, it may be meant for that one."""
+    given = list(arrays)
+    spare = [name for name in given if name not in wanted]
+    if spare and all(name in given for name in wanted):
+        hint = did_you_mean(spare[0], wanted) or f"its inputs and targets are {', '.join(wanted)}"
+        message = f"the model has no input or target `{spare[0]}`"
+        raise NablacError(Diagnostic(codes.E802, message, place=f"array `{spare[0]}`", hint=hint))
 
 
 def _wanted(spec: TrainingSpec, inputs: Mapping[str, TensorType], targets: Mapping[str, TensorType]) -> Requirements:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+
 import pytest
 
 from compiler.elaborate import checking, work
@@ -148,9 +150,9 @@ MANY = {
 @pytest.mark.parametrize("text", MANY.values(), ids=MANY)
 def test_no_more_errors_are_looked_for_than_are_shown(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     sought: list[str] = []
-    near = diagnostics.get_close_matches
+    near = difflib.get_close_matches
     monkeypatch.setattr(
-        diagnostics, "get_close_matches", lambda name, *rest, **how: sought.append(name) or near(name, *rest, **how)
+        difflib, "get_close_matches", lambda name, *rest, **how: sought.append(name) or near(name, *rest, **how)
     )
     assert len(codes(text)) == MOST_ERRORS
     assert len(sought) <= MOST_ERRORS

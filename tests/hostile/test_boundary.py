@@ -159,13 +159,13 @@ CASES: dict[str, tuple[dict[str, Content], tuple[str, ...], str, str]] = {
         {"m.model": SAME, "x.npy": claims("(750_000_000_000,)")},
         (*RUN, "x.npy"),
         "E807",
-        "claims",
+        "its header declares 3,000,000,000,000 bytes",
     ),
     "an entry that claims 3 TB": (
         {**ARRAYS, "d.npz": zipped(image=claims("(750_000_000_000,)"))},
         TRAIN,
         "E821",
-        "claims",
+        "its header declares 3,000,000,000,000 bytes",
     ),
     "a negative shape": ({"m.model": SAME, "x.npy": claims("(-1,)")}, (*RUN, "x.npy"), "E807", "the shape [-1]"),
     "pickled objects": (
@@ -331,7 +331,7 @@ CASES: dict[str, tuple[dict[str, Content], tuple[str, ...], str, str]] = {
         {"m.model": "model M { input x: [batch]\n" + "".join(f" output o{n} = x + {n}\n" for n in range(20_000)) + "}"},
         ("compile", "m.model"),
         "E504",
-        "more work",
+        "work budget exceeded",
     ),
 }
 

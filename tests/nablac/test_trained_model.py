@@ -222,7 +222,7 @@ def test_every_other_command_takes_a_run(run: Run) -> None:
 
 def test_a_hyperparameter_is_set_once_and_beside_those_of_the_run(run: Run) -> None:
     twice = invoke("summary", str(run.file), "--set", "hidden=4", "--set", "hidden=5")
-    assert twice.exit_code == 2 and "error[E906]: `hidden` is set to `4` and to `5`" in twice.stderr
+    assert twice.exit_code == 2 and "error[E906]: `hidden` is set to both `4` and `5`" in twice.stderr
     other = invoke("summary", str(run.path), "--set", "hidden=9")
     assert other.exit_code == 2 and "in the file, and f32[2, 9] in the model" in other.stderr
 

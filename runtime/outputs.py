@@ -1,0 +1,79 @@
+"""Where results may be written: over nothing that a command reads, that a run holds, or that is of another kind."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
+from grammar.file_kinds import ONNX, SAFETENSORS, kind_of
+from runtime.atomic_files import is_stream
+
+_SUFFIXES = {ONNX: ".onnx", SAFETENSORS: ".safetensors"}
+_HEAD = 64  # bytes from which the kind of a file is told
+
+
+def check_output(path: str | Path, kind: str | None = None, reads: Iterable[str | Path] = ()) -> None:
+    """NablacError where writing `path` would lose what is there.
+
+    `kind` is what will be written, of `grammar.file_kinds`: a file of another kind is not written over. None stands for
+    the kinds that replace any file. `reads` are the files that the results are made of. Texts of models are refused
+    where files are written, whoever writes them.
+    """
+    target = Path(path)
+    if "\0" in str(path) or is_stream(target):
+        return
+    if os.path.isdir(target):
+        raise _refused(path, f"{path} is a folder, and a file is to be written", "name a file in it")
+    _check_run(target)
+    if not os.path.isfile(target):
+        return
+    if any(_is_same(target, read) for read in reads):
+        message = f"{path} is read by this command, and would be lost"
+        raise _refused(path, message, "name another file")
+    if kind is not None:
+        _check_kind(target, kind)
+
+
+def _check_run(target: Path) -> None:
+    """NablacError for a file of a run's own: its folder has them from the run itself."""
+    from runtime.training.trained import RECORD
+
+    real = Path(os.path.realpath(target))
+    for folder in real.parents:
+        if (folder / RECORD).is_file():
+            from runtime.training.folder import is_own
+
+            if is_own(real.relative_to(folder)):
+                message = f"{target} belongs to the run in {folder}, which would lose it"
+                raise _refused(target, message, "name a file outside of the run's folder")
+
+
+def _check_kind(target: Path, kind: str) -> None:
+    """NablacError for a file that is of another kind by its first bytes, or where they do not tell by its name."""
+    try:
+        with target.open("rb") as file:
+            content = file.read(_HEAD)
+    except OSError:
+        return  # which writing will tell
+    before = kind_of(content)
+    if not content or before == kind or (before is None and target.suffix.lower() == _SUFFIXES[kind]):
+        return
+    what = f"is {before}" if before is not None else f"is there already, and not {kind}"
+    hint = f"name another file, as {target.with_suffix(_SUFFIXES[kind]).name}, or remove this one first"
+    if target.suffix.lower() == _SUFFIXES[kind]:
+        hint = "name another file, or remove this one first"
+    raise _refused(target, f"{target} {what}: it would be lost", hint)
+
+
+def _is_same(target: Path, read: str | Path) -> bool:
+    try:
+        return os.path.samefile(target, read)
+    except (OSError, ValueError):  # there is none: an input may be a text
+        return False
+
+
+def _refused(path: str | Path, message: str, hint: str) -> NablacError:
+    return NablacError(Diagnostic(codes.E904, message, place=str(path), hint=hint))
