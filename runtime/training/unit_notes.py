@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from compiler.elaborate.data import SCALES
 from compiler.model_spec import ModelSpec, TrainingSpec
 from compiler.target_uses import target_uses
@@ -38,10 +40,11 @@ def _unscaled_notes(spec: TrainingSpec, examples: Examples) -> list[str]:
     """What to say of a target that stays as it is, though all that is measured was to be scaled."""
     if not any(stage.name in SCALES and not stage.arguments["columns"] for stage in spec.data):
         return []
-    uses = target_uses(spec.loss, spec.targets)
+    measured = target_uses(spec.loss, spec.targets).measured
     return [
         f"note: `{name}` is not scaled: the loss does more with it than compare it with what the model computes"
         "; `columns` of a scaling name it all the same"
         for name, value in spec.targets.items()
-        if name in uses.differences & uses.others and name not in examples.scalings and value.type.dtype.is_float
+        if name not in measured | examples.scalings.keys() and value.type.dtype.is_float
+        if np.abs(examples.arrays[name].astype(np.float64)).max(initial=0.0) > 1  # answers and shares need no scale
     ]
