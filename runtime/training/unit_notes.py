@@ -25,8 +25,7 @@ def unit_notes(model: ModelSpec, examples: Examples) -> list[str]:
     if not scaled_targets and not any(unit.kind == "raw" for unit in units.values()):
         return unscaled
     why = ": weights act on it, and the loss compares it with no data"
-    compared = raw & examples.scalings.keys() or scaled_targets
-    notes = ["units:     the loss and the metrics are of scaled numbers"] if compared else []
+    notes = figure_notes(model, examples)
     notes += [f"units:     `{name}` is {unit}{why if unit.kind == 'model' else ''}" for name, unit in units.items()]
     notes += [
         f"note: no output is what the loss compares with `{name}`: the compiled model gives none in its raw units"
@@ -34,6 +33,15 @@ def unit_notes(model: ModelSpec, examples: Examples) -> list[str]:
         if name not in raw
     ]
     return notes + unscaled
+
+
+def figure_notes(model: ModelSpec, examples: Examples) -> list[str]:
+    """A line where the loss and the metrics of a model are of scaled numbers, as scaled data's are."""
+    spec = model.training
+    assert spec is not None
+    raw = {name for unit in units_in(model, fitted_to(examples)).values() for name in unit.of}
+    scaled = (raw | spec.targets.keys()) & examples.scalings.keys()
+    return ["units:     the loss and the metrics are of scaled numbers"] if scaled else []
 
 
 def _unscaled_notes(spec: TrainingSpec, examples: Examples) -> list[str]:
