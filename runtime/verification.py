@@ -174,11 +174,14 @@ class _Excuses:
             return "rounding moves it as much"
         if random or not self._passes_agree(ours, feeds, expected):
             return None
-        diverging = list(divergences(self.graph, self.weights, feeds.arrays, self.tolerance))
+        ends = {**self.graph.outputs, **self.graph.updates}
+        before = set(Graph({}, {ours: ends[ours]}))  # what this output does not depend on does not move it
+        every = divergences(self.graph, self.weights, feeds.arrays, self.tolerance)
+        diverging = [each for each in every if each[0] in before]
         if diverging and all(reason is not None for _, _, reason in diverging):
             return diverging[0][2]
-        ends = (*feeds.arrays.values(), expected)  # of finite numbers it may make nothing else
-        if diverging or all(map(_finite, ends)):
+        numbers = (*feeds.arrays.values(), expected)  # of finite numbers it may make nothing else
+        if diverging or all(map(_finite, numbers)):
             return None
         again = self.unchanged.run(
             {key: array for key, array in {**self.weights, **feeds.arrays}.items() if key in self.unchanged.inputs}

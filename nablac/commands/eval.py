@@ -16,7 +16,7 @@ from nablac.commands.options import (
     run_options,
     weight_options,
 )
-from nablac.commands.output import note_untrained, print_json
+from nablac.commands.output import note, note_untrained, print_json
 from nablac.commands.runs import DATA, MODEL, read_run
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def command(
     from nablac.commands.train import announce_data, note_batches, training_of
     from runtime.data.examples import digest
     from runtime.training.run_options import Options
+    from runtime.training.unit_notes import figure_notes
 
     undivided = asked("data") and part in (None, "all")
     options = Options(
@@ -101,8 +102,11 @@ def command(
     figures = training.evaluate(chosen)
     if generate:
         figures |= generated_scores(training, chosen, beams, length_penalty)
+    units = figure_notes(training.inference, training.data)
+    for each in units:
+        note(each, quiet)
     if as_json:
-        print_json({"part": chosen, "examples": len(training.data.parts[chosen]), **figures})
+        print_json({"part": chosen, "examples": len(training.data.parts[chosen]), "scaled": bool(units), **figures})
     else:
         click.echo(f"{training.name} on {len(training.data.parts[chosen]):,} examples ({chosen})")
         for name, value in figures.items():

@@ -31,8 +31,8 @@ def command(
     """Run a model by NumPy and by onnxruntime on random inputs, at several batch sizes and lengths, and compare.
 
     NumPy runs the graph as the text has it, onnxruntime what the optimiser and the exporter made of it.
-    A difference is relative to the largest magnitude of the output. An output that is NaN everywhere is not compared,
-    and does not pass.
+    A difference is relative to the largest magnitude of the output. An output that is NaN everywhere is not compared:
+    with random inputs it does not pass.
 
     Inputs that random numbers never meet follow: single items, zeros and masks of nothing, ties, large numbers, the
     limits of each dtype, infinities, NaN. There, and in whole numbers, a difference passes with a reason: rounding

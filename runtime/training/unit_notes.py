@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from compiler.elaborate.data import SCALES
 from compiler.model_spec import ModelSpec, TrainingSpec
 from compiler.target_uses import target_uses
@@ -23,8 +25,7 @@ def unit_notes(model: ModelSpec, examples: Examples) -> list[str]:
     if not scaled_targets and not any(unit.kind == "raw" for unit in units.values()):
         return unscaled
     why = ": weights act on it, and the loss does not compare it with data"
-    compared = raw & examples.scalings.keys() or scaled_targets
-    notes = ["units:     the loss and the metrics are in scaled units"] if compared else []
+    notes = figure_notes(model, examples)
     notes += [f"units:     `{name}` is {unit}{why if unit.kind == 'model' else ''}" for name, unit in units.items()]
     notes += [
         f"note: no output is what the loss compares with `{name}`: the compiled model has no output in its raw units"
@@ -34,14 +35,24 @@ def unit_notes(model: ModelSpec, examples: Examples) -> list[str]:
     return notes + unscaled
 
 
+def figure_notes(model: ModelSpec, examples: Examples) -> list[str]:
+    """A line where the loss and the metrics of a model are in scaled units, as those of scaled data are."""
+    spec = model.training
+    assert spec is not None
+    raw = {name for unit in units_in(model, fitted_to(examples)).values() for name in unit.of}
+    scaled = (raw | spec.targets.keys()) & examples.scalings.keys()
+    return ["units:     the loss and the metrics are in scaled units"] if scaled else []
+
+
 def _unscaled_notes(spec: TrainingSpec, examples: Examples) -> list[str]:
     """What to say of a target that stays as it is, though all that is measured was to be scaled."""
     if not any(stage.name in SCALES and not stage.arguments["columns"] for stage in spec.data):
         return []
-    uses = target_uses(spec.loss, spec.targets)
+    measured = target_uses(spec.loss, spec.targets).measured
     return [
         f"note: `{name}` is not scaled: the loss does more with it than compare it with what the model computes"
         "; `columns` of a scaling can name it nevertheless"
         for name, value in spec.targets.items()
-        if name in uses.differences & uses.others and name not in examples.scalings and value.type.dtype.is_float
+        if name not in measured | examples.scalings.keys() and value.type.dtype.is_float
+        if np.abs(examples.arrays[name].astype(np.float64)).max(initial=0.0) > 1  # answers and shares need no scale
     ]

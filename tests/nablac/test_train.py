@@ -116,7 +116,10 @@ def test_a_runs_weights_are_evaluated_on_data_in_the_runs_units(
     raw = np.array([900 + 10 * (n % 7) for n in range(40)], np.float32)
     (tmp_path / "other.csv").write_text("passengers\n" + "".join(f"{value}\n" for value in raw))
     arguments = ("--weights", "run/weights.safetensors", "--data", "other.csv", "--part", "all", "--json")
-    found = json.loads(invoke("eval", file, *arguments).stdout)
+    done = invoke("eval", file, *arguments)
+    assert "units:     the loss and the metrics are in scaled units\n" in done.stderr
+    found = json.loads(done.stdout)
+    assert found["scaled"] is True
     windows = np.stack([raw[n : n + 12, None] for n in range(28)])
     forecast = next(iter(OnnxRunner(tmp_path / "run" / "model.onnx").run({"series": windows}).values()))
     scale = json.loads((tmp_path / "run" / "data.json").read_text())["scalings"]["next"]["scale"][0]

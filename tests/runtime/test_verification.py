@@ -215,6 +215,16 @@ class TestEdges:
         assert report.passed
         assert (reasons[edge] or "").startswith(reason), reasons
 
+    def test_an_operator_excuses_only_what_depends_on_it(self) -> None:
+        text = "model M {\n    input x: [batch, T, 3]\n    output y = x -> LSTM(3)\n    output c = CHOICE\n}\n"
+        right, wrong = (
+            optimize(model(text.replace("CHOICE", each))) for each in ("maximum(x, 0.0)", "where(x > 0, x, 0.0)")
+        )
+        weights = initialize(right)
+        report = compare(right, export(wrong, weights=weights).SerializeToString(), weights)
+        of_nan = {each.output: each.excuse for each in report.comparisons if each.feeds == "NaN" and each.error}
+        assert not report.agrees and (of_nan["y"] or "").startswith("`lstm`") and of_nan["c"] is None, of_nan
+
     def test_what_no_random_number_meets_is_fed(self) -> None:
         g = model(
             TEXT.replace("tokens:", "x: [batch, time], n: i8[batch], tokens:").replace("h *", "h * unsqueeze(x, 2) *")
