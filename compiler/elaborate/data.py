@@ -115,6 +115,12 @@ RULES = {
         "the `separator` is no quote and no line's end, and differs from `decimal`",
         lambda given: given["separator"] not in ('"', "\r", "\n", given["decimal"]),
     ),
+    "columns": Rule(
+        "no column is named twice in `inputs` or in `targets`",
+        lambda given: all(
+            isinstance(names, str) or len(set(names)) == len(names) for names in (given["inputs"], given["targets"])
+        ),
+    ),
     "min_max": Rule("`low` is below `high`", lambda given: given["low"] < given["high"]),
     "split": Rule(
         "the shares add up to less than 1", lambda given: (given["validation"] or 0) + (given["test"] or 0) < 1
