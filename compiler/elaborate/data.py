@@ -115,6 +115,13 @@ RULES = {
         "`separator` must differ from a quote, a line break and `decimal`",
         lambda arguments: arguments["separator"] not in ('"', "\r", "\n", arguments["decimal"]),
     ),
+    "columns": Rule(
+        "no column may be named twice in `inputs` or in `targets`",
+        lambda arguments: all(
+            isinstance(names, str) or len(set(names)) == len(names)
+            for names in (arguments["inputs"], arguments["targets"])
+        ),
+    ),
     "min_max": Rule("`low` must be below `high`", lambda arguments: arguments["low"] < arguments["high"]),
     "split": Rule(
         "the fractions must add up to less than 1",

@@ -29,6 +29,9 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
     """
     _needs(data, Rows, stage)
     inputs, targets = _names(stage.arguments["inputs"]), _names(stage.arguments["targets"])
+    for name in targets:
+        if name in inputs:  # it may be meant, and is mostly a slip: the model is given the answer
+            context.notes.setdefault(f"column `{name}` is a target and an input too", [str(stage.span)])
     known = context.fitted.classes if context.fitted is not None else {}
     table = data.table([*inputs, *targets], context, stage.span, known)
     arrays, names = {"input": table.numbers[:, : len(inputs)]}, {"input": tuple(inputs)}

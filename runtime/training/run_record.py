@@ -81,7 +81,7 @@ class Record:
 
     def check(self, other: Record, run: Path) -> None:
         """NablacError where `other` would be another run than this one, that lies in `run`."""
-        hint = f"{_LENGTH} may change; `--weights {run}/weights.safetensors` starts a new run from its weights"
+        hint = f"{_LENGTH} may change{_from_its_weights(run)}"
         for name in Choices.__annotations__:
             before, now = getattr(self.choices, name), getattr(other.choices, name)
             if before != now:
@@ -89,15 +89,16 @@ class Record:
                 was, would = _said(option, before), _said(option, now)
                 message = f"{run} was started with {was}, and with {would} it would be a different run"
                 raise NablacError(Diagnostic(codes.E841, message, place=option, hint=hint))
+        begun = ", from its weights" if _from_its_weights(run) else ""
         if self.text != other.text:
-            hint = f"{run}/spec.model is what the run began with; a changed model needs a new run, from its weights"
+            hint = f"{run}/spec.model is what the run began with; a changed model needs a new run{begun}"
             raise NablacError(
                 Diagnostic(codes.E841, f"the model has changed since {run} began", place=str(run), hint=hint)
             )
-        self.check_examples(other.examples, run, "other data needs a new run, from its weights")
+        self.check_examples(other.examples, run, f"other data needs a new run{begun}")
         for change, remedy in self.surroundings.changes(other.surroundings):
             message = f"{run} would not be reproduced: {change}"
-            hint = f"{remedy}; `--weights {run}/weights.safetensors` starts a new run from its weights"
+            hint = f"{remedy}{_from_its_weights(run)}"
             raise NablacError(Diagnostic(codes.E841, message, place=str(run), hint=hint))
 
 
@@ -168,6 +169,12 @@ def _check_ranges(record: Record) -> None:
         raise ValueError("its share of examples is out of range")
     if choices.backend not in BACKENDS or choices.device not in DEVICES or choices.dtype not in ("f32", "f64"):
         raise ValueError("its backend, device or dtype is unknown")
+
+
+def _from_its_weights(run: Path) -> str:
+    """How another run begins from this one's weights, which a run has that came to its end."""
+    weights = run / "weights.safetensors"
+    return f"; `--weights {weights}` begins another run from its weights" if weights.is_file() else ""
 
 
 def _said(option: str, value: Any) -> str:

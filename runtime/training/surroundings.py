@@ -44,7 +44,7 @@ class Surroundings:
             before, after = getattr(self, name), getattr(now, name)
             if before != after:
                 words, hint = _WORDS[name]
-                yield words.format(before=before, after=after), hint
+                yield words.format(before=before, after=after), hint.format(before=before)
 
 
 _WORDS = {

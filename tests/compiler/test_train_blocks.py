@@ -90,6 +90,10 @@ REFUSED = {
         MODEL + TRAIN.format('data csv("d.csv") -> columns(inputs: ["a"], targets: ["b"], inputs: ["b"])'),
         "E416 `inputs` is given twice",
     ),
+    "a column twice": (
+        MODEL + TRAIN.format('data csv("d.csv") -> columns(inputs: ["a", "a"], targets: ["b"])'),
+        "E605 of `columns` no column is named twice in `inputs` or in `targets`",
+    ),
     "a next value of a buffer inside of a scan": (
         """cell C { input x: [batch, f]; state h: [batch, f] = 0; h' = h + (x -> BatchNorm()); output h' }
         model M { input x: [batch, time, 3]; output y = scan(C())(x, axis: 1) }

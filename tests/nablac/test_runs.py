@@ -121,7 +121,7 @@ def test_eval_takes_all_of_another_file(line: Path, held: str) -> None:
 
 def test_eval_says_that_weights_are_untrained(line: Path) -> None:
     said = "note: untrained weights, drawn from --seed; --weights FILE loads trained ones\n"
-    assert invoke("eval", "m.model").stderr == said
+    assert invoke("eval", "m.model").stderr == said + "units:     the loss and the metrics are in scaled units\n"
     assert invoke("eval", "nowhere").stderr == "error[E901]: there is no such file\n --> nowhere\n"
 
 
@@ -317,6 +317,10 @@ def test_a_run_that_was_begun_elsewhere_does_not_go_on(line: Path, fact: str) ->
     assert hint.startswith("help: ") and hint.endswith(
         "`--weights run/weights.safetensors` starts a new run from its weights"
     )
+    assert "{" not in hint and (fact != "nablac" or f"nablac=={value}`" in hint)
+    Path("run/weights.safetensors").unlink()  # which a run that was killed has none of
+    killed = invoke("train", "m.model", "--resume", "run", "--epochs", "9").stderr
+    assert "error[E841]" in killed and "weights" not in killed
 
 
 @pytest.mark.parametrize("variable", ["OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"])

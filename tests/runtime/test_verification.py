@@ -217,9 +217,8 @@ class TestEdges:
 
     def test_an_operator_excuses_only_what_depends_on_it(self) -> None:
         text = "model M {\n    input x: [batch, T, 3]\n    output y = x -> LSTM(3)\n    output c = CHOICE\n}\n"
-        right, wrong = (
-            optimize(model(text.replace("CHOICE", each))) for each in ("maximum(x, 0.0)", "where(x > 0, x, 0.0)")
-        )
+        choices = ("maximum(x, 0.0)", "where(x > 0, x, 0.0)")
+        right, wrong = (optimize(model(text.replace("CHOICE", each))) for each in choices)
         weights = initialize(right)
         report = compare(right, export(wrong, weights=weights).SerializeToString(), weights)
         of_nan = {each.output: each.excuse for each in report.comparisons if each.feeds == "NaN" and each.error}

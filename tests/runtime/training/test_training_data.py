@@ -68,6 +68,15 @@ TABLE = 'csv("train.csv") -> standardize() -> columns(inputs: ["a", "b"], target
 KINDS = TABLE.replace('targets: "t"', 'targets: "kind"')
 
 
+def test_a_target_that_is_an_input_too_is_said(tmp_path: Path) -> None:
+    rows(tmp_path, "train.csv")
+    made = training(tmp_path, TABLE.replace('"b"]', '"t"]'), 'validation "train.csv"')
+    assert made.data.columns["x"] == ("a", "t")
+    assert [(what, len(places)) for what, places in made.context.notes.items()] == [
+        ("column `t` is a target and an input too", 1)
+    ]
+
+
 def test_other_files_are_scaled_as_the_training_part(tmp_path: Path) -> None:
     rows(tmp_path, "train.csv")
     rows(tmp_path, "shifted.csv", shift=50)
