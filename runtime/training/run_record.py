@@ -174,7 +174,7 @@ def _check_ranges(record: Record) -> None:
 def _from_its_weights(run: Path) -> str:
     """How another run begins from this one's weights, which a run has that came to its end."""
     weights = run / "weights.safetensors"
-    return f"; `--weights {weights}` begins another run from its weights" if weights.is_file() else ""
+    return f"; `--weights {weights}` starts a new run from its weights" if weights.is_file() else ""
 
 
 def _said(option: str, value: Any) -> str:
