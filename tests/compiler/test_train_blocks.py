@@ -92,7 +92,7 @@ REFUSED = {
     ),
     "a column twice": (
         MODEL + TRAIN.format('data csv("d.csv") -> columns(inputs: ["a", "a"], targets: ["b"])'),
-        "E605 of `columns` no column is named twice in `inputs` or in `targets`",
+        "E605 `columns`: no column may be named twice in `inputs` or in `targets`",
     ),
     "a next value of a buffer inside of a scan": (
         """cell C { input x: [batch, f]; state h: [batch, f] = 0; h' = h + (x -> BatchNorm()); output h' }

@@ -260,6 +260,15 @@ def test_a_monitor_that_nothing_measures_is_refused() -> None:
     (found,) = caught.value.diagnostics
     assert (found.code, found.message) == ("E615", "the `monitor` val_accuracy is not measured")
     assert found.hint == "there are loss, mae, val_loss, val_mae"
+    assert found.span is not None and found.span.text == "monitor"
+
+
+def test_a_monitor_of_validation_data_needs_some() -> None:
+    with pytest.raises(NablacError) as caught:
+        training('monitor "val_mae"', text=MODEL.replace("validation 0.25", "")).loop()
+    (found,) = caught.value.diagnostics
+    assert (found.code, found.message) == ("E615", "the `monitor` val_mae is not measured")
+    assert found.hint == "there is no validation data: `validation 0.1` in the train block holds some out"
 
 
 SPOILT = MODEL.replace("y = h -> Dense(1)", "y = h -> Dense(1)\n    z = sqrt(relu(y)) * 0.0").replace(
