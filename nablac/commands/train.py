@@ -305,7 +305,7 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
     click.echo(f"{folder.path}: curves.svg, history.csv, weights.safetensors, model.onnx")
     for each in unit_notes(training.inference, training.data):
         note(each, quiet)
-    note(f"resume:     {resume}{_longer(loop)}", quiet)
+    note(f"resume:    {resume}{_longer(loop)}", quiet)
     note(f"evaluate:  nablac eval {_quoted(folder.path)}", quiet)
     if generates(training):
         note(f'generate:  nablac generate {_quoted(folder.path)} "TEXT"', quiet)

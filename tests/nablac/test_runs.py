@@ -236,7 +236,7 @@ def test_time_that_is_up_within_an_epoch_is_said_as_that(line: Path) -> None:
     done = invoke("train", "m.model", "-o", "run", "--max-time", "0")
     assert done.exit_code == 0
     assert done.stdout.startswith("epoch 1 after 1 of 4 batches: val_loss ") and "; the time is up\n" in done.stdout
-    assert "resume:     nablac train m.model --resume run\n" in done.stderr
+    assert "resume:    nablac train m.model --resume run\n" in done.stderr
     resumed = invoke("train", "m.model", "-q", "--resume", "run")
     assert resumed.exit_code == 0 and resumed.stdout.startswith("best epoch ")
 
