@@ -14,7 +14,7 @@ PARQUET = "a Parquet file"
 IMAGE = "an image"
 PICKLE = "a Python pickle"
 HDF5 = "an HDF5 file, as Keras saves them"
-
+OFFICE = "a document of Excel or Word"
 GGUF = "a GGUF file"
 LFS_POINTER = "a Git LFS pointer"
 TFLITE = "a TensorFlow Lite file"
@@ -86,4 +86,4 @@ def _zip_of(content: bytes) -> str:
     if name.endswith(b".npy"):
         return NPZ
     office = name == b"[Content_Types].xml" or name.startswith((b"xl/", b"word/", b"_rels/", b"docProps/"))
-    return "a document of Excel or Word" if office else ZIP
+    return OFFICE if office else ZIP

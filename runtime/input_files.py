@@ -16,6 +16,7 @@ from compiler.dims import Dim
 from compiler.types import TensorType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
+from grammar.file_kinds import IMAGE, NPY, NPZ, OFFICE, ZIP, kind_of
 from runtime.atomic_files import is_stream
 from runtime.boundary import folder_for_file, guarded, names_in, read_file, read_stream
 from runtime.conversion import CannotConvert, convert
@@ -53,20 +54,17 @@ class FileKind(Enum):
     @staticmethod
     def of_content(content: bytes) -> FileKind:
         """The kind of what comes without a name; what begins like none of the others is CSV."""
-        if content.startswith(_IMAGE_BEGINNINGS):
+        if kind_of(content) == IMAGE or content.startswith(_ALSO_IMAGES):
             return FileKind.IMAGE
         start = content.lstrip()
-        return next((kind for beginning, kind in _BEGINNINGS.items() if start.startswith(beginning)), FileKind.CSV)
+        if start.startswith((b"[", b"{")):
+            return FileKind.JSON
+        return _INPUT_KINDS.get(kind_of(start) or "", FileKind.CSV)
 
 
 _SUFFIXES = tuple(suffix for kind in FileKind for suffix in kind.value)
-_BEGINNINGS = {
-    b"\x93NUMPY": FileKind.NPY,
-    b"PK\x03\x04": FileKind.NPZ,
-    b"[": FileKind.JSON,
-    b"{": FileKind.JSON,
-}
-_IMAGE_BEGINNINGS = (b"\x89PNG", b"\xff\xd8\xff", b"BM", b"GIF8", b"RIFF", b"II*\0", b"MM\0*")
+_INPUT_KINDS = {NPY: FileKind.NPY, **dict.fromkeys((NPZ, ZIP, OFFICE), FileKind.NPZ)}  # whose reader refuses the rest
+_ALSO_IMAGES = (b"BM", b"GIF8", b"RIFF")  # too short to tell a file's kind by, but of what has no name
 
 # What an input is: its type, or where the language has none for it a dtype, and then the array is taken as it is.
 InputType: TypeAlias = "TensorType | np.dtype[Any]"

@@ -10,9 +10,9 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import ONNX, SAFETENSORS, kind_of
 from runtime.atomic_files import is_stream
+from runtime.boundary import BEGINNING
 
 _SUFFIXES = {ONNX: ".onnx", SAFETENSORS: ".safetensors"}
-_HEAD = 64  # bytes from which the kind of a file is told
 
 
 def check_output(path: str | Path, kind: str | None = None, reads: Iterable[str | Path] = ()) -> None:
@@ -55,7 +55,7 @@ def _check_kind(target: Path, kind: str) -> None:
     """NablacError for a file that is of another kind by its first bytes, or where they do not tell by its name."""
     try:
         with target.open("rb") as file:
-            content = file.read(_HEAD)
+            content = file.read(BEGINNING)
     except OSError:
         return  # which writing will tell
     before = kind_of(content)
