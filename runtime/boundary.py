@@ -35,7 +35,6 @@ MOST_ENTRIES = 10_000  # arrays of an archive
 MOST_PIXELS = 89_478_485  # of an image: where Pillow begins to warn
 MOST_CELLS = 1_000_000_000  # of a table
 CELL_BYTES = 64  # that a cell of a table takes while it is read: a text and where it stands
-TEXT_COPIES = 4  # of a text in memory while it is read: bytes, text, and lines or tokens
 
 BEGINNING = 1 << 10  # bytes of a file that tell what it is
 

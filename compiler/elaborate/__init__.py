@@ -2,22 +2,7 @@
 
 from __future__ import annotations
 
-from compiler.elaborate import (
-    attributes,
-    calls,
-    cells,
-    conditions,
-    declarations,
-    expressions,
-    index_expressions,
-    instances,
-    pipes,
-    primitives,
-    signs,
-    statements,
-)
-
-EVALUATORS = (  # whose functions are in the session's tables
+from compiler.elaborate import (  # noqa: F401 - their functions fill the session's tables
     attributes,
     calls,
     cells,

@@ -44,10 +44,8 @@ class TrainingStep(Record):
     graph: Graph
     trained: tuple[str, ...]
     states: Mapping[str, OwnState]
-    measures: dict[
-        str, Measure
-    ]  # of the loss and of metrics that combine over batches; their parts are outputs of `measured`
-    measured: Graph
+    measures: dict[str, Measure]  # of the loss, and of metrics that combine over batches
+    measured: Graph  # as `graph`, with the parts of the measures as outputs too
 
     @property
     def averages(self) -> dict[str, str]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from compiler.elaborate.data import SCALES
 from compiler.model_spec import ModelSpec, TrainingSpec
 from compiler.target_uses import target_uses
+from compiler.units import Unit
 from runtime.data.examples import Examples, fitted_to
 from runtime.training.trained import units_in
 
@@ -20,12 +23,12 @@ def unit_notes(model: ModelSpec, examples: Examples) -> list[str]:
     assert spec is not None
     units = units_in(model, fitted_to(examples))
     scaled_targets = [name for name in spec.targets if name in examples.scalings]
-    raw = {name for unit in units.values() for name in unit.of}
+    raw = _raw_names(units)
     unscaled = _unscaled_notes(spec, examples)
     if not scaled_targets and not any(unit.kind == "raw" for unit in units.values()):
         return unscaled
     why = ": weights act on it, and the loss does not compare it with data"
-    notes = figure_notes(model, examples)
+    notes = _figure_notes(spec, examples, raw)
     notes += [f"units:     `{name}` is {unit}{why if unit.kind == 'model' else ''}" for name, unit in units.items()]
     notes += [
         f"note: no output is what the loss compares with `{name}`: the compiled model has no output in its raw units"
@@ -39,7 +42,15 @@ def figure_notes(model: ModelSpec, examples: Examples) -> list[str]:
     """A line where the loss and the metrics of a model are in scaled units, as those of scaled data are."""
     spec = model.training
     assert spec is not None
-    raw = {name for unit in units_in(model, fitted_to(examples)).values() for name in unit.of}
+    return _figure_notes(spec, examples, _raw_names(units_in(model, fitted_to(examples))))
+
+
+def _raw_names(units: Mapping[str, Unit]) -> set[str]:
+    """The data whose units an output has."""
+    return {name for unit in units.values() for name in unit.of}
+
+
+def _figure_notes(spec: TrainingSpec, examples: Examples, raw: set[str]) -> list[str]:
     scaled = (raw | spec.targets.keys()) & examples.scalings.keys()
     return ["units:     the loss and the metrics are in scaled units"] if scaled else []
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from compiler.elaborate.builtins import lists, number_functions, shapes, tensors
+from compiler.elaborate.builtins import lists, number_functions, shapes, tensors  # noqa: F401 - they fill `BUILTINS`
 from compiler.elaborate.builtins.declaring import BUILTINS, binding_builtin
 from compiler.elaborate.builtins.draws import RANDOM
 from compiler.elaborate.cells import scan_of
@@ -27,9 +27,6 @@ def _copy(session: Session, arguments: list[Argument], span: Span) -> CompileTim
     changed = {argument.name: argument for argument in arguments[1:]}
     same = [Argument(name, value, span) for name, value in instance.hypers.items() if name not in changed]
     return instantiate(session, instance.defined, [*same, *arguments[1:]], span)
-
-
-FAMILIES = (lists, number_functions, shapes, tensors)  # whose functions are in `BUILTINS`
 
 
 def builtin_names() -> dict[str, CompileTimeValue]:
