@@ -54,3 +54,18 @@ def test_no_assertion_goes_by_a_clock(path: Path) -> None:
         and CLOCKS & {node.attr for node in ast.walk(each) if isinstance(node, ast.Attribute)}
     ]
     assert not clocked, "a loaded machine is slow: count work, see tests/work.py"
+
+
+@pytest.mark.parametrize("path", FILES, ids=[path.relative_to(ROOT).as_posix() for path in FILES])
+def test_a_test_without_the_oracle_is_skipped(path: Path) -> None:
+    """The tests are installed without PyTorch too: one that needs it says so before anything imports it."""
+    statements = ast.parse(path.read_text("utf-8")).body
+    asks = next((each.lineno for each in statements if "importorskip('torch'" in ast.unparse(each)), None)
+    imports = [
+        each.lineno
+        for each in statements
+        if (isinstance(each, ast.Import) and any(alias.name.split(".")[0] == "torch" for alias in each.names))
+        or (isinstance(each, ast.ImportFrom) and (each.module or "").split(".")[0] == "torch")
+    ]
+    needed = path.name.startswith("test_") and imports
+    assert not needed or (asks is not None and asks < min(imports)), "ask for it: `pytest.importorskip`"
