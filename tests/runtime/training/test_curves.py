@@ -10,7 +10,8 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from runtime.training.curves import curves, ticks
+from runtime.charts.numbers import ticks
+from runtime.training.curves import curves
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAN, INF = math.nan, math.inf

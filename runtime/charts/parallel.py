@@ -1,0 +1,141 @@
+"""Parallel coordinates: an axis for every setting, and across them a line for each trial, coloured by its result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from runtime.charts.elements import fit, line, polyline, text, text_width
+from runtime.charts.numbers import is_drawable, readable
+from runtime.charts.palette import BEST, GRID, MUTED, RAMP, STEPS, SURFACE
+from runtime.charts.panel import EDGE, Chart, Entry, Panel
+from runtime.charts.scales import Axis, Scale, named_scale, numeric_scale
+
+_HEIGHT, _NARROWEST, _SPACING = 380, 640, 104
+_MISSING = "none"
+_MOST_DISTINCT = 6  # numbers that are all written at an axis
+
+
+@dataclass(frozen=True)
+class Dimension:
+    """A setting with its value on each line: numbers, or texts for the names of options; None where it had none.
+
+    Flags are texts too. Unless it is said, positive numbers of more than two decades have a logarithmic axis.
+    """
+
+    name: str
+    values: Sequence[float | str | None]
+    logarithmic: bool | None = None
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A dimension's axis, the height of what has no value, and each line's height."""
+
+    axis: Axis
+    missing: float | None
+    heights: list[float]
+
+
+def parallel_coordinates(
+    title: str,
+    dimensions: Sequence[Dimension],
+    objective: Dimension,
+    *,
+    higher_is_better: bool = False,
+    tips: Sequence[str] = (),
+    note: str = "",
+    width: float | None = None,
+    height: float = _HEIGHT,
+) -> Chart:
+    """A line for each value of the objective, which is the last axis: the better, the stronger; the best stands out.
+
+    Lines without an objective are left out.
+    """
+    order = [
+        index for index, value in enumerate(objective.values) if isinstance(value, int | float) and is_drawable(value)
+    ]
+    sign = 1 if higher_is_better else -1
+    order.sort(key=lambda index: sign * _number(objective.values[index]))  # the worst is drawn first
+    wide = width or max(_NARROWEST, _SPACING * (len(dimensions) + 1) + 2 * EDGE)
+    legend = [Entry("worse", RAMP[2]), Entry("better", RAMP[STEPS]), Entry("best", BEST, bold=True)] if order else []
+    panel = Panel.begin(title, wide, height, legend, note)
+    if not order:
+        panel.say("no trial has a result yet")
+        return panel.chart(title, "No trial has a result yet.")
+    axes = [*dimensions, objective]
+    scales = [_scale([each.values[index] for index in order], each.logarithmic) for each in axes]
+    left = EDGE + max(text_width(label, 11) for _, label in scales[0].ticks) + 8
+    left = max(left, EDGE + text_width(fit(axes[0].name, _SPACING, 12, True), 12, True) / 2)
+    spacing = (wide - left - EDGE - 40) / max(len(axes) - 1, 1)
+    top, bottom = panel.top + 22, height - 22
+    placed = [_place(each, scale, order, top, bottom) for each, scale in zip(axes, scales, strict=True)]
+    xs = [left + spacing * number for number in range(len(axes))] if len(axes) > 1 else [wide / 2]
+    for number, index in enumerate(order):
+        points = [(x, each.heights[number]) for x, each in zip(xs, placed, strict=True)]
+        best = number == len(order) - 1
+        share = number / max(len(order) - 1, 1)
+        color = BEST if best else RAMP[2 + round(share * (STEPS - 2))]
+        tip = tips[index] if index < len(tips) else ""
+        shape: dict[str, Any] = {"stroke_width": 3.0} if best else {"stroke_width": 1.5, "opacity": 0.8}
+        panel.parts.append(polyline(points, color, tip, css="trial", **shape))
+    for x, dimension, each in zip(xs, axes, placed, strict=True):
+        panel.parts += _draw_axis(x, dimension.name, each, spacing, panel.top, dimension is objective)
+    best_value = readable(_number(objective.values[order[-1]]))
+    return panel.chart(
+        title, f"{len(order):,} lines across {', '.join(each.name for each in axes)}; best {best_value}."
+    )
+
+
+def _number(value: float | str | None) -> float:
+    assert isinstance(value, int | float)
+    return float(value)
+
+
+def _scale(values: Sequence[float | str | None], logarithmic: bool | None) -> Scale:
+    """Of texts by name, in the order met; of a few numbers with a tick at each, where there is room."""
+    names = list(dict.fromkeys(value if isinstance(value, str) else "" for value in values if value is not None))
+    if any(names):
+        return named_scale([name for name in names if name])
+    numbers = sorted({_number(value) for value in values if value is not None and is_drawable(_number(value))})
+    scale = numeric_scale(numbers, logarithmic=logarithmic, air=0.04)
+    shares = [scale.share(number) for number in numbers]
+    apart = all(after - before > 0.06 for before, after in pairwise(shares))
+    if 0 < len(numbers) <= _MOST_DISTINCT and apart:
+        ticks = tuple((number, readable(number)) for number in numbers)
+        return Scale(scale.low, scale.high, ticks, (), scale.logarithmic)
+    return scale
+
+
+def _place(dimension: Dimension, scale: Scale, order: Sequence[int], top: float, bottom: float) -> _Placed:
+    """What has no value lies below the axis, which is shorter for it."""
+    names = {label: value for value, label in scale.ticks}
+    values = [dimension.values[index] for index in order]
+    usable = [value is not None and (isinstance(value, str) or is_drawable(value)) for value in values]
+    missing = None if all(usable) else bottom
+    axis = Axis(scale, bottom - 34 if missing is not None else bottom, top)
+    heights = []
+    for value, is_usable in zip(values, usable, strict=True):
+        if not is_usable:
+            heights.append(bottom)
+        else:
+            heights.append(axis.at(names[value] if isinstance(value, str) else _number(value)))
+    return _Placed(axis, missing, heights)
+
+
+def _draw_axis(x: float, name: str, placed: _Placed, spacing: float, top: float, last: bool) -> list[str]:
+    axis = placed.axis
+    parts = [line(x, axis.start, x, axis.end, MUTED, stroke_width=1)]
+    halo: dict[str, Any] = {"stroke": SURFACE, "stroke_width": 3, "paint_order": "stroke", "stroke_linejoin": "round"}
+    side, anchor = (8, "start") if last else (-8, "end")
+    ticks = [(axis.at(value), label) for value, label in axis.scale.ticks]
+    if placed.missing is not None:
+        ticks.append((placed.missing, _MISSING))
+        parts.append(line(x, axis.start, x, placed.missing, GRID, stroke_dasharray="2 3"))
+    for y, label in ticks:
+        parts.append(line(x - 3, y, x + 3, y, MUTED))
+        parts.append(text(x + side, y + 4, fit(label, spacing - 14, 11), fill=MUTED, size=11, anchor=anchor, **halo))
+    shown = fit(name, spacing - 6, 12, bold=True)
+    return [*parts, text(x, top + 8, shown, weight=600, anchor="middle", **halo)]
