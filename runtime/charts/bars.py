@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from runtime.charts.elements import fit, line, rectangle, text, text_width
 from runtime.charts.numbers import is_drawable, readable, ticks
@@ -91,7 +92,7 @@ def histogram(
     whole = tuple((tick, label) for tick, label in y_scale.ticks if tick == round(tick))
     y_scale = Scale(0.0, y_scale.high * 1.05, whole)
     x_axis, y_axis = panel.axes(x_scale, y_scale, x_name, y_name)
-    for start, end, count in zip(edges, edges[1:], counts, strict=True):
+    for (start, end), count in zip(pairwise(edges), counts, strict=True):
         if count:
             x, y = x_axis.at(start), y_axis.at(count)
             wide = max(x_axis.at(end) - x - 1, 1.0)

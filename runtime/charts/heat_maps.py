@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from runtime.charts.elements import fit, rectangle, text, text_width
 from runtime.charts.numbers import is_drawable
 from runtime.charts.palette import MUTED, ON_RAMP, RAMP, STEPS
 from runtime.charts.panel import EDGE, WIDTH, Chart, Panel
 
-_LARGEST, _SMALLEST, _SIDE = 60.0, 9.0, 420.0  # of a cell, and of all cells together
-_LONGEST_NAME = 150.0
+_WIDEST, _HIGHEST, _SMALLEST = 110.0, 52.0, 22.0  # of a cell
+_LONGEST_NAME = 140.0
+_SLOPE = 0.71  # of names that are written at 45 degrees, both across and up
 _SWATCH = 9.0
 _MOST_CLASSES = 40
 
@@ -23,59 +26,69 @@ def heat_map(
     *,
     texts: Sequence[Sequence[str]] | None = None,
     tips: Sequence[Sequence[str]] | None = None,
-    row_name: str = "",
-    column_name: str = "",
     note: str = "",
 ) -> Chart:
     """A cell for each of `shares[row][column]`, from 0 to 1, coloured by it; NaN leaves the cell empty.
 
     `texts` are written into the cells where there is room for all of them, `tips` shown when they are pointed at.
     """
-    count = max(len(rows), len(columns))
-    cell = min(max(_SIDE / max(count, 1), _SMALLEST), _LARGEST)
-    name_size = min(12.0, max(cell * 0.8, 8.0))
-    names = min(max((text_width(row, name_size) for row in rows), default=0.0), _LONGEST_NAME)
-    longest = max((text_width(column, name_size) for column in columns), default=0.0)
-    upright = longest > cell - 4
-    above = min(longest, _LONGEST_NAME) * 0.71 + 16 if upright else 22.0
-    left = EDGE + names + 8
-    overhang = min(longest, _LONGEST_NAME) * 0.71 if upright else 0.0
-    below = [each for each in (row_name, column_name) if each]
-    axes_note = f"rows: {row_name}, columns: {column_name}" if len(below) == 2 else ""
-    wide = max(left + cell * len(columns) + max(overhang, EDGE), WIDTH)
-    top = 44 + (20 if note else 0) + (20 if axes_note else 0) + above
-    panel = Panel.begin(title, wide, top + cell * len(rows) + EDGE, note=note)
-    if axes_note:
-        panel.parts.append(text(EDGE, panel.top + 3, axes_note, fill=MUTED))
-    panel.parts.append(_key(wide))
-    for index, column in enumerate(columns):
-        x = left + cell * (index + 0.5)
-        label = fit(column, _LONGEST_NAME, name_size)
-        if upright:
-            x, y = x + name_size / 3, top - 7
-            panel.parts.append(text(x, y, label, size=name_size, transform=f"rotate(-45 {x:.1f} {y:.1f})"))
-        else:
-            panel.parts.append(text(x, top - 8, label, size=name_size, anchor="middle"))
-    for index, row in enumerate(rows):
-        y = top + cell * (index + 0.5) + name_size * 0.36
-        panel.parts.append(text(left - 8, y, fit(row, names, name_size), size=name_size, anchor="end"))
-    size = _text_size(texts, cell)
-    gap = 1.0 if cell < 16 else 2.0
+    grid = _lay_out(rows, columns, 44 + (20 if note else 0))
+    panel = Panel.begin(title, grid.width, grid.top + grid.high * len(rows) + EDGE, note=note)
+    panel.parts.append(_key(grid.width))
+    panel.parts += grid.names(rows, columns)
+    size = _text_size(texts, grid)
     for row_index, row in enumerate(rows):
         for column_index, column in enumerate(columns):
             share = shares[row_index][column_index]
             if not is_drawable(share):
                 continue
-            x, y, step = left + cell * column_index, top + cell * row_index, _step(share)
+            x, y, step = grid.left + grid.wide * column_index, grid.top + grid.high * row_index, _step(share)
             tip = tips[row_index][column_index] if tips is not None else f"{row}, {column}: {share:.1%}"
-            panel.parts.append(rectangle(x, y, cell - gap, cell - gap, RAMP[step], tip, rx=min(3.0, cell / 6)))
+            panel.parts.append(rectangle(x, y, grid.wide - 2, grid.high - 2, RAMP[step], tip, rx=3))
             if texts is not None and size:
-                middle, baseline = x + (cell - gap) / 2, y + (cell - gap) / 2 + size * 0.36
-                label = texts[row_index][column_index]
-                panel.parts.append(
-                    text(middle, baseline, label, fill=ON_RAMP[step], size=size, anchor="middle", pointer_events="none")
-                )
-    return panel.chart(title, f"A table of {len(rows)} rows and {len(columns)} columns. {axes_note}".strip())
+                middle, baseline = x + grid.wide / 2 - 1, y + grid.high / 2 - 1 + size * 0.36
+                shape: dict[str, Any] = {"size": size, "anchor": "middle", "pointer_events": "none"}
+                written = texts[row_index][column_index]
+                panel.parts.append(text(middle, baseline, written, fill=ON_RAMP[step], **shape))
+    return panel.chart(title, f"A table of {len(rows)} rows and {len(columns)} columns.")
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """Where cells lie: the first at `left` and `top`, each `wide` and `high` with the space after it."""
+
+    width: float  # of the whole chart
+    left: float
+    top: float
+    wide: float
+    high: float
+    is_sloping: bool  # whether the names of columns are
+
+    def names(self, rows: Sequence[str], columns: Sequence[str]) -> list[str]:
+        parts = []
+        for index, column in enumerate(columns):
+            x, y = self.left + self.wide * (index + 0.5) - 1, self.top - 8
+            label = fit(column, _LONGEST_NAME)
+            if self.is_sloping:
+                parts.append(text(x + 4, y, label, transform=f"rotate(-45 {x + 4:.1f} {y:.1f})"))
+            else:
+                parts.append(text(x, y, label, anchor="middle"))
+        for index, row in enumerate(rows):
+            y = self.top + self.high * (index + 0.5) + 3
+            parts.append(text(self.left - 8, y, fit(row, _LONGEST_NAME), anchor="end"))
+        return parts
+
+
+def _lay_out(rows: Sequence[str], columns: Sequence[str], top: float) -> _Grid:
+    left = EDGE + min(max(map(text_width, rows), default=0.0), _LONGEST_NAME) + 8
+    longest = min(max(map(text_width, columns), default=0.0), _LONGEST_NAME)
+    count = max(len(columns), 1)
+    wide = min((WIDTH - left - EDGE) / count, _WIDEST)
+    is_sloping = longest > wide - 6
+    right = longest * _SLOPE if is_sloping else EDGE
+    wide = min(max((WIDTH - left - right) / count, _SMALLEST), _WIDEST)
+    above = longest * _SLOPE + 16 if is_sloping else 22.0
+    return _Grid(max(left + wide * count + right, WIDTH), left, top + above, wide, min(wide, _HIGHEST), is_sloping)
 
 
 def confusion_matrix(title: str, names: Sequence[str], counts: Sequence[Sequence[int]], *, note: str = "") -> Chart:
@@ -87,11 +100,11 @@ def confusion_matrix(title: str, names: Sequence[str], counts: Sequence[Sequence
         sum(counts[index]) + sum(row[index] for row in counts) - 2 * counts[index][index] for index in range(len(names))
     ]
     kept = list(range(len(names)))
+    notes = ["rows: actual, columns: predicted"]
     if len(names) > _MOST_CLASSES:
-        most = sorted(kept, key=lambda index: -mistakes[index])[:_MOST_CLASSES]
-        kept = sorted(most)
-        note = f"{note}; " if note else ""
-        note += f"the {_MOST_CLASSES} of {len(names):,} classes with the most mistakes"
+        kept = sorted(sorted(kept, key=lambda index: -mistakes[index])[:_MOST_CLASSES])
+        notes.append(f"the {_MOST_CLASSES} of {len(names):,} classes with the most mistakes")
+    note = "; ".join([*notes, note] if note else notes)
     totals = [sum(counts[actual]) for actual in kept]
     chosen = [[counts[actual][predicted] for predicted in kept] for actual in kept]
     shares = [[count / total if total else 0.0 for count in row] for row, total in zip(chosen, totals, strict=True)]
@@ -106,9 +119,7 @@ def confusion_matrix(title: str, names: Sequence[str], counts: Sequence[Sequence
     texts = [[f"{count:,}" if count else "" for count in row] for row in chosen]
     right = sum(counts[index][index] for index in range(len(names)))
     total = sum(map(sum, counts))
-    chart = heat_map(
-        title, labels, labels, shares, texts=texts, tips=tips, row_name="actual", column_name="predicted", note=note
-    )
+    chart = heat_map(title, labels, labels, shares, texts=texts, tips=tips, note=note)
     words = [f"{right:,} of {total:,} are right."]
     mistaken = [
         (count, tips[actual][predicted])
@@ -122,24 +133,22 @@ def confusion_matrix(title: str, names: Sequence[str], counts: Sequence[Sequence
 
 def _step(share: float) -> int:
     """The colour of a share; what is more than nothing looks so."""
-    if share <= 0:
-        return 0
-    return max(1, round(float(min(share, 1.0) ** 0.7) * STEPS))
+    return max(1, round(float(min(share, 1.0) ** 0.7) * STEPS)) if share > 0 else 0
 
 
-def _text_size(texts: Sequence[Sequence[str]] | None, cell: float) -> float:
+def _text_size(texts: Sequence[Sequence[str]] | None, grid: _Grid) -> float:
     """Of the letters in cells; 0 where they would not fit or could not be read."""
-    longest = max((text_width(label, 1) for row in texts or () for label in row), default=0.0)
+    longest = max((text_width(written, 1) for row in texts or () for written in row), default=0.0)
     if not longest:
         return 0.0
-    size = min(13.0, (cell - 6) / longest, cell * 0.6)
+    size = min(13.0, (grid.wide - 6) / longest, grid.high * 0.6)
     return size if size >= 8 else 0.0
 
 
 def _key(width: float) -> str:
     """What the colours mean, in the corner."""
-    start = width - EDGE - text_width("100%", 11) - 6 - _SWATCH * len(RAMP)
-    parts = [text(start - 6, 25, "0", fill=MUTED, size=11, anchor="end")]
+    end = width - EDGE - text_width("100%", 11) - 4
+    start = end - _SWATCH * len(RAMP)
+    parts = [text(start - 5, 25, "0", fill=MUTED, size=11, anchor="end")]
     parts += [rectangle(start + _SWATCH * step, 17, _SWATCH, _SWATCH, color) for step, color in enumerate(RAMP)]
-    parts.append(text(width - EDGE, 25, "100%", fill=MUTED, size=11, anchor="end"))
-    return "".join(parts)
+    return "".join([*parts, text(end + 5, 25, "100%", fill=MUTED, size=11)])

@@ -70,7 +70,7 @@ class Table:
             all(_NUMERIC.fullmatch(row[column]) for row in self.rows) and any(row[column] for row in self.rows)
             for column in columns
         ]
-        css = ["number" if numeric else "" for numeric in is_numeric]
+        css = ["number" if numeric and column else "" for column, numeric in enumerate(is_numeric)]
         head = "".join(
             _tag("th", _escape(name), css=css[column], scope="col") for column, name in enumerate(self.header)
         )
@@ -97,7 +97,7 @@ class Figures:
         """As markup."""
         figures = []
         for chart in self.charts:
-            least = f"min-width:{min(chart.width * 0.75, 640):.0f}px;max-width:{chart.width * 1.25:.0f}px"
+            least = f"min-width:{min(chart.width * 0.75, 640):.0f}px;max-width:{chart.width * 1.09:.0f}px"
             drawing = _tag("div", chart.inline(), css="scrolled")
             wide = "wide" if chart.width > 560 else ""
             figures.append(_tag("figure", drawing.replace("<svg ", f'<svg style="{least}" ', 1), css=wide))

@@ -87,14 +87,17 @@ class Panel:
 
     @staticmethod
     def begin(title: str, width: float, height: float, legend: Sequence[Entry] = (), note: str = "") -> Panel:
-        """The surface with the title; below it a note, and the legend in as many rows as it needs."""
-        panel = Panel(width, height, [rectangle(0.5, 0.5, width - 1, height - 1, SURFACE, rx=8, stroke=GRID)])
+        """The surface with the title; below it a note, and the legend.
+
+        Rows of a legend after the first make the panel higher.
+        """
+        panel = Panel(width, height)
         panel.parts.append(text(EDGE, 25, fit(title, width - 2 * EDGE, 13, bold=True), size=13, weight=600))
         y = 27.0
         if note:
             y += _LEGEND_ROW
             panel.parts.append(text(EDGE, y, fit(note, width - 2 * EDGE), fill=MUTED))
-        x = width
+        x, first = width, y + _LEGEND_ROW
         for entry in legend:
             room = width - 2 * EDGE - 20
             entry = Entry(fit(entry.text, room, 12, entry.bold), entry.color, entry.mark, entry.bold)
@@ -103,6 +106,8 @@ class Panel:
             panel.parts.append(entry.draw(x, y))
             x += entry.width
         panel.top = y + 17
+        panel.height += max(y - first, 0.0)
+        panel.parts.insert(0, rectangle(0.5, 0.5, width - 1, panel.height - 1, SURFACE, rx=8, stroke=GRID))
         return panel
 
     def chart(self, title: str, description: str) -> Chart:

@@ -13,7 +13,7 @@ from runtime.charts.palette import BEST, GRID, MUTED, RAMP, STEPS, SURFACE
 from runtime.charts.panel import EDGE, Chart, Entry, Panel
 from runtime.charts.scales import Axis, Scale, named_scale, numeric_scale
 
-_HEIGHT, _NARROWEST, _SPACING = 380, 640, 104
+_HEIGHT, _NARROWEST, _SPACING = 380, 968, 104
 _MISSING = "none"
 _MOST_DISTINCT = 6  # numbers that are all written at an axis
 
@@ -128,7 +128,7 @@ def _place(dimension: Dimension, scale: Scale, order: Sequence[int], top: float,
 def _draw_axis(x: float, name: str, placed: _Placed, spacing: float, top: float, last: bool) -> list[str]:
     axis = placed.axis
     parts = [line(x, axis.start, x, axis.end, MUTED, stroke_width=1)]
-    halo: dict[str, Any] = {"stroke": SURFACE, "stroke_width": 3, "paint_order": "stroke", "stroke_linejoin": "round"}
+    halo: dict[str, Any] = {"stroke": SURFACE, "stroke_width": 4, "paint_order": "stroke", "stroke_linejoin": "round"}
     side, anchor = (8, "start") if last else (-8, "end")
     ticks = [(axis.at(value), label) for value, label in axis.scale.ticks]
     if placed.missing is not None:

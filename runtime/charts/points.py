@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from runtime.charts.elements import circle, line, polyline, rectangle
 from runtime.charts.numbers import is_drawable, readable
-from runtime.charts.palette import BLUE, GRID, MUTED, Color
-from runtime.charts.panel import Chart, Entry, Panel
+from runtime.charts.palette import BLUE, MUTED, RAMP, Color
+from runtime.charts.panel import WIDTH, Chart, Entry, Panel
 from runtime.charts.scales import Scale, numeric_scale
 
 _MOST_POINTS = 2000
-_SIDE = 400  # of a plot whose axes have one scale
+_HEIGHT = 440
 _SHARES = Scale(0.0, 1.0, tuple((tenth / 10, f"{tenth * 10}%") for tenth in range(0, 11, 2)))
 
 
@@ -28,8 +28,8 @@ def scatter(
     tips: Sequence[str] = (),
     note: str = "",
     color: Color = BLUE,
-    width: float = _SIDE,
-    height: float = _SIDE,
+    width: float = WIDTH,
+    height: float = _HEIGHT,
 ) -> Chart:
     """A dot for each pair. With `identity` both axes have one scale, and a line shows where both values are equal.
 
@@ -46,7 +46,7 @@ def scatter(
         pairs = [pairs[index * count // _MOST_POINTS] for index in range(_MOST_POINTS)]
         note = f"{note}; " if note else ""
         note += f"{_MOST_POINTS:,} of {count:,} points"
-    legend = [Entry("equal", MUTED, "dashes")] if identity else []
+    legend = [Entry("equal values", MUTED, "dashes")] if identity else []
     panel = Panel.begin(title, width, height, legend, note)
     if not pairs:
         panel.say("no finite value")
@@ -88,8 +88,8 @@ def calibration_plot(
     x_name: str = "confidence",
     y_name: str = "share that is right",
     note: str = "",
-    width: float = _SIDE,
-    height: float = _SIDE,
+    width: float = WIDTH,
+    height: float = _HEIGHT,
 ) -> Chart:
     """How often predictions were right by how sure they were (a reliability diagram).
 
@@ -99,7 +99,7 @@ def calibration_plot(
     legend = [
         Entry("model", BLUE),
         Entry("perfectly calibrated", MUTED, "dashes"),
-        Entry("predictions", GRID, "square"),
+        Entry("predictions", RAMP[2], "square"),
     ]
     panel = Panel.begin(title, width, height, legend, note)
     if not bins:
@@ -111,7 +111,7 @@ def calibration_plot(
     for each in bins:
         tall = (y_axis.start - y_axis.end) * 0.25 * each.count / most
         x = min(max(x_axis.at(each.confidence) - wide / 2, x_axis.start), x_axis.end - wide)
-        panel.parts.append(rectangle(x, y_axis.start - tall, wide, tall, GRID, f"{each.count:,} predictions"))
+        panel.parts.append(rectangle(x, y_axis.start - tall, wide, tall, RAMP[2], f"{each.count:,} predictions"))
     panel.parts.append(_diagonal(x_axis.start, y_axis.start, x_axis.end, y_axis.end))
     points = [(x_axis.at(each.confidence), y_axis.at(each.share_right)) for each in bins]
     if len(points) > 1:
