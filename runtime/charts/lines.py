@@ -54,12 +54,14 @@ def line_chart(
     legend: bool = True,
     note: str = "",
     about: int = 5,
+    air: float = 0.0,
     width: float = WIDTH,
     height: float = HEIGHT,
 ) -> Chart:
     """A chart of several series. `levels` are dashed horizontal lines by name.
 
-    The y axis is logarithmic as `log_y` says, or where values are positive and more than two decades apart.
+    The y axis is logarithmic as `log_y` says, or where values are positive and more than two decades apart, and has
+    `about` so many ticks. `air` is left at both ends of the x axis, as a share of it.
     """
     levels = {name: value for name, value in (levels or {}).items() if is_drawable(value)}
     colors = _colors(series)
@@ -72,7 +74,7 @@ def line_chart(
     if not any(points):
         panel.say("no finite value")
         return panel.chart(title, description)
-    x_scale = whole_scale(x_values) if whole_x else numeric_scale(x_values, logarithmic=log_x, air=0.0)
+    x_scale = whole_scale(x_values) if whole_x else numeric_scale(x_values, logarithmic=log_x, air=air)
     y_scale = numeric_scale(y_values, logarithmic=log_y, about=about)
     x_axis, y_axis = panel.axes(x_scale, y_scale, x_name, y_name)
     for value in levels.values():
