@@ -56,3 +56,12 @@ def readable(value: float, digits: int = 4) -> str:
     whole = math.floor(math.log10(abs(value))) + 1 if value else 1
     text = f"{value:,.{max(digits - whole, 0)}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it: 0.4 s, 12 s, 3 min, 2.5 h."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from runtime.charts.bars import bar_chart
 from runtime.charts.lines import Highlight, Series, line_chart
-from runtime.charts.numbers import is_drawable, readable
+from runtime.charts.numbers import duration, is_drawable, readable
 from runtime.charts.page import Facts, Figures, Paragraph, Part, Section, Table, page
 from runtime.charts.palette import BLUE, MAGENTA, ORANGE
 from runtime.charts.panel import Chart
@@ -188,12 +188,3 @@ def show_value(value: Value) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return readable(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
-
-
-def duration(seconds: float) -> str:
-    """A time as a person says it: 0.4 s, 12 s, 3 min, 2.5 h."""
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
