@@ -52,7 +52,7 @@ def bar_chart(
         end = axis.at(amount if is_drawable(amount) else 0.0)
         start = axis.at(0.0)
         bar = rectangle(min(start, end), y + (_ROW - _BAR) / 2, abs(end - start), _BAR, color, f"{name}: {label}", rx=2)
-        before = amount < 0
+        before = is_drawable(amount) and amount < 0
         anchor = "end" if before else "start"
         panel.parts += [bar, text(end + (-6 if before else 6), y + _ROW / 2 + 4, label, fill=MUTED, anchor=anchor)]
         y += _ROW

@@ -15,7 +15,7 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
     """Round numbers from `low` to `high`: 1, 2 or 5 times a power of ten apart, `about` so many."""
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
-    step = next(times * power for times in (1, 2, 5, 10) if times * power >= rough * 0.999)
+    step = min((times * power for times in (1, 2, 5, 10)), key=lambda step: abs(math.log(step / rough)))
     return [number * step for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 

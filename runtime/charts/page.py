@@ -83,7 +83,8 @@ class Table:
             body.append(_tag("tr", "".join(cells), css="strong" if index in strong else ""))
         caption = _tag("caption", _escape(self.caption)) if self.caption else ""
         content = caption + _tag("thead", _tag("tr", head)) + _tag("tbody", "\n".join(body))
-        return _tag("div", _tag("table", content), css="scrolled", tabindex="0")
+        narrow = " narrow" if len(self.header) <= 2 else ""
+        return _tag("div", _tag("table", content), css="scrolled" + narrow, tabindex="0")
 
 
 @dataclass(frozen=True)

@@ -39,9 +39,10 @@ a:focus-visible, summary:focus-visible, .scrolled:focus-visible, pre:focus-visib
 }
 .facts { display: flex; flex-wrap: wrap; gap: 12px; margin: 0 0 18px }
 .facts div {
-  flex: 1 1 150px; padding: 14px 18px; border: 1px solid var(--grid); border-radius: 10px;
+  flex: 1 1 150px; max-width: 360px; padding: 14px 18px; border: 1px solid var(--grid); border-radius: 10px;
   background: var(--surface);
 }
+.scrolled.narrow { max-width: 560px }
 .facts dt { font-size: 13px; color: var(--muted) }
 .facts dd {
   margin: 2px 0 0; font-size: 24px; line-height: 1.25; font-weight: 600; letter-spacing: -.02em;

@@ -33,7 +33,7 @@ SERIES = (
     Color("teal", "#155e75", "#2dd4bf"),
     Color("magenta", "#a21caf", "#ec4899"),
     Color("brown", "#7c2d12", "#fde047"),
-    Color("navy", "#172554", "#e2e8f0"),
+    Color("navy", "#172554", "#f1f5f9"),
 )
 BLUE, ORANGE, TEAL, MAGENTA, BROWN, NAVY = SERIES
 STEPS = 10  # of the ramp, from nothing to all

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -65,13 +65,12 @@ def parallel_coordinates(
     if not order:
         panel.say("no trial has a result yet")
         return panel.chart(title, "No trial has a result yet.")
-    axes = [*dimensions, objective]
-    scales = [_scale([each.values[index] for index in order], each.logarithmic) for each in axes]
-    left = EDGE + max(text_width(label, 11) for _, label in scales[0].ticks) + 8
-    left = max(left, EDGE + text_width(fit(axes[0].name, _SPACING, 12, True), 12, True) / 2)
-    spacing = (wide - left - EDGE - 40) / max(len(axes) - 1, 1)
+    axes = [*(_aligned(each, order) for each in dimensions), _aligned(objective, order)]
+    scales = [_scale(each) for each in axes]
+    left, right = (EDGE + _beside(axes[index], scales[index]) for index in (0, -1))
+    spacing = (wide - left - right) / max(len(axes) - 1, 1)
     top, bottom = panel.top + 22, height - 22
-    placed = [_place(each, scale, order, top, bottom) for each, scale in zip(axes, scales, strict=True)]
+    placed = [_place(each, scale, top, bottom) for each, scale in zip(axes, scales, strict=True)]
     xs = [left + spacing * number for number in range(len(axes))] if len(axes) > 1 else [wide / 2]
     for number, index in enumerate(order):
         points = [(x, each.heights[number]) for x, each in zip(xs, placed, strict=True)]
@@ -82,7 +81,7 @@ def parallel_coordinates(
         shape: dict[str, Any] = {"stroke_width": 3.0} if best else {"stroke_width": 1.5, "opacity": 0.8}
         panel.parts.append(polyline(points, color, tip, css="trial", **shape))
     for x, dimension, each in zip(xs, axes, placed, strict=True):
-        panel.parts += _draw_axis(x, dimension.name, each, spacing, panel.top, dimension is objective)
+        panel.parts += _draw_axis(x, dimension.name, each, spacing, panel.top, dimension is axes[-1])
     best_value = readable(_number(objective.values[order[-1]]))
     return panel.chart(
         title, f"{len(order):,} lines across {', '.join(each.name for each in axes)}; best {best_value}."
@@ -94,34 +93,45 @@ def _number(value: float | str | None) -> float:
     return float(value)
 
 
-def _scale(values: Sequence[float | str | None], logarithmic: bool | None) -> Scale:
+def _aligned(dimension: Dimension, order: Sequence[int]) -> Dimension:
+    """Its values on the lines that are drawn, in their order: all numbers or all texts; of NaN None."""
+    values = [dimension.values[index] for index in order]
+    if any(isinstance(value, str) for value in values):
+        return replace(dimension, values=[None if value is None else str(value) for value in values])
+    return replace(
+        dimension, values=[None if value is None or not is_drawable(_number(value)) else value for value in values]
+    )
+
+
+def _scale(dimension: Dimension) -> Scale:
     """Of texts by name, in the order met; of a few numbers with a tick at each, where there is room."""
-    names = list(dict.fromkeys(value if isinstance(value, str) else "" for value in values if value is not None))
-    if any(names):
-        return named_scale([name for name in names if name])
-    numbers = sorted({_number(value) for value in values if value is not None and is_drawable(_number(value))})
-    scale = numeric_scale(numbers, logarithmic=logarithmic, air=0.04)
+    names = list(dict.fromkeys(value for value in dimension.values if isinstance(value, str)))
+    if names:
+        return named_scale(names)
+    numbers = sorted({_number(value) for value in dimension.values if value is not None})
+    scale = numeric_scale(numbers, logarithmic=dimension.logarithmic, air=0.04)
     shares = [scale.share(number) for number in numbers]
     apart = all(after - before > 0.06 for before, after in pairwise(shares))
     if 0 < len(numbers) <= _MOST_DISTINCT and apart:
-        ticks = tuple((number, readable(number)) for number in numbers)
-        return Scale(scale.low, scale.high, ticks, (), scale.logarithmic)
+        return replace(scale, ticks=tuple((number, readable(number)) for number in numbers), minor=())
     return scale
 
 
-def _place(dimension: Dimension, scale: Scale, order: Sequence[int], top: float, bottom: float) -> _Placed:
+def _beside(dimension: Dimension, scale: Scale) -> float:
+    """The room that the texts of the first or the last axis need beside it."""
+    ticks = [text_width(label, 11) for _, label in scale.ticks]
+    return max(min(max(ticks, default=0.0), _SPACING) + 8, min(text_width(dimension.name, 12, True), _SPACING) / 2, 24)
+
+
+def _place(dimension: Dimension, scale: Scale, top: float, bottom: float) -> _Placed:
     """What has no value lies below the axis, which is shorter for it."""
     names = {label: value for value, label in scale.ticks}
-    values = [dimension.values[index] for index in order]
-    usable = [value is not None and (isinstance(value, str) or is_drawable(value)) for value in values]
-    missing = None if all(usable) else bottom
+    missing = bottom if None in dimension.values else None
     axis = Axis(scale, bottom - 34 if missing is not None else bottom, top)
-    heights = []
-    for value, is_usable in zip(values, usable, strict=True):
-        if not is_usable:
-            heights.append(bottom)
-        else:
-            heights.append(axis.at(names[value] if isinstance(value, str) else _number(value)))
+    heights = [
+        bottom if value is None else axis.at(names[value] if isinstance(value, str) else value)
+        for value in dimension.values
+    ]
     return _Placed(axis, missing, heights)
 
 

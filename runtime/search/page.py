@@ -33,7 +33,8 @@ def study_page(facts: StudyFacts, rows: Sequence[TrialRow], importances: Mapping
     asked = f"{facts.trials:,} trials" if facts.trials is not None else "no limit of trials"
     seed = f", seed {facts.seed}" if facts.seed is not None else ""
     goal = "higher" if facts.higher_is_better else "lower"
-    subtitle = f"{facts.search} search, {asked}{seed}; {facts.objective}, {goal} is better"
+    search = facts.search.upper() if facts.search == "tpe" else facts.search.capitalize()
+    subtitle = f"{search} search, {asked}{seed}; {facts.objective}, {goal} is better"
     return page(f"Study of {facts.model}", sections, subtitle=subtitle, footer=footer)
 
 
@@ -121,7 +122,7 @@ def _importances(
         if len(charts) <= _MOST_SLICES and (chart := _slice(facts, rows, name)) is not None:
             charts.append(chart)
     done = sum(row.state == "done" for row in rows)
-    parts: list[Part] = [Figures(charts)] if charts else [Paragraph("No variable is a number.")]
+    parts: list[Part] = [Figures(charts)] if charts else []
     if not importances:
         parts.append(Paragraph("There are too few trials to tell how important each variable is.", quiet=True))
     elif done < _FEW:
