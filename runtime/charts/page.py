@@ -13,12 +13,12 @@ from runtime.charts.page_style import STYLE
 from runtime.charts.palette import dark_rules
 from runtime.charts.panel import Chart
 
-_SIGNATURES = {
-    b"\x89PNG\r\n\x1a\n": "image/png",
-    b"\xff\xd8\xff": "image/jpeg",
-    b"GIF8": "image/gif",
-    b"RIFF": "image/webp",
-    b"BM": "image/bmp",
+_KINDS = {
+    "png": re.compile(rb"\x89PNG\r\n\x1a\n"),
+    "jpeg": re.compile(rb"\xff\xd8\xff"),
+    "gif": re.compile(rb"GIF8"),
+    "webp": re.compile(rb"RIFF.{4}WEBP", re.DOTALL),
+    "bmp": re.compile(rb"BM"),
 }
 _NUMERIC = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( ?[%a-zµ]{1,3})?|[-+]?∞|NaN|–|")
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -116,10 +116,10 @@ class Picture:
 
     def html(self) -> str:
         """As markup. ValueError for bytes of another kind."""
-        kind = next((kind for start, kind in _SIGNATURES.items() if self.content.startswith(start)), None)
+        kind = next((kind for kind, start in _KINDS.items() if start.match(self.content)), None)
         if kind is None:
             raise ValueError("the picture is neither PNG, JPEG, GIF, WebP nor BMP")
-        source = f"data:{kind};base64,{base64.b64encode(self.content).decode()}"
+        source = f"data:image/{kind};base64,{base64.b64encode(self.content).decode()}"
         image = _tag("img", None, src=source, alt=self.description)
         return _tag("figure", image + (_tag("figcaption", _escape(self.caption)) if self.caption else ""))
 
@@ -204,11 +204,11 @@ def page(title: str, sections: Sequence[Section], *, subtitle: str = "", footer:
 def _tag(name: str, content: str | None, css: str = "", **attributes: str) -> str:
     """An HTML element; empty attributes are left out, and None for content makes an element that has no end."""
     written = {"class": css} | {key.replace("_", "-"): value for key, value in attributes.items()}
-    head = "".join(f' {key}="{escape_markup(value)}"' for key, value in written.items() if value)
+    head = "".join(f' {key}="{_escape(value, quote=True)}"' for key, value in written.items() if value)
     return f"<{name}{head}>" if content is None else f"<{name}{head}>{content}</{name}>"
 
 
-def _escape(content: str) -> str:
+def _escape(content: str, quote: bool = False) -> str:
     """Plain text as markup; control characters, which HTML forbids, become spaces."""
     shown = "".join(letter if letter.isprintable() or letter in "\t\n" else " " for letter in content)
-    return escape_markup(shown, quote=False)
+    return escape_markup(shown, quote)
