@@ -11,6 +11,7 @@ from runtime.charts.numbers import is_drawable, readable
 from runtime.charts.palette import BEST, MUTED, SERIES, SURFACE, Color
 from runtime.charts.panel import HEIGHT, WIDTH, Chart, Entry, Panel
 from runtime.charts.scales import Axis, numeric_scale, whole_scale
+from runtime.charts.times import time_scale
 
 _DENSE = 4  # points for each pixel of width, from which a line is thinned out
 Points = list[tuple[float, float]]
@@ -49,6 +50,7 @@ def line_chart(
     log_x: bool = False,
     log_y: bool | None = None,
     whole_x: bool = False,
+    times: bool = False,
     levels: Mapping[str, float] | None = None,
     highlight: Highlight | None = None,
     legend: bool = True,
@@ -59,6 +61,9 @@ def line_chart(
     height: float = HEIGHT,
 ) -> Chart:
     """A chart of several series. `levels` are dashed horizontal lines by name.
+
+    Values of x are counts where `whole_x` says so, such as epochs; with `times` they are seconds since 1970, and the
+    axis has dates.
 
     The y axis is logarithmic as `log_y` says, or where values are positive and more than two decades apart, and has
     `about` so many ticks. `air` is left at both ends of the x axis, as a share of it.
@@ -74,7 +79,10 @@ def line_chart(
     if not any(points):
         panel.say("no finite value")
         return panel.chart(title, description)
-    x_scale = whole_scale(x_values) if whole_x else numeric_scale(x_values, logarithmic=log_x, air=air)
+    if times:
+        x_scale = time_scale(x_values)
+    else:
+        x_scale = whole_scale(x_values) if whole_x else numeric_scale(x_values, logarithmic=log_x, air=air)
     y_scale = numeric_scale(y_values, logarithmic=log_y, about=about)
     x_axis, y_axis = panel.axes(x_scale, y_scale, x_name, y_name)
     for value in levels.values():
