@@ -8,7 +8,7 @@ from typing import Any
 
 from runtime.charts.elements import fit, rectangle, text, text_width
 from runtime.charts.numbers import is_drawable
-from runtime.charts.palette import MUTED, ON_RAMP, RAMP, STEPS
+from runtime.charts.palette import MUTED, RAMP, shade
 from runtime.charts.panel import EDGE, WIDTH, Chart, Panel
 
 _WIDEST, _HIGHEST, _SMALLEST = 110.0, 52.0, 22.0  # of a cell
@@ -42,14 +42,15 @@ def heat_map(
             share = shares[row_index][column_index]
             if not is_drawable(share):
                 continue
-            x, y, step = grid.left + grid.wide * column_index, grid.top + grid.high * row_index, _step(share)
+            x, y = grid.left + grid.wide * column_index, grid.top + grid.high * row_index
+            color, on_color = shade(share)
             tip = tips[row_index][column_index] if tips is not None else f"{row}, {column}: {share:.1%}"
-            panel.parts.append(rectangle(x, y, grid.wide - 2, grid.high - 2, RAMP[step], tip, rx=3))
+            panel.parts.append(rectangle(x, y, grid.wide - 2, grid.high - 2, color, tip, rx=3))
             if texts is not None and size:
                 middle, baseline = x + grid.wide / 2 - 1, y + grid.high / 2 - 1 + size * 0.36
                 shape: dict[str, Any] = {"size": size, "anchor": "middle", "pointer_events": "none"}
                 written = texts[row_index][column_index]
-                panel.parts.append(text(middle, baseline, written, fill=ON_RAMP[step], **shape))
+                panel.parts.append(text(middle, baseline, written, fill=on_color, **shape))
     return panel.chart(title, f"A table of {len(rows)} rows and {len(columns)} columns.")
 
 
@@ -129,11 +130,6 @@ def confusion_matrix(title: str, names: Sequence[str], counts: Sequence[Sequence
     ]
     words += [f"{tip}." for _, tip in sorted(mistaken, key=lambda mistake: -mistake[0])[:5]]
     return Chart(chart.title, " ".join(words), chart.width, chart.height, chart.body)
-
-
-def _step(share: float) -> int:
-    """The colour of a share; what is more than nothing looks so."""
-    return max(1, round(float(min(share, 1.0) ** 0.7) * STEPS)) if share > 0 else 0
 
 
 def _text_size(texts: Sequence[Sequence[str]] | None, grid: _Grid) -> float:

@@ -76,6 +76,13 @@ def _ramp() -> tuple[Color, ...]:
 RAMP = _ramp()  # from what hardly stands out of the surface to what stands out most
 ON_RAMP = tuple(Color(f"on-{each.name}", _readable_on(each.light), _readable_on(each.dark)) for each in RAMP)
 
+
+def shade(share: float) -> tuple[Color, Color]:
+    """The colour of the ramp for a share from 0 to 1, and that of a text on it. What is more than nothing looks so."""
+    step = max(1, round(float(min(share, 1.0) ** 0.7) * STEPS)) if share > 0 else 0
+    return RAMP[step], ON_RAMP[step]
+
+
 ALL = (CANVAS, SURFACE, INK, MUTED, GRID, FAINT, BEST, WORSE, *SERIES, *RAMP, *ON_RAMP)
 DARK = "@media screen and (prefers-color-scheme: dark)"
 
