@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from compiler.units import Unit
     from nablac.summary import Summary
     from runtime.data.fitted import Fitted
+    from runtime.data.recipe import Recipe
     from runtime.signature import Signature
     from runtime.table_lookups import TableCheck
     from runtime.training.trained import Trained
@@ -106,6 +107,13 @@ class Model:
     def fitted(self) -> Fitted | None:
         """What the weights know of their data: scalings, classes, a tokenizer; None where nothing is known."""
         return self._trained.fitted if self._trained is not None else None
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """What is known of the data that the model was trained on; None where the weights say nothing of it."""
+        from runtime.data.recipe import recipe_of
+
+        return recipe_of(self.spec, self.fitted)
 
     @property
     def is_drawn(self) -> bool:
