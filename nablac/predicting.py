@@ -13,6 +13,7 @@ from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 if TYPE_CHECKING:
     from compiler.graph import Graph
     from compiler.types import Array
+    from compiler.units import Unit
     from runtime.data.recipe import Recipe
     from runtime.prediction.prediction import Inputs
     from runtime.prediction.predictions import Predictions
@@ -29,6 +30,10 @@ class Trained(Protocol):
     @property
     def name(self) -> str:
         """What the text calls it."""
+
+    @property
+    def units(self) -> dict[str, Unit]:
+        """The units of its outputs, where its data was scaled."""
 
     @property
     def recipe(self) -> Recipe | None:
@@ -49,15 +54,16 @@ def predictor_of(model: Trained, tokenizer: Tokenizer | None = None) -> Predicto
 
     recipe = model.recipe
     if recipe is None:
-        raise no_recipe(model.name)
+        raise no_recipe(model.name, "its weights are not trained: name the folder of a run, or weights of one")
     if tokenizer is not None:
         recipe = replace(recipe, fitted=replace(recipe.fitted, tokenizer=tokenizer))
     types = {name: value.type for name, value in model.graph.inputs.items() if name != SEED}
     lengths = longest_texts(model.elaborated), shortest_texts(model.elaborated)
-    return Predictor(model.name, recipe, types, lambda feeds: model(**feeds), *lengths)
+    units = {name: str(unit.kind) for name, unit in model.units.items()}
+    return Predictor(model.name, recipe, types, units, lambda feeds: model(**feeds), *lengths)
 
 
-def predictions(model: Model, inputs: Sequence[Any], skip_broken: bool, options: Mapping[str, Any]) -> Predictions:
+def predictions(model: Trained, inputs: Sequence[Any], skip_broken: bool, options: Mapping[str, Any]) -> Predictions:
     """All predictions for the inputs; `options` are the fields of a Request."""
     from runtime.prediction.findings import Findings
     from runtime.prediction.prediction import Request, predict

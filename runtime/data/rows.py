@@ -78,7 +78,9 @@ class Rows:
                     or self.format.hint_of_header(list(self.cells))
                     or f"the columns are {_listed(list(self.cells))}"
                 )
-                raise NablacError(Diagnostic(codes.E822, f"{self.place} has no column `{name}`", span, hint=near))
+                place = self.place if span is None else None
+                message = f"{self.place} has no column `{name}`"
+                raise NablacError(Diagnostic(codes.E822, message, span, place=place, hint=near))
             if name in self.refused:
                 message = f"column `{name}` holds {self.refused[name]}, and a column is of numbers or of texts"
                 raise NablacError(Diagnostic(codes.E821, message, place=self.place))

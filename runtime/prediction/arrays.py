@@ -34,8 +34,6 @@ def is_arrays(path: str) -> bool:
 def arrays_in(path: str, predictor: Predictor) -> dict[str, Array]:
     """The arrays of a file by name; a `.npy` has the one of a model's only input."""
     file = Path(path)
-    if not file.exists():
-        raise NablacError(Diagnostic(codes.E901, f"there is no file {path}", place=path))
     if file.suffix.lower() == ".npz":
         return read_npz(file, path, codes.E807)
     if len(predictor.types) != 1:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 
+SKIPPING = "`--skip-broken` skips such rows and files, and reports how many"
 _MOST_KEPT = 5  # lines of what is skipped
 
 
@@ -22,17 +23,16 @@ class Findings:
     def broken(self, place: str, message: str, hint: str | None = None) -> None:
         """A row or a file that cannot be used."""
         if not self.skip_broken:
-            hint = hint or "`--skip-broken` skips such rows and files, and reports how many"
-            raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))
+            raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint or SKIPPING))
         self.skipped += 1
         if len(self.first_skipped) < _MOST_KEPT:
             self.first_skipped.append(f"{place}: {message}")
 
     def leave_out(self, error: NablacError, file: str) -> None:
         """A file or a row that its reader refuses, as `broken` has it."""
-        if not self.skip_broken:
-            raise error
         diagnostic = error.diagnostics[0]
+        if not self.skip_broken:
+            raise NablacError(replace(diagnostic, hint=diagnostic.hint or SKIPPING)) from error
         self.broken(diagnostic.place or file, diagnostic.message)
 
     def note(self, place: str, message: str) -> None:
@@ -45,7 +45,8 @@ class Findings:
         lines = []
         if self.skipped:
             first = ", the first of them:" if self.skipped > len(self.first_skipped) else ":"
-            lines.append(f"{self.skipped:,} broken row{'' if self.skipped == 1 else 's'} or files skipped{first}")
+            counted = "1 broken row or file" if self.skipped == 1 else f"{self.skipped:,} broken rows or files"
+            lines.append(f"{counted} skipped{first}")
             lines += [f"  {line}" for line in self.first_skipped]
         for message, (place, count) in self.notes.items():
             lines.append(f"note: {message}: {place}" + (f" and {count - 1:,} more" if count > 1 else ""))

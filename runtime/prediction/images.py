@@ -12,8 +12,8 @@ import numpy as np
 
 from compiler.types import TensorType
 from grammar import codes
-from grammar.diagnostics import Diagnostic, NablacError, did_you_mean_file
-from runtime.boundary import LARGEST_TEXT, decode, names_in, read_file
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.boundary import LARGEST_TEXT, decode, read_file
 from runtime.data.examples import Examples
 from runtime.data.recipe import Recipe
 from runtime.image_file import CHANNELS, ENDINGS, read_image
@@ -46,19 +46,13 @@ def image_files(inputs: Sequence[str], findings: Findings) -> list[str]:
             if not there:
                 hint = f"images are {', '.join(ENDINGS)}"
                 raise NablacError(Diagnostic(codes.E823, f"{path} holds no images", place=path, hint=hint))
-        elif os.path.exists(path):
-            files.append(path)
         else:
-            near = did_you_mean_file(Path(path).name, names_in(Path(path).parent))
-            raise NablacError(Diagnostic(codes.E901, f"there is no file {path}", place=path, hint=near))
+            files.append(path)
     return files
 
 
 def _listed(path: Path, findings: Findings) -> list[str]:
     """The names in a list, one a line, relative ones as seen from here, or else from the list's folder."""
-    if not os.path.exists(path):
-        near = did_you_mean_file(path.name, names_in(path.parent))
-        raise NablacError(Diagnostic(codes.E901, f"there is no file {path}", place=str(path), hint=near))
     files = []
     for number, line in enumerate(decode(read_file(path, LARGEST_TEXT), str(path)).splitlines(), 1):
         name = line.strip()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from grammar import codes
-from grammar.diagnostics import Diagnostic, NablacError
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean_file
+from runtime.boundary import names_in
 from runtime.data.csv_file import OF_COMMAND, Format
 from runtime.data.recipe import Recipe
 from runtime.prediction.answers import Answers
 from runtime.prediction.arrays import arrays_in, digits_in, is_arrays, predict_arrays
 from runtime.prediction.findings import Findings
-from runtime.prediction.images import FILE, image_files, image_input, is_images, predict_images
+from runtime.prediction.images import FILE, LIST, image_files, image_input, is_images, predict_images
 from runtime.prediction.predictor import Predictor, no_recipe
 from runtime.prediction.series import Window, forecast, predict_all
 from runtime.prediction.table_blocks import STDIN, Block, is_table, mapping_blocks, table_blocks, text_lines
@@ -55,6 +58,8 @@ def predict(predictor: Predictor, inputs: Inputs, request: Request, findings: Fi
     NablacError for what cannot be read, does not fit what the model was trained on, or leaves no row.
     """
     _check(predictor, inputs, request)
+    for name in predictor.in_scaled_units():
+        findings.note(f"output `{name}`", "the numbers of an output are in the model's own units, as in training")
     rows = 0
     for columns in _results(predictor, inputs, request, findings):
         rows += len_of(columns)
@@ -69,6 +74,10 @@ def _check(predictor: Predictor, inputs: Inputs, request: Request) -> None:
     """NablacError for a request that the model cannot meet."""
     if not inputs:
         raise NablacError(Diagnostic(codes.E801, "there is no input", place=predictor.name))
+    for path in inputs if not isinstance(inputs, Mapping) else ():
+        if path != STDIN and not os.path.exists(path.removeprefix(LIST) if path.startswith(LIST) else path):
+            near = did_you_mean_file(Path(path).name, names_in(Path(path).parent))
+            raise NablacError(Diagnostic(codes.E901, f"there is no file {path}", place=path, hint=near))
     window = Window.of(predictor.recipe)
     asked = "--steps" if request.steps is not None else "--all" if request.all else None
     if asked is not None and window is None:

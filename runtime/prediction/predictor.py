@@ -16,6 +16,7 @@ from runtime.data.assignment import Assigned
 from runtime.data.examples import Examples
 from runtime.data.model_arrays import check_kind, in_type, shaped
 from runtime.data.recipe import Recipe, recipe_in
+from runtime.metadata import UNITS, stored, unit_kinds
 from runtime.table_lookups import check_stored
 from runtime.text.lengths import LEAST, stored_lengths
 
@@ -39,6 +40,7 @@ class Predictor:
     name: str
     recipe: Recipe
     types: Mapping[str, TensorType]
+    units: Mapping[str, str]  # of the outputs of a model of scaled data: "raw", "computed" or the "model"'s own
     run: Callable[[Feeds], Feeds]
     longest: Mapping[str, int] = field(default_factory=dict)
     least: Mapping[str, int] = field(default_factory=dict)
@@ -63,7 +65,8 @@ class Predictor:
             raise NablacError(Diagnostic(codes.E804, message, place=runner.name))
         types = {name: type for name, type in runner.signature.types.items() if name != SEED}
         longest, least = stored_lengths(metadata), stored_lengths(metadata, LEAST)
-        return Predictor(runner.name, recipe, types, run, longest, least)
+        units: dict[str, str] = stored(metadata, UNITS, {}, unit_kinds)
+        return Predictor(runner.name, recipe, types, units, run, longest, least)
 
     def batch(self, shapes: Mapping[str, tuple[int, ...]] | None = None) -> int:
         """How many examples are fed at once, so that they take a bounded room; always the same for the same model."""
@@ -81,9 +84,20 @@ class Predictor:
         check_kind(part, type, examples, None)
         return in_type(shaped(array, part, type, examples, False, None), part, type, examples, None)
 
+    def in_scaled_units(self) -> list[str]:
+        """The outputs that say something of a target in the units of training, to which it was scaled."""
+        return [
+            name
+            for name, meaning in self.recipe.outputs.items()
+            if meaning.kind == "value" and meaning.target in self.recipe.fitted.scalings
+            if self.units.get(name, "model") == "model"
+        ]
 
-def no_recipe(name: str) -> NablacError:
+
+COMPILE_AGAIN = "compile the run again with this version of nablac, or feed arrays with `nablac run`"
+
+
+def no_recipe(name: str, hint: str = COMPILE_AGAIN) -> NablacError:
     """The refusal of a model that knows nothing of its data."""
     message = f"{name} does not say what data it was trained on"
-    hint = "compile the run again with this version of nablac, or feed arrays with `nablac run`"
     return NablacError(Diagnostic(codes.E880, message, place=name, hint=hint))

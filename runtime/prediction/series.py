@@ -148,6 +148,9 @@ def _check_feedback(predictor: Predictor, beyond: int, count: int) -> None:
         if meaning.kind == "value"
         for column in predictor.recipe.fitted.targets.get(meaning.target, ())
     }
+    if predictor.in_scaled_units():
+        message = "the model predicts in its own units, as in training, and reads raw ones"
+        raise NablacError(Diagnostic(codes.E882, message, place="--steps"))
     missing = [name for name in input_columns(predictor) if name not in predicted]
     if missing:
         listed = ", ".join(f"`{name}`" for name in missing)
@@ -280,8 +283,9 @@ def _windows(
         numbers = (rows[chosen][:, None] + window.begin + ahead + 1).ravel()
         places: Columns = {} if beside else {ROW: numbers}
         steps = np.tile(window.begin + ahead - window.length + 1, len(chosen))
-        counted: Columns = {STEP: steps} if len(ahead) > 1 else {}
-        yield {**places, **counted, **beside_predictions(beside, results, series.place, findings)}
+        if len(ahead) > 1:
+            results = {STEP: steps, **results}
+        yield {**places, **beside_predictions(beside, results, series.place, findings)}
 
 
 def _beside(series: _Series, about: Array, window: Window, keep: Keep, findings: Findings) -> Columns:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -17,7 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from grammar import codes
-from grammar.diagnostics import Diagnostic, NablacError, did_you_mean_file
+from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import GZIP, PARQUET, encoding_of, kind_of
 from runtime.atomic_files import is_stream
 from runtime.boundary import (
@@ -25,7 +24,6 @@ from runtime.boundary import (
     LARGEST_JSON,
     BrokenFile,
     guarded,
-    names_in,
     open_regular,
     refuse_other_kinds,
 )
@@ -129,9 +127,6 @@ def _opened(path: str) -> Iterator[tuple[BinaryIO, bytes]]:
         elif is_stream(Path(path)):
             raw = stack.enter_context(open(path, "rb"))
         else:
-            if not os.path.exists(path):
-                near = did_you_mean_file(Path(path).name, names_in(Path(path).parent))
-                raise NablacError(Diagnostic(codes.E901, f"there is no file {path}", place=path, hint=near))
             raw = stack.enter_context(open_regular(Path(path), path))
         file, beginning = _with_beginning(raw)
         if kind_of(beginning) == GZIP:
@@ -207,9 +202,6 @@ def _parquet_blocks(path: Path, place: str, most: int) -> Iterator[Block]:
         raise NablacError(
             Diagnostic(codes.E809, "Parquet files need the `parquet` extra", place=place, hint=hint)
         ) from None
-    if not os.path.exists(path):
-        near = did_you_mean_file(path.name, names_in(path.parent))
-        raise NablacError(Diagnostic(codes.E901, f"there is no file {path}", place=place, hint=near))
     first = 0
     with opened_parquet(path) as opened:
         for batch in opened.iter_batches(batch_size=most):
