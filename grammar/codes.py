@@ -225,6 +225,10 @@ E855 = Code("E855", "a text longer than the model's positions")
 E860 = Code("E860", "a model that cannot generate text")
 E861 = Code("E861", "beams that share state")
 E862 = Code("E862", "a model that is not causal")
+E880 = Code("E880", "a model that does not say what data it was trained on")
+E881 = Code("E881", "an input that is not of the kind that the model was trained on")
+E882 = Code("E882", "a forecast of rows that the model cannot predict")
+E883 = Code("E883", "a series that is too short for a window")
 
 # Files and surroundings
 

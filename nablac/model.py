@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from compiler.units import Unit
     from nablac.summary import Summary
     from runtime.data.fitted import Fitted
+    from runtime.data.recipe import Recipe
+    from runtime.prediction.predictions import Predictions
     from runtime.signature import Signature
     from runtime.table_lookups import TableCheck
     from runtime.training.trained import Trained
@@ -108,6 +110,13 @@ class Model:
         return self._trained.fitted if self._trained is not None else None
 
     @property
+    def recipe(self) -> Recipe | None:
+        """What is known of the data that the model was trained on; None where the weights say nothing of it."""
+        from runtime.data.recipe import recipe_of
+
+        return recipe_of(self.spec, self.fitted)
+
+    @property
     def is_drawn(self) -> bool:
         """Whether the weights are initial values."""
         return self._trained is None
@@ -166,6 +175,16 @@ class Model:
             return self._run(arrays, sizes)
         except StoppedByData as error:
             raise outside_of_table(self.graph, arrays, sizes, error) or error from None
+
+    def predict(self, *inputs: Any, skip_broken: bool = False, **options: Any) -> Predictions:
+        """Predict for tables, images or texts: names of files, or columns by name (a dict, a data frame).
+
+        `options` are those of `nablac predict`: `steps`, `all`, `keep`, `column`, `outputs` and how CSV is written.
+        NablacError for what cannot be read, or is of another kind than the training data.
+        """
+        from nablac.predicting import predictions
+
+        return predictions(self, inputs, skip_broken, options)
 
     def _run(self, feeds: Mapping[str, Array], sizes: dict[str, int]) -> dict[str, Array]:
         from compiler.onnx.exporter import end_names

@@ -89,8 +89,16 @@ def read_texts_or_inputs(
         tokens_of(tokenizer, text or "", whole, f"text {number}", TextLimit(f"`{name}`", most))
         for number, text in enumerate(texts, 1)
     ]
-    padding = tokenizer.padding or PADDING
-    widths = [fixed if not isinstance(fixed, Dim) else max(len(row), (least or {}).get(name, 1)) for row in rows]
+    return token_batches(rows, name, type, tokenizer.padding or PADDING, (least or {}).get(name, 1))
+
+
+def token_batches(rows: list[list[int]], name: str, type: TensorType, padding: int, least: int) -> InputBatches:
+    """Rows of tokens for the input `name`: those of one width share a batch.
+
+    They are filled up where the input has a fixed width, or takes `least` tokens at the fewest.
+    """
+    fixed = type.shape[1]
+    widths = [fixed if not isinstance(fixed, Dim) else max(len(row), least) for row in rows]
     batches = []
     for width in dict.fromkeys(widths):
         numbers = [number for number, row_width in enumerate(widths) if row_width == width]

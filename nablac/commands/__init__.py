@@ -25,6 +25,7 @@ COMMANDS = {  # each is a module of this package; the text is its line in `nabla
     "check": "Check .model files: names, shapes, dtypes.",
     "compile": "Compile a model to an ONNX file.",
     "run": "Run a model on input files.",
+    "predict": "Predict for tables, images or texts.",
     "train": "Train a model as its train block says.",
     "eval": "The loss and metrics of a trained model.",
     "compare": "Compare runs: settings, results, curves.",

@@ -148,21 +148,21 @@ def _run_onnx(
     import numpy as np
 
     from grammar.diagnostics import Diagnostic, NablacError
-    from runtime.metadata import CLASSES, COLUMNS, UNITS, column_names, stored, texts, unit_kinds
+    from runtime.data.recipe import recipe_in
+    from runtime.metadata import UNITS, stored, unit_kinds
     from runtime.onnx_session import OnnxRunner
     from runtime.table_lookups import check_stored
     from runtime.text.lengths import LEAST, stored_lengths
-    from runtime.text.tokenizers import KEY, from_json
     from runtime.text_inputs import read_texts_or_inputs
 
     file = options.file
     if not os.path.exists(file):
         raise NablacError(Diagnostic(codes.E901, f"there is no file {file}", place=str(file)))
     runner = OnnxRunner(file, device=options.device)
-    tokenizer = _read(tokenizer_file)
-    if tokenizer is None and KEY in runner.metadata:
-        tokenizer = from_json(runner.metadata[KEY])
-    reading = replace(reading, columns=stored(runner.metadata, COLUMNS, {}, column_names))
+    recipe = recipe_in(runner.metadata, _read(tokenizer_file))
+    fitted = recipe.fitted if recipe is not None else None
+    tokenizer = fitted.tokenizer if fitted is not None else None
+    reading = replace(reading, columns=fitted.columns if fitted is not None else {})
     most, least = stored_lengths(runner.metadata), stored_lengths(runner.metadata, LEAST)
     fed = read_texts_or_inputs(list(inputs), _wanted(runner, file), tokenizer, most, reading, least)
     drawn = {"seed": np.array(options.seed, np.int64)} if "seed" in runner.inputs else {}
@@ -179,7 +179,7 @@ def _run_onnx(
     for name, value in results.items():
         if value.dtype.name == "bfloat16":  # which no file and no reader of numbers knows
             results[name] = value.astype(np.float32)
-    return results, stored(runner.metadata, CLASSES, [], texts)
+    return results, list(fitted.labels) if fitted is not None else []
 
 
 def _wanted(runner: OnnxRunner, file: Path) -> dict[str, InputType]:

@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -124,10 +124,16 @@ def read_table(content: bytes, path: str, format: Format, report: Report) -> Tab
     """
     check_table(content.count(format.separator.encode()) + content.count(b"\n"), path)
     with guarded(path, "CSV"):
-        return _table_of(_records(decode(content, path, "a CSV file"), path, format), path, format, report)
+        lines = io.StringIO(decode(content, path, "a CSV file"), newline="")
+        return next(read_blocks(lines, path, format, report, None))
 
 
-def _table_of(rows: Iterator[tuple[int, list[str]]], path: str, format: Format, report: Report) -> Table:
+def read_blocks(lines: Iterable[str], path: str, format: Format, report: Report, most: int | None) -> Iterator[Table]:
+    """As `read_table`, `most` rows at a time; one block at the least, which has no rows where the file has none.
+
+    `lines` have their line breaks.
+    """
+    rows = _records(lines, path, format)
     first = next((row for row in rows if row[1]), None)
     if first is None:
         raise NablacError(Diagnostic(codes.E823, f"{path} is empty", place=path))
@@ -138,6 +144,7 @@ def _table_of(rows: Iterator[tuple[int, list[str]]], path: str, format: Format, 
     table = Table(names, [[] for _ in names], [], [], named)
     blank: list[int] = []
     number = 0
+    yielded = False
     for line, cells in rows if named else _after(first, rows):
         if not cells:
             blank.append(line)
@@ -156,7 +163,12 @@ def _table_of(rows: Iterator[tuple[int, list[str]]], path: str, format: Format, 
             for column, cell in zip(table.cells, cells, strict=True):
                 column.append(cell)
         number += 1
-    return table
+        if len(table.lines) == most:
+            yield table
+            yielded = True
+            table = Table(names, [[] for _ in names], [], [], named)
+    if table.lines or not yielded:
+        yield table
 
 
 def _after(first: tuple[int, list[str]], rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[int, list[str]]]:
@@ -173,9 +185,9 @@ def _report_blank(lines: list[int], names: list[str], path: str, report: Report)
             report.note(f"{path}:{line}", "a blank line is skipped")
 
 
-def _records(text: str, path: str, format: Format) -> Iterator[tuple[int, list[str]]]:
+def _records(lines: Iterable[str], path: str, format: Format) -> Iterator[tuple[int, list[str]]]:
     """Rows with the line that each begins at; of a blank line no cells."""
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=format.separator, strict=True)
+    reader = csv.reader(lines, delimiter=format.separator, strict=True)
     begin = 1
     while True:
         try:

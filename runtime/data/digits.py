@@ -53,8 +53,9 @@ def digits(stage: DataStage, context: Context) -> Examples:
                 Diagnostic(codes.E823, f"{image.shape[1]} pixels do not make a square image", place=str(path))
             )
         image = image.reshape(-1, side, side)
-    scaled = image.astype(np.float32)[:, None] / np.float32(stage.arguments["scale"] or max(image.max(), 1))
-    return Examples({"image": scaled, "label": label}, ("image",), ("label",))
+    scale = np.float32(stage.arguments["scale"] or max(image.max(), 1))
+    scaled = image.astype(np.float32)[:, None] / scale
+    return Examples({"image": scaled, "label": label}, ("image",), ("label",), decided={"scale": float(scale)})
 
 
 def _idx(path: Path, content: bytes, axes: int) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -12,7 +13,7 @@ from compiler.model_spec import DataStage
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
-from runtime.data.fitted import Fitted
+from runtime.data.fitted import Fitted, Stage
 from runtime.data.scaling import Scale, Scaling
 
 if TYPE_CHECKING:
@@ -56,6 +57,8 @@ class Examples:
     augmentations: dict[str, Any] = field(default_factory=dict)
     place: str = ""  # the file
     lines: Array | None = None  # of the file, an example's each
+    stages: tuple[Stage, ...] = ()  # that made them, the source first
+    decided: Mapping[str, Any] = field(default_factory=dict)  # arguments that the source read off its file
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
@@ -95,8 +98,11 @@ def fitted_to(examples: Examples) -> Fitted:
     columns = [examples.columns.get(target, ()) for target in examples.targets]
     single = [names[0] for names in columns if len(names) == 1]
     labels = next((examples.classes[column] for column in single if column in examples.classes), ())
-    used = {name: examples.columns[name] for name in examples.inputs if examples.columns.get(name)}
-    return Fitted(examples.scalings, examples.classes, examples.tokenizer, labels, used)
+    inputs, targets = (
+        {name: examples.columns[name] for name in names if examples.columns.get(name)}
+        for names in (examples.inputs, examples.targets)
+    )
+    return Fitted(examples.scalings, examples.classes, examples.tokenizer, labels, inputs, targets, examples.stages)
 
 
 def digest(examples: Examples) -> str:

@@ -16,11 +16,11 @@ import numpy as np
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.atomic_files import write_bytes
 from runtime.boundary import LARGEST_JSON, read_file, reason_of
 from runtime.data.scaling import Scaling
 from runtime.metadata import column_names, texts
 from runtime.text.tokenizers import Tokenizer, from_json, read_tokenizer
+from runtime.typed import typed
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -29,11 +29,20 @@ DATA, TOKENS = "data.json", "tokenizer.json"
 
 
 @dataclass(frozen=True)
+class Stage:
+    """A source or a stage that the data went through, with its arguments by name; where its files lie is none."""
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Fitted:
     """Scalings by the model's names of inputs and targets, classes by the names of columns, the tokenizer of texts.
 
     `labels` are the classes of the target, in the order of their numbers; `columns` those of a table that each input
-    was made of, in their order.
+    was made of, in their order, and `targets` those of each target. `stages` begin with the source; they are empty
+    where the data was given as arrays, and in what earlier versions have kept.
     """
 
     scalings: Mapping[str, Scaling] = field(default_factory=dict)
@@ -41,19 +50,13 @@ class Fitted:
     tokenizer: Tokenizer | None = None
     labels: tuple[str, ...] = ()
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    stages: tuple[Stage, ...] = ()
 
     @property
     def numbers(self) -> dict[str, tuple[Array, Array]]:
         """Offset and scale of each scaling."""
         return {name: (value.offset, value.scale) for name, value in self.scalings.items()}
-
-
-def write_fitted(folder: Path, fitted: Fitted) -> None:
-    """Keep in a run's folder what later data needs."""
-    text = json.dumps(_stored(fitted), indent=2, ensure_ascii=False)
-    write_bytes(folder / DATA, (text + "\n").encode())
-    if fitted.tokenizer is not None:
-        write_bytes(folder / TOKENS, fitted.tokenizer.to_json().encode())
 
 
 def read_fitted(folder: Path) -> Fitted | None:
@@ -63,14 +66,14 @@ def read_fitted(folder: Path) -> Fitted | None:
         return None
     try:
         stored = json.loads(read_file(path, LARGEST_JSON))
-    except (ValueError, RecursionError) as error:
+        return parse_facts(stored, read_tokenizer(tokens) if os.path.isfile(tokens) else None)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise unreadable(str(path), reason_of(error)) from error
-    return _parsed(stored, str(path), read_tokenizer(tokens) if os.path.isfile(tokens) else None)
 
 
 def fitted_to_json(fitted: Fitted) -> dict[str, Any]:
     """The same as JSON values, the tokenizer among them."""
-    return {**_stored(fitted), "tokenizer": fitted.tokenizer.to_json() if fitted.tokenizer is not None else None}
+    return {**facts_of(fitted), "tokenizer": fitted.tokenizer.to_json() if fitted.tokenizer is not None else None}
 
 
 def fitted_from_json(stored: Any, place: str) -> Fitted:
@@ -78,25 +81,41 @@ def fitted_from_json(stored: Any, place: str) -> Fitted:
     text = stored.get("tokenizer") if isinstance(stored, dict) else None
     if text is not None and not isinstance(text, str):
         raise unreadable(place, "its tokenizer is not a text")
-    return _parsed(stored, place, from_json(text, place) if text is not None else None)
+    tokenizer = from_json(text, place) if text is not None else None
+    try:
+        return parse_facts(stored, tokenizer)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise unreadable(place, reason_of(error)) from error
 
 
-def _stored(fitted: Fitted) -> dict[str, Any]:
+def facts_of(fitted: Fitted) -> dict[str, Any]:
+    """All but the tokenizer, as JSON values."""
     scalings = {
         name: {"offset": value.offset.tolist(), "scale": value.scale.tolist()}
         for name, value in fitted.scalings.items()
     }
-    return {"scalings": scalings, "classes": fitted.classes, "labels": fitted.labels, "columns": fitted.columns}
+    return {
+        "scalings": scalings,
+        "classes": fitted.classes,
+        "labels": fitted.labels,
+        "columns": fitted.columns,
+        "targets": fitted.targets,
+        "stages": [{"name": stage.name, "arguments": stage.arguments} for stage in fitted.stages],
+    }
 
 
-def _parsed(stored: Any, place: str, tokenizer: Tokenizer | None) -> Fitted:
-    try:
-        scalings = {name: _scaling(scaling["offset"], scaling["scale"]) for name, scaling in stored["scalings"].items()}
-        classes, columns = column_names(stored["classes"]), column_names(stored.get("columns", {}))
-        labels = tuple(texts(stored.get("labels", [])))
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise unreadable(place, reason_of(error)) from error
-    return Fitted(scalings, classes, tokenizer, labels, columns)
+def parse_facts(stored: Any, tokenizer: Tokenizer | None) -> Fitted:
+    """What `facts_of` wrote, now or in an earlier version; raises what Python does for anything else."""
+    scalings = {name: _scaling(scaling["offset"], scaling["scale"]) for name, scaling in stored["scalings"].items()}
+    return Fitted(
+        scalings,
+        column_names(stored["classes"]),
+        tokenizer,
+        tuple(texts(stored.get("labels", []))),
+        column_names(stored.get("columns", {})),
+        column_names(stored.get("targets", {})),
+        tuple(typed(list[Stage], stored.get("stages", []))),
+    )
 
 
 def _scaling(offset: Any, scale: Any) -> Scaling:

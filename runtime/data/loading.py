@@ -17,6 +17,7 @@ from runtime.data.assignment import Assigned, assigned
 from runtime.data.context import Context
 from runtime.data.examples import Examples
 from runtime.data.model_arrays import are_labels, check_kind, in_type, is_one_hot, shaped
+from runtime.data.recipe import described
 from runtime.data.scaling import Scaling, chosen, fitted_scaling
 from runtime.data.sources import SOURCES
 from runtime.data.stages import STAGES, divided
@@ -49,7 +50,8 @@ def load_examples(stages: Sequence[DataStage], context: Context, wanted: Require
     if first.name not in SOURCES:
         raise NablacError(Diagnostic(codes.E824, f"`{first.name}` needs arrays passed from Python", first.span))
     context = divided(context, rest)
-    return staged(SOURCES[first.name](first, context), rest, context, wanted, stages[-1].span)
+    examples = staged(SOURCES[first.name](first, context), rest, context, wanted, stages[-1].span)
+    return replace(examples, stages=described(stages, examples.decided))
 
 
 def staged(

@@ -63,11 +63,13 @@ class Rows:
         report: Report,
         span: Span | None,
         classes: Mapping[str, tuple[str, ...]] | None = None,
+        *,
+        closed: bool = False,
     ) -> Table:
         """Columns by their names; rows with a broken cell are an error, or left out.
 
         With `classes`, those that are known already, a column in which nothing is a number is one of classes, which its
-        numbers count in their order.
+        numbers count in their order; `closed` says that no column beside those known is one.
         """
         for name in names:
             if name not in self.cells:
@@ -76,11 +78,15 @@ class Rows:
                     or self.format.hint_of_header(list(self.cells))
                     or f"the columns are {_listed(list(self.cells))}"
                 )
-                raise NablacError(Diagnostic(codes.E822, f"{self.place} has no column `{name}`", span, hint=near))
+                place = self.place if span is None else None
+                message = f"{self.place} has no column `{name}`"
+                raise NablacError(Diagnostic(codes.E822, message, span, place=place, hint=near))
             if name in self.refused:
                 message = f"column `{name}` holds {self.refused[name]}, and a column is of numbers or of texts"
                 raise NablacError(Diagnostic(codes.E821, message, place=self.place))
-        texts = self._classes(names, classes) if classes is not None else {}
+        texts = {name: classes[name] for name in names if name in classes} if classes is not None else {}
+        if classes is not None and not closed:
+            texts = self._classes(names, classes)
         table = np.empty((len(self.lines), len(names)))
         kept = np.ones(len(self.lines), bool)
         number_of = self.format.number

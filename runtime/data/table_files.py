@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from compiler.model_spec import DataStage
@@ -32,29 +35,42 @@ def parquet(stage: DataStage, context: Context) -> Rows:
     """Rows of a Parquet file; needs the extra `parquet`."""
     path = context.file(stage.arguments["path"], stage.span)
     try:
-        import pyarrow.parquet
+        import pyarrow.parquet  # noqa: F401
     except ImportError:
         raise missing_extra("Parquet files", "parquet", stage) from None
+    with opened_parquet(path) as opened:
+        check_table(opened.metadata.num_rows * opened.metadata.num_columns, str(path))
+        table = opened.read()
+    if not table.num_rows:
+        raise NablacError(Diagnostic(codes.E823, f"{path} has no rows", stage.span))
+    return arrow_rows(table, str(path))
+
+
+@contextmanager
+def opened_parquet(path: Path) -> Iterator[Any]:
+    """A Parquet file, open; NablacError for any other, and for what goes wrong while it is read in the block."""
+    import pyarrow.parquet
+
     with guarded(str(path), "a Parquet file"), open_regular(path) as file:
         beginning = file.read(BEGINNING)
         refuse_other_kinds(beginning, "a Parquet file", str(path), but=(PARQUET,))
         if not beginning.startswith(b"PAR1"):
             raise ValueError("its first bytes are not those of the format")
-        opened = pyarrow.parquet.ParquetFile(file)
-        check_table(opened.metadata.num_rows * opened.metadata.num_columns, str(path))
-        table = opened.read()
-    if not table.num_rows:
-        raise NablacError(Diagnostic(codes.E823, f"{path} has no rows", stage.span))
+        yield pyarrow.parquet.ParquetFile(file)
+
+
+def arrow_rows(table: Any, place: str, first: int = 0) -> Rows:
+    """The rows of a table of pyarrow's, the `first` and those after it of the file `place`."""
     refused = {name: what for name, column in _columns(table) if (what := _kind(column.type)) is not None}
     cells = {
-        name: [] if name in refused else [_text(cell) for cell in column.to_pylist()]
+        name: [] if name in refused else [cell_text(cell) for cell in column.to_pylist()]
         for name, column in _columns(table)
     }
     if len(cells) < len(table.column_names):
         twice = next(name for name in cells if table.column_names.count(name) > 1)
-        raise NablacError(Diagnostic(codes.E821, f"two columns are called `{twice}`", place=str(path)))
-    numbers = list(range(table.num_rows))
-    return Rows(str(path), cells, [number + 1 for number in numbers], numbers, refused=refused)
+        raise NablacError(Diagnostic(codes.E821, f"two columns are called `{twice}`", place=place))
+    numbers = list(range(first, first + table.num_rows))
+    return Rows(place, cells, [number + 1 for number in numbers], numbers, refused=refused)
 
 
 def _columns(table: Any) -> Any:
@@ -72,7 +88,7 @@ def _kind(type: Any) -> str | None:
     return f"{'dates or times' if types.is_temporal(of) else 'values'} ({of})"
 
 
-def _text(cell: Any) -> str:
+def cell_text(cell: Any) -> str:
     """A cell as a CSV file would have it; flags are 0 and 1."""
     if cell is None:
         return ""

@@ -18,8 +18,8 @@ from filelock import FileLock, Timeout
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.atomic_files import Unwritable, move_folder, scratch, write_bytes
-from runtime.data.examples import fitted_to
-from runtime.data.fitted import DATA, TOKENS, write_fitted
+from runtime.data.fitted import DATA, TOKENS
+from runtime.data.recipe import write_recipe
 from runtime.training.checkpoints import Position, save_checkpoint
 from runtime.training.curves import curves
 from runtime.training.events import EventWriter
@@ -93,7 +93,7 @@ class RunFolder:
             for name, text in written_out(training.text.program).items():
                 (draft / name).parent.mkdir(exist_ok=True)
                 write_bytes(draft / name, text.encode())
-            write_fitted(draft, fitted_to(training.data))
+            write_recipe(draft, training.recipe)
             if training.context.skipped:
                 write_bytes(draft / "skipped.txt", ("\n".join(training.context.skipped) + "\n").encode())
             save_checkpoint(draft / "checkpoints", loop.stepper.state(), loop.position, 1)

@@ -27,11 +27,11 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import reason_of
 from runtime.data.fitted import Fitted, fitted_from_json, fitted_to_json, read_fitted, unreadable
+from runtime.data.recipe import recipe_metadata, recipe_of
 from runtime.initialization import stored
-from runtime.metadata import CLASSES, COLUMNS, UNITS
+from runtime.metadata import UNITS
 from runtime.table_lookups import table_metadata
 from runtime.text.lengths import length_metadata
-from runtime.text.tokenizers import KEY as TOKENIZER
 from runtime.weights import fit_weights, idle_rules, read_metadata, read_tensors, save_weights
 
 if TYPE_CHECKING:
@@ -158,17 +158,14 @@ def _units(elaborated: ModelSpec, fitted: Fitted) -> tuple[Graph, Scalings, list
 
 
 def model_metadata(elaborated: ModelSpec, fitted: Fitted | None) -> dict[str, str]:
-    """What a compiled model's file says of its data: units of outputs, a tokenizer and its limits, names of classes."""
+    """What a compiled model's file says of its data: units of outputs, the recipe, limits of texts."""
     metadata = {"nablac.model": elaborated.graph.name}
     units = units_in(elaborated, fitted)
     if units:
         metadata[UNITS] = json.dumps({name: {"units": unit.kind, "of": unit.of} for name, unit in units.items()})
-    if fitted is not None and fitted.tokenizer is not None:
-        metadata[TOKENIZER] = fitted.tokenizer.to_json()
-    if fitted is not None and fitted.labels:
-        metadata[CLASSES] = json.dumps(fitted.labels, ensure_ascii=False)
-    if fitted is not None and fitted.columns:
-        metadata[COLUMNS] = json.dumps(fitted.columns, ensure_ascii=False)
+    recipe = recipe_of(elaborated, fitted)
+    if recipe is not None:
+        metadata |= recipe_metadata(recipe)
     return metadata | length_metadata(elaborated.graph) | table_metadata(elaborated.graph)
 
 

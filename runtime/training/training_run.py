@@ -23,6 +23,7 @@ from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.data.batches import Batches
 from runtime.data.context import Context
 from runtime.data.examples import Examples, fitted_to
+from runtime.data.recipe import Recipe, recipe_of
 from runtime.initialization import initialize, stored
 from runtime.training.checkpoints import Position, best_state, newest_checkpoint
 from runtime.training.loop import Loop, Settings
@@ -301,6 +302,13 @@ class Training:
     def metadata(self) -> dict[str, str]:
         """What the compiled model's file says of its data: units, a text model's tokenizer, the names of classes."""
         return model_metadata(self.inference, self.fitted_now)
+
+    @property
+    def recipe(self) -> Recipe:
+        """What later data needs to be fed to the trained model."""
+        recipe = recipe_of(self.inference, self.fitted_now)
+        assert recipe is not None
+        return recipe
 
     @property
     def fitted_now(self) -> Fitted:

@@ -10,7 +10,8 @@ import pytest
 
 from grammar.diagnostics import NablacError
 from runtime.data.examples import Examples, fitted_to
-from runtime.data.fitted import read_fitted, write_fitted
+from runtime.data.fitted import read_fitted
+from runtime.data.recipe import Recipe, write_recipe
 from runtime.data.scaling import Scale, fitted_scaling
 from tests.runtime.data.descriptions import load, refused, series
 
@@ -139,7 +140,7 @@ def test_later_data_is_scaled_as_the_training_part_was(tmp_path: Path) -> None:
     table(tmp_path, "other.csv", shift=50)
     data = f'csv("table.csv") -> standardize() -> {COLUMNS}'
     first = load(tmp_path, data, inputs="x: f32[batch, 2]")
-    write_fitted(tmp_path, fitted_to(first))
+    write_recipe(tmp_path, Recipe(fitted_to(first)))
     kept = read_fitted(tmp_path)
     again = load(tmp_path, data, inputs="x: f32[batch, 2]", fitted=kept)
     np.testing.assert_array_equal(again.arrays["x"], first.arrays["x"])
@@ -149,7 +150,7 @@ def test_later_data_is_scaled_as_the_training_part_was(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_of_no_run_keeps_nothing(tmp_path: Path) -> None:
     assert read_fitted(tmp_path) is None
-    write_fitted(tmp_path, fitted_to(Examples({})))
+    write_recipe(tmp_path, Recipe(fitted_to(Examples({}))))
     kept = read_fitted(tmp_path)
     assert kept is not None and not kept.scalings and kept.tokenizer is None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +16,12 @@ from grammar.diagnostics import NablacError
 from grammar.source import Source
 from runtime.data.arrays import from_arrays
 from runtime.data.examples import fitted_to
-from runtime.data.fitted import read_fitted, write_fitted
+from runtime.data.fitted import read_fitted
+from runtime.data.recipe import recipe_in, write_recipe
 from runtime.input_files import Reading, read_inputs
-from runtime.metadata import COLUMNS, column_names, stored
 from runtime.numpy_executor import NumpyRunner
 from runtime.training.folder import RunFolder
 from runtime.training.run_options import Options
-from runtime.training.trained import CLASSES
 from runtime.training.training_run import Training
 from runtime.training.unit_notes import unit_notes
 
@@ -89,9 +87,11 @@ def test_other_files_are_scaled_as_the_training_part(tmp_path: Path) -> None:
 def test_a_compiled_model_takes_its_columns_by_their_names(tmp_path: Path) -> None:
     rows(tmp_path, "train.csv")
     made = training(tmp_path, TABLE)
-    columns = stored(made.metadata(), COLUMNS, {}, column_names)
+    compiled = recipe_in(made.metadata())
+    assert compiled is not None
+    columns = compiled.fitted.columns
     assert columns == fitted_to(made.data).columns == {"x": ("a", "b")}
-    write_fitted(tmp_path, fitted_to(made.data))
+    write_recipe(tmp_path, made.recipe)
     kept = read_fitted(tmp_path)
     assert kept is not None and kept.columns == columns
     header, *lines = (tmp_path / "train.csv").read_text().splitlines()
@@ -112,7 +112,7 @@ def test_the_classes_of_another_file_are_those_of_the_training_part(tmp_path: Pa
     given = {"TARGETS": "t: i64[batch]", "LOSS": "cross_entropy(y, t)", "WIDTH": "2"}
     made = training(tmp_path, KINDS, 'validation "dogs.csv"', **given)
     assert set(made.data.arrays["t"][made.data.parts["validation"]].tolist()) == {1}
-    assert json.loads(made.metadata()[CLASSES]) == ["cat", "dog"]
+    assert made.recipe.fitted.labels == ("cat", "dog")
     rows(tmp_path, "birds.csv", kinds=("dog", "bird"))
     with pytest.raises(NablacError) as caught:
         training(tmp_path, KINDS, 'validation "birds.csv"', **given).data  # noqa: B018

@@ -1,0 +1,1 @@
+"""Predictions: tables, images and texts as they stand, through a trained model, to rows of results."""

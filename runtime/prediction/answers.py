@@ -1,0 +1,153 @@
+"""What a model gave as columns of results: values by the names of their columns, classes by name with probabilities."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from compiler.output_meanings import BINARY_SCORES, CLASS_SCORES, Kind
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from runtime.data.recipe import Recipe
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+PREDICTED, PROBABILITY = "predicted_", "probability_"
+
+
+@dataclass(frozen=True, eq=False)
+class ClassAnswer:
+    """The classes of a target: of each row the number of the likeliest, and the probabilities [rows, classes]."""
+
+    number: Array
+    probabilities: Array | None
+    names: tuple[str, ...]  # empty where the classes have none
+
+    @property
+    def labels(self) -> Array:
+        """The names of the likeliest classes, their numbers where they have no names."""
+        if not self.names:
+            return self.number
+        named: Array = np.array([*self.names, ""], dtype=object)[np.clip(self.number, 0, len(self.names))]
+        return named
+
+
+def probabilities_of(kind: Kind, scores: Array) -> Array:
+    """Probabilities of the scores that an output gives, f32 or f64: along the last axis, or of each by itself."""
+    exact = scores.astype(np.float64)
+    with np.errstate(over="ignore"):  # exp(-x) of a very unlikely yes
+        if kind == "logits":
+            raised = np.exp(exact - exact.max(axis=-1, keepdims=True))
+            exact = raised / raised.sum(axis=-1, keepdims=True)
+        elif kind == "log_probabilities":
+            exact = np.exp(exact)
+        elif kind == "binary_logits":
+            exact = 1 / (1 + np.exp(-exact))
+    return exact if scores.dtype == np.float64 else exact.astype(np.float32)
+
+
+def class_answer(recipe: Recipe, target: str, outputs: Mapping[str, Array], rows: int) -> ClassAnswer | None:
+    """The classes of a target by the output that says the most of them, in `rows`; None where none does."""
+    name = recipe.class_output(target)
+    if name is None or name not in outputs:
+        return None
+    scores, kind, names = outputs[name], recipe.outputs[name].kind, recipe.classes_of(target)
+    if kind == "class":
+        return ClassAnswer(scores.reshape(rows, -1)[:, 0], None, names) if scores.size == rows else None
+    if scores.ndim < 2 or scores.size != rows * scores.shape[-1]:
+        return None  # of a class for each token, say
+    probabilities = probabilities_of(kind, scores.reshape(rows, scores.shape[-1]))
+    named = names if len(names) <= probabilities.shape[1] else ()
+    return ClassAnswer(probabilities.argmax(axis=1), probabilities, named)
+
+
+class Answers:
+    """Turns a model's outputs into columns; what is asked for is checked when the first batch is there.
+
+    `asked` are outputs that are given as they are, beside those that say something of a target; where none does, all
+    are. `horizon` is how many rows an example predicts.
+    """
+
+    def __init__(self, recipe: Recipe, asked: Collection[str] = (), horizon: int = 1) -> None:
+        self.recipe, self.asked, self.horizon = recipe, tuple(asked), horizon
+        self.left_out: dict[str, str] = {}  # outputs that are in no column, and why
+
+    def columns(self, outputs: Mapping[str, Array], examples: int) -> dict[str, Array]:
+        """Columns of `examples` times `horizon` rows, of outputs that begin with the axis of the examples."""
+        for name in self.asked:
+            if name not in outputs:
+                hint = did_you_mean(name, outputs) or f"its outputs are {', '.join(outputs)}"
+                raise NablacError(Diagnostic(codes.E802, f"the model has no output `{name}`", hint=hint))
+        plain = {name: _plain(array) for name, array in outputs.items()}
+        fitting = {name: array for name, array in plain.items() if array.shape[:1] == (examples,)}
+        rows = examples * self.horizon
+        columns: dict[str, Array] = {}
+        said: set[str] = set()
+        targets = dict.fromkeys(meaning.target for meaning in self.recipe.outputs.values())
+        for target in targets:
+            of_target = self._target(target, fitting, rows, len(targets) > 1)
+            columns |= of_target
+            said |= {name for name, meaning in self.recipe.outputs.items() if meaning.target == target and of_target}
+        for name, array in plain.items():
+            if name in self.asked or not said:
+                columns |= self._as_it_is(name, array, examples)
+            elif name not in said:
+                self.left_out.setdefault(name, "the loss compares it with no target")
+        return columns
+
+    def _target(self, target: str, outputs: Mapping[str, Array], rows: int, several: bool) -> dict[str, Array]:
+        """The columns of a target: its class and probabilities, or its values."""
+        answer = class_answer(self.recipe, target, outputs, rows)
+        of = self.recipe.fitted.targets.get(target, ())
+        if answer is not None:
+            called = of[0] if len(of) == 1 else target
+            columns = {f"{PREDICTED}{called}": answer.labels}
+            if answer.probabilities is not None:
+                prefix = f"{PROBABILITY}{called}_" if several else PROBABILITY
+                for index in range(answer.probabilities.shape[1]):
+                    name = answer.names[index] if index < len(answer.names) else str(index)
+                    columns[f"{prefix}{name}"] = answer.probabilities[:, index]
+            return columns
+        columns = {}
+        for name, meaning in self.recipe.outputs.items():
+            if meaning.target != target or name not in outputs or meaning.kind in CLASS_SCORES | {"class"}:
+                continue
+            array = outputs[name]
+            if array.size % max(rows, 1):
+                continue
+            table = array.reshape(rows, -1)
+            names = _names(of, table.shape[1], target)
+            if meaning.kind in BINARY_SCORES:
+                table = probabilities_of(meaning.kind, table)
+                for index, column in enumerate(names):
+                    columns.setdefault(f"{PREDICTED}{column}", (table[:, index] > 0.5).astype(np.int64))
+                    columns.setdefault(f"{PROBABILITY}{column}", table[:, index])
+            else:
+                for index, column in enumerate(names):
+                    columns.setdefault(f"{PREDICTED}{column}", table[:, index])
+        return columns
+
+    def _as_it_is(self, name: str, array: Array, examples: int) -> dict[str, Array]:
+        """The numbers of an output, each in a column of its own."""
+        rows = examples * self.horizon
+        if array.shape[:1] != (examples,) or array.size % max(rows, 1):
+            self.left_out[name] = f"its shape {list(array.shape)} has no row for each prediction"
+            return {}
+        table = array.reshape(rows, -1)
+        return {column: table[:, index] for index, column in enumerate(_names((), table.shape[1], name))}
+
+
+def _names(columns: tuple[str, ...], count: int, name: str) -> list[str]:
+    """The names of `count` numbers of a row: the columns' own where there are as many."""
+    if len(columns) == count:
+        return list(columns)
+    return [name] if count == 1 else [f"{name}_{index}" for index in range(count)]
+
+
+def _plain(array: Array) -> Array:
+    """An array of a dtype that files have: 16-bit floats are exact in f32."""
+    return array.astype(np.float32) if array.dtype.itemsize == 2 and array.dtype.kind in "fV" else array
