@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,11 +17,12 @@ from nablac.commands.options import (
     run_options,
     weight_options,
 )
-from nablac.commands.output import note, note_untrained, print_json
+from nablac.commands.output import encodable, note, note_untrained, print_json
 from nablac.commands.runs import DATA, MODEL, read_run
 
 if TYPE_CHECKING:
     from runtime.data.examples import Examples
+    from runtime.evaluation.evaluation import Evaluation
     from runtime.training.training_run import Training
 
 
@@ -34,6 +36,17 @@ if TYPE_CHECKING:
 )
 @click.option("--data", type=click.Path(), help="Evaluate on this file instead of the train block's.")
 @click.option("--batch", type=click.IntRange(1), help="Examples per batch.")
+@click.option("--report", type=click.Path(path_type=Path), metavar="DIR", help="Write report.html and report.json there.")
+@click.option("--season", type=click.IntRange(1), metavar="N", help="Of a series: rows in a season.  [default: detected]")
+@click.option(
+    "--backtest",
+    "folds",
+    type=click.IntRange(1),
+    metavar="FOLDS",
+    is_flag=False,
+    flag_value=5,
+    help="Of a series: forecast the part in so many folds, each from the rows before it.  [default: 5 folds]",
+)
 @click.option("--skip-broken", is_flag=True, help="Skip broken rows and files, and report how many.")
 @click.option("--generate", is_flag=True, help="Generate from each source, and score the texts: BLEU and chrF.")
 @click.option(
@@ -59,6 +72,9 @@ def command(
     part: str | None,
     data: str | None,
     batch: int | None,
+    report: Path | None,
+    season: int | None,
+    folds: int | None,
     skip_broken: bool,
     generate: bool,
     beams: int,
@@ -69,10 +85,14 @@ def command(
 ) -> int:
     """Evaluate a model on the data of its train block: its loss and metrics, each example counted alike.
 
+    Beside them stand figures in the units of the data: errors of numbers and of forecasts, the latter against the last
+    value and the last season; precision, recall, AUC and calibration of classes; perplexity of texts.
+
     FILE may be a run's folder: its model, its weights, its own split of the data.
     """
     from nablac.commands.train import announce_data, note_batches, training_of
     from runtime.data.examples import digest
+    from runtime.evaluation.figures_text import evaluation_lines
     from runtime.training.run_options import Options
     from runtime.training.unit_notes import figure_notes
 
@@ -90,6 +110,7 @@ def command(
     if run is not None:
         model, options = run.model(model), run.begun_options(options, DATA)
     training = training_of(model, options, evaluated=True, tokenizer=tokenizer)
+    training.keeps_raw = True
     if model.weights is None:
         note_untrained(quiet)
     if not quiet:
@@ -103,15 +124,31 @@ def command(
     if generate:
         figures |= generated_scores(training, chosen, beams, length_penalty)
     units = figure_notes(training.inference, training.data)
-    for each in units:
+    evaluation = judged(training, chosen, season, folds)
+    for each in (*units, *evaluation.notes):
         note(each, quiet)
+    count = len(training.data.parts[chosen])
+    facts = {"part": chosen, "examples": count, "scaled": bool(units), **figures, "figures": evaluation.to_json()}
     if as_json:
-        print_json({"part": chosen, "examples": len(training.data.parts[chosen]), "scaled": bool(units), **figures})
+        print_json(facts)
     else:
-        click.echo(f"{training.name} on {len(training.data.parts[chosen]):,} examples ({chosen})")
+        click.echo(f"{training.name} on {count:,} example{'' if count == 1 else 's'} ({chosen})")
         for name, value in figures.items():
             click.echo(f"  {name:<16} {value:.6g}")
+        for line in evaluation_lines(evaluation):
+            click.echo(encodable(line, sys.stdout))
     return 0
+
+
+def judged(training: Training, part: str, season: int | None, folds: int | None) -> Evaluation:
+    """The figures of a part in the units of the data."""
+    from compiler.target_uses import target_uses
+    from runtime.evaluation.evaluation import Judging, evaluate
+    from runtime.evaluation.part_outputs import predictor_of_training
+
+    measured = target_uses(training.spec.loss, training.spec.targets).measured
+    judging = Judging(training.batch, training.padding, measured, season, folds)
+    return evaluate(predictor_of_training(training), training.data, part, judging)
 
 
 def _choose_part(data: Examples, asked_for: str | None) -> str:

@@ -34,6 +34,28 @@ class Text:
 
 
 @dataclass(frozen=True, eq=False)
+class Series:
+    """The rows of a table that windows were cut of: `numbers: [rows, columns]`, in raw units.
+
+    `rows` are their numbers among all rows of the file, which jump where a row was left out; `beside` are the cells of
+    the other columns, dates among them.
+    """
+
+    names: tuple[str, ...]
+    numbers: Array
+    rows: Array
+    lines: Array
+    beside: Mapping[str, list[str]] = field(default_factory=dict)
+
+    def joined(self, other: Series) -> tuple[Series, int]:
+        """The rows of both, apart by a gap, and what was added to the numbers of the other's."""
+        moved = int(self.rows[-1]) + 2 if len(self.rows) else 0
+        beside = {name: [*cells, *other.beside[name]] for name, cells in self.beside.items() if name in other.beside}
+        numbers, lines = (np.concatenate(pair) for pair in ((self.numbers, other.numbers), (self.lines, other.lines)))
+        return Series(self.names, numbers, np.concatenate([self.rows, other.rows + moved]), lines, beside), moved
+
+
+@dataclass(frozen=True, eq=False)
 class Examples:
     """Arrays with an example at each index of axis 0, and which of them train, validate and test.
 
@@ -59,6 +81,9 @@ class Examples:
     lines: Array | None = None  # of the file, an example's each
     stages: tuple[Stage, ...] = ()  # that made them, the source first
     decided: Mapping[str, Any] = field(default_factory=dict)  # arguments that the source read off its file
+    raw: dict[str, Array] = field(default_factory=dict)  # of scaled arrays what they were before, where that is kept
+    series: Series | None = None  # that windows were cut of
+    starts: Array | None = None  # the number of the first row of each window among all rows of the series
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))

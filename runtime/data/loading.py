@@ -85,6 +85,7 @@ def fitted(examples: Examples, context: Context, wanted: Requirements, span: Spa
     _check_scaled_columns(examples, wanted)
     arrays: dict[str, Array] = {}
     scalings: dict[str, Scaling] = {}
+    raw: dict[str, Array] = {}
     columns: dict[str, tuple[str, ...]] = {}
     types = {**wanted.inputs, **wanted.targets}
     for assignment in assigned(examples, wanted.inputs, wanted.targets, span):
@@ -103,11 +104,13 @@ def fitted(examples: Examples, context: Context, wanted: Requirements, span: Spa
                     _check_precision(
                         assignment, array[examples.parts["training"]], scaling, type, name in wanted.targets, span
                     )
+                if context.keeps_raw:
+                    raw[name] = array
                 array = scaling.scaled(array)
         arrays[name] = in_type(array, assignment, type, examples, span)
     inputs, targets = tuple(wanted.inputs), tuple(wanted.targets)
     scaled = replace(examples, arrays=arrays, inputs=inputs, targets=targets, columns=columns, scalings=scalings)
-    return replace(scaled, scales=(), samples={})
+    return replace(scaled, scales=(), samples={}, raw=raw)
 
 
 def _check_parts(examples: Examples, context: Context, span: Span | None) -> None:

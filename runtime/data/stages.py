@@ -12,7 +12,7 @@ from compiler.model_spec import DataStage
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.context import Context
-from runtime.data.examples import Examples, Text, cuts, window_parts
+from runtime.data.examples import Examples, Series, Text, cuts, window_parts
 from runtime.data.rows import Rows
 from runtime.data.scaling import Scale
 from runtime.data.tokens import known, tokens, windows_of
@@ -83,6 +83,12 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     y = table[starts[:, None] + begin + np.arange(horizon)][:, :, take_out]
     parts = window_parts(starts + begin, starts + begin + horizon, len(table), stride < rows, context, stage)
     training = table[: cuts(len(table), context)[0]]
+    lines = np.array(data.lines)[read.kept]
+    beside = {
+        name: [cells[row] for row in read.kept.tolist()]
+        for name, cells in data.cells.items()
+        if name not in names and cells
+    }
     return Examples(
         {"input": x, "target": y},
         ("input",),
@@ -93,7 +99,9 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         scales=data.scales,
         samples={"input": training[:, take_in], "target": training[:, take_out]} if parts else {},
         place=data.place,
-        lines=np.array(data.lines)[read.kept][starts],
+        lines=lines[starts],
+        series=Series(tuple(names), table, numbers, lines, beside),
+        starts=numbers[starts],
     )
 
 

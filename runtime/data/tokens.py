@@ -79,6 +79,7 @@ def _pairs(data: Text, stage: DataStage, context: Context) -> Examples:
         classes={"label": classes} if classes else {},
         tokenizer=tokenizer,
         padded=True,
+        texts=[line[:1] for line in texts],
     )
 
 

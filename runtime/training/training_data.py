@@ -159,7 +159,13 @@ def _joined(examples: Examples, part: str, other: Examples, path: str) -> Exampl
         arrays[name] = np.concatenate([array, added])
     count = len(examples)
     parts = {**examples.parts, part: np.arange(count, count + len(other))}
-    return replace(examples, arrays=arrays, parts=parts, texts=[*examples.texts, *other.texts], lines=None)
+    raw = {name: np.concatenate([array, other.raw[name]]) for name, array in examples.raw.items()}
+    texts = [*examples.texts, *other.texts]
+    joined = replace(examples, arrays=arrays, parts=parts, texts=texts, lines=None, raw=raw, series=None, starts=None)
+    if examples.series is None or examples.starts is None or other.series is None or other.starts is None:
+        return joined
+    series, moved = examples.series.joined(other.series)
+    return replace(joined, series=series, starts=np.concatenate([examples.starts, other.starts + moved]))
 
 
 def _first_examples(examples: Examples, count: int) -> Examples:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,7 @@ class Training:
     examples: Examples | None = None  # instead of the train block's data
     folder: Path | None = None  # where relative paths of data begin, where that is not beside the file of the text
     fitted: Fitted | None = None  # what a run has kept of its data, that goes on or whose weights are evaluated
+    keeps_raw: bool = False  # whether the examples keep their numbers as they were before scaling too
     raw: bool = False  # whether batches are fed in raw units, which the graphs scale by what is `known`
 
     @cached_property
@@ -135,7 +136,8 @@ class Training:
     @cached_property
     def context(self) -> Context:
         """What every source and stage of the data may ask for."""
-        return context_of(self.spec, self.options, self.data_folder, self.seed, self.known)
+        context = context_of(self.spec, self.options, self.data_folder, self.seed, self.known)
+        return replace(context, keeps_raw=self.keeps_raw)
 
     @cached_property
     def data(self) -> Examples:

@@ -1,0 +1,241 @@
+"""Walk-forward backtests: forecasts from later and later rows of a series, each of what comes after its origin.
+
+The weights are the trained ones, and every forecast reads rows before its origin alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.examples import Examples
+from runtime.evaluation.baselines import Past, Season, baselines, season_of
+from runtime.evaluation.number_figures import NumberFigures, skill
+from runtime.evaluation.tasks import Task
+from runtime.prediction.series import Window
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+    from runtime.data.examples import Series
+    from runtime.prediction.predictor import Predictor
+
+_AT_ONCE = 256  # forecasts
+
+
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """The forecasts of consecutive rows: `actual` and `predicted: [rows, columns]`, with what baselines forecast.
+
+    `steps: [rows]` are how many rows ahead of its origin each forecast is.
+    """
+
+    rows: Array  # their numbers among all rows of the series
+    steps: Array
+    actual: Array
+    predicted: Array
+    forecasts: Mapping[str, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Backtest:
+    """The folds of a backtest in the order of time; `fed_back` where a forecast goes on from the model's own."""
+
+    columns: tuple[str, ...]
+    folds: tuple[Fold, ...]
+    fed_back: bool
+    season: Season | None
+    skipped: int  # rows that nothing is forecast of: the rows before them are too few, or have a gap
+
+    def figures(self, column: int, folds: Sequence[Fold] | None = None) -> NumberFigures:
+        """The figures of a column over all folds, or over some."""
+        chosen = self.folds if folds is None else folds
+        return NumberFigures.of(*(_column(chosen, name, column) for name in ("actual", "predicted")))
+
+    def baseline(self, name: str, column: int, folds: Sequence[Fold] | None = None) -> NumberFigures:
+        """The figures of a baseline."""
+        chosen = self.folds if folds is None else folds
+        forecasts = [fold.forecasts[name][:, column] for fold in chosen]
+        return NumberFigures.of(_column(chosen, "actual", column), _joined(forecasts))
+
+    def skill(self, name: str, column: int) -> float | None:
+        """The skill against a baseline, of the forecasts that both of them make."""
+        truth, guess = (_column(self.folds, part, column) for part in ("actual", "predicted"))
+        other = _joined([fold.forecasts[name][:, column] for fold in self.folds])
+        both = np.isfinite(guess) & np.isfinite(other)
+        return skill(NumberFigures.of(truth[both], guess[both]), NumberFigures.of(truth[both], other[both]))
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the baselines."""
+        return list(self.folds[0].forecasts) if self.folds else []
+
+    def by_step(self, column: int) -> list[tuple[int, NumberFigures]]:
+        """The figures of each number of rows ahead."""
+        steps = _joined([fold.steps for fold in self.folds])
+        truth, guess = (_column(self.folds, part, column) for part in ("actual", "predicted"))
+        return [
+            (int(step), NumberFigures.of(truth[steps == step], guess[steps == step])) for step in np.unique(steps)
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures, column by column."""
+        facts: dict[str, Any] = {"folds": len(self.folds), "fed_back": self.fed_back, "rows_left_out": self.skipped}
+        if self.season is not None:
+            facts["season"] = {"rows": self.season.length, "detected": self.season.rows is not None}
+        facts["columns"] = {name: self._column_to_json(index) for index, name in enumerate(self.columns)}
+        return facts
+
+    def _column_to_json(self, column: int) -> dict[str, Any]:
+        facts = self.figures(column).to_json()
+        facts["baselines"] = {
+            name: {**self.baseline(name, column).to_json(), "skill": self.skill(name, column)} for name in self.names
+        }
+        facts["folds"] = [
+            {"first_row": int(fold.rows[0]) + 1, "last_row": int(fold.rows[-1]) + 1}
+            | self.figures(column, [fold]).to_json()
+            for fold in self.folds
+        ]
+        facts["steps"] = [{"step": step, **figures.to_json()} for step, figures in self.by_step(column)]
+        return facts
+
+
+def _column(folds: Sequence[Fold], part: str, column: int) -> Array:
+    return _joined([getattr(fold, part)[:, column] for fold in folds])
+
+
+def _joined(arrays: list[Array]) -> Array:
+    return np.concatenate(arrays) if arrays else np.zeros(0)
+
+
+def backtest(
+    predictor: Predictor, task: Task, data: Examples, part: str, folds: int, asked: int | None, batch: int
+) -> Backtest:
+    """Forecasts of the rows that a part's targets lie in, cut into `folds` of about one length.
+
+    A model that predicts all columns that it reads forecasts a fold as a whole from the rows before it, by feeding
+    back; any other forecasts as many rows as it predicts at once, and goes on from the actual ones. NablacError for
+    data that is no series, and for a model that predicts no row beyond its window.
+    """
+    window = Window.of(predictor.recipe)
+    if window is None or data.series is None or data.starts is None or task.what != "forecast":
+        raise NablacError(
+            Diagnostic(codes.E881, "a backtest is of a series, and the model was not trained on one", place="--backtest")
+        )
+    beyond = window.horizon - window.seen
+    if beyond <= 0:
+        message = "the model looks at no row beyond its window: it forecasts none"
+        raise NablacError(Diagnostic(codes.E882, message, place="--backtest"))
+    series, columns = data.series, task.columns
+    past = Past.of(series, columns)
+    assert past is not None  # a window is cut of its inputs and targets alike
+    about = data.starts[data.parts[part]] + window.begin
+    first, last = (int(number) for number in (about.min() + window.seen, about.max() + window.horizon - 1))
+    inside = np.flatnonzero((series.rows >= first) & (series.rows <= last))
+    season = season_of(past, first, asked)
+    fed_back = feeds_back(predictor, series, columns)
+    blocks = [block for block in np.array_split(inside, min(folds, len(inside))) if len(block)]
+    runs = [_Forecast.of(block, beyond, fed_back) for block in blocks]
+    forecaster = _Forecaster(predictor, task, series, window, batch)
+    predicted = forecaster.run([origin for run in runs for origin in run])
+    results, skipped, place = [], 0, 0
+    for run in runs:
+        made = [
+            (origin, rows) for origin, rows in zip(run, predicted[place : place + len(run)], strict=True)
+            if rows is not None
+        ]
+        place += len(run)
+        skipped += sum(origin.count for origin in run) - sum(origin.count for origin, _ in made)
+        if made:
+            results.append(_fold(series, past, made, season))
+    return Backtest(columns, tuple(results), fed_back, season, skipped)
+
+
+@dataclass(frozen=True)
+class _Forecast:
+    """`count` rows from index `begin` of a series on, forecast of the rows before."""
+
+    begin: int
+    count: int
+
+    @staticmethod
+    def of(block: Array, beyond: int, fed_back: bool) -> list[_Forecast]:
+        """The forecasts of a block of indices: one, or one for each so many rows that a model predicts at once."""
+        step = len(block) if fed_back else beyond
+        return [_Forecast(int(block[at]), min(step, len(block) - at)) for at in range(0, len(block), step)]
+
+
+def feeds_back(predictor: Predictor, series: Series, columns: tuple[str, ...]) -> bool:
+    """Whether a model predicts every column that it reads, in the units in which it reads them."""
+    read = {name for names in predictor.recipe.fitted.columns.values() for name in names}
+    return bool(read) and read <= set(columns) and not predictor.in_scaled_units()
+
+
+def _fold(
+    series: Series, past: Past, made: list[tuple[_Forecast, Array]], season: Season | None
+) -> Fold:
+    parts: list[tuple[Array, Array, Array, dict[str, Array]]] = []
+    for origin, rows in made:
+        index = np.arange(origin.begin, origin.begin + origin.count)
+        steps = series.rows[index] - series.rows[origin.begin - 1]
+        forecasts = baselines(past, series.rows[origin.begin - 1 : origin.begin], steps, season)
+        parts.append((index, steps, rows, {name: each[0] for name, each in forecasts.items()}))
+    index = np.concatenate([part[0] for part in parts])
+    forecasts = {name: np.concatenate([part[3][name] for part in parts]) for name in parts[0][3]}
+    steps, predicted = (np.concatenate([part[number] for part in parts]) for number in (1, 2))
+    return Fold(series.rows[index], steps, past.numbers[index], predicted, forecasts)
+
+
+class _Forecaster:
+    """Runs a model from several origins of a series at once, and feeds back what it says where more is asked for."""
+
+    def __init__(self, predictor: Predictor, task: Task, series: Series, window: Window, batch: int) -> None:
+        self.predictor, self.task, self.series, self.window = predictor, task, series, window
+        self.batch = min(batch, _AT_ONCE)
+        fitted = predictor.recipe.fitted
+        self.columns = {
+            name: [series.names.index(column) for column in fitted.columns.get(name, ())] for name in predictor.types
+        }
+        self.targets = [series.names.index(name) for name in task.columns]
+
+    def run(self, forecasts: Sequence[_Forecast]) -> list[Array | None]:
+        """The rows of each forecast [count, columns]; None where the rows before it are too few or have a gap."""
+        results: list[Array | None] = [None] * len(forecasts)
+        possible = [index for index, each in enumerate(forecasts) if self._is_whole(each.begin)]
+        for start in range(0, len(possible), self.batch):
+            chosen = possible[start : start + self.batch]
+            rows = self._run_batch([forecasts[index] for index in chosen])
+            for index, predicted in zip(chosen, rows, strict=True):
+                results[index] = predicted[: forecasts[index].count]
+        return results
+
+    def _is_whole(self, begin: int) -> bool:
+        length, rows = self.window.length, self.series.rows
+        return begin >= length and bool(rows[begin - 1] - rows[begin - length] == length - 1)
+
+    def _run_batch(self, forecasts: list[_Forecast]) -> Array:
+        """The rows of all forecasts, [forecasts, rows, columns], as many as the longest takes."""
+        window, count = self.window, max(each.count for each in forecasts)
+        known = np.stack([self.series.numbers[each.begin - window.length : each.begin] for each in forecasts])
+        parts: list[Array] = []
+        while sum(part.shape[1] for part in parts) < count:
+            part = self._step(known[:, -window.length :])
+            parts.append(part)
+            following = np.full((len(forecasts), part.shape[1], known.shape[2]), np.nan)
+            following[:, :, self.targets] = part
+            known = np.concatenate([known, following], axis=1)
+        return np.concatenate(parts, axis=1)
+
+    def _step(self, windows: Array) -> Array:
+        """The rows beyond windows [forecasts, length, columns] that the model predicts at once."""
+        place = Examples({}, place=self.predictor.name)
+        feeds = {
+            name: self.predictor.feed(name, windows[:, :, columns], place) for name, columns in self.columns.items()
+        }
+        said = self.predictor.run(feeds)[self.task.output].astype(np.float64)
+        rows: Array = said.reshape(len(windows), self.window.horizon, len(self.targets))
+        return rows[:, self.window.seen :]

@@ -1,0 +1,231 @@
+"""Figures of classes that were predicted: how often they are right, class by class, and how good the probabilities are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from runtime.charts.points import CalibrationBin
+from runtime.evaluation.calibration import calibration_bins, calibration_error
+from runtime.evaluation.roc import roc_auc
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+_LEAST = float(np.finfo(np.float64).tiny)  # a probability of 0 has a loss that is finite
+
+
+@dataclass(frozen=True)
+class OfClass:
+    """The figures of one class; None where there is nothing that they would be a share of."""
+
+    name: str
+    precision: float | None
+    recall: float | None
+    f1: float | None
+    support: int
+    auc: float | None
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures by name."""
+        facts: dict[str, Any] = {"precision": self.precision, "recall": self.recall, "f1": self.f1}
+        return facts | {"support": self.support, "auc": self.auc}
+
+
+@dataclass(frozen=True, eq=False)
+class ClassFigures:
+    """Figures of `labels` and `predicted: [n]`, numbers of classes, with `probabilities: [n, classes]` where known.
+
+    `scores: [n]` rank the second of two classes where there are no probabilities. `left_out` examples have none that
+    are finite. `losses` are the negative logarithms of the probabilities of the true classes.
+    """
+
+    names: tuple[str, ...]
+    labels: Array
+    predicted: Array
+    probabilities: Array | None = None
+    scores: Array | None = None
+    losses: Array | None = None
+    left_out: int = 0
+
+    @staticmethod
+    def of(
+        labels: Array, names: Sequence[str], *, log_probabilities: Array, rows: Array | None = None
+    ) -> tuple[ClassFigures, Array]:
+        """Of logarithms of probabilities [n, classes]; with the `rows` that are counted, which have no NaN."""
+        rows = np.arange(len(labels)) if rows is None else rows
+        counted = ~np.isnan(log_probabilities).any(axis=1)
+        logs, labels, rows = log_probabilities[counted], labels[counted], rows[counted]
+        losses = -np.maximum(logs[np.arange(len(labels)), labels], np.log(_LEAST))
+        probabilities = np.exp(logs)
+        predicted = logs.argmax(axis=1) if len(logs) else labels
+        left_out = int(counted.size - counted.sum())
+        figures = ClassFigures(tuple(names), labels, predicted, probabilities, None, losses, left_out)
+        return figures, rows
+
+    @property
+    def count(self) -> int:
+        """How many examples are counted."""
+        return len(self.labels)
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether there are two classes, of which the second is the one to be found."""
+        return len(self.names) == 2
+
+    @cached_property
+    def confusion(self) -> Array:
+        """`confusion[actual, predicted]`: how often each class was taken for each."""
+        size = len(self.names)
+        counts: Array = np.bincount(self.labels * size + self.predicted, minlength=size * size)
+        return counts.reshape(size, size)
+
+    @property
+    def accuracy(self) -> float | None:
+        """The share of examples whose class was predicted."""
+        return float((self.labels == self.predicted).mean()) if self.count else None
+
+    @cached_property
+    def classes(self) -> list[OfClass]:
+        """The figures of each class."""
+        right, support, said = self.confusion.diagonal(), self.confusion.sum(axis=1), self.confusion.sum(axis=0)
+        return [
+            OfClass(
+                name,
+                _share(right[index], said[index]),
+                _share(right[index], support[index]),
+                _share(2 * right[index], support[index] + said[index]),
+                int(support[index]),
+                self._auc(index),
+            )
+            for index, name in enumerate(self.names)
+        ]
+
+    def _auc(self, index: int) -> float | None:
+        """Of a class against all others."""
+        if self.probabilities is not None:
+            return roc_auc(self.labels == index, self.probabilities[:, index])
+        if self.scores is not None:
+            return roc_auc(self.labels == index, self.scores if index else -self.scores)
+        return None
+
+    def average(self, weighted: bool = False) -> dict[str, float | None]:
+        """The mean of precision, recall and F1 over the classes that occur, by name; `weighted` by how often they do.
+
+        A class that is never predicted has precision 0 here, as scikit-learn has it.
+        """
+        occurring = [each for each, said in zip(self.classes, self.confusion.sum(axis=0), strict=True)
+                     if each.support or said]
+        weights = [each.support if weighted else 1 for each in occurring]
+        if not sum(weights):
+            return {"precision": None, "recall": None, "f1": None}
+        means: dict[str, float | None] = {}
+        for name in ("precision", "recall", "f1"):
+            values = [getattr(each, name) or 0.0 for each in occurring]
+            means[name] = sum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights)
+        return means
+
+    @property
+    def auc(self) -> float | None:
+        """Of two classes that of the second; of more the mean over the classes that have one, each against the rest."""
+        if self.is_binary:
+            return self.classes[1].auc
+        areas = [each.auc for each in self.classes if each.auc is not None]
+        return sum(areas) / len(areas) if areas else None
+
+    @property
+    def log_loss(self) -> float | None:
+        """The mean of the losses."""
+        return float(self.losses.mean()) if self.losses is not None and self.count else None
+
+    @property
+    def brier(self) -> float | None:
+        """The mean squared distance of probabilities from what is true (Brier 1950): of two classes, of the second."""
+        if self.probabilities is None or not self.count:
+            return None
+        truth = np.eye(len(self.names))[self.labels]
+        squares = (self.probabilities - truth) ** 2
+        return float(squares[:, 1].mean() if self.is_binary else squares.sum(axis=1).mean())
+
+    @cached_property
+    def calibration(self) -> list[CalibrationBin]:
+        """Of two classes by the probability of the second, of more by that of the predicted class."""
+        if self.probabilities is None or not self.count:
+            return []
+        if self.is_binary:
+            return calibration_bins(self.probabilities[:, 1], self.labels == 1)
+        return calibration_bins(self.probabilities.max(axis=1), self.labels == self.predicted)
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures by name."""
+        return {
+            "count": self.count,
+            "left_out": self.left_out,
+            "accuracy": self.accuracy,
+            "log_loss": self.log_loss,
+            "brier": self.brier,
+            "auc": self.auc,
+            "ece": calibration_error(self.calibration),
+            "macro": self.average(),
+            "weighted": self.average(weighted=True),
+            "classes": {each.name: each.to_json() for each in self.classes},
+            "confusion": self.confusion.tolist(),
+            "calibration": [
+                {"confidence": each.confidence, "share_right": each.share_right, "count": each.count}
+                for each in self.calibration
+            ],
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class LabelFigures:
+    """Figures of several yes-or-no questions about each example, in the order of `labels`."""
+
+    labels: tuple[ClassFigures, ...]
+    names: tuple[str, ...]
+    all_right: float | None  # the share of examples all of whose answers are right
+
+    def micro(self) -> float | None:
+        """F1 of all answers together."""
+        right = sum(int(each.confusion[1, 1]) for each in self.labels)
+        wrong = sum(int(each.confusion[0, 1] + each.confusion[1, 0]) for each in self.labels)
+        return _share(2 * right, 2 * right + wrong)
+
+    def macro(self) -> float | None:
+        """The mean F1 of the labels."""
+        values = [each.classes[1].f1 or 0.0 for each in self.labels]
+        return sum(values) / len(values) if values else None
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures by name."""
+        labels = {name: each.to_json() for name, each in zip(self.names, self.labels, strict=True)}
+        return {"all_right": self.all_right, "micro_f1": self.micro(), "macro_f1": self.macro(), "labels": labels}
+
+
+def log_probabilities_of(kind: str, scores: Array) -> Array:
+    """Logarithms of probabilities [..., classes] of what an output says: for a yes-or-no question those of no and yes.
+
+    In f64, from logits without a detour by probabilities, which may be 0.
+    """
+    exact = scores.astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        match kind:
+            case "logits":
+                moved = exact - exact.max(axis=-1, keepdims=True)
+                return np.asarray(moved - np.log(np.exp(moved).sum(axis=-1, keepdims=True)))
+            case "log_probabilities":
+                return exact
+            case "probabilities":
+                return np.log(exact)
+            case "binary_logits":
+                return np.stack([-np.logaddexp(0, exact), -np.logaddexp(0, -exact)], axis=-1)
+            case _:
+                return np.stack([np.log1p(-exact), np.log(exact)], axis=-1)
+
+
+def _share(part: Any, whole: Any) -> float | None:
+    return float(part / whole) if whole else None

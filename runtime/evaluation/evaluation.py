@@ -1,0 +1,112 @@
+"""The evaluation of a model on a part of its data: a result for each target."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from runtime.evaluation.backtest import Backtest, backtest
+from runtime.evaluation.class_results import (
+    ClassResult,
+    LabelResult,
+    binary_result,
+    class_result,
+    label_result,
+    margin_result,
+)
+from runtime.evaluation.number_results import NumberResult, forecast_result, regression_result
+from runtime.evaluation.part_outputs import PartOutputs, gathered, outputs_of
+from runtime.evaluation.tasks import Task, tasks_of
+from runtime.evaluation.token_results import TokenResult
+from runtime.prediction.series import Window
+
+if TYPE_CHECKING:
+    from runtime.data.examples import Examples
+    from runtime.data.padding import Padding
+    from runtime.prediction.predictor import Predictor
+
+Result = NumberResult | ClassResult | LabelResult | TokenResult
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How to judge: examples in a batch, how rows of tokens are filled up, and what the user asks of a series."""
+
+    batch: int
+    padding: Padding | None = None
+    measured: frozenset[str] | None = None  # see `tasks_of`
+    season: int | None = None
+    folds: int | None = None  # of a backtest, where one is asked for
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluation:
+    """The results of a part, by target, and what there is to say of those that have none."""
+
+    part: str
+    results: dict[str, Result]
+    backtests: dict[str, Backtest] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """All figures, target by target."""
+        figures = {target: result.to_json() for target, result in self.results.items()}
+        for target, each in self.backtests.items():
+            figures[target]["backtest"] = each.to_json()
+        return figures
+
+
+def evaluate(predictor: Predictor, data: Examples, part: str, judging: Judging) -> Evaluation:
+    """Judge a model on a part of the data, in raw units; NablacError where a backtest is asked for and there is none."""
+    tasks, notes = tasks_of(predictor, data, judging.measured)
+    by_tokens = {
+        task.target: TokenResult(task, data.padding if data.padded else None) for task in tasks if task.what == "tokens"
+    }
+    kept: list[PartOutputs] = []
+    names = {task.output for task in tasks}
+    of_tokens = {result.task.output for result in by_tokens.values()}
+    for outputs in outputs_of(predictor, data, part, judging.batch, judging.padding, names) if tasks else ():
+        for target, result in by_tokens.items():
+            result.add(outputs.rows, outputs.targets[target], outputs.outputs[result.task.output])
+        rest = {name: array for name, array in outputs.outputs.items() if name not in of_tokens}
+        if rest:
+            kept.append(PartOutputs(outputs.rows, rest, outputs.targets))
+    results: dict[str, Result] = {}
+    for task in tasks:
+        results[task.target] = (
+            by_tokens[task.target] if task.what == "tokens" else _result(task, predictor, data, kept, judging)
+        )
+    backtests: dict[str, Backtest] = {}
+    if judging.folds is not None:
+        backtests = {
+            task.target: backtest(predictor, task, data, part, judging.folds, judging.season, judging.batch)
+            for task in _forecasts(tasks)
+        }
+    noted = [note for result in results.values() if isinstance(result, NumberResult) for note in result.notes]
+    return Evaluation(part, results, backtests, (*notes, *noted))
+
+
+def _forecasts(tasks: list[Task]) -> Iterable[Task]:
+    """The tasks that are of a series; where there is none the first, for which a backtest says why it cannot be."""
+    return [task for task in tasks if task.what == "forecast"] or tasks[:1]
+
+
+def _result(
+    task: Task, predictor: Predictor, data: Examples, parts: list[PartOutputs], judging: Judging
+) -> NumberResult | ClassResult | LabelResult:
+    rows, said, truth = gathered(parts, task.output, task.target)
+    match task.what:
+        case "classes":
+            return class_result(task, rows, truth, said)
+        case "binary":
+            return binary_result(task, rows, truth, said)
+        case "labels":
+            return label_result(task, rows, truth, said)
+        case "margin":
+            return margin_result(task, rows, truth, said)
+        case "forecast":
+            window = Window.of(predictor.recipe)
+            assert window is not None
+            return forecast_result(task, window, data, rows, truth, said, judging.season)
+    return regression_result(task, data, rows, truth, said)

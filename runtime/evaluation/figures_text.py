@@ -1,0 +1,228 @@
+"""Figures as a person reads them in a terminal: a short table for each target."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from runtime.charts.numbers import readable
+from runtime.evaluation.backtest import Backtest
+from runtime.evaluation.calibration import calibration_error
+from runtime.evaluation.class_results import ClassResult, LabelResult
+from runtime.evaluation.evaluation import Evaluation, Result
+from runtime.evaluation.number_figures import NumberFigures
+from runtime.evaluation.number_results import NumberResult
+from runtime.evaluation.token_results import TokenResult
+
+_MOST_ROWS = 12  # of a table: steps of a horizon, classes
+NOTHING = "–"  # a figure that has no value
+NUMBER_HEADER = ("", "MAE", "RMSE", "MAPE", "R²", "skill")
+CLASS_HEADER = ("", "precision", "recall", "F1", "AUC", "examples")
+
+
+def number(value: float | None, digits: int = 4) -> str:
+    """A figure, or that there is none."""
+    return NOTHING if value is None else readable(value, digits)
+
+
+def share(value: float | None) -> str:
+    """A share of 1 with as many decimals as its neighbours."""
+    return NOTHING if value is None else f"{value:.3f}"
+
+
+def percent(value: float | None) -> str:
+    """A share of 1 in percent."""
+    return NOTHING if value is None or not math.isfinite(value) else f"{value:.1%}"
+
+
+def number_cells(name: str, figures: NumberFigures, skill: str = "") -> list[str]:
+    """A row of figures."""
+    mape = NOTHING if figures.mape is None else f"{readable(figures.mape, 3)}%"
+    return [name, number(figures.mae), number(figures.rmse), mape, number(figures.r2, 3), skill]
+
+
+def evaluation_lines(evaluation: Evaluation) -> list[str]:
+    """All figures as lines."""
+    lines: list[str] = []
+    for target, result in evaluation.results.items():
+        lines += ["", *_lines(result)]
+        if target in evaluation.backtests:
+            lines += ["", *_backtest_lines(evaluation.backtests[target])]
+    return lines
+
+
+def _lines(result: Result) -> list[str]:
+    match result:
+        case NumberResult():
+            return [f"{result.task.title}: {heading(result)}", *table(NUMBER_HEADER, number_rows(result)), *left_out(result)]
+        case ClassResult():
+            return _class_lines(result)
+        case LabelResult():
+            return _label_lines(result)
+    return _token_lines(result)
+
+
+def heading(result: NumberResult) -> str:
+    """What is judged of a target of numbers, and in which units."""
+    if not result.steps:
+        return "in the units of the data"
+    steps = result.steps
+    ahead = f"{steps[0]} row{'' if steps[0] == 1 else 's'}" if len(steps) == 1 else f"{steps[0]} to {steps[-1]} rows"
+    season = f"; a season is {result.season}" if result.season is not None else ""
+    return f"{ahead} ahead, in the units of the data{season}"
+
+
+def number_rows(result: NumberResult) -> list[list[str]]:
+    """A row for each column and its baselines, and for each step of a horizon."""
+    rows: list[list[str]] = []
+    for index, name in enumerate(result.columns):
+        rows.append(number_cells(name if len(result.columns) > 1 else "model", result.figures(index)))
+        rows += [
+            number_cells(f"  {baseline}", result.baseline(baseline, index), percent(result.skill(baseline, index)))
+            for baseline in result.forecasts
+        ]
+        if len(result.steps) > 1:
+            shown = result.steps[:_MOST_ROWS]
+            rows += [number_cells(f"  step {step}", result.figures(index, at)) for at, step in enumerate(shown)]
+    return rows
+
+
+def left_out(result: NumberResult) -> list[str]:
+    """What the figures are not about."""
+    lines = []
+    for index, name in enumerate(result.columns):
+        figures = result.figures(index)
+        if figures.left_out:
+            lines.append(f"  {name}: {figures.left_out:,} of {figures.count + figures.left_out:,} are not finite: left out")
+        if figures.zeros:
+            lines.append(f"  {name}: {figures.zeros:,} of {figures.count:,} are 0: left out of MAPE")
+    if len(result.steps) > _MOST_ROWS:
+        lines.append(f"  and {len(result.steps) - _MOST_ROWS} more steps, which --json and --report have")
+    return lines
+
+
+def _backtest_lines(result: Backtest) -> list[str]:
+    rows: list[list[str]] = []
+    for index, name in enumerate(result.columns):
+        rows.append(number_cells(name if len(result.columns) > 1 else "model", result.figures(index)))
+        rows += [
+            number_cells(f"  {baseline}", result.baseline(baseline, index), percent(result.skill(baseline, index)))
+            for baseline in result.names
+        ]
+        rows += [
+            number_cells(f"  rows {fold.rows[0] + 1:,} to {fold.rows[-1] + 1:,}", result.figures(index, [fold]))
+            for fold in result.folds[:_MOST_ROWS]
+        ]
+    return [f"backtest: {backtest_heading(result)}", *table(NUMBER_HEADER, rows)]
+
+
+def backtest_heading(result: Backtest) -> str:
+    """How forecasts of a backtest are made."""
+    count = len(result.folds)
+    how = "feeding back its own forecasts" if result.fed_back else "going on from the actual rows"
+    skipped = f"; {result.skipped:,} rows have too few before them" if result.skipped else ""
+    return f"{count} fold{'' if count == 1 else 's'}, {how}{skipped}"
+
+
+def class_summary(result: ClassResult) -> list[tuple[str, str]]:
+    """The figures of all classes together."""
+    figures = result.figures
+    area = "AUC" if figures.is_binary else "AUC, each class against the rest"
+    facts = [("accuracy", percent(figures.accuracy)), ("F1, mean of classes", number(figures.average()["f1"]))]
+    facts.append((area, number(figures.auc)))
+    if figures.probabilities is not None:
+        facts.append(("log loss", number(figures.log_loss)))
+        facts.append(("Brier score", number(figures.brier)))
+        facts.append(("calibration error", percent(calibration_error(figures.calibration))))
+    return facts
+
+
+def class_rows(result: ClassResult) -> list[list[str]]:
+    """A row for each class, then their averages."""
+    figures = result.figures
+    rows = [
+        [each.name, *(share(value) for value in (each.precision, each.recall, each.f1, each.auc)), f"{each.support:,}"]
+        for each in figures.classes
+    ]
+    for name, weighted in (("mean of classes", False), ("weighted mean", True)):
+        average = figures.average(weighted)
+        cells = [share(average[key]) for key in ("precision", "recall", "f1")]
+        area = share(figures.auc) if not weighted and not figures.is_binary else ""
+        rows.append([name, *cells, area, f"{figures.count:,}"])
+    return rows
+
+
+def _class_lines(result: ClassResult) -> list[str]:
+    rows = class_rows(result)
+    more = len(rows) - 2 - _MOST_ROWS
+    if more > 0:
+        rows = [*rows[:_MOST_ROWS], *rows[-2:]]
+    lines = [f"{result.task.title}: {len(result.figures.names)} classes"]
+    summary = class_summary(result)
+    width = max(len(name) for name, _ in summary)
+    lines += [f"  {name:<{width}}  {value}" for name, value in summary]
+    lines += ["", *table(CLASS_HEADER, rows)]
+    if more > 0:
+        lines.append(f"  and {more} more classes, which --json and --report have")
+    if result.figures.left_out:
+        lines.append(f"  {result.figures.left_out:,} examples have no finite prediction: left out")
+    return lines
+
+
+def label_rows(result: LabelResult) -> list[list[str]]:
+    """A row for each label."""
+    return [
+        [
+            name,
+            *(share(value) for value in (yes.precision, yes.recall, yes.f1, each.auc)),
+            f"{yes.support:,}",
+        ]
+        for name, each in zip(result.figures.names, result.figures.labels, strict=True)
+        for yes in [each.classes[1]]
+    ]
+
+
+def label_summary(result: LabelResult) -> list[tuple[str, str]]:
+    """The figures of all labels together."""
+    figures = result.figures
+    return [
+        ("all labels right", percent(figures.all_right)),
+        ("F1 of all answers", number(figures.micro())),
+        ("F1, mean of labels", number(figures.macro())),
+    ]
+
+
+def _label_lines(result: LabelResult) -> list[str]:
+    summary = label_summary(result)
+    lines = [f"{result.task.title}: {len(result.figures.names)} labels"]
+    lines += [f"  {name:<20}  {value}" for name, value in summary]
+    return [*lines, "", *table(CLASS_HEADER, label_rows(result)[:_MOST_ROWS])]
+
+
+def token_summary(result: TokenResult) -> list[tuple[str, str]]:
+    """The figures of all tokens together."""
+    return [
+        ("perplexity", number(result.perplexity)),
+        ("bits per token", number(result.bits)),
+        ("tokens told rightly", percent(result.accuracy)),
+        ("tokens", f"{result.tokens:,}"),
+    ]
+
+
+def _token_lines(result: TokenResult) -> list[str]:
+    return [f"{result.task.title}: tokens", *(f"  {name:<20}  {value}" for name, value in token_summary(result))]
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Columns side by side, numbers at the right; a column that is empty all along is left out."""
+    kept = [index for index in range(len(header)) if index == 0 or any(row[index] for row in rows)]
+    cells = [[row[index] for index in kept] for row in (header, *rows)]
+    widths = [max(len(row[index]) for row in cells) for index in range(len(kept))]
+    lines = []
+    for row in cells:
+        first, *others = (
+            cell.ljust(width) if index == 0 else cell.rjust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        lines.append(f"  {'  '.join([first, *others])}".rstrip())
+    return lines
