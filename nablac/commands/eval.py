@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from nablac.commands.evaluation_report import PAGE, check_report, footer, write_report
 from nablac.commands.options import (
     PENALTY,
     ModelOptions,
@@ -23,7 +24,10 @@ from nablac.commands.runs import DATA, MODEL, read_run
 if TYPE_CHECKING:
     from runtime.data.examples import Examples
     from runtime.evaluation.evaluation import Evaluation
+    from runtime.evaluation.report_page import Generated
     from runtime.training.training_run import Training
+
+_MOST_GENERATED = 24  # texts in a report
 
 
 @click.command()
@@ -36,8 +40,12 @@ if TYPE_CHECKING:
 )
 @click.option("--data", type=click.Path(), help="Evaluate on this file instead of the train block's.")
 @click.option("--batch", type=click.IntRange(1), help="Examples per batch.")
-@click.option("--report", type=click.Path(path_type=Path), metavar="DIR", help="Write report.html and report.json there.")
-@click.option("--season", type=click.IntRange(1), metavar="N", help="Of a series: rows in a season.  [default: detected]")
+@click.option(
+    "--report", type=click.Path(path_type=Path), metavar="DIR", help="Write report.html and report.json there."
+)
+@click.option(
+    "--season", type=click.IntRange(1), metavar="N", help="Of a series: rows in a season.  [default: detected]"
+)
 @click.option(
     "--backtest",
     "folds",
@@ -93,9 +101,12 @@ def command(
     from nablac.commands.train import announce_data, note_batches, training_of
     from runtime.data.examples import digest
     from runtime.evaluation.figures_text import evaluation_lines
+    from runtime.evaluation.report_page import report_page
     from runtime.training.run_options import Options
     from runtime.training.unit_notes import figure_notes
 
+    if report is not None:
+        check_report(report, model.files_read())
     undivided = asked("data") and part in (None, "all")
     options = Options(
         batch=batch,
@@ -121,8 +132,10 @@ def command(
     chosen = _choose_part(training.data, "all" if undivided else part)
     note_batches(training)
     figures = training.evaluate(chosen)
+    generated: list[Generated] = []
     if generate:
-        figures |= generated_scores(training, chosen, beams, length_penalty)
+        scores, generated = generated_scores(training, chosen, beams, length_penalty)
+        figures |= scores
     units = figure_notes(training.inference, training.data)
     evaluation = judged(training, chosen, season, folds)
     for each in (*units, *evaluation.notes):
@@ -137,6 +150,11 @@ def command(
             click.echo(f"  {name:<16} {value:.6g}")
         for line in evaluation_lines(evaluation):
             click.echo(encodable(line, sys.stdout))
+    if report is not None:
+        notes = [*units, *evaluation.notes]
+        html = report_page(training.name, evaluation, training.data, figures, notes, generated, footer(model.file))
+        write_report(report, html, facts)
+        note(f"report:    {report / PAGE}", quiet)
     return 0
 
 
@@ -164,8 +182,14 @@ def _choose_part(data: Examples, asked_for: str | None) -> str:
     return chosen
 
 
-def generated_scores(training: Training, part: str, beams: int, length_penalty: float) -> dict[str, float]:
-    """BLEU and chrF of what an encoder-decoder model makes of the sources of a part, against the texts of the data."""
+def generated_scores(
+    training: Training, part: str, beams: int, length_penalty: float
+) -> tuple[dict[str, float], list[Generated]]:
+    """BLEU and chrF of what an encoder-decoder model makes of the sources of a part, against the texts of the data.
+
+    With the texts that are farthest from the true ones.
+    """
+    from runtime.evaluation.report_page import Generated
     from runtime.generation.generator import Generator, Request
     from runtime.text.scores import bleu, chrf
 
@@ -178,4 +202,9 @@ def generated_scores(training: Training, part: str, beams: int, length_penalty: 
     sources, truths = zip(*(data.texts[place] for place in data.parts[part]), strict=True)
     longest = 2 * data.arrays[data.targets[0]].shape[1]
     made = generator.generate(sources, Request(longest, beams=beams, length_penalty=length_penalty, batch=64))
-    return {"bleu": bleu(made, truths), "chrf": chrf(made, truths)}
+    texts = [
+        Generated(source, text, truth, chrf([text], [truth]))
+        for source, text, truth in zip(sources, made, truths, strict=True)
+    ]
+    worst = sorted(texts, key=lambda text: text.chrf)[:_MOST_GENERATED]
+    return {"bleu": bleu(made, truths), "chrf": chrf(made, truths)}, worst

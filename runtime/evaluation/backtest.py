@@ -78,9 +78,7 @@ class Backtest:
         """The figures of each number of rows ahead."""
         steps = _joined([fold.steps for fold in self.folds])
         truth, guess = (_column(self.folds, part, column) for part in ("actual", "predicted"))
-        return [
-            (int(step), NumberFigures.of(truth[steps == step], guess[steps == step])) for step in np.unique(steps)
-        ]
+        return [(int(step), NumberFigures.of(truth[steps == step], guess[steps == step])) for step in np.unique(steps)]
 
     def to_json(self) -> dict[str, Any]:
         """All figures, column by column."""
@@ -124,7 +122,9 @@ def backtest(
     window = Window.of(predictor.recipe)
     if window is None or data.series is None or data.starts is None or task.what != "forecast":
         raise NablacError(
-            Diagnostic(codes.E881, "a backtest is of a series, and the model was not trained on one", place="--backtest")
+            Diagnostic(
+                codes.E881, "a backtest is of a series, and the model was not trained on one", place="--backtest"
+            )
         )
     beyond = window.horizon - window.seen
     if beyond <= 0:
@@ -145,7 +145,8 @@ def backtest(
     results, skipped, place = [], 0, 0
     for run in runs:
         made = [
-            (origin, rows) for origin, rows in zip(run, predicted[place : place + len(run)], strict=True)
+            (origin, rows)
+            for origin, rows in zip(run, predicted[place : place + len(run)], strict=True)
             if rows is not None
         ]
         place += len(run)
@@ -175,9 +176,7 @@ def feeds_back(predictor: Predictor, series: Series, columns: tuple[str, ...]) -
     return bool(read) and read <= set(columns) and not predictor.in_scaled_units()
 
 
-def _fold(
-    series: Series, past: Past, made: list[tuple[_Forecast, Array]], season: Season | None
-) -> Fold:
+def _fold(series: Series, past: Past, made: list[tuple[_Forecast, Array]], season: Season | None) -> Fold:
     parts: list[tuple[Array, Array, Array, dict[str, Array]]] = []
     for origin, rows in made:
         index = np.arange(origin.begin, origin.begin + origin.count)

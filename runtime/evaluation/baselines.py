@@ -68,7 +68,7 @@ def season_of(past: Past, before: int, asked: int | None) -> Season | None:
 def baselines(past: Past, origins: Array, steps: Array, season: Season | None) -> dict[str, Array]:
     """What each baseline forecasts, by its name, as [origins, steps, columns].
 
-    `origins: [n]` are the numbers of the last rows that are known, `steps` how many rows ahead each forecast is, from 1.
+    `origins: [n]` are the numbers of the last known rows, `steps` how many rows ahead each forecast is, from 1.
     """
     forecasts = {LAST: np.broadcast_to(past.at(origins)[:, None], (len(origins), len(steps), past.numbers.shape[1]))}
     if season is not None:

@@ -1,4 +1,4 @@
-"""Figures of classes that were predicted: how often they are right, class by class, and how good the probabilities are."""
+"""Figures of classes that were predicted: how often they are right, and how good their probabilities are."""
 
 from __future__ import annotations
 
@@ -118,8 +118,9 @@ class ClassFigures:
 
         A class that is never predicted has precision 0 here, as scikit-learn has it.
         """
-        occurring = [each for each, said in zip(self.classes, self.confusion.sum(axis=0), strict=True)
-                     if each.support or said]
+        occurring = [
+            each for each, said in zip(self.classes, self.confusion.sum(axis=0), strict=True) if each.support or said
+        ]
         weights = [each.support if weighted else 1 for each in occurring]
         if not sum(weights):
             return {"precision": None, "recall": None, "f1": None}

@@ -27,7 +27,7 @@ class Mistake:
 
 @dataclass(frozen=True, eq=False)
 class ClassResult:
-    """The figures of a target of classes; `rows` are the examples that are counted, those of several classes repeated."""
+    """The figures of a target of classes; `rows` are the examples counted, those of several classes repeated."""
 
     task: Task
     figures: ClassFigures
@@ -88,9 +88,7 @@ def binary_result(task: Task, rows: Array, truth: Array, said: Array) -> ClassRe
     """The result of one yes-or-no question."""
     labels = truth.reshape(-1) > 0.5
     logs = log_probabilities_of(task.kind, said.reshape(-1))
-    figures, counted = ClassFigures.of(
-        labels.astype(np.int64), class_names(task, 2), log_probabilities=logs, rows=rows
-    )
+    figures, counted = ClassFigures.of(labels.astype(np.int64), class_names(task, 2), log_probabilities=logs, rows=rows)
     return ClassResult(task, figures, counted)
 
 

@@ -58,7 +58,7 @@ class Evaluation:
 
 
 def evaluate(predictor: Predictor, data: Examples, part: str, judging: Judging) -> Evaluation:
-    """Judge a model on a part of the data, in raw units; NablacError where a backtest is asked for and there is none."""
+    """Judge a model on a part of the data, in raw units; NablacError for a backtest of what is no series."""
     tasks, notes = tasks_of(predictor, data, judging.measured)
     by_tokens = {
         task.target: TokenResult(task, data.padding if data.padded else None) for task in tasks if task.what == "tokens"

@@ -54,7 +54,11 @@ def evaluation_lines(evaluation: Evaluation) -> list[str]:
 def _lines(result: Result) -> list[str]:
     match result:
         case NumberResult():
-            return [f"{result.task.title}: {heading(result)}", *table(NUMBER_HEADER, number_rows(result)), *left_out(result)]
+            return [
+                f"{result.task.title}: {heading(result)}",
+                *table(NUMBER_HEADER, number_rows(result)),
+                *left_out(result),
+            ]
         case ClassResult():
             return _class_lines(result)
         case LabelResult():
@@ -93,7 +97,9 @@ def left_out(result: NumberResult) -> list[str]:
     for index, name in enumerate(result.columns):
         figures = result.figures(index)
         if figures.left_out:
-            lines.append(f"  {name}: {figures.left_out:,} of {figures.count + figures.left_out:,} are not finite: left out")
+            lines.append(
+                f"  {name}: {figures.left_out:,} of {figures.count + figures.left_out:,} are not finite: left out"
+            )
         if figures.zeros:
             lines.append(f"  {name}: {figures.zeros:,} of {figures.count:,} are 0: left out of MAPE")
     if len(result.steps) > _MOST_ROWS:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from runtime.evaluation.baselines import LAST, SEASON, Past, Season, baselines, season_of
+from runtime.evaluation.baselines import SEASON, Past, Season, baselines, season_of
 from runtime.evaluation.number_figures import NumberFigures, residuals_to_json, skill
 from runtime.evaluation.tasks import Task, columns_by_name
 from runtime.prediction.series import Window
@@ -133,7 +133,9 @@ def forecast_result(
             notes.append(f"`{task.target}`: no season shows in the data; `--season N` compares with one of N rows")
         elif np.isnan(forecasts[SEASON]).all():
             del forecasts[SEASON]
-            notes.append(f"`{task.target}`: there are fewer rows before the forecasts than in a season of {season.length:,}")
+            notes.append(
+                f"`{task.target}`: there are fewer rows before the forecasts than in a season of {season.length:,}"
+            )
     return NumberResult(
         task, rows, truth, guess, columns, tuple(steps.tolist()), about, forecasts, season, True, tuple(notes)
     )
@@ -142,6 +144,3 @@ def forecast_result(
 def _exact(array: Array, shape: tuple[int, ...]) -> Array:
     exact: Array = array.astype(np.float64).reshape(shape)
     return exact
-
-
-__all__ = ["LAST", "SEASON", "NumberResult", "forecast_result", "regression_result"]

@@ -81,5 +81,3 @@ def raw_numbers(data: Examples, name: str, rows: Array) -> Array:
     """The numbers of an array before it was scaled, of some examples."""
     numbers: Array = _raw(data, name)[rows]
     return numbers
-
-

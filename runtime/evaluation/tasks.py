@@ -57,7 +57,9 @@ def tasks_of(
         kinds = {name: meaning.kind for name, meaning in predictor.recipe.outputs.items() if meaning.target == target}
         ranked = sorted(kinds, key=lambda name: _BEST_FIRST.index(kinds[name]))
         if not ranked:
-            notes.append(f"`{target}`: no output is what the loss compares with it, so there are only the loss's figures")
+            notes.append(
+                f"`{target}`: no output is what the loss compares with it, so there are only the loss's figures"
+            )
             continue
         task = _task(predictor, data, target, ranked[0], kinds[ranked[0]], measured)
         if isinstance(task, str):
@@ -118,5 +120,3 @@ def columns_by_name(task: Task, count: int) -> tuple[str, ...]:
     if len(task.columns) == count:
         return task.columns
     return (task.target,) if count == 1 else tuple(f"{task.target}_{index}" for index in range(count))
-
-

@@ -50,6 +50,19 @@ def continued(cells: Sequence[Any]) -> Continued | None:
     return _of_dates(texts) or _of_quarters(texts) or _of_counts(texts)
 
 
+def moments(texts: Sequence[str]) -> list[datetime] | None:
+    """Cells as dates and times that go forward, without time zones; None where they are anything else."""
+    cells = [text.strip() for text in texts]
+    for format in _formats(cells[0]) if cells else ():
+        try:
+            times = [datetime.strptime(text, format).replace(tzinfo=None) for text in cells]
+        except ValueError:
+            continue
+        if all(first < second for first, second in pairwise(times)):
+            return times
+    return None
+
+
 def _of_dates(texts: list[str]) -> Continued | None:
     """As the first way of writing dates that fits all; one in which every step is the same goes first."""
     candidates: list[Continued] = []

@@ -1,0 +1,68 @@
+"""When the rows of a series are: the dates that stand beside them, another column that counts on, or their numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from runtime.charts.times import seconds_of
+from runtime.prediction.dates import moments
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+    from runtime.data.examples import Series
+
+_MOST_LOOKED_AT = 12  # columns
+_LONGEST = 40  # characters of a date
+
+
+@dataclass(frozen=True, eq=False)
+class TimeAxis:
+    """`at: [rows]` is where each row of a series lies on an axis, in seconds since 1970 where they are `times`."""
+
+    name: str
+    at: Array
+    rows: Array
+    labels: tuple[str, ...]
+    times: bool = False
+
+    @staticmethod
+    def of(series: Series) -> TimeAxis:
+        """By the first column beside the numbers that goes forward."""
+        for name, cells in list(series.beside.items())[:_MOST_LOOKED_AT]:
+            if not cells or len(cells[0]) > _LONGEST:
+                continue
+            numbers = _counting(cells)
+            if numbers is not None:
+                return TimeAxis(name, np.array(numbers), series.rows, tuple(cells))
+            times = moments(cells)
+            if times is not None:
+                seconds = np.array([seconds_of(time) for time in times])
+                return TimeAxis(name, seconds, series.rows, tuple(cells), times=True)
+        numbers = [float(row + 1) for row in series.rows.tolist()]
+        return TimeAxis("row", np.array(numbers), series.rows, tuple(f"row {row + 1:,.0f}" for row in series.rows))
+
+    def places(self, rows: Array) -> list[float]:
+        """Where rows of these numbers lie."""
+        index = np.clip(np.searchsorted(self.rows, rows), 0, len(self.rows) - 1)
+        placed: list[float] = self.at[index].tolist()
+        return placed
+
+    def label(self, row: int) -> str:
+        """What a row is called."""
+        index = min(int(np.searchsorted(self.rows, row)), len(self.rows) - 1)
+        return self.labels[index].strip()
+
+
+def _counting(cells: list[str]) -> list[float] | None:
+    """Cells as numbers that go forward, such as years; dates of eight digits are none."""
+    if all(len(cell.strip()) == 8 for cell in cells):
+        return None
+    try:
+        numbers = [float(cell) for cell in cells]
+    except ValueError:
+        return None
+    return numbers if all(first < second for first, second in pairwise(numbers)) else None
