@@ -107,7 +107,7 @@ def command(
 
     if report is not None:
         check_report(report, model.files_read())
-    undivided = asked("data") and part in (None, "all")
+    file, undivided = model.file, asked("data") and part in (None, "all")
     options = Options(
         batch=batch,
         seed=model.seed if asked("seed") else None,  # the option's own default is left to the block
@@ -152,7 +152,7 @@ def command(
             click.echo(encodable(line, sys.stdout))
     if report is not None:
         notes = [*units, *evaluation.notes]
-        html = report_page(training.name, evaluation, training.data, figures, notes, generated, footer(model.file))
+        html = report_page(training.name, evaluation, training.data, figures, notes, generated, footer(file))
         write_report(report, html, facts)
         note(f"report:    {report / PAGE}", quiet)
     return 0

@@ -21,6 +21,7 @@ _KINDS = {
     "bmp": re.compile(rb"BM"),
 }
 _NUMERIC = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( ?[%a-zµ]{1,3})?|[-+]?∞|NaN|–|")
+_LONG = 48  # characters of a cell that is broken into lines
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
@@ -71,6 +72,9 @@ class Table:
             for column in columns
         ]
         css = ["number" if numeric and column else "" for column, numeric in enumerate(is_numeric)]
+        for column in columns:
+            if any(len(row[column]) > _LONG for row in self.rows):
+                css[column] = "text"
         head = "".join(
             _tag("th", _escape(name), css=css[column], scope="col") for column, name in enumerate(self.header)
         )

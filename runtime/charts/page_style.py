@@ -82,6 +82,7 @@ th, td {
 }
 thead th { border-top: 0; color: var(--muted); font-size: 13px; font-weight: 500; background: var(--faint) }
 .number { text-align: right }
+th.text, td.text { white-space: normal; min-width: 24ch; overflow-wrap: anywhere }
 tbody tr:hover { background: var(--faint) }
 tr.strong>* { font-weight: 600; color: var(--best) }
 pre {

@@ -24,19 +24,19 @@ from runtime.evaluation.figures_text import (
     token_summary,
 )
 from runtime.evaluation.roc import roc_curve
-from runtime.evaluation.shown_examples import place_of, shown_examples, text_of
+from runtime.evaluation.shown_examples import picture_of, place_of, shown_examples, text_of
 from runtime.evaluation.token_results import TokenResult
 
 if TYPE_CHECKING:
     from runtime.data.examples import Examples
 
-_WORST = 24
+_WORST, _WORST_PICTURES = 12, 28
 
 
-def class_sections(result: ClassResult, data: Examples) -> list[Section]:
-    """The sections of a target of classes."""
-    figures, title = result.figures, result.task.title
-    charts = [confusion_matrix("Confusion matrix", list(figures.names), figures.confusion.tolist())]
+def class_sections(result: ClassResult, data: Examples, prefix: str) -> list[Section]:
+    """The sections of a target of classes; their headings begin with `prefix`."""
+    figures = result.figures
+    charts: list[Chart] = []
     if figures.calibration:
         error = percent(calibration_error(figures.calibration))
         of = f"probability of {figures.names[1]}" if figures.is_binary else "probability of the predicted class"
@@ -45,14 +45,16 @@ def class_sections(result: ClassResult, data: Examples) -> list[Section]:
         charts.append(calibration_plot("Calibration", figures.calibration, x_name=of, y_name=share, note=note))
     if figures.is_binary and figures.auc is not None:
         charts.append(_roc(result))
+    confusion = confusion_matrix("Confusion matrix", list(figures.names), figures.confusion.tolist())
+    charts.insert(len(charts) if figures.is_binary else 0, confusion)
     classes: list[Part] = [Table(["class", *CLASS_HEADER[1:]], class_rows(result), strong=())]
     if figures.left_out:
         classes.append(Paragraph(f"{figures.left_out:,} examples have no finite prediction: left out.", quiet=True))
     sections = [
-        Section(f"{title}: figures", [Facts(class_summary(result)), *classes]),
-        Section(f"{title}: what is taken for what", [Figures(charts)]),
+        Section(f"{prefix}Figures", [Facts(class_summary(result)), *classes]),
+        Section(f"{prefix}Mistakes and calibration", [Figures(charts)]),
     ]
-    worst = result.mistakes(_WORST)
+    worst = result.mistakes(_WORST_PICTURES if picture_of(data, 0) is not None else _WORST)
     if worst:
         captions = [
             f"{each.actual}, at {percent(each.probability)}"
@@ -69,7 +71,7 @@ def class_sections(result: ClassResult, data: Examples) -> list[Section]:
         wrong = sum(each.actual != each.predicted for each in worst)
         said = f"The {len(worst)} examples of the highest loss, worst first; {wrong} of them are wrong."
         parts = [Paragraph(said, quiet=True), *shown_examples(data, [each.row for each in worst], captions, facts)]
-        sections.append(Section(f"{title}: worst examples", parts))
+        sections.append(Section(f"{prefix}Worst examples", parts))
     return sections
 
 
@@ -91,20 +93,19 @@ def _roc(result: ClassResult) -> Chart:
     )
 
 
-def label_sections(result: LabelResult) -> list[Section]:
+def label_sections(result: LabelResult, prefix: str) -> list[Section]:
     """The section of several yes-or-no questions."""
     table = Table(["label", *CLASS_HEADER[1:]], label_rows(result))
-    return [Section(f"{result.task.title}: figures", [Facts(label_summary(result)), table])]
+    return [Section(f"{prefix}Figures", [Facts(label_summary(result)), table])]
 
 
-def token_sections(result: TokenResult, data: Examples) -> list[Section]:
+def token_sections(result: TokenResult, data: Examples, prefix: str) -> list[Section]:
     """The sections of texts whose tokens a model tells."""
-    title = result.task.title
     worst = [(row, bits, text_of(data, row)) for row, bits in result.worst(_WORST)]
     rows = [[place_of(data, row), readable(bits, 3), text or ""] for row, bits, text in worst]
-    sections = [Section(f"{title}: figures", [Facts(token_summary(result))])]
+    sections = [Section(f"{prefix}Figures", [Facts(token_summary(result))])]
     if rows:
         said = Paragraph("The texts that the model finds least likely, worst first.", quiet=True)
         table = Table(["text", "bits per token", "text as it stands"], rows)
-        sections.append(Section(f"{title}: least likely texts", [said, table]))
+        sections.append(Section(f"{prefix}Least likely texts", [said, table]))
     return sections

@@ -42,10 +42,10 @@ _BEFORE = 3  # times the rows of a part: how much of the series is drawn before 
 _BASELINES = (TEAL, MAGENTA)
 
 
-def number_sections(result: NumberResult, data: Examples) -> list[Section]:
-    """The sections of a target of numbers."""
+def number_sections(result: NumberResult, data: Examples, prefix: str) -> list[Section]:
+    """The sections of a target of numbers; their headings begin with `prefix`."""
     axis = TimeAxis.of(data.series) if data.series is not None and result.about is not None else None
-    sections = [Section(f"{result.task.title}: figures", [_facts(result), *_table(result)])]
+    sections = [Section(f"{prefix}Errors", [_facts(result), *_table(result)])]
     for index, name in enumerate(result.columns[:_MOST_COLUMNS]):
         charts = [_scatter(result, index, data, axis), _residuals(result, index)]
         if len(result.steps) > 1:
@@ -55,14 +55,15 @@ def number_sections(result: NumberResult, data: Examples) -> list[Section]:
         parts: list[Part] = [Figures(charts)]
         if axis is not None:
             parts.insert(0, Figures([_over_series(result, index, data, axis)]))
-        sections.append(Section(name, parts))
+        is_target = len(result.columns) == 1 and (prefix or name == result.task.title)
+        sections.append(Section(f"{prefix}Forecasts" if is_target and result.steps else f"Column {name}", parts))
     if len(result.columns) > _MOST_COLUMNS:
         more = len(result.columns) - _MOST_COLUMNS
         sections[-1] = Section(
             sections[-1].heading,
             [*sections[-1].parts, Paragraph(f"{more:,} more columns have figures above, and no charts.", quiet=True)],
         )
-    return [*sections, Section(f"{result.task.title}: largest errors", _worst(result, data, axis))]
+    return [*sections, Section(f"{prefix}Largest errors", _worst(result, data, axis))]
 
 
 def _facts(result: NumberResult) -> Facts:
@@ -175,7 +176,9 @@ def _autocorrelation(result: NumberResult, column: int) -> list[Chart]:
             y_name="correlation",
             whole_x=True,
             log_y=False,
-            levels={"5% by chance:": bound, "and": -bound},
+            levels={"bound": bound, "other bound": -bound},
+            legend=False,
+            note="beyond the dashed lines is less than 5% by chance",
         )
     ]
 
@@ -235,11 +238,11 @@ def _worst(result: NumberResult, data: Examples, axis: TimeAxis | None) -> list[
     return shown_examples(data, [int(result.rows[index]) for index, _, _ in chosen], captions, facts)
 
 
-def backtest_section(result: Backtest, data: Examples, title: str) -> Section:
+def backtest_section(result: Backtest, data: Examples, prefix: str) -> Section:
     """The backtest of a target: its forecasts over the series, and figures of each fold."""
     assert data.series is not None
     if not result.folds:
-        return Section(f"{title}: backtest", [Paragraph("No row has enough rows before it.")])
+        return Section(f"{prefix}Backtest", [Paragraph("No row has enough rows before it.")])
     axis = TimeAxis.of(data.series)
     charts = [_folds_over_series(result, index, data, axis) for index in range(min(len(result.columns), _MOST_COLUMNS))]
     parts: list[Part] = [
@@ -248,7 +251,8 @@ def backtest_section(result: Backtest, data: Examples, title: str) -> Section:
         ),
         Figures(charts),
     ]
-    rows, strong = [], []
+    rows: list[list[str]] = []
+    strong: list[int] = []
     for index, name in enumerate(result.columns):
         strong.append(len(rows))
         rows.append(number_cells(name if len(result.columns) > 1 else "model", result.figures(index)))
@@ -262,7 +266,7 @@ def backtest_section(result: Backtest, data: Examples, title: str) -> Section:
     by_step = [_backtest_by_step(result, index) for index in range(min(len(result.columns), _MOST_COLUMNS))]
     if len(result.by_step(0)) > 1:
         parts.append(Figures(by_step))
-    return Section(f"{title}: backtest", parts)
+    return Section(f"{prefix}Backtest", parts)
 
 
 def _folds_over_series(result: Backtest, column: int, data: Examples, axis: TimeAxis) -> Chart:

@@ -43,27 +43,29 @@ def report_page(
     measured += [Paragraph(note, quiet=True) for note in notes]
     sections: list[Section] = []
     for target, result in evaluation.results.items():
-        sections += _sections(result, data)
+        prefix = f"{result.task.title}: " if len(evaluation.results) > 1 else ""
+        sections += _sections(result, data, prefix)
         if target in evaluation.backtests:
-            sections.append(backtest_section(evaluation.backtests[target], data, result.task.title))
+            sections.append(backtest_section(evaluation.backtests[target], data, prefix))
     if generated:
         sections.append(_generated(generated))
     sections.append(Section("Loss and metrics of training", measured))
+    titles = ", ".join(result.task.title for result in evaluation.results.values())
     part = f"the {evaluation.part} part" if evaluation.part != "all" else "all of the data"
     where = f" of {data.place}" if data.place else ""
     subtitle = f"{count:,} example{'' if count == 1 else 's'}: {part}{where}"
-    return page(f"{name}: evaluation", sections, subtitle=subtitle, footer=footer)
+    return page(f"{name}: {titles or 'evaluation'}", sections, subtitle=subtitle, footer=footer)
 
 
-def _sections(result: Result, data: Examples) -> list[Section]:
+def _sections(result: Result, data: Examples, prefix: str) -> list[Section]:
     match result:
         case NumberResult():
-            return number_sections(result, data)
+            return number_sections(result, data, prefix)
         case ClassResult():
-            return class_sections(result, data)
+            return class_sections(result, data, prefix)
         case LabelResult():
-            return label_sections(result)
-    return token_sections(result, data)
+            return label_sections(result, prefix)
+    return token_sections(result, data, prefix)
 
 
 def _generated(generated: Sequence[Generated]) -> Section:

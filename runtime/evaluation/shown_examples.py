@@ -68,7 +68,7 @@ def picture_of(data: Examples, row: int) -> Array | None:
         pixels = pixels.reshape(1, side, side)
     if pixels.ndim != 3 or pixels.shape[0] not in _CHANNELS or min(pixels.shape) < 1:
         return None
-    exact = pixels.astype(np.float64)
+    exact: Array = pixels.astype(np.float64)
     low, high = float(exact.min()), float(exact.max())
     if low < 0 or high > 1:
         exact = (exact - low) / (high - low or 1.0)

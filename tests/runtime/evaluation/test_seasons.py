@@ -1,0 +1,70 @@
+"""The length of a season, of series of which it is known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from runtime.data.examples import Series
+from runtime.evaluation.baselines import LAST, SEASON, Past, Season, baselines, season_of
+from runtime.evaluation.seasons import season_length
+from tests.paths import ROOT
+
+_RNG = np.random.default_rng(4)
+_TIME = np.arange(400.0)
+SERIES = {
+    "a wave of 24": (np.sin(2 * np.pi * _TIME / 24), 24),
+    "a wave of 7 in noise": (np.sin(2 * np.pi * _TIME / 7) + _RNG.normal(size=400) / 2, 7),
+    "a wave of 12 on a trend": (np.sin(2 * np.pi * _TIME / 12) + _TIME / 10, 12),
+    "days and weeks": (np.sin(2 * np.pi * _TIME / 24) + 0.2 * np.sin(2 * np.pi * _TIME / 168), 24),
+    "two values in turn": (np.tile([1.0, 5.0], 30), 2),
+    "noise": (_RNG.normal(size=400), None),
+    "a straight line": (3 * _TIME + 2, None),
+    "always the same": (np.full(50, 7.0), None),
+    "too few": (np.array([1.0, 2.0, 1.0]), None),
+    "a wave of 12 with missing values": (np.where(_TIME == 9, np.nan, np.sin(2 * np.pi * _TIME / 12)), 12),
+}
+
+
+@pytest.mark.parametrize("case", SERIES)
+def test_seasons(case: str) -> None:
+    series, expected = SERIES[case]
+    assert season_length(series) == expected
+    assert season_length(series * 1e6 - 3e7) == expected  # in other units
+
+
+def test_the_season_of_the_passengers_is_a_year() -> None:
+    rows = (ROOT / "specs/data/airline-passengers.csv").read_text().split()[1:]
+    assert season_length(np.array([float(row.split(",")[1]) for row in rows])) == 12
+
+
+def _series(numbers: np.ndarray, rows: np.ndarray) -> Series:
+    return Series(("v", "w"), np.stack([numbers, -numbers], axis=1), rows, rows + 2)
+
+
+def test_baselines_repeat_the_last_value_and_the_last_season() -> None:
+    past = Past.of(_series(np.arange(20.0), np.arange(20)), ("w",))
+    assert past is not None and Past.of(_series(np.arange(20.0), np.arange(20)), ("other",)) is None
+    forecasts = baselines(past, np.array([9, 11]), np.array([1, 2, 3, 4, 5, 6, 7]), Season(3))
+    assert forecasts[LAST][:, :, 0].tolist() == [[-9.0] * 7, [-11.0] * 7]
+    assert forecasts[SEASON][0, :, 0].tolist() == [-7, -8, -9, -7, -8, -9, -7]
+
+
+def test_rows_that_are_not_there_have_no_baseline() -> None:
+    rows = np.array([0, 1, 2, 5, 6, 7])
+    past = Past.of(_series(rows * 10.0, rows), ("v",))
+    assert past is not None
+    assert past.at(np.array([2, 3, 5, -1, 8]))[:, 0].tolist() == pytest.approx(
+        [20, np.nan, 50, np.nan, np.nan], nan_ok=True
+    )
+    forecasts = baselines(past, np.array([6]), np.array([1, 2]), Season(3))
+    assert forecasts[SEASON][0, :, 0].tolist() == pytest.approx([np.nan, 50], nan_ok=True)
+
+
+def test_a_season_is_looked_for_in_the_rows_before_the_forecasts() -> None:
+    wave = np.concatenate([np.sin(2 * np.pi * _TIME[:200] / 8), _RNG.normal(size=200)])
+    past = Past.of(_series(wave, np.arange(400)), ("v",))
+    assert past is not None
+    assert season_of(past, 200, None) == Season(8, 200)
+    assert season_of(past, 200, 5) == Season(5)
+    assert season_of(past, 0, None) == Season(8, 200)  # nothing lies before: the first half shows it
