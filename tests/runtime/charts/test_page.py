@@ -136,6 +136,11 @@ def test_columns_of_numbers_are_aligned_at_the_right() -> None:
     assert [each.get("class") for each, _ in reader.of("tr")] == [None, None, "strong"]
 
 
+def test_columns_of_long_texts_have_several_lines() -> None:
+    reader = read([Table(["n", "text"], [["1", "word " * 20], ["2", "word"]])])
+    assert [each.get("class") for each, _ in reader.of("td")] == ["long", "long"]
+
+
 def test_lines_of_a_diff_are_new_or_gone() -> None:
     reader = read([Code("@@ -1 +1 @@\n-a\n+b\n c", diff=True)])
     assert [(each["class"], text) for each, text in reader.of("span")] == [
