@@ -21,6 +21,7 @@ _KINDS = {
     "bmp": re.compile(rb"BM"),
 }
 _NUMERIC = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( ?[%a-zµ]{1,3})?|[-+]?∞|NaN|–|")
+_TINY = 64  # pixels of a picture's width, up to which each is seen by itself
 _LONG = 60  # letters, from which a cell has several lines
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
@@ -126,7 +127,8 @@ class Picture:
         if kind is None:
             raise ValueError("the picture is neither PNG, JPEG, GIF, WebP nor BMP")
         source = f"data:image/{kind};base64,{base64.b64encode(self.content).decode()}"
-        image = _tag("img", None, src=source, alt=self.description)
+        width = int.from_bytes(self.content[16:20]) if kind == "png" else _TINY + 1
+        image = _tag("img", None, css="tiny" if width <= _TINY else "", src=source, alt=self.description)
         return _tag("figure", image + (_tag("figcaption", _escape(self.caption)) if self.caption else ""))
 
 

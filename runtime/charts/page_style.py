@@ -64,8 +64,9 @@ figure svg { display: block; width: 100%; height: auto }
 }
 figure img { display: block; max-width: 100%; height: auto; border-radius: 6px }
 .pictures img {
-  width: 100%; aspect-ratio: 1; object-fit: contain; background: var(--faint); image-rendering: pixelated;
+  width: 100%; aspect-ratio: 1; object-fit: contain; background: var(--faint);
 }
+img.tiny { image-rendering: pixelated }
 figcaption { margin-top: 6px; font-size: 13px; line-height: 1.4; color: var(--muted); overflow-wrap: anywhere }
 .scrolled>table { margin: 0 0 4px }
 table {
@@ -107,6 +108,8 @@ footer { border-top: 1px solid var(--grid); padding-top: 16px; color: var(--mute
   body { background: #fff; font-size: 11pt }
   main { max-width: none; padding: 0 }
   nav { display: none }
+  .figures { grid-template-columns: repeat(2, 1fr) }
+  figure svg { min-width: 0 !important }
   figure, tr, .facts div, pre { break-inside: avoid }
   h2 { break-after: avoid }
   .scrolled { overflow: visible }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from runtime.charts.lines import Series, line_chart
@@ -21,6 +22,7 @@ from runtime.charts.page import (
     Table,
     page,
 )
+from runtime.charts.png import png
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -171,3 +173,9 @@ def test_a_picture_is_in_the_page(start: bytes, kind: str) -> None:
 def test_what_is_no_picture_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match="the picture is neither PNG"):
         read([Picture(content, "")])
+
+
+@pytest.mark.parametrize(("width", "css"), [(1, "tiny"), (64, "tiny"), (65, None)])
+def test_the_pixels_of_a_tiny_picture_are_seen(width: int, css: str | None) -> None:
+    ((attributes, _),) = read([Picture(png(np.zeros((1, 2, width))), "")]).of("img")
+    assert attributes.get("class") == css
