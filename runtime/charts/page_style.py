@@ -106,7 +106,7 @@ footer { border-top: 1px solid var(--grid); padding-top: 16px; color: var(--mute
 }
 @media print {
   body { background: #fff; font-size: 11pt }
-  main { max-width: none; padding: 0 }
+  main { max-width: none; padding: 0 1px }
   nav { display: none }
   .figures { grid-template-columns: repeat(2, 1fr) }
   figure svg { min-width: 0 !important }
