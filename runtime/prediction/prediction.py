@@ -26,7 +26,7 @@ from runtime.prediction.texts import Texts, predict_texts, text_input, texts_of_
 Inputs = Sequence[str] | Mapping[str, Any]  # names of files and folders, or columns by name
 _ROWS_AT_ONCE = 4096  # of a table that is read for the windows in it
 _LINES = (".txt", ".text", ".tsv", "")  # suffixes of files that have a text on each line
-_COLUMNS = "the columns"
+_TABLE = "the table"
 
 
 @dataclass(frozen=True)
@@ -65,9 +65,9 @@ def predict(predictor: Predictor, inputs: Inputs, request: Request, findings: Fi
         rows += len_of(columns)
         yield columns
     if not rows:
-        place = ", ".join(inputs) if not isinstance(inputs, Mapping) else _COLUMNS
-        left = f"all {findings.skipped:,} are broken" if findings.skipped else "there is none"
-        raise NablacError(Diagnostic(codes.E823, f"no row is left to predict for: {left}", place=place))
+        place = ", ".join(inputs) if not isinstance(inputs, Mapping) else _TABLE
+        why = ": every one is broken" if findings.skipped else ""
+        raise NablacError(Diagnostic(codes.E823, f"no row is left to predict for{why}", place=place))
 
 
 def _check(predictor: Predictor, inputs: Inputs, request: Request) -> None:
@@ -136,7 +136,7 @@ def _of_tables(
 
 def _blocks(table: Any, format: Format, findings: Findings, most: int) -> Iterator[Block]:
     if isinstance(table, Mapping):
-        return mapping_blocks(table, _COLUMNS, most)
+        return mapping_blocks(table, _TABLE, most)
     return table_blocks(table, format, findings, most)
 
 
@@ -169,7 +169,7 @@ def _of_images(
 def _unfit(predictor: Predictor, inputs: Inputs) -> NablacError:
     """The refusal of an input of another kind than the training data, or of a model that predicts nothing by itself."""
     recipe = predictor.recipe
-    place = _COLUMNS if isinstance(inputs, Mapping) else str(inputs[0])
+    place = _TABLE if isinstance(inputs, Mapping) else str(inputs[0])
     if recipe.source is None:
         return no_recipe(predictor.name)
     if recipe.fitted.tokenizer is not None and text_input(predictor) is None:
