@@ -224,7 +224,10 @@ def _beyond(series: _Series, window: Window, keep: Keep, count: int, findings: F
             how = dated[1]
             if not how.regular:
                 findings.note(series.place, f"the dates in `{name}` are not evenly spaced: they go on by {how.what}")
-            kept[name] = [how.after(step) for step in range(1, count + 1)]
+            try:
+                kept[name] = [how.after(step) for step in range(1, count + 1)]
+            except (OverflowError, ValueError):  # beyond the year 9999
+                findings.note(series.place, f"the dates in `{name}` go on beyond the last year that there is")
         elif name not in unknown and window.length > 1 and len(set(map(str, values[-window.length :]))) == 1:
             kept[name] = [values[-1]] * count
     return kept

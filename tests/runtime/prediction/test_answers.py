@@ -111,14 +111,23 @@ def test_rows_of_a_horizon_follow_one_another() -> None:
 def test_what_says_nothing_of_a_target_is_left_out_unless_it_is_asked_for() -> None:
     outputs = {"y": np.zeros((2, 1), np.float32), "hidden": np.ones((2, 2), np.float32), "one": np.float32(3)}
     said = recipe((), ("price",), y="value")
-    answers = Answers(said)
-    assert list(answers.columns(outputs, 2)) == ["predicted_price"]
-    assert answers.left_out.keys() == {"hidden", "one"}
+    assert list(Answers(said).columns(outputs, 2)) == ["predicted_price"]
     assert list(Answers(said, ["hidden"]).columns(outputs, 2)) == ["predicted_price", "hidden_0", "hidden_1"]
     assert list(Answers(Recipe()).columns(outputs, 2)) == ["y", "hidden_0", "hidden_1"]
     with pytest.raises(NablacError) as caught:
         Answers(said, ["hiden"]).columns(outputs, 2)
     assert (caught.value.diagnostics[0].code, caught.value.diagnostics[0].hint) == ("E802", "did you mean `hidden`?")
+
+
+def test_an_output_without_rows_is_refused_where_it_is_asked_for_or_alone() -> None:
+    for answers, outputs in (
+        (Answers(Recipe(), ["one"]), {"y": np.zeros((2, 1)), "one": np.zeros(3)}),
+        (Answers(Recipe()), {"one": np.zeros(3), "two": np.array(1.0)}),
+        (Answers(Recipe(), horizon=3), {"y": np.zeros((2, 4))}),
+    ):
+        with pytest.raises(NablacError) as caught:
+            answers.columns(outputs, 2)
+        assert caught.value.diagnostics[0].code == "E881"
 
 
 def test_two_targets_of_classes_tell_their_probabilities_apart() -> None:
