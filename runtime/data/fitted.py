@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compiler.elaborate.data import REQUIRED, SOURCES, STAGES
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import LARGEST_JSON, read_file, reason_of
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 DATA, TOKENS = "data.json", "tokenizer.json"
+FILES = frozenset({"path", "labels"})  # arguments of sources that say where files lie
 
 
 @dataclass(frozen=True)
@@ -114,8 +116,24 @@ def parse_facts(stored: Any, tokenizer: Tokenizer | None) -> Fitted:
         tuple(texts(stored.get("labels", []))),
         column_names(stored.get("columns", {})),
         column_names(stored.get("targets", {})),
-        tuple(typed(list[Stage], stored.get("stages", []))),
+        tuple(map(_checked, typed(list[Stage], stored.get("stages", [])))),
     )
+
+
+def _checked(stage: Stage) -> Stage:
+    """A stage with arguments of the kinds that the language has for them, and defaults for those that it lacks."""
+    parameters = {**SOURCES, **STAGES}[stage.name]
+    arguments = {name: value.default for name, value in parameters.items() if name not in FILES}
+    for name, value in stage.arguments.items():
+        if value != parameters[name].default and not parameters[name].kind.allows(value):
+            raise ValueError(f"`{name}` of `{stage.name}` is not {parameters[name].kind.words}")
+        arguments[name] = value
+    if stage.name == "tokens" and "kind" not in stage.arguments:
+        del arguments["kind"]
+    missing = next((name for name, value in arguments.items() if value is REQUIRED), None)
+    if missing is not None:
+        raise ValueError(f"`{stage.name}` has no `{missing}`")
+    return Stage(stage.name, arguments)
 
 
 def _scaling(offset: Any, scale: Any) -> Scaling:

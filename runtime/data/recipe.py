@@ -18,7 +18,7 @@ from compiler.model_spec import DataStage, ModelSpec
 from compiler.output_meanings import Kind, Meaning, output_meanings
 from runtime.atomic_files import write_bytes
 from runtime.boundary import LARGEST_JSON, read_file, reason_of
-from runtime.data.fitted import DATA, TOKENS, Fitted, Stage, facts_of, parse_facts, unreadable
+from runtime.data.fitted import DATA, FILES, TOKENS, Fitted, Stage, facts_of, parse_facts, unreadable
 from runtime.metadata import CLASSES, COLUMNS, column_names, stored, texts
 from runtime.text.tokenizers import KEY as TOKENIZER
 from runtime.text.tokenizers import LEARNT, Tokenizer, from_json, read_tokenizer
@@ -26,7 +26,6 @@ from runtime.text.words import KINDS as LISTED
 from runtime.typed import typed
 
 RECIPE = "nablac.recipe"  # of the metadata
-_FILES = frozenset({"path", "labels"})  # arguments of sources that say where files lie
 _OF_TRAINING = frozenset({"split", "augment"})  # stages that later data does not go through
 _BEST_FIRST: tuple[Kind, ...] = ("probabilities", "log_probabilities", "logits", "class")
 
@@ -73,7 +72,7 @@ def described(stages: Iterable[DataStage], decided: Mapping[str, Any] | None = N
     for stage in stages:
         if stage.name in _OF_TRAINING:
             continue
-        arguments = {name: value for name, value in stage.arguments.items() if name not in _FILES}
+        arguments = {name: value for name, value in stage.arguments.items() if name not in FILES}
         if stage.name == "tokens" and arguments["kind"] not in (*LISTED, *LEARNT):
             del arguments["kind"]  # the file of a tokenizer, which the run has whole
         if not kept:

@@ -178,7 +178,7 @@ def _autocorrelation(result: NumberResult, column: int) -> list[Chart]:
             log_y=False,
             levels={"bound": bound, "other bound": -bound},
             legend=False,
-            note="beyond the dashed lines is less than 5% by chance",
+            note="chance alone stays within the dashed lines 19 times in 20",
         )
     ]
 
@@ -227,7 +227,7 @@ def _worst(result: NumberResult, data: Examples, axis: TimeAxis | None) -> list[
         facts["rows ahead"] = [str(result.steps[step]) for _, step, _ in chosen]
     for name, array in (("actual", result.actual), ("predicted", result.predicted)):
         facts[name] = [readable(float(array[at])) for at in chosen]
-    facts["error"] = [readable(float(result.predicted[at] - result.actual[at])) for at in chosen]
+    facts["residual"] = [readable(float(result.actual[at] - result.predicted[at])) for at in chosen]
     if axis is not None and result.about is not None:
         labels = [axis.label(int(result.about[index, step])) for index, step, _ in chosen]
         cells = [labels, *facts.values()]

@@ -74,10 +74,12 @@ class Answers:
 
     def __init__(self, recipe: Recipe, asked: Collection[str] = (), horizon: int = 1) -> None:
         self.recipe, self.asked, self.horizon = recipe, tuple(asked), horizon
-        self.left_out: dict[str, str] = {}  # outputs that are in no column, and why
 
     def columns(self, outputs: Mapping[str, Array], examples: int) -> dict[str, Array]:
-        """Columns of `examples` times `horizon` rows, of outputs that begin with the axis of the examples."""
+        """Columns of `examples` times `horizon` rows, of outputs that begin with the axis of the examples.
+
+        NablacError where an output is asked for that has no such rows, and where none has any.
+        """
         for name in self.asked:
             if name not in outputs:
                 hint = did_you_mean(name, outputs) or f"its outputs are {', '.join(outputs)}"
@@ -95,8 +97,10 @@ class Answers:
         for name, array in plain.items():
             if name in self.asked or not said:
                 columns |= self._as_it_is(name, array, examples)
-            elif name not in said:
-                self.left_out.setdefault(name, "the loss compares it with no target")
+        if not columns:
+            listed = ", ".join(f"`{name}` {list(array.shape)}" for name, array in outputs.items())
+            message = f"no output has a row for each of {rows:,} predictions: {listed or 'there is none'}"
+            raise NablacError(Diagnostic(codes.E881, message, place="outputs"))
         return columns
 
     def _target(self, target: str, outputs: Mapping[str, Array], rows: int, several: bool) -> dict[str, Array]:
@@ -117,7 +121,7 @@ class Answers:
             if meaning.target != target or name not in outputs or meaning.kind in CLASS_SCORES | {"class"}:
                 continue
             array = outputs[name]
-            if array.size % max(rows, 1):
+            if array.size % rows:
                 continue
             table = array.reshape(rows, -1)
             names = _names(of, table.shape[1], target)
@@ -134,8 +138,10 @@ class Answers:
     def _as_it_is(self, name: str, array: Array, examples: int) -> dict[str, Array]:
         """The numbers of an output, each in a column of its own."""
         rows = examples * self.horizon
-        if array.shape[:1] != (examples,) or array.size % max(rows, 1):
-            self.left_out[name] = f"its shape {list(array.shape)} has no row for each prediction"
+        if array.shape[:1] != (examples,) or array.size % rows:
+            if name in self.asked:
+                message = f"the output `{name}` {list(array.shape)} has no row for each of {rows:,} predictions"
+                raise NablacError(Diagnostic(codes.E881, message, place=f"output `{name}`"))
             return {}
         table = array.reshape(rows, -1)
         return {column: table[:, index] for index, column in enumerate(_names((), table.shape[1], name))}

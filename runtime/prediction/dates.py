@@ -72,10 +72,10 @@ def _of_dates(texts: list[str]) -> Continued | None:
         except ValueError:
             continue
         write = _writer(format, texts, moments)
-        found = _by_step(moments, write) if write is not None else None
-        if found is not None:
-            candidates.append(found)
-    return next((found for found in candidates if found.regular), candidates[0] if candidates else None)
+        way = _by_step(moments, write) if write is not None else None
+        if way is not None:
+            candidates.append(way)
+    return next((way for way in candidates if way.regular), candidates[0] if candidates else None)
 
 
 def _formats(text: str) -> Iterator[str]:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean_file
 from runtime.boundary import names_in
-from runtime.data.csv_file import OF_COMMAND, Format
+from runtime.data.csv_file import OF_COMMAND, PLAIN, Format
 from runtime.data.recipe import Recipe
 from runtime.prediction.answers import Answers
 from runtime.prediction.arrays import arrays_in, digits_in, is_arrays, predict_arrays
@@ -25,8 +27,8 @@ from runtime.prediction.texts import Texts, predict_texts, text_input, texts_of_
 
 Inputs = Sequence[str] | Mapping[str, Any]  # names of files and folders, or columns by name
 _ROWS_AT_ONCE = 4096  # of a table that is read for the windows in it
-_LINES = (".txt", ".text", ".tsv", "")  # suffixes of files that have a text on each line
-_COLUMNS = "the columns"
+_LINES = (".txt", ".text", ".tsv")  # suffixes of files that have a text on each line
+_TABLE = "the table"
 
 
 @dataclass(frozen=True)
@@ -65,9 +67,9 @@ def predict(predictor: Predictor, inputs: Inputs, request: Request, findings: Fi
         rows += len_of(columns)
         yield columns
     if not rows:
-        place = ", ".join(inputs) if not isinstance(inputs, Mapping) else _COLUMNS
-        left = f"all {findings.skipped:,} are broken" if findings.skipped else "there is none"
-        raise NablacError(Diagnostic(codes.E823, f"no row is left to predict for: {left}", place=place))
+        place = ", ".join(inputs) if not isinstance(inputs, Mapping) else _TABLE
+        why = ": every one is broken" if findings.skipped else ""
+        raise NablacError(Diagnostic(codes.E823, f"no row is left to predict for{why}", place=place))
 
 
 def _check(predictor: Predictor, inputs: Inputs, request: Request) -> None:
@@ -101,6 +103,9 @@ def _results(predictor: Predictor, inputs: Inputs, request: Request, findings: F
         )
     elif image is not None and not isinstance(inputs, Mapping):
         yield from _of_images(predictor, inputs, image, answers, findings)
+    elif isinstance(inputs, Mapping) and set(predictor.types) <= set(inputs):
+        arrays = {name: np.asarray(array) for name, array in inputs.items()}
+        yield from predict_arrays(predictor, arrays, _TABLE, answers)
     else:
         raise _unfit(predictor, inputs)
 
@@ -136,13 +141,15 @@ def _of_tables(
 
 def _blocks(table: Any, format: Format, findings: Findings, most: int) -> Iterator[Block]:
     if isinstance(table, Mapping):
-        return mapping_blocks(table, _COLUMNS, most)
+        return mapping_blocks(table, _TABLE, most)
+    if format.separator == PLAIN.separator and table.removesuffix(".gz").endswith(".tsv"):
+        format = replace(format, separator="\t")
     return table_blocks(table, format, findings, most)
 
 
 def _texts(predictor: Predictor, path: Any, request: Request, findings: Findings) -> Iterator[Texts]:
     """The texts of an input: of a table those of a column, of any other file its lines."""
-    is_lines = not isinstance(path, Mapping) and (path == STDIN or not is_table(path) or path.endswith(_LINES[:3]))
+    is_lines = not isinstance(path, Mapping) and (path == STDIN or not is_table(path) or path.endswith(_LINES))
     if is_lines and request.column is None:
         if is_images(path):
             raise _unfit(predictor, [path])
@@ -169,7 +176,7 @@ def _of_images(
 def _unfit(predictor: Predictor, inputs: Inputs) -> NablacError:
     """The refusal of an input of another kind than the training data, or of a model that predicts nothing by itself."""
     recipe = predictor.recipe
-    place = _COLUMNS if isinstance(inputs, Mapping) else str(inputs[0])
+    place = _TABLE if isinstance(inputs, Mapping) else str(inputs[0])
     if recipe.source is None:
         return no_recipe(predictor.name)
     if recipe.fitted.tokenizer is not None and text_input(predictor) is None:

@@ -61,6 +61,16 @@ class Window:
         """How many of the rows that it predicts it has seen itself."""
         return max(0, min(self.horizon, self.length - self.begin))
 
+    @property
+    def gap(self) -> int:
+        """How many rows lie between a window and what it predicts."""
+        return max(0, self.begin - self.length)
+
+    @property
+    def beyond(self) -> int:
+        """How many rows the windows of a series predict after its last row."""
+        return self.gap + self.horizon - self.seen if self.seen < self.horizon else 0
+
 
 @dataclass
 class _Series:
@@ -113,30 +123,31 @@ def forecast(
     More are predicted by feeding back. NablacError where the series is shorter than a window, or is broken in its last
     one, and where a step needs columns that nothing predicts.
     """
-    beyond = window.horizon - window.seen
-    if beyond <= 0:
+    if not window.beyond:
         message = "the model looks at no row beyond its window: it predicts none"
         raise NablacError(Diagnostic(codes.E882, message, place=predictor.name, hint="`--all` predicts the past"))
-    count = steps or beyond
-    if count > beyond:
-        _check_feedback(predictor, beyond, count)
+    count = steps or window.beyond
+    if count > window.beyond:
+        _check_feedback(predictor, window.beyond, count)
     series = _Series.of(predictor)
     for block in blocks:
         series.add(block, predictor, findings)
-        series.drop(len(series.rows) - max(window.length, _LOOKED_AT))
-    _check_length(series, window)
-    numbers = series.numbers[-window.length :]
+        series.drop(len(series.rows) - max(window.length + window.gap, _LOOKED_AT))
+    _check_length(series, window.length + window.gap)
+    numbers = series.numbers
     parts: list[Columns] = []
-    while sum(len_of(part) for part in parts) < count:
-        outputs = predictor.run(_feeds(predictor, numbers[None, -window.length :], series))
-        said = {name: column[window.seen :] for name, column in answers.columns(outputs, 1).items()}
+    while (done := sum(len_of(part) for part in parts)) < count:
+        end = len(series.numbers) + done - window.gap
+        outputs = predictor.run(_feeds(predictor, numbers[None, end - window.length : end], series))
+        # The rest of what this window predicts a later one predicts by later rows.
+        stop = window.seen + 1 if end < len(series.numbers) else window.horizon
+        said = {name: column[window.seen : stop] for name, column in answers.columns(outputs, 1).items()}
         parts.append(said)
-        if sum(len_of(part) for part in parts) < count:
+        if count > window.beyond:
             numbers = np.concatenate([numbers, _fed_back(said, series.names)])
     said = {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
-    last = series.rows[-1] + 1
     beside = _beyond(series, window, keep, count, findings)
-    places: Columns = {} if beside else {ROW: np.arange(last + 1, last + count + 1)}
+    places: Columns = {} if beside else {ROW: series.rows[-1] + 1 + np.arange(1, count + 1)}
     yield {**places, **beside, STEP: np.arange(1, count + 1), **said}
 
 
@@ -165,19 +176,18 @@ def _fed_back(said: Mapping[str, Array], names: list[str]) -> Array:
     return np.stack([np.asarray(said[f"{PREDICTED}{name}"], np.float64) for name in names], axis=1)
 
 
-def _check_length(series: _Series, window: Window) -> None:
-    """NablacError where the last window is not whole."""
+def _check_length(series: _Series, length: int) -> None:
+    """NablacError where the last `length` rows are not there, or have a gap."""
     there = len(series.rows)
-    if there < window.length:
-        message = (
-            f"the series has {there} row{'' if there == 1 else 's'}, and the model reads windows of {window.length}"
-        )
+    if there < length:
+        counted = f"{there} row{'' if there == 1 else 's'}"
+        message = f"the series has {counted}, and the model reads the last {length}"
         raise NablacError(Diagnostic(codes.E883, message, place=series.place))
-    last = series.rows[-window.length :]
-    if last[-1] - last[0] != window.length - 1:
-        gap = max(index for index in range(1, len(last)) if last[index] - last[index - 1] > 1)
-        line = series.lines[-window.length :][gap - 1]
-        message = f"rows after line {line} are left out, and the model reads the last {window.length} without a gap"
+    last = series.rows[-length:]
+    if last[-1] - last[0] != length - 1:
+        gap = max(index for index in range(1, length) if last[index] - last[index - 1] > 1)
+        line = series.lines[-length:][gap - 1]
+        message = f"rows after line {line} are left out, and the model reads the last {length} without a gap"
         raise NablacError(Diagnostic(codes.E883, message, place=series.place))
 
 
@@ -214,7 +224,10 @@ def _beyond(series: _Series, window: Window, keep: Keep, count: int, findings: F
             how = dated[1]
             if not how.regular:
                 findings.note(series.place, f"the dates in `{name}` are not evenly spaced: they go on by {how.what}")
-            kept[name] = [how.after(step) for step in range(1, count + 1)]
+            try:
+                kept[name] = [how.after(step) for step in range(1, count + 1)]
+            except (OverflowError, ValueError):  # beyond the year 9999
+                findings.note(series.place, f"the dates in `{name}` go on beyond the last year that there is")
         elif name not in unknown and window.length > 1 and len(set(map(str, values[-window.length :]))) == 1:
             kept[name] = [values[-1]] * count
     return kept
@@ -247,7 +260,7 @@ def predict_all(
             series.drop(spare)
             passed, done = passed + spare, done - spare
     if not passed and len(series.rows) < window.length:
-        _check_length(series, window)
+        _check_length(series, window.length)
     left = range(done, len(series.rows) - window.length + 1)
     yield from _windows(predictor, series, left, window, answers, keep, findings)
 

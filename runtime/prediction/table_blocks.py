@@ -255,7 +255,7 @@ def mapping_blocks(columns: Mapping[str, Any], place: str, most: int) -> Iterato
         raise NablacError(Diagnostic(codes.E823, f"columns must have the same length: {listed}", place=place))
     (count,) = lengths
     if not count:
-        raise NablacError(Diagnostic(codes.E823, f"{place} has no rows", place=place))
+        raise NablacError(Diagnostic(codes.E823, "the table has no rows", place=place))
     for start in range(0, count, most):
         values = {name: column[start : start + most] for name, column in arrays.items()}
         cells = {name: [cell_text(value) for value in column] for name, column in values.items()}

@@ -134,10 +134,15 @@ def json_rows(columns: Columns, names: Sequence[str]) -> Iterator[str]:
 
 def texts_of(values: Any) -> list[str]:
     """Values as cells; a float in as few digits as read back as itself."""
-    if isinstance(values, np.ndarray) and values.dtype.kind != "O":
-        listed: list[str] = values.astype(str).tolist()
-        return listed
-    return [_text(value) for value in values]
+    if not isinstance(values, np.ndarray) or values.dtype.kind == "O":
+        return [_text(value) for value in values]
+    texts: list[str] = values.astype(str).tolist()
+    if values.dtype.kind != "f":
+        return texts
+    return [
+        text if "e" not in text or not 1e-4 <= abs(value) < 1e16 else np.format_float_positional(value, trim="0")
+        for text, value in zip(texts, values, strict=True)
+    ]
 
 
 def _text(value: Any) -> str:

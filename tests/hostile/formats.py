@@ -211,6 +211,22 @@ def sealed_metadata(whole: bytes, key: str) -> tuple[bytes, Callable[[bytes], by
     return header["__metadata__"][key].encode(), seal
 
 
+def sealed_recipe(whole: bytes) -> tuple[bytes, Callable[[bytes], bytes]]:
+    """The recipe in a compiled model's metadata, and what puts another in its place."""
+    import onnx
+
+    (kept,) = (entry.value for entry in onnx.load_model_from_string(whole).metadata_props if entry.key == RECIPE)
+
+    def seal(text: bytes) -> bytes:
+        model = onnx.load_model_from_string(whole)
+        for entry in model.metadata_props:
+            if entry.key == RECIPE:
+                entry.value = text.decode("utf-8", "replace")
+        return bytes(model.SerializeToString())
+
+    return kept.encode(), seal
+
+
 def run_file(name: str, folder: Path) -> bytes:
     """A file of such a run."""
     _begun(folder)
@@ -224,6 +240,7 @@ def _without_checkpoint(folder: Path) -> None:
 
 
 RESUME = ("train", "m.model", "--resume", "r", "--epochs", "2", "-q")
+PREDICT, RECIPE = ("predict", "r"), "nablac.recipe"
 DIGITS = 'digits("d.{}")'
 
 
@@ -235,6 +252,9 @@ def formats(folder: Path) -> dict[str, Format]:
     position, resealed = sealed_metadata(checkpoint, "position")
     kept = run_file("weights.safetensors", folder)
     of_data, with_data = sealed_metadata(kept, "nablac.trained")
+    compiled = run_file("model.onnx", folder)
+    recipe, with_recipe = sealed_recipe(compiled)
+    lines = b"".join(b'{"a": %d, "b": %d, "t": "a"}\n' % (n, n) for n in range(12))
     weights: dict[str, bytes | str] = {"m.model": DENSE, "x.npy": npy(X)}
     texts: dict[str, bytes | str] = {"m.model": TOKENS % 'text("d.txt") -> tokens(length: 4, kind: "t.json")'}
     same: dict[str, bytes | str] = {"m.model": SAME}
@@ -322,5 +342,9 @@ def formats(folder: Path) -> dict[str, Format]:
         "weights of a run": Format(
             "r/weights.safetensors", kept, ("eval", "r"), {}, of_data, with_data, prepare=_begun
         ),
+        "csv to predict": Format("p.csv", CSV, (*PREDICT, "p.csv"), {}, prepare=_begun),
+        "json lines": Format("p.jsonl", lines, (*PREDICT, "p.jsonl"), {}, prepare=_begun),
+        "parquet to predict": Format("p.parquet", parquet(), (*PREDICT, "p.parquet"), {}, prepare=_begun),
+        "recipe": Format("m.onnx", compiled, ("predict", "m.onnx", "p.csv"), {"p.csv": CSV}, recipe, with_recipe),
         "prompts": Format("d.json", b"[[1, 2, 3]]", ("run", "m.model", "d.json"), {"m.model": LOOKUP}),
     }

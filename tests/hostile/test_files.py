@@ -25,7 +25,8 @@ FEW, MANY = 6, int(os.environ.get("NABLAC_MUTATIONS", "1000"))
 NAMES = (
     "csv", "csv to run", "csv.gz", "npy", "npz", "npz to run", "json", "parquet", "png to run", "png", "jpg", "idx",
     "idx labels", "csv of digits", "safetensors", "index", "rules", "onnx", "tokenizer", "vocab", "txt", "py", "po",
-    "tsv", "run.json", "data.json", "checkpoint", "weights of a run", "prompts",
+    "tsv", "run.json", "data.json", "checkpoint", "weights of a run",
+    "csv to predict", "json lines", "parquet to predict", "recipe", "prompts",
 )  # fmt: skip
 
 

@@ -115,7 +115,10 @@ def test_what_is_kept_is_read_back(tmp_path: Path) -> None:
         ("a", "b"),
         {"x": ("u", "v")},
         {"t": ("kind",)},
-        (Stage("csv", {"separator": ",", "decimal": ".", "header": None}), Stage("columns", {"inputs": ["u", "v"]})),
+        (
+            Stage("csv", {"separator": ",", "decimal": ".", "header": None}),
+            Stage("columns", {"inputs": ["u", "v"], "targets": "kind"}),
+        ),
     )
     recipe = Recipe(fitted, {"y": Meaning("logits", "t")})
     write_recipe(tmp_path, recipe)
@@ -134,14 +137,17 @@ def test_a_compiled_model_of_an_earlier_version_says_its_columns_and_classes() -
     assert recipe_in({"nablac.model": "M"}) is None
 
 
+EMPTY: dict[str, Any] = {"scalings": {}, "classes": {}}
 BROKEN: dict[str, Any] = {
     "no JSON": "{",
     "a list": "[]",
-    "stages that are none": json.dumps({"scalings": {}, "classes": {}, "stages": [3]}),
-    "a kind that is none": json.dumps(
-        {"scalings": {}, "classes": {}, "outputs": {"y": {"kind": "guess", "target": "t"}}}
-    ),
-    "outputs that are none": json.dumps({"scalings": {}, "classes": {}, "outputs": ["y"]}),
+    "stages that are none": json.dumps({**EMPTY, "stages": [3]}),
+    "a kind that is none": json.dumps({**EMPTY, "outputs": {"y": {"kind": "guess", "target": "t"}}}),
+    "a stage that is none": json.dumps({**EMPTY, "stages": [{"name": "sql", "arguments": {}}]}),
+    "an argument that is none": json.dumps({**EMPTY, "stages": [{"name": "csv", "arguments": {"password": "x"}}]}),
+    "an argument of another kind": json.dumps({**EMPTY, "stages": [{"name": "csv", "arguments": {"header": 3}}]}),
+    "a window without a length": json.dumps({**EMPTY, "stages": [{"name": "window", "arguments": {"columns": "a"}}]}),
+    "outputs that are none": json.dumps({**EMPTY, "outputs": ["y"]}),
 }
 
 
