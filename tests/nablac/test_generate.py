@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -142,12 +143,18 @@ def test_what_the_tokenizer_does_not_know_is_told(run: Path) -> None:
     assert "note: prompt 1 holds a token that the model does not know" in done.stderr
 
 
-def test_scores_of_generated_texts(run: Path) -> None:
+def test_scores_of_generated_texts(run: Path, tmp_path: Path) -> None:
     spec, weights = run.parent / "translate.model", run / "weights.safetensors"
     sizes = ("--set", "width=32", "--set", "depth=1", "--set", "vocabulary=60")
-    done = invoke("eval", str(spec), *sizes, "--weights", str(weights), "--generate", "--part", "training", "--json")
+    asked = ("--generate", "--part", "training", "--report", str(tmp_path / "report"), "--json")
+    done = invoke("eval", str(spec), *sizes, "--weights", str(weights), *asked)
     found = json.loads(done.stdout)
     assert found["chrf"] == pytest.approx(100) and found["examples"] == len(PAIRS)
+    (facts,) = found["figures"].values()
+    assert facts["task"] == "tokens" and facts["perplexity"] < math.exp(found["loss"])  # which smooths the labels
+    assert facts["accuracy"] == pytest.approx(found["masked_accuracy"])  # padding counts in neither
+    html = (tmp_path / "report" / "report.html").read_text()
+    assert "Generated texts" in html and PAIRS[0][0] in html
 
 
 def test_a_run_is_evaluated_with_its_own_tokenizer(run: Path, tmp_path: Path) -> None:
