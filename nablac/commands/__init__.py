@@ -27,7 +27,7 @@ COMMANDS = {  # each is a module of this package; the text is its line in `nabla
     "run": "Run a model on input files.",
     "predict": "Predict for tables, images or texts.",
     "train": "Train a model as its train block says.",
-    "eval": "The loss and metrics of a trained model.",
+    "eval": "How good a trained model is: figures, reports.",
     "compare": "Compare runs: settings, results, curves.",
     "generate": "Generate text: greedy, sampled, or by beam search.",
     "grad": "The gradients of a model's loss as an ONNX file.",
