@@ -114,6 +114,12 @@ class OnnxRunner:
             return dict(self.session.get_modelmeta().custom_metadata_map)
 
     @property
+    def output_types(self) -> dict[str, TensorType]:
+        """The types of the outputs that the language has a type for."""
+        types = {slot.name: _type(slot) for slot in self.session.get_outputs()}
+        return {name: type for name, type in types.items() if type is not None}
+
+    @property
     def providers(self) -> list[str]:
         """What runs the model, the first choice first."""
         return list(self.session.get_providers())

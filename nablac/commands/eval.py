@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -96,17 +97,21 @@ def command(
     Beside them stand figures in the units of the data: errors of numbers and of forecasts, the latter against the last
     value and the last season; precision, recall, AUC and calibration of classes; perplexity of texts.
 
-    FILE may be a run's folder: its model, its weights, its own split of the data.
+    FILE may be a run's folder: its model, its weights, its own split of the data. Of a .onnx file that was compiled
+    from a run, the figures of --data are computed by onnxruntime.
     """
     from nablac.commands.train import announce_data, note_batches, training_of
     from runtime.data.examples import digest
-    from runtime.evaluation.figures_text import evaluation_lines
     from runtime.evaluation.report_page import report_page
     from runtime.training.run_options import Options
     from runtime.training.unit_notes import figure_notes
 
     if report is not None:
         check_report(report, model.files_read())
+    if model.file.suffix == ".onnx":
+        if generate or part not in (None, "all"):
+            raise click.UsageError("of a compiled model, eval takes all of --data, and generates no texts")
+        return _compiled(model, _Asked(data, batch, skip_broken, report, season, folds, tokenizer), as_json, quiet)
     file, undivided = model.file, asked("data") and part in (None, "all")
     options = Options(
         batch=batch,
@@ -142,19 +147,63 @@ def command(
         note(each, quiet)
     count = len(training.data.parts[chosen])
     facts = {"part": chosen, "examples": count, "scaled": bool(units), **figures, "figures": evaluation.to_json()}
-    if as_json:
-        print_json(facts)
-    else:
-        click.echo(f"{training.name} on {count:,} example{'' if count == 1 else 's'} ({chosen})")
-        for name, value in figures.items():
-            click.echo(f"  {name:<16} {value:.6g}")
-        for line in evaluation_lines(evaluation):
-            click.echo(encodable(line, sys.stdout))
+    _print(training.name, evaluation, facts, figures, as_json)
     if report is not None:
         notes = [*units, *evaluation.notes]
         html = report_page(training.name, evaluation, training.data, figures, notes, generated, footer(file))
         write_report(report, html, facts)
         note(f"report:    {report / PAGE}", quiet)
+    return 0
+
+
+def _print(name: str, evaluation: Evaluation, facts: dict[str, Any], figures: dict[str, float], as_json: bool) -> None:
+    from runtime.evaluation.figures_text import evaluation_lines
+
+    if as_json:
+        print_json(facts)
+        return
+    count = facts["examples"]
+    click.echo(f"{name} on {count:,} example{'' if count == 1 else 's'} ({evaluation.part})")
+    for key, value in figures.items():
+        click.echo(f"  {key:<16} {value:.6g}")
+    for line in evaluation_lines(evaluation):
+        click.echo(encodable(line, sys.stdout))
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a user may say of the evaluation of a compiled model."""
+
+    data: str | None
+    batch: int | None
+    skip_broken: bool
+    report: Path | None
+    season: int | None
+    folds: int | None
+    tokenizer: Path | None
+
+
+def _compiled(model: ModelOptions, asked_for: _Asked, as_json: bool, quiet: bool) -> int:
+    """Judge a compiled model by the recipe of its data that it has; it has no loss."""
+    from nablac.commands.predict import predictor_of_compiled
+    from runtime.evaluation.evaluation import Judging, evaluate
+    from runtime.evaluation.recipe_data import PART, examples_by_recipe
+    from runtime.evaluation.report_page import report_page
+
+    if asked_for.data is None:
+        raise click.UsageError("a compiled model has no data of its own: `--data FILE` names some")
+    predictor, types = predictor_of_compiled(model, asked_for.tokenizer)
+    data = examples_by_recipe(predictor, types, asked_for.data, asked_for.skip_broken)
+    batch = 1 if data.padded else asked_for.batch or predictor.batch()  # padding may be read as text
+    evaluation = evaluate(predictor, data, PART, Judging(batch, season=asked_for.season, folds=asked_for.folds))
+    for each in evaluation.notes:
+        note(each, quiet)
+    facts = {"part": PART, "examples": len(data), "scaled": False, "figures": evaluation.to_json()}
+    _print(predictor.name, evaluation, facts, {}, as_json)
+    if asked_for.report is not None:
+        html = report_page(predictor.name, evaluation, data, {}, evaluation.notes, (), footer(model.file))
+        write_report(asked_for.report, html, facts)
+        note(f"report:    {asked_for.report / PAGE}", quiet)
     return 0
 
 

@@ -25,6 +25,7 @@ from nablac.commands.output import encodable, note, print_json, printable
 from runtime.atomic_files import is_stream
 
 if TYPE_CHECKING:
+    from compiler.types import TensorType
     from runtime.prediction.predictor import Predictor
     from runtime.prediction.table_rows import Columns
 
@@ -118,20 +119,29 @@ def command(
 
 def _predictor(options: ModelOptions, tokenizer_file: Path | None) -> Predictor:
     """The model that FILE names."""
-    from grammar.diagnostics import Diagnostic, NablacError
     from nablac.predicting import predictor_of
+    from runtime.text.tokenizers import read_tokenizer
+
+    if options.file.suffix == ".onnx":
+        return predictor_of_compiled(options, tokenizer_file)[0]
+    return predictor_of(compiled(options), read_tokenizer(tokenizer_file) if tokenizer_file is not None else None)
+
+
+def predictor_of_compiled(
+    options: ModelOptions, tokenizer_file: Path | None
+) -> tuple[Predictor, dict[str, TensorType]]:
+    """The compiled model that FILE names, with the types of its outputs."""
+    from grammar.diagnostics import Diagnostic, NablacError
+    from runtime.onnx_session import OnnxRunner
     from runtime.prediction.predictor import Predictor
     from runtime.text.tokenizers import read_tokenizer
 
-    tokenizer = read_tokenizer(tokenizer_file) if tokenizer_file is not None else None
-    if options.file.suffix != ".onnx":
-        return predictor_of(compiled(options), tokenizer)
     refuse_of_compiled(options.file)
-    from runtime.onnx_session import OnnxRunner
-
+    tokenizer = read_tokenizer(tokenizer_file) if tokenizer_file is not None else None
     if not options.file.exists():
         raise NablacError(Diagnostic(codes.E901, f"there is no file {options.file}", place=str(options.file)))
-    return Predictor.of_runner(OnnxRunner(options.file, device=options.device), options.seed, tokenizer)
+    runner = OnnxRunner(options.file, device=options.device)
+    return Predictor.of_runner(runner, options.seed, tokenizer), runner.output_types
 
 
 @dataclass

@@ -39,7 +39,7 @@ def report_page(
 ) -> str:
     """The HTML file. `figures` are the loss and the metrics as training has them, by name."""
     count = len(data.parts[evaluation.part])
-    measured: list[Part] = [Facts([(key, readable(value, 4)) for key, value in figures.items()])]
+    measured: list[Part] = [Facts([(key, readable(value, 4)) for key, value in figures.items()])] if figures else []
     measured += [Paragraph(note, quiet=True) for note in notes]
     sections: list[Section] = []
     for target, result in evaluation.results.items():
@@ -49,7 +49,8 @@ def report_page(
             sections.append(backtest_section(evaluation.backtests[target], data, prefix))
     if generated:
         sections.append(_generated(generated))
-    sections.append(Section("Loss and metrics of training", measured))
+    if measured:
+        sections.append(Section("Loss and metrics of training" if figures else "Notes", measured))
     titles = ", ".join(result.task.title for result in evaluation.results.values())
     part = f"the {evaluation.part} part" if evaluation.part != "all" else "all of the data"
     where = f" of {data.place}" if data.place else ""

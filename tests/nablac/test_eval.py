@@ -287,6 +287,56 @@ def test_tasks_are_told_by_the_loss(case: str, tmp_path: Path) -> None:
     assert all(re.search(rf"^  {re.escape(name)} ", text, re.MULTILINE) for name in names)
 
 
+def _nearly(first: Any, second: Any, where: str = "") -> None:
+    """Two trees of figures, equal but for rounding of f32."""
+    if isinstance(first, dict):
+        assert first.keys() == second.keys(), where
+        for name in first:
+            _nearly(first[name], second[name], f"{where}/{name}")
+    elif isinstance(first, list):
+        assert len(first) == len(second), where
+        for index, pair in enumerate(zip(first, second, strict=True)):
+            _nearly(*pair, f"{where}/{index}")
+    elif isinstance(first, float):
+        assert first == pytest.approx(second, rel=2e-3, abs=1e-5), where
+    else:
+        assert first == second, where
+
+
+@pytest.mark.parametrize("case", [case for case in CLASSIFIERS if case != "a margin"])
+def test_a_compiled_model_has_the_figures_of_its_run(case: str, tmp_path: Path) -> None:
+    outputs, type, loss, metric, target, _, _ = CLASSIFIERS[case]
+    _table(tmp_path)
+    values = {"outputs": outputs, "type": type, "loss": loss, "metric": metric, "target": target}
+    (tmp_path / "m.model").write_text(CLASSIFIER % values)
+    assert invoke("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q").exit_code == 0
+    data, report = ("--data", tmp_path / "rows.csv"), ("--report", tmp_path / "report")
+    of_file = _figures(tmp_path / "run" / "model.onnx", *data, *report)
+    assert json.loads((tmp_path / "report" / "report.json").read_text()) == of_file
+    of_run = _figures(tmp_path / "run", *data)
+    assert (of_file["part"], of_file["examples"]) == ("all", 120)
+    _nearly(of_file["figures"], of_run["figures"])
+
+
+def test_a_compiled_forecaster_has_the_figures_of_its_run(
+    series_run: tuple[Path, list[str], list[str], int],
+) -> None:
+    run = series_run[0]
+    data = ("--data", run.parent / "series.csv", "--backtest", "3")
+    _nearly(_figures(run / "model.onnx", *data)["figures"], _figures(run, *data)["figures"])
+
+
+def test_a_compiled_model_is_judged_on_data_that_is_named(tmp_path: Path) -> None:
+    run = _trained(tmp_path, ["a"], ["a"], 1)
+    file = run / "model.onnx"
+    refused = invoke("eval", file)
+    assert refused.exit_code == 2 and "`--data FILE` names some" in refused.stderr
+    assert invoke("eval", file, "--data", tmp_path / "series.csv", "--part", "test").exit_code == 2
+    assert invoke("eval", tmp_path / "none.onnx", "--data", tmp_path / "series.csv").exit_code == 2
+    refused = invoke("eval", file, "--data", tmp_path / "nothing.csv")
+    assert refused.exit_code == 2 and "there is no file" in refused.stderr
+
+
 def test_figures_are_in_raw_units_where_the_target_is_scaled(tmp_path: Path) -> None:
     _table(tmp_path)
     values = {"outputs": "1", "type": "[batch, 1]", "loss": "mse", "metric": "mae", "target": '"sum"'}
