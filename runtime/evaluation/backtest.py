@@ -70,7 +70,7 @@ class Backtest:
         return skill(NumberFigures.of(truth[both], guess[both]), NumberFigures.of(truth[both], other[both]))
 
     @property
-    def names(self) -> list[str]:
+    def baselines(self) -> list[str]:
         """The names of the baselines."""
         return list(self.folds[0].forecasts) if self.folds else []
 
@@ -91,7 +91,8 @@ class Backtest:
     def _column_to_json(self, column: int) -> dict[str, Any]:
         facts = self.figures(column).to_json()
         facts["baselines"] = {
-            name: {**self.baseline(name, column).to_json(), "skill": self.skill(name, column)} for name in self.names
+            name: {**self.baseline(name, column).to_json(), "skill": self.skill(name, column)}
+            for name in self.baselines
         }
         facts["folds"] = [
             {"first_row": int(fold.rows[0]) + 1, "last_row": int(fold.rows[-1]) + 1}

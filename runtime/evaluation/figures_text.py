@@ -54,16 +54,22 @@ def evaluation_lines(evaluation: Evaluation) -> list[str]:
 def _lines(result: Result) -> list[str]:
     match result:
         case NumberResult():
-            return [
-                f"{result.task.title}: {heading(result)}",
-                *table(NUMBER_HEADER, number_rows(result)),
-                *left_out(result),
-            ]
+            return _number_lines(result)
         case ClassResult():
             return _class_lines(result)
         case LabelResult():
             return _label_lines(result)
     return _token_lines(result)
+
+
+def _number_lines(result: NumberResult) -> list[str]:
+    rows: list[list[str]] = []
+    for index in range(len(result.columns)):
+        rows += column_rows(result, index) + step_rows(result, index)[:_MOST_ROWS]
+    lines = [f"{result.task.title}: {heading(result)}", *table(NUMBER_HEADER, rows), *left_out(result)]
+    if len(result.steps) > _MOST_ROWS:
+        lines.append(f"  and {len(result.steps) - _MOST_ROWS} more steps, which --json and --report have")
+    return lines
 
 
 def heading(result: NumberResult) -> str:
@@ -76,19 +82,23 @@ def heading(result: NumberResult) -> str:
     return f"{ahead} ahead, in the units of the data{season}"
 
 
-def number_rows(result: NumberResult) -> list[list[str]]:
-    """A row for each column and its baselines, and for each step of a horizon."""
-    rows: list[list[str]] = []
-    for index, name in enumerate(result.columns):
-        rows.append(number_cells(name if len(result.columns) > 1 else "model", result.figures(index)))
-        rows += [
-            number_cells(f"  {baseline}", result.baseline(baseline, index), percent(result.skill(baseline, index)))
-            for baseline in result.forecasts
-        ]
-        if len(result.steps) > 1:
-            shown = result.steps[:_MOST_ROWS]
-            rows += [number_cells(f"  step {step}", result.figures(index, at)) for at, step in enumerate(shown)]
-    return rows
+def column_rows(result: NumberResult | Backtest, column: int) -> list[list[str]]:
+    """A row for a column, then one for each baseline."""
+    name = result.columns[column] if len(result.columns) > 1 else "model"
+    return [
+        number_cells(name, result.figures(column)),
+        *(
+            number_cells(f"  {baseline}", result.baseline(baseline, column), percent(result.skill(baseline, column)))
+            for baseline in result.baselines
+        ),
+    ]
+
+
+def step_rows(result: NumberResult, column: int) -> list[list[str]]:
+    """A row for each step of a horizon; none of a single one."""
+    if len(result.steps) < 2:
+        return []
+    return [number_cells(f"  step {step}", result.figures(column, at)) for at, step in enumerate(result.steps)]
 
 
 def left_out(result: NumberResult) -> list[str]:
@@ -102,19 +112,13 @@ def left_out(result: NumberResult) -> list[str]:
             )
         if figures.zeros:
             lines.append(f"  {name}: {figures.zeros:,} of {figures.count:,} are 0: left out of MAPE")
-    if len(result.steps) > _MOST_ROWS:
-        lines.append(f"  and {len(result.steps) - _MOST_ROWS} more steps, which --json and --report have")
     return lines
 
 
 def _backtest_lines(result: Backtest) -> list[str]:
     rows: list[list[str]] = []
-    for index, name in enumerate(result.columns):
-        rows.append(number_cells(name if len(result.columns) > 1 else "model", result.figures(index)))
-        rows += [
-            number_cells(f"  {baseline}", result.baseline(baseline, index), percent(result.skill(baseline, index)))
-            for baseline in result.names
-        ]
+    for index in range(len(result.columns)):
+        rows += column_rows(result, index)
         rows += [
             number_cells(f"  rows {fold.rows[0] + 1:,} to {fold.rows[-1] + 1:,}", result.figures(index, [fold]))
             for fold in result.folds[:_MOST_ROWS]

@@ -41,6 +41,11 @@ class NumberResult:
     ordered: bool = False
     notes: tuple[str, ...] = ()
 
+    @property
+    def baselines(self) -> list[str]:
+        """The names of the baselines."""
+        return list(self.forecasts)
+
     def figures(self, column: int, step: int | None = None) -> NumberFigures:
         """The figures of a column, at all steps or at the one of an index."""
         return self._figures(self.predicted, column, step)

@@ -11,7 +11,7 @@ import numpy as np
 from runtime.charts.bars import histogram
 from runtime.charts.lines import Series, line_chart
 from runtime.charts.numbers import readable
-from runtime.charts.page import Facts, Figures, Paragraph, Part, Section, Table
+from runtime.charts.page import Facts, Figures, Folded, Paragraph, Part, Section, Table
 from runtime.charts.palette import BLUE, INK, MAGENTA, ORANGE, TEAL
 from runtime.charts.panel import Chart
 from runtime.charts.points import scatter
@@ -19,12 +19,13 @@ from runtime.evaluation.backtest import Backtest
 from runtime.evaluation.figures_text import (
     NUMBER_HEADER,
     backtest_heading,
+    column_rows,
     heading,
     left_out,
     number,
     number_cells,
-    number_rows,
     percent,
+    step_rows,
 )
 from runtime.evaluation.number_figures import autocorrelation
 from runtime.evaluation.number_results import NumberResult
@@ -84,16 +85,25 @@ def _facts(result: NumberResult) -> Facts:
 
 def _table(result: NumberResult) -> list[Part]:
     header = ["forecast" if result.steps else "column", *NUMBER_HEADER[1:]]
-    rows = [[cell.strip() for cell in row] for row in number_rows(result)]
+    rows: list[list[str]] = []
+    strong: list[int] = []
+    steps: list[list[str]] = []
+    for index, name in enumerate(result.columns):
+        strong.append(len(rows))
+        rows += column_rows(result, index)
+        named = f"{name}, " if len(result.columns) > 1 else ""
+        steps += [[named + row[0].strip(), *row[1:]] for row in step_rows(result, index)]
+    parts: list[Part] = [_filled_table(header, rows, heading(result), strong if result.forecasts else [])]
+    if steps:
+        parts.append(Folded("Each step of the horizon", [_filled_table(header, steps)]))
+    return [*parts, *(Paragraph(line.strip(), quiet=True) for line in left_out(result))]
+
+
+def _filled_table(header: list[str], rows: list[list[str]], caption: str = "", strong: Sequence[int] = ()) -> Table:
+    """A table without the columns that are empty all along."""
     kept = [index for index in range(len(header)) if index == 0 or any(row[index] for row in rows)]
-    strong = [index for index, row in enumerate(number_rows(result)) if not row[0].startswith(" ")]
-    table = Table(
-        [header[index] for index in kept],
-        [[row[index] for index in kept] for row in rows],
-        caption=heading(result),
-        strong=strong if result.forecasts else (),
-    )
-    return [table, *(Paragraph(line.strip(), quiet=True) for line in left_out(result))]
+    cells = [[row[index].strip() for index in kept] for row in rows]
+    return Table([header[index] for index in kept], cells, caption=caption, strong=strong)
 
 
 def _pairs(result: NumberResult, column: int) -> tuple[Array, Array]:
@@ -211,15 +221,9 @@ def _shown_rows(data: Examples, first: int, last: int) -> Array:
 
 
 def _worst(result: NumberResult, data: Examples, axis: TimeAxis | None) -> list[Part]:
-    error = np.abs(result.actual - result.predicted)
-    if not error.size:
+    chosen = _largest(result)
+    if not chosen:
         return [Paragraph("There are no examples.")]
-    with np.errstate(invalid="ignore"):
-        of_example = np.where(np.isfinite(error), error, -1.0).reshape(len(error), -1)
-    worst = np.argsort(-of_example.max(axis=1), kind="stable")[:_MOST_WORST]
-    where = of_example[worst].argmax(axis=1)
-    steps, columns = np.unravel_index(where, error.shape[1:])
-    chosen = list(zip(worst.tolist(), steps.tolist(), columns.tolist(), strict=True))
     facts: dict[str, list[str]] = {}
     if len(result.columns) > 1:
         facts["column"] = [result.columns[column] for _, _, column in chosen]
@@ -238,6 +242,27 @@ def _worst(result: NumberResult, data: Examples, axis: TimeAxis | None) -> list[
     return shown_examples(data, [int(result.rows[index]) for index, _, _ in chosen], captions, facts)
 
 
+def _largest(result: NumberResult) -> list[tuple[int, int, int]]:
+    """The index, step and column of the largest errors, one for each example, or for each row of a series.
+
+    Errors of several columns are compared in units of each column's own.
+    """
+    error = np.abs(result.actual - result.predicted)
+    sizes = [result.figures(column).rmse or 1.0 for column in range(len(result.columns))]
+    error = np.where(np.isfinite(error), error, -1.0) / np.array(sizes)
+    chosen: list[tuple[int, int, int]] = []
+    seen: set[int] = set()
+    for flat in np.argsort(-error, axis=None, kind="stable").tolist():
+        index, step, column = (int(part) for part in np.unravel_index(flat, error.shape))
+        about = int(result.about[index, step]) if result.about is not None else index
+        if about not in seen:
+            seen.add(about)
+            chosen.append((index, step, column))
+            if len(chosen) == _MOST_WORST:
+                break
+    return chosen
+
+
 def backtest_section(result: Backtest, data: Examples, prefix: str) -> Section:
     """The backtest of a target: its forecasts over the series, and figures of each fold."""
     assert data.series is not None
@@ -253,16 +278,13 @@ def backtest_section(result: Backtest, data: Examples, prefix: str) -> Section:
     ]
     rows: list[list[str]] = []
     strong: list[int] = []
-    for index, name in enumerate(result.columns):
+    for index in range(len(result.columns)):
         strong.append(len(rows))
-        rows.append(number_cells(name if len(result.columns) > 1 else "model", result.figures(index)))
-        for baseline in result.names:
-            skill = percent(result.skill(baseline, index))
-            rows.append(number_cells(baseline, result.baseline(baseline, index), skill))
+        rows += column_rows(result, index)
         for fold in result.folds:
             first, last = (axis.label(int(fold.rows[end])) for end in (0, -1))
             rows.append(number_cells(f"{first} to {last}", result.figures(index, [fold])))
-    parts.append(Table(["forecast", *NUMBER_HEADER[1:]], rows, strong=strong))
+    parts.append(_filled_table(["forecast", *NUMBER_HEADER[1:]], rows, strong=strong))
     by_step = [_backtest_by_step(result, index) for index in range(min(len(result.columns), _MOST_COLUMNS))]
     if len(result.by_step(0)) > 1:
         parts.append(Figures(by_step))
