@@ -46,6 +46,7 @@ ARGUMENTS = {
     "check": ("line.model",),
     "compile": ("line.model", "-o", "line.onnx"),
     "run": ("line.model", "x.npy"),
+    "predict": ("line", "x.npy"),
     "train": ("line.model", "-o", "trained"),
     "eval": ("line.model", "--data", "d.npz"),
     "generate": ("letters", "ab", "--tokens", "3"),
@@ -56,7 +57,10 @@ ARGUMENTS = {
     "explain": ("E303",),
     "doctor": (),
 }
-BEFORE = {"generate": ("train", "letters.model", "-o", "letters")}
+BEFORE = {
+    "predict": ("train", "line.model", "-o", "line"),
+    "generate": ("train", "letters.model", "-o", "letters"),
+}
 
 
 @pytest.fixture(scope="module")
