@@ -124,7 +124,7 @@ class Answers:
             if array.size % rows:
                 continue
             table = array.reshape(rows, -1)
-            names = _names(of, table.shape[1], target)
+            names = _names(of, table.shape[1], target, self.recipe.classes_of(target))
             if meaning.kind in BINARY_SCORES:
                 table = probabilities_of(meaning.kind, table)
                 for index, column in enumerate(names):
@@ -147,10 +147,13 @@ class Answers:
         return {column: table[:, index] for index, column in enumerate(_names((), table.shape[1], name))}
 
 
-def _names(columns: tuple[str, ...], count: int, name: str) -> list[str]:
-    """The names of `count` numbers of a row: the columns' own where there are as many."""
+def _names(columns: tuple[str, ...], count: int, name: str, classes: tuple[str, ...] = ()) -> list[str]:
+    """The names of `count` numbers of a row: the columns' own where there are as many, or one for each class."""
     if len(columns) == count:
         return list(columns)
+    name = columns[0] if len(columns) == 1 else name
+    if len(classes) == count:
+        return [f"{name}_{text}" for text in classes]
     return [name] if count == 1 else [f"{name}_{index}" for index in range(count)]
 
 

@@ -148,7 +148,8 @@ def forecast(
     said = {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
     beside = _beyond(series, window, keep, count, findings)
     places: Columns = {} if beside else {ROW: series.rows[-1] + 1 + np.arange(1, count + 1)}
-    yield {**places, **beside, STEP: np.arange(1, count + 1), **said}
+    said = {STEP: np.arange(1, count + 1), **said}
+    yield {**places, **beside_predictions(beside, said, series.place, findings)}
 
 
 def _check_feedback(predictor: Predictor, beyond: int, count: int) -> None:

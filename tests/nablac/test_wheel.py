@@ -46,8 +46,9 @@ ARGUMENTS = {
     "check": ("line.model",),
     "compile": ("line.model", "-o", "line.onnx"),
     "run": ("line.model", "x.npy"),
+    "predict": ("line", "x.npy"),
     "train": ("line.model", "-o", "trained"),
-    "eval": ("line.model", "--data", "d.npz"),
+    "eval": ("line.model", "--data", "d.npz", "--report", "report"),
     "compare": ("one", "two", "--report", "page.html"),
     "generate": ("letters", "ab", "--tokens", "3"),
     "grad": ("line.model", "-o", "gradient.onnx"),
@@ -59,6 +60,7 @@ ARGUMENTS = {
 }
 BEFORE = {
     "compare": (("train", "line.model", "-o", "one"), ("train", "line.model", "-o", "two", "--seed", "1")),
+    "predict": (("train", "line.model", "-o", "line"),),
     "generate": (("train", "letters.model", "-o", "letters"),),
 }
 

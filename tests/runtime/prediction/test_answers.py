@@ -86,7 +86,8 @@ NAMES: dict[str, tuple[tuple[int, ...], tuple[str, ...], list[str]]] = {
     "a column": ((2, 1), ("price",), ["predicted_price"]),
     "columns": ((2, 2), ("low", "high"), ["predicted_low", "predicted_high"]),
     "a number of no column": ((2, 1), (), ["predicted_t"]),
-    "more than the columns": ((2, 3), ("price",), ["predicted_t_0", "predicted_t_1", "predicted_t_2"]),
+    "more than the columns": ((2, 3), ("price",), ["predicted_price_0", "predicted_price_1", "predicted_price_2"]),
+    "a number for each class": ((2, 2), ("kind",), ["predicted_kind_ash", "predicted_kind_elm"]),
 }
 
 
@@ -94,7 +95,8 @@ NAMES: dict[str, tuple[tuple[int, ...], tuple[str, ...], list[str]]] = {
 def test_values_are_called_as_their_columns(case: str) -> None:
     shape, target, names = NAMES[case]
     array = np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
-    said = Recipe(Fitted(targets={"t": target} if target else {}), {"y": Meaning("value", "t")})
+    fitted = Fitted(targets={"t": target} if target else {}, classes={"kind": ("ash", "elm")})
+    said = Recipe(fitted, {"y": Meaning("value", "t")})
     columns = Answers(said).columns({"y": array}, 2)
     assert list(columns) == names
     np.testing.assert_array_equal(np.stack(list(columns.values()), axis=1), array.reshape(2, -1))
