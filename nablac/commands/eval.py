@@ -209,12 +209,14 @@ def _compiled(model: ModelOptions, asked_for: _Asked, as_json: bool, quiet: bool
 
 def judged(training: Training, part: str, season: int | None, folds: int | None) -> Evaluation:
     """The figures of a part in the units of the data."""
+    from compiler.reconstructions import reconstructions
     from compiler.target_uses import target_uses
     from runtime.evaluation.evaluation import Judging, evaluate
     from runtime.evaluation.part_outputs import predictor_of_training
 
     measured = target_uses(training.spec.loss, training.spec.targets).measured
-    judging = Judging(training.batch, training.padding, measured, season, folds)
+    rebuilt = reconstructions(training.inference)
+    judging = Judging(training.batch, training.padding, measured, rebuilt, season, folds)
     return evaluate(predictor_of_training(training), training.data, part, judging)
 
 

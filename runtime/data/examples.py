@@ -46,13 +46,15 @@ class Series:
     rows: Array
     lines: Array
     beside: Mapping[str, list[str]] = field(default_factory=dict)
+    borders: tuple[int, ...] = ()  # the number of the first row of each file after the first
 
     def joined(self, other: Series) -> tuple[Series, int]:
         """The rows of both, apart by a gap, and what was added to the numbers of the other's."""
         moved = int(self.rows[-1]) + 2 if len(self.rows) else 0
         beside = {name: [*cells, *other.beside[name]] for name, cells in self.beside.items() if name in other.beside}
         numbers, lines = (np.concatenate(pair) for pair in ((self.numbers, other.numbers), (self.lines, other.lines)))
-        return Series(self.names, numbers, np.concatenate([self.rows, other.rows + moved]), lines, beside), moved
+        rows = np.concatenate([self.rows, other.rows + moved])
+        return Series(self.names, numbers, rows, lines, beside, (*self.borders, moved)), moved
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,13 +35,15 @@ class Past:
 
     rows: Array
     numbers: Array  # [rows, columns]
+    borders: tuple[int, ...] = ()  # the numbers of rows before which nothing is their past: files begin there
 
     @staticmethod
     def of(series: Series, columns: tuple[str, ...]) -> Past | None:
         """The past of these columns; None where one of them is not in the series."""
         if any(name not in series.names for name in columns):
             return None
-        return Past(series.rows, series.numbers[:, [series.names.index(name) for name in columns]])
+        numbers = series.numbers[:, [series.names.index(name) for name in columns]]
+        return Past(series.rows, numbers, series.borders)
 
     def at(self, rows: Array) -> Array:
         """The values at rows [...], as [..., columns]; NaN where there is no such row."""
@@ -50,19 +53,32 @@ class Past:
         there = self.rows[index] == rows
         return np.where(there[..., None], self.numbers[index], np.nan)
 
+    def before(self, origins: Array, rows: Array) -> Array:
+        """The values at `rows: [origins, steps]`, which lie before their origins; NaN beyond a border."""
+        files = [np.searchsorted(self.borders, numbers, side="right") for numbers in (origins[:, None], rows)]
+        return np.where((files[0] == files[1])[..., None], self.at(rows), np.nan)
+
 
 def season_of(past: Past, before: int, asked: int | None) -> Season | None:
     """The season of the first column: `asked`, or what the rows before row number `before` show.
 
-    Where nothing lies before, as of data of its own, the first half of the series shows it. None where there is none.
+    Where nothing lies before, as of data of its own, the first half of the series shows it; of a series with gaps the
+    longest run of rows does. None where there is none.
     """
     if asked is not None:
         return Season(asked)
     known = int(np.searchsorted(past.rows, before))
     if known < len(past.rows) // 4:
         known = len(past.rows) // 2
-    length = season_length(past.numbers[:known, 0])
+    start, end = _longest_run(past.rows[:known])
+    length = season_length(past.numbers[start:end, 0])
     return Season(length, known) if length is not None else None
+
+
+def _longest_run(rows: Array) -> tuple[int, int]:
+    """Where the longest run of consecutive numbers begins and ends."""
+    ends = [0, *(np.flatnonzero(np.diff(rows) != 1) + 1).tolist(), len(rows)]
+    return max(pairwise(ends), key=lambda run: run[1] - run[0])
 
 
 def baselines(past: Past, origins: Array, steps: Array, season: Season | None) -> dict[str, Array]:
@@ -73,5 +89,5 @@ def baselines(past: Past, origins: Array, steps: Array, season: Season | None) -
     forecasts = {LAST: np.broadcast_to(past.at(origins)[:, None], (len(origins), len(steps), past.numbers.shape[1]))}
     if season is not None:
         back = steps - season.length * -(-steps // season.length)  # 0 or less: within the season up to the origin
-        forecasts[SEASON] = past.at(origins[:, None] + back[None, :])
+        forecasts[SEASON] = past.before(origins, origins[:, None] + back[None, :])
     return forecasts

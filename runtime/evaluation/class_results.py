@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 
+_WORST = 12  # examples among the figures
+_MOST_CLASSES = 200  # with a confusion matrix among the figures
+
+
 @dataclass(frozen=True)
 class Mistake:
     """An example that a model is wrong about, or hardly right: its index, and what is true and predicted."""
@@ -32,6 +36,7 @@ class ClassResult:
     task: Task
     figures: ClassFigures
     rows: Array
+    lines: Array | None = None  # of the file that examples are from
 
     def mistakes(self, most: int) -> list[Mistake]:
         """The examples of the highest loss, worst first; none where no probabilities are known."""
@@ -52,7 +57,15 @@ class ClassResult:
 
     def to_json(self) -> dict[str, Any]:
         """All figures."""
-        return {"task": self.task.what, "output": self.task.output, **self.figures.to_json()}
+        facts = {"task": self.task.what, "output": self.task.output, **self.figures.to_json()}
+        if len(self.figures.names) > _MOST_CLASSES:
+            facts["confusion"] = None
+        return facts | {"worst": [self._mistake_to_json(each) for each in self.mistakes(_WORST)]}
+
+    def _mistake_to_json(self, mistake: Mistake) -> dict[str, Any]:
+        line = {} if self.lines is None else {"line": int(self.lines[mistake.row])}
+        facts = {"example": mistake.row + 1, **line, "actual": mistake.actual, "predicted": mistake.predicted}
+        return {**facts, "probability": mistake.probability, "loss": mistake.loss}
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from runtime.evaluation.backtest import Backtest, backtest
@@ -17,7 +17,7 @@ from runtime.evaluation.class_results import (
 )
 from runtime.evaluation.number_results import NumberResult, forecast_result, regression_result
 from runtime.evaluation.part_outputs import PartOutputs, gathered, outputs_of
-from runtime.evaluation.tasks import Task, tasks_of
+from runtime.evaluation.tasks import Task, reconstruction_tasks, tasks_of
 from runtime.evaluation.token_results import TokenResult
 from runtime.prediction.series import Window
 
@@ -36,6 +36,7 @@ class Judging:
     batch: int
     padding: Padding | None = None
     measured: frozenset[str] | None = None  # see `tasks_of`
+    rebuilt: Mapping[str, str] = field(default_factory=dict)  # by an output the input that it is to be again
     season: int | None = None
     folds: int | None = None  # of a backtest, where one is asked for
 
@@ -60,6 +61,7 @@ class Evaluation:
 def evaluate(predictor: Predictor, data: Examples, part: str, judging: Judging) -> Evaluation:
     """Judge a model on a part of the data, in raw units; NablacError for a backtest of what is no series."""
     tasks, notes = tasks_of(predictor, data, judging.measured)
+    tasks += reconstruction_tasks(predictor, data, judging.rebuilt)
     by_tokens = {
         task.target: TokenResult(task, data.padding if data.padded else None) for task in tasks if task.what == "tokens"
     }
@@ -98,9 +100,9 @@ def _result(
     rows, said, truth = gathered(parts, task.output, task.target)
     match task.what:
         case "classes":
-            return class_result(task, rows, truth, said)
+            return replace(class_result(task, rows, truth, said), lines=data.lines)
         case "binary":
-            return binary_result(task, rows, truth, said)
+            return replace(binary_result(task, rows, truth, said), lines=data.lines)
         case "labels":
             return label_result(task, rows, truth, said)
         case "margin":

@@ -206,7 +206,9 @@ def _label_lines(result: LabelResult) -> list[str]:
     summary = label_summary(result)
     lines = [f"{result.task.title}: {len(result.figures.names)} labels"]
     lines += [f"  {name:<20}  {value}" for name, value in summary]
-    return [*lines, "", *table(CLASS_HEADER, label_rows(result)[:_MOST_ROWS])]
+    lines += ["", *table(CLASS_HEADER, label_rows(result)[:_MOST_ROWS])]
+    more = len(result.figures.names) - _MOST_ROWS
+    return [*lines, f"  and {more} more labels, which --json and --report have"] if more > 0 else lines
 
 
 def token_summary(result: TokenResult) -> list[tuple[str, str]]:

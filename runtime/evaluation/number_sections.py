@@ -56,8 +56,8 @@ def number_sections(result: NumberResult, data: Examples, prefix: str) -> list[S
         parts: list[Part] = [Figures(charts)]
         if axis is not None:
             parts.insert(0, Figures([_over_series(result, index, data, axis)]))
-        is_target = len(result.columns) == 1 and (prefix or name == result.task.title)
-        sections.append(Section(f"{prefix}Forecasts" if is_target and result.steps else f"Column {name}", parts))
+        what = "Forecasts" if result.steps else "Predictions"
+        sections.append(Section(f"{prefix}{what if len(result.columns) == 1 else f'Column {name}'}", parts))
     if len(result.columns) > _MOST_COLUMNS:
         more = len(result.columns) - _MOST_COLUMNS
         sections[-1] = Section(

@@ -56,7 +56,7 @@ def outputs_of(
     examples = replace(data, arrays={**arrays, _ROW: np.arange(len(data))}, augmentations={})
     for feeds in Batches(examples, part, batch, padding=padding).epoch(0):
         said = predictor.run({name: predictor.feed(name, feeds[name], data) for name in predictor.types})
-        targets = {name: feeds[name] for name in data.targets}
+        targets = {name: feeds[name] for name in (*predictor.types, *data.targets)}
         yield PartOutputs(feeds[_ROW], {name: said[name] for name in names}, targets)
 
 

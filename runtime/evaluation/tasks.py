@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -94,6 +94,15 @@ def _task(
     if target in recipe.fitted.scalings and predictor.units.get(output, "model") == "model":
         return f"it was scaled, and `{output}` stays in the units of training"
     return Task("forecast" if recipe.stage("window") is not None else "regression", target, output, kind, (), columns)
+
+
+def reconstruction_tasks(predictor: Predictor, data: Examples, rebuilt: Mapping[str, str]) -> list[Task]:
+    """A task for each input that an output is to be again, where it is one in raw units."""
+    return [
+        Task("regression", name, output, "value", (), data.columns.get(name, ()))
+        for output, name in rebuilt.items()
+        if name not in predictor.recipe.fitted.scalings or predictor.units.get(output, "model") == "raw"
+    ]
 
 
 def is_one_hot(truth: Array) -> bool:

@@ -433,3 +433,72 @@ def test_pages_of_odd_data_are_whole(tmp_path: Path) -> None:
     found = _figures(tmp_path / "run", "--data", tmp_path / "one.csv", "--report", tmp_path / "report")
     assert found["examples"] == 1 and found["figures"]["kind"]["auc"] is None
     assert (tmp_path / "report" / "report.html").read_text().endswith("</html>\n")
+
+
+def test_a_validation_file_of_its_own_is_a_series_of_its_own(tmp_path: Path) -> None:
+    """No baseline and no forecast reaches over the border between the files."""
+    numbers = _series()
+    _write_series(tmp_path / "series.csv", numbers[:60])
+    _write_series(tmp_path / "later.csv", numbers[70:])
+    text = _model(["a"], ["a"], 1).replace("validation 0.25", 'validation "later.csv"')
+    (tmp_path / "m.model").write_text(text)
+    assert invoke("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q").exit_code == 0
+    facts = _figures(tmp_path / "run", "--backtest", "2", "--report", tmp_path / "report")["figures"]["next"]
+    column = numbers[70:, 0]
+    assert facts["season"] == {"rows": 8, "detected": True}
+    baselines = facts["columns"]["a"]["baselines"]
+    last = np.abs(column[6:] - column[5:-1])
+    assert baselines["last value"]["mae"] == pytest.approx(last.mean()) and baselines["last value"]["count"] == 14
+    assert baselines["last season"]["mae"] == pytest.approx(np.abs(column[8:] - column[:-8]).mean())
+    assert (baselines["last season"]["count"], baselines["last season"]["left_out"]) == (12, 2)
+    assert sum(fold["count"] for fold in facts["backtest"]["columns"]["a"]["folds"]) == 14
+
+
+def test_targets_of_several_kinds_are_judged_each_by_its_own(tmp_path: Path) -> None:
+    _table(tmp_path)
+    (tmp_path / "m.model").write_text("""
+model Both {
+    input x: [batch, 2]
+    h = x -> Dense(4, relu)
+    output total = h -> Dense(1)
+    output logits = h -> Dense(3)
+    output rebuilt = h -> Dense(2)
+}
+train Both {
+    target sum: [batch, 1]
+    target kind: i64[batch]
+    loss mse(total, sum) + cross_entropy(logits, kind) + mse(rebuilt, x)
+    epochs 2
+    optimizer adam(lr: 1e-2)
+    test 0.3
+    data csv("rows.csv") -> standardize(columns: ["u", "v", "sum"])
+        -> columns(inputs: ["u", "v"], targets: ["sum", "kind"])
+}
+""")
+    done = invoke("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q")
+    assert done.exit_code == 0, done.output
+    figures = _figures(tmp_path / "run", "--report", tmp_path / "report")["figures"]
+    assert {name: each["task"] for name, each in figures.items()} == {
+        "sum": "regression",
+        "kind": "classes",
+        "x": "regression",
+    }
+    assert list(figures["x"]["columns"]) == ["u", "v"] and list(figures["kind"]["classes"]) == ["high", "low", "mid"]
+    html = (tmp_path / "report" / "report.html").read_text()
+    for heading in ("sum: Errors", "kind: Worst examples", "x: Column u"):
+        assert heading in html
+
+
+def test_the_worst_examples_are_named_by_their_lines(tmp_path: Path) -> None:
+    _table(tmp_path)
+    values = dict(zip(("outputs", "type", "loss", "metric", "target"), CLASSIFIERS["classes by name"], strict=False))
+    (tmp_path / "m.model").write_text(CLASSIFIER % values)
+    assert invoke("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q").exit_code == 0
+    worst = _figures(tmp_path / "run")["figures"]["kind"]["worst"]
+    lines = (tmp_path / "rows.csv").read_text().splitlines()
+    assert len(worst) == 12 and [each["loss"] for each in worst] == sorted(
+        (each["loss"] for each in worst), reverse=True
+    )
+    for each in worst:
+        assert lines[each["line"] - 1].split(",")[2] == each["actual"]
+        assert each["loss"] == pytest.approx(-math.log(each["probability"]))

@@ -61,6 +61,13 @@ def test_rows_that_are_not_there_have_no_baseline() -> None:
     assert forecasts[SEASON][0, :, 0].tolist() == pytest.approx([np.nan, 50], nan_ok=True)
 
 
+def test_a_season_is_looked_for_between_gaps() -> None:
+    wave = np.sin(2 * np.pi * np.arange(60) / 12)
+    rows = np.concatenate([np.arange(10), np.arange(13, 63), np.arange(66, 86)])
+    past = Past.of(_series(np.concatenate([wave[:10], wave[:50], wave[5:25]]), rows), ("v",))
+    assert past is not None and season_of(past, 86, None) == Season(12, 80)
+
+
 def test_a_season_is_looked_for_in_the_rows_before_the_forecasts() -> None:
     wave = np.concatenate([np.sin(2 * np.pi * _TIME[:200] / 8), _RNG.normal(size=200)])
     past = Past.of(_series(wave, np.arange(400)), ("v",))
