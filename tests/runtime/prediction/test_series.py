@@ -201,6 +201,14 @@ def test_dates_that_are_not_evenly_spaced_are_said() -> None:
     assert findings.lines() == ["note: the dates in `day` are not evenly spaced: they go on by 1 day: the table"]
 
 
+def test_a_series_from_the_last_to_the_first_is_said() -> None:
+    findings = Findings()
+    results(of_series(steps_on(1), 2), rising(3, year=[2003, 2002, 2001]), findings=findings)
+    assert findings.lines() == [
+        "note: `year` runs backwards, and a forecast is of what comes after the last row: the table"
+    ]
+
+
 def test_numbers_that_were_fed_back_are_those_of_one_model_after_another() -> None:
     """The second step sees the first one's number, in the type that the model gave it."""
     seen: list[Array] = []
