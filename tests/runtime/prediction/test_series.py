@@ -14,7 +14,7 @@ from grammar.diagnostics import NablacError
 from runtime.prediction.findings import Findings
 from runtime.prediction.prediction import Request, predict
 from runtime.prediction.predictor import Predictor
-from tests.runtime.prediction.models import of_series, steps_on
+from tests.runtime.prediction.predictors import of_series, steps_on
 
 Array = Any
 
@@ -185,7 +185,7 @@ def test_a_model_that_looks_at_no_later_row_has_no_forecast() -> None:
 
 
 def test_series_are_asked_of_models_of_series() -> None:
-    from tests.runtime.prediction.models import of_rows
+    from tests.runtime.prediction.predictors import of_rows
 
     predictor = of_rows(lambda feeds: {"y": feeds["x"][:, :1]})
     for request, option in (({"steps": 2}, "--steps"), ({"all": True}, "--all")):
