@@ -28,6 +28,7 @@ class Continued:
     what: str  # for a person: "1 hour", "3 months"
     after: Callable[[int], Any]
     regular: bool = True  # whether every step was the same
+    descends: bool = False  # whether it runs backwards
 
 
 def continued(cells: Sequence[Any]) -> Continued | None:
@@ -154,7 +155,8 @@ def _counting(numbers: list[int], write: Callable[[int], Any], unit: str = "") -
     if len(steps) != 1 or steps == {0}:
         return None
     (step,) = steps
-    return Continued(_counted(step, unit) if unit else str(step), lambda count: write(numbers[-1] + count * step))
+    what = _counted(step, unit) if unit else str(step)
+    return Continued(what, lambda count: write(numbers[-1] + count * step), descends=step < 0)
 
 
 def _by_step(moments: list[datetime], write: Callable[[datetime], Any]) -> Continued | None:
@@ -167,14 +169,14 @@ def _by_step(moments: list[datetime], write: Callable[[datetime], Any]) -> Conti
         ends = all(moment.day == _days_in(moment.year, moment.month) for moment in moments)
         what = _counted(months // _PER_YEAR, "year") if months % _PER_YEAR == 0 else _counted(months, "month")
         day = 31 if ends else max(moment.day for moment in moments)
-        return Continued(what, lambda count: write(_months_later(last, count * months, day)))
+        return Continued(what, lambda count: write(_months_later(last, count * months, day)), descends=months < 0)
     steps = Counter(after - before for before, after in pairwise(moments))
     step, times = steps.most_common(1)[0]
     if not step or 2 * times <= len(moments) - 1:
         return None
     if _are_working_days(moments):
         return Continued("1 working day", lambda count: write(_working_days_later(last, count)))
-    return Continued(_length(step), lambda count: write(last + count * step), regular=len(steps) == 1)
+    return Continued(_length(step), lambda count: write(last + count * step), len(steps) == 1, step < timedelta(0))
 
 
 def _months_between(moments: list[datetime]) -> int | None:

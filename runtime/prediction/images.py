@@ -58,7 +58,7 @@ def _listed(path: Path, findings: Findings) -> list[str]:
         name = line.strip()
         if not name:
             continue
-        file = next((each for each in (Path(name), path.parent / name) if os.path.isfile(each)), None)
+        file = next((candidate for candidate in (Path(name), path.parent / name) if os.path.isfile(candidate)), None)
         if file is None:
             findings.broken(f"{path}:{number}", f"there is no file {name}")
         else:

@@ -16,14 +16,14 @@ from runtime.boundary import names_in
 from runtime.data.csv_file import OF_COMMAND, PLAIN, Format
 from runtime.data.recipe import Recipe
 from runtime.prediction.answers import Answers
-from runtime.prediction.arrays import arrays_in, digits_in, is_arrays, predict_arrays
+from runtime.prediction.array_files import arrays_in, digits_in, is_arrays, predict_arrays
 from runtime.prediction.findings import Findings
 from runtime.prediction.images import FILE, LIST, image_files, image_input, is_images, predict_images
 from runtime.prediction.predictor import Predictor, no_recipe
 from runtime.prediction.series import Window, forecast, predict_all
 from runtime.prediction.table_blocks import STDIN, Block, is_table, mapping_blocks, table_blocks, text_lines
 from runtime.prediction.table_rows import Columns, Keep, len_of, predict_rows
-from runtime.prediction.texts import Texts, predict_texts, text_input, texts_of_lines, texts_of_table
+from runtime.prediction.text_rows import Texts, predict_texts, text_input, texts_of_lines, texts_of_table
 
 Inputs = Sequence[str] | Mapping[str, Any]  # names of files and folders, or columns by name
 _ROWS_AT_ONCE = 4096  # of a table that is read for the windows in it

@@ -173,7 +173,11 @@ def _check_feedback(predictor: Predictor, beyond: int, count: int) -> None:
 
 
 def _fed_back(said: Mapping[str, Array], names: list[str]) -> Array:
-    """Rows that were predicted, [rows, columns] as if they had been read."""
+    """Rows that were predicted, [rows, columns] as if they had been read; NablacError where one has no such column."""
+    missing = next((name for name in names if f"{PREDICTED}{name}" not in said), None)
+    if missing is not None:
+        message = f"no output of the model has numbers of `{missing}` alone, which a next step reads"
+        raise NablacError(Diagnostic(codes.E882, message, place="--steps"))
     return np.stack([np.asarray(said[f"{PREDICTED}{name}"], np.float64) for name in names], axis=1)
 
 
@@ -223,6 +227,10 @@ def _beyond(series: _Series, window: Window, keep: Keep, count: int, findings: F
     for name, values in series.values.items():
         if dated is not None and name == dated[0]:
             how = dated[1]
+            if how.descends:
+                findings.note(
+                    series.place, f"`{name}` runs backwards, and a forecast is of what comes after the last row"
+                )
             if not how.regular:
                 findings.note(series.place, f"the dates in `{name}` are not evenly spaced: they go on by {how.what}")
             try:

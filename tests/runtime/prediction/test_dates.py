@@ -69,6 +69,12 @@ CASES: dict[str, tuple[list[Any], str, list[Any]]] = {
     "digits alone": (["20240130", "20240131"], "1 day", ["20240201", "20240202"]),
     "numbers that count": (["7", "9"], "2", ["11", "13"]),
     "numbers that count down": (["5", "4"], "-1", ["3", "2"]),
+    "months from the last to the first": (["2024-02", "2024-01"], "-1 month", ["2023-12", "2023-11"]),
+    "hours from the last to the first": (
+        ["2024-01-01 01:00", "2024-01-01 00:00"],
+        "-1 hour",
+        ["2023-12-31 23:00", "2023-12-31 22:00"],
+    ),
     "time stamps": (["1700000000", "1700003600"], "3600", ["1700007200", "1700010800"]),
     "Python's dates": ([date(2024, 1, 31), date(2024, 2, 29)], "1 month", [date(2024, 3, 31), date(2024, 4, 30)]),
     "Python's times": (
@@ -84,7 +90,7 @@ CASES: dict[str, tuple[list[Any], str, list[Any]]] = {
 def test_a_column_goes_on_as_it_is_written(case: str) -> None:
     cells, what, following = CASES[case]
     how = continued(cells)
-    assert how is not None and how.regular
+    assert how is not None and how.regular and how.descends == ("-" in what)
     assert (how.what, [how.after(1), how.after(2)]) == (what, following)
 
 

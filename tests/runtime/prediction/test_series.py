@@ -14,7 +14,7 @@ from grammar.diagnostics import NablacError
 from runtime.prediction.findings import Findings
 from runtime.prediction.prediction import Request, predict
 from runtime.prediction.predictor import Predictor
-from tests.runtime.prediction.models import of_series, steps_on
+from tests.runtime.prediction.predictors import of_series, steps_on
 
 Array = Any
 
@@ -185,7 +185,7 @@ def test_a_model_that_looks_at_no_later_row_has_no_forecast() -> None:
 
 
 def test_series_are_asked_of_models_of_series() -> None:
-    from tests.runtime.prediction.models import of_rows
+    from tests.runtime.prediction.predictors import of_rows
 
     predictor = of_rows(lambda feeds: {"y": feeds["x"][:, :1]})
     for request, option in (({"steps": 2}, "--steps"), ({"all": True}, "--all")):
@@ -199,6 +199,14 @@ def test_dates_that_are_not_evenly_spaced_are_said() -> None:
     found = results(of_series(steps_on(1), 3), rising(5, day=days), findings=findings)
     assert found["day"] == ["2024-01-07"]
     assert findings.lines() == ["note: the dates in `day` are not evenly spaced: they go on by 1 day: the table"]
+
+
+def test_a_series_from_the_last_to_the_first_is_said() -> None:
+    findings = Findings()
+    results(of_series(steps_on(1), 2), rising(3, year=[2003, 2002, 2001]), findings=findings)
+    assert findings.lines() == [
+        "note: `year` runs backwards, and a forecast is of what comes after the last row: the table"
+    ]
 
 
 def test_numbers_that_were_fed_back_are_those_of_one_model_after_another() -> None:

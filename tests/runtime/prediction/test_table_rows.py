@@ -16,7 +16,7 @@ from runtime.prediction import predictor as predictor_module
 from runtime.prediction.findings import Findings
 from runtime.prediction.prediction import Request, predict
 from runtime.prediction.predictor import Predictor
-from tests.runtime.prediction.models import floats, of_rows
+from tests.runtime.prediction.predictors import floats, of_rows
 
 Array = Any
 
