@@ -143,8 +143,8 @@ def command(
         figures |= scores
     units = figure_notes(training.inference, training.data)
     evaluation = judged(training, chosen, season, folds)
-    for each in (*units, *evaluation.notes):
-        note(each, quiet)
+    for line in (*units, *evaluation.notes):
+        note(line, quiet)
     count = len(training.data.parts[chosen])
     facts = {"part": chosen, "examples": count, "scaled": bool(units), **figures, "figures": evaluation.to_json()}
     _print(training.name, evaluation, facts, figures, as_json)
@@ -196,8 +196,8 @@ def _compiled(model: ModelOptions, asked_for: _Asked, as_json: bool, quiet: bool
     data = examples_by_recipe(predictor, types, asked_for.data, asked_for.skip_broken)
     batch = 1 if data.padded else asked_for.batch or predictor.batch()  # padding may be read as text
     evaluation = evaluate(predictor, data, PART, Judging(batch, season=asked_for.season, folds=asked_for.folds))
-    for each in evaluation.notes:
-        note(each, quiet)
+    for line in evaluation.notes:
+        note(line, quiet)
     facts = {"part": PART, "examples": len(data), "scaled": False, "figures": evaluation.to_json()}
     _print(predictor.name, evaluation, facts, {}, as_json)
     if asked_for.report is not None:
@@ -250,12 +250,12 @@ def generated_scores(
     options = training.options
     weights = training.model_weights(training.first_state())
     generator = Generator.of_graph(training.inference.graph, weights, tokenizer, options.backend, options.device)
-    sources, truths = zip(*(data.texts[place] for place in data.parts[part]), strict=True)
+    sources, truths = zip(*(data.texts[row] for row in data.parts[part]), strict=True)
     longest = 2 * data.arrays[data.targets[0]].shape[1]
-    made = generator.generate(sources, Request(longest, beams=beams, length_penalty=length_penalty, batch=64))
-    texts = [
+    texts = generator.generate(sources, Request(longest, beams=beams, length_penalty=length_penalty, batch=64))
+    translations = [
         Generated(source, text, truth, chrf([text], [truth]))
-        for source, text, truth in zip(sources, made, truths, strict=True)
+        for source, text, truth in zip(sources, texts, truths, strict=True)
     ]
-    worst = sorted(texts, key=lambda text: text.chrf)[:_MOST_GENERATED]
-    return {"bleu": bleu(made, truths), "chrf": chrf(made, truths)}, worst
+    worst = sorted(translations, key=lambda translation: translation.chrf)[:_MOST_GENERATED]
+    return {"bleu": bleu(texts, truths), "chrf": chrf(texts, truths)}, worst

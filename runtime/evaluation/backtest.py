@@ -143,17 +143,17 @@ def backtest(
     runs = [_Forecast.of(block, beyond, fed_back) for block in blocks]
     forecaster = _Forecaster(predictor, task, series, window, batch)
     predicted = forecaster.run([origin for run in runs for origin in run])
-    results, skipped, place = [], 0, 0
+    results, skipped, offset = [], 0, 0
     for run in runs:
-        made = [
+        whole = [
             (origin, rows)
-            for origin, rows in zip(run, predicted[place : place + len(run)], strict=True)
+            for origin, rows in zip(run, predicted[offset : offset + len(run)], strict=True)
             if rows is not None
         ]
-        place += len(run)
-        skipped += sum(origin.count for origin in run) - sum(origin.count for origin, _ in made)
-        if made:
-            results.append(_fold(series, past, made, season))
+        offset += len(run)
+        skipped += sum(origin.count for origin in run) - sum(origin.count for origin, _ in whole)
+        if whole:
+            results.append(_fold(series, past, whole, season))
     return Backtest(columns, tuple(results), fed_back, season, skipped)
 
 
@@ -177,13 +177,15 @@ def feeds_back(predictor: Predictor, series: Series, columns: tuple[str, ...]) -
     return bool(read) and read <= set(columns) and not predictor.in_scaled_units()
 
 
-def _fold(series: Series, past: Past, made: list[tuple[_Forecast, Array]], season: Season | None) -> Fold:
+def _fold(
+    series: Series, past: Past, forecasts_with_rows: list[tuple[_Forecast, Array]], season: Season | None
+) -> Fold:
     parts: list[tuple[Array, Array, Array, dict[str, Array]]] = []
-    for origin, rows in made:
+    for origin, rows in forecasts_with_rows:
         index = np.arange(origin.begin, origin.begin + origin.count)
         steps = series.rows[index] - series.rows[origin.begin - 1]
         forecasts = baselines(past, series.rows[origin.begin - 1 : origin.begin], steps, season)
-        parts.append((index, steps, rows, {name: each[0] for name, each in forecasts.items()}))
+        parts.append((index, steps, rows, {name: values[0] for name, values in forecasts.items()}))
     index = np.concatenate([part[0] for part in parts])
     forecasts = {name: np.concatenate([part[3][name] for part in parts]) for name in parts[0][3]}
     steps, predicted = (np.concatenate([part[number] for part in parts]) for number in (1, 2))
@@ -205,7 +207,7 @@ class _Forecaster:
     def run(self, forecasts: Sequence[_Forecast]) -> list[Array | None]:
         """The rows of each forecast [count, columns]; None where the rows before it are too few or have a gap."""
         results: list[Array | None] = [None] * len(forecasts)
-        possible = [index for index, each in enumerate(forecasts) if self._is_whole(each.begin)]
+        possible = [index for index, forecast in enumerate(forecasts) if self._is_whole(forecast.begin)]
         for start in range(0, len(possible), self.batch):
             chosen = possible[start : start + self.batch]
             rows = self._run_batch([forecasts[index] for index in chosen])
@@ -219,8 +221,10 @@ class _Forecaster:
 
     def _run_batch(self, forecasts: list[_Forecast]) -> Array:
         """The rows of all forecasts, [forecasts, rows, columns], as many as the longest takes."""
-        window, count = self.window, max(each.count for each in forecasts)
-        known = np.stack([self.series.numbers[each.begin - window.length : each.begin] for each in forecasts])
+        window, count = self.window, max(forecast.count for forecast in forecasts)
+        known = np.stack(
+            [self.series.numbers[forecast.begin - window.length : forecast.begin] for forecast in forecasts]
+        )
         parts: list[Array] = []
         while sum(part.shape[1] for part in parts) < count:
             part = self._step(known[:, -window.length :])
@@ -232,9 +236,9 @@ class _Forecaster:
 
     def _step(self, windows: Array) -> Array:
         """The rows beyond windows [forecasts, length, columns] that the model predicts at once."""
-        place = Examples({}, place=self.predictor.name)
+        nowhere = Examples({}, place=self.predictor.name)
         feeds = {
-            name: self.predictor.feed(name, windows[:, :, columns], place) for name, columns in self.columns.items()
+            name: self.predictor.feed(name, windows[:, :, columns], nowhere) for name, columns in self.columns.items()
         }
         said = self.predictor.run(feeds)[self.task.output].astype(np.float64)
         rows: Array = said.reshape(len(windows), self.window.horizon, len(self.targets))

@@ -25,8 +25,8 @@ class Season:
     rows: int | None = None
 
     def __str__(self) -> str:
-        told = "as --season says" if self.rows is None else f"found in the first {self.rows:,} rows"
-        return f"{self.length:,} rows, {told}"
+        source = "as --season says" if self.rows is None else f"found in the first {self.rows:,} rows"
+        return f"{self.length:,} rows, {source}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,7 +27,7 @@ def calibration_bins(confidence: Array, right: Array, bins: int = BINS) -> list[
 
 def calibration_error(bins: list[CalibrationBin]) -> float | None:
     """The expected calibration error: how far shares are from confidences, weighted by counts (Naeini et al. 2015)."""
-    total = sum(each.count for each in bins)
+    total = sum(group.count for group in bins)
     if not total:
         return None
-    return sum(abs(each.confidence - each.share_right) * each.count for each in bins) / total
+    return sum(abs(group.confidence - group.share_right) * group.count for group in bins) / total

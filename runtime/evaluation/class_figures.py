@@ -119,14 +119,16 @@ class ClassFigures:
         A class that is never predicted has precision 0 here, as scikit-learn has it.
         """
         occurring = [
-            each for each, said in zip(self.classes, self.confusion.sum(axis=0), strict=True) if each.support or said
+            of_class
+            for of_class, said in zip(self.classes, self.confusion.sum(axis=0), strict=True)
+            if of_class.support or said
         ]
-        weights = [each.support if weighted else 1 for each in occurring]
+        weights = [of_class.support if weighted else 1 for of_class in occurring]
         if not sum(weights):
             return {"precision": None, "recall": None, "f1": None}
         means: dict[str, float | None] = {}
         for name in ("precision", "recall", "f1"):
-            values = [getattr(each, name) or 0.0 for each in occurring]
+            values = [getattr(of_class, name) or 0.0 for of_class in occurring]
             means[name] = sum(value * weight for value, weight in zip(values, weights, strict=True)) / sum(weights)
         return means
 
@@ -135,7 +137,7 @@ class ClassFigures:
         """Of two classes that of the second; of more the mean over the classes that have one, each against the rest."""
         if self.is_binary:
             return self.classes[1].auc
-        areas = [each.auc for each in self.classes if each.auc is not None]
+        areas = [of_class.auc for of_class in self.classes if of_class.auc is not None]
         return sum(areas) / len(areas) if areas else None
 
     @property
@@ -173,11 +175,11 @@ class ClassFigures:
             "ece": calibration_error(self.calibration),
             "macro": self.average(),
             "weighted": self.average(weighted=True),
-            "classes": {each.name: each.to_json() for each in self.classes},
+            "classes": {of_class.name: of_class.to_json() for of_class in self.classes},
             "confusion": self.confusion.tolist(),
             "calibration": [
-                {"confidence": each.confidence, "share_right": each.share_right, "count": each.count}
-                for each in self.calibration
+                {"confidence": group.confidence, "share_right": group.share_right, "count": group.count}
+                for group in self.calibration
             ],
         }
 
@@ -192,18 +194,18 @@ class LabelFigures:
 
     def micro(self) -> float | None:
         """F1 of all answers together."""
-        right = sum(int(each.confusion[1, 1]) for each in self.labels)
-        wrong = sum(int(each.confusion[0, 1] + each.confusion[1, 0]) for each in self.labels)
+        right = sum(int(label.confusion[1, 1]) for label in self.labels)
+        wrong = sum(int(label.confusion[0, 1] + label.confusion[1, 0]) for label in self.labels)
         return _share(2 * right, 2 * right + wrong)
 
     def macro(self) -> float | None:
         """The mean F1 of the labels."""
-        values = [each.classes[1].f1 or 0.0 for each in self.labels]
+        values = [label.classes[1].f1 or 0.0 for label in self.labels]
         return sum(values) / len(values) if values else None
 
     def to_json(self) -> dict[str, Any]:
         """The figures by name."""
-        labels = {name: each.to_json() for name, each in zip(self.names, self.labels, strict=True)}
+        labels = {name: label.to_json() for name, label in zip(self.names, self.labels, strict=True)}
         return {"all_right": self.all_right, "micro_f1": self.micro(), "macro_f1": self.macro(), "labels": labels}
 
 

@@ -60,7 +60,7 @@ class ClassResult:
         facts = {"task": self.task.what, "output": self.task.output, **self.figures.to_json()}
         if len(self.figures.names) > _MOST_CLASSES:
             facts["confusion"] = None
-        return facts | {"worst": [self._mistake_to_json(each) for each in self.mistakes(_WORST)]}
+        return facts | {"worst": [self._mistake_to_json(mistake) for mistake in self.mistakes(_WORST)]}
 
     def _mistake_to_json(self, mistake: Mistake) -> dict[str, Any]:
         line = {} if self.lines is None else {"line": int(self.lines[mistake.row])}
@@ -120,7 +120,7 @@ def label_result(task: Task, rows: Array, truth: Array, said: Array) -> LabelRes
     labels = (truth.reshape(len(rows), -1) > 0.5).astype(np.int64)
     logs = log_probabilities_of(task.kind, said.reshape(len(rows), -1))
     counted = ~np.isnan(logs).any(axis=(1, 2))
-    each = tuple(
+    figures = tuple(
         ClassFigures.of(labels[:, index], ("0", "1"), log_probabilities=logs[:, index])[0]
         for index in range(labels.shape[1])
     )
@@ -128,4 +128,4 @@ def label_result(task: Task, rows: Array, truth: Array, said: Array) -> LabelRes
     names = task.columns
     if len(names) != labels.shape[1]:
         names = tuple(f"{task.target}_{index}" for index in range(labels.shape[1]))
-    return LabelResult(task, LabelFigures(each, names, float(right.mean()) if right.size else None))
+    return LabelResult(task, LabelFigures(figures, names, float(right.mean()) if right.size else None))

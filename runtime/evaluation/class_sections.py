@@ -57,20 +57,23 @@ def class_sections(result: ClassResult, data: Examples, prefix: str) -> list[Sec
     worst = result.mistakes(_WORST_PICTURES if picture_of(data, 0) is not None else _WORST)
     if worst:
         captions = [
-            f"{each.actual}, at {percent(each.probability)}"
-            if each.actual == each.predicted
-            else f"{each.actual}, taken for {each.predicted}"
-            for each in worst
+            f"{mistake.actual}, at {percent(mistake.probability)}"
+            if mistake.actual == mistake.predicted
+            else f"{mistake.actual}, taken for {mistake.predicted}"
+            for mistake in worst
         ]
         facts = {
-            "actual": [each.actual for each in worst],
-            "predicted": [each.predicted for each in worst],
-            "probability of the actual": [percent(each.probability) for each in worst],
-            "loss": [readable(each.loss, 3) for each in worst],
+            "actual": [mistake.actual for mistake in worst],
+            "predicted": [mistake.predicted for mistake in worst],
+            "probability of the actual": [percent(mistake.probability) for mistake in worst],
+            "loss": [readable(mistake.loss, 3) for mistake in worst],
         }
-        wrong = sum(each.actual != each.predicted for each in worst)
+        wrong = sum(mistake.actual != mistake.predicted for mistake in worst)
         said = f"The {len(worst)} examples of the highest loss, worst first; {wrong} of them are wrong."
-        parts = [Paragraph(said, quiet=True), *shown_examples(data, [each.row for each in worst], captions, facts)]
+        parts = [
+            Paragraph(said, quiet=True),
+            *shown_examples(data, [mistake.row for mistake in worst], captions, facts),
+        ]
         sections.append(Section(f"{prefix}Worst examples", parts))
     return sections
 

@@ -53,8 +53,8 @@ class Evaluation:
     def to_json(self) -> dict[str, Any]:
         """All figures, target by target."""
         figures = {target: result.to_json() for target, result in self.results.items()}
-        for target, each in self.backtests.items():
-            figures[target]["backtest"] = each.to_json()
+        for target, result in self.backtests.items():
+            figures[target]["backtest"] = result.to_json()
         return figures
 
 

@@ -151,8 +151,12 @@ def class_rows(result: ClassResult) -> list[list[str]]:
     """A row for each class, then their averages."""
     figures = result.figures
     rows = [
-        [each.name, *(share(value) for value in (each.precision, each.recall, each.f1, each.auc)), f"{each.support:,}"]
-        for each in figures.classes
+        [
+            of_class.name,
+            *(share(value) for value in (of_class.precision, of_class.recall, of_class.f1, of_class.auc)),
+            f"{of_class.support:,}",
+        ]
+        for of_class in figures.classes
     ]
     for name, weighted in (("mean of classes", False), ("weighted mean", True)):
         average = figures.average(weighted)
@@ -184,11 +188,11 @@ def label_rows(result: LabelResult) -> list[list[str]]:
     return [
         [
             name,
-            *(share(value) for value in (yes.precision, yes.recall, yes.f1, each.auc)),
+            *(share(value) for value in (yes.precision, yes.recall, yes.f1, label.auc)),
             f"{yes.support:,}",
         ]
-        for name, each in zip(result.figures.names, result.figures.labels, strict=True)
-        for yes in [each.classes[1]]
+        for name, label in zip(result.figures.names, result.figures.labels, strict=True)
+        for yes in [label.classes[1]]
     ]
 
 

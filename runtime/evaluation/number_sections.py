@@ -145,10 +145,10 @@ def _residuals(result: NumberResult, column: int) -> Chart:
 
 def _by_step(result: NumberResult, column: int) -> Chart:
     steps = [float(step) for step in result.steps]
-    places = range(len(steps))
-    series = [Series("model", steps, [result.figures(column, at).mae or 0.0 for at in places], color=BLUE)]
+    indices = range(len(steps))
+    series = [Series("model", steps, [result.figures(column, index).mae or 0.0 for index in indices], color=BLUE)]
     for color, name in zip(_BASELINES, result.forecasts, strict=False):
-        errors = [_or_nan(result.baseline(name, column, at).mae) for at in places]
+        errors = [_or_nan(result.baseline(name, column, index).mae) for index in indices]
         series.append(Series(name, steps, errors, color=color))
     return line_chart("Error by how far ahead", series, x_name="rows ahead", y_name="MAE", whole_x=True, log_y=False)
 
@@ -313,14 +313,14 @@ def _folds_over_series(result: Backtest, column: int, data: Examples, axis: Time
 
 def _backtest_by_step(result: Backtest, column: int) -> Chart:
     figures = result.by_step(column)
-    series = [Series("model", [float(step) for step, _ in figures], _errors([each for _, each in figures]), color=BLUE)]
+    series = [
+        Series(
+            "model", [float(step) for step, _ in figures], [_or_nan(of_step.mae) for _, of_step in figures], color=BLUE
+        )
+    ]
     name = f"{result.columns[column]}: " if len(result.columns) > 1 else ""
     title = f"{name}error by how far ahead"
     return line_chart(
         title[0].upper() + title[1:] if not name else title, series, x_name="rows ahead", y_name="MAE", whole_x=True,
         log_y=False, legend=False,
     )  # fmt: skip
-
-
-def _errors(figures: Sequence[object]) -> list[float]:
-    return [_or_nan(getattr(each, "mae", None)) for each in figures]

@@ -23,10 +23,10 @@ def season_length(series: Array) -> int | None:
     values = series[np.isfinite(series)].astype(np.float64)
     if values.size < _LEAST_ROWS:
         return None
-    place = np.arange(values.size) - (values.size - 1) / 2
+    position = np.arange(values.size) - (values.size - 1) / 2
     centred = values - values.mean()
     size = float(np.abs(centred).max())
-    centred = centred - place * ((place * centred).sum() / (place**2).sum())
+    centred = centred - position * ((position * centred).sum() / (position**2).sum())
     if not float(np.abs(centred).max()) > 1e-9 * size:
         return None  # a straight line, but for rounding
     correlation = _correlation(centred, min(values.size // 3, _MOST_LAG) + 1)
