@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ import numpy as np
 from compiler.model_spec import DataStage
 from compiler.output_meanings import CLASS_SCORES
 from compiler.types import DType, TensorType
+from grammar.diagnostics import NablacError
 from grammar.source import Source, Span
 from runtime.data.context import Context
 from runtime.data.loading import Requirements, load_examples
@@ -45,7 +47,12 @@ def examples_by_recipe(
     fixed = frozenset({"validation", "test"})
     context = Context(Path.cwd(), skip_broken=skip_broken, fixed=fixed, fitted=recipe.fitted, keeps_raw=True)
     targets = _target_types(predictor, outputs)
-    examples = load_examples(stages, context, Requirements(predictor.types, targets, frozenset(targets)))
+    try:
+        examples = load_examples(stages, context, Requirements(predictor.types, targets, frozenset(targets)))
+    except NablacError as error:  # there is no text that its spans are of
+        raise NablacError(
+            *(replace(fault, span=None, labels=(), place=fault.place or path) for fault in error.diagnostics)
+        ) from error
     examples.parts[PART] = np.arange(len(examples))
     return examples
 

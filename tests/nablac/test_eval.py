@@ -335,6 +335,14 @@ def test_a_compiled_model_is_judged_on_data_that_is_named(tmp_path: Path) -> Non
     assert invoke("eval", tmp_path / "none.onnx", "--data", tmp_path / "series.csv").exit_code == 2
     refused = invoke("eval", file, "--data", tmp_path / "nothing.csv")
     assert refused.exit_code == 2 and "there is no file" in refused.stderr
+    _write_series(tmp_path / "short.csv", _series(5))
+    refused = invoke("eval", file, "--data", tmp_path / "short.csv")
+    said = "error[E823]: 5 rows are too few for windows of 6 and a horizon of 1"
+    assert refused.stderr.startswith(f"{said}\n --> {tmp_path / 'short.csv'}\n"), refused.stderr
+    text = (tmp_path / "series.csv").read_text().replace("day,a,b", "day,A,b")
+    (tmp_path / "named.csv").write_text(text)
+    refused = invoke("eval", file, "--data", tmp_path / "named.csv")
+    assert refused.exit_code == 2 and "has no column `a`" in refused.stderr and "`A`" in refused.stderr
 
 
 def test_figures_are_in_raw_units_where_the_target_is_scaled(tmp_path: Path) -> None:
