@@ -34,7 +34,7 @@ class Context:
     notes: dict[str, list[str]] = field(default_factory=dict)  # what was changed or left out in reading, and where
     order: str = ""  # of the parts: "time", "random", or as the data is by itself
     fitted: Fitted | None = None  # what an earlier run, or the training part, has shown of the data
-    keeps_raw: bool = False  # whether examples keep their numbers as they were before scaling too
+    keeps_raw: bool = False  # whether examples keep their numbers before scaling too, and the rows of their windows
 
     def path(self, name: str, span: Span | None) -> Path:
         """A file or folder that a data description names; NablacError where there is none."""

@@ -84,7 +84,7 @@ class Examples:
     stages: tuple[Stage, ...] = ()  # that made them, the source first
     decided: Mapping[str, Any] = field(default_factory=dict)  # arguments that the source read off its file
     raw: dict[str, Array] = field(default_factory=dict)  # of scaled arrays what they were before, where that is kept
-    series: Series | None = None  # that windows were cut of
+    series: Series | None = None  # that windows were cut of, where raw numbers are kept
     starts: Array | None = None  # the number of the first row of each window among all rows of the series
 
     def __len__(self) -> int:

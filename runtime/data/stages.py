@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from runtime.data.scaling import Scale
 from runtime.data.tokens import known, tokens, windows_of
 from runtime.text.tokenizers import ListTokenizer
 from runtime.text.words import pieces
+
+if TYPE_CHECKING:
+    from compiler.types import Array
 
 Step = Callable[[Any, DataStage, Context], Any]
 
@@ -84,11 +87,6 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     parts = window_parts(starts + begin, starts + begin + horizon, len(table), stride < rows, context, stage)
     training = table[: cuts(len(table), context)[0]]
     lines = np.array(data.lines)[read.kept]
-    beside = {
-        name: [cells[row] for row in read.kept.tolist()]
-        for name, cells in data.cells.items()
-        if name not in names and cells
-    }
     return Examples(
         {"input": x, "target": y},
         ("input",),
@@ -100,9 +98,17 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         samples={"input": training[:, take_in], "target": training[:, take_out]} if parts else {},
         place=data.place,
         lines=lines[starts],
-        series=Series(tuple(names), table, numbers, lines, beside),
+        series=Series(tuple(names), table, numbers, lines, _beside(data, names, read.kept))
+        if context.keeps_raw
+        else None,
         starts=numbers[starts],
     )
+
+
+def _beside(data: Rows, names: list[str], kept: Array) -> dict[str, list[str]]:
+    """The cells of all other columns than those of these names, in the rows that are kept."""
+    chosen = kept.tolist()
+    return {name: [cells[row] for row in chosen] for name, cells in data.cells.items() if name not in names and cells}
 
 
 def standardize(data: Rows | Examples, stage: DataStage, context: Context) -> Rows | Examples:

@@ -74,12 +74,12 @@ def _facts(result: NumberResult) -> Facts:
     facts: list[tuple[str, str] | tuple[str, str, str]] = [
         ("MAE", number(figures.mae), unit),
         ("RMSE", number(figures.rmse), unit),
-        ("R²", number(figures.r2, 3), said or "share of the variance that is explained"),
+        ("R²", number(figures.r2, 3), said or "share of the variance explained"),
     ]
     if figures.mape is not None:
         facts.append(("MAPE", f"{readable(figures.mape, 3)}%", said or "of the actual value"))
     for name in result.forecasts:
-        facts.append((f"skill against {name}", percent(result.skill(name, 0)), "of its MAE is gone"))
+        facts.append((f"skill against {name}", percent(result.skill(name, 0)), "of its MAE removed"))
     return Facts(facts)
 
 

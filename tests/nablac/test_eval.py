@@ -510,3 +510,34 @@ def test_the_worst_examples_are_named_by_their_lines(tmp_path: Path) -> None:
     for each in worst:
         assert lines[each["line"] - 1].split(",")[2] == each["actual"]
         assert each["loss"] == pytest.approx(-math.log(each["probability"]))
+
+
+def test_figures_are_those_of_scikit_learn_on_what_predict_gives(tmp_path: Path) -> None:
+    metrics = pytest.importorskip("sklearn.metrics", reason="the data extra is not installed")
+    _table(tmp_path)
+    values = dict(zip(("outputs", "type", "loss", "metric", "target"), CLASSIFIERS["classes by name"], strict=False))
+    (tmp_path / "m.model").write_text(CLASSIFIER % values)
+    assert invoke("train", tmp_path / "m.model", "-o", tmp_path / "run", "-q").exit_code == 0
+    facts = _figures(tmp_path / "run", "--data", tmp_path / "rows.csv")["figures"]["kind"]
+    done = invoke("predict", tmp_path / "run", tmp_path / "rows.csv", "--keep", "none", "-q")
+    rows = list(csv.DictReader(io.StringIO(done.stdout)))
+    names = ["high", "low", "mid"]
+    actual = [row.split(",")[2] for row in (tmp_path / "rows.csv").read_text().split()[1:]]
+    predicted = [row["predicted_kind"] for row in rows]
+    probabilities = np.array([[float(row[f"probability_{name}"]) for name in names] for row in rows])
+    probabilities /= probabilities.sum(axis=1, keepdims=True)  # of f32
+    assert facts["accuracy"] == pytest.approx(metrics.accuracy_score(actual, predicted))
+    assert facts["confusion"] == metrics.confusion_matrix(actual, predicted, labels=names).tolist()
+    assert facts["log_loss"] == pytest.approx(metrics.log_loss(actual, probabilities, labels=names), rel=1e-5)
+    assert facts["auc"] == pytest.approx(metrics.roc_auc_score(actual, probabilities, multi_class="ovr", labels=names))
+    report = metrics.classification_report(actual, predicted, output_dict=True, zero_division=0)
+    for name in names:
+        for ours, theirs in (
+            ("precision", "precision"),
+            ("recall", "recall"),
+            ("f1", "f1-score"),
+            ("support", "support"),
+        ):
+            assert (facts["classes"][name][ours] or 0) == pytest.approx(report[name][theirs])
+    for ours, theirs in (("macro", "macro avg"), ("weighted", "weighted avg")):
+        assert facts[ours]["f1"] == pytest.approx(report[theirs]["f1-score"])
