@@ -17,18 +17,10 @@ from tests.mutations.changes import Change, changes
 from tests.paths import ROOT
 
 COPIED = (
-    "grammar",
-    "compiler",
-    "runtime",
-    "nablac",
-    "specs",
-    "tests",
-    "docs",
-    "examples",
-    "benchmarks",
-    "pyproject.toml",
+    *("grammar", "compiler", "runtime", "nablac", "specs", "tests", "docs", "examples", "benchmarks", ".ci"),
+    *("pyproject.toml", "setup.py", ".pre-commit-config.yaml"),
+    *("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "LICENSE"),
 )
-COPIED += ("setup.py", "README.md", "CONTRIBUTING.md", "LICENSE")
 SECONDS = 1800  # of a run of tests, after which it is one without end
 ENDLESS = "tests that do not end"
 
