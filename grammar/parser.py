@@ -13,10 +13,10 @@ from grammar import codes, mistakes
 from grammar.automaton import Automaton, Refused
 from grammar.builder import Builder
 from grammar.diagnostics import Diagnostics, NablacError
+from grammar.error_context import EXPRESSION, SIGNS, ErrorContext
 from grammar.layout import lay_out
 from grammar.lexer import Token, pattern_of, read_tokens
 from grammar.limits import MOST_BYTES, MOST_ERRORS
-from grammar.place import EXPRESSION, SIGNS, Place
 from grammar.reading import read_source
 from grammar.source import Source, Span
 from grammar.syntax import File
@@ -117,7 +117,7 @@ class _Reader:
             self.automaton.feed(earlier)
         expected = frozenset(kind for kind in self.automaton.kinds() if self.automaton.accepts(kind))
         at_top = self.start_level == 0
-        found = diagnose(Place(self.tokens, self.start, place, expected, at_top))
+        found = diagnose(ErrorContext(self.tokens, self.start, place, expected, at_top))
         if not (self.astray and found.code == codes.E123):
             self.errors.add(found)
         self.astray = self.astray or at_top

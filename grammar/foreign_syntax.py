@@ -1,4 +1,4 @@
-"""What is said to those who write as in another language: Python, C, PyTorch."""
+"""Diagnostics for the syntax of other languages: Python, C, PyTorch."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import re
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic
+from grammar.error_context import CLOSED_BY, NAMES, ErrorContext, span_and_note, statement_tokens
 from grammar.lexer import Token
-from grammar.place import CLOSED_BY, NAMES, Place, here, statement
 from grammar.source import Span
 
-# The word that starts the line, and what is written here.
+# The first word of a statement, and what to write instead.
 FOREIGN_STATEMENTS = {
     "def": "a function is `fn name(x) = ...`, a layer `layer Name(...) { ... }`",
     "class": "a layer is `layer Name(...) { ... }`, a model `model Name(...) { ... }`",
@@ -41,13 +41,15 @@ FOREIGN_WORDS = {
 }
 
 
-def foreign_word(place: Place) -> Diagnostic | None:
+def foreign_word(context: ErrorContext) -> Diagnostic | None:
     """`def`, `class`, `return`, `None` and other words of Python."""
-    first = place.first
+    first = context.first
     habit = FOREIGN_STATEMENTS.get(first.text)
-    if habit is not None and first.type in ("NAME", "SETTING") and place.at <= place.start + 1:
+    if habit is not None and first.type in ("NAME", "SETTING") and context.index <= context.start + 1:
         return Diagnostic(codes.E118, f"`{first.text}` is not a word of the language", first.span, hint=habit)
-    for token in place.tokens[max(place.start, place.at - 2) : place.at + 1]:  # two names in a row are still a product
+    for token in context.tokens[
+        max(context.start, context.index - 2) : context.index + 1
+    ]:  # two names in a row are still a product
         if token.type == "NAME" and token.text in FOREIGN_WORDS:
             hint = FOREIGN_WORDS[token.text]
             return Diagnostic(codes.E118, f"`{token.text}` is not a word of the language", token.span, hint=hint)
@@ -57,28 +59,28 @@ def foreign_word(place: Place) -> Diagnostic | None:
     return None
 
 
-def comment(place: Place) -> Diagnostic | None:
-    """`// text`, `/* text */` and `-- text`, where a value could not go on so."""
-    token, before = place.token, place.before
-    could_end = place.at == place.start or "NEWLINE" in place.expected
+def comment(context: ErrorContext) -> Diagnostic | None:
+    """`// text`, `/* text */` and `-- text`, where no expression could continue in that way."""
+    token, previous = context.token, context.previous
+    could_end = context.index == context.start or "NEWLINE" in context.expected
     if token.type == "FLOOR_DIVIDE" and could_end:
         return _no_comment(token, token)
-    if token.type == "SLASH" and could_end and place.following() == "STAR":
-        return _no_comment(token, place.tokens[place.at + 1])
-    if token.type == "STAR" and before is not None and before.type == "SLASH":
-        return _no_comment(before, token)
-    if token.type == "MINUS" and place.at == place.start and place.following() == "MINUS":
-        return _no_comment(token, place.tokens[place.at + 1])
-    first = place.at - 1
-    while first > place.start and place.tokens[first].type == "NAME":
+    if token.type == "SLASH" and could_end and context.following() == "STAR":
+        return _no_comment(token, context.tokens[context.index + 1])
+    if token.type == "STAR" and previous is not None and previous.type == "SLASH":
+        return _no_comment(previous, token)
+    if token.type == "MINUS" and context.index == context.start and context.following() == "MINUS":
+        return _no_comment(token, context.tokens[context.index + 1])
+    first = context.index - 1
+    while first > context.start and context.tokens[first].type == "NAME":
         first -= 1
-    if token.type in ("NAME", "COLON") and first < place.at - 1 and place.tokens[first].type == "FLOOR_DIVIDE":
-        return _no_comment(place.tokens[first], place.tokens[first])  # words in a row
+    if token.type in ("NAME", "COLON") and first < context.index - 1 and context.tokens[first].type == "FLOOR_DIVIDE":
+        return _no_comment(context.tokens[first], context.tokens[first])  # words in a row
     return None
 
 
 def comment_hint(name: Span) -> str | None:
-    """What is said of an unknown name among words after `//`, which divide as they stand."""
+    """The hint for an unknown name in a row of words after `//`, which is a division."""
     before = name.source.text[: name.start].rpartition("\n")[2]
     return _NO_COMMENT if _QUOTIENT_OF_WORDS.search(before) else None
 
@@ -88,22 +90,22 @@ def _no_comment(first: Token, last: Token) -> Diagnostic:
     return Diagnostic(codes.E118, f"`{span.text}` does not start a comment", span, hint=_NO_COMMENT)
 
 
-def decorator(place: Place) -> Diagnostic | None:
+def decorator(context: ErrorContext) -> Diagnostic | None:
     """`@name` before a declaration."""
-    if place.token.type != "AT" or place.at != place.start:
+    if context.token.type != "AT" or context.index != context.start:
         return None
-    return Diagnostic(codes.E118, "there are no decorators", place.token.span, hint="remove the line")
+    return Diagnostic(codes.E118, "there are no decorators", context.token.span, hint="remove the line")
 
 
-def foreign_import(place: Place) -> Diagnostic | None:
+def foreign_import(context: ErrorContext) -> Diagnostic | None:
     """`from torch import nn`, `import *`, `import A as B`."""
-    if place.first.type != "FROM":
+    if context.first.type != "FROM":
         return None
-    token, before = place.token, place.before
-    if token.type == "NAME" and place.at == place.start + 1:
+    token, previous = context.token, context.previous
+    if token.type == "NAME" and context.index == context.start + 1:
         hint = 'import names of another file with `from "file.model" import Name`; the library needs no import'
         return Diagnostic(codes.E118, "`from` takes a file name in quotes", token.span, hint=hint)
-    if token.type == "STAR" and before is not None and before.type == "IMPORT":
+    if token.type == "STAR" and previous is not None and previous.type == "IMPORT":
         return Diagnostic(codes.E118, "`*` cannot be imported", token.span, hint="name each import: `import A, B`")
     if token.text == "as":
         return Diagnostic(
@@ -112,37 +114,37 @@ def foreign_import(place: Place) -> Diagnostic | None:
     return None
 
 
-def formatted_text(place: Place) -> Diagnostic | None:
+def formatted_text(context: ErrorContext) -> Diagnostic | None:
     """`f"{name}"`."""
-    before = place.before
-    if place.token.type != "STRING" or before is None or before.text not in ("f", "F"):
+    previous = context.previous
+    if context.token.type != "STRING" or previous is None or previous.text not in ("f", "F"):
         return None
     hint = "messages interpolate `{name}` without an `f`"
-    return Diagnostic(codes.E118, "`f` does not belong before a string", before.span, hint=hint)
+    return Diagnostic(codes.E118, "`f` does not belong before a string", previous.span, hint=hint)
 
 
-def loop_in_parentheses(place: Place) -> Diagnostic | None:
+def loop_in_parentheses(context: ErrorContext) -> Diagnostic | None:
     """`for (i in 0..n)`."""
-    if place.first.type != "FOR" or place.token.type != "LPAR" or place.at != place.start + 1:
+    if context.first.type != "FOR" or context.token.type != "LPAR" or context.index != context.start + 1:
         return None
     hint = "write `for i in 0..n { ... }`"
-    return Diagnostic(codes.E118, "`for` takes no parentheses", place.token.span, hint=hint)
+    return Diagnostic(codes.E118, "`for` takes no parentheses", context.token.span, hint=hint)
 
 
-def definition_with_equals(place: Place) -> Diagnostic | None:
+def definition_with_equals(context: ErrorContext) -> Diagnostic | None:
     """`model M = Sequential(...)`."""
-    word = place.first.text
-    if place.token.type != "EQUAL" or place.first.type not in ("MODEL", "LAYER", "CELL", "OPTIMIZER"):
+    word = context.first.text
+    if context.token.type != "EQUAL" or context.first.type not in ("MODEL", "LAYER", "CELL", "OPTIMIZER"):
         return None
-    hint = f"a {word} is a block: `{word} {place.tokens[place.start + 1].text} {{ ... }}`"
-    return Diagnostic(codes.E113, "unexpected `=`", *here(place), hint=hint)
+    hint = f"a {word} is a block: `{word} {context.tokens[context.start + 1].text} {{ ... }}`"
+    return Diagnostic(codes.E113, "unexpected `=`", *span_and_note(context), hint=hint)
 
 
-def declared_type(place: Place) -> str | None:
-    """What is said to `W: [4, 3] ~ f()` and `y: f32[batch] = x`, which have no word before them."""
-    if place.token.type != "COLON":
+def declared_type(context: ErrorContext) -> str | None:
+    """The hint for `W: [4, 3] ~ f()` and `y: f32[batch] = x`, which lack a word such as `param`."""
+    if context.token.type != "COLON":
         return None
-    name, kinds = place.first.text, {token.type for token in statement(place)}
+    name, kinds = context.first.text, {token.type for token in statement_tokens(context)}
     if "TILDE" in kinds:
         return f"did you mean `param {name}: ...`?"
     if "EQUAL" in kinds:
@@ -150,28 +152,28 @@ def declared_type(place: Place) -> str | None:
     return f"did you mean `input {name}: ...`?"
 
 
-def compound_assignment(place: Place) -> Diagnostic | None:
+def compound_assignment(context: ErrorContext) -> Diagnostic | None:
     """`x += 1`, however it is spaced."""
-    before = place.before
-    if place.token.type != "EQUAL" or before is None or before.span.end != place.token.span.start:
-        return _compound_start(place)
-    if before.text not in ("+", "-", "*", "/", "%", "@", "**", "//"):
+    previous = context.previous
+    if context.token.type != "EQUAL" or previous is None or previous.span.end != context.token.span.start:
+        return _compound_start(context)
+    if previous.text not in ("+", "-", "*", "/", "%", "@", "**", "//"):
         return None
-    return _compound(place, place.at - 1)
+    return _compound(context, context.index - 1)
 
 
-def _compound_start(place: Place) -> Diagnostic | None:
-    """`x += 1`, where the sign alone is already wrong."""
-    if place.at != place.start + 1 or place.following() != "EQUAL":
+def _compound_start(context: ErrorContext) -> Diagnostic | None:
+    """`x += 1`, where the operator itself is unexpected."""
+    if context.index != context.start + 1 or context.following() != "EQUAL":
         return None
-    if place.token.text not in ("+", "-", "*", "/", "%", "@", "**", "//"):
+    if context.token.text not in ("+", "-", "*", "/", "%", "@", "**", "//"):
         return None
-    return _compound(place, place.at)
+    return _compound(context, context.index)
 
 
-def _compound(place: Place, sign: int) -> Diagnostic:
-    token, equal = place.tokens[sign], place.tokens[sign + 1]
-    name = place.first.text
+def _compound(context: ErrorContext, sign: int) -> Diagnostic:
+    token, equal = context.tokens[sign], context.tokens[sign + 1]
+    name = context.first.text
     span = token.span.to(equal.span)
     return Diagnostic(
         codes.E132,
@@ -181,30 +183,30 @@ def _compound(place: Place, sign: int) -> Diagnostic:
     )
 
 
-def is_part(place: Place) -> bool:
-    """Whether the statement begins with a part of a value: `x[` or `x.`."""
+def is_part(context: ErrorContext) -> bool:
+    """Whether the statement begins with an index or a member: `x[` or `x.`."""
     return (
-        place.first.type in NAMES
-        and place.start + 1 < len(place.tokens)
-        and (place.tokens[place.start + 1].type in ("LSQB", "DOT"))
+        context.first.type in NAMES
+        and context.start + 1 < len(context.tokens)
+        and (context.tokens[context.start + 1].type in ("LSQB", "DOT"))
     )
 
 
-def partial_target(place: Place) -> Diagnostic | None:
+def partial_target(context: ErrorContext) -> Diagnostic | None:
     """`x[0] = 1` and `x.a = 1`."""
-    if not is_part(place):
+    if not is_part(context):
         return None
     depth = 0
-    for at in range(place.start, min(len(place.tokens), place.start + 200)):
-        kind = place.tokens[at].type
+    for index in range(context.start, min(len(context.tokens), context.start + 200)):
+        kind = context.tokens[index].type
         depth += (kind in CLOSED_BY) - (kind in CLOSED_BY.values())
         if kind == "NEWLINE":
             return None
         if kind == "EQUAL" and depth == 0:
-            target = place.first.span.to(place.tokens[at - 1].span)
+            target = context.first.span.to(context.tokens[index - 1].span)
             note = "only a name can be assigned"
-            last = place.tokens[at - 1]
-            if place.tokens[place.start + 1].type == "DOT" and last.type in NAMES:
+            last = context.tokens[index - 1]
+            if context.tokens[context.start + 1].type == "DOT" and last.type in NAMES:
                 return Diagnostic(
                     codes.E129, "a name cannot contain a dot", target, note, hint=f"write `{last.text} = ...`"
                 )
