@@ -1,32 +1,32 @@
-"""Every code of a diagnostic, with its title: `codes.E504`.
+"""All codes of diagnostics with their headings: `codes.E504`.
 
 A code's first digit is its subject: 1 text and syntax, 2 names and imports, 3 shapes and dtypes, 4 layers and
 arguments, 5 compile time and limits, 6 train blocks, 7 weights, 8 data, runs and text, 9 files and the system.
-A code is declared here and nowhere else. Its page, `specs/diagnostics/CODE-*.md`, begins with the code and the title,
-shows a model and the exact text that it gets, and is what `nablac explain CODE` prints.
+A code is declared here and nowhere else. Its page, `specs/diagnostics/CODE-*.md`, begins with the code and its heading,
+shows a model and the exact text of its diagnostic, and is what `nablac explain CODE` prints.
 """
 
 from __future__ import annotations
 
 
 class Code(str):
-    """The code of a diagnostic: the text `E504`, and its heading, what is wrong in a few words."""
+    """The code of a diagnostic: the text `E504`, and a heading that says in a few words what is wrong."""
 
     heading: str
 
     def __new__(cls, code: str, heading: str) -> Code:
-        """A code with its heading, which `str.title` leaves no better name."""
+        """A code with its heading; the name `title` is taken by `str.title`."""
         self = super().__new__(cls, code)
         self.heading = heading
         return self
 
     def __reduce__(self) -> tuple[type[Code], tuple[str, str]]:
-        """What a copy is made of."""
+        """The constructor and its arguments, for copies."""
         return Code, (str(self), self.heading)
 
     @property
     def exit_status(self) -> int:
-        """What a command ends with: 1 for a fault of the model's text, 2 for one of its surroundings."""
+        """The exit status of a command: 1 for a mistake in the model's text, 2 for one in files or surroundings."""
         return 1 if self[1] in "123456" else 2
 
 

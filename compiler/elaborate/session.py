@@ -262,7 +262,7 @@ class Session:
 
         Raises BudgetExceeded where there are as many as are told.
         """
-        known = {each.span for each in self.diagnostics.found}
+        known = {each.span for each in self.diagnostics.reported}
         self.diagnostics.extend(each for each in error.diagnostics if each.span is None or each.span not in known)
         again = next((each.span for each in error.diagnostics if each.span is not None and each.span in known), None)
         if again is not None and self.work.left >= 0:  # near names were sought once more, as in each round of a loop

@@ -150,7 +150,7 @@ def run_for(session: Session, statement: syntax.For) -> None:
             hint="`for` is unrolled at compile time; along an axis of a tensor use `scan`",
         )
     frame = session.frame
-    reported = len(session.diagnostics.found)
+    reported = len(session.diagnostics.reported)
     for index, item in enumerate(items):
         session.charge(EXPRESSION, statement.variable.span)
         frame.loops.append(index)
@@ -159,7 +159,7 @@ def run_for(session: Session, statement: syntax.For) -> None:
             session.run(statement.body)
         finally:
             frame.loops.pop()
-        if len(session.diagnostics.found) > reported:
+        if len(session.diagnostics.reported) > reported:
             raise AlreadyReported  # the rounds to come would only repeat the error
 
 
