@@ -44,18 +44,18 @@ FOREIGN_WORDS = {
 def foreign_word(context: ErrorContext) -> Diagnostic | None:
     """`def`, `class`, `return`, `None` and other words of Python."""
     first = context.first
-    habit = FOREIGN_STATEMENTS.get(first.text)
-    if habit is not None and first.type in ("NAME", "SETTING") and context.index <= context.start + 1:
-        return Diagnostic(codes.E118, f"`{first.text}` is not a word of the language", first.span, hint=habit)
+    replacement = FOREIGN_STATEMENTS.get(first.text)
+    if replacement is not None and first.type in ("NAME", "SETTING") and context.index <= context.start + 1:
+        return Diagnostic(codes.E118, f"there is no `{first.text}` statement", first.span, hint=replacement)
     for token in context.tokens[
         max(context.start, context.index - 2) : context.index + 1
     ]:  # two names in a row are still a product
         if token.type == "NAME" and token.text in FOREIGN_WORDS:
             hint = FOREIGN_WORDS[token.text]
-            return Diagnostic(codes.E118, f"`{token.text}` is not a word of the language", token.span, hint=hint)
+            return Diagnostic(codes.E118, f"`{token.text}` is not part of the language", token.span, hint=hint)
         if token.type == "NAME" and token.text == "for":
             hint = "repeat statements with `for i in 0..n { ... }`, on separate lines"
-            return Diagnostic(codes.E118, "`for` does not belong inside an expression", token.span, hint=hint)
+            return Diagnostic(codes.E118, "`for` cannot be part of an expression", token.span, hint=hint)
     return None
 
 
@@ -109,7 +109,7 @@ def foreign_import(context: ErrorContext) -> Diagnostic | None:
         return Diagnostic(codes.E118, "`*` cannot be imported", token.span, hint="name each import: `import A, B`")
     if token.text == "as":
         return Diagnostic(
-            codes.E118, "`as` is not a word of the language", token.span, hint="imports cannot be renamed"
+            codes.E118, "imports cannot be renamed", token.span, hint="remove the `as`, and use the imported name"
         )
     return None
 
@@ -119,8 +119,8 @@ def formatted_text(context: ErrorContext) -> Diagnostic | None:
     previous = context.previous
     if context.token.type != "STRING" or previous is None or previous.text not in ("f", "F"):
         return None
-    hint = "messages interpolate `{name}` without an `f`"
-    return Diagnostic(codes.E118, "`f` does not belong before a string", previous.span, hint=hint)
+    hint = "remove the `f`; the messages of assertions interpolate `{name}` without it"
+    return Diagnostic(codes.E118, "a string has no prefix", previous.span, hint=hint)
 
 
 def loop_in_parentheses(context: ErrorContext) -> Diagnostic | None:
@@ -210,6 +210,6 @@ def partial_target(context: ErrorContext) -> Diagnostic | None:
                 return Diagnostic(
                     codes.E129, "a name cannot contain a dot", target, note, hint=f"write `{last.text} = ...`"
                 )
-            hint = "make the whole tensor at once, with `concat`, `where` or `stack`"
+            hint = "build the whole tensor at once, with `concat`, `where` or `stack`"
             return Diagnostic(codes.E129, "a part of a tensor cannot be assigned", target, note, hint=hint)
     return None

@@ -60,7 +60,7 @@ def integer_too_long(span: Span) -> Diagnostic:
 
 
 def number_too_large(span: Span) -> Diagnostic:
-    return Diagnostic(codes.E107, "number too large", span, "past the largest float, about 1.8e308")
+    return Diagnostic(codes.E107, "number too large", span, "beyond the largest float, about 1.8e308")
 
 
 def unknown_escape(span: Span) -> Diagnostic:
@@ -69,7 +69,7 @@ def unknown_escape(span: Span) -> Diagnostic:
 
 
 def single_quotes(span: Span) -> Diagnostic:
-    hint = f'write `"{span.text[1:-1]}"`; a single quote after a name is a prime, its next value'
+    hint = f'write `"{span.text[1:-1]}"`; a single quote after a name marks its next value'
     return Diagnostic(codes.E109, "strings are written in double quotes", span, hint=hint)
 
 
@@ -86,7 +86,7 @@ def power_written_as_caret(span: Span) -> Diagnostic:
 
 
 def misplaced_prime(span: Span) -> Diagnostic:
-    note = "a prime follows the name of a state, a buffer or a parameter, once"
+    note = "only the name of a state, buffer or parameter takes a prime, and only one"
     return Diagnostic(codes.E112, "misplaced prime", span, note)
 
 
@@ -99,13 +99,13 @@ def nested_too_deeply(span: Span) -> Diagnostic:
 
 
 def too_deep(span: Span) -> Diagnostic:
-    note = f"more than {MOST_EXPRESSION_DEPTH} nested operators"
+    note = f"more than {MOST_EXPRESSION_DEPTH:,} nested operators"
     hint = "name parts of it on separate lines"
     return Diagnostic(codes.E127, "expression too deep", span, note, hint=hint)
 
 
 def too_many_tokens(span: Span) -> Diagnostic:
-    note = f"more than {MOST_TOKENS:,} words and signs up to here"
+    note = f"more than {MOST_TOKENS:,} tokens up to here"
     return Diagnostic(
         codes.E128, "the file is too long", span, note, hint="keep data in a data file, and split the model"
     )
@@ -123,7 +123,11 @@ def missing_type(kind: str, name: Declared) -> Diagnostic:
 def second_ellipsis(first: Span, second: Span) -> Diagnostic:
     label = Label(first, "first here")
     return Diagnostic(
-        codes.E136, "a shape has at most one `...`", second, "which axes each one stands for is ambiguous", (label,)
+        codes.E136,
+        "a shape has at most one `...`",
+        second,
+        "it is ambiguous which axes each of them stands for",
+        (label,),
     )
 
 
@@ -151,7 +155,7 @@ def missing_file(name: str, beside: tuple[str, ...]) -> Diagnostic:
 
 
 def is_directory(name: str) -> Diagnostic:
-    return Diagnostic(codes.E902, "this is a folder; a `.model` file is wanted", place=_printable(name))
+    return Diagnostic(codes.E902, "this is a folder, not a `.model` file", place=_printable(name))
 
 
 def unreadable(name: str, reason: str) -> Diagnostic:

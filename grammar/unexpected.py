@@ -98,7 +98,7 @@ def _hint(context: ErrorContext) -> str | None:
     ):
         return f"write `output {context.previous.text} = ...`"
     if kind in SIGNS and context.index == context.start and not context.at_top_level:
-        return "only `->` continues the line before; otherwise use parentheses"
+        return "only `->` can continue the previous line; otherwise use parentheses"
     if kind == "NEWLINE" and context.previous is not None and context.previous.type in SIGNS:
         return _continuation_hint(context.previous.text)
     if kind == "PLUS" and "NUMBER" in context.expected:
@@ -119,7 +119,7 @@ def _product_hint(context: ErrorContext) -> str | None:
     first = context.tokens[context.index - 2] if context.index - 2 >= context.start else None
     if previous.type in NAMES and first is not None and first.type in NAMES:
         factors = (_short(factor) for factor in (first.text, previous.text, text))
-        return "only two factors may stand side by side, a matrix and a tensor: `{} ({} {})`".format(*factors)
+        return "only two factors can be written side by side, a matrix and a tensor: `{} ({} {})`".format(*factors)
     if previous.type in ("RPAR", "RSQB"):
         return (
             "only a named matrix and a tensor multiply side by side; otherwise use `*` (elementwise) or `@` (matrices)"
@@ -129,7 +129,9 @@ def _product_hint(context: ErrorContext) -> str | None:
 
 def _continuation_hint(sign: str) -> str:
     """How to continue a statement whose line ends with an operator."""
-    return "begin the next line with `->`" if sign == "->" else "put an expression of several lines in parentheses"
+    return (
+        "begin the next line with `->`" if sign == "->" else "put an expression that spans several lines in parentheses"
+    )
 
 
 # One function for each mistake; None if it is another one
@@ -167,7 +169,7 @@ def _declaration_inside(context: ErrorContext) -> Diagnostic | None:
     if context.tokens[context.start + 1].type not in ("NAME", "STRING") or context.index <= context.start:
         return None
     note = "declarations belong at the top level of a file"
-    hint = "close the block before it, or move it out"
+    hint = "close the previous block, or move this declaration out of it"
     return Diagnostic(
         codes.E124, f"a `{first.text}` cannot be declared inside another declaration", first.span, note, hint=hint
     )

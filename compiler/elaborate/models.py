@@ -174,7 +174,7 @@ def _named_outputs(session: Session, frame: Frame, defined: Defined) -> dict[str
         if name in named:
             session.report(
                 session.fault(
-                    codes.E418, f"two outputs are named `{name}`", span, hint="name one: `output other = ...`"
+                    codes.E418, f"two outputs are named `{name}`", span, hint="rename one of them: `output other = ...`"
                 )
             )
             return None

@@ -226,7 +226,7 @@ class Session:
             if shape and shape is not known:  # most often it is that of the operand
                 if len(shape) > MOST_AXES:
                     raise self.fault(
-                        codes.E307, f"a tensor has at most {MOST_AXES} axes, this one has {len(shape)}", span
+                        codes.E307, f"a tensor has at most {MOST_AXES} axes, but this one has {len(shape)}", span
                     )
                 if not countable(shape):
                     raise self.fault(codes.E307, f"{value.type} would have more than 2**63 - 1 elements", span)

@@ -69,7 +69,7 @@ def _assign_next(session: Session, target: syntax.Name, value: CompileTimeValue,
             codes.E202,
             f"`{name}'` has two equations",
             target.span,
-            labels=(Label(frame.equations[name], "the first"),),
+            labels=(Label(frame.equations[name], "first here"),),
             hint="a state has one next value; `where(condition, a, b)` chooses between two",
         )
     frame.equations[name] = target.span
@@ -144,9 +144,9 @@ def run_for(session: Session, statement: syntax.For) -> None:
     if session.iterations > MOST_ITERATIONS:
         raise session.fault(
             codes.E502,
-            f"the loops of this model run more than {MOST_ITERATIONS} times",
+            f"the loops of this model run more than {MOST_ITERATIONS:,} times",
             statement.iterable.span,
-            note=f"{count} times here",
+            note=f"{count:,} times here",
             hint="`for` is unrolled at compile time; along an axis of a tensor use `scan`",
         )
     frame = session.frame
