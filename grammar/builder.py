@@ -201,7 +201,7 @@ class Builder:
         before, arrow = children[0], children[1]
         last = before.node.stage if isinstance(before.node, Pipe) else before.node
         if isinstance(last, Conditional) and last.span.end == before.span.end:  # it is not in parentheses
-            raise NablacError(mistakes.choice_in_a_pipe(last.span, arrow.span))
+            raise NablacError(mistakes.conditional_in_a_pipe(last.span, arrow.span))
         return self._join(Pipe(children[0].node, children[2].node, _span(children)), children)
 
     def conditional(self, children: Children) -> Part:

@@ -31,13 +31,13 @@ CLOSED_BY = {"LPAR": "RPAR", "LSQB": "RSQB", "LBRACE": "RBRACE"}
 
 @dataclass(frozen=True)
 class ErrorContext:
-    """An unexpected token: all tokens, the indices of its statement's start and of itself, and what was expected."""
+    """An unexpected token, its statement, and what was expected instead."""
 
-    tokens: Sequence[Token]
-    start: int
-    index: int
-    expected: frozenset[str]
-    at_top_level: bool
+    tokens: Sequence[Token]  # of the file
+    start: int  # the index of the statement's first token
+    index: int  # of the unexpected token
+    expected: frozenset[str]  # terminals
+    at_top_level: bool  # whether the statement is outside of any declaration
 
     @property
     def token(self) -> Token:

@@ -37,7 +37,7 @@ FOREIGN_WORDS = {
     "is": "compare with `==`",
     "mod": "a remainder is `%`",
     "div": "an integer quotient is `//`",
-    "then": "a choice is `a if condition else b`",
+    "then": "a conditional is `a if condition else b`",
 }
 
 
@@ -47,9 +47,8 @@ def foreign_word(context: ErrorContext) -> Diagnostic | None:
     replacement = FOREIGN_STATEMENTS.get(first.text)
     if replacement is not None and first.type in ("NAME", "SETTING") and context.index <= context.start + 1:
         return Diagnostic(codes.E118, f"there is no `{first.text}` statement", first.span, hint=replacement)
-    for token in context.tokens[
-        max(context.start, context.index - 2) : context.index + 1
-    ]:  # two names in a row are still a product
+    # The word may be up to two tokens earlier: two names in a row are still a product.
+    for token in context.tokens[max(context.start, context.index - 2) : context.index + 1]:
         if token.type == "NAME" and token.text in FOREIGN_WORDS:
             hint = FOREIGN_WORDS[token.text]
             return Diagnostic(codes.E118, f"`{token.text}` is not part of the language", token.span, hint=hint)

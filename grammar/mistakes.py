@@ -131,10 +131,10 @@ def second_ellipsis(first: Span, second: Span) -> Diagnostic:
     )
 
 
-def choice_in_a_pipe(choice: Span, arrow: Span) -> Diagnostic:
-    label = Label(choice, "the choice")
+def conditional_in_a_pipe(conditional: Span, arrow: Span) -> Diagnostic:
+    label = Label(conditional, "the conditional")
     hint = "add parentheses: `(x -> A()) if c else (x -> B())`, or `x -> (A() if c else B()) -> C()`"
-    message = "ambiguous `->`: it may continue the whole choice or its last branch alone"
+    message = "ambiguous `->`: it may continue the whole conditional or only its last branch"
     return Diagnostic(codes.E424, message, arrow, None, (label,), hint)
 
 

@@ -106,10 +106,10 @@ class _Page:
             and comment.span.line == self.source.position(offset)[0]
         ):
             if not self.source.text[offset : comment.span.start].strip(" \t\f\v,;"):
-                text = self.beside(text, comment)
+                text = self.with_trailing_comment(text, comment)
         self.line(text)
 
-    def beside(self, text: str, comment: Token) -> str:
+    def with_trailing_comment(self, text: str, comment: Token) -> str:
         """A line followed by a comment, in the comment's own column if the line is short enough."""
         self.taken += 1
         width = max(len(text) + 2, comment.span.column - 1 - len(INDENT) * self.level)
@@ -201,7 +201,7 @@ def _block(page: _Page, head: str, doc: str | None, body: Sequence[Statement], s
         comment = page.comments[page.taken]
         inside = body[0].span.start if body else span.end
         if comment.span.line == span.line and comment.span.start < inside:
-            text = page.beside(text, comment)
+            text = page.with_trailing_comment(text, comment)
     page.line(text)
     _inside(page, doc, body, span.end)
     _simple(page, "}", span)

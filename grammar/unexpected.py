@@ -80,7 +80,7 @@ def _hint(context: ErrorContext) -> str | None:
     if kind in NAMES and "NEWLINE" in context.expected and (text in WORDS or context.following() == "EQUAL"):
         return "statements on one line are separated by `;`"
     if kind == "QMARK" and "IF" in context.expected:
-        return "a choice is `a if condition else b`"
+        return "a conditional is `a if condition else b`"
     if kind == "LBRACE" and context.previous is not None and context.previous.text.endswith("_"):
         state = context.previous.text.rstrip("_")
         return f"write `{state}` for the state before the step and `{state}'` for the one after it"

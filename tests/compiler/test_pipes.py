@@ -33,7 +33,7 @@ def test_what_an_underscore_places_is_not_first_as_well(piped: str) -> None:
 
 @pytest.mark.parametrize("piped", ["x -> Dense(2) if true else x -> Dense(3)", "x if true else y -> Dense(3)"])
 def test_a_choice_before_an_arrow_needs_parentheses(piped: str) -> None:
-    said = "E424 ambiguous `->`: it may continue the whole choice or its last branch alone"
+    said = "E424 ambiguous `->`: it may continue the whole conditional or only its last branch"
     assert mistakes(INPUTS + piped) == [said]
 
 
