@@ -247,7 +247,7 @@ def same_dtype(*types: TensorType) -> DType:
     first = types[0].dtype
     for other in types[1:]:
         if other.dtype != first:
-            raise TypeMismatch(f"{types[0]} and {other} do not mix", f"convert one: `cast(x, {first})`")
+            raise TypeMismatch(f"{types[0]} and {other} have different dtypes", f"convert one: `cast(x, {first})`")
     return first
 
 

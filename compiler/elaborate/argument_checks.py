@@ -23,7 +23,7 @@ def check_arguments(program: Program, session: Session) -> None:
 
     A call in which something is wrong already has been evaluated, and is left at that.
     """
-    fault_spans = [diagnostic.span for diagnostic in session.diagnostics.found if diagnostic.span is not None]
+    fault_spans = [diagnostic.span for diagnostic in session.diagnostics.reported if diagnostic.span is not None]
     with session.inside(Frame("fn", program.source.name, program.scope, "")):
         _check_calls(program, session, fault_spans)
 

@@ -307,9 +307,11 @@ def _solve_group(
                 )
             return
         if rest == 0 or size % rest != 0:
+            certainty = "" if isinstance(size, int) and isinstance(rest, int) else "known to be "
             raise session.fault(
                 codes.E311,
-                f"an axis of size {size} does not split into `({' '.join(group)})` where the known part is {rest}",
+                f"an axis of size {size} cannot be split into `({' '.join(group)})`: "
+                f"{size} is not {certainty}a multiple of {rest}",
                 pattern.span,
             )
         known[unknown[0]] = size // rest

@@ -17,7 +17,7 @@ MOST_LEVELS = 64  # of lists inside of one another
 def bounded_count(session: Session, count: int, span: Span) -> None:
     """Refuse a list that would be too long before it is made."""
     if count > MOST_ITEMS:
-        raise session.fault(codes.E509, f"a list of more than {MOST_ITEMS} items", span)
+        raise session.fault(codes.E509, f"a list of more than {MOST_ITEMS:,} items", span)
     session.charge(count * COPIED, span)
 
 
@@ -30,7 +30,7 @@ def bounded_list(session: Session, items: list[CompileTimeValue], span: Span) ->
         count, levels = count + length, levels + 1
         if count > MOST_ITEMS:
             within = " including nested lists" if levels > 1 else ""
-            raise session.fault(codes.E509, f"a list of more than {MOST_ITEMS} items{within}", span)
+            raise session.fault(codes.E509, f"a list of more than {MOST_ITEMS:,} items{within}", span)
         if levels > MOST_LEVELS:
             raise session.fault(codes.E509, f"lists nested more than {MOST_LEVELS} deep", span)
         session.charge(length * ITEM, span)
@@ -45,7 +45,7 @@ def _holds_lists(items: Sequence[CompileTimeValue]) -> bool:
 def bounded_text(session: Session, text: str, span: Span) -> str:
     """The text, unless it is too long."""
     if len(text) > MOST_ITEMS:
-        raise session.fault(codes.E509, f"a text of more than {MOST_ITEMS} characters", span)
+        raise session.fault(codes.E509, f"a text of more than {MOST_ITEMS:,} characters", span)
     session.charge(len(text) * COPIED, span)
     return text
 

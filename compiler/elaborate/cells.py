@@ -33,7 +33,7 @@ OPTIONS = ("axis", "reverse", "states", "truncate")
 def scan_of(session: Session, arguments: list[Argument], span: Span) -> ScanOf:
     """`scan(cell)`: the cell, and options that its application may repeat."""
     if not arguments or arguments[0].name is not None:
-        raise session.fault(codes.E412, "scan needs a cell", span, hint="`scan(LSTMCell(32))(xs, axis: 1)`")
+        raise session.fault(codes.E412, "scan needs a cell", span, hint="as in `scan(LSTMCell(32))(xs, axis: 1)`")
     cell = arguments[0].value
     if isinstance(cell, Defined) and cell.kind == "cell":
         cell = instantiate(session, cell, [], arguments[0].span)

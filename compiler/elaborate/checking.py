@@ -61,7 +61,7 @@ def _check_model(
     if session.asked_training:
         session = _session(True, diagnostics, work)
         elaboration = elaborate_in(session, program, defined, None, hypers)
-    if elaboration is not None and elaboration.block is not None and not diagnostics.found:
+    if elaboration is not None and elaboration.block is not None and not diagnostics.reported:
         _check_step(elaboration)
     for preset in presets_of(defined):
         if valid:
@@ -98,8 +98,8 @@ def _check_preset(
         stopped = True
     settings = {setting.value.span for setting in preset.settings} | {setting.name.span for setting in preset.settings}
     label = Label(preset.name.span, "with this preset")
-    reported_spans = {each.span for each in diagnostics.found}
-    new = [each for each in own.found if each.span not in reported_spans]
+    reported_spans = {each.span for each in diagnostics.reported}
+    new = [each for each in own.reported if each.span not in reported_spans]
     report_each(
         diagnostics, (each if each.span in settings else replace(each, labels=(*each.labels, label)) for each in new)
     )

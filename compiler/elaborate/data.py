@@ -199,7 +199,7 @@ def _stage(session: Session, stage: syntax.Expression, first: bool) -> DataStage
     )
     if missing is not None:
         raise session.fault(
-            codes.E401, f"{name} needs `{missing}`", stage.span, hint=f"{name}({', '.join(parameters)})"
+            codes.E401, f"{name} needs `{missing}`", stage.span, hint=f"as in `{name}({', '.join(parameters)})`"
         )
     values = {key: bound[key].value if key in bound else parameter.default for key, parameter in parameters.items()}
     rule = RULES.get(name)

@@ -11,7 +11,7 @@ from compiler.elaborate.values import UNKNOWN, CompileTimeValue, Interval, Lazy
 from compiler.types import DType
 from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError, did_you_mean
-from grammar.habits import comment_hint
+from grammar.foreign_syntax import comment_hint
 
 
 @evaluates(syntax.Number)

@@ -134,14 +134,14 @@ def _part(session: Session, expression: syntax.Index, value: Value, selection: _
     part = value
     if selection.slices:
         axes, starts, stops, steps = zip(*selection.slices, strict=True)
-        part = build_checked(session, lambda: Slice(axes, starts, stops, steps)(value), span, operand, what="the index")
+        part = build_checked(session, lambda: Slice(axes, starts, stops, steps)(value), span, operand, what="index")
     for axis, index, at in selection.gathers:
         part = _take(session, expression, part, axis, index, at)
         if index.type.rank != 1 and selection.dropped:
-            raise session.fault(codes.E314, "beside number indices a tensor index must have one axis", at)
+            raise session.fault(codes.E314, "next to integer indices, a tensor index must have one axis", at)
     if selection.dropped:
         dropped, whole = tuple(selection.dropped), part
-        part = build_checked(session, lambda: Squeeze(dropped)(whole), span, operand, what="the index")
+        part = build_checked(session, lambda: Squeeze(dropped)(whole), span, operand, what="index")
     return part
 
 

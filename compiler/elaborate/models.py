@@ -105,7 +105,7 @@ def elaborate_in(
     """Elaborate a model and run its train block; None where a mistake of it has been reported."""
     diagnostics = session.diagnostics
     span = defined.syntax.name.span
-    before = len(diagnostics.found)
+    before = len(diagnostics.reported)
     try:
         arguments = preset_values(session, defined, preset) | outside_values(session, defined, hypers)
         with session.inside(Frame("fn", defined.name, defined.scope, "")):
@@ -129,7 +129,7 @@ def elaborate_in(
     if key is not None and train is None and "seed" in frame.inputs:
         note = "the random draws of this model read an input of this name"
         session.report(NablacError(Diagnostic(codes.E212, "`seed` is a reserved name", frame.declared["seed"], note)))
-    if len(diagnostics.found) > before or outputs is None:
+    if len(diagnostics.reported) > before or outputs is None:
         return None
     inputs = dict(frame.inputs)  # not from the scope, where a name may have been bound again: `x = x -> Dense(4)`
     if key is not None:
@@ -174,7 +174,7 @@ def _named_outputs(session: Session, frame: Frame, defined: Defined) -> dict[str
         if name in named:
             session.report(
                 session.fault(
-                    codes.E418, f"two outputs are named `{name}`", span, hint="name one: `output other = ...`"
+                    codes.E418, f"two outputs are named `{name}`", span, hint="rename one of them: `output other = ...`"
                 )
             )
             return None

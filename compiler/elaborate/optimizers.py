@@ -53,7 +53,7 @@ def optimizer_spec(
                 except NablacError as error:
                     equations = error
                 except (AlreadyReported, BudgetExceeded):
-                    equations = NablacError(*session.diagnostics.found)
+                    equations = NablacError(*session.diagnostics.reported)
                 by_type[type, exempt] = equations
             by_path[path] = equations
     finally:

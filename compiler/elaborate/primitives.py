@@ -71,7 +71,7 @@ def bind_operator(
     )
     for name in needed:
         if name not in bound:
-            hint = f"{operator.name}({', '.join(names)})"
+            hint = f"as in `{operator.name}({', '.join(names)})`"
             raise session.fault(codes.E401, f"{operator.name} needs `{name}`", span, hint=hint)
     return bound
 
@@ -81,7 +81,10 @@ def _tensors(session: Session, operator: type[Operator], bound: dict[str, Argume
     argument = bound.get("tensors")
     if argument is None or not isinstance(argument.value, (list, tuple)) or not argument.value:
         raise session.fault(
-            codes.E415, f"{operator.name} takes a list of tensors", span, hint=f"`{operator.name}([a, b], axis: -1)`"
+            codes.E415,
+            f"{operator.name} takes a list of tensors",
+            span,
+            hint=f"as in `{operator.name}([a, b], axis: -1)`",
         )
     return [Argument(None, item, argument.span) for item in argument.value]
 

@@ -192,7 +192,7 @@ class _Loader:
             raise _error(codes.E205, f"circular import: {chain}", span, "move what both need to a third file")
         if not os.path.exists(target):
             near = did_you_mean_file(target.name, [Path(each).name for each in models_beside(target)])
-            raise _error(codes.E203, f'there is no file "{written}"', span, near or f"looked for at {target}")
+            raise _error(codes.E203, f'there is no file "{written}"', span, near or f"it is expected at {target}")
         if len(self.loaded) >= MOST_FILES:
             raise _error(codes.E203, f"more than {MOST_FILES} files are imported", span, None)
         if resolved not in self.loaded:

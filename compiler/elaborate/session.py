@@ -226,7 +226,7 @@ class Session:
             if shape and shape is not known:  # most often it is that of the operand
                 if len(shape) > MOST_AXES:
                     raise self.fault(
-                        codes.E307, f"a tensor has at most {MOST_AXES} axes, this one has {len(shape)}", span
+                        codes.E307, f"a tensor has at most {MOST_AXES} axes, but this one has {len(shape)}", span
                     )
                 if not countable(shape):
                     raise self.fault(codes.E307, f"{value.type} would have more than 2**63 - 1 elements", span)
@@ -262,7 +262,7 @@ class Session:
 
         Raises BudgetExceeded where there are as many as are told.
         """
-        known = {each.span for each in self.diagnostics.found}
+        known = {each.span for each in self.diagnostics.reported}
         self.diagnostics.extend(each for each in error.diagnostics if each.span is None or each.span not in known)
         again = next((each.span for each in error.diagnostics if each.span is not None and each.span in known), None)
         if again is not None and self.work.left >= 0:  # near names were sought once more, as in each round of a loop

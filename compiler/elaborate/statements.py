@@ -69,7 +69,7 @@ def _assign_next(session: Session, target: syntax.Name, value: CompileTimeValue,
             codes.E202,
             f"`{name}'` has two equations",
             target.span,
-            labels=(Label(frame.equations[name], "the first"),),
+            labels=(Label(frame.equations[name], "first here"),),
             hint="a state has one next value; `where(condition, a, b)` chooses between two",
         )
     frame.equations[name] = target.span
@@ -144,13 +144,13 @@ def run_for(session: Session, statement: syntax.For) -> None:
     if session.iterations > MOST_ITERATIONS:
         raise session.fault(
             codes.E502,
-            f"the loops of this model run more than {MOST_ITERATIONS} times",
+            f"the loops of this model run more than {MOST_ITERATIONS:,} times",
             statement.iterable.span,
-            note=f"{count} times here",
+            note=f"{count:,} times here",
             hint="`for` is unrolled at compile time; along an axis of a tensor use `scan`",
         )
     frame = session.frame
-    reported = len(session.diagnostics.found)
+    reported = len(session.diagnostics.reported)
     for index, item in enumerate(items):
         session.charge(EXPRESSION, statement.variable.span)
         frame.loops.append(index)
@@ -159,7 +159,7 @@ def run_for(session: Session, statement: syntax.For) -> None:
             session.run(statement.body)
         finally:
             frame.loops.pop()
-        if len(session.diagnostics.found) > reported:
+        if len(session.diagnostics.reported) > reported:
             raise AlreadyReported  # the rounds to come would only repeat the error
 
 

@@ -29,7 +29,7 @@ def _cell_state(session: Session, statement: syntax.Declare, declared: syntax.De
     frame, name = session.frame, declared.name.text
     if declared.type is None:
         raise session.fault(
-            codes.E306, f"state `{name}` needs a shape", declared.span, hint=f"`state {name}: [batch, ...] = 0`"
+            codes.E306, f"state `{name}` needs a shape", declared.span, hint=f"as in `state {name}: [batch, ...] = 0`"
         )
     dtype = dtype_of(session, declared.type) or session.local_float_type
     type = TensorType(dtype, sizes_of(session, declared.type))

@@ -110,7 +110,7 @@ def _run(
 
 def _fed(session: Session, name: str, span: Span) -> NablacError:
     return session.fault(
-        codes.E212, f"`{name}` is a reserved name where a model is trained", span, note=_FED[name],
+        codes.E212, f"`{name}` is a reserved name in a model that is trained", span, note=_FED[name],
         hint="choose another name",
     )  # fmt: skip
 
@@ -128,6 +128,6 @@ def _check_targets(session: Session, declare: syntax.Declare, model: Frame) -> N
                 codes.E202,
                 f"`{name}` is {what} of model {model.name} and cannot also be a target",
                 span,
-                labels=(Label(first, "there"),) if first is not None else (),
+                labels=(Label(first, "declared here"),) if first is not None else (),
                 hint="rename the target",
             )

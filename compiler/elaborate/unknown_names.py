@@ -10,7 +10,7 @@ from compiler.elaborate.program import Program
 from compiler.elaborate.values import Scope
 from grammar import codes, syntax
 from grammar.diagnostics import Diagnostic
-from grammar.habits import comment_hint
+from grammar.foreign_syntax import comment_hint
 from grammar.record import Record
 
 _IMPLICIT = {

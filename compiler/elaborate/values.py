@@ -204,7 +204,7 @@ def describe(value: CompileTimeValue) -> str:
         case Dim():
             return f"the size {value}"
         case list():
-            return f"a list of {len(value)}"
+            return f"a list of {len(value)} item{'s' * (len(value) != 1)}" if value else "an empty list"
         case tuple():
             return f"{len(value)} values"
         case Value():
@@ -220,8 +220,7 @@ def _describe_named(value: CompileTimeValue) -> str:
     """What a name stands for that is defined, by the language or a text."""
     match value:
         case Instance():
-            article = "an" if value.defined.kind == "optimizer" else "a"
-            return f"{article} {value.defined.kind} {value.defined.name}"
+            return f"an instance of {value.defined.kind} {value.defined.name}"
         case Defined():
             return f"the {'function' if value.kind == 'fn' else value.kind} {value.name}"
         case Builtin():

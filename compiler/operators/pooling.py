@@ -57,7 +57,7 @@ class Pool(SlidingWindow):
         _, pads, _ = self.settings(rank)
         if any(pad >= self.kernel[axis % rank] for axis, pad in enumerate(pads)):
             raise TypeMismatch(
-                "a pad must be smaller than its window", "a larger one would make windows of padding alone"
+                "a pad must be smaller than its window", "with a larger one, some windows would contain only padding"
             )
         return x.with_shape(*x.shape[:2], *self.output_sizes(x, self.kernel))
 

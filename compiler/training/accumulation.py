@@ -96,7 +96,7 @@ def _weight_in_graph(weight: Weight, measure: Measure, graph: Graph) -> Weight:
 
 def _not_additive_error(spec: TrainingSpec) -> NablacError:
     message = "`accumulate` adds up the gradients of batches, but this loss does not add up over batches"
-    note = "a loss adds up if it is a mean or sum over examples times a number, or a sum of means over as many items"
+    note = "it adds up if it is a constant times a mean or sum over examples, or a sum of means over equally many items"
     hint = "use a larger `batch` instead of `accumulate`"
     return NablacError(Diagnostic(codes.E618, message, spec.span, note=note, hint=hint))
 

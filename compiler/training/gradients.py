@@ -79,8 +79,8 @@ def gradient_of(loss: Value, wrt: list[Value]) -> list[Value | None]:
                 codes.E611,
                 f"no gradient flows through `{error}`",
                 node.origin.span if node is not None else None,
-                note="on the way from the loss to a parameter",
-                hint="if none is meant to, write `stop_gradient(...)` around it",
+                note="on the path from the loss to a parameter",
+                hint="if none is meant to flow, write `stop_gradient(...)` around it",
             )
         ) from error
     except (TypeMismatch, DimError) as error:

@@ -41,7 +41,7 @@ def training_of(model: ModelSpec) -> TrainingSpec:
                 codes.E612,
                 f"model {name} has no train block",
                 place=name,
-                hint=f"add one:  `train {name} {{ target t: [batch, 1]; loss mse(y, t) }}`",
+                hint=f"add one: `train {name} {{ target t: [batch, 1]; loss mse(y, t) }}`",
             )
         )
     return model.training

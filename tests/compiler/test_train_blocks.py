@@ -60,11 +60,11 @@ REFUSED = {
     ),
     "an input called as the step": (
         MODEL.replace("x", "step") + TRAIN.format(""),
-        "E212 `step` is a reserved name where a model is trained",
+        "E212 `step` is a reserved name in a model that is trained",
     ),
     "a target called as the plateau's rate": (
         MODEL + "train M {\n target rate: [batch, 1]\n loss mse(y, rate)\n}",
-        "E212 `rate` is a reserved name where a model is trained",
+        "E212 `rate` is a reserved name in a model that is trained",
     ),
     "data twice": (
         MODEL + TRAIN.format(f"data {OF_TABLE}\n    data {OF_TABLE}"),

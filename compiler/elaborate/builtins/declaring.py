@@ -26,7 +26,9 @@ def builtin(name: str, *parameters: str, optional: tuple[str, ...] = ()) -> Call
             for parameter in parameters:
                 if parameter not in bound:
                     shown = ", ".join([*parameters, *(f"{option}: ..." for option in optional)])
-                    raise session.fault(codes.E401, f"{name} needs `{parameter}`", span, hint=f"{name}({shown})")
+                    raise session.fault(
+                        codes.E401, f"{name} needs `{parameter}`", span, hint=f"as in `{name}({shown})`"
+                    )
             return bound
 
         def run(session: Session, arguments: list[Argument], span: Span) -> CompileTimeValue:

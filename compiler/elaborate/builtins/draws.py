@@ -39,14 +39,16 @@ def _drawn(name: str, parameters: dict[str, float]) -> Builtin:
             sizes, dtype = sizes_argument(session, bound["shape"], f"random.{name}"), dtype_option(session, bound)
         else:
             raise session.fault(
-                codes.E401, f"random.{name} needs `shape` or `like`", span, hint=f"`random.{name}(like: x)`"
+                codes.E401, f"random.{name} needs `shape` or `like`", span, hint=f"as in `random.{name}(like: x)`"
             )
         if not dtype.is_float:
             raise session.fault(
                 codes.E304, f"random.{name} draws floats, not {dtype}", span, hint="convert the draw: `cast(x, i64)`"
             )
         if name == "bernoulli" and "p" not in bound:
-            raise session.fault(codes.E401, "random.bernoulli needs `p`", span, hint="`random.bernoulli(0.9, like: x)`")
+            raise session.fault(
+                codes.E401, "random.bernoulli needs `p`", span, hint="as in `random.bernoulli(0.9, like: x)`"
+            )
         if name == "bernoulli" and is_number(bound["p"].value) and not 0 <= bound["p"].value <= 1:
             message = f"`p` of random.bernoulli must be a probability in [0, 1], got {describe(bound['p'].value)}"
             raise session.fault(codes.E404, message, bound["p"].span)

@@ -50,9 +50,11 @@ def _pair(session: Session, bound: dict[str, Argument], span: Span) -> CompileTi
     if isinstance(value, list):
         if len(value) != 2:
             raise session.fault(
-                codes.E404, f"expected one number or a list of two, got {describe(value)}", bound["x"].span
+                codes.E404, f"expected a number or a list of two numbers, got {describe(value)}", bound["x"].span
             )
         return value
     if not is_size(value):
-        raise session.fault(codes.E404, f"expected one number or a list of two, got {describe(value)}", bound["x"].span)
+        raise session.fault(
+            codes.E404, f"expected a number or a list of two numbers, got {describe(value)}", bound["x"].span
+        )
     return [value, value]

@@ -54,9 +54,11 @@ def _choice(session: Session, arguments: list[Argument], span: Span) -> CompileT
     named = next((argument for argument in arguments if argument.name is not None), None)
     if named is not None:
         at = named.named_at or named.span
-        raise session.fault(codes.E402, f"choice has no argument `{named.name}`", at, hint="choice(25, 50, 100)")
+        raise session.fault(
+            codes.E402, f"choice has no argument `{named.name}`", at, hint="as in `choice(25, 50, 100)`"
+        )
     if not arguments:
-        raise session.fault(codes.E401, "choice needs values to choose from", span, hint="choice(25, 50, 100)")
+        raise session.fault(codes.E401, "choice needs values to choose from", span, hint="as in `choice(25, 50, 100)`")
     if len(arguments) == 1 and isinstance(arguments[0].value, list):
         inside = arguments[0].span.text.removeprefix("[").removesuffix("]")
         message = "choice takes each value as an argument, got a single list"

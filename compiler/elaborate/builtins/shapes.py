@@ -88,7 +88,7 @@ def _rearrange(session: Session, arguments: list[Argument], span: Span) -> Compi
             codes.E401,
             "rearrange needs a tensor and a pattern",
             span,
-            hint='rearrange(x, "b t (h d) -> b h t d", h: 8)',
+            hint='as in `rearrange(x, "b t (h d) -> b h t d", h: 8)`',
         )
     sizes = {
         argument.name: argument

@@ -116,7 +116,7 @@ def _split(session: Session, bound: dict[str, Argument], span: Span) -> CompileT
     size = tensor.shape[index]
     count = len(parts) if isinstance(parts, list) else parts
     if isinstance(count, int) and count > MOST_PARTS:
-        raise session.fault(codes.E509, f"a split into more than {MOST_PARTS} parts", bound["parts"].span)
+        raise session.fault(codes.E509, f"a split into more than {MOST_PARTS:,} parts", bound["parts"].span)
     if isinstance(parts, list) and all(is_size(part) for part in parts):
         sizes: list[Size] = [part for part in parts if is_size(part)]
         total: Size = 0
@@ -162,7 +162,7 @@ def _einsum(session: Session, arguments: list[Argument], span: Span) -> CompileT
             codes.E401,
             "einsum needs a pattern, followed by its tensors",
             span,
-            hint='einsum("b q d, b k d -> b q k", q, k)',
+            hint='as in `einsum("b q d, b k d -> b q k", q, k)`',
         )
     return axes.einsum(session, arguments[0], arguments[1:], span)
 
@@ -217,4 +217,4 @@ def _gradient(session: Session, bound: dict[str, Argument], span: Span) -> Compi
 
 
 def _at(node: Node | None) -> tuple[Label, ...]:
-    return (Label(node.origin.span, "this"),) if node is not None and node.origin.span is not None else ()
+    return (Label(node.origin.span, "here"),) if node is not None and node.origin.span is not None else ()

@@ -36,7 +36,7 @@ ARGUMENTS = {
         '`length` of `window` must be a whole number of at least 1, got the text "x"'
     ),
     'csv("a") -> window([], length: 3)': (
-        "`columns` of `window` must be a text or a non-empty list of texts, got a list of 0"
+        "`columns` of `window` must be a text or a non-empty list of texts, got an empty list"
     ),
     'text("a") -> characters(length: 0)': (
         "`length` of `characters` must be a whole number of at least 1, got the number 0"
@@ -45,7 +45,9 @@ ARGUMENTS = {
     'text("a") -> tokens(target: "clas")': (
         '`target` of `tokens` must be "text" or "class" or "number", got the text "clas"'
     ),
-    'pairs("a", columns: ["a"])': ("`columns` of `pairs` must be a list of two whole numbers from 0, got a list of 1"),
+    'pairs("a", columns: ["a"])': (
+        "`columns` of `pairs` must be a list of two whole numbers from 0, got a list of 1 item"
+    ),
     'pairs("a", separator: "")': '`separator` of `pairs` must be a non-empty text, got the text ""',
     'npz("a") -> split(validation: "a")': ('`validation` of `split` must be a fraction in [0, 1), got the text "a"'),
     'npz("a") -> split(test: -0.5)': "`test` of `split` must be a fraction in [0, 1), got the number -0.5",
