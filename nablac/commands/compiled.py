@@ -26,7 +26,7 @@ def compiled(options: ModelOptions) -> Model:
     hypers = parse_settings(options.set)
     with stage(f"{options.file}: read"):
         program = load(options.file)
-    name = model_asked(program, options.model)
+    name = choose_model(program, options.model)
     with stage("elaborated and optimised"):
         model = from_program(
             program,
@@ -47,7 +47,7 @@ def compiled(options: ModelOptions) -> Model:
     return model
 
 
-def model_asked(program: Program, name: str | None) -> str | None:
+def choose_model(program: Program, name: str | None) -> str | None:
     """The model of that name, or where a file holds several and none is named, its first: which is said on stderr."""
     names = [defined.name for defined in program.models]
     trained = {train.model.text for train in program.trains} & set(names)

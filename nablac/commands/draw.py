@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grammar import codes
-from nablac.commands.compiled import compiled, model_asked
+from nablac.commands.compiled import choose_model, compiled
 from nablac.commands.options import ModelOptions, model_options, output_options, weight_options
 from nablac.commands.output import note, print_json
 
@@ -97,7 +97,7 @@ def _graph(options: ModelOptions) -> Graph:
         return compiled(replace(options, weights=None, rename=())).elaborated
     hypers = parse_settings(options.set)
     program = load(options.file)
-    model = model_asked(program, options.model)
+    model = choose_model(program, options.model)
     return elaborate(program, model=model, preset=options.preset, hypers=hypers, dtype=DType(options.dtype))
 
 

@@ -18,6 +18,7 @@ from nablac.commands.options import (
 )
 from nablac.commands.output import note, note_untrained, print_json
 from nablac.commands.runs import DATA, MODEL, read_run
+from nablac.commands.training_setup import note_batchwise_loss, note_data, set_up_training
 
 if TYPE_CHECKING:
     from runtime.data.examples import Examples
@@ -71,7 +72,6 @@ def command(
 
     FILE may be a run's folder: its model, its weights, its own split of the data.
     """
-    from nablac.commands.train import announce_data, note_batches, training_of
     from runtime.data.examples import digest
     from runtime.training.run_options import Options
     from runtime.training.unit_notes import figure_notes
@@ -89,16 +89,16 @@ def command(
     run = read_run(model.file) if model.is_run else None
     if run is not None:
         model, options = run.model(model), run.begun_options(options, DATA)
-    training = training_of(model, options, evaluated=True, tokenizer=tokenizer)
+    training = set_up_training(model, options, evaluated=True, tokenizer=tokenizer)
     if model.weights is None:
         note_untrained(quiet)
     if not quiet:
-        announce_data(training)
+        note_data(training)
     if run is not None and not any(asked(name) for name in (*MODEL, *DATA)):
         hint = "its split would differ: `--data FILE` evaluates on other data"
         run.record.check_examples(digest(training.data), run.folder, hint)
     chosen = _choose_part(training.data, "all" if undivided else part)
-    note_batches(training)
+    note_batchwise_loss(training)
     figures = training.evaluate(chosen)
     if generate:
         figures |= generated_scores(training, chosen, beams, length_penalty)

@@ -5,37 +5,32 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablac.commands.compiled import model_asked
 from nablac.commands.options import (
     Finite,
     ModelOptions,
     asked,
-    check_rename,
     model_options,
     output_options,
     run_options,
     weight_options,
 )
-from nablac.commands.output import is_quiet, note, print_json
+from nablac.commands.output import note, print_json
 from nablac.commands.progress import Progress
 from nablac.commands.runs import read_run
 from nablac.commands.signals import handled
+from nablac.commands.training_setup import note_batchwise_loss, note_data, set_up_training
 from runtime.training.run_options import LEAST, MOST_VALIDATION
 
 if TYPE_CHECKING:
-    from runtime.renames import Rename
     from runtime.training.folder import RunFolder
     from runtime.training.loop import Loop
     from runtime.training.run_options import Options
     from runtime.training.training_run import Training
-
-_SHOWN = 5  # of the rows and files that were left out; the run's skipped.txt has them all
 
 
 def _whole(name: str) -> click.IntRange:
@@ -107,11 +102,11 @@ def command(
         skip_broken=skip_broken,
         keep=keep,
     )
-    training = training_of(model, options) if resume is None else _resumed(model, resume, options, output)
+    training = set_up_training(model, options) if resume is None else _resumed(model, resume, options, output)
     if not quiet:
         _announce(describe(training))
-        announce_data(training)
-        note_batches(training)
+        note_data(training)
+        note_batchwise_loss(training)
         _note_measured_whole(training)
     if dry_run:
         return _dry_run(training, as_json, quiet)
@@ -150,60 +145,9 @@ def _resumed(model: ModelOptions, folder: Path, options: Options, output: Path |
     if model.weights is not None:
         raise click.UsageError("a resumed run has its own weights; without --resume, --weights starts a new run")
     run = read_run(folder)
-    training = training_of(run.begun_model(model), run.begun_options(options))
+    training = set_up_training(run.begun_model(model), run.begun_options(options))
     training.fitted = read_fitted(folder)  # fitted anew it could be to changed data
     return training
-
-
-def training_of(
-    model: ModelOptions, options: Options, *, evaluated: bool = False, tokenizer: Path | None = None
-) -> Training:
-    """The run that options describe; what they leave open is left to the train block.
-
-    Of weights that are `evaluated` none may be missing; training begins what only the loss reads anew, and says so.
-    The file of a `tokenizer` takes the place of the one that the weights were trained with.
-    """
-    from compiler.elaborate.models import TextSource
-    from compiler.elaborate.presets import parse_settings
-    from compiler.elaborate.program import load
-    from compiler.types import DType
-    from runtime.data.fitted import Fitted
-    from runtime.text.tokenizers import read_tokenizer
-    from runtime.training.training_run import Training
-    from runtime.weights import read_renames
-
-    hypers = parse_settings(model.set)
-    program = load(model.file)
-    source = TextSource(program, model_asked(program, model.model), model.preset, hypers, DType(model.dtype))
-    training = Training(source, options, folder=model.data_folder)
-    check_rename(model)
-    if model.weights is not None:
-        _begin_from(training, model.weights, read_renames(model.rename), evaluated)
-    if tokenizer is not None:
-        training.fitted = replace(training.known or Fitted(), tokenizer=read_tokenizer(tokenizer))
-    return training
-
-
-def _begin_from(training: Training, weights: Path, renames: list[Rename], evaluated: bool) -> None:
-    """Take weights, and with them what they know of their data: they know no other units, classes or tokens."""
-    from compiler.training.losses import whole_graph
-    from runtime.initialization import stored
-    from runtime.training.trained import load_trained
-
-    every = whole_graph(training.inference)
-    start = load_trained(
-        weights,
-        training.inference,
-        renames,
-        needed=every if evaluated else None,
-        in_training=lambda: whole_graph(training.elaborated),
-        say=lambda text: note(text, is_quiet()),
-    )
-    fresh = [f"`{op.path}`" for op in stored(every) if op.path not in start.weights]
-    if fresh:
-        shown = ", ".join(fresh[:_SHOWN]) + (", ..." if fresh[_SHOWN:] else "")
-        note(f"note: {weights} has no {shown}, which the loss reads: initial values are drawn", is_quiet())
-    training.start = start
 
 
 def generates(training: Training) -> bool:
@@ -223,28 +167,6 @@ def _announce(facts: dict[str, Any]) -> None:
     where = facts["backend"] if facts["device"] == "cpu" else f"{facts['backend']} on {facts['device']}"
     size = f"{facts['parameters']:,} parameters"
     note(f"{facts['model']}: {size}, {examples} examples, batches of {facts['batch']}, {where}")
-
-
-def announce_data(training: Training) -> None:
-    """What of the data was left out or changed when it was read."""
-    training.data  # noqa: B018 - reads it
-    context = training.context
-    if skipped := context.skipped:
-        note(
-            f"{len(skipped)} broken rows or files skipped" + (", the first of them:" if len(skipped) > _SHOWN else ":")
-        )
-        for each in skipped[:_SHOWN]:
-            note(f"  {each}")
-    for message, places in context.notes.items():
-        more = f" and {len(places) - 1:,} more" if len(places) > 1 else ""
-        note(f"note: {message}: {places[0]}{more}")
-
-
-def note_batches(training: Training) -> None:
-    """Say of a loss what its figure is, where it is not that of all examples at once."""
-    if training.is_by_batches:
-        what = "the loss compares the examples of a batch with one another"
-        note(f"note: {what}: its value is the mean over batches of {training.batch}", is_quiet())
 
 
 def _dry_run(training: Training, as_json: bool, quiet: bool) -> int:

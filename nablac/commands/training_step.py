@@ -12,6 +12,7 @@ import click
 from nablac.commands.options import FileOptions, ModelOptions, asked
 from nablac.commands.output import note, print_json, unless_kernels_lack
 from nablac.commands.runs import read_run
+from nablac.commands.training_setup import set_up_training
 
 if TYPE_CHECKING:
     from compiler.graph import Graph
@@ -27,7 +28,6 @@ def write_step(options: ModelOptions, target: Path, how: FileOptions) -> int:
 
     from compiler.onnx.exporter import export
     from compiler.passes.pipeline import optimize
-    from nablac.commands.train import training_of
     from runtime.onnx_file import save
     from runtime.training.run_options import Options
     from runtime.training.steppers import DISABLED_PASSES
@@ -36,7 +36,7 @@ def write_step(options: ModelOptions, target: Path, how: FileOptions) -> int:
     seed = options.seed if options.is_run or asked("seed") else None
     if options.is_run:
         options = read_run(options.file).model(options)
-    training = training_of(options, Options(seed=seed, backend="ort"))
+    training = set_up_training(options, Options(seed=seed, backend="ort"))
     training = replace(training, raw=training.known is not None)  # or nothing says how a batch is to be scaled
     if not training.raw and any(stage.name in ("standardize", "min_max") for stage in training.spec.data):
         note("note: batches are not scaled here: a run's folder records how its data is scaled", how.quiet)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -12,8 +13,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from nablac.commands import COMMANDS
 from tests.command_line import invoke, shell
-from tests.paths import SPECS
+from tests.paths import ROOT, SPECS
 
 MODELS = sorted(SPECS.glob("*.model"))
 
@@ -22,6 +24,13 @@ def model(folder: Path, text: str) -> Path:
     path = folder / "given.model"
     path.write_text(text)
     return path
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_commands_do_not_import_each_other(name: str) -> None:
+    tree = ast.parse((ROOT / "nablac/commands" / f"{name}.py").read_text("utf-8"))
+    modules = {node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not modules & {f"nablac.commands.{other}" for other in COMMANDS}, "what they share has a module of its own"
 
 
 def test_check_says_that_a_file_is_fine() -> None:
