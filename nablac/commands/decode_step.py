@@ -1,4 +1,4 @@
-"""What `nablac compile --decode` writes: a folder with the decode step, and the start it begins from."""
+"""`nablac compile --decode`: a folder with the decode step, and the graph that computes its initial state."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TOLERANCE = 1e-4
 
 
 def write_decode(model: Model, target: Path, tokenizer: Tokenizer | None, how: FileOptions) -> int:
-    """Write `target`/step.onnx and, where the model has something to do once, `target`/start.onnx."""
+    """Write `target`/step.onnx and, if something is computed once per text, `target`/start.onnx; the exit status."""
     import onnx
 
     from compiler.decode import decode
@@ -51,11 +51,11 @@ def write_decode(model: Model, target: Path, tokenizer: Tokenizer | None, how: F
         note(f"not written: token by token, the scores differ by {worst:.1e} from those of the whole model")
         return 1
     sizes: dict[str, int] = {}
-    with scratch(target) as folder:  # both are whole before one of them takes its name
-        for name, each in graphs.items():
-            made = export(each, opset=how.opset, weights=model.weights, metadata=metadata, largest=0)
-            sizes[name] = len(made.graph.node)
-            save(made, folder / name, model.weights)
+    with scratch(target) as folder:  # both files are complete before either is moved to its name
+        for name, exported in graphs.items():
+            proto = export(exported, opset=how.opset, weights=model.weights, metadata=metadata, largest=0)
+            sizes[name] = len(proto.graph.node)
+            save(proto, folder / name, model.weights)
             onnx.checker.check_model(str(folder / name), full_check=True)
         try:
             target.mkdir(parents=True, exist_ok=True)
@@ -72,8 +72,8 @@ def write_decode(model: Model, target: Path, tokenizer: Tokenizer | None, how: F
         return 0
     for name, count in sizes.items():
         click.echo(f"{target / name}: {count} nodes")
-    beside = f"{len(layout.states)} states, {len(layout.caches)} caches, {len(layout.context)} values of the start"
-    note(f"one step takes `{layout.tokens}` and {beside}; feed each `NAME.next` as `NAME` to the next step")
+    state = f"{len(layout.states)} states, {len(layout.caches)} caches, {len(layout.context)} values of the start"
+    note(f"one step takes `{layout.tokens}` and {state}; feed each `NAME.next` as `NAME` to the next step")
     if worst is not None:
         note(f"verified token by token against the whole model: worst relative difference {worst:.1e}")
     return 0
