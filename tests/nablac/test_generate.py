@@ -139,7 +139,7 @@ def test_what_may_begin_a_stop_text_is_held_back() -> None:
 def test_what_the_tokenizer_does_not_know_is_told(run: Path) -> None:
     done = invoke("generate", str(run), "two zebras")
     assert done.exit_code == 0
-    assert "note: prompt 1 holds a token that the model does not know" in done.stderr
+    assert "note: prompt 1 has a token that the model does not know" in done.stderr
 
 
 def test_scores_of_generated_texts(run: Path) -> None:
@@ -207,7 +207,7 @@ def test_the_attention_of_an_encoder_needs_no_generation(run: Path, tmp_path: Pa
     given = ("--tokenizer", str(run / "tokenizer.json"), "-o", str(tmp_path / "a.svg"))
     done = invoke("draw", str(ROOT / "specs" / f"{spec}.model"), *sizes, "--attention", "two red cat", *given)
     assert (done.exit_code, done.stdout) == (0, "")
-    assert f"{layer}, 3 tokens that look at 3" in done.stderr
+    assert f"{layer}, 3 tokens that attend to 3" in done.stderr
     done = invoke("draw", str(ROOT / "specs" / f"{spec}.model"), *sizes, "--attention", "two " * 5000, *given)
     assert (done.exit_code, "error[E855]: a text of 5,000 tokens is too long" in done.stderr) == (2, True)
 
@@ -220,7 +220,7 @@ def test_a_compiled_model_has_no_attention_to_draw(run: Path, tmp_path: Path) ->
 REFUSED = {
     "no such file": (("nowhere.model", "x"), 2, "error[E901]: there is no file nowhere.model"),
     "no prompt": (("{run}",), 2, "Error: there is no prompt"),
-    "beams that draw": (("{run}", "x", "--beams", "2", "--temperature", "1"), 2, "Error: beams search"),
+    "beams that draw": (("{run}", "x", "--beams", "2", "--temperature", "1"), 2, "Error: --beams searches"),
     "no tokenizer": (("{specs}/gpt.model", "x"), 2, "error[E853]: {specs}/gpt.model has no tokenizer"),
     "an empty prompt": (("{run}", ""), 2, "error[E852]: this prompt is empty"),
     "bytes that are no text": (("{run}", "two \udcff cat"), 2, "error[E821]: this is not UTF-8 text\n --> prompt 1"),
@@ -237,7 +237,7 @@ REFUSED = {
     "a size of a compiled model": (
         ("{run}/model.onnx", "x", "--set", "width=3"),
         2,
-        "Error: `--set` does nothing here: {run}/model.onnx is compiled",
+        "Error: `--set` has no effect: {run}/model.onnx is already compiled",
     ),
     "a compiled model by NumPy": (
         ("{run}/model.onnx", "x", "--backend", "numpy"),
