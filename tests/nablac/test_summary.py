@@ -1,4 +1,4 @@
-"""Summaries: the tree of the text, what each application gave, and counts that add up."""
+"""Summaries: the tree of layers, their output types, and counts that add up."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def children(summary: Summary, parent: str) -> list[Row]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_layer_stands_right_below_its_parent_or_a_sibling(name: str) -> None:
+def test_a_layer_follows_its_parent_or_a_sibling(name: str) -> None:
     open_paths = [""]
     for row in summary_of(name).rows[1:]:
         parent = row.path.rpartition(".")[0]
         while open_paths[-1] != parent:
-            open_paths.pop()  # fails where the parent is not open any more
+            open_paths.pop()  # fails if the parent is no longer open
         open_paths.append(row.path)
 
 
@@ -52,7 +52,7 @@ def test_no_layer_counts_more_than_what_is_around_it(name: str) -> None:
     for row in summary.rows:
         inside = children(summary, row.path)
         for count in ("parameters", "buffers", "flops", "bytes"):
-            assert sum(getattr(each, count) for each in inside) <= getattr(row, count)
+            assert sum(getattr(child, count) for child in inside) <= getattr(row, count)
 
 
 @pytest.mark.parametrize(
@@ -63,9 +63,9 @@ def test_no_layer_counts_more_than_what_is_around_it(name: str) -> None:
         ("t5", "", "embedding encoder_bias encoder encoder_norm decoder_bias decoder decoder_norm"),
     ],
 )
-def test_siblings_stand_as_they_are_first_applied(name: str, path: str, order: str) -> None:
-    found = [row.path.rpartition(".")[2] for row in children(summary_of(name), path)]
-    assert [each for each in found if each in order.split()] == order.split()
+def test_siblings_are_in_the_order_of_their_first_application(name: str, path: str, order: str) -> None:
+    names = [row.path.rpartition(".")[2] for row in children(summary_of(name), path)]
+    assert [child for child in names if child in order.split()] == order.split()
 
 
 @pytest.mark.parametrize(
@@ -81,19 +81,19 @@ def test_siblings_stand_as_they_are_first_applied(name: str, path: str, order: s
         ("transformer", "encoder.block.0", "f32[batch, S, 64]"),
     ],
 )
-def test_a_row_shows_what_the_first_application_gave(name: str, path: str, output: str) -> None:
+def test_a_row_shows_the_output_of_the_first_application(name: str, path: str, output: str) -> None:
     rows = {row.path: row for row in summary_of(name).rows}
     assert rows[path].output == output
 
 
 @pytest.mark.parametrize("name", ["lstm", "gru", "rnn", "forecaster"])
-def test_a_cell_is_booked_what_its_steps_cost(name: str) -> None:
+def test_the_cost_of_a_cell_is_that_of_its_steps(name: str) -> None:
     summary = summary_of(name)
     top = sum(row.flops for row in children(summary, ""))
     assert top > 0.95 * summary.total.flops
 
 
-def test_layers_inside_of_a_step_cost_what_they_do_in_every_step() -> None:
+def test_layers_inside_a_step_are_counted_for_every_step() -> None:
     summary = summarize(nablac.compile(CELL).graph, {"batch": 2, "time": 5})
     rows = {row.path: row for row in summary.rows}
     assert rows["nested.dense"].flops == 2 * 5 * (2 * 3 * 4 + 4)
