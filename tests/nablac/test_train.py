@@ -283,9 +283,10 @@ def test_a_wrong_gradient_is_reported(tmp_path: Path, monkeypatch: pytest.Monkey
     from compiler.operators.activations import Tanh
 
     pullback = Tanh.pullback
-    wrong = lambda self, *operands, **result: tuple(
-        1.001 * gradient for gradient in pullback(self, *operands, **result)
-    )  # noqa: E731
+
+    def wrong(self: Tanh, *operands: Any, **result: Any) -> tuple[Any, ...]:
+        return tuple(1.001 * gradient for gradient in pullback(self, *operands, **result))
+
     monkeypatch.setattr(Tanh, "pullback", wrong)
     done = invoke("check", "--gradients", str(ROOT / "specs" / "rnn.model"))
     assert done.exit_code == 1 and " by central differences" in done.stdout
