@@ -39,7 +39,7 @@ def test_a_page_shows_what_its_models_get(path: Path) -> None:
     for model, expected in zip(blocks(path, "model"), blocks(path, "diagnostic"), strict=True):
         with pytest.raises(NablacError) as caught:
             check(Source(f"{path.stem}.model", model))
-        assert code in [each.code for each in caught.value.diagnostics]
+        assert code in [diagnostic.code for diagnostic in caught.value.diagnostics]
         assert render_all(caught.value.diagnostics) + "\n" == expected
 
 
@@ -62,8 +62,8 @@ def test_every_code_is_used() -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=[path.relative_to(ROOT).as_posix() for path in SOURCES])
 def test_no_code_is_written_as_a_string(path: Path) -> None:
-    constants = (each.value for each in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(each, ast.Constant))
-    assert not [each for each in constants if isinstance(each, str) and re.fullmatch(r"E\d{3}", each)]
+    constants = (node.value for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Constant))
+    assert not [value for value in constants if isinstance(value, str) and re.fullmatch(r"E\d{3}", value)]
 
 
 def test_more_than_sixty_kinds_of_mistake_are_pinned_whole() -> None:

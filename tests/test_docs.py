@@ -35,8 +35,8 @@ EXAMPLES = [
 _PLACES = {"float", "f16", "bf16", "f32", "f64", "i8", "u8", "i32", "i64", "bool", "none", "scan", "random"}  # in prose
 
 
-RUNS = [each for each in EXAMPLES if each.values[2] is None]
-MISTAKES = [each for each in EXAMPLES if each.values[2] is not None]
+RUNS = [example for example in EXAMPLES if example.values[2] is None]
+MISTAKES = [example for example in EXAMPLES if example.values[2] is not None]
 
 
 @pytest.mark.parametrize(("page", "model", "diagnostic"), MISTAKES)
@@ -148,8 +148,8 @@ def test_a_command_of_the_readme_is_one(line: str) -> None:
     assert name in COMMANDS
     command = import_module(f"nablac.commands.{name}").command
     options = {option for parameter in command.params for option in parameter.opts}
-    assert {each for each in rest if each.startswith("-")} <= options
-    files = {each.partition(":")[0] for each in rest if each.startswith("specs/")}
+    assert {argument for argument in rest if argument.startswith("-")} <= options
+    files = {argument.partition(":")[0] for argument in rest if argument.startswith("specs/")}
     assert all((ROOT / file).exists() for file in files)
 
 

@@ -83,7 +83,7 @@ def test_others_arguments_lead_to_ours() -> None:
                 taken |= {hyper.name.text for hyper in definition.hypers}
             case Primitive(operator=operator):
                 taken |= set(operator.fields)
-    assert {each for ours in ARGUMENTS.values() for each in ours} <= taken
+    assert {name for ours in ARGUMENTS.values() for name in ours} <= taken
 
 
 @pytest.mark.parametrize(

@@ -42,7 +42,7 @@ def main() -> int:
                 failed += 1
                 kind = failures[0].stage.split(" ")[0].rstrip(":")
                 small = smaller(program, kind)
-                shown = [vars(each) for each in (Checked(small).check() or failures)][:6]
+                shown = [vars(failure) for failure in (Checked(small).check() or failures)][:6]
                 record = {"seed": seed, "kind": kind, "text": small.text, "original": program.text, "failures": shown}
                 out.write(json.dumps(record) + "\n")
                 out.flush()

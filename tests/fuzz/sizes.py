@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 DIMS = ("b", "n", "m", "t")
-REFERENCE = {"b": 2, "n": 3, "m": 4, "t": 5}  # at which a program is tried while it is made
+REFERENCE = {"b": 2, "n": 3, "m": 4, "t": 5}  # at which a program is tried while it is generated
 ONES = dict.fromkeys(DIMS, 1)
 
 Sizes = dict[str, int]
@@ -87,12 +87,12 @@ def broadcast(a: Shape, b: Shape) -> Shape | None:
     rank = max(len(a), len(b))
     a = (*[Size.of(1)] * (rank - len(a)), *a)
     b = (*[Size.of(1)] * (rank - len(b)), *b)
-    found = []
+    shape = []
     for x, y in zip(a, b, strict=True):
         if x == y or y == 1:
-            found.append(x)
+            shape.append(x)
         elif x == 1:
-            found.append(y)
+            shape.append(y)
         else:
             return None
-    return tuple(found)
+    return tuple(shape)

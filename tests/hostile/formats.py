@@ -174,11 +174,11 @@ def onnx_model(metadata: bytes = b'["a", "b", "c", "d"]') -> bytes:
 def tokenizer() -> bytes:
     from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 
-    made = Tokenizer(models.BPE(unk_token="<unk>"))
-    made.normalizer = normalizers.Replace(Regex(r"\s+"), " ")
-    made.pre_tokenizer = pre_tokenizers.Split(Regex(r"\p{L}+|\p{N}{1,3}|[^\s\p{L}\p{N}]+"), "isolated")
-    made.train_from_iterator([SENTENCES], trainers.BpeTrainer(vocab_size=60, special_tokens=["<pad>", "<unk>"]))
-    return made.to_str().encode()
+    tokenizer = Tokenizer(models.BPE(unk_token="<unk>"))
+    tokenizer.normalizer = normalizers.Replace(Regex(r"\s+"), " ")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex(r"\p{L}+|\p{N}{1,3}|[^\s\p{L}\p{N}]+"), "isolated")
+    tokenizer.train_from_iterator([SENTENCES], trainers.BpeTrainer(vocab_size=60, special_tokens=["<pad>", "<unk>"]))
+    return tokenizer.to_str().encode()
 
 
 VOCAB = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nthe\ncat\n##s\nsat\ndog\n"
@@ -188,14 +188,14 @@ def _begun(folder: Path) -> None:
     """A run of two epochs, made once and copied."""
     from tests.hostile.forked import run
 
-    made = folder.parent / "begun"
-    if not made.is_dir():
-        made.mkdir()
-        (made / "m.model").write_text(trained(ROWS.format("d.csv")))
-        (made / "d.csv").write_bytes(CSV)
-        ended = run(["train", "m.model", "-o", "r", "-q"], made)
+    template = folder.parent / "template"
+    if not template.is_dir():
+        template.mkdir()
+        (template / "m.model").write_text(trained(ROWS.format("d.csv")))
+        (template / "d.csv").write_bytes(CSV)
+        ended = run(["train", "m.model", "-o", "r", "-q"], template)
         assert ended.status == 0, ended.errors
-    shutil.copytree(made, folder, dirs_exist_ok=True)
+    shutil.copytree(template, folder, dirs_exist_ok=True)
 
 
 def sealed_metadata(whole: bytes, key: str) -> tuple[bytes, Callable[[bytes], bytes]]:

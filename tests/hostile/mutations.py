@@ -27,30 +27,30 @@ TEXTS = (
 
 def damaged(content: bytes, chance: random.Random) -> bytes:
     """Bytes with one to six changes: flipped, cut, doubled, moved, overwritten, or with something put between."""
-    made = bytearray(content)
+    mutated = bytearray(content)
     for _ in range(chance.choice((1, 1, 1, 2, 3, 6))):
-        at = chance.randrange(len(made) + 1)
-        length = min(chance.choice((1, 2, 4, 8, 64, 1000)), len(made) - at)
+        at = chance.randrange(len(mutated) + 1)
+        length = min(chance.choice((1, 2, 4, 8, 64, 1000)), len(mutated) - at)
         kind = chance.randrange(8)
-        if kind == 0 and at < len(made):
-            made[at] ^= 1 << chance.randrange(8)
+        if kind == 0 and at < len(mutated):
+            mutated[at] ^= 1 << chance.randrange(8)
         elif kind == 1:
-            made[at : at + length] = chance.randbytes(length)
+            mutated[at : at + length] = chance.randbytes(length)
         elif kind == 2:
-            del made[at : at + length]
+            del mutated[at : at + length]
         elif kind == 3:
-            made[at:at] = made[at : at + length] * chance.choice((1, 1, 2, 50))
+            mutated[at:at] = mutated[at : at + length] * chance.choice((1, 1, 2, 50))
         elif kind == 4:
-            del made[at:]
+            del mutated[at:]
         elif kind == 5:
-            made[at:at] = chance.choice(WORDS)
+            mutated[at:at] = chance.choice(WORDS)
         elif kind == 6:
             word = chance.choice((*LARGE, *WORDS))
-            made[at : at + len(word)] = word
+            mutated[at : at + len(word)] = word
         else:
-            to = chance.randrange(len(made) + 1)
-            made[to:to] = made[at : at + length]
-    return bytes(made)
+            to = chance.randrange(len(mutated) + 1)
+            mutated[to:to] = mutated[at : at + length]
+    return bytes(mutated)
 
 
 def damaged_json(value: Any, chance: random.Random) -> Any:

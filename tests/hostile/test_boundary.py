@@ -63,7 +63,7 @@ def zipped(**entries: bytes) -> bytes:
 
 def broken_zip() -> bytes:
     whole = bytearray(zipped(image=npy(np.random.default_rng(0).normal(size=(64, 4))), label=npy(np.arange(64) % 3)))
-    whole[60:90] = bytes(each ^ 255 for each in whole[60:90])
+    whole[60:90] = bytes(byte ^ 255 for byte in whole[60:90])
     return bytes(whole)
 
 
@@ -76,7 +76,7 @@ def of_data(source: str) -> dict[str, Content]:
     return {"m.model": trained(source + COLUMNS)}
 
 
-def told(**changes: object) -> dict[str, Content]:
+def metadata_of(**changes: object) -> dict[str, Content]:
     """Weights that say of their data what `nablac train` would, but for these changes."""
     column = {"offset": 1.0, "scale": 2.0}
     data = {"scalings": {"x": column}, "classes": {}, "labels": [], "columns": {}, "tokenizer": None, "step": 3}
@@ -306,7 +306,7 @@ CASES: dict[str, tuple[dict[str, Content], tuple[str, ...], str, str]] = {
         "surrogates",
     ),
     **{
-        f"weights that say {label}": (told(**changes), (*WEIGHTS, "w"), "E827", says)
+        f"weights that say {label}": (metadata_of(**changes), (*WEIGHTS, "w"), "E827", says)
         for label, changes, says in [
             ("a scale of 0", {"scalings": {"x": {"offset": 0, "scale": 0}}}, "a finite number above 0"),
             ("a scale of NaN", {"scalings": {"x": {"offset": 0, "scale": np.nan}}}, "a finite number above 0"),

@@ -59,7 +59,7 @@ def test_many_damaged_files_are_told(every: dict[str, Format], name: str, tmp_pa
 
 def faults(format: Format, name: str, seeds: range, folder: Path) -> list[str]:
     """What was against the rules, with the seed of the file."""
-    found: list[str] = []
+    faults: list[str] = []
     slowest = largest = 0.0
     started = time.monotonic()
     for seed in seeds:
@@ -69,9 +69,9 @@ def faults(format: Format, name: str, seeds: range, folder: Path) -> list[str]:
         ended = forked.run(list(format.arguments), case)
         slowest, largest = max(slowest, ended.seconds), max(largest, ended.megabytes)
         if ended.fault is not None:
-            found.append(f"{name}, seed {seed}: {ended.fault}: {ended.errors[-300:]}")
+            faults.append(f"{name}, seed {seed}: {ended.fault}: {ended.errors[-300:]}")
     print(f"{name}: {len(seeds)} files in {time.monotonic() - started:.0f} s, at most {slowest:.1f} s, {largest} MB")
-    return found
+    return faults
 
 
 def content(format: Format, name: str, seed: int) -> bytes:

@@ -44,7 +44,7 @@ def test_many_damaged_texts_get_diagnostics() -> None:
 
 def faults(seeds: range, most: float = math.inf) -> list[str]:
     """What was raised but diagnostics, and what took more than `most` seconds, with the seed."""
-    found = []
+    faults = []
     slowest = 0.0
     for seed in seeds:
         text = damaged(seed)
@@ -52,13 +52,13 @@ def faults(seeds: range, most: float = math.inf) -> list[str]:
         try:
             examine(text)
         except Exception as error:
-            found.append(f"seed {seed}: {type(error).__name__}: {str(error)[:200]}")
+            faults.append(f"seed {seed}: {type(error).__name__}: {str(error)[:200]}")
         seconds = time.process_time() - started
         slowest = max(slowest, seconds)
         if seconds > most:
-            found.append(f"seed {seed}: {seconds:.1f} s")
+            faults.append(f"seed {seed}: {seconds:.1f} s")
     print(f"{len(seeds)} texts, the slowest {slowest:.1f} s")
-    return found
+    return faults
 
 
 def damaged(seed: int) -> str:
@@ -72,9 +72,9 @@ def examine(text: str) -> None:
     try:
         checking.check(program_of(Source("damaged.model", text)))
     except NablacError as error:
-        shown = "\n".join(each.render() for each in error.diagnostics)
+        shown = "\n".join(diagnostic.render() for diagnostic in error.diagnostics)
         assert "\x1b" not in shown and "\u202e" not in shown
-        json.dumps([each.to_json() for each in error.diagnostics])
+        json.dumps([diagnostic.to_json() for diagnostic in error.diagnostics])
 
 
 def test_a_part_of_a_text_is_no_crash() -> None:
@@ -91,4 +91,4 @@ def test_a_mistake_in_each_round_of_a_long_loop_is_told_once_and_soon() -> None:
     text = "model M {\n input x: [batch]\n for i in 0..100000 {\n ers = numbers + [i]\n }\n output x\n}\n"
     with at_most(calls=6_000_000), pytest.raises(NablacError) as caught:
         checking.check(program_of(Source("loop.model", text)))
-    assert [each.code for each in caught.value.diagnostics] == ["E201"]
+    assert [diagnostic.code for diagnostic in caught.value.diagnostics] == ["E201"]

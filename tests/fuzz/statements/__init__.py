@@ -40,10 +40,10 @@ def random_program(seed: int, length: int | None = None, kinds: Sequence[str] = 
                 statement.op = name
                 generator.add(statement)
         except Rejected:
-            for each in generator.inputs[inputs:]:
-                generator.env.pop(each.name, None)
+            for added in generator.inputs[inputs:]:
+                generator.env.pop(added.name, None)
             del generator.inputs[inputs:], generator.values[values:]
     used = {name for statement in generator.statements for name in statement.uses}
-    ends = [value for each in generator.statements for value in each.results if value.name not in used]
+    ends = [value for statement in generator.statements for value in statement.results if value.name not in used]
     whole = Program(generator.inputs, generator.statements, ends or [generator.statements[-1].results[0]])
     return whole.kept(whole.outputs[-4:])

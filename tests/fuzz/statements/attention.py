@@ -74,7 +74,7 @@ def attention(g: Generator) -> Statement:
         weights = torch.softmax(torch.where(seen, torch.where(allowed, scores, -math.inf), 0.0), -1)
         return torch.where(seen, weights, 0.0) @ e[w.name]
 
-    return g.made(
+    return g.statement(
         f"{soft} @ {w.name}",
         "f",
         (b, *heads, t, v),
