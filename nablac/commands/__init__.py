@@ -171,5 +171,5 @@ def _system_error(error: MemoryError | OSError) -> NablacError:
             Diagnostic(codes.E810, "not enough memory", hint="choose smaller sizes, or less data at a time")
         )
     reason = (error.strerror or str(error) or type(error).__name__).lower()
-    place = str(error.filename) if error.filename is not None else None
-    return NablacError(Diagnostic(codes.E916, f"the operating system refuses: {reason}", place=place))
+    location = str(error.filename) if error.filename is not None else None
+    return NablacError(Diagnostic(codes.E916, f"the operating system refuses: {reason}", place=location))

@@ -110,8 +110,8 @@ def _gradients(
         click.echo(f"{name}: {count} gradients, worst relative difference {worst.error:.1e}")
         for row in rows:
             if not row.passed:
-                how = f"beside {row.point}" if row.point else "by central differences"
-                click.echo(f"  `{row.name}`: {row.symbolic:.6g}, and {row.numeric:.6g} {how}")
+                source = f"near {row.point}" if row.point else "by central differences"
+                click.echo(f"  `{row.name}`: {row.symbolic:.6g}, expected {row.numeric:.6g} {source}")
     return rows_by_model
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablac.commands.compiled import compiled
+from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import FileOptions, ModelOptions, model_options, output_options, weight_options
 from nablac.commands.output import detail, is_verbose, note, print_json, skip_without_kernels, stage
 from runtime.atomic_files import followed, scratch
@@ -100,7 +100,7 @@ def command(
 
     observe = _report_pass if is_verbose() else None
     click.get_current_context().with_resource(pass_settings(disabled_passes, observe))
-    how = FileOptions(opset, not no_verify, as_json, quiet)
+    file_options = FileOptions(opset, not no_verify, as_json, quiet)
     if as_step and as_decode:
         raise click.UsageError("--train and --decode write different files: choose one")
     if as_step and tokenizer is not None:
@@ -111,17 +111,17 @@ def command(
         step = output or options.beside(".step.onnx")
         check_output(step, ONNX, options.files_read())
         check_output(step.with_suffix(".safetensors"), SAFETENSORS, options.files_read())
-        return write_step(options, step, how)
+        return write_step(options, step, file_options)
     target = output or options.beside(".decode" if as_decode else ".onnx")
     for written in [target / START, target / STEP] if as_decode else [target]:
         check_output(written, ONNX, [*options.files_read(), *([tokenizer] if tokenizer is not None else [])])
-    model = compiled(options)
+    model = set_up_model(options)
     texts = _tokenizer(model, tokenizer)
     if as_decode:
         from nablac.commands.decode_step import write_decode
 
-        return write_decode(model, target, texts, how)
-    return _write_model(model, target, texts, options.seed, how)
+        return write_decode(model, target, texts, file_options)
+    return _write_model(model, target, texts, options.seed, file_options)
 
 
 def _tokenizer(model: Model, file: Path | None) -> Tokenizer | None:
@@ -133,7 +133,7 @@ def _tokenizer(model: Model, file: Path | None) -> Tokenizer | None:
     return model.fitted.tokenizer if model.fitted is not None else None
 
 
-def _write_model(model: Model, target: Path, tokenizer: Tokenizer | None, seed: int, how: FileOptions) -> int:
+def _write_model(model: Model, target: Path, tokenizer: Tokenizer | None, seed: int, file_options: FileOptions) -> int:
     """Write a model to `target`, after verifying it if that is asked for; returns the exit status."""
     import onnx
 
@@ -149,13 +149,13 @@ def _write_model(model: Model, target: Path, tokenizer: Tokenizer | None, seed: 
         with stage("initialized") if model.is_drawn else nullcontext():
             arrays = model.weights
         with stage("exported"):
-            proto = model.onnx(how.opset, metadata, largest=0)  # weights are written from their arrays
+            proto = model.onnx(file_options.opset, metadata, largest=0)  # weights are written from their arrays
         with stage("written"):
             drafts = save(proto, folder / followed(target).name, arrays)
         with stage("checked"):
             onnx.checker.check_model(str(drafts[0]), full_check=True)
-        with stage("verified") if how.verify else nullcontext():
-            report = _verified(model, drafts[0], seed) if how.verify else None
+        with stage("verified") if file_options.verify else nullcontext():
+            report = _verified(model, drafts[0], seed) if file_options.verify else None
         written = move(drafts, target) if report is None or report.agrees else []
     if report is not None and not report.agrees:
         worst = report.worst
@@ -165,9 +165,9 @@ def _write_model(model: Model, target: Path, tokenizer: Tokenizer | None, seed: 
     for name in report.uncompared if report is not None else ():
         note(f"warning: `{name}` is NaN everywhere on random inputs: it was not compared")
     facts = _facts(model, proto, target, written, report)
-    if how.as_json:
+    if file_options.as_json:
         print_json(facts)
-    if how.as_json or how.quiet:
+    if file_options.as_json or file_options.quiet:
         return 0
     buffers = f" and {facts['buffers']:,} in buffers" if facts["buffers"] else ""
     click.echo(

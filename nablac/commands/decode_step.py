@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _TOLERANCE = 1e-4
 
 
-def write_decode(model: Model, target: Path, tokenizer: Tokenizer | None, how: FileOptions) -> int:
+def write_decode(model: Model, target: Path, tokenizer: Tokenizer | None, file_options: FileOptions) -> int:
     """Write `target`/step.onnx and, if something is computed once per text, `target`/start.onnx; the exit status."""
     import onnx
 
@@ -46,14 +46,14 @@ def write_decode(model: Model, target: Path, tokenizer: Tokenizer | None, how: F
         check_tables(tokenizer, graph)
         metadata[TOKENIZER] = tokenizer.to_json()
     graphs = {STEP: step.step, **({START: step.start} if step.start.outputs else {})}
-    worst = worst_difference(graph, step, model.weights, "ort") if how.verify else None
+    worst = worst_difference(graph, step, model.weights, "ort") if file_options.verify else None
     if worst is not None and worst > _TOLERANCE:
         note(f"not written: token by token, the scores differ by {worst:.1e} from those of the whole model")
         return 1
     sizes: dict[str, int] = {}
     with scratch(target) as folder:  # both files are complete before either is moved to its name
         for name, exported in graphs.items():
-            proto = export(exported, opset=how.opset, weights=model.weights, metadata=metadata, largest=0)
+            proto = export(exported, opset=file_options.opset, weights=model.weights, metadata=metadata, largest=0)
             sizes[name] = len(proto.graph.node)
             save(proto, folder / name, model.weights)
             onnx.checker.check_model(str(folder / name), full_check=True)
@@ -64,11 +64,11 @@ def write_decode(model: Model, target: Path, tokenizer: Tokenizer | None, how: F
         except OSError as error:
             raise Unwritable(target, error) from error
     caches = {name: f"{dtype}[{', '.join(map(str, shape))}]" for name, (dtype, shape) in layout.caches.items()}
-    if how.as_json:
+    if file_options.as_json:
         facts = {"output": str(target), "nodes": sizes, "tokens": layout.tokens, "scores": layout.output}
         kept = {"context": layout.context, "states": layout.states, "caches": caches}
         print_json({**facts, **kept, "worst_error": worst})
-    if how.as_json or how.quiet:
+    if file_options.as_json or file_options.quiet:
         return 0
     for name, count in sizes.items():
         click.echo(f"{target / name}: {count} nodes")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grammar import codes
-from nablac.commands.compiled import choose_model, compiled
+from nablac.commands.model_setup import choose_model, set_up_model
 from nablac.commands.options import ModelOptions, model_options, output_options, weight_options
 from nablac.commands.output import note, print_json
 
@@ -105,7 +105,7 @@ def _graph(options: ModelOptions) -> Graph:
     from compiler.types import DType
 
     if options.is_run:
-        return compiled(replace(options, weights=None, rename=())).elaborated
+        return set_up_model(replace(options, weights=None, rename=())).elaborated
     hypers = parse_settings(options.set)
     program = load(options.file)
     model = choose_model(program, options.model)

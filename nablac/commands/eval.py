@@ -10,10 +10,10 @@ import click
 from nablac.commands.options import (
     PENALTY,
     ModelOptions,
-    asked,
     model_options,
     output_options,
     run_options,
+    was_given,
     weight_options,
 )
 from nablac.commands.output import note, note_untrained, print_json
@@ -85,10 +85,10 @@ def command(
     from runtime.training.run_options import Options
     from runtime.training.unit_notes import figure_notes
 
-    undivided = asked("data") and part in (None, "all")
+    undivided = was_given("data") and part in (None, "all")
     options = Options(
         batch=batch,
-        seed=model.seed if asked("seed") else None,  # None leaves it to the train block
+        seed=model.seed if was_given("seed") else None,  # None leaves it to the train block
         data=data,
         undivided=undivided,
         backend=model.backend,
@@ -103,7 +103,7 @@ def command(
         note_untrained(quiet)
     if not quiet:
         note_data(training)
-    if run is not None and not any(asked(name) for name in (*MODEL, *DATA)):
+    if run is not None and not any(was_given(name) for name in (*MODEL, *DATA)):
         hint = "its split would differ: `--data FILE` evaluates on other data"
         run.record.check_examples(digest(training.data), run.folder, hint)
     chosen = _choose_part(training.data, "all" if undivided else part)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from nablac.commands.compiled import compiled
+from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import ModelOptions, model_options, output_options, weight_options
 from nablac.commands.output import print_json
 
@@ -50,7 +50,7 @@ def command(
 
     target = output or options.beside(".grad.onnx")
     check_output(target, ONNX, options.files_read())
-    model = compiled(options)
+    model = set_up_model(options)
     gradient = model.gradient(wrt or "*", second=hvp)
     proto = gradient.onnx(opset)
     onnx.checker.check_model(proto, full_check=True)

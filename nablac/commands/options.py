@@ -52,7 +52,7 @@ def _remember_quiet(context: click.Context, parameter: click.Parameter, value: b
     return value
 
 
-def asked(name: str) -> bool:
+def was_given(name: str) -> bool:
     """Whether the user gave this parameter of the running command."""
     return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 

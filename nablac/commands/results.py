@@ -21,7 +21,7 @@ ENDINGS = (".npy", ".npz", ".csv", ".json")
 STDOUT = "-"
 
 
-def shown(name: str, array: Array, classes: Sequence[str] = ()) -> str:
+def format_output(name: str, array: Array, classes: Sequence[str] = ()) -> str:
     """An output as text: its shape, then its numbers, or the first of them and their range.
 
     For class scores, the best classes of each row, by name if `classes` are known and else by index.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from grammar import codes
-from nablac.commands.compiled import compiled
+from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import (
     ModelOptions,
     model_options,
@@ -23,7 +23,7 @@ from nablac.commands.options import (
     weight_options,
 )
 from nablac.commands.output import note, note_untrained, print_json, printable
-from nablac.commands.results import STDOUT, check_ending, shown, write
+from nablac.commands.results import STDOUT, check_ending, format_output, write
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -94,7 +94,7 @@ def command(
         from runtime.text.lengths import longest_texts, shortest_texts
         from runtime.text_inputs import read_texts_or_inputs
 
-        model = compiled(options)
+        model = set_up_model(options)
         types = {key: value.type for key, value in model.graph.inputs.items()}
         fitted = model.fitted
         reading = replace(reading, columns=fitted.columns if fitted is not None else {})
@@ -117,7 +117,7 @@ def command(
         print_json({key: array.tolist() for key, array in results.items()})
     else:
         for key, array in results.items():
-            click.echo(printable(shown(key, array, classes), sys.stdout))
+            click.echo(printable(format_output(key, array, classes), sys.stdout))
     return 0
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grammar import codes
-from nablac.commands.options import ModelOptions, asked
+from nablac.commands.options import ModelOptions, was_given
 
 if TYPE_CHECKING:
     from runtime.training.run_options import Options
@@ -48,9 +48,9 @@ class Run:
         """The model that the run was started with; its file, and hyperparameters that the user sets, from `options`."""
         from compiler.elaborate.presets import parse_settings
 
-        recorded = _not_asked(self.choices, MODEL)
+        recorded = _not_given(self.choices, MODEL)
         settings = parse_settings(self.record.choices.set)
-        if asked("set"):
+        if was_given("set"):
             settings |= parse_settings(options.set)
         texts = tuple(f"{name}={value}" for name, value in settings.items())
         return replace(options, **{**recorded, "set": texts}, data_folder=self.record.data_folder(self.folder))
@@ -59,11 +59,11 @@ class Run:
         """The options with those that the run was started with: those in `names`, or all that are not of the model."""
         choices = self.choices
         names = names if names is not None else [name for name in choices if name not in MODEL]
-        return replace(options, **_not_asked(choices, names))
+        return replace(options, **_not_given(choices, names))
 
 
-def _not_asked(choices: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    return {name: choices[name] for name in names if not asked(name)}
+def _not_given(choices: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    return {name: choices[name] for name in names if not was_given(name)}
 
 
 def read_run(folder: Path) -> Run:

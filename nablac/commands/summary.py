@@ -6,7 +6,7 @@ import sys
 
 import click
 
-from nablac.commands.compiled import compiled
+from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import ModelOptions, model_options, output_options
 from nablac.commands.output import encodable, print_json, wants_color
 
@@ -30,7 +30,7 @@ def command(
     """
     from nablac.summary import render_summary
 
-    summary = compiled(options).summarize(dict(_parse_size(text) for text in sizes))
+    summary = set_up_model(options).summarize(dict(_parse_size(text) for text in sizes))
     if as_json:
         print_json(summary.to_json())
     else:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from grammar import codes
-from nablac.commands.compiled import compiled
+from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import ModelOptions
 from nablac.commands.output import is_quiet, note_untrained
 
@@ -24,7 +24,7 @@ def text_model(options: ModelOptions, tokenizer_file: Path | None) -> tuple[Mode
     from runtime.text.tokenizers import read_tokenizer
 
     tokenizer = read_tokenizer(tokenizer_file) if tokenizer_file is not None else None
-    model = compiled(options)
+    model = set_up_model(options)
     if tokenizer is None and model.fitted is not None:
         tokenizer = model.fitted.tokenizer
     if tokenizer is None:

@@ -13,10 +13,10 @@ import click
 from nablac.commands.options import (
     Finite,
     ModelOptions,
-    asked,
     model_options,
     output_options,
     run_options,
+    was_given,
     weight_options,
 )
 from nablac.commands.output import note, print_json
@@ -111,7 +111,7 @@ def command(
         batch=batch,
         validation=validation,
         patience=patience,
-        seed=model.seed if asked("seed") else None,  # None leaves it to the train block
+        seed=model.seed if was_given("seed") else None,  # None leaves it to the train block
         data=data,
         backend=model.backend,
         device=model.device,

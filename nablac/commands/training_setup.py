@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nablac.commands.compiled import choose_model
+from nablac.commands.model_setup import choose_model
 from nablac.commands.options import ModelOptions, check_rename
 from nablac.commands.output import is_quiet, note
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablac.commands.options import FileOptions, ModelOptions, asked
+from nablac.commands.options import FileOptions, ModelOptions, was_given
 from nablac.commands.output import note, print_json, skip_without_kernels
 from nablac.commands.runs import read_run
 from nablac.commands.training_setup import set_up_training
@@ -22,7 +22,7 @@ _STEPS = 3  # compared between both runtimes before the file is written
 _TOLERANCE = 1e-4
 
 
-def write_step(options: ModelOptions, target: Path, how: FileOptions) -> int:
+def write_step(options: ModelOptions, target: Path, file_options: FileOptions) -> int:
     """Write `target` and its `.safetensors`, both or neither; returns the exit status."""
     import onnx
 
@@ -33,19 +33,19 @@ def write_step(options: ModelOptions, target: Path, how: FileOptions) -> int:
     from runtime.training.steppers import DISABLED_PASSES
     from runtime.weights import save_weights
 
-    seed = options.seed if options.is_run or asked("seed") else None
+    seed = options.seed if options.is_run or was_given("seed") else None
     if options.is_run:
         options = read_run(options.file).model(options)
     training = set_up_training(options, Options(seed=seed, backend="ort"))
     training = replace(training, raw=training.known is not None)  # the file has no other record of the scaling
     if not training.raw and any(stage.name in ("standardize", "min_max") for stage in training.spec.data):
-        note("note: batches are not scaled here: a run's folder records how its data is scaled", how.quiet)
+        note("note: batches are not scaled here: a run's folder records how its data is scaled", file_options.quiet)
     state = training.first_state()
     graph = optimize(training.step.graph, disabled=DISABLED_PASSES)
-    model = export(graph, opset=how.opset, weights=None, metadata=_metadata(training))
+    model = export(graph, opset=file_options.opset, weights=None, metadata=_metadata(training))
     onnx.checker.check_model(model, full_check=True)
     worst = None
-    if how.verify:
+    if file_options.verify:
         with skip_without_kernels():
             worst = _compare(training, options.seed)
     if worst is not None and worst > max(_TOLERANCE, _STEPS * _coarsest(training.step.graph)):
@@ -57,10 +57,10 @@ def write_step(options: ModelOptions, target: Path, how: FileOptions) -> int:
     save_weights(state_file, {name: state[name] for name in sorted(needed)})  # before the step, which needs it
     save(model, target)
     inputs = [name for name in names if name not in needed]
-    if how.as_json:
+    if file_options.as_json:
         facts = {"output": str(target), "state": str(state_file), "inputs": inputs, "outputs": list(graph.outputs)}
         print_json({**facts, "states": len(needed), "nodes": len(model.graph.node), "worst_error": worst})
-    if how.as_json or how.quiet:
+    if file_options.as_json or file_options.quiet:
         return 0
     opset_shown = f"opset {model.opset_import[0].version}, IR {model.ir_version}"
     click.echo(f"{target}: one training step of {training.name}, {len(model.graph.node)} nodes, {opset_shown}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablac.commands.compiled import compiled
+from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import Finite, ModelOptions, model_options, output_options, weight_options
 from nablac.commands.output import note, print_json, skip_without_kernels
 
@@ -45,7 +45,7 @@ def command(
     """
     from runtime.verification import compare
 
-    model = compiled(options)
+    model = set_up_model(options)
     report = None
     with skip_without_kernels():
         exported = model.onnx().SerializeToString()

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from nablac.commands.results import shown, write
+from nablac.commands.results import format_output, write
 
 LOGITS = np.array([[0.5, 2.0, -1.0]], np.float32)
 FORECAST = np.array([[1.0, 1.2, 1.1, 1.3, 1.4, 1.2]])
@@ -37,7 +37,7 @@ SHOWN = {
 @pytest.mark.parametrize("label", SHOWN)
 def test_an_output_is_shown(label: str) -> None:
     arguments, expected = SHOWN[label]
-    assert shown(*arguments) == expected
+    assert format_output(*arguments) == expected
 
 
 TABLES = {

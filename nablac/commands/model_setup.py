@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from nablac.model import Model
 
 
-def compiled(options: ModelOptions) -> Model:
+def set_up_model(options: ModelOptions) -> Model:
     """The model that the options describe; for the folder of a run, the trained one."""
     if options.is_run:
         options = read_run(options.file).model(options)
