@@ -28,12 +28,12 @@ def blocks(path: Path, kind: str) -> list[str]:
     return re.findall(rf"^```{kind}\n(.*?)^```$", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
-# Pages of files that are too large or no text have no model to show.
+# Pages about files that are too large or not text show no model.
 SHOWN = [path for path in PAGES if path.stem[1] in CHECKED and blocks(path, "model")]
 
 
 @pytest.mark.parametrize("path", SHOWN, ids=[path.stem for path in SHOWN])
-def test_a_page_shows_what_its_models_get(path: Path) -> None:
+def test_the_models_of_a_page_get_its_diagnostics(path: Path) -> None:
     code = path.stem.split("-")[0]
     assert path.read_text(encoding="utf-8").startswith(f"# {code}: ")
     for model, expected in zip(blocks(path, "model"), blocks(path, "diagnostic"), strict=True):
@@ -66,5 +66,5 @@ def test_no_code_is_written_as_a_string(path: Path) -> None:
     assert not [value for value in constants if isinstance(value, str) and re.fullmatch(r"E\d{3}", value)]
 
 
-def test_more_than_sixty_kinds_of_mistake_are_pinned_whole() -> None:
+def test_more_than_sixty_pages_have_examples() -> None:
     assert len(SHOWN) > 60

@@ -1,4 +1,4 @@
-"""The tests can fail: none ends before it has proved something, and none goes by a clock."""
+"""Every test can fail: none returns early, and none depends on a clock."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def functions_named_test(path: Path) -> list[ast.FunctionDef]:
 
 
 def within(node: ast.AST) -> Iterator[ast.AST]:
-    """What is inside of a node, but not inside of functions and classes in it."""
+    """The nodes inside a node, except those inside functions and classes in it."""
     for child in ast.iter_child_nodes(node):
         yield child
         if not isinstance(child, (ast.FunctionDef, ast.Lambda, ast.ClassDef)):
@@ -33,18 +33,18 @@ def of_campaign(test: ast.FunctionDef) -> bool:
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.relative_to(ROOT).as_posix() for path in FILES])
-def test_a_test_goes_to_its_end(path: Path) -> None:
+def test_a_test_does_not_return_early(path: Path) -> None:
     early = [
         f"{test.name}, line {node.lineno}"
         for test in functions_named_test(path)
         for node in within(test)
         if isinstance(node, ast.Return)
     ]
-    assert not early, "a test that returns has proved nothing of that case: let it not be run on it"
+    assert not early, "a test that returns proves nothing in that case: exclude the case"
 
 
 @pytest.mark.parametrize("path", FILES, ids=[path.relative_to(ROOT).as_posix() for path in FILES])
-def test_no_assertion_goes_by_a_clock(path: Path) -> None:
+def test_no_assertion_depends_on_a_clock(path: Path) -> None:
     clocked = [
         f"{test.name}, line {statement.lineno}"
         for test in functions_named_test(path)
@@ -58,7 +58,7 @@ def test_no_assertion_goes_by_a_clock(path: Path) -> None:
 
 @pytest.mark.parametrize("path", FILES, ids=[path.relative_to(ROOT).as_posix() for path in FILES])
 def test_a_test_without_the_oracle_is_skipped(path: Path) -> None:
-    """The tests are installed without PyTorch too: one that needs it says so before anything imports it."""
+    """The tests also run without PyTorch: one that needs it asks for it before anything imports it."""
     statements = ast.parse(path.read_text("utf-8")).body
     asks = next(
         (statement.lineno for statement in statements if "importorskip('torch'" in ast.unparse(statement)), None
