@@ -99,7 +99,7 @@ class Session:
 
 
 class Checked:
-    """One program and all that is compared of it."""
+    """A program and its comparisons."""
 
     def __init__(self, program: Program, onnx_too: bool = True) -> None:
         self.program = program
@@ -195,7 +195,7 @@ class Checked:
 
     @staticmethod
     def loose(narrow: Any, exact: Any) -> float:
-        """What f32 may differ by: more where it does already between f32 and f64."""
+        """The tolerance for f32: larger if f32 and f64 already differ."""
         if narrow.dtype.kind != "f":
             return 0
         scale = max(1.0, float(np.abs(exact[np.isfinite(exact)]).max(initial=0)))

@@ -1,4 +1,4 @@
-"""Making random programs: choosing operands that fit, and keeping what is well behaved."""
+"""Generating random programs: choosing operands that fit, and keeping well-conditioned statements."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Generator:
         return self.fresh(shape, kind)
 
     def beside(self, value: Value, kind: str | None = None) -> Value:
-        """A value that broadcasts with this one, which stays the larger or not."""
+        """A value that broadcasts with this one; either may be the larger."""
         kind = kind or value.kind
         fits = [
             candidate
@@ -141,7 +141,7 @@ class Generator:
         return self.random.randrange(value.rank)
 
     def signed(self, axis: int, rank: int) -> int:
-        """The axis, counted from the end now and then."""
+        """The axis, sometimes counted from the end."""
         return axis - rank if self.chance(0.4) else axis
 
     def axes(self, value: Value) -> list[int]:

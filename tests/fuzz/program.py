@@ -19,7 +19,7 @@ Env = dict[str, torch.Tensor]
 
 @dataclass(eq=False)
 class Value:
-    """What a name holds: its kind is "f", "i" or "b"; `smooth` where it has all derivatives."""
+    """A named value: its kind is "f", "i" or "b"; it is `smooth` if it has all derivatives."""
 
     name: str
     kind: str
@@ -34,7 +34,7 @@ class Value:
 
 @dataclass(eq=False)
 class Input(Value):
-    """A tensor that the program is fed."""
+    """An input of the program."""
 
     def declared(self) -> str:
         dtype = {"f": "", "i": "i64", "b": "bool"}[self.kind]
@@ -55,7 +55,7 @@ Compute = Callable[[Env, Sizes], Any]
 
 @dataclass(eq=False)
 class Statement:
-    """A line of the program that gives values their names."""
+    """A line of the program, which computes named values."""
 
     results: list[Value]
     text: str  # right of the sign
@@ -81,7 +81,7 @@ class Program:
     empty: bool = False  # whether some value of the last run had no elements, which the language may refuse
 
     def kept(self, outputs: Sequence[Value]) -> Program:
-        """What these outputs need."""
+        """The program reduced to what these outputs need."""
         needed = {value.name for value in outputs}
         statements: list[Statement] = []
         for statement in reversed(self.statements):
@@ -135,7 +135,7 @@ class Program:
         }
 
     def run(self, feeds: Env, weights: Env, sizes: Sizes) -> list[torch.Tensor]:
-        """The outputs by torch."""
+        """The outputs as computed by torch."""
         env = {**feeds, **weights}
         self.empty = False
         for statement in self.statements:

@@ -13,7 +13,7 @@ Sizes = dict[str, int]
 
 
 class Size:
-    """A polynomial of dims: a constant and monomials; a floor division is an atom of its own."""
+    """A polynomial of dims: a constant and monomials; a floor division is an atom."""
 
     def __init__(self, terms: dict[tuple[str, ...], int]) -> None:
         self.terms = {key: factor for key, factor in sorted(terms.items()) if factor}
@@ -83,7 +83,7 @@ def listed(items: Sequence[Any]) -> str:
 
 
 def broadcast(a: Shape, b: Shape) -> Shape | None:
-    """The shape that two broadcast to; None where they do not, whatever the dims are."""
+    """The shape that two shapes broadcast to; None unless they do for all dims."""
     rank = max(len(a), len(b))
     a = (*[Size.of(1)] * (rank - len(a)), *a)
     b = (*[Size.of(1)] * (rank - len(b)), *b)

@@ -1,4 +1,4 @@
-"""Making a program that fails smaller: one output, and its operands made inputs where they are of plain sizes."""
+"""Minimizing a program that fails: to one output, with operands of plain sizes replaced by inputs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from tests.fuzz.sizes import REFERENCE
 
 
 def smaller(program: Program, kind: str) -> Program:
-    """The shortest program of its parts that fails in the same way."""
+    """A part of the program that is as short as possible and fails in the same way."""
 
     def fails(candidate: Program) -> bool:
         failures = Checked(candidate).check()

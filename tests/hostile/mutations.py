@@ -1,4 +1,4 @@
-"""Seeded damage to bytes and texts: the same seed damages alike, on every machine."""
+"""Seeded damage to bytes and texts: a seed gives the same damage on every machine."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TEXTS = (
 
 
 def damaged(content: bytes, chance: random.Random) -> bytes:
-    """Bytes with one to six changes: flipped, cut, doubled, moved, overwritten, or with something put between."""
+    """Bytes with one to six changes: flipped, cut, repeated, moved, overwritten or inserted parts."""
     mutated = bytearray(content)
     for _ in range(chance.choice((1, 1, 1, 2, 3, 6))):
         at = chance.randrange(len(mutated) + 1)
@@ -54,7 +54,7 @@ def damaged(content: bytes, chance: random.Random) -> bytes:
 
 
 def damaged_json(value: Any, chance: random.Random) -> Any:
-    """JSON with one value of it, however deep, in the place of which another stands; a key may go or come too."""
+    """JSON with one value at any depth replaced; a key may also be removed or added."""
     if isinstance(value, dict) and value and chance.random() < 0.9:
         key = chance.choice(sorted(value))
         if chance.random() < 0.1:
@@ -69,7 +69,7 @@ def damaged_json(value: Any, chance: random.Random) -> Any:
 
 
 def damaged_text(text: str, chance: random.Random) -> str:
-    """A text with one to five changes: of words, lines and signs, so that more of it is still read."""
+    """A text with one to five changes of words, lines and signs, so that much of it is still parsed."""
     for _ in range(chance.choice((1, 1, 2, 3, 5))):
         at = chance.randrange(len(text) + 1)
         kind = chance.randrange(6)

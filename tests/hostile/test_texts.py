@@ -1,4 +1,4 @@
-"""Damaged `.model` texts: `check` gives diagnostics and nothing else, soon, and they can be shown."""
+"""Damaged `.model` texts: `check` soon raises diagnostics and nothing else, and they can be rendered."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_many_damaged_texts_get_diagnostics() -> None:
 
 
 def faults(seeds: range, most: float = math.inf) -> list[str]:
-    """What was raised but diagnostics, and what took more than `most` seconds, with the seed."""
+    """Errors other than diagnostics, and texts that took more than `most` seconds, each with its seed."""
     faults = []
     slowest = 0.0
     for seed in seeds:
@@ -62,13 +62,13 @@ def faults(seeds: range, most: float = math.inf) -> list[str]:
 
 
 def damaged(seed: int) -> str:
-    """A text that is given by its seed."""
+    """The text of a seed."""
     chance = random.Random(f"text {seed}")
     return damaged_text(chance.choice(EXAMPLES), chance)
 
 
 def examine(text: str) -> None:
-    """What `check` does with a text, and what is said of it."""
+    """Check a text, and render its diagnostics."""
     try:
         checking.check(program_of(Source("damaged.model", text)))
     except NablacError as error:
@@ -77,8 +77,8 @@ def examine(text: str) -> None:
         json.dumps([diagnostic.to_json() for diagnostic in error.diagnostics])
 
 
-def test_a_part_of_a_text_is_no_crash() -> None:
-    """Every beginning of a text, as an editor sees it."""
+def test_an_incomplete_text_does_not_crash() -> None:
+    """Every beginning of a text, as in an editor."""
     text = (ROOT / "specs" / "rnn.model").read_text("utf-8")
     for end in range(0, len(text), 7):
         try:
@@ -87,7 +87,7 @@ def test_a_part_of_a_text_is_no_crash() -> None:
             assert error.diagnostics
 
 
-def test_a_mistake_in_each_round_of_a_long_loop_is_told_once_and_soon() -> None:
+def test_an_error_in_every_iteration_of_a_long_loop_is_reported_once() -> None:
     text = "model M {\n input x: [batch]\n for i in 0..100000 {\n ers = numbers + [i]\n }\n output x\n}\n"
     with at_most(calls=6_000_000), pytest.raises(NablacError) as caught:
         checking.check(program_of(Source("loop.model", text)))

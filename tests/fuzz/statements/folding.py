@@ -1,4 +1,4 @@
-"""Statements that fold axes, or run along one."""
+"""Statements that reduce axes, or run along one."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _prod(v: Any, axes: list[int], keep: bool) -> Any:
 
 @template(1)
 def whole_reduction(g: Generator) -> Statement:
-    """Of integers and booleans."""
+    """Reductions of integers and booleans."""
     kind = g.random.choice("ib")
     x = g.pick(kind, [1, 2, 3])
     keep, axes = g.chance(0.4), g.axes(x)

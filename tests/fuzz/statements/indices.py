@@ -13,7 +13,7 @@ from tests.fuzz.statements.table import template
 
 
 def bounded(g: Generator, shape: Shape, high: Size) -> Value:
-    """Places below `high`: a new input."""
+    """Indices below `high`, as a new input."""
     if any(size.number is None and str(size) not in DIMS for size in shape):
         raise Rejected
     return g.fresh(shape, "i", high=high)
@@ -98,7 +98,7 @@ def nd(g: Generator) -> Statement:
 
 @template(1)
 def counted(g: Generator) -> Statement:
-    """One-hot rows and numbers that count."""
+    """One-hot rows and ranges of numbers."""
     if g.chance(0.5):
         size = g.size()
         text = f"cast(iota({size}), f32) / 3"

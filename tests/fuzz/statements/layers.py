@@ -130,7 +130,7 @@ def loss(g: Generator) -> Statement:
 
 @template(1)
 def slope(g: Generator) -> Statement:
-    """A gradient inside of the program."""
+    """A gradient inside the program."""
     shape = g.shape(g.random.choice([1, 2]))
     x, y = g.fresh(shape), g.fresh(shape)  # inputs: neither depends on the other
     n, m = x.name, y.name

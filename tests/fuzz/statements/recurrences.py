@@ -53,7 +53,7 @@ def term(g: Generator, known: list[str], width: int, parameters: dict[str, Shape
 
 
 def cell(g: Generator, name: str, width: int, inner: Any = None) -> Any:
-    """A cell's text, the shapes of its parameters by path, its states with first values, and its step in torch."""
+    """A cell's text, the shapes of its parameters by path, its states with initial values, and its step in torch."""
     states = [f"s{index}" for index in range(g.random.choice([1, 1, 2, 3]))]
     first = {state: g.random.choice(["0", "0.5", "-0.3"]) for state in states}
     parameters: dict[str, Shape] = {}
@@ -109,7 +109,7 @@ def snake(name: str) -> str:
 
 @template(3)
 def recurrence(g: Generator) -> Statement:
-    """A scan of a random cell: forward or in reverse, along either axis, with its last states or without."""
+    """A scan of a random cell: forward or in reverse, along either axis, with or without its final states."""
     axis = g.random.choice([1, 1, 0])
     x = g.pick(rank=3, where=lambda v: v.shape[-1].number in (1, 2, 3))
     width = x.shape[-1].number
