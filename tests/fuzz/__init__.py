@@ -1,1 +1,1 @@
-"""Random programs of the language against PyTorch: values, gradients, and the results of the passes and of onnxruntime."""
+"""Random programs of the language against PyTorch: values, gradients, and the results of passes and onnxruntime."""

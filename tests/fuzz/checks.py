@@ -1,4 +1,4 @@
-"""What is compared of a random program, at several sizes of its dims, all of them 1 among these:
+"""The comparisons of a random program, at several sizes of its dims, including all 1:
 
 value      the graph as written in f64 by NumPy        against torch
 passes     the optimised graph in f64 by NumPy         against the one as written
