@@ -28,7 +28,7 @@ function readSafetensors(bytes) {
 function batchOf(examples, places, type) {
   const chosen = places.map((place) => examples[place]);
   const shape = [chosen.length];
-  for (let each = chosen[0]; Array.isArray(each); each = each[0]) shape.push(each.length);
+  for (let item = chosen[0]; Array.isArray(item); item = item[0]) shape.push(item.length);
   const flat = chosen.flat(Infinity);
   return type === "int64"
     ? new ort.Tensor("int64", BigInt64Array.from(flat, BigInt), shape)
@@ -48,9 +48,9 @@ for (let step = 1; step <= 60; step++) {
     step: new ort.Tensor("float32", [step], []),
     seed: new ort.Tensor("int64", [BigInt(step)], []),
   };
-  const made = await session.run(Object.fromEntries(session.inputNames.map((name) => [name, feeds[name]])));
-  for (const name of Object.keys(made)) {
-    if (name.endsWith(".next")) state[name.slice(0, -5)] = made[name];
+  const outputs = await session.run(Object.fromEntries(session.inputNames.map((name) => [name, feeds[name]])));
+  for (const name of Object.keys(outputs)) {
+    if (name.endsWith(".next")) state[name.slice(0, -5)] = outputs[name];
   }
-  console.log(step, made.loss.data[0].toFixed(6));
+  console.log(step, outputs.loss.data[0].toFixed(6));
 }
