@@ -1,4 +1,4 @@
-// Train by a compiled step, in Node or in a browser:
+// Train with a compiled step, in Node or in a browser:
 //
 //   nablac compile --train specs/mlp.model -o mlp.step.onnx
 //   npm install --prefix examples/javascript
@@ -24,9 +24,9 @@ function readSafetensors(bytes) {
   }));
 }
 
-// The examples at `places` of nested lists, as one tensor.
-function batchOf(examples, places, type) {
-  const chosen = places.map((place) => examples[place]);
+// The examples at `indices` of nested lists, as one tensor.
+function batchOf(examples, indices, type) {
+  const chosen = indices.map((index) => examples[index]);
   const shape = [chosen.length];
   for (let item = chosen[0]; Array.isArray(item); item = item[0]) shape.push(item.length);
   const flat = chosen.flat(Infinity);
@@ -40,11 +40,11 @@ const session = await ort.InferenceSession.create(await readFile(stepFile));
 const state = readSafetensors(new Uint8Array(await readFile(stepFile.replace(/\.onnx$/, ".safetensors"))));
 const data = JSON.parse(await readFile(dataFile, "utf8"));
 for (let step = 1; step <= 60; step++) {
-  const places = Array.from({ length: 10 }, (_, n) => (((step - 1) * 10 + n) * 7) % 150); // ten of the 150 digits
+  const indices = Array.from({ length: 10 }, (_, n) => (((step - 1) * 10 + n) * 7) % 150); // ten of the 150 digits
   const feeds = {
     ...state,
-    image: batchOf(data.image, places, "float32"),
-    label: batchOf(data.label, places, "int64"),
+    image: batchOf(data.image, indices, "float32"),
+    label: batchOf(data.label, indices, "int64"),
     step: new ort.Tensor("float32", [step], []),
     seed: new ort.Tensor("int64", [BigInt(step)], []),
   };
