@@ -27,67 +27,41 @@ from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError
 from grammar.record import Record
 
 
-def elaborate(
-    program: Program,
-    *,
-    model: str | None = None,
-    preset: str | None = None,
-    hypers: Mapping[str, Any] | None = None,
-    training: bool = False,
-    dtype: DType = DType.F32,
-) -> Graph:
-    """The graph of a program's model; NablacError holds every mistake found.
-
-    `hypers` are values by name; a text is read as the language reads it (`"64"`, `"[3, 3]"`, `"relu"`).
-    """
-    return elaborate_model(program, model=model, preset=preset, hypers=hypers, training=training, dtype=dtype).graph
-
-
-def elaborate_model(
-    program: Program,
-    *,
-    model: str | None = None,
-    preset: str | None = None,
-    hypers: Mapping[str, Any] | None = None,
-    training: bool = False,
-    dtype: DType = DType.F32,
-    one_float: bool = False,
-) -> ModelSpec:
-    """As `elaborate`, with the hyperparameters in force and how the model is trained.
-
-    With `one_float` all floats are of `dtype`, those too that the text has in another one.
-    """
-    diagnostics = Diagnostics()
-    spec = None
-    with bounded():
-        report_each(diagnostics, unknown_names(program))
-        report_each(diagnostics, misplaced_statements(program.tree))
-        defined = choose_model(program, model)
-        session = Session(
-            training=training, float_type=dtype, diagnostics=diagnostics, work=Work(), one_float=one_float
-        )
-        elaboration = elaborate_in(session, program, defined, preset, hypers or {})
-        spec = spec_of(elaboration) if elaboration is not None else None
-    diagnostics.raise_if_any()
-    assert spec is not None
-    return spec
-
-
 @dataclass(frozen=True, eq=False)
 class TextSource:
-    """A model of a text: which of its models, in which sizes and float type. See `elaborate_model`."""
+    """A model of a program: which one, with which hyperparameters, and in which float type.
+
+    `hypers` are values by name; a text is read as the language reads it (`"64"`, `"[3, 3]"`, `"relu"`). With
+    `one_float` all floats are of `dtype`, even where the program writes another float type.
+    """
 
     program: Program
     model: str | None = None
     preset: str | None = None
     hypers: Mapping[str, Any] = field(default_factory=dict)
     dtype: DType = DType.F32
+    one_float: bool = False
 
     def spec(self, *, training: bool) -> ModelSpec:
-        """The model elaborated for a mode; NablacError holds every mistake found."""
-        return elaborate_model(
-            self.program, model=self.model, preset=self.preset, hypers=self.hypers, training=training, dtype=self.dtype
-        )
+        """The model elaborated for training or for inference; NablacError holds every mistake in it."""
+        diagnostics = Diagnostics()
+        spec = None
+        with bounded():
+            report_each(diagnostics, unknown_names(self.program))
+            report_each(diagnostics, misplaced_statements(self.program.tree))
+            defined = choose_model(self.program, self.model)
+            session = Session(
+                training=training,
+                float_type=self.dtype,
+                diagnostics=diagnostics,
+                work=Work(),
+                one_float=self.one_float,
+            )
+            elaboration = elaborate_in(session, self.program, defined, self.preset, self.hypers)
+            spec = spec_of(elaboration) if elaboration is not None else None
+        diagnostics.raise_if_any()
+        assert spec is not None
+        return spec
 
 
 class Elaboration(Record):
@@ -123,7 +97,7 @@ def elaborate_in(
     # What the train block adds belongs to training alone: an update there may depend on targets.
     updates, layers, key = dict(session.updates), dict(session.layers), session.key
     session.charge(len(program.trains) * EXPRESSION, span)
-    train = next((each for each in program.trains if each.model.text == defined.name), None)
+    train = next((train for train in program.trains if train.model.text == defined.name), None)
     with session.inside(frame):
         block = run_train_block(session, train, frame) if train is not None else None
     if key is not None and train is None and "seed" in frame.inputs:
@@ -139,7 +113,7 @@ def elaborate_in(
 
 
 def spec_of(elaboration: Elaboration) -> ModelSpec:
-    """The spec of a model, with its optimizer's equations for each type of parameter."""
+    """The spec of a model; its optimizer's equations are elaborated when they are first read."""
     block = elaboration.block
     training = training_spec(elaboration.session, block) if block is not None else None
     return ModelSpec(elaboration.graph, elaboration.hypers, training)

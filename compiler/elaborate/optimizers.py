@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cached_property
 
 from compiler.elaborate.frame import CallSite, Frame, State
 from compiler.elaborate.instances import instantiate
 from compiler.elaborate.interruptions import AlreadyReported, BudgetExceeded
 from compiler.elaborate.program import library
+from compiler.elaborate.reporting import bounded
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import UNKNOWN, Argument, Defined, Instance, Scope, is_number
 from compiler.elaborate.work import Work
@@ -25,41 +27,72 @@ from grammar.source import Span
 _DECAY = "weight_decay"  # the hyperparameter of an optimizer that decays weights beside the gradient
 
 
+class _Deferred(Mapping[str, UpdateEquations | NablacError]):
+    """A mapping that is computed when it is first read: only training reads the equations of an optimizer."""
+
+    def __init__(self, compute: Callable[[], Mapping[str, UpdateEquations | NablacError]]) -> None:
+        self._compute = compute
+
+    @cached_property
+    def _computed(self) -> Mapping[str, UpdateEquations | NablacError]:
+        return self._compute()
+
+    def __getitem__(self, path: str) -> UpdateEquations | NablacError:
+        return self._computed[path]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._computed)
+
+    def __len__(self) -> int:
+        return len(self._computed)
+
+
 def optimizer_spec(
     session: Session, instance: Instance | None, span: Span, loss: Value, settings: TrainingSettings, step: Value
 ) -> OptimizerSpec:
     """The equations of an optimizer, `adam()` where there is none, for each trained parameter of a loss.
 
-    `span` is where a text asks for them, `step` the input that counts the steps from 1.
+    `span` is where a text asks for them, `step` the input that counts the steps from 1. They are elaborated when they
+    are first read.
+    """
+    equations = _Deferred(lambda: _equations_by_path(session, instance, span, loss, settings, step))
+    rate = instance.hypers.get("lr") if instance is not None else None
+    return OptimizerSpec(equations, rate if isinstance(rate, Value) or is_number(rate) else None)
 
-    They are run once for a type of parameter, and once for each parameter where they draw: draws depend on its path.
-    What is wrong with them for a type is kept, and not reported: it matters where a training step is made.
+
+def _equations_by_path(
+    session: Session, instance: Instance | None, span: Span, loss: Value, settings: TrainingSettings, step: Value
+) -> dict[str, UpdateEquations | NablacError]:
+    """See `optimizer_spec`: elaborated once for a type of parameter; once for each parameter if they draw.
+
+    Draws depend on the parameter's path. A mistake in the equations for a type is stored instead of reported: it
+    matters only where a training step is made.
     """
     diagnostics, work, session.work = session.diagnostics, session.work, Work()
     by_type: dict[tuple[TensorType, bool], UpdateEquations | NablacError] = {}
     by_path: dict[str, UpdateEquations | NablacError] = {}
     chosen = instance
     try:
-        for path, parameter in trained_parameters(loss, settings).items():
-            type = parameter.type.with_dtype(parameter.type.dtype.wide)
-            exempt = is_exempt(path, parameter, settings)
-            equations = by_type.get((type, exempt))
-            if equations is None or _draws(equations):
-                session.diagnostics = Diagnostics()
-                try:
-                    chosen = chosen or _of_library(session, "adam", {}, span)
-                    its = _without_decay(chosen) if exempt else chosen
-                    equations = _equations(session, its, span, type, step, f"optimizer.{path}")
-                except NablacError as error:
-                    equations = error
-                except (AlreadyReported, BudgetExceeded):
-                    equations = NablacError(*session.diagnostics.found)
-                by_type[type, exempt] = equations
-            by_path[path] = equations
+        with bounded():
+            for path, parameter in trained_parameters(loss, settings).items():
+                type = parameter.type.with_dtype(parameter.type.dtype.wide)
+                exempt = is_exempt(path, parameter, settings)
+                equations = by_type.get((type, exempt))
+                if equations is None or _draws(equations):
+                    session.diagnostics = Diagnostics()
+                    try:
+                        chosen = chosen or _of_library(session, "adam", {}, span)
+                        optimizer = _without_decay(chosen) if exempt else chosen
+                        equations = _equations(session, optimizer, span, type, step, f"optimizer.{path}")
+                    except NablacError as error:
+                        equations = error
+                    except (AlreadyReported, BudgetExceeded):
+                        equations = NablacError(*session.diagnostics.found)
+                    by_type[type, exempt] = equations
+                by_path[path] = equations
     finally:
         session.diagnostics, session.work = diagnostics, work
-    rate = instance.hypers.get("lr") if instance is not None else None
-    return OptimizerSpec(by_path, rate if isinstance(rate, Value) or is_number(rate) else None)
+    return by_path
 
 
 def library_optimizer(

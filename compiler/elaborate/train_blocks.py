@@ -74,7 +74,7 @@ def run_train_block(session: Session, train: syntax.Train, model: Frame) -> Trai
 
 
 def training_spec(session: Session, block: TrainBlock) -> TrainingSpec:
-    """How a block without mistakes trains its model, with the optimizer's equations for each type of parameter."""
+    """How a block without mistakes trains its model; the optimizer's equations are elaborated when first read."""
     said = block.statements
     assert said.loss is not None
     settings = said.settings

@@ -88,7 +88,7 @@ def command(
 
 def _graph(options: ModelOptions) -> Graph:
     """The model as its text has it, or of a run as it takes and gives raw units."""
-    from compiler.elaborate.models import elaborate
+    from compiler.elaborate.models import TextSource
     from compiler.elaborate.presets import parse_settings
     from compiler.elaborate.program import load
     from compiler.types import DType
@@ -98,7 +98,7 @@ def _graph(options: ModelOptions) -> Graph:
     hypers = parse_settings(options.set)
     program = load(options.file)
     model = model_asked(program, options.model)
-    return elaborate(program, model=model, preset=options.preset, hypers=hypers, dtype=DType(options.dtype))
+    return TextSource(program, model, options.preset, hypers, DType(options.dtype)).spec(training=False).graph
 
 
 def _picture(graph: Graph, kind: str, depth: int | None) -> tuple[str, int, int]:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from compiler.elaborate.checking import check
-from compiler.elaborate.models import elaborate_model
 from compiler.elaborate.program import program_of
 from compiler.onnx.exporter import export
 from compiler.passes.pipeline import optimize
@@ -20,6 +19,7 @@ from grammar.source import Source
 from runtime.initialization import initialize
 from runtime.numpy_executor import NumpyRunner
 from runtime.onnx_session import OnnxRunner
+from tests.models import spec_of
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")
 
@@ -90,7 +90,7 @@ class Ours:
 
     def __init__(self, text: str, settings: str, dtype: DType = DType.F64) -> None:
         program = program_of(Source("m.model", text.replace("SETTINGS", settings)))
-        step = training_step(elaborate_model(program, training=True, dtype=dtype))
+        step = training_step(spec_of(program, training=True, dtype=dtype))
         self.trained, self.averages, self.graph = step.trained, step.averages, optimize(step.graph)
         weights = initialize(self.graph, 4)
         weights |= {average: weights[path] for path, average in step.averages.items()}
@@ -227,7 +227,7 @@ def test_a_norm_is_clipped_whatever_its_squares_are(dtype: DType, backend: str) 
 model M { input x: [2]; param w: [2] = 0; output y = sum(w * x) }
 train M { loss y; optimizer sgd(lr: 1); clip_norm 1.0 }
 """
-    step = training_step(elaborate_model(program_of(Source("m.model", text)), training=True, dtype=dtype))
+    step = training_step(spec_of(program_of(Source("m.model", text)), training=True, dtype=dtype))
     for gradient in GRADIENTS[dtype]:
         x = np.asarray(gradient, dtype.numpy)
         weights = {"w": np.zeros(2, dtype.numpy)}
@@ -386,7 +386,7 @@ REFUSED = {
 def test_what_cannot_be_trained_is_refused(settings: str) -> None:
     text, message = REFUSED[settings]
     program = program_of(Source("m.model", text.replace("SETTINGS", settings)))
-    elaborated = elaborate_model(program, training=True)
+    elaborated = spec_of(program, training=True)
     with pytest.raises(NablacError) as caught:
         training_step(elaborated)
     (found,) = caught.value.diagnostics
@@ -404,7 +404,7 @@ def test_check_refuses_what_cannot_be_trained(settings: str) -> None:
 def test_a_model_without_a_train_block_is_refused() -> None:
     program = program_of(Source("m.model", "model M { input x: [batch, 2]; output x -> Dense(1) }\n"))
     with pytest.raises(NablacError) as caught:
-        training_step(elaborate_model(program, training=True))
+        training_step(spec_of(program, training=True))
     assert str(caught.value).startswith("error[E612]: model M has no train block")
 
 
@@ -429,6 +429,6 @@ optimizer noisy(lr = 0.1) { param' = param - lr * (grad + random.normal(like: gr
     ],
 )
 def test_equations_are_elaborated_once_for_a_type_of_parameter(settings: str, count: int) -> None:
-    spec = elaborate_model(program_of(Source("m.model", ALIKE.replace("SETTINGS", settings)))).training
+    spec = spec_of(program_of(Source("m.model", ALIKE.replace("SETTINGS", settings)))).training
     assert spec is not None
     assert len({id(each) for each in spec.optimizer.equations.values()}) == count

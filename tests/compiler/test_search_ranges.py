@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from grammar.source import Source
 from tests.compiler.texts import mistakes
+from tests.models import elaborate
 
 MODEL = """model M(units: int = {default}) {{
     input x: [batch, 3]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 
 from compiler.elaborate.checking import check
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from compiler.graph import Graph
 from compiler.types import DType
 from grammar.diagnostics import NablacError
 from grammar.source import Source
+from tests.models import elaborate
 
 _DECLARED = ("layer ", "cell ", "model ", "fn ", "optimizer ", "const ")
 

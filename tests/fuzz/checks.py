@@ -19,7 +19,6 @@ import onnx
 import onnxruntime
 import torch
 
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph
@@ -35,6 +34,7 @@ from grammar.source import Source
 from runtime.numpy_executor import run
 from tests.fuzz.program import Program
 from tests.fuzz.sizes import ONES, REFERENCE
+from tests.models import elaborate
 
 Arrays = dict[str, Any]
 

@@ -12,7 +12,6 @@ from xml.etree import ElementTree
 import pytest
 
 import nablac
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import load, program_of
 from compiler.graph import Graph
 from grammar.source import Source
@@ -22,6 +21,7 @@ from nablac.drawing.outline import BORDER, Box, Group, close_below, every_box, o
 from nablac.drawing.svg import svg
 from nablac.drawing.text import dot, edges, mermaid
 from tests.command_line import invoke
+from tests.models import elaborate
 from tests.paths import SPECS
 
 NAMES = sorted(path.stem for path in SPECS.glob("*.model"))

@@ -10,13 +10,13 @@ import numpy.typing as npt
 import pytest
 
 from compiler.dims import Dim, Size
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from compiler.graph import Graph, Value
 from compiler.operators.source import Buffer, Input, Parameter
 from compiler.types import DType, TensorType
 from grammar.diagnostics import NablacError
 from grammar.source import Source
+from tests.models import elaborate
 
 Array = npt.NDArray[Any]
 

@@ -21,7 +21,6 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import Program, load, program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph, Value
@@ -33,6 +32,7 @@ from compiler.types import DType
 from grammar.source import Source
 from runtime.numpy_executor import NumpyRunner, run
 from runtime.onnx_session import OnnxRunner
+from tests.models import elaborate
 
 torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
 

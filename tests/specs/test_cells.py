@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from compiler.passes.pipeline import optimize
 from compiler.verify import verify
 from grammar.source import Source
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
+from tests.models import elaborate
 
 XS = np.arange(1.0, 13.0).reshape(2, 6, 1)  # [batch, time, features]
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import nablac
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from compiler.types import DType
 from grammar.source import Source
+from tests.models import elaborate
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")
 torch_functional = torch.nn.functional

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import load
 from compiler.gradient import gradients
 from compiler.graph import Graph, Value
@@ -20,6 +19,7 @@ from compiler.rewrite import replace
 from runtime.generation.machines import machine
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
+from tests.models import elaborate
 
 SPECS = Path(__file__).parents[2] / "specs"
 SMALL: dict[str, dict[str, object]] = {

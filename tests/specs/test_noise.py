@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from compiler.types import DType
 from grammar.diagnostics import NablacError
 from grammar.source import Source
 from runtime.numpy_executor import run
+from tests.models import elaborate
 from tests.specs.parity import Array, session_of
 
 IMAGES = np.abs(np.random.default_rng(0).standard_normal((50, 20, 6, 7))).astype(np.float32) + 1

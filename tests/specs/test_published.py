@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import load
 from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
@@ -23,6 +22,7 @@ from runtime.generation.machines import machine
 from runtime.text.roles import whole
 from runtime.text.tokenizers import ListTokenizer, read_tokenizer
 from runtime.weights import fit_weights, load_weights, read_renames
+from tests.models import elaborate
 
 torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
 transformers = pytest.importorskip("transformers", reason="the oracle extra is not installed")

@@ -6,7 +6,6 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph
@@ -19,6 +18,7 @@ from grammar.source import Source
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
 from runtime.onnx_session import OnnxRunner
+from tests.models import elaborate
 
 # Names that the compiler gives to things of its own, too.
 NAMES = ("x", "x_1", "h", "state_0", "item_0", "whole_0", "captured_0", "result_0", "step", "y")

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 import nablac
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from compiler.passes.pipeline import optimize
 from grammar.source import Source
+from tests.models import elaborate
 from tests.specs.parity import Case, Weights, case, check, each, torch
 from tests.specs.weights import Map, gru, lstm, rnn
 

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph
@@ -17,6 +16,7 @@ from compiler.types import DType
 from grammar.source import Source
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
+from tests.models import elaborate
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")
 

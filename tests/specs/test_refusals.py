@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from compiler.elaborate.checking import check
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from grammar.diagnostics import NablacError
 from grammar.source import Source
+from tests.models import elaborate
 
 REFUSED = {
     "x -> MultiHeadAttention(3)": ("[batch, T, 8]", "width = 8 must split into heads = 3"),

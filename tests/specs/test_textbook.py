@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from compiler.passes.pipeline import optimize
 from compiler.types import DType
@@ -16,6 +15,7 @@ from grammar.source import Source
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
 from tests.compiler.texts import mistakes
+from tests.models import elaborate
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")
 

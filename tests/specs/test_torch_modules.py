@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph, Value
@@ -19,6 +18,7 @@ from compiler.operators.source import Buffer, Input, Parameter, constant
 from compiler.types import DType
 from grammar.source import Source
 from runtime.numpy_executor import run
+from tests.models import elaborate
 from tests.specs import weights as maps
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")

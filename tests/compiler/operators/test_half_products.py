@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from compiler.onnx.exporter import export
 from compiler.passes.pipeline import optimize
@@ -21,6 +20,7 @@ from compiler.types import DType
 from grammar.source import Source
 from runtime.initialization import initialize
 from runtime.numpy_executor import NumpyRunner
+from tests.models import elaborate
 
 STOCK = """
 import sys

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from compiler.graph import Graph
 from compiler.operators.source import Buffer, Constant, Parameter
@@ -17,6 +16,7 @@ from compiler.types import DType
 from grammar.source import Source
 from runtime.numpy_executor import NumpyRunner
 from tests.compiler.operators.harness import run_every_way, run_numpy
+from tests.models import elaborate
 
 torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
 F = torch.nn.functional

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph, Value
@@ -19,6 +18,7 @@ from compiler.types import DType
 from grammar.diagnostics import NablacError
 from grammar.source import Source
 from runtime.numpy_executor import run
+from tests.models import elaborate
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")
 pytest.importorskip("expecttest", reason="PyTorch's operator samples need it: pip install 'nablac[oracle]'")

@@ -14,7 +14,6 @@ import onnxruntime
 import pytest
 
 from compiler.decode import decode
-from compiler.elaborate.models import elaborate, elaborate_model
 from compiler.elaborate.program import program_of
 from compiler.graph import Graph
 from compiler.onnx.exporter import export
@@ -29,6 +28,7 @@ from runtime.generation.decoders import Cached, Layout
 from runtime.generation.machines import machine
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
+from tests.models import elaborate, spec_of
 
 torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
 
@@ -174,8 +174,8 @@ train M {
 @pytest.mark.parametrize("causal", ["false", "true"])
 def test_training_and_evaluation_are_one_function_and_its_gradient_is_finite(causal: str, masks: str) -> None:
     program = program_of(Source("m.model", LAYER.replace("CAUSAL", causal)))
-    step = optimize(gradient_graph(elaborate_model(program, training=True)))
-    model = optimize(elaborate_model(program).graph)
+    step = optimize(gradient_graph(spec_of(program, training=True)))
+    model = optimize(spec_of(program).graph)
     weights = initialize(model, 0)
     random = np.random.default_rng(1)
     feeds = feeds_of("square", masks)

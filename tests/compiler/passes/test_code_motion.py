@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph
@@ -20,6 +19,7 @@ from compiler.verify import verify
 from grammar.source import Source
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
+from tests.models import elaborate
 
 CELLS = {
     "projected": "h' = tanh(x @ W + h @ U); output softmax(h' @ V + b)",

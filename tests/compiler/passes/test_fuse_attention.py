@@ -7,7 +7,6 @@ import pytest
 
 from compiler.decode import decode
 from compiler.dims import PAST, Dim
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from compiler.graph import Graph
 from compiler.operators.attention import Attention
@@ -19,6 +18,7 @@ from grammar.source import Source
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
 from runtime.verification import errors, random_feeds, sample_sizes
+from tests.models import elaborate
 
 HEAD = """model M {
     input x: [batch, T, 12], memory: [batch, S, 12], seen: bool[batch, S], tokens: i64[batch, T]

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate, elaborate_model
 from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph
@@ -30,6 +29,7 @@ from runtime.feeds import edge_feeds, random_feeds, sizes_from
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
 from runtime.verification import compare
+from tests.models import elaborate, spec_of
 
 BITS = {
     "plus 0": "x + 0",
@@ -166,7 +166,7 @@ train M {
 def test_a_pool_of_relu_has_its_gradient_at_ties_zeros_and_infinities() -> None:
     """Of max_pool(relu(x)) as torch has it; the pass takes the pool first."""
     torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
-    graph = gradient_graph(elaborate_model(program_of(Source("m.model", POOLED)), training=True, dtype=DType.F64))
+    graph = gradient_graph(spec_of(program_of(Source("m.model", POOLED)), training=True, dtype=DType.F64))
     rows = [
         [0.0, 0.0, -0.0, -1.0, 1.0, 1.0],
         [-1.0, -1.0, -2.0, -np.inf, np.inf, 3.0],

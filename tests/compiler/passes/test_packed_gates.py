@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
 from compiler.types import DType
 from grammar.source import Source
 from runtime.numpy_executor import run
+from tests.models import elaborate
 
 torch = pytest.importorskip("torch", reason="the oracle is PyTorch: pip install 'nablac[oracle]'")
 

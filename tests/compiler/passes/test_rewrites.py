@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 
 from compiler.dump import dump
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from compiler.graph import Graph
 from compiler.passes.pipeline import Pass, Stage, pass_names, passes_of, run_stage
@@ -27,6 +26,7 @@ from grammar.source import Source
 from runtime.feeds import edge_feeds, random_feeds, sizes_from
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
+from tests.models import elaborate
 
 FOLDER = Path(__file__).with_name("rewrites")
 BY_NAME: Mapping[str, Pass] = {each.name: each for each in passes_of(*Stage)}

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from compiler.decode import Decode, decode
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import load, program_of
 from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
@@ -26,6 +25,7 @@ from runtime.generation.machines import machine
 from runtime.generation.sampling import Sampling
 from runtime.initialization import initialize
 from runtime.text.learning import learn
+from tests.models import elaborate
 
 SPECS = Path(__file__).parents[3] / "specs"
 HEAD = "model M {\n    input tokens: i64[batch, T]\n    x = tokens -> Embedding(20, 12)\n"
