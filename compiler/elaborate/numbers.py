@@ -16,8 +16,6 @@ from grammar.diagnostics import Label, NablacError
 from grammar.source import Span
 
 Number = TypeVar("Number", bound="int | float | Dim")
-
-
 _Compute = Callable[[Any, Any], int | float | Dim]
 
 _ARITHMETIC: dict[str, _Compute] = {
@@ -60,9 +58,9 @@ def size_arithmetic(session: Session, expression: syntax.Binary, left: Size, rig
     """
     sign, span = expression.operator, expression.span
     session.charge(of_sizes(left, right), span)
-    if sign in _COMPARISONS:
-        return _compare(session, expression, left, right)
     try:
+        if sign in _COMPARISONS:
+            return _compare(session, expression, left, right)
         if sign == "**" and isinstance(right, int) and 0 <= right <= _MOST_POWER:
             session.charge(right * of_sizes(left, left), span)
             return left**right
