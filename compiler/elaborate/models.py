@@ -1,4 +1,4 @@
-"""From a program's model to its spec: hyperparameters, the body with its outputs, the train block."""
+"""Elaborating a model of a program: its hyperparameters, its body and outputs, and its train block."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class TextSource:
     one_float: bool = False
 
     def spec(self, *, training: bool) -> ModelSpec:
-        """The model elaborated for training or for inference; NablacError holds every mistake in it."""
+        """The model elaborated for training or for inference; NablacError holds every error in it."""
         diagnostics = Diagnostics()
         spec = None
         with bounded():
@@ -65,7 +65,7 @@ class TextSource:
 
 
 class Elaboration(Record):
-    """A model without mistakes, in the session that elaborated it."""
+    """A model without errors, and the session that elaborated it."""
 
     session: Session
     graph: Graph
@@ -76,7 +76,7 @@ class Elaboration(Record):
 def elaborate_in(
     session: Session, program: Program, defined: Defined, preset: str | None, hypers: Mapping[str, Any]
 ) -> Elaboration | None:
-    """Elaborate a model and run its train block; None where a mistake of it has been reported."""
+    """Elaborate a model and its train block; None if errors were reported."""
     diagnostics = session.diagnostics
     span = defined.syntax.name.span
     before = len(diagnostics.found)
@@ -94,7 +94,7 @@ def elaborate_in(
     with session.inside(frame, CallSite(span, f"model {defined.name}")):
         session.run(defined.syntax.body)
         outputs = _named_outputs(session, frame, defined)
-    # What the train block adds belongs to training alone: an update there may depend on targets.
+    # The graph excludes what the train block adds: its updates may depend on targets.
     updates, layers, key = dict(session.updates), dict(session.layers), session.key
     session.charge(len(program.trains) * EXPRESSION, span)
     train = next((train for train in program.trains if train.model.text == defined.name), None)
@@ -105,7 +105,7 @@ def elaborate_in(
         session.report(NablacError(Diagnostic(codes.E212, "`seed` is a reserved name", frame.declared["seed"], note)))
     if len(diagnostics.found) > before or outputs is None:
         return None
-    inputs = dict(frame.inputs)  # not from the scope, where a name may have been bound again: `x = x -> Dense(4)`
+    inputs = dict(frame.inputs)  # not from the scope, where `x = x -> Dense(4)` may have rebound a name
     if key is not None:
         inputs["seed"] = key
     graph = Graph(inputs, outputs, updates, defined.name, defined.syntax.doc, layers)
@@ -120,7 +120,7 @@ def spec_of(elaboration: Elaboration) -> ModelSpec:
 
 
 def _named_outputs(session: Session, frame: Frame, defined: Defined) -> dict[str, Value] | None:
-    """A model's outputs by name; what has none is called `output`, or by its number."""
+    """A model's outputs by name; one without a name is `output`, several are numbered."""
     if not frame.outputs:
         session.report(
             session.fault(

@@ -1,4 +1,4 @@
-"""Optimizers: their equations, run on stand-ins for a parameter, its gradient and its states."""
+"""Optimizers: their equations, elaborated on placeholders for a parameter, its gradient and its states."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, Diagnostics, NablacError
 from grammar.source import Span
 
-_DECAY = "weight_decay"  # the hyperparameter of an optimizer that decays weights beside the gradient
+_DECAY = "weight_decay"  # the hyperparameter of an optimizer with decoupled weight decay
 
 
 class _Deferred(Mapping[str, UpdateEquations | NablacError]):
@@ -98,9 +98,9 @@ def _equations_by_path(
 def library_optimizer(
     name: str, hypers: Mapping[str, float], loss: Value, settings: TrainingSettings, step: Value
 ) -> OptimizerSpec:
-    """An optimizer of the library, as `adam` with `{"lr": 1e-3}`, for a loss that no text describes.
+    """An optimizer of the library, such as `adam` with `{"lr": 1e-3}`, for a loss of a graph without a text.
 
-    NablacError for an optimizer or a hyperparameter that there is not.
+    NablacError for an unknown optimizer or hyperparameter.
     """
     diagnostics, float_type = Diagnostics(), loss.type.dtype
     session = Session(training=True, float_type=float_type, diagnostics=diagnostics, work=Work())
@@ -113,7 +113,7 @@ def _draws(equations: UpdateEquations | NablacError) -> bool:
 
 
 def _without_decay(instance: Instance) -> Instance:
-    """An optimizer whose own decay leaves a parameter alone."""
+    """An optimizer without its own weight decay."""
     if _DECAY not in instance.hypers:
         return instance
     return Instance(instance.defined, {**instance.hypers, _DECAY: 0.0}, instance.span)
@@ -122,7 +122,7 @@ def _without_decay(instance: Instance) -> Instance:
 def _equations(
     session: Session, instance: Instance, span: Span, type: TensorType, step: Value, path: str
 ) -> UpdateEquations:
-    """An optimizer's equations for a type of parameter, as a graph; its nodes come from `path`."""
+    """An optimizer's equations for a type of parameter, as a graph whose nodes have this path."""
     with origin(span, path):
         parameter, gradient = Input(PARAMETER, type)(), Input(GRADIENT, type)()
         states = run_optimizer(session, instance, span, parameter, gradient, step, path)
@@ -143,7 +143,7 @@ def _inputs(ends: Iterable[Value]) -> set[Value | None]:
 
 
 def check_optimizer(session: Session, instance: Instance, span: Span) -> None:
-    """Run an optimizer's equations once on a parameter of a made-up shape: every type must come out right."""
+    """Run an optimizer's equations on a parameter of an arbitrary shape; NablacError for errors in them."""
     dtype = session.float_type.wide
     type = TensorType(dtype, (7, 5))
     step = Input(STEP, TensorType(dtype))()
@@ -151,7 +151,7 @@ def check_optimizer(session: Session, instance: Instance, span: Span) -> None:
 
 
 def _of_library(session: Session, name: str, hypers: Mapping[str, float], span: Span | None) -> Instance:
-    """An optimizer that the library defines; NablacError for a name that is none of one."""
+    """An instance of an optimizer of the library; NablacError if it has none of this name."""
     defined = library().find(name) if name in library().files else None
     if not isinstance(defined, Defined) or defined.kind != "optimizer":
         raise NablacError(Diagnostic(codes.E607, f"the library has no optimizer `{name}`", span))
@@ -170,7 +170,7 @@ def run_optimizer(
 ) -> dict[str, Carried]:
     """An optimizer's equations for one parameter: its states by name, `param` among them, with their next values."""
     dtype = parameter.type.dtype
-    # A rate that is a tensor, of numbers of the model's type, works on parameters in what these are updated in.
+    # A learning rate that is a tensor of the model's type is converted to the type in which parameters are updated.
     with origin(span, path):
         hypers = {
             name: cast(value, value.type.dtype.wide) if isinstance(value, Value) else value

@@ -1,7 +1,7 @@
-"""What the runtimes load: opsets and IR versions, which a compiled model must not exceed.
+"""The opsets and IR versions that runtimes support, which a compiled model must not exceed.
 
-A kernel whose version is open-ended matches only where it starts at the operator's own since-version, so that the
-newest opset is the one that loads least: a model is stamped with the lowest opset that it needs.
+A runtime has no kernels for versions of operators that are newer than it, so that the fewest runtimes load the newest
+opset: a model gets the lowest opset that it needs.
 """
 
 from __future__ import annotations
@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 LOWEST_OPSET = 17
-HIGHEST_OPSET = 24  # from 25 on onnxruntime takes Attention apart, and at 28 it lacks kernels of its own
+HIGHEST_OPSET = 24  # from 25 onnxruntime decomposes Attention, and at 28 it lacks kernels
 IR_VERSION = 10
-LARGEST_FILE = (2 << 30) - (64 << 20)  # bytes of weights in one file: protobuf stops at 2 GiB, and nodes need room too
+LARGEST_FILE = (2 << 30) - (64 << 20)  # bytes of weights in one file: protobuf is limited to 2 GiB, including the nodes
 
 
 @dataclass(frozen=True)
 class Target:
-    """A runtime and the newest that it loads."""
+    """A runtime, and the newest versions that it loads."""
 
     name: str
     opset: int
