@@ -156,7 +156,7 @@ class Writer:
             self.transposed.update(dict.fromkeys(outputs, any(behind) or onnx_type == "Cast"))
 
     def _trace(self, node: onnx.NodeProto, source: Origin) -> None:
-        """Record the origin of a node; the first node of a layer gets the docstrings of the layer and those around it."""
+        """Record the origin of a node; the first node of a layer gets its docstring and those around it."""
         if source.span is not None:
             node.metadata_props.add(key=SOURCE, value=str(source.span))
         if not source.path:
