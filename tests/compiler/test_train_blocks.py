@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.elaborate.program import program_of
 from compiler.model_spec import ModelSpec
 from compiler.onnx.exporter import export
 from compiler.operators.random import FoldKey
@@ -14,7 +13,6 @@ from compiler.training.losses import loss_graph
 from compiler.training.step import training_step
 from compiler.types import DType
 from grammar.diagnostics import NablacError
-from grammar.source import Source
 from runtime.initialization import initialize, stored
 from runtime.numpy_executor import NumpyRunner
 from tests.compiler.texts import mistakes, sound
@@ -140,7 +138,7 @@ def test_the_direction_is_that_of_the_function_and_not_of_its_name() -> None:
 
 
 def elaborated(text: str, dtype: DType = DType.F64, training: bool = True) -> ModelSpec:
-    return spec_of(program_of(Source("m.model", text)), training=training, dtype=dtype)
+    return spec_of(text, training=training, dtype=dtype)
 
 
 CRITIC = """

@@ -20,13 +20,14 @@ from compiler.types import DType
 from grammar.diagnostics import NablacError
 from runtime.onnx_file import move, save
 from runtime.onnx_session import OnnxRunner
-from tests.runtime.graphs import fed, graph, model, normal, parameter, text_of
+from tests.models import elaborate
+from tests.runtime.graphs import fed, graph, normal, parameter, text_of
 
 TABLE = "model M() {\n    input x: i64[n]\n    param t: [5, 2] = 0\n    y = t[x]\n    output y\n}\n"
 
 
 def bytes_of(text: str) -> bytes:
-    return export(model(text)).SerializeToString()
+    return export(elaborate(text)).SerializeToString()
 
 
 def test_a_model_may_be_bytes_or_a_file(tmp_path: Path) -> None:
@@ -52,7 +53,7 @@ def test_an_error_while_running_tells_the_line_of_the_model(tmp_path: Path, capf
 
 def test_an_operator_without_a_kernel_is_told_with_its_line() -> None:
     text = "model M() {\n    input x: [batch]\n    y = erf(x)\n    output y\n}\n"
-    proto = export(model(text, dtype=DType.F64))
+    proto = export(elaborate(text, dtype=DType.F64))
     with pytest.raises(NablacError) as caught:
         OnnxRunner(proto.SerializeToString())
     (diagnostic,) = caught.value.diagnostics

@@ -10,7 +10,8 @@ import pytest
 from compiler.elaborate.program import load
 from compiler.operators.source import Parameter
 from tests.models import elaborate
-from tests.specs.parity import SPECS, Case, case, check, each, tokens, torch
+from tests.paths import SPECS
+from tests.specs.parity import Case, case, check, each, tokens, torch
 from tests.specs.test_attention import sinusoids
 from tests.specs.weights import (
     Weights,

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,11 @@ from runtime.text.roles import whole
 from runtime.text.tokenizers import ListTokenizer, read_tokenizer
 from runtime.weights import fit_weights, load_weights, read_renames
 from tests.models import elaborate
+from tests.paths import SPECS
 
 torch = pytest.importorskip("torch", reason="the oracle extra is not installed")
 transformers = pytest.importorskip("transformers", reason="the oracle extra is not installed")
 
-SPECS = Path(__file__).parents[2] / "specs"
 TOKENS = 97
 
 

@@ -167,7 +167,7 @@ def test_a_refusal_says_what_is_wrong_where_it_was_asked_for(text: str) -> None:
 @pytest.mark.parametrize("name", ["size", "max", "len", "range", "rank", "shape", "split", "pi"])
 def test_a_dim_may_be_called_as_a_function_is(name: str) -> None:
     text = f"model M() {{\n    input x: [batch, {name}], y: [2 * {name}]\n    output sum(x, axis: 1)\n}}\n"
-    elaborate(program_of(Source("case.model", text)))
+    elaborate(text)
 
 
 def test_a_target_may_be_one_number() -> None:

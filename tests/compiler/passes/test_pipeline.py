@@ -14,8 +14,8 @@ from compiler.training.step import training_step
 from compiler.verify import verify
 from grammar.syntax import Preset
 from tests.models import elaborate, spec_of
+from tests.paths import SPECS
 
-SPECS = Path(__file__).parents[3] / "specs"
 MODELS = [
     pytest.param(path, defined.name, id=defined.name)
     for path in sorted(SPECS.glob("*.model"))
