@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from compiler.elaborate import optimizers
 from compiler.onnx.exporter import export
 from compiler.passes.pipeline import optimize
 from compiler.training.step import training_step
@@ -409,6 +410,20 @@ model M {
 train M { target t: [batch, 1]; loss mse(y, t); SETTINGS }
 optimizer noisy(lr = 0.1) { param' = param - lr * (grad + random.normal(like: grad)) }
 """
+
+
+def test_equations_are_elaborated_when_they_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    paths: list[str] = []
+    elaborate_equations = optimizers._equations
+    monkeypatch.setattr(
+        optimizers, "_equations", lambda *inputs: paths.append(inputs[-1]) or elaborate_equations(*inputs)
+    )
+    spec = spec_of(ALIKE.replace("SETTINGS", "seed 1")).training
+    assert spec is not None and not paths
+    assert len(spec.optimizer.equations) == 6
+    assert len(paths) == 4  # one for each type of parameter
+    assert set(spec.optimizer.equations) == {f"dense{number}.{name}" for number in ("", "_1", "_2") for name in "Wb"}
+    assert len(paths) == 4
 
 
 @pytest.mark.parametrize(

@@ -102,7 +102,7 @@ def test_a_model_that_looks_ahead_is_refused_at_its_line() -> None:
     assert "y = rearrange(weights @ V" in found
     assert refused("    x = x - mean(x, axis: 1, keep: true)\n").splitlines()[:4] == [
         "error[E862]: M does not generate: here, the result for a token depends on later tokens",
-        " --> m.model:4:9",
+        " --> test.model:4:9",
         "  |",
         "4 |     x = x - mean(x, axis: 1, keep: true)",
     ]
