@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from compiler.elaborate.models import elaborate_model
+from compiler.elaborate.models import TextSource
 from compiler.elaborate.program import Program
 from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
@@ -110,9 +110,8 @@ def check_gradients(
     by `stop_gradient` or `truncate`, and so do the gradients here. What a text has in another float type is in f64 too.
     At the zeros of inputs, parameters and errors there are rows for gradients that are wrong, and no others.
     """
-    elaborated = elaborate_model(
-        program, model=model, preset=preset, hypers=hypers, training=True, dtype=DType.F64, one_float=True
-    )
+    source = TextSource(program, model, preset, hypers or {}, dtype=DType.F64, one_float=True)
+    elaborated = source.spec(training=True)
     gradient = gradient_graph(elaborated, cut=False)
     own = {f"output {name}": value for name, value in elaborated.graph.outputs.items()}
     inputs = {**elaborated.graph.inputs, **gradient.inputs}

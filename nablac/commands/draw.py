@@ -99,7 +99,7 @@ def command(
 
 def _graph(options: ModelOptions) -> Graph:
     """The graph of a model as written; for a run, with inputs and outputs in raw units."""
-    from compiler.elaborate.models import elaborate
+    from compiler.elaborate.models import TextSource
     from compiler.elaborate.presets import parse_settings
     from compiler.elaborate.program import load
     from compiler.types import DType
@@ -109,7 +109,7 @@ def _graph(options: ModelOptions) -> Graph:
     hypers = parse_settings(options.set)
     program = load(options.file)
     model = choose_model(program, options.model)
-    return elaborate(program, model=model, preset=options.preset, hypers=hypers, dtype=DType(options.dtype))
+    return TextSource(program, model, options.preset, hypers, DType(options.dtype)).spec(training=False).graph
 
 
 def _picture(graph: Graph, kind: str, depth: int | None) -> tuple[str, int, int]:

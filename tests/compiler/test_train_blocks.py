@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate_model
-from compiler.elaborate.program import program_of
 from compiler.model_spec import ModelSpec
 from compiler.onnx.exporter import export
 from compiler.operators.random import FoldKey
@@ -15,10 +13,10 @@ from compiler.training.losses import loss_graph
 from compiler.training.step import training_step
 from compiler.types import DType
 from grammar.diagnostics import NablacError
-from grammar.source import Source
 from runtime.initialization import initialize, stored
 from runtime.numpy_executor import NumpyRunner
 from tests.compiler.texts import mistakes, sound
+from tests.models import spec_of
 
 MODEL = "model M {\n    input x: [batch, 1]\n    y = x -> Dense(1)\n    output y\n}\n"
 TRAIN = "train M {{\n    target t: [batch, 1]\n    loss mse(y, t)\n    {}\n}}\n"
@@ -140,7 +138,7 @@ def test_the_direction_is_that_of_the_function_and_not_of_its_name() -> None:
 
 
 def elaborated(text: str, dtype: DType = DType.F64, training: bool = True) -> ModelSpec:
-    return elaborate_model(program_of(Source("m.model", text)), training=training, dtype=dtype)
+    return spec_of(text, training=training, dtype=dtype)
 
 
 CRITIC = """

@@ -19,8 +19,6 @@ import onnx
 import onnxruntime
 import torch
 
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph
 from compiler.onnx.exporter import export
@@ -31,10 +29,10 @@ from compiler.passes.pipeline import optimize
 from compiler.types import DType
 from compiler.verify import verify
 from grammar.diagnostics import NablacError
-from grammar.source import Source
 from runtime.numpy_executor import run
 from tests.fuzz.program import Program
 from tests.fuzz.sizes import ONES, REFERENCE
+from tests.models import elaborate
 
 Arrays = dict[str, Any]
 
@@ -113,7 +111,7 @@ class Checked:
     def check(self, every: bool = True) -> list[Failure]:
         text = self.program.text
         try:
-            graphs = {d: elaborate(program_of(Source("fuzz.model", text)), dtype=d) for d in (DType.F64, DType.F32)}
+            graphs = {d: elaborate(text, dtype=d) for d in (DType.F64, DType.F32)}
         except NablacError as error:
             self.fail("refused", {}, str(error)[:1500])
             return self.failures

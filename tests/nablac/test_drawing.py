@@ -12,16 +12,15 @@ from xml.etree import ElementTree
 import pytest
 
 import nablac
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import load, program_of
+from compiler.elaborate.program import load
 from compiler.graph import Graph
-from grammar.source import Source
 from nablac.drawing.html import html
 from nablac.drawing.layout import Picture, lay_out, text_width
 from nablac.drawing.outline import BORDER, Box, Group, close_below, every_box, outline, readable_depth
 from nablac.drawing.svg import svg
 from nablac.drawing.text import dot, edges, mermaid
 from tests.command_line import invoke
+from tests.models import elaborate
 from tests.paths import SPECS
 
 NAMES = sorted(path.stem for path in SPECS.glob("*.model"))
@@ -104,7 +103,7 @@ def test_the_texts_of_a_box_fit_into_it(name: str, depth: int) -> None:
 
 def edge_titles(text: str, depth: int = 9) -> set[tuple[str, str]]:
     """The edges of a model as pairs of the titles of their boxes."""
-    whole = close_below(outline(elaborate(program_of(Source("m.model", text)))), depth)
+    whole = close_below(outline(elaborate(text)), depth)
     titles: dict[int, str] = {}
 
     def name(group: Group) -> None:
@@ -177,7 +176,7 @@ def test_layers_inside_a_step_list_their_parameters() -> None:
 cell C() { input x: [batch, 3]; state h: [batch, 4] = 0; h' = h + (x -> Dense(4)); output h' }
 model M { input s: [batch, time, 3]; output y = scan(C())(s, axis: 1) }
 """
-    boxes = {box.title: box for box in every_box(outline(elaborate(program_of(Source("m.model", text)))))}
+    boxes = {box.title: box for box in every_box(outline(elaborate(text)))}
     assert boxes["c"].lines == ["16 parameters"]
     assert boxes["dense"].lines == ["W [3, 4]", "b [4]"]
 

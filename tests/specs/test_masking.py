@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import load
 from compiler.gradient import gradients
 from compiler.graph import Graph, Value
@@ -20,8 +17,9 @@ from compiler.rewrite import replace
 from runtime.generation.machines import machine
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
+from tests.models import elaborate
+from tests.paths import SPECS
 
-SPECS = Path(__file__).parents[2] / "specs"
 SMALL: dict[str, dict[str, object]] = {
     "bert": {"dropout": 0.0},
     "sentence": {"width": 24, "heads": 3, "depth": 2, "inner": 48, "vocabulary": 60},

@@ -5,8 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import elaborate
-from compiler.elaborate.program import program_of
 from compiler.gradient import gradients
 from compiler.graph import Graph
 from compiler.operators.control import Scan
@@ -17,9 +15,9 @@ from compiler.passes.pipeline import optimize
 from compiler.passes.regroup_steps import regroup_steps
 from compiler.types import DType
 from compiler.verify import verify
-from grammar.source import Source
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
+from tests.models import elaborate
 
 CELLS = {
     "projected": "h' = tanh(x @ W + h @ U); output softmax(h' @ V + b)",
@@ -61,7 +59,7 @@ model M {{
     output y
 }}
 """
-    return elaborate(program_of(Source("cell.model", text)), dtype=dtype)
+    return elaborate(text, dtype=dtype)
 
 
 def with_gradients(graph: Graph) -> Graph:
@@ -119,7 +117,7 @@ model M {{
     output mean(ys ** 2) + mean(h * c)
 }}
 """
-    graph = with_gradients(elaborate(program_of(Source("lstm.model", text))))
+    graph = with_gradients(elaborate(text))
     changed = optimize(graph)
     verify(changed)
     forward, backward = (node.op for node in changed if isinstance(node.op, Scan))

@@ -7,11 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import TextSource
-from compiler.elaborate.program import program_of
-from grammar.source import Source
 from runtime.data.batches import Batches
 from runtime.training.training_run import Training
+from tests.models import text_source
 from tests.runtime.data.descriptions import load, refused
 
 ROWS = "a,b,kind,t\n1,10,red,0\n2,20,blue,1\n3,30,red,2\n"
@@ -73,7 +71,7 @@ def test_columns_of_inputs_alone_feed_an_autoencoder(tmp_path: Path) -> None:
     model M { input x: [batch, 2]; output y = x -> Dense(1) -> Dense(2) }
     train M { loss mse(y, x); data csv("rows.csv") -> standardize() -> columns(inputs: ["a", "b"]) }
     """
-    data = Training(TextSource(program_of(Source(str(tmp_path / "m.model"), text)))).data
+    data = Training(text_source(text, tmp_path)).data
     assert data.inputs == ("x",) and data.targets == () and data.arrays.keys() == {"x"}
     rows = np.array([[1.0, 10.0], [2.0, 20.0], [3.0, 30.0]])
     scaling = data.scalings["x"]

@@ -20,8 +20,9 @@ from runtime.training.not_finite import NotFinite
 from runtime.training.run_options import Options
 from runtime.training.trained import Trained
 from runtime.training.training_run import Training
+from tests.models import text_source
+from tests.paths import SPECS
 
-SPECS = Path(__file__).parents[3] / "specs"
 BACKENDS = ["numpy", "ort"]
 MODEL = """
 model M(rate = 0.3) {
@@ -156,7 +157,7 @@ train M { target t: [batch, 1]; loss mse(y, t) }
 """
     kinds = {}
     for backend in BACKENDS:
-        made = Training(TextSource(program_of(Source("m.model", text))), options=Options(backend=backend))
+        made = Training(text_source(text), options=Options(backend=backend))
         kinds[backend] = {node.op.name for node in made.step_graph} & {"rnn", "scan"}
     assert kinds == {"numpy": {"rnn", "scan"}, "ort": {"scan"}}
 
@@ -341,7 +342,7 @@ def test_the_best_epoch_is_that_of_the_mode(mode: str) -> None:
     }
     """.replace("MODE", mode)
     x = np.array([[0.5], [1], [0.25], [0.75]] * 2, np.float32)
-    made = Training(TextSource(program_of(Source("m.model", text))))
+    made = Training(text_source(text))
     made.examples = from_arrays({"x": x, "t": x}, "arrays")
     loop = trained(made)
     figures = loop.position.history["val_f1"]
@@ -367,7 +368,7 @@ def test_layers_called_as_states_train_as_others_do() -> None:
         for old, new in names.items():
             renamed = renamed.replace(old, new)
         renamed = renamed.replace("SETTINGS", "epochs 3; batch 2")
-        made = Training(TextSource(program_of(Source("m.model", renamed))))
+        made = Training(text_source(renamed))
         made.examples = from_arrays({"x": x, "t": x[:, :1]}, "arrays")
         begin = {names.get(path[:-2], path[:-2]) + path[-2:]: array for path, array in start.items()}
         made.start = Trained(begin)
@@ -386,7 +387,7 @@ def test_a_loss_of_the_step_is_measured_at_the_step_of_its_weights(backend: str)
     model M { input x: [batch, 1]; param w: [1] = 0.0; y = x * w; output y }
     train M { target t: [batch, 1]; loss mse(y, t) * 0 + step; accumulate 2; epochs 3; batch 2; validation 0.5 }
     """
-    made = Training(TextSource(program_of(Source("m.model", text))), options=Options(backend=backend))
+    made = Training(text_source(text), options=Options(backend=backend))
     x = np.ones((16, 1), np.float32)
     made.examples = from_arrays({"x": x, "t": x}, "arrays")
     loop = trained(made)
@@ -399,7 +400,7 @@ def test_an_evaluation_draws_anew_for_each_batch() -> None:
     model M { input x: [batch, 1]; param w: [1] = 0.0; y = x * w; output y }
     train M { target t: [batch, 1]; loss mse(y, t) + max(random.uniform(like: y)); epochs 1; batch 1; validation 0.5 }
     """
-    made = Training(TextSource(program_of(Source("m.model", text))))
+    made = Training(text_source(text))
     x = np.ones((40, 1), np.float32)
     made.examples = from_arrays({"x": x, "t": x * 0}, "arrays")
     loop = made.loop()

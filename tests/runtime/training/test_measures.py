@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import TextSource
-from compiler.elaborate.program import program_of
 from grammar.diagnostics import NablacError
-from grammar.source import Source
 from runtime.data.arrays import from_arrays
 from runtime.training.run_options import Options
 from runtime.training.training_run import Training
+from tests.models import text_source
 
 torch = pytest.importorskip("torch", reason="PyTorch is the oracle: install the `oracle` extra")
 
@@ -61,7 +59,7 @@ def data(unpadded: int = 0) -> dict[str, np.ndarray]:
 
 
 def training(text: str, arrays: dict[str, np.ndarray], settings: str = "", **options: Any) -> Training:
-    source = TextSource(program_of(Source("m.model", text.replace("SETTINGS", settings))))
+    source = text_source(text.replace("SETTINGS", settings))
     made = Training(source, options=Options(**options))
     made.examples = from_arrays(arrays, "arrays")
     return made

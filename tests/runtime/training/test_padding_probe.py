@@ -8,15 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import TextSource
-from compiler.elaborate.program import program_of
-from grammar.source import Source
 from runtime.data.padding import Padding
 from runtime.numpy_executor import NumpyRunner
 from runtime.training.folder import RunFolder
 from runtime.training.run_options import Options
 from runtime.training.training_run import Training
 from tests.command_line import invoke
+from tests.models import text_source
 
 MODEL = """
 model M {
@@ -59,7 +57,7 @@ def training(folder: Path, equation: str, **options: object) -> Training:
     texts = [" ".join(generator.choice(words, 1 + number % 7)) for number in range(40)]
     (folder / "pairs.tsv").write_text("".join(f"{text}\t{len(text) / 10}\n" for text in texts))
     text = MODEL.replace("EQUATION", equation).replace("MASK", MASK if "mask" in equation else "")
-    return Training(TextSource(program_of(Source(str(folder / "m.model"), text))), options=Options(**options))  # type: ignore[arg-type]
+    return Training(text_source(text, folder), options=Options(**options))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -126,7 +124,7 @@ train M {
 """
     for ignore, mask, apart in (("0", "source != 0", set()), ("9", "source != 0", {"T"}), ("0", "source != 9", {"S"})):
         changed = text.replace("IGNORE", ignore).replace("source != 0", mask)
-        made = Training(TextSource(program_of(Source(str(tmp_path / "m.model"), changed))))
+        made = Training(text_source(changed, tmp_path))
         assert made.padding is not None and made.padding.apart == apart
     weights = made.model_weights(made.first_state())
     NumpyRunner(made.inference.graph, weights).run({"source": np.array([[2]]), "target_in": np.array([[2]])})

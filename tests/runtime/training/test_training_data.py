@@ -26,6 +26,7 @@ from runtime.training.run_options import Options
 from runtime.training.trained import CLASSES
 from runtime.training.training_run import Training
 from runtime.training.unit_notes import unit_notes
+from tests.models import text_source
 
 Array = Any
 
@@ -52,7 +53,7 @@ def training(folder: Path, data: str, settings: str = "", options: Options | Non
     text = MODEL
     for name, value in {**given, "SETTINGS": settings, "DATA": data}.items():
         text = text.replace(name, value)
-    return Training(TextSource(program_of(Source(str(folder / "m.model"), text))), options=options or Options())
+    return Training(text_source(text, folder), options=options or Options())
 
 
 def rows(folder: Path, name: str, count: int = 20, shift: float = 0.0, kinds: tuple[str, ...] = ()) -> None:
@@ -135,7 +136,7 @@ def test_folders_of_images_keep_the_numbers_of_their_classes(tmp_path: Path) -> 
     data = Training(TextSource(program)).data
     assert data.arrays["t"].tolist() == [0, 1, 1]
     with pytest.raises(NablacError) as caught:
-        Training(TextSource(program_of(Source(str(tmp_path / "m.model"), text.format("more"))))).data  # noqa: B018
+        Training(text_source(text.format("more"), tmp_path)).data  # noqa: B018
     assert caught.value.diagnostics[0].message == "`bird` is none of the classes cat, dog"
 
 
@@ -151,7 +152,7 @@ def test_another_text_is_cut_by_the_training_parts_tokenizer(tmp_path: Path, sta
         target t: i64[batch, time]; loss cross_entropy(y, t); validation "other.txt"; data text("train.txt") -> {stage}
     }}
     """
-    data = Training(TextSource(program_of(Source(str(tmp_path / "m.model"), text)))).data
+    data = Training(text_source(text, tmp_path)).data
     assert data.tokenizer is not None
     seen = data.tokenizer.decode(data.arrays["x"][data.parts["validation"]].ravel().tolist())
     assert "h" in seen and "g" in seen and "z" not in seen
@@ -171,7 +172,7 @@ def test_longer_pairs_of_another_file_widen_the_rows(tmp_path: Path) -> None:
         data pairs("train.tsv") -> tokens(length: 10)
     }
     """
-    data = Training(TextSource(program_of(Source(str(tmp_path / "m.model"), text)))).data
+    data = Training(text_source(text, tmp_path)).data
     assert data.arrays["source"].shape[1] == 5 and (data.arrays["source"][0, 2:] == 0).all()
 
 
@@ -262,7 +263,7 @@ def by_axes(inputs: str, shapes: dict[str, tuple[int, ...]], settings: str = "",
     text = f"model M {{\n input {inputs}\n y = zeros([batch, 2]) -> Dense(1)\n output y + {uses}\n}}\n"
     text += f"train M {{\n target t: [batch, 1]\n loss mse(y, t)\n {settings}\n}}\n"
     given = {name: np.ones(shape, np.float32) for name, shape in {**shapes, "t": (8, 1)}.items()}
-    made = Training(TextSource(program_of(Source("m.model", text))), options=Options(**options))  # type: ignore[arg-type]
+    made = Training(text_source(text), options=Options(**options))  # type: ignore[arg-type]
     made.examples = from_arrays(given, "data")
     return made
 
@@ -297,7 +298,7 @@ def given_arrays(data: str, settings: str = "batch 4", **options: Any) -> Traini
     generator = np.random.default_rng(8)
     x = generator.normal(size=(20, 2)) * [3, 40] + [100, -7]
     text = ARRAYS.replace("DATA", data).replace("SETTINGS", settings)
-    made = Training(TextSource(program_of(Source("m.model", text))), options=Options(**options))
+    made = Training(text_source(text), options=Options(**options))
     made.examples = from_arrays({"x": x, "t": x[:, :1] * 5}, "arrays")
     return made
 
@@ -430,7 +431,7 @@ def test_numbers_without_an_axis_of_1_are_scaled_as_with_it(stage: str) -> None:
         "image": generator.normal(size=(40, 4, 4)) * 9 + 100,
         "t": generator.normal(size=40) * 1000 + 5000,
     }
-    made = Training(TextSource(program_of(Source("m.model", text.replace("STAGE", stage)))))
+    made = Training(text_source(text.replace("STAGE", stage)))
     made.examples = from_arrays(raw, "arrays")
     for name, shape in {"x": (40, 1), "image": (40, 1, 4, 4), "t": (40, 1)}.items():
         low, high = raw[name].min(), raw[name].max()

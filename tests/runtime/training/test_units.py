@@ -10,17 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler.elaborate.models import TextSource
-from compiler.elaborate.program import program_of
 from compiler.graph import Graph
 from compiler.onnx.exporter import export
-from grammar.source import Source
 from runtime.data.scaling import Scaling
 from runtime.numpy_executor import NumpyRunner
 from runtime.onnx_session import OnnxRunner
 from runtime.training.trained import UNITS, units_in
 from runtime.training.training_run import Training
 from runtime.training.unit_notes import unit_notes
+from tests.models import text_source
 from tests.runtime.training.test_training_data import rows, training
 
 Array = Any
@@ -247,7 +245,7 @@ def stepping(folder: Path, equations: str, outputs: str, loss: str) -> Training:
     text = STEPS
     for name, value in {"OTHERS": equations, "OUTPUTS": outputs, "LOSS": loss, "DATA": SERIES}.items():
         text = text.replace(name, value)
-    return Training(TextSource(program_of(Source(str(folder / "m.model"), text))))
+    return Training(text_source(text, folder))
 
 
 @pytest.mark.parametrize("name", UNIT_CASES)
