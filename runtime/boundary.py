@@ -55,27 +55,29 @@ class SupportsRead(Protocol):
 
 
 @contextmanager
-def guarded(place: str, what: str, code: codes.Code = codes.E821, hint: str | None = None) -> Iterator[None]:
+def guarded(location: str, what: str, code: codes.Code = codes.E821, hint: str | None = None) -> Iterator[None]:
     """Whatever reading a file raises within the block is one diagnostic: that it cannot be read as `what`."""
     try:
         yield
     except NablacError:
         raise
     except Exception as error:
-        raise _unreadable(error, place, what, code, hint) from error
+        raise _unreadable(error, location, what, code, hint) from error
     except BaseException as error:
         if not _is_panic(error):  # an interrupt, or the end of the process
             raise
-        raise _unreadable(error, place, what, code, hint) from error
+        raise _unreadable(error, location, what, code, hint) from error
 
 
-def _unreadable(error: BaseException, place: str, what: str, code: codes.Code, hint: str | None) -> NablacError:
+def _unreadable(error: BaseException, location: str, what: str, code: codes.Code, hint: str | None) -> NablacError:
     if isinstance(error, MemoryError):
         message = f"not enough memory to read this as {what}"
-        return NablacError(Diagnostic(codes.E810, message, place=place, hint="choose a smaller file, or a part of it"))
+        return NablacError(
+            Diagnostic(codes.E810, message, place=location, hint="choose a smaller file, or a part of it")
+        )
     reason = "the library that reads it gives up" if _is_panic(error) else reason_of(error)
     message = f"this cannot be read as {what}: {reason}"
-    return BrokenFile(Diagnostic(code, message, place=place, hint=hint))
+    return BrokenFile(Diagnostic(code, message, place=location, hint=hint))
 
 
 def _is_panic(error: BaseException) -> bool:
@@ -113,31 +115,31 @@ def silenced() -> Iterator[None]:
         os.close(nowhere)
 
 
-def read_file(path: Path, largest: int | None = None, *, pipes: bool = False, place: str | None = None) -> bytes:
+def read_file(path: Path, largest: int | None = None, *, pipes: bool = False, location: str | None = None) -> bytes:
     """The bytes of a regular file of at most `largest` bytes, of what memory holds where that is None.
 
     `pipes` lets a pipe through too, up to LARGEST_STREAM. NablacError for devices, folders and files that are not there
     any more.
     """
-    place = place or str(path)
+    location = location or str(path)
     try:
         if pipes and stat.S_ISFIFO(os.stat(path).st_mode):
-            return _within(read_pipe(str(path), LARGEST_STREAM + 1), LARGEST_STREAM, place)
-        with open_regular(path, place) as file:
+            return _within(read_pipe(str(path), LARGEST_STREAM + 1), LARGEST_STREAM, location)
+        with open_regular(path, location) as file:
             size = os.fstat(file.fileno()).st_size
-            require_room(size, place)
+            require_room(size, location)
             most = largest if largest is not None else max(size, LARGEST_STREAM)
             if size > most:
-                _refuse_size(f"{size:,} bytes", f"{most:,}", place)
+                _refuse_size(f"{size:,} bytes", f"{most:,}", location)
             # A file of /proc says that it is empty, and another may grow: what is read counts.
-            return _within(read_at_most(file, most), most, place)
+            return _within(read_at_most(file, most), most, location)
     except (OSError, ValueError) as error:
-        raise _closed(error, place) from None
+        raise _closed(error, location) from None
 
 
-def open_regular(path: Path, place: str | None = None) -> BinaryIO:
+def open_regular(path: Path, location: str | None = None) -> BinaryIO:
     """A regular file, open to be read; NablacError for anything else, which could block or go on without end."""
-    place = place or str(path)
+    location = location or str(path)
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
         mode = os.fstat(handle).st_mode
@@ -145,28 +147,28 @@ def open_regular(path: Path, place: str | None = None) -> BinaryIO:
             return os.fdopen(handle, "rb")
         os.close(handle)
     except (OSError, ValueError) as error:
-        raise _closed(error, place) from None
-    raise folder_for_file(place) if stat.S_ISDIR(mode) else _irregular(place)
+        raise _closed(error, location) from None
+    raise folder_for_file(location) if stat.S_ISDIR(mode) else _irregular(location)
 
 
-def require_regular(path: Path, place: str | None = None) -> int:
+def require_regular(path: Path, location: str | None = None) -> int:
     """The size of a regular file, before a library opens it by its name; NablacError for anything else."""
-    with open_regular(path, place) as file:
+    with open_regular(path, location) as file:
         return os.fstat(file.fileno()).st_size
 
 
-def read_stream(path: Path, place: str | None = None) -> bytes:
+def read_stream(path: Path, location: str | None = None) -> bytes:
     """All that comes from standard input (`-`), a pipe or a device, up to LARGEST_STREAM."""
-    place = place or str(path)
+    location = location or str(path)
     try:
         if str(path) == "-":
-            return _within(read_at_most(sys.stdin.buffer, LARGEST_STREAM), LARGEST_STREAM, place)
+            return _within(read_at_most(sys.stdin.buffer, LARGEST_STREAM), LARGEST_STREAM, location)
         if stat.S_ISFIFO(os.stat(path).st_mode):
-            return _within(read_pipe(str(path), LARGEST_STREAM + 1), LARGEST_STREAM, place)
+            return _within(read_pipe(str(path), LARGEST_STREAM + 1), LARGEST_STREAM, location)
         with path.open("rb") as file:
-            return _within(read_at_most(file, LARGEST_STREAM), LARGEST_STREAM, place)
+            return _within(read_at_most(file, LARGEST_STREAM), LARGEST_STREAM, location)
     except (OSError, ValueError) as error:
-        raise _closed(error, place) from None
+        raise _closed(error, location) from None
 
 
 def read_at_most(file: SupportsRead, most: int) -> bytes:
@@ -191,13 +193,13 @@ def names_in(folder: Path) -> list[str]:
         return []
 
 
-def decode(content: bytes, place: str, what: str = "a text", code: codes.Code = codes.E821) -> str:
+def decode(content: bytes, location: str, what: str = "a text", code: codes.Code = codes.E821) -> str:
     """The text of a file: UTF-8, or as a mark at its beginning says UTF-16 or UTF-32, as spreadsheets write it.
 
     NablacError with the line of the first byte that is none, or with what the file is where that is known.
     """
     if kind_of(content) == LFS_POINTER:  # the only one that is a text
-        refuse_other_kinds(content, what, place, code)
+        refuse_other_kinds(content, what, location, code)
     encoding = encoding_of(content)
     try:
         text, end = content.decode(encoding), None
@@ -205,7 +207,7 @@ def decode(content: bytes, place: str, what: str = "a text", code: codes.Code = 
         text, end = content[: error.start].decode(encoding, "ignore"), error.start
     if end is None and "\0" not in text:
         return text
-    refuse_other_kinds(content, what, place, code)
+    refuse_other_kinds(content, what, location, code)
     null = text.find("\0")
     line = text.count("\n", 0, null if null >= 0 else None) + 1
     message = f"this is not {encoding.removesuffix('-sig').upper()} text: byte {end}"
@@ -213,93 +215,95 @@ def decode(content: bytes, place: str, what: str = "a text", code: codes.Code = 
     if null >= 0:
         message = "the text contains a null byte"
         hint = "a UTF-16 file must begin with a byte order mark; UTF-8 needs none"
-    raise BrokenFile(Diagnostic(code, message, place=f"{place}:{line}", hint=hint))
+    raise BrokenFile(Diagnostic(code, message, place=f"{location}:{line}", hint=hint))
 
 
 def refuse_other_kinds(
-    content: bytes, what: str, place: str, code: codes.Code = codes.E821, but: Collection[str] = ()
+    content: bytes, what: str, location: str, code: codes.Code = codes.E821, but: Collection[str] = ()
 ) -> None:
     """NablacError for a file that its first bytes say to be of a kind that is not among `but`."""
     kind = kind_of(content)
     if kind is not None and kind not in but:
         hint = "fetch the file itself: `git lfs pull`" if kind == LFS_POINTER else None
-        raise BrokenFile(Diagnostic(code, f"this is {kind}; expected {what}", place=place, hint=hint))
+        raise BrokenFile(Diagnostic(code, f"this is {kind}; expected {what}", place=location, hint=hint))
 
 
-def gunzip(content: bytes, place: str, largest: int = LARGEST_TEXT) -> bytes:
+def gunzip(content: bytes, location: str, largest: int = LARGEST_TEXT) -> bytes:
     """The content of a gzip file of one or several members, as far as it may become."""
     most = min(largest, max(PACKED_FREE, MOST_RATIO * len(content)))
     unpacked = bytearray()
-    with guarded(place, "a gzip file"), gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+    with guarded(location, "a gzip file"), gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
         while part := file.read(_CHUNK):
             unpacked += part
             if len(unpacked) > most:
-                refuse_packed(len(unpacked), len(content), place)
-    require_room(len(unpacked), place)
+                refuse_packed(len(unpacked), len(content), location)
+    require_room(len(unpacked), location)
     return bytes(unpacked)
 
 
-def check_unpacked(size: int, packed: int, place: str) -> None:
+def check_unpacked(size: int, packed: int, location: str) -> None:
     """Refuse what a packed file claims to become, where no honest one becomes so much, or memory does not hold it."""
     if size > max(PACKED_FREE, MOST_RATIO * packed):
-        refuse_packed(size, packed, place)
-    require_room(size, place)
+        refuse_packed(size, packed, location)
+    require_room(size, location)
 
 
-def require_room(size: int, place: str) -> None:
+def require_room(size: int, location: str) -> None:
     """Refuse to read what would take more than half of the memory that there is."""
     there = memory()
     if there is not None and size > there // 2:
-        _refuse_size(f"{size:,} bytes in memory", f"half of this machine's, {there // 2:,}", place)
+        _refuse_size(f"{size:,} bytes in memory", f"half of this machine's, {there // 2:,}", location)
 
 
-def check_table(cells: int, place: str) -> None:
+def check_table(cells: int, location: str) -> None:
     """Refuse a table of too many cells, or for which there is not memory enough."""
     if cells > MOST_CELLS:
-        _refuse_size(f"{cells:,} cells", f"{MOST_CELLS:,}", place)
-    require_room(cells * CELL_BYTES, place)
+        _refuse_size(f"{cells:,} cells", f"{MOST_CELLS:,}", location)
+    require_room(cells * CELL_BYTES, location)
 
 
-def check_pixels(width: int, height: int, place: str) -> None:
+def check_pixels(width: int, height: int, location: str) -> None:
     """Refuse an image by the size that its header declares, before any of its pixels is unpacked."""
     if width * height > MOST_PIXELS:
-        _refuse_size(f"{width:,} x {height:,} pixels", f"{MOST_PIXELS:,} pixels", place, "make the image smaller")
+        _refuse_size(f"{width:,} x {height:,} pixels", f"{MOST_PIXELS:,} pixels", location, "make the image smaller")
 
 
-def refuse_packed(size: int, packed: int, place: str) -> NoReturn:
+def refuse_packed(size: int, packed: int, location: str) -> NoReturn:
     """The refusal of a packed file that becomes too much."""
     limit = f"{PACKED_FREE:,} bytes, or {MOST_RATIO} times its own size"
     raise NablacError(
         Diagnostic(
             codes.E913,
             f"this file of {packed:,} bytes unpacks to {size:,} bytes or more, and the limit is {limit}",
-            place=place,
+            place=location,
             hint="if you trust it, unpack it yourself; or use a part of it",
         )
     )
 
 
-def _within(content: bytes, largest: int, place: str) -> bytes:
+def _within(content: bytes, largest: int, location: str) -> bytes:
     if len(content) > largest:
-        _refuse_size(f"more than {largest:,} bytes", f"{largest:,}", place)
+        _refuse_size(f"more than {largest:,} bytes", f"{largest:,}", location)
     return content
 
 
-def _refuse_size(size: str, limit: str, place: str, hint: str = "use a part of it") -> NoReturn:
-    raise NablacError(Diagnostic(codes.E913, f"this file has {size}, and the limit is {limit}", place=place, hint=hint))
-
-
-def folder_for_file(place: str) -> NablacError:
-    """The refusal of a folder where a file belongs."""
-    return NablacError(
-        Diagnostic(codes.E902, "this is a folder; expected a file", place=place, hint="name a file in it")
+def _refuse_size(size: str, limit: str, location: str, hint: str = "use a part of it") -> NoReturn:
+    raise NablacError(
+        Diagnostic(codes.E913, f"this file has {size}, and the limit is {limit}", place=location, hint=hint)
     )
 
 
-def _irregular(place: str) -> NablacError:
+def folder_for_file(location: str) -> NablacError:
+    """The refusal of a folder where a file belongs."""
+    return NablacError(
+        Diagnostic(codes.E902, "this is a folder; expected a file", place=location, hint="name a file in it")
+    )
+
+
+def _irregular(location: str) -> NablacError:
     hint = "copy its contents to a file, and name that"
-    return NablacError(Diagnostic(codes.E914, "this is a device or a pipe, not a file", place=place, hint=hint))
+    return NablacError(Diagnostic(codes.E914, "this is a device or a pipe, not a file", place=location, hint=hint))
 
 
-def _closed(error: Exception, place: str) -> NablacError:
-    return NablacError(Diagnostic(codes.E903, "the file cannot be read", place=place, note=reason_of(error)))
+def _closed(error: Exception, location: str) -> NablacError:
+    return NablacError(Diagnostic(codes.E903, "the file cannot be read", place=location, note=reason_of(error)))

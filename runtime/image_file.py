@@ -27,7 +27,11 @@ _WITH_ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 
 
 def read_image(
-    content: bytes, place: str, channels: int, size: Callable[[int, int], tuple[int, int]], note: Callable[[str], None]
+    content: bytes,
+    location: str,
+    channels: int,
+    size: Callable[[int, int], tuple[int, int]],
+    note: Callable[[str], None],
 ) -> Array:
     """The first picture of a file as f32[channels, height, width].
 
@@ -36,14 +40,14 @@ def read_image(
     """
     from PIL import Image
 
-    refuse_other_kinds(content, "an image", place, but=(IMAGE,))
-    with guarded(place, "an image"), Image.open(io.BytesIO(content)) as opened:
-        check_pixels(*opened.size, place)
+    refuse_other_kinds(content, "an image", location, but=(IMAGE,))
+    with guarded(location, "an image"), Image.open(io.BytesIO(content)) as opened:
+        check_pixels(*opened.size, location)
         _note_losses(opened, note)
         opened.load()
         image = _upright(opened)
         height, width = size(image.height, image.width)
-        grey = _of_many_bits(image, opened, place, note)
+        grey = _of_many_bits(image, opened, location, note)
         if grey is None:
             return _of_bytes(image, channels, (width, height), note)
     if grey.shape != (height, width):
@@ -53,9 +57,9 @@ def read_image(
     return np.concatenate([planes, np.ones_like(planes[:1])]) if channels == 4 else np.array(planes)
 
 
-def _unreadable(place: str, reason: str, hint: str | None = None) -> NablacError:
+def _unreadable(location: str, reason: str, hint: str | None = None) -> NablacError:
     """A file that is not an image, or whose numbers do not range from 0 to 1."""
-    return NablacError(Diagnostic(codes.E821, reason, place=place, hint=hint))
+    return NablacError(Diagnostic(codes.E821, reason, place=location, hint=hint))
 
 
 def _note_losses(image: Any, note: Callable[[str], None]) -> None:
@@ -74,7 +78,7 @@ def _upright(image: Any) -> Any:
     return ImageOps.exif_transpose(image)
 
 
-def _of_many_bits(image: Any, opened: Any, place: str, note: Callable[[str], None]) -> Array | None:
+def _of_many_bits(image: Any, opened: Any, location: str, note: Callable[[str], None]) -> Array | None:
     """A grey picture of 16 bits or of floats, f32 from 0 to 1; None of one whose channels have 8 bits."""
     if image.mode in _UNSIGNED_16 or (image.mode == "I" and _has_16_bits(opened)):
         numbers = np.asarray(image)
@@ -87,13 +91,13 @@ def _of_many_bits(image: Any, opened: Any, place: str, note: Callable[[str], Non
         numbers = np.asarray(image, np.float32)
         if not (numbers.min() >= 0 and numbers.max() <= 1):  # NaN is neither
             reason = f"an image of floats from {numbers.min():g} to {numbers.max():g}, and a picture has 0 to 1"
-            raise _unreadable(place, reason, "scale it, or give the array as `.npy`, which is taken as it is")
+            raise _unreadable(location, reason, "scale it, or give the array as `.npy`, which is taken as it is")
         return numbers
     if image.mode.startswith("I"):
         reason = (
             f"an image of integers of {'signed 16' if ';16' in image.mode else '32'} bits, whose white level is unknown"
         )
-        raise _unreadable(place, reason, "convert it to 8 or 16 bits, or give the array as `.npy`")
+        raise _unreadable(location, reason, "convert it to 8 or 16 bits, or give the array as `.npy`")
     return None
 
 

@@ -79,7 +79,7 @@ class FileArray:
     lines: tuple[int, ...] = ()
     columns: tuple[str, ...] = ()
 
-    def place(self, index: tuple[int, ...] | None) -> str:
+    def location(self, index: tuple[int, ...] | None) -> str:
         """Where in the file the number at `index` stands."""
         if not index:
             return self.path
@@ -97,13 +97,13 @@ class Reading:
     format: Format = OF_COMMAND
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def broken(self, place: str, message: str, hint: str | None = None) -> None:
+    def broken(self, location: str, message: str, hint: str | None = None) -> None:
         """A row that cannot be used."""
-        raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint))
+        raise NablacError(Diagnostic(codes.E821, message, place=location, hint=hint))
 
-    def note(self, place: str, message: str) -> None:
+    def note(self, location: str, message: str) -> None:
         """Something of a file that is changed or left out."""
-        self.say(f"note: {place}: {message}")
+        self.say(f"note: {location}: {message}")
 
 
 PLAIN = Reading()
@@ -177,7 +177,7 @@ def fitted(held: FileArray, type: InputType) -> Array:
         array = convert(held.array, dtype)
     except CannotConvert as error:
         message = f"the input is {type}, and {error.reason}"
-        raise NablacError(Diagnostic(codes.E804, message, place=held.place(error.index), hint=error.hint)) from None
+        raise NablacError(Diagnostic(codes.E804, message, place=held.location(error.index), hint=error.hint)) from None
     if isinstance(type, np.dtype):
         return array
     if array.ndim < type.rank and type.shape and type.shape[-1] == 1 and array.shape[-1:] != (1,):
@@ -193,15 +193,15 @@ def _only(types: Mapping[str, InputType]) -> str:
     return real[0] if len(real) == 1 else ""
 
 
-def _chosen(held: dict[str, FileArray], name: str, place: str) -> FileArray:
+def _chosen(held: dict[str, FileArray], name: str, path: str) -> FileArray:
     """The array of a file of several that is meant for one input: that of its name, or the only one."""
     if name in held:
         return held[name]
     if len(held) == 1:
         return next(iter(held.values()))
-    hint = f"choose one: `{name}={place}:{next(iter(held))}`" if held else None
+    hint = f"choose one: `{name}={path}:{next(iter(held))}`" if held else None
     message = f"this holds {', '.join(held) or 'nothing'}, and nothing called `{name}`"
-    raise NablacError(Diagnostic(codes.E807, message, place=place, hint=hint))
+    raise NablacError(Diagnostic(codes.E807, message, place=path, hint=hint))
 
 
 def _read(path: str, name: str, types: Mapping[str, InputType], reading: Reading) -> FileArray | dict[str, FileArray]:
@@ -238,22 +238,22 @@ def _read(path: str, name: str, types: Mapping[str, InputType], reading: Reading
             return _image(path, content, types.get(name), reading)
 
 
-def _content(path: Path, place: str) -> bytes:
+def _content(path: Path, location: str) -> bytes:
     if str(path) == STDIN or is_stream(path):
-        return read_stream(path, place)
-    return read_file(path, place=place)
+        return read_stream(path, location)
+    return read_file(path, location=location)
 
 
-def _part(held: Array | dict[str, Array], part: str, place: str) -> FileArray | dict[str, FileArray]:
+def _part(held: Array | dict[str, Array], part: str, location: str) -> FileArray | dict[str, FileArray]:
     """The array of that name, or all where none is named."""
     if not isinstance(held, dict):
-        return FileArray(held, place)
+        return FileArray(held, location)
     if not part:
-        return {name: FileArray(array, f"{place}: {name}") for name, array in held.items()}
+        return {name: FileArray(array, f"{location}: {name}") for name, array in held.items()}
     if part not in held:
         hint = did_you_mean(part, held) or f"it has {', '.join(held)}"
-        raise NablacError(Diagnostic(codes.E807, f"there is no array `{part}`", place=place, hint=hint))
-    return FileArray(held[part], place)
+        raise NablacError(Diagnostic(codes.E807, f"there is no array `{part}`", place=location, hint=hint))
+    return FileArray(held[part], location)
 
 
 def _near(path: Path) -> str | None:
@@ -276,8 +276,8 @@ def _rows_of(
         raise NablacError(Diagnostic(codes.E807, "the file has a header and no rows", place=path))
     lines = tuple(rows.lines[first:last])
     if not lines:
-        place = f"{path}:{chosen}"
-        raise NablacError(Diagnostic(codes.E807, f"this takes none of the {len(rows.lines)} rows", place=place))
+        location = f"{path}:{chosen}"
+        raise NablacError(Diagnostic(codes.E807, f"this takes none of the {len(rows.lines)} rows", place=location))
 
     def held(columns: list[str]) -> FileArray:
         array = rows.table(columns, reading, None).numbers[first:last]
@@ -301,7 +301,7 @@ def _columns_of(rows: Rows, column: str, name: str, named: bool, reading: Readin
             listed = f"the columns are {', '.join(rows.cells)}"
             hint = did_you_mean(wanted_column, rows.cells) or rows.format.hint_of_header(list(rows.cells)) or listed
             what = f"there is no column `{wanted_column}`" + ("" if column else f", which `{name}` was trained on")
-            raise NablacError(Diagnostic(codes.E808, what, place=rows.place, hint=hint))
+            raise NablacError(Diagnostic(codes.E808, what, place=rows.path, hint=hint))
     if not column:
         _note_aside(rows, name, wanted, reading)
     return wanted
@@ -323,19 +323,19 @@ def _unnamed_columns_of(rows: Rows, name: str, reading: Reading) -> list[str]:
             return known
         what = f"there is no column `{missing}`, which `{name}` was trained on"
         hint = f"the columns are {', '.join(there)}, counted from 0; a header may name them {listed}"
-        raise NablacError(Diagnostic(codes.E808, what, place=rows.place, hint=hint))
+        raise NablacError(Diagnostic(codes.E808, what, place=rows.path, hint=hint))
     if len(there) != len(known):
         what = f"there is no header, and which of the {len(there)} columns are {listed} of `{name}` is not known"
         hint = f"a header says it; without one there have to be {len(known)}, in this order"
-        raise NablacError(Diagnostic(codes.E808, what, place=rows.place, hint=hint))
-    reading.note(rows.place, f"there is no header: the columns are taken as {listed} of `{name}`, in this order")
+        raise NablacError(Diagnostic(codes.E808, what, place=rows.path, hint=hint))
+    reading.note(rows.path, f"there is no header: the columns are taken as {listed} of `{name}`, in this order")
     return there
 
 
 def _note_aside(rows: Rows, name: str, wanted: list[str], reading: Reading) -> None:
     aside = [other for other in rows.cells if other not in wanted]
     if aside:
-        reading.note(rows.place, f"`{name}` takes {', '.join(wanted)}; ignored: {', '.join(aside)}")
+        reading.note(rows.path, f"`{name}` takes {', '.join(wanted)}; ignored: {', '.join(aside)}")
 
 
 def _image(path: str, content: bytes, type: InputType | None, reading: Reading) -> FileArray:

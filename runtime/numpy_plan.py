@@ -314,14 +314,14 @@ def _stopped(node: Node | None, error: Exception) -> NablacError:
     """What the data made an operator refuse, at the line of the model that asked for it."""
     name = node.op.name if node is not None else "a step"
     span = node.origin.span if node is not None else None
-    place = None if span is not None else (node.origin.path if node is not None else None) or None
+    location = None if span is not None else (node.origin.path if node is not None else None) or None
     hint: str | None
     if isinstance(error, MemoryError):
         type = ", ".join(str(result.type) for result in node.results) if node is not None else ""
         message = f"not enough memory for `{name}`: {type}"
         hint = smaller(node.results if node is not None else ())
-        return NablacError(Diagnostic(codes.E810, message, span, place=place, hint=hint))
+        return NablacError(Diagnostic(codes.E810, message, span, place=location, hint=hint))
     hint = getattr(error, "hint", None)
     return StoppedByData(
-        Diagnostic(codes.E806, f"`{name}` cannot run on this data: {error}", span, place=place, hint=hint)
+        Diagnostic(codes.E806, f"`{name}` cannot run on this data: {error}", span, place=location, hint=hint)
     )

@@ -206,21 +206,21 @@ class OnnxRunner:
         named = _NODE.search(text)
         node = self._node(named[1]) if named else None
         source = {entry.key: entry.value for entry in node.metadata_props} if node is not None else {}
-        place = source.get("source") or source.get("layer") or self.name
+        location = source.get("source") or source.get("layer") or self.name
         # Of memory that does not suffice onnxruntime has no class of its own: it is a RuntimeException like others.
         memory = re.search(r"requested buffer of size (\d+)", text)
         if memory is not None or "bad_alloc" in text:
             of = f", of {int(memory[1]):,} bytes" if memory is not None else ""
             message = f"not enough memory for a result{of}"
-            return NablacError(Diagnostic(codes.E810, message, place=place, hint="run a smaller batch"))
+            return NablacError(Diagnostic(codes.E810, message, place=location, hint="run a smaller batch"))
         if isinstance(error, errors.NotImplemented):
             hint = f"its provider for `{self.device}` has no kernel for this; the NumPy runtime has"
             operator = _IMPLEMENTATION.search(text)
-            diagnostic = Diagnostic(code, message, place=place, note=_shortened(text), hint=hint)
+            diagnostic = Diagnostic(code, message, place=location, note=_shortened(text), hint=hint)
             return KernelMissing(diagnostic, operator[1] if operator is not None else None)
         if isinstance(error, errors.InvalidProtobuf):
             message = "this is not an ONNX file, or it is truncated"
-        return kind(Diagnostic(code, message, place=place, note=_shortened(text)))
+        return kind(Diagnostic(code, message, place=location, note=_shortened(text)))
 
     def _node(self, name: str) -> onnx.NodeProto | None:
         """The node of that name, in nested graphs too; fused nodes carry names that the file does not have."""

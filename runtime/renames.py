@@ -127,24 +127,24 @@ def read_renames(rules: Iterable[str]) -> list[Rename]:
     return renames
 
 
-def read_rename(rule: str, place: str = "--rename") -> Rename:
+def read_rename(rule: str, location: str = "--rename") -> Rename:
     """One rule from its text."""
-    theirs, ours = _sides(rule, place)
+    theirs, ours = _sides(rule, location)
     ours, turned, flat, axis = _axes(ours)
     if not theirs or not ours:
-        raise _wrong(f"`{rule}` is not a rename rule", place)
+        raise _wrong(f"`{rule}` is not a rename rule", location)
     if max(len(theirs), len(ours)) > LONGEST_PATTERN:
-        raise _wrong(f"a rename rule has {LONGEST_PATTERN} characters on a side at most", place)
+        raise _wrong(f"a rename rule has {LONGEST_PATTERN} characters on a side at most", location)
     if len(theirs) > 1 and theirs[0] == theirs[-1] == "/":
         pattern, templates = theirs[1:-1], tuple(path for path, _ in _paths(ours))
     else:
         pattern = _pattern(theirs)
-        templates = tuple(_template(rule, theirs, path, place) for path, _ in _paths(ours))
+        templates = tuple(_template(rule, theirs, path, location) for path, _ in _paths(ours))
     try:
         compiled = compile_pattern(pattern)
         read = tuple(read_template(template, compiled) for template in templates)
     except re.error as error:
-        raise _wrong(f"`{rule}` is not a rename rule: {error}", place) from None
+        raise _wrong(f"`{rule}` is not a rename rule: {error}", location) from None
     return Rename(compiled, read, turned, rule, axis, flat, tuple(added for _, added in _paths(ours)))
 
 
@@ -171,11 +171,11 @@ def _paths(ours: str) -> tuple[tuple[str, bool], ...]:
     return tuple((path.removeprefix("+").strip(), path.startswith("+")) for path in paths)
 
 
-def _sides(rule: str, place: str) -> tuple[str, str]:
+def _sides(rule: str, location: str) -> tuple[str, str]:
     sign = "->" if "->" in rule else "="
     parts = [part.strip() for part in rule.split(sign)]
     if len(parts) != 2:
-        raise _wrong(f"`{rule}` is not a rename rule", place)
+        raise _wrong(f"`{rule}` is not a rename rule", location)
     return parts[0], parts[1]
 
 
@@ -198,7 +198,7 @@ def _pattern(theirs: str) -> str:
     return "".join([*parts, re.escape(theirs[end:])])
 
 
-def _template(rule: str, theirs: str, ours: str, place: str) -> str:
+def _template(rule: str, theirs: str, ours: str, location: str) -> str:
     """The right side as a replacement: names by name, stars by their number."""
     names = {hole[1] for hole in _HOLE.finditer(theirs)}
     # Groups count from the left, those with names included, each name once.
@@ -212,10 +212,10 @@ def _template(rule: str, theirs: str, ours: str, place: str) -> str:
         if hole[2]:
             number = next(stars, None)
             if number is None:
-                raise _wrong(f"`{rule}` has more `*` on the right than on the left", place)
+                raise _wrong(f"`{rule}` has more `*` on the right than on the left", location)
             return f"\\g<{number}>"
         if hole[1] not in names or not hole[1] or hole[1][0].isdigit():
-            raise _wrong(f"`{rule}` has `{{{hole[1]}}}` on the right only", place)
+            raise _wrong(f"`{rule}` has `{{{hole[1]}}}` on the right only", location)
         return f"\\g<{hole[1]}>"
 
     parts: list[str] = []
@@ -226,7 +226,7 @@ def _template(rule: str, theirs: str, ours: str, place: str) -> str:
     return "".join([*parts, ours[start:].replace("\\", "\\\\")])
 
 
-def renamed(names: Sequence[str], rules: Sequence[Rename], place: str) -> dict[str, Entry]:
+def renamed(names: Sequence[str], rules: Sequence[Rename], location: str) -> dict[str, Entry]:
     """For each path the entry that becomes it; NablacError where two become one."""
     by_path: dict[str, Entry] = {}
     added: dict[str, list[Entry]] = {}
@@ -239,14 +239,14 @@ def renamed(names: Sequence[str], rules: Sequence[Rename], place: str) -> dict[s
                 added.setdefault(path, []).append(entry)
             elif path in by_path:
                 raise _wrong(
-                    f"`{by_path[path].name}` and `{name}` both become `{path}`", place, "give them different paths"
+                    f"`{by_path[path].name}` and `{name}` both become `{path}`", location, "give them different paths"
                 )
             else:
                 by_path[path] = entry
     for path, entries in added.items():
         if path not in by_path:
             hint = f"without the sign the entry replaces it: `{path}`"
-            raise _wrong(f"`{entries[0].name}` is added to `{path}`, which no entry becomes", place, hint)
+            raise _wrong(f"`{entries[0].name}` is added to `{path}`, which no entry becomes", location, hint)
         by_path[path] = replace(by_path[path], added=tuple(entries))
     return by_path
 
@@ -274,5 +274,5 @@ def _is_file(path: Path) -> bool:
     return os.path.exists(path) and not os.path.isdir(path)
 
 
-def _wrong(message: str, place: str, hint: str = _EXAMPLE) -> NablacError:
-    return NablacError(Diagnostic(codes.E706, message, place=place, hint=hint))
+def _wrong(message: str, location: str, hint: str = _EXAMPLE) -> NablacError:
+    return NablacError(Diagnostic(codes.E706, message, place=location, hint=hint))

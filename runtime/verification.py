@@ -65,7 +65,7 @@ class Divergence:
     """The first node, in the order of computation, whose results differ; `place` is its line, or its layer's path."""
 
     operator: str
-    place: str
+    location: str
     type: str
     error: float
 
@@ -215,8 +215,8 @@ def first_divergence(
 ) -> Divergence | None:
     """The first node that onnxruntime and NumPy give other results of the same operands, and how far apart they are."""
     for node, error, _ in divergences(graph, weights, feeds, tolerance):
-        place = str(node.origin.span) if node.origin.span is not None else node.origin.path
-        return Divergence(node.op.name, place, ", ".join(str(result.type) for result in node.results), error)
+        location = str(node.origin.span) if node.origin.span is not None else node.origin.path
+        return Divergence(node.op.name, location, ", ".join(str(result.type) for result in node.results), error)
     return None
 
 

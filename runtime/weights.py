@@ -77,7 +77,7 @@ def load_weights(path: str | Path, graph: Graph, renames: Iterable[Rename] = ())
 def fit_weights(
     arrays: Mapping[str, Array],
     graph: Graph,
-    place: str,
+    location: str,
     renames: Sequence[Rename] = (),
     optional: Callable[[], Iterable[Graph]] = tuple,
 ) -> dict[str, Array]:
@@ -86,7 +86,7 @@ def fit_weights(
     These graphs are asked for where there are entries that are none of the graph's.
     """
     wanted = {op.path: op.type for op in stored(graph)}
-    sources = renamed(list(arrays), renames, place)
+    sources = renamed(list(arrays), renames, location)
     wrong: list[Diagnostic] = []
     missing = [path for path in wanted if path not in sources]
     unknown = [path for path in sources if path not in wanted]
@@ -97,28 +97,28 @@ def fit_weights(
     for path in missing:
         message = f"`{path}`: {wanted[path]} is missing"
         wrong.append(
-            Diagnostic(codes.E701, message, place=place, hint=_near(path, wanted[path], unknown, sources, arrays))
+            Diagnostic(codes.E701, message, place=location, hint=_near(path, wanted[path], unknown, sources, arrays))
         )
     for path in unknown[:_MOST_UNKNOWN]:
         name = sources[path].name
         shown = f"`{name}`" if name == path else f"`{name}`, renamed to `{path}`,"
         hint = did_you_mean(path, missing or wanted) or "rename rules map foreign names to paths"
-        wrong.append(Diagnostic(codes.E702, f"{shown} is not a parameter of {graph.name}", place=place, hint=hint))
+        wrong.append(Diagnostic(codes.E702, f"{shown} is not a parameter of {graph.name}", place=location, hint=hint))
     if len(unknown) > _MOST_UNKNOWN:
         message = f"{len(unknown) - _MOST_UNKNOWN} more entries are not parameters of {graph.name}"
-        wrong.append(Diagnostic(codes.E702, message, place=place))
+        wrong.append(Diagnostic(codes.E702, message, place=location))
     fitted: dict[str, Array] = {}
     for path, type in wanted.items():
         if path not in sources:
             continue
         array = sources[path].value(arrays)
-        mistake = _misfit(path, array, type, place, sources[path])
+        mistake = _misfit(path, array, type, location, sources[path])
         if mistake is not None:
             wrong.append(mistake)
         else:
             fitted[path] = np.require(array, type.dtype.numpy, ["C", "W"])
     if wrong:
-        raise NablacError(*wrong, *_idle(list(arrays), renames, place))
+        raise NablacError(*wrong, *_idle(list(arrays), renames, location))
     return fitted
 
 
@@ -132,13 +132,13 @@ def idle_rules(names: Sequence[str], renames: Sequence[Rename]) -> str | None:
     return f"{shown}{more} {'matches' if len(rules) == 1 else 'match'} no entry of the file"
 
 
-def _idle(names: Sequence[str], renames: Sequence[Rename], place: str) -> list[Diagnostic]:
+def _idle(names: Sequence[str], renames: Sequence[Rename], location: str) -> list[Diagnostic]:
     """Rules that take no entry, where something is wrong with the others."""
     message = idle_rules(names, renames)
     if message is None:
         return []
     hint = f"its entries are called {', '.join(f'`{name}`' for name in names[:3])}{', ...' if names[3:] else ''}"
-    return [Diagnostic(codes.E706, message, place=place, hint=hint if names else None)]
+    return [Diagnostic(codes.E706, message, place=location, hint=hint if names else None)]
 
 
 def read_tensors(path: str | Path) -> dict[str, Array]:
@@ -274,7 +274,7 @@ def _is_npz(path: Path) -> bool:
         return False
 
 
-def _misfit(path: str, array: Array, type: TensorType, place: str, entry: Entry) -> Diagnostic | None:
+def _misfit(path: str, array: Array, type: TensorType, location: str, entry: Entry) -> Diagnostic | None:
     """Why an array is not the parameter's, if it is not."""
     stored_type = _shown(array)
     if array.shape != type.shape:
@@ -287,7 +287,7 @@ def _misfit(path: str, array: Array, type: TensorType, place: str, entry: Entry)
         if entry.parts > 1 and array.ndim == len(type.shape) and -array.ndim <= entry.axis < array.ndim:
             hint = _parted(array, type, entry) or hint
         return Diagnostic(
-            codes.E703, f"`{path}` is {stored_type} in the file, and {type} in the model", place=place, hint=hint
+            codes.E703, f"`{path}` is {stored_type} in the file, and {type} in the model", place=location, hint=hint
         )
     dtype: Any = type.dtype.numpy
     try:
@@ -295,8 +295,8 @@ def _misfit(path: str, array: Array, type: TensorType, place: str, entry: Entry)
     except TypeMismatch:  # a dtype that the language has not
         same_kind = array.dtype.kind in "iu" and type.dtype.is_integer
     if not same_kind or (type.dtype.is_integer and (array.astype(dtype) != array).any()):
-        return Diagnostic(codes.E704, f"`{path}` is {stored_type} in the file, and {type} in the model", place=place)
-    return _not_finite(path, array, type, place) if type.dtype.is_float else None
+        return Diagnostic(codes.E704, f"`{path}` is {stored_type} in the file, and {type} in the model", place=location)
+    return _not_finite(path, array, type, location) if type.dtype.is_float else None
 
 
 def _parted(array: Array, type: TensorType, entry: Entry) -> str | None:
@@ -311,20 +311,20 @@ def _parted(array: Array, type: TensorType, entry: Entry) -> str | None:
     return None
 
 
-def _not_finite(path: str, array: Array, type: TensorType, place: str) -> Diagnostic | None:
+def _not_finite(path: str, array: Array, type: TensorType, location: str) -> Diagnostic | None:
     """Why floats cannot be the parameter's: some are NaN, or beyond its type."""
     wrong = np.isnan(array)
     if wrong.any():
         index = [int(axis) for axis in np.argwhere(wrong)[0]]
         message = f"`{path}` holds NaN: {int(wrong.sum()):,} of {array.size:,}, the first at {index}"
         hint = "training had diverged before it was saved: use an earlier checkpoint"
-        return Diagnostic(codes.E704, message, place=place, hint=hint)
+        return Diagnostic(codes.E704, message, place=location, hint=hint)
     with np.errstate(over="ignore"):
         wrong = np.isinf(array.astype(type.dtype.numpy)) & ~np.isinf(array)
     if wrong.any():
         index = [int(axis) for axis in np.argwhere(wrong)[0]]
         message = f"`{path}` holds {array[tuple(index)]:g} at {index}, beyond {type.dtype.value}"
-        return Diagnostic(codes.E704, message, place=place, hint="run the model in a wider type: `--dtype f64`")
+        return Diagnostic(codes.E704, message, place=location, hint="run the model in a wider type: `--dtype f64`")
     return None
 
 

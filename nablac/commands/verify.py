@@ -90,6 +90,6 @@ def _print_comparisons(report: Report, tolerance: float) -> None:
         click.echo(f"worst: `{worst.output}` of {worst.feeds} inputs, {worst.error:.1e} beyond {tolerance:.0e}")
         first = report.diverging
         if first is not None:
-            click.echo(f"first: `{first.operator}` at {first.place}, {first.type}, {first.error:.1e}")
+            click.echo(f"first: `{first.operator}` at {first.location}, {first.type}, {first.error:.1e}")
         else:
             click.echo("the optimised graph agrees in every operator: the optimiser's passes cause the difference")

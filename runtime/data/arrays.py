@@ -25,13 +25,13 @@ def npz(stage: DataStage, context: Context) -> Examples:
     return from_arrays(read_npz(path, str(path)), str(path), context)
 
 
-def from_arrays(arrays: Mapping[str, Array], place: str, context: Context | None = None) -> Examples:
+def from_arrays(arrays: Mapping[str, Array], location: str, context: Context | None = None) -> Examples:
     """Arrays of one length as examples; one that holds no number is an error, or left out where `context` says so."""
     lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if not arrays or len(set(lengths.values())) > 1 or not all(lengths.values()):
         listed = ", ".join(f"`{name}` {list(arrays[name].shape)}" for name in arrays) or "nothing"
         raise NablacError(
-            Diagnostic(codes.E823, f"arrays must have the same length, one example per index: {listed}", place=place)
+            Diagnostic(codes.E823, f"arrays must have the same length, one example per index: {listed}", place=location)
         )
     kept = np.ones(max(lengths.values()), bool)
     for name, array in arrays.items():
@@ -40,9 +40,9 @@ def from_arrays(arrays: Mapping[str, Array], place: str, context: Context | None
         for row in np.flatnonzero(kept & ~np.isfinite(array).reshape(len(array), -1).all(axis=1)):
             message = f"`{name}` is not finite at example {row}: {array[row].ravel()[:4]}"
             if context is None:
-                raise NablacError(Diagnostic(codes.E821, message, place=place))
-            context.broken(place, message)
+                raise NablacError(Diagnostic(codes.E821, message, place=location))
+            context.broken(location, message)
             kept[row] = False
     if not kept.any():
-        raise NablacError(Diagnostic(codes.E823, "every example is broken", place=place))
+        raise NablacError(Diagnostic(codes.E823, "every example is broken", place=location))
     return Examples({name: array if kept.all() else array[kept] for name, array in arrays.items()})

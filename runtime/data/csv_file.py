@@ -21,10 +21,10 @@ _COMMA = re.compile(r"[+-]?\d[\d.]*,\d+|[+-]?,\d+")
 class Report(Protocol):
     """Where a reader says what it cannot use, and what it has changed or left out."""
 
-    def broken(self, place: str, message: str, hint: str | None = None) -> None:
+    def broken(self, location: str, message: str, hint: str | None = None) -> None:
         """A row that cannot be used: raises, or counts it as left out."""
 
-    def note(self, place: str, message: str) -> None:
+    def note(self, location: str, message: str) -> None:
         """Something of the file that the numbers do not have."""
 
 
@@ -201,7 +201,7 @@ def _reason(error: csv.Error) -> str:
     return said
 
 
-def _is_header(cells: list[str], place: str, format: Format, report: Report) -> bool:
+def _is_header(cells: list[str], location: str, format: Format, report: Report) -> bool:
     """Whether the first row is one of names: as it was said, or where no cell is a number.
 
     NablacError where it may be either.
@@ -219,19 +219,19 @@ def _is_header(cells: list[str], place: str, format: Format, report: Report) -> 
         message = f"the first row may be names or data: {shown}"
         data, names = format.option("header", "false"), format.option("header", "true")
         raise NablacError(
-            Diagnostic(codes.E828, message, place=place, hint=f"{names} reads it as names, {data} as data")
+            Diagnostic(codes.E828, message, place=location, hint=f"{names} reads it as names, {data} as data")
         )
     report.note(
-        place, f"the first row is of numbers, and read as data; {format.option('header', 'true')} makes it names"
+        location, f"the first row is of numbers, and read as data; {format.option('header', 'true')} makes it names"
     )
     return False
 
 
-def _check_names(names: list[str], place: str) -> None:
+def _check_names(names: list[str], location: str) -> None:
     """NablacError where two columns have one name, or none has any."""
     for number, name in enumerate(names):
         if name and name in names[:number]:
             hint = "give one of them another name in the file"
-            raise NablacError(Diagnostic(codes.E821, f"two columns are called `{name}`", place=place, hint=hint))
+            raise NablacError(Diagnostic(codes.E821, f"two columns are called `{name}`", place=location, hint=hint))
     if not any(names):
-        raise NablacError(Diagnostic(codes.E821, "no column has a name", place=place))
+        raise NablacError(Diagnostic(codes.E821, "no column has a name", place=location))

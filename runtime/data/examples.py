@@ -26,10 +26,10 @@ PARTS = ("training", "validation", "test")
 class Text:
     """A text, or pairs of them, and of each the line that it is from."""
 
-    place: str
+    path: str
     lines: list[tuple[str, ...]]
     text: str = ""
-    places: list[str] = field(default_factory=list)
+    locations: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,18 +54,18 @@ class Examples:
     padded: bool = False
     texts: list[tuple[str, ...]] = field(default_factory=list)  # what padded rows were made of
     augmentations: dict[str, Any] = field(default_factory=dict)
-    place: str = ""  # the file
+    path: str = ""  # the file
     lines: Array | None = None  # of the file, an example's each
 
     def __len__(self) -> int:
         return len(next(iter(self.arrays.values())))
 
-    def place_of(self, row: int) -> str | None:
+    def location(self, row: int) -> str | None:
         """Where in the file an example stands, which of a window is where it begins; None where no line is known."""
         if self.lines is None:
             return None
         line = self.lines[row]
-        return f"{self.place}: the window from line {line}" if self.ordered else f"{self.place}:{line}"
+        return f"{self.path}: the window from line {line}" if self.ordered else f"{self.path}:{line}"
 
     def texts_of(self, name: str) -> tuple[str, ...]:
         """The classes that an array's numbers stand for, where it is of one column of texts."""

@@ -73,12 +73,12 @@ def fitted_to_json(fitted: Fitted) -> dict[str, Any]:
     return {**_stored(fitted), "tokenizer": fitted.tokenizer.to_json() if fitted.tokenizer is not None else None}
 
 
-def fitted_from_json(stored: Any, place: str) -> Fitted:
+def fitted_from_json(stored: Any, location: str) -> Fitted:
     """What `fitted_to_json` made; NablacError for anything else."""
     text = stored.get("tokenizer") if isinstance(stored, dict) else None
     if text is not None and not isinstance(text, str):
-        raise unreadable(place, "its tokenizer is not a text")
-    return _parsed(stored, place, from_json(text, place) if text is not None else None)
+        raise unreadable(location, "its tokenizer is not a text")
+    return _parsed(stored, location, from_json(text, location) if text is not None else None)
 
 
 def _stored(fitted: Fitted) -> dict[str, Any]:
@@ -89,13 +89,13 @@ def _stored(fitted: Fitted) -> dict[str, Any]:
     return {"scalings": scalings, "classes": fitted.classes, "labels": fitted.labels, "columns": fitted.columns}
 
 
-def _parsed(stored: Any, place: str, tokenizer: Tokenizer | None) -> Fitted:
+def _parsed(stored: Any, location: str, tokenizer: Tokenizer | None) -> Fitted:
     try:
         scalings = {name: _scaling(scaling["offset"], scaling["scale"]) for name, scaling in stored["scalings"].items()}
         classes, columns = column_names(stored["classes"]), column_names(stored.get("columns", {}))
         labels = tuple(texts(stored.get("labels", [])))
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise unreadable(place, reason_of(error)) from error
+        raise unreadable(location, reason_of(error)) from error
     return Fitted(scalings, classes, tokenizer, labels, columns)
 
 
@@ -109,8 +109,8 @@ def _scaling(offset: Any, scale: Any) -> Scaling:
     return scaling
 
 
-def unreadable(place: str, reason: str) -> NablacError:
+def unreadable(location: str, reason: str) -> NablacError:
     """The refusal of what is kept of data, where it is not as it was written."""
     hint = "restore the file that `nablac train` wrote, or remove it"
-    message = f"{place} is not a run's record of its data"
-    return NablacError(Diagnostic(codes.E827, message, place=place, note=reason, hint=hint))
+    message = f"{location} is not a run's record of its data"
+    return NablacError(Diagnostic(codes.E827, message, place=location, note=reason, hint=hint))

@@ -49,7 +49,7 @@ def images(stage: DataStage, context: Context) -> Examples:
         raise NablacError(Diagnostic(codes.E823, f"{path} holds no images", stage.span))
     examples = {"image": np.stack(arrays), "label": np.array(labels, np.int64)}
     return Examples(
-        examples, ("image",), ("label",), columns={"label": ("label",)}, classes={"label": classes}, place=str(path)
+        examples, ("image",), ("label",), columns={"label": ("label",)}, classes={"label": classes}, path=str(path)
     )
 
 

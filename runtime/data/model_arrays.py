@@ -82,9 +82,9 @@ def _unfit(
     if columns:
         column = columns[others[-1]] if others and others[-1] < len(columns) else columns[0]
         message = f"column `{column}`: {message}"
-    place = examples.place_of(row)
-    if place is not None:
-        return NablacError(Diagnostic(codes.E824, message, place=place, hint=error.hint))
+    location = examples.location(row)
+    if location is not None:
+        return NablacError(Diagnostic(codes.E824, message, place=location, hint=error.hint))
     return NablacError(Diagnostic(codes.E824, f"{message}: example {row}", span, hint=error.hint))
 
 
@@ -93,7 +93,7 @@ def too_many_texts(column: str, examples: Examples, model: str, code: codes.Code
     texts = examples.classes[column]
     shown = ", ".join(f"`{text}`" for text in texts[:_SHOWN]) + (", .." if len(texts) > _SHOWN else "")
     message = f"`{column}` holds {len(texts):,} classes, {shown}, and {model}"
-    note = f"read from {examples.place}" if examples.place else None
+    note = f"read from {examples.path}" if examples.path else None
     hint = f"the model needs {len(texts):,}, or the data fewer texts"
     return NablacError(Diagnostic(code, message, span, note=note, hint=hint))
 
@@ -124,10 +124,10 @@ def _one_hot(array: Array, examples: Examples, name: str, type: TensorType, span
     if len(wrong):
         label, row = int(labels[tuple(wrong[0])]), wrong[0][0]
         message = f"`{name}` has {classes} classes, 0 to {classes - 1}, and the data holds a label {label}"
-        place = examples.place_of(int(row))
-        if place is None:
+        location = examples.location(int(row))
+        if location is None:
             raise NablacError(Diagnostic(codes.E826, f"{message}: example {row}", span))
-        raise NablacError(Diagnostic(codes.E826, message, place=place))
+        raise NablacError(Diagnostic(codes.E826, message, place=location))
     labels = labels.astype(np.int64)
     rows_of_ones: Array = np.eye(classes, dtype=np.float32)[labels]
     return rows_of_ones

@@ -25,7 +25,7 @@ def pairs(stage: DataStage, context: Context) -> Text:
     `path` may be a pattern with `*`, or a list of paths; a pair that comes twice counts once, so that none validates
     what it trained, and lines keep the order of the files. What is left out is noted.
     """
-    place_of_pair: dict[tuple[str, ...], str] = {}
+    locations: dict[tuple[str, ...], str] = {}
     files = context.paths(stage.arguments["path"], stage.span)
     for path in files:
         content = decode(content_of(path), str(path)).replace("\r\n", "\n")
@@ -34,14 +34,14 @@ def pairs(stage: DataStage, context: Context) -> Text:
         else:
             lines = _lines(content, stage, path, context)
         for number, sides in lines:
-            place = f"{path}:{number}"
-            if sides in place_of_pair:
-                context.note(place, "a repeated pair is skipped")
+            location = f"{path}:{number}"
+            if sides in locations:
+                context.note(location, "a repeated pair is skipped")
             else:
-                place_of_pair[sides] = place
-    if not place_of_pair:
+                locations[sides] = location
+    if not locations:
         raise NablacError(Diagnostic(codes.E823, f"{files[0]} holds no pairs", stage.span))
-    return Text(str(files[0]), list(place_of_pair), places=list(place_of_pair.values()))
+    return Text(str(files[0]), list(locations), locations=list(locations.values()))
 
 
 def _lines(content: str, stage: DataStage, path: Path, context: Context) -> Iterator[tuple[int, tuple[str, ...]]]:

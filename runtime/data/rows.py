@@ -38,7 +38,7 @@ class Rows:
     A row that was left out is missing from the numbers. `refused` are columns of what is neither number nor text.
     """
 
-    place: str
+    path: str
     cells: Mapping[str, list[str]]
     lines: list[int]
     numbers: list[int]
@@ -47,15 +47,15 @@ class Rows:
     refused: Mapping[str, str] = field(default_factory=dict)
 
     @staticmethod
-    def of(table: CsvTable, place: str, format: Format, report: Report) -> Rows:
+    def of(table: CsvTable, path: str, format: Format, report: Report) -> Rows:
         """The columns of a CSV file that have a name."""
         named: dict[str, list[str]] = {}
         for number, (name, column) in enumerate(zip(table.names, table.cells, strict=True), 1):
             if name:
                 named[name] = column
             elif any(cell.strip() for cell in column):
-                report.note(place, f"column {number} has no name and is skipped")
-        return Rows(place, named, table.lines, table.numbers, format=format)
+                report.note(path, f"column {number} has no name and is skipped")
+        return Rows(path, named, table.lines, table.numbers, format=format)
 
     def table(
         self,
@@ -76,10 +76,10 @@ class Rows:
                     or self.format.hint_of_header(list(self.cells))
                     or f"the columns are {_listed(list(self.cells))}"
                 )
-                raise NablacError(Diagnostic(codes.E822, f"{self.place} has no column `{name}`", span, hint=near))
+                raise NablacError(Diagnostic(codes.E822, f"{self.path} has no column `{name}`", span, hint=near))
             if name in self.refused:
                 message = f"column `{name}` holds {self.refused[name]}, and a column is of numbers or of texts"
-                raise NablacError(Diagnostic(codes.E821, message, place=self.place))
+                raise NablacError(Diagnostic(codes.E821, message, place=self.path))
         texts = self._classes(names, classes) if classes is not None else {}
         table = np.empty((len(self.lines), len(names)))
         kept = np.ones(len(self.lines), bool)
@@ -95,7 +95,7 @@ class Rows:
                     what = f"none of the classes {_listed(list(known))}" if known else "not a number"
                     shown = f"`{_shortened(cell)}` is {what}" if cell.strip() else "the cell is empty"
                     hint = None if known else self.format.hint(cell)
-                    report.broken(f"{self.place}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
+                    report.broken(f"{self.path}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
         return Table(table[kept], np.flatnonzero(kept), texts)
 
     def _classes(self, names: list[str], known: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:

@@ -15,15 +15,15 @@ def content_of(path: Path) -> bytes:
     return unpacked(read_file(path, LARGEST_TEXT), str(path))
 
 
-def unpacked(content: bytes, place: str) -> bytes:
+def unpacked(content: bytes, location: str) -> bytes:
     """The bytes of a file that may be gzipped."""
-    return gunzip(content, place) if content[:2] == b"\x1f\x8b" else content
+    return gunzip(content, location) if content[:2] == b"\x1f\x8b" else content
 
 
-def unreadable(place: str, what: str, error: Exception) -> NablacError:
+def unreadable(location: str, what: str, error: Exception) -> NablacError:
     """A file that is not what it is read as."""
     first = " ".join(str(error).split())[:160]
-    return NablacError(Diagnostic(codes.E821, f"this cannot be read as {what}: {first}", place=place))
+    return NablacError(Diagnostic(codes.E821, f"this cannot be read as {what}: {first}", place=location))
 
 
 def missing_extra(what: str, extra: str, stage: DataStage) -> NablacError:

@@ -44,7 +44,7 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
         columns=names,
         scales=data.scales,
         classes=table.classes,
-        place=data.place,
+        path=data.path,
         lines=np.array(data.lines)[table.kept],
     )
 
@@ -92,7 +92,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
         columns={"input": tuple(inputs), "target": tuple(targets)},
         scales=data.scales,
         samples={"input": training[:, take_in], "target": training[:, take_out]} if parts else {},
-        place=data.place,
+        path=data.path,
         lines=np.array(data.lines)[read.kept][starts],
     )
 

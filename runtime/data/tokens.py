@@ -68,8 +68,8 @@ def _pairs(data: Text, stage: DataStage, context: Context) -> Examples:
         names = ("source", "target_in"), ("target_out",)
         return Examples(arrays, *names, parts=parts, tokenizer=tokenizer, padded=True, texts=texts)
     second = [line[1] for line in texts]
-    places = [data.places[number] for number in kept]
-    label = np.array([classes.index(side) for side in second]) if classes else _numbers(second, places)
+    locations = [data.locations[number] for number in kept]
+    label = np.array([classes.index(side) for side in second]) if classes else _numbers(second, locations)
     return Examples(
         {"tokens": source, "label": label},
         ("tokens",),
@@ -96,9 +96,9 @@ def _fitting_pairs(
         # A target has one token more than its text: what begins or ends it.
         longest = max(len(sources[number]), len(answers[number]) + 1 if answers is not None else 0)
         if not tokenizer.encode(line[0]) or (answers is not None and not answers[number]):
-            context.skipped.append(f"{data.places[number]}: a side without a token")
+            context.skipped.append(f"{data.locations[number]}: a side without a token")
         elif longest > most:
-            context.skipped.append(f"{data.places[number]}: {longest:,} tokens, and `length` is {most:,}")
+            context.skipped.append(f"{data.locations[number]}: {longest:,} tokens, and `length` is {most:,}")
         else:
             fitting.append(number)
     if not fitting:
@@ -138,21 +138,21 @@ def _classed(data: Text, context: Context) -> tuple[Text, tuple[str, ...]]:
     fitted = context.fitted.classes.get("label") if context.fitted is not None else None
     classes = fitted or tuple(sorted({line[1] for line in data.lines}))
     kept = []
-    for line, place in zip(data.lines, data.places, strict=True):
+    for line, location in zip(data.lines, data.locations, strict=True):
         if line[1] in classes:
-            kept.append((line, place))
+            kept.append((line, location))
         else:
-            context.broken(place, f"`{line[1]}` is none of the classes {', '.join(classes)}")
-    return replace(data, lines=[line for line, _ in kept], places=[place for _, place in kept]), classes
+            context.broken(location, f"`{line[1]}` is none of the classes {', '.join(classes)}")
+    return replace(data, lines=[line for line, _ in kept], locations=[location for _, location in kept]), classes
 
 
-def _numbers(texts: list[str], places: list[str]) -> Array:
+def _numbers(texts: list[str], locations: list[str]) -> Array:
     """Numbers as a CSV file's cells are read."""
     numbers: list[float] = []
-    for text, place in zip(texts, places, strict=True):
+    for text, location in zip(texts, locations, strict=True):
         number = PLAIN.number(text)
         if number is None:
-            raise NablacError(Diagnostic(codes.E821, f"`{text}` is not a number", place=place))
+            raise NablacError(Diagnostic(codes.E821, f"`{text}` is not a number", place=location))
         numbers.append(number)
     return np.array(numbers)[:, None]
 

@@ -51,8 +51,8 @@ def check_causal(graph: Graph, tokens: str, output: str, weights: Mapping[str, A
             origin = value.node.origin
             message = f"{graph.name} does not generate: here, the result for a token depends on later tokens"
             hint = "mask later tokens (`causal: true`), or scan forward only"
-            place = None if origin.span is not None else origin.path
-            raise NablacError(Diagnostic(codes.E862, message, origin.span, hint=hint, place=place))
+            location = None if origin.span is not None else origin.path
+            raise NablacError(Diagnostic(codes.E862, message, origin.span, hint=hint, place=location))
 
 
 def worst_difference(

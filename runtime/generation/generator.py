@@ -136,14 +136,14 @@ class Generator:
             texts[number] = answer.text
         return texts
 
-    def coded(self, prompt: str, place: str, longest: int = LONGEST) -> list[int]:
+    def coded(self, prompt: str, location: str, longest: int = LONGEST) -> list[int]:
         """The tokens of a prompt; NablacError for one that is empty, too long, or no text."""
         begin = self.tokenizer.begin
         return tokens_of(
             self.tokenizer,
             prompt,
             roles.prompt if self.source is None else roles.whole,
-            place,
+            location,
             TextLimit(self.name, self.longest.get(self.source or self.input), longest, "--most-tokens"),
             what="prompt",
             empty=[begin] if self.source is None and begin is not None else (),
@@ -260,10 +260,10 @@ def _source(types: Mapping[str, TensorType], tokens: str) -> str | None:
     return others[0]
 
 
-def _stored(model: OnnxMachine, tokenizer: Tokenizer | None, place: Path) -> Tokenizer:
+def _stored(model: OnnxMachine, tokenizer: Tokenizer | None, path: Path) -> Tokenizer:
     if tokenizer is not None:
         return tokenizer
     if TOKENIZER not in model.metadata:
         hint = "pass `--tokenizer FILE`; a model trained on texts by `nablac train` has its own"
-        raise NablacError(Diagnostic(codes.E853, f"{place} has no tokenizer", place=str(place), hint=hint))
+        raise NablacError(Diagnostic(codes.E853, f"{path} has no tokenizer", place=str(path), hint=hint))
     return from_json(model.metadata[TOKENIZER])

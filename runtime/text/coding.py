@@ -26,7 +26,7 @@ def tokens_of(
     tokenizer: Tokenizer,
     text: str,
     role: Callable[[Tokenizer, str], list[int]],
-    place: str,
+    location: str,
     limit: TextLimit = TextLimit(),
     *,
     what: str = "text",
@@ -41,16 +41,16 @@ def tokens_of(
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:  # the bytes of an argument that are no UTF-8 come as lone surrogates
-        raise NablacError(Diagnostic(codes.E821, "this is not UTF-8 text", place=place)) from None
+        raise NablacError(Diagnostic(codes.E821, "this is not UTF-8 text", place=location)) from None
     tokens = role(tokenizer, text) if tokenizer.encode(text) else list(empty)
     if not tokens:
-        raise NablacError(Diagnostic(codes.E852, f"this {what} is empty", place=place, hint=hint))
+        raise NablacError(Diagnostic(codes.E852, f"this {what} is empty", place=location, hint=hint))
     message = f"a text of {len(tokens):,} tokens is too long: "
     if limit.positions is not None and len(tokens) > limit.positions:
         message += f"{limit.name} has {limit.positions:,} positions"
-        raise NablacError(Diagnostic(codes.E855, message, place=place, hint="shorten it"))
+        raise NablacError(Diagnostic(codes.E855, message, place=location, hint="shorten it"))
     if len(tokens) > limit.longest:
         message += f"the limit is {limit.longest:,}"
         hint = f"shorten it, or raise `{limit.option}`" if limit.option is not None else "shorten it"
-        raise NablacError(Diagnostic(codes.E855, message, place=place, hint=hint))
+        raise NablacError(Diagnostic(codes.E855, message, place=location, hint=hint))
     return tokens

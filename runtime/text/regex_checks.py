@@ -17,7 +17,7 @@ LONGEST_EXPRESSION = 10_000  # characters
 _KEY = "Regex"  # of a pattern in a `tokenizer.json`
 
 
-def check_expressions(stored: Any, place: str) -> None:
+def check_expressions(stored: Any, location: str) -> None:
     """NablacError for a tokenizer's JSON with an expression that may not be matched."""
     for expression in _expressions(stored):
         if len(expression) > LONGEST_EXPRESSION:
@@ -27,7 +27,7 @@ def check_expressions(stored: Any, place: str) -> None:
         else:
             continue
         hint = "write it without nested repetitions, as `a+` for `(a+)+`"
-        raise NablacError(Diagnostic(codes.E850, message, place=place, hint=hint))
+        raise NablacError(Diagnostic(codes.E850, message, place=location, hint=hint))
 
 
 def _expressions(stored: Any) -> Iterator[str]:

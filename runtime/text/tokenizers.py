@@ -222,22 +222,22 @@ class LibraryTokenizer:
         return json.dumps({"kind": self.kind, "library": self.library.to_str()}, ensure_ascii=False)
 
 
-def from_json(text: str, place: str = KEY) -> Tokenizer:
+def from_json(text: str, location: str = KEY) -> Tokenizer:
     """What `to_json` wrote; NablacError for anything else, at `place`."""
-    with guarded(place, "JSON", codes.E850):
+    with guarded(location, "JSON", codes.E850):
         stored = json.loads(text)
     known = isinstance(stored, dict) and ("library" in stored or ("known" in stored and stored.get("kind") in LISTED))
     if not known:
         hint = "a `tokenizer.json` has an entry `model`; for WordPiece a `vocab.txt` is enough"
-        raise _no_tokenizer("this JSON is not a tokenizer", place, hint)
+        raise _no_tokenizer("this JSON is not a tokenizer", location, hint)
     missing = [name for name in ("kind", "special" if "known" in stored else "library") if name not in stored]
     if missing:
-        raise _no_tokenizer(f"this tokenizer has no entry `{missing[0]}`", place)
-    with guarded(place, "a tokenizer", codes.E850):
+        raise _no_tokenizer(f"this tokenizer has no entry `{missing[0]}`", location)
+    with guarded(location, "a tokenizer", codes.E850):
         if "known" in stored:
             return ListTokenizer(stored["kind"], _texts(stored["known"]), _texts(stored["special"]))
         whole = stored["library"]
-        return _of_library(whole, json.loads(whole), str(stored["kind"]), place)
+        return _of_library(whole, json.loads(whole), str(stored["kind"]), location)
 
 
 def _texts(entries: Any) -> tuple[str, ...]:
@@ -246,8 +246,8 @@ def _texts(entries: Any) -> tuple[str, ...]:
     return tuple(entries)
 
 
-def _no_tokenizer(message: str, place: str, hint: str | None = None) -> NablacError:
-    return NablacError(Diagnostic(codes.E850, message, place=place, hint=hint))
+def _no_tokenizer(message: str, location: str, hint: str | None = None) -> NablacError:
+    return NablacError(Diagnostic(codes.E850, message, place=location, hint=hint))
 
 
 def read_tokenizer(path: Path) -> Tokenizer:
@@ -262,9 +262,9 @@ def read_tokenizer(path: Path) -> Tokenizer:
     return from_json(text, str(path))
 
 
-def _of_library(text: str, stored: Any, kind: str, place: str) -> LibraryTokenizer:
+def _of_library(text: str, stored: Any, kind: str, location: str) -> LibraryTokenizer:
     """A tokenizer of the tokenizers library from its JSON, and that parsed."""
-    check_expressions(stored, place)
+    check_expressions(stored, location)
     known = ("BPE", "Unigram", "WordLevel", "WordPiece")
     model = stored.get("model") if isinstance(stored, dict) else None
     named = model.get("type") if isinstance(model, dict) else None

@@ -111,7 +111,7 @@ def _told(path: str | Path) -> tuple[Fitted | None, int | None]:
     return fitted, step
 
 
-def check_fitted(elaborated: ModelSpec, fitted: Fitted, place: str) -> None:
+def check_fitted(elaborated: ModelSpec, fitted: Fitted, location: str) -> None:
     """NablacError where weights were trained in units that this model cannot take or give back."""
     graph, spec = elaborated.graph, elaborated.training
     types = {name: value.type for name, value in graph.inputs.items()}
@@ -128,7 +128,7 @@ def check_fitted(elaborated: ModelSpec, fitted: Fitted, place: str) -> None:
             hint = "load them into the model that was trained"
         else:
             continue
-        raise NablacError(Diagnostic(codes.E844, message, place=place, hint=hint))
+        raise NablacError(Diagnostic(codes.E844, message, place=location, hint=hint))
 
 
 def _spreads_to(shape: tuple[int, ...], example: tuple[Size, ...]) -> bool:

@@ -82,7 +82,7 @@ class TestCompare:
         monkeypatch.setattr(Tanh, "ufunc", "sin")
         found = first_divergence(g, {}, random_feeds(g, {"batch": 4}, 0), 1e-4)
         assert found is not None
-        assert (found.operator, found.place, found.type) == ("tanh", "test.model:3:13", "f32[batch, 3]")
+        assert (found.operator, found.location, found.type) == ("tanh", "test.model:3:13", "f32[batch, 3]")
 
     def test_a_wrong_pass_is_seen_where_the_text_is_compared(self) -> None:
         x = fed("x", "f32", "n", 3)
