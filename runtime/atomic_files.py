@@ -26,7 +26,7 @@ class Unwritable(NablacError):
 
 
 @contextmanager
-def written_whole(path: str | Path) -> Iterator[Path]:
+def atomic_write(path: str | Path) -> Iterator[Path]:
     """A temporary name beside `path` to write to; it replaces `path` when the block ends well.
 
     After a crash, or on a full disk, `path` holds what it held before. A link stays, and what it names is written;
@@ -91,7 +91,7 @@ def scratch(target: Path) -> Iterator[Path]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def followed(path: Path) -> Path:
+def resolve_link(path: Path) -> Path:
     """The file that is written for a path: what a link names, itself where it is none."""
     return Path(os.path.realpath(path)) if path.is_symlink() else path
 
@@ -111,7 +111,7 @@ def _target_and_draft(path: Path) -> tuple[Path, Path]:
     The draft's name is known before there is anything of that name, so that an interrupt at any moment leaves nothing.
     """
     stream = is_stream(path)
-    target = path if stream else followed(path)
+    target = path if stream else resolve_link(path)
     folder = Path(tempfile.gettempdir()) if stream else target.parent
     return target, folder / f".{target.name[:100]}.{secrets.token_hex(8)}.part"
 
@@ -143,7 +143,7 @@ def move_folder(draft: Path, target: Path) -> None:
 
 def write_bytes(path: str | Path, content: bytes) -> None:
     """Write a whole file; Unwritable where that cannot be done."""
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         temporary.write_bytes(content)
 
 

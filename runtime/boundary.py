@@ -55,7 +55,9 @@ class SupportsRead(Protocol):
 
 
 @contextmanager
-def guarded(location: str, what: str, code: codes.Code = codes.E821, hint: str | None = None) -> Iterator[None]:
+def translate_errors(
+    location: str, what: str, code: codes.Code = codes.E821, hint: str | None = None
+) -> Iterator[None]:
     """Whatever reading a file raises within the block is one diagnostic: that it cannot be read as `what`."""
     try:
         yield
@@ -96,7 +98,7 @@ def reason_of(error: BaseException) -> str:
 
 
 @contextmanager
-def silenced() -> Iterator[None]:
+def silence_stderr() -> Iterator[None]:
     """Nothing is written to standard error within the block: Rust libraries report a panic there beside raising it."""
     if sys.stderr is not None:
         sys.stderr.flush()
@@ -124,7 +126,7 @@ def read_file(path: Path, largest: int | None = None, *, pipes: bool = False, lo
     location = location or str(path)
     try:
         if pipes and stat.S_ISFIFO(os.stat(path).st_mode):
-            return _within(read_pipe(str(path), LARGEST_STREAM + 1), LARGEST_STREAM, location)
+            return _check_size(read_pipe(str(path), LARGEST_STREAM + 1), LARGEST_STREAM, location)
         with open_regular(path, location) as file:
             size = os.fstat(file.fileno()).st_size
             require_room(size, location)
@@ -132,9 +134,9 @@ def read_file(path: Path, largest: int | None = None, *, pipes: bool = False, lo
             if size > most:
                 _refuse_size(f"{size:,} bytes", f"{most:,}", location)
             # A file of /proc says that it is empty, and another may grow: what is read counts.
-            return _within(read_at_most(file, most), most, location)
+            return _check_size(read_at_most(file, most), most, location)
     except (OSError, ValueError) as error:
-        raise _closed(error, location) from None
+        raise _cannot_read(error, location) from None
 
 
 def open_regular(path: Path, location: str | None = None) -> BinaryIO:
@@ -147,8 +149,8 @@ def open_regular(path: Path, location: str | None = None) -> BinaryIO:
             return os.fdopen(handle, "rb")
         os.close(handle)
     except (OSError, ValueError) as error:
-        raise _closed(error, location) from None
-    raise folder_for_file(location) if stat.S_ISDIR(mode) else _irregular(location)
+        raise _cannot_read(error, location) from None
+    raise folder_for_file(location) if stat.S_ISDIR(mode) else _not_a_file(location)
 
 
 def require_regular(path: Path, location: str | None = None) -> int:
@@ -162,13 +164,13 @@ def read_stream(path: Path, location: str | None = None) -> bytes:
     location = location or str(path)
     try:
         if str(path) == "-":
-            return _within(read_at_most(sys.stdin.buffer, LARGEST_STREAM), LARGEST_STREAM, location)
+            return _check_size(read_at_most(sys.stdin.buffer, LARGEST_STREAM), LARGEST_STREAM, location)
         if stat.S_ISFIFO(os.stat(path).st_mode):
-            return _within(read_pipe(str(path), LARGEST_STREAM + 1), LARGEST_STREAM, location)
+            return _check_size(read_pipe(str(path), LARGEST_STREAM + 1), LARGEST_STREAM, location)
         with path.open("rb") as file:
-            return _within(read_at_most(file, LARGEST_STREAM), LARGEST_STREAM, location)
+            return _check_size(read_at_most(file, LARGEST_STREAM), LARGEST_STREAM, location)
     except (OSError, ValueError) as error:
-        raise _closed(error, location) from None
+        raise _cannot_read(error, location) from None
 
 
 def read_at_most(file: SupportsRead, most: int) -> bytes:
@@ -232,7 +234,7 @@ def gunzip(content: bytes, location: str, largest: int = LARGEST_TEXT) -> bytes:
     """The content of a gzip file of one or several members, as far as it may become."""
     most = min(largest, max(PACKED_FREE, MOST_RATIO * len(content)))
     unpacked = bytearray()
-    with guarded(location, "a gzip file"), gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+    with translate_errors(location, "a gzip file"), gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
         while part := file.read(_CHUNK):
             unpacked += part
             if len(unpacked) > most:
@@ -281,7 +283,7 @@ def refuse_packed(size: int, packed: int, location: str) -> NoReturn:
     )
 
 
-def _within(content: bytes, largest: int, location: str) -> bytes:
+def _check_size(content: bytes, largest: int, location: str) -> bytes:
     if len(content) > largest:
         _refuse_size(f"more than {largest:,} bytes", f"{largest:,}", location)
     return content
@@ -300,10 +302,10 @@ def folder_for_file(location: str) -> NablacError:
     )
 
 
-def _irregular(location: str) -> NablacError:
+def _not_a_file(location: str) -> NablacError:
     hint = "copy its contents to a file, and name that"
     return NablacError(Diagnostic(codes.E914, "this is a device or a pipe, not a file", place=location, hint=hint))
 
 
-def _closed(error: Exception, location: str) -> NablacError:
+def _cannot_read(error: Exception, location: str) -> NablacError:
     return NablacError(Diagnostic(codes.E903, "the file cannot be read", place=location, note=reason_of(error)))

@@ -64,7 +64,7 @@ def convert(array: Array, dtype: np.dtype[Any]) -> Array:
     check_numbers(array)
     kind, wanted = kind_of(array.dtype), kind_of(dtype)
     if wanted == "float":
-        return _rounded(array, dtype)
+        return _round(array, dtype)
     if wanted == "bool":
         _refuse(array, (array != 0) & (array != 1), "{} is neither 0 nor 1, and `bool` is one of the two")
     elif kind == "float":
@@ -82,7 +82,7 @@ def name_of(dtype: np.dtype[Any]) -> str:
     return "bf16" if dtype.name == "bfloat16" else "text" if dtype.kind in "US" else str(dtype)
 
 
-def _rounded(array: Array, dtype: np.dtype[Any]) -> Array:
+def _round(array: Array, dtype: np.dtype[Any]) -> Array:
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         rounded = array.astype(dtype)
     if not np.isfinite(rounded).all():
@@ -97,7 +97,7 @@ def _check_whole(array: Array, dtype: np.dtype[Any]) -> None:
         limits, exact = np.iinfo(dtype), 2.0 ** (_digits(array.dtype) + 1)
         reason = f"{{}} may be rounded: {name_of(array.dtype)} tells whole numbers apart below {exact:.0f}"
         beyond = (array < float(limits.min)) | (array >= float(limits.max) + 1)
-        _refuse(array, beyond, _beyond(dtype))
+        _refuse(array, beyond, _out_of_range(dtype))
         _refuse(array, np.abs(array) >= exact, reason)
 
 
@@ -111,10 +111,10 @@ def _check_range(array: Array, dtype: np.dtype[Any]) -> None:
         beyond |= array < limits.min
     if source.max > limits.max:
         beyond |= array > limits.max
-    _refuse(array, beyond, _beyond(dtype))
+    _refuse(array, beyond, _out_of_range(dtype))
 
 
-def _beyond(dtype: np.dtype[Any]) -> str:
+def _out_of_range(dtype: np.dtype[Any]) -> str:
     limits = np.iinfo(dtype)
     return f"{{}} is beyond {name_of(dtype)} ({limits.min} to {limits.max})"
 
@@ -128,10 +128,10 @@ def _refuse(array: Array, wrong: Array, reason: str) -> None:
     if not wrong.any():
         return
     index = tuple(int(axis) for axis in np.argwhere(wrong)[0])
-    raise CannotConvert(reason.format(_shown(array[index])), index)
+    raise CannotConvert(reason.format(_format(array[index])), index)
 
 
-def _shown(number: Any) -> str:
+def _format(number: Any) -> str:
     """A number as people write it: 300 for 300.0."""
     value = number.item() if isinstance(number, np.generic) else float(number)
     whole = isinstance(value, float) and value.is_integer() and abs(value) < 1e16

@@ -68,9 +68,7 @@ def random_feeds(graph: Graph, sizes: Mapping[str, int], seed: int, dead: float 
 
     A mask is true mostly, and false in a whole row of `dead` of its rows.
     """
-    return _filled(
-        graph, sizes, seed, _Filling("random", _normal, _integers, lambda rng, shape: _mask(rng, shape, dead))
-    )
+    return _fill(graph, sizes, seed, _Filling("random", _normal, _integers, lambda rng, shape: _mask(rng, shape, dead)))
 
 
 # Numbers at the edges
@@ -94,14 +92,14 @@ def edge_feeds(graph: Graph, seed: int = 0) -> Iterator[Feeds]:
     seen: set[bytes] = set()
     for filling in _EDGES:
         sizes = single if filling.label == "single" else small
-        arrays = _filled(graph, sizes, seed, filling)
+        arrays = _fill(graph, sizes, seed, filling)
         key = b"".join(repr((array.shape, array.tobytes())).encode() for array in arrays.values())
         if key not in seen:
             seen.add(key)
             yield Feeds(filling.label, dict(sizes), arrays)
 
 
-def _filled(graph: Graph, sizes: Mapping[str, int], seed: int, filling: _Filling) -> dict[str, Array]:
+def _fill(graph: Graph, sizes: Mapping[str, int], seed: int, filling: _Filling) -> dict[str, Array]:
     rng = np.random.default_rng(seed)
     limits = table_limits(graph, sizes)
     feeds: dict[str, Array] = {}

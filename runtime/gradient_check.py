@@ -19,7 +19,7 @@ from compiler.graph import Graph
 from compiler.passes.pipeline import optimize
 from compiler.training.gradients import gradient_graph, gradient_name
 from compiler.types import DType
-from runtime.initialization import initialize, stored
+from runtime.initialization import initialize, stored_operators
 from runtime.numpy_executor import NumpyRunner
 from runtime.verification import random_feeds, sample_sizes
 
@@ -68,7 +68,10 @@ class _Check:
         self.own = own  # the model's own outputs among those of the graph
         self.runner = NumpyRunner(graph, weights)
         loss = Graph(graph.inputs, {"loss": graph.outputs["loss"]})
-        self.loss, self.of_loss = NumpyRunner(loss, weights), {*loss.inputs, *(op.path for op in stored(loss))}
+        self.loss, self.of_loss = (
+            NumpyRunner(loss, weights),
+            {*loss.inputs, *(op.path for op in stored_operators(loss))},
+        )
         self.directions: dict[str, Array] = {}
 
     def outputs(self, values: Mapping[str, Array]) -> dict[str, Array]:
@@ -134,7 +137,7 @@ def check_gradients(
     rows = [checked.difference(random, name, slope) for name, slope in slopes.items()]
     targets = elaborated.training.targets if elaborated.training is not None else {}
     for point in _edges(checked, values, {**weights, **feeds}, set(feeds), [name for name in targets if name in feeds]):
-        rows += _by_both_sides(checked, point, generator)
+        rows += _compare_with_both_sides(checked, point, generator)
     return rows
 
 
@@ -173,12 +176,12 @@ def _row(name: str, symbolic: float, along: Callable[[float], float], point: str
     return best
 
 
-def _by_both_sides(checked: _Check, point: _Point, generator: np.random.Generator) -> list[GradientRow]:
+def _compare_with_both_sides(checked: _Check, point: _Point, generator: np.random.Generator) -> list[GradientRow]:
     """The gradients at a point that are wrong: not what all those beside it agree on, nor what differences say."""
     loss, slopes = checked.slopes(point.values)
     beside: list[dict[str, float]] = []
     for _ in range(_SIDES):
-        way = {name: _aside(point.values[name], generator) for name in checked.directions}
+        way = {name: _perturbation(point.values[name], generator) for name in checked.directions}
         for sign in (1, -1):
             there = {name: value + sign * way[name] if name in way else value for name, value in point.values.items()}
             beside.append(checked.slopes(there)[1])
@@ -193,7 +196,7 @@ def _by_both_sides(checked: _Check, point: _Point, generator: np.random.Generato
     return [row for row in rows if not row.passed]
 
 
-def _aside(value: Array, generator: np.random.Generator) -> Array:
+def _perturbation(value: Array, generator: np.random.Generator) -> Array:
     """A little to a random side of each number: less than any loss bends, and more than its rounding."""
     scale = np.where(value == 0, _BESIDE_ZERO, _ASIDE * np.abs(value))
     return np.asarray(scale * generator.normal(size=value.shape))

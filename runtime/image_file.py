@@ -15,7 +15,7 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import IMAGE
-from runtime.boundary import check_pixels, guarded, refuse_other_kinds
+from runtime.boundary import check_pixels, refuse_other_kinds, translate_errors
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -41,7 +41,7 @@ def read_image(
     from PIL import Image
 
     refuse_other_kinds(content, "an image", location, but=(IMAGE,))
-    with guarded(location, "an image"), Image.open(io.BytesIO(content)) as opened:
+    with translate_errors(location, "an image"), Image.open(io.BytesIO(content)) as opened:
         check_pixels(*opened.size, location)
         _note_losses(opened, note)
         opened.load()

@@ -12,7 +12,7 @@ from compiler.graph import Graph
 from compiler.operators.source import Buffer, Stored
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.memory import require
+from runtime.memory import require_memory_for
 from runtime.numpy_executor import run
 
 if TYPE_CHECKING:
@@ -24,9 +24,9 @@ def initialize(graph: Graph, seed: int = 0, known: Mapping[str, Array] | None = 
 
     What is `known` is taken as it is. A buffer may begin at the value of a parameter, as an optimizer's state does.
     """
-    order = list(stored(graph))
+    order = list(stored_operators(graph))
     values = {op.path: known[op.path] for op in order if op.path in known} if known else {}
-    require([op for op in order if op.path not in values], graph.name)
+    require_memory_for([op for op in order if op.path not in values], graph.name)
     missing: list[str] = []
     for op in sorted(order, key=lambda op: isinstance(op, Buffer)):
         if op.path in values:
@@ -56,7 +56,7 @@ def key(seed: int, path: str) -> int:
     return int.from_bytes(blake2b(f"{seed}/{path}".encode(), digest_size=8).digest(), "little") >> 1
 
 
-def stored(graph: Graph) -> Iterator[Stored]:
+def stored_operators(graph: Graph) -> Iterator[Stored]:
     """Every parameter and buffer of a graph, each once, in the order of first use."""
     seen: set[str] = set()
     for node in graph:

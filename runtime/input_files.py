@@ -18,11 +18,11 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file
 from grammar.file_kinds import IMAGE, NPY, NPZ, OFFICE, ZIP, kind_of
 from runtime.atomic_files import is_stream
-from runtime.boundary import folder_for_file, guarded, names_in, read_file, read_stream
+from runtime.boundary import folder_for_file, names_in, read_file, read_stream, translate_errors
 from runtime.conversion import CannotConvert, convert
 from runtime.data.csv_file import OF_COMMAND, Format, read_table
 from runtime.data.rows import Rows
-from runtime.data.source_files import unpacked
+from runtime.data.source_files import unpack
 from runtime.image_file import CHANNELS, read_image
 from runtime.image_file import ENDINGS as IMAGES
 from runtime.json_arrays import read_json
@@ -125,9 +125,11 @@ def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: R
             hint = did_you_mean(name, types) or f"the inputs are {', '.join(types)}"
             raise NablacError(Diagnostic(codes.E802, f"the model has no input `{name}`", place=argument, hint=hint))
         open_inputs = {key: type for key, type in types.items() if key not in feeds}
-        content = _read(path, name or _only(open_inputs) or _only(types), types if name else open_inputs, reading)
+        content = _read(
+            path, name or _only_input(open_inputs) or _only_input(types), types if name else open_inputs, reading
+        )
         if isinstance(content, dict) and name:
-            content = _chosen(content, name, path)
+            content = _select(content, name, path)
         if isinstance(content, dict):
             if all(key in content or key in feeds or key == "seed" for key in types):
                 content = {key: held for key, held in content.items() if key in types}
@@ -138,7 +140,7 @@ def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: R
                     or f"choose an array of the file: `{next(iter(types))}={path}:{unknown}`"
                 )
                 raise NablacError(Diagnostic(codes.E802, f"the model has no input `{unknown}`", place=path, hint=hint))
-            feeds |= {key: fitted(held, types[key]) for key, held in content.items()}
+            feeds |= {key: fit_to_type(held, types[key]) for key, held in content.items()}
             continue
         if not name:
             missing = [key for key in types if key not in feeds and key != "seed"]
@@ -158,7 +160,7 @@ def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: R
                     )
                 )
             name = missing[0]
-        feeds[name] = fitted(content, types[name])
+        feeds[name] = fit_to_type(content, types[name])
     return feeds
 
 
@@ -170,7 +172,7 @@ def file_of(argument: str) -> Path:
     return Path(cut[1] if cut is not None else path)
 
 
-def fitted(held: FileArray, type: InputType) -> Array:
+def fit_to_type(held: FileArray, type: InputType) -> Array:
     """The array in the input's dtype and rank: a missing batch axis is added, and a last axis of 1."""
     dtype = type if isinstance(type, np.dtype) else type.dtype.numpy
     try:
@@ -187,13 +189,13 @@ def fitted(held: FileArray, type: InputType) -> Array:
     return array
 
 
-def _only(types: Mapping[str, InputType]) -> str:
+def _only_input(types: Mapping[str, InputType]) -> str:
     """The name of a model's one input, "" where it has several."""
     real = [name for name in types if name != "seed"]
     return real[0] if len(real) == 1 else ""
 
 
-def _chosen(held: dict[str, FileArray], name: str, path: str) -> FileArray:
+def _select(held: dict[str, FileArray], name: str, path: str) -> FileArray:
     """The array of a file of several that is meant for one input: that of its name, or the only one."""
     if name in held:
         return held[name]
@@ -220,7 +222,7 @@ def _read(path: str, name: str, types: Mapping[str, InputType], reading: Reading
         raise NablacError(Diagnostic(codes.E807, message, place=path, hint=f"the kinds are {', '.join(_SUFFIXES)}"))
     if not stream:
         if not os.path.isfile(target):
-            raise NablacError(Diagnostic(codes.E901, f"there is no file {target}", place=path, hint=_near(target)))
+            raise NablacError(Diagnostic(codes.E901, f"there is no file {target}", place=path, hint=_suggest(target)))
         content = _content(target, path)
     match kind:
         case FileKind.NPY | FileKind.NPZ:  # either may have the other's name, as NumPy reads them too
@@ -229,11 +231,11 @@ def _read(path: str, name: str, types: Mapping[str, InputType], reading: Reading
                 read_npz(content, path, codes.E807) if several else read_npy(content, path, codes.E807), part, path
             )
         case FileKind.JSON:
-            with guarded(path, "JSON", codes.E807):
+            with translate_errors(path, "JSON", codes.E807):
                 return _part(read_json(content, path), part, path)
         case FileKind.CSV:
-            with guarded(path, "a CSV file", codes.E807):
-                return _rows_of(str(target), part, unpacked(content, str(target)), name, types, reading)
+            with translate_errors(path, "a CSV file", codes.E807):
+                return _rows_of(str(target), part, unpack(content, str(target)), name, types, reading)
         case FileKind.IMAGE:
             return _image(path, content, types.get(name), reading)
 
@@ -256,7 +258,7 @@ def _part(held: Array | dict[str, Array], part: str, location: str) -> FileArray
     return FileArray(held[part], location)
 
 
-def _near(path: Path) -> str | None:
+def _suggest(path: Path) -> str | None:
     return did_you_mean_file(path.name, names_in(path.parent))
 
 

@@ -25,13 +25,13 @@ def read_json(content: bytes, location: str) -> Array | dict[str, Array]:
     NablacError (E807) for what is no JSON, a name that stands twice, a number beyond f64, lists of different lengths,
     and whatever is neither a number nor, throughout an array, `true` or `false`.
     """
-    value = _parsed(decode(content, location, "JSON", codes.E807), location)
+    value = _parse(decode(content, location, "JSON", codes.E807), location)
     if isinstance(value, dict):
         return {str(name): _array(part, f"{location}: {name}") for name, part in value.items()}
     return _array(value, location)
 
 
-def _parsed(text: str, location: str) -> Any:
+def _parse(text: str, location: str) -> Any:
     """JSON's values; whole numbers that no integer of 64 bits holds are floats."""
 
     def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def _limit() -> int | None:
     return soft if soft != resource.RLIM_INFINITY else None
 
 
-def require(weights: Sequence[Stored], name: str) -> None:
+def require_memory_for(weights: Sequence[Stored], name: str) -> None:
     """Refuse weights that take more than all memory, before any is made."""
     sizes = {op.path: _bytes(op) for op in weights}
     there, needed = memory(), sum(sizes.values())
@@ -55,7 +55,7 @@ def require(weights: Sequence[Stored], name: str) -> None:
         )
 
 
-def require_compared(graph: Graph, sizes: Mapping[str, int], copies: int) -> None:
+def require_memory_to_compare(graph: Graph, sizes: Mapping[str, int], copies: int) -> None:
     """Refuse to compare outputs that take more than all memory, of which so many copies are held at once."""
     there = memory()
     if there is None:
@@ -75,7 +75,7 @@ def _result_bytes(value: Value, sizes: Mapping[str, int]) -> int:
     return math.prod(max(0, evaluate(size, sizes)) for size in value.shape) * value.type.dtype.bytes
 
 
-def smaller(results: Sequence[Value]) -> str:
+def advice(results: Sequence[Value]) -> str:
     """What to do where not enough memory for results."""
     if all(isinstance(size, int) for result in results for size in result.shape):
         return "its size is the model's own: choose a smaller one"

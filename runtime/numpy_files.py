@@ -17,10 +17,10 @@ from runtime.boundary import (
     BEGINNING,
     MOST_ENTRIES,
     check_unpacked,
-    guarded,
     open_regular,
     refuse_other_kinds,
     require_room,
+    translate_errors,
 )
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _OBJECTS = "it holds Python objects, not numbers"
 def read_npy(content: bytes, location: str, code: codes.Code = codes.E821) -> Array:
     """The array of a `.npy` file's bytes; NablacError with `code` for anything else."""
     refuse_other_kinds(content, "a .npy file", location, code, but=(NPY,))
-    with guarded(location, "a .npy file of a plain array", code):
+    with translate_errors(location, "a .npy file of a plain array", code):
         if not content.startswith(npy_format.MAGIC_PREFIX):
             raise ValueError("its first bytes are not those of the format")
         return _array(io.BytesIO(content), len(content), location)
@@ -43,7 +43,7 @@ def read_npy(content: bytes, location: str, code: codes.Code = codes.E821) -> Ar
 def read_npz(source: Path | bytes, location: str, code: codes.Code = codes.E821) -> dict[str, Array]:
     """The arrays of an `.npz` file by name; NablacError with `code` for anything else."""
     opened = io.BytesIO(source) if isinstance(source, bytes) else open_regular(source, location)
-    with opened as file, guarded(location, "an .npz file of plain arrays", code):
+    with opened as file, translate_errors(location, "an .npz file of plain arrays", code):
         beginning = file.read(BEGINNING)
         refuse_other_kinds(beginning, "an .npz file", location, code, but=(NPZ, ZIP))
         packed = file.seek(0, io.SEEK_END)

@@ -20,7 +20,7 @@ from compiler.operators.source import Constant, Placeholder
 from compiler.types import TensorType, TypeMismatch
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.memory import smaller
+from runtime.memory import advice
 from runtime.stopped import StoppedByData
 
 if TYPE_CHECKING:
@@ -136,11 +136,11 @@ def plan(graph: Graph, sizes: Mapping[str, int]) -> Plan:
         if isinstance(node.op, Constant):
             fixed.append((slot_of[node.result], node.op.compute()))
         elif isinstance(node.op, Placeholder):
-            slot_of[node.result] = fed.setdefault(fed_name(node), slot_of[node.result])
+            slot_of[node.result] = fed.setdefault(feed_name(node), slot_of[node.result])
         else:
             for value in (*node.operands, *node.results):
                 last[slot_of[value]] = len(computed)
-            computed.append((node, _bound(node, sizes)))
+            computed.append((node, _bind(node, sizes)))
     ends = tuple(slot_of[value] for value in graph.ends)
     for slot in (*ends, *(slot for slot, _ in fixed)):
         last[slot] = _NEVER
@@ -213,7 +213,7 @@ class _Memory:
             bodies = [body.step for body in plans]
             kernel = partial(op.compute, bodies=bodies)
             peak = sum(body.peak_bytes for body in plans)
-            return (kernel if len(node.results) > 1 else partial(_only, kernel)), operands, peak
+            return (kernel if len(node.results) > 1 else partial(_single_result, kernel)), operands, peak
         ufunc = _ufunc(op)
         if ufunc is None or not node.result.type.rank:  # of scalars a universal function makes no arrays
             return kernel_of(node, op), operands, 0
@@ -274,7 +274,7 @@ def _minimum_into(x: Array, y: Array, out: Array) -> Array:
 _WRITING: dict[Kernel, Kernel] = {np.maximum: _maximum_into, np.minimum: _minimum_into}
 
 
-def fed_name(node: Node) -> str:
+def feed_name(node: Node) -> str:
     """The name under which a source is fed: an input's label, a parameter's path."""
     op: Any = node.op
     return str(op.label if hasattr(op, "label") else op.path)
@@ -285,7 +285,7 @@ def errstate() -> Any:
     return np.errstate(all="ignore")
 
 
-def _bound(node: Node, sizes: Mapping[str, int]) -> Operator:
+def _bind(node: Node, sizes: Mapping[str, int]) -> Operator:
     op = node.op.bind(sizes)
     if op is not node.op and not op.graphs and op.has_sizes:  # a nested graph is bound where it is planned
         free = sorted(set().union(*(symbols(size) for result in node.results for size in result.shape)) - sizes.keys())
@@ -300,7 +300,7 @@ def _ufunc(op: Operator) -> Kernel | None:
     return getattr(np, op.universal_function) if op.universal_function else None
 
 
-def _only(kernel: Kernel, *operands: Array) -> Array:
+def _single_result(kernel: Kernel, *operands: Array) -> Array:
     """The result of an operator of several, of which this one has one."""
     results: tuple[Array] = kernel(*operands)
     return results[0]
@@ -319,7 +319,7 @@ def _stopped(node: Node | None, error: Exception) -> NablacError:
     if isinstance(error, MemoryError):
         type = ", ".join(str(result.type) for result in node.results) if node is not None else ""
         message = f"not enough memory for `{name}`: {type}"
-        hint = smaller(node.results if node is not None else ())
+        hint = advice(node.results if node is not None else ())
         return NablacError(Diagnostic(codes.E810, message, span, place=location, hint=hint))
     hint = getattr(error, "hint", None)
     return StoppedByData(

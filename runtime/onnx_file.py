@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from compiler.onnx.targets import LARGEST_FILE
-from runtime.atomic_files import Unwritable, followed, is_stream, put, replace, scratch, write_bytes, written_whole
+from runtime.atomic_files import Unwritable, atomic_write, is_stream, put, replace, resolve_link, scratch, write_bytes
 
 if TYPE_CHECKING:
     import onnx
@@ -41,7 +41,7 @@ def save(
     except UnicodeEncodeError:  # which onnx and onnxruntime could not open
         raise Unwritable(target, ValueError("its name is not UTF-8")) from None
     if sum(len(_content(tensor, arrays)) for tensor in model.graph.initializer) <= largest:
-        with written_whole(target) as temporary, temporary.open("wb") as file:
+        with atomic_write(target) as temporary, temporary.open("wb") as file:
             _write_whole(model, arrays, file)
         written = [target]
     else:
@@ -66,12 +66,12 @@ def _with_room_beside(target: Path) -> Path:
     """The file that is written for a path; NablacError where nothing can lie beside it."""
     if is_stream(target):
         raise Unwritable(target, OSError("its weights need a second file beside it, and this is not a file"))
-    return followed(target)
+    return resolve_link(target)
 
 
 def _drop_old_data(written: Sequence[Path]) -> None:
     """Remove the weights of a model that was written over."""
-    target, data = followed(written[0]), written[1:]
+    target, data = resolve_link(written[0]), written[1:]
     for old in target.parent.glob(f"{glob.escape(target.name)}.{'[0-9a-f]' * 16}.data"):
         if old not in data:
             old.unlink(missing_ok=True)

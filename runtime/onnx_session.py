@@ -17,7 +17,7 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import ONNX
 from runtime.backends import PROVIDERS, check_backend
-from runtime.boundary import BEGINNING, guarded, open_regular, refuse_other_kinds, require_room
+from runtime.boundary import BEGINNING, open_regular, refuse_other_kinds, require_room, translate_errors
 from runtime.signature import Signature
 from runtime.stopped import StoppedByData
 
@@ -96,7 +96,7 @@ class OnnxRunner:
         if PROVIDERS[device] not in self.session.get_providers():
             raise _no_device(device, "onnxruntime could not start it; are its libraries (CUDA, cuDNN) installed?")
         self.session.disable_fallback()
-        with guarded(self.name, "an ONNX file", codes.E909):  # of names and texts that may be any bytes
+        with translate_errors(self.name, "an ONNX file", codes.E909):  # of names and texts that may be any bytes
             self.inputs = {slot.name: slot for slot in self.session.get_inputs()}
             self.outputs = [slot.name for slot in self.session.get_outputs()]
             open_rank = self._without_shape(model)
@@ -110,7 +110,7 @@ class OnnxRunner:
     @property
     def metadata(self) -> dict[str, str]:
         """What the model's file says of itself."""
-        with guarded(self.name, "an ONNX file with metadata", codes.E909):
+        with translate_errors(self.name, "an ONNX file with metadata", codes.E909):
             return dict(self.session.get_modelmeta().custom_metadata_map)
 
     @property
@@ -216,11 +216,11 @@ class OnnxRunner:
         if isinstance(error, errors.NotImplemented):
             hint = f"its provider for `{self.device}` has no kernel for this; the NumPy runtime has"
             operator = _IMPLEMENTATION.search(text)
-            diagnostic = Diagnostic(code, message, place=location, note=_shortened(text), hint=hint)
+            diagnostic = Diagnostic(code, message, place=location, note=_shorten(text), hint=hint)
             return KernelMissing(diagnostic, operator[1] if operator is not None else None)
         if isinstance(error, errors.InvalidProtobuf):
             message = "this is not an ONNX file, or it is truncated"
-        return kind(Diagnostic(code, message, place=location, note=_shortened(text)))
+        return kind(Diagnostic(code, message, place=location, note=_shorten(text)))
 
     def _node(self, name: str) -> onnx.NodeProto | None:
         """The node of that name, in nested graphs too; fused nodes carry names that the file does not have."""
@@ -284,7 +284,7 @@ def _no_device(device: str, why: str) -> NablacError:
     )
 
 
-def _shortened(text: str) -> str:
+def _shorten(text: str) -> str:
     """What onnxruntime says, without its status and the lines of its own source."""
     text = _STATUS.sub("", text)
     text = _NOWHERE.sub(" ", text)

@@ -226,13 +226,13 @@ def _template(rule: str, theirs: str, ours: str, location: str) -> str:
     return "".join([*parts, ours[start:].replace("\\", "\\\\")])
 
 
-def renamed(names: Sequence[str], rules: Sequence[Rename], location: str) -> dict[str, Entry]:
+def apply_renames(names: Sequence[str], rules: Sequence[Rename], location: str) -> dict[str, Entry]:
     """For each path the entry that becomes it; NablacError where two become one."""
     by_path: dict[str, Entry] = {}
     added: dict[str, list[Entry]] = {}
     budget = Budget()
     for name in names:
-        paths, rule = _applied(name, rules, budget)
+        paths, rule = _apply_first(name, rules, budget)
         for part, path in enumerate(paths):
             entry = Entry(name, rule.turned, part, len(paths), rule.axis, rule.flat) if rule else Entry(name)
             if rule is not None and rule.added[part]:
@@ -251,7 +251,7 @@ def renamed(names: Sequence[str], rules: Sequence[Rename], location: str) -> dic
     return by_path
 
 
-def _applied(name: str, rules: Sequence[Rename], budget: Budget) -> tuple[tuple[str, ...], Rename | None]:
+def _apply_first(name: str, rules: Sequence[Rename], budget: Budget) -> tuple[tuple[str, ...], Rename | None]:
     """The paths of an entry, by the first rule that speaks of it."""
     for rule in rules:
         ours = rule.apply(name, budget)
@@ -260,7 +260,7 @@ def _applied(name: str, rules: Sequence[Rename], budget: Budget) -> tuple[tuple[
     return (name,), None
 
 
-def idle(names: Sequence[str], rules: Sequence[Rename]) -> list[Rename]:
+def unused_rules(names: Sequence[str], rules: Sequence[Rename]) -> list[Rename]:
     """The rules that take no entry: nothing is called so, or an earlier rule takes it."""
     budget = Budget()
     taking = {

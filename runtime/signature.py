@@ -79,7 +79,7 @@ class Signature:
             try:
                 array = argument
                 if array.__class__ is not np.ndarray or array.dtype != self._dtypes[name]:
-                    array = _converted(name, argument, type)
+                    array = _convert(name, argument, type)
                 if array.shape != type.shape:
                     self._check_shape(name, array, type)
                 arrays[name] = array
@@ -141,7 +141,7 @@ class Signature:
             if origin.factor == 1 and origin.rest == 0:
                 sizes[symbol] = array.shape[origin.axis]
                 continue
-            if not _known(origin.rest, sizes):
+            if not _is_known(origin.rest, sizes):
                 continue
             share = array.shape[origin.axis] - evaluate(origin.rest, sizes)
             if share % origin.factor or share < origin.factor:
@@ -158,7 +158,7 @@ class Signature:
                 actual = array.shape[axis]
                 if alone is not None and sizes.get(alone, actual) == actual:
                     continue
-                if not _known(size, sizes) or evaluate(size, sizes) == actual:
+                if not _is_known(size, sizes) or evaluate(size, sizes) == actual:
                     continue
                 wrong.append(self._conflict(name, axis, size, actual, sizes))
         return sizes
@@ -209,7 +209,7 @@ class Signature:
         return diagnostics
 
 
-def _converted(name: str, argument: Any, type: TensorType) -> Array:
+def _convert(name: str, argument: Any, type: TensorType) -> Array:
     """An array of the dtype asked for: exact, a safe widening of the same kind, or Python's own numbers."""
     wanted = type.dtype.numpy
     try:
@@ -222,7 +222,7 @@ def _converted(name: str, argument: Any, type: TensorType) -> Array:
     if array.dtype == wanted:
         return array
     given_kind, wanted_kind = kind_of(array.dtype), type.dtype.kind
-    plain = isinstance(argument, (list, tuple, int, float)) and _plain(argument)
+    plain = isinstance(argument, (list, tuple, int, float)) and _is_plain(argument)
     agree = given_kind == wanted_kind or (given_kind, wanted_kind) == ("int", "float")
     if (plain and (agree or not array.size)) or (
         given_kind == wanted_kind and np.can_cast(array.dtype, wanted, "safe")
@@ -239,7 +239,7 @@ def _converted(name: str, argument: Any, type: TensorType) -> Array:
     raise NablacError(Diagnostic(codes.E804, message, place=f"input `{name}`", hint=hint))
 
 
-def _plain(argument: Any) -> bool:
+def _is_plain(argument: Any) -> bool:
     """Python's own numbers, however nested: they have no dtype of their own."""
     waiting = [argument]
     while waiting:
@@ -251,7 +251,7 @@ def _plain(argument: Any) -> bool:
     return True
 
 
-def _known(size: Size, sizes: Mapping[str, int]) -> bool:
+def _is_known(size: Size, sizes: Mapping[str, int]) -> bool:
     return isinstance(size, int) or symbols(size) <= sizes.keys()
 
 

@@ -58,7 +58,7 @@ class TableCheck:
             if not all(symbols(size) <= sizes.keys() for size in lookup.sizes) or not lookup.names <= arrays.keys():
                 continue
             limits = np.array([evaluate(size, sizes) for size in lookup.sizes])  # along the last axis, or for all
-            suspects = [name for name in sorted(lookup.names) if _leaves(arrays[name], int(limits.min()))]
+            suspects = [name for name in sorted(lookup.names) if _is_outside(arrays[name], int(limits.min()))]
             indices = lookup.indices(arrays) if suspects else None
             if indices is None:
                 continue
@@ -128,7 +128,7 @@ def check_stored(metadata: Mapping[str, str], arrays: Mapping[str, Array]) -> No
     """NablacError (E806) for a number that a compiled file, as `table_metadata` says, has no entry for."""
     wrong = []
     for name, size in json.loads(metadata.get(KEY, "{}")).items():
-        if name in arrays and _leaves(arrays[name], size):
+        if name in arrays and _is_outside(arrays[name], size):
             outside = arrays[name][(arrays[name] < 0) | (arrays[name] >= size)]
             wrong.append(_not_in_table(name, outside[0], size, None))
     if wrong:
@@ -153,7 +153,7 @@ def _dims(values: Iterable[Value]) -> set[str]:
     return {name for value in values for size in value.shape for name in symbols(size)}
 
 
-def _leaves(array: Array, size: int) -> bool:
+def _is_outside(array: Array, size: int) -> bool:
     """Whether some number is below 0, or not below `size`."""
     return bool(array.size) and bool(array.min() < 0 or array.max() >= size)
 

@@ -36,10 +36,10 @@ class InputBatches:
         if len(self.batches) == 1:
             return model(self.batches[0][1])
         outputs = [(rows, model(feeds)) for rows, feeds in self.batches]
-        return {name: _joined(name, [(rows, results[name]) for rows, results in outputs]) for name in outputs[0][1]}
+        return {name: _join(name, [(rows, results[name]) for rows, results in outputs]) for name in outputs[0][1]}
 
 
-def _joined(name: str, parts: list[tuple[list[int], Array]]) -> Array:
+def _join(name: str, parts: list[tuple[list[int], Array]]) -> Array:
     """One output of several batches, its rows where they belong."""
     if any(part.ndim == 0 or len(part) != len(rows) or part.ndim != parts[0][1].ndim for rows, part in parts):
         message = f"`{name}` is one result of all texts, and these have different lengths"
@@ -77,11 +77,11 @@ def read_texts_or_inputs(
         named = ", ".join(f"`{name}`" for name in real)
         hint = "`nablac generate` turns text into text; otherwise pass tokens for each input: `name=tokens.npy`"
         raise NablacError(
-            Diagnostic(codes.E807, f"text alone does not provide {named}", place=_short(arguments[0]), hint=hint)
+            Diagnostic(codes.E807, f"text alone does not provide {named}", place=_shorten(arguments[0]), hint=hint)
         )
     if tokenizer is None:
         message, hint = "there is no tokenizer for this text", "pass `--tokenizer FILE`"
-        raise NablacError(Diagnostic(codes.E853, message, place=_short(arguments[0]), hint=hint))
+        raise NablacError(Diagnostic(codes.E853, message, place=_shorten(arguments[0]), hint=hint))
     ((name, type),) = tokens.items()
     fixed = type.shape[1]
     most = (longest or {}).get(name) if isinstance(fixed, Dim) else fixed
@@ -117,5 +117,5 @@ def _of_tokens(type: InputType) -> TypeGuard[TensorType]:
     return isinstance(type, TensorType) and type.dtype.is_integer and type.rank == 2
 
 
-def _short(text: str) -> str:
+def _shorten(text: str) -> str:
     return text if len(text) <= 40 else f"{text[:40]}..."

@@ -27,10 +27,10 @@ from compiler.operators.source import Constant, Input, Source, constant
 from compiler.rewrite import with_operands
 from grammar.diagnostics import NablacError
 from runtime.feeds import Feeds, edge_feeds, float_ends, random_feeds, sample_sizes
-from runtime.initialization import stored
-from runtime.memory import require_compared
+from runtime.initialization import stored_operators
+from runtime.memory import require_memory_to_compare
 from runtime.numpy_executor import NumpyRunner
-from runtime.numpy_plan import fed_name
+from runtime.numpy_plan import feed_name
 from runtime.onnx_session import OnnxRunner
 from runtime.rounding import LEEWAY, Rounding
 
@@ -118,14 +118,16 @@ def compare(
     With `locate`, a failure is traced to the first node whose results differ. Inputs at an edge that an operator
     refuses, as indices beyond a table, are left out.
     """
-    whole = text is not None and all(op.path in weights for op in stored(text))  # a pass may leave weights out
+    whole = text is not None and all(
+        op.path in weights for op in stored_operators(text)
+    )  # a pass may leave weights out
     reference = text if text is not None and whole else graph
     numpy, onnx = NumpyRunner(reference, weights), OnnxRunner(model)
     excuses = _Excuses(reference, graph, model, weights, tolerance)
     compared: list[Comparison] = []
     failed: tuple[float, dict[str, Array]] = (tolerance, {})
-    for feeds in (*_random(graph, sizes, seed), *(edge_feeds(graph, seed) if edges else ())):
-        require_compared(graph, feeds.sizes, _COPIES)
+    for feeds in (*_random_feeds(graph, sizes, seed), *(edge_feeds(graph, seed) if edges else ())):
+        require_memory_to_compare(graph, feeds.sizes, _COPIES)
         try:
             expected = numpy.run(feeds.arrays)
         except NablacError:
@@ -145,7 +147,7 @@ def compare(
     return Report(tuple(compared), tolerance, diverging)
 
 
-def _random(graph: Graph, sizes: Iterable[Mapping[str, int]] | None, seed: int) -> Iterator[Feeds]:
+def _random_feeds(graph: Graph, sizes: Iterable[Mapping[str, int]] | None, seed: int) -> Iterator[Feeds]:
     for number, chosen in enumerate(sizes if sizes is not None else sample_sizes(graph)):
         yield Feeds(RANDOM, dict(chosen), random_feeds(graph, chosen, seed + number))
 
@@ -181,7 +183,7 @@ class _Excuses:
         if diverging and all(reason is not None for _, _, reason in diverging):
             return diverging[0][2]
         numbers = (*feeds.arrays.values(), expected)  # of finite numbers it may make nothing else
-        if diverging or all(map(_finite, numbers)):
+        if diverging or all(map(_is_finite, numbers)):
             return None
         again = self.unchanged.run(
             {key: array for key, array in {**self.weights, **feeds.arrays}.items() if key in self.unchanged.inputs}
@@ -257,7 +259,7 @@ def divergences(
 
 def _source(node: Node, weights: Mapping[str, Array], feeds: Mapping[str, Any]) -> Any:
     """The array that an input, a parameter or a buffer is fed with."""
-    name = fed_name(node)
+    name = feed_name(node)
     return feeds[name] if name in feeds else weights[name]
 
 
@@ -268,7 +270,7 @@ def _reason(
     whole = [result.type.dtype.numpy for result in node.results if result.type.dtype.is_integer]
     if node.op.edges and any(_at_edge(array, whole) for array in operands):
         return f"`{node.op.name}`, {node.op.edges[0]}"
-    overflows = all(map(_finite, operands)) and not all(map(_finite, results))
+    overflows = all(map(_is_finite, operands)) and not all(map(_is_finite, results))
     if overflows and _sums_overflow(node, single, feeds):
         kind = "products" if isinstance(node.op, Prod) else "sums"
         return f"`{node.op.name}`, {kind} that are beyond the largest number in one order and not in another"
@@ -296,7 +298,7 @@ def _sums_overflow(node: Node, single: Graph, feeds: Mapping[str, Array]) -> boo
     )
 
 
-def _finite(array: Array) -> bool:
+def _is_finite(array: Array) -> bool:
     return bool(np.isfinite(array.astype(np.float64)).all())
 
 

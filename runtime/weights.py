@@ -17,20 +17,20 @@ from compiler.graph import Graph
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean, did_you_mean_file, nearest
-from runtime.atomic_files import written_whole
+from runtime.atomic_files import atomic_write
 from runtime.boundary import (
     BEGINNING,
     LARGEST_JSON,
-    guarded,
     names_in,
     open_regular,
     read_file,
     reason_of,
     refuse_other_kinds,
     require_room,
+    translate_errors,
 )
-from runtime.initialization import stored
-from runtime.renames import Entry, Rename, idle, read_renames, renamed
+from runtime.initialization import stored_operators
+from runtime.renames import Entry, Rename, apply_renames, read_renames, unused_rules
 from runtime.safetensors_faults import fault_of
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ def save_weights(path: str | Path, weights: Mapping[str, Array], metadata: Mappi
 
     # Row by row in memory: safetensors writes the memory as it lies, whatever the strides say.
     arrays = {name: np.require(array, requirements="C") for name, array in weights.items()}
-    with written_whole(path) as temporary:
+    with atomic_write(path) as temporary:
         try:
             save_file(arrays, str(temporary), dict(metadata) if metadata else None)
         except SafetensorError as error:  # a full disk, as all that writing can meet
@@ -85,19 +85,19 @@ def fit_weights(
 
     These graphs are asked for where there are entries that are none of the graph's.
     """
-    wanted = {op.path: op.type for op in stored(graph)}
-    sources = renamed(list(arrays), renames, location)
+    wanted = {op.path: op.type for op in stored_operators(graph)}
+    sources = apply_renames(list(arrays), renames, location)
     wrong: list[Diagnostic] = []
     missing = [path for path in wanted if path not in sources]
     unknown = [path for path in sources if path not in wanted]
     if unknown:
-        others = (op for other in optional() for op in stored(other))
+        others = (op for other in optional() for op in stored_operators(other))
         wanted |= {op.path: op.type for op in others if op.path in unknown and op.path not in wanted}
         unknown = [path for path in sources if path not in wanted]
     for path in missing:
         message = f"`{path}`: {wanted[path]} is missing"
         wrong.append(
-            Diagnostic(codes.E701, message, place=location, hint=_near(path, wanted[path], unknown, sources, arrays))
+            Diagnostic(codes.E701, message, place=location, hint=_suggest(path, wanted[path], unknown, sources, arrays))
         )
     for path in unknown[:_MOST_UNKNOWN]:
         name = sources[path].name
@@ -118,13 +118,13 @@ def fit_weights(
         else:
             fitted[path] = np.require(array, type.dtype.numpy, ["C", "W"])
     if wrong:
-        raise NablacError(*wrong, *_idle(list(arrays), renames, location))
+        raise NablacError(*wrong, *_unused_rules(list(arrays), renames, location))
     return fitted
 
 
-def idle_rules(names: Sequence[str], renames: Sequence[Rename]) -> str | None:
+def describe_unused_rules(names: Sequence[str], renames: Sequence[Rename]) -> str | None:
     """What to say of rules that take no entry; None where each takes one."""
-    rules = idle(names, renames)
+    rules = unused_rules(names, renames)
     if not rules:
         return None
     shown = ", ".join(f"`{rule.text}`" for rule in rules[:_MOST_IDLE])
@@ -132,9 +132,9 @@ def idle_rules(names: Sequence[str], renames: Sequence[Rename]) -> str | None:
     return f"{shown}{more} {'matches' if len(rules) == 1 else 'match'} no entry of the file"
 
 
-def _idle(names: Sequence[str], renames: Sequence[Rename], location: str) -> list[Diagnostic]:
+def _unused_rules(names: Sequence[str], renames: Sequence[Rename], location: str) -> list[Diagnostic]:
     """Rules that take no entry, where something is wrong with the others."""
-    message = idle_rules(names, renames)
+    message = describe_unused_rules(names, renames)
     if message is None:
         return []
     hint = f"its entries are called {', '.join(f'`{name}`' for name in names[:3])}{', ...' if names[3:] else ''}"
@@ -148,10 +148,10 @@ def read_tensors(path: str | Path) -> dict[str, Array]:
     """
     path = Path(path)
     if os.path.isdir(path):
-        path = _held(path)
+        path = _weights_file(path)
     if path.name.endswith(".index.json"):
         return {name: array for file in _shards(path) for name, array in read_tensors(file).items()}
-    with _opened(path) as file:
+    with _open(path) as file:
         dtypes = {name: file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118 - no mapping
         plain = {name: file.get_tensor(name) for name, dtype in dtypes.items() if dtype in _PLAIN}
         tensors = plain | _read_extended(path, {name: dtype for name, dtype in dtypes.items() if dtype in _EXTENDED})
@@ -169,22 +169,22 @@ def read_metadata(path: str | Path) -> dict[str, str]:
     """What a `.safetensors` file says of itself, or that of a folder; an index says nothing."""
     path = Path(path)
     if os.path.isdir(path):
-        path = _held(path)
+        path = _weights_file(path)
     if path.name.endswith(".index.json"):
         return {}
-    with _opened(path) as file:
+    with _open(path) as file:
         return dict(file.metadata() or {})
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Any]:
+def _open(path: Path) -> Iterator[Any]:
     """A whole `.safetensors` file, as its library opens it; NablacError for others, and for all that it raises."""
     from safetensors import SafetensorError, safe_open
 
     _refuse_others(path)
     require_room(os.path.getsize(path), str(path))
     hint = "it may be truncated: download or write it again"
-    with guarded(str(path), "a whole .safetensors file", codes.E705, hint):
+    with translate_errors(str(path), "a whole .safetensors file", codes.E705, hint):
         try:
             opened = safe_open(str(path), "np")
         except SafetensorError:
@@ -193,7 +193,7 @@ def _opened(path: Path) -> Iterator[Any]:
             yield file
 
 
-def _held(folder: Path) -> Path:
+def _weights_file(folder: Path) -> Path:
     """The weights of a folder: its one index, whose parts lie beside it, or else its one file."""
     kinds = ("*.safetensors.index.json", "*.safetensors", "pytorch_model.bin")  # the last is refused as what it is
     files = next((matches for matches in (sorted(folder.glob(kind)) for kind in kinds) if matches), [])
@@ -248,7 +248,7 @@ def _refuse_others(path: Path) -> None:
     if not os.path.exists(path):
         hint = did_you_mean_file(path.name, [name for name in names_in(path.parent) if name.endswith(".safetensors")])
         raise NablacError(Diagnostic(codes.E901, f"there is no file {path}", place=str(path), hint=hint))
-    with guarded(str(path), "weights", codes.E705), open_regular(path) as file:
+    with translate_errors(str(path), "weights", codes.E705), open_regular(path) as file:
         head, size = file.read(BEGINNING), os.fstat(file.fileno()).st_size
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") <= size - 8:  # a length of 640 begins like a pickle
         return
@@ -276,7 +276,7 @@ def _is_npz(path: Path) -> bool:
 
 def _misfit(path: str, array: Array, type: TensorType, location: str, entry: Entry) -> Diagnostic | None:
     """Why an array is not the parameter's, if it is not."""
-    stored_type = _shown(array)
+    stored_type = _type_of(array)
     if array.shape != type.shape:
         turned = array.ndim > 1 and (*array.shape[:-2], array.shape[-1], array.shape[-2]) == type.shape
         rule = f"{entry.name} -> {path}" + ("" if entry.turned else " ^T")
@@ -285,7 +285,7 @@ def _misfit(path: str, array: Array, type: TensorType, location: str, entry: Ent
             f"{verb} by a rename rule before the others: `--rename '{rule}'`" if turned and entry.parts == 1 else None
         )
         if entry.parts > 1 and array.ndim == len(type.shape) and -array.ndim <= entry.axis < array.ndim:
-            hint = _parted(array, type, entry) or hint
+            hint = _axis_hint(array, type, entry) or hint
         return Diagnostic(
             codes.E703, f"`{path}` is {stored_type} in the file, and {type} in the model", place=location, hint=hint
         )
@@ -299,7 +299,7 @@ def _misfit(path: str, array: Array, type: TensorType, location: str, entry: Ent
     return _not_finite(path, array, type, location) if type.dtype.is_float else None
 
 
-def _parted(array: Array, type: TensorType, entry: Entry) -> str | None:
+def _axis_hint(array: Array, type: TensorType, entry: Entry) -> str | None:
     """Along which axis the parts of an entry would fit, whether it did split along the rule's or was left whole."""
     split = list(array.shape)
     split[entry.axis] *= entry.parts
@@ -328,14 +328,14 @@ def _not_finite(path: str, array: Array, type: TensorType, location: str) -> Dia
     return None
 
 
-def _shown(array: Array) -> str:
+def _type_of(array: Array) -> str:
     try:
         return str(TensorType(DType.of(array), array.shape))
     except TypeMismatch:  # as above
         return f"{array.dtype}[{', '.join(map(str, array.shape))}]"
 
 
-def _near(
+def _suggest(
     path: str,
     type: TensorType,
     unknown: Sequence[str],

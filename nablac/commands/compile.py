@@ -12,7 +12,7 @@ import click
 from nablac.commands.compiled import compiled
 from nablac.commands.options import FileOptions, ModelOptions, model_options, output_options, weight_options
 from nablac.commands.output import detail, is_verbose, note, print_json, stage, unless_kernels_lack
-from runtime.atomic_files import followed, scratch
+from runtime.atomic_files import resolve_link, scratch
 
 if TYPE_CHECKING:
     import onnx
@@ -148,7 +148,7 @@ def _write_model(model: Model, target: Path, tokenizer: Tokenizer | None, seed: 
         with stage("exported"):
             proto = model.onnx(how.opset, metadata, largest=0)  # the weights go to the file from their arrays
         with stage("written"):
-            drafts = save(proto, folder / followed(target).name, arrays)
+            drafts = save(proto, folder / resolve_link(target).name, arrays)
         with stage("checked"):
             onnx.checker.check_model(str(drafts[0]), full_check=True)
         with stage("verified") if how.verify else nullcontext():
@@ -180,10 +180,10 @@ def _facts(
     model: Model, proto: onnx.ModelProto, target: Path, written: list[Path], report: Report | None
 ) -> dict[str, Any]:
     """What `--json` says of a file."""
-    from runtime.initialization import stored
+    from runtime.initialization import stored_operators
 
     held: Counter[str] = Counter()
-    for op in stored(model.graph):
+    for op in stored_operators(model.graph):
         held[op.name] += int(model.weights[op.path].size)
     return {
         "output": str(target),

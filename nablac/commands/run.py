@@ -148,7 +148,7 @@ def _run_onnx(
     import numpy as np
 
     from grammar.diagnostics import Diagnostic, NablacError
-    from runtime.metadata import CLASSES, COLUMNS, UNITS, column_names, stored, texts, unit_kinds
+    from runtime.metadata import CLASSES, COLUMNS, UNITS, column_names, read_entry, texts, unit_kinds
     from runtime.onnx_session import OnnxRunner
     from runtime.table_lookups import check_stored
     from runtime.text.lengths import LEAST, stored_lengths
@@ -162,7 +162,7 @@ def _run_onnx(
     tokenizer = _read(tokenizer_file)
     if tokenizer is None and KEY in runner.metadata:
         tokenizer = from_json(runner.metadata[KEY])
-    reading = replace(reading, columns=stored(runner.metadata, COLUMNS, {}, column_names))
+    reading = replace(reading, columns=read_entry(runner.metadata, COLUMNS, {}, column_names))
     most, least = stored_lengths(runner.metadata), stored_lengths(runner.metadata, LEAST)
     fed = read_texts_or_inputs(list(inputs), _wanted(runner, file), tokenizer, most, reading, least)
     drawn = {"seed": np.array(options.seed, np.int64)} if "seed" in runner.inputs else {}
@@ -175,11 +175,11 @@ def _run_onnx(
     for name in [name for name, value in results.items() if not isinstance(value, np.ndarray)]:
         note(f"warning: the output `{name}` is not a tensor, and is skipped")
         del results[name]
-    _note_units(stored(runner.metadata, UNITS, {}, unit_kinds), reading.say)
+    _note_units(read_entry(runner.metadata, UNITS, {}, unit_kinds), reading.say)
     for name, value in results.items():
         if value.dtype.name == "bfloat16":  # which no file and no reader of numbers knows
             results[name] = value.astype(np.float32)
-    return results, stored(runner.metadata, CLASSES, [], texts)
+    return results, read_entry(runner.metadata, CLASSES, [], texts)
 
 
 def _wanted(runner: OnnxRunner, file: Path) -> dict[str, InputType]:

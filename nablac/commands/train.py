@@ -187,7 +187,7 @@ def training_of(
 def _begin_from(training: Training, weights: Path, renames: list[Rename], evaluated: bool) -> None:
     """Take weights, and with them what they know of their data: they know no other units, classes or tokens."""
     from compiler.training.losses import whole_graph
-    from runtime.initialization import stored
+    from runtime.initialization import stored_operators
     from runtime.training.trained import load_trained
 
     every = whole_graph(training.inference)
@@ -199,7 +199,7 @@ def _begin_from(training: Training, weights: Path, renames: list[Rename], evalua
         in_training=lambda: whole_graph(training.elaborated),
         say=lambda text: note(text, is_quiet()),
     )
-    fresh = [f"`{op.path}`" for op in stored(every) if op.path not in start.weights]
+    fresh = [f"`{op.path}`" for op in stored_operators(every) if op.path not in start.weights]
     if fresh:
         shown = ", ".join(fresh[:_SHOWN]) + (", ..." if fresh[_SHOWN:] else "")
         note(f"note: {weights} has no {shown}, which the loss reads: initial values are drawn", is_quiet())

@@ -27,7 +27,7 @@ class Assigned:
     samples: Array | None
 
 
-def assigned(
+def assign(
     examples: Examples, inputs: Mapping[str, TensorType], targets: Mapping[str, TensorType], span: Span | None
 ) -> list[Assigned]:
     """For each input and target the array of its name, else the next one of the data's inputs, or its targets.

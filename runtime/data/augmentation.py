@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Change = Callable[["Array", float, np.random.Generator], "Array"]
 
 
-def augmented(batch: dict[str, Array], examples: Examples, generator: np.random.Generator) -> dict[str, Array]:
+def augment(batch: dict[str, Array], examples: Examples, generator: np.random.Generator) -> dict[str, Array]:
     """A batch with its first float input changed as the data description says."""
     name = next((input for input in examples.inputs if batch[input].dtype.kind == "f"), None)
     if name is None:
@@ -73,10 +73,10 @@ def rotate(x: Array, amount: float, generator: np.random.Generator) -> Array:
     rows, columns = np.mgrid[0:height, 0:width].astype(np.float64)
     rows, columns = rows - (height - 1) / 2, columns - (width - 1) / 2
     cos, sin = np.cos(angles)[:, None, None], np.sin(angles)[:, None, None]
-    return _sampled(x, cos * rows - sin * columns + (height - 1) / 2, sin * rows + cos * columns + (width - 1) / 2)
+    return _sample(x, cos * rows - sin * columns + (height - 1) / 2, sin * rows + cos * columns + (width - 1) / 2)
 
 
-def _sampled(x: Array, rows: Array, columns: Array) -> Array:
+def _sample(x: Array, rows: Array, columns: Array) -> Array:
     """Images at fractional coordinates [batch, height, width], by bilinear interpolation."""
     height, width = x.shape[2:]
     top, left = np.floor(rows).astype(int), np.floor(columns).astype(int)

@@ -126,8 +126,8 @@ class Batches:
         if self.padding is not None:
             batch = self.padding.trim(batch, self.examples.padding)
         if self.augmented:
-            from runtime.data.augmentation import augmented
+            from runtime.data.augmentation import augment
 
             generator = np.random.default_rng([self.seed, epoch, number])
-            batch = augmented(batch, self.examples, generator)
+            batch = augment(batch, self.examples, generator)
         return batch

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.boundary import check_table, decode, guarded
+from runtime.boundary import check_table, decode, translate_errors
 
 _OTHER_SEPARATORS = (";", "\t", "|", ",")
 _COMMA = re.compile(r"[+-]?\d[\d.]*,\d+|[+-]?,\d+")
@@ -123,7 +123,7 @@ def read_table(content: bytes, path: str, format: Format, report: Report) -> Tab
     data.
     """
     check_table(content.count(format.separator.encode()) + content.count(b"\n"), path)
-    with guarded(path, "CSV"):
+    with translate_errors(path, "CSV"):
         return _table_of(_records(decode(content, path, "a CSV file"), path, format), path, format, report)
 
 

@@ -50,7 +50,7 @@ class Fitted:
 
 def write_fitted(folder: Path, fitted: Fitted) -> None:
     """Keep in a run's folder what later data needs."""
-    text = json.dumps(_stored(fitted), indent=2, ensure_ascii=False)
+    text = json.dumps(_to_json(fitted), indent=2, ensure_ascii=False)
     write_bytes(folder / DATA, (text + "\n").encode())
     if fitted.tokenizer is not None:
         write_bytes(folder / TOKENS, fitted.tokenizer.to_json().encode())
@@ -65,12 +65,12 @@ def read_fitted(folder: Path) -> Fitted | None:
         stored = json.loads(read_file(path, LARGEST_JSON))
     except (ValueError, RecursionError) as error:
         raise unreadable(str(path), reason_of(error)) from error
-    return _parsed(stored, str(path), read_tokenizer(tokens) if os.path.isfile(tokens) else None)
+    return _parse(stored, str(path), read_tokenizer(tokens) if os.path.isfile(tokens) else None)
 
 
 def fitted_to_json(fitted: Fitted) -> dict[str, Any]:
     """The same as JSON values, the tokenizer among them."""
-    return {**_stored(fitted), "tokenizer": fitted.tokenizer.to_json() if fitted.tokenizer is not None else None}
+    return {**_to_json(fitted), "tokenizer": fitted.tokenizer.to_json() if fitted.tokenizer is not None else None}
 
 
 def fitted_from_json(stored: Any, location: str) -> Fitted:
@@ -78,10 +78,10 @@ def fitted_from_json(stored: Any, location: str) -> Fitted:
     text = stored.get("tokenizer") if isinstance(stored, dict) else None
     if text is not None and not isinstance(text, str):
         raise unreadable(location, "its tokenizer is not a text")
-    return _parsed(stored, location, from_json(text, location) if text is not None else None)
+    return _parse(stored, location, from_json(text, location) if text is not None else None)
 
 
-def _stored(fitted: Fitted) -> dict[str, Any]:
+def _to_json(fitted: Fitted) -> dict[str, Any]:
     scalings = {
         name: {"offset": value.offset.tolist(), "scale": value.scale.tolist()}
         for name, value in fitted.scalings.items()
@@ -89,7 +89,7 @@ def _stored(fitted: Fitted) -> dict[str, Any]:
     return {"scalings": scalings, "classes": fitted.classes, "labels": fitted.labels, "columns": fitted.columns}
 
 
-def _parsed(stored: Any, location: str, tokenizer: Tokenizer | None) -> Fitted:
+def _parse(stored: Any, location: str, tokenizer: Tokenizer | None) -> Fitted:
     try:
         scalings = {name: _scaling(scaling["offset"], scaling["scale"]) for name, scaling in stored["scalings"].items()}
         classes, columns = column_names(stored["classes"]), column_names(stored.get("columns", {}))

@@ -13,13 +13,13 @@ from compiler.types import DType, TensorType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.source import Span
-from runtime.data.assignment import Assigned, assigned
+from runtime.data.assignment import Assigned, assign
 from runtime.data.context import Context
 from runtime.data.examples import Examples
-from runtime.data.model_arrays import are_labels, check_kind, in_type, is_one_hot, shaped
-from runtime.data.scaling import Scaling, chosen, fitted_scaling
+from runtime.data.model_arrays import are_labels, cast, check_kind, is_one_hot, reshape
+from runtime.data.scaling import Scaling, fit_scaling, select_scale
 from runtime.data.sources import SOURCES
-from runtime.data.stages import STAGES, divided
+from runtime.data.stages import STAGES, apply_split
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -48,15 +48,15 @@ def load_examples(stages: Sequence[DataStage], context: Context, wanted: Require
     first, *rest = stages
     if first.name not in SOURCES:
         raise NablacError(Diagnostic(codes.E824, f"`{first.name}` needs arrays passed from Python", first.span))
-    context = divided(context, rest)
-    return staged(SOURCES[first.name](first, context), rest, context, wanted, stages[-1].span)
+    context = apply_split(context, rest)
+    return run_stages(SOURCES[first.name](first, context), rest, context, wanted, stages[-1].span)
 
 
-def staged(
+def run_stages(
     data: Any, stages: Sequence[DataStage], context: Context, wanted: Requirements, span: Span | None = None
 ) -> Examples:
     """What stages make of data that is read, fitted to a model; `span` is the whole description's end."""
-    context = divided(context, stages)
+    context = apply_split(context, stages)
     for stage in stages:
         data = STAGES[stage.name](data, stage, context)
     if not isinstance(data, Examples):
@@ -68,10 +68,10 @@ def staged(
                 hint="cut a table with `columns(...)` or `window(...)`, a text with `characters(...)`",
             )
         )
-    return fitted(data, context, wanted, span)
+    return fit_examples(data, context, wanted, span)
 
 
-def fitted(examples: Examples, context: Context, wanted: Requirements, span: Span | None) -> Examples:
+def fit_examples(examples: Examples, context: Context, wanted: Requirements, span: Span | None) -> Examples:
     """`examples` in parts, by the model's own names, scaled, and in its types.
 
     By name where one agrees, in order otherwise. Scalings are those of `context`, or what the training part shows.
@@ -85,11 +85,11 @@ def fitted(examples: Examples, context: Context, wanted: Requirements, span: Spa
     scalings: dict[str, Scaling] = {}
     columns: dict[str, tuple[str, ...]] = {}
     types = {**wanted.inputs, **wanted.targets}
-    for assignment in assigned(examples, wanted.inputs, wanted.targets, span):
+    for assignment in assign(examples, wanted.inputs, wanted.targets, span):
         name, type = assignment.name, types[assignment.name]
         columns[name] = assignment.columns
         check_kind(assignment, type, examples, span)
-        array = shaped(assignment.array, assignment, type, examples, name in wanted.targets, span)
+        array = reshape(assignment.array, assignment, type, examples, name in wanted.targets, span)
         rows = name in wanted.targets and are_labels(assignment.array, type.shape[1:])
         labels = rows or bool(set(assignment.columns) & examples.classes.keys())
         if type.dtype.is_float and not labels and examples.scales:
@@ -102,7 +102,7 @@ def fitted(examples: Examples, context: Context, wanted: Requirements, span: Spa
                         assignment, array[examples.parts["training"]], scaling, type, name in wanted.targets, span
                     )
                 array = scaling.scaled(array)
-        arrays[name] = in_type(array, assignment, type, examples, span)
+        arrays[name] = cast(array, assignment, type, examples, span)
     inputs, targets = tuple(wanted.inputs), tuple(wanted.targets)
     scaled = replace(examples, arrays=arrays, inputs=inputs, targets=targets, columns=columns, scalings=scalings)
     return replace(scaled, scales=(), samples={})
@@ -123,14 +123,14 @@ def _scaling(assignment: Assigned, array: Array, examples: Examples, context: Co
     if context.fitted is not None:
         return context.fitted.scalings.get(assignment.name)
     scales = [
-        chosen(examples.scales, {column, assignment.source, assignment.name}, unasked)
+        select_scale(examples.scales, {column, assignment.source, assignment.name}, unasked)
         for column in assignment.columns or (assignment.name,)
     ]
     if assignment.samples is not None:
-        scaling, form = fitted_scaling(assignment.samples, scales), assignment.array
+        scaling, form = fit_scaling(assignment.samples, scales), assignment.array
     else:  # images are images where the data, or the model, has them with four axes
         form = assignment.array if assignment.array.ndim >= array.ndim else array
-        scaling = fitted_scaling(form[examples.parts["training"]], scales)
+        scaling = fit_scaling(form[examples.parts["training"]], scales)
     return scaling.reshaped(form.shape[1:], array.shape[1:]) if scaling is not None else None
 
 

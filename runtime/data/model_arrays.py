@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 _SHOWN = 5  # classes that are told by their texts
 
 
-def shaped(
+def reshape(
     array: Array, assigned: Assigned, type: TensorType, examples: Examples, target: bool, span: Span | None
 ) -> Array:
     """In the type's rank where only axes of length 1 differ; labels as one-hot rows where a target is floats of them.
@@ -63,7 +63,7 @@ def check_kind(assigned: Assigned, type: TensorType, examples: Examples, span: S
         raise _unfit(assigned, type, examples, error, span) from None
 
 
-def in_type(array: Array, assigned: Assigned, type: TensorType, examples: Examples, span: Span | None) -> Array:
+def cast(array: Array, assigned: Assigned, type: TensorType, examples: Examples, span: Span | None) -> Array:
     """In the type's dtype; NablacError with its line for the first number that this has not."""
     try:
         return np.ascontiguousarray(convert(array, type.dtype.numpy))

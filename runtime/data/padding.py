@@ -44,13 +44,13 @@ class Padding:
             dim: max(int(length.max()), self.least.get(dim, 1)) for dim, length in self.lengths(batch, padding).items()
         }
         return {
-            name: widened(array[:, : widths[self.axes[name]]], widths[self.axes[name]], padding)
+            name: widen(array[:, : widths[self.axes[name]]], widths[self.axes[name]], padding)
             if name in self.axes
             else array
             for name, array in batch.items()
         }
 
 
-def widened(array: Array, width: int, padding: int) -> Array:
+def widen(array: Array, width: int, padding: int) -> Array:
     """Padded rows with more padding, up to `width`."""
     return np.pad(array, ((0, 0), (0, max(0, width - array.shape[1]))), constant_values=padding)

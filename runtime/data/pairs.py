@@ -67,14 +67,14 @@ def _messages(content: str, path: Path, context: Context) -> Iterator[tuple[int,
     """The messages of a catalogue without markup that are translated, of those with a plural the singular."""
     for number, fuzzy, fields in _entries(content):
         sides = tuple("".join(fields.get(name, ())).replace('\\"', '"').strip() for name in ("msgid", "msgstr"))
-        reason = _unused(sides, fuzzy)
+        reason = _skip_reason(sides, fuzzy)
         if reason is None:
             yield number, sides
         elif sides[0]:  # the message of the empty text is the catalogue's head
             context.note(f"{path}:{number}", f"{reason} is skipped")
 
 
-def _unused(sides: tuple[str, ...], fuzzy: bool) -> str | None:
+def _skip_reason(sides: tuple[str, ...], fuzzy: bool) -> str | None:
     """What a message is that makes no pair of texts."""
     if not all(sides):
         return "a message without a translation"

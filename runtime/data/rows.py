@@ -74,7 +74,7 @@ class Rows:
                 near = (
                     did_you_mean(name, self.cells)
                     or self.format.hint_of_header(list(self.cells))
-                    or f"the columns are {_listed(list(self.cells))}"
+                    or f"the columns are {_list(list(self.cells))}"
                 )
                 raise NablacError(Diagnostic(codes.E822, f"{self.path} has no column `{name}`", span, hint=near))
             if name in self.refused:
@@ -92,8 +92,8 @@ class Rows:
                     table[row, column] = number
                 elif kept[row]:
                     kept[row] = False
-                    what = f"none of the classes {_listed(list(known))}" if known else "not a number"
-                    shown = f"`{_shortened(cell)}` is {what}" if cell.strip() else "the cell is empty"
+                    what = f"none of the classes {_list(list(known))}" if known else "not a number"
+                    shown = f"`{_shorten(cell)}` is {what}" if cell.strip() else "the cell is empty"
                     hint = None if known else self.format.hint(cell)
                     report.broken(f"{self.path}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
         return Table(table[kept], np.flatnonzero(kept), texts)
@@ -111,9 +111,9 @@ class Rows:
         return classes
 
 
-def _shortened(cell: str) -> str:
+def _shorten(cell: str) -> str:
     return cell if len(cell) <= 40 else f"{cell[:40]}.."
 
 
-def _listed(names: list[str]) -> str:
-    return ", ".join(map(_shortened, names[:_MOST_LISTED])) + (", .." if len(names) > _MOST_LISTED else "")
+def _list(names: list[str]) -> str:
+    return ", ".join(map(_shorten, names[:_MOST_LISTED])) + (", .." if len(names) > _MOST_LISTED else "")

@@ -109,13 +109,13 @@ def _rounding(array: Array) -> float:
     return float(np.finfo(array.dtype).eps) if array.dtype.kind == "f" else 0.0
 
 
-def chosen(scales: Sequence[Scale], names: set[str], unasked: bool) -> Scale | None:
+def select_scale(scales: Sequence[Scale], names: set[str], unasked: bool) -> Scale | None:
     """The last scale that names a column or its array; `unasked`, one that names no columns will do."""
     fitting = (scale for scale in reversed(scales) if (names & set(scale.columns) if scale.columns else unasked))
     return next(fitting, None)
 
 
-def fitted_scaling(examples: Array, scales: Sequence[Scale | None]) -> Scaling | None:
+def fit_scaling(examples: Array, scales: Sequence[Scale | None]) -> Scaling | None:
     """What training examples show, of each column of the last axis, or of each channel of images; None for none.
 
     `scales` are those of the columns, or one for all of them.

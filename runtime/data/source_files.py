@@ -12,10 +12,10 @@ from runtime.boundary import LARGEST_TEXT, gunzip, read_file
 
 def content_of(path: Path) -> bytes:
     """A regular file's bytes, unpacked where it is gzipped; NablacError for more than LARGEST_TEXT of them."""
-    return unpacked(read_file(path, LARGEST_TEXT), str(path))
+    return unpack(read_file(path, LARGEST_TEXT), str(path))
 
 
-def unpacked(content: bytes, location: str) -> bytes:
+def unpack(content: bytes, location: str) -> bytes:
     """The bytes of a file that may be gzipped."""
     return gunzip(content, location) if content[:2] == b"\x1f\x8b" else content
 

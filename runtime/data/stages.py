@@ -15,7 +15,7 @@ from runtime.data.context import Context
 from runtime.data.examples import Examples, Text, cuts, window_parts
 from runtime.data.rows import Rows
 from runtime.data.scaling import Scale
-from runtime.data.tokens import known, tokens, windows_of
+from runtime.data.tokens import known_tokenizer, tokens, windows_of
 from runtime.text.tokenizers import ListTokenizer
 from runtime.text.words import pieces
 
@@ -27,7 +27,7 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
 
     Without `targets` there is nothing but inputs, as for an autoencoder, whose loss compares an output with them.
     """
-    _needs(data, Rows, stage)
+    _check_kind(data, Rows, stage)
     inputs, targets = _names(stage.arguments["inputs"]), _names(stage.arguments["targets"])
     for name in targets:
         if name in inputs:  # it may be meant, and is mostly a slip: the model is given the answer
@@ -56,7 +56,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     every step. `target` names other columns to foretell. Examples whose target lies in the validation or test rows
     belong to these parts, and scaling sees the training rows alone. No window spans a row that was left out.
     """
-    _needs(data, Rows, stage)
+    _check_kind(data, Rows, stage)
     arguments = stage.arguments
     inputs = _names(arguments["columns"])
     targets = _names(arguments["target"]) or inputs
@@ -99,20 +99,20 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
 
 def standardize(data: Rows | Examples, stage: DataStage, context: Context) -> Rows | Examples:
     """To mean 0 and deviation 1, as the training part has them."""
-    return _scaled(data, "standardize", 0.0, 1.0, stage)
+    return _add_scale(data, "standardize", 0.0, 1.0, stage)
 
 
 def min_max(data: Rows | Examples, stage: DataStage, context: Context) -> Rows | Examples:
     """From `low` to `high`, as the training part spans them."""
-    return _scaled(data, "min_max", stage.arguments["low"], stage.arguments["high"], stage)
+    return _add_scale(data, "min_max", stage.arguments["low"], stage.arguments["high"], stage)
 
 
-def _scaled(
+def _add_scale(
     data: Rows | Examples, kind: Literal["standardize", "min_max"], low: float, high: float, stage: DataStage
 ) -> Rows | Examples:
     """A scaling is asked for here, and fitted when the training part and the model's types are known."""
     if isinstance(data, Text):
-        _needs(data, Examples, stage)
+        _check_kind(data, Examples, stage)
     scale = Scale(kind, low, high, tuple(_names(stage.arguments["columns"])), stage.span)
     return replace(data, scales=(*data.scales, scale))
 
@@ -122,7 +122,7 @@ def split(data: Any, stage: DataStage, context: Context) -> Any:
     return data
 
 
-def divided(context: Context, stages: Iterable[DataStage]) -> Context:
+def apply_split(context: Context, stages: Iterable[DataStage]) -> Context:
     """The context with the shares of a `split`, wherever it stands: every stage has to know the training part."""
     for stage in stages:
         if stage.name == "split":
@@ -142,10 +142,10 @@ def characters(data: Text, stage: DataStage, context: Context) -> Examples:
 
     The vocabulary is that of the training part, after an entry for characters it does not have.
     """
-    _needs(data, Text, stage)
+    _check_kind(data, Text, stage)
     length, stride = stage.arguments["length"], stage.arguments["stride"] or stage.arguments["length"]
     first, _ = cuts(len(data.text), context)
-    tokenizer = known(context) or ListTokenizer("characters", tuple(sorted(set(data.text[:first]))), UNSEEN)
+    tokenizer = known_tokenizer(context) or ListTokenizer("characters", tuple(sorted(set(data.text[:first]))), UNSEEN)
     return windows_of(data.text, tokenizer, length, stride, context, stage)
 
 
@@ -153,12 +153,12 @@ def words(data: Text, stage: DataStage, context: Context) -> Examples:
     """As `characters`, of words and punctuation; the `most` frequent words of the training part are known."""
     from collections import Counter
 
-    _needs(data, Text, stage)
+    _check_kind(data, Text, stage)
     tokens = pieces(data.text, "words")
     first, _ = cuts(len(tokens), context)
     counted = Counter(tokens[:first]).most_common(stage.arguments["most"])
     length, stride = stage.arguments["length"], stage.arguments["stride"] or stage.arguments["length"]
-    tokenizer = known(context) or ListTokenizer("words", tuple(word for word, _ in counted), UNSEEN)
+    tokenizer = known_tokenizer(context) or ListTokenizer("words", tuple(word for word, _ in counted), UNSEEN)
     return windows_of(data.text, tokenizer, length, stride, context, stage)
 
 
@@ -167,7 +167,7 @@ UNSEEN = ("\N{REPLACEMENT CHARACTER}",)  # the only special token of these two
 
 def augment(data: Examples, stage: DataStage, context: Context) -> Examples:
     """Changes to training batches as they are drawn; see `runtime.data.augmentation`."""
-    _needs(data, Examples, stage)
+    _check_kind(data, Examples, stage)
     chosen = {name: value for name, value in stage.arguments.items() if value}
     return replace(data, augmentations={**data.augmentations, **chosen})
 
@@ -176,7 +176,7 @@ def _names(value: Any) -> list[str]:
     return [str(item) for item in value] if isinstance(value, list) else [str(value)]
 
 
-def _needs(data: Any, kind: type, stage: DataStage) -> None:
+def _check_kind(data: Any, kind: type, stage: DataStage) -> None:
     if not isinstance(data, kind):
         words = {Rows: "rows of a table", Examples: "examples", Text: "a text"}
         raise NablacError(

@@ -8,7 +8,7 @@ from compiler.model_spec import DataStage
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import PARQUET
-from runtime.boundary import BEGINNING, check_table, guarded, open_regular, refuse_other_kinds
+from runtime.boundary import BEGINNING, check_table, open_regular, refuse_other_kinds, translate_errors
 from runtime.data.context import Context
 from runtime.data.csv_file import Format, read_table
 from runtime.data.rows import Rows
@@ -35,7 +35,7 @@ def parquet(stage: DataStage, context: Context) -> Rows:
         import pyarrow.parquet
     except ImportError:
         raise missing_extra("Parquet files", "parquet", stage) from None
-    with guarded(str(path), "a Parquet file"), open_regular(path) as file:
+    with translate_errors(str(path), "a Parquet file"), open_regular(path) as file:
         beginning = file.read(BEGINNING)
         refuse_other_kinds(beginning, "a Parquet file", str(path), but=(PARQUET,))
         if not beginning.startswith(b"PAR1"):

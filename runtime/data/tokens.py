@@ -35,7 +35,7 @@ def tokens(data: Text, stage: DataStage, context: Context) -> Examples:
     if not isinstance(data, Text):
         raise NablacError(Diagnostic(codes.E823, "`tokens` takes a text, or pairs of texts", stage.span))
     if not data.lines:
-        return _masked(data, stage, context) if stage.arguments["hide"] else _next_tokens(data, stage, context)
+        return _masked_tokens(data, stage, context) if stage.arguments["hide"] else _next_tokens(data, stage, context)
     return _pairs(data, stage, context)
 
 
@@ -43,7 +43,7 @@ def _pairs(data: Text, stage: DataStage, context: Context) -> Examples:
     """The examples of pairs of texts: translations, or texts with a class or a number."""
     classes: tuple[str, ...] = ()
     if stage.arguments["target"] == "class":
-        data, classes = _classed(data, context)
+        data, classes = _read_classes(data, context)
     whole = Examples({"line": np.arange(len(data.lines))}).split(context)
     translated = stage.arguments["target"] == "text"
     training = (data.lines[number] for number in whole.parts["training"])
@@ -58,12 +58,12 @@ def _pairs(data: Text, stage: DataStage, context: Context) -> Examples:
     parts = {name: new_numbers[part][new_numbers[part] >= 0] for name, part in whole.parts.items()}
     texts = [data.lines[number] for number in kept]
     padding = tokenizer.padding or PADDING
-    source = padded([sources[number] for number in kept], padding)
+    source = pad([sources[number] for number in kept], padding)
     if answers is not None:
         arrays = {
             "source": source,
-            "target_in": padded([roles.answer(tokenizer, answers[number]) for number in kept], padding),
-            "target_out": padded([[*answers[number], tokenizer.end or 0] for number in kept], padding),
+            "target_in": pad([roles.answer(tokenizer, answers[number]) for number in kept], padding),
+            "target_out": pad([[*answers[number], tokenizer.end or 0] for number in kept], padding),
         }
         names = ("source", "target_in"), ("target_out",)
         return Examples(arrays, *names, parts=parts, tokenizer=tokenizer, padded=True, texts=texts)
@@ -106,7 +106,7 @@ def _fitting_pairs(
     return fitting
 
 
-def known(context: Context) -> Tokenizer | None:
+def known_tokenizer(context: Context) -> Tokenizer | None:
     """The tokenizer that the training part, or the run, has already."""
     return context.fitted.tokenizer if context.fitted is not None else None
 
@@ -125,7 +125,7 @@ def _check_special(tokenizer: Tokenizer, stage: DataStage, translated: bool) -> 
 def _tokenizer(texts: Iterable[str], stage: DataStage, context: Context) -> Tokenizer:
     """What the run has already, the file that `kind` names, or one learnt from texts."""
     kind = stage.arguments["kind"]
-    fitted = known(context)
+    fitted = known_tokenizer(context)
     if fitted is not None:
         return fitted
     if not kind.endswith((".json", ".txt")):
@@ -133,7 +133,7 @@ def _tokenizer(texts: Iterable[str], stage: DataStage, context: Context) -> Toke
     return read_tokenizer(context.path(kind, stage.span))
 
 
-def _classed(data: Text, context: Context) -> tuple[Text, tuple[str, ...]]:
+def _read_classes(data: Text, context: Context) -> tuple[Text, tuple[str, ...]]:
     """The classes that the second sides name, in order, or those that are known already; other pairs are broken."""
     fitted = context.fitted.classes.get("label") if context.fitted is not None else None
     classes = fitted or tuple(sorted({line[1] for line in data.lines}))
@@ -165,7 +165,7 @@ def _next_tokens(data: Text, stage: DataStage, context: Context) -> Examples:
     return windows_of(data.text, tokenizer, arguments["length"], arguments["length"], context, stage)
 
 
-def _masked(data: Text, stage: DataStage, context: Context) -> Examples:
+def _masked_tokens(data: Text, stage: DataStage, context: Context) -> Examples:
     """Windows of `length` tokens in which a share `hide` is hidden (Devlin et al. 2018, section 3.1).
 
     `tokens` is what the model sees, `hidden` the tokens that it has to find, and IGNORED elsewhere; `segments` is 0. Of
@@ -221,7 +221,7 @@ def windows_of(
     return Examples(arrays, ("input",), ("target",), ordered=True, parts=parts, tokenizer=tokenizer)
 
 
-def padded(rows: list[list[int]], padding: int = PADDING) -> Array:
+def pad(rows: list[list[int]], padding: int = PADDING) -> Array:
     """Rows of numbers as one array, filled up with padding."""
     array = np.full((len(rows), max(map(len, rows))), padding, np.int64)
     for number, row in enumerate(rows):
@@ -229,4 +229,4 @@ def padded(rows: list[list[int]], padding: int = PADDING) -> Array:
     return array
 
 
-__all__ = ["Tokenizer", "known", "padded", "tokens", "windows_of"]
+__all__ = ["Tokenizer", "known_tokenizer", "pad", "tokens", "windows_of"]

@@ -82,7 +82,7 @@ def attention_of(
         raise NablacError(
             Diagnostic(codes.E854, f"{graph.name} has no attention `{chosen}`", place="--layer", hint=hint)
         )
-    role = roles.whole if others or not _goes_on(graph, weights) else roles.prompt
+    role = roles.whole if others or not _is_causal(graph, weights) else roles.prompt
     most = longest_texts(graph).get((others or [label])[0])
     coded = tokens_of(tokenizer, text, role, "--attention", TextLimit(graph.name, most), what="prompt")
     generated, target = "", coded
@@ -104,10 +104,12 @@ def attention_of(
         str(size): numbers for size, numbers in ((time, target), *((graph.inputs[n].shape[1], coded) for n in others))
     }
     rows, columns = (names.get(str(size), coded) for size in value.shape[2:])
-    return AttentionWeights(chosen, weights_of_layer, _shown(tokenizer, rows), _shown(tokenizer, columns), generated)
+    return AttentionWeights(
+        chosen, weights_of_layer, _token_texts(tokenizer, rows), _token_texts(tokenizer, columns), generated
+    )
 
 
-def _goes_on(graph: Graph, weights: Mapping[str, Array]) -> bool:
+def _is_causal(graph: Graph, weights: Mapping[str, Array]) -> bool:
     """Whether a model says what follows a text, and does not read it whole."""
     try:
         check_causal(graph, *generating_ends(graph), weights)
@@ -116,7 +118,7 @@ def _goes_on(graph: Graph, weights: Mapping[str, Array]) -> bool:
     return True
 
 
-def _shown(tokenizer: Tokenizer, numbers: list[int]) -> tuple[str, ...]:
+def _token_texts(tokenizer: Tokenizer, numbers: list[int]) -> tuple[str, ...]:
     special = {tokenizer.begin: "<s>", tokenizer.end: "</s>", tokenizer.unknown: "<unk>"}
     if isinstance(tokenizer, ListTokenizer) and tokenizer.kind == "words":
         special |= {tokenizer.numbers[piece]: mark for piece, mark in _SPACING.items() if piece in tokenizer.numbers}

@@ -14,7 +14,7 @@ from compiler.dims import PAST, Size
 from compiler.types import DType, TensorType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.generation.machines import Machine, needed
+from runtime.generation.machines import Machine, select
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -79,9 +79,9 @@ class Cached:
         self.kept = {}
         if self.start is not None:
             available = {**feeds, layout.tokens: tokens}
-            values = {name: self.start.value(array) for name, array in needed(available, self.start.inputs).items()}
+            values = {name: self.start.value(array) for name, array in select(available, self.start.inputs).items()}
             results = self.start.run(values)
-            self.kept = needed(results, (*layout.context, *layout.states))
+            self.kept = select(results, (*layout.context, *layout.states))
         for name, (dtype, shape) in layout.caches.items():
             empty = np.zeros([sizes.get(size, size) for size in shape], DType(dtype).numpy)  # type: ignore[arg-type]
             self.kept[name] = self.step.value(empty)
@@ -106,7 +106,7 @@ class Cached:
 
     def _run(self, tokens: Array) -> Array:
         results = self.step.run({self.layout.tokens: self.step.value(tokens), **self.kept})
-        self.kept.update(needed(results, (*self.layout.states, *self.layout.caches)))
+        self.kept.update(select(results, (*self.layout.states, *self.layout.caches)))
         return self.step.array(results[self.layout.output])[:, -1]
 
 
@@ -135,7 +135,7 @@ class Recomputing:
 
     def _run(self) -> Array:
         feeds = {**self.feeds, self.tokens: self.texts}
-        values = {name: self.model.value(array) for name, array in needed(feeds, self.model.inputs).items()}
+        values = {name: self.model.value(array) for name, array in select(feeds, self.model.inputs).items()}
         return self.model.array(self.model.run(values)[self.output])[:, -1]
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from runtime.generation.decoders import Decoder
-from runtime.generation.sampling import Sampling, chosen, log_softmax, penalized
+from runtime.generation.sampling import Sampling, choose, log_softmax, penalize
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -46,7 +46,7 @@ def sample(
     live, texts = np.arange(len(prompts)), prompts
     scores = decoder.begin(prompts, feeds)
     for count in range(limits.tokens):
-        tokens = chosen(scores, texts, how, np.array([draws[row].random() for row in live]))
+        tokens = choose(scores, texts, how, np.array([draws[row].random() for row in live]))
         going = ~np.isin(tokens, list(limits.stops))
         for row, token in zip(live[going], tokens[going], strict=True):
             new_tokens[row].append(int(token))
@@ -90,7 +90,7 @@ def beam_search(
     finished: list[list[tuple[float, list[int]]]] = [[] for _ in range(batch)]
     improvable = np.ones(batch, bool)
     for count in range(1, limits.tokens + 1):
-        logarithms = penalized(log_softmax(scores), texts, repetition_penalty).reshape(batch, beams, vocabulary)
+        logarithms = penalize(log_softmax(scores), texts, repetition_penalty).reshape(batch, beams, vocabulary)
         together = (logarithms + running[:, :, None]).reshape(batch, beams * vocabulary)
         best = _largest(together, width)
         values, rows, tokens = np.take_along_axis(together, best, axis=1), best // vocabulary, best % vocabulary

@@ -22,7 +22,7 @@ from runtime.generation.decoders import KEY, Cached, Decoder, Layout, Recomputin
 from runtime.generation.decoding import Limits, beam_search, sample
 from runtime.generation.machines import OnnxMachine, machine
 from runtime.generation.sampling import Sampling
-from runtime.metadata import stored
+from runtime.metadata import read_entry
 from runtime.text import roles
 from runtime.text.coding import LONGEST, TextLimit, tokens_of
 from runtime.text.lengths import longest_texts, stored_lengths
@@ -92,21 +92,21 @@ class Generator:
             decoder: Decoder = Cached(layout, start, machine(step.step, weights, backend, device))
         else:
             decoder = Recomputing(tokens, output, machine(optimize(graph), weights, backend, device))
-        vocabulary = _whole(graph.outputs[output].type)
+        vocabulary = _vocabulary_size(graph.outputs[output].type)
         return Generator(decoder, tokenizer, vocabulary, tokens, source, graph.name, longest_texts(graph))
 
     @staticmethod
     def of_folder(folder: Path, device: str, tokenizer: Tokenizer | None = None) -> Generator:
         """A decode step compiled by `nablac compile --decode`."""
         step = OnnxMachine(folder / STEP, device)
-        layout = stored(step.metadata, KEY, None, Layout.from_json)
+        layout = read_entry(step.metadata, KEY, None, Layout.from_json)
         if layout is None:
             hint = "`nablac compile --decode` writes one"
             raise NablacError(Diagnostic(codes.E909, f"{folder} holds no decode step", place=str(folder), hint=hint))
         start = OnnxMachine(folder / START, device) if os.path.exists(folder / START) else None
         others = [name for name in (start.inputs if start is not None else ()) if name != layout.tokens]
-        vocabulary = stored(step.metadata, "nablac.tokens", 0, int)
-        tokenizer = _stored(step, tokenizer, folder / STEP)
+        vocabulary = read_entry(step.metadata, "nablac.tokens", 0, int)
+        tokenizer = _stored_tokenizer(step, tokenizer, folder / STEP)
         source, known = others[0] if others else None, stored_lengths(step.metadata)
         return Generator(Cached(layout, start, step), tokenizer, vocabulary, layout.tokens, source, str(folder), known)
 
@@ -121,7 +121,7 @@ class Generator:
                 sizes = [size if isinstance(size, int) else str(size) for size in type.shape]
                 if len(shape) == 3 and isinstance(shape[2], int) and type.dtype.is_integer and sizes == shape[:2]:
                     decoder = Recomputing(name, model.graph_names[output.name], model)
-                    tokenizer = _stored(model, tokenizer, file)
+                    tokenizer = _stored_tokenizer(model, tokenizer, file)
                     source, known = _source(types, name), stored_lengths(model.metadata)
                     return Generator(decoder, tokenizer, shape[2], name, source, str(file), known)
         raise NablacError(Diagnostic(codes.E860, f"{file} does not generate text", place=str(file)))
@@ -168,7 +168,7 @@ class Generator:
                 yield from ((number, Answer("", 0, error)) for number in numbers)
                 continue
             for number, tokens in zip(numbers, answers, strict=True):
-                yield number, Answer(cut(self.tokenizer.decode(tokens), how.stops), len(tokens))
+                yield number, Answer(cut_at_stop(self.tokenizer.decode(tokens), how.stops), len(tokens))
 
     def _batch(
         self, coded: Array, numbers: list[int], how: Request, watch: Callable[[str], None] | None
@@ -191,7 +191,7 @@ class Generator:
 
             def tell(row: int, token: int) -> None:
                 shown.append(token)
-                watch(certain(self.tokenizer.decode(shown), how.stops))
+                watch(settled_part(self.tokenizer.decode(shown), how.stops))
 
         return sample(self.decoder, texts, feeds, limits, how.sampling, how.seed, tell, numbers)
 
@@ -213,14 +213,14 @@ class Generator:
         return Limits(tokens, frozenset({*numbers.values(), *end}), ended if texts else None)
 
 
-def cut(text: str, stops: Sequence[str]) -> str:
+def cut_at_stop(text: str, stops: Sequence[str]) -> str:
     """A text up to the first of the texts that stop it."""
     return text[: min((text.find(stop) for stop in stops if stop in text), default=len(text))]
 
 
-def certain(text: str, stops: Sequence[str]) -> str:
+def settled_part(text: str, stops: Sequence[str]) -> str:
     """What of a growing text stays: not its end where that may begin a text that stops it."""
-    text = cut(text, stops)
+    text = cut_at_stop(text, stops)
     held = (size for stop in stops for size in range(len(stop) - 1, 0, -1) if text.endswith(stop[:size]))
     return text[: len(text) - max(held, default=0)]
 
@@ -241,7 +241,7 @@ class _WithinVocabulary:
         self.inner.choose(rows)
 
 
-def _whole(type: TensorType) -> int:
+def _vocabulary_size(type: TensorType) -> int:
     size = type.shape[-1]
     assert isinstance(size, int), "a vocabulary is a number"
     return size
@@ -260,7 +260,7 @@ def _source(types: Mapping[str, TensorType], tokens: str) -> str | None:
     return others[0]
 
 
-def _stored(model: OnnxMachine, tokenizer: Tokenizer | None, path: Path) -> Tokenizer:
+def _stored_tokenizer(model: OnnxMachine, tokenizer: Tokenizer | None, path: Path) -> Tokenizer:
     if tokenizer is not None:
         return tokenizer
     if TOKENIZER not in model.metadata:

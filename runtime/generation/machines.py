@@ -98,7 +98,7 @@ def machine(graph: Graph, weights: Mapping[str, Array], backend: str, device: st
     return OnnxMachine(export(graph, weights=weights).SerializeToString(), device, names)
 
 
-def needed(feeds: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+def select(feeds: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     """The feeds of these names."""
     return {name: feeds[name] for name in names if name in feeds}
 

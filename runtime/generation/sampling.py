@@ -27,7 +27,7 @@ class Sampling:
     repetition_penalty: float = 1.0
 
 
-def penalized(scores: Array, texts: Array, penalty: float) -> Array:
+def penalize(scores: Array, texts: Array, penalty: float) -> Array:
     """Scores [batch, vocabulary] after the repetition penalty for the tokens of texts [batch, T]."""
     if penalty == 1.0:
         return scores
@@ -37,20 +37,20 @@ def penalized(scores: Array, texts: Array, penalty: float) -> Array:
     return changed
 
 
-def chosen(scores: Array, texts: Array, how: Sampling, drawn: Array) -> Array:
+def choose(scores: Array, texts: Array, how: Sampling, drawn: Array) -> Array:
     """One token for each row of scores [batch, vocabulary], by numbers [batch] that were drawn from 0 to 1."""
-    scores = penalized(scores, texts, how.repetition_penalty)
+    scores = penalize(scores, texts, how.repetition_penalty)
     if how.temperature == 0.0:
         return np.asarray(scores.argmax(axis=1))
     scores = scores.astype(np.float64)
     with np.errstate(over="ignore"):  # near temperature 0 all but the likeliest are infinitely far from it
-        shares = softmax(kept((scores - scores.max(axis=1, keepdims=True)) / how.temperature, how))
+        shares = softmax(keep_likeliest((scores - scores.max(axis=1, keepdims=True)) / how.temperature, how))
     picked = (shares.cumsum(axis=1) < drawn[:, None]).sum(axis=1)
     last = shares.shape[1] - 1 - (shares[:, ::-1] > 0).argmax(axis=1)  # rounding must not lead behind the last kept
     return np.asarray(np.minimum(picked, last))
 
 
-def kept(scores: Array, how: Sampling) -> Array:
+def keep_likeliest(scores: Array, how: Sampling) -> Array:
     """Scores with those of tokens that are left out at -inf; the likeliest always stays."""
     scores = scores.astype(np.float64)
     if 0 < how.top_k < scores.shape[1]:

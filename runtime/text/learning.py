@@ -38,14 +38,14 @@ def _byte_pairs(texts: list[str], most: int) -> LibraryTokenizer:
 
 def _unigrams(texts: list[str], most: int) -> LibraryTokenizer:
     """Pieces and their shares (Kudo 2018); the library's trainer sums in the order of a hash table."""
-    from runtime.text.unigram import learnt_pieces
+    from runtime.text.unigram import learn_pieces
 
     tokenizers = library()
     space = tokenizers.pre_tokenizers.Metaspace()
     words: Counter[str] = Counter()
     for text in texts:
         words.update(word for word, _ in space.pre_tokenize_str(text))
-    scored = learnt_pieces(words, most - len(SPECIAL))
+    scored = learn_pieces(words, most - len(SPECIAL))
     vocabulary = [*((token, 0.0) for token in SPECIAL), *scored]
     learnt = tokenizers.Tokenizer(tokenizers.models.Unigram(vocabulary, unk_id=UNKNOWN))
     learnt.pre_tokenizer = space

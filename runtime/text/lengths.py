@@ -10,7 +10,7 @@ from compiler.graph import Graph
 from compiler.operators.indexing import Take
 from compiler.rewrite import reached
 from compiler.types import TensorType
-from runtime.metadata import sizes, stored
+from runtime.metadata import read_entry, sizes
 from runtime.size_limits import limits
 
 KEY, LEAST = "nablac.places", "nablac.least_tokens"  # of the metadata
@@ -55,7 +55,7 @@ def length_metadata(graph: Graph) -> dict[str, str]:
 
 def stored_lengths(metadata: Mapping[str, str], key: str = KEY) -> dict[str, int]:
     """What `length_metadata` said."""
-    return stored(metadata, key, {}, sizes)
+    return read_entry(metadata, key, {}, sizes)
 
 
 def token_axes(types: Mapping[str, TensorType]) -> Iterator[tuple[str, Dim]]:

@@ -15,10 +15,10 @@ from typing import Any, Protocol
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.boundary import LARGEST_JSON, decode, guarded, read_file, silenced
+from runtime.boundary import LARGEST_JSON, decode, read_file, silence_stderr, translate_errors
 from runtime.text.regex_checks import check_expressions
 from runtime.text.words import KINDS as LISTED
-from runtime.text.words import SPACING, joined, pieces
+from runtime.text.words import SPACING, join, pieces
 
 KEY = "nablac.tokenizer"  # of the metadata
 PADDING, UNKNOWN, BEGIN, END, MASK = 0, 1, 2, 3, 4
@@ -139,7 +139,7 @@ class ListTokenizer:
         """The known pieces, joined as their kind is."""
         first = len(self.special)
         parts = [self.known[number - first] for number in numbers if first <= number < self.size]
-        return joined(parts, self.kind)
+        return join(parts, self.kind)
 
     def to_json(self) -> str:
         """The kind and the tokens."""
@@ -189,7 +189,7 @@ class LibraryTokenizer:
     @cached_property
     def around(self) -> tuple[Sequence[int], Sequence[int]]:
         """What the library puts before and after a text; NablacError (E850) where it fails."""
-        with guarded("the tokenizer", "tokens of a text", codes.E850), silenced():
+        with translate_errors("the tokenizer", "tokens of a text", codes.E850), silence_stderr():
             encoding = self.library.encode("a", add_special_tokens=True)
         text = [index for index, special in enumerate(encoding.special_tokens_mask) if not special]
         if not text:
@@ -209,12 +209,12 @@ class LibraryTokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The library's numbers; NablacError (E850) where it fails."""
-        with guarded("the tokenizer", "tokens of a text", codes.E850), silenced():
+        with translate_errors("the tokenizer", "tokens of a text", codes.E850), silence_stderr():
             return list(self.library.encode(text, add_special_tokens=False).ids)
 
     def decode(self, numbers: Sequence[int]) -> str:
         """The library's text; NablacError (E850) where it fails."""
-        with guarded("the tokenizer", "the text of tokens", codes.E850), silenced():
+        with translate_errors("the tokenizer", "the text of tokens", codes.E850), silence_stderr():
             return str(self.library.decode([int(number) for number in numbers], skip_special_tokens=True))
 
     def to_json(self) -> str:
@@ -224,7 +224,7 @@ class LibraryTokenizer:
 
 def from_json(text: str, location: str = KEY) -> Tokenizer:
     """What `to_json` wrote; NablacError for anything else, at `place`."""
-    with guarded(location, "JSON", codes.E850):
+    with translate_errors(location, "JSON", codes.E850):
         stored = json.loads(text)
     known = isinstance(stored, dict) and ("library" in stored or ("known" in stored and stored.get("kind") in LISTED))
     if not known:
@@ -233,7 +233,7 @@ def from_json(text: str, location: str = KEY) -> Tokenizer:
     missing = [name for name in ("kind", "special" if "known" in stored else "library") if name not in stored]
     if missing:
         raise _no_tokenizer(f"this tokenizer has no entry `{missing[0]}`", location)
-    with guarded(location, "a tokenizer", codes.E850):
+    with translate_errors(location, "a tokenizer", codes.E850):
         if "known" in stored:
             return ListTokenizer(stored["kind"], _texts(stored["known"]), _texts(stored["special"]))
         whole = stored["library"]
@@ -253,7 +253,7 @@ def _no_tokenizer(message: str, location: str, hint: str | None = None) -> Nabla
 def read_tokenizer(path: Path) -> Tokenizer:
     """A `tokenizer.json` of the tokenizers library, a `vocab.txt` of WordPiece, or what `to_json` wrote."""
     text = decode(read_file(path, LARGEST_JSON, pipes=True), str(path))
-    with guarded(str(path), "a tokenizer", codes.E850):
+    with translate_errors(str(path), "a tokenizer", codes.E850):
         if path.suffix == ".txt":
             return _word_pieces(text.replace("\r\n", "\n").removesuffix("\n").split("\n"))
         stored = json.loads(text)
@@ -271,7 +271,7 @@ def _of_library(text: str, stored: Any, kind: str, location: str) -> LibraryToke
     if named is not None and named not in known:
         raise ValueError(f"its model is of the type `{str(named)[:20]}`, and there are {', '.join(known)}")
     tokenizers = library()
-    with silenced():
+    with silence_stderr():
         try:
             tokenizer = tokenizers.Tokenizer.from_str(text)
         except Exception:  # it speaks of the types of its code

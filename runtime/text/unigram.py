@@ -21,7 +21,7 @@ _SEEDS = 4  # pieces that it begins with, for each that is wanted
 _KEPT = 0.75  # of the pieces stay in a round
 
 
-def learnt_pieces(words: Mapping[str, int], most: int) -> list[tuple[str, float]]:
+def learn_pieces(words: Mapping[str, int], most: int) -> list[tuple[str, float]]:
     """At most `most` pieces, every letter among them where there is room, with the logarithms of their shares."""
     counted: Counter[str] = Counter()
     for word, count in words.items():
@@ -30,16 +30,16 @@ def learnt_pieces(words: Mapping[str, int], most: int) -> list[tuple[str, float]
     listed = sorted(counted)
     counts = np.array([counted[word] for word in listed], np.float64)
     letters, pieces = _seeds(listed, counted, most)
-    shares = _normal(np.array([pieces[piece] for piece in pieces], np.float64))
+    shares = _normalize(np.array([pieces[piece] for piece in pieces], np.float64))
     names = list(pieces)
     while True:
         lattice = _Lattice.of(listed, names)
         for _ in range(2):
-            shares = _normal(np.maximum(lattice.expected(shares, counts), 1e-12))
+            shares = _normalize(np.maximum(lattice.expected(shares, counts), 1e-12))
         if len(names) <= most:
             break
-        kept = _kept(names, shares, letters, most)
-        names, shares = [names[number] for number in kept], _normal(shares[kept])
+        kept = _select(names, shares, letters, most)
+        names, shares = [names[number] for number in kept], _normalize(shares[kept])
     order = sorted(range(len(names)), key=lambda number: (-round(float(np.log(shares[number])), 6), names[number]))
     return [(names[number], round(float(np.log(shares[number])), 6)) for number in order]
 
@@ -60,7 +60,7 @@ def _seeds(words: list[str], counts: Mapping[str, int], most: int) -> tuple[set[
     return set(letters), {piece: float(singles[piece] if len(piece) == 1 else runs[piece]) for piece in chosen}
 
 
-def _kept(names: list[str], shares: Array, letters: set[str], most: int) -> list[int]:
+def _select(names: list[str], shares: Array, letters: set[str], most: int) -> list[int]:
     """The indices of the letters, and of those other pieces whose loss would make the words least likely."""
     lattice = _Lattice.of(names, names)
     whole = np.array([len(name) for name in names])[lattice.word] == lattice.end - lattice.begin
@@ -130,5 +130,5 @@ class _Lattice:
         return reached[self.lengths, np.arange(count)]
 
 
-def _normal(counts: Array) -> Array:
+def _normalize(counts: Array) -> Array:
     return np.asarray(counts / counts.sum())

@@ -25,14 +25,14 @@ def pieces(text: str, kind: str) -> list[str]:
     end = 0
     for part in _PART.finditer(text):
         apart = part.start() > end
-        if end and apart != _apart(parts[-1], part[0]):
+        if end and apart != _are_spaced(parts[-1], part[0]):
             parts.append(SPACE if apart else JOIN)
         parts.append(part[0])
         end = part.end()
     return parts
 
 
-def joined(parts: Sequence[str], kind: str) -> str:
+def join(parts: Sequence[str], kind: str) -> str:
     """The text that `pieces` took apart; of white space it has single spaces."""
     if kind == "characters":
         return "".join(parts)
@@ -41,18 +41,20 @@ def joined(parts: Sequence[str], kind: str) -> str:
         if part in SPACING:
             spacing = part
             continue
-        usual = SPACE if last and _apart(last, part) else JOIN
+        usual = SPACE if last and _are_spaced(last, part) else JOIN
         text += (usual if spacing is None or not last else spacing) + part
         last, spacing = part, None
     return text
 
 
-def _apart(before: str, after: str) -> bool:
+def _are_spaced(before: str, after: str) -> bool:
     """Whether two parts mostly have a space between them."""
     if after in _CLOSING or before in _OPENING:
         return False
-    return not (after in _APOSTROPHES and _word(before)) and not (before in _APOSTROPHES and _word(after))
+    return not (after in _APOSTROPHES and _ends_in_word(before)) and not (
+        before in _APOSTROPHES and _ends_in_word(after)
+    )
 
 
-def _word(part: str) -> bool:
+def _ends_in_word(part: str) -> bool:
     return part[-1].isalnum() or part[-1] == "_"

@@ -14,7 +14,7 @@ import numpy as np
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import reason_of, require_regular, require_room
-from runtime.typed import typed
+from runtime.typed import read_as
 from runtime.weights import save_weights
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], Position]:
             raise NablacError(
                 Diagnostic(codes.E840, "this checkpoint is damaged: its bytes have changed", place=str(path))
             )
-        position: Position = typed(Position, json.loads(metadata["position"]))
+        position: Position = read_as(Position, json.loads(metadata["position"]))
         return state, position
     except NablacError:
         raise

@@ -37,10 +37,10 @@ def crc32c(data: bytes) -> int:
 def record(data: bytes) -> bytes:
     """A TFRecord: the length and the data, each followed by its masked checksum."""
     length = struct.pack("<Q", len(data))
-    return length + _masked(length) + data + _masked(data)
+    return length + _masked_checksum(length) + data + _masked_checksum(data)
 
 
-def _masked(data: bytes) -> bytes:
+def _masked_checksum(data: bytes) -> bytes:
     crc = crc32c(data)
     return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF)
 

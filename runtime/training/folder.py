@@ -23,7 +23,7 @@ from runtime.data.fitted import DATA, TOKENS, write_fitted
 from runtime.training.checkpoints import Position, save_checkpoint
 from runtime.training.curves import curves
 from runtime.training.events import EventWriter
-from runtime.training.program_texts import IMPORTED, SPEC, written_out
+from runtime.training.program_texts import IMPORTED, SPEC, collect_texts
 from runtime.training.run_record import read_record, record_of, write_record
 from runtime.training.trained import RECORD, Trained, save_trained
 from runtime.training.training_run import Training, describe
@@ -90,7 +90,7 @@ class RunFolder:
             raise Unwritable(target, error) from error
         with scratch(target) as draft:
             (draft / "checkpoints").mkdir()
-            for name, text in written_out(training.text.program).items():
+            for name, text in collect_texts(training.text.program).items():
                 (draft / name).parent.mkdir(exist_ok=True)
                 write_bytes(draft / name, text.encode())
             write_fitted(draft, fitted_to(training.data))

@@ -15,8 +15,8 @@ from compiler.training.losses import loss_graph
 from compiler.types import TensorType
 from grammar.diagnostics import NablacError
 from runtime.data.examples import Examples
-from runtime.data.padding import Padding, widened
-from runtime.initialization import initialize, stored
+from runtime.data.padding import Padding, widen
+from runtime.initialization import initialize, stored_operators
 from runtime.numpy_executor import NumpyRunner
 from runtime.text.lengths import least_widths, token_axes
 
@@ -58,7 +58,7 @@ def _dims_whose_padding_is_read(
     }
     random = np.random.default_rng(0)
     first = initialize(graph, 0, weights)
-    runner = NumpyRunner(graph, {op.path: _shaken(op, first[op.path], random) for op in stored(graph)})
+    runner = NumpyRunner(graph, {op.path: _add_noise(op, first[op.path], random) for op in stored_operators(graph)})
     tolerance = max(
         1e-4, 30 * next(value.type.dtype.eps for value in graph.outputs.values() if value.type.dtype.is_float)
     )
@@ -69,7 +69,7 @@ def _dims_whose_padding_is_read(
     read: set[str] = set()
     for dim in set(padding.axes.values()):
         wider = {
-            name: widened(array, array.shape[1] + _MORE, data.padding) if padding.axes.get(name) == dim else array
+            name: widen(array, array.shape[1] + _MORE, data.padding) if padding.axes.get(name) == dim else array
             for name, array in feeds.items()
         }
         try:
@@ -86,7 +86,7 @@ def _dims_whose_padding_is_read(
     return frozenset(read)
 
 
-def _shaken(op: Stored, value: Array, random: np.random.Generator) -> Array:
+def _add_noise(op: Stored, value: Array, random: np.random.Generator) -> Array:
     """A float parameter's value with noise of deviation 0.1; any other value as it is."""
     if not isinstance(op, Parameter) or not op.type.dtype.is_float:
         return value

@@ -20,7 +20,7 @@ def fingerprint(program: Program) -> str:
     return digest.hexdigest()
 
 
-def written_out(program: Program) -> dict[str, str]:
+def collect_texts(program: Program) -> dict[str, str]:
     """The texts of a program by paths below one folder; each imports the others from there."""
     names: dict[Program, str] = {}
     for file in _files(program):

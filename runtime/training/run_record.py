@@ -20,7 +20,7 @@ from runtime.training.program_texts import fingerprint
 from runtime.training.surroundings import Surroundings, surroundings
 from runtime.training.trained import RECORD
 from runtime.training.training_data import path_of
-from runtime.typed import typed
+from runtime.typed import read_as
 
 if TYPE_CHECKING:
     from runtime.training.training_run import Training
@@ -86,7 +86,7 @@ class Record:
             before, now = getattr(self.choices, name), getattr(other.choices, name)
             if before != now:
                 option = f"--{name.replace('_', '-')}"
-                was, would = _said(option, before), _said(option, now)
+                was, would = _as_given(option, before), _as_given(option, now)
                 message = f"{run} was started with {was}, and with {would} it would be a different run"
                 raise NablacError(Diagnostic(codes.E841, message, place=option, hint=hint))
         begun = ", from its weights" if _from_its_weights(run) else ""
@@ -150,7 +150,7 @@ def read_record(folder: Path) -> Record:
     content = read_file(folder / RECORD, LARGEST_JSON)
     try:
         stored = json.loads(content)
-        record: Record = typed(Record, {name: value for name, value in stored.items() if name != "facts"})
+        record: Record = read_as(Record, {name: value for name, value in stored.items() if name != "facts"})
         _check_ranges(record)
         return record
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
@@ -177,7 +177,7 @@ def _from_its_weights(run: Path) -> str:
     return f"; `--weights {weights}` starts a new run from its weights" if weights.is_file() else ""
 
 
-def _said(option: str, value: Any) -> str:
+def _as_given(option: str, value: Any) -> str:
     """An option as a person would have given it."""
     match value:
         case None | False:

@@ -44,7 +44,7 @@ class StepperSetup:
     evaluated: Collection[str] = ()  # the outputs of `evaluation` that are asked for
 
 
-def averaged(arrays: Mapping[str, Array], averages: Mapping[str, str]) -> dict[str, Array]:
+def with_averages(arrays: Mapping[str, Array], averages: Mapping[str, str]) -> dict[str, Array]:
     """Arrays by path; a running average, whose path is in `averages`, replaces what it averages, in its type."""
     replaced = {path: arrays[average].astype(arrays[path].dtype, copy=False) for path, average in averages.items()}
     return {**arrays, **replaced}
@@ -59,7 +59,7 @@ class NumpyStepper:
         self.fixed = {path: setup.state[path] for path in setup.state if path not in setup.step.updates}
         self.averages, self.evaluated = setup.averages, setup.evaluated
         self.runner = NumpyRunner(setup.step, setup.state)
-        self.evaluator = NumpyRunner(setup.evaluation, averaged(setup.state, setup.averages))
+        self.evaluator = NumpyRunner(setup.evaluation, with_averages(setup.state, setup.averages))
         self._before: dict[str, Array] = {}
 
     def step(self, feeds: Mapping[str, Array]) -> dict[str, float]:
@@ -72,7 +72,7 @@ class NumpyStepper:
 
     def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the evaluation on the current weights, or on their averages."""
-        current = averaged(self.state(), self.averages)
+        current = with_averages(self.state(), self.averages)
         for path in self.evaluator.weights:
             self.evaluator.weights[path] = current[path]
         outputs, _ = self.evaluator.run_step({name: feeds[name] for name in self.evaluator.graph.inputs})

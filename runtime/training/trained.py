@@ -27,12 +27,12 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.boundary import reason_of
 from runtime.data.fitted import Fitted, fitted_from_json, fitted_to_json, read_fitted, unreadable
-from runtime.initialization import stored
+from runtime.initialization import stored_operators
 from runtime.metadata import CLASSES, COLUMNS, UNITS
 from runtime.table_lookups import table_metadata
 from runtime.text.lengths import length_metadata
 from runtime.text.tokenizers import KEY as TOKENIZER
-from runtime.weights import fit_weights, idle_rules, read_metadata, read_tensors, save_weights
+from runtime.weights import describe_unused_rules, fit_weights, read_metadata, read_tensors, save_weights
 
 if TYPE_CHECKING:
     from compiler.graph import Value
@@ -85,16 +85,16 @@ def load_trained(
 
     given, rules = read_tensors(path), list(renames)
     weights = fit_weights(given, needed or elaborated.graph, str(path), rules, optional)
-    idle = idle_rules(list(given), rules)
+    idle = describe_unused_rules(list(given), rules)
     if idle is not None:
         say(f"note: {path}: {idle}")
-    fitted, step = _told(path)
+    fitted, step = _read_facts(path)
     if fitted is not None:
         check_fitted(elaborated, fitted, str(path))
     return Trained(weights, fitted, step)
 
 
-def _told(path: str | Path) -> tuple[Fitted | None, int | None]:
+def _read_facts(path: str | Path) -> tuple[Fitted | None, int | None]:
     """What a file of weights says of its data, and the number of its last step."""
     text = read_metadata(path).get(TRAINED)
     if text is None:
@@ -229,5 +229,7 @@ def in_raw_data(elaborated: ModelSpec, fitted: Fitted | None) -> ModelSpec:
 
 def weights_of_model(inference: ModelSpec, in_training: Iterable[str], state: Mapping[str, Array]) -> dict[str, Array]:
     """What of a training state is the model's: what its outputs, its loss and its metrics read, and `in_training`."""
-    paths = dict.fromkeys([*(op.path for graph in (inference.graph, whole_graph(inference)) for op in stored(graph))])
+    paths = dict.fromkeys(
+        [*(op.path for graph in (inference.graph, whole_graph(inference)) for op in stored_operators(graph))]
+    )
     return {path: state[path] for path in (*paths, *(path for path in in_training if path not in paths))}

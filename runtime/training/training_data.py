@@ -19,10 +19,10 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.data.context import Context
 from runtime.data.examples import PARTS, Examples, fitted_to
-from runtime.data.loading import Requirements, load_examples, staged
+from runtime.data.loading import Requirements, load_examples, run_stages
 from runtime.data.matching import PackagePath
 from runtime.data.missing_entries import check_lookups
-from runtime.data.padding import widened
+from runtime.data.padding import widen
 from runtime.training.batch_axis import check_example_axis
 from runtime.training.run_options import Options
 
@@ -104,7 +104,7 @@ def _all_examples(
 
     stages: Sequence[DataStage] = spec.data
     if arrays is not None:
-        examples = staged(arrays, [stage for stage in stages if stage.name in ON_EXAMPLES], context, wanted)
+        examples = run_stages(arrays, [stage for stage in stages if stage.name in ON_EXAMPLES], context, wanted)
         check_lookups(looked_up, examples, spec.span)
     else:
         if stages and options.data is not None:
@@ -114,7 +114,7 @@ def _all_examples(
         if isinstance(path, str) and part not in context.fixed:
             undivided = [stage for stage in _of_file(stages, path) if stage.name != "split"]
             whole = replace(context, validation=0.0, test=0.0, order="", fitted=fitted_to(examples))
-            examples = _joined(examples, part, load(undivided, whole), path)
+            examples = _join(examples, part, load(undivided, whole), path)
     return examples if options.overfit is None else _first_examples(examples, options.overfit)
 
 
@@ -144,14 +144,14 @@ def _of_file(stages: Sequence[DataStage], path: str) -> Sequence[DataStage]:
     return (replace(stages[0], arguments={**stages[0].arguments, "path": path}), *stages[1:])
 
 
-def _joined(examples: Examples, part: str, other: Examples, path: str) -> Examples:
+def _join(examples: Examples, part: str, other: Examples, path: str) -> Examples:
     """With the examples of another file for a part."""
     arrays: dict[str, Array] = {}
     padding = examples.padding
     for name, array in examples.arrays.items():
         added = other.arrays[name]
         if examples.padded and array.ndim == 2:
-            array, added = widened(array, added.shape[1], padding), widened(added, array.shape[1], padding)
+            array, added = widen(array, added.shape[1], padding), widen(added, array.shape[1], padding)
         if array.shape[1:] != added.shape[1:]:
             shapes = [list(rows.shape[1:]) for rows in (added, array)]
             message = f"an example's `{name}` is {shapes[0]}, and {shapes[1]} in the training data"

@@ -23,13 +23,13 @@ from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.data.batches import Batches
 from runtime.data.context import Context
 from runtime.data.examples import Examples, fitted_to
-from runtime.initialization import initialize, stored
+from runtime.initialization import initialize, stored_operators
 from runtime.training.checkpoints import Position, best_state, newest_checkpoint
 from runtime.training.loop import Loop, Settings
 from runtime.training.means import Means
 from runtime.training.not_finite import NotFinite, explain_not_finite, non_finite_paths
 from runtime.training.run_options import Options
-from runtime.training.steppers import DISABLED_PASSES, NumpyStepper, OnnxStepper, Stepper, StepperSetup, averaged
+from runtime.training.steppers import DISABLED_PASSES, NumpyStepper, OnnxStepper, Stepper, StepperSetup, with_averages
 from runtime.training.surroundings import threads
 from runtime.training.trained import Trained, in_raw_data, model_metadata, raw_graph, step_of, weights_of_model
 from runtime.training.training_data import context_of, examples_of
@@ -291,8 +291,8 @@ class Training:
 
     def model_weights(self, state: Mapping[str, Array]) -> dict[str, Array]:
         """What of a state belongs to the model and its loss, averages instead of what they average."""
-        in_training = (op.path for op in stored(self.step.graph) if op.path not in self.step.states)
-        return weights_of_model(self.inference, in_training, averaged(state, self.step.averages))
+        in_training = (op.path for op in stored_operators(self.step.graph) if op.path not in self.step.states)
+        return weights_of_model(self.inference, in_training, with_averages(state, self.step.averages))
 
     def model_graph(self) -> Graph:
         """The model for inference, taking and giving raw units where the data was scaled."""

@@ -124,9 +124,11 @@ def test_a_stop_text_ends_a_text_where_it_is_found(run: Path, how: tuple[str, ..
 
 
 def test_what_may_begin_a_stop_text_is_held_back() -> None:
-    from runtime.generation.generator import certain
+    from runtime.generation.generator import settled_part
 
-    assert [certain(text, ("\n\nUser", "end")) for text in ("a\n", "a\n\nUs", "a\n\nYou", "the e", "the end", "a")] == [
+    assert [
+        settled_part(text, ("\n\nUser", "end")) for text in ("a\n", "a\n\nUs", "a\n\nYou", "the e", "the end", "a")
+    ] == [
         "a",
         "a",
         "a\n\nYou",
@@ -334,11 +336,11 @@ def test_a_resumed_run_keeps_its_tokenizer(tmp_path: Path) -> None:
 
 
 def test_tokens_that_say_how_words_stand_are_drawn_as_marks() -> None:
-    from runtime.generation.attention_weights import _shown
+    from runtime.generation.attention_weights import _token_texts
     from runtime.text.learning import learn
 
     tokenizer = learn(["3.14 % a/b"], "words", 40)
-    assert _shown(tokenizer, [2, *tokenizer.encode("3.14 %"), 3]) == (
+    assert _token_texts(tokenizer, [2, *tokenizer.encode("3.14 %"), 3]) == (
         "<s>",
         "3",
         ".",

@@ -7,7 +7,7 @@ import pytest
 
 from compiler.onnx.exporter import export
 from grammar.diagnostics import NablacError
-from runtime.initialization import initialize, key, stored
+from runtime.initialization import initialize, key, stored_operators
 from runtime.onnx_session import OnnxRunner
 from tests.runtime.graphs import fed, graph, model, parameter, text_of
 
@@ -16,7 +16,7 @@ TEXT = "model M() {\n    input x: [batch, 3]\n    output x -> Dense(4) -> Dense(
 
 def test_one_seed_gives_one_result() -> None:
     first, again, other = (initialize(model(TEXT), seed) for seed in (1, 1, 2))
-    assert set(first) == {op.path for op in stored(model(TEXT))}
+    assert set(first) == {op.path for op in stored_operators(model(TEXT))}
     assert all(np.array_equal(first[path], again[path]) for path in first)
     assert any(not np.array_equal(first[path], other[path]) for path in first)
 
@@ -36,7 +36,7 @@ def test_keys_are_the_same_on_every_machine() -> None:
 
 
 def test_onnxruntime_draws_the_same() -> None:
-    parameters = list(stored(model(TEXT)))
+    parameters = list(stored_operators(model(TEXT)))
     assert parameters
     for op in parameters:
         assert op.initial is not None

@@ -11,7 +11,7 @@ import pytest
 from grammar.diagnostics import NablacError
 from runtime.data.examples import Examples, fitted_to
 from runtime.data.fitted import read_fitted, write_fitted
-from runtime.data.scaling import Scale, fitted_scaling
+from runtime.data.scaling import Scale, fit_scaling
 from tests.runtime.data.descriptions import load, refused, series
 
 
@@ -200,7 +200,7 @@ def test_a_column_is_scaled_by_what_it_varies(name: str) -> None:
     given = {"low": 0.0, "high": 1.0} | {
         key: float(value) for key, value in (part.split(":") for part in rest.replace(" ", "").split(",") if part)
     }
-    found = fitted_scaling(table, [Scale(kind, given["low"], given["high"], (), None)])  # type: ignore[arg-type]
+    found = fit_scaling(table, [Scale(kind, given["low"], given["high"], (), None)])  # type: ignore[arg-type]
     assert found is not None
     np.testing.assert_allclose([found.offset.item(), found.scale.item()], [offset, scale], rtol=1e-6)
 

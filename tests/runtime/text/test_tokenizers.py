@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from grammar.diagnostics import NablacError
 from runtime.text.learning import learn
 from runtime.text.tokenizers import END, KINDS, LEARNT, SPECIAL, ListTokenizer, from_json, read_tokenizer
-from runtime.text.unigram import learnt_pieces
+from runtime.text.unigram import learn_pieces
 from runtime.text.words import pieces
 
 ROOT = Path(__file__).parents[3]
@@ -93,7 +93,7 @@ def test_usual_spacing_costs_no_tokens() -> None:
 
 def test_likely_pieces_are_learnt() -> None:
     words = {"low": 5, "lowest": 2, "newest": 6, "widest": 3}
-    found = dict(learnt_pieces(words, 13))
+    found = dict(learn_pieces(words, 13))
     assert {"low", *"lowestnid"} <= found.keys() and len(found) == 13
     assert sum(math.exp(each) for each in found.values()) == pytest.approx(1, abs=1e-4)
 

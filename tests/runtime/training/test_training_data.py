@@ -19,7 +19,7 @@ from runtime.data.arrays import from_arrays
 from runtime.data.examples import fitted_to
 from runtime.data.fitted import read_fitted, write_fitted
 from runtime.input_files import Reading, read_inputs
-from runtime.metadata import COLUMNS, column_names, stored
+from runtime.metadata import COLUMNS, column_names, read_entry
 from runtime.numpy_executor import NumpyRunner
 from runtime.training.folder import RunFolder
 from runtime.training.run_options import Options
@@ -89,7 +89,7 @@ def test_other_files_are_scaled_as_the_training_part(tmp_path: Path) -> None:
 def test_a_compiled_model_takes_its_columns_by_their_names(tmp_path: Path) -> None:
     rows(tmp_path, "train.csv")
     made = training(tmp_path, TABLE)
-    columns = stored(made.metadata(), COLUMNS, {}, column_names)
+    columns = read_entry(made.metadata(), COLUMNS, {}, column_names)
     assert columns == fitted_to(made.data).columns == {"x": ("a", "b")}
     write_fitted(tmp_path, fitted_to(made.data))
     kept = read_fitted(tmp_path)
