@@ -97,7 +97,7 @@ class Reading:
     format: Format = OF_COMMAND
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
-    def broken(self, location: str, message: str, hint: str | None = None) -> None:
+    def report_broken(self, location: str, message: str, hint: str | None = None) -> None:
         """A row that cannot be used."""
         raise NablacError(Diagnostic(codes.E821, message, place=location, hint=hint))
 
@@ -281,15 +281,15 @@ def _rows_of(
         location = f"{path}:{chosen}"
         raise NablacError(Diagnostic(codes.E807, f"this takes none of the {len(rows.lines)} rows", place=location))
 
-    def held(columns: list[str]) -> FileArray:
-        array = rows.table(columns, reading, None).numbers[first:last]
+    def array_of(columns: list[str]) -> FileArray:
+        array = rows.read_columns(columns, reading, None).numbers[first:last]
         return FileArray(array[:, 0] if len(columns) == 1 else array, path, lines, tuple(columns))
 
     if not column and not name:
         columns = {input: list(reading.columns.get(input, (input,))) for input in types if input != "seed"}
         if all(rows.cells.keys() >= set(wanted) for wanted in columns.values()):
-            return {input: held(wanted) for input, wanted in columns.items()}
-    return held(_columns_of(rows, column, name, table.named, reading))
+            return {input: array_of(wanted) for input, wanted in columns.items()}
+    return array_of(_columns_of(rows, column, name, table.named, reading))
 
 
 def _columns_of(rows: Rows, column: str, name: str, named: bool, reading: Reading) -> list[str]:

@@ -169,9 +169,9 @@ class _Memory:
         self.bodies: dict[int, int] = {}
         self.peak = 0
         for node, op in computed:
-            self._own(node, op)
+            self._record_memory(node, op)
 
-    def _own(self, node: Node, op: Operator) -> None:
+    def _record_memory(self, node: Node, op: Operator) -> None:
         operands = [self.slot_of[operand] for operand in node.operands]
         results = [self.slot_of[result] for result in node.results]
         if op.universal_function or op.allocates:

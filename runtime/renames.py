@@ -84,16 +84,16 @@ class Entry:
 
     def value(self, arrays: Mapping[str, Array]) -> Array:
         """The weight itself, with what is added to it; NablacError for shapes that do not add up."""
-        total = self.taken(arrays[self.name])
+        total = self.select(arrays[self.name])
         for other in self.added:
-            more = other.taken(arrays[other.name])
+            more = other.select(arrays[other.name])
             if more.shape != total.shape:
                 message = f"`{other.name}` gives {list(more.shape)} to be added to {list(total.shape)} of `{self.name}`"
                 raise _wrong(message, "--rename", "both must have the same shape")
             total = total + more
         return total
 
-    def taken(self, array: Array) -> Array:
+    def select(self, array: Array) -> Array:
         """This entry's part; an entry that does not split in equal parts is left whole, and will not fit."""
         if self.flat:
             array = array.reshape(-1)
@@ -208,7 +208,7 @@ def _template(rule: str, theirs: str, ours: str, location: str) -> str:
             seen.append(None if hole[2] else hole[1])
     stars = iter([number for number, name in enumerate(seen, start=1) if name is None])
 
-    def replaced(hole: re.Match[str]) -> str:
+    def replacement(hole: re.Match[str]) -> str:
         if hole[2]:
             number = next(stars, None)
             if number is None:
@@ -221,7 +221,7 @@ def _template(rule: str, theirs: str, ours: str, location: str) -> str:
     parts: list[str] = []
     start = 0
     for hole in _HOLE.finditer(ours):
-        parts += [ours[start : hole.start()].replace("\\", "\\\\"), replaced(hole)]
+        parts += [ours[start : hole.start()].replace("\\", "\\\\"), replacement(hole)]
         start = hole.end()
     return "".join([*parts, ours[start:].replace("\\", "\\\\")])
 

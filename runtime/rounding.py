@@ -37,7 +37,7 @@ class Rounding:
 
     def __init__(self, graph: Graph, weights: Mapping[str, Array]) -> None:
         self.noises: dict[str, tuple[Value, float, float]] = {}
-        self.graph = self._noisy(graph)
+        self.graph = self._add_noise(graph)
         self.runner = NumpyRunner(self.graph, weights)
 
     def accounts_for(
@@ -83,19 +83,19 @@ class Rounding:
             noises[name] = rng.choice(np.array([lowest, 1.0, highest]), shape).astype(dtype)
         return self.runner.run({**feeds, **noises})
 
-    def _noisy(self, graph: Graph) -> Graph:
+    def _add_noise(self, graph: Graph) -> Graph:
         new: dict[Value, Value] = {}
         for node in graph:
             rebuilt = rebuild(node, new)
             if _rounds(node):
-                operands = tuple(self._off(operand) for operand in rebuilt.operands)
+                operands = tuple(self._perturb(operand) for operand in rebuilt.operands)
                 changed = Node(node.op, operands, [result.type for result in node.results])
                 new.update(zip(node.results, changed.results, strict=True))
         noisy = with_ends(graph, new)
         noises = {name: value for name, (value, _, _) in self.noises.items()}
         return Graph({**graph.inputs, **noises}, noisy.outputs, noisy.updates, graph.name)
 
-    def _off(self, operand: Value) -> Value:
+    def _perturb(self, operand: Value) -> Value:
         dtype = operand.type.dtype
         if not dtype.is_float:
             return operand

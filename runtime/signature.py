@@ -90,7 +90,7 @@ class Signature:
             wrong.extend(self._missing(missing, feeds))
         sizes = self._sizes(arrays, wrong)
         if not wrong:
-            wrong.extend(self._too_small(sizes))
+            wrong.extend(self._too_small_sizes(sizes))
         if wrong:
             raise NablacError(*wrong)
         return arrays, sizes
@@ -99,7 +99,7 @@ class Signature:
     def _limits(self) -> tuple[Limit, ...]:
         return limits(self._graph) if self._graph is not None else ()
 
-    def _too_small(self, sizes: Mapping[str, int]) -> Iterator[Diagnostic]:
+    def _too_small_sizes(self, sizes: Mapping[str, int]) -> Iterator[Diagnostic]:
         """The first size, if any, for which a dim is too small: a window that does not fit in its image."""
         combination = tuple(sizes.items())
         if combination in self._large_enough:

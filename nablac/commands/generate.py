@@ -137,7 +137,7 @@ def _answer(
     unknown = generator.tokenizer.unknown
     for number, prompt in enumerate(asked):
         try:
-            coded[number] = generator.coded(prompt.text, prompt.place, how.longest)
+            coded[number] = generator.encode(prompt.text, prompt.place, how.longest)
             _note_unknown(sum(each == unknown for each in coded[number]), prompt.place, quiet)
         except NablacError as error:
             answers[number] = error

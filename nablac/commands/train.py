@@ -119,7 +119,7 @@ def command(
         loop = training.loop()
         folder = RunFolder.begin(output, training, loop)  # not before everything else is known to be right
     else:
-        folder = RunFolder.existing(resume, training)
+        folder = RunFolder.resume(resume, training)
     with folder:
         if resume is not None:
             loop = training.loop(folder.checkpoints, resume=True)
@@ -278,7 +278,7 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
         loop.events.batch = progress.batch
 
         def epoch_done(position: Any, row: dict[str, float]) -> None:
-            folder.epoch(position, row)
+            folder.write_epoch(position, row)
             progress.epoch(position, row)
 
         loop.events.epoch = epoch_done

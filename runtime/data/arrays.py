@@ -41,7 +41,7 @@ def from_arrays(arrays: Mapping[str, Array], location: str, context: Context | N
             message = f"`{name}` is not finite at example {row}: {array[row].ravel()[:4]}"
             if context is None:
                 raise NablacError(Diagnostic(codes.E821, message, place=location))
-            context.broken(location, message)
+            context.report_broken(location, message)
             kept[row] = False
     if not kept.any():
         raise NablacError(Diagnostic(codes.E823, "every example is broken", place=location))

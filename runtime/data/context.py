@@ -75,7 +75,7 @@ class Context:
             files += matched
         return files
 
-    def broken(self, location: str, message: str, hint: str | None = None) -> None:
+    def report_broken(self, location: str, message: str, hint: str | None = None) -> None:
         """A row or a file that cannot be used: an error with its location, or skipped where that was asked."""
         if not self.skip_broken:
             hint = hint or "`--skip-broken` skips such rows and files, and reports how many"
@@ -83,9 +83,9 @@ class Context:
         self.skipped.append(f"{location}: {message}")
 
     def leave_out(self, error: NablacError, file: str) -> None:
-        """A file of several that cannot be read, as `broken` has it, with the reason that its reader gives."""
+        """A file of several that cannot be read, as `report_broken` has it, with the reason that its reader gives."""
         (diagnostic,) = error.diagnostics
-        self.broken(diagnostic.place or file, diagnostic.message, diagnostic.hint)
+        self.report_broken(diagnostic.place or file, diagnostic.message, diagnostic.hint)
 
     def note(self, location: str, message: str) -> None:
         """Something of a file that the examples do not have, which a person has to hear of."""

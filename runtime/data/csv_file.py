@@ -21,7 +21,7 @@ _COMMA = re.compile(r"[+-]?\d[\d.]*,\d+|[+-]?,\d+")
 class Report(Protocol):
     """Where a reader says what it cannot use, and what it has changed or left out."""
 
-    def broken(self, location: str, message: str, hint: str | None = None) -> None:
+    def report_broken(self, location: str, message: str, hint: str | None = None) -> None:
         """A row that cannot be used: raises, or counts it as left out."""
 
     def note(self, location: str, message: str) -> None:
@@ -149,7 +149,7 @@ def _table_of(rows: Iterator[tuple[int, list[str]]], path: str, format: Format, 
         if len(cells) != len(names):
             counted = f"{len(cells)} cell{'' if len(cells) == 1 else 's'}"
             what = f"{counted}, where the {'header names' if named else 'first row has'} {len(names)}"
-            report.broken(f"{path}:{line}", what, format.hint_of_header(names))
+            report.report_broken(f"{path}:{line}", what, format.hint_of_header(names))
         else:
             table.lines.append(line)
             table.numbers.append(number)
@@ -168,7 +168,7 @@ def _report_blank(lines: list[int], names: list[str], path: str, report: Report)
     """Blank lines between rows: of a table of one column they are cells without a value."""
     for line in lines:
         if len(names) == 1:
-            report.broken(f"{path}:{line}", f"column `{names[0]}`: the cell is empty")
+            report.report_broken(f"{path}:{line}", f"column `{names[0]}`: the cell is empty")
         else:
             report.note(f"{path}:{line}", "a blank line is skipped")
 

@@ -83,7 +83,7 @@ def _digit_rows(path: Path, content: bytes, stage: DataStage, context: Context) 
         table = replace(table, cells=cells, lines=lines, numbers=table.numbers[1:])
     if not table.lines or len(table.names) < 2:
         raise NablacError(Diagnostic(codes.E821, "this holds no rows of pixels", place=str(path)))
-    rows = Rows.of(table, str(path), format, context).table(table.names, context, stage.span).numbers
+    rows = Rows.of(table, str(path), format, context).read_columns(table.names, context, stage.span).numbers
     if not len(rows):
         raise NablacError(Diagnostic(codes.E821, "this holds no rows of pixels", place=str(path)))
     last = (stage.arguments["label"] or _label_end(rows, header, path, stage)) == "last"

@@ -32,7 +32,7 @@ def images(stage: DataStage, context: Context) -> Examples:
     labels: list[int] = []
     for folder in folders:
         if folder.name not in classes:
-            context.broken(str(folder), f"`{folder.name}` is none of the classes {', '.join(classes)}")
+            context.report_broken(str(folder), f"`{folder.name}` is none of the classes {', '.join(classes)}")
             continue
         for file in _image_files(folder, stage, context):
             array = _read(file, stage, context)
@@ -41,7 +41,7 @@ def images(stage: DataStage, context: Context) -> Examples:
             if arrays and array.shape != arrays[0].shape:
                 height, width = arrays[0].shape[1:]
                 message = f"{array.shape[1]} by {array.shape[2]} pixels, where the first image has {height} by {width}"
-                context.broken(str(file), message, "`images(path, size: 64)` resizes them all")
+                context.report_broken(str(file), message, "`images(path, size: 64)` resizes them all")
                 continue
             arrays.append(array)
             labels.append(classes.index(folder.name))

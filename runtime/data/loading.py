@@ -101,7 +101,7 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
                     _check_precision(
                         assignment, array[examples.parts["training"]], scaling, type, name in wanted.targets, span
                     )
-                array = scaling.scaled(array)
+                array = scaling.apply(array)
         arrays[name] = cast(array, assignment, type, examples, span)
     inputs, targets = tuple(wanted.inputs), tuple(wanted.targets)
     scaled = replace(examples, arrays=arrays, inputs=inputs, targets=targets, columns=columns, scalings=scalings)
@@ -131,7 +131,7 @@ def _scaling(assignment: Assigned, array: Array, examples: Examples, context: Co
     else:  # images are images where the data, or the model, has them with four axes
         form = assignment.array if assignment.array.ndim >= array.ndim else array
         scaling = fit_scaling(form[examples.parts["training"]], scales)
-    return scaling.reshaped(form.shape[1:], array.shape[1:]) if scaling is not None else None
+    return scaling.reshape(form.shape[1:], array.shape[1:]) if scaling is not None else None
 
 
 def _check_precision(
@@ -139,7 +139,7 @@ def _check_precision(
 ) -> None:
     """The compiled model takes and gives raw numbers in its own type, which has to tell them apart."""
     name = assignment.name
-    at = scaling.coarse(raw, type.dtype)
+    at = scaling.imprecise_index(raw, type.dtype)
     if at is None:
         return
     everywhere: Any = (slice(None), *at)

@@ -57,7 +57,7 @@ class Rows:
                 report.note(path, f"column {number} has no name and is skipped")
         return Rows(path, named, table.lines, table.numbers, format=format)
 
-    def table(
+    def read_columns(
         self,
         names: list[str],
         report: Report,
@@ -95,7 +95,7 @@ class Rows:
                     what = f"none of the classes {_list(list(known))}" if known else "not a number"
                     shown = f"`{_shorten(cell)}` is {what}" if cell.strip() else "the cell is empty"
                     hint = None if known else self.format.hint(cell)
-                    report.broken(f"{self.path}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
+                    report.report_broken(f"{self.path}:{self.lines[row]}", f"column `{name}`: {shown}", hint)
         return Table(table[kept], np.flatnonzero(kept), texts)
 
     def _classes(self, names: list[str], known: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:

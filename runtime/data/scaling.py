@@ -59,18 +59,18 @@ class Scaling:
     offset: Array
     scale: Array
 
-    def scaled(self, raw: Array) -> Array:
+    def apply(self, raw: Array) -> Array:
         """Raw numbers [..., shape of an example] as the model is trained on them."""
         return (raw - self.offset) / self.scale
 
-    def reshaped(self, before: tuple[int, ...], after: tuple[int, ...]) -> Scaling:
+    def reshape(self, before: tuple[int, ...], after: tuple[int, ...]) -> Scaling:
         """For examples of the shape `after` that were `before`."""
         if before == after or self.offset.size == 1:
             return self
         offset, scale = (np.broadcast_to(numbers, before).reshape(after) for numbers in (self.offset, self.scale))
         return Scaling(offset, scale)
 
-    def coarse(self, raw: Array, dtype: DType) -> tuple[int, ...] | None:
+    def imprecise_index(self, raw: Array, dtype: DType) -> tuple[int, ...] | None:
         """Where in an example `dtype` rounds off what tells raw numbers apart, or does not hold them; None if nowhere.
 
         A model that takes or gives raw numbers rounds them: half of `eps` times their size has to be small beside the

@@ -31,7 +31,7 @@ def text(stage: DataStage, context: Context) -> Text:
         try:
             parts.append(_literals(file) if file.suffix == ".py" else decode(content_of(file), str(file)))
         except SyntaxError as error:
-            context.broken(f"{file}:{error.lineno or 1}", "this is not valid Python")
+            context.report_broken(f"{file}:{error.lineno or 1}", "this is not valid Python")
         except BrokenFile as error:
             context.leave_out(error, str(file))
     whole = "\n".join(parts)

@@ -33,7 +33,7 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
         if name in inputs:  # it may be meant, and is mostly a slip: the model is given the answer
             context.notes.setdefault(f"column `{name}` is a target and an input too", [str(stage.span)])
     known = context.fitted.classes if context.fitted is not None else {}
-    table = data.table([*inputs, *targets], context, stage.span, known)
+    table = data.read_columns([*inputs, *targets], context, stage.span, known)
     arrays, names = {"input": table.numbers[:, : len(inputs)]}, {"input": tuple(inputs)}
     if targets:
         arrays["target"], names["target"] = table.numbers[:, len(inputs) :], tuple(targets)
@@ -61,7 +61,7 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
     inputs = _names(arguments["columns"])
     targets = _names(arguments["target"]) or inputs
     names = list(dict.fromkeys([*inputs, *targets]))
-    read = data.table(names, context, stage.span)
+    read = data.read_columns(names, context, stage.span)
     table, numbers = read.numbers, np.array(data.numbers)[read.kept]
     length, horizon, shift, stride = arguments["length"], arguments["horizon"], arguments["shift"], arguments["stride"]
     begin = shift or length  # of the target, counted from the window's start

@@ -142,7 +142,7 @@ def _read_classes(data: Text, context: Context) -> tuple[Text, tuple[str, ...]]:
         if line[1] in classes:
             kept.append((line, location))
         else:
-            context.broken(location, f"`{line[1]}` is none of the classes {', '.join(classes)}")
+            context.report_broken(location, f"`{line[1]}` is none of the classes {', '.join(classes)}")
     return replace(data, lines=[line for line, _ in kept], locations=[location for _, location in kept]), classes
 
 

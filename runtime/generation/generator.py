@@ -128,7 +128,7 @@ class Generator:
 
     def generate(self, prompts: Sequence[str], how: Request) -> list[str]:
         """A text for each prompt; NablacError for the first that has none."""
-        coded = {index: self.coded(prompt, f"prompt {index + 1}", how.longest) for index, prompt in enumerate(prompts)}
+        coded = {index: self.encode(prompt, f"prompt {index + 1}", how.longest) for index, prompt in enumerate(prompts)}
         texts = [""] * len(prompts)
         for number, answer in self.answers(coded, how):
             if answer.error is not None:
@@ -136,7 +136,7 @@ class Generator:
             texts[number] = answer.text
         return texts
 
-    def coded(self, prompt: str, location: str, longest: int = LONGEST) -> list[int]:
+    def encode(self, prompt: str, location: str, longest: int = LONGEST) -> list[int]:
         """The tokens of a prompt; NablacError for one that is empty, too long, or no text."""
         begin = self.tokenizer.begin
         return tokens_of(

@@ -54,7 +54,7 @@ class EventWriter:
         self._file = self.path.open("ab")
         self._write(_text(3, b"brain.Event:2"), step=0)
 
-    def scalars(self, step: int, values: Mapping[str, float]) -> None:
+    def write_scalars(self, step: int, values: Mapping[str, float]) -> None:
         """One number for each tag at a step, on the disk when this returns."""
         summary = b"".join(_text(1, _text(1, tag.encode()) + _float(2, value)) for tag, value in values.items())
         self._write(_text(5, summary), step)

@@ -44,7 +44,7 @@ def is_own(path: Path) -> bool:
 
 
 class RunFolder:
-    """A run's own folder, new by `begin` or one that is there by `existing`, to be used in a `with` block.
+    """A run's own folder, new by `begin` or one that is there by `resume`, to be used in a `with` block.
 
     One process holds it, to the end of the block.
     """
@@ -104,7 +104,7 @@ class RunFolder:
         return folder
 
     @staticmethod
-    def existing(path: Path, training: Training) -> RunFolder:
+    def resume(path: Path, training: Training) -> RunFolder:
         """A run to go on with; NablacError where `training` would be another, or the folder takes nothing."""
         read_record(path)  # no lock is created in a folder that is not a run's
         with ExitStack() as stack:
@@ -117,7 +117,7 @@ class RunFolder:
             stack.pop_all()  # whoever asked for it closes it
         return folder
 
-    def epoch(self, position: Position, row: Mapping[str, float]) -> None:
+    def write_epoch(self, position: Position, row: Mapping[str, float]) -> None:
         """The history up to now, as a table, as JSON (Keras's keys), as a picture, and for TensorBoard."""
         history = position.history
         text = io.StringIO()
@@ -131,7 +131,7 @@ class RunFolder:
         write_bytes(self.path / "curves.svg", picture.encode())
         if self._events is None:
             self._events = EventWriter(self.path)
-        self._events.scalars(position.epoch, row)
+        self._events.write_scalars(position.epoch, row)
 
     def finish(self, training: Training, trained: Trained) -> Path | None:
         """The final weights, and the model compiled with them."""

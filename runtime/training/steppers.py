@@ -122,12 +122,12 @@ class OnnxStepper:
     def evaluate(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run the evaluation on the current values, or on their averages."""
         runner = self.evaluator
-        values = {name: self._averaged(name) for name in runner.inputs if name in self.values}
+        values = {name: self._averaged_value(name) for name in runner.inputs if name in self.values}
         values |= {name: runner.value(np.asarray(array)) for name, array in feeds.items() if name in runner.inputs}
         results = runner.run_values(values, self.evaluated.values())
         return {name: runner.array(results[end]) for name, end in self.evaluated.items()}
 
-    def _averaged(self, path: str) -> Any:
+    def _averaged_value(self, path: str) -> Any:
         """What stands for a weight where it is evaluated: its average where it has one, in its type."""
         own = self.values[path]
         value = self.values[self.averages.get(path, path)]

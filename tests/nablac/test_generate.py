@@ -108,7 +108,7 @@ def test_an_answer_is_shown_before_the_next_is_made(run: Path) -> None:
 
     generator = Generator.of_file(run / "model.onnx", "cpu")
     texts = ("one red cat", "one cat", "two dog", "two red cat")
-    coded = {number: generator.coded(text, "prompt") for number, text in enumerate(texts)}
+    coded = {number: generator.encode(text, "prompt") for number, text in enumerate(texts)}
     order = [number for number, _ in generator.answers(coded, Request(batch=1))]
     assert order == [0, 1, 2, 3]
     assert [number for number, _ in generator.answers(coded, Request())] == [0, 3, 1, 2]

@@ -67,7 +67,7 @@ def test_scaling_sees_the_training_rows_alone(
     if low is None:
         np.testing.assert_allclose([scaling.offset[0], scaling.scale[0]], [training.mean(), training.std()])
     else:
-        np.testing.assert_allclose(scaling.scaled(np.array([0.0, 7.0])), [low, high])
+        np.testing.assert_allclose(scaling.apply(np.array([0.0, 7.0])), [low, high])
     x = found.arrays["x"] * scaling.scale + scaling.offset
     np.testing.assert_allclose(x[:3, :, 0], [[0, 1], [1, 2], [2, 3]], atol=1e-5)
 
@@ -91,7 +91,7 @@ def test_a_broken_row_is_an_error_or_counted(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found.arrays["x"][:, :, 0], [[6, 7]])  # no window spans a row that is not there
     np.testing.assert_array_equal(found.arrays["t"], [[8]])
     context = Context(tmp_path, skip_broken=True)
-    context.broken("series.csv:4", "column `value`: `oops` is not a number")
+    context.report_broken("series.csv:4", "column `value`: `oops` is not a number")
     assert context.skipped == ["series.csv:4: column `value`: `oops` is not a number"]
 
 

@@ -249,7 +249,7 @@ def test_raw_units_are_those_of_the_data() -> None:
     scaling = made.data.scalings["series"]
     weights = made.model_weights(loop.best)
     raw = np.linspace(100, 400, 12, dtype=np.float32).reshape(1, 12, 1)
-    inside = NumpyRunner(made.inference.graph, weights).run({"series": scaling.scaled(raw).astype(np.float32)})["y"]
+    inside = NumpyRunner(made.inference.graph, weights).run({"series": scaling.apply(raw).astype(np.float32)})["y"]
     outside = NumpyRunner(made.model_graph(), weights).run({"series": raw})["y"]
     np.testing.assert_allclose(outside, inside * scaling.scale + scaling.offset, rtol=1e-5)
 

@@ -257,7 +257,7 @@ def test_outputs_have_the_units_that_their_equations_give_them(tmp_path: Path, n
     scaling, weights = made.data.scalings, made.model_weights(made.first_state())
     x = np.random.default_rng(2).normal([1000, 10, -300], [50, 1, 5], size=(5, 4, 3))
     hidden = Graph(made.inference.graph.inputs, made.inference.graph.outputs)
-    inside = NumpyRunner(hidden, weights).run({"x": scaling["x"].scaled(x).astype(np.float32)})
+    inside = NumpyRunner(hidden, weights).run({"x": scaling["x"].apply(x).astype(np.float32)})
     outside = NumpyRunner(made.model_graph(), weights).run({"x": x.astype(np.float32)})
     onnx = OnnxRunner(export(made.model_graph(), weights=weights).SerializeToString()).run({"x": x.astype(np.float32)})
     units = units_in(made.inference, made.fitted_now)
@@ -302,7 +302,7 @@ def test_two_targets_each_have_their_outputs(tmp_path: Path) -> None:
     )
     scaling, weights = made.data.scalings, made.model_weights(made.first_state())
     x = np.random.default_rng(2).normal(size=(5, 2)).astype(np.float32)
-    inside = NumpyRunner(made.inference.graph, weights).run({"x": scaling["x"].scaled(x).astype(np.float32)})["both"]
+    inside = NumpyRunner(made.inference.graph, weights).run({"x": scaling["x"].apply(x).astype(np.float32)})["both"]
     outside = NumpyRunner(made.model_graph(), weights).run({"x": x})["both"]
     for column, target in enumerate(("t", "kind")):
         np.testing.assert_allclose(
