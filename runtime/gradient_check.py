@@ -16,6 +16,7 @@ import numpy as np
 from compiler.elaborate.models import elaborate_model
 from compiler.elaborate.program import Program
 from compiler.graph import Graph
+from compiler.model_spec import SEED, STEP
 from compiler.passes.pipeline import optimize
 from compiler.training.gradients import gradient_graph, gradient_name
 from compiler.types import DType
@@ -34,7 +35,7 @@ _TOLERANCE = 1e-5
 _ASIDE, _BESIDE_ZERO = 1e-12, 1e-30  # how far to the side of a number, and of 0, the gradient is looked at again, and
 _SIDES = 4  # along how many directions, to both sides
 _SPREAD = 20  # times the differences among those sides are what a gradient may differ from their mean
-_COUNTERS = (("seed", np.int64), ("step", np.float64))
+_COUNTERS = ((SEED, np.int64), (STEP, np.float64))
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ def check_gradients(
     weights = initialize(graph, seed)
     sizes = [*sample_sizes(graph)][-1]  # several examples: batch normalisation of one or two is all corner
     feeds = random_feeds(graph, sizes, seed, dead=0.0)  # a mean over the items of a mask has no value of none
-    feeds |= {name: np.array(seed if name == "seed" else 1.0, dtype) for name, dtype in _COUNTERS if name in feeds}
+    feeds |= {name: np.array(seed if name == SEED else 1.0, dtype) for name, dtype in _COUNTERS if name in feeds}
     values, checked = {**weights, **feeds}, _Check(graph, weights, tuple(own))
     tensors = {gradient_name(name): name for name in values}
     for name in (tensors[output] for output in gradient.outputs if output in tensors):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -91,11 +91,15 @@ class FileArray:
 
 @dataclass(frozen=True)
 class Reading:
-    """What is known of files beside their content: how CSV is written, which columns each input was trained on."""
+    """What is known of files beside their content: how CSV is written, which columns each input was trained on.
+
+    `optional` inputs need no file: the caller has a value for them, as for the key of random draws.
+    """
 
     say: Callable[[str], None] = lambda text: None
     format: Format = OF_COMMAND
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    optional: Collection[str] = ()
 
     def report_broken(self, location: str, message: str, hint: str | None = None) -> None:
         """A row that cannot be used."""
@@ -125,13 +129,12 @@ def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: R
             hint = did_you_mean(name, types) or f"the inputs are {', '.join(types)}"
             raise NablacError(Diagnostic(codes.E802, f"the model has no input `{name}`", place=argument, hint=hint))
         open_inputs = {key: type for key, type in types.items() if key not in feeds}
-        content = _read(
-            path, name or _only_input(open_inputs) or _only_input(types), types if name else open_inputs, reading
-        )
+        only = name or _only_input(open_inputs, reading.optional) or _only_input(types, reading.optional)
+        content = _read(path, only, types if name else open_inputs, reading)
         if isinstance(content, dict) and name:
             content = _select(content, name, path)
         if isinstance(content, dict):
-            if all(key in content or key in feeds or key == "seed" for key in types):
+            if all(key in content or key in feeds or key in reading.optional for key in types):
                 content = {key: held for key, held in content.items() if key in types}
             unknown = next((key for key in content if key not in types), None)
             if unknown is not None:
@@ -143,9 +146,9 @@ def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: R
             feeds |= {key: fit_to_type(held, types[key]) for key, held in content.items()}
             continue
         if not name:
-            missing = [key for key in types if key not in feeds and key != "seed"]
+            missing = [key for key in types if key not in feeds and key not in reading.optional]
             if not missing:
-                inputs = [key for key in types if key != "seed"]
+                inputs = [key for key in types if key not in reading.optional]
                 have = "its one input is" if len(inputs) == 1 else "its inputs are"
                 hint = f"{have} {', '.join(inputs)}, given before" if inputs else "it has no inputs"
                 raise NablacError(Diagnostic(codes.E802, "the model has no input for this file", place=path, hint=hint))
@@ -189,10 +192,10 @@ def fit_to_type(held: FileArray, type: InputType) -> Array:
     return array
 
 
-def _only_input(types: Mapping[str, InputType]) -> str:
-    """The name of a model's one input, "" where it has several."""
-    real = [name for name in types if name != "seed"]
-    return real[0] if len(real) == 1 else ""
+def _only_input(types: Mapping[str, InputType], optional: Collection[str]) -> str:
+    """The name of the one input that needs a file, "" where several do."""
+    required = [name for name in types if name not in optional]
+    return required[0] if len(required) == 1 else ""
 
 
 def _select(held: dict[str, FileArray], name: str, path: str) -> FileArray:
@@ -286,7 +289,8 @@ def _rows_of(
         return FileArray(array[:, 0] if len(columns) == 1 else array, path, lines, tuple(columns))
 
     if not column and not name:
-        columns = {input: list(reading.columns.get(input, (input,))) for input in types if input != "seed"}
+        required = [input for input in types if input not in reading.optional]
+        columns = {input: list(reading.columns.get(input, (input,))) for input in required}
         if all(rows.cells.keys() >= set(wanted) for wanted in columns.values()):
             return {input: array_of(wanted) for input, wanted in columns.items()}
     return array_of(_columns_of(rows, column, name, table.named, reading))

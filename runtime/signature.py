@@ -10,9 +10,10 @@ import numpy as np
 
 from compiler.dims import PAST, Dim, Size, evaluate, symbols
 from compiler.graph import Graph
+from compiler.model_spec import SEED
 from compiler.operators.source import Stored
 from compiler.size_origins import SizeOrigin, size_origins
-from compiler.types import TensorType
+from compiler.types import DType, TensorType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.conversion import CannotConvert, convert, kind_of, name_of
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 _MOST_LISTED = 12
+
+
+def random_keys(types: Mapping[str, object]) -> frozenset[str]:
+    """The input that a model's random draws read, if it has one: an integer, which files mark by its name alone."""
+    return frozenset({SEED} if types.get(SEED) == TensorType(DType.I64) else ())
 
 
 class Signature:

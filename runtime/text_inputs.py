@@ -66,15 +66,15 @@ def read_texts_or_inputs(
     `longest` are how long a text of an input can be (see runtime.text.lengths), `least` how many tokens an input takes
     at the least: shorter texts are filled up with padding, as those of an input of a fixed size are.
     """
-    real = [name for name in types if name != "seed"]
-    tokens = {name: type for name, type in types.items() if name in real and _of_tokens(type)}
-    texts = [_text(argument, real) for argument in arguments]
+    required = [name for name in types if name not in reading.optional]
+    tokens = {name: type for name, type in types.items() if name in required and _of_tokens(type)}
+    texts = [_text(argument, required) for argument in arguments]
     if not tokens or not texts or None in texts:
         return InputBatches([([], read_inputs(arguments, types, reading))])
     if tokenizer is None and any(Path(text or "").suffix and len((text or "").split()) == 1 for text in texts):
         return InputBatches([([], read_inputs(arguments, types, reading))])  # which tells what kinds of files there are
-    if len(real) > 1:
-        named = ", ".join(f"`{name}`" for name in real)
+    if len(required) > 1:
+        named = ", ".join(f"`{name}`" for name in required)
         hint = "`nablac generate` turns text into text; otherwise pass tokens for each input: `name=tokens.npy`"
         raise NablacError(
             Diagnostic(codes.E807, f"text alone does not provide {named}", place=_shorten(arguments[0]), hint=hint)

@@ -83,13 +83,15 @@ def command(
         refuse_of_compiled(options.file)
         results, classes = _run_onnx(options, inputs, tokenizer, reading)
     else:
+        from runtime.signature import random_keys
         from runtime.text.lengths import longest_texts, shortest_texts
         from runtime.text_inputs import read_texts_or_inputs
 
         model = compiled(options)
         types = {key: value.type for key, value in model.graph.inputs.items()}
         fitted = model.fitted
-        reading = replace(reading, columns=fitted.columns if fitted is not None else {})
+        columns = fitted.columns if fitted is not None else {}
+        reading = replace(reading, columns=columns, optional=random_keys(types))
         known = _read(tokenizer) or (fitted.tokenizer if fitted is not None else None)
         least = shortest_texts(model.elaborated)
         fed = read_texts_or_inputs(list(inputs), types, known, longest_texts(model.elaborated), reading, least)
@@ -150,6 +152,7 @@ def _run_onnx(
     from grammar.diagnostics import Diagnostic, NablacError
     from runtime.metadata import CLASSES, COLUMNS, UNITS, column_names, read_entry, texts, unit_kinds
     from runtime.onnx_session import OnnxRunner
+    from runtime.signature import random_keys
     from runtime.table_lookups import check_stored
     from runtime.text.lengths import LEAST, stored_lengths
     from runtime.text.tokenizers import KEY, from_json
@@ -162,14 +165,16 @@ def _run_onnx(
     tokenizer = _read(tokenizer_file)
     if tokenizer is None and KEY in runner.metadata:
         tokenizer = from_json(runner.metadata[KEY])
+    types = _wanted(runner, file)
     reading = replace(reading, columns=read_entry(runner.metadata, COLUMNS, {}, column_names))
+    reading = replace(reading, optional=random_keys(types))
     most, least = stored_lengths(runner.metadata), stored_lengths(runner.metadata, LEAST)
-    fed = read_texts_or_inputs(list(inputs), _wanted(runner, file), tokenizer, most, reading, least)
-    drawn = {"seed": np.array(options.seed, np.int64)} if "seed" in runner.inputs else {}
+    fed = read_texts_or_inputs(list(inputs), types, tokenizer, most, reading, least)
+    keys = {name: np.array(options.seed, np.int64) for name in reading.optional}
 
     def run(feeds: dict[str, Array]) -> dict[str, Array]:
         check_stored(runner.metadata, feeds)
-        return runner.run({**drawn, **feeds})
+        return runner.run({**keys, **feeds})
 
     results = fed.run(run)
     for name in [name for name, value in results.items() if not isinstance(value, np.ndarray)]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from compiler.elaborate.models import TextSource
 from compiler.graph import Graph
-from compiler.model_spec import ModelSource, ModelSpec
+from compiler.model_spec import SEED, ModelSource, ModelSpec
 from compiler.passes.pipeline import optimize
 from compiler.training.losses import measured_loss, whole_graph
 from compiler.training.measures import Measure
@@ -145,7 +145,7 @@ class Training:
     @property
     def inputs(self) -> dict[str, Any]:
         """The types of the model's inputs by name; the key of its draws is none."""
-        return {name: value.type for name, value in self.elaborated.graph.inputs.items() if name != "seed"}
+        return {name: value.type for name, value in self.elaborated.graph.inputs.items() if name != SEED}
 
     def first_state(self) -> dict[str, Array]:
         """First values of everything that the step reads or changes."""

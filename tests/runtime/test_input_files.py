@@ -15,6 +15,7 @@ from compiler.dims import Dim
 from compiler.types import DType, TensorType
 from grammar.diagnostics import NablacError
 from runtime.input_files import InputType, Reading, read_inputs
+from runtime.signature import random_keys
 
 N = Dim.named("n")
 VECTOR = TensorType(DType.F32, (N,))
@@ -244,6 +245,6 @@ def test_json_that_we_write_is_read_again(tmp_path: Path) -> None:
 )
 def test_a_file_more_than_inputs_is_told(types: dict[str, InputType], hint: str, folder: Path) -> None:
     with pytest.raises(NablacError) as caught:
-        read_inputs(["one.npy", "one.npy"], types)
+        read_inputs(["one.npy", "one.npy"], types, Reading(optional=random_keys(types)))
     (found,) = caught.value.diagnostics
     assert (found.code, found.message, found.hint) == ("E802", "the model has no input for this file", hint)
