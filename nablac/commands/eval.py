@@ -15,6 +15,7 @@ from nablac.commands.options import (
     output_options,
     run_options,
     weight_options,
+    whole_number,
 )
 from nablac.commands.output import note, note_untrained, print_json
 from nablac.commands.runs import DATA, MODEL, read_run
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     help="The examples to evaluate.  [default: all of --data; else test, else validation, else all]",
 )
 @click.option("--data", type=click.Path(), help="Evaluate on this file instead of the train block's.")
-@click.option("--batch", type=click.IntRange(1), help="Examples per batch.")
+@click.option("--batch", type=whole_number("batch"), help="Examples per batch.")
 @click.option("--skip-broken", is_flag=True, help="Skip broken rows and files, and report how many.")
 @click.option("--generate", is_flag=True, help="Generate from each source, and score the texts: BLEU and chrF.")
 @click.option(

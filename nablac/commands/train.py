@@ -21,12 +21,13 @@ from nablac.commands.options import (
     output_options,
     run_options,
     weight_options,
+    whole_number,
 )
 from nablac.commands.output import is_quiet, note, print_json
 from nablac.commands.progress import Progress
 from nablac.commands.runs import read_run
 from nablac.commands.signals import handled
-from runtime.training.run_options import LEAST, MOST_VALIDATION
+from runtime.training.run_options import MOST_VALIDATION
 
 if TYPE_CHECKING:
     from runtime.renames import Rename
@@ -38,17 +39,13 @@ if TYPE_CHECKING:
 _SHOWN = 5  # of the rows and files that were left out; the run's skipped.txt has them all
 
 
-def _whole(name: str) -> click.IntRange:
-    return click.IntRange(LEAST[name])
-
-
 @click.command()
 @model_options
 @run_options
-@click.option("--epochs", type=_whole("epochs"), help="The number of epochs.  [default: the train block's]")
-@click.option("--batch", type=_whole("batch"), help="Examples per batch.  [default: the train block's]")
+@click.option("--epochs", type=whole_number("epochs"), help="The number of epochs.  [default: the train block's]")
+@click.option("--batch", type=whole_number("batch"), help="Examples per batch.  [default: the train block's]")
 @click.option("--validation", type=Finite(0, MOST_VALIDATION), help="The fraction of examples for validation.")
-@click.option("--patience", type=_whole("patience"), help="Stop after this many epochs without improvement.")
+@click.option("--patience", type=whole_number("patience"), help="Stop after this many epochs without improvement.")
 @click.option("--data", type=click.Path(), help="Data to use instead of the train block's file.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="The run's folder.  [default: runs/MODEL/N]")
 @click.option(
@@ -56,12 +53,17 @@ def _whole(name: str) -> click.IntRange:
 )
 @click.option("--dry-run", is_flag=True, help="Check everything, run one step, write nothing.")
 @click.option(
-    "--overfit", type=_whole("overfit"), metavar="N", help="Train on N examples only, to see that it can fit them."
+    "--overfit",
+    type=whole_number("overfit"),
+    metavar="N",
+    help="Train on N examples only, to see that it can fit them.",
 )
 @click.option("--max-time", type=Finite(0), metavar="MINUTES", help="Save and stop after this time.")
-@click.option("--limit-batches", type=_whole("limit_batches"), metavar="N", help="Use only N batches of each epoch.")
 @click.option(
-    "--keep", type=_whole("keep"), default=3, show_default=True, metavar="N", help="How many checkpoints to keep."
+    "--limit-batches", type=whole_number("limit_batches"), metavar="N", help="Use only N batches of each epoch."
+)
+@click.option(
+    "--keep", type=whole_number("keep"), default=3, show_default=True, metavar="N", help="How many checkpoints to keep."
 )
 @click.option("--skip-broken", is_flag=True, help="Skip broken rows and files, and report how many.")
 @weight_options

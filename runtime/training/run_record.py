@@ -17,6 +17,7 @@ from runtime.backends import BACKENDS, DEVICES
 from runtime.boundary import LARGEST_JSON, read_file
 from runtime.data.examples import digest
 from runtime.training.program_texts import fingerprint
+from runtime.training.run_options import MOST_VALIDATION
 from runtime.training.surroundings import Surroundings, surroundings
 from runtime.training.trained import RECORD
 from runtime.training.training_data import path_of
@@ -165,7 +166,7 @@ def _check_ranges(record: Record) -> None:
     counts = (choices.batch, choices.limit_batches, choices.overfit, length.epochs, length.patience, length.keep)
     if any(count is not None and not 0 < count < 2**31 for count in counts) or not 0 <= choices.seed < 2**63:
         raise ValueError("a count is out of range")
-    if choices.validation is not None and not 0 <= choices.validation <= 0.9:
+    if choices.validation is not None and not 0 <= choices.validation <= MOST_VALIDATION:
         raise ValueError("its share of examples is out of range")
     if choices.backend not in BACKENDS or choices.device not in DEVICES or choices.dtype not in ("f32", "f64"):
         raise ValueError("its backend, device or dtype is unknown")
