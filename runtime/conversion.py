@@ -49,8 +49,8 @@ def check_numbers(array: Array) -> None:
     """CannotConvert for an array of anything but real numbers and flags."""
     if kind_of(array.dtype) is None:
         what = _REFUSED.get(array.dtype.kind, "values")
-        reason = f"{what} ({array.dtype}) are given" if array.dtype.kind in "MmV" else f"{what} are given"
-        raise CannotConvert(reason, hint=_HINTS.get(array.dtype.kind))
+        dtype = f" ({array.dtype})" if array.dtype.kind in "MmV" else ""
+        raise CannotConvert(f"the array holds {what}{dtype}", hint=_HINTS.get(array.dtype.kind))
 
 
 def convert(array: Array, dtype: np.dtype[Any]) -> Array:

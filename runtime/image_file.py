@@ -90,7 +90,7 @@ def _of_many_bits(image: Any, opened: Any, location: str, note: Callable[[str], 
     if image.mode == "F":
         numbers = np.asarray(image, np.float32)
         if not (numbers.min() >= 0 and numbers.max() <= 1):  # NaN is neither
-            reason = f"an image of floats from {numbers.min():g} to {numbers.max():g}, and a picture has 0 to 1"
+            reason = f"expected floats from 0 to 1, got {numbers.min():g} to {numbers.max():g}"
             raise _unreadable(location, reason, "scale it, or give the array as `.npy`, which is taken as it is")
         return numbers
     if image.mode.startswith("I"):

@@ -70,7 +70,7 @@ def _array(file: IO[bytes], size: int, location: str) -> Array:
     """An array of a file of `size` bytes, whose header may claim anything."""
     version = npy_format.read_magic(file)
     if version not in _HEADERS:
-        raise ValueError(f"its format has version {'.'.join(map(str, version))}, and numbers have 1.0 or 2.0")
+        raise ValueError(f"its format has version {'.'.join(map(str, version))}; expected 1.0 or 2.0")
     shape, by_columns, dtype = _HEADERS[version](file)
     if dtype.hasobject:
         raise ValueError(_OBJECTS)
@@ -78,7 +78,7 @@ def _array(file: IO[bytes], size: int, location: str) -> Array:
         raise ValueError(f"its header declares the shape {list(shape)}")
     needed, there = math.prod(shape) * dtype.itemsize, size - file.tell()
     if needed > there:
-        raise ValueError(f"its header declares {needed:,} bytes of numbers, and {max(there, 0):,} are there")
+        raise ValueError(f"its header declares {needed:,} bytes of numbers; the file has {max(there, 0):,}")
     require_room(needed, location)
     flat = np.frombuffer(_bytes(file, needed), dtype, math.prod(shape))
     return flat.reshape(shape[::-1]).T if by_columns else flat.reshape(shape)

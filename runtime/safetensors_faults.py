@@ -49,7 +49,7 @@ def fault_of(path: Path) -> str:
             return f"the bytes of `{name}` begin at {entry['data_offsets'][0]:,}, and those before it end at {end:,}"
         end = entry["data_offsets"][1]
     if end != size - 8 - length:
-        return f"its header declares {end:,} bytes of tensors, and {size - 8 - length:,} are there"
+        return f"its header declares {end:,} bytes of tensors; the file has {size - 8 - length:,}"
     return "its header does not follow the format"
 
 

@@ -122,15 +122,15 @@ class Signature:
 
     def _check_shape(self, name: str, array: Array, type: TensorType) -> None:
         """The rank and the sizes that are numbers; named dims are at least 1."""
-        message = f"`{name}` is {type}, and an array of shape {list(array.shape)} is given"
+        message = f"`{name}`: expected {type}, got an array of shape {list(array.shape)}"
         if array.ndim != type.rank:
-            shown, hint = f"that is {_axes(array.ndim)}, and the model has {type.rank}", None
+            shown, hint = f"it has {_axes(array.ndim)}; the model expects {type.rank}", None
             if array.ndim == type.rank - 1 and isinstance(type.shape[0], Dim):
                 hint = f"where the axis `{type.shape[0]}` is missing: `{name}[None]`"
             raise NablacError(Diagnostic(codes.E803, message, place=f"input `{name}`", note=shown, hint=hint))
         for axis, (size, actual) in enumerate(zip(type.shape, array.shape, strict=True)):
             if isinstance(size, int) and size != actual:
-                shown = f"axis {axis} is {actual}, and the model has {size} there"
+                shown = f"axis {axis} is {actual}; the model expects {size}"
                 raise NablacError(Diagnostic(codes.E803, message, place=f"input `{name}`", note=shown))
             if actual == 0 and size != 0 and str(size) != PAST:
                 message = f"`{name}` holds nothing: axis {axis}, `{size}`, is 0"
@@ -223,7 +223,7 @@ def _convert(name: str, argument: Any, type: TensorType) -> Array:
     except Exception as error:  # whatever an object's own conversion raises
         rows = isinstance(argument, (list, tuple))
         reason = "its rows have different lengths" if rows else f"{argument.__class__.__name__}: {error}"
-        message = f"`{name}` is {type}, and the argument is not an array"
+        message = f"`{name}`: expected {type}, got an argument that is not an array"
         raise NablacError(Diagnostic(codes.E803, message, place=f"input `{name}`", note=reason)) from None
     if array.dtype == wanted:
         return array
@@ -241,7 +241,7 @@ def _convert(name: str, argument: Any, type: TensorType) -> Array:
     hint = f"convert it: `array.astype({wanted.name!r})`" if given_kind else None
     if given_kind is None:
         hint = "a tensor holds numbers; turn texts into tokens first" if array.dtype.kind in "US" else None
-    message = f"`{name}` is {type}, and {name_of(array.dtype)} is given"
+    message = f"`{name}`: expected {type}, got {name_of(array.dtype)}"
     raise NablacError(Diagnostic(codes.E804, message, place=f"input `{name}`", hint=hint))
 
 

@@ -62,7 +62,9 @@ def _idx(path: Path, content: bytes, axes: int) -> Array:
     if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
         raise NablacError(Diagnostic(codes.E821, "this is not an IDX file of bytes", place=str(path)))
     if content[3] != axes:
-        message = f"this IDX file has {content[3]} axes, and {'labels have one' if axes == 1 else 'images have three'}"
+        message = (
+            f"this IDX file has {content[3]} axes; expected {'one, of labels' if axes == 1 else 'three, of images'}"
+        )
         raise NablacError(Diagnostic(codes.E821, message, place=str(path)))
     shape = struct.unpack(f">{content[3]}I", content[4 : 4 + 4 * content[3]])
     items = np.frombuffer(content, np.uint8, offset=4 + 4 * content[3])

@@ -50,7 +50,7 @@ def reshape(
         not isinstance(size, int) or size == actual for size, actual in zip(wanted, shape, strict=True)
     )
     if not fits:
-        message = f"the model's `{name}` is {type}, and an example of the data is {example_type(array)}"
+        message = f"the model's `{name}`: expected {type}, got examples of {example_type(array)}"
         raise NablacError(Diagnostic(codes.E824, message, span))
     return array
 

@@ -58,7 +58,7 @@ def _lines(content: str, stage: DataStage, path: Path, context: Context) -> Iter
         sides = tuple(cells[index] for index in columns if index < len(cells))
         if len(sides) != 2 or not all(sides) or (not named and len(cells) != 2):
             count = len([cell for cell in cells if cell])
-            context.report_broken(f"{path}:{number}", f"{count} text{'' if count == 1 else 's'}, and a pair has 2")
+            context.report_broken(f"{path}:{number}", f"expected 2 texts, got {count}")
             continue
         yield number, sides
 

@@ -78,7 +78,7 @@ class Rows:
                 )
                 raise NablacError(Diagnostic(codes.E822, f"{self.path} has no column `{name}`", span, hint=near))
             if name in self.refused:
-                message = f"column `{name}` holds {self.refused[name]}, and a column is of numbers or of texts"
+                message = f"column `{name}`: expected numbers or texts, got {self.refused[name]}"
                 raise NablacError(Diagnostic(codes.E821, message, place=self.path))
         texts = self._classes(names, classes) if classes is not None else {}
         table = np.empty((len(self.lines), len(names)))

@@ -182,7 +182,7 @@ def _check_kind(data: Any, kind: type, stage: DataStage) -> None:
         raise NablacError(
             Diagnostic(
                 codes.E823,
-                f"`{stage.name}` takes {words[kind]}, and gets {words.get(type(data), 'something else')}",
+                f"`{stage.name}`: expected {words[kind]}, got {words.get(type(data), 'something else')}",
                 stage.span,
             )
         )

@@ -269,7 +269,7 @@ def _of_library(text: str, stored: Any, kind: str, location: str) -> LibraryToke
     model = stored.get("model") if isinstance(stored, dict) else None
     named = model.get("type") if isinstance(model, dict) else None
     if named is not None and named not in known:
-        raise ValueError(f"its model is of the type `{str(named)[:20]}`, and there are {', '.join(known)}")
+        raise ValueError(f"its model is of the type `{str(named)[:20]}`; expected one of {', '.join(known)}")
     tokenizers = library()
     with silence_stderr():
         try:

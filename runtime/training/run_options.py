@@ -71,4 +71,4 @@ def options_of(options: Mapping[str, Any]) -> Options:
 
 
 def _wrong(name: str, value: object, wanted: str) -> NablacError:
-    return NablacError(Diagnostic(codes.E605, f"`{name}` is {wanted}, and {value!r:.80} is given", place=name))
+    return NablacError(Diagnostic(codes.E605, f"`{name}`: expected {wanted}, got {value!r:.80}", place=name))

@@ -29,20 +29,20 @@ ROWS = np.ones((8, 2), np.float32)
 DATA = {"x": ROWS, "price": ROWS[:, :1]}
 
 OPTIONS = {
-    "no epochs": ({"epochs": -1}, "E605", "`epochs` is a whole number from 1, and -1 is given", None),
-    "epochs that are 0": ({"epochs": 0}, "E605", "`epochs` is a whole number from 1, and 0 is given", None),
-    "half an example": ({"batch": 2.5}, "E605", "`batch` is a whole number from 1, and 2.5 is given", None),
-    "a text": ({"batch": "2"}, "E605", "`batch` is a whole number from 1, and '2' is given", None),
-    "a truth": ({"patience": True}, "E605", "`patience` is a whole number from 1, and True is given", None),
-    "a seed": ({"seed": -1}, "E605", "`seed` is a whole number from 0, and -1 is given", None),
-    "all of it": ({"validation": 1.0}, "E605", "`validation` is a number from 0 to 0.9, and 1.0 is given", None),
+    "no epochs": ({"epochs": -1}, "E605", "`epochs`: expected a whole number from 1, got -1", None),
+    "epochs that are 0": ({"epochs": 0}, "E605", "`epochs`: expected a whole number from 1, got 0", None),
+    "half an example": ({"batch": 2.5}, "E605", "`batch`: expected a whole number from 1, got 2.5", None),
+    "a text": ({"batch": "2"}, "E605", "`batch`: expected a whole number from 1, got '2'", None),
+    "a truth": ({"patience": True}, "E605", "`patience`: expected a whole number from 1, got True", None),
+    "a seed": ({"seed": -1}, "E605", "`seed`: expected a whole number from 0, got -1", None),
+    "all of it": ({"validation": 1.0}, "E605", "`validation`: expected a number from 0 to 0.9, got 1.0", None),
     "no number": (
         {"validation": float("nan")},
         "E605",
-        "`validation` is a number from 0 to 0.9, and nan is given",
+        "`validation`: expected a number from 0 to 0.9, got nan",
         None,
     ),
-    "no time": ({"max_seconds": -1}, "E605", "`max_seconds` is a number from 0, and -1 is given", None),
+    "no time": ({"max_seconds": -1}, "E605", "`max_seconds`: expected a number from 0, got -1", None),
     "a slip": ({"epohcs": 1}, "E604", "`train` has no option `epohcs`", "did you mean `epochs`?"),
     "of files": ({"undivided": True}, "E604", "`train` has no option `undivided`", "there are epochs, "),
 }

@@ -56,7 +56,7 @@ def test_floats_from_0_to_1_are_taken_and_others_refused() -> None:
     found, _ = read(saved(Image.fromarray(numbers), "tiff"), 1)
     np.testing.assert_array_equal(found[0], numbers)
     for wrong in (numbers * 300, numbers - 0.5, np.full((2, 2), np.nan, np.float32)):
-        with pytest.raises(NablacError, match="an image of floats from"):
+        with pytest.raises(NablacError, match="expected floats from 0 to 1, got"):
             read(saved(Image.fromarray(wrong), "tiff"), 1)
 
 

@@ -118,7 +118,7 @@ REFUSED: dict[str, tuple[str, InputType, str]] = {
     "a file that is cut off": (
         "half.npy",
         VECTOR,
-        f"{PLAIN}: its header declares 16 bytes of numbers, and 13 are there",
+        f"{PLAIN}: its header declares 16 bytes of numbers; the file has 13",
     ),
     "no array": (
         "garbage.npy",
@@ -168,7 +168,7 @@ REFUSED: dict[str, tuple[str, InputType, str]] = {
         "E821: this is a NumPy array; expected an image",
     ),
     "JSON beyond f64": ("huge.json", VECTOR, "E807: 1e400 is beyond f64"),
-    "dates": ("dates.npy", VECTOR, "E804: the input is f32[n], and dates (datetime64[D]) are given"),
+    "dates": ("dates.npy", VECTOR, "E804: the input is f32[n], and the array holds dates (datetime64[D])"),
     "beyond f32": ("beyond.npy", VECTOR, "E804: the input is f32[n], and 1e+300 is beyond f32"),
     "fractions for tokens": ("fractions.npy", TOKENS, "E804: the input is i64[n], and 0.5 is not a whole number"),
     "numbers beyond i64": (

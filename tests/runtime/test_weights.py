@@ -161,7 +161,7 @@ class TestMistakes:
         "offsets beyond the file": (
             headed(b'{"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}}', 8),
             "E705",
-            f"{WHOLE}: its header declares 16 bytes of tensors, and 8 are there",
+            f"{WHOLE}: its header declares 16 bytes of tensors; the file has 8",
         ),
     }
 

@@ -166,11 +166,11 @@ def test_an_image_too_large_to_open_is_named(tmp_path: Path, monkeypatch: pytest
 
 
 ARRAYS = {
-    "dates": (np.full((2, 1), np.datetime64("2020-01-01")), "dates (datetime64[D]) are given"),
-    "complex numbers": (np.ones((2, 1), np.complex64), "complex numbers are given"),
-    "records": (np.zeros((2, 1), [("a", "f4")]), "records ([('a', '<f4')]) are given"),
-    "bytes": (np.full((2, 1), b"1"), "bytes of text are given"),
-    "texts": (np.full((2, 1), "1"), "texts are given"),
+    "dates": (np.full((2, 1), np.datetime64("2020-01-01")), "the array holds dates (datetime64[D])"),
+    "complex numbers": (np.ones((2, 1), np.complex64), "the array holds complex numbers"),
+    "records": (np.zeros((2, 1), [("a", "f4")]), "the array holds records ([('a', '<f4')])"),
+    "bytes": (np.full((2, 1), b"1"), "the array holds bytes of text"),
+    "texts": (np.full((2, 1), "1"), "the array holds texts"),
     "beyond f32": (np.array([[0], [1e39]]), "1e+39 is beyond f32: example 1"),
 }
 
@@ -202,7 +202,7 @@ def test_dates_of_parquet_are_neither_numbers_nor_classes(tmp_path: Path) -> Non
     parquet.write_table(pyarrow.table({**columns, "t": [1, 2]}), tmp_path / "rows.parquet")
     data = 'parquet("rows.parquet") -> columns(inputs: "{}", targets: "t")'
     message = refused(tmp_path, data.format("x"), inputs="x: i64[batch, 1]")
-    reason = "column `x` holds dates or times (timestamp[us]), and a column is of numbers or of texts"
+    reason = "column `x`: expected numbers or texts, got dates or times (timestamp[us])"
     assert message == f"E821 HERE/rows.parquet: {reason}"
     found = load(tmp_path, data.format("h"), "x: f32[batch, 1]").arrays["x"]
     np.testing.assert_array_equal(found, columns["h"].astype(np.float32)[:, None])

@@ -112,9 +112,9 @@ REFUSED = {
     'csv("series.csv") -> window("valeu", length: 2)': "E822 : HERE/series.csv has no column `valeu`",
     'csv("series.csv") -> window("value", length: 20)': "E823 : 4 rows are too few for windows of 20",
     'csv("series.csv")': "E824 : this does not produce examples yet",
-    'csv("series.csv") -> characters(length: 3)': "E823 : `characters` takes a text, and gets rows of a table",
+    'csv("series.csv") -> characters(length: 3)': "E823 : `characters`: expected a text, got rows of a table",
     'csv("series.csv") -> window("value", length: 1, horizon: 3)': (
-        "E824 : the model's `t` is f32[batch, 1], and an example of the data is float64[3, 1]"
+        "E824 : the model's `t`: expected f32[batch, 1], got examples of float64[3, 1]"
     ),
     'npz("series.csv")': "E821 HERE/series.csv: this cannot be read as an .npz file of plain arrays",
     'digits("series.csv")': "E821 HERE/series.csv:2: column `0`: `m0` is not a number",
@@ -166,11 +166,11 @@ def test_digits_of_a_table_and_a_cut_file(tmp_path: Path) -> None:
     (tmp_path / "one-images").write_bytes(idx(np.zeros((1, 3, 3))))
     (tmp_path / "one-labels").write_bytes(b"\0\0\x08\0\1")  # a number without axes
     message = refused(tmp_path, 'digits("one-images")', inputs="x: f32[batch, 1, 3, 3]", target="t: i64[batch]")
-    assert message == "E821 HERE/one-labels: this IDX file has 0 axes, and labels have one"
+    assert message == "E821 HERE/one-labels: this IDX file has 0 axes; expected one, of labels"
     (tmp_path / "flat-images").write_bytes(idx(np.zeros(9)))
     (tmp_path / "flat-labels").write_bytes(idx(np.zeros(9)))
     message = refused(tmp_path, 'digits("flat-images")', inputs="x: f32[batch, 1, 3, 3]", target="t: i64[batch]")
-    assert message == "E821 HERE/flat-images: this IDX file has 1 axes, and images have three"
+    assert message == "E821 HERE/flat-images: this IDX file has 1 axes; expected three, of images"
 
 
 def test_folders_of_images(tmp_path: Path) -> None:

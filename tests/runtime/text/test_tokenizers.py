@@ -131,7 +131,7 @@ def test_files_that_cannot_be_read_are_told(tmp_path: Path) -> None:
 
 OF_THE_LIBRARY = {
     '{"version": "1.0", "model": {"type": "Foo"}}': (
-        "its model is of the type `Foo`, and there are BPE, Unigram, WordLevel, WordPiece"
+        "its model is of the type `Foo`; expected one of BPE, Unigram, WordLevel, WordPiece"
     ),
     '{"version": "1.0", "model": {"type": "BPE"}}': "its parts are not what the tokenizers library writes",
     '{"kind": "bpe", "library": "[]"}': "its parts are not what the tokenizers library writes",
