@@ -21,7 +21,7 @@ from runtime.onnx_session import OnnxRunner
 from runtime.training.trained import UNITS, units_in
 from runtime.training.training_run import Training
 from runtime.training.unit_notes import unit_notes
-from tests.runtime.training.test_training_data import rows, training
+from tests.runtime.training.table_runs import rows, training
 
 Array = Any
 
