@@ -1,4 +1,4 @@
-"""What runs a model, and where: what can be asked for, said once for the commands and for Python."""
+"""The backends and devices that a model can run on, for the commands and for Python."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ DEVICES = tuple(PROVIDERS)
 
 
 def check_backend(backend: str, device: str) -> None:
-    """NablacError for a backend or a device that there is not: none is replaced by another in silence."""
+    """NablacError for an unknown backend or device: there is no silent fallback to another."""
     _check_known("backend", backend, BACKENDS)
     _check_known("device", device, DEVICES)
     if backend == "numpy" and device != "cpu":

@@ -1,7 +1,7 @@
-"""The boundary to files that others made: what may be read, how much it may become, and what its parsers raise.
+"""Reading untrusted files: which may be read, how large they may get, and how the errors of parsers are reported.
 
-Every reader of a file goes through here, so that a file can do no more than hold data: only regular files are read
-(pipes where a command says so), never more than a limit, and whatever a parser or the system raises is one diagnostic.
+Every reader of a file goes through this module: only regular files are read (and pipes where a command allows them),
+never more than a limit, and any exception of a parser or the system becomes one diagnostic.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ from grammar.file_kinds import LFS_POINTER, encoding_of, kind_of
 from grammar.reading import read_pipe
 from runtime.memory import memory
 
-# What a file may become. Memory counts beside these: see `require_room`.
+# Limits of a file's size. Available memory is a further limit: see `require_room`.
 LARGEST_TEXT = 1 << 30  # bytes of a table or a text, unpacked
 LARGEST_PYTHON = 8 << 20  # bytes of a Python file whose texts are data: its syntax tree takes a hundred times as much
 LARGEST_JSON = 256 << 20  # bytes of JSON other than the arrays of `run`: tokenizers, indices, records of runs
 LARGEST_STREAM = 1 << 30  # bytes from standard input, a pipe or a device
-PACKED_FREE = 256 << 20  # bytes that a packed file may become whatever its own size
-MOST_RATIO = 100  # beyond those, times its own size that a packed file may become; deflate reaches 1,032
+PACKED_FREE = 256 << 20  # bytes that a compressed file may unpack to, whatever its own size
+MOST_RATIO = 100  # the largest compression ratio beyond that; deflate reaches 1,032
 MOST_ENTRIES = 10_000  # arrays of an archive
 MOST_PIXELS = 89_478_485  # of an image: where Pillow begins to warn
 MOST_CELLS = 1_000_000_000  # of a table
-CELL_BYTES = 64  # that a cell of a table takes while it is read: a text and where it stands
+CELL_BYTES = 64  # that a cell of a table takes while it is read: a string and its slot in a list
 
-BEGINNING = 1 << 10  # bytes of a file that tell what it is
+BEGINNING = 1 << 10  # bytes of a file that its kind is recognised by
 
 _CHUNK = 1 << 20
 _IN_MEMORY = re.compile(r" <_io\.[^>]*>| <zipfile[^>]*>")  # what Python calls an open file
@@ -44,7 +44,7 @@ _PANIC = ("pyo3_runtime", "PanicException")  # a BaseException, of a module that
 
 
 class BrokenFile(NablacError):
-    """The content of a file is not what it is to be read as: of a folder such a file may be left out."""
+    """The content of a file is not of the expected kind; a reader of a folder may leave such a file out."""
 
 
 class SupportsRead(Protocol):
@@ -58,7 +58,7 @@ class SupportsRead(Protocol):
 def translate_errors(
     location: str, what: str, code: codes.Code = codes.E821, hint: str | None = None
 ) -> Iterator[None]:
-    """Whatever reading a file raises within the block is one diagnostic: that it cannot be read as `what`."""
+    """Turn any exception raised within the block into one diagnostic: the file cannot be read as `what`."""
     try:
         yield
     except NablacError:
@@ -83,12 +83,12 @@ def _unreadable(error: BaseException, location: str, what: str, code: codes.Code
 
 
 def _is_panic(error: BaseException) -> bool:
-    """Whether a Rust library has panicked. Each has a class of its own, which none exports: the name tells it."""
+    """Whether a Rust library has panicked. Each library has its own class and exports none: the name is all there is."""
     return (type(error).__module__, type(error).__name__) == _PANIC
 
 
 def reason_of(error: BaseException) -> str:
-    """What an exception says, in a line."""
+    """The message of an exception, in one line."""
     if isinstance(error, RecursionError):
         return "it is nested too deeply"
     if isinstance(error, OSError) and error.strerror:
@@ -99,7 +99,7 @@ def reason_of(error: BaseException) -> str:
 
 @contextmanager
 def silence_stderr() -> Iterator[None]:
-    """Nothing is written to standard error within the block: Rust libraries report a panic there beside raising it."""
+    """Discard standard error within the block: Rust libraries print a panic there as well as raising it."""
     if sys.stderr is not None:
         sys.stderr.flush()
     try:
@@ -118,10 +118,9 @@ def silence_stderr() -> Iterator[None]:
 
 
 def read_file(path: Path, largest: int | None = None, *, pipes: bool = False, location: str | None = None) -> bytes:
-    """The bytes of a regular file of at most `largest` bytes, of what memory holds where that is None.
+    """The bytes of a regular file of at most `largest` bytes; None sets no limit but the available memory.
 
-    `pipes` lets a pipe through too, up to LARGEST_STREAM. NablacError for devices, folders and files that are not there
-    any more.
+    With `pipes` a pipe is read too, up to LARGEST_STREAM. NablacError for devices, folders and missing files.
     """
     location = location or str(path)
     try:
@@ -133,14 +132,14 @@ def read_file(path: Path, largest: int | None = None, *, pipes: bool = False, lo
             most = largest if largest is not None else max(size, LARGEST_STREAM)
             if size > most:
                 _refuse_size(f"{size:,} bytes", f"{most:,}", location)
-            # A file of /proc says that it is empty, and another may grow: what is read counts.
+            # The size cannot be relied on: files of /proc report 0, and others may grow.
             return _check_size(read_at_most(file, most), most, location)
     except (OSError, ValueError) as error:
         raise _cannot_read(error, location) from None
 
 
 def open_regular(path: Path, location: str | None = None) -> BinaryIO:
-    """A regular file, open to be read; NablacError for anything else, which could block or go on without end."""
+    """Open a regular file for reading; NablacError for anything else, which could block or never end."""
     location = location or str(path)
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -154,13 +153,13 @@ def open_regular(path: Path, location: str | None = None) -> BinaryIO:
 
 
 def require_regular(path: Path, location: str | None = None) -> int:
-    """The size of a regular file, before a library opens it by its name; NablacError for anything else."""
+    """The size of a regular file, to be checked before a library opens it by name; NablacError for anything else."""
     with open_regular(path, location) as file:
         return os.fstat(file.fileno()).st_size
 
 
 def read_stream(path: Path, location: str | None = None) -> bytes:
-    """All that comes from standard input (`-`), a pipe or a device, up to LARGEST_STREAM."""
+    """The bytes of standard input (`-`), a pipe or a device, up to LARGEST_STREAM."""
     location = location or str(path)
     try:
         if str(path) == "-":
@@ -174,7 +173,7 @@ def read_stream(path: Path, location: str | None = None) -> bytes:
 
 
 def read_at_most(file: SupportsRead, most: int) -> bytes:
-    """The bytes that are left of a file, and one more than `most` where there are more."""
+    """The remaining bytes of a file, up to `most` + 1: one more than `most` shows that there are more."""
     parts: list[bytes] = []
     left = most + 1
     while left > 0:
@@ -187,7 +186,7 @@ def read_at_most(file: SupportsRead, most: int) -> bytes:
 
 
 def names_in(folder: Path) -> list[str]:
-    """The names of some files of a folder, to find a near one among them; none of a folder that cannot be read."""
+    """The names of the files in a folder, for suggestions; an empty list if it cannot be read."""
     try:
         with os.scandir(folder) as entries:
             return sorted(entry.name for entry in islice(entries, MOST_KNOWN))
@@ -196,11 +195,11 @@ def names_in(folder: Path) -> list[str]:
 
 
 def decode(content: bytes, location: str, what: str = "a text", code: codes.Code = codes.E821) -> str:
-    """The text of a file: UTF-8, or as a mark at its beginning says UTF-16 or UTF-32, as spreadsheets write it.
+    """The text of a file: UTF-8, or UTF-16 or UTF-32 where a byte order mark says so, as spreadsheets write it.
 
-    NablacError with the line of the first byte that is none, or with what the file is where that is known.
+    NablacError with the line of the first invalid byte, or with the file's kind where that is recognised.
     """
-    if kind_of(content) == LFS_POINTER:  # the only one that is a text
+    if kind_of(content) == LFS_POINTER:  # the only kind that is text
         refuse_other_kinds(content, what, location, code)
     encoding = encoding_of(content)
     try:
@@ -223,7 +222,7 @@ def decode(content: bytes, location: str, what: str = "a text", code: codes.Code
 def refuse_other_kinds(
     content: bytes, what: str, location: str, code: codes.Code = codes.E821, but: Collection[str] = ()
 ) -> None:
-    """NablacError for a file that its first bytes say to be of a kind that is not among `but`."""
+    """NablacError for a file that is recognised by its first bytes as of a kind that is not in `but`."""
     kind = kind_of(content)
     if kind is not None and kind not in but:
         hint = "fetch the file itself: `git lfs pull`" if kind == LFS_POINTER else None
@@ -231,7 +230,7 @@ def refuse_other_kinds(
 
 
 def gunzip(content: bytes, location: str, largest: int = LARGEST_TEXT) -> bytes:
-    """The content of a gzip file of one or several members, as far as it may become."""
+    """The content of a gzip file of one or several members, within the limits of size."""
     most = min(largest, max(PACKED_FREE, MOST_RATIO * len(content)))
     unpacked = bytearray()
     with translate_errors(location, "a gzip file"), gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
@@ -244,34 +243,34 @@ def gunzip(content: bytes, location: str, largest: int = LARGEST_TEXT) -> bytes:
 
 
 def check_unpacked(size: int, packed: int, location: str) -> None:
-    """Refuse what a packed file claims to become, where no honest one becomes so much, or memory does not hold it."""
+    """Refuse a compressed file by the size that it declares, if that is implausible or does not fit in memory."""
     if size > max(PACKED_FREE, MOST_RATIO * packed):
         refuse_packed(size, packed, location)
     require_room(size, location)
 
 
 def require_room(size: int, location: str) -> None:
-    """Refuse to read what would take more than half of the memory that there is."""
-    there = memory()
-    if there is not None and size > there // 2:
-        _refuse_size(f"{size:,} bytes in memory", f"half of this machine's, {there // 2:,}", location)
+    """Refuse to read what would take more than half of the memory."""
+    available = memory()
+    if available is not None and size > available // 2:
+        _refuse_size(f"{size:,} bytes in memory", f"half of this machine's, {available // 2:,}", location)
 
 
 def check_table(cells: int, location: str) -> None:
-    """Refuse a table of too many cells, or for which there is not memory enough."""
+    """Refuse a table of too many cells, or one that does not fit in memory."""
     if cells > MOST_CELLS:
         _refuse_size(f"{cells:,} cells", f"{MOST_CELLS:,}", location)
     require_room(cells * CELL_BYTES, location)
 
 
 def check_pixels(width: int, height: int, location: str) -> None:
-    """Refuse an image by the size that its header declares, before any of its pixels is unpacked."""
+    """Refuse an image by the size in its header, before its pixels are decoded."""
     if width * height > MOST_PIXELS:
         _refuse_size(f"{width:,} x {height:,} pixels", f"{MOST_PIXELS:,} pixels", location, "make the image smaller")
 
 
 def refuse_packed(size: int, packed: int, location: str) -> NoReturn:
-    """The refusal of a packed file that becomes too much."""
+    """Raise the NablacError of a compressed file that unpacks to too much."""
     limit = f"{PACKED_FREE:,} bytes, or {MOST_RATIO} times its own size"
     raise NablacError(
         Diagnostic(
@@ -296,7 +295,7 @@ def _refuse_size(size: str, limit: str, location: str, hint: str = "use a part o
 
 
 def folder_for_file(location: str) -> NablacError:
-    """The refusal of a folder where a file belongs."""
+    """The error for a folder where a file is expected."""
     return NablacError(
         Diagnostic(codes.E902, "this is a folder; expected a file", place=location, hint="name a file in it")
     )
