@@ -83,7 +83,7 @@ def _unreadable(error: BaseException, location: str, what: str, code: codes.Code
 
 
 def _is_panic(error: BaseException) -> bool:
-    """Whether a Rust library has panicked. Each library has its own class and exports none: the name is all there is."""
+    """Whether a Rust library has panicked. Each has its own class, and exports none: it is recognised by its name."""
     return (type(error).__module__, type(error).__name__) == _PANIC
 
 

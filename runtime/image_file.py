@@ -1,7 +1,7 @@
 """Image files as arrays: channels first, from 0 to 1; one reader for training and for `run`.
 
-The picture is what a viewer shows: turned as its EXIF orientation says, in all of its bits, and where it is transparent
-and the model takes no alpha, on white.
+The array is what a viewer shows: rotated by its EXIF orientation, in its full bit depth, and on white where it is
+transparent and the model takes no alpha channel.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ def read_image(
     size: Callable[[int, int], tuple[int, int]],
     note: Callable[[str], None],
 ) -> Array:
-    """The first picture of a file as f32[channels, height, width].
+    """The first image of a file as f32[channels, height, width].
 
-    `size` maps the picture's height and width to those that are wanted. `note` hears what of the file the array does
-    not have. NablacError where there is no picture, or too large a one; ImportError without Pillow.
+    `size` maps the image's height and width to the desired ones. `note` is called with what is lost of the file.
+    NablacError for a file that holds no image, or too large a one; ImportError without Pillow.
     """
     from PIL import Image
 
@@ -58,12 +58,12 @@ def read_image(
 
 
 def _unreadable(location: str, reason: str, hint: str | None = None) -> NablacError:
-    """A file that is not an image, or whose numbers do not range from 0 to 1."""
+    """The error for an image whose numbers cannot be scaled to the range from 0 to 1."""
     return NablacError(Diagnostic(codes.E821, reason, place=location, hint=hint))
 
 
 def _note_losses(image: Any, note: Callable[[str], None]) -> None:
-    """Say what of a file is not taken over."""
+    """Report what is lost of a file."""
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":  # a photograph with its preview
         note(f"the first of {frames} frames is used")
@@ -72,14 +72,14 @@ def _note_losses(image: Any, note: Callable[[str], None]) -> None:
 
 
 def _upright(image: Any) -> Any:
-    """The picture as its EXIF orientation has it."""
+    """The image, rotated by its EXIF orientation."""
     from PIL import ImageOps
 
     return ImageOps.exif_transpose(image)
 
 
 def _of_many_bits(image: Any, opened: Any, location: str, note: Callable[[str], None]) -> Array | None:
-    """A grey picture of 16 bits or of floats, f32 from 0 to 1; None of one whose channels have 8 bits."""
+    """A grey image of 16 bits or of floats as f32 from 0 to 1; None for an image of 8 bits a channel."""
     if image.mode in _UNSIGNED_16 or (image.mode == "I" and _has_16_bits(opened)):
         numbers = np.asarray(image)
         grey = numbers.astype(np.float32) / np.float32(65535)
@@ -102,15 +102,15 @@ def _of_many_bits(image: Any, opened: Any, location: str, note: Callable[[str], 
 
 
 def _has_16_bits(opened: Any) -> bool:
-    """Whether integers of 32 bits were 16 without a sign in the file: so older versions of Pillow read them."""
+    """Whether 32-bit integers were unsigned 16-bit ones in the file: older versions of Pillow widen them."""
     tags = getattr(opened, "tag_v2", None)
     if tags is None:
-        return bool(opened.format == "PNG")  # which has no more
+        return bool(opened.format == "PNG")  # whose channels have at most 16 bits
     return bool(tags.get(258, (0,))[0] == 16 and tags.get(339, (1,))[0] == 1)  # BitsPerSample, SampleFormat
 
 
 def _of_bytes(image: Any, channels: int, size: tuple[int, int], note: Callable[[str], None]) -> Array:
-    """A picture whose channels have 8 bits, or fewer."""
+    """An image whose channels have 8 bits or fewer."""
     from PIL import Image
 
     if channels != 4 and (image.mode in _WITH_ALPHA or "transparency" in image.info):

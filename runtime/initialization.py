@@ -1,4 +1,4 @@
-"""First values: every parameter's own initialiser, drawn from one seed, the same on every machine and backend."""
+"""Initial values: every parameter's own initialiser, drawn from one seed, the same on every machine and backend."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 
 
 def initialize(graph: Graph, seed: int = 0, known: Mapping[str, Array] | None = None) -> dict[str, Array]:
-    """A value for each parameter and buffer, by path; NablacError names those that have no initialiser.
+    """A value for each parameter and buffer, by path; NablacError lists those that have no initialiser.
 
-    What is `known` is taken as it is. A buffer may begin at the value of a parameter, as an optimizer's state does.
+    Values in `known` are used as they are. A buffer may begin at the value of a parameter, as optimizer states do.
     """
     order = list(stored_operators(graph))
     values = {op.path: known[op.path] for op in order if op.path in known} if known else {}
@@ -36,7 +36,7 @@ def initialize(graph: Graph, seed: int = 0, known: Mapping[str, Array] | None = 
             continue
         feeds = {name: np.array(key(seed, op.path), np.int64) for name in op.initial.inputs}
         (value,) = run(op.initial, feeds, values).values()
-        values[op.path] = np.array(value, order="C")  # of its own: it may be a view, or a constant
+        values[op.path] = np.array(value, order="C")  # a copy: the result may be a view, or a constant
     if missing:
         listed = ", ".join(f"`{path}`" for path in missing)
         verb = "has" if len(missing) == 1 else "have"

@@ -1,4 +1,4 @@
-"""Input files as arrays: `.npy`, `.npz`, `.csv`, JSON and images, shaped as the model's input asks."""
+"""Input files as arrays: `.npy`, `.npz`, `.csv`, JSON and images, in the shapes of the model's inputs."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ STDIN = "-"
 
 
 class FileKind(Enum):
-    """What a file of inputs is, by the suffixes that say so."""
+    """The kinds of input files, by their suffixes."""
 
     NPY = (".npy",)
     NPZ = (".npz",)
@@ -48,12 +48,12 @@ class FileKind(Enum):
 
     @staticmethod
     def of_suffix(suffix: str) -> FileKind | None:
-        """The kind of a file by its name; None where the suffix says none."""
+        """The kind of a file by its suffix; None for an unknown one."""
         return next((kind for kind in FileKind if suffix.lower() in kind.value), None)
 
     @staticmethod
     def of_content(content: bytes) -> FileKind:
-        """The kind of what comes without a name; what begins like none of the others is CSV."""
+        """The kind of a stream by its first bytes; CSV if they are those of no other kind."""
         if kind_of(content) == IMAGE or content.startswith(_ALSO_IMAGES):
             return FileKind.IMAGE
         start = content.lstrip()
@@ -63,16 +63,16 @@ class FileKind(Enum):
 
 
 _SUFFIXES = tuple(suffix for kind in FileKind for suffix in kind.value)
-_INPUT_KINDS = {NPY: FileKind.NPY, **dict.fromkeys((NPZ, ZIP, OFFICE), FileKind.NPZ)}  # whose reader refuses the rest
-_ALSO_IMAGES = (b"BM", b"GIF8", b"RIFF")  # too short to tell a file's kind by, but of what has no name
+_INPUT_KINDS = {NPY: FileKind.NPY, **dict.fromkeys((NPZ, ZIP, OFFICE), FileKind.NPZ)}  # its reader refuses other ZIPs
+_ALSO_IMAGES = (b"BM", b"GIF8", b"RIFF")  # too short to recognise files by, but enough for streams
 
-# What an input is: its type, or where the language has none for it a dtype, and then the array is taken as it is.
+# The type of an input, or only a dtype where the language has no such type: then the array is used as it is.
 InputType: TypeAlias = "TensorType | np.dtype[Any]"
 
 
 @dataclass(frozen=True, eq=False)
 class FileArray:
-    """An array that a file holds, and where in the file its numbers are: the lines and columns of a table."""
+    """An array of a file, and the location of its numbers there: the lines and columns of a table."""
 
     array: Array
     path: str
@@ -80,7 +80,7 @@ class FileArray:
     columns: tuple[str, ...] = ()
 
     def location(self, index: tuple[int, ...] | None) -> str:
-        """Where in the file the number at `index` stands."""
+        """The location in the file of the number at `index`."""
         if not index:
             return self.path
         if not self.lines:
@@ -102,11 +102,11 @@ class Reading:
     optional: Collection[str] = ()
 
     def report_broken(self, location: str, message: str, hint: str | None = None) -> None:
-        """A row that cannot be used."""
+        """Raise the error of a row that cannot be used."""
         raise NablacError(Diagnostic(codes.E821, message, place=location, hint=hint))
 
     def note(self, location: str, message: str) -> None:
-        """Something of a file that is changed or left out."""
+        """Report something of a file that is changed or left out."""
         self.say(f"note: {location}: {message}")
 
 
@@ -116,9 +116,9 @@ PLAIN = Reading()
 def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: Reading = PLAIN) -> dict[str, Array]:
     """`name=path` arguments, or one plain path for a model of one input; `-` is stdin.
 
-    `path:column` takes a CSV's column, `path:column[-12:]` its last rows, `path:name` an array of an `.npz` or of JSON.
-    An `.npz`, a JSON object or a CSV with a header may hold several inputs by name, and other things beside all of
-    them. `reading.say` hears what is done to the data.
+    `path:column` is a column of a CSV, `path:column[-12:]` its last rows, `path:name` an array of an `.npz` or of JSON.
+    An `.npz`, a JSON object or a CSV with a header may hold several inputs by name; if it holds all, it may hold
+    other arrays too. `reading.say` is called with what is changed in the data.
     """
     feeds: dict[str, Array] = {}
     for argument in arguments:
@@ -168,7 +168,7 @@ def read_inputs(arguments: list[str], types: Mapping[str, InputType], reading: R
 
 
 def file_of(argument: str) -> Path:
-    """The file that an argument of `read_inputs` names, without the input before it and the part after it."""
+    """The path in an argument of `read_inputs`, without the input's name before it and the part after it."""
     name, sign, path = argument.partition("=")
     path = path if sign else name
     cut = _PART.fullmatch(path)
@@ -176,7 +176,7 @@ def file_of(argument: str) -> Path:
 
 
 def fit_to_type(held: FileArray, type: InputType) -> Array:
-    """The array in the input's dtype and rank: a missing batch axis is added, and a last axis of 1."""
+    """The array in the input's dtype and rank: missing axes are added, of the batch and a last one of size 1."""
     dtype = type if isinstance(type, np.dtype) else type.dtype.numpy
     try:
         array = convert(held.array, dtype)
@@ -199,18 +199,18 @@ def _only_input(types: Mapping[str, InputType], optional: Collection[str]) -> st
 
 
 def _select(held: dict[str, FileArray], name: str, path: str) -> FileArray:
-    """The array of a file of several that is meant for one input: that of its name, or the only one."""
+    """The array of a file for one input: the one of its name, or the only one."""
     if name in held:
         return held[name]
     if len(held) == 1:
         return next(iter(held.values()))
     hint = f"choose one: `{name}={path}:{next(iter(held))}`" if held else None
-    message = f"this holds {', '.join(held) or 'nothing'}, and nothing called `{name}`"
+    message = f"there is no array `{name}`; the file holds {', '.join(held) or 'none'}"
     raise NablacError(Diagnostic(codes.E807, message, place=path, hint=hint))
 
 
 def _read(path: str, name: str, types: Mapping[str, InputType], reading: Reading) -> FileArray | dict[str, FileArray]:
-    """What a file holds for the input `name`, "" where it may be for several; of a `path:part` the part."""
+    """The arrays of a file for the input `name`, or for several inputs if that is ""; only the part of `path:part`."""
     cut = _PART.fullmatch(path)
     target, part = (Path(cut[1]), cut[2]) if cut is not None else (Path(path), "")
     stream = str(target) == STDIN or is_stream(target) or (not target.suffix and os.path.isfile(target))
@@ -228,7 +228,7 @@ def _read(path: str, name: str, types: Mapping[str, InputType], reading: Reading
             raise NablacError(Diagnostic(codes.E901, f"there is no file {target}", place=path, hint=_suggest(target)))
         content = _content(target, path)
     match kind:
-        case FileKind.NPY | FileKind.NPZ:  # either may have the other's name, as NumPy reads them too
+        case FileKind.NPY | FileKind.NPZ:  # either may have the suffix of the other: NumPy reads both
             several = content[:2] == b"PK" or (kind is FileKind.NPZ and content[:6] != b"\x93NUMPY")
             return _part(
                 read_npz(content, path, codes.E807) if several else read_npy(content, path, codes.E807), part, path
@@ -250,7 +250,7 @@ def _content(path: Path, location: str) -> bytes:
 
 
 def _part(held: Array | dict[str, Array], part: str, location: str) -> FileArray | dict[str, FileArray]:
-    """The array of that name, or all where none is named."""
+    """The array of that name, or all arrays if no name is given."""
     if not isinstance(held, dict):
         return FileArray(held, location)
     if not part:
@@ -268,9 +268,9 @@ def _suggest(path: Path) -> str | None:
 def _rows_of(
     path: str, chosen: str, content: bytes, name: str, types: Mapping[str, InputType], reading: Reading
 ) -> FileArray | dict[str, FileArray]:
-    """A column, or those of the input, or all; of these the rows that `[first:last]` takes, as a list in Python does.
+    """One column, or the columns of the input, or all; and of these the rows in `[first:last]`, a Python slice.
 
-    A table that has the columns of several inputs by their names feeds them all.
+    A table that has the columns of all inputs feeds them all.
     """
     cut = _ROWS.fullmatch(chosen)
     column = cut[1] if cut is not None else chosen
@@ -282,7 +282,7 @@ def _rows_of(
     lines = tuple(rows.lines[first:last])
     if not lines:
         location = f"{path}:{chosen}"
-        raise NablacError(Diagnostic(codes.E807, f"this takes none of the {len(rows.lines)} rows", place=location))
+        raise NablacError(Diagnostic(codes.E807, f"this selects none of the {len(rows.lines)} rows", place=location))
 
     def array_of(columns: list[str]) -> FileArray:
         array = rows.read_columns(columns, reading, None).numbers[first:last]
@@ -297,7 +297,7 @@ def _rows_of(
 
 
 def _columns_of(rows: Rows, column: str, name: str, named: bool, reading: Reading) -> list[str]:
-    """The column that was asked for, those that an input was trained on, or all."""
+    """The requested column, else those that the input was trained on, else all."""
     if not column and not named:
         return _unnamed_columns_of(rows, name, reading)
     known = reading.columns.get(name, ())
@@ -314,9 +314,9 @@ def _columns_of(rows: Rows, column: str, name: str, named: bool, reading: Readin
 
 
 def _unnamed_columns_of(rows: Rows, name: str, reading: Reading) -> list[str]:
-    """Of a table without a header the columns of an input: those of its training by number, or all there are.
+    """The columns of an input in a table without a header: those of its training by number, or all.
 
-    Columns that had names in training are taken in their order, where there are exactly as many.
+    If the columns had names in training, all are taken in order, and their number has to be the same.
     """
     known, there = list(reading.columns.get(name, ())), list(rows.cells)
     if not known or known == there:
@@ -345,9 +345,9 @@ def _note_aside(rows: Rows, name: str, wanted: list[str], reading: Reading) -> N
 
 
 def _image(path: str, content: bytes, type: InputType | None, reading: Reading) -> FileArray:
-    """Channels first, from 0 to 1, in the channels and the size that the input asks for."""
+    """An image, channels first, from 0 to 1, with the channels and the size of the input."""
     shape = type.shape if isinstance(type, TensorType) and type.rank >= 3 else None
-    # Three axes of which the first is a batch's are pictures in grey.
+    # An input of three axes, the first of them a batch, takes grey images.
     grey = shape is not None and len(shape) == 3 and isinstance(shape[0], Dim)
     channels = 1 if grey else shape[-3] if shape is not None else 3
     channels = 3 if isinstance(channels, Dim) else channels

@@ -20,10 +20,10 @@ _MOST_DIGITS = 400  # of a whole number: those beyond are beyond f64, and Python
 
 
 def read_json(content: bytes, location: str) -> Array | dict[str, Array]:
-    """The array that JSON holds, or those of an object by their names.
+    """The array in a JSON file, or the arrays of an object by name.
 
-    NablacError (E807) for what is no JSON, a name that stands twice, a number beyond f64, lists of different lengths,
-    and whatever is neither a number nor, throughout an array, `true` or `false`.
+    NablacError (E807) for invalid JSON, a repeated name, a number beyond f64, lists of different lengths, and values
+    other than numbers, or arrays of `true` and `false` alone.
     """
     value = _parse(decode(content, location, "JSON", codes.E807), location)
     if isinstance(value, dict):
@@ -32,7 +32,7 @@ def read_json(content: bytes, location: str) -> Array | dict[str, Array]:
 
 
 def _parse(text: str, location: str) -> Any:
-    """JSON's values; whole numbers that no integer of 64 bits holds are floats."""
+    """The parsed JSON; integers that do not fit in 64 bits are floats."""
 
     def object_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         held = dict(pairs)
@@ -64,7 +64,7 @@ def _parse(text: str, location: str) -> Any:
 
 
 def _array(value: Any, location: str) -> Array:
-    """Nested lists as an array: of numbers, or of flags."""
+    """Nested lists as an array of numbers or of booleans."""
     kinds: set[type] = set()
     numbers = _with_numbers(value, location, kinds)
     if bool in kinds and len(kinds) > 1:
@@ -74,7 +74,7 @@ def _array(value: Any, location: str) -> Array:
 
 
 def _with_numbers(value: Any, location: str, kinds: set[type], depth: int = 0) -> Any:
-    """The same lists with numbers for texts that name one, checked to be of one length; `kinds` are those met."""
+    """The lists with "NaN" and infinities as floats, checked to have equal lengths; `kinds` collects their types."""
     if not isinstance(value, list):
         number = _NUMBERS.get(value, value) if isinstance(value, str) else value
         if not isinstance(number, (int, float)):

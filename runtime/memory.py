@@ -1,4 +1,4 @@
-"""How much memory there is, and what is said where it does not suffice."""
+"""The available memory, and the errors where it is not enough."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _GROUP = Path("/sys/fs/cgroup/memory.max")  # of a container
 
 
 def memory() -> int | None:
-    """The bytes of memory that this process may hope for, None where the system does not say."""
+    """The bytes of memory that this process can use, None if the system does not report it."""
     try:
         size = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, OSError, ValueError):
@@ -29,7 +29,7 @@ def memory() -> int | None:
 
 
 def _limit() -> int | None:
-    """The bytes of address space that this process may take (`ulimit -v`), None where there is no limit."""
+    """The bytes of address space that this process may use (`ulimit -v`), None if there is no limit."""
     try:
         import resource
     except ImportError:  # elsewhere than on POSIX
@@ -39,7 +39,7 @@ def _limit() -> int | None:
 
 
 def require_memory_for(weights: Sequence[Stored], name: str) -> None:
-    """Refuse weights that take more than all memory, before any is made."""
+    """NablacError for weights that exceed the memory, before any is allocated."""
     sizes = {op.path: _bytes(op) for op in weights}
     there, needed = memory(), sum(sizes.values())
     if there is not None and needed > there:
@@ -56,7 +56,7 @@ def require_memory_for(weights: Sequence[Stored], name: str) -> None:
 
 
 def require_memory_to_compare(graph: Graph, sizes: Mapping[str, int], copies: int) -> None:
-    """Refuse to compare outputs that take more than all memory, of which so many copies are held at once."""
+    """NablacError for outputs that exceed the memory when so many copies of them are held at once."""
     there = memory()
     if there is None:
         return
@@ -76,7 +76,7 @@ def _result_bytes(value: Value, sizes: Mapping[str, int]) -> int:
 
 
 def advice(results: Sequence[Value]) -> str:
-    """What to do where not enough memory for results."""
+    """A hint for where there is not enough memory for results."""
     if all(isinstance(size, int) for result in results for size in result.shape):
         return "its size is the model's own: choose a smaller one"
     return "run a smaller batch"

@@ -1,4 +1,4 @@
-"""What a compiled file says of itself in its metadata, read back: JSON that anybody may have written."""
+"""Reading the metadata of a compiled file: untrusted JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 def read_entry(metadata: Mapping[str, str], key: str, default: T, read: Callable[[Any], T]) -> T:
-    """What `read` makes of the JSON under a key, `default` where there is none; NablacError for anything else."""
+    """The JSON under a key, converted by `read`; `default` without that key. NablacError where `read` fails."""
     if key not in metadata:
         return default
     try:

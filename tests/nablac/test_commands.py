@@ -113,7 +113,7 @@ def test_run_takes_some_rows_of_a_column(tmp_path: Path) -> None:
     assert shown("b[-2:]") == [12, 16]
     assert shown("a[1:3]") == [6, 10]
     assert shown("a[:1]") == [2]
-    assert shown("a[9:]") == "this takes none of the 4 rows"
+    assert shown("a[9:]") == "this selects none of the 4 rows"
     assert shown("c[-2:]") == "there is no column `c`"
 
 

@@ -113,7 +113,7 @@ def test_a_file_is_taken(folder: Path, label: str) -> None:
 ARCHIVE = "E807: this cannot be read as an .npz file of plain arrays"
 PLAIN = "E807: this cannot be read as a .npy file of a plain array"
 REFUSED: dict[str, tuple[str, InputType, str]] = {
-    "several arrays, none of the name": ("x=other.npz", VECTOR, "E807: this holds a, b, and nothing called `x`"),
+    "several arrays, none of the name": ("x=other.npz", VECTOR, "E807: there is no array `x`; the file holds a, b"),
     "an array that is not there": ("other.npz:c", VECTOR, "E807: there is no array `c`"),
     "a file that is cut off": (
         "half.npy",
