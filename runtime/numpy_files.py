@@ -1,4 +1,4 @@
-"""NumPy's files `.npy` and `.npz`: plain arrays, of which nothing is taken at its word and nothing is unpickled."""
+"""Reading NumPy's `.npy` and `.npz` files: plain arrays with verified headers; nothing is ever unpickled."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def _entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, location: str) -> A
 
 
 def _array(file: IO[bytes], size: int, location: str) -> Array:
-    """An array of a file of `size` bytes, whose header may claim anything."""
+    """The array in a file of `size` bytes, whose header is not trusted."""
     version = npy_format.read_magic(file)
     if version not in _HEADERS:
         raise ValueError(f"its format has version {'.'.join(map(str, version))}; expected 1.0 or 2.0")
@@ -76,16 +76,16 @@ def _array(file: IO[bytes], size: int, location: str) -> Array:
         raise ValueError(_OBJECTS)
     if any(axis < 0 for axis in shape):
         raise ValueError(f"its header declares the shape {list(shape)}")
-    needed, there = math.prod(shape) * dtype.itemsize, size - file.tell()
-    if needed > there:
-        raise ValueError(f"its header declares {needed:,} bytes of numbers; the file has {max(there, 0):,}")
+    needed, available = math.prod(shape) * dtype.itemsize, size - file.tell()
+    if needed > available:
+        raise ValueError(f"its header declares {needed:,} bytes of numbers; the file has {max(available, 0):,}")
     require_room(needed, location)
     flat = np.frombuffer(_bytes(file, needed), dtype, math.prod(shape))
     return flat.reshape(shape[::-1]).T if by_columns else flat.reshape(shape)
 
 
 def _bytes(file: IO[bytes], size: int) -> bytearray:
-    """The next `size` bytes, in memory that may be written to."""
+    """The next `size` bytes, in writable memory."""
     content = bytearray(size)
     view = memoryview(content)
     start = 0
