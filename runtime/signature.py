@@ -1,4 +1,4 @@
-"""What a caller feeds, checked against what is asked for; one check for both backends."""
+"""Checking the arrays that a caller feeds against a model's inputs and weights, for both backends."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def random_keys(types: Mapping[str, object]) -> frozenset[str]:
 
 
 class Signature:
-    """The names and types that a model is fed; `inputs` are those a person feeds, the others are its weights."""
+    """The names and types of everything that a model is fed: its `inputs`, and its weights."""
 
     def __init__(
         self, name: str, types: Mapping[str, TensorType], inputs: Collection[str], graph: Graph | None = None
@@ -40,7 +40,7 @@ class Signature:
         self.types = dict(types)
         self.inputs = tuple(inputs)
         self._graph = graph
-        self._large_enough: set[tuple[tuple[str, int], ...]] = set()  # sizes of the dims that were checked
+        self._large_enough: set[tuple[tuple[str, int], ...]] = set()  # sizes that have passed the check
 
     @staticmethod
     def of(graph: Graph) -> Signature:
@@ -53,7 +53,7 @@ class Signature:
 
     @cached_property
     def _open_axes(self) -> dict[str, tuple[tuple[int, Size, str | None], ...]]:
-        """For each name the axes whose size is a dim; the dim's name where it stands alone, as it mostly does."""
+        """The axes of each array whose size is a dim, with the dim's name where the size is that dim alone."""
         axes: dict[str, tuple[tuple[int, Size, str | None], ...]] = {}
         for name, type in self.types.items():
             dims = [
@@ -71,9 +71,9 @@ class Signature:
         return size_origins(self.types)
 
     def check(self, feeds: Mapping[str, Any], held: Collection[str] = ()) -> tuple[dict[str, Array], dict[str, int]]:
-        """The arrays to feed and the size of every named dim; NablacError lists all that is wrong.
+        """The arrays to feed and the size of every named dim; NablacError lists all mistakes.
 
-        Names in `held` may be absent: they were checked before.
+        Names in `held` may be absent: they have been checked before.
         """
         wrong: list[Diagnostic] = []
         arrays: dict[str, Array] = {}
@@ -106,22 +106,22 @@ class Signature:
         return limits(self._graph) if self._graph is not None else ()
 
     def _too_small_sizes(self, sizes: Mapping[str, int]) -> Iterator[Diagnostic]:
-        """The first size, if any, for which a dim is too small: a window that does not fit in its image."""
+        """The first limit that the sizes violate, if any: a window that does not fit in its image, say."""
         combination = tuple(sizes.items())
         if combination in self._large_enough:
             return
         for limit in self._limits:
             if not limit.holds(sizes):
-                said, name = limit.explain(sizes)
+                reason, name = limit.explain(sizes)
                 source, origin = self._origins[name].source, limit.node.origin
                 where = " ".join(str(part) for part in (origin.span, origin.path and f"(`{origin.path}`)") if part)
-                message = f"`{source}` is too small: {said}"
+                message = f"`{source}` is too small: {reason}"
                 yield Diagnostic(codes.E803, message, place=f"input `{source}`", note=where and f"required at {where}")
                 return
         self._large_enough.add(combination)
 
     def _check_shape(self, name: str, array: Array, type: TensorType) -> None:
-        """The rank and the sizes that are numbers; named dims are at least 1."""
+        """Check the rank and the sizes that are numbers, and that named dims are at least 1."""
         message = f"`{name}`: expected {type}, got an array of shape {list(array.shape)}"
         if array.ndim != type.rank:
             shown, hint = f"it has {_axes(array.ndim)}; the model expects {type.rank}", None
@@ -138,7 +138,7 @@ class Signature:
                 raise NablacError(Diagnostic(codes.E803, message, place=f"input `{name}`", hint=hint))
 
     def _sizes(self, arrays: Mapping[str, Array], wrong: list[Diagnostic]) -> dict[str, int]:
-        """Every named dim from its origin; then every axis that names one, checked."""
+        """The size of every named dim, from the axis that determines it; all other axes are checked against these."""
         sizes: dict[str, int] = {}
         for symbol, origin in self._origins.items():
             array = arrays.get(origin.source)
@@ -192,7 +192,7 @@ class Signature:
         return Diagnostic(codes.E802, f"{self.name} has no input `{name}`", place=f"input `{name}`", hint=hint)
 
     def _missing(self, missing: list[str], feeds: Mapping[str, Any]) -> list[Diagnostic]:
-        """One mistake for each missing input, one for all missing weights."""
+        """A diagnostic for each missing input, and one for all missing weights."""
         unknown = [name for name in feeds if name not in self.types]
         diagnostics = [
             Diagnostic(
@@ -216,11 +216,11 @@ class Signature:
 
 
 def _convert(name: str, argument: Any, type: TensorType) -> Array:
-    """An array of the dtype asked for: exact, a safe widening of the same kind, or Python's own numbers."""
+    """An array of the input's dtype: of the same dtype, by a safe cast of the same kind, or from Python numbers."""
     wanted = type.dtype.numpy
     try:
         array = np.asarray(argument)
-    except Exception as error:  # whatever an object's own conversion raises
+    except Exception as error:  # an object's own conversion may raise anything
         rows = isinstance(argument, (list, tuple))
         reason = "its rows have different lengths" if rows else f"{argument.__class__.__name__}: {error}"
         message = f"`{name}`: expected {type}, got an argument that is not an array"
@@ -246,7 +246,7 @@ def _convert(name: str, argument: Any, type: TensorType) -> Array:
 
 
 def _is_plain(argument: Any) -> bool:
-    """Python's own numbers, however nested: they have no dtype of their own."""
+    """Whether an argument is Python numbers, however nested: they have no dtype of their own."""
     waiting = [argument]
     while waiting:
         item = waiting.pop()

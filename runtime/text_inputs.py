@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class InputBatches:
-    """What a model is fed: in one batch, or in several of texts of one length each, with the rows that each is of."""
+    """The inputs in one batch, or in several of texts of equal lengths, each with the numbers of its rows."""
 
     batches: list[tuple[list[int], dict[str, Array]]]
 
     def run(self, model: Callable[[dict[str, Array]], dict[str, Array]]) -> dict[str, Array]:
-        """The outputs of all rows, in their order; those of tokens filled up with 0 behind shorter texts.
+        """The outputs of all rows, in order; outputs for each token are padded with 0 after shorter texts.
 
-        A text never shares a batch with a longer one: what the model said of it would depend on the padding.
+        A text never shares a batch with a longer one: its outputs would depend on the padding.
         """
         if len(self.batches) == 1:
             return model(self.batches[0][1])
@@ -40,7 +40,7 @@ class InputBatches:
 
 
 def _join(name: str, parts: list[tuple[list[int], Array]]) -> Array:
-    """One output of several batches, its rows where they belong."""
+    """One output of several batches, with its rows in the order of the texts."""
     if any(part.ndim == 0 or len(part) != len(rows) or part.ndim != parts[0][1].ndim for rows, part in parts):
         message = f"`{name}` is one result of all texts, and these have different lengths"
         hint = "run them one at a time, or only texts with equally many tokens"
@@ -61,10 +61,10 @@ def read_texts_or_inputs(
     reading: Reading = PLAIN,
     least: Mapping[str, int] | None = None,
 ) -> InputBatches:
-    """Texts, one an argument, as rows of tokens where there is a tokenizer and one input to take them; else files.
+    """Texts, one per argument, as rows of tokens, if the model has a tokenizer and one input of tokens; else files.
 
-    `longest` are how long a text of an input can be (see runtime.text.lengths), `least` how many tokens an input takes
-    at the least: shorter texts are filled up with padding, as those of an input of a fixed size are.
+    `longest` is the maximal length of a text for each input (see runtime.text.lengths), `least` the minimal number of
+    tokens: shorter texts are padded, as are those of an input of a fixed size.
     """
     required = [name for name in types if name not in reading.optional]
     tokens = {name: type for name, type in types.items() if name in required and _of_tokens(type)}
@@ -72,7 +72,7 @@ def read_texts_or_inputs(
     if not tokens or not texts or None in texts:
         return InputBatches([([], read_inputs(arguments, types, reading))])
     if tokenizer is None and any(Path(text or "").suffix and len((text or "").split()) == 1 for text in texts):
-        return InputBatches([([], read_inputs(arguments, types, reading))])  # which tells what kinds of files there are
+        return InputBatches([([], read_inputs(arguments, types, reading))])  # its error lists the kinds of files
     if len(required) > 1:
         named = ", ".join(f"`{name}`" for name in required)
         hint = "`nablac generate` turns text into text; otherwise pass tokens for each input: `name=tokens.npy`"
@@ -100,14 +100,14 @@ def read_texts_or_inputs(
 
 
 def _text(argument: str, names: list[str]) -> str | None:
-    """The text that an argument is, `name=` left out; None of one that names a file, there or not."""
+    """The text in an argument, without `name=`; None for an argument that names a file, existing or not."""
     name, sign, rest = argument.partition("=")
     text = rest if sign and name in names else argument
     path = text.split(":")[0]
     try:
         if text == STDIN or Path(text).is_file() or Path(path).is_file():
             return None
-    except (OSError, ValueError):  # too long for a name, or with a byte that none has
+    except (OSError, ValueError):  # too long for a file name, or with a null byte
         return text
     names_file = FileKind.of_suffix(Path(path).suffix) is not None and len(path.split()) == 1
     return None if names_file else text

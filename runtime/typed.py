@@ -1,4 +1,4 @@
-"""Values of JSON as the dataclasses that they were written from, of the types that their fields say."""
+"""Converting JSON values to the dataclasses that they were written from, with checked types."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-_NAMES = {  # as a person calls the types of JSON
+_NAMES = {  # for messages
     str: "a text",
     int: "a whole number",
     float: "a number",
@@ -37,6 +37,6 @@ def read_as(kind: Any, value: Any) -> Any:
         return {read_as(arguments[0], key): read_as(arguments[1], item) for key, item in value.items()}
     elif kind is Any or type(value) is kind or (kind is float and type(value) is int):
         if isinstance(value, str):
-            value.encode()  # JSON may hold halves of characters, which no text does: UnicodeEncodeError
+            value.encode()  # UnicodeEncodeError for lone surrogates, which JSON may hold
         return value
     raise TypeError(f"{str(value)[:40]} is not {_NAMES.get(origin or kind, 'of the form that is expected')}")
