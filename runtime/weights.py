@@ -56,20 +56,20 @@ def save_weights(path: str | Path, weights: Mapping[str, Array], metadata: Mappi
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    # Row by row in memory: safetensors writes the memory as it lies, whatever the strides say.
+    # Contiguous in memory: safetensors writes the buffer as it is, and ignores strides.
     arrays = {name: np.require(array, requirements="C") for name, array in weights.items()}
     with atomic_write(path) as temporary:
         try:
             save_file(arrays, str(temporary), dict(metadata) if metadata else None)
-        except SafetensorError as error:  # a full disk, as all that writing can meet
+        except SafetensorError as error:  # a failed write, such as on a full disk
             number = re.search(r"os error (\d+)", str(error))
             raise OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(str(error)) from error
 
 
 def load_weights(path: str | Path, graph: Graph, renames: Iterable[Rename] = ()) -> dict[str, Array]:
-    """The weights of a graph from a file; every missing, unknown or misshaped entry is in one error.
+    """The weights of a graph from a file; one NablacError lists all missing, unknown and misshaped entries.
 
-    Floats become the model's floats and integers its integers, where they fit.
+    Floats are converted to the model's float type and integers to its integer type, if they fit.
     """
     return fit_weights(read_tensors(path), graph, str(path), list(renames))
 
@@ -81,9 +81,9 @@ def fit_weights(
     renames: Sequence[Rename] = (),
     optional: Callable[[], Iterable[Graph]] = tuple,
 ) -> dict[str, Array]:
-    """Arrays by foreign names as a graph's weights by path; those of `optional` graphs too, as far as they are there.
+    """A graph's weights by path from arrays by foreign names, and those weights of `optional` graphs that exist.
 
-    These graphs are asked for where there are entries that are none of the graph's.
+    `optional` is called only if there are entries that do not belong to the graph.
     """
     wanted = {op.path: op.type for op in stored_operators(graph)}
     sources = apply_renames(list(arrays), renames, location)
@@ -123,7 +123,7 @@ def fit_weights(
 
 
 def describe_unused_rules(names: Sequence[str], renames: Sequence[Rename]) -> str | None:
-    """What to say of rules that take no entry; None where each takes one."""
+    """A message about rules that match no entry; None if each matches one."""
     rules = unused_rules(names, renames)
     if not rules:
         return None
@@ -133,7 +133,7 @@ def describe_unused_rules(names: Sequence[str], renames: Sequence[Rename]) -> st
 
 
 def _unused_rules(names: Sequence[str], renames: Sequence[Rename], location: str) -> list[Diagnostic]:
-    """Rules that take no entry, where something is wrong with the others."""
+    """Diagnostics for rules that match no entry, to be added to other errors."""
     message = describe_unused_rules(names, renames)
     if message is None:
         return []
@@ -142,9 +142,9 @@ def _unused_rules(names: Sequence[str], renames: Sequence[Rename], location: str
 
 
 def read_tensors(path: str | Path) -> dict[str, Array]:
-    """Every tensor of a `.safetensors` file, or of those that an `.index.json` names; NablacError for other files.
+    """Every tensor of a `.safetensors` file, of the files in an `.index.json`, or of the one of these in a folder.
 
-    A folder stands for the one that it holds.
+    NablacError for other files.
     """
     path = Path(path)
     if os.path.isdir(path):
@@ -166,7 +166,7 @@ def read_tensors(path: str | Path) -> dict[str, Array]:
 
 
 def read_metadata(path: str | Path) -> dict[str, str]:
-    """What a `.safetensors` file says of itself, or that of a folder; an index says nothing."""
+    """The metadata of a `.safetensors` file, or of the one in a folder; empty for an index."""
     path = Path(path)
     if os.path.isdir(path):
         path = _weights_file(path)
@@ -178,7 +178,7 @@ def read_metadata(path: str | Path) -> dict[str, str]:
 
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
-    """A whole `.safetensors` file, as its library opens it; NablacError for others, and for all that it raises."""
+    """Open a `.safetensors` file with its library; NablacError for other files, and for any error within the block."""
     from safetensors import SafetensorError, safe_open
 
     _refuse_others(path)
@@ -194,7 +194,7 @@ def _open(path: Path) -> Iterator[Any]:
 
 
 def _weights_file(folder: Path) -> Path:
-    """The weights of a folder: its one index, whose parts lie beside it, or else its one file."""
+    """The weights in a folder: its only index, or else its only file."""
     kinds = ("*.safetensors.index.json", "*.safetensors", "pytorch_model.bin")  # the last is refused as what it is
     files = next((matches for matches in (sorted(folder.glob(kind)) for kind in kinds) if matches), [])
     if len(files) == 1:
@@ -209,7 +209,7 @@ def _weights_file(folder: Path) -> Path:
 
 
 def _shards(index: Path) -> list[Path]:
-    """The files that a large model is cut into (`model.safetensors.index.json`); each has to lie beside the index."""
+    """The files that an index (`model.safetensors.index.json`) names; each has to be beside the index."""
     if not os.path.exists(index):
         raise NablacError(Diagnostic(codes.E901, f"there is no file {index}", place=str(index)))
     content = read_file(index, LARGEST_JSON)
@@ -226,7 +226,7 @@ def _shards(index: Path) -> list[Path]:
 
 
 def _read_extended(path: Path, dtypes: Mapping[str, str]) -> dict[str, Array]:
-    """Tensors of dtypes that NumPy lacks, and safetensors leaves to others; the file was found to be whole before."""
+    """Tensors of dtypes that NumPy does not have, and safetensors does not read; the file has been validated before."""
     if not dtypes:
         return {}
     import ml_dtypes
@@ -244,7 +244,7 @@ def _read_extended(path: Path, dtypes: Mapping[str, str]) -> dict[str, Array]:
 
 
 def _refuse_others(path: Path) -> None:
-    """Files that are known not to be weights, each with the way out."""
+    """NablacError for files that are recognised as something else, with a hint how to convert them."""
     if not os.path.exists(path):
         hint = did_you_mean_file(path.name, [name for name in names_in(path.parent) if name.endswith(".safetensors")])
         raise NablacError(Diagnostic(codes.E901, f"there is no file {path}", place=str(path), hint=hint))
@@ -275,7 +275,7 @@ def _is_npz(path: Path) -> bool:
 
 
 def _misfit(path: str, array: Array, type: TensorType, location: str, entry: Entry) -> Diagnostic | None:
-    """Why an array is not the parameter's, if it is not."""
+    """Why an array does not fit a parameter, if it does not."""
     stored_type = _type_of(array)
     if array.shape != type.shape:
         turned = array.ndim > 1 and (*array.shape[:-2], array.shape[-1], array.shape[-2]) == type.shape
@@ -300,7 +300,7 @@ def _misfit(path: str, array: Array, type: TensorType, location: str, entry: Ent
 
 
 def _axis_hint(array: Array, type: TensorType, entry: Entry) -> str | None:
-    """Along which axis the parts of an entry would fit, whether it did split along the rule's or was left whole."""
+    """A hint which axis to split, if the parts of an entry would fit along another axis than the rule's."""
     split = list(array.shape)
     split[entry.axis] *= entry.parts
     for shape in (array.shape, tuple(split)):
@@ -312,7 +312,7 @@ def _axis_hint(array: Array, type: TensorType, entry: Entry) -> str | None:
 
 
 def _not_finite(path: str, array: Array, type: TensorType, location: str) -> Diagnostic | None:
-    """Why floats cannot be the parameter's: some are NaN, or beyond its type."""
+    """Why floats cannot be a parameter's: some are NaN, or overflow in its type."""
     wrong = np.isnan(array)
     if wrong.any():
         index = [int(axis) for axis in np.argwhere(wrong)[0]]
@@ -342,7 +342,7 @@ def _suggest(
     sources: Mapping[str, Entry],
     arrays: Mapping[str, Array],
 ) -> str | None:
-    """An entry of the file that may be the missing one: near by name, or the only one of its shape."""
+    """A hint to an entry that may be the missing one: of a similar name, or the only one of its shape."""
     near = nearest(path, unknown)
     if near is not None:
         return f"is it called `{near}` there?"

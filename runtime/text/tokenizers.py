@@ -1,4 +1,4 @@
-"""Tokenizers: a text to the numbers of its tokens, and back. They are stored as JSON in a compiled model's metadata.
+"""Tokenizers: from a text to the ids of its tokens, and back. Compiled models store them as JSON in their metadata.
 
 `characters` and `words` need nothing else; `bpe`, `wordpiece` and `unigram`, and a `tokenizer.json` of others, need the
 extra `text` (the tokenizers library).
@@ -52,15 +52,15 @@ class Tokenizer(Protocol):
 
     @property
     def padding(self) -> int | None:
-        """The token that fills up short rows, if there is one."""
+        """The token that short rows are padded with, if there is one."""
 
     @property
     def mask(self) -> int | None:
-        """The token that stands for hidden ones, if there is one."""
+        """The token that masks others, if there is one."""
 
     @property
     def around(self) -> tuple[Sequence[int], Sequence[int]]:
-        """The special tokens that stand before and after a whole text."""
+        """The special tokens before and after a whole text."""
 
     @property
     def ordinary(self) -> Sequence[int]:
@@ -73,7 +73,7 @@ class Tokenizer(Protocol):
         """The text of tokens; special ones are left out."""
 
     def to_json(self) -> str:
-        """What `from_json` makes the tokenizer of again."""
+        """The JSON that `from_json` restores the tokenizer from."""
 
 
 @dataclass(frozen=True)
@@ -130,13 +130,13 @@ class ListTokenizer:
         return range(len(self.special), self.size)
 
     def encode(self, text: str) -> list[int]:
-        """The number of each piece of a text; of one that is not known `unknown`."""
-        left = SPACING if self.kind == "words" else ()  # what is rare about spaces is left out, not unknown
-        parts = (part for part in pieces(text, self.kind) if part in self.numbers or part not in left)
+        """The number of each piece of a text; `unknown` for a piece without one."""
+        skipped = SPACING if self.kind == "words" else ()  # marks of unusual spacing are skipped if not known
+        parts = (part for part in pieces(text, self.kind) if part in self.numbers or part not in skipped)
         return [self.numbers.get(part, self.unknown) for part in parts]
 
     def decode(self, numbers: Sequence[int]) -> str:
-        """The known pieces, joined as their kind is."""
+        """The known pieces, joined."""
         first = len(self.special)
         parts = [self.known[number - first] for number in numbers if first <= number < self.size]
         return join(parts, self.kind)
@@ -165,7 +165,7 @@ class LibraryTokenizer:
 
     @cached_property
     def end(self) -> int | None:
-        """The first of the usual end tokens that the vocabulary has, else what stands after a text."""
+        """The first of the usual end tokens that the vocabulary has, else the token after a text."""
         token = self._first("</s>", "<eos>", "[SEP]", "<|end_of_text|>", "<|endoftext|>")
         _, after = self.around
         return after[0] if token is None and after else token
@@ -177,7 +177,7 @@ class LibraryTokenizer:
 
     @property
     def padding(self) -> int | None:
-        """The first of the usual padding tokens that the vocabulary has, else 0 where that decodes to nothing."""
+        """The first of the usual padding tokens that the vocabulary has, else 0 if that decodes to an empty text."""
         token = self._first("<pad>", "[PAD]", "<|pad|>", "<|padding|>")
         return PADDING if token is None and not self.decode([PADDING]) else token
 
@@ -188,7 +188,7 @@ class LibraryTokenizer:
 
     @cached_property
     def around(self) -> tuple[Sequence[int], Sequence[int]]:
-        """What the library puts before and after a text; NablacError (E850) where it fails."""
+        """The tokens that the library puts before and after a text; NablacError (E850) if it fails."""
         with translate_errors("the tokenizer", "tokens of a text", codes.E850), silence_stderr():
             encoding = self.library.encode("a", add_special_tokens=True)
         text = [index for index, special in enumerate(encoding.special_tokens_mask) if not special]
@@ -223,7 +223,7 @@ class LibraryTokenizer:
 
 
 def from_json(text: str, location: str = KEY) -> Tokenizer:
-    """What `to_json` wrote; NablacError for anything else, at `place`."""
+    """Restore the tokenizer that `to_json` wrote; NablacError at `location` for anything else."""
     with translate_errors(location, "JSON", codes.E850):
         stored = json.loads(text)
     known = isinstance(stored, dict) and ("library" in stored or ("known" in stored and stored.get("kind") in LISTED))
@@ -263,7 +263,7 @@ def read_tokenizer(path: Path) -> Tokenizer:
 
 
 def _of_library(text: str, stored: Any, kind: str, location: str) -> LibraryTokenizer:
-    """A tokenizer of the tokenizers library from its JSON, and that parsed."""
+    """A tokenizer of the tokenizers library, from its JSON as text and parsed."""
     check_expressions(stored, location)
     known = ("BPE", "Unigram", "WordLevel", "WordPiece")
     model = stored.get("model") if isinstance(stored, dict) else None
@@ -274,7 +274,7 @@ def _of_library(text: str, stored: Any, kind: str, location: str) -> LibraryToke
     with silence_stderr():
         try:
             tokenizer = tokenizers.Tokenizer.from_str(text)
-        except Exception:  # it speaks of the types of its code
+        except Exception:  # its message is about types of its Rust code
             raise ValueError("its parts are not what the tokenizers library writes") from None
     tokenizer.no_padding()
     tokenizer.no_truncation()
@@ -282,7 +282,7 @@ def _of_library(text: str, stored: Any, kind: str, location: str) -> LibraryToke
 
 
 def _word_pieces(entries: list[str]) -> LibraryTokenizer:
-    """BERT's tokenizer over a vocabulary (Devlin et al. 2018): lower case, no accents, where that has no capitals."""
+    """BERT's tokenizer for a vocabulary (Devlin et al. 2018): without case and accents if that has no capitals."""
     tokenizers = library()
     numbers = {piece: number for number, piece in enumerate(entries)}
     if len(numbers) < len(entries):
