@@ -1,4 +1,4 @@
-"""Arrays of one length as examples: from an .npz file, or given from Python."""
+"""Arrays of equal lengths as examples: from an .npz file, or from Python."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 
 def npz(stage: DataStage, context: Context) -> Examples:
-    """Arrays by name, as `numpy.savez` writes them; each has an example at every index of axis 0."""
+    """Arrays by name, as `numpy.savez` writes them; axis 0 of each counts the examples."""
     path = context.file(stage.arguments["path"], stage.span)
     return from_arrays(read_npz(path, str(path)), str(path), context)
 
 
 def from_arrays(arrays: Mapping[str, Array], location: str, context: Context | None = None) -> Examples:
-    """Arrays of one length as examples; one that holds no number is an error, or left out where `context` says so."""
+    """Arrays of equal lengths as examples; an example that is not finite is an error, or skipped by `context`."""
     lengths = {name: len(array) if array.ndim else 0 for name, array in arrays.items()}
     if not arrays or len(set(lengths.values())) > 1 or not all(lengths.values()):
         listed = ", ".join(f"`{name}` {list(arrays[name].shape)}" for name in arrays) or "nothing"

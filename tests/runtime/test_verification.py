@@ -137,7 +137,7 @@ STATED = {
     "gru": ("x -> GRU(3)", "NaN", "`gru`, NaN: "),
     "relu in a recurrence": ("x -> SimpleRNN(2, activation: relu)", "NaN", "`rnn`, NaN: "),
     "max_pool": ("max_pool(x, kernel: [2])", "NaN", "`max_pool`, NaN in a window: "),
-    "a sum beyond": ("conv(transpose(x, [0, 2, 1]), W, pads: [1, 1])", "limits of the dtype", "`conv`, sums that are "),
+    "a sum beyond": ("conv(transpose(x, [0, 2, 1]), W, pads: [1, 1])", "limits of the dtype", "`conv`, sums that overflow "),
 }
 
 
@@ -202,7 +202,7 @@ class TestEdges:
         report = compare(g, export(g).SerializeToString(), {})
         assert report.agrees
         excuses = {each.feeds: each.excuse or "" for each in report.comparisons}
-        assert excuses["limits of the dtype"].startswith("`prod`, products that are beyond"), excuses
+        assert excuses["limits of the dtype"].startswith("`prod`, products that overflow"), excuses
 
     @pytest.mark.parametrize("label", STATED)
     def test_what_an_operator_states_is_a_reason(self, label: str) -> None:
