@@ -285,7 +285,7 @@ def _no_device(device: str, why: str) -> NablacError:
 
 
 def _shorten(text: str) -> str:
-    """onnxruntime's message without the status code and the lines of its own source."""
+    """The message of onnxruntime without the status code and the lines of its own source."""
     text = _STATUS.sub("", text)
     text = _NOWHERE.sub(" ", text)
     return text if len(text) <= 300 else text[:300] + " ..."

@@ -1,4 +1,4 @@
-"""A data description carried out, and its arrays fitted to the inputs and targets of a model."""
+"""Running a data description, and fitting its arrays to the inputs and targets of a model."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Requirements:
-    """What a model takes, and of which targets its loss takes the difference: these are measured, and can be scaled."""
+    """A model's inputs and targets; `measured` are the targets whose difference its loss takes, which can be scaled."""
 
     inputs: Mapping[str, TensorType]
     targets: Mapping[str, TensorType]
@@ -37,7 +37,7 @@ class Requirements:
 def load_examples(stages: Sequence[DataStage], context: Context, wanted: Requirements) -> Examples:
     """The examples that a train block describes, by the names of the model's inputs and targets.
 
-    NablacError for a file that is missing or broken, and for data that does not fit the model.
+    NablacError for a missing or broken file, and for data that does not fit the model.
     """
     if not stages:
         raise NablacError(
@@ -55,7 +55,7 @@ def load_examples(stages: Sequence[DataStage], context: Context, wanted: Require
 def run_stages(
     data: Any, stages: Sequence[DataStage], context: Context, wanted: Requirements, span: Span | None = None
 ) -> Examples:
-    """What stages make of data that is read, fitted to a model; `span` is the whole description's end."""
+    """Run stages on data that is read, and fit the examples to a model; `span` is the last stage's."""
     context = apply_split(context, stages)
     for stage in stages:
         data = STAGES[stage.name](data, stage, context)
@@ -72,9 +72,10 @@ def run_stages(
 
 
 def fit_examples(examples: Examples, context: Context, wanted: Requirements, span: Span | None) -> Examples:
-    """`examples` in parts, by the model's own names, scaled, and in its types.
+    """`examples` split into parts, by the model's names, scaled, and in its types.
 
-    By name where one agrees, in order otherwise. Scalings are those of `context`, or what the training part shows.
+    Arrays are assigned by name if one agrees, else in order. Scalings are those of `context`, or are fitted to the
+    training part.
     """
     examples = examples.split(context)
     if not len(examples.parts["training"]) and context.fitted is None:
@@ -109,7 +110,7 @@ def fit_examples(examples: Examples, context: Context, wanted: Requirements, spa
 
 
 def _check_parts(examples: Examples, context: Context, span: Span | None) -> None:
-    """A share that is held back has to hold something."""
+    """NablacError if a part that is held out is empty."""
     for part, share in (("validation", context.validation), ("test", context.test)):
         if share and not len(examples.parts[part]):
             count = len(examples)
@@ -119,7 +120,7 @@ def _check_parts(examples: Examples, context: Context, span: Span | None) -> Non
 
 
 def _scaling(assignment: Assigned, array: Array, examples: Examples, context: Context, unasked: bool) -> Scaling | None:
-    """How an array is scaled that was `assignment.array`, before it took the model's shape."""
+    """The scaling of an array; `assignment.array` is the same before it took the model's shape."""
     if context.fitted is not None:
         return context.fitted.scalings.get(assignment.name)
     scales = [
@@ -128,7 +129,7 @@ def _scaling(assignment: Assigned, array: Array, examples: Examples, context: Co
     ]
     if assignment.samples is not None:
         scaling, form = fit_scaling(assignment.samples, scales), assignment.array
-    else:  # images are images where the data, or the model, has them with four axes
+    else:  # an array is of images if it has four axes in the data or in the model
         form = assignment.array if assignment.array.ndim >= array.ndim else array
         scaling = fit_scaling(form[examples.parts["training"]], scales)
     return scaling.reshape(form.shape[1:], array.shape[1:]) if scaling is not None else None
@@ -137,7 +138,7 @@ def _scaling(assignment: Assigned, array: Array, examples: Examples, context: Co
 def _check_precision(
     assignment: Assigned, raw: Array, scaling: Scaling, type: TensorType, target: bool, span: Span | None
 ) -> None:
-    """The compiled model takes and gives raw numbers in its own type, which has to tell them apart."""
+    """NablacError if raw numbers, which the compiled model takes and gives, lose too much precision in its type."""
     name = assignment.name
     at = scaling.imprecise_index(raw, type.dtype)
     if at is None:
@@ -162,7 +163,7 @@ def _check_precision(
 
 
 def _check_scaled_columns(examples: Examples, wanted: Requirements) -> None:
-    """What a scaling is asked for has to be there."""
+    """NablacError for a scaling of a column that does not exist."""
     columns = {column for names in examples.columns.values() for column in names}
     known = {*columns, *examples.arrays, *wanted.inputs, *wanted.targets}
     for scale in examples.scales:

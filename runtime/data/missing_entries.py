@@ -1,4 +1,4 @@
-"""Tokens and labels that a model has no entry for: refused before the training, with their line in the data."""
+"""Tokens and labels that are out of range for a model: refused before training, with their line in the data."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from runtime.table_lookups import TableCheck
 
 
 def check_lookups(graph: Graph, examples: Examples, span: Span | None) -> None:
-    """Check all indices that `graph`, a model with its loss, looks up: NablacError for the first one outside.
+    """NablacError for the first index out of range of all that `graph`, a model with its loss, looks up.
 
-    They are computed as the model does, so that what it replaces, as a label `ignore`, does not count.
+    Indices are checked as the model computes them: it may replace some first, such as a label `ignore`.
     """
     for outside in TableCheck(graph).outside(examples.arrays, {}):
         refusal = _no_class if outside.name in examples.targets else _no_row

@@ -1,4 +1,4 @@
-"""Arrays of data in the shapes and dtypes that a model has for them."""
+"""Converting arrays of data to the shapes and dtypes of a model's inputs and targets."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from runtime.data.examples import Examples
 
 
-_SHOWN = 5  # classes that are told by their texts
+_SHOWN = 5  # classes that are listed in a message
 
 
 def reshape(
     array: Array, assigned: Assigned, type: TensorType, examples: Examples, target: bool, span: Span | None
 ) -> Array:
-    """In the type's rank where only axes of length 1 differ; labels as one-hot rows where a target is floats of them.
+    """Reshape an array that differs from the type in axes of size 1, or make one-hot rows of labels for a float target.
 
-    NablacError where it does not fit.
+    NablacError if it does not fit.
     """
     name, wanted = assigned.name, type.shape[1:]
     texts = [column for column in assigned.columns if column in examples.classes]
@@ -56,7 +56,7 @@ def reshape(
 
 
 def check_kind(assigned: Assigned, type: TensorType, examples: Examples, span: Span | None) -> None:
-    """NablacError for an array of anything but real numbers and flags."""
+    """NablacError for an array of anything but real numbers and booleans."""
     try:
         check_numbers(assigned.array)
     except CannotConvert as error:
@@ -64,7 +64,7 @@ def check_kind(assigned: Assigned, type: TensorType, examples: Examples, span: S
 
 
 def cast(array: Array, assigned: Assigned, type: TensorType, examples: Examples, span: Span | None) -> Array:
-    """In the type's dtype; NablacError with its line for the first number that this has not."""
+    """Convert to the type's dtype; NablacError with the line of the first number that does not fit."""
     try:
         return np.ascontiguousarray(convert(array, type.dtype.numpy))
     except CannotConvert as error:
@@ -74,7 +74,7 @@ def cast(array: Array, assigned: Assigned, type: TensorType, examples: Examples,
 def _unfit(
     assigned: Assigned, type: TensorType, examples: Examples, error: CannotConvert, span: Span | None
 ) -> NablacError:
-    """Numbers that a dtype does not have, at the line that the first of them is from, else by its example."""
+    """The error for a number that a dtype does not have, at its line in the file, else with its example's number."""
     message, columns = f"the model's `{assigned.name}` is {type}, and {error.reason}", assigned.columns
     if error.index is None:
         return NablacError(Diagnostic(codes.E824, message, span, hint=error.hint))
@@ -89,7 +89,7 @@ def _unfit(
 
 
 def too_many_texts(column: str, examples: Examples, model: str, code: codes.Code, span: Span | None) -> NablacError:
-    """More texts than a model has numbers for: no line of the file is wrong, and none is named."""
+    """The error for more classes than the model has; it is about no single line of the file."""
     texts = examples.classes[column]
     shown = ", ".join(f"`{text}`" for text in texts[:_SHOWN]) + (", .." if len(texts) > _SHOWN else "")
     message = f"`{column}` holds {len(texts):,} classes, {shown}, and {model}"
@@ -99,14 +99,14 @@ def too_many_texts(column: str, examples: Examples, model: str, code: codes.Code
 
 
 def is_one_hot(array: Array) -> bool:
-    """Whether each row of several numbers has one 1 and zeros beside it: classes, which nobody measures."""
+    """Whether each row has a single 1 and zeros otherwise: classes, which are not scaled."""
     if array.ndim < 2 or array.shape[-1] < 2:
         return False
     return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=-1) == 1).all())
 
 
 def are_labels(array: Array, wanted: tuple[object, ...]) -> bool:
-    """Whether whole numbers stand where a target has a last axis of several more."""
+    """Whether an array holds integers for a target with a last axis of several classes."""
     if not wanted or not isinstance(wanted[-1], int) or wanted[-1] < 2:
         return False
     before = wanted[:-1]

@@ -20,10 +20,10 @@ _MARKUP = re.compile(r"<[^<>]*>|&\w+;|\\n|\n")
 
 
 def pairs(stage: DataStage, context: Context) -> Text:
-    """Lines of two texts with a separator between them; of a catalogue (.po) the messages and their translations.
+    """Lines of two texts with a separator between them, or the messages of a catalogue (.po) and their translations.
 
-    `path` may be a pattern with `*`, or a list of paths; a pair that comes twice counts once, so that none validates
-    what it trained, and lines keep the order of the files. What is left out is noted.
+    `path` may be a pattern with `*`, or a list of paths; lines keep the order of the files. A repeated pair is skipped,
+    so that no pair is in both training and validation. What is skipped is noted.
     """
     locations: dict[tuple[str, ...], str] = {}
     files = context.paths(stage.arguments["path"], stage.span)
@@ -45,7 +45,7 @@ def pairs(stage: DataStage, context: Context) -> Text:
 
 
 def _lines(content: str, stage: DataStage, path: Path, context: Context) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """The two `columns` of each line; where none are named a line has two texts, and no more."""
+    """The two `columns` of each line; without `columns` a line has to have exactly two texts."""
     named = stage.arguments["columns"]
     columns = named or [0, 1]
     separator = stage.arguments["separator"]
@@ -64,18 +64,18 @@ def _lines(content: str, stage: DataStage, path: Path, context: Context) -> Iter
 
 
 def _messages(content: str, path: Path, context: Context) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """The messages of a catalogue without markup that are translated, of those with a plural the singular."""
+    """The translated messages of a catalogue that have no markup; of plural forms only the singular."""
     for number, fuzzy, fields in _entries(content):
         sides = tuple("".join(fields.get(name, ())).replace('\\"', '"').strip() for name in ("msgid", "msgstr"))
         reason = _skip_reason(sides, fuzzy)
         if reason is None:
             yield number, sides
-        elif sides[0]:  # the message of the empty text is the catalogue's head
+        elif sides[0]:  # an empty message is the catalogue's header
             context.note(f"{path}:{number}", f"{reason} is skipped")
 
 
 def _skip_reason(sides: tuple[str, ...], fuzzy: bool) -> str | None:
-    """What a message is that makes no pair of texts."""
+    """Why a message is skipped, or None."""
     if not all(sides):
         return "a message without a translation"
     if fuzzy:
@@ -96,7 +96,7 @@ def _entries(content: str) -> Iterator[tuple[int, bool, dict[str, list[str]]]]:
             start, fuzzy, fields, current = 0, False, {}, None
         if line.startswith("#"):
             fuzzy = fuzzy or _FUZZY.match(line) is not None
-        elif field is None:  # an empty line, or what is no part of a catalogue
+        elif field is None:  # an empty line, or an invalid one
             if not fields:
                 start, fuzzy = 0, False
             current = None

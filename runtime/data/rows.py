@@ -24,7 +24,7 @@ _MOST_LISTED = 12
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """Columns as numbers [rows, columns], of the rows `kept`; a column of texts holds indices of `classes`."""
+    """Columns as numbers [rows, columns], without broken rows; a column of texts holds indices into `classes`."""
 
     numbers: Array
     kept: Array
@@ -33,9 +33,9 @@ class Table:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """A table: texts by column, and of each row the line of the file and its number among all rows.
+    """A table: texts by column, and for each row its line in the file and its number among all rows.
 
-    A row that was left out is missing from the numbers. `refused` are columns of what is neither number nor text.
+    Skipped rows are missing from the numbers. `refused` are columns of neither numbers nor texts, with what they hold.
     """
 
     path: str
@@ -48,7 +48,7 @@ class Rows:
 
     @staticmethod
     def of(table: CsvTable, path: str, format: Format, report: Report) -> Rows:
-        """The columns of a CSV file that have a name."""
+        """The named columns of a CSV file."""
         named: dict[str, list[str]] = {}
         for number, (name, column) in enumerate(zip(table.names, table.cells, strict=True), 1):
             if name:
@@ -64,10 +64,10 @@ class Rows:
         span: Span | None,
         classes: Mapping[str, tuple[str, ...]] | None = None,
     ) -> Table:
-        """Columns by their names; rows with a broken cell are an error, or left out.
+        """Read columns as numbers; rows with a broken cell are an error, or skipped.
 
-        With `classes`, those that are known already, a column in which nothing is a number is one of classes, which its
-        numbers count in their order.
+        If `classes` is not None, a column without any number is one of class names, and is read as their indices:
+        `classes` are those that are known already.
         """
         for name in names:
             if name not in self.cells:
@@ -99,7 +99,7 @@ class Rows:
         return Table(table[kept], np.flatnonzero(kept), texts)
 
     def _classes(self, names: list[str], known: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        """The texts of columns of texts: those that the training part has shown, or all, in order."""
+        """The classes of columns of texts: the known ones, or all texts of the column, sorted."""
         classes: dict[str, tuple[str, ...]] = {}
         for name in names:
             if name in known:

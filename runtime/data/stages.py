@@ -1,4 +1,4 @@
-"""What is made of data on its way: one function for each stage of `compiler.elaborate.data.STAGES`."""
+"""Data stages: one function for each of `compiler.elaborate.data.STAGES`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ Step = Callable[[Any, DataStage, Context], Any]
 
 
 def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
-    """Each row an example: `inputs` and `targets` are columns' names; a column of texts is one of classes.
+    """Make each row an example: `inputs` and `targets` are names of columns; a column of texts holds classes.
 
-    Without `targets` there is nothing but inputs, as for an autoencoder, whose loss compares an output with them.
+    There may be no `targets`, as for an autoencoder, whose loss compares an output with the inputs.
     """
     _check_kind(data, Rows, stage)
     inputs, targets = _names(stage.arguments["inputs"]), _names(stage.arguments["targets"])
     for name in targets:
-        if name in inputs:  # it may be meant, and is mostly a slip: the model is given the answer
+        if name in inputs:  # usually a mistake: the model is fed the answer
             context.notes.setdefault(f"column `{name}` is a target and an input too", [str(stage.span)])
     known = context.fitted.classes if context.fitted is not None else {}
     table = data.read_columns([*inputs, *targets], context, stage.span, known)
@@ -50,11 +50,11 @@ def columns(data: Rows, stage: DataStage, context: Context) -> Examples:
 
 
 def window(data: Rows, stage: DataStage, context: Context) -> Examples:
-    """`length` rows in, the `horizon` rows after them out.
+    """Cut windows: `length` rows as the input, and the `horizon` rows after them as the target.
 
-    With `shift` the target is the input's own columns, `shift` rows later and as long: for a model that answers at
-    every step. `target` names other columns to foretell. Examples whose target lies in the validation or test rows
-    belong to these parts, and scaling sees the training rows alone. No window spans a row that was left out.
+    With `shift` the target is the input's own columns `shift` rows later, for models with an output at every step.
+    `target` names other columns to predict. Examples whose target is in the validation or test rows belong to these
+    parts, and scalings are fitted to the training rows alone. No window spans a skipped row.
     """
     _check_kind(data, Rows, stage)
     arguments = stage.arguments
@@ -98,19 +98,19 @@ def window(data: Rows, stage: DataStage, context: Context) -> Examples:
 
 
 def standardize(data: Rows | Examples, stage: DataStage, context: Context) -> Rows | Examples:
-    """To mean 0 and deviation 1, as the training part has them."""
+    """Scale to mean 0 and standard deviation 1 on the training part."""
     return _add_scale(data, "standardize", 0.0, 1.0, stage)
 
 
 def min_max(data: Rows | Examples, stage: DataStage, context: Context) -> Rows | Examples:
-    """From `low` to `high`, as the training part spans them."""
+    """Scale the range of the training part to `low` to `high`."""
     return _add_scale(data, "min_max", stage.arguments["low"], stage.arguments["high"], stage)
 
 
 def _add_scale(
     data: Rows | Examples, kind: Literal["standardize", "min_max"], low: float, high: float, stage: DataStage
 ) -> Rows | Examples:
-    """A scaling is asked for here, and fitted when the training part and the model's types are known."""
+    """Request a scaling; it is fitted when the training part and the model's types are known."""
     if isinstance(data, Text):
         _check_kind(data, Examples, stage)
     scale = Scale(kind, low, high, tuple(_names(stage.arguments["columns"])), stage.span)
@@ -118,12 +118,12 @@ def _add_scale(
 
 
 def split(data: Any, stage: DataStage, context: Context) -> Any:
-    """Shares for validation and test, in time `order` or `random`: `divided` has put them in the context before."""
+    """Fractions for validation and test, which `apply_split` has put in the context before."""
     return data
 
 
 def apply_split(context: Context, stages: Iterable[DataStage]) -> Context:
-    """The context with the shares of a `split`, wherever it stands: every stage has to know the training part."""
+    """The context with the fractions of a `split` anywhere among the stages: every stage needs the training part."""
     for stage in stages:
         if stage.name == "split":
             arguments = stage.arguments
@@ -138,9 +138,9 @@ def apply_split(context: Context, stages: Iterable[DataStage]) -> Context:
 
 
 def characters(data: Text, stage: DataStage, context: Context) -> Examples:
-    """Windows of `length` characters, each the target of the one before it.
+    """Windows of `length` characters, whose targets are the same windows one character later.
 
-    The vocabulary is that of the training part, after an entry for characters it does not have.
+    The vocabulary is that of the training part, after an entry for unknown characters.
     """
     _check_kind(data, Text, stage)
     length, stride = stage.arguments["length"], stage.arguments["stride"] or stage.arguments["length"]
@@ -150,7 +150,7 @@ def characters(data: Text, stage: DataStage, context: Context) -> Examples:
 
 
 def words(data: Text, stage: DataStage, context: Context) -> Examples:
-    """As `characters`, of words and punctuation; the `most` frequent words of the training part are known."""
+    """Like `characters`, for words and punctuation: the `most` frequent ones of the training part."""
     from collections import Counter
 
     _check_kind(data, Text, stage)
@@ -166,7 +166,7 @@ UNSEEN = ("\N{REPLACEMENT CHARACTER}",)  # the only special token of these two
 
 
 def augment(data: Examples, stage: DataStage, context: Context) -> Examples:
-    """Changes to training batches as they are drawn; see `runtime.data.augmentation`."""
+    """Request changes to training batches; see `runtime.data.augmentation`."""
     _check_kind(data, Examples, stage)
     chosen = {name: value for name, value in stage.arguments.items() if value}
     return replace(data, augmentations={**data.augmentations, **chosen})

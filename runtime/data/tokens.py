@@ -1,4 +1,4 @@
-"""Texts and pairs of texts as padded tokens: what a stage `tokens` makes."""
+"""The stage `tokens`: texts and pairs of texts as padded rows of tokens."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ if TYPE_CHECKING:
     from compiler.types import Array
 
 
-IGNORED = -100  # the label of tokens that were not hidden, which losses leave out
+IGNORED = -100  # the label of tokens that are not hidden, which losses ignore
 
 
 def tokens(data: Text, stage: DataStage, context: Context) -> Examples:
-    """Pairs as `source`, `target_in` and `target_out`, a text as windows; other `target`s as `tokens` and `label`.
+    """Pairs as `source`, `target_in` and `target_out`, or as `tokens` and `label`; a single text as windows.
 
-    `target_in` begins with a begin token and `target_out` ends with an end token: one step apart. Of `target: "class"`
-    the second side is the name of one, of `target: "number"` a number. One vocabulary of at most `most` tokens, learnt
-    from the training part. Pairs of more than `length` tokens on a side are left out, and said with their lines.
+    `target_in` begins with a begin token and `target_out` ends with an end token: they are shifted by one. With
+    `target: "class"` the second side of a pair is the name of a class, with `target: "number"` a number. The vocabulary
+    of at most `most` tokens is learnt from the training part. Pairs of more than `length` tokens on a side are skipped,
+    and reported with their lines.
     """
     if not isinstance(data, Text):
         raise NablacError(Diagnostic(codes.E823, "`tokens` takes a text, or pairs of texts", stage.span))
@@ -90,10 +91,10 @@ def _fitting_pairs(
     stage: DataStage,
     context: Context,
 ) -> list[int]:
-    """The numbers of the pairs that can be used; the others are skipped, with the reason. NablacError if none can."""
+    """The numbers of the usable pairs; the others are skipped with a reason. NablacError if there is none."""
     most, fitting = stage.arguments["length"], []
     for number, line in enumerate(data.lines):
-        # A target has one token more than its text: what begins or ends it.
+        # A target has one token more than its text, at its beginning or end.
         longest = max(len(sources[number]), len(answers[number]) + 1 if answers is not None else 0)
         if not tokenizer.encode(line[0]) or (answers is not None and not answers[number]):
             context.skipped.append(f"{data.locations[number]}: a side without a token")
@@ -107,12 +108,12 @@ def _fitting_pairs(
 
 
 def known_tokenizer(context: Context) -> Tokenizer | None:
-    """The tokenizer that the training part, or the run, has already."""
+    """The tokenizer of the training part or the run, if there is one already."""
     return context.fitted.tokenizer if context.fitted is not None else None
 
 
 def _check_special(tokenizer: Tokenizer, stage: DataStage, translated: bool) -> None:
-    """Rows are filled up, and a translation ends, with tokens that stand for nothing else."""
+    """NablacError for a tokenizer without the special tokens for padding and the end of a translation."""
     if tokenizer.padding is None:
         message = "this tokenizer has no padding token, which fills up the shorter of two texts"
         hint = "use a tokenizer with a token `<pad>` or `[PAD]`; windows of one text need none"
@@ -123,7 +124,7 @@ def _check_special(tokenizer: Tokenizer, stage: DataStage, translated: bool) -> 
 
 
 def _tokenizer(texts: Iterable[str], stage: DataStage, context: Context) -> Tokenizer:
-    """What the run has already, the file that `kind` names, or one learnt from texts."""
+    """The run's tokenizer, one from the file that `kind` names, or one learnt from texts."""
     kind = stage.arguments["kind"]
     fitted = known_tokenizer(context)
     if fitted is not None:
@@ -134,7 +135,7 @@ def _tokenizer(texts: Iterable[str], stage: DataStage, context: Context) -> Toke
 
 
 def _read_classes(data: Text, context: Context) -> tuple[Text, tuple[str, ...]]:
-    """The classes that the second sides name, in order, or those that are known already; other pairs are broken."""
+    """The pairs with their classes, the second sides; pairs whose class is not among the known ones are broken."""
     fitted = context.fitted.classes.get("label") if context.fitted is not None else None
     classes = fitted or tuple(sorted({line[1] for line in data.lines}))
     kept = []
@@ -147,7 +148,7 @@ def _read_classes(data: Text, context: Context) -> tuple[Text, tuple[str, ...]]:
 
 
 def _numbers(texts: list[str], locations: list[str]) -> Array:
-    """Numbers as a CSV file's cells are read."""
+    """Parse numbers like the cells of a CSV file."""
     numbers: list[float] = []
     for text, location in zip(texts, locations, strict=True):
         number = PLAIN.number(text)
@@ -158,7 +159,7 @@ def _numbers(texts: list[str], locations: list[str]) -> Array:
 
 
 def _next_tokens(data: Text, stage: DataStage, context: Context) -> Examples:
-    """Windows of `length` tokens, each the target of the one before it."""
+    """Windows of `length` tokens, whose targets are the same windows one token later."""
     arguments = stage.arguments
     first, _ = cuts(len(data.text), context)
     tokenizer = _tokenizer([data.text[:first]], stage, context)
@@ -166,11 +167,11 @@ def _next_tokens(data: Text, stage: DataStage, context: Context) -> Examples:
 
 
 def _masked_tokens(data: Text, stage: DataStage, context: Context) -> Examples:
-    """Windows of `length` tokens in which a share `hide` is hidden (Devlin et al. 2018, section 3.1).
+    """Windows of `length` tokens of which a fraction `hide` is hidden (Devlin et al. 2018, section 3.1).
 
-    `tokens` is what the model sees, `hidden` the tokens that it has to find, and IGNORED elsewhere; `segments` is 0. Of
-    the tokens chosen, eight in ten become the tokenizer's mask, one another token, and one stays. What the tokenizer
-    puts around a text stands around each window.
+    `tokens` is the model's input; `hidden` holds the hidden tokens to predict, and IGNORED elsewhere; `segments` is 0.
+    Of the hidden tokens 80% become the mask token, 10% a random token, and 10% stay. The special tokens around a text
+    are put around each window.
     """
     arguments = stage.arguments
     length, share = arguments["length"], arguments["hide"]
@@ -202,9 +203,9 @@ def _masked_tokens(data: Text, stage: DataStage, context: Context) -> Examples:
 def windows_of(
     text: str, tokenizer: Tokenizer, length: int, stride: int, context: Context, stage: DataStage
 ) -> Examples:
-    """Windows of a text's tokens, each the target of the one before it.
+    """Windows of a text's tokens, whose targets are the same windows one token later.
 
-    Each begins with what the tokenizer puts before a text, as a prompt does.
+    Each begins with the special tokens before a text, like a prompt.
     """
     coded = np.array(tokenizer.encode(text), np.int64)
     before = np.array(tokenizer.around[0], np.int64)
@@ -222,7 +223,7 @@ def windows_of(
 
 
 def pad(rows: list[list[int]], padding: int = PADDING) -> Array:
-    """Rows of numbers as one array, filled up with padding."""
+    """Rows of tokens as one array, padded at the end."""
     array = np.full((len(rows), max(map(len, rows))), padding, np.int64)
     for number, row in enumerate(rows):
         array[number, : len(row)] = row

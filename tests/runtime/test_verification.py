@@ -137,7 +137,11 @@ STATED = {
     "gru": ("x -> GRU(3)", "NaN", "`gru`, NaN: "),
     "relu in a recurrence": ("x -> SimpleRNN(2, activation: relu)", "NaN", "`rnn`, NaN: "),
     "max_pool": ("max_pool(x, kernel: [2])", "NaN", "`max_pool`, NaN in a window: "),
-    "a sum beyond": ("conv(transpose(x, [0, 2, 1]), W, pads: [1, 1])", "limits of the dtype", "`conv`, sums that overflow "),
+    "a sum beyond": (
+        "conv(transpose(x, [0, 2, 1]), W, pads: [1, 1])",
+        "limits of the dtype",
+        "`conv`, sums that overflow ",
+    ),
 }
 
 
