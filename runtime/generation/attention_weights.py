@@ -1,4 +1,4 @@
-"""The attention that a model of texts pays: its weights, layer by layer, for one text."""
+"""The attention weights of a text model for one text, layer by layer."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from runtime.text.words import JOIN, SPACE
 if TYPE_CHECKING:
     from compiler.types import Array
 
-_SPACING = {JOIN: "\N{CHARACTER TIE}", SPACE: "\N{OPEN BOX}"}  # tokens that say how words stand, as they are shown
+_SPACING = {JOIN: "\N{CHARACTER TIE}", SPACE: "\N{OPEN BOX}"}  # how tokens for unusual spacing are shown
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,16 @@ class AttentionWeights:
     weights: Array
     rows: tuple[str, ...]
     columns: tuple[str, ...]
-    text: str  # what was generated, of an encoder-decoder model
+    text: str  # the generated text, for an encoder-decoder model
 
 
 def attentions(graph: Graph) -> dict[str, Value]:
-    """By the path of their layers the weights of all attentions, `[batch, heads, T, S]`."""
+    """The weights `[batch, heads, T, S]` of all attentions, by the paths of their layers."""
     layers: dict[str, Value] = {}
     for node in graph:
         if isinstance(node.op, MatMul):
             weights = softmax = node.operands[0]
-            if isinstance(weights.node.op, Where):  # hidden weights are 0
+            if isinstance(weights.node.op, Where):  # masked weights are 0
                 softmax = weights.node.operands[1]
             if isinstance(softmax.node.op, Softmax) and weights.type.rank == 4:
                 layers.setdefault(softmax.node.origin.path or f"attention {len(layers)}", weights)
@@ -60,10 +60,9 @@ def attentions(graph: Graph) -> dict[str, Value]:
 def attention_of(
     graph: Graph, weights: Mapping[str, Array], tokenizer: Tokenizer, text: str, layer: str | None, tokens: int = 64
 ) -> AttentionWeights:
-    """The attention of one layer for a text; by default the last cross-attention, else the last of all.
+    """The attention of one layer for a text; by default the last cross-attention, else the last attention.
 
-    An encoder-decoder model first generates from the text, others see it alone. NablacError (E854) where there is no
-    such attention.
+    An encoder-decoder model first generates an output for the text. NablacError (E854) if there is no such layer.
     """
     known = attentions(graph)
     if not known:
@@ -110,7 +109,7 @@ def attention_of(
 
 
 def _is_causal(graph: Graph, weights: Mapping[str, Array]) -> bool:
-    """Whether a model says what follows a text, and does not read it whole."""
+    """Whether a model's outputs depend on earlier tokens alone."""
     try:
         check_causal(graph, *generating_ends(graph), weights)
     except NablacError:
