@@ -1,4 +1,4 @@
-"""The data of a run: its examples in their parts, from what the train block and the command say."""
+"""The data of a run: its examples and their parts, by the train block and the options of the command."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 
 def context_of(spec: TrainingSpec, options: Options, folder: Path, seed: int, fitted: Fitted | None = None) -> Context:
-    """What the train block and the command say of all data: its folder, shares and seed.
+    """The context of all data by the train block and the command: its folder, fractions and seed.
 
-    `folder` is where relative paths begin, `fitted` what is known of the data before it is read.
+    Relative paths begin at `folder`; `fitted` is the state that is known before the data is read.
     """
     settings = spec.settings
     if options.undivided:
@@ -53,10 +53,10 @@ def context_of(spec: TrainingSpec, options: Options, folder: Path, seed: int, fi
 def examples_of(
     model: ModelSpec, context: Context, options: Options, batch: int, arrays: Examples | None = None
 ) -> Examples:
-    """The examples, by the names of a model's inputs and targets; NablacError for what does not fit it.
+    """The examples, by the names of a model's inputs and targets; NablacError for data that does not fit it.
 
-    `model` is the one for inference, with its train block. `arrays` replace the source, and of the stages
-    that make examples of it; the other stages hold for them too.
+    `model` is in inference mode, with its train block. `arrays` replace the source and the stages that make examples
+    of it; the other stages apply to them too.
     """
     spec = model.training
     assert spec is not None
@@ -73,10 +73,10 @@ def examples_of(
 
 
 def _check_unread(arrays: Iterable[str], wanted: Mapping[str, TensorType]) -> None:
-    """NablacError for an array that nothing reads; where a name is missing, it may be meant for that one."""
-    given = list(arrays)
-    spare = [name for name in given if name not in wanted]
-    if spare and all(name in given for name in wanted):
+    """NablacError for an unused array, if no input or target is missing that it may be meant for."""
+    names = list(arrays)
+    spare = [name for name in names if name not in wanted]
+    if spare and all(name in names for name in wanted):
         hint = did_you_mean(spare[0], wanted) or f"its inputs and targets are {', '.join(wanted)}"
         message = f"the model has no input or target `{spare[0]}`"
         raise NablacError(Diagnostic(codes.E802, message, place=f"array `{spare[0]}`", hint=hint))
@@ -94,7 +94,7 @@ def _all_examples(
     arrays: Examples | None,
     wanted: Requirements,
 ) -> Examples:
-    """The examples of every file that the block and the command name, in their parts."""
+    """The examples of all files of the block and the command, with their parts."""
     looked_up = loss_graph(model)
 
     def load(stages: Sequence[DataStage], context: Context) -> Examples:
@@ -119,7 +119,7 @@ def _all_examples(
 
 
 def _check_metrics(spec: TrainingSpec, inputs: Iterable[str], examples: Examples) -> None:
-    """NablacError for a metric that says something else of scaled numbers, and not only in another unit."""
+    """NablacError for a metric that scaling changes by more than its unit."""
     stage = next((stage.name for stage in spec.data if stage.name in SCALES), SCALES[0])
     listed = ", ".join(f'"{name}"' for name in inputs)
     for metric, value in spec.metrics.items():
@@ -131,12 +131,12 @@ def _check_metrics(spec: TrainingSpec, inputs: Iterable[str], examples: Examples
 
 
 def path_of(name: str) -> str:
-    """A path of the command line, which is relative to where the command runs, and not to the model's file."""
+    """A path of the command line, which is relative to the current folder, not to the model's file."""
     return name if PackagePath.parse(name) is not None else os.path.realpath(name)
 
 
 def _of_file(stages: Sequence[DataStage], path: str) -> Sequence[DataStage]:
-    """A data description of another file; NablacError where it names no file, or two that belong together."""
+    """The data description with another file; NablacError if it reads no file, or two that belong together."""
     if not stages or "path" not in stages[0].arguments or stages[0].arguments.get("labels"):
         what = "`labels` belong to its own file" if stages and "path" in stages[0].arguments else "it reads no file"
         message = f"{path} cannot replace what the train block's `data` reads: {what}"
@@ -145,7 +145,7 @@ def _of_file(stages: Sequence[DataStage], path: str) -> Sequence[DataStage]:
 
 
 def _join(examples: Examples, part: str, other: Examples, path: str) -> Examples:
-    """With the examples of another file for a part."""
+    """Add the examples of another file as a part."""
     arrays: dict[str, Array] = {}
     padding = examples.padding
     for name, array in examples.arrays.items():
@@ -163,6 +163,6 @@ def _join(examples: Examples, part: str, other: Examples, path: str) -> Examples
 
 
 def _first_examples(examples: Examples, count: int) -> Examples:
-    """The examples with only the first of the training part, and no others."""
+    """Only the first examples of the training part."""
     kept = examples.parts["training"][:count]
     return replace(examples, parts={**dict.fromkeys(PARTS, kept[:0]), "training": kept}, augmentations={})
