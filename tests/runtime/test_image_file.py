@@ -183,8 +183,8 @@ def test_an_input_that_no_image_can_be(tmp_path: Path, case: str) -> None:
     (tmp_path / "x.png").write_bytes(saved(Image.fromarray(BYTES)))
     with pytest.raises(NablacError) as caught:
         read_inputs([str(tmp_path / "x.png")], {"x": TensorType(dtype, shape)})
-    (found,) = caught.value.diagnostics
-    assert f"{found.code}: {found.message}".startswith(message)
+    (diagnostic,) = caught.value.diagnostics
+    assert f"{diagnostic.code}: {diagnostic.message}".startswith(message)
 
 
 def test_three_axes_are_pictures_in_grey(tmp_path: Path) -> None:

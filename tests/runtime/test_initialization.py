@@ -49,11 +49,11 @@ def test_weights_beyond_all_memory_are_refused_before_any_is_made() -> None:
     wide = model("model M() {\n    input x: [batch, 4000000000]\n    output x -> Dense(8000000)\n}\n")
     with pytest.raises(NablacError) as caught:
         initialize(wide)
-    (found,) = caught.value.diagnostics
-    assert found.code == "E810"
-    assert found.message.startswith("not enough memory for the weights: 128,000,000,032,000,000 bytes, and")
-    assert found.note == "`dense.W` is f32[4000000000, 8000000], of 128,000,000,000,000,000 bytes"
-    assert found.hint == "choose smaller sizes, by `--preset` or `--set`"
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "E810"
+    assert diagnostic.message.startswith("not enough memory for the weights: 128,000,000,032,000,000 bytes, and")
+    assert diagnostic.note == "`dense.W` is f32[4000000000, 8000000], of 128,000,000,000,000,000 bytes"
+    assert diagnostic.hint == "choose smaller sizes, by `--preset` or `--set`"
 
 
 def test_first_values_may_be_written_to() -> None:

@@ -189,8 +189,8 @@ def test_a_file_that_does_not_serve_is_told_why(folder: Path, label: str) -> Non
     argument, wanted, expected = REFUSED[label]
     with pytest.raises(NablacError) as caught:
         read_inputs([argument], {"x": wanted})
-    (found,) = caught.value.diagnostics
-    assert f"{found.code}: {found.message}" == expected
+    (diagnostic,) = caught.value.diagnostics
+    assert f"{diagnostic.code}: {diagnostic.message}" == expected
     assert "pickle" not in str(caught.value)
 
 
@@ -199,8 +199,8 @@ def test_a_folder_is_told_as_one(tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
     with pytest.raises(NablacError) as caught:
         read_inputs([str(tmp_path / name)], {"x": VECTOR})
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.message) == ("E902", "this is a folder; expected a file")
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.message) == ("E902", "this is a folder; expected a file")
 
 
 @pytest.mark.parametrize("name", ["one.npy", "held.npz", "some.json", "table.csv"])
@@ -246,5 +246,9 @@ def test_json_that_we_write_is_read_again(tmp_path: Path) -> None:
 def test_a_file_more_than_inputs_is_told(types: dict[str, InputType], hint: str, folder: Path) -> None:
     with pytest.raises(NablacError) as caught:
         read_inputs(["one.npy", "one.npy"], types, Reading(optional=random_keys(types)))
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.message, found.hint) == ("E802", "the model has no input for this file", hint)
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.message, diagnostic.hint) == (
+        "E802",
+        "the model has no input for this file",
+        hint,
+    )

@@ -62,9 +62,9 @@ def test_check_finds_arguments_that_mean_nothing(data: str) -> None:
     text += f"train M {{ target t: [batch, 1]; loss mean(t); data {data} }}"
     with pytest.raises(NablacError) as caught:
         checking.check(program_of(Source("m.model", text)))
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.message) == ("E605", ARGUMENTS[data])
-    assert found.span is not None and found.span.line == 2
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.message) == ("E605", ARGUMENTS[data])
+    assert diagnostic.span is not None and diagnostic.span.line == 2
 
 
 FILES = {

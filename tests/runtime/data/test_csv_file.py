@@ -136,9 +136,9 @@ def test_one_file_gives_training_and_run_the_same_refusal(tmp_path: Path, case: 
     ):
         with pytest.raises(NablacError) as caught:
             read()
-        (found,) = caught.value.diagnostics
-        assert (found.code, found.place) == (code, f"{tmp_path}/{place}")
-        assert found.message.startswith(message)
+        (diagnostic,) = caught.value.diagnostics
+        assert (diagnostic.code, diagnostic.place) == (code, f"{tmp_path}/{place}")
+        assert diagnostic.message.startswith(message)
 
 
 def zipped(*names: str) -> bytes:
@@ -180,8 +180,8 @@ def test_a_file_of_another_kind_is_told_as_what_it_is(tmp_path: Path, kind: str)
     ):
         with pytest.raises(NablacError) as caught:
             read()
-        (found,) = caught.value.diagnostics
-        assert (found.code, found.message) == ("E821", f"this is {kind}; expected a CSV file")
+        (diagnostic,) = caught.value.diagnostics
+        assert (diagnostic.code, diagnostic.message) == ("E821", f"this is {kind}; expected a CSV file")
 
 
 HINTS = {
@@ -257,14 +257,14 @@ def test_a_number_that_the_dtype_has_not_is_named_at_its_line(tmp_path: Path, ce
     data = 'csv("x.csv") -> columns(inputs: "a", targets: "t")'
     with pytest.raises(NablacError) as caught:
         load(tmp_path, data, f"x: {dtype}[batch, 1]", "t: f32[batch, 1]")
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.place) == ("E824", f"{tmp_path}/x.csv:4")
-    assert found.message.startswith(f"column `a`: the model's `x` is {dtype}[batch, 1], and {reason}")
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.place) == ("E824", f"{tmp_path}/x.csv:4")
+    assert diagnostic.message.startswith(f"column `a`: the model's `x` is {dtype}[batch, 1], and {reason}")
     with pytest.raises(NablacError) as caught:
         read_inputs([f"{tmp_path}/x.csv:a"], {"x": TensorType(DType(dtype), (Dim.named("n"),))})
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.place) == ("E804", f"{tmp_path}/x.csv:4, column `a`")
-    assert found.message.startswith(f"the input is {dtype}[n], and {reason}")
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.place) == ("E804", f"{tmp_path}/x.csv:4, column `a`")
+    assert diagnostic.message.startswith(f"the input is {dtype}[n], and {reason}")
 
 
 UNNAMED = {  # the file, the columns of the training; what `x` is given

@@ -159,8 +159,8 @@ def test_what_a_run_keeps_and_cannot_be_read_is_said(tmp_path: Path, text: str) 
     (tmp_path / "data.json").write_text(text)
     with pytest.raises(NablacError) as caught:
         read_fitted(tmp_path)
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.message) == ("E827", f"{tmp_path}/data.json is not a run's record of its data")
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.message) == ("E827", f"{tmp_path}/data.json is not a run's record of its data")
 
 
 # Fitted by hand: offset and scale of a column, whatever its size
@@ -217,13 +217,15 @@ def test_numbers_that_the_models_type_does_not_tell_apart_are_refused(tmp_path: 
     data = times(tmp_path)
     with pytest.raises(NablacError) as caught:
         load(tmp_path, data, inputs="x: f32[batch, 1]")
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.message) == (
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.message) == (
         "E847",
         "column `time` reaches 1600000019 and varies by 5.77: too little for the f32 of `x`",
     )
-    assert found.note == "numbers of f32 are 128 apart there, and the compiled model works in raw numbers"
-    assert found.hint is not None and found.hint.startswith("declare `x: f64[batch, 1]` and go on with `cast(x, f32)`")
+    assert diagnostic.note == "numbers of f32 are 128 apart there, and the compiled model works in raw numbers"
+    assert diagnostic.hint is not None and diagnostic.hint.startswith(
+        "declare `x: f64[batch, 1]` and go on with `cast(x, f32)`"
+    )
     exact = load(tmp_path, data, inputs="x: f64[batch, 1]").arrays["x"]
     np.testing.assert_allclose(exact[:, 0], (np.arange(20) - 9.5) / np.arange(20).std(), rtol=1e-9)
     swapped = data.replace('"time"', '"T"').replace('"t"', '"time"').replace('"T"', '"t"')

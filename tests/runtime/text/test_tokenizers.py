@@ -143,8 +143,11 @@ def test_what_the_library_does_not_read_is_told_in_our_words(text: str, tmp_path
     (tmp_path / "tokenizer.json").write_text(text)
     with pytest.raises(NablacError) as caught:
         read_tokenizer(tmp_path / "tokenizer.json")
-    (found,) = caught.value.diagnostics
-    assert found.code == "E850" and found.message == f"this cannot be read as a tokenizer: {OF_THE_LIBRARY[text]}"
+    (diagnostic,) = caught.value.diagnostics
+    assert (
+        diagnostic.code == "E850"
+        and diagnostic.message == f"this cannot be read as a tokenizer: {OF_THE_LIBRARY[text]}"
+    )
 
 
 def test_an_unknown_kind_is_told() -> None:

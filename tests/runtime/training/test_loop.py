@@ -220,10 +220,10 @@ def test_a_loss_that_is_no_number_is_traced_to_its_line(backend: str) -> None:
     loop = made.loop()
     with pytest.raises(NotFinite) as caught:
         loop.run()
-    (found,) = made.explain_not_finite(loop, caught.value).diagnostics
-    assert found.code == "E842" and found.span is not None
-    assert found.message == "the loss is nan at epoch 1, batch 1: `log` is the first operator whose result is NaN"
-    assert found.span.text == "log(h -> Dense(1))"
+    (diagnostic,) = made.explain_not_finite(loop, caught.value).diagnostics
+    assert diagnostic.code == "E842" and diagnostic.span is not None
+    assert diagnostic.message == "the loss is nan at epoch 1, batch 1: `log` is the first operator whose result is NaN"
+    assert diagnostic.span.text == "log(h -> Dense(1))"
 
 
 def test_settings_of_the_command_win_over_the_block() -> None:
@@ -257,18 +257,18 @@ def test_raw_units_are_those_of_the_data() -> None:
 def test_a_monitor_that_nothing_measures_is_refused() -> None:
     with pytest.raises(NablacError) as caught:
         training('monitor "val_accuracy"').loop()
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.message) == ("E615", "the `monitor` val_accuracy is not measured")
-    assert found.hint == "there are loss, mae, val_loss, val_mae"
-    assert found.span is not None and found.span.text == "monitor"
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.message) == ("E615", "the `monitor` val_accuracy is not measured")
+    assert diagnostic.hint == "there are loss, mae, val_loss, val_mae"
+    assert diagnostic.span is not None and diagnostic.span.text == "monitor"
 
 
 def test_a_monitor_of_validation_data_needs_some() -> None:
     with pytest.raises(NablacError) as caught:
         training('monitor "val_mae"', text=MODEL.replace("validation 0.25", "")).loop()
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.message) == ("E615", "the `monitor` val_mae is not measured")
-    assert found.hint == "there is no validation data: `validation 0.1` in the train block holds some out"
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.message) == ("E615", "the `monitor` val_mae is not measured")
+    assert diagnostic.hint == "there is no validation data: `validation 0.1` in the train block holds some out"
 
 
 SPOILT = MODEL.replace("y = h -> Dense(1)", "y = h -> Dense(1)\n    z = sqrt(relu(y)) * 0.0").replace(
@@ -310,8 +310,8 @@ def test_what_is_infinite_on_purpose_is_not_to_blame() -> None:
     loop = made.loop()
     with pytest.raises(NotFinite) as caught:
         loop.run()
-    (found,) = made.explain_not_finite(loop, caught.value).diagnostics
-    assert found.span is not None and found.span.text.startswith("log((h -> Dense(1))")
+    (diagnostic,) = made.explain_not_finite(loop, caught.value).diagnostics
+    assert diagnostic.span is not None and diagnostic.span.text.startswith("log((h -> Dense(1))")
 
 
 def test_a_state_that_is_infinite_from_the_first_is_meant_so() -> None:

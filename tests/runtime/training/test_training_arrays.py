@@ -53,8 +53,8 @@ def test_axis_0_alone_counts_the_examples(name: str) -> None:
     inputs, shapes, message = AXES[name]
     with pytest.raises(NablacError) as caught:
         by_axes(inputs, shapes).data  # noqa: B018
-    (found,) = caught.value.diagnostics
-    assert found.code == "E624" and found.message.startswith(message)
+    (diagnostic,) = caught.value.diagnostics
+    assert diagnostic.code == "E624" and diagnostic.message.startswith(message)
 
 
 def test_what_belongs_to_all_examples_is_trained_on_at_once() -> None:

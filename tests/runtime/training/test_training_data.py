@@ -75,9 +75,9 @@ def test_the_classes_of_another_file_are_those_of_the_training_part(tmp_path: Pa
     rows(tmp_path, "birds.csv", kinds=("dog", "bird"))
     with pytest.raises(NablacError) as caught:
         training(tmp_path, KINDS, 'validation "birds.csv"', **given).data  # noqa: B018
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.place) == ("E821", f"{tmp_path}/birds.csv:3")
-    assert found.message == "column `kind`: `bird` is none of the classes cat, dog"
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.place) == ("E821", f"{tmp_path}/birds.csv:3")
+    assert diagnostic.message == "column `kind`: `bird` is none of the classes cat, dog"
 
 
 def test_folders_of_images_keep_the_numbers_of_their_classes(tmp_path: Path) -> None:
@@ -170,19 +170,19 @@ def test_a_label_without_a_class_is_named_at_its_row(tmp_path: Path, label: int)
     rows(tmp_path, "train.csv", kinds=("0", "1", str(label)))
     with pytest.raises(NablacError) as caught:
         training(tmp_path, KINDS, **CLASSES_OF).data  # noqa: B018
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.place) == ("E826", f"{tmp_path}/train.csv:4")
-    assert found.message == f"column `kind` holds the label {label}, and the model has the classes 0 to 2"
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.place) == ("E826", f"{tmp_path}/train.csv:4")
+    assert diagnostic.message == f"column `kind` holds the label {label}, and the model has the classes 0 to 2"
 
 
 def test_classes_without_a_number_are_told_by_their_texts_and_no_line(tmp_path: Path) -> None:
     rows(tmp_path, "train.csv", kinds=("d", "a", "c", "b"))
     with pytest.raises(NablacError) as caught:
         training(tmp_path, KINDS, **CLASSES_OF).data  # noqa: B018
-    (found,) = caught.value.diagnostics
-    assert (found.code, found.place, found.note) == ("E826", None, f"read from {tmp_path}/train.csv")
-    assert found.message == "`kind` holds 4 classes, `a`, `b`, `c`, `d`, and the model has 3"
-    assert found.hint == "the model needs 4, or the data fewer texts"
+    (diagnostic,) = caught.value.diagnostics
+    assert (diagnostic.code, diagnostic.place, diagnostic.note) == ("E826", None, f"read from {tmp_path}/train.csv")
+    assert diagnostic.message == "`kind` holds 4 classes, `a`, `b`, `c`, `d`, and the model has 3"
+    assert diagnostic.hint == "the model needs 4, or the data fewer texts"
 
 
 def test_a_label_that_the_loss_ignores_may_be_outside(tmp_path: Path) -> None:
