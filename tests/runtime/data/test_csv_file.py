@@ -46,8 +46,8 @@ TAKEN: dict[str, tuple[bytes, str, list[list[float]]]] = {
 def trained(folder: Path, said: str, columns: tuple[str, str], context: Context) -> list[list[float]]:
     options = f", {said}" if said else ""
     data = f'csv("x.csv"{options}) -> columns(inputs: "{columns[0]}", targets: "{columns[1]}")'
-    found = load(folder, data, "x: f32[batch, 1]", "t: f32[batch, 1]", notes=context.notes).arrays
-    return np.hstack([found["x"], found["t"]]).tolist()  # type: ignore[no-any-return]
+    examples = load(folder, data, "x: f32[batch, 1]", "t: f32[batch, 1]", notes=context.notes).arrays
+    return np.hstack([examples["x"], examples["t"]]).tolist()  # type: ignore[no-any-return]
 
 
 def ran(folder: Path, said: str, columns: tuple[str, str], notes: list[str]) -> list[list[float]]:
@@ -234,9 +234,9 @@ def test_a_header_that_names_several_inputs_feeds_them(tmp_path: Path) -> None:
 def test_a_blank_line_of_one_column_is_a_value_that_is_missing(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_text("value\n0\n1\n\n3\n4\n5\n")
     skipped: list[str] = []
-    given = {"skip_broken": True, "skipped": skipped}
-    found = load(tmp_path, 'csv("x.csv") -> window("value", length: 2)', **given)  # type: ignore[arg-type]
-    assert found.arrays["t"].ravel().tolist() == [5] and len(skipped) == 1
+    arguments = {"skip_broken": True, "skipped": skipped}
+    examples = load(tmp_path, 'csv("x.csv") -> window("value", length: 2)', **arguments)  # type: ignore[arg-type]
+    assert examples.arrays["t"].ravel().tolist() == [5] and len(skipped) == 1
 
 
 UNFIT = {

@@ -31,9 +31,9 @@ train M {
 
 def training(folder: Path, data: str, settings: str = "", options: Options | None = None, **parts: str) -> Training:
     """A run of a model of two inputs, its file in `folder`."""
-    given = {"WIDTH": "1", "OTHERS": "", "OUTPUTS": "y", "TARGETS": "t: [batch, 1]", "LOSS": "mse(y, t)", **parts}
+    arguments = {"WIDTH": "1", "OTHERS": "", "OUTPUTS": "y", "TARGETS": "t: [batch, 1]", "LOSS": "mse(y, t)", **parts}
     text = MODEL
-    for name, value in {**given, "SETTINGS": settings, "DATA": data}.items():
+    for name, value in {**arguments, "SETTINGS": settings, "DATA": data}.items():
         text = text.replace(name, value)
     return Training(TextSource(program_of(Source(str(folder / "m.model"), text))), options=options or Options())
 

@@ -50,13 +50,13 @@ SCALED_BY_LOSS = {
 @pytest.mark.parametrize("loss", SCALED_BY_LOSS)
 def test_a_target_is_scaled_where_the_loss_only_compares_it_with_what_is_computed(tmp_path: Path, loss: str) -> None:
     rows(tmp_path, "train.csv")
-    made = training(tmp_path, TABLE, LOSS=loss)
+    run = training(tmp_path, TABLE, LOSS=loss)
     raw = np.loadtxt(tmp_path / "train.csv", delimiter=",", skiprows=1)[:, 2:3]
     right = (raw - raw.mean()) / raw.std() if SCALED_BY_LOSS[loss] else raw
-    np.testing.assert_allclose(made.data.arrays["t"], right, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(run.data.arrays["t"], right, rtol=1e-4, atol=1e-5)
     says = "note: `t` is not scaled: the loss does more with it than compare it with what the model computes"
     says += "; `columns` of a scaling can name it nevertheless"
-    assert (says in unit_notes(made.inference, made.data)) == (not SCALED_BY_LOSS[loss])
+    assert (says in unit_notes(run.inference, run.data)) == (not SCALED_BY_LOSS[loss])
 
 
 @pytest.mark.parametrize("loss", [loss for loss in SCALED_BY_LOSS if "sigmoid(y)" in loss or "binary" in loss])
@@ -110,13 +110,13 @@ def test_a_metric_that_asks_for_raw_numbers_is_refused_of_scaled_ones(tmp_path: 
 
 def test_a_percentage_is_of_raw_numbers(tmp_path: Path) -> None:
     rows(tmp_path, "train.csv")
-    made = training(tmp_path, TABLE.replace("standardize()", 'standardize(["x"])'), "metric mape(y, t)")
-    y = NumpyRunner(made.model_graph(), made.model_weights(made.first_state())).run(
+    run = training(tmp_path, TABLE.replace("standardize()", 'standardize(["x"])'), "metric mape(y, t)")
+    y = NumpyRunner(run.model_graph(), run.model_weights(run.first_state())).run(
         {"x": np.loadtxt(tmp_path / "train.csv", np.float32, delimiter=",", skiprows=1)[:, :2]}
     )["y"]
     t = np.loadtxt(tmp_path / "train.csv", delimiter=",", skiprows=1)[:, 2:3]
-    assert unit_notes(made.inference, made.data) == ["units:     `y` is in the units of `t`"]  # none of scaled numbers
-    np.testing.assert_allclose(made.evaluate("training")["mape"], 100 * np.abs((t - y) / t).mean(), rtol=1e-5)
+    assert unit_notes(run.inference, run.data) == ["units:     `y` is in the units of `t`"]  # none of scaled numbers
+    np.testing.assert_allclose(run.evaluate("training")["mape"], 100 * np.abs((t - y) / t).mean(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("stage", ["standardize()", "min_max()"])
@@ -133,15 +133,15 @@ def test_numbers_without_an_axis_of_1_are_scaled_as_with_it(stage: str) -> None:
         "image": generator.normal(size=(40, 4, 4)) * 9 + 100,
         "t": generator.normal(size=40) * 1000 + 5000,
     }
-    made = Training(TextSource(program_of(Source("m.model", text.replace("STAGE", stage)))))
-    made.examples = from_arrays(raw, "arrays")
+    run = Training(TextSource(program_of(Source("m.model", text.replace("STAGE", stage)))))
+    run.examples = from_arrays(raw, "arrays")
     for name, shape in {"x": (40, 1), "image": (40, 1, 4, 4), "t": (40, 1)}.items():
         low, high = raw[name].min(), raw[name].max()
         mean, deviation = raw[name].mean(), raw[name].std()
         right = (raw[name] - mean) / deviation if stage == "standardize()" else (raw[name] - low) / (high - low)
-        np.testing.assert_allclose(made.data.arrays[name], right.reshape(shape), rtol=1e-5, atol=1e-5, err_msg=name)
-    again = Training(made.source, fitted=made.fitted_now)
+        np.testing.assert_allclose(run.data.arrays[name], right.reshape(shape), rtol=1e-5, atol=1e-5, err_msg=name)
+    again = Training(run.source, fitted=run.fitted_now)
     again.examples = from_arrays({name: array[:10] for name, array in raw.items()}, "arrays")
     for name in raw:
-        np.testing.assert_array_equal(again.data.arrays[name], made.data.arrays[name][:10])
+        np.testing.assert_array_equal(again.data.arrays[name], run.data.arrays[name][:10])
     assert again.data.scalings.keys() == raw.keys()

@@ -42,10 +42,10 @@ def by_axes(inputs: str, shapes: dict[str, tuple[int, ...]], settings: str = "",
     uses = " + ".join(f"0.0 * sum({name})" for name in shapes)
     text = f"model M {{\n input {inputs}\n y = zeros([batch, 2]) -> Dense(1)\n output y + {uses}\n}}\n"
     text += f"train M {{\n target t: [batch, 1]\n loss mse(y, t)\n {settings}\n}}\n"
-    given = {name: np.ones(shape, np.float32) for name, shape in {**shapes, "t": (8, 1)}.items()}
-    made = Training(TextSource(program_of(Source("m.model", text))), options=Options(**options))  # type: ignore[arg-type]
-    made.examples = from_arrays(given, "data")
-    return made
+    arguments = {name: np.ones(shape, np.float32) for name, shape in {**shapes, "t": (8, 1)}.items()}
+    run = Training(TextSource(program_of(Source("m.model", text))), options=Options(**options))  # type: ignore[arg-type]
+    run.examples = from_arrays(arguments, "data")
+    return run
 
 
 @pytest.mark.parametrize("name", AXES)
@@ -59,8 +59,8 @@ def test_axis_0_alone_counts_the_examples(name: str) -> None:
 
 def test_what_belongs_to_all_examples_is_trained_on_at_once() -> None:
     inputs, shapes, _ = AXES["a graph"]
-    made = by_axes(inputs, shapes, "shuffle false\n batch 8\n epochs 2")
-    loop = made.loop()
+    run = by_axes(inputs, shapes, "shuffle false\n batch 8\n epochs 2")
+    loop = run.loop()
     loop.run()
     assert loop.position.step == 2
     for other in ({"batch": 4}, {"validation": 0.5}):
@@ -78,17 +78,15 @@ def given_arrays(data: str, settings: str = "batch 4", **options: Any) -> Traini
     generator = np.random.default_rng(8)
     x = generator.normal(size=(20, 2)) * [3, 40] + [100, -7]
     text = ARRAYS.replace("DATA", data).replace("SETTINGS", settings)
-    made = Training(TextSource(program_of(Source("m.model", text))), options=Options(**options))
-    made.examples = from_arrays({"x": x, "t": x[:, :1] * 5}, "arrays")
-    return made
+    run = Training(TextSource(program_of(Source("m.model", text))), options=Options(**options))
+    run.examples = from_arrays({"x": x, "t": x[:, :1] * 5}, "arrays")
+    return run
 
 
 @pytest.mark.parametrize("source", ["arrays()", 'csv("absent.csv")'])
 def test_stages_hold_for_arrays_that_are_given(source: str) -> None:
-    made = given_arrays(
-        f'{source} -> standardize("x") -> split(validation: 0.25, order: "time") -> augment(noise: 0.1)'
-    )
-    data, raw = made.data, made.examples
+    run = given_arrays(f'{source} -> standardize("x") -> split(validation: 0.25, order: "time") -> augment(noise: 0.1)')
+    data, raw = run.data, run.examples
     assert raw is not None
     first = raw.arrays["x"][:15]
     assert data.parts["validation"].tolist() == [15, 16, 17, 18, 19] and data.augmentations == {"noise": 0.1}

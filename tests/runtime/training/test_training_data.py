@@ -29,9 +29,9 @@ KINDS = TABLE.replace('targets: "t"', 'targets: "kind"')
 
 def test_a_target_that_is_an_input_too_is_said(tmp_path: Path) -> None:
     rows(tmp_path, "train.csv")
-    made = training(tmp_path, TABLE.replace('"b"]', '"t"]'), 'validation "train.csv"')
-    assert made.data.columns["x"] == ("a", "t")
-    assert [(what, len(places)) for what, places in made.context.notes.items()] == [
+    run = training(tmp_path, TABLE.replace('"b"]', '"t"]'), 'validation "train.csv"')
+    assert run.data.columns["x"] == ("a", "t")
+    assert [(what, len(places)) for what, places in run.context.notes.items()] == [
         ("column `t` is a target and an input too", 1)
     ]
 
@@ -39,18 +39,18 @@ def test_a_target_that_is_an_input_too_is_said(tmp_path: Path) -> None:
 def test_other_files_are_scaled_as_the_training_part(tmp_path: Path) -> None:
     rows(tmp_path, "train.csv")
     rows(tmp_path, "shifted.csv", shift=50)
-    made = training(tmp_path, TABLE, 'validation "train.csv"\n test "shifted.csv"').data
-    x, scale = made.arrays["x"], made.scalings["x"].scale[0]
-    np.testing.assert_array_equal(x[made.parts["validation"]], x[made.parts["training"]])
-    np.testing.assert_allclose(x[made.parts["test"]][:, 0] - x[made.parts["training"]][:, 0], 50 / scale, rtol=1e-5)
+    run = training(tmp_path, TABLE, 'validation "train.csv"\n test "shifted.csv"').data
+    x, scale = run.arrays["x"], run.scalings["x"].scale[0]
+    np.testing.assert_array_equal(x[run.parts["validation"]], x[run.parts["training"]])
+    np.testing.assert_allclose(x[run.parts["test"]][:, 0] - x[run.parts["training"]][:, 0], 50 / scale, rtol=1e-5)
 
 
 def test_a_compiled_model_takes_its_columns_by_their_names(tmp_path: Path) -> None:
     rows(tmp_path, "train.csv")
-    made = training(tmp_path, TABLE)
-    columns = read_entry(made.metadata(), COLUMNS, {}, column_names)
-    assert columns == fitted_to(made.data).columns == {"x": ("a", "b")}
-    write_fitted(tmp_path, fitted_to(made.data))
+    run = training(tmp_path, TABLE)
+    columns = read_entry(run.metadata(), COLUMNS, {}, column_names)
+    assert columns == fitted_to(run.data).columns == {"x": ("a", "b")}
+    write_fitted(tmp_path, fitted_to(run.data))
     kept = read_fitted(tmp_path)
     assert kept is not None and kept.columns == columns
     header, *lines = (tmp_path / "train.csv").read_text().splitlines()
@@ -68,13 +68,13 @@ def test_a_compiled_model_takes_its_columns_by_their_names(tmp_path: Path) -> No
 def test_the_classes_of_another_file_are_those_of_the_training_part(tmp_path: Path) -> None:
     rows(tmp_path, "train.csv", kinds=("cat", "dog"))
     rows(tmp_path, "dogs.csv", kinds=("dog",))
-    given = {"TARGETS": "t: i64[batch]", "LOSS": "cross_entropy(y, t)", "WIDTH": "2"}
-    made = training(tmp_path, KINDS, 'validation "dogs.csv"', **given)
-    assert set(made.data.arrays["t"][made.data.parts["validation"]].tolist()) == {1}
-    assert json.loads(made.metadata()[CLASSES]) == ["cat", "dog"]
+    arguments = {"TARGETS": "t: i64[batch]", "LOSS": "cross_entropy(y, t)", "WIDTH": "2"}
+    run = training(tmp_path, KINDS, 'validation "dogs.csv"', **arguments)
+    assert set(run.data.arrays["t"][run.data.parts["validation"]].tolist()) == {1}
+    assert json.loads(run.metadata()[CLASSES]) == ["cat", "dog"]
     rows(tmp_path, "birds.csv", kinds=("dog", "bird"))
     with pytest.raises(NablacError) as caught:
-        training(tmp_path, KINDS, 'validation "birds.csv"', **given).data  # noqa: B018
+        training(tmp_path, KINDS, 'validation "birds.csv"', **arguments).data  # noqa: B018
     (diagnostic,) = caught.value.diagnostics
     assert (diagnostic.code, diagnostic.place) == ("E821", f"{tmp_path}/birds.csv:3")
     assert diagnostic.message == "column `kind`: `bird` is none of the classes cat, dog"
