@@ -287,12 +287,12 @@ class Model:
             run = None
             if folder is not None and resume:
                 training.fitted = read_fitted(Path(folder))
-                run = stack.enter_context(RunFolder.existing(Path(folder), training))
+                run = stack.enter_context(RunFolder.resume(Path(folder), training))
             loop = training.loop(run.checkpoints if run is not None else None, resume)
             if folder is not None and not resume:
                 run = stack.enter_context(RunFolder.begin(Path(folder), training, loop))
             if run is not None:
-                loop.events.epoch = run.epoch
+                loop.events.epoch = run.write_epoch
             try:
                 loop.run()
             except NotFinite as error:

@@ -12,7 +12,7 @@ import click
 from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import FileOptions, ModelOptions, model_options, output_options, weight_options
 from nablac.commands.output import detail, is_verbose, note, print_json, skip_without_kernels, stage
-from runtime.atomic_files import followed, scratch
+from runtime.atomic_files import resolve_link, scratch
 
 if TYPE_CHECKING:
     import onnx
@@ -151,7 +151,7 @@ def _write_model(model: Model, target: Path, tokenizer: Tokenizer | None, seed: 
         with stage("exported"):
             proto = model.onnx(file_options.opset, metadata, largest=0)  # weights are written from their arrays
         with stage("written"):
-            drafts = save(proto, folder / followed(target).name, arrays)
+            drafts = save(proto, folder / resolve_link(target).name, arrays)
         with stage("checked"):
             onnx.checker.check_model(str(drafts[0]), full_check=True)
         with stage("verified") if file_options.verify else nullcontext():
@@ -183,10 +183,10 @@ def _facts(
     model: Model, proto: onnx.ModelProto, target: Path, written: list[Path], report: Report | None
 ) -> dict[str, Any]:
     """The facts on the written file that `--json` prints."""
-    from runtime.initialization import stored
+    from runtime.initialization import stored_operators
 
     counts: Counter[str] = Counter()
-    for op in stored(model.graph):
+    for op in stored_operators(model.graph):
         counts[op.name] += int(model.weights[op.path].size)
     return {
         "output": str(target),

@@ -15,6 +15,7 @@ from nablac.commands.options import (
     run_options,
     was_given,
     weight_options,
+    whole_number,
 )
 from nablac.commands.output import note, note_untrained, print_json
 from nablac.commands.runs import DATA, MODEL, read_run
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 )
 @click.option("--data", type=click.Path(), help="Evaluate on this file instead of the train block's.")
 @click.option(
-    "--batch", type=click.IntRange(1), metavar="N", help="Examples per batch.  [default: from the train block]"
+    "--batch", type=whole_number("batch"), metavar="N", help="Examples per batch.  [default: from the train block]"
 )
 @click.option("--skip-broken", is_flag=True, help="Skip broken rows and files, and report their number.")
 @click.option("--generate", is_flag=True, help="Also generate from each source text, and report BLEU and chrF.")

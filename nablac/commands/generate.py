@@ -192,7 +192,7 @@ def _generate(
     unknown = generator.tokenizer.unknown
     for index, prompt in enumerate(prompts):
         try:
-            encoded[index] = generator.coded(prompt.text, prompt.location, request.longest)
+            encoded[index] = generator.encode(prompt.text, prompt.location, request.longest)
             _note_unknown(sum(token == unknown for token in encoded[index]), prompt.location, quiet)
         except NablacError as error:
             answers[index] = error

@@ -14,6 +14,7 @@ from click.core import ParameterSource
 
 from nablac.commands.output import remember
 from runtime.backends import BACKENDS, DEVICES
+from runtime.training.run_options import LEAST
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,6 +28,11 @@ class Finite(click.FloatRange):
         if not math.isfinite(number):
             self.fail(f"{number} is not finite (NaN or infinity)", parameter, context)
         return number
+
+
+def whole_number(option: str) -> click.IntRange:
+    """A whole number in the range of an option of a run."""
+    return click.IntRange(LEAST[option])
 
 
 PENALTY = Finite(-10, 10)  # the exponent of a length: floats cannot compare scores beyond this

@@ -91,13 +91,15 @@ def command(
         refuse_options_of_compilation(options.file)
         results, classes = _run_onnx(options, inputs, tokenizer, reading)
     else:
+        from runtime.signature import random_keys
         from runtime.text.lengths import longest_texts, shortest_texts
         from runtime.text_inputs import read_texts_or_inputs
 
         model = set_up_model(options)
         types = {key: value.type for key, value in model.graph.inputs.items()}
         fitted = model.fitted
-        reading = replace(reading, columns=fitted.columns if fitted is not None else {})
+        columns = fitted.columns if fitted is not None else {}
+        reading = replace(reading, columns=columns, optional=random_keys(types))
         text_tokenizer = _read_tokenizer(tokenizer) or (fitted.tokenizer if fitted is not None else None)
         longest, shortest = longest_texts(model.elaborated), shortest_texts(model.elaborated)
         fed = read_texts_or_inputs(list(inputs), types, text_tokenizer, longest, reading, shortest)
@@ -156,8 +158,9 @@ def _run_onnx(
     import numpy as np
 
     from grammar.diagnostics import Diagnostic, NablacError
-    from runtime.metadata import CLASSES, COLUMNS, UNITS, column_names, stored, texts, unit_kinds
+    from runtime.metadata import CLASSES, COLUMNS, UNITS, column_names, read_entry, texts, unit_kinds
     from runtime.onnx_session import OnnxRunner
+    from runtime.signature import random_keys
     from runtime.table_lookups import check_stored
     from runtime.text.lengths import LEAST, stored_lengths
     from runtime.text.tokenizers import KEY, from_json
@@ -170,24 +173,26 @@ def _run_onnx(
     tokenizer = _read_tokenizer(tokenizer_file)
     if tokenizer is None and KEY in runner.metadata:
         tokenizer = from_json(runner.metadata[KEY])
-    reading = replace(reading, columns=stored(runner.metadata, COLUMNS, {}, column_names))
-    longest, shortest = stored_lengths(runner.metadata), stored_lengths(runner.metadata, LEAST)
-    fed = read_texts_or_inputs(list(inputs), _input_types(runner, file), tokenizer, longest, reading, shortest)
-    seeds = {"seed": np.array(options.seed, np.int64)} if "seed" in runner.inputs else {}
+    types = _input_types(runner, file)
+    reading = replace(reading, columns=read_entry(runner.metadata, COLUMNS, {}, column_names))
+    reading = replace(reading, optional=random_keys(types))
+    most, least = stored_lengths(runner.metadata), stored_lengths(runner.metadata, LEAST)
+    fed = read_texts_or_inputs(list(inputs), types, tokenizer, most, reading, least)
+    keys = {name: np.array(options.seed, np.int64) for name in reading.optional}
 
     def run(feeds: dict[str, Array]) -> dict[str, Array]:
         check_stored(runner.metadata, feeds)
-        return runner.run({**seeds, **feeds})
+        return runner.run({**keys, **feeds})
 
     results = fed.run(run)
     for name in [name for name, value in results.items() if not isinstance(value, np.ndarray)]:
         note(f"warning: the output `{name}` is not a tensor and is skipped")
         del results[name]
-    _note_units(stored(runner.metadata, UNITS, {}, unit_kinds), reading.say)
+    _note_units(read_entry(runner.metadata, UNITS, {}, unit_kinds), reading.say)
     for name, value in results.items():
         if value.dtype.name == "bfloat16":  # which result formats do not support
             results[name] = value.astype(np.float32)
-    return results, stored(runner.metadata, CLASSES, [], texts)
+    return results, read_entry(runner.metadata, CLASSES, [], texts)
 
 
 def _input_types(runner: OnnxRunner, file: Path) -> dict[str, InputType]:

@@ -18,13 +18,14 @@ from nablac.commands.options import (
     run_options,
     was_given,
     weight_options,
+    whole_number,
 )
 from nablac.commands.output import note, print_json
 from nablac.commands.progress import Progress
 from nablac.commands.runs import read_run
 from nablac.commands.signals import signals_handled_by
 from nablac.commands.training_setup import note_batchwise_loss, note_data, set_up_training
-from runtime.training.run_options import LEAST, MOST_VALIDATION
+from runtime.training.run_options import MOST_VALIDATION
 
 if TYPE_CHECKING:
     from runtime.training.folder import RunFolder
@@ -33,19 +34,14 @@ if TYPE_CHECKING:
     from runtime.training.training_run import Training
 
 
-def _at_least(name: str) -> click.IntRange:
-    """The range of a whole number: from the least that the option `name` may be."""
-    return click.IntRange(LEAST[name])
-
-
 @click.command()
 @model_options
 @run_options
 @click.option(
-    "--epochs", type=_at_least("epochs"), metavar="N", help="Train for N epochs.  [default: from the train block]"
+    "--epochs", type=whole_number("epochs"), metavar="N", help="Train for N epochs.  [default: from the train block]"
 )
 @click.option(
-    "--batch", type=_at_least("batch"), metavar="N", help="Examples per batch.  [default: from the train block]"
+    "--batch", type=whole_number("batch"), metavar="N", help="Examples per batch.  [default: from the train block]"
 )
 @click.option(
     "--validation",
@@ -55,7 +51,7 @@ def _at_least(name: str) -> click.IntRange:
 )
 @click.option(
     "--patience",
-    type=_at_least("patience"),
+    type=whole_number("patience"),
     metavar="N",
     help="Stop after N epochs without improvement.  [default: from the train block]",
 )
@@ -67,14 +63,19 @@ def _at_least(name: str) -> click.IntRange:
 @click.option("--dry-run", is_flag=True, help="Check everything and run one step, but write nothing.")
 @click.option(
     "--overfit",
-    type=_at_least("overfit"),
+    type=whole_number("overfit"),
     metavar="N",
     help="Train on only N examples, to check that the model can fit them.",
 )
 @click.option("--max-time", type=Finite(0), metavar="MINUTES", help="Save and stop after this time.")
-@click.option("--limit-batches", type=_at_least("limit_batches"), metavar="N", help="Use only N batches per epoch.")
+@click.option("--limit-batches", type=whole_number("limit_batches"), metavar="N", help="Use only N batches per epoch.")
 @click.option(
-    "--keep", type=_at_least("keep"), default=3, show_default=True, metavar="N", help="Keep the latest N checkpoints."
+    "--keep",
+    type=whole_number("keep"),
+    default=3,
+    show_default=True,
+    metavar="N",
+    help="Keep the latest N checkpoints.",
 )
 @click.option("--skip-broken", is_flag=True, help="Skip broken rows and files, and report their number.")
 @weight_options
@@ -133,7 +134,7 @@ def command(
         loop = training.loop()
         folder = RunFolder.begin(output, training, loop)  # last, when nothing else can fail
     else:
-        folder = RunFolder.existing(resume, training)
+        folder = RunFolder.resume(resume, training)
     with folder:
         if resume is not None:
             loop = training.loop(folder.checkpoints, resume=True)
@@ -219,7 +220,7 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
         loop.events.batch = progress.batch
 
         def epoch_done(position: Any, row: dict[str, float]) -> None:
-            folder.epoch(position, row)
+            folder.write_epoch(position, row)
             progress.epoch(position, row)
 
         loop.events.epoch = epoch_done

@@ -50,7 +50,7 @@ def set_up_training(
 def _load_start(training: Training, weights: Path, renames: list[Rename], evaluated: bool) -> None:
     """Start from the weights, and from the scalings, classes and tokenizer that are stored with them."""
     from compiler.training.losses import whole_graph
-    from runtime.initialization import stored
+    from runtime.initialization import stored_operators
     from runtime.training.trained import load_trained
 
     graph = whole_graph(training.inference)
@@ -62,7 +62,7 @@ def _load_start(training: Training, weights: Path, renames: list[Rename], evalua
         in_training=lambda: whole_graph(training.elaborated),
         say=lambda text: note(text, is_quiet()),
     )
-    missing = [f"`{op.path}`" for op in stored(graph) if op.path not in start.weights]
+    missing = [f"`{op.path}`" for op in stored_operators(graph) if op.path not in start.weights]
     if missing:
         shown = ", ".join(missing[:_SHOWN]) + (", ..." if missing[_SHOWN:] else "")
         note(f"note: {weights} has no {shown}, which the loss reads: initial values are drawn", is_quiet())

@@ -96,6 +96,6 @@ def _print_comparisons(report: Report, tolerance: float) -> None:
         click.echo(f"worst: `{worst.output}` of {worst.feeds} inputs, {worst.error:.1e} beyond {tolerance:.0e}")
         first = report.diverging
         if first is not None:
-            click.echo(f"first: `{first.operator}` at {first.place}, {first.type}, {first.error:.1e}")
+            click.echo(f"first: `{first.operator}` at {first.location}, {first.type}, {first.error:.1e}")
         else:
             click.echo("every operator of the optimised graph agrees: the difference comes from an optimiser pass")

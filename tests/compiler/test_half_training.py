@@ -12,7 +12,7 @@ from compiler.training.losses import loss_graph
 from compiler.training.step import training_step
 from compiler.types import DType
 from runtime.initialization import initialize
-from runtime.training.steppers import NumpyStepper, OnnxStepper, StepperSetup, averaged
+from runtime.training.steppers import NumpyStepper, OnnxStepper, StepperSetup, with_averages
 from tests.compiler.test_optimizers import OPTIMIZERS
 from tests.compiler.texts import sound
 from tests.models import spec_of
@@ -104,7 +104,7 @@ def test_an_average_moves_by_a_thousandth(kind: str, stepper: type) -> None:
     state = ours.stepper.state()
     np.testing.assert_allclose(state[ours.averages["w"]], mean, rtol=1e-5)
     expected = mean.astype(ours.dtype)
-    assert np.array_equal(averaged(state, ours.averages)["w"], expected)
+    assert np.array_equal(with_averages(state, ours.averages)["w"], expected)
     loss = ours.stepper.evaluate(ours.feeds([1.0, 0.0, 0.0]))["loss"]  # with the averages
     assert loss.dtype == ours.dtype and loss == expected[0]
     assert ours.stepper.evaluate(ours.feeds([0.0, 1.0, 0.0]))["loss"] == expected[1]

@@ -13,7 +13,7 @@ from compiler.training.losses import loss_graph
 from compiler.training.step import training_step
 from compiler.types import DType
 from grammar.diagnostics import NablacError
-from runtime.initialization import initialize, stored
+from runtime.initialization import initialize, stored_operators
 from runtime.numpy_executor import NumpyRunner
 from tests.compiler.texts import mistakes, sound
 from tests.models import spec_of
@@ -158,11 +158,11 @@ train M {
 
 def test_layers_of_a_train_block_have_weights_of_their_own() -> None:
     found = elaborated(CRITIC)
-    assert [op.path for op in stored(found.graph)] == ["head.W", "head.b"]
-    assert {op.path: op.type.shape for op in stored(loss_graph(found))} == {
+    assert [op.path for op in stored_operators(found.graph)] == ["head.W", "head.b"]
+    assert {op.path: op.type.shape for op in stored_operators(loss_graph(found))} == {
         "head.W": (3, 2), "head.b": (2,), "head_1.W": (2, 2), "head_1.b": (2,), "dense.W": (2, 1), "dense.b": (1,),
     }  # fmt: skip
-    assert set(training_step(found).trained) == {op.path for op in stored(loss_graph(found))}
+    assert set(training_step(found).trained) == {op.path for op in stored_operators(loss_graph(found))}
     assert "head_1" not in found.graph.layers and "head_1" in loss_graph(found).layers
 
 
@@ -170,7 +170,12 @@ def test_an_instance_of_the_model_is_shared_by_its_name() -> None:
     text = CRITIC.replace(
         "    head = Dense(2)\n    loss mse(head(y), t)", "    loss mse(head(concat([y, t[:, :1]], axis: 1)), t)"
     )
-    assert {op.path for op in stored(loss_graph(elaborated(text)))} == {"head.W", "head.b", "dense.W", "dense.b"}
+    assert {op.path for op in stored_operators(loss_graph(elaborated(text)))} == {
+        "head.W",
+        "head.b",
+        "dense.W",
+        "dense.b",
+    }
 
 
 def test_draws_of_a_train_block_are_not_those_of_the_model() -> None:
@@ -240,7 +245,7 @@ train M { target t: [batch, 1]; loss mse(y, t); average 0.5; accumulate 2; optim
 
 def test_no_layer_is_called_as_a_state_of_the_step() -> None:
     step = training_step(elaborated(CLASHING))
-    paths = {op.path for op in stored(step.graph)}
+    paths = {op.path for op in stored_operators(step.graph)}
     parameters = {node.op.path for node in step.graph if isinstance(node.op, Parameter)}
     assert len(parameters) == 8 and not parameters & step.states.keys()
     assert paths == parameters | step.states.keys()

@@ -128,7 +128,7 @@ def test_run_takes_some_rows_of_a_column(tmp_path: Path) -> None:
     assert result_of("b[-2:]") == [12, 16]
     assert result_of("a[1:3]") == [6, 10]
     assert result_of("a[:1]") == [2]
-    assert result_of("a[9:]") == "this takes none of the 4 rows"
+    assert result_of("a[9:]") == "this selects none of the 4 rows"
     assert result_of("c[-2:]") == "there is no column `c`"
 
 

@@ -108,7 +108,7 @@ def test_answers_are_printed_as_they_are_finished(run: Path) -> None:
 
     generator = Generator.of_file(run / "model.onnx", "cpu")
     texts = ("one red cat", "one cat", "two dog", "two red cat")
-    coded = {number: generator.coded(text, "prompt") for number, text in enumerate(texts)}
+    coded = {number: generator.encode(text, "prompt") for number, text in enumerate(texts)}
     order = [number for number, _ in generator.answers(coded, Request(batch=1))]
     assert order == [0, 1, 2, 3]
     assert [number for number, _ in generator.answers(coded, Request())] == [0, 3, 1, 2]
@@ -124,9 +124,11 @@ def test_generation_ends_at_a_stop_text(run: Path, search: tuple[str, ...]) -> N
 
 
 def test_a_possible_beginning_of_a_stop_text_is_held_back() -> None:
-    from runtime.generation.generator import certain
+    from runtime.generation.generator import settled_part
 
-    assert [certain(text, ("\n\nUser", "end")) for text in ("a\n", "a\n\nUs", "a\n\nYou", "the e", "the end", "a")] == [
+    assert [
+        settled_part(text, ("\n\nUser", "end")) for text in ("a\n", "a\n\nUs", "a\n\nYou", "the e", "the end", "a")
+    ] == [
         "a",
         "a",
         "a\n\nYou",
@@ -333,11 +335,11 @@ def test_a_resumed_run_keeps_its_tokenizer(tmp_path: Path) -> None:
 
 
 def test_tokens_of_spacing_are_drawn_as_marks() -> None:
-    from runtime.generation.attention_weights import _shown
+    from runtime.generation.attention_weights import _token_texts
     from runtime.text.learning import learn
 
     tokenizer = learn(["3.14 % a/b"], "words", 40)
-    assert _shown(tokenizer, [2, *tokenizer.encode("3.14 %"), 3]) == (
+    assert _token_texts(tokenizer, [2, *tokenizer.encode("3.14 %"), 3]) == (
         "<s>",
         "3",
         ".",

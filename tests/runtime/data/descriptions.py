@@ -43,5 +43,5 @@ def refused(folder: Path, data: str, **given: object) -> str:
     """The one diagnostic that a description gets, with the folder as HERE."""
     with pytest.raises(NablacError) as caught:
         load(folder, data, **given)  # type: ignore[arg-type]
-    (found,) = caught.value.diagnostics
-    return f"{found.code} {found.place or ''}: {found.message}".replace(str(folder), "HERE")
+    (diagnostic,) = caught.value.diagnostics
+    return f"{diagnostic.code} {diagnostic.place or ''}: {diagnostic.message}".replace(str(folder), "HERE")
