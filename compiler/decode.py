@@ -17,9 +17,9 @@ from dataclasses import dataclass, replace
 from compiler.dims import PAST, Dim, Size, substitute, symbols
 from compiler.graph import Graph, Node, Value, origin
 from compiler.operators.control import Scan
+from compiler.operators.leaves import Input
 from compiler.operators.shaping import Concat, DataMovement, Expand, Squeeze, Transpose, Unsqueeze
 from compiler.operators.slicing import Slice
-from compiler.operators.source import Input
 from compiler.rewrite import reached, with_operands
 from compiler.types import TensorType
 from compiler.window import Window

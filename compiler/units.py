@@ -15,9 +15,9 @@ from typing import Any, Literal
 from compiler.comparisons import Comparison, keeps_columns, moved_from, sources_of, trained_values
 from compiler.graph import Graph, Node, Value
 from compiler.lazy import LazyModule
+from compiler.operators.leaves import Constant, Input, Stored
 from compiler.operators.shaping import Concat, Expand, Split
 from compiler.operators.slicing import Slice
-from compiler.operators.source import Constant, Input, Stored
 from compiler.rewrite import replace
 from compiler.types import TypeMismatch
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from compiler.types import Array
     from compiler.units import Unit
-    from nablac.summary import Summary
+    from nablac.model_summary import Summary
     from runtime.data.fitted import Fitted
     from runtime.signature import Signature
     from runtime.table_lookups import TableCheck
@@ -243,14 +243,14 @@ class Model:
 
     def summary(self, **sizes: int) -> str:
         """Layers, output shapes, parameters, operations and memory as text."""
-        from nablac.summary import render_summary
+        from nablac.model_summary import render_summary
 
         return render_summary(self.summarize(sizes))
 
     def summarize(self, sizes: Mapping[str, int]) -> Summary:
         """The contents of `summary` as values."""
         from compiler.training.losses import whole_graph
-        from nablac.summary import summarize
+        from nablac.model_summary import summarize
 
         return summarize(self.graph, sizes, whole_graph(self.spec), self.units)
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from compiler.graph import Graph
-from compiler.operators.source import Buffer, Stored
+from compiler.operators.leaves import Buffer, Stored
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.memory import require_memory_for

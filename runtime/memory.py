@@ -10,7 +10,7 @@ from pathlib import Path
 
 from compiler.dims import evaluate
 from compiler.graph import Graph, Value
-from compiler.operators.source import Stored
+from compiler.operators.leaves import Stored
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from compiler.dims import symbols
 from compiler.graph import Graph, Node, Operator, Value, kernel_of
-from compiler.operators.source import Constant, Placeholder
+from compiler.operators.leaves import Constant, Placeholder
 from compiler.types import TensorType, TypeMismatch
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError

@@ -18,7 +18,7 @@ from compiler.dims import evaluate
 from compiler.graph import Graph, Node, Value
 from compiler.operators.arithmetic import Abs
 from compiler.operators.comparison import Equal, Less, Where
-from compiler.operators.source import Input, constant
+from compiler.operators.leaves import Input, constant
 from compiler.rewrite import rebuild, with_ends
 from runtime.feeds import float_ends
 from runtime.numpy_executor import NumpyRunner

@@ -11,7 +11,7 @@ import numpy as np
 from compiler.dims import PAST, Dim, Size, evaluate, symbols
 from compiler.graph import Graph
 from compiler.model_spec import SEED
-from compiler.operators.source import Stored
+from compiler.operators.leaves import Stored
 from compiler.size_origins import SizeOrigin, size_origins
 from compiler.types import DType, TensorType
 from grammar import codes

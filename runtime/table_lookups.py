@@ -18,7 +18,7 @@ from compiler.dims import Size, evaluate, symbols
 from compiler.graph import Graph, Node, Value
 from compiler.lookups import inputs_behind, lookups, lookups_of_several_axes, table_limits
 from compiler.operators.indexing import OneHot
-from compiler.operators.source import Constant, Input, Source
+from compiler.operators.leaves import Constant, Input, Source
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.source import Span

@@ -23,8 +23,8 @@ import numpy as np
 from compiler.graph import Graph, Node
 from compiler.onnx.exporter import end_names, export
 from compiler.operators.arithmetic import Abs, Maximum
+from compiler.operators.leaves import Constant, Input, Source, constant
 from compiler.operators.reductions import Prod
-from compiler.operators.source import Constant, Input, Source, constant
 from compiler.rewrite import with_operands
 from grammar.diagnostics import NablacError
 from runtime.feeds import Feeds, edge_feeds, float_ends, random_feeds, sample_sizes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -71,3 +72,10 @@ def test_a_test_without_the_oracle_is_skipped(path: Path) -> None:
     ]
     needed = path.name.startswith("test_") and imports
     assert not needed or (asks is not None and asks < min(imports)), "ask for it: `pytest.importorskip`"
+
+
+def test_no_two_modules_share_a_name() -> None:
+    names = Counter(
+        path.name for package in ("grammar", "compiler", "runtime", "nablac") for path in (ROOT / package).rglob("*.py")
+    )
+    assert [name for name, count in names.items() if count > 1 and name != "__init__.py"] == []

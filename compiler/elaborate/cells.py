@@ -18,8 +18,8 @@ from compiler.elaborate.work import ITEM, NODE
 from compiler.graph import Value
 from compiler.operators.control import Scan
 from compiler.operators.indexing import Iota
+from compiler.operators.leaves import Input
 from compiler.operators.shaping import Transpose
-from compiler.operators.source import Input
 from compiler.recurrence import Carried, Step
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar import codes

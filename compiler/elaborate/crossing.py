@@ -13,8 +13,8 @@ from compiler.elaborate.session import Session
 from compiler.graph import Graph, Node, Value
 from compiler.operators.arithmetic import Elementwise
 from compiler.operators.comparison import Where
+from compiler.operators.leaves import Input
 from compiler.operators.reductions import Reduction
-from compiler.operators.source import Input
 from grammar import codes
 from grammar.diagnostics import Label, NablacError
 from grammar.source import Span

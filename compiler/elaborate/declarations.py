@@ -15,7 +15,7 @@ from compiler.elaborate.values import NONE, UNKNOWN, CompileTimeValue, Instance
 from compiler.elaborate.work import CALL
 from compiler.graph import Value
 from compiler.operators.casting import StopGradient
-from compiler.operators.source import Buffer, Input, Parameter
+from compiler.operators.leaves import Buffer, Input, Parameter
 from compiler.types import TensorType
 from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError

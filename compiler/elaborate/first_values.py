@@ -18,8 +18,8 @@ from compiler.elaborate.values import (
 )
 from compiler.elaborate.work import EXPRESSION
 from compiler.graph import Graph, Value
+from compiler.operators.leaves import Input, Parameter
 from compiler.operators.shaping import Expand
-from compiler.operators.source import Input, Parameter
 from compiler.types import TensorType
 from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError

@@ -23,8 +23,8 @@ from compiler.elaborate.values import (
     is_number,
 )
 from compiler.graph import Value
+from compiler.operators.leaves import Constant, constant, size_of
 from compiler.operators.making import cast
-from compiler.operators.source import Constant, constant, size_of
 from compiler.types import DType, TypeMismatch
 from grammar import codes
 from grammar.diagnostics import Label, NablacError

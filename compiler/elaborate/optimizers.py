@@ -15,8 +15,8 @@ from compiler.elaborate.values import UNKNOWN, Argument, Defined, Instance, Scop
 from compiler.elaborate.work import Work
 from compiler.graph import Graph, Value, origin
 from compiler.model_spec import GRADIENT, PARAMETER, SEED, STEP, OptimizerSpec, TrainingSettings, UpdateEquations
+from compiler.operators.leaves import Input
 from compiler.operators.making import cast
-from compiler.operators.source import Input
 from compiler.recurrence import Carried
 from compiler.training.parameters import is_exempt, trained_parameters
 from compiler.types import TensorType

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
-from compiler.attributes import DTYPE, Kind, kinds_of
+from compiler.attribute_kinds import DTYPE, Kind, kinds_of
 from compiler.elaborate.binding import bind_names
 from compiler.elaborate.interruptions import AlreadyReported
 from compiler.elaborate.operands import as_tensor, build_checked

@@ -23,8 +23,8 @@ from compiler.elaborate.values import (
 from compiler.elaborate.work import COPIED
 from compiler.graph import Operator, Value
 from compiler.operators import OPERATORS
+from compiler.operators.leaves import size_of
 from compiler.operators.making import cast
-from compiler.operators.source import size_of
 from compiler.types import DType
 from grammar import codes, syntax
 from grammar.diagnostics import Label

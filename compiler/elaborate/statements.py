@@ -10,7 +10,7 @@ from compiler.elaborate.operands import as_tensor, not_a_tensor
 from compiler.elaborate.session import MOST_ITERATIONS, Session, runs
 from compiler.elaborate.values import NONE, UNKNOWN, CompileTimeValue, Defined, Instance, Interval, ScanOf, describe
 from compiler.elaborate.work import EXPRESSION
-from compiler.operators.source import Buffer
+from compiler.operators.leaves import Buffer
 from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError, did_you_mean
 from grammar.source import Span

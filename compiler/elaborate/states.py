@@ -9,8 +9,8 @@ from compiler.elaborate.operands import as_tensor, build_checked
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import NONE
 from compiler.graph import Graph, Value
+from compiler.operators.leaves import Input, constant
 from compiler.operators.shaping import Expand
-from compiler.operators.source import Input, constant
 from compiler.types import TensorType
 from grammar import codes, syntax
 from grammar.diagnostics import Label

@@ -13,7 +13,7 @@ from compiler.elaborate.train_settings import Statements, check_settings, read_s
 from compiler.elaborate.values import Scope
 from compiler.graph import Layer, Value
 from compiler.model_spec import TrainingSpec
-from compiler.operators.source import Input
+from compiler.operators.leaves import Input
 from compiler.types import TensorType
 from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError

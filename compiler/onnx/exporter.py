@@ -15,7 +15,7 @@ from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.onnx.sizes import Sizes
 from compiler.onnx.targets import HIGHEST_OPSET, IR_VERSION, LARGEST_FILE, LOWEST_OPSET, loaded_by
-from compiler.operators.source import Constant, Placeholder, Stored
+from compiler.operators.leaves import Constant, Placeholder, Stored
 from compiler.passes.pipeline import Stage, run_stage
 from compiler.types import DType, TensorType, TypeMismatch
 from grammar import codes

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from compiler.attributes import ElementType, Extents, Integer
+from compiler.attribute_kinds import ElementType, Extents, Integer
 from compiler.dims import product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule

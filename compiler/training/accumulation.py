@@ -11,8 +11,8 @@ from compiler.model_spec import TrainingSpec
 from compiler.operators.arithmetic import Add, Div, Maximum, Mul, Neg, Sub
 from compiler.operators.casting import Cast
 from compiler.operators.comparison import Where
+from compiler.operators.leaves import Constant, Parameter, SizeOf, constant
 from compiler.operators.making import filled
-from compiler.operators.source import Constant, Parameter, SizeOf, constant
 from compiler.training.measures import Measure, Part
 from compiler.training.own_state import OwnState, buffer_of
 from compiler.training.precision import widen

@@ -9,9 +9,9 @@ from compiler.dims import DimError
 from compiler.gradient import gradients
 from compiler.graph import Graph, NotDifferentiable, Value
 from compiler.model_spec import ModelSpec
+from compiler.operators.leaves import Input, constant
 from compiler.operators.making import filled
 from compiler.operators.reductions import Sum
-from compiler.operators.source import Input, constant
 from compiler.passes.pipeline import Stage, run_stage
 from compiler.training.losses import inputs_of, training_of
 from compiler.training.parameters import parameters_of

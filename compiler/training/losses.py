@@ -7,7 +7,7 @@ from operator import itemgetter
 
 from compiler.graph import Graph, Value
 from compiler.model_spec import SEED, ModelSpec, TrainingSpec
-from compiler.operators.source import Input
+from compiler.operators.leaves import Input
 from compiler.training.measures import Measure, measures_of, parts_of
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError

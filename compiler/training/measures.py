@@ -19,10 +19,10 @@ from compiler.model_spec import TrainingSpec
 from compiler.operators.arithmetic import Elementwise
 from compiler.operators.casting import Cast, StopGradient
 from compiler.operators.indexing import Iota
+from compiler.operators.leaves import Constant, Input, SizeOf, Stored, constant
 from compiler.operators.making import count_of
 from compiler.operators.random import Draw
 from compiler.operators.reductions import Mean, Reduction
-from compiler.operators.source import Constant, Input, SizeOf, Stored, constant
 from compiler.rewrite import reached, replace
 from compiler.types import DType, TensorType
 from grammar.record import Record

@@ -14,8 +14,8 @@ from compiler.model_spec import GRADIENT, PARAMETER, RATE, STEP, ModelSpec, Trai
 from compiler.operators.arithmetic import Abs as Absolute
 from compiler.operators.arithmetic import Floor, Mod
 from compiler.operators.comparison import Equal, Where
+from compiler.operators.leaves import Buffer, Input, Parameter, constant
 from compiler.operators.reductions import Sum
-from compiler.operators.source import Buffer, Input, Parameter, constant
 from compiler.passes.pipeline import Stage, run_stage
 from compiler.rewrite import replace
 from compiler.training.accumulation import accumulate_gradients

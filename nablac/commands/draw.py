@@ -145,7 +145,7 @@ def _draw_attention(
 ) -> int:
     from grammar.diagnostics import Diagnostic, NablacError
     from nablac.commands.text_model import text_model
-    from nablac.drawing.attention import attention_svg
+    from nablac.drawing.attention_map import attention_svg
     from runtime.atomic_files import write_bytes
     from runtime.generation.attention_weights import attention_of
     from runtime.generation.generator import STEP

@@ -28,7 +28,7 @@ def command(
     Lists the tree of layers with output shapes, parameters and floating-point operations, and the memory of
     activations.
     """
-    from nablac.summary import render_summary
+    from nablac.model_summary import render_summary
 
     summary = set_up_model(options).summarize(dict(_parse_size(text) for text in sizes))
     if as_json:

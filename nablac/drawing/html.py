@@ -10,7 +10,18 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from nablac.drawing.layout import BOX_GAP, HEADER, LINE, PAD, POINT, ROW_GAP, Point, closed_size, header_width, rows_of
+from nablac.drawing.box_layout import (
+    BOX_GAP,
+    HEADER,
+    LINE,
+    PAD,
+    POINT,
+    ROW_GAP,
+    Point,
+    closed_size,
+    header_width,
+    rows_of,
+)
 from nablac.drawing.outline import Box, Group
 from nablac.drawing.svg import COLORS, OPEN, TYPE_COLOR
 

@@ -13,7 +13,7 @@ from itertools import count
 
 from compiler.graph import Graph, Node, Value
 from compiler.operators.control import Scan
-from compiler.operators.source import Input, Parameter
+from compiler.operators.leaves import Input, Parameter
 
 BORDER = -1  # the group's own border, as a source above its boxes and as a target below them
 

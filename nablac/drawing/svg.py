@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from xml.sax.saxutils import escape, quoteattr
 
-from nablac.drawing.layout import HEADER, LINE, LINE_SIZE, PAD, Line, Picture, PositionedBox, lay_out, text_width
+from nablac.drawing.box_layout import HEADER, LINE, LINE_SIZE, PAD, Line, Picture, PositionedBox, lay_out, text_width
 from nablac.drawing.outline import Group
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"

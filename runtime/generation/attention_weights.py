@@ -12,9 +12,9 @@ from compiler.decode import generating_ends
 from compiler.graph import Graph, Value
 from compiler.lookups import table_limits
 from compiler.operators.comparison import Where
+from compiler.operators.leaves import Input
 from compiler.operators.linear import MatMul
 from compiler.operators.normalization import Softmax
-from compiler.operators.source import Input
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.generation.decode_checks import check_causal

@@ -10,7 +10,7 @@ import numpy as np
 from compiler.decode import Decode
 from compiler.dims import Dim, symbols
 from compiler.graph import Graph, Value
-from compiler.operators.source import Source
+from compiler.operators.leaves import Source
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.generation.decoders import Cached, Layout, Recomputing

@@ -10,7 +10,7 @@ import numpy as np
 
 from compiler.graph import Graph
 from compiler.model_spec import SEED, STEP, ModelSpec
-from compiler.operators.source import Parameter, Stored
+from compiler.operators.leaves import Parameter, Stored
 from compiler.training.losses import loss_graph
 from compiler.types import TensorType
 from grammar.diagnostics import NablacError

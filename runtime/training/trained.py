@@ -19,7 +19,7 @@ from compiler.comparisons import Comparison, comparisons
 from compiler.dims import Size
 from compiler.graph import Graph
 from compiler.model_spec import STEP, ModelSpec
-from compiler.operators.source import Constant, Input
+from compiler.operators.leaves import Constant, Input
 from compiler.rewrite import replace
 from compiler.training.losses import whole_graph
 from compiler.units import Scalings, Unit, in_raw_units, output_units

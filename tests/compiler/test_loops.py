@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from compiler.operators.source import Parameter
+from compiler.operators.leaves import Parameter
 from runtime.initialization import initialize, stored_operators
 from runtime.numpy_executor import run
 from tests.compiler.texts import graph, mistakes

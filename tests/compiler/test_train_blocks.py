@@ -7,8 +7,8 @@ import pytest
 
 from compiler.model_spec import ModelSpec
 from compiler.onnx.exporter import export
+from compiler.operators.leaves import Parameter
 from compiler.operators.random import FoldKey
-from compiler.operators.source import Parameter
 from compiler.training.losses import loss_graph
 from compiler.training.step import training_step
 from compiler.types import DType

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from compiler.graph import Graph, Node, Operator, Value
+from compiler.graph_checks import VerifyError, verify
 from compiler.operators.control import Scan
+from compiler.operators.leaves import Parameter, constant
 from compiler.operators.powers import Exp
-from compiler.operators.source import Parameter, constant
 from compiler.types import DType, TensorType
-from compiler.verify import VerifyError, verify
 from tests.models import elaborate
 from tests.runtime.graphs import buffer, fed, graph, parameter, tensor
 

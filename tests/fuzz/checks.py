@@ -21,13 +21,13 @@ import torch
 
 from compiler.gradient import gradients
 from compiler.graph import Graph
+from compiler.graph_checks import verify
 from compiler.onnx.exporter import export
+from compiler.operators.leaves import Input as GraphInput
+from compiler.operators.leaves import Parameter, constant
 from compiler.operators.reductions import Sum
-from compiler.operators.source import Input as GraphInput
-from compiler.operators.source import Parameter, constant
 from compiler.passes.pipeline import optimize
 from compiler.types import DType
-from compiler.verify import verify
 from grammar.diagnostics import NablacError
 from runtime.numpy_executor import run
 from tests.fuzz.program import Program

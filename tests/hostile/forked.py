@@ -26,7 +26,7 @@ _LIBRARIES = (
     "pyarrow.parquet",
 )
 _MODULES = (
-    "nablac.model", "nablac.summary", "runtime.onnx_session", "runtime.weights", "runtime.input_files",
+    "nablac.model", "nablac.model_summary", "runtime.onnx_session", "runtime.weights", "runtime.input_files",
     "runtime.training.training_run", "runtime.training.folder", "runtime.numpy_executor", "compiler.onnx.exporter",
     "runtime.verification", "runtime.data.sources", "runtime.generation.generator",
 )  # fmt: skip

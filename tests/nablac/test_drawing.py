@@ -14,8 +14,8 @@ import pytest
 import nablac
 from compiler.elaborate.program import load
 from compiler.graph import Graph
+from nablac.drawing.box_layout import Picture, lay_out, text_width
 from nablac.drawing.html import html
-from nablac.drawing.layout import Picture, lay_out, text_width
 from nablac.drawing.outline import BORDER, Box, Group, close_below, every_box, outline, readable_depth
 from nablac.drawing.svg import svg
 from nablac.drawing.text import dot, edges, mermaid

@@ -20,10 +20,10 @@ from compiler.elaborate.optimizers import library_optimizer
 from compiler.graph import Graph, Value
 from compiler.model_spec import ModelSpec, OptimizerSpec, SpecSource, TrainingSettings, TrainingSpec, UpdateEquations
 from compiler.operators.activations import Tanh
+from compiler.operators.leaves import Constant, Input, Parameter, constant
 from compiler.operators.linear import MatMul
 from compiler.operators.powers import Pow
 from compiler.operators.reductions import Mean
-from compiler.operators.source import Constant, Input, Parameter, constant
 from compiler.types import DType, TensorType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError

@@ -9,7 +9,7 @@ import pytest
 
 import nablac
 from grammar.diagnostics import NablacError
-from nablac.summary import Row, Summary, render_summary, summarize
+from nablac.model_summary import Row, Summary, render_summary, summarize
 from tests.command_line import invoke
 from tests.paths import SPECS
 

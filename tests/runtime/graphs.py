@@ -11,7 +11,7 @@ import pytest
 
 from compiler.dims import Dim, Size
 from compiler.graph import Graph, Value
-from compiler.operators.source import Buffer, Input, Parameter
+from compiler.operators.leaves import Buffer, Input, Parameter
 from compiler.types import DType, TensorType
 from grammar.diagnostics import NablacError
 

@@ -8,11 +8,11 @@ import pytest
 from compiler.graph import Graph
 from compiler.operators.arithmetic import FloorDiv
 from compiler.operators.indexing import Take
+from compiler.operators.leaves import constant, size_of
 from compiler.operators.linear import MatMul
 from compiler.operators.powers import Exp, Pow
 from compiler.operators.shaping import Reshape, Transpose
 from compiler.operators.slicing import Slice
-from compiler.operators.source import constant, size_of
 from compiler.types import DType
 from grammar.diagnostics import NablacError
 from runtime.numpy_executor import MOST_PLANS, NumpyRunner, run

@@ -12,19 +12,19 @@ from hypothesis import strategies as st
 
 from compiler.dims import Dim
 from compiler.graph import Graph, Value
+from compiler.graph_checks import verify
 from compiler.onnx.exporter import export
 from compiler.operators.activations import Sigmoid, Softplus, Tanh
 from compiler.operators.arithmetic import Abs, Maximum, Minimum
+from compiler.operators.leaves import constant
 from compiler.operators.linear import MatMul
 from compiler.operators.ordering import ArgMax, ArgMin
 from compiler.operators.powers import Exp
 from compiler.operators.reductions import Max, Mean, Prod, Sum
 from compiler.operators.shaping import Concat, Flip, Reshape, Transpose, Unsqueeze
 from compiler.operators.slicing import Slice
-from compiler.operators.source import constant
 from compiler.passes.pipeline import optimize
 from compiler.types import DType
-from compiler.verify import verify
 from runtime.feeds import edge_feeds
 from runtime.initialization import initialize
 from runtime.numpy_executor import run

@@ -24,8 +24,8 @@ from compiler.elaborate.program import Program, load
 from compiler.gradient import gradients
 from compiler.graph import Graph, Value
 from compiler.onnx.exporter import export
+from compiler.operators.leaves import Buffer, Input, Parameter, constant
 from compiler.operators.reductions import Sum
-from compiler.operators.source import Buffer, Input, Parameter, constant
 from compiler.passes.pipeline import optimize
 from compiler.types import DType
 from runtime.numpy_executor import NumpyRunner, run

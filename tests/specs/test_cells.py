@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from compiler.graph_checks import verify
 from compiler.passes.pipeline import optimize
-from compiler.verify import verify
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
 from tests.models import elaborate

@@ -10,7 +10,7 @@ import pytest
 
 from compiler.gradient import gradients
 from compiler.graph import Graph
-from compiler.operators.source import constant
+from compiler.operators.leaves import constant
 from compiler.types import DType
 from runtime.numpy_executor import run
 from tests.models import elaborate

@@ -9,9 +9,9 @@ from compiler.elaborate.program import load
 from compiler.gradient import gradients
 from compiler.graph import Graph, Value
 from compiler.operators.indexing import Take
+from compiler.operators.leaves import Input
 from compiler.operators.making import filled
 from compiler.operators.slicing import Slice
-from compiler.operators.source import Input
 from compiler.passes.pipeline import optimize
 from compiler.rewrite import replace
 from runtime.generation.machines import machine

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from compiler.elaborate.program import load
-from compiler.operators.source import Parameter
+from compiler.operators.leaves import Parameter
 from tests.models import elaborate
 from tests.paths import SPECS
 from tests.specs.parity import Case, case, check, each, tokens, torch

@@ -14,7 +14,7 @@ from compiler.elaborate.session import Session
 from compiler.elaborate.values import Scope
 from compiler.elaborate.work import Work
 from compiler.graph import Graph
-from compiler.operators.source import Input
+from compiler.operators.leaves import Input
 from compiler.types import DType, TensorType
 from grammar.diagnostics import Diagnostics
 from grammar.source import Source

@@ -8,11 +8,11 @@ from hypothesis import strategies as st
 
 from compiler.gradient import gradients
 from compiler.graph import Graph
+from compiler.graph_checks import verify
 from compiler.onnx.exporter import export
-from compiler.operators.source import Parameter, constant
+from compiler.operators.leaves import Parameter, constant
 from compiler.passes.pipeline import OPTIMIZING, optimize, passes_of
 from compiler.types import DType
-from compiler.verify import verify
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
 from runtime.onnx_session import OnnxRunner

@@ -9,7 +9,7 @@ import pytest
 
 from compiler.gradient import gradients
 from compiler.graph import Graph
-from compiler.operators.source import Parameter, constant
+from compiler.operators.leaves import Parameter, constant
 from compiler.passes.pipeline import optimize
 from compiler.types import DType
 from runtime.initialization import initialize

@@ -12,8 +12,8 @@ import pytest
 
 from compiler.gradient import gradients
 from compiler.graph import Graph, Value
+from compiler.operators.leaves import Buffer, Input, Parameter, constant
 from compiler.operators.reductions import Sum
-from compiler.operators.source import Buffer, Input, Parameter, constant
 from compiler.types import DType
 from runtime.numpy_executor import run
 from tests.models import elaborate

@@ -9,9 +9,9 @@ from compiler.elaborate.session import Session
 from compiler.elaborate.values import Argument, Builtin, CompileTimeValue, Module, describe, is_number
 from compiler.elaborate.work import ITEM, NODE
 from compiler.graph import Value, origin
+from compiler.operators.leaves import Input, constant
 from compiler.operators.making import cast, less
 from compiler.operators.random import FoldKey, RandomNormal, RandomUniform
-from compiler.operators.source import Input, constant
 from compiler.types import DType, TensorType
 from grammar import codes
 from grammar.source import Span

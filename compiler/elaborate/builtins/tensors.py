@@ -21,10 +21,10 @@ from compiler.elaborate.values import Argument, CompileTimeValue, describe, is_n
 from compiler.elaborate.work import DERIVED, NODE, of_graph
 from compiler.graph import Graph, Node, NotDifferentiable, Value
 from compiler.operators.indexing import Iota
+from compiler.operators.leaves import constant
 from compiler.operators.making import cast
 from compiler.operators.shaping import Concat, Expand, Unsqueeze
 from compiler.operators.slicing import Slice
-from compiler.operators.source import constant
 from compiler.types import DType
 from grammar import codes
 from grammar.diagnostics import Label

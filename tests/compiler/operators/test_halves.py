@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from compiler.graph import Graph
-from compiler.operators.source import Buffer, Constant, Parameter
+from compiler.operators.leaves import Buffer, Constant, Parameter
 from compiler.passes.pipeline import optimize
 from compiler.rewrite import replace
 from compiler.types import DType

@@ -11,8 +11,8 @@ import pytest
 
 from compiler.gradient import gradients
 from compiler.graph import Graph, Value
+from compiler.operators.leaves import Input, constant
 from compiler.operators.reductions import Sum
-from compiler.operators.source import Input, constant
 from compiler.types import DType
 from grammar.diagnostics import NablacError
 from runtime.numpy_executor import run

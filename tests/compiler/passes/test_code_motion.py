@@ -7,14 +7,14 @@ import pytest
 
 from compiler.gradient import gradients
 from compiler.graph import Graph
+from compiler.graph_checks import verify
 from compiler.operators.control import Scan
-from compiler.operators.source import Parameter, constant
+from compiler.operators.leaves import Parameter, constant
 from compiler.passes.code_motion import hoist_steps, sink_results
 from compiler.passes.merge_scans import merge_scans
 from compiler.passes.pipeline import optimize
 from compiler.passes.regroup_steps import regroup_steps
 from compiler.types import DType
-from compiler.verify import verify
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
 from tests.models import elaborate

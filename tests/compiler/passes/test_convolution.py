@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from compiler.graph import Graph
+from compiler.graph_checks import verify
 from compiler.passes.fuse_bias import BIAS
 from compiler.passes.pipeline import optimize, pass_settings
 from compiler.passes.rules import apply_rules
 from compiler.training.step import training_step
-from compiler.verify import verify
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
 from tests.models import spec_of

@@ -8,11 +8,11 @@ import pytest
 from compiler.decode import decode
 from compiler.dims import PAST, Dim
 from compiler.graph import Graph
+from compiler.graph_checks import verify
 from compiler.operators.attention import Attention
 from compiler.passes.fuse_attention import fuse_attention
 from compiler.passes.join_masks import join_masks
 from compiler.passes.pipeline import optimize
-from compiler.verify import verify
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
 from runtime.verification import errors, random_feeds, sample_sizes

@@ -14,9 +14,9 @@ import pytest
 from compiler.gradient import gradients
 from compiler.graph import Graph
 from compiler.onnx.exporter import export
+from compiler.operators.leaves import Input, constant
 from compiler.operators.making import filled
 from compiler.operators.slicing import Pad
-from compiler.operators.source import Input, constant
 from compiler.passes.common_subexpressions import eliminate_common_subexpressions
 from compiler.passes.pipeline import optimize
 from compiler.passes.rules import apply_rules

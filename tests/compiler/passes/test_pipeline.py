@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from compiler.elaborate.program import load
-from compiler.operators.source import Buffer, Parameter
+from compiler.graph_checks import verify
+from compiler.operators.leaves import Buffer, Parameter
 from compiler.passes.pipeline import OPTIMIZING, Stage, optimize, passes_of
 from compiler.training.losses import loss_graph
 from compiler.training.step import training_step
-from compiler.verify import verify
 from grammar.syntax import Preset
 from tests.models import elaborate, spec_of
 from tests.paths import SPECS

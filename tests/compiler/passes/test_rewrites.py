@@ -19,8 +19,8 @@ import pytest
 
 from compiler.dump import dump
 from compiler.graph import Graph
+from compiler.graph_checks import verify
 from compiler.passes.pipeline import Pass, Stage, pass_names, passes_of, run_stage
-from compiler.verify import verify
 from runtime.feeds import edge_feeds, random_feeds, sizes_from
 from runtime.initialization import initialize
 from runtime.numpy_executor import run

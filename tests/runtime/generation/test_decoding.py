@@ -11,8 +11,8 @@ import pytest
 from compiler.decode import Decode, decode
 from compiler.elaborate.program import load
 from compiler.graph import Graph
+from compiler.graph_checks import verify
 from compiler.passes.pipeline import optimize
-from compiler.verify import verify
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.generation.decode_checks import check_causal, worst_difference

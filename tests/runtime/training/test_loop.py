@@ -226,6 +226,16 @@ def test_a_loss_that_is_no_number_is_traced_to_its_line(backend: str) -> None:
     assert diagnostic.span.text == "log(h -> Dense(1))"
 
 
+def test_a_loss_that_reads_the_step_is_replayed_with_it() -> None:
+    text = MODEL.replace("loss mse(y, t)", "loss mse(y, t) + 0.0 * log(3.5 - step)")
+    run = training("plateau 1", text=text)
+    loop = run.loop()
+    with pytest.raises(NotFinite) as caught:
+        loop.run()
+    (diagnostic,) = run.explain_not_finite(loop, caught.value).diagnostics
+    assert diagnostic.message == "the loss is nan at epoch 1, batch 4: `log` is the first operator whose result is NaN"
+
+
 def test_settings_of_the_command_win_over_the_block() -> None:
     run = training("seed 3; patience 4", epochs=7, batch=16, seed=11)
     assert (run.settings(), run.batch) == (Settings(epochs=7, patience=4, seed=11), 16)

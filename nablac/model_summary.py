@@ -12,8 +12,8 @@ from compiler.dims import DimError, Size, evaluate, symbols
 from compiler.graph import Graph, Layer, Node
 from compiler.operators.attention import Attention
 from compiler.operators.control import Scan
+from compiler.operators.leaves import Buffer, Constant, Parameter, Source, Stored
 from compiler.operators.recurrent import Recurrent
-from compiler.operators.source import Buffer, Constant, Parameter, Source, Stored
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from grammar.visible import visible
