@@ -10,7 +10,7 @@ from compiler.elaborate.binding import bind_hypers, check_hyper
 from compiler.elaborate.definition_bodies import declared_inputs
 from compiler.elaborate.frame import CallSite, Frame
 from compiler.elaborate.interruptions import CallAborted
-from compiler.elaborate.search_ranges import default_of_range
+from compiler.elaborate.search_ranges import settle
 from compiler.elaborate.session import MOST_CALLS, Session, calls
 from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Defined, Instance, Scope, describe
 from compiler.elaborate.work import CALL, COPIED
@@ -55,7 +55,7 @@ def _default(session: Session, defined: Defined, scope: Scope, hyper: syntax.Hyp
     assert hyper.default is not None
     with _applied(session, "fn", defined, scope, "", hyper.default.span, default=True):
         value = session.evaluate(hyper.default)
-    return default_of_range(session, value, hyper.default.span)
+    return settle(session, value)
 
 
 @calls(Instance)
