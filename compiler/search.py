@@ -21,7 +21,7 @@ from compiler.types import DType
 from compiler.variable_names import variable_names
 from grammar import syntax
 from grammar.diagnostics import Diagnostics
-from grammar.expression_printer import print_expression, print_text
+from grammar.expression_printer import print_text
 from grammar.source import Span
 
 __all__ = ["Choices", "Choose", "Numbers", "Options", "Variable", "choose_default", "choose_values"]
@@ -35,9 +35,9 @@ class Choices:
     """What has been chosen for the variables of a program, and the program with these values written in.
 
     `values` has a number, flag or text for each variable by name, in the order in which they were met; an option that
-    is none of these is there as its text in one line. `texts` are those of the program by their paths below one folder,
-    `spec.model` and what it imports. A preset and values from outside are written in too: the program is elaborated
-    without them.
+    is none of these is there as its text in `Options`. `texts` are those of the program by their paths below one
+    folder, `spec.model` and what it imports. A preset and values from outside are written in too: the program is
+    elaborated without them.
     """
 
     variables: tuple[Variable, ...]
@@ -86,7 +86,8 @@ def _value(chosen: Chosen) -> int | float | bool | str:
             return chosen.value
         case syntax.Number(value=value) | syntax.Text(value=value) | syntax.Boolean(value=value):
             return value
-    return print_expression(chosen.option)
+    assert isinstance(chosen.variable.candidates, Options)
+    return chosen.variable.candidates.texts[int(chosen.value)]
 
 
 # The text with the values written in

@@ -33,7 +33,7 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Options:
-    """The options of a `choice`, each as its text in one line."""
+    """The options of a `choice`: the names of what is called, or where these are not different the whole texts."""
 
     texts: tuple[str, ...]
 
@@ -57,35 +57,43 @@ def choose_default(variable: Variable) -> int | float:
 
 @dataclass(frozen=True)
 class Chosen:
-    """A variable with its value; `option` is the expression that an index stands for."""
+    """A variable with its value, and the options of which it is the index."""
 
     variable: Variable
     value: int | float
-    option: syntax.Expression | None = None
+    options: tuple[syntax.Expression, ...] = ()
+
+    @property
+    def option(self) -> syntax.Expression | None:
+        """The expression that is evaluated in the place of a choice."""
+        return self.options[int(self.value)] if self.options else None
 
 
 @dataclass(eq=False)
 class Search:
     """Asks `choose` once for each variable, however often and in how many modes of a model it is evaluated.
 
-    With `names`, what has no name there keeps its default: ranges of the library, or of a message.
+    What has no name in `names` keeps its default: ranges of the library, or of a message. Without `names` the search is
+    one of choices alone.
     """
 
     choose: Choose
     names: Mapping[Span, str] | None = None
     chosen: dict[Span, Chosen] = field(default_factory=dict)
 
-    def covers(self, span: Span) -> bool:
-        """Whether a range or choice that is written there is a variable of this search."""
+    def covers_range(self, span: Span) -> bool:
+        """Whether a range that is written there is a variable of this search."""
+        return self.names is not None and span in self.names
+
+    def covers_choice(self, span: Span) -> bool:
+        """Whether a choice that is written there is one."""
         return not span.source.library if self.names is None else span in self.names
 
     def value(self, span: Span, candidates: Numbers | Options, options: tuple[syntax.Expression, ...] = ()) -> Chosen:
         """What is chosen for the variable at `span`; ValueError where `choose` answers with no candidate."""
         if span not in self.chosen:
             variable = Variable(self.names[span] if self.names is not None else "", span, candidates)
-            value = _checked(variable, self.choose(variable))
-            option = options[int(value)] if options else None
-            self.chosen[span] = Chosen(variable, value, option)
+            self.chosen[span] = Chosen(variable, _checked(variable, self.choose(variable)), options)
         return self.chosen[span]
 
 

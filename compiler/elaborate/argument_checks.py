@@ -62,6 +62,11 @@ def _calls(declaration: syntax.Definition | syntax.Const) -> list[_Called]:
         part = waiting.pop()
         match part:
             case syntax.Pipe(
+                value=value,
+                stage=syntax.Call(callee=syntax.Name(text="choice"), arguments=arguments),
+            ):  # each option is a stage
+                waiting += [syntax.Pipe(value, option.value, part.span) for option in arguments]
+            case syntax.Pipe(
                 value=value, stage=syntax.Call(callee=syntax.Name() as callee, arguments=arguments) as stage
             ):
                 waiting += [value, arguments]

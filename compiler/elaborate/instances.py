@@ -45,7 +45,7 @@ def instantiate(session: Session, defined: Defined, arguments: list[Argument], s
         if name in bound:
             value, where = bound[name].value, bound[name].span
         else:
-            value, where = _default(session, defined, scope, hyper), hyper.span
+            value, where = _default(session, defined, scope, hyper), _default_span(session, hyper)
         scope.names[name] = check_hyper(session, defined, hyper, value, where)
     return Instance(defined, scope.names, span)
 
@@ -56,6 +56,12 @@ def _default(session: Session, defined: Defined, scope: Scope, hyper: syntax.Hyp
     with _applied(session, "fn", defined, scope, "", hyper.default.span, default=True):
         value = session.evaluate(hyper.default)
     return settle(session, value)
+
+
+def _default_span(session: Session, hyper: syntax.Hyper) -> Span:
+    """Where it is said that a default is wrong: at a range itself."""
+    default = hyper.default
+    return default.span if default is not None and default.span in session.ranges else hyper.span
 
 
 @calls(Instance)

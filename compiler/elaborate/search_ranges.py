@@ -33,7 +33,7 @@ def value_in_range(session: Session, scale: Scale, interval: Interval, span: Spa
     session.ranges[span] = numbers
     session.settled += 1
     search = session.search
-    if search is None or not search.covers(span):
+    if search is None or not search.covers_range(span):
         return numbers.default
     chosen = search.value(span, numbers)
     if chosen.variable.candidates != numbers:
@@ -104,10 +104,20 @@ def chosen_option(session: Session, call: syntax.Call) -> syntax.Expression:
     """The argument that a call of `choice` stands for; NablacError where there is nothing to choose from."""
     options = options_of(session, call)
     session.settled += 1
-    if session.search is None or not session.search.covers(call.span):
+    if session.search is None or not session.search.covers_choice(call.span):
         return options[0]
-    texts = tuple(print_expression(option) for option in options)
-    return options[int(session.search.value(call.span, Options(texts), options).value)]
+    option = session.search.value(call.span, _as_texts(options), options).option
+    assert option is not None
+    return option
+
+
+def _as_texts(options: tuple[syntax.Expression, ...]) -> Options:
+    short = tuple(
+        option.callee.text if isinstance(option, syntax.Call) and isinstance(option.callee, syntax.Name)
+        else print_expression(option)
+        for option in options
+    )  # fmt: skip
+    return Options(short if len(set(short)) == len(short) else tuple(map(print_expression, options)))
 
 
 def options_of(session: Session, call: syntax.Call) -> tuple[syntax.Expression, ...]:
