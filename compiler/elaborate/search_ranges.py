@@ -112,12 +112,16 @@ def chosen_option(session: Session, call: syntax.Call) -> syntax.Expression:
 
 
 def _as_texts(options: tuple[syntax.Expression, ...]) -> Options:
-    short = tuple(
-        option.callee.text if isinstance(option, syntax.Call) and isinstance(option.callee, syntax.Name)
-        else print_expression(option)
-        for option in options
-    )  # fmt: skip
+    short = tuple(map(_short, options))
     return Options(short if len(set(short)) == len(short) else tuple(map(print_expression, options)))
+
+
+def _short(option: syntax.Expression) -> str:
+    """An option without its arguments, as `adam`; a range or a choice as it is written."""
+    match option:
+        case syntax.Call(callee=syntax.Name(text=text)) if text not in (CHOICE, "log"):
+            return text
+    return print_expression(option)
 
 
 def options_of(session: Session, call: syntax.Call) -> tuple[syntax.Expression, ...]:
