@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from compiler.elaborate.frameworks import argument_hint, name_hint
 from compiler.elaborate.interruptions import AlreadyReported
-from compiler.elaborate.search_ranges import misfit, settle_arguments
+from compiler.elaborate.search_ranges import misfit, resolve_choices, settle_arguments
 from compiler.elaborate.session import Session
 from compiler.elaborate.value_kinds import Kind
 from compiler.elaborate.values import (
@@ -36,15 +36,18 @@ def evaluate_arguments(
 ) -> list[Argument]:
     """The arguments of a call of `callee`, evaluated in order."""
     check_names(session, written)
-    arguments = [argument_of(argument, session.evaluate(argument.value)) for argument in written]
+    arguments: list[Argument] = []
+    for argument in written:
+        expression = resolve_choices(session, argument.value)
+        arguments.append(argument_of(argument, session.evaluate(expression), expression.span))
     return settle_arguments(session, callee, arguments)
 
 
-def argument_of(argument: syntax.Argument, value: CompileTimeValue) -> Argument:
-    """A written argument with its value."""
+def argument_of(argument: syntax.Argument, value: CompileTimeValue, span: Span) -> Argument:
+    """A written argument with its value, and where that is written."""
     if argument.name is None:
-        return Argument(None, value, argument.value.span)
-    return Argument(argument.name.text, value, argument.value.span, argument.name.span)
+        return Argument(None, value, span)
+    return Argument(argument.name.text, value, span, argument.name.span)
 
 
 def check_names(session: Session, written: Iterable[syntax.Argument]) -> None:

@@ -172,4 +172,6 @@ def misfit(session: Session, allows: Callable[[Any], bool], value: CompileTimeVa
     is_float = not numbers.is_whole and low < high and allows(low) and allows(high)
     written = f"log({low}..{high})" if numbers.scale == "log" else f"{low}..{high}"
     hint = f"a range of whole numbers has whole bounds: `{written}`" if is_float else None
+    if allows(True):
+        hint = "a flag is searched by `choice(true, false)`"
     return Misfit(str(numbers), hint)

@@ -210,6 +210,33 @@ def test_what_is_imported_is_written_too(tmp_path: Path) -> None:
     assert output.type.shape[-1] == 5
 
 
+_NUMBERS = st.sampled_from(["1", "2.5", "-3", "(4)"])
+_RANGES = st.sampled_from(["1..9", "-9 .. -1", "-2.5..0.5", "(-3..-1)", "log(1..8)", "log(0.5 ..2)"])
+_EXPRESSIONS = st.recursive(
+    _NUMBERS | _RANGES,
+    lambda inner: st.one_of(
+        st.lists(inner, min_size=1, max_size=3).map(lambda options: f"choice({', '.join(options)})"),
+        inner.map(lambda value: f"({value}) ** 2"),
+        inner.map(lambda value: f"-({value})"),
+        st.builds("{} {} ({})".format, _NUMBERS | _RANGES.map("choice({}, 7)".format), st.sampled_from("+-*"), inner),
+        st.builds("({} if choice(true, false) else {})".format, inner, inner),
+        st.builds("minimum({},\n {})".format, inner, inner),
+    ),
+    max_leaves=8,
+)
+
+
+@given(_EXPRESSIONS, st.integers(0, 99))
+def test_the_value_of_the_text_is_the_one_that_was_chosen(expression: str, seed: int) -> None:
+    text = model("Dense(8)", f"n = {expression}")
+    written = text_of(choose_values(source(text), drawing(seed)))
+    program = source(text).program
+    search = Search(drawing(seed), variable_names(program, choose_model(program, None), None, {}))
+    expected = elaborate_model(program, search=search).hypers["n"]
+    read = source(written).spec(training=False).hypers["n"]
+    assert (read, type(read)) == (expected, type(expected))
+
+
 # Which are reached
 
 
@@ -320,7 +347,7 @@ def shown(spec: ModelSpec) -> list[object]:
     ends = {"loss": training.loss, **training.metrics}
     graph = Graph({**spec.graph.inputs, **training.targets}, {**spec.graph.outputs, **ends}, spec.graph.updates)
     stages = [(stage.name, dict(stage.arguments)) for stage in training.data]
-    return [dump(graph, origins=False), training.settings, stages, sorted(training.metrics), equations]
+    return [dump(graph), list(spec.graph.layers), training.settings, stages, sorted(training.metrics), equations]
 
 
 @pytest.mark.parametrize("preset", [None, "small"])
