@@ -10,6 +10,7 @@ from typing import Any
 
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import Argument, Builtin, CompileTimeValue, Defined, Interval, describe, is_number
+from compiler.elaborate.work import EXPRESSION
 from compiler.search_space import Numbers, Options, Scale
 from grammar import codes, syntax
 from grammar.expression_printer import print_expression
@@ -65,20 +66,21 @@ def settle_arguments(session: Session, callee: CompileTimeValue, arguments: list
         return arguments
     if isinstance(callee, Builtin) and callee.name == "log":
         return arguments
-    kept = _looped_over(callee, arguments) if isinstance(callee, Defined) else ()
+    kept = _looped_over(session, callee, arguments) if isinstance(callee, Defined) else ()
     return [
         argument if argument in kept else argument.replace(value=settle(session, argument.value))
         for argument in arguments
     ]
 
 
-def _looped_over(callee: Defined, arguments: list[Argument]) -> list[Argument]:
+def _looped_over(session: Session, callee: Defined, arguments: list[Argument]) -> list[Argument]:
     """The arguments whose hyperparameter is what a `for` of the definition runs over."""
     names = [hyper.name.text for hyper in callee.syntax.hypers]
     looped: set[str] = set()
     waiting: list[Any] = [callee.syntax.body]
     while waiting:
         part = waiting.pop()
+        session.charge(EXPRESSION, callee.syntax.name.span)
         if isinstance(part, syntax.For) and isinstance(part.iterable, syntax.Name):
             looped.add(part.iterable.text)
         if isinstance(part, (syntax.For, syntax.If)):
@@ -102,11 +104,13 @@ def is_choice(callee: CompileTimeValue) -> bool:
 
 def chosen_option(session: Session, call: syntax.Call) -> syntax.Expression:
     """The argument that a call of `choice` stands for; NablacError where there is nothing to choose from."""
+    session.charge(len(call.arguments) * EXPRESSION, call.span)
     options = options_of(session, call)
     session.settled += 1
-    if session.search is None or not session.search.covers_choice(call.span):
+    search = session.search
+    if search is None or not search.covers_choice(call.span):
         return options[0]
-    option = session.search.value(call.span, _as_texts(options), options).option
+    option = (search.chosen.get(call.span) or search.value(call.span, _as_texts(options), options)).option
     assert option is not None
     return option
 

@@ -113,25 +113,6 @@ error[E404]: `bias` of layer Dense must be true or false, got a range of whole n
 help: a flag is searched by `choice(true, false)`
 """,
     ),
-    "a range for a function": (
-        """\
-model M {
-    input x: [b, 4]
-    output x -> Dense(4, activation: 0..1)
-}
-""",
-        """\
-error[E404]: `activation` of layer Dense must be a function, got a range of whole numbers from 0 to 1
- --> m.model:3:38
-  |
-3 |     output x -> Dense(4, activation: 0..1)
-  |                                      ^^^^
- ::: std/dense.model:3:25
-  |
-3 | layer Dense(units: int, activation: fn = identity, bias: bool = true, initializer: fn = glorot_uniform) {
-  |                         ------------------------- declared here
-""",
-    ),
     "bounds that are no numbers": (
         """\
 model M {
