@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from compiler.elaborate.frameworks import argument_hint, name_hint
 from compiler.elaborate.interruptions import AlreadyReported
-from compiler.elaborate.search_ranges import misfit, resolve_choices, settle_arguments
+from compiler.elaborate.search_ranges import misfit, resolve_choices
 from compiler.elaborate.session import Session
 from compiler.elaborate.value_kinds import Kind
 from compiler.elaborate.values import (
-    NONE,
     UNKNOWN,
     Argument,
     Builtin,
@@ -31,16 +30,14 @@ from grammar.source import Span
 _NAMED = ("fn", "layer", "cell")  # kinds of what a name stands for
 
 
-def evaluate_arguments(
-    session: Session, written: Sequence[syntax.Argument], callee: CompileTimeValue = NONE
-) -> list[Argument]:
-    """The arguments of a call of `callee`, evaluated in order."""
+def evaluate_arguments(session: Session, written: Sequence[syntax.Argument]) -> list[Argument]:
+    """The arguments of a call, evaluated in order; a range among them is still what a loop may run over."""
     check_names(session, written)
     arguments: list[Argument] = []
     for argument in written:
         expression = resolve_choices(session, argument.value)
         arguments.append(argument_of(argument, session.evaluate(expression), expression.span))
-    return settle_arguments(session, callee, arguments)
+    return arguments
 
 
 def argument_of(argument: syntax.Argument, value: CompileTimeValue, span: Span) -> Argument:
