@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from compiler.elaborate.frameworks import argument_hint, name_hint
 from compiler.elaborate.interruptions import AlreadyReported
+from compiler.elaborate.search_ranges import mismatch_at, resolve_choices
 from compiler.elaborate.session import Session
 from compiler.elaborate.value_kinds import Kind
 from compiler.elaborate.values import (
@@ -16,7 +17,6 @@ from compiler.elaborate.values import (
     Defined,
     Instance,
     Primitive,
-    describe,
     is_number,
     is_size,
 )
@@ -31,16 +31,20 @@ _NAMED = ("fn", "layer", "cell")  # kinds of hyperparameters whose values are na
 
 
 def evaluate_arguments(session: Session, written: Sequence[syntax.Argument]) -> list[Argument]:
-    """The arguments of a call, evaluated in order."""
+    """The arguments of a call, evaluated in order; ranges are kept, since the callee may loop over them."""
     check_names(session, written)
-    return [argument_of(argument, session.evaluate(argument.value)) for argument in written]
+    arguments: list[Argument] = []
+    for argument in written:
+        expression = resolve_choices(session, argument.value)
+        arguments.append(argument_of(argument, session.evaluate(expression), expression.span))
+    return arguments
 
 
-def argument_of(argument: syntax.Argument, value: CompileTimeValue) -> Argument:
-    """A written argument with its value."""
+def argument_of(argument: syntax.Argument, value: CompileTimeValue, span: Span) -> Argument:
+    """A written argument with its value, which is written at `span`."""
     if argument.name is None:
-        return Argument(None, value, argument.value.span)
-    return Argument(argument.name.text, value, argument.value.span, argument.name.span)
+        return Argument(None, value, span)
+    return Argument(argument.name.text, value, span, argument.name.span)
 
 
 def check_names(session: Session, written: Iterable[syntax.Argument]) -> None:
@@ -148,14 +152,15 @@ def check_hyper(
         raise AlreadyReported
     if defined.kind == "optimizer" and isinstance(value, Value):
         return value  # a schedule of the step
-    if not _KINDS[kind].allows(value):
+    mismatch = mismatch_at(session, _KINDS[kind].allows, value, span)
+    if mismatch is not None:
         what = f"`{hyper.name.text}` of {defined.kind} {defined.name}"
         raise session.fault(
             codes.E404,
-            f"{what} must be {_KINDS[kind].words}, got {describe(value)}",
+            f"{what} must be {_KINDS[kind].words}, got {mismatch.actual}",
             span,
             labels=(Label(hyper.span, "declared here"),),
-            hint=unquoted_hint(session, value, f"{hyper.name.text}: ") if kind in _NAMED else None,
+            hint=unquoted_hint(session, value, f"{hyper.name.text}: ") if kind in _NAMED else mismatch.hint,
         )
     return float(value) if kind == "float" and is_number(value) else value
 

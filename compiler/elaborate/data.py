@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from compiler.elaborate.binding import bind_names, evaluate_arguments
+from compiler.elaborate.search_ranges import mismatch_at, resolve_argument_ranges, resolve_choices
 from compiler.elaborate.session import Session
 from compiler.elaborate.value_kinds import (
     CHANNELS,
@@ -25,7 +26,7 @@ from compiler.elaborate.value_kinds import (
     Kind,
     one_of,
 )
-from compiler.elaborate.values import describe
+from compiler.elaborate.values import NONE
 from compiler.model_spec import DataStage
 from grammar import codes, syntax
 from grammar.diagnostics import Label, did_you_mean
@@ -133,10 +134,13 @@ RULES = {
 def data_stages(session: Session, expression: syntax.Expression) -> tuple[DataStage, ...]:
     """The source and stages of a data description; all arguments must be known at compile time."""
     stages: list[syntax.Expression] = []
-    while isinstance(expression, syntax.Pipe):
-        stages.append(expression.stage)
-        expression = expression.value
-    stages.append(expression)
+    waiting = [expression]
+    while waiting:  # a chosen stage may be several
+        last = resolve_choices(session, waiting.pop())
+        if isinstance(last, syntax.Pipe):
+            waiting += [last.value, last.stage]
+        else:
+            stages.append(last)
     source, *following = (_stage(session, stage, index == 0) for index, stage in enumerate(reversed(stages)))
     _check_repeated(session, following)
     maker = next((stage for stage in following if stage.name not in ON_EXAMPLES), None)
@@ -187,13 +191,14 @@ def _stage(session: Session, stage: syntax.Expression, first: bool) -> DataStage
             hint=did_you_mean(name, known) or f"there are {', '.join(known)}",
         )
     parameters = known[name]
-    arguments = evaluate_arguments(session, stage.arguments)
+    arguments = resolve_argument_ranges(session, NONE, evaluate_arguments(session, stage.arguments))
     bound = bind_names(session, name, list(parameters), arguments, stage.span, None)
     for key, argument in bound.items():
         kind = parameters[key].kind
-        if not kind.allows(argument.value):
-            message = f"`{key}` of `{name}` must be {kind.words}, got {describe(argument.value)}"
-            raise session.fault(codes.E605, message, argument.span)
+        mismatch = mismatch_at(session, kind.allows, argument.value, argument.span)
+        if mismatch is not None:
+            message = f"`{key}` of `{name}` must be {kind.words}, got {mismatch.actual}"
+            raise session.fault(codes.E605, message, argument.span, hint=mismatch.hint)
     missing = next(
         (key for key, parameter in parameters.items() if parameter.default is REQUIRED and key not in bound), None
     )

@@ -5,8 +5,9 @@ from __future__ import annotations
 from compiler.dims import MOST_TERMS, Dim, DimError, Size, differ, substitute, symbols
 from compiler.elaborate.frame import Binding
 from compiler.elaborate.frameworks import DTYPES
+from compiler.elaborate.search_ranges import mismatch_at, resolve_range
 from compiler.elaborate.session import Session
-from compiler.elaborate.values import describe, is_size, size_text
+from compiler.elaborate.values import Interval, describe, is_size, size_text
 from compiler.elaborate.work import of_sizes
 from compiler.graph import Value
 from compiler.types import DType
@@ -115,12 +116,15 @@ def sizes_of(session: Session, written: syntax.TensorTypeSyntax, *, binds: bool 
                 size = Dim.named(name.text)
                 session.frame.dims[name.text] = Binding(size, dim.span)
                 session.frame.scope.names[name.text] = size
-        sizes.append(size_at(session, dim))
+        sizes.append(size_at(session, dim, is_searched=not binds))
     return tuple(sizes)
 
 
-def size_at(session: Session, dim: syntax.Expression) -> Size:
-    """The value of a size expression; NablacError unless it is known and at least 0."""
+def size_at(session: Session, dim: syntax.Expression, *, is_searched: bool = False) -> Size:
+    """The value of a size expression; NablacError unless it is known and at least 0.
+
+    With `is_searched` a range is allowed; the sizes of an input are not searched, since the data has them.
+    """
     for name in free_names(session, dim):
         raise session.fault(
             codes.E306,
@@ -130,10 +134,17 @@ def size_at(session: Session, dim: syntax.Expression) -> Size:
             or "a dim is bound by an input's shape, or is a hyperparameter",
         )
     size = session.evaluate(dim)
+    if is_searched:
+        size = resolve_range(session, size)
+        mismatch = mismatch_at(session, is_size, size, dim.span)
+        if mismatch is not None and dim.span in session.ranges:
+            message = f"a size must be a whole number, got {mismatch.actual}"
+            raise session.fault(codes.E306, message, dim.span, hint=mismatch.hint)
     if isinstance(size, float) and size.is_integer():
         size = int(size)
     if not is_size(size):
-        raise session.fault(codes.E306, f"a size must be a whole number, got {describe(size)}", dim.span)
+        hint = "the data decides the sizes of an input: name this one" if isinstance(size, Interval) else None
+        raise session.fault(codes.E306, f"a size must be a whole number, got {describe(size)}", dim.span, hint=hint)
     if isinstance(size, int) and not 0 <= size < 2**63:
         hint = "name a size that is known only when the model runs, as in `[batch, 4]`" if size == -1 else None
         raise session.fault(codes.E307, f"an axis cannot have size {size}", dim.span, hint=hint)

@@ -14,9 +14,10 @@ from compiler.dims import DimError, countable
 from compiler.elaborate.frame import CallSite, Frame, ScanContext
 from compiler.elaborate.interruptions import AlreadyReported, BudgetExceeded
 from compiler.elaborate.placement import misplaced
-from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue
+from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Lazy
 from compiler.elaborate.work import EXPRESSION, ITEM, MOST_WORK, NODE, REFUSED, Work, of_shape
 from compiler.graph import Layer, Value, origin
+from compiler.search_space import Numbers, Search
 from compiler.types import DType, TypeMismatch
 from grammar import codes, syntax
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError
@@ -80,7 +81,14 @@ class Session:
     """One compilation; the frame on top of the stack is the definition being applied."""
 
     def __init__(
-        self, *, training: bool, float_type: DType, diagnostics: Diagnostics, work: Work, one_float: bool = False
+        self,
+        *,
+        training: bool,
+        float_type: DType,
+        diagnostics: Diagnostics,
+        work: Work,
+        one_float: bool = False,
+        search: Search | None = None,
     ) -> None:
         self._training = training
         self.asked_training = False  # whether the flag has been read
@@ -88,6 +96,10 @@ class Session:
         self.one_float = one_float  # whether all written float types stand for `float_type`
         self.diagnostics = diagnostics
         self.work = work
+        self.search = search  # chooses the values of ranges and choices; None for their defaults
+        self.ranges: dict[Span, Numbers] = {}  # of the ranges that a number was chosen from, by their spans
+        self.resolved_count = 0  # how often the value of a range or choice has been chosen
+        self.constants: dict[Lazy, CompileTimeValue] = {}  # those whose values depend on the search
         self.calls: list[CallSite] = []
         self.frames: list[Frame] = []
         self.scans: list[ScanContext] = []

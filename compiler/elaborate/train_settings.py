@@ -11,6 +11,7 @@ from compiler.elaborate.data import data_stages
 from compiler.elaborate.operands import as_tensor
 from compiler.elaborate.optimizers import check_optimizer
 from compiler.elaborate.program import library
+from compiler.elaborate.search_ranges import mismatch_at, resolve_choices, resolve_range
 from compiler.elaborate.session import Session
 from compiler.elaborate.value_kinds import (
     ABOVE_ZERO,
@@ -95,18 +96,21 @@ def read_setting(session: Session, statements: Statements, setting: syntax.Setti
     if name == "data":
         statements.data = data_stages(session, setting.value)
         return
-    value = session.evaluate(setting.value)
+    expression = resolve_choices(session, setting.value)
+    value, span = resolve_range(session, session.evaluate(expression)), expression.span
     if name == "loss":
-        statements.loss = _scalar(session, "the loss", value, setting.value.span)
-        refuse_crossing(session, statements.loss, known, setting.value.span)
+        statements.loss = _scalar(session, "the loss", value, span)
+        refuse_crossing(session, statements.loss, known, span)
     elif name == "metric":
         _add_metric(session, statements, setting, value, known)
     elif name == "optimizer":
-        statements.optimizer = _optimizer(session, value, setting.value.span)
+        statements.optimizer = _optimizer(session, value, span)
     else:
-        kind, span = SETTINGS[name], setting.value.span
-        if not kind.allows(value):
-            raise session.fault(codes.E605, f"`{name}` must be {kind.words}, got {describe(value)}", span)
+        kind = SETTINGS[name]
+        mismatch = mismatch_at(session, kind.allows, value, span)
+        if mismatch is not None:
+            message = f"`{name}` must be {kind.words}, got {mismatch.actual}"
+            raise session.fault(codes.E605, message, span, hint=mismatch.hint)
         statements.plain[name] = value
 
 
@@ -154,7 +158,7 @@ def _check_name(session: Session, statements: Statements, setting: syntax.Settin
 def _add_metric(
     session: Session, statements: Statements, setting: syntax.Setting, value: CompileTimeValue, known: list[Value]
 ) -> None:
-    name, named_at = _metric_name(setting)
+    name, named_at = _metric_name(session, setting)
     _check_metric_name(session, statements, setting, name, named_at)
     statements.named_at[name] = named_at
     statements.metrics[name] = _scalar(session, "a metric", value, setting.value.span)
@@ -189,11 +193,12 @@ def _check_metric_name(
         )
 
 
-def _metric_name(setting: syntax.Setting) -> tuple[str, Span]:
+def _metric_name(session: Session, setting: syntax.Setting) -> tuple[str, Span]:
     """The name of a metric: the given one, or that of its function, or its text."""
     if setting.label is not None:
         return setting.label.text, setting.label.span
-    named_at = setting.value.callee.span if isinstance(setting.value, syntax.Call) else setting.value.span
+    value = resolve_choices(session, setting.value)
+    named_at = resolve_choices(session, value.callee).span if isinstance(value, syntax.Call) else value.span
     return named_at.text, named_at
 
 
@@ -223,8 +228,9 @@ def _scalar(session: Session, what: str, value: CompileTimeValue, span: Span) ->
 
 def _direction(session: Session, metric: syntax.Expression) -> Direction | None:
     """Whether higher or lower values of a metric are better; None if it is not a function that the library lists."""
-    applied = metric.stage if isinstance(metric, syntax.Pipe) else metric
-    callee = applied.callee if isinstance(applied, syntax.Call) else applied
+    metric = resolve_choices(session, metric)
+    applied = resolve_choices(session, metric.stage) if isinstance(metric, syntax.Pipe) else metric
+    callee = resolve_choices(session, applied.callee) if isinstance(applied, syntax.Call) else applied
     if not isinstance(callee, syntax.Name):
         return None
     function = session.evaluate(callee)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 
 from compiler.dims import Dim, Size
 from compiler.graph import Operator, Value
@@ -99,35 +99,11 @@ class Module(Record):
 
 @dataclass(frozen=True)
 class Interval:
-    """`start..stop`: what a `for` iterates over, or the bounds of a search range."""
+    """`start..stop`, written at `span`: what a `for` iterates over, or the bounds of a search range."""
 
     start: CompileTimeValue
     stop: CompileTimeValue
-
-
-class SearchRange(Record):
-    """The range of a hyperparameter that `tune` searches; elsewhere its value is `default`, the middle."""
-
-    scale: Literal["linear", "log"]
-    low: int | float
-    high: int | float
-
-    @property
-    def default(self) -> int | float:
-        """The arithmetic or geometric mean; a whole number if the bounds are."""
-        middle: float = (self.low * self.high) ** 0.5 if self.scale == "log" else (self.low + self.high) / 2
-        return int(middle) if isinstance(self.low, int) and isinstance(self.high, int) else middle
-
-
-class Choice(Record):
-    """The values of a hyperparameter that `tune` chooses from; elsewhere its value is `default`, the first."""
-
-    values: tuple[CompileTimeValue, ...]
-
-    @property
-    def default(self) -> CompileTimeValue:
-        """The first value."""
-        return self.values[0]
+    span: Span
 
 
 class Scope:
@@ -179,7 +155,7 @@ class Lazy:
 
 CompileTimeValue: TypeAlias = (
     "bool | int | float | str | Dim | list[CompileTimeValue] | tuple[CompileTimeValue, ...] | Value | Interval"
-    " | SearchRange | Choice | Defined | Instance | Builtin | Primitive | ScanOf | Module | Lazy | Nothing | Unknown"
+    " | Defined | Instance | Builtin | Primitive | ScanOf | Module | Lazy | Nothing | Unknown"
 )  # a dtype is a `str` too: check for it first
 
 
@@ -212,7 +188,7 @@ def describe(value: CompileTimeValue) -> str:
             return f"{len(value)} values"
         case Value():
             return f"a tensor {value.type}"
-        case Interval() | SearchRange() | Choice():
+        case Interval():
             return "a range"
         case Nothing():
             return "none"
