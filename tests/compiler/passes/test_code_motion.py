@@ -13,7 +13,7 @@ from compiler.operators.leaves import Parameter, constant
 from compiler.passes.code_motion import hoist_steps, sink_results
 from compiler.passes.merge_scans import merge_scans
 from compiler.passes.pipeline import optimize
-from compiler.passes.regroup_steps import regroup_steps
+from compiler.passes.regroup_steps import at_most, regroup_steps
 from compiler.types import DType
 from runtime.initialization import initialize
 from runtime.numpy_executor import run
@@ -137,6 +137,22 @@ def test_factors_and_products_are_grouped_by_what_is_known_before_the_walk() -> 
     assert [name for name in inside(walk) if name != "input"] == ["tanh", "mul"]
     walk = hoist_steps(regroup_steps(graph_of("h' = tanh(h @ U + x @ W + sigmoid(h) @ U); output h'")))
     assert inside(walk).count("matmul") == inside(walk).count("concat") == 1
+
+
+BOUNDED = {  # factors, where `t` and `u` are hyperbolic tangents: whether their magnitude is known to be at most 1
+    **dict.fromkeys(
+        ["sigmoid(x)", "t", "-t", "transpose(t, permutation: [1, 0])", "t * u", "0.5 * t", "-1.0 * t"], True
+    ),
+    **dict.fromkeys(["1 - sigmoid(x)", "1 - sigmoid(x) * sigmoid(y)", "1 - t * t", "1 - t ** 2"], True),
+    **dict.fromkeys(["x", "exp(x)", "-x", "1.5 * t", "t * x", "1 - t", "1 - t * u", "1 - x * x", "1 - x ** 2"], False),
+    **dict.fromkeys(["1 - t ** 3", "2 - sigmoid(x)", "1 - sigmoid(x) * x"], False),
+}
+
+
+@pytest.mark.parametrize("factor", BOUNDED)
+def test_which_factors_are_known_to_be_at_most_1(factor: str) -> None:
+    graph = elaborate(f"model M {{ input x: [2, 2], y: [2, 2]; t = tanh(x); u = tanh(y); output r = {factor} }}")
+    assert at_most(graph.outputs["r"], 1.0) == BOUNDED[factor]
 
 
 def test_the_forward_walk_is_made_once() -> None:
