@@ -27,6 +27,7 @@ COMMANDS = {  # each is a module of this package; the text is the first line of 
     "run": "Run a model on input files.",
     "train": "Train a model.",
     "eval": "Evaluate a model's loss and metrics.",
+    "compare": "Compare runs.",
     "generate": "Generate text with a model.",
     "grad": "Export a model's gradients to ONNX.",
     "summary": "Show a model's layers, shapes and cost.",

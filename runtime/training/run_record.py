@@ -143,8 +143,15 @@ def write_record(folder: Path, record: Record, facts: Mapping[str, Any]) -> None
 
 def read_record(folder: Path) -> Record:
     """The record of the run in a folder; NablacError for other folders."""
+    return read_record_and_facts(folder)[0]
+
+
+def read_record_and_facts(folder: Path) -> tuple[Record, dict[str, Any]]:
+    """The record of a run, and the facts for people to read, which depend on the version that wrote them."""
     hint = "name the folder that `nablac train` printed"
     if not os.path.isfile(folder / RECORD):
+        if any(folder.glob(f"*/{RECORD}")):
+            hint = f"it holds runs: name them, as {folder}/*"
         raise NablacError(
             Diagnostic(codes.E841, f"{folder} is not the folder of a nablac run", place=str(folder), hint=hint)
         )
@@ -153,7 +160,8 @@ def read_record(folder: Path) -> Record:
         stored = json.loads(content)
         record: Record = read_as(Record, {name: value for name, value in stored.items() if name != "facts"})
         _check_ranges(record)
-        return record
+        facts = stored["facts"] if isinstance(stored.get("facts"), dict) else {}
+        return record, facts
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise NablacError(
             Diagnostic(codes.E841, f"{folder} is not the folder of a nablac run", place=str(folder), hint=hint)
