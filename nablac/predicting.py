@@ -48,8 +48,8 @@ def predictor_of(model: Trained, tokenizer: Tokenizer | None = None) -> Predicto
 
     `tokenizer` stands for the one of the training.
     """
-    from compiler.model_spec import SEED
     from runtime.prediction.predictor import Predictor, no_recipe
+    from runtime.signature import random_keys
     from runtime.text.lengths import longest_texts, shortest_texts
 
     recipe = model.recipe
@@ -57,7 +57,8 @@ def predictor_of(model: Trained, tokenizer: Tokenizer | None = None) -> Predicto
         raise no_recipe(model.name, "its weights are not trained: name the folder of a run, or weights of one")
     if tokenizer is not None:
         recipe = replace(recipe, fitted=replace(recipe.fitted, tokenizer=tokenizer))
-    types = {name: value.type for name, value in model.graph.inputs.items() if name != SEED}
+    types = {name: value.type for name, value in model.graph.inputs.items()}
+    types = {name: type for name, type in types.items() if name not in random_keys(types)}
     lengths = longest_texts(model.elaborated), shortest_texts(model.elaborated)
     units = {name: str(unit.kind) for name, unit in model.units.items()}
     return Predictor(model.name, recipe, types, units, lambda feeds: model(**feeds), *lengths)

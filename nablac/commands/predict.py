@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from grammar import codes
-from nablac.commands.compiled import compiled
+from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import (
     ModelOptions,
     model_options,
     output_options,
-    refuse_of_compiled,
+    refuse_options_of_compilation,
     run_options,
     weight_options,
 )
@@ -125,8 +125,8 @@ def _predictor(options: ModelOptions, tokenizer_file: Path | None) -> Predictor:
 
     tokenizer = read_tokenizer(tokenizer_file) if tokenizer_file is not None else None
     if options.file.suffix != ".onnx":
-        return predictor_of(compiled(options), tokenizer)
-    refuse_of_compiled(options.file)
+        return predictor_of(set_up_model(options), tokenizer)
+    refuse_options_of_compilation(options.file)
     from runtime.onnx_session import OnnxRunner
 
     if not options.file.exists():

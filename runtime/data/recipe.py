@@ -19,11 +19,11 @@ from compiler.output_meanings import Kind, Meaning, output_meanings
 from runtime.atomic_files import write_bytes
 from runtime.boundary import LARGEST_JSON, read_file, reason_of
 from runtime.data.fitted import DATA, FILES, TOKENS, Fitted, Stage, facts_of, parse_facts, unreadable
-from runtime.metadata import CLASSES, COLUMNS, column_names, stored, texts
+from runtime.metadata import CLASSES, COLUMNS, column_names, read_entry, texts
 from runtime.text.tokenizers import KEY as TOKENIZER
 from runtime.text.tokenizers import LEARNT, Tokenizer, from_json, read_tokenizer
 from runtime.text.words import KINDS as LISTED
-from runtime.typed import typed
+from runtime.typed import read_as
 
 RECIPE = "nablac.recipe"  # of the metadata
 _OF_TRAINING = frozenset({"split", "augment"})  # stages that later data does not go through
@@ -153,9 +153,9 @@ def recipe_in(metadata: Mapping[str, str], tokenizer: Tokenizer | None = None) -
     if tokenizer is None and TOKENIZER in metadata:
         tokenizer = from_json(metadata[TOKENIZER])
     if RECIPE in metadata:
-        return stored(metadata, RECIPE, None, lambda value: Recipe(parse_facts(value, tokenizer), _outputs(value)))
-    columns: dict[str, tuple[str, ...]] = stored(metadata, COLUMNS, {}, column_names)
-    labels: list[str] = stored(metadata, CLASSES, [], texts)
+        return read_entry(metadata, RECIPE, None, lambda value: Recipe(parse_facts(value, tokenizer), _outputs(value)))
+    columns: dict[str, tuple[str, ...]] = read_entry(metadata, COLUMNS, {}, column_names)
+    labels: list[str] = read_entry(metadata, CLASSES, [], texts)
     if not columns and not labels and tokenizer is None:
         return None
     return Recipe(Fitted(tokenizer=tokenizer, labels=tuple(labels), columns=columns))
@@ -163,7 +163,7 @@ def recipe_in(metadata: Mapping[str, str], tokenizer: Tokenizer | None = None) -
 
 def _outputs(content: Any) -> dict[str, Meaning]:
     """The meanings of outputs; raises what Python does for anything that is none."""
-    meanings = typed(dict[str, dict[str, str]], content.get("outputs", {}))
+    meanings = read_as(dict[str, dict[str, str]], content.get("outputs", {}))
     unknown = next((value["kind"] for value in meanings.values() if value["kind"] not in get_args(Kind)), None)
     if unknown is not None:
         raise ValueError(f"`{unknown}` is nothing that an output says of a target")

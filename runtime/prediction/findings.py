@@ -20,24 +20,24 @@ class Findings:
     first_skipped: list[str] = field(default_factory=list)
     notes: dict[str, tuple[str, int]] = field(default_factory=dict)  # the first place of each, and how many there are
 
-    def broken(self, place: str, message: str, hint: str | None = None) -> None:
+    def report_broken(self, location: str, message: str, hint: str | None = None) -> None:
         """A row or a file that cannot be used."""
         if not self.skip_broken:
-            raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint or SKIPPING))
+            raise NablacError(Diagnostic(codes.E821, message, place=location, hint=hint or SKIPPING))
         self.skipped += 1
         if len(self.first_skipped) < _MOST_KEPT:
-            self.first_skipped.append(f"{place}: {message}")
+            self.first_skipped.append(f"{location}: {message}")
 
     def leave_out(self, error: NablacError, file: str) -> None:
-        """A file or a row that its reader refuses, as `broken` has it."""
+        """A file or a row that its reader refuses, as `report_broken` has it."""
         diagnostic = error.diagnostics[0]
         if not self.skip_broken:
             raise NablacError(replace(diagnostic, hint=diagnostic.hint or SKIPPING)) from error
-        self.broken(diagnostic.place or file, diagnostic.message)
+        self.report_broken(diagnostic.place or file, diagnostic.message)
 
-    def note(self, place: str, message: str) -> None:
+    def note(self, location: str, message: str) -> None:
         """Something of an input that the predictions are made without, or in another way."""
-        first, count = self.notes.get(message, (place, 0))
+        first, count = self.notes.get(message, (location, 0))
         self.notes[message] = (first, count + 1)
 
     def lines(self) -> list[str]:

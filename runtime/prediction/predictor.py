@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from compiler.model_spec import SEED
 from compiler.types import TensorType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.data.assignment import Assigned
 from runtime.data.examples import Examples
-from runtime.data.model_arrays import check_kind, in_type, shaped
+from runtime.data.model_arrays import cast, check_kind, reshape
 from runtime.data.recipe import Recipe, recipe_in
-from runtime.metadata import UNITS, stored, unit_kinds
+from runtime.metadata import UNITS, read_entry, unit_kinds
+from runtime.signature import random_keys
 from runtime.table_lookups import check_stored
 from runtime.text.lengths import LEAST, stored_lengths
 
@@ -52,20 +52,21 @@ class Predictor:
         recipe = recipe_in(metadata, tokenizer)
         if recipe is None or (recipe.source is None and not recipe.outputs):
             raise no_recipe(runner.name)
-        drawn = {SEED: np.array(seed, np.int64)} if SEED in runner.inputs else {}
+        keys = random_keys(runner.signature.types)
+        drawn = {name: np.array(seed, np.int64) for name in keys}
 
         def run(feeds: Feeds) -> Feeds:
             check_stored(metadata, feeds)
             outputs = runner.run({**drawn, **feeds})
             return {name: array for name, array in outputs.items() if isinstance(array, np.ndarray)}
 
-        foreign = next((name for name in runner.foreign if name != SEED), None)
+        foreign = next(iter(runner.foreign), None)
         if foreign is not None:
             message = f"the input `{foreign}` is {runner.inputs[foreign].type}, which no data is made of"
             raise NablacError(Diagnostic(codes.E804, message, place=runner.name))
-        types = {name: type for name, type in runner.signature.types.items() if name != SEED}
+        types = {name: type for name, type in runner.signature.types.items() if name not in keys}
         longest, least = stored_lengths(metadata), stored_lengths(metadata, LEAST)
-        units: dict[str, str] = stored(metadata, UNITS, {}, unit_kinds)
+        units: dict[str, str] = read_entry(metadata, UNITS, {}, unit_kinds)
         return Predictor(runner.name, recipe, types, units, run, longest, least)
 
     def batch(self, shapes: Mapping[str, tuple[int, ...]] | None = None) -> int:
@@ -82,7 +83,7 @@ class Predictor:
         part = Assigned(name, name, array, columns, None)
         type = self.types[name]
         check_kind(part, type, examples, None)
-        return in_type(shaped(array, part, type, examples, False, None), part, type, examples, None)
+        return cast(reshape(array, part, type, examples, False, None), part, type, examples, None)
 
     def in_scaled_units(self) -> list[str]:
         """The outputs that say something of a target in the units of training, to which it was scaled."""
