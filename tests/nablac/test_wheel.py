@@ -48,7 +48,7 @@ ARGUMENTS = {
     "run": ("line.model", "x.npy"),
     "predict": ("line", "x.npy"),
     "train": ("line.model", "-o", "trained"),
-    "eval": ("line.model", "--data", "d.npz", "--report", "report"),
+    "eval": ("line.model", "--data", "d.npz"),
     "compare": ("one", "two", "--report", "page.html"),
     "generate": ("letters", "ab", "--tokens", "3"),
     "grad": ("line.model", "-o", "gradient.onnx"),
