@@ -26,6 +26,7 @@ COMMANDS = {  # each is a module of this package; the text is its line in `nabla
     "compile": "Compile a model to an ONNX file.",
     "run": "Run a model on input files.",
     "train": "Train a model as its train block says.",
+    "tune": "Search the ranges of a model's text.",
     "eval": "The loss and metrics of a trained model.",
     "generate": "Generate text: greedy, sampled, or by beam search.",
     "grad": "The gradients of a model's loss as an ONNX file.",

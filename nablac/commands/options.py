@@ -128,6 +128,11 @@ def model_options(command: Callable[..., int]) -> Callable[..., int]:
     return _with_options(gathered, _MODEL)
 
 
+def text_options(command: F) -> F:
+    """What chooses and sizes the model of a text, of a command whose FILE may be left out."""
+    return _with_options(command, _MODEL[1:])
+
+
 def _with_options(command: F, options: Sequence[Callable[[F], F]]) -> F:
     for option in reversed(options):
         command = option(command)

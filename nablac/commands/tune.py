@@ -1,0 +1,318 @@
+"""`nablac tune`: the ranges of a model's text searched, each trial an ordinary run."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nablac.commands.options import Finite, asked, output_options, run_options, text_options
+from nablac.commands.output import note, print_json
+from nablac.commands.signals import handled
+from runtime.training.run_options import LEAST, MOST_VALIDATION
+
+if TYPE_CHECKING:
+    from runtime.search.studies import OpenStudy
+    from runtime.search.study_record import StudyRecord
+    from runtime.search.trial_results import TrialResult
+
+_SEARCHES = ("grid", "random", "tpe")
+_PRUNERS = ("median", "halving", "hyperband")
+_SHOWN = 10  # of the best trials, in the table at the end
+_MOST_JOBS = 256
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="[FILE]", required=False)
+@text_options
+@click.option(
+    "--search",
+    type=click.Choice(_SEARCHES),
+    default="tpe",
+    show_default=True,
+    help="Every combination, at random, or by what the trials so far have shown (TPE).",
+)
+@click.option("--trials", type=click.IntRange(1), metavar="N", help="How many trials.  [default: 20; of a grid all]")
+@click.option(
+    "--points",
+    type=click.IntRange(1, 1000),
+    default=3,
+    show_default=True,
+    metavar="P",
+    help="The values of each numeric range in a grid.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="The seed of the search, not of the trials."
+)
+@click.option(
+    "--jobs", type=click.IntRange(1, _MOST_JOBS), default=1, show_default=True, metavar="K", help="Trials at a time."
+)
+@click.option("--prune", is_flag=True, help="End trials early that are worse than the others were.")
+@click.option("--pruner", type=click.Choice(_PRUNERS), help="How --prune decides.  [default: median]")
+@click.option("--time", "minutes", type=Finite(0), metavar="MINUTES", help="Save and stop after this time.")
+@click.option(
+    "--resume", type=click.Path(path_type=Path), metavar="STUDY", help="Go on with a study, also beside others that do."
+)
+@click.option(
+    "--storage",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Where trials are shared, for studies on several machines.  [default: in the study's folder]",
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="The study's folder.  [default: studies/MODEL/N]")
+@click.option("--epochs", type=click.IntRange(LEAST["epochs"]), help="Epochs of each trial.")
+@click.option(
+    "--patience", type=click.IntRange(LEAST["patience"]), help="End a trial after this many epochs without improvement."
+)
+@click.option("--validation", type=Finite(0, MOST_VALIDATION), help="The fraction of examples for validation.")
+@click.option("--data", type=click.Path(), help="Data to use instead of the train block's file.")
+@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Weights that each trial begins with.")
+@click.option("--skip-broken", is_flag=True, help="Skip broken rows and files.")
+@run_options
+@output_options
+def command(
+    file: Path | None,
+    trials: int | None,
+    jobs: int,
+    minutes: float | None,
+    resume: Path | None,
+    output: Path | None,
+    as_json: bool,
+    quiet: bool,
+    **parameters: Any,
+) -> int:
+    """Search the ranges of a model's text: `16..128`, `log(1e-4..1e-1)`, `choice(...)` wherever a value stands.
+
+    Each trial is an ordinary run in the study's folder. The best is written as a .model file, ready to train.
+    Ctrl-C saves and stops; --resume STUDY goes on, in as many processes as you start.
+    """
+    from runtime.search.extra import require_optuna
+
+    require_optuna()
+    from nablac.commands.trial_progress import TrialProgress
+    from runtime.search.processes import run_workers, with_threads
+    from runtime.search.studies import plan
+    from runtime.search.worker import work
+
+    ends = time.monotonic() + minutes * 60 if minutes is not None else None
+    study = _resumed(resume, file, output, parameters) if resume else _begun(file, output, trials, jobs, parameters)
+    total = plan(study, trials)
+    if not quiet and not as_json:
+        _announce(study, total)
+    with (
+        TrialProgress(study, total, quiet or as_json) as progress,
+        with_threads(study.record.threads),
+        _signals() as caught,
+    ):
+
+        def stop() -> bool:
+            return bool(caught) or (ends is not None and time.monotonic() > ends)
+
+        if jobs == 1:
+            work(study, stop, progress.look, progress.epoch)
+        else:
+            seconds = max(0.0, ends - time.monotonic()) if ends is not None else None
+            run_workers(study.folder, jobs, seconds, lambda: bool(caught), progress.look)
+        progress.look()
+    return _report(study, total, bool(caught), as_json, quiet)
+
+
+def _begun(file: Path | None, output: Path | None, trials: int | None, jobs: int, said: dict[str, Any]) -> OpenStudy:
+    """A new study."""
+    import nablac
+    from runtime.search.processes import share_of_processors
+    from runtime.search.resuming import begun
+    from runtime.search.studies import begin
+    from runtime.search.study_record import FORM, Search, StudyRecord, TrialOptions
+    from runtime.search.suggestions import require_variables
+    from runtime.search.trial_setup import TrialSetup
+    from runtime.training.training_data import path_of
+
+    if file is None:
+        raise click.UsageError("name a .model file, or a study with --resume STUDY")
+    if (file / "study.json").is_file():
+        raise click.UsageError(f"{file} is a study: --resume {file} goes on with it")
+    kind = said["pruner"] or ("median" if said["prune"] else None)
+    options = TrialOptions(
+        model=said["model"],
+        preset=said["preset"],
+        set=list(said["set"]),
+        dtype=said["dtype"],
+        weights=str(said["weights"].resolve()) if said["weights"] is not None else None,
+        epochs=said["epochs"],
+        patience=said["patience"],
+        validation=said["validation"],
+        data=path_of(said["data"]) if said["data"] is not None else None,
+        backend=said["backend"],
+        device=said["device"],
+        skip_broken=said["skip_broken"],
+    )
+    setup = TrialSetup(file, options, say=note)
+    require_variables(setup.source)
+    storage = said["storage"]
+    record = StudyRecord(
+        form=FORM,
+        nablac=nablac.__version__,
+        file="",
+        path="",
+        folder=None,
+        storage=str(storage.resolve()) if storage is not None else None,
+        trials=trials,
+        threads=share_of_processors(jobs),
+        search=Search(said["search"], said["points"], said["seed"], kind),
+        options=options,
+        monitor="",
+        higher_is_better=False,
+        text="",
+        examples="",
+    )
+    record, name, epochs = begun(setup, record)
+    return begin(output, record, setup, name, epochs)
+
+
+def _resumed(folder: Path, file: Path | None, output: Path | None, said: dict[str, Any]) -> OpenStudy:
+    """A study as it was begun, and no other."""
+    from runtime.search.resuming import resumed
+    from runtime.search.study_record import cannot_resume, check_same
+
+    if output is not None:
+        raise click.UsageError("-o names a new study's folder; a resumed study continues in its own")
+    study = resumed(folder, note)
+    if file is not None and file.resolve() != study.setup.file.resolve():
+        message = f"{folder} is a study of {study.setup.file}, not of {file}"
+        raise cannot_resume(folder, message, f"`nablac tune --resume {folder}` goes on with it")
+    check_same(study.record, _as_asked(study.record, said), folder)
+    return study
+
+
+def _as_asked(record: StudyRecord, said: dict[str, Any]) -> StudyRecord:
+    """A study's record with what the command says of it."""
+    from runtime.training.training_data import path_of
+
+    now: dict[str, Any] = {name: value for name, value in said.items() if asked(name)}
+    for name in ("weights", "storage"):
+        if name in now:
+            now[name] = str(now[name].resolve())
+    if "data" in now:
+        now["data"] = path_of(now["data"])
+    if "set" in now:
+        now["set"] = list(now["set"])
+    search = {{"search": "kind"}.get(name, name): now[name] for name in ("search", "points", "seed") if name in now}
+    if "pruner" in now or "prune" in now:
+        search["pruner"] = now.get("pruner") or record.search.pruner or "median"
+    options = {name: value for name, value in now.items() if hasattr(record.options, name)}
+    return replace(record, search=replace(record.search, **search), options=replace(record.options, **options))
+
+
+def _announce(study: OpenStudy, total: int) -> None:
+    from runtime.search.suggestions import described, variables_of
+
+    record = study.record
+    how = {"grid": "a grid", "random": "at random", "tpe": "by TPE"}[record.search.kind]
+    pruned = f", pruned by {record.search.pruner}" if record.search.pruner is not None else ""
+    direction = "highest" if record.higher_is_better else "lowest"
+    note(f"{study.folder}: {total:,} trials, {how}{pruned}, for the {direction} {record.monitor}")
+    for variable in variables_of(study.setup.source):
+        note(f"  {variable.name}: {described(variable)}")
+    if not record.monitor.startswith("val_"):
+        note(f"note: {record.monitor} is of the examples that train; `validation 0.2` holds some out to compare by")
+
+
+def _report(study: OpenStudy, total: int, interrupted: bool, as_json: bool, quiet: bool) -> int:
+    """Write the results, show them, say how to go on; the command's exit status."""
+    from runtime.search.study_results import BEST, write_results
+    from runtime.search.trial_results import ENDED, ranked, trial_results
+
+    trials = trial_results(study.study)
+    best = write_results(study, trials)
+    ended = sum(trial.state in ENDED for trial in trials)
+    is_over = ended >= total
+    status = 130 if interrupted and not is_over else 1 if is_over and best is None else 0
+    if as_json:
+        facts = {
+            "study": str(study.folder),
+            "trials": [trial.to_json() for trial in trials],
+            "unfinished": total - ended,
+            "monitor": study.record.monitor,
+            "higher_is_better": study.record.higher_is_better,
+        }
+        model = str(study.folder / BEST) if best is not None else None
+        print_json({**facts, "best": best.to_json() if best is not None else None, "model": model})
+        return status
+    if best is not None:
+        _print_table(study, ranked(trials, study.record.higher_is_better))
+        _print_ends(study, best, quiet)
+    failed = [trial for trial in trials if trial.state == "failed"]
+    if failed:
+        of = "every trial" if is_over and len(failed) == total else f"{len(failed)} of {ended} trials"
+        note(f"{of} failed, the first with {failed[0].message}")
+    if not is_over:
+        why = "stopped and saved" if interrupted else "the time is up"
+        note(f"{why} after {ended} of {total} trials; resume with:   nablac tune --resume {_quoted(study.folder)}")
+    return status
+
+
+def _print_table(study: OpenStudy, best: list[TrialResult]) -> None:
+    """The best trials, each in a row."""
+    from nablac.commands.trial_progress import shown_value
+    from runtime.search.trial_results import variable_columns
+
+    shown = best[:_SHOWN]
+    names = variable_columns(shown)
+    rows = [["trial", study.record.monitor, "epochs", "seconds", *names]]
+    for trial in shown:
+        values = [shown_value(trial.values[name]) if name in trial.values else "" for name in names]
+        seconds = f"{trial.seconds:.1f}" if trial.same_as is None else f"as {trial.same_as}"
+        rows.append([str(trial.number), f"{trial.objective:.6g}", str(trial.epochs), seconds, *values])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if len(best) > _SHOWN:
+        click.echo(f"and {len(best) - _SHOWN:,} more")
+
+
+def _print_ends(study: OpenStudy, best: TrialResult, quiet: bool) -> None:
+    """What lies where, and the commands that go on from here."""
+    from runtime.search.study_results import BEST, PAGE, TABLE
+
+    click.echo(f"best trial {best.number}: {study.record.monitor} {best.objective:.6g} in epoch {best.best_epoch}")
+    files = [name for name in (PAGE, TABLE, BEST) if (study.folder / name).is_file()]
+    click.echo(f"{study.folder}: {', '.join(files)}")
+    same = f"trials/{best.number if best.same_as is None else best.same_as}"
+    note(f"train:     nablac train {_quoted(study.folder / BEST)}{_train_options(study.record)}", quiet)
+    note(f"evaluate:  nablac eval {_quoted(study.folder / same)}", quiet)
+
+
+def _train_options(record: StudyRecord) -> str:
+    """The options with which `nablac train` trains the best as the trial was trained."""
+    options, defaults = record.options, {"dtype": "f32", "backend": "numpy", "device": "cpu", "skip_broken": False}
+    parts = []
+    for name in ("model", "dtype", "weights", "epochs", "patience", "validation", "data", "backend", "device"):
+        value = getattr(options, name)
+        if value is not None and value != defaults.get(name):
+            parts.append(f" --{name} {shlex.quote(str(value))}")
+    return "".join(parts) + (" --skip-broken" if options.skip_broken else "")
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Ctrl-C and SIGTERM end the search after the running step; a second one ends the command at once."""
+    caught: list[int] = []
+
+    def handle(number: int) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    with handled(handle):
+        yield caught

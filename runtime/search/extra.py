@@ -1,0 +1,15 @@
+"""Whether the package that searches need is installed."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
+
+
+def require_optuna() -> None:
+    """NablacError with what installs Optuna, where it is missing."""
+    if find_spec("optuna") is None:
+        hint = "pip install 'nablac[tune]'"
+        raise NablacError(Diagnostic(codes.E809, "a search needs the `tune` extra", place="tune", hint=hint))

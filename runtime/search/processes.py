@@ -1,0 +1,116 @@
+"""Workers as processes of their own: started, watched and stopped by the one that a person started."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
+
+_PAUSE = 0.25  # seconds between two looks
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def share_of_processors(jobs: int) -> int | None:
+    """The threads of each of several workers; None where one has them all, or the surroundings say how many."""
+    if jobs == 1 or any(os.environ.get(name) for name in _THREADS):
+        return None
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, processors // jobs)
+
+
+@contextmanager
+def with_threads(count: int | None) -> Iterator[None]:
+    """Compute with so many threads within the block, and start processes that do."""
+    if count is None:
+        yield
+        return
+    from threadpoolctl import threadpool_limits
+
+    before = {name: os.environ.get(name) for name in _THREADS}
+    os.environ.update(dict.fromkeys(_THREADS, str(count)))
+    try:
+        with threadpool_limits(count, user_api="blas"):
+            yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def run_workers(
+    folder: Path, jobs: int, seconds: float | None, stop: Callable[[], bool], look: Callable[[], None]
+) -> None:
+    """Let so many workers work on a study; NablacError for the first error of one, and where all were killed."""
+    context = multiprocessing.get_context("spawn")
+    workers: list[tuple[BaseProcess, Connection]] = []
+    for _ in range(jobs):
+        receiver, sender = context.Pipe(duplex=False)
+        process = context.Process(target=_worker, args=(str(folder), seconds, sender, os.getpid()), daemon=True)
+        process.start()
+        sender.close()
+        workers.append((process, receiver))
+    stopped, error = False, None
+    try:
+        while any(process.is_alive() for process, _ in workers):
+            wait([process.sentinel for process, _ in workers if process.is_alive()], timeout=_PAUSE)
+            look()
+            error = error or next((failure for _, receiver in workers if (failure := _received(receiver))), None)
+            if not stopped and (stop() or error is not None):
+                stopped = True
+                for process, _ in workers:
+                    process.terminate()
+        error = error or next((failure for _, receiver in workers if (failure := _received(receiver))), None)
+    except BaseException:
+        for process, _ in workers:
+            process.kill()
+        raise
+    if error is not None:
+        raise error
+    if not stopped and all(process.exitcode for process, _ in workers):
+        message = f"the workers ended with status {workers[0][0].exitcode}"
+        hint = f"`nablac tune --resume {folder}` goes on; with fewer `--jobs` there is more memory for each"
+        raise NablacError(Diagnostic(codes.E916, message, place=str(folder), hint=hint))
+
+
+def _received(receiver: Connection) -> NablacError | None:
+    try:
+        if receiver.poll():
+            error = receiver.recv()
+            assert isinstance(error, NablacError)
+            return error
+    except EOFError:
+        pass
+    return None
+
+
+def _worker(folder: str, seconds: float | None, sender: Connection, parent: int) -> None:
+    """The whole life of a worker's process; it ends with the one that started it."""
+    from runtime.search.resuming import resumed
+    from runtime.search.worker import work
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: the parent hears it, and says so
+    caught: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: caught.append(number))
+    ends = time.monotonic() + seconds if seconds is not None else None
+
+    def stop() -> bool:
+        return bool(caught) or os.getppid() != parent or (ends is not None and time.monotonic() > ends)
+
+    try:
+        study = resumed(Path(folder))
+        with with_threads(study.record.threads):
+            work(study, stop)
+    except NablacError as error:
+        sender.send(error)
+        raise SystemExit(error.exit_code) from None

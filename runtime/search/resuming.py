@@ -1,0 +1,44 @@
+"""A study that goes on: opened from its folder, and refused where it would be another one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from runtime.data.examples import digest
+from runtime.search.studies import OpenStudy, opened
+from runtime.search.study_record import TEXTS, StudyRecord, cannot_resume, check_same, read_study
+from runtime.search.trial_setup import TrialSetup
+from runtime.training.program_texts import SPEC, fingerprint
+
+
+def resumed(folder: Path, say: Callable[[str], object] = lambda text: None) -> OpenStudy:
+    """The study in a folder as it was begun. NablacError where its model or its data has changed since."""
+    record = read_study(folder)
+    file = record.model_file(folder)
+    if not file.is_file():
+        hint = f"put {folder / TEXTS / SPEC} there, which is what the study began with"
+        raise cannot_resume(folder, f"{file}, the model of {folder}, is missing", hint)
+    data_folder = Path(record.folder) if record.folder is not None else None
+    setup = TrialSetup(file, record.options, data_folder, say=say)
+    check_same(record, replace(record, text=fingerprint(setup.source.program)), folder)
+    training = setup.training(setup.source)
+    check_same(record, replace(record, examples=digest(training.data)), folder)
+    return opened(folder, record, setup, training.settings().epochs)
+
+
+def begun(setup: TrialSetup, unfinished: StudyRecord) -> tuple[StudyRecord, str, int]:
+    """The record of a new study with what its text and data say; with the model's name and its epochs."""
+    training = setup.training(setup.source)
+    examples = digest(training.data)
+    loop = training.loop()  # NablacError where what is monitored is not measured
+    record = replace(
+        unfinished,
+        folder=str(setup.folder) if setup.folder is not None else None,
+        monitor=loop.monitor,
+        higher_is_better=loop.settings.higher_is_better,
+        text=fingerprint(setup.source.program),
+        examples=examples,
+    )
+    return record, training.name, loop.settings.epochs

@@ -1,0 +1,64 @@
+"""Data that trials of one process share: files are read again only where what is asked of them differs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from compiler.model_spec import DataStage
+from runtime.data.context import Context
+from runtime.data.examples import Examples
+from runtime.data.fitted import Fitted
+from runtime.data.loading import Requirements, load_examples
+
+_FEW, _MOST_BYTES = 2, 1 << 30  # the last ones stay in any case: a training part and the file that validates it
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """Examples, with what was said of the data when it was read."""
+
+    examples: Examples
+    skipped: tuple[str, ...]
+    notes: dict[str, list[str]]
+    fitted: Fitted | None  # kept with them, since the key has its identity
+
+    @property
+    def size(self) -> int:
+        """Bytes in memory."""
+        return sum(array.nbytes for array in self.examples.arrays.values())
+
+
+class SharedData:
+    """`load_examples` with a memory: the same stages for the same inputs and targets are carried out once."""
+
+    def __init__(self) -> None:
+        self._loaded: dict[str, _Loaded] = {}
+
+    def __call__(self, stages: Sequence[DataStage], context: Context, wanted: Requirements) -> Examples:
+        """The examples; NablacError as `load_examples` raises it."""
+        key = _key(stages, context, wanted)
+        loaded = self._loaded.pop(key, None)
+        if loaded is None:
+            own = replace(context, skipped=[], notes={})
+            examples = load_examples(stages, own, wanted)
+            loaded = _Loaded(examples, tuple(own.skipped), own.notes, context.fitted)
+        self._loaded[key] = loaded  # as the last used
+        while len(self._loaded) > _FEW and sum(each.size for each in self._loaded.values()) > _MOST_BYTES:
+            del self._loaded[next(iter(self._loaded))]
+        context.skipped.extend(loaded.skipped)
+        for message, locations in loaded.notes.items():
+            context.notes.setdefault(message, []).extend(locations)
+        return replace(loaded.examples, parts=dict(loaded.examples.parts))
+
+
+def _key(stages: Sequence[DataStage], context: Context, wanted: Requirements) -> str:
+    """All that examples depend on, as a text."""
+    described = [(stage.name, sorted(stage.arguments.items())) for stage in stages]
+    asked = (context.folder, context.validation, context.test, context.seed, context.skip_broken, context.order)
+    types = [(name, str(type)) for name, type in [*wanted.inputs.items(), *wanted.targets.items()]]
+    fitted = context.fitted
+    # What is known of the data is the same where it is the very same: that of examples which are shared.
+    known = (id(fitted.scalings), id(fitted.classes), id(fitted.tokenizer)) if fitted is not None else None
+    fixed, measured = sorted(context.fixed), sorted(wanted.measured)
+    return repr((described, asked, fixed, len(wanted.inputs), types, measured, known))

@@ -1,0 +1,148 @@
+"""A study's folder and its storage: begun, joined, opened again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from itertools import islice, repeat
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import JournalStorage
+
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.atomic_files import Unwritable, move_folder, scratch, write_bytes
+from runtime.search.draws import Draws, pruner
+from runtime.search.journal import locks_of, open_journal, refused
+from runtime.search.study_record import STUDY, TEXTS, TRIALS, StudyRecord, write_study
+from runtime.search.suggestions import Values, combinations
+from runtime.search.trial_queue import fill, filling, total
+from runtime.search.trial_setup import TrialSetup
+from runtime.training.program_texts import written_out
+
+MOST_COMBINATIONS = 1000  # of a grid whose number of trials is not said
+TRIALS_UNSAID = 20  # of a search that draws
+_NAME, _ABOUT = "nablac", "nablac"  # of the study in its storage, and of what is kept with it there
+
+
+@dataclass(frozen=True)
+class OpenStudy:
+    """A study that a process works on."""
+
+    folder: Path
+    record: StudyRecord
+    setup: TrialSetup
+    study: optuna.Study
+
+    @property
+    def locks(self) -> Path:
+        """The folder of its workers' locks."""
+        return locks_of(self.record.storage_file(self.folder))
+
+    def trial_folder(self, number: int) -> Path:
+        """The folder of a trial's run."""
+        return self.folder / TRIALS / str(number)
+
+
+def begin(path: Path | None, record: StudyRecord, setup: TrialSetup, name: str, epochs: int) -> OpenStudy:
+    """A new study in a folder, the one asked for or the next number under `studies/<model>`; it is there whole.
+
+    Where the record names a storage that has this study already, the folder joins it.
+    """
+    target = path or _next(Path("studies") / name.lower())
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        message, hint = f"{target} already exists and is not empty", "use another `-o` for a new study"
+        if (target / STUDY).is_file():
+            hint = f"`--resume {target}` resumes this study; {hint}"
+        raise NablacError(Diagnostic(codes.E872, message, place=str(target), hint=hint))
+    file = os.path.realpath(setup.file)
+    record = replace(record, file=os.path.relpath(file, os.path.realpath(target)), path=file)
+    if record.storage is not None:
+        opened(target, record, setup, epochs)  # refuses another study's before the folder is made
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise Unwritable(target, error) from error
+    with scratch(target) as draft:
+        (draft / TRIALS).mkdir()
+        for file, text in written_out(setup.source.program).items():
+            (draft / TEXTS / file).parent.mkdir(parents=True, exist_ok=True)
+            write_bytes(draft / TEXTS / file, text.encode())
+        write_study(draft, record)
+        move_folder(draft, target)
+    return opened(target, record, setup, epochs)
+
+
+def opened(folder: Path, record: StudyRecord, setup: TrialSetup, epochs: int) -> OpenStudy:
+    """The study of a folder with its storage; NablacError where that holds another one. `epochs` is for pruning."""
+    journal = record.storage_file(folder)
+    storage = open_journal(journal)
+    with filling(locks_of(journal)):
+        _check_storage(storage, journal, record)
+        study = optuna.load_study(
+            study_name=_NAME, storage=storage, sampler=Draws(record.search), pruner=pruner(record.search, epochs)
+        )
+    return OpenStudy(folder, record, setup, study)
+
+
+def _check_storage(storage: JournalStorage, journal: Path, record: StudyRecord) -> None:
+    """See that a storage holds this study and no other, which is created in an empty one."""
+    about = {"form": record.form, "version": record.nablac, "study": record.identity}
+    studies = {each.study_name: each for each in storage.get_all_studies()}
+    if not studies:
+        direction = "maximize" if record.higher_is_better else "minimize"
+        optuna.create_study(storage=storage, study_name=_NAME, direction=direction)
+        studies = {each.study_name: each for each in storage.get_all_studies()}
+    if list(studies) != [_NAME]:
+        names = ", ".join(f"`{name}`" for name in list(studies)[:3])
+        raise refused(journal, f"it holds {names}, not a study of nablac's")
+    number = studies[_NAME]._study_id
+    known: dict[str, Any] | None = storage.get_study_user_attrs(number).get(_ABOUT)
+    if known is None and not storage.get_all_trials(number, deepcopy=False):
+        storage.set_study_user_attr(number, _ABOUT, about)  # new, or of a process killed since it made the study
+    elif not isinstance(known, dict) or known.get("form") != record.form:
+        version = str(known.get("version"))[:40] if isinstance(known, dict) else "another version"
+        raise refused(journal, f"nablac {version} wrote it in another form")
+    elif known.get("study") != record.identity:
+        raise refused(journal, "it holds a study of another model, other data or other options")
+
+
+def plan(study: OpenStudy, asked: int | None) -> int:
+    """Put the trials of a study into its queue, as far as they are not there; how many it has.
+
+    NablacError for a grid without an end that a person would wait for.
+    """
+    with filling(study.locks):
+        known, record = total(study.study), study.record
+        if known is not None and (asked is None or asked <= known):
+            return known
+        wanted = asked or known or record.trials
+        if record.search.kind == "grid":
+            values: Iterable[Values] = _grid(study, wanted)
+            wanted = len(list(values))
+        else:
+            wanted = wanted or TRIALS_UNSAID
+            values = repeat({}, wanted)
+        fill(study.study, values, wanted)
+        return wanted
+
+
+def _grid(study: OpenStudy, wanted: int | None) -> list[Values]:
+    """The combinations of a grid, or as many of the first as are wanted."""
+    found = list(islice(combinations(study.setup.source, study.record.search.points), wanted or MOST_COMBINATIONS + 1))
+    if wanted is None and len(found) > MOST_COMBINATIONS:
+        message = f"the grid has more than {MOST_COMBINATIONS:,} combinations"
+        hint = (
+            "`--trials N` takes the first N; `--points`, or fewer ranges, make it smaller; `--search tpe` needs no grid"
+        )
+        raise NablacError(Diagnostic(codes.E873, message, place=str(study.setup.file), hint=hint))
+    return found
+
+
+def _next(base: Path) -> Path:
+    """The folder of the next number."""
+    taken = [int(folder.name) for folder in base.glob("*") if folder.name.isdigit()] if base.is_dir() else []
+    return base / str(max(taken, default=0) + 1)

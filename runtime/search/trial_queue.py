@@ -1,0 +1,111 @@
+"""The trials of a study, shared by workers: each is taken by one, and taken over where its worker has died."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.trial import FrozenTrial, TrialState
+
+from runtime.search.suggestions import Values
+
+WORKER, FOLDER, MESSAGE, SAME, EPOCHS, BEST_EPOCH, SECONDS = (
+    *("worker", "folder", "message", "same_as", "epochs", "best_epoch", "seconds"),
+)
+_TOTAL = "total"  # of trials, once they are known
+
+
+class TrialQueue:
+    """One worker's part in a study, to be used in a `with` block: its lock says that it is alive.
+
+    Trials wait in the storage. Claims are made one at a time, so that a trial which is running without a living worker
+    is seen by one: it goes on as that worker left it.
+    """
+
+    def __init__(self, study: optuna.Study, locks: Path) -> None:
+        self.study = study
+        self.name = secrets.token_hex(8)
+        self._locks = locks
+        self._own = FileLock(locks / self.name, thread_local=False)
+        self._claims = FileLock(locks / "claims", thread_local=False)
+        self._held: set[int] = set()
+
+    def __enter__(self) -> TrialQueue:
+        self._own.acquire()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._own.release()
+        (self._locks / self.name).unlink(missing_ok=True)
+
+    def claim(self) -> optuna.Trial | None:
+        """A trial whose worker has died, else the first that waits; None where there is neither."""
+        with self._claims:
+            trials = self.study.get_trials(deepcopy=False)
+            trial = None
+            for each in trials:
+                if each.state is TrialState.RUNNING and each.number not in self._held and self._is_orphan(each):
+                    trial = optuna.Trial(self.study, each._trial_id)
+                    break
+            if trial is None and any(each.state is TrialState.WAITING for each in trials):
+                trial = self.study.ask()
+            if trial is not None:
+                trial.set_user_attr(WORKER, self.name)
+                self._held.add(trial.number)
+            return trial
+
+    def _is_orphan(self, trial: FrozenTrial) -> bool:
+        """Whether a running trial's worker is dead: its lock is free. Asked by one at a time."""
+        worker = trial.user_attrs.get(WORKER)
+        if worker is None:  # killed between its claim and its name
+            return True
+        path = self._locks / str(worker)
+        try:
+            with FileLock(path, thread_local=False).acquire(timeout=0):
+                path.unlink(missing_ok=True)
+                return True
+        except Timeout:
+            return False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every trial has ended."""
+        return all(trial.state.is_finished() for trial in self.study.get_trials(deepcopy=False))
+
+    def twin(self, number: int) -> FrozenTrial | None:
+        """An earlier trial of the same values, which may not have ended; None where there is none."""
+        trials = self.study.get_trials(deepcopy=False)
+        own = trials[number]
+        return next((trial for trial in trials[:number] if trial.params == own.params and _is_begun(trial)), None)
+
+
+def _is_begun(trial: FrozenTrial) -> bool:
+    return trial.state is not TrialState.WAITING and bool(trial.params)
+
+
+@contextmanager
+def filling(locks: Path) -> Iterator[None]:
+    """Trials are put into the queue by one process at a time, and none is claimed meanwhile."""
+    with FileLock(locks / "claims", thread_local=False):
+        yield
+
+
+def total(study: optuna.Study) -> int | None:
+    """How many trials the study was asked for; None where that was never said whole."""
+    value: int | None = study.user_attrs.get(_TOTAL)
+    return value
+
+
+def fill(study: optuna.Study, trials: Iterable[Values], count: int) -> None:
+    """Put trials into the queue, from the first that is not there to the `count`-th; their values fixed, or to draw."""
+    present = len(study.get_trials(deepcopy=False))
+    for number, values in enumerate(trials):
+        if number >= count:
+            break
+        if number >= present:
+            study.enqueue_trial(values)
+    study.set_user_attr(_TOTAL, count)

@@ -1,0 +1,108 @@
+"""One trial: its values written into the text, and the text trained in the trial's folder as `nablac train` would."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.fitted import read_fitted
+from runtime.training.folder import RunFolder
+from runtime.training.loop import Ending
+from runtime.training.not_finite import NotFinite
+from runtime.training.trained import RECORD
+
+if TYPE_CHECKING:
+    from compiler.elaborate.models import TextSource
+    from runtime.search.trial_setup import TrialSetup
+    from runtime.training.checkpoints import Position
+    from runtime.training.loop import Loop
+    from runtime.training.training_run import Training
+
+
+class Pruned(Exception):
+    """Raised by `Watch.epoch` where a trial has no prospects."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is asked and told while a trial runs."""
+
+    stop: Callable[[], bool] = lambda: False
+    epoch: Callable[[Position, float], None] = lambda position, value: None  # with the monitored quantity
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a trial has come to; it goes on later where `is_over` is false."""
+
+    value: float | None
+    epochs: int
+    best_epoch: int
+    seconds: float
+    is_over: bool = True
+    is_pruned: bool = False
+
+
+def run_trial(setup: TrialSetup, source: TextSource, path: Path, watch: Watch) -> Outcome:
+    """Train a text in a folder, from its last checkpoint where it has one.
+
+    NablacError where the trial fails: its data does not fit, or its loss is not finite.
+    """
+    started = time.monotonic()
+    training = setup.training(source)
+    folder, loop = _opened(setup, training, path)
+    with folder:
+        loop.stop = watch.stop
+        is_pruned = False
+
+        def epoch(position: Position, row: dict[str, float]) -> None:
+            folder.epoch(position, row)
+            watch.epoch(position, row.get(loop.monitor, row["loss"]))
+
+        loop.events.epoch = epoch
+        try:
+            loop.run()
+        except NotFinite as error:
+            raise training.explain_not_finite(loop, error) from error
+        except Pruned:
+            is_pruned = True
+        is_over = loop.ending is not Ending.INTERRUPTED
+        if is_over and not is_pruned:
+            folder.finish(training, training.trained(loop))
+    position = loop.position
+    if is_over and not is_pruned and position.best is None:
+        raise NablacError(Diagnostic(codes.E842, f"`{loop.monitor}` was never a number", place=str(path)))
+    seconds = time.monotonic() - started
+    return Outcome(position.best, position.epoch, position.best_epoch, seconds, is_over, is_pruned)
+
+
+def _opened(setup: TrialSetup, training: Training, path: Path) -> tuple[RunFolder, Loop]:
+    """The run's folder and its loop: where a killed worker left them, else new ones."""
+    if (path / RECORD).is_file():
+        try:
+            return _resumed(training, path)
+        except NablacError as error:
+            with RunFolder(path):  # NablacError where somebody else trains in it
+                setup.say(f"{path} cannot go on, and starts anew: {error.diagnostics[0].message}")
+                shutil.rmtree(path)
+        training = setup.training(training.text)
+    for draft in path.parent.glob(f".{path.name}.*.part"):  # of a worker that was killed
+        shutil.rmtree(draft, ignore_errors=True)
+    loop = training.loop()
+    return RunFolder.begin(path, training, loop), loop
+
+
+def _resumed(training: Training, path: Path) -> tuple[RunFolder, Loop]:
+    training.fitted = read_fitted(path)  # fitted anew it could be to changed data
+    folder = RunFolder.existing(path, training)
+    try:
+        return folder, training.loop(folder.checkpoints, resume=True)
+    except BaseException:
+        folder.__exit__()
+        raise
