@@ -397,8 +397,8 @@ def load(
                 Diagnostic(codes.E901, "no weights are named", place=str(path), hint="`compile` takes none")
             )
         return compile(path, **settings).load(weights, rename)
+    from compiler.elaborate.program_texts import SPEC
     from runtime.training.folder import WEIGHTS
-    from runtime.training.program_texts import SPEC
     from runtime.training.run_record import read_record
 
     run = Path(path)

@@ -9,6 +9,7 @@ from compiler.elaborate.frame import Frame
 from compiler.elaborate.interruptions import AlreadyReported
 from compiler.elaborate.primitives import bind_operator
 from compiler.elaborate.program import Program
+from compiler.elaborate.search_ranges import CHOICE, is_choice
 from compiler.elaborate.session import Session
 from compiler.elaborate.unknown_names import names_of, references
 from compiler.elaborate.values import UNKNOWN, Argument, Builtin, CompileTimeValue, Defined, Primitive
@@ -32,7 +33,8 @@ def _check_calls(program: Program, session: Session, fault_spans: list[Span]) ->
     for declaration in program.tree.declarations:
         if isinstance(declaration, (syntax.Definition, syntax.Const)):
             local = names_of(declaration)
-            for callee, arguments, piped, span in _calls(declaration):
+            is_own = CHOICE in local or not is_choice(program.scope.find(CHOICE))
+            for callee, arguments, piped, span in _calls(declaration, None if is_own else CHOICE):
                 if callee.text in local or callee.text not in program.scope:
                     continue
                 if any(
@@ -51,8 +53,16 @@ def _check_calls(program: Program, session: Session, fault_spans: list[Span]) ->
 _Called = tuple[syntax.Name, tuple[syntax.Argument, ...], bool, Span]
 
 
-def _calls(declaration: syntax.Definition | syntax.Const) -> list[_Called]:
+class _Applied(Record):
+    """An expression that is applied to what is piped, or to a shape: a call there has one argument more."""
+
+    call: syntax.Expression | None
+
+
+def _calls(declaration: syntax.Definition | syntax.Const, choice: str | None) -> list[_Called]:
     """Every call of a name, in the order of the text; whether a first argument comes from a pipe or a shape.
+
+    What is applied by a call of `choice` is each of its options.
 
     Stages with `_` are left out: whether it is placed is known when they are evaluated.
     """
@@ -61,19 +71,16 @@ def _calls(declaration: syntax.Definition | syntax.Const) -> list[_Called]:
     while waiting:
         part = waiting.pop()
         match part:
-            case syntax.Pipe(
-                value=value, stage=syntax.Call(callee=syntax.Name() as callee, arguments=arguments) as stage
-            ):
-                waiting += [value, arguments]
+            case syntax.Pipe(value=value, stage=stage):
+                waiting += [value, _Applied(stage)]
+            case syntax.Declare(drawn=True, names=names, initializer=drawn):
+                waiting += [names, _Applied(drawn)]
+            case _Applied(call=syntax.Call(callee=syntax.Name(text=text), arguments=options)) if text == choice:
+                waiting += [_Applied(option.value) for option in options]
+            case _Applied(call=syntax.Call(callee=syntax.Name() as callee, arguments=arguments, span=span)):
+                waiting.append(arguments)
                 if all(name.text != "_" for name in references(arguments)):
-                    called.append((callee, arguments, True, stage.span))
-            case syntax.Declare(
-                drawn=True,
-                names=names,
-                initializer=syntax.Call(callee=syntax.Name() as callee, arguments=arguments) as drawn,
-            ):
-                waiting += [names, arguments]
-                called.append((callee, arguments, True, drawn.span))
+                    called.append((callee, arguments, True, span))
             case syntax.Call(callee=syntax.Name() as callee, arguments=arguments, span=span):
                 waiting.append(arguments)
                 called.append((callee, arguments, False, span))

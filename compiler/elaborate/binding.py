@@ -6,9 +6,11 @@ from collections.abc import Iterable, Sequence
 
 from compiler.elaborate.frameworks import argument_hint, name_hint
 from compiler.elaborate.interruptions import AlreadyReported
+from compiler.elaborate.search_ranges import misfit, settle_arguments
 from compiler.elaborate.session import Session
 from compiler.elaborate.value_kinds import Kind
 from compiler.elaborate.values import (
+    NONE,
     UNKNOWN,
     Argument,
     Builtin,
@@ -16,7 +18,6 @@ from compiler.elaborate.values import (
     Defined,
     Instance,
     Primitive,
-    describe,
     is_number,
     is_size,
 )
@@ -30,10 +31,13 @@ from grammar.source import Span
 _NAMED = ("fn", "layer", "cell")  # kinds of what a name stands for
 
 
-def evaluate_arguments(session: Session, written: Sequence[syntax.Argument]) -> list[Argument]:
-    """The arguments of a call, evaluated in order."""
+def evaluate_arguments(
+    session: Session, written: Sequence[syntax.Argument], callee: CompileTimeValue = NONE
+) -> list[Argument]:
+    """The arguments of a call of `callee`, evaluated in order."""
     check_names(session, written)
-    return [argument_of(argument, session.evaluate(argument.value)) for argument in written]
+    arguments = [argument_of(argument, session.evaluate(argument.value)) for argument in written]
+    return settle_arguments(session, callee, arguments)
 
 
 def argument_of(argument: syntax.Argument, value: CompileTimeValue) -> Argument:
@@ -148,14 +152,15 @@ def check_hyper(
         raise AlreadyReported
     if defined.kind == "optimizer" and isinstance(value, Value):
         return value  # a schedule of the step
-    if not _KINDS[kind].allows(value):
+    wrong = misfit(session, _KINDS[kind].allows, value, span)
+    if wrong is not None:
         what = f"`{hyper.name.text}` of {defined.kind} {defined.name}"
         raise session.fault(
             codes.E404,
-            f"{what} must be {_KINDS[kind].words}, got {describe(value)}",
+            f"{what} must be {_KINDS[kind].words}, got {wrong.what}",
             span,
             labels=(Label(hyper.span, "declared here"),),
-            hint=unquoted_hint(session, value, f"{hyper.name.text}: ") if kind in _NAMED else None,
+            hint=unquoted_hint(session, value, f"{hyper.name.text}: ") if kind in _NAMED else wrong.hint,
         )
     return float(value) if kind == "float" and is_number(value) else value
 

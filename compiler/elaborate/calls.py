@@ -8,6 +8,7 @@ from compiler.dims import Dim
 from compiler.elaborate import products
 from compiler.elaborate.binding import evaluate_arguments, unquoted_hint
 from compiler.elaborate.interruptions import require_known
+from compiler.elaborate.search_ranges import chosen_option, is_choice
 from compiler.elaborate.session import Session, calls, evaluates
 from compiler.elaborate.values import Argument, Builtin, CompileTimeValue, describe, is_number
 from compiler.graph import Value
@@ -19,7 +20,9 @@ from grammar.source import Span
 def call(session: Session, expression: syntax.Call) -> CompileTimeValue:
     """`f(a, name: b)`; `U (r * h)` of a matrix is its product with the vectors in parentheses."""
     callee = session.evaluate(expression.callee)
-    arguments = evaluate_arguments(session, expression.arguments)
+    if is_choice(callee):
+        return session.evaluate(chosen_option(session, expression))
+    arguments = evaluate_arguments(session, expression.arguments, callee)
     product = products.applied(session, expression, callee, arguments)
     if product is not None:
         return product

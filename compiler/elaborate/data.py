@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from compiler.elaborate.binding import bind_names, evaluate_arguments
+from compiler.elaborate.search_ranges import misfit, resolve_choices
 from compiler.elaborate.session import Session
 from compiler.elaborate.value_kinds import (
     CHANNELS,
@@ -25,7 +26,6 @@ from compiler.elaborate.value_kinds import (
     Kind,
     one_of,
 )
-from compiler.elaborate.values import describe
 from compiler.model_spec import DataStage
 from grammar import codes, syntax
 from grammar.diagnostics import Label, did_you_mean
@@ -133,10 +133,13 @@ RULES = {
 def data_stages(session: Session, expression: syntax.Expression) -> tuple[DataStage, ...]:
     """A data description read from its source on; the arguments are known at compile time."""
     stages: list[syntax.Expression] = []
-    while isinstance(expression, syntax.Pipe):
-        stages.append(expression.stage)
-        expression = expression.value
-    stages.append(expression)
+    waiting = [expression]
+    while waiting:  # a chosen stage may be several
+        last = resolve_choices(session, waiting.pop())
+        if isinstance(last, syntax.Pipe):
+            waiting += [last.value, last.stage]
+        else:
+            stages.append(last)
     read = tuple(_stage(session, stage, index == 0) for index, stage in enumerate(reversed(stages)))
     _check_repeated(session, read[1:])
     maker = next((stage for stage in read[1:] if stage.name not in ON_EXAMPLES), None)
@@ -191,9 +194,10 @@ def _stage(session: Session, stage: syntax.Expression, first: bool) -> DataStage
     bound = bind_names(session, name, list(parameters), arguments, stage.span, None)
     for key, argument in bound.items():
         kind = parameters[key].kind
-        if not kind.allows(argument.value):
-            message = f"`{key}` of `{name}` must be {kind.words}, got {describe(argument.value)}"
-            raise session.fault(codes.E605, message, argument.span)
+        wrong = misfit(session, kind.allows, argument.value, argument.span)
+        if wrong is not None:
+            message = f"`{key}` of `{name}` must be {kind.words}, got {wrong.what}"
+            raise session.fault(codes.E605, message, argument.span, hint=wrong.hint)
     missing = next(
         (key for key, parameter in parameters.items() if parameter.default is REQUIRED and key not in bound), None
     )

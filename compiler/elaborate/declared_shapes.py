@@ -5,6 +5,7 @@ from __future__ import annotations
 from compiler.dims import MOST_TERMS, Dim, DimError, Size, differ, substitute, symbols
 from compiler.elaborate.frame import Binding
 from compiler.elaborate.frameworks import DTYPES
+from compiler.elaborate.search_ranges import settle
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import describe, is_size, size_text
 from compiler.elaborate.work import of_sizes
@@ -115,12 +116,15 @@ def sizes_of(session: Session, written: syntax.TensorTypeSyntax, *, binds: bool 
                 size = Dim.named(name.text)
                 session.frame.dims[name.text] = Binding(size, dim.span)
                 session.frame.scope.names[name.text] = size
-        sizes.append(size_at(session, dim))
+        sizes.append(size_at(session, dim, is_searched=not binds))
     return tuple(sizes)
 
 
-def size_at(session: Session, dim: syntax.Expression) -> Size:
-    """The size that an expression of a shape gives; it must be known and at least 0."""
+def size_at(session: Session, dim: syntax.Expression, *, is_searched: bool = False) -> Size:
+    """The size that an expression of a shape gives; it must be known and at least 0.
+
+    A range is a size to search, but not in an input's shape, which is that of the data.
+    """
     for name in free_names(session, dim):
         raise session.fault(
             codes.E306,
@@ -130,6 +134,8 @@ def size_at(session: Session, dim: syntax.Expression) -> Size:
             or "a dim is bound by an input's shape, or is a hyperparameter",
         )
     size = session.evaluate(dim)
+    if is_searched:
+        size = settle(session, size)
     if isinstance(size, float) and size.is_integer():
         size = int(size)
     if not is_size(size):

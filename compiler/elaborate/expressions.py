@@ -6,6 +6,7 @@ from compiler.elaborate.bounded import bounded_list
 from compiler.elaborate.frame import Frame
 from compiler.elaborate.frameworks import name_hint
 from compiler.elaborate.interruptions import AlreadyReported, require_known
+from compiler.elaborate.search_ranges import settle
 from compiler.elaborate.session import MOST_CONSTANTS, Session, evaluates
 from compiler.elaborate.values import UNKNOWN, CompileTimeValue, Interval, Lazy
 from compiler.types import DType
@@ -35,7 +36,8 @@ def boolean(session: Session, expression: syntax.Boolean) -> bool:
 @evaluates(syntax.ListOf)
 def list_of(session: Session, expression: syntax.ListOf) -> CompileTimeValue:
     """`[a, b]`."""
-    return bounded_list(session, [session.evaluate(item) for item in expression.items], expression.span)
+    items = [settle(session, session.evaluate(item)) for item in expression.items]
+    return bounded_list(session, items, expression.span)
 
 
 @evaluates(syntax.TupleOf)
@@ -47,7 +49,7 @@ def tuple_of(session: Session, expression: syntax.TupleOf) -> CompileTimeValue:
 @evaluates(syntax.Range)
 def interval(session: Session, expression: syntax.Range) -> Interval:
     """`start..stop`."""
-    return Interval(session.evaluate(expression.start), session.evaluate(expression.stop))
+    return Interval(session.evaluate(expression.start), session.evaluate(expression.stop), expression.span)
 
 
 @evaluates(syntax.Name)
@@ -106,16 +108,22 @@ def unknown_name(session: Session, name: syntax.Name) -> NablacError:
 def evaluate_const(session: Session, lazy: Lazy) -> CompileTimeValue:
     """The value of a `const`, evaluated where it is declared when it is first asked for."""
     name = lazy.syntax.name
+    if lazy in session.constants:
+        return session.constants[lazy]
     if lazy.busy:
         raise session.fault(codes.E510, f"circular definition of `{name.text}`", name.span)
     if len(session.frames) >= MOST_CONSTANTS:
         message = f"a chain of more than {MOST_CONSTANTS} constants"
         raise session.fault(codes.E503, message, name.span)
     lazy.busy = True
+    settled = session.settled
     try:
         with session.inside(Frame("fn", name.text, lazy.scope, "")):
             value = session.evaluate(lazy.syntax.value)
     finally:
         lazy.busy = False
-    lazy.scope.names[name.text] = value
+    if session.settled == settled:
+        lazy.scope.names[name.text] = value
+    else:  # another search chooses another value
+        session.constants[lazy] = value
     return value

@@ -5,6 +5,7 @@ from __future__ import annotations
 from compiler.dims import Size
 from compiler.elaborate.binding import evaluate_arguments
 from compiler.elaborate.operands import as_tensor, build_checked
+from compiler.elaborate.search_ranges import resolve_choices
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import (
     Argument,
@@ -77,6 +78,7 @@ def _evaluate_stated(
     session: Session, statement: syntax.Declare, initializer: syntax.Expression, declared: syntax.Declared
 ) -> CompileTimeValue:
     """The value after `=`; a function of the shape there, as `glorot_uniform()`, was meant to draw it."""
+    initializer = resolve_choices(session, initializer)
     callee = initializer.callee if isinstance(initializer, syntax.Call) else initializer
     if isinstance(callee, syntax.Name) and callee.text in session.frame.scope:
         function = session.frame.scope.find(callee.text)
@@ -95,11 +97,12 @@ def _evaluate_stated(
 
 def _draw(session: Session, initializer: syntax.Expression, sizes: tuple[Size, ...]) -> CompileTimeValue:
     """`~ f(args)` is `f(shape, args)`; `~ f` is `f(shape)`."""
+    initializer = resolve_choices(session, initializer)
     span = initializer.span
     shape = Argument(None, list(sizes), span)
     if isinstance(initializer, syntax.Call):
         callee = session.evaluate(initializer.callee)
-        arguments = evaluate_arguments(session, initializer.arguments)
+        arguments = evaluate_arguments(session, initializer.arguments, callee)
     else:
         callee, arguments = session.evaluate(initializer), []
     if not isinstance(callee, (Defined, Instance, Builtin, Primitive, ScanOf)):

@@ -10,7 +10,7 @@ from compiler.elaborate.binding import bind_hypers, check_hyper
 from compiler.elaborate.definition_bodies import declared_inputs
 from compiler.elaborate.frame import CallSite, Frame
 from compiler.elaborate.interruptions import CallAborted
-from compiler.elaborate.search_ranges import default_of_range
+from compiler.elaborate.search_ranges import settle
 from compiler.elaborate.session import MOST_CALLS, Session, calls
 from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Defined, Instance, Scope, describe
 from compiler.elaborate.work import CALL, COPIED
@@ -45,7 +45,7 @@ def instantiate(session: Session, defined: Defined, arguments: list[Argument], s
         if name in bound:
             value, where = bound[name].value, bound[name].span
         else:
-            value, where = _default(session, defined, scope, hyper), hyper.span
+            value, where = _default(session, defined, scope, hyper), _default_span(session, hyper)
         scope.names[name] = check_hyper(session, defined, hyper, value, where)
     return Instance(defined, scope.names, span)
 
@@ -55,7 +55,13 @@ def _default(session: Session, defined: Defined, scope: Scope, hyper: syntax.Hyp
     assert hyper.default is not None
     with _applied(session, "fn", defined, scope, "", hyper.default.span, default=True):
         value = session.evaluate(hyper.default)
-    return default_of_range(session, value, hyper.default.span)
+    return settle(session, value)
+
+
+def _default_span(session: Session, hyper: syntax.Hyper) -> Span:
+    """Where it is said that a default is wrong: at a range itself."""
+    default = hyper.default
+    return default.span if default is not None and default.span in session.ranges else hyper.span
 
 
 @calls(Instance)

@@ -21,6 +21,7 @@ from compiler.elaborate.values import UNKNOWN, Defined, Scope
 from compiler.elaborate.work import EXPRESSION, OUTPUT, Work
 from compiler.graph import Graph, Value
 from compiler.model_spec import ModelSpec
+from compiler.search_space import Search
 from compiler.types import DType
 from grammar import codes
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError
@@ -52,10 +53,12 @@ def elaborate_model(
     training: bool = False,
     dtype: DType = DType.F32,
     one_float: bool = False,
+    search: Search | None = None,
 ) -> ModelSpec:
     """As `elaborate`, with the hyperparameters in force and how the model is trained.
 
-    With `one_float` all floats are of `dtype`, those too that the text has in another one.
+    With `one_float` all floats are of `dtype`, those too that the text has in another one. `search` chooses the values
+    of ranges and choices, which have their defaults without it.
     """
     diagnostics = Diagnostics()
     spec = None
@@ -64,7 +67,12 @@ def elaborate_model(
         report_each(diagnostics, misplaced_statements(program.tree))
         defined = choose_model(program, model)
         session = Session(
-            training=training, float_type=dtype, diagnostics=diagnostics, work=Work(), one_float=one_float
+            training=training,
+            float_type=dtype,
+            diagnostics=diagnostics,
+            work=Work(),
+            one_float=one_float,
+            search=search,
         )
         elaboration = elaborate_in(session, program, defined, preset, hypers or {})
         spec = spec_of(elaboration) if elaboration is not None else None

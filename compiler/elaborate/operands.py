@@ -8,6 +8,7 @@ from typing import Any
 from compiler.dims import Dim, DimError
 from compiler.elaborate.bounded import bounded_list
 from compiler.elaborate.interruptions import AlreadyReported
+from compiler.elaborate.search_ranges import settle
 from compiler.elaborate.session import Built, Session
 from compiler.elaborate.values import (
     NONE,
@@ -33,6 +34,7 @@ from grammar.source import Span
 
 def as_tensor(session: Session, value: CompileTimeValue, span: Span, dtype: DType) -> Value:
     """A tensor as it is, a number as a constant of `dtype`, a size as a scalar, a list of numbers as a vector."""
+    value = settle(session, value)
     match value:
         case Value():
             return value

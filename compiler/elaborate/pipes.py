@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from compiler.elaborate.binding import evaluate_arguments
 from compiler.elaborate.interruptions import require_known
+from compiler.elaborate.search_ranges import resolve_choices, settle
 from compiler.elaborate.session import Session, evaluates
 from compiler.elaborate.values import Argument, CompileTimeValue, Defined
 from grammar import codes, syntax
@@ -18,7 +19,7 @@ def _pipe(session: Session, expression: syntax.Pipe) -> CompileTimeValue:
     while isinstance(stages[-1].value, syntax.Pipe):
         stages.append(stages[-1].value)
     first = stages[-1].value
-    value, span = session.evaluate(first), first.span
+    value, span = settle(session, session.evaluate(first)), first.span
     for pipe in reversed(stages):
         value = _stage(session, Argument(None, value, span), pipe)
         span = pipe.span
@@ -26,7 +27,7 @@ def _pipe(session: Session, expression: syntax.Pipe) -> CompileTimeValue:
 
 
 def _stage(session: Session, piped: Argument, pipe: syntax.Pipe) -> CompileTimeValue:
-    stage = pipe.stage
+    stage = resolve_choices(session, pipe.stage)
     if isinstance(stage, syntax.Binary):
         raise _applied_to_less(session, pipe, stage)
     if not isinstance(stage, syntax.Call):
@@ -36,7 +37,7 @@ def _stage(session: Session, piped: Argument, pipe: syntax.Pipe) -> CompileTimeV
     session.piped.append(piped)
     session.placed.append(False)
     try:
-        arguments = evaluate_arguments(session, stage.arguments)
+        arguments = evaluate_arguments(session, stage.arguments, callee)
     finally:
         session.piped.pop()
         placed = session.placed.pop()

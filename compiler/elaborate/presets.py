@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from typing import Any
 
 from compiler.elaborate.frame import Frame
 from compiler.elaborate.reporting import report_each
-from compiler.elaborate.search_ranges import default_of_range
+from compiler.elaborate.search_ranges import settle
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import Argument, Defined, Scope
 from compiler.elaborate.work import EXPRESSION
@@ -71,17 +72,26 @@ def preset_values(session: Session, defined: Defined, preset: str | None) -> dic
                 report_each(session.diagnostics, [error])
                 continue
             try:
-                value = default_of_range(session, session.evaluate(setting.value), setting.value.span)
+                value = settle(session, session.evaluate(setting.value))
                 values[name] = Argument(name, value, setting.value.span)
             except NablacError as error:
                 session.report(error)
     return values
 
 
-def outside_values(session: Session, defined: Defined, hypers: Mapping[str, Any]) -> dict[str, Argument]:
-    """Hyperparameters from outside by name; a text is an expression of the language. NablacError for a wrong one."""
+@lru_cache(maxsize=256)
+def setting_expression(name: str, text: str) -> syntax.Expression:
+    """The value that a hyperparameter has from outside, as an expression: one tree for one text, in every mode."""
     from grammar.parser import parse
 
+    constant = parse(Source(f"--set {name}", f"const {name} = {text}\n")).declarations[0]
+    if not isinstance(constant, syntax.Const):
+        raise NablacError(Diagnostic(codes.E906, f"`{text}` is not a value", place=f"--set {name}"))
+    return constant.value
+
+
+def outside_values(session: Session, defined: Defined, hypers: Mapping[str, Any]) -> dict[str, Argument]:
+    """Hyperparameters from outside by name; a text is an expression of the language. NablacError for a wrong one."""
     names = {hyper.name.text: hyper for hyper in defined.syntax.hypers}
     values: dict[str, Argument] = {}
     for name, value in hypers.items():
@@ -97,11 +107,8 @@ def outside_values(session: Session, defined: Defined, hypers: Mapping[str, Any]
             )
         span = names[name].span
         if isinstance(value, str):
-            source = Source(f"--set {name}", f"const {name} = {value}\n")
-            constant = parse(source).declarations[0]
-            if not isinstance(constant, syntax.Const):
-                raise NablacError(Diagnostic(codes.E906, f"`{value}` is not a value", place=f"--set {name}"))
+            expression = setting_expression(name, value)
             with session.inside(Frame("fn", defined.name, defined.scope, "")):
-                value, span = session.evaluate(constant.value), constant.value.span
-        values[name] = Argument(name, default_of_range(session, value, span), span)
+                value, span = session.evaluate(expression), expression.span
+        values[name] = Argument(name, settle(session, value), span)
     return values

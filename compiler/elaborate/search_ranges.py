@@ -1,24 +1,53 @@
-"""Ranges and choices that `tune` may vary: checked where they are written, and what stands for them elsewhere."""
+"""Ranges and choices that `tune` may vary: checked where they are written, and the value that each has.
+
+Where nothing is searched, a range is its middle and a choice its first option.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any
 
 from compiler.elaborate.session import Session
-from compiler.elaborate.values import Choice, CompileTimeValue, Interval, SearchRange, describe, is_number
-from grammar import codes
+from compiler.elaborate.values import Argument, Builtin, CompileTimeValue, Defined, Interval, describe, is_number
+from compiler.search_space import Numbers, Options, Scale
+from grammar import codes, syntax
+from grammar.expression_printer import print_expression
+from grammar.record import Record
 from grammar.source import Span
 
-
-def default_of_range(session: Session, value: CompileTimeValue, span: Span) -> CompileTimeValue:
-    """The value of a hyperparameter where nothing is searched: of a range the middle, of a choice the first."""
-    if isinstance(value, Interval):
-        return search_range(session, "linear", value, span).default
-    return value.default if isinstance(value, (SearchRange, Choice)) else value
+CHOICE = "choice"
 
 
-def search_range(session: Session, scale: Literal["linear", "log"], interval: Interval, span: Span) -> SearchRange:
-    """A range to search, from a number up to a larger one."""
+# Ranges
+
+
+def settle(session: Session, value: CompileTimeValue) -> CompileTimeValue:
+    """The value of an expression where a number may stand: of a range, which a loop would run over, one in it."""
+    return value_in_range(session, "linear", value, value.span) if isinstance(value, Interval) else value
+
+
+def value_in_range(session: Session, scale: Scale, interval: Interval, span: Span) -> int | float:
+    """The number that the range written at `span` stands for; NablacError where nothing can be searched in it."""
+    numbers = _numbers(session, scale, interval, span)
+    session.ranges[span] = numbers
+    session.settled += 1
+    search = session.search
+    if search is None or not search.covers_range(span):
+        return numbers.default
+    chosen = search.value(span, numbers)
+    if chosen.variable.candidates != numbers:
+        raise session.fault(
+            codes.E404,
+            f"one search range has two bounds: here it is {numbers}, before it was {chosen.variable.candidates}",
+            span,
+            hint="it has one value in a trial: name it outside of the loop or the definition",
+        )
+    return chosen.value
+
+
+def _numbers(session: Session, scale: Scale, interval: Interval, span: Span) -> Numbers:
+    """The numbers of a range, from one up to a larger one."""
     low, high = interval.start, interval.stop
     if not (is_number(low) and is_number(high)):
         message = f"the bounds of a search range must be numbers, got {describe(high if is_number(low) else low)}"
@@ -27,4 +56,116 @@ def search_range(session: Session, scale: Literal["linear", "log"], interval: In
         raise session.fault(codes.E505, "the bounds of a logarithmic range must be above 0", span)
     if not low < high:
         raise session.fault(codes.E404, f"a search range must be increasing, got {low} to {high}", span)
-    return SearchRange(scale, low, high)
+    return Numbers(low, high, scale, isinstance(low, int) and isinstance(high, int))
+
+
+def settle_arguments(session: Session, callee: CompileTimeValue, arguments: list[Argument]) -> list[Argument]:
+    """Arguments of a call, a number for each range, but for `log(a..b)` and for what a function loops over."""
+    if not any(isinstance(argument.value, Interval) for argument in arguments):
+        return arguments
+    if isinstance(callee, Builtin) and callee.name == "log":
+        return arguments
+    kept = _looped_over(callee, arguments) if isinstance(callee, Defined) else ()
+    return [
+        argument if argument in kept else argument.replace(value=settle(session, argument.value))
+        for argument in arguments
+    ]
+
+
+def _looped_over(callee: Defined, arguments: list[Argument]) -> list[Argument]:
+    """The arguments whose hyperparameter is what a `for` of the definition runs over."""
+    names = [hyper.name.text for hyper in callee.syntax.hypers]
+    looped: set[str] = set()
+    waiting: list[Any] = [callee.syntax.body]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, syntax.For) and isinstance(part.iterable, syntax.Name):
+            looped.add(part.iterable.text)
+        if isinstance(part, (syntax.For, syntax.If)):
+            waiting += vars(part).values()
+        elif isinstance(part, tuple):
+            waiting += part
+    return [
+        argument
+        for index, argument in enumerate(arguments)
+        if (argument.name or next(iter(names[index : index + 1]), None)) in looped
+    ]
+
+
+# Choices
+
+
+def is_choice(callee: CompileTimeValue) -> bool:
+    """Whether a callee is the language's `choice`, which evaluates the chosen argument alone."""
+    return isinstance(callee, Builtin) and callee.name == CHOICE
+
+
+def chosen_option(session: Session, call: syntax.Call) -> syntax.Expression:
+    """The argument that a call of `choice` stands for; NablacError where there is nothing to choose from."""
+    options = options_of(session, call)
+    session.settled += 1
+    if session.search is None or not session.search.covers_choice(call.span):
+        return options[0]
+    option = session.search.value(call.span, _as_texts(options), options).option
+    assert option is not None
+    return option
+
+
+def _as_texts(options: tuple[syntax.Expression, ...]) -> Options:
+    short = tuple(
+        option.callee.text if isinstance(option, syntax.Call) and isinstance(option.callee, syntax.Name)
+        else print_expression(option)
+        for option in options
+    )  # fmt: skip
+    return Options(short if len(set(short)) == len(short) else tuple(map(print_expression, options)))
+
+
+def options_of(session: Session, call: syntax.Call) -> tuple[syntax.Expression, ...]:
+    """The arguments of a call of `choice`."""
+    example = "choice(25, 50, 100)"
+    named = next((argument.name for argument in call.arguments if argument.name is not None), None)
+    if named is not None:
+        raise session.fault(codes.E402, f"choice has no argument `{named.text}`", named.span, hint=example)
+    options = tuple(argument.value for argument in call.arguments)
+    if not options:
+        raise session.fault(codes.E401, "choice needs values to choose from", call.span, hint=example)
+    if len(options) == 1 and isinstance(options[0], syntax.ListOf):
+        inside = options[0].span.text.removeprefix("[").removesuffix("]")
+        message = "choice takes each value as an argument, got a single list"
+        hint = f"write the values without the list: `choice({inside})`"
+        raise session.fault(codes.E404, message, options[0].span, hint=hint)
+    return options
+
+
+def resolve_choices(session: Session, expression: syntax.Expression) -> syntax.Expression:
+    """An expression as it reads once its choices are made, where what it says depends on how it is written."""
+    while isinstance(expression, syntax.Call) and isinstance(expression.callee, syntax.Name):
+        name = expression.callee.text
+        if name != CHOICE or name not in session.frame.scope or not is_choice(session.frame.scope.find(name)):
+            break
+        expression = chosen_option(session, expression)
+    return expression
+
+
+# What a range is refused for
+
+
+class Misfit(Record):
+    """Why a value is not what it has to be: what it is instead, and what may have been meant."""
+
+    what: str
+    hint: str | None
+
+
+def misfit(session: Session, allows: Callable[[Any], bool], value: CompileTimeValue, span: Span) -> Misfit | None:
+    """What is wrong with the value of the expression at `span`; of a range both ends have to be allowed too."""
+    numbers = session.ranges.get(span)
+    if numbers is None:
+        return None if allows(value) else Misfit(describe(value), None)
+    if allows(value) and allows(numbers.low) and allows(numbers.high):
+        return None
+    low, high = round(numbers.low), round(numbers.high)
+    is_float = not numbers.is_whole and low < high and allows(low) and allows(high)
+    written = f"log({low}..{high})" if numbers.scale == "log" else f"{low}..{high}"
+    hint = f"a range of whole numbers has whole bounds: `{written}`" if is_float else None
+    return Misfit(str(numbers), hint)

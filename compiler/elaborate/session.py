@@ -14,9 +14,10 @@ from compiler.dims import DimError, countable
 from compiler.elaborate.frame import CallSite, Frame, ScanContext
 from compiler.elaborate.interruptions import AlreadyReported, BudgetExceeded
 from compiler.elaborate.placement import misplaced
-from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue
+from compiler.elaborate.values import UNKNOWN, Argument, CompileTimeValue, Lazy
 from compiler.elaborate.work import EXPRESSION, ITEM, MOST_WORK, NODE, REFUSED, Work, of_shape
 from compiler.graph import Layer, Value, origin
+from compiler.search_space import Numbers, Search
 from compiler.types import DType, TypeMismatch
 from grammar import codes, syntax
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError
@@ -80,7 +81,14 @@ class Session:
     """One compilation: what is shared by all frames; the frame on top is the definition being applied."""
 
     def __init__(
-        self, *, training: bool, float_type: DType, diagnostics: Diagnostics, work: Work, one_float: bool = False
+        self,
+        *,
+        training: bool,
+        float_type: DType,
+        diagnostics: Diagnostics,
+        work: Work,
+        one_float: bool = False,
+        search: Search | None = None,
     ) -> None:
         self._training = training
         self.asked_training = False  # whether anything depends on the flag
@@ -88,6 +96,10 @@ class Session:
         self.one_float = one_float  # whether all that is written as a float is of `float_type`
         self.diagnostics = diagnostics
         self.work = work
+        self.search = search  # what chooses for ranges and choices; without one each has its default
+        self.ranges: dict[Span, Numbers] = {}  # those that stand for a number, by where they are written
+        self.settled = 0  # how often a range or a choice has been given its value
+        self.constants: dict[Lazy, CompileTimeValue] = {}  # of which the value depends on the search
         self.calls: list[CallSite] = []
         self.frames: list[Frame] = []
         self.scans: list[ScanContext] = []

@@ -8,6 +8,7 @@ from compiler.elaborate.bounded import bounded_count, bounded_list, bounded_text
 from compiler.elaborate.numbers import number_arithmetic, size_arithmetic, undecided
 from compiler.elaborate.operands import not_a_tensor
 from compiler.elaborate.primitives import operate
+from compiler.elaborate.search_ranges import settle
 from compiler.elaborate.session import Session, evaluates
 from compiler.elaborate.values import (
     Argument,
@@ -64,6 +65,7 @@ def binary(
 ) -> CompileTimeValue:
     """One sign between two values."""
     sign = expression.operator
+    left, right = settle(session, left), settle(session, right)
     if sign == " ":
         return products.side_by_side(session, expression, left, right)
     if isinstance(left, Value) or isinstance(right, Value):
@@ -118,7 +120,7 @@ def _tensor(
 
 @evaluates(syntax.Unary)
 def _unary(session: Session, expression: syntax.Unary) -> CompileTimeValue:
-    value = session.evaluate(expression.operand)
+    value = settle(session, session.evaluate(expression.operand))
     match expression.operator:
         case "-" if is_number(value):
             return -value

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from compiler.elaborate.bounded import bounded_list
 from compiler.elaborate.instances import claim_path
 from compiler.elaborate.interruptions import AlreadyReported
 from compiler.elaborate.operands import as_tensor, not_a_tensor
+from compiler.elaborate.search_ranges import resolve_choices, settle
 from compiler.elaborate.session import MOST_ITERATIONS, Session, runs
 from compiler.elaborate.values import NONE, UNKNOWN, CompileTimeValue, Defined, Instance, Interval, ScanOf, describe
 from compiler.elaborate.work import EXPRESSION
@@ -110,7 +112,7 @@ def run_output(session: Session, statement: syntax.Output) -> None:
 
 def _put_out(session: Session, statement: syntax.Output, item: syntax.Expression) -> None:
     """One item of an output; it is several outputs where it is a tuple."""
-    frame = session.frame
+    item, frame = resolve_choices(session, item), session.frame
     if statement.name is not None:
         name: str | None = statement.name.text
     elif isinstance(item, syntax.Name) and item.text not in frame.inputs:
@@ -118,7 +120,7 @@ def _put_out(session: Session, statement: syntax.Output, item: syntax.Expression
     else:
         name = None
     try:
-        value = session.evaluate(item)
+        value = settle(session, session.evaluate(item))
     except (NablacError, AlreadyReported):
         frame.outputs.append((name, UNKNOWN, item.span))
         raise
@@ -163,9 +165,16 @@ def run_for(session: Session, statement: syntax.For) -> None:
             raise AlreadyReported  # the rounds to come would only repeat the error
 
 
+def _ranges(session: Session, iterable: syntax.Expression) -> CompileTimeValue:
+    """What stands behind `in`: ranges in a list there are what inner loops run over, and no search."""
+    if isinstance(iterable, syntax.ListOf) and any(isinstance(item, syntax.Range) for item in iterable.items):
+        return bounded_list(session, [session.evaluate(item) for item in iterable.items], iterable.span)
+    return session.evaluate(iterable)
+
+
 def _items(session: Session, statement: syntax.For) -> Sequence[CompileTimeValue]:
     """What a loop runs over."""
-    value, span = session.evaluate(statement.iterable), statement.iterable.span
+    value, span = _ranges(session, statement.iterable), statement.iterable.span
     match value:
         case Interval(int() as start, int() as stop):
             return range(start, stop)

@@ -11,6 +11,7 @@ from compiler.elaborate.data import data_stages
 from compiler.elaborate.operands import as_tensor
 from compiler.elaborate.optimizers import check_optimizer
 from compiler.elaborate.program import library
+from compiler.elaborate.search_ranges import misfit, resolve_choices, settle
 from compiler.elaborate.session import Session
 from compiler.elaborate.value_kinds import (
     ABOVE_ZERO,
@@ -95,7 +96,7 @@ def read_setting(session: Session, statements: Statements, setting: syntax.Setti
     if name == "data":
         statements.data = data_stages(session, setting.value)
         return
-    value = session.evaluate(setting.value)
+    value = settle(session, session.evaluate(setting.value))
     if name == "loss":
         statements.loss = _scalar(session, "the loss", value, setting.value.span)
         refuse_crossing(session, statements.loss, known, setting.value.span)
@@ -105,8 +106,10 @@ def read_setting(session: Session, statements: Statements, setting: syntax.Setti
         statements.optimizer = _optimizer(session, value, setting.value.span)
     else:
         kind, span = SETTINGS[name], setting.value.span
-        if not kind.allows(value):
-            raise session.fault(codes.E605, f"`{name}` must be {kind.words}, got {describe(value)}", span)
+        wrong = misfit(session, kind.allows, value, span)
+        if wrong is not None:
+            message = f"`{name}` must be {kind.words}, got {wrong.what}"
+            raise session.fault(codes.E605, message, span, hint=wrong.hint)
         statements.plain[name] = value
 
 
@@ -154,7 +157,7 @@ def _check_name(session: Session, statements: Statements, setting: syntax.Settin
 def _add_metric(
     session: Session, statements: Statements, setting: syntax.Setting, value: CompileTimeValue, known: list[Value]
 ) -> None:
-    name, named_at = _metric_name(setting)
+    name, named_at = _metric_name(session, setting)
     _check_metric_name(session, statements, setting, name, named_at)
     statements.named_at[name] = named_at
     statements.metrics[name] = _scalar(session, "a metric", value, setting.value.span)
@@ -189,11 +192,12 @@ def _check_metric_name(
         )
 
 
-def _metric_name(setting: syntax.Setting) -> tuple[str, Span]:
+def _metric_name(session: Session, setting: syntax.Setting) -> tuple[str, Span]:
     """What a metric is called: its own name, or the function's, or its text."""
     if setting.label is not None:
         return setting.label.text, setting.label.span
-    named_at = setting.value.callee.span if isinstance(setting.value, syntax.Call) else setting.value.span
+    value = resolve_choices(session, setting.value)
+    named_at = resolve_choices(session, value.callee).span if isinstance(value, syntax.Call) else value.span
     return named_at.text, named_at
 
 
@@ -223,8 +227,9 @@ def _scalar(session: Session, what: str, value: CompileTimeValue, span: Span) ->
 
 def _direction(session: Session, metric: syntax.Expression) -> Direction | None:
     """Whether the largest or the smallest of a metric is best, where it is a function of which the library says so."""
-    applied = metric.stage if isinstance(metric, syntax.Pipe) else metric
-    callee = applied.callee if isinstance(applied, syntax.Call) else applied
+    metric = resolve_choices(session, metric)
+    applied = resolve_choices(session, metric.stage) if isinstance(metric, syntax.Pipe) else metric
+    callee = resolve_choices(session, applied.callee) if isinstance(applied, syntax.Call) else applied
     if not isinstance(callee, syntax.Name):
         return None
     function = session.evaluate(callee)

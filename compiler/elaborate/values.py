@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias, TypeGuard
+from typing import Any, TypeAlias, TypeGuard
 
 from compiler.dims import Dim, Size
 from compiler.graph import Operator, Value
@@ -97,34 +97,11 @@ class Module(Record):
 
 @dataclass(frozen=True)
 class Interval:
-    """`start..stop`: what a `for` walks, or the ends of a search axis."""
+    """`start..stop`, written at `span`: what a `for` walks, or the bounds of a search."""
 
     start: CompileTimeValue
     stop: CompileTimeValue
-
-
-class SearchRange(Record):
-    """A hyperparameter that `tune` may vary between two numbers; `default`, the middle, serves otherwise."""
-
-    scale: Literal["linear", "log"]
-    low: int | float
-    high: int | float
-
-    @property
-    def default(self) -> int | float:
-        """The arithmetic or geometric mean, a whole number between whole ones."""
-        middle: float = (self.low * self.high) ** 0.5 if self.scale == "log" else (self.low + self.high) / 2
-        return int(middle) if isinstance(self.low, int) and isinstance(self.high, int) else middle
-
-
-class Choice(Record):
-    """A hyperparameter that `tune` may choose of several values; `default`, the first, serves otherwise."""
-
-    values: tuple[CompileTimeValue, ...]
-
-    @property
-    def default(self) -> CompileTimeValue:
-        return self.values[0]
+    span: Span
 
 
 class Scope:
@@ -176,7 +153,7 @@ class Lazy:
 
 CompileTimeValue: TypeAlias = (
     "bool | int | float | str | Dim | list[CompileTimeValue] | tuple[CompileTimeValue, ...] | Value | Interval"
-    " | SearchRange | Choice | Defined | Instance | Builtin | Primitive | ScanOf | Module | Lazy | Nothing | Unknown"
+    " | Defined | Instance | Builtin | Primitive | ScanOf | Module | Lazy | Nothing | Unknown"
 )  # a dtype is a `str`: ask for it first
 
 
@@ -209,7 +186,7 @@ def describe(value: CompileTimeValue) -> str:
             return f"{len(value)} values"
         case Value():
             return f"a tensor {value.type}"
-        case Interval() | SearchRange() | Choice():
+        case Interval():
             return "a range"
         case Nothing():
             return "none"

@@ -32,9 +32,9 @@ class Run:
 
     def model(self, options: ModelOptions) -> ModelOptions:
         """The model of a finished run with its best weights; NablacError where it has none yet."""
+        from compiler.elaborate.program_texts import SPEC
         from grammar.diagnostics import Diagnostic, NablacError
         from runtime.training.folder import WEIGHTS
-        from runtime.training.program_texts import SPEC
 
         options = self.begun_model(options)
         weights = options.weights or self.folder / WEIGHTS

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from compiler.elaborate.program_texts import IMPORTED, SPEC, written_out
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.atomic_files import Unwritable, move_folder, scratch, write_bytes
@@ -23,7 +24,6 @@ from runtime.data.fitted import DATA, TOKENS, write_fitted
 from runtime.training.checkpoints import Position, save_checkpoint
 from runtime.training.curves import curves
 from runtime.training.events import EventWriter
-from runtime.training.program_texts import IMPORTED, SPEC, written_out
 from runtime.training.run_record import read_record, record_of, write_record
 from runtime.training.trained import RECORD, Trained, save_trained
 from runtime.training.training_run import Training, describe

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from compiler.elaborate.program_texts import fingerprint
 from compiler.elaborate.values import show
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
@@ -16,7 +17,6 @@ from runtime.atomic_files import write_bytes
 from runtime.backends import BACKENDS, DEVICES
 from runtime.boundary import LARGEST_JSON, read_file
 from runtime.data.examples import digest
-from runtime.training.program_texts import fingerprint
 from runtime.training.surroundings import Surroundings, surroundings
 from runtime.training.trained import RECORD
 from runtime.training.training_data import path_of

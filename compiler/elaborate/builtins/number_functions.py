@@ -10,9 +10,9 @@ from compiler.elaborate.builtins.declaring import binding_builtin, builtin
 from compiler.elaborate.numbers import bounded
 from compiler.elaborate.operands import as_tensor
 from compiler.elaborate.primitives import bind_operator, call_operator, operand_names
-from compiler.elaborate.search_ranges import search_range
+from compiler.elaborate.search_ranges import CHOICE, value_in_range
 from compiler.elaborate.session import Session
-from compiler.elaborate.values import Argument, Builtin, Choice, CompileTimeValue, Interval, describe, is_number
+from compiler.elaborate.values import Argument, Builtin, CompileTimeValue, Interval, describe, is_number
 from compiler.operators import OPERATORS
 from grammar import codes
 from grammar.source import Span
@@ -48,22 +48,10 @@ def _float(session: Session, bound: dict[str, Argument], span: Span) -> CompileT
     return float(value)
 
 
-@binding_builtin("choice")
+@binding_builtin(CHOICE)
 def _choice(session: Session, arguments: list[Argument], span: Span) -> CompileTimeValue:
-    """`choice(25, 50, 100)`: the values that a hyperparameter may have, the first where none is chosen."""
-    named = next((argument for argument in arguments if argument.name is not None), None)
-    if named is not None:
-        at = named.named_at or named.span
-        raise session.fault(codes.E402, f"choice has no argument `{named.name}`", at, hint="choice(25, 50, 100)")
-    if not arguments:
-        raise session.fault(codes.E401, "choice needs values to choose from", span, hint="choice(25, 50, 100)")
-    if len(arguments) == 1 and isinstance(arguments[0].value, list):
-        inside = arguments[0].span.text.removeprefix("[").removesuffix("]")
-        message = "choice takes each value as an argument, got a single list"
-        raise session.fault(
-            codes.E404, message, arguments[0].span, hint=f"write the values without the list: `choice({inside})`"
-        )
-    return Choice(tuple(argument.value for argument in arguments))
+    """`choice(25, 50, 100)` evaluates the chosen option alone, where it is written; here it is passed on as a value."""
+    raise session.fault(codes.E407, "choice cannot be passed on as a function", span, hint="choice(25, 50, 100)")
 
 
 def _folding(name: str, function: Callable[..., float]) -> Builtin:
@@ -77,7 +65,7 @@ def _folding(name: str, function: Callable[..., float]) -> Builtin:
         bound = bind(session, arguments, span)
         values = [bound[operand].value for operand in operand_names(operator) or ()]
         if name == "log" and isinstance(values[0], Interval):
-            return search_range(session, "log", values[0], span)
+            return value_in_range(session, "log", values[0], span)
         if all(is_number(value) for value in values):
             try:
                 number = function(*values)

@@ -1,0 +1,81 @@
+"""The options of a `choice` that are not the first: each is elaborated once, the other choices left at their first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from compiler.elaborate.interruptions import BudgetExceeded
+from compiler.elaborate.models import elaborate_in
+from compiler.elaborate.program import Program
+from compiler.elaborate.reporting import report_each
+from compiler.elaborate.session import Session
+from compiler.elaborate.values import Defined
+from compiler.elaborate.work import Work
+from compiler.search_space import Options, Search, Variable
+from compiler.types import DType
+from grammar.diagnostics import Diagnostic, Diagnostics, Label
+from grammar.source import Span
+
+_Indices = Mapping[Span, int]  # which option of a choice; of others it is the first
+
+
+def search_of(indices: _Indices) -> Search:
+    """A search that makes these choices."""
+
+    def choose(variable: Variable) -> int:
+        return indices.get(variable.span, 0)
+
+    return Search(choose)
+
+
+@dataclass(eq=False)
+class OptionChecks:
+    """What has been checked of the options of a file, with work of their own: a long check leaves some of them out."""
+
+    program: Program
+    work: Work = field(default_factory=Work)
+    known: set[Span] = field(default_factory=set)
+
+    def run(
+        self, search: Search, defined: Defined, preset: str | None, hypers: Mapping[str, Any], diagnostics: Diagnostics
+    ) -> None:
+        """Elaborate a model once with each option that `search` has met and not taken, and the choices in it."""
+        waiting = self._untried(search, {})
+        while waiting:
+            indices, option = waiting.pop(0)
+            own = Diagnostics()
+            for training in (False, True):
+                tried = search_of(indices)
+                session = Session(
+                    training=training, float_type=DType.F32, diagnostics=own, work=self.work, search=tried
+                )
+                try:
+                    elaborate_in(session, self.program, defined, preset, hypers)
+                except BudgetExceeded:
+                    if self.work.left < 0:
+                        return
+                if own.found or not session.asked_training:
+                    break
+            reported = {each.span for each in diagnostics.found}
+            report_each(diagnostics, (_beside(each, option) for each in own.found if each.span not in reported))
+            waiting += self._untried(tried, indices)
+
+    def _untried(self, search: Search, indices: _Indices) -> list[tuple[_Indices, Span]]:
+        """The choices that are new in an elaboration, each with its options but the first."""
+        untried: list[tuple[_Indices, Span]] = []
+        for span, chosen in search.chosen.items():
+            if span not in self.known and isinstance(chosen.variable.candidates, Options):
+                self.known.add(span)
+                options = list(enumerate(chosen.options))[1:]
+                untried += [({**indices, span: index}, option.span) for index, option in options]
+        return untried
+
+
+def _beside(diagnostic: Diagnostic, option: Span) -> Diagnostic:
+    """A mistake that an option leads to; where it is elsewhere, with the option."""
+    span = diagnostic.span
+    if span is not None and span.source is option.source and option.start <= span.start and span.end <= option.end:
+        return diagnostic
+    return replace(diagnostic, labels=(*diagnostic.labels, Label(option, "with this option")))
