@@ -138,6 +138,9 @@ def _begun(file: Path | None, output: Path | None, trials: int | None, jobs: int
         raise click.UsageError("name a .model file, or a study with --resume STUDY")
     if (file / "study.json").is_file():
         raise click.UsageError(f"{file} is a study: --resume {file} goes on with it")
+    folder = None
+    if file.is_dir():
+        file, folder = _of_run(file, said)
     kind = said["pruner"] or ("median" if said["prune"] else None)
     options = TrialOptions(
         model=said["model"],
@@ -153,7 +156,7 @@ def _begun(file: Path | None, output: Path | None, trials: int | None, jobs: int
         device=said["device"],
         skip_broken=said["skip_broken"],
     )
-    setup = TrialSetup(file, options, say=note)
+    setup = TrialSetup(file, options, folder, say=note)
     require_variables(setup.source)
     storage = said["storage"]
     record = StudyRecord(
@@ -174,6 +177,18 @@ def _begun(file: Path | None, output: Path | None, trials: int | None, jobs: int
     )
     record, name, epochs = begun(setup, record)
     return begin(output, record, setup, name, epochs)
+
+
+def _of_run(folder: Path, said: dict[str, Any]) -> tuple[Path, Path]:
+    """The text of a run, with where its data begins; what it was started with goes to `said` where nothing is asked."""
+    from nablac.commands.runs import read_run
+    from compiler.elaborate.program_texts import SPEC
+
+    run = read_run(folder)
+    for name in ("model", "preset", "set", "dtype", "validation", "data", "skip_broken"):
+        if not asked(name):
+            said[name] = run.choices[name]
+    return folder / SPEC, run.record.data_folder(folder)
 
 
 def _resumed(folder: Path, file: Path | None, output: Path | None, said: dict[str, Any]) -> OpenStudy:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
+from runtime.boundary import reason_of
 
 _PAUSE = 0.25  # seconds between two looks
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
@@ -114,3 +115,7 @@ def _worker(folder: str, seconds: float | None, sender: Connection, parent: int)
     except NablacError as error:
         sender.send(error)
         raise SystemExit(error.exit_code) from None
+    except (OSError, MemoryError) as error:
+        failure = NablacError(Diagnostic(codes.E916, f"a worker ended: {reason_of(error)}", place=folder))
+        sender.send(failure)
+        raise SystemExit(failure.exit_code) from None

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from compiler.elaborate.program_texts import SPEC, fingerprint
 from runtime.data.examples import digest
 from runtime.search.studies import OpenStudy, opened
 from runtime.search.study_record import TEXTS, StudyRecord, cannot_resume, check_same, read_study
 from runtime.search.trial_setup import TrialSetup
-from runtime.training.program_texts import SPEC, fingerprint
 
 
 def resumed(folder: Path, say: Callable[[str], object] = lambda text: None) -> OpenStudy:

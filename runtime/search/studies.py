@@ -12,6 +12,7 @@ from typing import Any
 import optuna
 from optuna.storages import JournalStorage
 
+from compiler.elaborate.program_texts import written_out
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.atomic_files import Unwritable, move_folder, scratch, write_bytes
@@ -21,7 +22,6 @@ from runtime.search.study_record import STUDY, TEXTS, TRIALS, StudyRecord, write
 from runtime.search.suggestions import Values, combinations
 from runtime.search.trial_queue import fill, filling, total
 from runtime.search.trial_setup import TrialSetup
-from runtime.training.program_texts import written_out
 
 MOST_COMBINATIONS = 1000  # of a grid whose number of trials is not said
 TRIALS_UNSAID = 20  # of a search that draws

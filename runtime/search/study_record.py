@@ -10,11 +10,11 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
+from compiler.elaborate.program_texts import SPEC
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.atomic_files import write_bytes
 from runtime.boundary import LARGEST_JSON, read_file
-from runtime.training.program_texts import SPEC
 from runtime.typed import typed
 
 STUDY, JOURNAL, TRIALS = "study.json", "journal.log", "trials"

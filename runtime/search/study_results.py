@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from compiler.elaborate.program import Program
+from compiler.elaborate.program_texts import SPEC
 from compiler.search import choose_values
 from grammar import syntax
 from runtime.atomic_files import replace, scratch, write_bytes
 from runtime.data.matching import PackagePath
 from runtime.search.suggestions import replayed
 from runtime.search.trial_results import TrialResult, ranked, table
-from runtime.training.program_texts import IMPORTED, SPEC
 
 if TYPE_CHECKING:
     from runtime.search.studies import OpenStudy
@@ -41,9 +41,9 @@ def _write_best(study: OpenStudy, best: TrialResult) -> None:
             name = BEST if path == SPEC else path
             (draft / name).parent.mkdir(exist_ok=True)
             (draft / name).write_text(text, "utf-8", newline="")
-        (study.folder / IMPORTED).mkdir(exist_ok=True)
         for path in texts:
             name = BEST if path == SPEC else path
+            (study.folder / name).parent.mkdir(exist_ok=True)
             replace(draft / name, study.folder / name)  # a text that `nablac tune` wrote itself, and may write again
 
 

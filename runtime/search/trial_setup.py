@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING
 from compiler.elaborate.models import TextSource
 from compiler.elaborate.presets import parse_settings
 from compiler.elaborate.program import Program, load, program_of
+from compiler.elaborate.program_texts import SPEC
 from compiler.training.losses import whole_graph
 from compiler.types import DType
 from grammar.source import Source
 from runtime.search.shared_data import SharedData
 from runtime.search.study_record import TrialOptions
-from runtime.training.program_texts import SPEC
 from runtime.training.run_options import Options
 from runtime.training.trained import load_trained
 from runtime.training.training_run import Training
