@@ -72,7 +72,7 @@ def open_journal(path: Path) -> JournalStorage:
     _check_kind(path)
     locks = locks_of(path)
     try:
-        locks.mkdir(parents=True, exist_ok=True)
+        locks.mkdir(exist_ok=True)
         backend = JournalFileBackend(str(path), lock_obj=JournalLock(path, locks / "journal"))
     except OSError as error:
         raise Unwritable(path, error) from error

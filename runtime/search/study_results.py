@@ -36,7 +36,7 @@ def _write_best(study: OpenStudy, best: TrialResult) -> None:
     texts = dict(choose_values(study.setup.source, replayed(best.values)).texts)
     program = study.setup.of_texts(texts).program
     texts[SPEC] = _with_data_paths(program, texts[SPEC], study.setup.data_folder, study.folder)
-    with scratch(study.folder / BEST) as draft:
+    with scratch(study.folder / "best") as draft:
         for path, text in texts.items():
             name = BEST if path == SPEC else path
             (draft / name).parent.mkdir(exist_ok=True)

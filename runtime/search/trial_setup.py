@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -72,17 +72,15 @@ class TrialSetup:
         return training
 
     def of_texts(self, texts: Mapping[str, str]) -> TextSource:
-        """The program of a trial's texts, named as the file that it was made of; its settings are written in."""
-        name = str(self.file)
+        """The program of a trial's texts, called as the file that it was made of; its settings are written in."""
         if len(texts) == 1:
-            return self._trial(program_of(Source(name, texts[SPEC])))
+            return self._trial(program_of(Source(str(self.file), texts[SPEC])))
         with tempfile.TemporaryDirectory(prefix="nablac-") as folder:
             for path, text in texts.items():
-                file = Path(folder, path)
+                file = Path(folder, self.file.name if path == SPEC else path)
                 file.parent.mkdir(exist_ok=True)
                 file.write_text(text, "utf-8", newline="")
-            program = load(Path(folder, SPEC))
-        return self._trial(replace(program, source=Source(name, program.source.text)))
+            return self._trial(load(Path(folder, self.file.name)))
 
     def _trial(self, program: Program) -> TextSource:
         return TextSource(program, self.options.model, dtype=DType(self.options.dtype))
