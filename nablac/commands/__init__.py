@@ -28,6 +28,7 @@ COMMANDS = {  # each is a module of this package; the text is its line in `nabla
     "train": "Train a model as its train block says.",
     "tune": "Search the ranges of a model's text.",
     "eval": "The loss and metrics of a trained model.",
+    "compare": "Compare runs: settings, results, curves.",
     "generate": "Generate text: greedy, sampled, or by beam search.",
     "grad": "The gradients of a model's loss as an ONNX file.",
     "summary": "Layers, shapes, parameters, operations, memory.",

@@ -1,80 +1,57 @@
-"""Attention as a heat map: which tokens each token looks at, averaged over the heads, and head by head."""
+"""Attention as heat maps: which tokens each token attends to, averaged over the heads and for each head."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
-from xml.sax.saxutils import escape
 
-from nablac.drawing.svg import FONT
+from runtime.charts.elements import rectangle, text, text_width
+from runtime.charts.palette import MUTED, SURFACE, shade
+from runtime.charts.panel import Chart
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
-CELL, SMALL, GAP, MARGIN = 26, 9, 22, 24  # pixels: of a token in the large map and in those of heads
-LETTER = 7.2  # about the width of one, at 12 pixels
-_INK, _GREY, _BLUE = "#0f172a", "#64748b", (37, 99, 235)
+CELL, SMALL, GAP, MARGIN = 26, 9, 22, 24  # pixels; CELL is the size of a cell in the mean map, SMALL in those of heads
 
 
 def attention_svg(weights: Array, rows: Sequence[str], columns: Sequence[str], title: str) -> str:
-    """`weights: [heads, rows, columns]`, shares that add up to 1 in each row, as SVG."""
+    """Attention weights `[heads, rows, columns]`, of which each row adds up to 1, as SVG."""
     heads = len(weights)
-    left = MARGIN + max(len(row) for row in rows) * LETTER + 10
-    top = 64 + max(len(column) for column in columns) * LETTER * 0.75
+    left = MARGIN + max(map(text_width, rows)) + 10
+    top = 64 + max(map(text_width, columns)) * 0.75
     across, down = CELL * len(columns), CELL * len(rows)
-    parts = [
-        _text(MARGIN, 32, title, size=16, weight=600),
-        _text(MARGIN, 50, f"rows look at columns; the mean of {heads} heads, then each", fill=_GREY),
-    ]
+    about = f"rows attend to columns; the mean of {heads} heads, then each head"
+    parts = [text(MARGIN, 32, title, size=16, weight=600), text(MARGIN, 50, about, fill=MUTED)]
     for index, column in enumerate(columns):
         x, y = left + CELL * (index + 0.5), top - 8
-        parts.append(f'<text x="{x:.0f}" y="{y:.0f}" transform="rotate(-45 {x:.0f} {y:.0f})">{escape(column)}</text>')
+        parts.append(text(x, y, column, transform=f"rotate(-45 {x:.0f} {y:.0f})"))
     for index, row in enumerate(rows):
-        parts.append(_text(left - 8, top + CELL * (index + 0.5) + 4, row, anchor="end"))
-    parts.append(_cells(weights.mean(axis=0), left, top, CELL, rows, columns))
+        parts.append(text(left - 8, top + CELL * (index + 0.5) + 4, row, anchor="end"))
+    parts += _cells(weights.mean(axis=0), left, top, CELL, rows, columns)
     wide, high = SMALL * len(columns) + GAP, SMALL * len(rows) + GAP + 8
     right = left + across + 2 * MARGIN + 60
     fits = max(1, int((max(right, 640.0) - 2 * MARGIN) // wide))
     begin = top + down + 2 * GAP
     for head in range(heads):
         x, y = MARGIN + head % fits * wide, begin + head // fits * high
-        parts.append(_text(x, y, f"head {head}", size=11, fill=_GREY))
-        parts.append(_cells(weights[head], x, y + 6, SMALL, rows, columns))
-    width = max(right, MARGIN * 2 + max(min(heads, fits) * wide, 9.5 * len(title)))
+        parts.append(text(x, y, f"head {head}", size=11, fill=MUTED))
+        parts += _cells(weights[head], x, y + 6, SMALL, rows, columns)
+    width = max(right, MARGIN * 2 + max(min(heads, fits) * wide, text_width(title, 16, bold=True)))
     height = begin + -(-heads // fits) * high + MARGIN
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}" '
-        f'viewBox="0 0 {width:.0f} {height:.0f}" role="img" font-family="{FONT}" font-size="12" fill="{_INK}">'
-        f'<title>{escape(title)}</title><rect width="100%" height="100%" rx="10" fill="#ffffff"/>'
-        + "".join(parts)
-        + "</svg>\n"
-    )
+    surface = rectangle(0, 0, width, height, SURFACE, rx=10)
+    return Chart(title, about, round(width), round(height), surface + "".join(parts)).svg()
 
 
-def _cells(weights: Array, left: float, top: float, size: int, rows: Sequence[str], columns: Sequence[str]) -> str:
-    """One map; a cell tells its share when pointed at."""
-    parts = []
+def _cells(
+    weights: Array, left: float, top: float, size: int, rows: Sequence[str], columns: Sequence[str]
+) -> list[str]:
+    """One heat map; each cell shows its weight as a tooltip."""
+    cells = []
     for y, row in enumerate(rows):
         for x, column in enumerate(columns):
-            share = float(weights[y, x])
-            shown = f"{escape(row)} \u2192 {escape(column)}: {share:.2f}"
-            parts.append(
-                f'<rect x="{left + x * size:.0f}" y="{top + y * size:.0f}" width="{size - 1}" height="{size - 1}" '
-                f'fill="{_color(share)}"><title>{shown}</title></rect>'
-            )
-    return "".join(parts)
-
-
-def _color(share: float) -> str:
-    """From nearly white to blue."""
-    mixed = (round(241 + (blue - 241) * min(1.0, share) ** 0.7) for blue in _BLUE)
-    return "#" + "".join(f"{each:02x}" for each in mixed)
-
-
-def _text(
-    x: float, y: float, text: str, size: int = 12, weight: int = 400, fill: str = _INK, anchor: str = "start"
-) -> str:
-    return (
-        f'<text x="{x:.0f}" y="{y:.0f}" font-size="{size}" font-weight="{weight}" fill="{fill}" '
-        f'text-anchor="{anchor}">{escape(text)}</text>'
-    )
+            weight = float(weights[y, x])
+            tooltip = f"{row} \u2192 {column}: {weight:.2f}"
+            color = shade(weight)[0]
+            cells.append(rectangle(left + x * size, top + y * size, size - 1, size - 1, color, tooltip))
+    return cells

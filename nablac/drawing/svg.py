@@ -6,8 +6,8 @@ from xml.sax.saxutils import escape, quoteattr
 
 from nablac.drawing.layout import HEADER, LINE, LINE_SIZE, PAD, Line, Picture, Placed, lay_out, text_width
 from nablac.drawing.outline import Group
+from runtime.charts.elements import FONT
 
-FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 COLORS = {  # fill, stroke, text
     "input": ("#dcfce7", "#16a34a", "#14532d"),
     "output": ("#fee2e2", "#dc2626", "#7f1d1d"),

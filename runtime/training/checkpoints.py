@@ -103,6 +103,18 @@ def best_state(folder: Path) -> dict[str, Array]:
         raise NablacError(replace(diagnostic, hint=hint)) from None
 
 
+def best_epoch_kept(folder: Path) -> int | None:
+    """The number of the epoch that `best_state` is of; None where it cannot be read."""
+    from safetensors import safe_open
+
+    try:
+        with safe_open(str(folder / BEST), framework="numpy") as file:
+            position: Position = typed(Position, json.loads((file.metadata() or {})["position"]))
+            return position.best_epoch
+    except Exception:  # of the library, of the system, of metadata that are anything
+        return None
+
+
 def newest_checkpoint(
     folder: Path, damaged: list[NablacError] | None = None
 ) -> tuple[dict[str, Array], Position] | None:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from types import TracebackType
 
+EVENT_FILES = "events.out.tfevents.*"  # by which TensorBoard finds them
 _POLYNOMIAL = 0x82F63B78  # of CRC-32C (Castagnoli), reflected
 
 

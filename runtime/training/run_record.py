@@ -142,8 +142,15 @@ def write_record(folder: Path, record: Record, facts: Mapping[str, Any]) -> None
 
 def read_record(folder: Path) -> Record:
     """How the run in a folder was begun; NablacError for a folder that is none of a run."""
+    return read_record_and_facts(folder)[0]
+
+
+def read_record_and_facts(folder: Path) -> tuple[Record, dict[str, Any]]:
+    """The same, with what was counted for people when it began, of which other versions may keep more or less."""
     hint = "name the folder that `nablac train` printed"
     if not os.path.isfile(folder / RECORD):
+        if any(folder.glob(f"*/{RECORD}")):
+            hint = f"it holds runs: name them, as {folder}/*"
         raise NablacError(
             Diagnostic(codes.E841, f"{folder} is not the folder of a nablac run", place=str(folder), hint=hint)
         )
@@ -152,7 +159,8 @@ def read_record(folder: Path) -> Record:
         stored = json.loads(content)
         record: Record = typed(Record, {name: value for name, value in stored.items() if name != "facts"})
         _check_ranges(record)
-        return record
+        facts = stored["facts"] if isinstance(stored.get("facts"), dict) else {}
+        return record, facts
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise NablacError(
             Diagnostic(codes.E841, f"{folder} is not the folder of a nablac run", place=str(folder), hint=hint)

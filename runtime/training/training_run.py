@@ -312,17 +312,19 @@ class Training:
 
 def describe(training: Training) -> dict[str, Any]:
     """What is about to run, for a person and for `run.json`."""
-    data = training.data
+    data, settings = training.data, training.settings()
     return {
         "model": training.name,
         "parameters": sum(int(np.prod(value.type.shape or (1,))) for value in _trained(training)),
         "backend": training.options.backend,
         "device": training.options.device,
         "batch": training.batch,
-        "epochs": training.settings().epochs,
+        "epochs": settings.epochs,
         "seed": training.seed,
         "examples": {part: len(rows) for part, rows in data.parts.items()},
         "skipped": len(training.context.skipped),
+        "monitor": settings.monitor or ("val_loss" if len(data.parts["validation"]) else "loss"),
+        "higher_is_better": sorted(training.higher_is_better),
     }
 
 

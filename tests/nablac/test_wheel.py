@@ -48,6 +48,7 @@ ARGUMENTS = {
     "run": ("line.model", "x.npy"),
     "train": ("line.model", "-o", "trained"),
     "eval": ("line.model", "--data", "d.npz"),
+    "compare": ("one", "two", "--report", "page.html"),
     "generate": ("letters", "ab", "--tokens", "3"),
     "grad": ("line.model", "-o", "gradient.onnx"),
     "summary": ("line.model",),
@@ -56,7 +57,10 @@ ARGUMENTS = {
     "explain": ("E303",),
     "doctor": (),
 }
-BEFORE = {"generate": ("train", "letters.model", "-o", "letters")}
+BEFORE = {
+    "compare": (("train", "line.model", "-o", "one"), ("train", "line.model", "-o", "two", "--seed", "1")),
+    "generate": (("train", "letters.model", "-o", "letters"),),
+}
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +134,7 @@ def test_every_command_has_a_case() -> None:
 def test_a_command_runs_beside_modules_of_the_folders_names(
     name: str, environment: dict[str, str], folder: Path
 ) -> None:
-    for arguments in (*([BEFORE[name]] if name in BEFORE else []), (name, *ARGUMENTS[name])):
+    for arguments in (*BEFORE.get(name, ()), (name, *ARGUMENTS[name])):
         command = [sys.executable, "-m", "nablac", *arguments]
         ended = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
         assert ended.returncode == 0, ended.stderr

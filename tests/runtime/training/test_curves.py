@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 
 import pytest
 
-from runtime.training.curves import curves, ticks
+from runtime.training.curves import curves
 
 SVG = "{http://www.w3.org/2000/svg}"
 NAN, INF = math.nan, math.inf
@@ -159,11 +159,3 @@ def test_markup_in_a_text_stays_text() -> None:
 )
 def test_no_number_is_too_odd_for_it(values: list[float]) -> None:
     assert list(panels({"loss": values, "val_loss": values, "lr": values})) == ["loss", "lr"]
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "expected"),
-    [(0, 10, [0, 2, 4, 6, 8, 10]), (0.03, 0.52, [0.1, 0.2, 0.3, 0.4, 0.5]), (-7, 7, [-5, 0, 5])],
-)
-def test_ticks_are_round(low: float, high: float, expected: list[float]) -> None:
-    assert ticks(low, high) == pytest.approx(expected)

@@ -1,0 +1,262 @@
+"""Runs side by side: the settings that differ, what each came to, and its history."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from compiler.elaborate.presets import parse_settings
+from grammar import codes, syntax
+from grammar.diagnostics import Diagnostic, NablacError
+from grammar.parser import parse
+from grammar.reading import read_source
+from runtime.boundary import LARGEST_JSON, read_file
+from runtime.training.checkpoints import best_epoch_kept
+from runtime.training.event_reader import read_scalars
+from runtime.training.folder import WEIGHTS
+from runtime.training.program_texts import IMPORTED, SPEC
+from runtime.training.run_record import Choices, read_record_and_facts
+
+_LONGEST = 200  # of a setting's text
+
+
+@dataclass(frozen=True)
+class ComparedRun:
+    """One run: what it was begun with, and what it has come to.
+
+    `settings` are texts by name: hyperparameters, statements of the train block, options of the command.
+    """
+
+    folder: Path
+    name: str  # as short as tells the runs of a comparison apart
+    model: str
+    parameters: int | None
+    data: str  # a hash of its examples
+    settings: Mapping[str, str]
+    texts: Mapping[str, str]  # of the program, by path
+    is_finished: bool
+    monitor: str
+    higher_is_better: frozenset[str]
+    history: Mapping[str, Sequence[float]]
+    seconds: float | None  # of all its epochs
+    kept_epoch: int | None  # the best one, whose weights the run keeps; None where nothing says it
+
+    @property
+    def epochs(self) -> int:
+        """How many it has finished."""
+        return max(map(len, self.history.values()), default=0)
+
+    @property
+    def best(self) -> int | None:
+        """The index of the best epoch: that of its weights, else by what it monitors; None without a finite value."""
+        if self.kept_epoch is not None and self.kept_epoch <= len(self.history.get(self.monitor, ())):
+            return self.kept_epoch - 1
+        values = self.history.get(self.monitor, ())
+        sign = -1 if self.monitor.removeprefix("val_") in self.higher_is_better else 1
+        indices = [index for index, value in enumerate(values) if math.isfinite(value)]
+        return min(indices, key=lambda index: sign * values[index], default=None)
+
+    @property
+    def best_epoch(self) -> int | None:
+        """The number of that epoch, from 1."""
+        if self.best is None:
+            return None
+        epochs = self.history.get("epoch", ())
+        return int(epochs[self.best]) if self.best < len(epochs) else self.best + 1
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Every quantity in the best epoch, what is monitored first."""
+        if self.best is None:
+            return {}
+        values = {name: column[self.best] for name, column in self.history.items() if self.best < len(column)}
+        values.pop("epoch", None)
+        return {self.monitor: values[self.monitor]} | values
+
+    def to_json(self) -> dict[str, Any]:
+        """The run as `nablac compare --json` prints it."""
+        return {
+            "run": str(self.folder),
+            "model": self.model,
+            "is_finished": self.is_finished,
+            "epochs": self.epochs,
+            "best_epoch": self.best_epoch,
+            "monitor": self.monitor,
+            "metrics": self.metrics,
+            "parameters": self.parameters,
+            "seconds": self.seconds,
+            "settings": dict(self.settings),
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs with what differs among their settings: a text for each run, None where a run has no such setting."""
+
+    runs: tuple[ComparedRun, ...]
+    differences: Mapping[str, tuple[str | None, ...]]
+    notes: tuple[str, ...]  # what makes results not comparable
+
+    @property
+    def quantities(self) -> list[str]:
+        """The names of all that was measured, what is monitored first, learning rates last."""
+        monitors = dict.fromkeys(run.monitor for run in self.runs if run.monitor in run.history)
+        names = dict.fromkeys([*monitors, *(name for run in self.runs for name in run.history if name != "epoch")])
+        return sorted(names, key=lambda name: name in ("lr", "learning_rate"))
+
+    @property
+    def winner(self) -> int | None:
+        """The index of the run whose monitored quantity is best; None where they monitor different ones."""
+        if len({run.monitor for run in self.runs}) > 1:
+            return None
+        values = [run.metrics.get(run.monitor, math.nan) for run in self.runs]
+        sign = -1 if self.runs[0].monitor.removeprefix("val_") in self.runs[0].higher_is_better else 1
+        finite = [index for index, value in enumerate(values) if math.isfinite(value)]
+        return min(finite, key=lambda index: sign * values[index], default=None)
+
+    def changes(self, index: int) -> list[str]:
+        """The lines of the texts in which a run differs from the first one, as a unified diff."""
+        lines: list[str] = []
+        first, run = self.runs[0], self.runs[index]
+        for path in dict.fromkeys([*first.texts, *run.texts]):
+            before, after = first.texts.get(path, ""), run.texts.get(path, "")
+            names = f"{first.name}/{path}", f"{run.name}/{path}"
+            lines += difflib.unified_diff(before.splitlines(), after.splitlines(), *names, lineterm="", n=2)
+        return lines
+
+    def to_json(self) -> dict[str, Any]:
+        """The comparison as `nablac compare --json` prints it."""
+        return {
+            "runs": [run.to_json() for run in self.runs],
+            "differences": {name: list(values) for name, values in self.differences.items()},
+            "text_changes": ["\n".join(self.changes(index)) for index in range(len(self.runs))],
+            "best": str(self.runs[self.winner].folder) if self.winner is not None else None,
+            "notes": list(self.notes),
+        }
+
+
+def compare_runs(folders: Sequence[Path]) -> Comparison:
+    """Read the runs in folders; NablacError for a folder that is none, and for fewer than two runs."""
+    names = _short_names(folders)
+    runs = tuple(_read(folder, name) for folder, name in zip(folders, names, strict=True))
+    settings = dict.fromkeys(name for run in runs for name in run.settings)
+    columns = {name: tuple(run.settings.get(name) for run in runs) for name in settings}
+    differences = {name: values for name, values in columns.items() if len(set(values)) > 1}
+    return Comparison(runs, differences, tuple(_notes(runs)))
+
+
+def _notes(runs: Sequence[ComparedRun]) -> list[str]:
+    notes = []
+    if len({run.data for run in runs}) > 1:
+        notes.append("the runs' data differ: their results are of other examples")
+    if len({run.monitor for run in runs}) > 1:
+        monitors = ", ".join(dict.fromkeys(run.monitor for run in runs))
+        notes.append(f"the runs monitor different quantities ({monitors}): none is called the best")
+    for run in runs:
+        if not run.is_finished:
+            state = f"it has finished {run.epochs:,} epochs" if run.epochs else "no epoch is finished yet"
+            notes.append(f"{run.folder} is not finished: {state}")
+    return notes
+
+
+def _short_names(folders: Sequence[Path]) -> list[str]:
+    """The last parts of paths, two where there are so many, and as many more as tell the paths apart."""
+    parts = [Path(folder).absolute().parts for folder in folders]
+    longest = max(map(len, parts))
+    for count in range(2, longest):
+        names = ["/".join(each[-count:]) for each in parts]
+        if len(set(names)) == len(names):
+            return names
+    return [str(folder) for folder in folders]
+
+
+def _read(folder: Path, name: str) -> ComparedRun:
+    record, facts = read_record_and_facts(folder)
+    history = _history(folder)
+    texts = {
+        path.relative_to(folder).as_posix(): read_source(path).text
+        for path in [folder / SPEC, *sorted((folder / IMPORTED).glob("*.model"))]
+        if path.is_file()
+    }
+    times = read_scalars(folder, "seconds")
+    guess = "val_loss" if "val_loss" in history else "loss"  # a run of a version that did not keep it
+    higher = facts.get("higher_is_better")
+    options = {name: value for name, value in asdict(record.length).items() if name != "keep"}
+    return ComparedRun(
+        folder,
+        name,
+        str(facts.get("model") or record.choices.model or ""),
+        facts["parameters"] if isinstance(facts.get("parameters"), int) else None,
+        record.examples,
+        _settings(folder, record.choices, {**asdict(record.choices), **options}),
+        texts,
+        (folder / WEIGHTS).is_file(),
+        str(facts.get("monitor") or guess),
+        frozenset(map(str, higher)) if isinstance(higher, list) else frozenset(),
+        history,
+        sum(times.values()) if times else None,
+        best_epoch_kept(folder / "checkpoints"),
+    )
+
+
+def _history(folder: Path) -> dict[str, list[float]]:
+    """The history of a run, none where no epoch is finished; NablacError for a file that is no history."""
+    path = folder / "history.json"
+    if not path.is_file():
+        return {}
+    try:
+        stored = json.loads(read_file(path, LARGEST_JSON))
+        return {
+            str(name): [math.nan if value is None else float(value) for value in values]
+            for name, values in stored.items()
+        }
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
+        message = f"{path} is not a run's history"
+        raise NablacError(Diagnostic(codes.E841, message, place=str(path))) from error
+
+
+def _settings(folder: Path, choices: Choices, options: Mapping[str, Any]) -> dict[str, str]:
+    """What the text says, then what the command said instead of it."""
+    settings = _written(folder / SPEC, choices.model, choices.preset) if (folder / SPEC).is_file() else {}
+    settings |= parse_settings(choices.set)
+    for name, value in options.items():
+        if name != "set" and value is not None and value is not False:
+            settings[name] = _shown(str(value))
+    return settings
+
+
+def _written(path: Path, model: str | None, preset: str | None) -> dict[str, str]:
+    """The hyperparameters of a model and the statements of its train block, as the text has them."""
+    declarations = parse(read_source(path)).declarations
+    blocks = [each for each in declarations if isinstance(each, syntax.Train)]
+    wanted = model or (blocks[0].model.text if len(blocks) == 1 else None)
+    settings: dict[str, str] = {}
+    for each in declarations:
+        if isinstance(each, syntax.Definition) and each.kind == "model" and wanted in (None, each.name.text):
+            settings |= _hyperparameters(each, preset)
+        elif isinstance(each, syntax.Train) and wanted in (None, each.model.text):
+            for statement in each.body:
+                if isinstance(statement, syntax.Setting):
+                    name = " ".join(part.text for part in (statement.name, statement.label) if part is not None)
+                    value = _shown(statement.value.span.text)
+                    settings[name] = f"{settings[name]}, {value}" if name in settings else value
+    return settings
+
+
+def _hyperparameters(model: syntax.Definition, preset: str | None) -> dict[str, str]:
+    values = {each.name.text: _shown(each.default.span.text) for each in model.hypers if each.default is not None}
+    for statement in model.body:
+        if isinstance(statement, syntax.Preset) and statement.name.text == preset:
+            values |= {each.name.text: _shown(each.value.span.text) for each in statement.settings}
+    return values
+
+
+def _shown(text: str) -> str:
+    """On one line, and not too long."""
+    joined = " ".join(text.split())
+    return joined if len(joined) <= _LONGEST else joined[: _LONGEST - 1] + "…"

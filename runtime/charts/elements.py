@@ -1,0 +1,97 @@
+"""The elements of an SVG as text, and how wide texts are in it."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any
+from xml.sax.saxutils import escape as escape_markup
+from xml.sax.saxutils import quoteattr
+
+from runtime.charts.palette import INK, Color
+
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
+
+
+def element(
+    tag: str, *content: str, fill: Color | None = None, stroke: Color | None = None, css: str = "", **attributes: Any
+) -> str:
+    """An element; `content` is markup. `stroke_width` is written `stroke-width`; what is `hollow` has no fill."""
+    written: dict[str, object] = {}
+    classes = [css] if css else []
+    for kind, color in (("fill", fill), ("stroke", stroke)):
+        if color is not None:
+            written[kind] = color.light
+            classes.append(f"{kind}-{color.name}")
+    if classes:
+        written["class"] = " ".join(classes)
+    if attributes.pop("hollow", False):
+        written["fill"] = "none"
+    written |= {name.replace("_", "-"): value for name, value in attributes.items()}
+    head = "".join(f" {name}={quoteattr(_attribute(value))}" for name, value in written.items())
+    return f"<{tag}{head}>{''.join(content)}</{tag}>" if content else f"<{tag}{head}/>"
+
+
+def text(
+    x: float,
+    y: float,
+    content: str,
+    *,
+    fill: Color = INK,
+    size: float = 12,
+    weight: int = 400,
+    anchor: str = "start",
+    **attributes: Any,
+) -> str:
+    """A line of text; `y` is its baseline. `content` is plain text."""
+    shape: dict[str, Any] = {"font_size": size, "font_weight": weight, "text_anchor": anchor}
+    return element("text", escape(content), fill=fill, x=x, y=y, **shape, **attributes)
+
+
+def line(x: float, y: float, to_x: float, to_y: float, stroke: Color, **attributes: Any) -> str:
+    """A straight line."""
+    return element("line", stroke=stroke, x1=x, y1=y, x2=to_x, y2=to_y, **attributes)
+
+
+def circle(x: float, y: float, radius: float, fill: Color, tip: str = "", **attributes: Any) -> str:
+    """A filled circle; `tip` shows when it is pointed at."""
+    return element("circle", *_tip(tip), fill=fill, cx=x, cy=y, r=radius, **attributes)
+
+
+def rectangle(x: float, y: float, width: float, height: float, fill: Color, tip: str = "", **attributes: Any) -> str:
+    """A filled rectangle; `tip` shows when it is pointed at."""
+    return element("rect", *_tip(tip), fill=fill, x=x, y=y, width=width, height=height, **attributes)
+
+
+def polyline(points: list[tuple[float, float]], stroke: Color, tip: str = "", **attributes: Any) -> str:
+    """A line through points, with round joins."""
+    joined = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    shape: dict[str, Any] = {"stroke_width": 2, "stroke_linejoin": "round", "stroke_linecap": "round"}
+    return element("polyline", *_tip(tip), stroke=stroke, points=joined, hollow=True, **shape | attributes)
+
+
+def _tip(tip: str) -> list[str]:
+    return [element("title", escape(tip))] if tip else []
+
+
+def _attribute(value: object) -> str:
+    return f"{round(value, 2):.9g}" if isinstance(value, float) else str(value)
+
+
+def escape(content: str) -> str:
+    """Plain text as markup. XML has no control characters: they become spaces."""
+    return escape_markup("".join(letter if letter.isprintable() else " " for letter in content))
+
+
+def text_width(content: str, size: float = 12, bold: bool = False) -> float:
+    """About how wide a text is, in the widest of the fonts."""
+    ems = sum(1.0 if unicodedata.east_asian_width(letter) in "WF" else 0.7 if bold else 0.63 for letter in content)
+    return ems * size
+
+
+def fit(content: str, room: float, size: float = 12, bold: bool = False) -> str:
+    """The text, or as much of its beginning as there is room for."""
+    if text_width(content, size, bold) <= room:
+        return content
+    while content and text_width(content + "…", size, bold) > room:
+        content = content[:-1]
+    return content.rstrip() + "…"

@@ -1,0 +1,75 @@
+"""What a run's event files tell: the scalars that `EventWriter` wrote."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+from runtime.boundary import read_file
+from runtime.training.events import EVENT_FILES, record
+
+_LARGEST = 1 << 30  # bytes of a file; a run of a million epochs has fewer
+
+
+def read_scalars(folder: Path, tag: str) -> dict[int, float]:
+    """The value of a tag by step, from all event files in a folder; where two have a step, the later one's.
+
+    A file is read up to its first damaged record, as one of a run that was killed may have.
+    """
+    values: dict[int, float] = {}
+    for path in sorted(folder.glob(EVENT_FILES)):
+        for content in _records(read_file(path, _LARGEST)):
+            event = dict(_fields(content))
+            step, summary = event.get(2, 0), event.get(5)
+            if not isinstance(summary, bytes):
+                continue
+            for number, entry in _fields(summary):
+                scalar = dict(_fields(entry)) if number == 1 and isinstance(entry, bytes) else {}
+                if scalar.get(1) == tag.encode() and isinstance(value := scalar.get(2), float):
+                    values[int(step) if isinstance(step, int) else 0] = value
+    return values
+
+
+def _records(data: bytes) -> Iterator[bytes]:
+    """The contents of whole TFRecords, up to the first that is damaged."""
+    start = 0
+    while start + 16 <= len(data):
+        (length,) = struct.unpack_from("<Q", data, start)
+        content = data[start + 12 : start + 12 + length]
+        end = start + 16 + length
+        if end > len(data) or data[start:end] != record(content):
+            return
+        yield content
+        start = end
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int | float | bytes]]:
+    """The fields of a protocol buffer by number, of the kinds that events have."""
+    start = 0
+    while start < len(data):
+        key, start = _varint(data, start)
+        kind = key & 7
+        if kind == 0:
+            number, start = _varint(data, start)
+            yield key >> 3, number
+        elif kind == 2:
+            length, start = _varint(data, start)
+            yield key >> 3, data[start : start + length]
+            start += length
+        else:  # a double or a float
+            size = 8 if kind == 1 else 4
+            (value,) = struct.unpack_from("<d" if kind == 1 else "<f", data, start)
+            yield key >> 3, float(value)
+            start += size
+
+
+def _varint(data: bytes, start: int) -> tuple[int, int]:
+    number = shift = 0
+    while True:
+        byte = data[start]
+        start += 1
+        number |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            return number, start
