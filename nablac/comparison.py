@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from compiler.elaborate.presets import parse_settings
+from compiler.elaborate.program_texts import IMPORTED, SPEC
 from grammar import codes, syntax
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.parser import parse
@@ -19,7 +20,6 @@ from runtime.boundary import LARGEST_JSON, read_file
 from runtime.training.checkpoints import best_epoch_kept
 from runtime.training.event_reader import read_scalars
 from runtime.training.folder import WEIGHTS
-from runtime.training.program_texts import IMPORTED, SPEC
 from runtime.training.run_record import Choices, read_record_and_facts
 
 _LONGEST = 200  # of a setting's text

@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from nablac.commands.output import note
+from runtime.search.page import show_value
 from runtime.search.trial_results import ENDED, TrialResult, ranked, trial_results
 
 if TYPE_CHECKING:
@@ -79,10 +80,7 @@ class TrialProgress:
         figure = f"{monitor} {trial.objective:.5g}" if trial.objective is not None else monitor
         if trial.state == "pruned":
             figure += f"  pruned after {trial.epochs} epochs"
-        if trial.same_as is not None:
-            figure += f"  as trial {trial.same_as}"
-        else:
-            figure += f"  {trial.seconds:.1f} s"
+        figure += f"  {trial.seconds:.1f} s" if trial.seconds is not None else f"  {trial.message}"
         if best is not None:
             figure += "  best" if best.number == trial.number else f"  best {best.objective:.5g} (trial {best.number})"
         return f"{number}  {figure}  {values}"
@@ -90,9 +88,4 @@ class TrialProgress:
 
 def shown_values(trial: TrialResult) -> str:
     """The values of a trial in a line."""
-    return "  ".join(f"{name} {shown_value(value)}" for name, value in trial.values.items())
-
-
-def shown_value(value: object) -> str:
-    """A value as a person reads it."""
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "  ".join(f"{name} {show_value(value)}" for name, value in trial.values.items())

@@ -175,14 +175,14 @@ def _begun(file: Path | None, output: Path | None, trials: int | None, jobs: int
         text="",
         examples="",
     )
-    record, name, epochs = begun(setup, record)
-    return begin(output, record, setup, name, epochs)
+    record, epochs = begun(setup, record)
+    return begin(output, record, setup, epochs)
 
 
 def _of_run(folder: Path, said: dict[str, Any]) -> tuple[Path, Path]:
     """The text of a run, with where its data begins; what it was started with goes to `said` where nothing is asked."""
-    from nablac.commands.runs import read_run
     from compiler.elaborate.program_texts import SPEC
+    from nablac.commands.runs import read_run
 
     run = read_run(folder)
     for name in ("model", "preset", "set", "dtype", "validation", "data", "skip_broken"):
@@ -241,11 +241,11 @@ def _announce(study: OpenStudy, total: int) -> None:
 
 def _report(study: OpenStudy, total: int, interrupted: bool, as_json: bool, quiet: bool) -> int:
     """Write the results, show them, say how to go on; the command's exit status."""
-    from runtime.search.study_results import BEST, write_results
+    from runtime.search.study_results import BEST, as_written, write_results
     from runtime.search.trial_results import ENDED, ranked, trial_results
 
     trials = trial_results(study.study)
-    best = write_results(study, trials)
+    best = write_results(study, trials, total)
     ended = sum(trial.state in ENDED for trial in trials)
     is_over = ended >= total
     status = 130 if interrupted and not is_over else 1 if is_over and best is None else 0
@@ -262,7 +262,7 @@ def _report(study: OpenStudy, total: int, interrupted: bool, as_json: bool, quie
         return status
     if best is not None:
         _print_table(study, ranked(trials, study.record.higher_is_better))
-        _print_ends(study, best, quiet)
+        _print_ends(study, best, as_written(study, trials), quiet)
     failed = [trial for trial in trials if trial.state == "failed"]
     if failed:
         of = "every trial" if is_over and len(failed) == total else f"{len(failed)} of {ended} trials"
@@ -275,15 +275,15 @@ def _report(study: OpenStudy, total: int, interrupted: bool, as_json: bool, quie
 
 def _print_table(study: OpenStudy, best: list[TrialResult]) -> None:
     """The best trials, each in a row."""
-    from nablac.commands.trial_progress import shown_value
+    from runtime.search.page import show_value
     from runtime.search.trial_results import variable_columns
 
     shown = best[:_SHOWN]
     names = variable_columns(shown)
     rows = [["trial", study.record.monitor, "epochs", "seconds", *names]]
     for trial in shown:
-        values = [shown_value(trial.values[name]) if name in trial.values else "" for name in names]
-        seconds = f"{trial.seconds:.1f}" if trial.same_as is None else f"as {trial.same_as}"
+        values = [show_value(trial.values[name]) if name in trial.values else "" for name in names]
+        seconds = f"{trial.seconds:.1f}" if trial.seconds is not None else f"as {trial.same_as}"
         rows.append([str(trial.number), f"{trial.objective:.6g}", str(trial.epochs), seconds, *values])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
@@ -292,11 +292,14 @@ def _print_table(study: OpenStudy, best: list[TrialResult]) -> None:
         click.echo(f"and {len(best) - _SHOWN:,} more")
 
 
-def _print_ends(study: OpenStudy, best: TrialResult, quiet: bool) -> None:
+def _print_ends(study: OpenStudy, best: TrialResult, own: TrialResult | None, quiet: bool) -> None:
     """What lies where, and the commands that go on from here."""
     from runtime.search.study_results import BEST, PAGE, TABLE
 
-    click.echo(f"best trial {best.number}: {study.record.monitor} {best.objective:.6g} in epoch {best.best_epoch}")
+    text = f"; the text as it stands {own.objective:.6g}" if own is not None else ""
+    click.echo(
+        f"best trial {best.number}: {study.record.monitor} {best.objective:.6g} in epoch {best.best_epoch}{text}"
+    )
     files = [name for name in (PAGE, TABLE, BEST) if (study.folder / name).is_file()]
     click.echo(f"{study.folder}: {', '.join(files)}")
     same = f"trials/{best.number if best.same_as is None else best.same_as}"

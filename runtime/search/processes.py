@@ -61,27 +61,36 @@ def run_workers(
         process.start()
         sender.close()
         workers.append((process, receiver))
-    stopped, error = False, None
     try:
-        while any(process.is_alive() for process, _ in workers):
-            wait([process.sentinel for process, _ in workers if process.is_alive()], timeout=_PAUSE)
-            look()
-            error = error or next((failure for _, receiver in workers if (failure := _received(receiver))), None)
-            if not stopped and (stop() or error is not None):
-                stopped = True
-                for process, _ in workers:
-                    process.terminate()
-        error = error or next((failure for _, receiver in workers if (failure := _received(receiver))), None)
+        error = _watched(workers, stop, look)
     except BaseException:
-        for process, _ in workers:
-            process.kill()
+        for worker, _ in workers:
+            worker.kill()
         raise
     if error is not None:
         raise error
-    if not stopped and all(process.exitcode for process, _ in workers):
+    if all(worker.exitcode for worker, _ in workers):
         message = f"the workers ended with status {workers[0][0].exitcode}"
         hint = f"`nablac tune --resume {folder}` goes on; with fewer `--jobs` there is more memory for each"
         raise NablacError(Diagnostic(codes.E916, message, place=str(folder), hint=hint))
+
+
+def _watched(
+    workers: list[tuple[BaseProcess, Connection]], stop: Callable[[], bool], look: Callable[[], None]
+) -> NablacError | None:
+    """Wait until all workers have ended; the first error of one, which ends the others as `stop` does."""
+    stopped, error = False, None
+    while True:
+        running = [worker for worker, _ in workers if worker.is_alive()]
+        error = error or next((failure for _, receiver in workers if (failure := _received(receiver))), None)
+        if not running:
+            return error
+        if not stopped and (stop() or error is not None):
+            stopped = True
+            for worker in running:
+                worker.terminate()
+        wait([worker.sentinel for worker in running], timeout=_PAUSE)
+        look()
 
 
 def _received(receiver: Connection) -> NablacError | None:

@@ -28,8 +28,8 @@ def resumed(folder: Path, say: Callable[[str], object] = lambda text: None) -> O
     return opened(folder, record, setup, training.settings().epochs)
 
 
-def begun(setup: TrialSetup, unfinished: StudyRecord) -> tuple[StudyRecord, str, int]:
-    """The record of a new study with what its text and data say; with the model's name and its epochs."""
+def begun(setup: TrialSetup, unfinished: StudyRecord) -> tuple[StudyRecord, int]:
+    """The record of a new study with what its text and data say; with the epochs of a trial."""
     training = setup.training(setup.source)
     examples = digest(training.data)
     loop = training.loop()  # NablacError where what is monitored is not measured
@@ -41,4 +41,4 @@ def begun(setup: TrialSetup, unfinished: StudyRecord) -> tuple[StudyRecord, str,
         text=fingerprint(setup.source.program),
         examples=examples,
     )
-    return record, training.name, loop.settings.epochs
+    return record, loop.settings.epochs

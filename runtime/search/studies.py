@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from itertools import islice, repeat
+from itertools import chain, islice, repeat
 from pathlib import Path
 from typing import Any
 
 import optuna
 from optuna.storages import JournalStorage
+from optuna.study import StudyDirection
 
 from compiler.elaborate.program_texts import written_out
 from grammar import codes
@@ -19,7 +20,7 @@ from runtime.atomic_files import Unwritable, move_folder, scratch, write_bytes
 from runtime.search.draws import Draws, pruner
 from runtime.search.journal import locks_of, open_journal, refused
 from runtime.search.study_record import STUDY, TEXTS, TRIALS, StudyRecord, write_study
-from runtime.search.suggestions import Values, combinations
+from runtime.search.suggestions import Values, combinations, default_values
 from runtime.search.trial_queue import fill, filling, total
 from runtime.search.trial_setup import TrialSetup
 
@@ -47,12 +48,12 @@ class OpenStudy:
         return self.folder / TRIALS / str(number)
 
 
-def begin(path: Path | None, record: StudyRecord, setup: TrialSetup, name: str, epochs: int) -> OpenStudy:
+def begin(path: Path | None, record: StudyRecord, setup: TrialSetup, epochs: int) -> OpenStudy:
     """A new study in a folder, the one asked for or the next number under `studies/<model>`; it is there whole.
 
     Where the record names a storage that has this study already, the folder joins it.
     """
-    target = path or _next(Path("studies") / name.lower())
+    target = path or _next(Path("studies") / setup.name.lower())
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
         message, hint = f"{target} already exists and is not empty", "use another `-o` for a new study"
         if (target / STUDY).is_file():
@@ -93,7 +94,7 @@ def _check_storage(storage: JournalStorage, journal: Path, record: StudyRecord) 
     about = {"form": record.form, "version": record.nablac, "study": record.identity}
     studies = {each.study_name: each for each in storage.get_all_studies()}
     if not studies:
-        direction = "maximize" if record.higher_is_better else "minimize"
+        direction = StudyDirection.MAXIMIZE if record.higher_is_better else StudyDirection.MINIMIZE
         optuna.create_study(storage=storage, study_name=_NAME, direction=direction)
         studies = {each.study_name: each for each in storage.get_all_studies()}
     if list(studies) != [_NAME]:
@@ -125,7 +126,8 @@ def plan(study: OpenStudy, asked: int | None) -> int:
             wanted = len(list(values))
         else:
             wanted = wanted or TRIALS_UNSAID
-            values = repeat({}, wanted)
+            # First the text as it stands: what is found is compared with it, and never worse.
+            values = chain([default_values(study.setup.source)], repeat({}))
         fill(study.study, values, wanted)
         return wanted
 

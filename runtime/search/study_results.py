@@ -3,37 +3,83 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.trial import TrialState
+
 from compiler.elaborate.program import Program
 from compiler.elaborate.program_texts import SPEC
-from compiler.search import choose_values
+from compiler.search import Numbers, choose_values
 from grammar import syntax
 from runtime.atomic_files import replace, scratch, write_bytes
 from runtime.data.matching import PackagePath
-from runtime.search.suggestions import replayed
+from runtime.search.page import study_page
+from runtime.search.results import StudyFacts
+from runtime.search.suggestions import default_values, replayed, variables_of
 from runtime.search.trial_results import TrialResult, ranked, table
 
 if TYPE_CHECKING:
     from runtime.search.studies import OpenStudy
 
 BEST, TABLE, PAGE = "best.model", "trials.csv", "study.html"
+_FEWEST = 4  # trials, of which importances can be told
 
 
-def write_results(study: OpenStudy, trials: list[TrialResult]) -> TrialResult | None:
-    """Write them; the best trial, if one is done."""
+def write_results(study: OpenStudy, trials: list[TrialResult], total: int) -> TrialResult | None:
+    """Write them, of `total` trials in the end; the best trial, if one is done."""
     record = study.record
     write_bytes(study.folder / TABLE, table(trials, record.monitor).encode())
+    text = study_page(_facts(study, trials, total), trials, _importances(study), f"nablac {record.nablac}")
+    write_bytes(study.folder / PAGE, text.encode())
     best = next(iter(ranked(trials, record.higher_is_better)), None)
     if best is not None:
-        _write_best(study, best)
+        _write_best(study, best.number)
     return best
 
 
-def _write_best(study: OpenStudy, best: TrialResult) -> None:
-    """The text with the best values written in, which finds its data from the study's folder."""
-    texts = dict(choose_values(study.setup.source, replayed(best.values)).texts)
+def as_written(study: OpenStudy, trials: Iterable[TrialResult]) -> TrialResult | None:
+    """The trial of the values that the text itself has where nothing is searched, if it is done."""
+    own = default_values(study.setup.source)
+    numbers = {trial.number for trial in study.study.get_trials(deepcopy=False) if trial.params == own}
+    return next((trial for trial in trials if trial.number in numbers and trial.state == "done"), None)
+
+
+def _facts(study: OpenStudy, trials: Iterable[TrialResult], total: int) -> StudyFacts:
+    record = study.record
+    variables = variables_of(study.setup.source)
+    own = as_written(study, trials)
+    return StudyFacts(
+        model=study.setup.name,
+        search=record.search.kind,
+        objective=record.monitor,
+        higher_is_better=record.higher_is_better,
+        trials=total,
+        logarithmic=frozenset(
+            each.name for each in variables if isinstance(each.candidates, Numbers) and each.candidates.scale == "log"
+        ),
+        baseline=own.objective if own is not None else None,
+        seed=record.search.seed if record.search.kind != "grid" else None,
+    )
+
+
+def _importances(study: OpenStudy) -> dict[str, float]:
+    """How much of the differences each variable explains, as shares of 1; empty where that cannot be told."""
+    done = [trial for trial in study.study.get_trials(deepcopy=False) if trial.state is TrialState.COMPLETE]
+    if len(done) < _FEWEST:
+        return {}
+    try:
+        return get_param_importances(study.study, evaluator=PedAnovaImportanceEvaluator())
+    except (ValueError, RuntimeError):  # of trials that are all equal
+        return {}
+
+
+def _write_best(study: OpenStudy, number: int) -> None:
+    """The text with the values of the best trial written in, which finds its data from the study's folder."""
+    params = study.study.get_trials(deepcopy=False)[number].params
+    texts = dict(choose_values(study.setup.source, replayed(params)).texts)
     program = study.setup.of_texts(texts).program
     texts[SPEC] = _with_data_paths(program, texts[SPEC], study.setup.data_folder, study.folder)
     with scratch(study.folder / "best") as draft:

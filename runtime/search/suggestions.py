@@ -49,8 +49,11 @@ def replayed(values: Mapping[str, Any]) -> Choose:
     """The values of a trial that has ended."""
 
     def choose(variable: Variable) -> int | float:
-        value: int | float = values[variable.name]
-        return labels_of(variable.candidates).index(value) if isinstance(variable.candidates, Options) else value
+        value: Any = values[variable.name]
+        if isinstance(variable.candidates, Options):
+            return labels_of(variable.candidates).index(value)
+        number: int | float = value
+        return number
 
     return choose
 
@@ -58,6 +61,16 @@ def replayed(values: Mapping[str, Any]) -> Choose:
 def variables_of(source: TextSource) -> tuple[Variable, ...]:
     """The variables that are met where each has its default; NablacError for mistakes of the text."""
     return choose_values(source, choose_default).variables
+
+
+def default_values(source: TextSource) -> Values:
+    """The values that stand in the text where nothing is searched: first options, middles of ranges."""
+    return {variable.name: _default(variable) for variable in variables_of(source)}
+
+
+def _default(variable: Variable) -> int | float | str:
+    candidates = variable.candidates
+    return labels_of(candidates)[0] if isinstance(candidates, Options) else candidates.default
 
 
 def require_variables(source: TextSource) -> None:

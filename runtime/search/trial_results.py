@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import optuna
+from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from runtime.search.results import State, TrialRow, Value
 from runtime.search.trial_queue import BEST_EPOCH, EPOCHS, FOLDER, MESSAGE, SAME, SECONDS
 
-STATES = {
+_STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "done",
     TrialState.PRUNED: "pruned",
     TrialState.FAIL: "failed",
@@ -24,19 +26,12 @@ ENDED = ("done", "pruned", "failed")
 
 
 @dataclass(frozen=True)
-class TrialResult:
-    """One trial. `values` are those of its variables by name: numbers, or the texts of options."""
+class TrialResult(TrialRow):
+    """One trial with what its run knows of it."""
 
-    number: int
-    state: str
-    values: dict[str, Any]
-    objective: float | None  # the best of the monitored quantity; of a pruned trial the last
-    epochs: int | None
-    best_epoch: int | None
-    seconds: float
-    same_as: int | None  # an earlier trial of the same values
-    message: str | None  # why it failed
-    folder: str | None
+    best_epoch: int | None = None
+    same_as: int | None = None  # an earlier trial of the same values, which was not trained again
+    folder: str | None = None  # of its run
 
     def to_json(self) -> dict[str, Any]:
         """As an object of JSON."""
@@ -51,25 +46,42 @@ def trial_results(study: optuna.Study) -> list[TrialResult]:
 
 def _result(trial: FrozenTrial) -> TrialResult:
     facts = trial.user_attrs
+    same = facts.get(SAME)
     return TrialResult(
         number=trial.number,
-        state=STATES[trial.state],
-        values=dict(trial.params),
+        state=_STATES[trial.state],
+        values={name: _value(trial, name) for name in trial.params},
         objective=trial.value if trial.state.is_finished() else None,
         epochs=facts.get(EPOCHS),
+        seconds=None if same is not None else facts.get(SECONDS),
+        message=facts.get(MESSAGE) or (f"the same as trial {same}" if same is not None else ""),
         best_epoch=facts.get(BEST_EPOCH),
-        seconds=0.0 if SAME in facts else float(facts.get(SECONDS, 0.0)),
-        same_as=facts.get(SAME),
-        message=facts.get(MESSAGE),
+        same_as=same,
         folder=facts.get(FOLDER),
     )
 
 
+def _value(trial: FrozenTrial, name: str) -> Value:
+    """The value of a variable; options that are numbers or flags are such, and not their texts."""
+    value: Value = trial.params[name]
+    distribution = trial.distributions[name]
+    if not isinstance(distribution, CategoricalDistribution):
+        return value
+    for read in (int, float):
+        try:
+            numbers: list[float] = [read(str(choice)) for choice in distribution.choices]
+        except ValueError:
+            continue
+        return numbers[distribution.choices.index(value)]
+    flags = {"true": True, "false": False}
+    return flags[str(value)] if flags.keys() >= set(distribution.choices) else value
+
+
 def ranked(trials: Iterable[TrialResult], higher_is_better: bool) -> list[TrialResult]:
     """The trials that are done, the best first; of equal ones the earlier."""
-    done = [trial for trial in trials if trial.state == "done" and trial.objective is not None]
+    done = [(trial.objective, trial) for trial in trials if trial.state == "done" and trial.objective is not None]
     sign = -1.0 if higher_is_better else 1.0
-    return sorted(done, key=lambda trial: sign * (trial.objective or 0.0))
+    return [trial for _, trial in sorted(done, key=lambda pair: (sign * pair[0], pair[1].number))]
 
 
 def variable_columns(trials: Sequence[TrialResult]) -> list[str]:

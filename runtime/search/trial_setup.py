@@ -10,6 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from compiler.elaborate.model_choice import choose_model
 from compiler.elaborate.models import TextSource
 from compiler.elaborate.presets import parse_settings
 from compiler.elaborate.program import Program, load, program_of
@@ -42,6 +43,11 @@ class TrialSetup:
         """The text with its ranges; NablacError for its mistakes."""
         chosen = self.options
         return TextSource(load(self.file), chosen.model, chosen.preset, parse_settings(chosen.set), DType(chosen.dtype))
+
+    @cached_property
+    def name(self) -> str:
+        """The model's name."""
+        return choose_model(self.source.program, self.options.model).name
 
     @property
     def data_folder(self) -> Path:

@@ -83,7 +83,9 @@ OPTIONS = {
 }
 
 
-@pytest.mark.parametrize(("search", "append"), [("grid", 4), ("random", 1), ("random", 7), ("random", 13), ("pruned", 90)])
+@pytest.mark.parametrize(
+    ("search", "append"), [("grid", 4), ("random", 1), ("random", 7), ("random", 13), ("pruned", 90)]
+)
 def test_a_study_killed_within_a_line_of_its_journal_ends_as_the_one_that_was_not(
     tmp_path: Path, search: str, append: int
 ) -> None:

@@ -38,9 +38,7 @@ def test_a_grid_has_every_combination_once_and_only_the_ranges_of_what_is_chosen
     write_model(tmp_path)
     tune(tmp_path, "--search", "grid", "--points", "2", "--epochs", "1", "-q", "-o", "study")
     trials = rows(tmp_path / "study")
-    combinations = [
-        tuple(row[name] for name in ("units", "act", "optimizer", "adam.lr", "sgd.lr")) for row in trials
-    ]
+    combinations = [tuple(row[name] for name in ("units", "act", "optimizer", "adam.lr", "sgd.lr")) for row in trials]
     assert combinations == [
         (units, act, *rest)
         for units in ("2", "8")
@@ -247,7 +245,12 @@ def test_a_run_is_tuned_with_its_settings(tmp_path: Path) -> None:
 
 
 FLAT = TEXT
-for _range, _value in {"2..8": "4", "choice(relu, tanh)": "relu", "log(1e-3..1e-1)": "0.01", "0.01..0.1": "0.1"}.items():
+for _range, _value in {
+    "2..8": "4",
+    "choice(relu, tanh)": "relu",
+    "log(1e-3..1e-1)": "0.01",
+    "0.01..0.1": "0.1",
+}.items():
     FLAT = FLAT.replace(_range, _value)
 FLAT = FLAT.replace("choice(adam(lr: 0.01), sgd(lr: 0.1))", "adam(lr: 0.01)")
 
@@ -286,7 +289,10 @@ def test_without_optuna_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.M
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda folder: (folder / "net.model").write_text(TEXT + "\n# more"), "the model has changed since study began"),
+        (
+            lambda folder: (folder / "net.model").write_text(TEXT + "\n# more"),
+            "the model has changed since study began",
+        ),
         (lambda folder: (folder / "rows.csv").open("a").write("1,2,3\n"), "the data has changed since study began"),
         (lambda folder: (folder / "net.model").unlink(), "is missing"),
         (lambda folder: (folder / "study" / "study.json").write_text("{}"), "was written by nablac another version"),
