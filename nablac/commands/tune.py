@@ -101,7 +101,7 @@ def command(
     from runtime.search.worker import work
 
     ends = time.monotonic() + minutes * 60 if minutes is not None else None
-    study = _resumed(resume, file, output, parameters) if resume else _begun(file, output, trials, jobs, parameters)
+    study = _resume(resume, file, output, parameters) if resume else _begin(file, output, trials, jobs, parameters)
     total = plan(study, trials)
     if not quiet and not as_json:
         _announce(study, total)
@@ -123,12 +123,12 @@ def command(
     return _report(study, total, bool(caught), as_json, quiet)
 
 
-def _begun(file: Path | None, output: Path | None, trials: int | None, jobs: int, said: dict[str, Any]) -> OpenStudy:
+def _begin(file: Path | None, output: Path | None, trials: int | None, jobs: int, said: dict[str, Any]) -> OpenStudy:
     """A new study."""
     import nablac
     from runtime.search.processes import share_of_processors
-    from runtime.search.resuming import begun
-    from runtime.search.studies import begin
+    from runtime.search.resuming import complete_record
+    from runtime.search.studies import begin_study
     from runtime.search.study_record import FORM, Search, StudyRecord, TrialOptions
     from runtime.search.suggestions import require_variables
     from runtime.search.trial_setup import TrialSetup
@@ -175,8 +175,8 @@ def _begun(file: Path | None, output: Path | None, trials: int | None, jobs: int
         text="",
         examples="",
     )
-    record, epochs = begun(setup, record)
-    return begin(output, record, setup, epochs)
+    record, epochs = complete_record(setup, record)
+    return begin_study(output, record, setup, epochs)
 
 
 def _of_run(folder: Path, said: dict[str, Any]) -> tuple[Path, Path]:
@@ -191,22 +191,22 @@ def _of_run(folder: Path, said: dict[str, Any]) -> tuple[Path, Path]:
     return folder / SPEC, run.record.data_folder(folder)
 
 
-def _resumed(folder: Path, file: Path | None, output: Path | None, said: dict[str, Any]) -> OpenStudy:
+def _resume(folder: Path, file: Path | None, output: Path | None, said: dict[str, Any]) -> OpenStudy:
     """A study as it was begun, and no other."""
-    from runtime.search.resuming import resumed
+    from runtime.search.resuming import resume_study
     from runtime.search.study_record import cannot_resume, check_same
 
     if output is not None:
         raise click.UsageError("-o names a new study's folder; a resumed study continues in its own")
-    study = resumed(folder, note)
+    study = resume_study(folder, note)
     if file is not None and file.resolve() != study.setup.file.resolve():
         message = f"{folder} is a study of {study.setup.file}, not of {file}"
         raise cannot_resume(folder, message, f"`nablac tune --resume {folder}` goes on with it")
-    check_same(study.record, _as_asked(study.record, said), folder)
+    check_same(study.record, _requested(study.record, said), folder)
     return study
 
 
-def _as_asked(record: StudyRecord, said: dict[str, Any]) -> StudyRecord:
+def _requested(record: StudyRecord, said: dict[str, Any]) -> StudyRecord:
     """A study's record with what the command says of it."""
     from runtime.training.training_data import path_of
 
@@ -226,7 +226,7 @@ def _as_asked(record: StudyRecord, said: dict[str, Any]) -> StudyRecord:
 
 
 def _announce(study: OpenStudy, total: int) -> None:
-    from runtime.search.suggestions import described, variables_of
+    from runtime.search.suggestions import describe_variable, variables_of
 
     record = study.record
     how = {"grid": "a grid", "random": "at random", "tpe": "by TPE"}[record.search.kind]
@@ -234,7 +234,7 @@ def _announce(study: OpenStudy, total: int) -> None:
     direction = "highest" if record.higher_is_better else "lowest"
     note(f"{study.folder}: {total:,} trials, {how}{pruned}, for the {direction} {record.monitor}")
     for variable in variables_of(study.setup.source):
-        note(f"  {variable.name}: {described(variable)}")
+        note(f"  {variable.name}: {describe_variable(variable)}")
     if not record.monitor.startswith("val_"):
         note(f"note: {record.monitor} is of the examples that train; `validation 0.2` holds some out to compare by")
 

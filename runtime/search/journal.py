@@ -81,7 +81,7 @@ def open_journal(path: Path) -> JournalStorage:
     except OSError as error:
         raise Unwritable(path, error) from error
     except Exception as error:  # whatever its lines are: JSON of other programs, of other versions
-        raise refused(path, f"it cannot be read: {reason_of(error)}") from error
+        raise refusal(path, f"it cannot be read: {reason_of(error)}") from error
 
 
 def silence_optuna() -> None:
@@ -91,7 +91,7 @@ def silence_optuna() -> None:
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 
 
-def refused(path: Path, why: str) -> NablacError:
+def refusal(path: Path, why: str) -> NablacError:
     """The error about a storage that is not of the study."""
     hint = "name a new file, or leave `--storage` out"
     return NablacError(Diagnostic(codes.E871, f"{path} cannot store this study: {why}", place=str(path), hint=hint))
@@ -105,4 +105,4 @@ def _check_kind(path: Path) -> None:
     with path.open("rb") as file:
         first = file.read(len(_FIRST))
     if not _FIRST.startswith(first):
-        raise refused(path, "it is not a journal of Optuna's")
+        raise refusal(path, "it is not a journal of Optuna's")

@@ -62,7 +62,7 @@ def run_workers(
         sender.close()
         workers.append((process, receiver))
     try:
-        error = _watched(workers, stop, look)
+        error = _watch(workers, stop, look)
     except BaseException:
         for worker, _ in workers:
             worker.kill()
@@ -75,14 +75,14 @@ def run_workers(
         raise NablacError(Diagnostic(codes.E916, message, place=str(folder), hint=hint))
 
 
-def _watched(
+def _watch(
     workers: list[tuple[BaseProcess, Connection]], stop: Callable[[], bool], look: Callable[[], None]
 ) -> NablacError | None:
     """Wait until all workers have ended; the first error of one, which ends the others as `stop` does."""
     stopped, error = False, None
     while True:
         running = [worker for worker, _ in workers if worker.is_alive()]
-        error = error or next((failure for _, receiver in workers if (failure := _received(receiver))), None)
+        error = error or next((failure for _, receiver in workers if (failure := _receive(receiver))), None)
         if not running:
             return error
         if not stopped and (stop() or error is not None):
@@ -93,7 +93,7 @@ def _watched(
         look()
 
 
-def _received(receiver: Connection) -> NablacError | None:
+def _receive(receiver: Connection) -> NablacError | None:
     try:
         if receiver.poll():
             error = receiver.recv()
@@ -106,7 +106,7 @@ def _received(receiver: Connection) -> NablacError | None:
 
 def _worker(folder: str, seconds: float | None, sender: Connection, parent: int) -> None:
     """The whole life of a worker's process; it ends with the one that started it."""
-    from runtime.search.resuming import resumed
+    from runtime.search.resuming import resume_study
     from runtime.search.worker import work
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: the parent hears it, and says so
@@ -118,7 +118,7 @@ def _worker(folder: str, seconds: float | None, sender: Connection, parent: int)
         return bool(caught) or os.getppid() != parent or (ends is not None and time.monotonic() > ends)
 
     try:
-        study = resumed(Path(folder))
+        study = resume_study(Path(folder))
         with with_threads(study.record.threads):
             work(study, stop)
     except NablacError as error:

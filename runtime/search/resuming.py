@@ -8,12 +8,12 @@ from pathlib import Path
 
 from compiler.elaborate.program_texts import SPEC, fingerprint
 from runtime.data.examples import digest
-from runtime.search.studies import OpenStudy, opened
+from runtime.search.studies import OpenStudy, open_study
 from runtime.search.study_record import TEXTS, StudyRecord, cannot_resume, check_same, read_study
 from runtime.search.trial_setup import TrialSetup
 
 
-def resumed(folder: Path, say: Callable[[str], object] = lambda text: None) -> OpenStudy:
+def resume_study(folder: Path, say: Callable[[str], object] = lambda text: None) -> OpenStudy:
     """The study in a folder as it was begun. NablacError where its model or its data has changed since."""
     record = read_study(folder)
     file = record.model_file(folder)
@@ -25,10 +25,10 @@ def resumed(folder: Path, say: Callable[[str], object] = lambda text: None) -> O
     check_same(record, replace(record, text=fingerprint(setup.source.program)), folder)
     training = setup.training(setup.source)
     check_same(record, replace(record, examples=digest(training.data)), folder)
-    return opened(folder, record, setup, training.settings().epochs)
+    return open_study(folder, record, setup, training.settings().epochs)
 
 
-def begun(setup: TrialSetup, unfinished: StudyRecord) -> tuple[StudyRecord, int]:
+def complete_record(setup: TrialSetup, unfinished: StudyRecord) -> tuple[StudyRecord, int]:
     """The record of a new study with what its text and data say; with the epochs of a trial."""
     training = setup.training(setup.source)
     examples = digest(training.data)

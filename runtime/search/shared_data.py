@@ -44,7 +44,7 @@ class SharedData:
             examples = load_examples(stages, own, wanted)
             loaded = _Loaded(examples, tuple(own.skipped), own.notes, context.fitted)
         self._loaded[key] = loaded  # as the last used
-        while len(self._loaded) > _FEW and sum(each.size for each in self._loaded.values()) > _MOST_BYTES:
+        while len(self._loaded) > _FEW and sum(kept.size for kept in self._loaded.values()) > _MOST_BYTES:
             del self._loaded[next(iter(self._loaded))]
         context.skipped.extend(loaded.skipped)
         for message, locations in loaded.notes.items():

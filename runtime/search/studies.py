@@ -18,10 +18,10 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.atomic_files import Unwritable, move_folder, scratch, write_bytes
 from runtime.search.draws import Draws, pruner
-from runtime.search.journal import locks_of, open_journal, refused
+from runtime.search.journal import locks_of, open_journal, refusal
 from runtime.search.study_record import STUDY, TEXTS, TRIALS, StudyRecord, write_study
 from runtime.search.suggestions import Values, combinations, default_values
-from runtime.search.trial_queue import fill, filling, total
+from runtime.search.trial_queue import fill, hold_claims, total
 from runtime.search.trial_setup import TrialSetup
 
 MOST_COMBINATIONS = 1000  # of a grid whose number of trials is not said
@@ -48,7 +48,7 @@ class OpenStudy:
         return self.folder / TRIALS / str(number)
 
 
-def begin(path: Path | None, record: StudyRecord, setup: TrialSetup, epochs: int) -> OpenStudy:
+def begin_study(path: Path | None, record: StudyRecord, setup: TrialSetup, epochs: int) -> OpenStudy:
     """A new study in a folder, the one asked for or the next number under `studies/<model>`; it is there whole.
 
     Where the record names a storage that has this study already, the folder joins it.
@@ -62,7 +62,7 @@ def begin(path: Path | None, record: StudyRecord, setup: TrialSetup, epochs: int
     file = os.path.realpath(setup.file)
     record = replace(record, file=os.path.relpath(file, os.path.realpath(target)), path=file)
     if record.storage is not None:
-        opened(target, record, setup, epochs)  # refuses another study's before the folder is made
+        open_study(target, record, setup, epochs)  # refuses another study's before the folder is made
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -74,14 +74,14 @@ def begin(path: Path | None, record: StudyRecord, setup: TrialSetup, epochs: int
             write_bytes(draft / TEXTS / file, text.encode())
         write_study(draft, record)
         move_folder(draft, target)
-    return opened(target, record, setup, epochs)
+    return open_study(target, record, setup, epochs)
 
 
-def opened(folder: Path, record: StudyRecord, setup: TrialSetup, epochs: int) -> OpenStudy:
+def open_study(folder: Path, record: StudyRecord, setup: TrialSetup, epochs: int) -> OpenStudy:
     """The study of a folder with its storage; NablacError where that holds another one. `epochs` is for pruning."""
     journal = record.storage_file(folder)
     storage = open_journal(journal)
-    with filling(locks_of(journal)):
+    with hold_claims(locks_of(journal)):
         _check_storage(storage, journal, record)
         study = optuna.load_study(
             study_name=_NAME, storage=storage, sampler=Draws(record.search), pruner=pruner(record.search, epochs)
@@ -92,23 +92,23 @@ def opened(folder: Path, record: StudyRecord, setup: TrialSetup, epochs: int) ->
 def _check_storage(storage: JournalStorage, journal: Path, record: StudyRecord) -> None:
     """See that a storage holds this study and no other, which is created in an empty one."""
     about = {"form": record.form, "version": record.nablac, "study": record.identity}
-    studies = {each.study_name: each for each in storage.get_all_studies()}
+    studies = {stored.study_name: stored for stored in storage.get_all_studies()}
     if not studies:
         direction = StudyDirection.MAXIMIZE if record.higher_is_better else StudyDirection.MINIMIZE
         optuna.create_study(storage=storage, study_name=_NAME, direction=direction)
-        studies = {each.study_name: each for each in storage.get_all_studies()}
+        studies = {stored.study_name: stored for stored in storage.get_all_studies()}
     if list(studies) != [_NAME]:
         names = ", ".join(f"`{name}`" for name in list(studies)[:3])
-        raise refused(journal, f"it holds {names}, not a study of nablac's")
+        raise refusal(journal, f"it holds {names}, not a study of nablac's")
     number = studies[_NAME]._study_id
     known: dict[str, Any] | None = storage.get_study_user_attrs(number).get(_ABOUT)
     if known is None and not storage.get_all_trials(number, deepcopy=False):
         storage.set_study_user_attr(number, _ABOUT, about)  # new, or of a process killed since it made the study
     elif not isinstance(known, dict) or known.get("form") != record.form:
         version = str(known.get("version"))[:40] if isinstance(known, dict) else "another version"
-        raise refused(journal, f"nablac {version} wrote it in another form")
+        raise refusal(journal, f"nablac {version} wrote it in another form")
     elif known.get("study") != record.identity:
-        raise refused(journal, "it holds a study of another model, other data or other options")
+        raise refusal(journal, "it holds a study of another model, other data or other options")
 
 
 def plan(study: OpenStudy, asked: int | None) -> int:
@@ -116,7 +116,7 @@ def plan(study: OpenStudy, asked: int | None) -> int:
 
     NablacError for a grid without an end that a person would wait for.
     """
-    with filling(study.locks):
+    with hold_claims(study.locks):
         known, record = total(study.study), study.record
         if known is not None and (asked is None or asked <= known):
             return known
@@ -126,7 +126,7 @@ def plan(study: OpenStudy, asked: int | None) -> int:
             wanted = len(list(values))
         else:
             wanted = wanted or TRIALS_UNSAID
-            # First the text as it stands: what is found is compared with it, and never worse.
+            # First the text as it stands: what is values is compared with it, and never worse.
             values = chain([default_values(study.setup.source)], repeat({}))
         fill(study.study, values, wanted)
         return wanted
@@ -134,14 +134,14 @@ def plan(study: OpenStudy, asked: int | None) -> int:
 
 def _grid(study: OpenStudy, wanted: int | None) -> list[Values]:
     """The combinations of a grid, or as many of the first as are wanted."""
-    found = list(islice(combinations(study.setup.source, study.record.search.points), wanted or MOST_COMBINATIONS + 1))
-    if wanted is None and len(found) > MOST_COMBINATIONS:
+    values = list(islice(combinations(study.setup.source, study.record.search.points), wanted or MOST_COMBINATIONS + 1))
+    if wanted is None and len(values) > MOST_COMBINATIONS:
         message = f"the grid has more than {MOST_COMBINATIONS:,} combinations"
         hint = (
             "`--trials N` takes the first N; `--points`, or fewer ranges, make it smaller; `--search tpe` needs no grid"
         )
         raise NablacError(Diagnostic(codes.E873, message, place=str(study.setup.file), hint=hint))
-    return found
+    return values
 
 
 def _next(base: Path) -> Path:

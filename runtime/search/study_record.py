@@ -127,7 +127,9 @@ def check_same(before: StudyRecord, now: StudyRecord, study: Path) -> None:
         for name, value in was.items():
             if value != would[name]:
                 option = {"kind": "--search"}.get(name, f"--{name.replace('_', '-')}")
-                message = f"{study} was begun with {_said(option, value)}, not {_said(option, would[name])}"
+                message = (
+                    f"{study} was begun with {_option_text(option, value)}, not {_option_text(option, would[name])}"
+                )
                 hint = "only --trials, --jobs and --time may change; start a new study for the rest"
                 raise cannot_resume(study, message, hint)
     if before.text != now.text:
@@ -142,7 +144,7 @@ def cannot_resume(study: Path, message: str, hint: str) -> NablacError:
     return NablacError(Diagnostic(codes.E870, message, place=str(study), hint=hint))
 
 
-def _said(option: str, value: object) -> str:
+def _option_text(option: str, value: object) -> str:
     """An option as a person would have written it."""
     match value:
         case None | False | []:

@@ -18,7 +18,7 @@ from runtime.atomic_files import replace, scratch, write_bytes
 from runtime.data.matching import PackagePath
 from runtime.search.page import study_page
 from runtime.search.results import StudyFacts
-from runtime.search.suggestions import default_values, replayed, variables_of
+from runtime.search.suggestions import default_values, replay, variables_of
 from runtime.search.trial_results import TrialResult, ranked, table
 
 if TYPE_CHECKING:
@@ -58,7 +58,9 @@ def _facts(study: OpenStudy, trials: Iterable[TrialResult], total: int) -> Study
         higher_is_better=record.higher_is_better,
         trials=total,
         logarithmic=frozenset(
-            each.name for each in variables if isinstance(each.candidates, Numbers) and each.candidates.scale == "log"
+            variable.name
+            for variable in variables
+            if isinstance(variable.candidates, Numbers) and variable.candidates.scale == "log"
         ),
         baseline=own.objective if own is not None else None,
         seed=record.search.seed if record.search.kind != "grid" else None,
@@ -79,7 +81,7 @@ def _importances(study: OpenStudy) -> dict[str, float]:
 def _write_best(study: OpenStudy, number: int) -> None:
     """The text with the values of the best trial written in, which finds its data from the study's folder."""
     params = study.study.get_trials(deepcopy=False)[number].params
-    texts = dict(choose_values(study.setup.source, replayed(params)).texts)
+    texts = dict(choose_values(study.setup.source, replay(params)).texts)
     program = study.setup.of_texts(texts).program
     texts[SPEC] = _with_data_paths(program, texts[SPEC], study.setup.data_folder, study.folder)
     with scratch(study.folder / "best") as draft:
@@ -97,7 +99,7 @@ def _with_data_paths(program: Program, text: str, folder: Path, target: Path) ->
     """A text whose relative paths of data, which begin in `folder`, begin in `target`."""
     here = os.path.realpath(target)
     parts, end = [], 0
-    for literal in sorted(_data_paths(program), key=lambda each: each.span.start):
+    for literal in sorted(_data_paths(program), key=lambda literal: literal.span.start):
         path = literal.value
         if os.path.isabs(path) or PackagePath.parse(path) is not None or not _is_there(folder, path):
             continue

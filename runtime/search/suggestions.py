@@ -29,7 +29,7 @@ def labels_of(options: Options) -> list[str]:
     return labels
 
 
-def drawn_by(trial: optuna.Trial) -> Choose:
+def draw_from(trial: optuna.Trial) -> Choose:
     """The values that a trial draws, or has drawn before."""
 
     def choose(variable: Variable) -> int | float:
@@ -45,7 +45,7 @@ def drawn_by(trial: optuna.Trial) -> Choose:
     return choose
 
 
-def replayed(values: Mapping[str, Any]) -> Choose:
+def replay(values: Mapping[str, Any]) -> Choose:
     """The values of a trial that has ended."""
 
     def choose(variable: Variable) -> int | float:
@@ -83,7 +83,7 @@ def require_variables(source: TextSource) -> None:
         )
 
 
-def described(variable: Variable) -> str:
+def describe_variable(variable: Variable) -> str:
     """What a variable may be, for people."""
     candidates = variable.candidates
     if isinstance(candidates, Options):

@@ -47,11 +47,11 @@ class TrialQueue:
         with self._claims:
             trials = self.study.get_trials(deepcopy=False)
             trial = None
-            for each in trials:
-                if each.state is TrialState.RUNNING and each.number not in self._held and self._is_orphan(each):
-                    trial = optuna.Trial(self.study, each._trial_id)
+            for other in trials:
+                if other.state is TrialState.RUNNING and other.number not in self._held and self._is_orphan(other):
+                    trial = optuna.Trial(self.study, other._trial_id)
                     break
-            if trial is None and any(each.state is TrialState.WAITING for each in trials):
+            if trial is None and any(other.state is TrialState.WAITING for other in trials):
                 trial = self.study.ask()
             if trial is not None:
                 trial.set_user_attr(WORKER, self.name)
@@ -88,7 +88,7 @@ def _is_begun(trial: FrozenTrial) -> bool:
 
 
 @contextmanager
-def filling(locks: Path) -> Iterator[None]:
+def hold_claims(locks: Path) -> Iterator[None]:
     """Trials are put into the queue by one process at a time, and none is claimed meanwhile."""
     with FileLock(locks / "claims", thread_local=False):
         yield

@@ -98,5 +98,5 @@ def table(trials: Sequence[TrialResult], monitor: str) -> str:
     for trial in trials:
         values = [trial.values.get(name, "") for name in names]
         ends = (trial.objective, trial.epochs, trial.best_epoch, trial.seconds, trial.same_as, trial.message)
-        writer.writerow([trial.number, trial.state, *values, *("" if each is None else each for each in ends)])
+        writer.writerow([trial.number, trial.state, *values, *("" if end is None else end for end in ends)])
     return text.getvalue()

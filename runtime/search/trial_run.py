@@ -56,7 +56,7 @@ def run_trial(setup: TrialSetup, source: TextSource, path: Path, watch: Watch) -
     """
     started = time.monotonic()
     training = setup.training(source)
-    folder, loop = _opened(setup, training, path)
+    folder, loop = _open_run(setup, training, path)
     with folder:
         loop.stop = watch.stop
         is_pruned = False
@@ -82,11 +82,11 @@ def run_trial(setup: TrialSetup, source: TextSource, path: Path, watch: Watch) -
     return Outcome(position.best, position.epoch, position.best_epoch, seconds, is_over, is_pruned)
 
 
-def _opened(setup: TrialSetup, training: Training, path: Path) -> tuple[RunFolder, Loop]:
+def _open_run(setup: TrialSetup, training: Training, path: Path) -> tuple[RunFolder, Loop]:
     """The run's folder and its loop: where a killed worker left them, else new ones."""
     if (path / RECORD).is_file():
         try:
-            return _resumed(training, path)
+            return _resume_run(training, path)
         except NablacError as error:
             with RunFolder(path):  # NablacError where somebody else trains in it
                 setup.say(f"{path} cannot go on, and starts anew: {error.diagnostics[0].message}")
@@ -98,7 +98,7 @@ def _opened(setup: TrialSetup, training: Training, path: Path) -> tuple[RunFolde
     return RunFolder.begin(path, training, loop), loop
 
 
-def _resumed(training: Training, path: Path) -> tuple[RunFolder, Loop]:
+def _resume_run(training: Training, path: Path) -> tuple[RunFolder, Loop]:
     training.fitted = read_fitted(path)  # fitted anew it could be to changed data
     folder = RunFolder.existing(path, training)
     try:

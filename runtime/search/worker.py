@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 from compiler.search import choose_values
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.search.suggestions import drawn_by
+from runtime.search.suggestions import draw_from
 from runtime.search.trial_queue import BEST_EPOCH, EPOCHS, FOLDER, MESSAGE, SAME, SECONDS, TrialQueue
 from runtime.search.trial_run import Outcome, Pruned, Watch, run_trial
 
@@ -72,7 +72,7 @@ class _Attempt:
         """Run the trial; False where it waits for an earlier one of the same values."""
         study, trial = self.study, self.trial
         try:
-            choices = choose_values(study.setup.source, drawn_by(trial))
+            choices = choose_values(study.setup.source, draw_from(trial))
             twin = self.queue.twin(trial.number)
             if twin is not None:
                 return _settle(study, trial, twin)
@@ -139,4 +139,4 @@ def _settle(study: OpenStudy, trial: optuna.Trial, twin: FrozenTrial | None) -> 
 
 def _is_of_values(error: NablacError) -> bool:
     """Whether an error is about a trial's values, and not about the surroundings of all trials."""
-    return all(each.code[1] != "9" and each.code not in _OF_SURROUNDINGS for each in error.diagnostics)
+    return all(fault.code[1] != "9" and fault.code not in _OF_SURROUNDINGS for fault in error.diagnostics)

@@ -122,9 +122,9 @@ def ended_trials(study: Path) -> dict[str, str]:
     """The lines of the trials that have ended, in the table as it would be written now."""
     from optuna.trial import TrialState
 
-    from runtime.search.resuming import resumed
+    from runtime.search.resuming import resume_study
 
-    trials = resumed(study).study.get_trials(deepcopy=False)
+    trials = resume_study(study).study.get_trials(deepcopy=False)
     finished = [trial for trial in trials if trial.state is not TrialState.WAITING and trial.state.is_finished()]
     return {str(trial.number): repr((trial.state, trial.value, trial.params)) for trial in finished}
 

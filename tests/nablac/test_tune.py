@@ -156,17 +156,17 @@ def test_a_higher_metric_is_better_where_it_is_monitored(tmp_path: Path) -> None
     text = closeness + TEXT.replace("    epochs ", f"{monitored}    epochs ")
     write_model(tmp_path, text)
     ended = tune(tmp_path, "--search", "random", "--trials", "3", "--json", "-o", "study")
-    told = json.loads(ended.stdout)
-    assert (told["monitor"], told["higher_is_better"]) == ("val_closeness", True)
-    assert told["best"]["objective"] == max(trial["objective"] for trial in told["trials"])
+    report = json.loads(ended.stdout)
+    assert (report["monitor"], report["higher_is_better"]) == ("val_closeness", True)
+    assert report["best"]["objective"] == max(trial["objective"] for trial in report["trials"])
 
 
 def test_json_has_all_trials(tmp_path: Path) -> None:
     write_model(tmp_path)
-    told = json.loads(tune(tmp_path, "--trials", "2", "--json", "-o", "study").stdout)
-    assert [trial["number"] for trial in told["trials"]] == [0, 1]
-    assert told["model"] == "study/best.model" and told["unfinished"] == 0
-    assert told["trials"][0]["values"].keys() >= {"units", "act", "optimizer"}
+    report = json.loads(tune(tmp_path, "--trials", "2", "--json", "-o", "study").stdout)
+    assert [trial["number"] for trial in report["trials"]] == [0, 1]
+    assert report["model"] == "study/best.model" and report["unfinished"] == 0
+    assert report["trials"][0]["values"].keys() >= {"units", "act", "optimizer"}
 
 
 def test_pruned_trials_end_early_and_are_never_the_best(tmp_path: Path) -> None:

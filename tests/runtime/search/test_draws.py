@@ -55,11 +55,11 @@ def test_a_trial_that_was_killed_between_two_draws_goes_on_with_the_same(kind: s
 def test_random_draws_fill_the_ranges() -> None:
     drawn = study("random")
     values = [draw(drawn.ask(), "abc") for _ in range(300)]
-    first = sorted(float(each["a"]) for each in values)  # type: ignore[arg-type]
+    first = sorted(float(trial["a"]) for trial in values)  # type: ignore[arg-type]
     assert max(abs(value - index / 300) for index, value in enumerate(first)) < 0.1  # Kolmogorov-Smirnov
-    logarithms = sorted(math.log(float(each["b"])) / math.log(1000) for each in values)  # type: ignore[arg-type]
+    logarithms = sorted(math.log(float(trial["b"])) / math.log(1000) for trial in values)  # type: ignore[arg-type]
     assert max(abs(value - index / 300) for index, value in enumerate(logarithms)) < 0.2  # whole numbers: a tenth are 1
-    assert {each["c"] for each in values} == {"x", "y", "z"}
+    assert {trial["c"] for trial in values} == {"x", "y", "z"}
 
 
 def test_tpe_draws_near_what_was_good() -> None:
@@ -71,7 +71,7 @@ def test_tpe_draws_near_what_was_good() -> None:
             values = draw(trial, "ac")
             drawn.tell(trial, abs(float(values["a"]) - 0.3) + (values["c"] != "y"))  # type: ignore[arg-type]
         late = [trial.params for trial in drawn.trials[20:]]
-        near[kind] = sum(abs(each["a"] - 0.3) < 0.15 and each["c"] == "y" for each in late)
+        near[kind] = sum(abs(params["a"] - 0.3) < 0.15 and params["c"] == "y" for params in late)
     assert near["tpe"] > 2 * near["random"]
 
 

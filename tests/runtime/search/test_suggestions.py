@@ -47,8 +47,8 @@ def test_labels_tell_options_apart(texts: tuple[str, ...], labels: list[str]) ->
     ],
 )
 def test_the_values_of_a_variable_in_a_grid(written: str, points: int, values: list[object]) -> None:
-    found = [each["size"] for each in combinations(source(f"size = {written}", "x * size"), points)]
-    assert found == pytest.approx(values) if isinstance(values[0], float) else found == values
+    sizes = [combination["size"] for combination in combinations(source(f"size = {written}", "x * size"), points)]
+    assert sizes == pytest.approx(values)
 
 
 def test_a_grid_is_nested_and_conditional() -> None:
@@ -76,8 +76,8 @@ def test_what_fails_is_a_combination_too_as_far_as_it_was_met() -> None:
     )
     of = TextSource(program_of(Source("m.model", text)))
     grid = list(combinations(of, 3))
-    assert [each["a"] for each in grid].count("1") == 2
-    assert any(each["a"] == "2" for each in grid)
+    assert [values["a"] for values in grid].count("1") == 2
+    assert any(values["a"] == "2" for values in grid)
 
 
 def test_defaults_are_the_first_options_and_the_middles() -> None:
