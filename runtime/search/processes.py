@@ -58,7 +58,8 @@ def run_workers(
     for _ in range(jobs):
         receiver, sender = context.Pipe(duplex=False)
         process = context.Process(target=_worker, args=(str(folder), seconds, sender, os.getpid()), daemon=True)
-        process.start()
+        with _interrupts_blocked():
+            process.start()
         sender.close()
         workers.append((process, receiver))
     try:
@@ -69,10 +70,23 @@ def run_workers(
         raise
     if error is not None:
         raise error
-    if all(worker.exitcode for worker, _ in workers):
+    if not stop() and all(worker.exitcode for worker, _ in workers):
         message = f"the workers ended with status {workers[0][0].exitcode}"
         hint = f"`nablac tune --resume {folder}` goes on; with fewer `--jobs` there is more memory for each"
         raise NablacError(Diagnostic(codes.E916, message, place=str(folder), hint=hint))
+
+
+@contextmanager
+def _interrupts_blocked() -> Iterator[None]:
+    """A process that starts within the block never sees Ctrl-C, which a terminal sends to all of them."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _watch(
@@ -109,7 +123,7 @@ def _worker(folder: str, seconds: float | None, sender: Connection, parent: int)
     from runtime.search.resuming import resume_study
     from runtime.search.worker import work
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all: the parent hears it, and says so
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started it hears it, and ends all
     caught: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: caught.append(number))
     ends = time.monotonic() + seconds if seconds is not None else None
