@@ -26,6 +26,7 @@ COMMANDS = {  # each is a module of this package; the text is the first line of 
     "compile": "Compile a model to ONNX.",
     "run": "Run a model on input files.",
     "train": "Train a model.",
+    "tune": "Search the ranges of a model.",
     "eval": "Evaluate a model's loss and metrics.",
     "compare": "Compare runs.",
     "generate": "Generate text with a model.",
