@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -86,6 +87,8 @@ def _value(chosen: Chosen) -> int | float | bool | str:
             return chosen.value
         case syntax.Number(value=value) | syntax.Text(value=value) | syntax.Boolean(value=value):
             return value
+        case syntax.Unary(operator="-", operand=syntax.Number(value=value)):
+            return -value
     assert isinstance(chosen.variable.candidates, Options)
     return chosen.variable.candidates.texts[int(chosen.value)]
 
@@ -156,7 +159,7 @@ def _literal(value: Any, span: Span) -> str | None:
         case bool():
             return "true" if value else "false"
         case int() | float():
-            return repr(value)
+            return repr(value) if math.isfinite(value) else None
         case DType():
             return None
         case str():

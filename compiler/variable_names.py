@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from compiler.elaborate.data import SOURCES, STAGES
-from compiler.elaborate.presets import setting_expression
+from compiler.elaborate.presets import presets_of, setting_expression
 from compiler.elaborate.program import Program
 from compiler.elaborate.program_texts import files_of
 from compiler.elaborate.search_ranges import CHOICE
@@ -37,30 +37,32 @@ def variable_names(
 ) -> dict[Span, str]:
     """The names of all ranges and choices that elaborating a model of a program may reach."""
     named: list[tuple[Span, str]] = []
+    perhaps: list[tuple[Span, str]] = []
     settings = {name: setting_expression(name, text) for name, text in hypers.items() if isinstance(text, str)}
     for name, expression in settings.items():
         named += _Walk(defined.scope).run(_Part(expression, name))
-    overridden = set(hypers) | _preset_names(defined, preset)
+    in_preset = _preset_settings(defined, preset)
+    for setting in in_preset:
+        if setting.name.text not in hypers:
+            named += _Walk(defined.scope).run(_Part(setting.value, setting.name.text))
+    overridden = {*hypers, *(setting.name.text for setting in in_preset)}
     for file in files_of(program):
         for declaration in file.tree.declarations:
             is_main = declaration is defined.syntax
             if isinstance(declaration, syntax.Train) and declaration.model.text != defined.name:
                 continue
             walk = _Walk(file.scope)
-            parts = _parts(declaration, is_main, preset, overridden if is_main else ())
+            parts = _parts(declaration, is_main, overridden if is_main else ())
             named += [each for part in parts for each in walk.run(part)]
-            named += walk.perhaps
-    return _numbered(named)
+            perhaps += walk.perhaps
+    return _numbered(named + perhaps)
 
 
-def _preset_names(defined: Defined, preset: str | None) -> set[str]:
-    statements = [statement for statement in defined.syntax.body if isinstance(statement, syntax.Preset)]
-    return {setting.name.text for each in statements if each.name.text == preset for setting in each.settings}
+def _preset_settings(defined: Defined, preset: str | None) -> list[syntax.Setting]:
+    return [setting for each in presets_of(defined) if each.name.text == preset for setting in each.settings]
 
 
-def _parts(
-    declaration: syntax.Declaration, is_main: bool, preset: str | None, overridden: Collection[str]
-) -> list[_Part]:
+def _parts(declaration: syntax.Declaration, is_main: bool, overridden: Collection[str]) -> list[_Part]:
     """What a declaration holds, with the names that its own values go by."""
     match declaration:
         case syntax.Definition(name=name, hypers=hypers, body=body):
@@ -70,17 +72,13 @@ def _parts(
                 for hyper in hypers
                 if hyper.default is not None and hyper.name.text not in overridden
             ]
-            kept = [each for each in body if not isinstance(each, syntax.Preset) or _is_preset(each, is_main, preset)]
-            return [*parts, *(_Part(statement, prefix + "output") for statement in kept)]
+            statements = [statement for statement in body if not isinstance(statement, syntax.Preset)]
+            return [*parts, *(_Part(statement, prefix + "output") for statement in statements)]
         case syntax.Const(name=name, value=value):
             return [_Part(value, name.text)]
         case syntax.Train(body=body):
             return [_Part(statement, "") for statement in body]
     return []
-
-
-def _is_preset(statement: syntax.Preset, is_main: bool, preset: str | None) -> bool:
-    return is_main and statement.name.text == preset
 
 
 class _Walk:
@@ -130,9 +128,8 @@ class _Walk:
         prefix = f"{prefix}." if prefix else ""
         match statement:
             case syntax.Setting(name=name, value=value):
-                is_of_train = not part.name
-                self._callable_name = name.text if is_of_train else _LAYER
-                self._in_data = is_of_train and name.text == "data"
+                self._callable_name = name.text
+                self._in_data = name.text == "data"
                 call_name = name.text if name.text == "optimizer" else None
                 self._waiting.append(_Part(value, name.text, call_name))
             case syntax.Assign(targets=targets, value=value):

@@ -95,7 +95,7 @@ def _check(
     session: Session, callee: CompileTimeValue, arguments: tuple[syntax.Argument, ...], piped: bool, span: Span
 ) -> None:
     check_names(session, arguments)
-    bindable = [argument_of(argument, _literal(argument.value)) for argument in arguments]
+    bindable = [argument_of(argument, _literal(argument.value), argument.value.span) for argument in arguments]
     if piped and not (isinstance(callee, Defined) and callee.kind != "fn"):
         bindable.insert(0, Argument(None, UNKNOWN, span))
     match callee:

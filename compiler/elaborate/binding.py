@@ -6,11 +6,10 @@ from collections.abc import Iterable, Sequence
 
 from compiler.elaborate.frameworks import argument_hint, name_hint
 from compiler.elaborate.interruptions import AlreadyReported
-from compiler.elaborate.search_ranges import misfit, settle_arguments
+from compiler.elaborate.search_ranges import misfit, resolve_choices
 from compiler.elaborate.session import Session
 from compiler.elaborate.value_kinds import Kind
 from compiler.elaborate.values import (
-    NONE,
     UNKNOWN,
     Argument,
     Builtin,
@@ -31,20 +30,21 @@ from grammar.source import Span
 _NAMED = ("fn", "layer", "cell")  # kinds of what a name stands for
 
 
-def evaluate_arguments(
-    session: Session, written: Sequence[syntax.Argument], callee: CompileTimeValue = NONE
-) -> list[Argument]:
-    """The arguments of a call of `callee`, evaluated in order."""
+def evaluate_arguments(session: Session, written: Sequence[syntax.Argument]) -> list[Argument]:
+    """The arguments of a call, evaluated in order; a range among them is still what a loop may run over."""
     check_names(session, written)
-    arguments = [argument_of(argument, session.evaluate(argument.value)) for argument in written]
-    return settle_arguments(session, callee, arguments)
+    arguments: list[Argument] = []
+    for argument in written:
+        expression = resolve_choices(session, argument.value)
+        arguments.append(argument_of(argument, session.evaluate(expression), expression.span))
+    return arguments
 
 
-def argument_of(argument: syntax.Argument, value: CompileTimeValue) -> Argument:
-    """A written argument with its value."""
+def argument_of(argument: syntax.Argument, value: CompileTimeValue, span: Span) -> Argument:
+    """A written argument with its value, and where that is written."""
     if argument.name is None:
-        return Argument(None, value, argument.value.span)
-    return Argument(argument.name.text, value, argument.value.span, argument.name.span)
+        return Argument(None, value, span)
+    return Argument(argument.name.text, value, span, argument.name.span)
 
 
 def check_names(session: Session, written: Iterable[syntax.Argument]) -> None:

@@ -8,7 +8,7 @@ from compiler.dims import Dim
 from compiler.elaborate import products
 from compiler.elaborate.binding import evaluate_arguments, unquoted_hint
 from compiler.elaborate.interruptions import require_known
-from compiler.elaborate.search_ranges import chosen_option, is_choice
+from compiler.elaborate.search_ranges import chosen_option, is_choice, settle_arguments
 from compiler.elaborate.session import Session, calls, evaluates
 from compiler.elaborate.values import Argument, Builtin, CompileTimeValue, describe, is_number
 from compiler.graph import Value
@@ -22,7 +22,7 @@ def call(session: Session, expression: syntax.Call) -> CompileTimeValue:
     callee = session.evaluate(expression.callee)
     if is_choice(callee):
         return session.evaluate(chosen_option(session, expression))
-    arguments = evaluate_arguments(session, expression.arguments, callee)
+    arguments = settle_arguments(session, callee, evaluate_arguments(session, expression.arguments))
     product = products.applied(session, expression, callee, arguments)
     if product is not None:
         return product

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from compiler.elaborate.binding import bind_names, evaluate_arguments
-from compiler.elaborate.search_ranges import misfit, resolve_choices
+from compiler.elaborate.search_ranges import misfit, resolve_choices, settle_arguments
 from compiler.elaborate.session import Session
 from compiler.elaborate.value_kinds import (
     CHANNELS,
@@ -26,6 +26,7 @@ from compiler.elaborate.value_kinds import (
     Kind,
     one_of,
 )
+from compiler.elaborate.values import NONE
 from compiler.model_spec import DataStage
 from grammar import codes, syntax
 from grammar.diagnostics import Label, did_you_mean
@@ -190,7 +191,7 @@ def _stage(session: Session, stage: syntax.Expression, first: bool) -> DataStage
             hint=did_you_mean(name, known) or f"there are {', '.join(known)}",
         )
     parameters = known[name]
-    arguments = evaluate_arguments(session, stage.arguments)
+    arguments = settle_arguments(session, NONE, evaluate_arguments(session, stage.arguments))
     bound = bind_names(session, name, list(parameters), arguments, stage.span, None)
     for key, argument in bound.items():
         kind = parameters[key].kind

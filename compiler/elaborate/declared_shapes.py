@@ -5,9 +5,9 @@ from __future__ import annotations
 from compiler.dims import MOST_TERMS, Dim, DimError, Size, differ, substitute, symbols
 from compiler.elaborate.frame import Binding
 from compiler.elaborate.frameworks import DTYPES
-from compiler.elaborate.search_ranges import settle
+from compiler.elaborate.search_ranges import misfit, settle
 from compiler.elaborate.session import Session
-from compiler.elaborate.values import describe, is_size, size_text
+from compiler.elaborate.values import Interval, describe, is_size, size_text
 from compiler.elaborate.work import of_sizes
 from compiler.graph import Value
 from compiler.types import DType
@@ -136,10 +136,15 @@ def size_at(session: Session, dim: syntax.Expression, *, is_searched: bool = Fal
     size = session.evaluate(dim)
     if is_searched:
         size = settle(session, size)
+        wrong = misfit(session, is_size, size, dim.span)
+        if wrong is not None and dim.span in session.ranges:
+            message = f"a size must be a whole number, got {wrong.what}"
+            raise session.fault(codes.E306, message, dim.span, hint=wrong.hint)
     if isinstance(size, float) and size.is_integer():
         size = int(size)
     if not is_size(size):
-        raise session.fault(codes.E306, f"a size must be a whole number, got {describe(size)}", dim.span)
+        hint = "the data decides the sizes of an input: name this one" if isinstance(size, Interval) else None
+        raise session.fault(codes.E306, f"a size must be a whole number, got {describe(size)}", dim.span, hint=hint)
     if isinstance(size, int) and not 0 <= size < 2**63:
         hint = "name a size that is known only when the model runs, as in `[batch, 4]`" if size == -1 else None
         raise session.fault(codes.E307, f"an axis cannot have size {size}", dim.span, hint=hint)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from compiler.dims import Size
 from compiler.elaborate.binding import evaluate_arguments
 from compiler.elaborate.operands import as_tensor, build_checked
-from compiler.elaborate.search_ranges import resolve_choices
+from compiler.elaborate.search_ranges import resolve_choices, settle_arguments
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import (
     Argument,
@@ -102,7 +102,7 @@ def _draw(session: Session, initializer: syntax.Expression, sizes: tuple[Size, .
     shape = Argument(None, list(sizes), span)
     if isinstance(initializer, syntax.Call):
         callee = session.evaluate(initializer.callee)
-        arguments = evaluate_arguments(session, initializer.arguments, callee)
+        arguments = evaluate_arguments(session, initializer.arguments)
     else:
         callee, arguments = session.evaluate(initializer), []
     if not isinstance(callee, (Defined, Instance, Builtin, Primitive, ScanOf)):
@@ -112,7 +112,7 @@ def _draw(session: Session, initializer: syntax.Expression, sizes: tuple[Size, .
             span,
             hint="write a fixed initial value with `=`",
         )
-    return session.apply(callee, [shape, *arguments], span)
+    return session.apply(callee, settle_arguments(session, callee, [shape, *arguments]), span)
 
 
 def _takes_shape(defined: Defined) -> bool:

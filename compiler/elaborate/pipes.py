@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compiler.elaborate.binding import evaluate_arguments
 from compiler.elaborate.interruptions import require_known
-from compiler.elaborate.search_ranges import resolve_choices, settle
+from compiler.elaborate.search_ranges import resolve_choices, settle, settle_arguments
 from compiler.elaborate.session import Session, evaluates
 from compiler.elaborate.values import Argument, CompileTimeValue, Defined
 from grammar import codes, syntax
@@ -37,16 +37,17 @@ def _stage(session: Session, piped: Argument, pipe: syntax.Pipe) -> CompileTimeV
     session.piped.append(piped)
     session.placed.append(False)
     try:
-        arguments = evaluate_arguments(session, stage.arguments, callee)
+        arguments = evaluate_arguments(session, stage.arguments)
     finally:
         session.piped.pop()
         placed = session.placed.pop()
     if isinstance(callee, Defined) and callee.kind in ("layer", "model", "cell"):
+        arguments = settle_arguments(session, callee, arguments)
         instance = session.apply(callee, arguments, stage.span)  # a size of what is piped may be among these
         return require_known(session.apply(instance, [piped], stage.span))
     if not placed:
         arguments = [piped, *arguments]
-    return require_known(session.apply(callee, arguments, stage.span))
+    return require_known(session.apply(callee, settle_arguments(session, callee, arguments), stage.span))
 
 
 def _applied_to_less(session: Session, pipe: syntax.Pipe, stage: syntax.Binary) -> NablacError:

@@ -10,6 +10,7 @@ from typing import Any
 
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import Argument, Builtin, CompileTimeValue, Defined, Interval, describe, is_number
+from compiler.elaborate.work import EXPRESSION
 from compiler.search_space import Numbers, Options, Scale
 from grammar import codes, syntax
 from grammar.expression_printer import print_expression
@@ -65,20 +66,21 @@ def settle_arguments(session: Session, callee: CompileTimeValue, arguments: list
         return arguments
     if isinstance(callee, Builtin) and callee.name == "log":
         return arguments
-    kept = _looped_over(callee, arguments) if isinstance(callee, Defined) else ()
+    kept = _looped_over(session, callee, arguments) if isinstance(callee, Defined) else ()
     return [
         argument if argument in kept else argument.replace(value=settle(session, argument.value))
         for argument in arguments
     ]
 
 
-def _looped_over(callee: Defined, arguments: list[Argument]) -> list[Argument]:
+def _looped_over(session: Session, callee: Defined, arguments: list[Argument]) -> list[Argument]:
     """The arguments whose hyperparameter is what a `for` of the definition runs over."""
     names = [hyper.name.text for hyper in callee.syntax.hypers]
     looped: set[str] = set()
     waiting: list[Any] = [callee.syntax.body]
     while waiting:
         part = waiting.pop()
+        session.charge(EXPRESSION, callee.syntax.name.span)
         if isinstance(part, syntax.For) and isinstance(part.iterable, syntax.Name):
             looped.add(part.iterable.text)
         if isinstance(part, (syntax.For, syntax.If)):
@@ -102,22 +104,28 @@ def is_choice(callee: CompileTimeValue) -> bool:
 
 def chosen_option(session: Session, call: syntax.Call) -> syntax.Expression:
     """The argument that a call of `choice` stands for; NablacError where there is nothing to choose from."""
+    session.charge(len(call.arguments) * EXPRESSION, call.span)
     options = options_of(session, call)
     session.settled += 1
-    if session.search is None or not session.search.covers_choice(call.span):
+    search = session.search
+    if search is None or not search.covers_choice(call.span):
         return options[0]
-    option = session.search.value(call.span, _as_texts(options), options).option
+    option = (search.chosen.get(call.span) or search.value(call.span, _as_texts(options), options)).option
     assert option is not None
     return option
 
 
 def _as_texts(options: tuple[syntax.Expression, ...]) -> Options:
-    short = tuple(
-        option.callee.text if isinstance(option, syntax.Call) and isinstance(option.callee, syntax.Name)
-        else print_expression(option)
-        for option in options
-    )  # fmt: skip
+    short = tuple(map(_short, options))
     return Options(short if len(set(short)) == len(short) else tuple(map(print_expression, options)))
+
+
+def _short(option: syntax.Expression) -> str:
+    """An option without its arguments, as `adam`; a range or a choice as it is written."""
+    match option:
+        case syntax.Call(callee=syntax.Name(text=text)) if text not in (CHOICE, "log"):
+            return text
+    return print_expression(option)
 
 
 def options_of(session: Session, call: syntax.Call) -> tuple[syntax.Expression, ...]:
@@ -168,4 +176,6 @@ def misfit(session: Session, allows: Callable[[Any], bool], value: CompileTimeVa
     is_float = not numbers.is_whole and low < high and allows(low) and allows(high)
     written = f"log({low}..{high})" if numbers.scale == "log" else f"{low}..{high}"
     hint = f"a range of whole numbers has whole bounds: `{written}`" if is_float else None
+    if allows(True):
+        hint = "a flag is searched by `choice(true, false)`"
     return Misfit(str(numbers), hint)

@@ -96,16 +96,17 @@ def read_setting(session: Session, statements: Statements, setting: syntax.Setti
     if name == "data":
         statements.data = data_stages(session, setting.value)
         return
-    value = settle(session, session.evaluate(setting.value))
+    expression = resolve_choices(session, setting.value)
+    value, span = settle(session, session.evaluate(expression)), expression.span
     if name == "loss":
-        statements.loss = _scalar(session, "the loss", value, setting.value.span)
-        refuse_crossing(session, statements.loss, known, setting.value.span)
+        statements.loss = _scalar(session, "the loss", value, span)
+        refuse_crossing(session, statements.loss, known, span)
     elif name == "metric":
         _add_metric(session, statements, setting, value, known)
     elif name == "optimizer":
-        statements.optimizer = _optimizer(session, value, setting.value.span)
+        statements.optimizer = _optimizer(session, value, span)
     else:
-        kind, span = SETTINGS[name], setting.value.span
+        kind = SETTINGS[name]
         wrong = misfit(session, kind.allows, value, span)
         if wrong is not None:
             message = f"`{name}` must be {kind.words}, got {wrong.what}"
