@@ -54,9 +54,9 @@ class ComparedRun:
     @property
     def best(self) -> int | None:
         """The index of the best epoch: that of its weights, else by what it monitors; None without a finite value."""
-        if self.kept_epoch is not None and self.kept_epoch <= len(self.history.get(self.monitor, ())):
-            return self.kept_epoch - 1
         values = self.history.get(self.monitor, ())
+        if self.kept_epoch is not None and 0 < self.kept_epoch <= len(values):
+            return self.kept_epoch - 1
         sign = -1 if self.monitor.removeprefix("val_") in self.higher_is_better else 1
         indices = [index for index, value in enumerate(values) if math.isfinite(value)]
         return min(indices, key=lambda index: sign * values[index], default=None)
@@ -64,10 +64,7 @@ class ComparedRun:
     @property
     def best_epoch(self) -> int | None:
         """The number of that epoch, from 1."""
-        if self.best is None:
-            return None
-        epochs = self.history.get("epoch", ())
-        return int(epochs[self.best]) if self.best < len(epochs) else self.best + 1
+        return self.best + 1 if self.best is not None else None
 
     @property
     def metrics(self) -> dict[str, float]:

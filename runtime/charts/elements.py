@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
+from html import escape as escape_markup
 from typing import Any
-from xml.sax.saxutils import escape as escape_markup
-from xml.sax.saxutils import quoteattr
 
 from runtime.charts.palette import INK, Color
 
@@ -16,19 +15,17 @@ def element(
     tag: str, *content: str, fill: Color | None = None, stroke: Color | None = None, css: str = "", **attributes: Any
 ) -> str:
     """An element; `content` is markup. `stroke_width` is written `stroke-width`; what is `hollow` has no fill."""
-    written: dict[str, object] = {}
-    classes = [css] if css else []
-    for kind, color in (("fill", fill), ("stroke", stroke)):
-        if color is not None:
-            written[kind] = color.light
-            classes.append(f"{kind}-{color.name}")
-    if classes:
-        written["class"] = " ".join(classes)
+    head = f"<{tag}"
+    if fill is not None or stroke is not None or css:
+        named = {"fill": fill, "stroke": stroke}
+        colors = {kind: color for kind, color in named.items() if color is not None}
+        classes = [*([css] if css else []), *(f"{kind}-{color.name}" for kind, color in colors.items())]
+        head += "".join(f' {kind}="{color.light}"' for kind, color in colors.items()) + f' class="{" ".join(classes)}"'
     if attributes.pop("hollow", False):
-        written["fill"] = "none"
-    written |= {name.replace("_", "-"): value for name, value in attributes.items()}
-    head = "".join(f" {name}={quoteattr(_attribute(value))}" for name, value in written.items())
-    return f"<{tag}{head}>{''.join(content)}</{tag}>" if content else f"<{tag}{head}/>"
+        head += ' fill="none"'
+    for name, value in attributes.items():
+        head += f' {name.replace("_", "-")}="{_attribute(value)}"'
+    return f"{head}>{''.join(content)}</{tag}>" if content else f"{head}/>"
 
 
 def text(
@@ -43,7 +40,11 @@ def text(
     **attributes: Any,
 ) -> str:
     """A line of text; `y` is its baseline. `content` is plain text."""
-    shape: dict[str, Any] = {"font_size": size, "font_weight": weight, "text_anchor": anchor}
+    shape: dict[str, Any] = {"font_size": size}
+    if weight != 400:
+        shape["font_weight"] = weight
+    if anchor != "start":
+        shape["text_anchor"] = anchor
     return element("text", escape(content), fill=fill, x=x, y=y, **shape, **attributes)
 
 
@@ -74,12 +75,16 @@ def _tip(tip: str) -> list[str]:
 
 
 def _attribute(value: object) -> str:
-    return f"{round(value, 2):.9g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{round(value, 2):.9g}"
+    return escape_markup(value) if isinstance(value, str) else str(value)
 
 
 def escape(content: str) -> str:
     """Plain text as markup. XML has no control characters: they become spaces."""
-    return escape_markup("".join(letter if letter.isprintable() else " " for letter in content))
+    if not content.isprintable():
+        content = "".join(letter if letter.isprintable() else " " for letter in content)
+    return escape_markup(content, quote=False)
 
 
 def text_width(content: str, size: float = 12, bold: bool = False) -> float:

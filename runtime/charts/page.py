@@ -21,6 +21,8 @@ _KINDS = {
     "bmp": re.compile(rb"BM"),
 }
 _NUMERIC = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( ?[%a-zµ]{1,3})?|[-+]?∞|NaN|–|")
+_TINY = 64  # pixels of a picture's width, up to which each is seen by itself
+_LONG = 60  # letters, from which a cell has several lines
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
@@ -53,7 +55,9 @@ class Facts:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of texts under a header. Columns of numbers are aligned at the right; the first column names its row.
+    """Rows of texts under a header; the first column names its row.
+
+    Columns of numbers are aligned at the right, and long texts have several lines.
 
     `strong` are the indices of rows that stand out.
     """
@@ -65,12 +69,8 @@ class Table:
 
     def html(self) -> str:
         """As markup."""
-        columns = range(len(self.header))
-        is_numeric = [
-            all(_NUMERIC.fullmatch(row[column]) for row in self.rows) and any(row[column] for row in self.rows)
-            for column in columns
-        ]
-        css = ["number" if numeric and column else "" for column, numeric in enumerate(is_numeric)]
+        columns = [[row[column] for row in self.rows] for column in range(len(self.header))]
+        css = [_kind(column) if index else "" for index, column in enumerate(columns)]
         head = "".join(
             _tag("th", _escape(name), css=css[column], scope="col") for column, name in enumerate(self.header)
         )
@@ -85,6 +85,13 @@ class Table:
         content = caption + _tag("thead", _tag("tr", head)) + _tag("tbody", "\n".join(body))
         narrow = " narrow" if len(self.header) <= 2 else ""
         return _tag("div", _tag("table", content), css="scrolled" + narrow, tabindex="0")
+
+
+def _kind(column: Sequence[str]) -> str:
+    """The class of a column by what is in it."""
+    if any(column) and all(_NUMERIC.fullmatch(cell) for cell in column):
+        return "number"
+    return "long" if any(len(cell) > _LONG for cell in column) else ""
 
 
 @dataclass(frozen=True)
@@ -120,7 +127,8 @@ class Picture:
         if kind is None:
             raise ValueError("the picture is neither PNG, JPEG, GIF, WebP nor BMP")
         source = f"data:image/{kind};base64,{base64.b64encode(self.content).decode()}"
-        image = _tag("img", None, src=source, alt=self.description)
+        width = int.from_bytes(self.content[16:20]) if kind == "png" else _TINY + 1
+        image = _tag("img", None, css="tiny" if width <= _TINY else "", src=source, alt=self.description)
         return _tag("figure", image + (_tag("figcaption", _escape(self.caption)) if self.caption else ""))
 
 

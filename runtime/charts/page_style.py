@@ -51,7 +51,7 @@ a:focus-visible, summary:focus-visible, .scrolled:focus-visible, pre:focus-visib
 .facts dd.quiet { font-size: 13px; font-weight: 400; letter-spacing: 0 }
 .scrolled { overflow-x: auto }
 .figures {
-  display: grid; grid-template-columns: repeat(auto-fit,minmax(min(100%,440px),1fr)); gap: 16px;
+  display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 440px), 1fr)); gap: 16px;
   margin: 0 0 14px; align-items: start;
 }
 figure { margin: 0; min-width: 0 }
@@ -60,12 +60,13 @@ figure svg { display: block; width: 100%; height: auto }
 .trial { transition: stroke-width .1s }
 .trial:hover { stroke-width: 5px; opacity: 1 }
 .pictures {
-  display: grid; grid-template-columns: repeat(auto-fill,minmax(132px,1fr)); gap: 16px; margin: 0 0 14px;
+  display: grid; grid-template-columns: repeat(auto-fill, minmax(132px, 1fr)); gap: 16px; margin: 0 0 14px;
 }
 figure img { display: block; max-width: 100%; height: auto; border-radius: 6px }
 .pictures img {
-  width: 100%; aspect-ratio: 1; object-fit: contain; background: var(--faint); image-rendering: pixelated;
+  width: 100%; aspect-ratio: 1; object-fit: contain; background: var(--faint);
 }
+img.tiny { image-rendering: pixelated }
 figcaption { margin-top: 6px; font-size: 13px; line-height: 1.4; color: var(--muted); overflow-wrap: anywhere }
 .scrolled>table { margin: 0 0 4px }
 table {
@@ -82,6 +83,7 @@ th, td {
 }
 thead th { border-top: 0; color: var(--muted); font-size: 13px; font-weight: 500; background: var(--faint) }
 .number { text-align: right }
+td.long { white-space: normal; min-width: 320px; overflow-wrap: anywhere }
 tbody tr:hover { background: var(--faint) }
 tr.strong>* { font-weight: 600; color: var(--best) }
 pre {
@@ -104,12 +106,16 @@ footer { border-top: 1px solid var(--grid); padding-top: 16px; color: var(--mute
 }
 @media print {
   body { background: #fff; font-size: 11pt }
-  main { max-width: none; padding: 0 }
+  main { max-width: none; padding: 0 1px }
   nav { display: none }
+  .figures { grid-template-columns: repeat(2, 1fr) }
+  figure svg { min-width: 0 !important }
   figure, tr, .facts div, pre { break-inside: avoid }
   h2 { break-after: avoid }
   .scrolled { overflow: visible }
-  th, td { white-space: normal }
+  th, td { padding: 3px 8px; font-size: 9pt; white-space: normal }
+  th.number, td.number { white-space: nowrap }
+  td.long { min-width: 0 }
 }
 @media (prefers-reduced-motion:reduce) {
   * { transition: none }

@@ -19,15 +19,24 @@ def read_scalars(folder: Path, tag: str) -> dict[int, float]:
     """
     values: dict[int, float] = {}
     for path in sorted(folder.glob(EVENT_FILES)):
-        for content in _records(read_file(path, _LARGEST)):
-            event = dict(_fields(content))
-            step, summary = event.get(2, 0), event.get(5)
-            if not isinstance(summary, bytes):
-                continue
-            for number, entry in _fields(summary):
-                scalar = dict(_fields(entry)) if number == 1 and isinstance(entry, bytes) else {}
-                if scalar.get(1) == tag.encode() and isinstance(value := scalar.get(2), float):
-                    values[int(step) if isinstance(step, int) else 0] = value
+        try:
+            for content in _records(read_file(path, _LARGEST)):
+                values |= _scalars(content, tag.encode())
+        except (IndexError, struct.error):  # a record that is whole, but no event
+            continue
+    return values
+
+
+def _scalars(content: bytes, tag: bytes) -> dict[int, float]:
+    """The value of a tag in one event, by its step; empty where it has none."""
+    event = dict(_fields(content))
+    step, summary = event.get(2, 0), event.get(5)
+    values: dict[int, float] = {}
+    for number, entry in _fields(summary) if isinstance(summary, bytes) else ():
+        scalar = dict(_fields(entry)) if number == 1 and isinstance(entry, bytes) else {}
+        value = scalar.get(2)
+        if scalar.get(1) == tag and isinstance(value, float) and isinstance(step, int):
+            values[step] = value
     return values
 
 

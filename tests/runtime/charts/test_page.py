@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from html.parser import HTMLParser
 
+import numpy as np
 import pytest
 
 from runtime.charts.lines import Series, line_chart
@@ -21,6 +22,7 @@ from runtime.charts.page import (
     Table,
     page,
 )
+from runtime.charts.png import png
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -136,6 +138,11 @@ def test_columns_of_numbers_are_aligned_at_the_right() -> None:
     assert [each.get("class") for each, _ in reader.of("tr")] == [None, None, "strong"]
 
 
+def test_columns_of_long_texts_have_several_lines() -> None:
+    reader = read([Table(["n", "text"], [["1", "word " * 20], ["2", "word"]])])
+    assert [each.get("class") for each, _ in reader.of("td")] == ["long", "long"]
+
+
 def test_lines_of_a_diff_are_new_or_gone() -> None:
     reader = read([Code("@@ -1 +1 @@\n-a\n+b\n c", diff=True)])
     assert [(each["class"], text) for each, text in reader.of("span")] == [
@@ -166,3 +173,9 @@ def test_a_picture_is_in_the_page(start: bytes, kind: str) -> None:
 def test_what_is_no_picture_is_refused(content: bytes) -> None:
     with pytest.raises(ValueError, match="the picture is neither PNG"):
         read([Picture(content, "")])
+
+
+@pytest.mark.parametrize(("width", "css"), [(1, "tiny"), (64, "tiny"), (65, None)])
+def test_the_pixels_of_a_tiny_picture_are_seen(width: int, css: str | None) -> None:
+    ((attributes, _),) = read([Picture(png(np.zeros((1, 2, width))), "")]).of("img")
+    assert attributes.get("class") == css
