@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 
@@ -13,16 +14,15 @@ from tests.command_line import invoke
 from tests.nablac.tuned import TEXT, rows, tune, unclocked, write_model
 
 pytest.importorskip("optuna")
-SEARCHES = ("grid", "random", "tpe")
 
 
-@pytest.mark.parametrize("search", SEARCHES)
-def test_a_seed_gives_the_same_study_twice(tmp_path: Path, search: str) -> None:
+@pytest.mark.parametrize(("search", "trials"), [("grid", "4"), ("random", "4"), ("tpe", "13")])
+def test_a_seed_gives_the_same_study_twice(tmp_path: Path, search: str, trials: str) -> None:
     write_model(tmp_path)
     for name in ("one", "two"):
-        tune(tmp_path, "--search", search, "--trials", "13", "--epochs", "1", "--seed", "5", "-q", "-o", name)
+        tune(tmp_path, "--search", search, "--trials", trials, "--epochs", "1", "--seed", "5", "-q", "-o", name)
     assert unclocked(tmp_path / "one") == unclocked(tmp_path / "two")
-    assert len(rows(tmp_path / "one")) == 13
+    assert len(rows(tmp_path / "one")) == int(trials)
     assert (tmp_path / "one" / "best.model").read_text() == (tmp_path / "two" / "best.model").read_text()
 
 
@@ -48,12 +48,13 @@ def test_a_grid_has_every_combination_once_and_only_the_ranges_of_what_is_chosen
 
 
 def test_the_middle_of_three_points_is_what_stands_for_the_range_where_nothing_is_searched(tmp_path: Path) -> None:
-    write_model(tmp_path)
-    tune(tmp_path, "--search", "grid", "--epochs", "2", "-q", "-o", "study")
+    adam = "adam(lr: log(1e-3..1e-1))"
+    write_model(tmp_path, TEXT.replace(f"choice({adam}, sgd(lr: 0.01..0.1))", adam))
+    tune(tmp_path, "--search", "grid", "--epochs", "2", "--set", "act=relu", "-q", "-o", "study")
     middle = [
         row
         for row in rows(tmp_path / "study")
-        if (row["units"], row["act"], row["adam.lr"]) == ("5", "relu", str((1e-3 * 1e-1) ** 0.5))
+        if (row["units"], row["optimizer.lr"]) == ("5", str((1e-3 * 1e-1) ** 0.5))
     ]
     assert len(middle) == 1
     plain = invoke("train", "net.model", "--epochs", "2", "-q", "-o", "plain", folder=tmp_path)
@@ -89,6 +90,18 @@ def test_the_best_is_ready_to_train_and_comes_to_the_same(tmp_path: Path) -> Non
     for name in ("history.csv", "weights.safetensors"):
         trial = tmp_path / "study" / "trials" / best["trial"]
         assert (trial / name).read_bytes() == (tmp_path / "again" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_a_trial_on_onnxruntime_is_what_train_comes_to(tmp_path: Path, jobs: str) -> None:
+    write_model(tmp_path)
+    options = ("--backend", "ort", "--epochs", "1")
+    ended = tune(tmp_path, *options, "--trials", "2", "--jobs", jobs, "-o", "study")
+    assert "train:     nablac train study/best.model --epochs 1 --backend ort" in ended.stderr
+    assert invoke("train", "study/best.model", *options, "-q", "-o", "again", folder=tmp_path).exit_code == 0
+    best = min(rows(tmp_path / "study"), key=lambda row: float(row["val_loss"]))["trial"]
+    trial = tmp_path / "study" / "trials" / best / "history.csv"
+    assert trial.read_bytes() == (tmp_path / "again" / "history.csv").read_bytes()
 
 
 def test_a_study_of_a_model_with_imports_has_them_with_their_values(tmp_path: Path) -> None:
@@ -171,12 +184,12 @@ def test_json_has_all_trials(tmp_path: Path) -> None:
 
 def test_pruned_trials_end_early_and_are_never_the_best(tmp_path: Path) -> None:
     write_model(tmp_path)
-    options = ("--search", "random", "--trials", "10", "--epochs", "20")
+    options = ("--search", "random", "--trials", "7", "--epochs", "12")
     tune(tmp_path, *options, "-q", "-o", "whole")
     tune(tmp_path, *options, "--prune", "-q", "-o", "pruned")
     whole, pruned = rows(tmp_path / "whole"), rows(tmp_path / "pruned")
     ended_early = [row for row in pruned if row["state"] == "pruned"]
-    assert ended_early and all(int(row["epochs"]) < 20 for row in ended_early)
+    assert ended_early and all(int(row["epochs"]) < 12 for row in ended_early)
     for before, after in zip(whole, pruned, strict=True):
         if after["state"] == "done":
             assert (before["val_loss"], before["units"]) == (after["val_loss"], after["units"])
@@ -266,7 +279,6 @@ FLAT = FLAT.replace("choice(adam(lr: 0.01), sgd(lr: 0.1))", "adam(lr: 0.01)")
         (TEXT, ("--storage", "/nowhere/shared.log"), 2, "error[E904]: "),
         (TEXT, ("--data", "missing.csv"), 2, "error[E820]: "),
         (TEXT, ("--model", "Other"), 1, "error[E420]: "),
-        (TEXT, ("--search", "grid", "--points", "100"), 2, "error[E873]: the grid has more than 1,000 combinations"),
     ],
 )
 def test_refused(tmp_path: Path, text: str, arguments: tuple[str, ...], status: int, message: str) -> None:
@@ -277,6 +289,15 @@ def test_refused(tmp_path: Path, text: str, arguments: tuple[str, ...], status: 
     ended = invoke("tune", "net.model", *arguments, folder=tmp_path)
     assert (ended.exit_code, message in ended.stderr) == (status, True), ended.output
     assert (tmp_path / "rows.csv").read_bytes() == before
+
+
+def test_a_grid_without_end_is_refused(tmp_path: Path) -> None:
+    write_model(tmp_path)
+    with patch("runtime.search.studies.MOST_COMBINATIONS", 10):
+        ended = invoke("tune", "net.model", "--search", "grid", "-o", "study", folder=tmp_path)
+        assert ended.exit_code == 2
+        assert "error[E873]: the grid has more than 10 combinations" in ended.stderr
+        assert invoke("tune", "--resume", "study", "--trials", "1", "-q", folder=tmp_path).exit_code == 0
 
 
 def test_without_optuna_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
