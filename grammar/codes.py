@@ -152,6 +152,7 @@ E507 = Code("E507", "a condition that is not true or false")
 E508 = Code("E508", "a loop over something that cannot be counted")
 E509 = Code("E509", "a list or text that is too long")
 E510 = Code("E510", "a circular constant")
+E511 = Code("E511", "a search without ranges")
 
 # Train blocks
 
@@ -225,6 +226,10 @@ E855 = Code("E855", "a text longer than the model's positions")
 E860 = Code("E860", "a model that cannot generate text")
 E861 = Code("E861", "beams that share state")
 E862 = Code("E862", "a model that is not causal")
+E870 = Code("E870", "a study that cannot be resumed")
+E871 = Code("E871", "a storage that holds something else")
+E872 = Code("E872", "a study's folder that is not empty")
+E873 = Code("E873", "a grid with too many combinations")
 E880 = Code("E880", "a model that does not say what data it was trained on")
 E881 = Code("E881", "an input that is not of the kind that the model was trained on")
 E882 = Code("E882", "a forecast of rows that the model cannot predict")

@@ -27,6 +27,7 @@ COMMANDS = {  # each is a module of this package; the text is the first line of 
     "run": "Run a model on input files.",
     "predict": "Predict for tables, images or texts.",
     "train": "Train a model.",
+    "tune": "Search the ranges of a model.",
     "eval": "Evaluate a model's loss and metrics.",
     "compare": "Compare runs.",
     "generate": "Generate text with a model.",

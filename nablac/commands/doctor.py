@@ -29,6 +29,7 @@ EXTRAS = {
     "image": "pillow",
     "parquet": "pyarrow",
     "text": "tokenizers",
+    "tune": "optuna",
     "oracle": "torch",
 }
 

@@ -138,6 +138,11 @@ def model_options(command: Callable[..., int]) -> Callable[..., int]:
     return _with_options(with_model_options, _MODEL)
 
 
+def text_options(command: F) -> F:
+    """Add the options of a model, without FILE, for a command whose FILE is optional."""
+    return _with_options(command, _MODEL[1:])
+
+
 def _with_options(command: F, options: Sequence[Callable[[F], F]]) -> F:
     for option in reversed(options):
         command = option(command)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,13 +50,21 @@ def context_of(spec: TrainingSpec, options: Options, folder: Path, seed: int, fi
     return Context(folder, shares[0], shares[1], seed, options.skip_broken, fixed=fixed, fitted=fitted)
 
 
+LoadExamples = Callable[[Sequence[DataStage], Context, Requirements], Examples]
+
+
 def examples_of(
-    model: ModelSpec, context: Context, options: Options, batch: int, arrays: Examples | None = None
+    model: ModelSpec,
+    context: Context,
+    options: Options,
+    batch: int,
+    arrays: Examples | None = None,
+    load: LoadExamples = load_examples,
 ) -> Examples:
     """The examples, by the names of a model's inputs and targets; NablacError for data that does not fit it.
 
     `model` is in inference mode, with its train block. `arrays` replace the source and the stages that make examples
-    of it; the other stages apply to them too.
+    of it; the other stages apply to them too. `load` reads the files.
     """
     spec = model.training
     assert spec is not None
@@ -64,7 +72,7 @@ def examples_of(
     targets = {name: value.type for name, value in spec.targets.items()}
     if arrays is not None:
         _check_unread(arrays.arrays, {**inputs, **targets})
-    examples = _all_examples(model, spec, context, options, arrays, _wanted(spec, inputs, targets))
+    examples = _all_examples(model, spec, context, options, arrays, _wanted(spec, inputs, targets), load)
     _check_metrics(spec, inputs, examples)
     count, shuffled = len(examples.parts["training"]), spec.settings.shuffle
     in_one_batch = count == len(examples) <= batch and not shuffled
@@ -93,12 +101,13 @@ def _all_examples(
     options: Options,
     arrays: Examples | None,
     wanted: Requirements,
+    load_stages: LoadExamples,
 ) -> Examples:
     """The examples of all files of the block and the command, with their parts."""
     looked_up = loss_graph(model)
 
     def load(stages: Sequence[DataStage], context: Context) -> Examples:
-        examples = load_examples(stages, context, wanted)
+        examples = load_stages(stages, context, wanted)
         check_lookups(looked_up, examples, spec.span)
         return examples
 

@@ -23,6 +23,7 @@ from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 from runtime.data.batches import Batches
 from runtime.data.context import Context
 from runtime.data.examples import Examples, fitted_to
+from runtime.data.loading import load_examples
 from runtime.data.recipe import Recipe, recipe_of
 from runtime.initialization import initialize, stored_operators
 from runtime.training.checkpoints import Position, best_state, newest_checkpoint
@@ -33,7 +34,7 @@ from runtime.training.run_options import Options
 from runtime.training.steppers import DISABLED_PASSES, NumpyStepper, OnnxStepper, Stepper, StepperSetup, with_averages
 from runtime.training.surroundings import threads
 from runtime.training.trained import Trained, in_raw_data, model_metadata, raw_graph, step_of, weights_of_model
-from runtime.training.training_data import context_of, examples_of
+from runtime.training.training_data import LoadExamples, context_of, examples_of
 
 if TYPE_CHECKING:
     from compiler.model_spec import TrainingSpec
@@ -52,6 +53,7 @@ class Training:
     examples: Examples | None = None  # instead of the train block's data
     folder: Path | None = None  # where relative paths of data begin; by default the folder of the model's file
     fitted: Fitted | None = None  # the fitted state of a run that is resumed or evaluated
+    load: LoadExamples = load_examples  # reads the train block's data
     raw: bool = False  # whether batches are in raw units, which the graphs scale by the `known` state
 
     @cached_property
@@ -141,7 +143,7 @@ class Training:
     def data(self) -> Examples:
         """The examples, by the names of the model's inputs and targets."""
         context = self.context  # first, for its error if there is no train block
-        return examples_of(self.inference, context, self.options, self.batch, self.examples)
+        return examples_of(self.inference, context, self.options, self.batch, self.examples, self.load)
 
     @property
     def inputs(self) -> dict[str, Any]:

@@ -48,6 +48,7 @@ ARGUMENTS = {
     "run": ("line.model", "x.npy"),
     "predict": ("line", "x.npy"),
     "train": ("line.model", "-o", "trained"),
+    "tune": ("ranges.model", "--trials", "2", "--jobs", "2", "-o", "study"),
     "eval": ("line.model", "--data", "d.npz"),
     "compare": ("one", "two", "--report", "page.html"),
     "generate": ("letters", "ab", "--tokens", "3"),
@@ -101,6 +102,7 @@ def folder(tmp_path: Path) -> Path:
     for name in ("runtime", "grammar"):
         (tmp_path / f"{name}.py").write_text(f"raise SystemExit('{name} of the user was imported')\n")
     (tmp_path / "line.model").write_text(MODEL)
+    (tmp_path / "ranges.model").write_text(MODEL.replace("epochs 1", "epochs 1\n    optimizer sgd(lr: 0.01..0.1)"))
     (tmp_path / "letters.model").write_text(TEXTS)
     (tmp_path / "letters.txt").write_text("abcdefgh abcdefgh abcdefgh abcdefgh\n" * 4)
     x = np.arange(32, dtype=np.float32).reshape(16, 2)
