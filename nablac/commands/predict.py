@@ -81,13 +81,13 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Predict by a trained model: FILE is the folder of a run, or a .onnx file that was compiled from one.
+    """Predict for tables, images or texts.
 
-    INPUTs are what the model was trained on: tables (.csv, .csv.gz, .parquet, .jsonl, - for stdin) with its columns by
-    name, in any order; images, folders of them, or lists of their names (@FILE); files with a text on each line, or
-    tables with a column of them; arrays (.npy, .npz). Of a series what comes after the last row is forecast. Values
-    are in the units of the data, and classes have their names and probabilities; other columns, as ids and dates, stand
-    beside them.
+    FILE is the folder of a run, or a .onnx file that was compiled from one. INPUTs are what the model was trained on:
+    tables (.csv, .csv.gz, .parquet, .jsonl, - for stdin) with its columns by name, in any order; images, folders of
+    them, or lists of their names (@FILE); files with a text on each line, or tables with a column of them; arrays
+    (.npy, .npz). Of a series what comes after the last row is forecast. Values are in the units of the data, and
+    classes have their names and probabilities; other columns, as ids and dates, stand beside them.
     """
     from runtime.outputs import check_output
     from runtime.prediction.findings import Findings
