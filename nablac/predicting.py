@@ -1,4 +1,4 @@
-"""Predictions of a model in Python: what its graph and its weights know, passed on to `runtime.prediction`."""
+"""Predictions of a model in Python: builds a predictor from its graph and weights."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 
 class Trained(Protocol):
-    """What a prediction needs of a `Model`."""
+    """The part of `Model` that predictions need."""
 
     graph: Graph
     elaborated: Graph
 
     @property
     def name(self) -> str:
-        """What the text calls it."""
+        """Its name in the program."""
 
     @property
     def units(self) -> dict[str, Unit]:
-        """The units of its outputs, where its data was scaled."""
+        """The units of its outputs, if its data was scaled."""
 
     @property
     def recipe(self) -> Recipe | None:
-        """What is known of its data."""
+        """The recipe of its data."""
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         """The outputs by name."""
@@ -65,7 +65,7 @@ def predictor_of(model: Trained, tokenizer: Tokenizer | None = None) -> Predicto
 
 
 def predictions(model: Trained, inputs: Sequence[Any], skip_broken: bool, options: Mapping[str, Any]) -> Predictions:
-    """All predictions for the inputs; `options` are the fields of a Request."""
+    """All predictions for the inputs; `options` are fields of a Request."""
     from runtime.prediction.findings import Findings
     from runtime.prediction.prediction import Request, predict
     from runtime.prediction.predictions import Predictions
