@@ -1,4 +1,4 @@
-"""What each output of a model says of a target: its value, a score of each of its classes, or its class.
+"""The meaning of each output of a model for a target: its value, scores of its classes, or its class.
 
 The loss tells: what it compares with a target, and what it makes probabilities of before. A program says it nowhere
 else, and the reader of a prediction has to know it.
@@ -27,14 +27,14 @@ BINARY_SCORES = frozenset({"binary_logits", "binary_probabilities"})  # of each 
 
 @dataclass(frozen=True)
 class Meaning:
-    """What an output says, and of which target."""
+    """The meaning of an output, and its target."""
 
     kind: Kind
     target: str
 
 
 def output_meanings(model: ModelSpec) -> dict[str, Meaning]:
-    """What each output says of a target; an output is missing where the loss does not tell.
+    """The meanings of outputs, without those whose meaning the loss does not tell.
 
     `logits` and `binary_logits` are what the loss, or another output, applies softmax or sigmoid to.
     """
@@ -57,7 +57,7 @@ def output_meanings(model: ModelSpec) -> dict[str, Meaning]:
 
 
 def _scores_of(output: Value) -> tuple[Value, Kind | None]:
-    """What an output was made of: scores, and how, where it made something else of them."""
+    """The scores that an output was computed from, and the function of them, if any."""
     root = _root(output)
     op = root.node.op
     if isinstance(op, (Softmax, LogSoftmax)) and _is_last(op.axis, root.type):
@@ -72,7 +72,7 @@ def _scores_of(output: Value) -> tuple[Value, Kind | None]:
 
 
 def _root(value: Value) -> Value:
-    """The value that all of `value` is, if in another shape or another float type."""
+    """The value before changes of shape and float type."""
     while True:
         moved = value.node.op.moved_operands(*value.node.operands)
         if len(moved) != 1 or moved[0].type.elements != value.type.elements:
@@ -85,7 +85,7 @@ def _is_last(axis: int, type: TensorType) -> bool:
 
 
 def _made_probabilities(spec: TrainingSpec, graph: Graph) -> tuple[set[Value], set[Value]]:
-    """What softmax is applied to along its last axis, and what sigmoid or its logarithm is."""
+    """The operands of softmax along its last axis, and of sigmoid or its logarithm."""
     logits: set[Value] = set()
     binary: set[Value] = set()
     for node in Graph({}, {"": spec.loss, **graph.outputs}):
@@ -98,7 +98,7 @@ def _made_probabilities(spec: TrainingSpec, graph: Graph) -> tuple[set[Value], s
 
 
 def _compared(spec: TrainingSpec, roots: frozenset[Value]) -> Mapping[Value, set[str]]:
-    """The targets that each of `roots` meets in the loss, before it meets any other of them."""
+    """The targets that each of `roots` reaches in the loss before any other root."""
     met: dict[Value, set[str]] = {}
     scores: dict[Value, frozenset[Value]] = {}
     targets: dict[Value, frozenset[str]] = {value: frozenset({name}) for name, value in spec.targets.items()}
@@ -120,7 +120,7 @@ def _compared(spec: TrainingSpec, roots: frozenset[Value]) -> Mapping[Value, set
 
 
 def _fits(kind: Kind, output: TensorType, target: TensorType) -> bool:
-    """Whether an output of this kind can say something of each example of a target."""
+    """Whether an output of this kind can be about each example of a target."""
     one_hot = target.dtype.is_float
     if kind in CLASS_SCORES:
         return output.shape == target.shape if one_hot else output.shape[:-1] == target.shape

@@ -1,4 +1,4 @@
-"""Predictions of a model in Python: what its graph and its weights know, passed on to `runtime.prediction`."""
+"""Predictions of a model in Python: builds a predictor from its graph and weights."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
 
 
 class Trained(Protocol):
-    """What a prediction needs of a `Model`."""
+    """The part of `Model` that predictions need."""
 
     graph: Graph
     elaborated: Graph
 
     @property
     def name(self) -> str:
-        """What the text calls it."""
+        """Its name in the program."""
 
     @property
     def units(self) -> dict[str, Unit]:
-        """The units of its outputs, where its data was scaled."""
+        """The units of its outputs, if its data was scaled."""
 
     @property
     def recipe(self) -> Recipe | None:
-        """What is known of its data."""
+        """The recipe of its data."""
 
     def __call__(self, **inputs: Any) -> dict[str, Array]:
         """The outputs by name."""
@@ -48,8 +48,8 @@ def predictor_of(model: Trained, tokenizer: Tokenizer | None = None) -> Predicto
 
     `tokenizer` stands for the one of the training.
     """
-    from compiler.model_spec import SEED
     from runtime.prediction.predictor import Predictor, no_recipe
+    from runtime.signature import random_keys
     from runtime.text.lengths import longest_texts, shortest_texts
 
     recipe = model.recipe
@@ -57,14 +57,15 @@ def predictor_of(model: Trained, tokenizer: Tokenizer | None = None) -> Predicto
         raise no_recipe(model.name, "its weights are not trained: name the folder of a run, or weights of one")
     if tokenizer is not None:
         recipe = replace(recipe, fitted=replace(recipe.fitted, tokenizer=tokenizer))
-    types = {name: value.type for name, value in model.graph.inputs.items() if name != SEED}
+    types = {name: value.type for name, value in model.graph.inputs.items()}
+    types = {name: type for name, type in types.items() if name not in random_keys(types)}
     lengths = longest_texts(model.elaborated), shortest_texts(model.elaborated)
     units = {name: str(unit.kind) for name, unit in model.units.items()}
     return Predictor(model.name, recipe, types, units, lambda feeds: model(**feeds), *lengths)
 
 
 def predictions(model: Trained, inputs: Sequence[Any], skip_broken: bool, options: Mapping[str, Any]) -> Predictions:
-    """All predictions for the inputs; `options` are the fields of a Request."""
+    """All predictions for the inputs; `options` are fields of a Request."""
     from runtime.prediction.findings import Findings
     from runtime.prediction.prediction import Request, predict
     from runtime.prediction.predictions import Predictions

@@ -1,4 +1,4 @@
-"""Arguments of every call in a file whose callee is known by its name, applied or not: a walk over the syntax."""
+"""The arguments of every call of a known name in a file, including calls that are never evaluated."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from compiler.elaborate.frame import Frame
 from compiler.elaborate.interruptions import AlreadyReported
 from compiler.elaborate.primitives import bind_operator
 from compiler.elaborate.program import Program
+from compiler.elaborate.search_ranges import CHOICE, is_choice
 from compiler.elaborate.session import Session
 from compiler.elaborate.unknown_names import names_of, references
 from compiler.elaborate.values import UNKNOWN, Argument, Builtin, CompileTimeValue, Defined, Primitive
@@ -19,11 +20,11 @@ from grammar.source import Span
 
 
 def check_arguments(program: Program, session: Session) -> None:
-    """Report the arguments that a callee does not have, those that it needs, and literals of another kind.
+    """Report unknown and missing arguments, and literals of the wrong kind.
 
-    A call in which something is wrong already has been evaluated, and is left at that.
+    Calls with a reported error are skipped: they have been evaluated.
     """
-    fault_spans = [diagnostic.span for diagnostic in session.diagnostics.found if diagnostic.span is not None]
+    fault_spans = [diagnostic.span for diagnostic in session.diagnostics.reported if diagnostic.span is not None]
     with session.inside(Frame("fn", program.source.name, program.scope, "")):
         _check_calls(program, session, fault_spans)
 
@@ -32,7 +33,8 @@ def _check_calls(program: Program, session: Session, fault_spans: list[Span]) ->
     for declaration in program.tree.declarations:
         if isinstance(declaration, (syntax.Definition, syntax.Const)):
             local = names_of(declaration)
-            for callee, arguments, piped, span in _calls(declaration):
+            is_own = CHOICE in local or not is_choice(program.scope.find(CHOICE))
+            for callee, arguments, piped, span in _calls(declaration, None if is_own else CHOICE):
                 if callee.text in local or callee.text not in program.scope:
                     continue
                 if any(
@@ -51,29 +53,34 @@ def _check_calls(program: Program, session: Session, fault_spans: list[Span]) ->
 _Called = tuple[syntax.Name, tuple[syntax.Argument, ...], bool, Span]
 
 
-def _calls(declaration: syntax.Definition | syntax.Const) -> list[_Called]:
-    """Every call of a name, in the order of the text; whether a first argument comes from a pipe or a shape.
+class _Applied(Record):
+    """An expression that is applied to a piped value or to a shape, which is one more argument of a call."""
 
-    Stages with `_` are left out: whether it is placed is known when they are evaluated.
+    call: syntax.Expression | None
+
+
+def _calls(declaration: syntax.Definition | syntax.Const, choice: str | None) -> list[_Called]:
+    """Every call of a name, in order, and whether its first argument is a piped value or a drawn parameter's shape.
+
+    Where a call of `choice` is applied, each of its options is.
+
+    Stages with `_` are left out: whether it is an argument is known only when they are evaluated.
     """
     called: list[_Called] = []
     waiting: list[Any] = [declaration]
     while waiting:
         part = waiting.pop()
         match part:
-            case syntax.Pipe(
-                value=value, stage=syntax.Call(callee=syntax.Name() as callee, arguments=arguments) as stage
-            ):
-                waiting += [value, arguments]
+            case syntax.Pipe(value=value, stage=stage):
+                waiting += [value, _Applied(stage)]
+            case syntax.Declare(drawn=True, names=names, initializer=drawn):
+                waiting += [names, _Applied(drawn)]
+            case _Applied(call=syntax.Call(callee=syntax.Name(text=text), arguments=options)) if text == choice:
+                waiting += [_Applied(option.value) for option in options]
+            case _Applied(call=syntax.Call(callee=syntax.Name() as callee, arguments=arguments, span=span)):
+                waiting.append(arguments)
                 if all(name.text != "_" for name in references(arguments)):
-                    called.append((callee, arguments, True, stage.span))
-            case syntax.Declare(
-                drawn=True,
-                names=names,
-                initializer=syntax.Call(callee=syntax.Name() as callee, arguments=arguments) as drawn,
-            ):
-                waiting += [names, arguments]
-                called.append((callee, arguments, True, drawn.span))
+                    called.append((callee, arguments, True, span))
             case syntax.Call(callee=syntax.Name() as callee, arguments=arguments, span=span):
                 waiting.append(arguments)
                 called.append((callee, arguments, False, span))
@@ -88,7 +95,7 @@ def _check(
     session: Session, callee: CompileTimeValue, arguments: tuple[syntax.Argument, ...], piped: bool, span: Span
 ) -> None:
     check_names(session, arguments)
-    bindable = [argument_of(argument, _literal(argument.value)) for argument in arguments]
+    bindable = [argument_of(argument, _literal(argument.value), argument.value.span) for argument in arguments]
     if piped and not (isinstance(callee, Defined) and callee.kind != "fn"):
         bindable.insert(0, Argument(None, UNKNOWN, span))
     match callee:
@@ -105,7 +112,7 @@ def _check(
 
 
 def _literal(expression: syntax.Expression) -> CompileTimeValue:
-    """What a literal is worth; a list is as long as it is written, whatever it holds."""
+    """The value of a literal, UNKNOWN for other expressions; a list has as many items as are written."""
     match expression:
         case syntax.Number(value=value) | syntax.Text(value=value) | syntax.Boolean(value=value):
             return value

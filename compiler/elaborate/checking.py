@@ -12,6 +12,7 @@ from compiler.elaborate.instances import instantiate
 from compiler.elaborate.interruptions import AlreadyReported, BudgetExceeded
 from compiler.elaborate.models import Elaboration, elaborate_in, spec_of
 from compiler.elaborate.optimizers import check_optimizer
+from compiler.elaborate.option_checks import OptionChecks, search_of
 from compiler.elaborate.placement import misplaced_statements
 from compiler.elaborate.presets import preset_values, presets_of
 from compiler.elaborate.program import Program
@@ -20,20 +21,21 @@ from compiler.elaborate.session import Session
 from compiler.elaborate.unknown_names import unknown_names
 from compiler.elaborate.values import Argument, Defined
 from compiler.elaborate.work import Work
+from compiler.search_space import Search
 from compiler.types import DType
 from grammar import codes, syntax
 from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError, did_you_mean
 
 
 def check(program: Program, *, hypers: Mapping[str, Any] | None = None) -> None:
-    """Check everything in a file; NablacError holds every mistake in it."""
-    diagnostics, work = Diagnostics(), Work()
+    """Check everything in a file; NablacError holds every error in it."""
+    diagnostics, work, options = Diagnostics(), Work(), OptionChecks(program)
     with bounded():
         report_each(diagnostics, unknown_names(program))
         report_each(diagnostics, misplaced_statements(program.tree))
         report_each(diagnostics, _trains_of_no_model(program))
         for defined in program.models:
-            _check_model(program, defined, hypers or {}, diagnostics, work)
+            _check_model(program, defined, hypers or {}, diagnostics, work, options)
         for defined in program.definitions.values():
             if defined.kind == "optimizer":
                 _check_unused_optimizer(defined, _session(True, diagnostics, work))
@@ -52,30 +54,38 @@ def _trains_of_no_model(program: Program) -> Iterator[Diagnostic]:
 
 
 def _check_model(
-    program: Program, defined: Defined, hypers: Mapping[str, Any], diagnostics: Diagnostics, work: Work
+    program: Program,
+    defined: Defined,
+    hypers: Mapping[str, Any],
+    diagnostics: Diagnostics,
+    work: Work,
+    options: OptionChecks,
 ) -> None:
-    """A model in both modes, the step that trains it, and its presets."""
-    session = _session(False, diagnostics, work)
+    """Check a model in both modes, its training step, its options, and its presets."""
+    search = search_of({})
+    session = _session(False, diagnostics, work, search)
     elaboration = elaborate_in(session, program, defined, None, hypers)
     valid = elaboration is not None
     if session.asked_training:
-        session = _session(True, diagnostics, work)
+        session = _session(True, diagnostics, work, search)
         elaboration = elaborate_in(session, program, defined, None, hypers)
-    if elaboration is not None and elaboration.block is not None and not diagnostics.found:
+    if elaboration is not None and elaboration.block is not None and not diagnostics.reported:
         _check_step(elaboration)
+    if valid:
+        options.run(search, defined, None, hypers, diagnostics)
     for preset in presets_of(defined):
         if valid:
-            _check_preset(program, defined, preset, hypers, diagnostics, work)
-        else:  # its sizes would only repeat what is wrong
+            _check_preset(program, defined, preset, hypers, diagnostics, work, options)
+        else:  # elaborating it would only repeat the errors
             preset_values(_session(False, diagnostics, work), defined, preset.name.text)
 
 
 def _check_step(elaboration: Elaboration) -> None:
-    """What training a model would refuse: a loss without a gradient, patterns of no parameter."""
+    """Report the errors of building the training step: a loss without a gradient, patterns without a match."""
     from compiler.training.step import training_step  # here: most files have no train block
 
     session = elaboration.session
-    session.work = Work()  # as `train` has it
+    session.work = Work()  # as in `train`
     try:
         training_step(spec_of(elaboration))
     except NablacError as error:
@@ -89,26 +99,29 @@ def _check_preset(
     hypers: Mapping[str, Any],
     diagnostics: Diagnostics,
     work: Work,
+    options: OptionChecks,
 ) -> None:
-    """A model with the sizes of a preset; what is wrong with them is told with the preset's place."""
-    own, stopped = Diagnostics(), False
+    """Check a model with the values of a preset; its errors get a label at the preset."""
+    own, stopped, search = Diagnostics(), False, search_of({})
     try:
-        elaborate_in(_session(False, own, work), program, defined, preset.name.text, hypers)
+        if elaborate_in(_session(False, own, work, search), program, defined, preset.name.text, hypers) is not None:
+            options.run(search, defined, preset.name.text, hypers, own)
     except BudgetExceeded:
         stopped = True
     settings = {setting.value.span for setting in preset.settings} | {setting.name.span for setting in preset.settings}
     label = Label(preset.name.span, "with this preset")
-    reported_spans = {each.span for each in diagnostics.found}
-    new = [each for each in own.found if each.span not in reported_spans]
-    report_each(
-        diagnostics, (each if each.span in settings else replace(each, labels=(*each.labels, label)) for each in new)
-    )
+    reported = {diagnostic.span for diagnostic in diagnostics.reported}
+    for diagnostic in own.reported:
+        if diagnostic.span not in reported:
+            at_preset = diagnostic.span in settings
+            labelled = diagnostic if at_preset else replace(diagnostic, labels=(*diagnostic.labels, label))
+            report_each(diagnostics, [labelled])
     if stopped:
         raise BudgetExceeded
 
 
 def _check_unused_optimizer(defined: Defined, session: Session) -> None:
-    """An optimizer that no train block uses, with numbers for what has no default."""
+    """Check an optimizer that no train block uses, with 0.1 for hyperparameters without a default."""
     hypers = {hyper.name.text: 0.1 for hyper in defined.syntax.hypers if hyper.default is None}
     span = defined.syntax.name.span
     arguments = [Argument(name, value, span) for name, value in hypers.items()]
@@ -121,5 +134,5 @@ def _check_unused_optimizer(defined: Defined, session: Session) -> None:
         pass
 
 
-def _session(training: bool, diagnostics: Diagnostics, work: Work) -> Session:
-    return Session(training=training, float_type=DType.F32, diagnostics=diagnostics, work=work)
+def _session(training: bool, diagnostics: Diagnostics, work: Work, search: Search | None = None) -> Session:
+    return Session(training=training, float_type=DType.F32, diagnostics=diagnostics, work=work, search=search)

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from grammar import codes
-from nablac.commands.compiled import compiled
+from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import (
     ModelOptions,
     model_options,
     output_options,
-    refuse_of_compiled,
+    refuse_options_of_compilation,
     run_options,
     weight_options,
 )
@@ -82,13 +82,13 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Predict by a trained model: FILE is the folder of a run, or a .onnx file that was compiled from one.
+    """Predict for tables, images or texts.
 
-    INPUTs are what the model was trained on: tables (.csv, .csv.gz, .parquet, .jsonl, - for stdin) with its columns by
-    name, in any order; images, folders of them, or lists of their names (@FILE); files with a text on each line, or
-    tables with a column of them; arrays (.npy, .npz). Of a series what comes after the last row is forecast. Values
-    are in the units of the data, and classes have their names and probabilities; other columns, as ids and dates, stand
-    beside them.
+    FILE is the folder of a run, or a .onnx file that was compiled from one. INPUTs are what the model was trained on:
+    tables (.csv, .csv.gz, .parquet, .jsonl, - for stdin) with its columns by name, in any order; images, folders of
+    them, or lists of their names (@FILE); files with a text on each line, or tables with a column of them; arrays
+    (.npy, .npz). Of a series what comes after the last row is forecast. Values are in the units of the data, and
+    classes have their names and probabilities; other columns, as ids and dates, stand beside them.
     """
     from runtime.outputs import check_output
     from runtime.prediction.findings import Findings
@@ -124,7 +124,7 @@ def _predictor(options: ModelOptions, tokenizer_file: Path | None) -> Predictor:
 
     if options.file.suffix == ".onnx":
         return predictor_of_compiled(options, tokenizer_file)[0]
-    return predictor_of(compiled(options), read_tokenizer(tokenizer_file) if tokenizer_file is not None else None)
+    return predictor_of(set_up_model(options), read_tokenizer(tokenizer_file) if tokenizer_file is not None else None)
 
 
 def predictor_of_compiled(
@@ -136,7 +136,7 @@ def predictor_of_compiled(
     from runtime.prediction.predictor import Predictor
     from runtime.text.tokenizers import read_tokenizer
 
-    refuse_of_compiled(options.file)
+    refuse_options_of_compilation(options.file)
     tokenizer = read_tokenizer(tokenizer_file) if tokenizer_file is not None else None
     if not options.file.exists():
         raise NablacError(Diagnostic(codes.E901, f"there is no file {options.file}", place=str(options.file)))

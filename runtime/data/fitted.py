@@ -1,6 +1,6 @@
-"""What a training part has shown of its data: later data is scaled, numbered and cut as it was.
+"""The state of data processing that is fitted to the training part, and applied to all later data.
 
-A run keeps it in its folder, so that its weights meet the data that they were trained on.
+A run keeps it in its folder, so that its weights are used with data in the form that they were trained on.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from runtime.boundary import LARGEST_JSON, read_file, reason_of
 from runtime.data.scaling import Scaling
 from runtime.metadata import column_names, texts
 from runtime.text.tokenizers import Tokenizer, from_json, read_tokenizer
-from runtime.typed import typed
+from runtime.typed import read_as
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
 DATA, TOKENS = "data.json", "tokenizer.json"
-FILES = frozenset({"path", "labels"})  # arguments of sources that say where files lie
+FILES = frozenset({"path", "labels"})  # the arguments of sources that say where their files are
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A source or a stage that the data went through, with its arguments by name; where its files lie is none."""
+    """A source or stage of a data description, with its arguments by name, without the paths of its files."""
 
     name: str
     arguments: dict[str, Any] = field(default_factory=dict)
@@ -40,11 +40,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class Fitted:
-    """Scalings by the model's names of inputs and targets, classes by the names of columns, the tokenizer of texts.
+    """Scalings by the names of inputs and targets, classes by the names of columns, the tokenizer of texts.
 
-    `labels` are the classes of the target, in the order of their numbers; `columns` those of a table that each input
-    was made of, in their order, and `targets` those of each target. `stages` begin with the source; they are empty
-    where the data was given as arrays, and in what earlier versions have kept.
+    `labels` are the names of the target's classes in order; `columns` are the columns of a table in each input, and
+    `targets` those in each target. `stages` begin with the source; they are empty if the data was arrays, and in files
+    of earlier versions.
     """
 
     scalings: Mapping[str, Scaling] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Fitted:
 
 
 def read_fitted(folder: Path) -> Fitted | None:
-    """What a run's folder keeps; None of a folder that is none of a run."""
+    """The fitted state in a run's folder; None for other folders."""
     path, tokens = folder / DATA, folder / TOKENS
     if not os.path.isfile(path):
         return None
@@ -74,24 +74,24 @@ def read_fitted(folder: Path) -> Fitted | None:
 
 
 def fitted_to_json(fitted: Fitted) -> dict[str, Any]:
-    """The same as JSON values, the tokenizer among them."""
+    """The fitted state as JSON values, including the tokenizer."""
     return {**facts_of(fitted), "tokenizer": fitted.tokenizer.to_json() if fitted.tokenizer is not None else None}
 
 
-def fitted_from_json(stored: Any, place: str) -> Fitted:
-    """What `fitted_to_json` made; NablacError for anything else."""
+def fitted_from_json(stored: Any, location: str) -> Fitted:
+    """The fitted state from the values of `fitted_to_json`; NablacError for anything else."""
     text = stored.get("tokenizer") if isinstance(stored, dict) else None
     if text is not None and not isinstance(text, str):
-        raise unreadable(place, "its tokenizer is not a text")
-    tokenizer = from_json(text, place) if text is not None else None
+        raise unreadable(location, "its tokenizer is not a text")
+    tokenizer = from_json(text, location) if text is not None else None
     try:
         return parse_facts(stored, tokenizer)
     except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise unreadable(place, reason_of(error)) from error
+        raise unreadable(location, reason_of(error)) from error
 
 
 def facts_of(fitted: Fitted) -> dict[str, Any]:
-    """All but the tokenizer, as JSON values."""
+    """The fitted state as JSON values, without the tokenizer."""
     scalings = {
         name: {"offset": value.offset.tolist(), "scale": value.scale.tolist()}
         for name, value in fitted.scalings.items()
@@ -107,7 +107,7 @@ def facts_of(fitted: Fitted) -> dict[str, Any]:
 
 
 def parse_facts(stored: Any, tokenizer: Tokenizer | None) -> Fitted:
-    """What `facts_of` wrote, now or in an earlier version; raises what Python does for anything else."""
+    """The fitted state from the values of `facts_of`, of any version; Python's exceptions for anything else."""
     scalings = {name: _scaling(scaling["offset"], scaling["scale"]) for name, scaling in stored["scalings"].items()}
     return Fitted(
         scalings,
@@ -116,12 +116,12 @@ def parse_facts(stored: Any, tokenizer: Tokenizer | None) -> Fitted:
         tuple(texts(stored.get("labels", []))),
         column_names(stored.get("columns", {})),
         column_names(stored.get("targets", {})),
-        tuple(map(_checked, typed(list[Stage], stored.get("stages", [])))),
+        tuple(map(_checked, read_as(list[Stage], stored.get("stages", [])))),
     )
 
 
 def _checked(stage: Stage) -> Stage:
-    """A stage with arguments of the kinds that the language has for them, and defaults for those that it lacks."""
+    """The stage with its arguments checked as in a train block; missing ones have their defaults. Raises ValueError."""
     parameters = {**SOURCES, **STAGES}[stage.name]
     arguments = {name: value.default for name, value in parameters.items() if name not in FILES}
     for name, value in stage.arguments.items():
@@ -137,7 +137,7 @@ def _checked(stage: Stage) -> Stage:
 
 
 def _scaling(offset: Any, scale: Any) -> Scaling:
-    """A scaling of JSON's numbers; an exception of Python's for what data cannot have been scaled by."""
+    """A scaling from JSON numbers; raises ValueError or TypeError for invalid ones."""
     scaling = Scaling(np.array(offset, np.float64), np.array(scale, np.float64))
     if scaling.offset.shape != scaling.scale.shape:
         raise ValueError("an offset and its scale differ in shape")
@@ -146,8 +146,8 @@ def _scaling(offset: Any, scale: Any) -> Scaling:
     return scaling
 
 
-def unreadable(place: str, reason: str) -> NablacError:
-    """The refusal of what is kept of data, where it is not as it was written."""
+def unreadable(location: str, reason: str) -> NablacError:
+    """The error for fitted state that is damaged."""
     hint = "restore the file that `nablac train` wrote, or remove it"
-    message = f"{place} is not a run's record of its data"
-    return NablacError(Diagnostic(codes.E827, message, place=place, note=reason, hint=hint))
+    message = f"{location} is not a run's record of its data"
+    return NablacError(Diagnostic(codes.E827, message, place=location, note=reason, hint=hint))

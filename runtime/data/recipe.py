@@ -1,7 +1,7 @@
-"""What a trained model needs to know of its data to take a table, images or texts as they stand.
+"""Recipes: the facts of its training data with which a model predicts from raw tables, images or texts.
 
-It is made of what the training part has shown (`Fitted`), of the stages that the data went through, and of what the
-loss says of each output. A run keeps it in `data.json`, a compiled model in its metadata: either predicts by it alone.
+A recipe is the fitted state of the data (`Fitted`), its stages, and the meaning of each output by the loss. A run
+stores it in `data.json`, a compiled model in its metadata; both predict with it alone.
 """
 
 from __future__ import annotations
@@ -19,46 +19,46 @@ from compiler.output_meanings import Kind, Meaning, output_meanings
 from runtime.atomic_files import write_bytes
 from runtime.boundary import LARGEST_JSON, read_file, reason_of
 from runtime.data.fitted import DATA, FILES, TOKENS, Fitted, Stage, facts_of, parse_facts, unreadable
-from runtime.metadata import CLASSES, COLUMNS, column_names, stored, texts
+from runtime.metadata import CLASSES, COLUMNS, column_names, read_entry, texts
 from runtime.text.tokenizers import KEY as TOKENIZER
 from runtime.text.tokenizers import LEARNT, Tokenizer, from_json, read_tokenizer
 from runtime.text.words import KINDS as LISTED
-from runtime.typed import typed
+from runtime.typed import read_as
 
 RECIPE = "nablac.recipe"  # of the metadata
-_OF_TRAINING = frozenset({"split", "augment"})  # stages that later data does not go through
+_OF_TRAINING = frozenset({"split", "augment"})  # stages that are not applied to later data
 _BEST_FIRST: tuple[Kind, ...] = ("probabilities", "log_probabilities", "logits", "class")
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """The data of a training: its stages, what it has shown, and what each output of the model says of a target."""
+    """The data of a training: its stages, its fitted state, and the meanings of the model's outputs."""
 
     fitted: Fitted = field(default_factory=Fitted)
     outputs: Mapping[str, Meaning] = field(default_factory=dict)
 
     @property
     def source(self) -> Stage | None:
-        """Where the data came from; None where it is not known, as of arrays."""
+        """The source of the data; None if it is not known, as for arrays."""
         first = self.fitted.stages[0] if self.fitted.stages else None
         return first if first is not None and first.name in SOURCES else None
 
     def stage(self, name: str) -> Stage | None:
-        """The stage of that name; None where there is none."""
+        """The stage with a name; None if there is none."""
         return next((stage for stage in self.fitted.stages if stage.name == name), None)
 
     def columns_of(self, name: str) -> tuple[str, ...]:
-        """The columns of a table that an input or a target is made of; empty where it is of none."""
+        """The columns of an input or a target in the table; empty if it has none."""
         return self.fitted.columns.get(name) or self.fitted.targets.get(name, ())
 
     def classes_of(self, target: str) -> tuple[str, ...]:
-        """The names of a target's classes, in the order of their numbers; empty where they have none."""
+        """The names of a target's classes by index; empty if they have none."""
         columns = self.fitted.targets.get(target, ())
         named = self.fitted.classes.get(columns[0], ()) if len(columns) == 1 else ()
         return named or (self.fitted.labels if not self.fitted.targets else ())
 
     def class_output(self, target: str) -> str | None:
-        """The output that says the most of a target's classes; None where none says anything."""
+        """The most informative output about a target's classes; None if there is none."""
         for kind in _BEST_FIRST:
             for name, meaning in self.outputs.items():
                 if meaning == Meaning(kind, target):
@@ -67,7 +67,7 @@ class Recipe:
 
 
 def described(stages: Iterable[DataStage], decided: Mapping[str, Any] | None = None) -> tuple[Stage, ...]:
-    """What later data goes through of a data description: without its files, with what the source has `decided`."""
+    """The stages to apply to later data: without files, with the arguments that the source has `decided`."""
     kept: list[Stage] = []
     for stage in stages:
         if stage.name in _OF_TRAINING:
@@ -111,13 +111,13 @@ def _targets_of(model: ModelSpec, fitted: Fitted) -> Mapping[str, tuple[str, ...
 
 
 def recipe_to_json(recipe: Recipe) -> dict[str, Any]:
-    """A recipe as JSON values, without its tokenizer, which has a file, or an entry of the metadata, of its own."""
+    """A recipe as JSON values, without its tokenizer, which has a file or a metadata entry of its own."""
     outputs = {name: {"kind": meaning.kind, "target": meaning.target} for name, meaning in recipe.outputs.items()}
     return {**facts_of(recipe.fitted), "outputs": outputs}
 
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
-    """Keep in a run's folder what later data needs."""
+    """Write a recipe to a run's folder."""
     text = json.dumps(recipe_to_json(recipe), indent=2, ensure_ascii=False)
     write_bytes(folder / DATA, (text + "\n").encode())
     if recipe.fitted.tokenizer is not None:
@@ -125,7 +125,7 @@ def write_recipe(folder: Path, recipe: Recipe) -> None:
 
 
 def read_recipe(folder: Path) -> Recipe | None:
-    """What a run's folder keeps, of an earlier version without stages and outputs; None of a folder without any."""
+    """The recipe in a run's folder, without stages and outputs if an older version wrote it; None if none."""
     path, tokens = folder / DATA, folder / TOKENS
     if not os.path.isfile(path):
         return None
@@ -138,7 +138,7 @@ def read_recipe(folder: Path) -> Recipe | None:
 
 
 def recipe_metadata(recipe: Recipe) -> dict[str, str]:
-    """What a compiled model's file says of its data: its recipe, and the tokenizer."""
+    """The metadata entries of a recipe and its tokenizer."""
     metadata = {RECIPE: json.dumps(recipe_to_json(recipe), ensure_ascii=False)}
     if recipe.fitted.tokenizer is not None:
         metadata[TOKENIZER] = recipe.fitted.tokenizer.to_json()
@@ -153,17 +153,17 @@ def recipe_in(metadata: Mapping[str, str], tokenizer: Tokenizer | None = None) -
     if tokenizer is None and TOKENIZER in metadata:
         tokenizer = from_json(metadata[TOKENIZER])
     if RECIPE in metadata:
-        return stored(metadata, RECIPE, None, lambda value: Recipe(parse_facts(value, tokenizer), _outputs(value)))
-    columns: dict[str, tuple[str, ...]] = stored(metadata, COLUMNS, {}, column_names)
-    labels: list[str] = stored(metadata, CLASSES, [], texts)
+        return read_entry(metadata, RECIPE, None, lambda value: Recipe(parse_facts(value, tokenizer), _outputs(value)))
+    columns: dict[str, tuple[str, ...]] = read_entry(metadata, COLUMNS, {}, column_names)
+    labels: list[str] = read_entry(metadata, CLASSES, [], texts)
     if not columns and not labels and tokenizer is None:
         return None
     return Recipe(Fitted(tokenizer=tokenizer, labels=tuple(labels), columns=columns))
 
 
 def _outputs(content: Any) -> dict[str, Meaning]:
-    """The meanings of outputs; raises what Python does for anything that is none."""
-    meanings = typed(dict[str, dict[str, str]], content.get("outputs", {}))
+    """The meanings of outputs; raises Python's own exceptions for anything else."""
+    meanings = read_as(dict[str, dict[str, str]], content.get("outputs", {}))
     unknown = next((value["kind"] for value in meanings.values() if value["kind"] not in get_args(Kind)), None)
     if unknown is not None:
         raise ValueError(f"`{unknown}` is nothing that an output says of a target")

@@ -236,7 +236,7 @@ class _Forecaster:
 
     def _step(self, windows: Array) -> Array:
         """The rows beyond windows [forecasts, length, columns] that the model predicts at once."""
-        nowhere = Examples({}, place=self.predictor.name)
+        nowhere = Examples({}, path=self.predictor.name)
         feeds = {
             name: self.predictor.feed(name, windows[:, :, columns], nowhere) for name, columns in self.columns.items()
         }

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from runtime.charts.heat_maps import confusion_matrix
 from runtime.charts.lines import Series, line_chart
-from runtime.charts.numbers import readable
 from runtime.charts.page import Facts, Figures, Paragraph, Part, Section, Table
 from runtime.charts.palette import BLUE, MUTED
 from runtime.charts.panel import Chart
 from runtime.charts.points import calibration_plot
+from runtime.charts.readable_numbers import readable
 from runtime.evaluation.calibration import calibration_error
 from runtime.evaluation.class_results import ClassResult, LabelResult
 from runtime.evaluation.figures_text import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from runtime.charts.numbers import readable
+from runtime.charts.readable_numbers import readable
 from runtime.evaluation.backtest import Backtest
 from runtime.evaluation.calibration import calibration_error
 from runtime.evaluation.class_results import ClassResult, LabelResult

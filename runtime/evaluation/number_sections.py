@@ -10,11 +10,11 @@ import numpy as np
 
 from runtime.charts.bars import histogram
 from runtime.charts.lines import Series, line_chart
-from runtime.charts.numbers import readable
 from runtime.charts.page import Facts, Figures, Folded, Paragraph, Part, Section, Table
 from runtime.charts.palette import BLUE, INK, MAGENTA, ORANGE, TEAL
 from runtime.charts.panel import Chart
 from runtime.charts.points import scatter
+from runtime.charts.readable_numbers import readable
 from runtime.evaluation.backtest import Backtest
 from runtime.evaluation.figures_text import (
     NUMBER_HEADER,

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from runtime.charts.numbers import readable
 from runtime.charts.page import Facts, Paragraph, Part, Section, Table, page
+from runtime.charts.readable_numbers import readable
 from runtime.evaluation.class_results import ClassResult, LabelResult
 from runtime.evaluation.class_sections import class_sections, label_sections, token_sections
 from runtime.evaluation.evaluation import Evaluation, Result
@@ -53,7 +53,7 @@ def report_page(
         sections.append(Section("Loss and metrics of training" if figures else "Notes", measured))
     titles = ", ".join(result.task.title for result in evaluation.results.values())
     part = f"the {evaluation.part} part" if evaluation.part != "all" else "all of the data"
-    where = f" of {data.place}" if data.place else ""
+    where = f" of {data.path}" if data.path else ""
     subtitle = f"{count:,} example{'' if count == 1 else 's'}: {part}{where}"
     return page(f"{name}: {titles or 'evaluation'}", sections, subtitle=subtitle, footer=footer)
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from runtime.charts.numbers import readable
 from runtime.charts.page import Part, Picture, Pictures, Table
 from runtime.charts.png import png
+from runtime.charts.readable_numbers import readable
 from runtime.evaluation.part_outputs import raw_numbers
 
 if TYPE_CHECKING:

@@ -1,1 +1,1 @@
-"""Predictions: tables, images and texts as they stand, through a trained model, to rows of results."""
+"""Predictions: from raw tables, images and texts, by a trained model, to rows of results."""

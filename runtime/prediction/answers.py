@@ -1,4 +1,4 @@
-"""What a model gave as columns of results: values by the names of their columns, classes by name with probabilities."""
+"""Outputs of a model as columns of results: values under their column names, classes with probabilities."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PREDICTED, PROBABILITY = "predicted_", "probability_"
 
 @dataclass(frozen=True, eq=False)
 class ClassAnswer:
-    """The classes of a target: of each row the number of the likeliest, and the probabilities [rows, classes]."""
+    """The predicted classes of a target: the most likely index of each row, and the probabilities [rows, classes]."""
 
     number: Array
     probabilities: Array | None
@@ -29,7 +29,7 @@ class ClassAnswer:
 
     @property
     def labels(self) -> Array:
-        """The names of the likeliest classes, their numbers where they have no names."""
+        """The names of the most likely classes, or their indices if they have no names."""
         if not self.names:
             return self.number
         named: Array = np.array([*self.names, ""], dtype=object)[np.clip(self.number, 0, len(self.names))]
@@ -37,7 +37,7 @@ class ClassAnswer:
 
 
 def probabilities_of(kind: Kind, scores: Array) -> Array:
-    """Probabilities of the scores that an output gives, f32 or f64: along the last axis, or of each by itself."""
+    """The probabilities of scores, in f32 or f64: along the last axis, or of each score."""
     exact = scores.astype(np.float64)
     with np.errstate(over="ignore"):  # exp(-x) of a very unlikely yes
         if kind == "logits":
@@ -51,7 +51,7 @@ def probabilities_of(kind: Kind, scores: Array) -> Array:
 
 
 def class_answer(recipe: Recipe, target: str, outputs: Mapping[str, Array], rows: int) -> ClassAnswer | None:
-    """The classes of a target by the output that says the most of them, in `rows`; None where none does."""
+    """The classes of a target by its most informative output, in `rows`; None if there is none."""
     name = recipe.class_output(target)
     if name is None or name not in outputs:
         return None
@@ -136,7 +136,7 @@ class Answers:
         return columns
 
     def _as_it_is(self, name: str, array: Array, examples: int) -> dict[str, Array]:
-        """The numbers of an output, each in a column of its own."""
+        """The numbers of an output, each in its own column."""
         rows = examples * self.horizon
         if array.shape[:1] != (examples,) or array.size % rows:
             if name in self.asked:
@@ -148,7 +148,7 @@ class Answers:
 
 
 def _names(columns: tuple[str, ...], count: int, name: str, classes: tuple[str, ...] = ()) -> list[str]:
-    """The names of `count` numbers of a row: the columns' own where there are as many, or one for each class."""
+    """The names of `count` numbers of a row: those of the columns if there are as many, or of the classes."""
     if len(columns) == count:
         return list(columns)
     name = columns[0] if len(columns) == 1 else name
@@ -158,5 +158,5 @@ def _names(columns: tuple[str, ...], count: int, name: str, classes: tuple[str, 
 
 
 def _plain(array: Array) -> Array:
-    """An array of a dtype that files have: 16-bit floats are exact in f32."""
+    """An array of a dtype that files support: 16-bit floats become f32, exactly."""
     return array.astype(np.float32) if array.dtype.itemsize == 2 and array.dtype.kind in "fV" else array

@@ -70,7 +70,7 @@ def predict_arrays(predictor: Predictor, arrays: Mapping[str, Array], path: str,
     batch = predictor.batch({name: array.shape[1:] for name, array in taken.items()})
     for start in range(0, count, batch):
         rows = slice(start, start + batch)
-        examples = Examples({}, place=path)
+        examples = Examples({}, path=path)
         feeds = {name: predictor.feed(name, array[rows], examples) for name, array in taken.items()}
         said = answers.columns(predictor.run(feeds), len(range(count)[rows]))
         places: Columns = {} if beside else {"row": np.arange(count)[rows] + 1}

@@ -1,4 +1,4 @@
-"""What is found in the inputs of a prediction that cannot be used, or that a person has to hear of."""
+"""Problems in the inputs of a prediction: broken rows and files, and notes for the user."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ _MOST_KEPT = 5  # lines of what is skipped
 
 @dataclass
 class Findings:
-    """Broken rows and files are errors, or with `skip_broken` counted; notes are kept by what they say."""
+    """Broken rows and files raise errors, or are counted with `skip_broken`; equal notes are kept once."""
 
     skip_broken: bool = False
     skipped: int = 0
     first_skipped: list[str] = field(default_factory=list)
-    notes: dict[str, tuple[str, int]] = field(default_factory=dict)  # the first place of each, and how many there are
+    notes: dict[str, tuple[str, int]] = field(default_factory=dict)  # the first location of each, and the count
 
-    def broken(self, place: str, message: str, hint: str | None = None) -> None:
-        """A row or a file that cannot be used."""
+    def report_broken(self, location: str, message: str, hint: str | None = None) -> None:
+        """Report a row or a file that cannot be used."""
         if not self.skip_broken:
-            raise NablacError(Diagnostic(codes.E821, message, place=place, hint=hint or SKIPPING))
+            raise NablacError(Diagnostic(codes.E821, message, place=location, hint=hint or SKIPPING))
         self.skipped += 1
         if len(self.first_skipped) < _MOST_KEPT:
-            self.first_skipped.append(f"{place}: {message}")
+            self.first_skipped.append(f"{location}: {message}")
 
     def leave_out(self, error: NablacError, file: str) -> None:
-        """A file or a row that its reader refuses, as `broken` has it."""
+        """Report a file or a row that its reader refuses; the signature is that of `report_broken`."""
         diagnostic = error.diagnostics[0]
         if not self.skip_broken:
             raise NablacError(replace(diagnostic, hint=diagnostic.hint or SKIPPING)) from error
-        self.broken(diagnostic.place or file, diagnostic.message)
+        self.report_broken(diagnostic.place or file, diagnostic.message)
 
-    def note(self, place: str, message: str) -> None:
-        """Something of an input that the predictions are made without, or in another way."""
-        first, count = self.notes.get(message, (place, 0))
+    def note(self, location: str, message: str) -> None:
+        """Note that a part of an input is ignored, or read in another way."""
+        first, count = self.notes.get(message, (location, 0))
         self.notes[message] = (first, count + 1)
 
     def lines(self) -> list[str]:
-        """What a person hears in the end."""
+        """The notes for the user at the end."""
         lines = []
         if self.skipped:
             first = ", the first of them:" if self.skipped > len(self.first_skipped) else ":"

@@ -60,7 +60,7 @@ def _listed(path: Path, findings: Findings) -> list[str]:
             continue
         file = next((candidate for candidate in (Path(name), path.parent / name) if os.path.isfile(candidate)), None)
         if file is None:
-            findings.broken(f"{path}:{number}", f"there is no file {name}")
+            findings.report_broken(f"{path}:{number}", f"there is no file {name}")
         else:
             files.append(str(file))
     if not files:
@@ -100,7 +100,7 @@ def predict_images(
 
 
 def _answered(predictor: Predictor, name: str, pictures: list[Array], names: list[str], answers: Answers) -> Columns:
-    feeds = {name: predictor.feed(name, np.stack(pictures), Examples({}, place=names[0]))}
+    feeds = {name: predictor.feed(name, np.stack(pictures), Examples({}, path=names[0]))}
     return {FILE: list(names), **answers.columns(predictor.run(feeds), len(names))}
 
 

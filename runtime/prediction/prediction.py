@@ -1,4 +1,4 @@
-"""Inputs of any kind to rows of results, some at a time: the one path of the command and of Python."""
+"""Predictions for inputs of any kind, in blocks of rows; used by the command and by Python."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _TABLE = "the table"
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked for beside the inputs: see the options of `nablac predict`."""
+    """The options of a prediction: see those of `nablac predict`."""
 
     steps: int | None = None
     all: bool = False
@@ -45,7 +45,7 @@ class Request:
     header: bool | None = None
 
     def format(self, recipe: Recipe) -> Format:
-        """How CSV is written: as somebody says now, else as the training data."""
+        """The CSV format: by the options, or else that of the training data."""
         source = recipe.source
         known = dict(source.arguments) if source is not None and source.name == "csv" else {}
         separator = self.separator or str(known.get("separator", OF_COMMAND.separator))
@@ -55,7 +55,7 @@ class Request:
 
 
 def predict(predictor: Predictor, inputs: Inputs, request: Request, findings: Findings) -> Iterator[Columns]:
-    """Results some rows at a time; the inputs are read as far as the results are taken.
+    """Results in blocks of rows; the inputs are read lazily.
 
     NablacError for what cannot be read, does not fit what the model was trained on, or leaves no row.
     """
@@ -73,7 +73,7 @@ def predict(predictor: Predictor, inputs: Inputs, request: Request, findings: Fi
 
 
 def _check(predictor: Predictor, inputs: Inputs, request: Request) -> None:
-    """NablacError for a request that the model cannot meet."""
+    """NablacError for options that the model does not support."""
     if not inputs:
         raise NablacError(Diagnostic(codes.E801, "there is no input", place=predictor.name))
     for path in inputs if not isinstance(inputs, Mapping) else ():
@@ -111,7 +111,7 @@ def _results(predictor: Predictor, inputs: Inputs, request: Request, findings: F
 
 
 def _each(inputs: Sequence[Any], results: Any) -> Iterator[Columns]:
-    """The results of each input; of several beside its name."""
+    """The results of each input, with its name if there are several."""
     for path in inputs:
         for columns in results(path):
             yield {FILE: [path] * len_of(columns), **columns} if len(inputs) > 1 else columns
@@ -148,7 +148,7 @@ def _blocks(table: Any, format: Format, findings: Findings, most: int) -> Iterat
 
 
 def _texts(predictor: Predictor, path: Any, request: Request, findings: Findings) -> Iterator[Texts]:
-    """The texts of an input: of a table those of a column, of any other file its lines."""
+    """The texts of an input: a column of a table, or the lines of any other file."""
     is_lines = not isinstance(path, Mapping) and (path == STDIN or not is_table(path) or path.endswith(_LINES))
     if is_lines and request.column is None:
         if is_images(path):
@@ -174,7 +174,7 @@ def _of_images(
 
 
 def _unfit(predictor: Predictor, inputs: Inputs) -> NablacError:
-    """The refusal of an input of another kind than the training data, or of a model that predicts nothing by itself."""
+    """The error for an input of another kind than the training data, or for a model that cannot predict."""
     recipe = predictor.recipe
     place = _TABLE if isinstance(inputs, Mapping) else str(inputs[0])
     if recipe.source is None:

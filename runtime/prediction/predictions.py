@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Predictions(Mapping[str, Any]):
-    """Columns by name, each an array with an entry for every row: what was kept, then what the model says.
+    """Columns by name, each an array with an entry for every row: kept columns, then predictions.
 
     `skipped` are the lines on rows that were left out, and `notes` what there is to say of the inputs.
     """
@@ -30,7 +30,7 @@ class Predictions(Mapping[str, Any]):
 
     @staticmethod
     def of(parts: Iterable[Columns], notes: Iterable[str] = ()) -> Predictions:
-        """The rows of all parts; the first part decides which columns there are."""
+        """The rows of all parts; the first part determines the columns."""
         taken = list(parts)
         names = list(taken[0]) if taken else []
         columns = {name: _joined([aligned(part, [name])[0] for part in taken]) for name in names}
@@ -46,16 +46,16 @@ class Predictions(Mapping[str, Any]):
         return iter(self.columns)
 
     def __len__(self) -> int:
-        """How many columns there are, as a mapping has it; `rows` counts the rows."""
+        """The number of columns; `rows` is the number of rows."""
         return len(self.columns)
 
     @property
     def rows(self) -> int:
-        """How many rows there are."""
+        """The number of rows."""
         return len_of(self.columns)
 
     def write(self, path: str | Path) -> None:
-        """Write them to a .csv, .jsonl or .parquet file, whole or not at all."""
+        """Write them to a .csv, .jsonl or .parquet file, atomically."""
         if Path(path).suffix.lower() not in FORMATS:
             message = f"`{Path(path).suffix}` is not a format of results; the formats are {', '.join(FORMATS)}"
             raise NablacError(Diagnostic(codes.E904, message, place=str(path)))
@@ -72,7 +72,7 @@ def _joined(parts: list[Any]) -> Array:
 
 
 def _array(values: list[Any]) -> Array:
-    """A list as an array of its own type, of objects where it has several or none."""
+    """A list as an array of its type, or of objects if it has several types or none."""
     kinds = {type(value) for value in values}
     if len(kinds) == 1 and kinds <= {int, float, bool, str}:
         try:

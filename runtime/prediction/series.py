@@ -92,7 +92,7 @@ class _Series:
 
     def add(self, block: Block, predictor: Predictor, findings: Findings) -> None:
         table = numbers_of(block, self.names, predictor, findings)
-        self.place = block.rows.place
+        self.place = block.rows.path
         self.numbers = np.concatenate([self.numbers, table.numbers])
         kept = table.kept.tolist()
         self.rows += [block.rows.numbers[row] for row in kept]
@@ -199,7 +199,7 @@ def _check_length(series: _Series, length: int) -> None:
 def _feeds(predictor: Predictor, windows: Array, series: _Series) -> dict[str, Array]:
     """Windows [examples, length, columns] as each input takes them."""
     names, columns = series.names, predictor.recipe.fitted.columns
-    examples = Examples({}, place=series.place)
+    examples = Examples({}, path=series.place)
     return {
         name: predictor.feed(name, windows[:, :, [names.index(column) for column in columns.get(name, ())]], examples)
         for name in predictor.types

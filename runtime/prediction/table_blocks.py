@@ -23,13 +23,13 @@ from runtime.boundary import (
     BEGINNING,
     LARGEST_JSON,
     BrokenFile,
-    guarded,
     open_regular,
     refuse_other_kinds,
+    translate_errors,
 )
 from runtime.data.csv_file import Format, Report, read_blocks
 from runtime.data.rows import Rows
-from runtime.data.table_files import arrow_rows, cell_text, opened_parquet
+from runtime.data.table_files import arrow_rows, cell_text, open_parquet
 
 STDIN = "-"
 _LONGEST_LINE = 16 << 20  # characters of a line, so that no file is read into memory as one of them
@@ -79,13 +79,13 @@ def _blocks(path: str, format: Format, report: Report, most: int) -> Iterator[Bl
                 Diagnostic(codes.E807, "a Parquet file cannot be read from a stream", place=path, hint="name the file")
             )
         if kind == "json":
-            with guarded(path, "JSON", codes.E807):
+            with translate_errors(path, "JSON", codes.E807):
                 content = json.loads(_all_of(file, path))
             yield from _object_blocks(_objects_of_list(content, path), path, most)
         elif kind == "lines":
             yield from _object_blocks(_objects_of_lines(_lines(file, beginning, path), path), path, most)
         else:
-            with guarded(path, "CSV"):
+            with translate_errors(path, "CSV"):
                 for table in read_blocks(_lines(file, beginning, path), path, format, report, most):
                     rows = Rows.of(table, path, format, report)
                     yield Block(rows, rows.cells)
@@ -130,7 +130,7 @@ def _opened(path: str) -> Iterator[tuple[BinaryIO, bytes]]:
             raw = stack.enter_context(open_regular(Path(path), path))
         file, beginning = _with_beginning(raw)
         if kind_of(beginning) == GZIP:
-            with guarded(path, "a gzip file"):
+            with translate_errors(path, "a gzip file"):
                 file, beginning = _with_beginning(gzip.GzipFile(fileobj=file))  # type: ignore[arg-type]
         yield file, beginning
 
@@ -203,7 +203,7 @@ def _parquet_blocks(path: Path, place: str, most: int) -> Iterator[Block]:
             Diagnostic(codes.E809, "Parquet files need the `parquet` extra", place=place, hint=hint)
         ) from None
     first = 0
-    with opened_parquet(path) as opened:
+    with open_parquet(path) as opened:
         for batch in opened.iter_batches(batch_size=most):
             table = pyarrow.Table.from_batches([batch])
             values = {name: column.to_pylist() for name, column in zip(table.column_names, table.columns, strict=True)}
@@ -221,7 +221,7 @@ def _objects_of_list(content: Any, path: str) -> Iterator[tuple[int, Any]]:
 def _objects_of_lines(lines: Iterable[str], path: str) -> Iterator[tuple[int, Any]]:
     for number, line in enumerate(lines, 1):
         if line.strip():
-            with guarded(f"{path}:{number}", "JSON"):
+            with translate_errors(f"{path}:{number}", "JSON"):
                 yield number, json.loads(line)
 
 

@@ -35,13 +35,13 @@ def input_columns(predictor: Predictor) -> list[str]:
 def numbers_of(block: Block, names: list[str], predictor: Predictor, findings: Findings) -> Table:
     """Columns of a block as numbers, classes by those of the training; rows that are broken are left out."""
     classes = {name: texts for name, texts in predictor.recipe.fitted.classes.items() if name in names}
-    return block.rows.table(names, findings, None, classes, closed=True)
+    return block.rows.read_columns(names, findings, None, classes, closed=True)
 
 
 def examples_at(block: Block, kept: Array, table: Table) -> Examples:
     """What messages about examples need to know of the rows that they are."""
     lines = np.array(block.rows.lines)[kept]
-    return Examples({}, classes=table.classes, place=block.rows.place, lines=lines)
+    return Examples({}, classes=table.classes, path=block.rows.path, lines=lines)
 
 
 def predict_rows(
@@ -61,7 +61,7 @@ def predict_rows(
         said = answers.columns(predictor.run(feeds), len(table.kept))
         beside = kept_names(keep, block.values, names)
         kept = {name: _at(block.values[name], table.kept) for name in beside}
-        yield beside_predictions(kept, said, block.rows.place, findings)
+        yield beside_predictions(kept, said, block.rows.path, findings)
 
 
 def beside_predictions(kept: Columns, said: Mapping[str, Any], place: str, findings: Findings) -> Columns:

@@ -64,11 +64,11 @@ def texts_of_table(blocks: Iterable[Block], column: str | None, keep: Keep) -> I
         name = column or _only_texts(block)
         if name not in rows.cells or name in rows.refused:
             hint = did_you_mean(name, rows.cells) or f"the columns are {', '.join(rows.cells)}"
-            message = f"{rows.place} has no column `{name}`"
-            raise NablacError(Diagnostic(codes.E822, message, place=rows.place, hint=hint))
+            message = f"{rows.path} has no column `{name}`"
+            raise NablacError(Diagnostic(codes.E822, message, place=rows.path, hint=hint))
         beside = {kept: list(block.values[kept]) for kept in kept_names(keep, block.values, ())}
-        places = [f"{rows.place}:{line}, column `{name}`" for line in rows.lines]
-        yield Texts(rows.cells[name], places, beside, rows.place)
+        places = [f"{rows.path}:{line}, column `{name}`" for line in rows.lines]
+        yield Texts(rows.cells[name], places, beside, rows.path)
 
 
 def _only_texts(block: Block) -> str:
@@ -82,8 +82,8 @@ def _only_texts(block: Block) -> str:
         if name not in rows.refused and any(" " in cell.strip() for cell in cells)
     ]
     if len(texts) != 1:
-        message = f"which column of {rows.place} holds the texts is not known: {', '.join(rows.cells)}"
-        raise NablacError(Diagnostic(codes.E822, message, place=rows.place, hint="`--column NAME` says it"))
+        message = f"which column of {rows.path} holds the texts is not known: {', '.join(rows.cells)}"
+        raise NablacError(Diagnostic(codes.E822, message, place=rows.path, hint="`--column NAME` says it"))
     return texts[0]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.atomic_files import written_whole
+from runtime.atomic_files import atomic_write
 from runtime.prediction.table_rows import Columns, len_of
 
 FORMATS = {".csv": "csv", ".jsonl": "lines", ".ndjson": "lines", ".parquet": "parquet", ".pq": "parquet"}
@@ -114,7 +114,7 @@ def written(path: Path) -> Iterator[Writer]:
         except ImportError:
             message, hint = "Parquet files need the `parquet` extra", "pip install 'nablac[parquet]'"
             raise NablacError(Diagnostic(codes.E809, message, place=str(path), hint=hint)) from None
-    with written_whole(path) as draft:
+    with atomic_write(path) as draft:
         if form == "parquet":
             parquet = ParquetWriter(draft, str(path))
             try:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from compiler.elaborate.models import elaborate_model
-from compiler.elaborate.program import program_of
 from compiler.output_meanings import output_meanings
-from grammar.source import Source
+from tests.models import spec_of
 
 # The model's body, targets and loss; what each output means
 CASES: dict[str, tuple[str, str, str, dict[str, tuple[str, str]]]] = {
@@ -76,10 +74,10 @@ def test_what_each_output_says(case: str) -> None:
     body, targets, loss, meanings = CASES[case]
     target = f"target {targets}" if targets else ""
     text = f"model M {{ input x: [batch, 4]\n {body} }}\ntrain M {{ {target}\n loss {loss} }}\n"
-    spec = elaborate_model(program_of(Source("m.model", text)))
+    spec = spec_of(text)
     assert {name: (said.kind, said.target) for name, said in output_meanings(spec).items()} == meanings
 
 
 def test_without_a_train_block_nothing_is_said() -> None:
     text = "model M { input x: [batch, 4]; output y = x -> Dense(1) }\n"
-    assert output_meanings(elaborate_model(program_of(Source("m.model", text)))) == {}
+    assert output_meanings(spec_of(text)) == {}

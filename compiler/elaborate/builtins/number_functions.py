@@ -1,4 +1,4 @@
-"""Numbers: conversions, choices to search, and operators that are computed at once where operands are numbers."""
+"""Functions of numbers: conversions, choices for `tune`, and operators that are folded at compile time."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from compiler.elaborate.builtins.declaring import binding_builtin, builtin
 from compiler.elaborate.numbers import bounded
 from compiler.elaborate.operands import as_tensor
 from compiler.elaborate.primitives import bind_operator, call_operator, operand_names
-from compiler.elaborate.search_ranges import search_range
+from compiler.elaborate.search_ranges import CHOICE, value_in_range
 from compiler.elaborate.session import Session
-from compiler.elaborate.values import Argument, Builtin, Choice, CompileTimeValue, Interval, describe, is_number
+from compiler.elaborate.values import Argument, Builtin, CompileTimeValue, Interval, describe, is_number
 from compiler.operators import OPERATORS
 from grammar import codes
 from grammar.source import Span
@@ -48,26 +48,15 @@ def _float(session: Session, bound: dict[str, Argument], span: Span) -> CompileT
     return float(value)
 
 
-@binding_builtin("choice")
+@binding_builtin(CHOICE)
 def _choice(session: Session, arguments: list[Argument], span: Span) -> CompileTimeValue:
-    """`choice(25, 50, 100)`: the values that a hyperparameter may have, the first where none is chosen."""
-    named = next((argument for argument in arguments if argument.name is not None), None)
-    if named is not None:
-        at = named.named_at or named.span
-        raise session.fault(codes.E402, f"choice has no argument `{named.name}`", at, hint="choice(25, 50, 100)")
-    if not arguments:
-        raise session.fault(codes.E401, "choice needs values to choose from", span, hint="choice(25, 50, 100)")
-    if len(arguments) == 1 and isinstance(arguments[0].value, list):
-        inside = arguments[0].span.text.removeprefix("[").removesuffix("]")
-        message = "choice takes each value as an argument, got a single list"
-        raise session.fault(
-            codes.E404, message, arguments[0].span, hint=f"write the values without the list: `choice({inside})`"
-        )
-    return Choice(tuple(argument.value for argument in arguments))
+    """`choice(25, 50, 100)` called by its name evaluates only the chosen option; this is the function as a value."""
+    hint = "as in `choice(25, 50, 100)`"
+    raise session.fault(codes.E407, "choice cannot be passed on as a function", span, hint=hint)
 
 
 def _folding(name: str, function: Callable[..., float]) -> Builtin:
-    """An operator that is computed at once when all its operands are numbers, and is a node otherwise."""
+    """An operator that is computed at compile time if all its operands are numbers, and is a node otherwise."""
     operator = OPERATORS[name]
 
     def bind(session: Session, arguments: list[Argument], span: Span) -> dict[str, Argument]:
@@ -77,7 +66,7 @@ def _folding(name: str, function: Callable[..., float]) -> Builtin:
         bound = bind(session, arguments, span)
         values = [bound[operand].value for operand in operand_names(operator) or ()]
         if name == "log" and isinstance(values[0], Interval):
-            return search_range(session, "log", values[0], span)
+            return value_in_range(session, "log", values[0], span)
         if all(is_number(value) for value in values):
             try:
                 number = function(*values)
@@ -100,6 +89,6 @@ def _folding(name: str, function: Callable[..., float]) -> Builtin:
 
 
 def folding_operators() -> dict[str, Builtin]:
-    """The operators that are numbers where all their operands are, by name."""
+    """The operators that are folded if all their operands are numbers, by name."""
     functions = {name: operator.number_function for name, operator in OPERATORS.items()}
     return {name: _folding(name, function) for name, function in functions.items() if function is not None}

@@ -65,7 +65,7 @@ def test_a_table_has_the_same_rows_in_any_form_and_in_blocks_of_any_size(tmp_pat
     blocks = blocks_of(write(tmp_path, kind), most)
     assert [len(block.rows.lines) for block in blocks] == [min(most, 5 - start) for start in range(0, 5, most)]
     assert [number for block in blocks for number in block.rows.numbers] == [0, 1, 2, 3, 4]
-    tables = [block.rows.table(["n", "a"], Findings(), None).numbers for block in blocks]
+    tables = [block.rows.read_columns(["n", "a"], Findings(), None).numbers for block in blocks]
     np.testing.assert_array_equal(np.concatenate(tables), np.stack([ROWS["n"], ROWS["a"]], axis=1))
     assert joined(blocks)["id"] == ROWS["id"]
 
@@ -173,7 +173,7 @@ def test_columns_from_python_are_a_table() -> None:
     day = np.array(["2024-01-01", "2024-01-02"], "datetime64[ns]")
     columns = {"a": np.array([0.1, 2], np.float32), "text": ["x", "y"], "flag": [True, False], "day": day}
     (block,) = mapping_blocks(columns, "the table", 10)
-    numbers = block.rows.table(["a", "flag"], Findings(), None).numbers
+    numbers = block.rows.read_columns(["a", "flag"], Findings(), None).numbers
     np.testing.assert_array_equal(numbers, [[np.float32(0.1), 1], [2, 0]])
     assert str(block.values["day"][1]) == "2024-01-02 00:00:00"
 

@@ -1,0 +1,370 @@
+"""`nablac tune`: search the ranges of a model; each trial is an ordinary run."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from nablac.commands.options import Finite, output_options, run_options, text_options, was_given, whole_number
+from nablac.commands.output import note, print_json
+from nablac.commands.signals import signals_handled_by
+from runtime.training.run_options import MOST_VALIDATION
+
+if TYPE_CHECKING:
+    from runtime.search.studies import OpenStudy
+    from runtime.search.study_record import StudyRecord
+    from runtime.search.trial_results import TrialResult
+
+_SEARCHES = ("grid", "random", "tpe")
+_PRUNERS = ("median", "halving", "hyperband")
+_SHOWN = 10  # of the best trials, in the table at the end
+_MOST_JOBS = 256
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path), metavar="[FILE]", required=False)
+@text_options
+@click.option(
+    "--search",
+    type=click.Choice(_SEARCHES),
+    default="tpe",
+    show_default=True,
+    help="Try every combination, random values, or values near those of good trials (TPE).",
+)
+@click.option(
+    "--trials", type=click.IntRange(1), metavar="N", help="The number of trials.  [default: 20, or the whole grid]"
+)
+@click.option(
+    "--points",
+    type=click.IntRange(1, 1000),
+    default=3,
+    show_default=True,
+    metavar="P",
+    help="Use P values of each numeric range in a grid.",
+)
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the search, not of the trials."
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, _MOST_JOBS),
+    default=1,
+    show_default=True,
+    metavar="K",
+    help="Run K trials at a time.",
+)
+@click.option("--prune", is_flag=True, help="Stop trials early that are worse than others at that epoch.")
+@click.option("--pruner", type=click.Choice(_PRUNERS), help="The rule of --prune.  [default: median]")
+@click.option("--time", "minutes", type=Finite(0), metavar="MINUTES", help="Save and stop after this time.")
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="STUDY",
+    help="Resume a study, also while other processes work on it.",
+)
+@click.option(
+    "--storage",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Share trials through this file, for studies on several machines.  [default: in the study's folder]",
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Write to this folder.  [default: studies/MODEL/N]"
+)
+@click.option(
+    "--epochs",
+    type=whole_number("epochs"),
+    metavar="N",
+    help="Train each trial for N epochs.  [default: from the train block]",
+)
+@click.option(
+    "--patience", type=whole_number("patience"), metavar="N", help="Stop a trial after N epochs without improvement."
+)
+@click.option(
+    "--validation",
+    type=Finite(0, MOST_VALIDATION),
+    metavar="FRACTION",
+    help="Use this fraction of the examples for validation.",
+)
+@click.option("--data", type=click.Path(), help="Train on this data instead of the file in the train block.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Start each trial from these weights.",
+)
+@click.option("--skip-broken", is_flag=True, help="Skip broken rows and files.")
+@run_options
+@output_options
+def command(
+    file: Path | None,
+    trials: int | None,
+    jobs: int,
+    minutes: float | None,
+    resume: Path | None,
+    output: Path | None,
+    as_json: bool,
+    quiet: bool,
+    **parameters: Any,
+) -> int:
+    """Search the ranges of a model.
+
+    Ranges such as `16..128`, `log(1e-4..1e-1)` and `choice(...)` can be written instead of any value. Each trial is an
+    ordinary run in the study's folder; the best one is written as a .model file, ready to train. Ctrl-C saves and
+    stops; --resume STUDY resumes, in any number of processes.
+    """
+    from runtime.search.extra import require_optuna
+
+    require_optuna()
+    from nablac.commands.trial_progress import TrialProgress
+    from runtime.search.processes import run_workers, with_threads
+    from runtime.search.studies import plan
+    from runtime.search.worker import work
+
+    ends = time.monotonic() + minutes * 60 if minutes is not None else None
+    study = _resume(resume, file, output, parameters) if resume else _begin(file, output, trials, jobs, parameters)
+    total = plan(study, trials)
+    if not quiet and not as_json:
+        _announce(study, total)
+    with (
+        TrialProgress(study, total, quiet or as_json) as progress,
+        with_threads(study.record.threads),
+        _signals() as caught,
+    ):
+
+        def stop() -> bool:
+            return bool(caught) or (ends is not None and time.monotonic() > ends)
+
+        if jobs == 1:
+            work(study, stop, progress.look, progress.epoch)
+        else:
+            seconds = max(0.0, ends - time.monotonic()) if ends is not None else None
+            run_workers(study.folder, jobs, seconds, lambda: bool(caught), progress.look)
+        progress.look()
+    return _report(study, total, bool(caught), as_json, quiet)
+
+
+def _begin(
+    file: Path | None, output: Path | None, trials: int | None, jobs: int, parameters: dict[str, Any]
+) -> OpenStudy:
+    """Start a new study."""
+    import nablac
+    from runtime.search.processes import share_of_processors
+    from runtime.search.resuming import complete_record
+    from runtime.search.studies import begin_study
+    from runtime.search.study_record import FORM, Search, StudyRecord, TrialOptions
+    from runtime.search.suggestions import require_variables
+    from runtime.search.trial_setup import TrialSetup
+    from runtime.training.training_data import path_of
+
+    if file is None:
+        raise click.UsageError("name a .model file, or a study with --resume STUDY")
+    if (file / "study.json").is_file():
+        raise click.UsageError(f"{file} is a study: `--resume {file}` resumes it")
+    folder = None
+    if file.is_dir():
+        file, folder = _of_run(file, parameters)
+    kind = parameters["pruner"] or ("median" if parameters["prune"] else None)
+    options = TrialOptions(
+        model=parameters["model"],
+        preset=parameters["preset"],
+        set=list(parameters["set"]),
+        dtype=parameters["dtype"],
+        weights=str(parameters["weights"].resolve()) if parameters["weights"] is not None else None,
+        epochs=parameters["epochs"],
+        patience=parameters["patience"],
+        validation=parameters["validation"],
+        data=path_of(parameters["data"]) if parameters["data"] is not None else None,
+        backend=parameters["backend"],
+        device=parameters["device"],
+        skip_broken=parameters["skip_broken"],
+    )
+    setup = TrialSetup(file, options, folder, say=note)
+    require_variables(setup.source)
+    storage = parameters["storage"]
+    record = StudyRecord(
+        form=FORM,
+        nablac=nablac.__version__,
+        file="",
+        path="",
+        folder=None,
+        storage=str(storage.resolve()) if storage is not None else None,
+        trials=trials,
+        threads=share_of_processors(jobs),
+        search=Search(parameters["search"], parameters["points"], parameters["seed"], kind),
+        options=options,
+        monitor="",
+        higher_is_better=False,
+        text="",
+        examples="",
+    )
+    record, epochs = complete_record(setup, record)
+    return begin_study(output, record, setup, epochs)
+
+
+def _of_run(folder: Path, parameters: dict[str, Any]) -> tuple[Path, Path]:
+    """The text of a run and the folder of its data; its options are added to `parameters` if they are not given."""
+    from compiler.elaborate.program_texts import SPEC
+    from nablac.commands.runs import read_run
+
+    run = read_run(folder)
+    for name in ("model", "preset", "set", "dtype", "validation", "data", "skip_broken"):
+        if not was_given(name):
+            parameters[name] = run.choices[name]
+    return folder / SPEC, run.record.data_folder(folder)
+
+
+def _resume(folder: Path, file: Path | None, output: Path | None, parameters: dict[str, Any]) -> OpenStudy:
+    """Open a study to resume it; NablacError if the command contradicts it."""
+    from runtime.search.resuming import resume_study
+    from runtime.search.study_record import cannot_resume, check_same
+
+    if output is not None:
+        raise click.UsageError("-o names a new study's folder; a resumed study continues in its own")
+    study = resume_study(folder, note)
+    if file is not None and file.resolve() != study.setup.file.resolve():
+        message = f"{folder} is a study of {study.setup.file}, not of {file}"
+        raise cannot_resume(folder, message, f"`nablac tune --resume {folder}` resumes it")
+    check_same(study.record, _requested(study.record, parameters), folder)
+    return study
+
+
+def _requested(record: StudyRecord, parameters: dict[str, Any]) -> StudyRecord:
+    """A study's record, changed by the given options of the command."""
+    from runtime.training.training_data import path_of
+
+    requested: dict[str, Any] = {name: value for name, value in parameters.items() if was_given(name)}
+    for name in ("weights", "storage"):
+        if name in requested:
+            requested[name] = str(requested[name].resolve())
+    if "data" in requested:
+        requested["data"] = path_of(requested["data"])
+    if "set" in requested:
+        requested["set"] = list(requested["set"])
+    search = {
+        {"search": "kind"}.get(name, name): requested[name]
+        for name in ("search", "points", "seed")
+        if name in requested
+    }
+    if "pruner" in requested or "prune" in requested:
+        search["pruner"] = requested.get("pruner") or record.search.pruner or "median"
+    options = {name: value for name, value in requested.items() if hasattr(record.options, name)}
+    return replace(record, search=replace(record.search, **search), options=replace(record.options, **options))
+
+
+def _announce(study: OpenStudy, total: int) -> None:
+    from runtime.search.suggestions import describe_variable, variables_of
+
+    record = study.record
+    how = {"grid": "a grid", "random": "at random", "tpe": "by TPE"}[record.search.kind]
+    pruned = f", pruned by {record.search.pruner}" if record.search.pruner is not None else ""
+    direction = "highest" if record.higher_is_better else "lowest"
+    note(f"{study.folder}: {total:,} trials, {how}{pruned}, for the {direction} {record.monitor}")
+    for variable in variables_of(study.setup.source):
+        note(f"  {variable.name}: {describe_variable(variable)}")
+    if not record.monitor.startswith("val_"):
+        note(f"note: {record.monitor} is measured on the training examples; `validation 0.2` holds some of them out")
+
+
+def _report(study: OpenStudy, total: int, interrupted: bool, as_json: bool, quiet: bool) -> int:
+    """Write the results, show them and how to continue; returns the exit status."""
+    from runtime.search.study_results import BEST, as_written, write_results
+    from runtime.search.trial_results import ENDED, ranked, trial_results
+
+    trials = trial_results(study.study)
+    best = write_results(study, trials, total)
+    ended = sum(trial.state in ENDED for trial in trials)
+    is_over = ended >= total
+    status = 130 if interrupted and not is_over else 1 if is_over and best is None else 0
+    if as_json:
+        facts = {
+            "study": str(study.folder),
+            "trials": [trial.to_json() for trial in trials],
+            "unfinished": total - ended,
+            "monitor": study.record.monitor,
+            "higher_is_better": study.record.higher_is_better,
+        }
+        model = str(study.folder / BEST) if best is not None else None
+        print_json({**facts, "best": best.to_json() if best is not None else None, "model": model})
+        return status
+    if best is not None:
+        _print_table(study, ranked(trials, study.record.higher_is_better))
+        _print_ends(study, best, as_written(study, trials), quiet)
+    failed = [trial for trial in trials if trial.state == "failed"]
+    if failed:
+        of = "every trial" if is_over and len(failed) == total else f"{len(failed)} of {ended} trials"
+        note(f"{of} failed, the first with {failed[0].message}")
+    if not is_over:
+        why = "stopped and saved" if interrupted else "the time is up"
+        note(f"{why} after {ended} of {total} trials; resume with:   nablac tune --resume {_quoted(study.folder)}")
+    return status
+
+
+def _print_table(study: OpenStudy, best: list[TrialResult]) -> None:
+    """Print the best trials, one a row."""
+    from runtime.search.study_page import show_value
+    from runtime.search.trial_results import variable_columns
+
+    shown = best[:_SHOWN]
+    names = variable_columns(shown)
+    rows = [["trial", study.record.monitor, "epochs", "seconds", *names]]
+    for trial in shown:
+        values = [show_value(trial.values[name]) if name in trial.values else "" for name in names]
+        seconds = f"{trial.seconds:.1f}" if trial.seconds is not None else f"as {trial.same_as}"
+        rows.append([str(trial.number), f"{trial.objective:.6g}", str(trial.epochs), seconds, *values])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        click.echo("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    if len(best) > _SHOWN:
+        click.echo(f"and {len(best) - _SHOWN:,} more")
+
+
+def _print_ends(study: OpenStudy, best: TrialResult, own: TrialResult | None, quiet: bool) -> None:
+    """Print which files were written, and the commands that use them."""
+    from runtime.search.study_results import BEST, PAGE, TABLE
+
+    text = f"; with the default values {own.objective:.6g}" if own is not None else ""
+    click.echo(
+        f"best trial {best.number}: {study.record.monitor} {best.objective:.6g} in epoch {best.best_epoch}{text}"
+    )
+    files = [name for name in (PAGE, TABLE, BEST) if (study.folder / name).is_file()]
+    click.echo(f"{study.folder}: {', '.join(files)}")
+    same = f"trials/{best.number if best.same_as is None else best.same_as}"
+    note(f"train:     nablac train {_quoted(study.folder / BEST)}{_train_options(study.record)}", quiet)
+    note(f"evaluate:  nablac eval {_quoted(study.folder / same)}", quiet)
+
+
+def _train_options(record: StudyRecord) -> str:
+    """The options with which `nablac train` trains the best program as in its trial."""
+    options, defaults = record.options, {"dtype": "f32", "backend": "numpy", "device": "cpu", "skip_broken": False}
+    parts = []
+    for name in ("model", "dtype", "weights", "epochs", "patience", "validation", "data", "backend", "device"):
+        value = getattr(options, name)
+        if value is not None and value != defaults.get(name):
+            parts.append(f" --{name} {shlex.quote(str(value))}")
+    return "".join(parts) + (" --skip-broken" if options.skip_broken else "")
+
+
+def _quoted(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+@contextmanager
+def _signals() -> Iterator[list[int]]:
+    """Collect Ctrl-C and SIGTERM, which end the search after the running step; a second one exits at once."""
+    caught: list[int] = []
+
+    def handle(number: int) -> None:
+        if caught:
+            raise KeyboardInterrupt
+        caught.append(number)
+
+    with signals_handled_by(handle):
+        yield caught

@@ -1,0 +1,111 @@
+"""The queue of trials, shared by workers: each trial is claimed by one, and by another if that dies."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+from filelock import FileLock, Timeout
+from optuna.trial import FrozenTrial, TrialState
+
+from runtime.search.suggestions import Values
+
+WORKER, FOLDER, MESSAGE, SAME, EPOCHS, BEST_EPOCH, SECONDS = (
+    *("worker", "folder", "message", "same_as", "epochs", "best_epoch", "seconds"),
+)
+_TOTAL = "total"  # of trials, once they are known
+
+
+class TrialQueue:
+    """One worker's access to the queue, a context manager that holds a lock while the worker is alive.
+
+    Trials wait in the storage. Claims are made one at a time, so that only one worker claims a running trial whose
+    worker has died, and resumes it.
+    """
+
+    def __init__(self, study: optuna.Study, locks: Path) -> None:
+        self.study = study
+        self.name = secrets.token_hex(8)
+        self._locks = locks
+        self._own = FileLock(locks / self.name, thread_local=False)
+        self._claims = FileLock(locks / "claims", thread_local=False)
+        self._held: set[int] = set()
+
+    def __enter__(self) -> TrialQueue:
+        self._own.acquire()
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._own.release()
+        (self._locks / self.name).unlink(missing_ok=True)
+
+    def claim(self) -> optuna.Trial | None:
+        """A trial whose worker has died, or else the first that waits; None if there is neither."""
+        with self._claims:
+            trials = self.study.get_trials(deepcopy=False)
+            trial = None
+            for other in trials:
+                if other.state is TrialState.RUNNING and other.number not in self._held and self._is_orphan(other):
+                    trial = optuna.Trial(self.study, other._trial_id)
+                    break
+            if trial is None and any(other.state is TrialState.WAITING for other in trials):
+                trial = self.study.ask()
+            if trial is not None:
+                trial.set_user_attr(WORKER, self.name)
+                self._held.add(trial.number)
+            return trial
+
+    def _is_orphan(self, trial: FrozenTrial) -> bool:
+        """Whether a running trial's worker is dead, so that its lock is free. Call it with the claims lock held."""
+        worker = trial.user_attrs.get(WORKER)
+        if worker is None:  # killed before it recorded its name
+            return True
+        path = self._locks / str(worker)
+        try:
+            with FileLock(path, thread_local=False).acquire(timeout=0):
+                path.unlink(missing_ok=True)
+                return True
+        except Timeout:
+            return False
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every trial has ended."""
+        return all(trial.state.is_finished() for trial in self.study.get_trials(deepcopy=False))
+
+    def twin(self, number: int) -> FrozenTrial | None:
+        """An earlier trial with the same values, which may still run; None if there is none."""
+        trials = self.study.get_trials(deepcopy=False)
+        own = trials[number]
+        return next((trial for trial in trials[:number] if trial.params == own.params and _is_begun(trial)), None)
+
+
+def _is_begun(trial: FrozenTrial) -> bool:
+    return trial.state is not TrialState.WAITING and bool(trial.params)
+
+
+@contextmanager
+def hold_claims(locks: Path) -> Iterator[None]:
+    """Hold the lock of claims, so that only this process adds or claims trials."""
+    with FileLock(locks / "claims", thread_local=False):
+        yield
+
+
+def total(study: optuna.Study) -> int | None:
+    """The number of trials of the study; None if its queue was never completely filled."""
+    value: int | None = study.user_attrs.get(_TOTAL)
+    return value
+
+
+def fill(study: optuna.Study, trials: Iterable[Values], count: int) -> None:
+    """Add the missing ones of the first `count` trials to the queue, with fixed values or none."""
+    present = len(study.get_trials(deepcopy=False))
+    for number, values in enumerate(trials):
+        if number >= count:
+            break
+        if number >= present:
+            study.enqueue_trial(values)
+    study.set_user_attr(_TOTAL, count)
