@@ -195,14 +195,14 @@ class _Asked:
 
 def _compiled(model: ModelOptions, asked_for: _Asked, as_json: bool, quiet: bool) -> int:
     """Judge a compiled model by the recipe of its data that it has; it has no loss."""
-    from nablac.commands.predict import predictor_of_compiled
+    from nablac.commands.predictor_setup import set_up_compiled_predictor
     from runtime.evaluation.evaluation import Judging, evaluate
     from runtime.evaluation.recipe_data import PART, examples_by_recipe
     from runtime.evaluation.report_page import report_page
 
     if asked_for.data is None:
         raise click.UsageError("a compiled model has no data of its own: `--data FILE` names some")
-    predictor, types = predictor_of_compiled(model, asked_for.tokenizer)
+    predictor, types = set_up_compiled_predictor(model, asked_for.tokenizer)
     data = examples_by_recipe(predictor, types, asked_for.data, asked_for.skip_broken)
     batch = 1 if data.padded else asked_for.batch or predictor.batch()  # padding may be read as text
     evaluation = evaluate(predictor, data, PART, Judging(batch, season=asked_for.season, folds=asked_for.folds))

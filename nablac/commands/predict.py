@@ -11,22 +11,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
-from grammar import codes
-from nablac.commands.model_setup import set_up_model
 from nablac.commands.options import (
     ModelOptions,
     model_options,
     output_options,
-    refuse_options_of_compilation,
     run_options,
     weight_options,
 )
 from nablac.commands.output import encodable, note, print_json, printable
+from nablac.commands.predictor_setup import set_up_predictor
 from runtime.atomic_files import is_stream
 
 if TYPE_CHECKING:
-    from compiler.types import TensorType
-    from runtime.prediction.predictor import Predictor
     from runtime.prediction.table_rows import Columns
 
 STDOUT = "-"
@@ -100,7 +96,7 @@ def command(
     if output is not None and str(output) != STDOUT:
         read = [path.removeprefix("@") for path in inputs]
         check_output(output, reads=[*options.files_read(), *([tokenizer] if tokenizer is not None else []), *read])
-    predictor = _predictor(options, tokenizer)
+    predictor = set_up_predictor(options, tokenizer)
     request = Request(steps, of_all, keep, column, outputs, _character(separator), decimal, header)
     findings = Findings(skip_broken)
     with _progress(quiet) as counted:
@@ -115,33 +111,6 @@ def command(
         else:
             note(f"{output}: {sink.rows:,} row{'' if sink.rows == 1 else 's'}", quiet)
     return 0
-
-
-def _predictor(options: ModelOptions, tokenizer_file: Path | None) -> Predictor:
-    """The model that FILE names."""
-    from nablac.predicting import predictor_of
-    from runtime.text.tokenizers import read_tokenizer
-
-    if options.file.suffix == ".onnx":
-        return predictor_of_compiled(options, tokenizer_file)[0]
-    return predictor_of(set_up_model(options), read_tokenizer(tokenizer_file) if tokenizer_file is not None else None)
-
-
-def predictor_of_compiled(
-    options: ModelOptions, tokenizer_file: Path | None
-) -> tuple[Predictor, dict[str, TensorType]]:
-    """The compiled model that FILE names, with the types of its outputs."""
-    from grammar.diagnostics import Diagnostic, NablacError
-    from runtime.onnx_session import OnnxRunner
-    from runtime.prediction.predictor import Predictor
-    from runtime.text.tokenizers import read_tokenizer
-
-    refuse_options_of_compilation(options.file)
-    tokenizer = read_tokenizer(tokenizer_file) if tokenizer_file is not None else None
-    if not options.file.exists():
-        raise NablacError(Diagnostic(codes.E901, f"there is no file {options.file}", place=str(options.file)))
-    runner = OnnxRunner(options.file, device=options.device)
-    return Predictor.of_runner(runner, options.seed, tokenizer), runner.output_types
 
 
 @dataclass
