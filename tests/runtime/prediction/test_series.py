@@ -55,22 +55,26 @@ def test_a_forecast_begins_behind_the_last_row(case: str) -> None:
     length, horizon, shift, steps, count = FORECASTS[case]
     predictor = of_series(steps_on(horizon, shift), length, horizon, shift)
     days = [f"2024-02-{day:02d}" for day in range(22, 30)]
-    found = results(predictor, rising(8, day=days), steps=steps)
-    assert found["predicted_v"] == [18.0 + step for step in range(count)]
-    assert found["step"] == list(range(1, count + 1))
-    assert found["day"] == [f"2024-03-{day:02d}" for day in range(1, count + 1)]
-    assert list(found) == ["day", "step", "predicted_v"]
+    columns = results(predictor, rising(8, day=days), steps=steps)
+    assert columns["predicted_v"] == [18.0 + step for step in range(count)]
+    assert columns["step"] == list(range(1, count + 1))
+    assert columns["day"] == [f"2024-03-{day:02d}" for day in range(1, count + 1)]
+    assert list(columns) == ["day", "step", "predicted_v"]
 
 
 def test_rows_are_counted_where_no_column_goes_on() -> None:
-    found = results(of_series(steps_on(2), 3, 2), rising(8, note=list("abcdefgh")))
-    assert found == {"row": [9, 10], "step": [1, 2], "predicted_v": [18, 19]}
+    columns = results(of_series(steps_on(2), 3, 2), rising(8, note=list("abcdefgh")))
+    assert columns == {"row": [9, 10], "step": [1, 2], "predicted_v": [18, 19]}
 
 
 def test_what_is_the_same_all_along_goes_on() -> None:
     table = rising(4, station=["north"] * 4, day=["2023", "2024", "2025", "2026"], weight=[5.0] * 4)
-    found = results(of_series(steps_on(1), 3), table, steps=2)
-    assert found["station"] == ["north", "north"] and found["weight"] == [5.0, 5.0] and found["day"] == ["2027", "2028"]
+    columns = results(of_series(steps_on(1), 3), table, steps=2)
+    assert (
+        columns["station"] == ["north", "north"]
+        and columns["weight"] == [5.0, 5.0]
+        and columns["day"] == ["2027", "2028"]
+    )
     assert list(results(of_series(steps_on(1), 3), table, keep="none")) == ["row", "step", "predicted_v"]
 
 
@@ -98,11 +102,11 @@ PAST: dict[str, tuple[int, int, int, list[int], list[int]]] = {
 def test_every_window_of_the_past_predicts(case: str) -> None:
     length, horizon, shift, rows, steps = PAST[case]
     predictor = of_series(steps_on(horizon, shift), length, horizon, shift)
-    found = results(predictor, rising(8, row_of=list(range(1, 9))), all=True)
-    assert found["predicted_v"] == [9.0 + row for row in rows]
-    assert found["row_of"] == rows
-    assert found["v"] == [9.0 + row if row <= 8 else None for row in rows]
-    assert found.get("step", []) == steps
+    columns = results(predictor, rising(8, row_of=list(range(1, 9))), all=True)
+    assert columns["predicted_v"] == [9.0 + row for row in rows]
+    assert columns["row_of"] == rows
+    assert columns["v"] == [9.0 + row if row <= 8 else None for row in rows]
+    assert columns.get("step", []) == steps
 
 
 @given(st.integers(1, 6), st.integers(1, 4), st.integers(0, 6), st.integers(1, 30), st.integers(1, 7))
@@ -139,9 +143,9 @@ def test_the_future_changes_nothing_of_the_past() -> None:
 def test_each_file_is_a_series_of_its_own(tmp_path: Path) -> None:
     for name, start in (("a.csv", 0), ("b.csv", 50)):
         (tmp_path / name).write_text("v\n" + "".join(f"{start + row}\n" for row in range(4)))
-    found = results(of_series(steps_on(1), 3), tmp_path / "a.csv", tmp_path / "b.csv")
-    assert found["predicted_v"] == [4.0, 54.0]
-    assert found["file"] == [f"{tmp_path}/a.csv", f"{tmp_path}/b.csv"]
+    columns = results(of_series(steps_on(1), 3), tmp_path / "a.csv", tmp_path / "b.csv")
+    assert columns["predicted_v"] == [4.0, 54.0]
+    assert columns["file"] == [f"{tmp_path}/a.csv", f"{tmp_path}/b.csv"]
 
 
 def refused(predictor: Predictor, *tables: Any, **request: Any) -> str:
@@ -168,8 +172,8 @@ def test_a_gap_in_the_last_window_is_refused_and_others_are_left_out(tmp_path: P
         results(predictor, path, findings=skipping)
     message = "rows after line 7 are left out, and the model reads the last 3 without a gap"
     assert caught.value.diagnostics[0].message == message
-    found = results(predictor, path, findings=Findings(skip_broken=True), all=True)
-    assert found["predicted_v"] == [3.0, 4.0, 5.0]
+    columns = results(predictor, path, findings=Findings(skip_broken=True), all=True)
+    assert columns["predicted_v"] == [3.0, 4.0, 5.0]
 
 
 def test_steps_that_need_what_nobody_knows_are_refused() -> None:
@@ -196,8 +200,8 @@ def test_series_are_asked_of_models_of_series() -> None:
 def test_dates_that_are_not_evenly_spaced_are_said() -> None:
     days = ["2024-01-01", "2024-01-02", "2024-01-04", "2024-01-05", "2024-01-06"]
     findings = Findings()
-    found = results(of_series(steps_on(1), 3), rising(5, day=days), findings=findings)
-    assert found["day"] == ["2024-01-07"]
+    columns = results(of_series(steps_on(1), 3), rising(5, day=days), findings=findings)
+    assert columns["day"] == ["2024-01-07"]
     assert findings.lines() == ["note: the dates in `day` are not evenly spaced: they go on by 1 day: the table"]
 
 
@@ -217,10 +221,10 @@ def test_numbers_that_were_fed_back_are_those_of_one_model_after_another() -> No
         seen.append(feeds["x"].copy())
         return {"y": feeds["x"].mean(axis=1, keepdims=True) / np.float32(3)}
 
-    found = results(of_series(third, 2), {"v": [1.0, 2.0]}, steps=3)
+    columns = results(of_series(third, 2), {"v": [1.0, 2.0]}, steps=3)
     assert [window.ravel().tolist() for window in seen] == [
         [1.0, 2.0],
         [2.0, 0.5],
         [0.5, float(np.float32(1.25) / np.float32(3))],
     ]
-    assert found["predicted_v"][0] == 0.5
+    assert columns["predicted_v"][0] == 0.5
