@@ -119,7 +119,7 @@ def test_fused_operators_are_counted(name: str, recognised: dict[str, int]) -> N
 
 def test_docstrings_are_shown_once() -> None:
     text = nablac.compile(SPECS / "transformer.model").summary()
-    assert text.count("Affine map of the last axis") == 1
+    assert text.count("Affine transformation of the last axis") == 1
     assert nablac.compile(SPECS / "lstm.model").summary().splitlines()[1].startswith("  The next value of a series")
     done = invoke("summary", SPECS / "lstm.model", "--json")
     layers = {row["path"]: row for row in json.loads(done.stdout)["layers"]}
