@@ -90,7 +90,7 @@ def _compare(training: Training, seed: int) -> float:
     import numpy as np
 
     from runtime.training.steppers import NumpyStepper, OnnxStepper, StepperSetup
-    from runtime.verification import errors, random_feeds, sample_sizes
+    from runtime.verification import random_feeds, relative_error, sample_sizes
 
     step, evaluation, state = training.step_graph, training.loss_graph, training.first_state()
     setup = StepperSetup(step, evaluation, state, training.step.averages)
@@ -102,5 +102,5 @@ def _compare(training: Training, seed: int) -> float:
         counters = {"step": number, "seed": number, "rate": 1.0}
         feeds |= {name: np.array(value, dtypes[name]) for name, value in counters.items() if name in dtypes}
         by_numpy, by_onnx = (np.asarray(stepper.step(feeds)["loss"]) for stepper in steppers)
-        worst = max(worst, errors(by_onnx, by_numpy)[0])
+        worst = max(worst, relative_error(by_onnx, by_numpy))
     return worst
