@@ -129,6 +129,7 @@ def test_the_python_of_its_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyP
     code = "\n".join(text for kind, text in blocks if kind == "python").replace('"specs/', f'"{ROOT}/specs/')
     names: dict[str, Any] = {}
     exec(code, names)
+    assert f"# {names['code']} {names['code'].heading}\n" in code
     assert names["model"](x=np.zeros((5, 3), np.float32))["y"].shape == (5, 1)
     assert names["code"] == "E301"
     assert names["history"]["loss"][-1] < names["history"]["loss"][0]
