@@ -184,7 +184,7 @@ def _stage(session: Session, stage: syntax.Expression, first: bool) -> DataStage
             codes.E609,
             f"`{name}` is not {what}",
             stage.callee.span,
-            hint=did_you_mean(name, known) or f"there are {', '.join(known)}",
+            hint=did_you_mean(name, known) or f"the choices are {', '.join(known)}",
         )
     parameters = known[name]
     arguments = evaluate_arguments(session, stage.arguments)
