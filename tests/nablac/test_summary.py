@@ -131,7 +131,7 @@ def test_docstrings_are_shown_once() -> None:
     ("sizes", "message", "hint"),
     [
         ({"width": 224}, "no input of ResNet has a dim `width`", "did you mean `width_in`?"),
-        ({"foo": 4}, "no input of ResNet has a dim `foo`", "they have batch, height, width_in"),
+        ({"foo": 4}, "no input of ResNet has a dim `foo`", "the dims are batch, height, width_in"),
         ({"batch": -4}, "the size of `batch` must be a whole number from 1, got -4", None),
     ],
 )
