@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from unittest.mock import patch
 
@@ -334,14 +335,22 @@ def test_a_grid_without_end_is_refused(tmp_path: Path) -> None:
         ended = invoke("tune", "net.model", "--search", "grid", "-o", "study", folder=tmp_path)
         assert ended.exit_code == 2
         assert "error[E873]: the grid has more than 10 combinations" in ended.stderr
-        assert invoke("tune", "--resume", "study", "--trials", "1", "-q", folder=tmp_path).exit_code == 0
+        assert not (tmp_path / "study").exists()
 
 
-def test_without_optuna_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.search.extra.find_spec", lambda name: None)
-    ended = invoke("tune", "net.model", folder=tmp_path)
+@pytest.mark.parametrize(
+    ("installed", "message"),
+    [
+        (PackageNotFoundError("optuna"), "a search needs the `tune` extra"),
+        ("3.6.1", "a search needs Optuna 4.0 or newer, and 3.6.1 is installed"),
+    ],
+)
+def test_without_optuna_the_extra_is_named(tmp_path: Path, installed: object, message: str) -> None:
+    effect = [installed]
+    with patch("runtime.search.extra.version", side_effect=effect):
+        ended = invoke("tune", "net.model", folder=tmp_path)
     assert ended.exit_code == 2
-    assert "error[E809]" in ended.stderr and "pip install 'nablac[tune]'" in ended.stderr
+    assert f"error[E809]: {message}" in ended.stderr and "pip install 'nablac[tune]'" in ended.stderr
 
 
 @pytest.mark.parametrize(
