@@ -110,9 +110,7 @@ def _watch(
 def _receive(receiver: Connection) -> NablacError | None:
     try:
         if receiver.poll():
-            error = receiver.recv()
-            assert isinstance(error, NablacError)
-            return error
+            return NablacError(*receiver.recv())
     except EOFError:
         pass
     return None
@@ -136,9 +134,9 @@ def _worker(folder: str, seconds: float | None, sender: Connection, parent: int)
         with with_threads(study.record.threads):
             work(study, stop)
     except NablacError as error:
-        sender.send(error)
+        sender.send(error.diagnostics)
         raise SystemExit(error.exit_code) from None
     except (OSError, MemoryError) as error:
         failure = NablacError(Diagnostic(codes.E916, f"a worker ended: {reason_of(error)}", place=folder))
-        sender.send(failure)
+        sender.send(failure.diagnostics)
         raise SystemExit(failure.exit_code) from None

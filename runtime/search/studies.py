@@ -37,6 +37,7 @@ class OpenStudy:
     record: StudyRecord
     setup: TrialSetup
     study: optuna.Study
+    grid: list[Values] | None = None  # its wanted combinations, if they are known already
 
     @property
     def locks(self) -> Path:
@@ -59,6 +60,8 @@ def begin_study(path: Path | None, record: StudyRecord, setup: TrialSetup, epoch
         if (target / STUDY).is_file():
             hint = f"`--resume {target}` resumes this study; {hint}"
         raise NablacError(Diagnostic(codes.E872, message, place=str(target), hint=hint))
+    # Enumerated before anything is written: it may be too large.
+    grid = _grid(setup, record.search.points, record.trials) if record.search.kind == "grid" else None
     file = os.path.realpath(setup.file)
     record = replace(record, file=os.path.relpath(file, os.path.realpath(target)), path=file)
     if record.storage is not None:
@@ -74,7 +77,7 @@ def begin_study(path: Path | None, record: StudyRecord, setup: TrialSetup, epoch
             write_bytes(draft / TEXTS / file, text.encode())
         write_study(draft, record)
         move_folder(draft, target)
-    return open_study(target, record, setup, epochs)
+    return replace(open_study(target, record, setup, epochs), grid=grid)
 
 
 def open_study(folder: Path, record: StudyRecord, setup: TrialSetup, epochs: int) -> OpenStudy:
@@ -125,8 +128,9 @@ def plan(study: OpenStudy, asked: int | None) -> int:
             return known
         wanted = asked or known or record.trials
         if record.search.kind == "grid":
-            values: Iterable[Values] = _grid(study, wanted)
-            wanted = len(list(values))
+            grid = study.grid or _grid(study.setup, record.search.points, wanted)
+            values: Iterable[Values] = grid
+            wanted = len(grid)
         else:
             wanted = wanted or DEFAULT_TRIALS
             # The default values first: the best result is compared with theirs, and never worse.
@@ -135,15 +139,15 @@ def plan(study: OpenStudy, asked: int | None) -> int:
         return wanted
 
 
-def _grid(study: OpenStudy, wanted: int | None) -> list[Values]:
+def _grid(setup: TrialSetup, points: int, wanted: int | None) -> list[Values]:
     """The first `wanted` combinations of a grid, by default all."""
-    values = list(islice(combinations(study.setup.source, study.record.search.points), wanted or MOST_COMBINATIONS + 1))
+    values = list(islice(combinations(setup.source, points), wanted or MOST_COMBINATIONS + 1))
     if wanted is None and len(values) > MOST_COMBINATIONS:
         message = f"the grid has more than {MOST_COMBINATIONS:,} combinations"
         hint = (
             "`--trials N` takes the first N; `--points`, or fewer ranges, make it smaller; `--search tpe` needs no grid"
         )
-        raise NablacError(Diagnostic(codes.E873, message, place=str(study.setup.file), hint=hint))
+        raise NablacError(Diagnostic(codes.E873, message, place=str(setup.file), hint=hint))
     return values
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from unittest.mock import patch
 
@@ -12,6 +13,7 @@ import pytest
 
 from tests.command_line import invoke
 from tests.nablac.tuned import TEXT, rows, tune, unclocked, write_model
+from tests.paths import ROOT
 
 pytest.importorskip("optuna")
 
@@ -257,6 +259,42 @@ def test_a_run_is_tuned_with_its_settings(tmp_path: Path) -> None:
     assert "units" not in rows(tmp_path / "study")[0]
 
 
+@pytest.mark.parametrize("jobs", ["1", "2"])
+def test_what_every_trial_would_meet_ends_the_search(tmp_path: Path, jobs: str) -> None:
+    write_model(tmp_path)
+    tune(tmp_path, "--trials", "3", "--time", "0", "-q", "-o", "study")
+    for number in range(3):
+        (tmp_path / "study" / "trials" / str(number)).write_text("a file where a run's folder has to be")
+    ended = invoke("tune", "--resume", "study", "--jobs", jobs, folder=tmp_path)
+    assert ended.exit_code == 2
+    assert "error[E843]" in ended.stderr and "Traceback" not in ended.stderr
+    for number in range(3):
+        (tmp_path / "study" / "trials" / str(number)).unlink()
+    tune(tmp_path, "--resume", "study", "-q", file="")
+    assert [row["state"] for row in rows(tmp_path / "study")] == ["done"] * 3
+
+
+FORECASTER = ROOT / "specs" / "forecaster.model"
+
+
+def test_what_stands_in_the_forecaster_is_what_it_was_before_it_had_ranges() -> None:
+    from compiler.elaborate.models import TextSource
+    from compiler.elaborate.program import load
+    from runtime.search.suggestions import default_values
+
+    values = default_values(TextSource(load(FORECASTER)))
+    assert values == {"units": 50, "rate": 0.2, "layer": "SimpleRNN", "optimizer.lr": 1e-3}
+
+
+@pytest.mark.parametrize(("search", "trials"), [("grid", 3), ("random", 2)])
+def test_two_recurrent_layers_are_tuned(tmp_path: Path, search: str, trials: int) -> None:
+    options = ("--search", search, "--trials", str(trials), "--epochs", "1", "--set", "units=4")
+    ended = invoke("tune", FORECASTER, *options, "-o", "study", folder=tmp_path)
+    assert ended.exit_code == 0, ended.output
+    assert [row["state"] for row in rows(tmp_path / "study")] == ["done"] * trials
+    assert invoke("train", "study/best.model", "--epochs", "1", "-q", folder=tmp_path).exit_code == 0
+
+
 FLAT = TEXT
 for _range, _value in {
     "2..8": "4",
@@ -297,14 +335,22 @@ def test_a_grid_without_end_is_refused(tmp_path: Path) -> None:
         ended = invoke("tune", "net.model", "--search", "grid", "-o", "study", folder=tmp_path)
         assert ended.exit_code == 2
         assert "error[E873]: the grid has more than 10 combinations" in ended.stderr
-        assert invoke("tune", "--resume", "study", "--trials", "1", "-q", folder=tmp_path).exit_code == 0
+        assert not (tmp_path / "study").exists()
 
 
-def test_without_optuna_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runtime.search.extra.find_spec", lambda name: None)
-    ended = invoke("tune", "net.model", folder=tmp_path)
+@pytest.mark.parametrize(
+    ("installed", "message"),
+    [
+        (PackageNotFoundError("optuna"), "a search needs the `tune` extra"),
+        ("3.6.1", "a search needs Optuna 4.0 or newer, but 3.6.1 is installed"),
+    ],
+)
+def test_without_optuna_the_extra_is_named(tmp_path: Path, installed: object, message: str) -> None:
+    effect = [installed]
+    with patch("runtime.search.extra.version", side_effect=effect):
+        ended = invoke("tune", "net.model", folder=tmp_path)
     assert ended.exit_code == 2
-    assert "error[E809]" in ended.stderr and "pip install 'nablac[tune]'" in ended.stderr
+    assert f"error[E809]: {message}" in ended.stderr and "pip install 'nablac[tune]'" in ended.stderr
 
 
 @pytest.mark.parametrize(
