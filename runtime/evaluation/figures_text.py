@@ -14,6 +14,7 @@ from runtime.evaluation.number_figures import NumberFigures
 from runtime.evaluation.number_results import NumberResult
 from runtime.evaluation.token_results import TokenResult
 
+_LARGE = 1000.0  # shares beyond it are no shares any more
 _MOST_ROWS = 12  # of a table: steps of a horizon, classes
 NOTHING = "–"  # a figure that has no value
 NUMBER_HEADER = ("", "MAE", "RMSE", "MAPE", "R²", "skill")
@@ -25,20 +26,32 @@ def number(value: float | None, digits: int = 4) -> str:
     return NOTHING if value is None else readable(value, digits)
 
 
+def _aligned(value: float | None, digits: int = 4) -> str:
+    """A figure with so many digits, zeros at its end among them, as it is read best below others."""
+    if value is None or not math.isfinite(value) or not 1e-3 <= abs(value) < 1e6:
+        return number(value, digits)
+    decimals = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
+    return f"{value:,.{decimals}f}"
+
+
 def share(value: float | None) -> str:
     """A share of 1 with as many decimals as its neighbours."""
-    return NOTHING if value is None else f"{value:.3f}"
+    if value is None or not abs(value) < _LARGE:
+        return number(value)
+    return f"{value:.3f}"
 
 
 def percent(value: float | None) -> str:
     """A share of 1 in percent."""
-    return NOTHING if value is None or not math.isfinite(value) else f"{value:.1%}"
+    if value is None or not abs(value) < _LARGE:
+        return number(value)
+    return f"{value:.1%}"
 
 
 def number_cells(name: str, figures: NumberFigures, skill: str = "") -> list[str]:
     """A row of figures."""
-    mape = NOTHING if figures.mape is None else f"{readable(figures.mape, 3)}%"
-    return [name, number(figures.mae), number(figures.rmse), mape, number(figures.r2, 3), skill]
+    mape = NOTHING if figures.mape is None else f"{_aligned(figures.mape, 3)}%"
+    return [name, _aligned(figures.mae), _aligned(figures.rmse), mape, share(figures.r2), skill]
 
 
 def evaluation_lines(evaluation: Evaluation) -> list[str]:

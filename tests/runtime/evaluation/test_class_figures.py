@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from runtime.evaluation.calibration import calibration_bins, calibration_error
 from runtime.evaluation.class_figures import ClassFigures, log_probabilities_of
@@ -65,6 +67,15 @@ def test_figures_are_those_of_scikit_learn(seed: int, classes: int) -> None:
         assert figures.auc == pytest.approx(metrics.roc_auc_score(labels, probabilities, multi_class="ovr"))
         truth = np.eye(classes)[labels]
         assert figures.brier == pytest.approx(((probabilities - truth) ** 2).sum(axis=1).mean())
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 4)), max_size=12))
+def test_an_area_is_the_share_of_pairs_in_the_right_order(pairs: list[tuple[bool, int]]) -> None:
+    truth, scores = (np.array(column) for column in zip(*pairs, strict=True)) if pairs else (np.zeros(0, bool),) * 2
+    right = [score for is_true, score in pairs if is_true]
+    wrong = [score for is_true, score in pairs if not is_true]
+    counted = [1.0 if ours > theirs else 0.5 if ours == theirs else 0.0 for ours in right for theirs in wrong]
+    assert roc_auc(truth, scores) == (pytest.approx(sum(counted) / len(counted)) if counted else None)
 
 
 @pytest.mark.parametrize("seed", range(10))
