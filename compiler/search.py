@@ -1,4 +1,4 @@
-"""Searching a program's ranges and choices: one value for each that is reached, and the program that says so."""
+"""Choosing values for the ranges and choices of a program, and writing them into its text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from compiler.elaborate.model_choice import choose_model
 from compiler.elaborate.models import Elaboration, TextSource, elaborate_in
 from compiler.elaborate.presets import presets_of, setting_expression
-from compiler.elaborate.program_texts import replaced, written_out
+from compiler.elaborate.program_texts import collect_texts, replace_spans
 from compiler.elaborate.reporting import bounded, report_each
 from compiler.elaborate.session import Session
 from compiler.elaborate.unknown_names import unknown_names
@@ -33,12 +33,11 @@ _TOKENS = re.compile(r'"(?:\\.|[^"\\\r\n])*"|#[^\r\n]*|[()\[\]]|[\r\n]')
 
 @dataclass(frozen=True)
 class Choices:
-    """What has been chosen for the variables of a program, and the program with these values written in.
+    """Values for the search variables of a program, and its texts with these values written in.
 
-    `values` has a number, flag or text for each variable by name, in the order in which they were met; an option that
-    is none of these is there as its text in `Options`. `texts` are those of the program by their paths below one
-    folder, `spec.model` and what it imports. A preset and values from outside are written in too: the program is
-    elaborated without them.
+    `values` are numbers, flags and texts by name, in the order in which the variables were met; other options are
+    represented by their texts in `Options`. `texts` are by path below one folder: `spec.model` and its imports. The
+    values of a preset and of `hypers` are written in as well, so that the texts need neither.
     """
 
     variables: tuple[Variable, ...]
@@ -47,10 +46,10 @@ class Choices:
 
 
 def choose_values(source: TextSource, choose: Choose) -> Choices:
-    """Elaborate a model and its train block, in both modes, and ask `choose` once for each variable that is reached.
+    """Elaborate a model and its train block in both modes, and call `choose` once for each variable that is reached.
 
-    What is only in an option that is not chosen is not reached. NablacError holds the mistakes that the values lead
-    to; ValueError where `choose` answers with no candidate.
+    Variables inside options that are not chosen are not reached. NablacError holds the errors that the values lead to;
+    ValueError if `choose` returns a value that is not a candidate.
     """
     diagnostics = Diagnostics()
     with bounded():
@@ -61,7 +60,7 @@ def choose_values(source: TextSource, choose: Choose) -> Choices:
     diagnostics.raise_if_any()
     assert elaboration is not None
     replacements = _replacements(search)
-    texts = written_out(
+    texts = collect_texts(
         source.program, {**replacements, **_hyper_values(source, defined, elaboration.hypers, replacements)}
     )
     values = {chosen.variable.name: _value(chosen) for chosen in search.chosen.values()}
@@ -69,7 +68,7 @@ def choose_values(source: TextSource, choose: Choose) -> Choices:
 
 
 def _elaborate(source: TextSource, defined: Defined, search: Search, diagnostics: Diagnostics) -> Elaboration | None:
-    """The model as it is trained, and where its modes differ as it is evaluated too."""
+    """Elaborate the model for training, and for inference if the modes differ."""
     elaboration = None
     for training in (True, False):
         session = Session(
@@ -93,24 +92,24 @@ def _value(chosen: Chosen) -> int | float | bool | str:
     return chosen.variable.candidates.texts[int(chosen.value)]
 
 
-# The text with the values written in
+# Writing the values into the text
 
 
 def _replacements(search: Search) -> dict[Span, str]:
-    """What stands in the place of each range and choice; inside of a chosen option its own are written in."""
+    """The text that replaces each range and choice, with replacements inside chosen options applied."""
     replacements: dict[Span, str] = {}
     for span in sorted(search.chosen, key=lambda span: span.end - span.start):  # the inner ones first
         chosen = search.chosen[span]
         if chosen.option is None:
             replacements[span] = repr(chosen.value)
         else:
-            text = replaced(chosen.option.span, replacements)
+            text = replace_spans(chosen.option.span, replacements)
             replacements[span] = text if _binds_tightly(search, chosen.option, text) else f"({text})"
     return replacements
 
 
 def _binds_tightly(search: Search, option: syntax.Expression, text: str) -> bool:
-    """Whether an option can stand wherever its `choice(...)` did: no operator around it takes a part of it."""
+    """Whether an option needs no parentheses in place of its `choice(...)`, whatever operators are around it."""
     chosen = search.chosen.get(option.span)
     if chosen is not None:  # the option is a range or choice itself, whose text may be in parentheses already
         return chosen.value >= 0 if chosen.option is None else True
@@ -118,7 +117,7 @@ def _binds_tightly(search: Search, option: syntax.Expression, text: str) -> bool
 
 
 def _breaks(text: str) -> bool:
-    """Whether a text goes on in another line outside of its brackets, as it may inside of those of `choice(...)`."""
+    """Whether a text has a line break outside of its brackets, where it is allowed only inside other brackets."""
     depth = 0
     for token in _TOKENS.findall(text):
         depth += (token in "([") - (token in ")]")
@@ -130,7 +129,7 @@ def _breaks(text: str) -> bool:
 def _hyper_values(
     source: TextSource, defined: Defined, values: Mapping[str, Any], replacements: Mapping[Span, str]
 ) -> dict[Span, str]:
-    """The values that hyperparameters have from a preset or from outside, as the defaults of the text."""
+    """The values of hyperparameters from a preset or from `hypers`, as replacements of the defaults in the text."""
     written: dict[str, syntax.Expression | None] = {}
     for preset in presets_of(defined):
         if preset.name.text == source.preset:
@@ -142,19 +141,19 @@ def _hyper_values(
         name = hyper.name.text
         if name in written:
             expression, value = written[name], values[name]
-            # The value itself where it can be written: names in its expression may mean something else here.
+            # The value itself if it is a literal: names in its expression may mean something else here.
             text = _literal(value, hyper.span)
             if text is None:
                 if expression is None:
                     raise ValueError(f"the value of `{name}` cannot be written into the text: {value}")
-                text = replaced(expression.span, replacements)
+                text = replace_spans(expression.span, replacements)
             end = Span(hyper.span.source, hyper.span.end, hyper.span.end)
             texts |= {hyper.default.span: text} if hyper.default is not None else {end: f" = {text}"}
     return texts
 
 
 def _literal(value: Any, span: Span) -> str | None:
-    """A number, flag, text or list as the language writes it; None of another value."""
+    """A number, flag, text or list as a literal of the language; None for other values."""
     match value:
         case bool():
             return "true" if value else "false"

@@ -1,4 +1,4 @@
-"""What may be searched in a program: its variables, and what has been chosen for those that an elaboration reached."""
+"""The search space of a program: its variables, their candidates, and the values chosen in an elaboration."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Scale = Literal["linear", "log"]
 
 @dataclass(frozen=True)
 class Numbers:
-    """The numbers from `low` to `high`, both included: whole ones where both bounds are written as such."""
+    """The numbers from `low` to `high`, both included; only whole numbers if both bounds are written as such."""
 
     low: int | float
     high: int | float
@@ -33,14 +33,14 @@ class Numbers:
 
 @dataclass(frozen=True)
 class Options:
-    """The options of a `choice`: the names of what is called, or where these are not different the whole texts."""
+    """The options of a `choice`: the names of their callees, or if these are not distinct the whole texts."""
 
     texts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class Variable:
-    """A range or a `choice` that an elaboration reached. Its span says which it is, its name is for people."""
+    """A range or a `choice` that an elaboration reached; it is identified by its span, and named for people."""
 
     name: str
     span: Span
@@ -51,13 +51,13 @@ Choose = Callable[[Variable], "int | float"]  # a number among the candidates, o
 
 
 def choose_default(variable: Variable) -> int | float:
-    """The value of a variable where nothing is searched: of a range the middle, of a choice the first option."""
+    """The value of a variable without a search: the middle of a range, the first option of a choice."""
     return variable.candidates.default if isinstance(variable.candidates, Numbers) else 0
 
 
 @dataclass(frozen=True)
 class Chosen:
-    """A variable with its value, and the options of which it is the index."""
+    """A variable and its value; for a choice, the index of one of `options`."""
 
     variable: Variable
     value: int | float
@@ -65,16 +65,16 @@ class Chosen:
 
     @property
     def option(self) -> syntax.Expression | None:
-        """The expression that is evaluated in the place of a choice."""
+        """The chosen expression; None for a range."""
         return self.options[int(self.value)] if self.options else None
 
 
 @dataclass(eq=False)
 class Search:
-    """Asks `choose` once for each variable, however often and in how many modes of a model it is evaluated.
+    """Values chosen by calling `choose` once for each variable, however often it is evaluated, in all modes of a model.
 
-    What has no name in `names` keeps its default: ranges of the library, or of a message. Without `names` the search is
-    one of choices alone.
+    Ranges and choices without a name in `names`, such as those of the library, keep their defaults. Without `names`,
+    only choices are searched.
     """
 
     choose: Choose
@@ -82,15 +82,15 @@ class Search:
     chosen: dict[Span, Chosen] = field(default_factory=dict)
 
     def covers_range(self, span: Span) -> bool:
-        """Whether a range that is written there is a variable of this search."""
+        """Whether the range at a span is a variable of this search."""
         return self.names is not None and span in self.names
 
     def covers_choice(self, span: Span) -> bool:
-        """Whether a choice that is written there is one."""
+        """Whether the choice at a span is a variable of this search."""
         return not span.source.library if self.names is None else span in self.names
 
     def value(self, span: Span, candidates: Numbers | Options, options: tuple[syntax.Expression, ...] = ()) -> Chosen:
-        """What is chosen for the variable at `span`; ValueError where `choose` answers with no candidate."""
+        """The value of the variable at `span`; ValueError if `choose` returns a value that is not a candidate."""
         if span not in self.chosen:
             variable = Variable(self.names[span] if self.names is not None else "", span, candidates)
             self.chosen[span] = Chosen(variable, _checked(variable, self.choose(variable)), options)

@@ -1,7 +1,7 @@
-"""What the ranges and choices of a program are called: the same in every trial, whatever is chosen.
+"""Names for the ranges and choices of a program: the same in every trial, whatever is chosen.
 
-The name is that of the hyperparameter or setting that takes the value, `units` or `batch`; of an argument that of the
-layer or function with the argument's, `Dropout.rate`; several of one name are numbered in the order of the text.
+A range is named after the hyperparameter or setting whose value it is (`units`, `batch`), or after the layer or
+function and its parameter (`Dropout.rate`); equal names are numbered in the order of the text.
 """
 
 from __future__ import annotations
@@ -20,50 +20,51 @@ from grammar import syntax
 from grammar.record import Record
 from grammar.source import Span
 
-_LAYER = "layer"  # a choice of what is applied, as `x -> choice(LSTM, GRU)(32)`
+_LAYER = "layer"  # a choice of callees, as in `x -> choice(LSTM, GRU)(32)`
 
 
 class _Part(Record):
-    """A part of the syntax, and what a range or choice that stands for all of it is called."""
+    """A part of the syntax, and the name of a range or choice that is the whole of it."""
 
     node: Any
     name: str
-    call_name: str | None = None  # what a call there calls itself, where that is not its callee's name
+    call_name: str | None = None  # replaces the callee's name in the names of arguments
     is_piped: bool = False
 
 
 def variable_names(
     program: Program, defined: Defined, preset: str | None, hypers: Mapping[str, Any]
 ) -> dict[Span, str]:
-    """The names of all ranges and choices that elaborating a model of a program may reach."""
+    """The names of all ranges and choices that an elaboration of a model may reach, by span."""
     named: list[tuple[Span, str]] = []
-    perhaps: list[tuple[Span, str]] = []
+    possible: list[tuple[Span, str]] = []
     settings = {name: setting_expression(name, text) for name, text in hypers.items() if isinstance(text, str)}
     for name, expression in settings.items():
-        named += _Walk(defined.scope).run(_Part(expression, name))
+        named += _NameCollector(defined.scope).run(_Part(expression, name))
     in_preset = _preset_settings(defined, preset)
     for setting in in_preset:
         if setting.name.text not in hypers:
-            named += _Walk(defined.scope).run(_Part(setting.value, setting.name.text))
+            named += _NameCollector(defined.scope).run(_Part(setting.value, setting.name.text))
     overridden = {*hypers, *(setting.name.text for setting in in_preset)}
     for file in files_of(program):
         for declaration in file.tree.declarations:
             is_main = declaration is defined.syntax
             if isinstance(declaration, syntax.Train) and declaration.model.text != defined.name:
                 continue
-            walk = _Walk(file.scope)
+            collector = _NameCollector(file.scope)
             parts = _parts(declaration, is_main, overridden if is_main else ())
-            named += [each for part in parts for each in walk.run(part)]
-            perhaps += walk.perhaps
-    return _numbered(named + perhaps)
+            named += [entry for part in parts for entry in collector.run(part)]
+            possible += collector.possible
+    return _numbered(named + possible)
 
 
 def _preset_settings(defined: Defined, preset: str | None) -> list[syntax.Setting]:
-    return [setting for each in presets_of(defined) if each.name.text == preset for setting in each.settings]
+    presets = [declared for declared in presets_of(defined) if declared.name.text == preset]
+    return [setting for declared in presets for setting in declared.settings]
 
 
 def _parts(declaration: syntax.Declaration, is_main: bool, overridden: Collection[str]) -> list[_Part]:
-    """What a declaration holds, with the names that its own values go by."""
+    """The parts of a declaration, with names for ranges and choices that are the whole of a value in it."""
     match declaration:
         case syntax.Definition(name=name, hypers=hypers, body=body):
             prefix = "" if is_main else f"{name.text}."
@@ -81,12 +82,12 @@ def _parts(declaration: syntax.Declaration, is_main: bool, overridden: Collectio
     return []
 
 
-class _Walk:
-    """A walk over one declaration's syntax."""
+class _NameCollector:
+    """Collects the named ranges and choices of one declaration."""
 
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
-        self.perhaps: list[tuple[Span, str]] = []  # `log(r)`, where `r` may be a range
+        self.possible: list[tuple[Span, str]] = []  # `log(r)`, which is a range if `r` is one
         self._named: list[tuple[Span, str]] = []
         self._waiting: list[_Part] = []
         self._callable_name = _LAYER
@@ -118,7 +119,7 @@ class _Walk:
                     self._wait(part, *part.node)
                 case Record():
                     self._wait(part, *vars(part.node).values())
-        return sorted(self._named, key=lambda each: (each[0].start, -each[0].end))
+        return sorted(self._named, key=lambda entry: (entry[0].start, -entry[0].end))
 
     def _wait(self, part: _Part, *nodes: Any) -> None:
         self._waiting += [_Part(node, part.name) for node in nodes]
@@ -139,10 +140,10 @@ class _Walk:
             case syntax.Output(name=syntax.Identifier(text=text), value=value):
                 self._waiting.append(_Part(value, prefix + text))
             case syntax.For(iterable=iterable, body=body):
-                looped = iterable.items if isinstance(iterable, syntax.ListOf) else (iterable,)
-                for each in looped:
-                    # what a loop runs over is no range to search, but a bound of it may be one
-                    bounds = (each.start, each.stop) if isinstance(each, syntax.Range) else (each,)
+                items = iterable.items if isinstance(iterable, syntax.ListOf) else (iterable,)
+                for item in items:
+                    # a range that a loop iterates over is not searched, but its bounds may be
+                    bounds = (item.start, item.stop) if isinstance(item, syntax.Range) else (item,)
                     self._waiting.append(_Part(bounds, prefix + statement.variable.text))
                 self._wait(part, *body)
             case _:
@@ -161,7 +162,7 @@ class _Walk:
                 self._wait(part, values[0].start, values[0].stop)
                 return
             if isinstance(values[0], syntax.Name):
-                self.perhaps.append((call.span, part.name))
+                self.possible.append((call.span, part.name))
         name, parameters = part.call_name or self._name_of(callee), self._parameters(call, part.is_piped)
         for index, argument in enumerate(call.arguments):
             parameter = argument.name.text if argument.name is not None else None
@@ -182,7 +183,7 @@ class _Walk:
         return self._callable_name
 
     def _parameters(self, call: syntax.Call, is_piped: bool) -> list[str]:
-        """What the positional arguments of a call are called; nothing where that is not known."""
+        """The parameters of a call's positional arguments; none if the callee is not known."""
         callee: syntax.Expression = call.callee
         while _is_choice(callee) and isinstance(callee, syntax.Call) and callee.arguments:
             callee = callee.arguments[0].value
@@ -203,7 +204,7 @@ def _is_choice(node: Any) -> bool:
 
 
 def _numbered(named: list[tuple[Span, str]]) -> dict[Span, str]:
-    """The names, each with a number behind it where an earlier one is the same."""
+    """The names by span, with numbers appended to those that appear before."""
     names: dict[Span, str] = {}
     taken: set[str] = set()
     for span, name in named:

@@ -1,1 +1,1 @@
-"""Text to syntax tree, and what we say when that fails; knows nothing of tensors."""
+"""Text to syntax tree, and diagnostics; knows nothing of tensors."""

@@ -1,6 +1,6 @@
 """The LALR automaton that runs the table of `model.lark`: a stack of states, and the values read so far.
 
-Lark makes the table (grammar/table.py); running it takes these few lines, and reading a file need not import lark.
+Lark builds the table (grammar/table.py). Running it takes these few lines, so that reading a file need not import lark.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ class Rule(NamedTuple):
     """A rule of the grammar, as `block: "{" ... "}"`."""
 
     origin: str
-    size: int  # of symbols on its right side
+    size: int  # the number of symbols on its right side
     callback: str | None  # the builder's method; None for repetitions and for `?rule: other`, which have none
     unwraps: bool  # whether a single child stands for the whole, as in `?atom`
-    spliced: tuple[int, ...]  # children that are repetitions, whose children take their place
+    spliced: tuple[int, ...]  # indices of children that are repetitions, and are replaced by their own children
 
 
 class Table(NamedTuple):
-    """States by number: what to do at each symbol. A number from 0 is the state to go to, -1 - n reduces by rule n."""
+    """The action of each state at each symbol: a number from 0 is the state to shift to, -1 - n reduces by rule n."""
 
     terminals: tuple[Terminal, ...]
     ignored: frozenset[str]
@@ -33,11 +33,11 @@ class Table(NamedTuple):
 
 
 class Refused(Exception):
-    """A token that the table has no place for; the stack stands where the last rule was complete."""
+    """A token that the table does not allow; the stack is as the last reduction left it."""
 
 
 class Automaton:
-    """What has been read: `states`, and one value for each but the first."""
+    """What has been read: a stack of `states`, and a value for each of them but the first."""
 
     def __init__(self, table: Table, builder: Any) -> None:
         self.table = table
@@ -46,20 +46,20 @@ class Automaton:
         self.values: list[Any] = []
 
     def feed(self, token: Token) -> Any:
-        """Take the next token; the whole value at the end of the text. Raises Refused."""
+        """Take the next token; returns the value of the whole at the end of the text. Raises Refused."""
         states, values = self.states, self.values
         table, rules = self.table.states, self.table.rules
         while True:
-            step = table[states[-1]].get(token.type)
-            if step is None:
+            action = table[states[-1]].get(token.type)
+            if action is None:
                 raise Refused
-            if step >= 0:
-                states.append(step)
+            if action >= 0:
+                states.append(action)
                 values.append(token)
                 return None
-            rule = rules[-1 - step]
+            rule = rules[-1 - action]
             start = len(values) - rule.size
-            value = self.actions[-1 - step](values[start:])
+            value = self.actions[-1 - action](values[start:])
             del states[start + 1 :]
             del values[start:]
             states.append(table[states[-1]][rule.origin])
@@ -68,16 +68,16 @@ class Automaton:
                 return value
 
     def kinds(self) -> list[str]:
-        """The terminals that the state has an entry for."""
+        """The terminals that the current state has an action for."""
         return [kind for kind in self.table.states[self.states[-1]] if kind.isupper()]
 
     def accepts(self, kind: str) -> bool:
-        """Whether a token of this kind could come next; a table of lookaheads alone says so of too many."""
+        """Whether a token of this kind can come next; the lookaheads of the table alone allow too many."""
         table, states = self.table.states, list(self.states)
-        while (step := table[states[-1]].get(kind)) is not None:
-            if step >= 0:
+        while (action := table[states[-1]].get(kind)) is not None:
+            if action >= 0:
                 return True
-            rule = self.table.rules[-1 - step]
+            rule = self.table.rules[-1 - action]
             del states[len(states) - rule.size :]
             states.append(table[states[-1]][rule.origin])
             if states[-1] == self.table.end:
@@ -86,8 +86,8 @@ class Automaton:
 
 
 def _action(rule: Rule, builder: Any) -> Callable[[list[Any]], Any]:
-    """What makes a rule's value of its children's."""
-    make: Callable[[list[Any]], Any] = getattr(builder, rule.callback) if rule.callback else _same
+    """The function that makes a rule's value from those of its children."""
+    make: Callable[[list[Any]], Any] = getattr(builder, rule.callback) if rule.callback else _identity
     if rule.unwraps:
         inner = make
 
@@ -99,17 +99,17 @@ def _action(rule: Rule, builder: Any) -> Callable[[list[Any]], Any]:
 
     def splice(children: list[Any]) -> Any:
         flat: list[Any] = []
-        for place, child in enumerate(children):
-            if place not in rule.spliced:
+        for index, child in enumerate(children):
+            if index not in rule.spliced:
                 flat.append(child)
             elif flat:
                 flat += child
             else:
-                flat = child  # a repetition that grows: its list grows with it
+                flat = child  # a repetition that grows extends its own list
         return make(flat)
 
     return splice
 
 
-def _same(children: list[Any]) -> Any:
+def _identity(children: list[Any]) -> Any:
     return children

@@ -1,4 +1,4 @@
-"""From the parser's rules to the syntax tree: one method for each rule of `model.lark`, given its children.
+"""From the parser's rules to the syntax tree: one method for each rule of `model.lark`, called with its children.
 
 Children keep their punctuation, so that a rule's span runs from its first child to its last.
 """
@@ -55,7 +55,7 @@ from grammar.syntax import (
 
 
 class Part(NamedTuple):
-    """An expression on its way into the tree: its span with parentheses, and how deep it is."""
+    """An expression before it is part of the tree: its span with parentheses, and the depth of its nesting."""
 
     node: Any
     span: Span
@@ -81,7 +81,7 @@ Children = list[Any]
 
 
 class Builder:
-    """The tree of a file, made bottom up: a method for each rule of the grammar, called with the parts of the rule."""
+    """Builds the tree of a file bottom up: a method for each rule of the grammar, called with the rule's children."""
 
     # Declarations
 
@@ -200,8 +200,8 @@ class Builder:
     def pipe(self, children: Children) -> Part:
         before, arrow = children[0], children[1]
         last = before.node.stage if isinstance(before.node, Pipe) else before.node
-        if isinstance(last, Conditional) and last.span.end == before.span.end:  # no parenthesis ends it
-            raise NablacError(mistakes.choice_in_a_pipe(last.span, arrow.span))
+        if isinstance(last, Conditional) and last.span.end == before.span.end:  # it is not in parentheses
+            raise NablacError(mistakes.conditional_in_a_pipe(last.span, arrow.span))
         return self._join(Pipe(children[0].node, children[2].node, _span(children)), children)
 
     def conditional(self, children: Children) -> Part:
@@ -225,7 +225,7 @@ class Builder:
 
     def call(self, children: Children) -> Part:
         arguments = tuple(child for child in children if isinstance(child, Part) and child is not children[0])
-        call = Call(children[0].node, tuple(each.node for each in arguments), _span(children))
+        call = Call(children[0].node, tuple(argument.node for argument in arguments), _span(children))
         return self._join(call, children)
 
     def argument(self, children: Children) -> Part:
@@ -242,13 +242,13 @@ class Builder:
         return self._join(Index(value, tuple(items), _span(children)), children)
 
     def slice(self, children: Children) -> Part:
-        places: list[Expression | None] = [None]
+        bounds: list[Expression | None] = [None]
         for child in children:
             if isinstance(child, Token):
-                places.append(None)
+                bounds.append(None)
             else:
-                places[-1] = child.node
-        start, stop, step = (*places, None)[:3]
+                bounds[-1] = child.node
+        start, stop, step = (*bounds, None)[:3]
         return self._join(Slice(start, stop, step, _span(children)), children)
 
     def ellipsis(self, children: Children) -> Part:
@@ -315,7 +315,7 @@ def _name(token: Token) -> Name:
 
 
 def _dedented(token: Token | None) -> str | None:
-    """A docstring without its quotes and without the indentation of its place."""
+    """A docstring without its quotes and its indentation."""
     if token is None:
         return None
     first, _, rest = "\n".join(token.text[3:-3].splitlines()).partition("\n")

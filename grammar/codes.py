@@ -1,32 +1,32 @@
-"""Every code of a diagnostic, with its title: `codes.E504`.
+"""All codes of diagnostics with their headings: `codes.E504`.
 
 A code's first digit is its subject: 1 text and syntax, 2 names and imports, 3 shapes and dtypes, 4 layers and
 arguments, 5 compile time and limits, 6 train blocks, 7 weights, 8 data, runs and text, 9 files and the system.
-A code is declared here and nowhere else. Its page, `specs/diagnostics/CODE-*.md`, begins with the code and the title,
-shows a model and the exact text that it gets, and is what `nablac explain CODE` prints.
+A code is declared here and nowhere else. Its page, `specs/diagnostics/CODE-*.md`, begins with the code and its heading,
+shows a model and the exact text of its diagnostic, and is what `nablac explain CODE` prints.
 """
 
 from __future__ import annotations
 
 
 class Code(str):
-    """The code of a diagnostic: the text `E504`, and its heading, what is wrong in a few words."""
+    """The code of a diagnostic: the text `E504`, and a heading that says in a few words what is wrong."""
 
     heading: str
 
     def __new__(cls, code: str, heading: str) -> Code:
-        """A code with its heading, which `str.title` leaves no better name."""
+        """A code with its heading; the name `title` is taken by `str.title`."""
         self = super().__new__(cls, code)
         self.heading = heading
         return self
 
     def __reduce__(self) -> tuple[type[Code], tuple[str, str]]:
-        """What a copy is made of."""
+        """The constructor and its arguments, for copies."""
         return Code, (str(self), self.heading)
 
     @property
     def exit_status(self) -> int:
-        """What a command ends with: 1 for a fault of the model's text, 2 for one of its surroundings."""
+        """The exit status of a command: 1 for a mistake in the model's text, 2 for one in files or surroundings."""
         return 1 if self[1] in "123456" else 2
 
 
@@ -46,15 +46,15 @@ E106 = Code("E106", "a malformed number")
 E107 = Code("E107", "a number that is too large")
 E108 = Code("E108", "an unknown escape sequence")
 E109 = Code("E109", "a string in the wrong quotes")
-E110 = Code("E110", "an operator of another language")
-E111 = Code("E111", "`^` for a power")
+E110 = Code("E110", "an operator from another language")
+E111 = Code("E111", "`^` written for a power")
 E112 = Code("E112", "a misplaced prime")
 E113 = Code("E113", "a syntax error")
 E114 = Code("E114", "a named argument written with `=`")
 E115 = Code("E115", "`=` for `==`, or `==` for `=`")
 E116 = Code("E116", "a block without its opening brace")
 E117 = Code("E117", "a keyword used as a name")
-E118 = Code("E118", "syntax of another language")
+E118 = Code("E118", "syntax from another language")
 E119 = Code("E119", "an `else` without an `if`")
 E120 = Code("E120", "a declaration without a name")
 E121 = Code("E121", "a declaration without a type")
@@ -103,7 +103,7 @@ E305 = Code("E305", "a number that a dtype cannot represent")
 E306 = Code("E306", "a missing or unknown size")
 E307 = Code("E307", "an impossible size")
 E308 = Code("E308", "a shared instance applied to different sizes")
-E309 = Code("E309", "a next value of another type than its state")
+E309 = Code("E309", "a next value whose type differs from its state")
 E310 = Code("E310", "a parameter with an axis of unknown size")
 E311 = Code("E311", "an invalid `rearrange`")
 E312 = Code("E312", "an invalid `einsum`")
@@ -134,10 +134,10 @@ E417 = Code("E417", "an invalid initial value")
 E418 = Code("E418", "a duplicate output name")
 E419 = Code("E419", "an unknown preset")
 E420 = Code("E420", "a file with no model, or with several")
-E421 = Code("E421", "something else instead of a tensor")
+E421 = Code("E421", "a value that is not a tensor")
 E422 = Code("E422", "a positional argument after a named one")
-E423 = Code("E423", "a tensor in the place of hyperparameters")
-E424 = Code("E424", "an ambiguous choice in a pipe")
+E423 = Code("E423", "a tensor instead of hyperparameters")
+E424 = Code("E424", "an ambiguous conditional in a pipe")
 E425 = Code("E425", "a scan without an axis")
 
 # Compile time and limits
@@ -145,8 +145,8 @@ E425 = Code("E425", "a scan without an axis")
 E501 = Code("E501", "a failed assertion")
 E502 = Code("E502", "too many loop iterations")
 E503 = Code("E503", "recursion that is too deep")
-E504 = Code("E504", "too much work for a compilation")
-E505 = Code("E505", "arithmetic without a result")
+E504 = Code("E504", "a compilation that exceeds the work budget")
+E505 = Code("E505", "undefined arithmetic")
 E506 = Code("E506", "overflow in compile-time arithmetic")
 E507 = Code("E507", "a condition that is not true or false")
 E508 = Code("E508", "a loop over something that cannot be counted")
@@ -162,7 +162,7 @@ E603 = Code("E603", "a loss or metric that is not a single float")
 E604 = Code("E604", "an unknown setting")
 E605 = Code("E605", "a setting or data argument of the wrong kind")
 E606 = Code("E606", "an optimizer without an update")
-E607 = Code("E607", "something else instead of an optimizer")
+E607 = Code("E607", "a value that is not an optimizer")
 E608 = Code("E608", "a duplicate setting")
 E609 = Code("E609", "an unknown data source or stage")
 E610 = Code("E610", "a loss that depends on no trained parameter")
@@ -230,6 +230,10 @@ E870 = Code("E870", "a study that cannot be resumed")
 E871 = Code("E871", "a storage that holds something else")
 E872 = Code("E872", "a study's folder that is not empty")
 E873 = Code("E873", "a grid with too many combinations")
+E880 = Code("E880", "a model that does not say what data it was trained on")
+E881 = Code("E881", "an input that is not of the kind that the model was trained on")
+E882 = Code("E882", "a forecast of rows that the model cannot predict")
+E883 = Code("E883", "a series that is too short for a window")
 
 # Files and surroundings
 

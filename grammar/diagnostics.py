@@ -1,6 +1,6 @@
-"""What we say to a person whose input is wrong: collected, and rendered as text and JSON.
+"""Diagnostics of mistakes in the user's input: collected, and rendered as text and JSON.
 
-The codes and their titles are in `grammar.codes`.
+The codes and their headings are in `grammar.codes`.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from grammar.source import Span
 from grammar.visible import shortened, visible
 
 TAB_WIDTH = 4
-MOST_SHOWN = MOST_ERRORS  # those of several files may be more
-MOST_NEAR = 64  # characters of a name that may be misspelt; what is longer no person wrote
-MOST_KNOWN = 2_000  # names among which a near one is sought
-MOST_LINE = 2_000  # characters of a line that are looked at
+MOST_SHOWN = MOST_ERRORS  # several files together may have more
+MOST_NEAR = 64  # characters of a name that may be misspelt; longer ones are not written by hand
+MOST_KNOWN = 2_000  # names that a misspelt one is compared with
+MOST_LINE = 2_000  # characters of a line that are considered
 
 
 @dataclass(frozen=True)
 class Label:
-    """A second place that explains the first: where the other shape came from, say."""
+    """A second span that explains the first, such as where the other shape comes from."""
 
     span: Span
     text: str
@@ -33,30 +33,30 @@ class Label:
 
 @dataclass(frozen=True)
 class Diagnostic:
-    """One mistake: where, what, why, and what to do."""
+    """One mistake: where it is, what is wrong, why, and what to do."""
 
     code: Code
     message: str
     span: Span | None = None
-    note: str | None = None  # what was expected and found, in a few words, beside the underline
+    note: str | None = None  # what was expected, or why it is wrong, in a few words beside the underline
     labels: tuple[Label, ...] = ()
     hint: str | None = None
-    place: str | None = None  # where there is no source text: a file, or a file and its entry
+    place: str | None = None  # the location where there is no source text: a file, or a file and its entry
 
     @property
     def exit_code(self) -> int:
-        """What a command ends with: 1 for a fault of the model's text, 2 for one of its surroundings."""
+        """The exit status of a command: 1 for a mistake in the model's text, 2 for one in files or surroundings."""
         return self.code.exit_status
 
     def render(self) -> str:
         """The diagnostic as plain text, ending without a newline.
 
-        What of it comes from files is shortened, and does nothing to a terminal; `to_json` has it as it is.
+        Text from files is shortened, and its control characters are escaped; `to_json` keeps it unchanged.
         """
         note = _shown(self.note or "")
         lines = [f"error[{self.code}]: {_shown(self.message)}"]
         if self.span is not None:
-            lines += _places(self.span, note, self.labels)
+            lines += _excerpts(self.span, note, self.labels)
         elif self.place is not None:
             lines.append(f" --> {_shown(self.place)}")
             lines += [f"  = {line}" for line in note.splitlines()]
@@ -68,55 +68,55 @@ class Diagnostic:
 
     def to_json(self) -> dict[str, Any]:
         """The diagnostic as JSON values; lines and columns count from 1."""
-        found: dict[str, Any] = {"code": self.code, "message": self.message}
+        values: dict[str, Any] = {"code": self.code, "message": self.message}
         if self.span is not None:
-            found |= _span_json(self.span)
+            values |= _span_json(self.span)
         if self.place is not None:
-            found["place"] = self.place
-        found["note"] = self.note
-        found["labels"] = [{**_span_json(label.span), "text": label.text} for label in self.labels]
-        found["hint"] = self.hint
-        return found
+            values["place"] = self.place
+        values["note"] = self.note
+        values["labels"] = [{**_span_json(label.span), "text": label.text} for label in self.labels]
+        values["hint"] = self.hint
+        return values
 
 
 class NablacError(Exception):
-    """One or more mistakes of the user's; never raised for a fault of our own."""
+    """One or more mistakes of the user; never raised for a bug in nablac."""
 
     def __init__(self, *diagnostics: Diagnostic) -> None:
         self.diagnostics = diagnostics
-        super().__init__("\n\n".join(each.render() for each in diagnostics))
+        super().__init__("\n\n".join(diagnostic.render() for diagnostic in diagnostics))
 
     @property
     def exit_code(self) -> int:
-        """The highest of its diagnostics."""
-        return max((each.exit_code for each in self.diagnostics), default=1)
+        """The highest exit status of its diagnostics."""
+        return max((diagnostic.exit_code for diagnostic in self.diagnostics), default=1)
 
 
 @dataclass
 class Diagnostics:
-    """Mistakes as they are found; raised together, in the order of the text."""
+    """Collects mistakes, to raise them together in the order of the text."""
 
-    found: list[Diagnostic] = field(default_factory=list)
+    reported: list[Diagnostic] = field(default_factory=list)
 
     @property
     def full(self) -> bool:
-        """Whether as much is wrong as is told; nothing more is looked for then."""
-        return len(self.found) >= MOST_ERRORS
+        """Whether as many mistakes are collected as are shown, so that checking can stop."""
+        return len(self.reported) >= MOST_ERRORS
 
     def add(self, diagnostic: Diagnostic) -> None:
-        """Keep a diagnostic, once."""
-        if diagnostic not in self.found:
-            self.found.append(diagnostic)
+        """Add a diagnostic that is not there yet."""
+        if diagnostic not in self.reported:
+            self.reported.append(diagnostic)
 
     def extend(self, diagnostics: Iterable[Diagnostic]) -> None:
-        """Keep each of several, once."""
-        for each in diagnostics:
-            self.add(each)
+        """Add the diagnostics that are not there yet."""
+        for diagnostic in diagnostics:
+            self.add(diagnostic)
 
     def raise_if_any(self) -> None:
-        """Raise NablacError with all that were kept, in the order of the text."""
-        if self.found:
-            raise NablacError(*sorted(self.found, key=_place_in_text))
+        """Raise NablacError with all diagnostics, in the order of the text, if there are any."""
+        if self.reported:
+            raise NablacError(*sorted(self.reported, key=_position_in_text))
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str | None:
@@ -126,14 +126,14 @@ def did_you_mean(name: str, known: Iterable[str]) -> str | None:
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The nearest of the `known` names, if one is near."""
-    return _nearest(name, {each: each for each in sorted(set(known) - {name})})
+    return _nearest(name, {candidate: candidate for candidate in sorted(set(known) - {name})})
 
 
 def did_you_mean_file(path: str, beside: Iterable[str]) -> str | None:
-    """A hint that names the file that is called most alike, whatever its folder and suffix."""
+    """A hint with the file of the most similar name, whatever its folder and suffix."""
     suffix = PurePath(path).suffix
-    others = sorted(set(beside) - {path}, key=lambda each: (PurePath(each).suffix != suffix, each))
-    return _as_hint(_nearest(PurePath(path).stem, {PurePath(each).stem: each for each in reversed(others)}))
+    others = sorted(set(beside) - {path}, key=lambda other: (PurePath(other).suffix != suffix, other))
+    return _as_hint(_nearest(PurePath(path).stem, {PurePath(other).stem: other for other in reversed(others)}))
 
 
 def _as_hint(name: str | None) -> str | None:
@@ -141,16 +141,16 @@ def _as_hint(name: str | None) -> str | None:
 
 
 def _nearest(name: str, known: Mapping[str, str]) -> str | None:
-    """What stands for the nearest of the `known` names; capitals and underscores count for nothing."""
+    """The value of the nearest key of `known`; case and underscores are ignored."""
     if len(name) > MOST_NEAR:
         return None
-    from difflib import get_close_matches  # here: only a mistake asks for it
+    from difflib import get_close_matches  # imported here: only a mistake needs it
 
     folded: dict[str, str] = {}
-    for each, said in islice(known.items(), MOST_KNOWN):
-        folded.setdefault(_folded(each), said)
+    for candidate, value in islice(known.items(), MOST_KNOWN):
+        folded.setdefault(_folded(candidate), value)
     wanted = _folded(name)
-    # Of a short name one letter is much: `std` is not `sgd`.
+    # One letter of a short name matters more: `std` is not `sgd`.
     close = get_close_matches(wanted, folded, n=1, cutoff=0.75 if len(wanted) <= 4 else 0.7)
     return folded[close[0]] if close else None
 
@@ -160,8 +160,8 @@ def _folded(name: str) -> str:
 
 
 def render_all(diagnostics: Sequence[Diagnostic]) -> str:
-    """All diagnostics as one text, the first `MOST_SHOWN` of them in full, ending in a count."""
-    shown = [each.render() for each in diagnostics[:MOST_SHOWN]]
+    """All diagnostics as one text: the first `MOST_SHOWN` of them, and their number."""
+    shown = [diagnostic.render() for diagnostic in diagnostics[:MOST_SHOWN]]
     total = len(diagnostics)
     if total > 1:
         more = f", the first {MOST_SHOWN} shown" if total > MOST_SHOWN else ""
@@ -173,14 +173,14 @@ def _shown(text: str) -> str:
     return visible(shortened(text))
 
 
-def _place_in_text(diagnostic: Diagnostic) -> tuple[str, int]:
+def _position_in_text(diagnostic: Diagnostic) -> tuple[str, int]:
     span = diagnostic.span
     return (span.source.name, span.start) if span is not None else ("", -1)
 
 
-def _places(span: Span, note: str, labels: Sequence[Label]) -> list[str]:
-    """The lines of source that a diagnostic is about, each once, with a row of marks for every place in it."""
-    width = max(len(str(each.line)) for each in (span, *(label.span for label in labels)))
+def _excerpts(span: Span, note: str, labels: Sequence[Label]) -> list[str]:
+    """The source lines of a diagnostic, each shown once, with a row of marks for every span in it."""
+    width = max(len(str(shown.line)) for shown in (span, *(label.span for label in labels)))
     gutter = " " * width
     marked: dict[tuple[str, int], list[tuple[Span, str, str]]] = {(span.source.name, span.line): [(span, "^", note)]}
     for label in labels:
@@ -197,11 +197,11 @@ def _places(span: Span, note: str, labels: Sequence[Label]) -> list[str]:
 
 
 def _snippet(marks: Sequence[tuple[Span, str, str]], width: int) -> list[str]:
-    """One line of source and its marks; a span over several lines is marked to its first line's end."""
+    """One source line and its marks; a span of several lines is marked to the end of its first line."""
     first = marks[0][0]
     text = first.source.line(first.line)
     cut = max(0, first.column - MOST_LINE // 2) if len(text) > MOST_LINE else 0
-    text = text[cut : cut + MOST_LINE]  # of a line that no person wrote, the part around the mistake
+    text = text[cut : cut + MOST_LINE]  # of a very long line, the part around the mistake
     shown, offset = _clip(text.expandtabs(TAB_WIDTH), len(text[: first.column - 1 - cut].expandtabs(TAB_WIDTH)))
     rows: list[str] = []
     for span, mark, note in marks:
@@ -217,7 +217,7 @@ def _snippet(marks: Sequence[tuple[Span, str, str]], width: int) -> list[str]:
 
 
 def _clip(text: str, column: int, most: int = 160) -> tuple[str, int]:
-    """At most `most` characters of a line around `column`, and how many are cut off before them."""
+    """At most `most` characters of a line around `column`, and the number of characters cut off before them."""
     text = "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
     if len(text) <= most:
         return text, 0

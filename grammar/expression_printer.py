@@ -1,6 +1,6 @@
-"""Expressions to canonical text, with the parentheses that are needed and no others.
+"""Expressions to canonical text, with only the parentheses that are needed.
 
-Nothing here recurses: an expression may be a thousand operators deep.
+Nothing here is recursive: an expression may be a thousand operators deep.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ from grammar.syntax import (
     Unary,
 )
 
-# How tightly each binds, loosest first, as the rules of model.lark stand.
+# Precedence levels, loosest first, in the order of the rules of model.lark.
 PIPE, TERNARY, OR, AND, NOT, COMPARISON, RANGE, SUM, PRODUCT, SIGN, POWER, POSTFIX, ATOM = range(13)
 _BINARY = {"or": OR, "and": AND, "+": SUM, "-": SUM, "**": POWER, " ": POWER}
 _BINARY |= dict.fromkeys(("==", "!=", "<", "<=", ">", ">="), COMPARISON)
 _BINARY |= dict.fromkeys(("*", "/", "//", "%", "@"), PRODUCT)
 
 _Node = Expression | Argument | Slice | Ellipsis
-_Piece = str | tuple[_Node, int]  # a node, and how tightly it must bind to go without parentheses
+_Piece = str | tuple[_Node, int]  # a node, and the lowest level that needs no parentheses
 
 
 def print_expression(node: _Node, level: int = PIPE) -> str:
-    """An expression as text, in parentheses where it binds less tightly than `level`."""
-    left: list[_Piece] = [(node, level)]
+    """An expression as text, in parentheses if it binds less tightly than `level`."""
+    pending: list[_Piece] = [(node, level)]
     written: list[str] = []
-    while left:
-        piece = left.pop()
+    while pending:
+        piece = pending.pop()
         if isinstance(piece, str):
             written.append(piece)
             continue
-        inner, wanted = piece
-        pieces = _pieces(inner)
-        if _level(inner) < wanted:
+        expression, lowest = piece
+        pieces = _pieces(expression)
+        if _level(expression) < lowest:
             pieces = ["(", *pieces, ")"]
-        left.extend(reversed(pieces))
+        pending.extend(reversed(pieces))
     return "".join(written)
 
 
@@ -141,8 +141,8 @@ def _pieces(node: _Node) -> list[_Piece]:
 
 def _separated(items: tuple[_Node, ...]) -> list[_Piece]:
     pieces: list[_Piece] = []
-    for place, item in enumerate(items):
-        pieces += [", ", (item, PIPE)] if place else [(item, PIPE)]
+    for index, item in enumerate(items):
+        pieces += [", ", (item, PIPE)] if index else [(item, PIPE)]
     return pieces
 
 
@@ -151,7 +151,7 @@ def _is_short(node: Expression) -> bool:
 
 
 def _number(node: Number) -> str:
-    """As written, where that is known."""
+    """A number as it is written in the source, if known."""
     written = node.span.text if node.span is not None else ""
     try:
         same = type(node.value)(written.replace("_", "")) == node.value

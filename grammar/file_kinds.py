@@ -1,4 +1,4 @@
-"""What a file is by its first bytes, and how the text in it is written."""
+"""The kind of a file by its first bytes, and the encoding of a text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LFS_POINTER = "a Git LFS pointer"
 TFLITE = "a TensorFlow Lite file"
 TRAINED = frozenset((NPY, NPZ, ZIP, GZIP, SAFETENSORS, ONNX, PICKLE, HDF5, GGUF, TFLITE))  # which may hold weights
 
-# By the beginnings that their formats fix.
+# The first bytes that the formats prescribe.
 _BEGINNINGS = (
     *((b"\x80" + bytes([protocol]), PICKLE) for protocol in range(2, 6)),
     (b"\x89HDF\r\n", HDF5),
@@ -34,7 +34,7 @@ _BEGINNINGS = (
     (b"GIF89a", IMAGE),
     (b"II*\0", IMAGE),
     (b"MM\0*", IMAGE),
-    (b"PAR1\x15", PARQUET),  # and the first field of a page's header
+    (b"PAR1\x15", PARQUET),  # with the first field of a page header
     (b"\0\0\x08", "an IDX file, as MNIST's"),
     (b"BZh91AY&SY", "a bzip2 archive"),
     (b"\xfd7zXZ\0", "an xz archive"),
@@ -45,7 +45,7 @@ _BEGINNINGS = (
     (b"%PDF-", "a PDF document"),
     (b"version https://git-lfs.github.com/spec/", LFS_POINTER),
 )
-_ENCODINGS = (  # UTF-32 first: one of its marks begins like one of UTF-16's
+_ENCODINGS = (  # UTF-32 first: one of its byte order marks begins with one of UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),
     (codecs.BOM_UTF32_BE, "utf-32"),
     (codecs.BOM_UTF16_LE, "utf-16"),
@@ -55,7 +55,7 @@ _ONNX_FIELDS = (b"\x12", b"\x1a", b"\x22", b"\x28", b"\x32", b"\x3a", b"\x42")
 
 
 def kind_of(content: bytes) -> str | None:
-    """What a file is, as "an NPZ archive"; None where its first bytes do not tell."""
+    """What a file is, such as "an NPZ archive"; None if its first bytes do not tell."""
     if content[8:10] == b'{"' and content[3:8] == bytes(5):  # before the others: its length may begin like a pickle
         return SAFETENSORS
     if content.startswith(b"PK\x03\x04"):
@@ -70,17 +70,17 @@ def kind_of(content: bytes) -> str | None:
 
 
 def _is_onnx(content: bytes) -> bool:
-    """Whether these are the first fields of a ModelProto: the version of its format, and another of the first eight."""
+    """Whether the content begins like a ModelProto: with its format version, then another of the first eight fields."""
     return content[:1] == b"\x08" and b"\0" < content[1:2] < b"\x20" and content[2:3] in _ONNX_FIELDS
 
 
 def encoding_of(content: bytes) -> str:
-    """How a text is written: as the mark at its beginning says, else UTF-8."""
+    """The encoding of a text by its byte order mark, else UTF-8."""
     return next((encoding for mark, encoding in _ENCODINGS if content.startswith(mark)), "utf-8-sig")
 
 
 def _zip_of(content: bytes) -> str:
-    """Which kind of zip archive, by the name of its first entry."""
+    """The kind of a zip archive by the name of its first entry."""
     length = int.from_bytes(content[26:28], "little")
     name = content[30 : 30 + length]
     if name.endswith(b".npy"):

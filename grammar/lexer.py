@@ -1,6 +1,6 @@
-"""Text to tokens, as the terminals of `model.lark` say, and the mistakes that show in single tokens.
+"""Text to tokens, by the terminals of `model.lark`, and the mistakes in single tokens.
 
-A mistake is repaired where the person's meaning is plain, so that the rest of the line is still read.
+Where it is clear what was meant, a mistake is repaired, so that the rest of the line is still read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from grammar.limits import MOST_ERRORS, MOST_INTEGER_DIGITS, MOST_TOKENS
 from grammar.source import Source, Span
 
 ESCAPES = {'\\"': '"', "\\\\": "\\", "\\n": "\n", "\\t": "\t"}
-# Signs of other notations, and the token that each is read as once it has been reported.
+# Operators of other languages, and what each is read as once it has been reported.
 FOREIGN = {"&&": "and", "&": "and", "||": "or", "|": "or", "!": "not", "^": "**"}
 LOOKALIKES = {
     "\N{MINUS SIGN}": "-",
@@ -37,7 +37,7 @@ BLANKS = "\N{NO-BREAK SPACE}\N{ZERO WIDTH SPACE}\N{IDEOGRAPHIC SPACE}\N{NARROW N
 CURLY_QUOTES = "\N{LEFT DOUBLE QUOTATION MARK}\N{RIGHT DOUBLE QUOTATION MARK}"
 CURLY_QUOTES += "\N{LEFT SINGLE QUOTATION MARK}\N{RIGHT SINGLE QUOTATION MARK}`"
 
-# What the terminals leave over; only in this order, after all of them.
+# What no terminal matches, tried in this order after all terminals.
 _LEFT_OVER = (
     ("UNCLOSED_DOC", r'"""[\s\S]*'),
     ("UNCLOSED_STRING", r'"[^\r\n]*'),
@@ -45,12 +45,12 @@ _LEFT_OVER = (
     ("FOREIGN", r"&&?|\|\|?|!|\^"),
     ("STRAY", r"[\s\S]"),
 )
-# Several in a row are one mistake: control characters and symbols of no ASCII meaning.
+# A run of these is one mistake: control characters and symbols outside ASCII.
 _UNKNOWN = re.compile(r"[^\w\s!-/:-@\[-`{-~]+")
 
 
 class Token(NamedTuple):
-    """A piece of text that is one terminal of the grammar."""
+    """A token: a piece of text that is one terminal of the grammar."""
 
     type: str  # a terminal of the grammar
     text: str
@@ -76,7 +76,7 @@ class Terminal(NamedTuple):
 
 @dataclass
 class Reading:
-    """The tokens of a source, its comments, and what was wrong with either."""
+    """The tokens of a source, its comments, and the mistakes in them."""
 
     tokens: list[Token] = field(default_factory=list)
     comments: list[Token] = field(default_factory=list)
@@ -85,37 +85,40 @@ class Reading:
 
 @cache
 def pattern_of(terminals: tuple[Terminal, ...], ignored: frozenset[str]) -> Pattern:
-    """One expression for all terminals, longer signs first, and after them for what no terminal takes."""
-    expressions = sorted((each for each in terminals if each.is_expression), key=lambda each: -each.priority)
-    signs = sorted((each.text for each in terminals if not each.is_expression and not _is_word(each.text)), key=len)
-    parts = [f"(?P<{each.name}>{each.text})" for each in expressions]
+    """One expression for all terminals, longer signs first, and then for what no terminal matches."""
+    expressions = sorted(
+        (terminal for terminal in terminals if terminal.is_expression), key=lambda terminal: -terminal.priority
+    )
+    literals = [terminal for terminal in terminals if not terminal.is_expression]
+    signs = sorted((literal.text for literal in literals if not _is_word(literal.text)), key=len)
+    parts = [f"(?P<{terminal.name}>{terminal.text})" for terminal in expressions]
     parts.append(f"(?P<SIGN>{'|'.join(re.escape(sign) for sign in reversed(signs))})")
     parts += [f"(?P<{name}>{expression})" for name, expression in _LEFT_OVER]
-    types = {each.text: each.name for each in terminals if not each.is_expression}
+    types = {literal.text: literal.name for literal in literals}
     return Pattern(re.compile("|".join(parts)), types, ignored)
 
 
 def read_tokens(part: Span, pattern: Pattern) -> Reading:
-    """Split part of a text into tokens, as far as `MOST_ERRORS` mistakes; NablacError for more than `MOST_TOKENS`."""
+    """Split part of a text into tokens, up to `MOST_ERRORS` mistakes; NablacError beyond `MOST_TOKENS` tokens."""
     reading, source = Reading(), part.source
     tokens, types, ignored = reading.tokens, pattern.types, pattern.ignored
     text, match, position = source.text, pattern.expression.match, part.start
-    while (found := match(text, position, part.end)) is not None:
-        kind, end = found.lastgroup or "STRAY", found.end()
+    while (matched := match(text, position, part.end)) is not None:
+        kind, end = matched.lastgroup or "STRAY", matched.end()
         if kind == "SIGN":
-            word = found.group()
+            word = matched.group()
             tokens.append(Token(types[word], word, Span(source, position, end)))
         elif kind not in ignored:
-            token = Token(kind, found.group(), Span(source, position, end))
+            token = Token(kind, matched.group(), Span(source, position, end))
             if kind == "NEWLINE":
                 if not tokens or tokens[-1].type != kind or token.text == ";" or tokens[-1].text == ";":
-                    tokens.append(token)  # of blank lines one is enough
+                    tokens.append(token)  # one for several blank lines
             elif kind in ("NAME", "PRIMED", "TRANSPOSE", "DOC"):
                 tokens.append(token)
             else:
                 end = _check(token, reading, types)
         elif kind == "COMMENT":
-            reading.comments.append(Token(kind, found.group(), Span(source, position, end)))
+            reading.comments.append(Token(kind, matched.group(), Span(source, position, end)))
         position = end
         if len(tokens) > MOST_TOKENS:
             raise NablacError(mistakes.too_many_tokens(tokens[-1].span))
@@ -132,11 +135,11 @@ def number_of(token: Token) -> int | float:
 
 def text_of(token: Token) -> str:
     """The value of a string: without its quotes, its escapes replaced."""
-    return re.sub(r"\\.", lambda found: ESCAPES.get(found.group(), found.group()), token.text[1:-1])
+    return re.sub(r"\\.", lambda escape: ESCAPES.get(escape.group(), escape.group()), token.text[1:-1])
 
 
 def _check(token: Token, reading: Reading, types: dict[str, str]) -> int:
-    """Take a token that may be a mistake; where the text goes on."""
+    """Add a token, repaired if it is a mistake; the offset where reading goes on."""
     kind, text, span = token
     add = reading.mistakes.append
     if kind == "NUMBER":
@@ -151,15 +154,15 @@ def _check(token: Token, reading: Reading, types: dict[str, str]) -> int:
         add(mistakes.malformed_number(span))
         token = Token("NUMBER", "1", span)
     elif kind == "STRING":
-        for found in re.finditer(r"\\.", text) if "\\" in text else ():
-            if found.group() not in ESCAPES:
-                start = span.start + found.start()
+        for escape in re.finditer(r"\\.", text) if "\\" in text else ():
+            if escape.group() not in ESCAPES:
+                start = span.start + escape.start()
                 add(mistakes.unknown_escape(Span(span.source, start, start + 2)))
     elif kind == "UNCLOSED_DOC":
         add(mistakes.unclosed_docstring(Span(span.source, span.start, span.start + 3)))
         token = Token("DOC", '""""""', span)
     elif kind == "UNCLOSED_STRING":
-        # A bracket or comma at the line's end is likelier to belong to the code than to the string.
+        # A bracket or comma at the end of the line more likely belongs to the code than to the string.
         span = Span(span.source, span.start, span.start + len(text.rstrip(")]}, \t")))
         add(mistakes.unclosed_string(span))
         token = Token("STRING", '""', span)
@@ -205,7 +208,7 @@ def _check_stray(span: Span, reading: Reading, types: dict[str, str]) -> int:
 
 
 def _line_end(source: Source, start: int) -> int:
-    """Where the line ends, as far as a string of one's own could reach."""
+    """The end of the line, or an offset past any plausible string."""
     most = start + 200
     ends = [end for end in (source.text.find(sign, start, most) for sign in "\r\n") if end >= 0]
     return min(ends, default=most)

@@ -1,4 +1,4 @@
-"""What each syntax mistake is called and how it is explained. Codes E101 to E139 are of text, E14x of file contents."""
+"""The diagnostics of mistakes in text (E101 to E139), in the contents of files (E14x) and in their names (E90x)."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from grammar.syntax import Declared
 # Single tokens
 
 
-def unclosed_bracket(opener: Span, found: Span | None) -> Diagnostic:
-    labels = (Label(found, "closes another bracket first"),) if found is not None and found.text else ()
+def unclosed_bracket(opener: Span, closer: Span | None) -> Diagnostic:
+    labels = (Label(closer, "closes another bracket first"),) if closer is not None and closer.text else ()
     return Diagnostic(codes.E101, f"`{opener.text}` is never closed", opener, "opened here", labels)
 
 
@@ -43,8 +43,8 @@ def stray_character(span: Span, likely: str | None, blank: bool) -> Diagnostic:
         return Diagnostic(codes.E105, "these characters are not part of the language", span)
     sign = span.source.text[span.start]
     name = unicodedata.name(sign, "").lower()
-    called = f"the {name} (U+{ord(sign):04X})" if name else f"the character U+{ord(sign):04X}"
-    shown = f"`{sign}`" if " " < sign < "\x7f" else called
+    description = f"the {name} (U+{ord(sign):04X})" if name else f"the character U+{ord(sign):04X}"
+    shown = f"`{sign}`" if " " < sign < "\x7f" else description
     hint = f"write `{likely}`" if likely else "write an ordinary space" if blank else None
     return Diagnostic(codes.E105, f"{shown} is not part of the language", span, hint=hint)
 
@@ -60,7 +60,7 @@ def integer_too_long(span: Span) -> Diagnostic:
 
 
 def number_too_large(span: Span) -> Diagnostic:
-    return Diagnostic(codes.E107, "number too large", span, "past the largest float, about 1.8e308")
+    return Diagnostic(codes.E107, "number too large", span, "beyond the largest float, about 1.8e308")
 
 
 def unknown_escape(span: Span) -> Diagnostic:
@@ -69,7 +69,7 @@ def unknown_escape(span: Span) -> Diagnostic:
 
 
 def single_quotes(span: Span) -> Diagnostic:
-    hint = f'write `"{span.text[1:-1]}"`; a single quote after a name is a prime, its next value'
+    hint = f'write `"{span.text[1:-1]}"`; a single quote after a name marks its next value'
     return Diagnostic(codes.E109, "strings are written in double quotes", span, hint=hint)
 
 
@@ -86,7 +86,7 @@ def power_written_as_caret(span: Span) -> Diagnostic:
 
 
 def misplaced_prime(span: Span) -> Diagnostic:
-    note = "a prime follows the name of a state, a buffer or a parameter, once"
+    note = "only the name of a state, buffer or parameter takes a prime, and only one"
     return Diagnostic(codes.E112, "misplaced prime", span, note)
 
 
@@ -99,19 +99,19 @@ def nested_too_deeply(span: Span) -> Diagnostic:
 
 
 def too_deep(span: Span) -> Diagnostic:
-    note = f"more than {MOST_EXPRESSION_DEPTH} nested operators"
+    note = f"more than {MOST_EXPRESSION_DEPTH:,} nested operators"
     hint = "name parts of it on separate lines"
     return Diagnostic(codes.E127, "expression too deep", span, note, hint=hint)
 
 
 def too_many_tokens(span: Span) -> Diagnostic:
-    note = f"more than {MOST_TOKENS:,} words and signs up to here"
+    note = f"more than {MOST_TOKENS:,} tokens up to here"
     return Diagnostic(
         codes.E128, "the file is too long", span, note, hint="keep data in a data file, and split the model"
     )
 
 
-# What the tree cannot hold
+# Statements and expressions
 
 
 def missing_type(kind: str, name: Declared) -> Diagnostic:
@@ -123,14 +123,18 @@ def missing_type(kind: str, name: Declared) -> Diagnostic:
 def second_ellipsis(first: Span, second: Span) -> Diagnostic:
     label = Label(first, "first here")
     return Diagnostic(
-        codes.E136, "a shape has at most one `...`", second, "which axes each one stands for is ambiguous", (label,)
+        codes.E136,
+        "a shape has at most one `...`",
+        second,
+        "it is ambiguous which axes each of them stands for",
+        (label,),
     )
 
 
-def choice_in_a_pipe(choice: Span, arrow: Span) -> Diagnostic:
-    label = Label(choice, "the choice")
+def conditional_in_a_pipe(conditional: Span, arrow: Span) -> Diagnostic:
+    label = Label(conditional, "the conditional")
     hint = "add parentheses: `(x -> A()) if c else (x -> B())`, or `x -> (A() if c else B()) -> C()`"
-    message = "ambiguous `->`: it may continue the whole choice or its last branch alone"
+    message = "ambiguous `->`: it may continue the whole conditional or only its last branch"
     return Diagnostic(codes.E424, message, arrow, None, (label,), hint)
 
 
@@ -147,63 +151,67 @@ def _short(span: Span) -> str:
 
 
 def missing_file(name: str, beside: tuple[str, ...]) -> Diagnostic:
-    return Diagnostic(codes.E901, "there is no such file", place=_place(name), hint=did_you_mean_file(name, beside))
+    return Diagnostic(codes.E901, "there is no such file", place=_printable(name), hint=did_you_mean_file(name, beside))
 
 
 def is_directory(name: str) -> Diagnostic:
-    return Diagnostic(codes.E902, "this is a folder; a `.model` file is wanted", place=_place(name))
+    return Diagnostic(codes.E902, "this is a folder, not a `.model` file", place=_printable(name))
 
 
 def unreadable(name: str, reason: str) -> Diagnostic:
-    return Diagnostic(codes.E903, "the file cannot be read", place=_place(name), note=reason)
+    return Diagnostic(codes.E903, "the file cannot be read", place=_printable(name), note=reason)
 
 
 def not_utf8(name: str, line: int, byte: int) -> Diagnostic:
     note = f"byte 0x{byte:02x} on line {line}"
     hint = "save it as UTF-8"
-    return Diagnostic(codes.E140, "the file is not UTF-8 text", place=_place(name), note=note, hint=hint)
+    return Diagnostic(codes.E140, "the file is not UTF-8 text", place=_printable(name), note=note, hint=hint)
 
 
 def other_encoding(name: str, encoding: str) -> Diagnostic:
     note = f"it starts with the byte order mark of {encoding.upper()}"
     hint = "save it as UTF-8"
-    return Diagnostic(codes.E140, "the file is not UTF-8 text", place=_place(name), note=note, hint=hint)
+    return Diagnostic(codes.E140, "the file is not UTF-8 text", place=_printable(name), note=note, hint=hint)
 
 
 def binary(name: str, note: str) -> Diagnostic:
-    return Diagnostic(codes.E141, "the file is binary, not text", place=_place(name), note=note)
+    return Diagnostic(codes.E141, "the file is binary, not text", place=_printable(name), note=note)
 
 
 def lfs_pointer(name: str) -> Diagnostic:
     hint = "fetch it with `git lfs pull`"
-    return Diagnostic(codes.E142, "the file is a Git LFS pointer, not the file itself", place=_place(name), hint=hint)
+    return Diagnostic(
+        codes.E142, "the file is a Git LFS pointer, not the file itself", place=_printable(name), hint=hint
+    )
 
 
 def file_too_large(name: str) -> Diagnostic:
     note = f"more than {MOST_BYTES // 1024**2} MiB"
     hint = "keep data and weights in files of their own"
-    return Diagnostic(codes.E143, "the file is too large for a model", place=_place(name), note=note, hint=hint)
+    return Diagnostic(codes.E143, "the file is too large for a model", place=_printable(name), note=note, hint=hint)
 
 
 def too_large(source: Source, size: int) -> Diagnostic:
     note = f"{size:,} characters; at most {MOST_BYTES:,}"
     hint = "keep data and weights in files of their own"
-    return Diagnostic(codes.E143, "the text is too large for a model", place=_place(source.name), note=note, hint=hint)
+    return Diagnostic(
+        codes.E143, "the text is too large for a model", place=_printable(source.name), note=note, hint=hint
+    )
 
 
-def trained_model(name: str, found: str) -> Diagnostic:
+def trained_model(name: str, kind: str) -> Diagnostic:
     hint = "pass the network's `.model` file here, and its weights with `--weights FILE.safetensors`"
-    return Diagnostic(codes.E144, _TRAINED, place=_place(name), note=f"it is {found}", hint=hint)
+    return Diagnostic(codes.E144, _TRAINED, place=_printable(name), note=f"it is {kind}", hint=hint)
 
 
 def onnx_file(name: str) -> Diagnostic:
     hint = "run an ONNX file with `nablac run FILE.onnx`; other commands take the network's `.model` file"
-    return Diagnostic(codes.E144, _TRAINED, place=_place(name), note="it is an ONNX file", hint=hint)
+    return Diagnostic(codes.E144, _TRAINED, place=_printable(name), note="it is an ONNX file", hint=hint)
 
 
 _TRAINED = "this is a trained model, not a `.model` file"
 
 
-def _place(name: str) -> str:
-    """A path as it can be shown on any terminal."""
+def _printable(name: str) -> str:
+    """A path without unprintable characters."""
     return "".join(sign if sign.isprintable() else "\N{REPLACEMENT CHARACTER}" for sign in name)

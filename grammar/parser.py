@@ -1,7 +1,7 @@
 """Text to syntax tree.
 
-All that is wrong with a file is found in one pass: after a mistake, reading goes on with the next statement, in the
-state that the parser had before the one that failed.
+All mistakes of a file are found in one pass: after one, parsing goes on with the next statement, in the state that the
+parser had before the statement that failed.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from grammar import codes, mistakes
 from grammar.automaton import Automaton, Refused
 from grammar.builder import Builder
 from grammar.diagnostics import Diagnostics, NablacError
+from grammar.error_context import EXPRESSION, SIGNS, ErrorContext
 from grammar.layout import lay_out
 from grammar.lexer import Token, pattern_of, read_tokens
 from grammar.limits import MOST_BYTES, MOST_ERRORS
-from grammar.place import EXPRESSION, SIGNS, Place
 from grammar.reading import read_source
 from grammar.source import Source, Span
 from grammar.syntax import File
@@ -29,12 +29,12 @@ _BLOCK_WORDS = frozenset({"LAYER", "CELL", "MODEL", "OPTIMIZER", "FN", "TRAIN", 
 
 
 def parse(source: Source) -> File:
-    """The tree of a source; raises NablacError with every mistake that was found."""
+    """The tree of a source; raises NablacError with all its mistakes."""
     return parse_part(Span(source, 0, len(source.text)))
 
 
 def parse_part(part: Span) -> File:
-    """The tree of part of a source, which begins and ends between declarations; its spans are of the source."""
+    """The tree of a part of a source that begins and ends between declarations; its spans are those of the source."""
     source = part.source
     if part.end - part.start > MOST_BYTES:
         raise NablacError(mistakes.too_large(source, part.end - part.start))
@@ -45,10 +45,10 @@ def parse_part(part: Span) -> File:
     tokens = lay_out(reading, part, pattern.types) if len(reading.mistakes) < MOST_ERRORS else []
     errors.extend(reading.mistakes)
     end = Token("$END", "", Span(source, part.end, part.end))
-    found = _Reader(Automaton(rules, Builder()), [*tokens, end], errors).read()
+    tree = _Reader(Automaton(rules, Builder()), [*tokens, end], errors).read()
     errors.raise_if_any()
-    assert isinstance(found, File)
-    return found.replace(span=part)
+    assert isinstance(tree, File)
+    return tree.replace(span=part)
 
 
 def comments_of(source: Source) -> list[Token]:
@@ -63,7 +63,7 @@ LIMITS = (codes.E126, codes.E127, codes.E128)
 
 @dataclass
 class _Reader:
-    """The parser, and where to go on after a mistake."""
+    """The parser with its recovery from mistakes."""
 
     automaton: Automaton
     tokens: list[Token]
@@ -72,86 +72,86 @@ class _Reader:
     def __post_init__(self) -> None:
         self.start = 0  # of the statement being read
         self.level = 0  # of blocks around it
-        self.astray = False  # outside of any declaration after a mistake, where what follows is of the same mistake
+        self.in_stray_text = False  # after a mistake outside of declarations, what follows there is part of it
         self._remember(0)
 
     def read(self) -> Any:
-        place, result = 0, None
-        while place < len(self.tokens) and not self.errors.full:
-            token = self.tokens[place]
+        index, result = 0, None
+        while index < len(self.tokens) and not self.errors.full:
+            token = self.tokens[index]
             try:
                 result = self.automaton.feed(token)
             except Refused:
-                self._report(place)
+                self._report(index)
             except NablacError as refused:
                 self.errors.extend(refused.diagnostics)
-                if any(each.code in LIMITS for each in refused.diagnostics):
-                    break  # what nests beyond a limit would be refused again at every level
+                if any(diagnostic.code in LIMITS for diagnostic in refused.diagnostics):
+                    break  # nesting beyond a limit would be refused again at every level
             else:
-                place += 1
+                index += 1
                 self.level += (token.type == "LBRACE") - (token.type == "RBRACE")
-                self.astray = self.astray and token.type != "LBRACE"
+                self.in_stray_text = self.in_stray_text and token.type != "LBRACE"
                 if token.type in ("NEWLINE", "LBRACE"):
-                    self._remember(place)
+                    self._remember(index)
                 continue
             if token.type == "$END":
                 break
-            place = self._recover(place)
+            index = self._recover(index)
         return result
 
-    def _remember(self, place: int) -> None:
-        self.start, self.start_level = place, self.level
+    def _remember(self, index: int) -> None:
+        self.start, self.start_level = index, self.level
         self.states, self.values = list(self.automaton.states), list(self.automaton.values)
 
     def _restore(self) -> None:
         self.level = self.start_level
         self.automaton.states[:], self.automaton.values[:] = self.states, self.values
 
-    def _report(self, place: int) -> None:
-        token = self.tokens[place]
-        if token.type == "MISTAKE":  # reported where it was found
+    def _report(self, index: int) -> None:
+        token = self.tokens[index]
+        if token.type == "MISTAKE":  # already reported
             return
-        # Read the statement again up to the token: refusing it, the parser has left the state that says what fits.
+        # Parse the statement again up to the token: refusing it has changed the state that tells what is expected.
         self._restore()
-        for earlier in self.tokens[self.start : place]:
+        for earlier in self.tokens[self.start : index]:
             self.automaton.feed(earlier)
         expected = frozenset(kind for kind in self.automaton.kinds() if self.automaton.accepts(kind))
-        at_top = self.start_level == 0
-        found = diagnose(Place(self.tokens, self.start, place, expected, at_top))
-        if not (self.astray and found.code == codes.E123):
-            self.errors.add(found)
-        self.astray = self.astray or at_top
+        at_top_level = self.start_level == 0
+        diagnostic = diagnose(ErrorContext(self.tokens, self.start, index, expected, at_top_level))
+        if not (self.in_stray_text and diagnostic.code == codes.E123):
+            self.errors.add(diagnostic)
+        self.in_stray_text = self.in_stray_text or at_top_level
 
-    def _recover(self, place: int) -> int:
-        """Leave out the statement that failed; where reading goes on."""
+    def _recover(self, refused: int) -> int:
+        """Skip the statement that failed; the index where parsing goes on."""
         self._restore()
         depth = brackets = 0
-        for at in range(self.start, len(self.tokens)):
-            kind = self.tokens[at].type
+        for index in range(self.start, len(self.tokens)):
+            kind = self.tokens[index].type
             if kind == "LBRACE":
-                if depth == 0 and brackets == 0 and at >= place and self._starts_block() and self._takes_blocks():
-                    return self._enter(at + 1)
+                if depth == 0 and brackets == 0 and index >= refused and self._starts_block() and self._takes_blocks():
+                    return self._enter(index + 1)
                 depth += 1
             elif kind == "RBRACE":
-                if depth == 0:  # of the block around the statement; refused once, it is left out in its turn
-                    at += at == self.start
-                    self._remember(at)
-                    return at
+                if depth == 0:  # it closes the block around the statement; if it was refused itself, it is skipped
+                    index += index == self.start
+                    self._remember(index)
+                    return index
                 depth -= 1
             elif kind in ("LPAR", "LSQB"):
                 brackets += 1
             elif kind in ("RPAR", "RSQB"):
                 brackets -= 1
-            elif kind == "NEWLINE" and depth == 0 and at >= place:
-                if at == place and self._goes_on(at):
+            elif kind == "NEWLINE" and depth == 0 and index >= refused:
+                if index == refused and self._goes_on(index):
                     continue
-                self._remember(at + 1)
-                return at + 1
+                self._remember(index + 1)
+                return index + 1
         self._remember(len(self.tokens) - 1)
         return len(self.tokens) - 1
 
     def _goes_on(self, end: int) -> bool:
-        """Whether a line that ended in a sign goes on in the next, which is none of its own: one mistake, not two."""
+        """Whether a line that ends with an operator continues in the next line: one mistake, not two."""
         following = [token.type for token in self.tokens[end + 1 : end + 3]]
         is_own = len(following) < 2 or following[0] not in EXPRESSION or following[1] in ("EQUAL", "COMMA", "COLON")
         return self.tokens[end - 1].type in SIGNS and not is_own
@@ -161,18 +161,18 @@ class _Reader:
         return first in _BLOCK_WORDS or (first in ("NAME", "SETTING") and second in ("NAME", "LBRACE"))
 
     def _takes_blocks(self) -> bool:
-        """Whether a block may stand where the statement began: not among the values of a preset."""
+        """Whether a block is allowed where the statement began, which it is not in a preset."""
         return self.automaton.accepts(self._head()[0][0])
 
     def _head(self) -> tuple[tuple[str, str], ...]:
-        """What begins a block here, in the place of a head that failed."""
+        """A head that begins a block here, instead of the one that failed."""
         return (("IF", "if"), ("TRUE", "true")) if self.level else (("LAYER", "layer"), ("NAME", "_"))
 
-    def _enter(self, place: int) -> int:
-        """Go on inside of the block whose head failed, as if the head had been right."""
-        span = self.tokens[place - 1].span
+    def _enter(self, index: int) -> int:
+        """Go on inside the block whose head failed, as if the head had been correct."""
+        span = self.tokens[index - 1].span
         for kind, text in (*self._head(), ("LBRACE", "{")):
             self.automaton.feed(Token(kind, text, span))
         self.level += 1
-        self._remember(place)
-        return place
+        self._remember(index)
+        return index

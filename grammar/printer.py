@@ -1,7 +1,7 @@
-"""Syntax tree to canonical text, for `nablac fmt`: one spacing, one indentation, comments kept where they stand.
+"""Syntax tree to canonical text, for `nablac fmt`: uniform spacing and indentation, with comments kept in place.
 
-What a person chose is kept where it carries meaning for the eye: numbers as written, one blank line between groups
-of statements, a short block on one line, a pipe of one stage a line.
+Choices of layout that help the reader are kept: numbers as written, a blank line between groups of statements, a short
+block on one line, a pipe with one stage on each line.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ def print_file(file: File) -> str:
 
 @dataclass
 class _Page:
-    """The lines so far, and the comments that still wait for their place."""
+    """The lines printed so far, and the comments that are not printed yet."""
 
     source: Source
     comments: list[Token]
     lines: list[str] = field(default_factory=list)
     level: int = 0
-    fresh: bool = True  # no blank line is wanted: at the start of the file or of a block
+    fresh: bool = True  # no blank line may follow: at the start of the file or of a block
     taken: int = 0
 
     def line(self, text: str) -> None:
@@ -84,12 +84,12 @@ class _Page:
         else:
             self.line(f'"""{lines[0]}')
             for line in lines[1:]:
-                # Not through `line`: what a docstring holds is kept to the character.
+                # Not through `line`: the text of a docstring is kept exactly.
                 self.lines.append(INDENT * self.level + line if line else "")
             self.line('"""')
 
     def comments_before(self, offset: int) -> None:
-        """The comments that stand before a place, on lines of their own."""
+        """The comments before an offset, on lines of their own."""
         while self.taken < len(self.comments) and self.comments[self.taken].span.start < offset:
             comment = self.comments[self.taken]
             self.taken += 1
@@ -98,7 +98,7 @@ class _Page:
             self.line(_comment(comment))
 
     def line_with_comment(self, text: str, offset: int) -> None:
-        """A line, and behind it the comment on the source's line that has its end at `offset`."""
+        """A line, followed by the comment that ends the source line of `offset`."""
         comment = self.comments[self.taken] if self.taken < len(self.comments) else None
         if (
             comment is not None
@@ -106,11 +106,11 @@ class _Page:
             and comment.span.line == self.source.position(offset)[0]
         ):
             if not self.source.text[offset : comment.span.start].strip(" \t\f\v,;"):
-                text = self.beside(text, comment)
+                text = self.with_trailing_comment(text, comment)
         self.line(text)
 
-    def beside(self, text: str, comment: Token) -> str:
-        """A line with a comment behind it, in the comment's column if the line leaves it."""
+    def with_trailing_comment(self, text: str, comment: Token) -> str:
+        """A line followed by a comment, in the comment's own column if the line is short enough."""
         self.taken += 1
         width = max(len(text) + 2, comment.span.column - 1 - len(INDENT) * self.level)
         return f"{text:<{width}}{_comment(comment)}"
@@ -123,7 +123,7 @@ class _Page:
         return span.line == self.source.position(span.end)[0]
 
     def start(self, span: Span) -> None:
-        """Before a declaration or a statement: its comments, and the blank line before it."""
+        """What comes before a declaration or a statement: its comments and a blank line."""
         self.comments_before(span.start)
         if self.after_blank(span):
             self.blank()
@@ -158,8 +158,8 @@ def _declaration(page: _Page, node: Declaration) -> None:
 def _definition(page: _Page, node: Definition) -> None:
     head = f"{node.kind} {node.name.text}("
     indent, first = " " * len(head), True
-    for each in node.hypers:
-        text = _hyper(each)
+    for hyper in node.hypers:
+        text = _hyper(hyper)
         if not first and len(f"{head} {text}) {{") > WIDTH:
             page.line(head)
             head = indent + text
@@ -186,11 +186,11 @@ def _hyper(node: Hyper) -> str:
 
 
 def _block(page: _Page, head: str, doc: str | None, body: Sequence[Statement], span: Span, tail: str = "") -> None:
-    """`head { ... }`: on one line where the person wrote it so and it is one statement."""
+    """`head { ... }`: on one line if it is written so and holds at most one statement."""
     if _fits_on_line(page, doc, body, span):
         inner = _Page(page.source, [])
-        for each in body:
-            _statement(inner, each, 0)
+        for statement in body:
+            _statement(inner, statement, 0)
         if len(inner.lines) <= 1:
             text = f"{head} {{ {inner.lines[0]} }}" if inner.lines else f"{head} {{ }}"
             if len(text) + len(INDENT) * page.level <= WIDTH:
@@ -201,14 +201,14 @@ def _block(page: _Page, head: str, doc: str | None, body: Sequence[Statement], s
         comment = page.comments[page.taken]
         inside = body[0].span.start if body else span.end
         if comment.span.line == span.line and comment.span.start < inside:
-            text = page.beside(text, comment)
+            text = page.with_trailing_comment(text, comment)
     page.line(text)
     _inside(page, doc, body, span.end)
     _simple(page, "}", span)
 
 
 def _fits_on_line(page: _Page, doc: str | None, body: Sequence[Statement], span: Span) -> bool:
-    if doc is not None or len(body) > 1 or any(isinstance(each, If | For) for each in body):
+    if doc is not None or len(body) > 1 or any(isinstance(statement, If | For) for statement in body):
         return False
     if page.taken < len(page.comments) and page.comments[page.taken].span.start < span.end:
         return False
@@ -219,9 +219,9 @@ def _inside(page: _Page, doc: str | None, body: Sequence[Statement], end: int) -
     page.level += 1
     page.fresh = True
     page.doc(doc)
-    width = max((len(each.name.text) for each in body if isinstance(each, Setting)), default=0)
-    for each in body:
-        _statement(page, each, width)
+    width = max((len(setting.name.text) for setting in body if isinstance(setting, Setting)), default=0)
+    for statement in body:
+        _statement(page, statement, width)
     page.comments_before(end)
     page.level -= 1
     page.fresh = False
@@ -255,9 +255,9 @@ def _statement(page: _Page, node: Statement, width: int) -> None:
 
 def _declare(page: _Page, node: Declare) -> None:
     text: str = node.kind
-    for place, name in enumerate(node.names):
-        following = node.names[place + 1] if place + 1 < len(node.names) else None
-        text += (" " if place == 0 else ", ") + name.name.text + ("?" if name.optional else "")
+    for index, name in enumerate(node.names):
+        following = node.names[index + 1] if index + 1 < len(node.names) else None
+        text += (" " if index == 0 else ", ") + name.name.text + ("?" if name.optional else "")
         if name.type is not None and (following is None or following.type is not name.type):
             text += f": {_type(name.type)}"
     if node.initializer is None:
@@ -296,7 +296,7 @@ def _if(page: _Page, node: If) -> None:
 
 
 def _is_else_if(page: _Page, node: If, chained: If) -> bool:
-    """Both `else if` and `else { if }` are an If alone; they print the same, as the first."""
+    """Whether this is an `else if`, as which `else { if ... }` is printed too."""
     return node.span.end >= chained.span.end and page.source is chained.span.source
 
 
@@ -305,7 +305,7 @@ def _end_of(body: Sequence[Statement], otherwise: int) -> int:
 
 
 def _preset(page: _Page, node: Preset) -> None:
-    settings = [f"{each.name.text} = {print_expression(each.value)}" for each in node.settings]
+    settings = [f"{setting.name.text} = {print_expression(setting.value)}" for setting in node.settings]
     text = f"preset {node.name.text} {{ {', '.join(settings)} }}" if settings else f"preset {node.name.text} {{ }}"
     has_comment = page.taken < len(page.comments) and page.comments[page.taken].span.start < node.span.end
     if page.on_one_line(node.span) and not has_comment and len(text) + len(INDENT) * page.level <= WIDTH:
@@ -314,23 +314,23 @@ def _preset(page: _Page, node: Preset) -> None:
     page.line(f"preset {node.name.text} {{")
     page.level += 1
     page.fresh = True
-    for each, said in zip(node.settings, settings, strict=True):
-        page.start(each.span)
-        _simple(page, said, each.span)
+    for setting, line in zip(node.settings, settings, strict=True):
+        page.start(setting.span)
+        _simple(page, line, setting.span)
     page.comments_before(node.span.end)
     page.level -= 1
     _simple(page, "}", node.span)
 
 
 def _simple(page: _Page, text: str, span: Span) -> None:
-    """One line that ends where the span does; comments from inside of it come first."""
+    """One line that ends where the span ends; the comments inside it come first."""
     if text != "}":
         page.comments_before(span.end)
     page.line_with_comment(text, span.end)
 
 
 def _value(page: _Page, head: str, value: Expression, span: Span) -> None:
-    """`head value`; a pipe that was written over several lines, or is too long for one, has a stage a line."""
+    """`head value`; a pipe that is written on several lines, or is too long for one, has a line for each stage."""
     text = head + print_expression(value)
     stages = split_pipe(value) if isinstance(value, Pipe) else []
     too_long = len(text) + len(INDENT) * page.level > WIDTH
@@ -348,7 +348,7 @@ def _value(page: _Page, head: str, value: Expression, span: Span) -> None:
         heads += f" -> {print_expression(second, level=1)}"
         ends = [second.span.end]
     else:
-        arrow = " " * (len(head) - 3)  # so that the stages stand under the value
+        arrow = " " * (len(head) - 3)  # aligns the stages with the value
         ends = [first.span.end]
     lines = [heads]
     for before, stage in zip([first, *stages[1:]][len(stages) - len(rest) - 1 :], rest, strict=False):
@@ -358,18 +358,18 @@ def _value(page: _Page, head: str, value: Expression, span: Span) -> None:
         else:
             lines.append(f"{arrow}-> {print_expression(stage, level=1)}")
             ends.append(stage.span.end)
-    if len(lines) == 1 and too_long:  # it was one line: a stage each
+    if len(lines) == 1 and too_long:  # it was written on one line: a line for each stage
         lines = [heads, *(f"{arrow}-> {print_expression(stage, level=1)}" for stage in rest)]
         ends = [ends[0], *(stage.span.end for stage in rest)]
     page.comments_before(ends[0] - 1)
-    for place, (line, end) in enumerate(zip(lines, ends, strict=True)):
-        if place:
+    for index, (line, end) in enumerate(zip(lines, ends, strict=True)):
+        if index:
             page.comments_before(end)
-        page.line_with_comment(line, span.end if place == len(lines) - 1 else end)
+        page.line_with_comment(line, span.end if index == len(lines) - 1 else end)
 
 
 def _long_call(page: _Page, head: str, call: Call, span: Span) -> None:
-    """An argument a line."""
+    """A call with a line for each argument."""
     page.line(f"{head}{print_expression(call.callee, level=POSTFIX)}(")
     page.level += 1
     for argument in call.arguments:

@@ -1,4 +1,4 @@
-"""A `.model` file from disk, or why it is not one."""
+"""Reads a `.model` file from disk, or tells why it is not one."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from grammar.file_kinds import LFS_POINTER, ONNX, TRAINED, encoding_of, kind_of
 from grammar.limits import MOST_BYTES
 from grammar.source import Source
 
-WAIT = 5.0  # seconds for somebody to write into a pipe
-PAUSE = 0.01
+WAIT = 5.0  # seconds until something must be written into a pipe
+PAUSE = 0.01  # seconds
 
 _SUFFIXES = {
     ".pt": "a PyTorch file",
@@ -35,7 +35,7 @@ _SUFFIXES = {
 
 
 def read_source(path: str | os.PathLike[str]) -> Source:
-    """The text of a file; raises NablacError where there is none to read."""
+    """The text of a file; raises NablacError if it cannot be read or is not a model."""
     name = os.fspath(path)
     content = _content(name)
     if kind_of(content) == LFS_POINTER:
@@ -79,28 +79,28 @@ def _from_file(name: str) -> bytes:
 
 
 def read_pipe(name: str, most: int) -> bytes:
-    """At most `most` bytes that are written into a pipe, as by `<(...)` of a shell.
+    """At most `most` bytes of what is written into a pipe, as by `<(...)` in a shell.
 
-    For a writer who never comes nobody waits without end.
+    NablacError if nothing writes into it within `WAIT` seconds.
     """
     parts: list[bytes] = []
-    left, pipe = most, os.open(name, os.O_RDONLY | os.O_NONBLOCK)
-    until = time.monotonic() + WAIT
+    remaining, pipe = most, os.open(name, os.O_RDONLY | os.O_NONBLOCK)
+    deadline = time.monotonic() + WAIT
     try:
-        while left > 0:
+        while remaining > 0:
             try:
-                found = os.read(pipe, min(left, 1 << 20))
-            except BlockingIOError:  # there is a writer, who has nothing yet
-                until = math.inf
-                found = b""
+                chunk = os.read(pipe, min(remaining, 1 << 20))
+            except BlockingIOError:  # it has a writer, but no bytes yet
+                deadline = math.inf
+                chunk = b""
             else:
-                if not found and (parts or until == math.inf):
+                if not chunk and (parts or deadline == math.inf):
                     break
-                if found:
-                    parts.append(found)
-                    left -= len(found)
-            if not found:
-                if time.monotonic() > until:
+                if chunk:
+                    parts.append(chunk)
+                    remaining -= len(chunk)
+            if not chunk:
+                if time.monotonic() > deadline:
                     raise NablacError(mistakes.unreadable(name, "it is a pipe, and nothing writes into it"))
                 time.sleep(PAUSE)
     finally:
@@ -113,19 +113,19 @@ def _refuse_other_kinds(name: str, content: bytes) -> None:
     kind = kind_of(content)
     if kind == ONNX or (name.lower().endswith(".onnx") and not is_text):
         raise NablacError(mistakes.onnx_file(name))
-    found = kind if kind in TRAINED else None if is_text else _SUFFIXES.get(Path(name).suffix.lower())
-    if found is not None:
-        raise NablacError(mistakes.trained_model(name, found))
+    trained = kind if kind in TRAINED else None if is_text else _SUFFIXES.get(Path(name).suffix.lower())
+    if trained is not None:
+        raise NablacError(mistakes.trained_model(name, trained))
     if kind is not None:
         raise NablacError(mistakes.binary(name, f"it is {kind}"))
 
 
-def models_beside(name: str | os.PathLike[str]) -> tuple[str, ...]:
-    """The model files of the folder where the missing one was looked for."""
-    folder = os.path.dirname(name)
+def models_beside(path: str | os.PathLike[str]) -> tuple[str, ...]:
+    """The model files in the folder of a missing one."""
+    folder = os.path.dirname(path)
     try:
         with os.scandir(folder or ".") as entries:
-            found = [entry.name for _, entry in zip(range(1000), entries, strict=False)]
+            names = [entry.name for _, entry in zip(range(1000), entries, strict=False)]
     except OSError:
         return ()
-    return tuple(os.path.join(folder, each) for each in found if each.endswith(".model"))
+    return tuple(os.path.join(folder, name) for name in names if name.endswith(".model"))

@@ -1,7 +1,7 @@
-"""Immutable records that cost nothing to declare.
+"""Immutable records that are cheap to declare.
 
-The dataclass decorator writes and compiles code for each class; with some hundred kinds of syntax and operators that
-took a quarter of `nablac check`. To a type checker a `Record` is the frozen dataclass that it stands for.
+The dataclass decorator generates and compiles code for each class; with some hundred classes of syntax and operators,
+that took a quarter of the time of `nablac check`. For a type checker, a `Record` is a frozen dataclass.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any, ClassVar, Self, dataclass_transform
 
 @dataclass_transform(frozen_default=True, eq_default=False)
 class Record:
-    """A subclass's annotations are its fields, in order; one with a value in the class has that for a default.
+    """The annotations of a subclass are its fields, in order; values in the class are their defaults.
 
     Records compare by identity.
     """
 
-    fields: ClassVar[dict[str, str]] = {}  # name to annotation, as it is written
+    fields: ClassVar[dict[str, str]] = {}  # name to the text of its annotation
     __match_args__: ClassVar[tuple[str, ...]] = ()
 
     def __init_subclass__(cls) -> None:
@@ -26,13 +26,13 @@ class Record:
 
     def __init__(self, *values: Any, **named: Any) -> None:
         fields = self.fields
-        given = dict(zip(fields, values)) | named
-        if len(given) < len(values) + len(named) or given.keys() - fields.keys():
+        values_by_name = dict(zip(fields, values)) | named
+        if len(values_by_name) < len(values) + len(named) or values_by_name.keys() - fields.keys():
             raise TypeError(f"{type(self).__name__} has the fields {', '.join(fields)}")
         for name in fields:
-            if name not in given and not hasattr(type(self), name):
+            if name not in values_by_name and not hasattr(type(self), name):
                 raise TypeError(f"{type(self).__name__} needs `{name}`")
-        self.__dict__.update(given)
+        self.__dict__.update(values_by_name)
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"a {type(self).__name__} does not change")

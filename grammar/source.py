@@ -1,4 +1,4 @@
-"""Source text and the places in it."""
+"""Source text and spans in it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cached_property
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One `.model` text; `name` is the path as the user knows it, `library` whether nablac brings it along."""
+    """The text of a `.model` file; `name` is the path as the user wrote it, `library` whether it comes with nablac."""
 
     name: str
     text: str
@@ -17,14 +17,14 @@ class Source:
 
     @cached_property
     def line_starts(self) -> list[int]:
-        """The offset of each line's first character, and that of the end."""
+        """The offset of the first character of each line, and that of the end."""
         starts = [0]
         for line in self.text.splitlines(keepends=True):
             starts.append(starts[-1] + len(line))
         return starts
 
     def line(self, number: int) -> str:
-        """Line `number`, counted from 1, without its end."""
+        """Line `number`, counted from 1, without its line break."""
         start = self.line_starts[number - 1]
         end = self.line_starts[number] if number < len(self.line_starts) else len(self.text)
         return self.text[start:end].rstrip("\r\n\f\v\x1c\x1d\x1e\x85\u2028\u2029")
@@ -37,7 +37,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch of characters, `start` to before `end`, of one source."""
+    """The characters of a source from `start` up to, and without, `end`."""
 
     source: Source
     start: int
@@ -55,7 +55,7 @@ class Span:
 
     @property
     def text(self) -> str:
-        """The characters themselves."""
+        """The text of the span."""
         return self.source.text[self.start : self.end]
 
     def to(self, other: Span) -> Span:

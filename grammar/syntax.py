@@ -1,6 +1,6 @@
-"""The syntax tree: what the person wrote, and where. Small records, nothing computed.
+"""The syntax tree: what is written, and where. Small records, in which nothing is computed.
 
-Nodes compare by identity; `span` is the last field of each.
+Nodes compare by identity; the last field of each is its `span`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from grammar.source import Span
 
 
 class Identifier(Record):
-    """A name where it is declared or given; `text` is without a prime."""
+    """A name in a declaration or before an argument; `text` has no prime."""
 
     text: str
     span: Span
@@ -66,7 +66,7 @@ class Unary(Record):
 
 
 class Binary(Record):
-    """`+ - * / // % @ ** == != < <= > >= and or`, `" "` for names side by side; `operator_span` is the sign alone."""
+    """`+ - * / // % @ ** == != < <= > >= and or`, `" "` for names side by side; `operator_span` is that of the sign."""
 
     operator: str
     left: Expression
@@ -85,7 +85,7 @@ class Conditional(Record):
 
 
 class Range(Record):
-    """`start..stop`: integers of a `for`, or the ends of a search axis."""
+    """`start..stop`: the integers of a `for` loop, or the bounds of a range to search."""
 
     start: Expression
     stop: Expression
@@ -140,7 +140,7 @@ class Ellipsis(Record):
 
 
 class Index(Record):
-    """`value[items]`, NumPy's basic indexing; a tensor item gathers."""
+    """`value[items]`, NumPy's basic indexing; a tensor as an item gathers."""
 
     value: Expression
     items: tuple[Expression | Slice | Ellipsis, ...]
@@ -176,7 +176,7 @@ Expression = (
 
 
 class TensorTypeSyntax(Record):
-    """`f32[batch, time, 2*n + 1]`; `dtype` absent where not written, `dims` may hold one Ellipsis."""
+    """`f32[batch, time, 2*n + 1]`; `dtype` is None if not written, `dims` may hold one Ellipsis."""
 
     dtype: Identifier | None
     dims: tuple[Expression | Ellipsis, ...]
@@ -190,13 +190,13 @@ class Declared(Record):
     """One name of an `input`, `param`, `state`, `buffer` or `target`; `optional` is the `?` of an input."""
 
     name: Identifier
-    type: TensorTypeSyntax | None  # absent in an optimizer's `state m, v = 0`
+    type: TensorTypeSyntax | None  # None in an optimizer's `state m, v = 0`
     optional: bool
     span: Span
 
 
 class Declare(Record):
-    """`kind names: type ~ initializer` or `= initializer`; `drawn` tells which sign stood there."""
+    """`kind names: type ~ initializer` (`drawn`) or `kind names: type = initializer`."""
 
     kind: Literal["input", "param", "state", "buffer", "target"]
     names: tuple[Declared, ...]
@@ -214,7 +214,7 @@ class Assign(Record):
 
 
 class Output(Record):
-    """`output value`, or `output name = value`; `name` absent where not written."""
+    """`output value`, or `output name = value`; `name` is None if not written."""
 
     name: Identifier | None
     value: Expression
@@ -231,7 +231,7 @@ class For(Record):
 
 
 class If(Record):
-    """`else if` is an `If` alone in `otherwise`."""
+    """`if condition { ... } else { ... }`; for an `else if`, `otherwise` is a single `If`."""
 
     condition: Expression
     then: tuple[Statement, ...]
@@ -319,7 +319,7 @@ Declaration = Definition | Train | Const | Import
 
 
 class File(Record):
-    """All declarations of one text, in order."""
+    """All declarations of a file, in order."""
 
     doc: str | None
     declarations: tuple[Declaration, ...]

@@ -1,44 +1,44 @@
-"""What to say about a token that the grammar does not allow where it stands."""
+"""The diagnostic for an unexpected token."""
 
 from __future__ import annotations
 
-from grammar import codes, habits
+from grammar import codes, foreign_syntax
 from grammar.diagnostics import Diagnostic, Label, did_you_mean
-from grammar.mistakes import article
-from grammar.place import (
+from grammar.error_context import (
     COMPARISONS,
     EXPRESSION,
     HARD_WORDS,
     NAMES,
     SIGNS,
     STATEMENT_WORDS,
-    Place,
-    here,
-    innermost,
+    ErrorContext,
+    describe_expected,
+    innermost_bracket,
     kinds,
-    words_for,
+    span_and_note,
 )
+from grammar.mistakes import article
 from grammar.source import Span
 
 
-def diagnose(place: Place) -> Diagnostic:
-    """What to say of a token that does not fit: the first rule that knows the mistake, or what was expected."""
+def diagnose(context: ErrorContext) -> Diagnostic:
+    """The diagnostic of the first rule that recognizes the mistake, else E113 with what was expected."""
     for rule in (
         _docstring,
-        habits.foreign_word,
-        habits.comment,
-        habits.decorator,
-        habits.foreign_import,
-        habits.formatted_text,
-        habits.loop_in_parentheses,
-        _else_alone,
+        foreign_syntax.foreign_word,
+        foreign_syntax.comment,
+        foreign_syntax.decorator,
+        foreign_syntax.foreign_import,
+        foreign_syntax.formatted_text,
+        foreign_syntax.loop_in_parentheses,
+        _else_without_if,
         _declaration_inside,
         _statement_at_top,
         _keyword_as_name,
-        habits.compound_assignment,
-        habits.definition_with_equals,
+        foreign_syntax.compound_assignment,
+        foreign_syntax.definition_with_equals,
         _equals_sign,
-        habits.partial_target,
+        foreign_syntax.partial_target,
         _chained_comparison,
         _tuple,
         _initializer,
@@ -47,14 +47,14 @@ def diagnose(place: Place) -> Diagnostic:
         _missing_type,
         _bare_expression,
     ):
-        found = rule(place)
-        if found is not None:
-            return found
-    return Diagnostic(codes.E113, _generally(place), *here(place), hint=_hint(place))
+        diagnostic = rule(context)
+        if diagnostic is not None:
+            return diagnostic
+    return Diagnostic(codes.E113, _message(context), *span_and_note(context), hint=_hint(context))
 
 
-def _describe(place: Place) -> str:
-    kind, text, _ = place.token
+def _describe(context: ErrorContext) -> str:
+    kind, text, _ = context.token
     if kind in NAMES:
         return f"name `{_short(text)}`"
     if kind == "NUMBER":
@@ -64,133 +64,149 @@ def _describe(place: Place) -> str:
     return f"`{_short(text)}`"
 
 
-def _generally(place: Place) -> str:
-    kind, text, span = place.token
+def _message(context: ErrorContext) -> str:
+    kind, text, span = context.token
     if kind == "$END" or (kind == "NEWLINE" and span.start >= len(span.source.text)):
         return "unexpected end of the file"
     if kind == "NEWLINE":
         return "unexpected `;`" if text == ";" else "unexpected end of the line" if text else "unexpected `}`"
-    return f"unexpected {_describe(place)}"
+    return f"unexpected {_describe(context)}"
 
 
-def _hint(place: Place) -> str | None:
-    kind, text, _ = place.token
-    if kind in NAMES and place.before is not None and place.before.type == "RBRACE":
+def _hint(context: ErrorContext) -> str | None:
+    kind, text, _ = context.token
+    if kind in NAMES and context.previous is not None and context.previous.type == "RBRACE":
         return did_you_mean(text, ("else",))
-    if kind in NAMES and "NEWLINE" in place.expected and (text in WORDS or place.following() == "EQUAL"):
+    if kind in NAMES and "NEWLINE" in context.expected and (text in WORDS or context.following() == "EQUAL"):
         return "statements on one line are separated by `;`"
-    if kind == "QMARK" and "IF" in place.expected:
-        return "a choice is `a if condition else b`"
-    if kind == "LBRACE" and place.before is not None and place.before.text.endswith("_"):
-        state = place.before.text.rstrip("_")
+    if kind == "QMARK" and "IF" in context.expected:
+        return "a conditional is `a if condition else b`"
+    if kind == "LBRACE" and context.previous is not None and context.previous.text.endswith("_"):
+        state = context.previous.text.rstrip("_")
         return f"write `{state}` for the state before the step and `{state}'` for the one after it"
-    if kind == "LBRACE" and "NUMBER" in place.expected:
+    if kind == "LBRACE" and "NUMBER" in context.expected:
         return "braces hold blocks of statements; a list is `[a, b]`"
-    if kind == "QMARK" and "ELLIPSIS" in place.expected:
+    if kind == "QMARK" and "ELLIPSIS" in context.expected:
         return "name a size that is known only when the model runs, as in `[batch, 4]`"
-    if kind == "COLON" and place.expected == {"EQUAL"} and place.before is not None:
-        return f"write `{place.before.text} = ...`"
-    if kind == "COLON" and place.first.type == "OUTPUT" and place.before is not None and place.at == place.start + 2:
-        return f"write `output {place.before.text} = ...`"
-    if kind in SIGNS and place.at == place.start and not place.at_top:
-        return "only `->` continues the line before; otherwise use parentheses"
-    if kind == "NEWLINE" and place.before is not None and place.before.type in SIGNS:
-        return _going_on(place.before.text)
-    if kind == "PLUS" and "NUMBER" in place.expected:
+    if kind == "COLON" and context.expected == {"EQUAL"} and context.previous is not None:
+        return f"write `{context.previous.text} = ...`"
+    if (
+        kind == "COLON"
+        and context.first.type == "OUTPUT"
+        and context.previous is not None
+        and context.index == context.start + 2
+    ):
+        return f"write `output {context.previous.text} = ...`"
+    if kind in SIGNS and context.index == context.start and not context.at_top_level:
+        return "only `->` can continue the previous line; otherwise use parentheses"
+    if kind == "NEWLINE" and context.previous is not None and context.previous.type in SIGNS:
+        return _continuation_hint(context.previous.text)
+    if kind == "PLUS" and "NUMBER" in context.expected:
         return "remove the `+`"
-    if kind in _OPERANDS and "STAR" in place.expected and place.at > place.start:
-        return _beside(place)
+    if kind in _OPERANDS and "STAR" in context.expected and context.index > context.start:
+        return _product_hint(context)
     return None
 
 
 _OPERANDS = kinds("NAME PRIMED NUMBER")
 
 
-def _beside(place: Place) -> str | None:
-    """Products that a textbook writes without a sign, beyond that of a matrix and a tensor by their names."""
-    before, (kind, text, _) = place.tokens[place.at - 1], place.token
-    if "NUMBER" in (kind, before.type):
-        return f"multiply by a number with `*`: `{_short(before.text)} * {_short(text)}`"
-    first = place.tokens[place.at - 2] if place.at - 2 >= place.start else None
-    if before.type in NAMES and first is not None and first.type in NAMES:
-        three = (_short(each) for each in (first.text, before.text, text))
-        return "only two factors may stand side by side, a matrix and a tensor: `{} ({} {})`".format(*three)
-    if before.type in ("RPAR", "RSQB"):
+def _product_hint(context: ErrorContext) -> str | None:
+    """The hint for a product without a sign, as in textbooks; here only `W x` is one, a named matrix and a tensor."""
+    previous, (kind, text, _) = context.tokens[context.index - 1], context.token
+    if "NUMBER" in (kind, previous.type):
+        return f"multiply by a number with `*`: `{_short(previous.text)} * {_short(text)}`"
+    first = context.tokens[context.index - 2] if context.index - 2 >= context.start else None
+    if previous.type in NAMES and first is not None and first.type in NAMES:
+        factors = (_short(factor) for factor in (first.text, previous.text, text))
+        return "only two factors can be written side by side, a matrix and a tensor: `{} ({} {})`".format(*factors)
+    if previous.type in ("RPAR", "RSQB"):
         return (
             "only a named matrix and a tensor multiply side by side; otherwise use `*` (elementwise) or `@` (matrices)"
         )
     return None
 
 
-def _going_on(sign: str) -> str:
-    """How a statement that ends in a sign goes on over its line."""
-    return "begin the next line with `->`" if sign == "->" else "put an expression of several lines in parentheses"
+def _continuation_hint(sign: str) -> str:
+    """How to continue a statement whose line ends with an operator."""
+    return (
+        "begin the next line with `->`" if sign == "->" else "put an expression that spans several lines in parentheses"
+    )
 
 
-# One mistake each; None where it is not that one
+# One function for each mistake; None if it is another one
 
 
-def _docstring(place: Place) -> Diagnostic | None:
-    if place.token.type != "DOC":
+def _docstring(context: ErrorContext) -> Diagnostic | None:
+    if context.token.type != "DOC":
         return None
     note = "not at the start of a file or a declaration"
     hint = "move it to the start of the declaration, or make it a comment, `# ...`"
-    return Diagnostic(codes.E125, "misplaced docstring", place.token.span, note, hint=hint)
+    return Diagnostic(codes.E125, "misplaced docstring", context.token.span, note, hint=hint)
 
 
-def _else_alone(place: Place) -> Diagnostic | None:
-    if place.token.type != "ELSE" or place.at != place.start:
+def _else_without_if(context: ErrorContext) -> Diagnostic | None:
+    if context.token.type != "ELSE" or context.index != context.start:
         return None
-    return Diagnostic(codes.E119, "`else` without an `if`", place.token.span, "no `if` block ends just before it")
+    return Diagnostic(codes.E119, "`else` without an `if`", context.token.span, "no `if` block ends just before it")
 
 
-def _declaration_inside(place: Place) -> Diagnostic | None:
-    first = place.first
-    if place.at_top or first.text not in ("layer", "cell", "model", "optimizer", "fn", "train", "const", "from"):
+def _declaration_inside(context: ErrorContext) -> Diagnostic | None:
+    first = context.first
+    if context.at_top_level or first.text not in (
+        "layer",
+        "cell",
+        "model",
+        "optimizer",
+        "fn",
+        "train",
+        "const",
+        "from",
+    ):
         return None
-    if first.type not in ("NAME", "SETTING") or place.start + 1 >= len(place.tokens):
+    if first.type not in ("NAME", "SETTING") or context.start + 1 >= len(context.tokens):
         return None
-    if place.tokens[place.start + 1].type not in ("NAME", "STRING") or place.at <= place.start:
+    if context.tokens[context.start + 1].type not in ("NAME", "STRING") or context.index <= context.start:
         return None
     note = "declarations belong at the top level of a file"
-    hint = "close the block before it, or move it out"
+    hint = "close the previous block, or move this declaration out of it"
     return Diagnostic(
         codes.E124, f"a `{first.text}` cannot be declared inside another declaration", first.span, note, hint=hint
     )
 
 
-def _statement_at_top(place: Place) -> Diagnostic | None:
-    if not place.at_top or place.at != place.start or place.token.type in ("NEWLINE", "$END"):
+def _statement_at_top(context: ErrorContext) -> Diagnostic | None:
+    if not context.at_top_level or context.index != context.start or context.token.type in ("NEWLINE", "$END"):
         return None
-    word = place.token.text
+    word = context.token.text
     near = did_you_mean(word, ("layer", "cell", "model", "optimizer", "train", "const", "from"))
-    if place.token.type in STATEMENT_WORDS or place.token.type == "IF":
+    if context.token.type in STATEMENT_WORDS or context.token.type == "IF":
         message, hint = f"`{word}` outside a declaration", "move it into a `model` or a `layer`"
-    elif place.token.type in NAMES and place.following() in ("EQUAL", "COMMA"):
+    elif context.token.type in NAMES and context.following() in ("EQUAL", "COMMA"):
         message = "an equation outside a declaration"
         hint = f"move it into a `model` or a `layer`, or write `const {word} = ...`"
-    elif place.token.type == "NAME" and near:
+    elif context.token.type == "NAME" and near:
         message, hint = f"`{_short(word)}` does not start a declaration", near
     else:
-        message, hint = f"{_describe(place)} outside a declaration", None
-    return Diagnostic(codes.E123, message, *here(place), hint=hint)
+        message, hint = f"{_describe(context)} outside a declaration", None
+    return Diagnostic(codes.E123, message, *span_and_note(context), hint=hint)
 
 
-def _keyword_as_name(place: Place) -> Diagnostic | None:
-    kind, text, span = place.token
+def _keyword_as_name(context: ErrorContext) -> Diagnostic | None:
+    kind, text, span = context.token
     if (
         kind == "EQUAL"
-        and place.at == place.start + 1
-        and place.first.type in (HARD_WORDS | STATEMENT_WORDS) - {"OUTPUT"}
+        and context.index == context.start + 1
+        and context.first.type in (HARD_WORDS | STATEMENT_WORDS) - {"OUTPUT"}
     ):
-        kind, text, span = place.first
+        kind, text, span = context.first
         return _not_a_name(text, span)
-    if kind not in HARD_WORDS | STATEMENT_WORDS or kind in place.expected:
+    if kind not in HARD_WORDS | STATEMENT_WORDS or kind in context.expected:
         return None
-    before = place.before
-    starts_equation = place.at == place.start and place.following() == "EQUAL"
-    wanted = "NAME" in place.expected and "OUTPUT" not in place.expected
-    if kind in ("IF", "ELSE", "AND", "OR") and "NUMBER" in place.expected and before is not None:
+    previous = context.previous
+    starts_equation = context.index == context.start and context.following() == "EQUAL"
+    wanted = "NAME" in context.expected and "OUTPUT" not in context.expected
+    if kind in ("IF", "ELSE", "AND", "OR") and "NUMBER" in context.expected and previous is not None:
         return None  # a missing operand
     if starts_equation or wanted:
         return _not_a_name(text, span)
@@ -202,81 +218,97 @@ def _not_a_name(text: str, span: Span) -> Diagnostic:
     return Diagnostic(codes.E117, f"`{text}` cannot be a name", span, note, hint=f"use another name, such as `{text}_`")
 
 
-def _equals_sign(place: Place) -> Diagnostic | None:
-    if place.token.type == "EQUALS" and place.at == place.start + 1 and place.first.type in NAMES:
-        return Diagnostic(codes.E115, "`==` compares", *here(place), hint="write `=` to define a name")
-    if place.token.type != "EQUAL":
+def _equals_sign(context: ErrorContext) -> Diagnostic | None:
+    if context.token.type == "EQUALS" and context.index == context.start + 1 and context.first.type in NAMES:
+        return Diagnostic(codes.E115, "`==` compares", *span_and_note(context), hint="write `=` to define a name")
+    if context.token.type != "EQUAL":
         return None
-    span, before = place.token.span, place.before
-    opener = innermost(place)
-    if opener is not None and opener > place.start and place.tokens[opener].type == "LPAR" and before is not None:
-        if before.type == "NAME" and place.tokens[place.at - 2].type in ("LPAR", "COMMA"):
-            hint = f"write `{before.text}: ...`"
+    span, previous = context.token.span, context.previous
+    opener = innermost_bracket(context)
+    if opener is not None and opener > context.start and context.tokens[opener].type == "LPAR" and previous is not None:
+        if previous.type == "NAME" and context.tokens[context.index - 2].type in ("LPAR", "COMMA"):
+            hint = f"write `{previous.text}: ...`"
             return Diagnostic(codes.E114, "a named argument is written with `:`", span, "not with `=`", hint=hint)
-    if place.first.type == "OUTPUT" and place.at == place.start + 1:
+    if context.first.type == "OUTPUT" and context.index == context.start + 1:
         hint = "write `output value`, or `output name = value`"
-        return Diagnostic(codes.E133, "`output` takes a value, not `=`", *here(place), hint=hint)
-    inside = opener is not None or place.first.type in ("IF", "ASSERT", "FOR")
-    if before is not None and before.type in NAMES and not inside and place.at > place.start + 1:
+        return Diagnostic(codes.E133, "`output` takes a value, not `=`", *span_and_note(context), hint=hint)
+    inside = opener is not None or context.first.type in ("IF", "ASSERT", "FOR")
+    if previous is not None and previous.type in NAMES and not inside and context.index > context.start + 1:
         hint = "statements on one line are separated by `;`"
         return Diagnostic(
-            codes.E113, "a second `=` in one statement", span, f"expected {words_for(place.expected)}", hint=hint
+            codes.E113,
+            "a second `=` in one statement",
+            span,
+            f"expected {describe_expected(context.expected)}",
+            hint=hint,
         )
     note = "`=` defines a name"
-    if inside or "EQUALS" in place.expected:
-        if before is not None and before.type in EXPRESSION | {"RPAR", "RSQB"} and not habits.is_part(place):
+    if inside or "EQUALS" in context.expected:
+        if (
+            previous is not None
+            and previous.type in EXPRESSION | {"RPAR", "RSQB"}
+            and not foreign_syntax.is_part(context)
+        ):
             return Diagnostic(codes.E115, "`=` does not compare", span, note, hint="write `==` to compare")
     return None
 
 
-def _chained_comparison(place: Place) -> Diagnostic | None:
-    if place.token.type not in COMPARISONS or "NUMBER" in place.expected:
+def _chained_comparison(context: ErrorContext) -> Diagnostic | None:
+    if context.token.type not in COMPARISONS or "NUMBER" in context.expected:
         return None
     earlier = next(
-        (at for at in range(place.at - 1, place.start - 1, -1) if place.tokens[at].type in COMPARISONS), None
+        (
+            index
+            for index in range(context.index - 1, context.start - 1, -1)
+            if context.tokens[index].type in COMPARISONS
+        ),
+        None,
     )
     if earlier is None:
         return None
-    labels = (Label(place.tokens[earlier].span, "first here"),)
+    labels = (Label(context.tokens[earlier].span, "first here"),)
     hint = "write `a < b and b < c`"
-    return Diagnostic(codes.E122, "comparisons do not chain", place.token.span, "a second comparison", labels, hint)
+    return Diagnostic(codes.E122, "comparisons do not chain", context.token.span, "a second comparison", labels, hint)
 
 
-def _tuple(place: Place) -> Diagnostic | None:
-    if place.token.type != "COMMA" or "RPAR" not in place.expected or place.expected & {"COMMA", "NUMBER"}:
+def _tuple(context: ErrorContext) -> Diagnostic | None:
+    if context.token.type != "COMMA" or "RPAR" not in context.expected or context.expected & {"COMMA", "NUMBER"}:
         return None
-    opener = innermost(place)
+    opener = innermost_bracket(context)
     if opener is None:
         return None
-    label = Label(place.tokens[opener].span, "opened here")
+    label = Label(context.tokens[opener].span, "opened here")
     hint = "write several values as a list: `[a, b]`"
     return Diagnostic(
-        codes.E130, "parentheses enclose a single expression", place.token.span, *_note(place), (label,), hint
+        codes.E130, "parentheses enclose a single expression", context.token.span, *_note(context), (label,), hint
     )
 
 
-def _note(place: Place) -> tuple[str]:
-    return (f"expected {words_for(place.expected)}",)
+def _note(context: ErrorContext) -> tuple[str]:
+    return (f"expected {describe_expected(context.expected)}",)
 
 
-def _initializer(place: Place) -> Diagnostic | None:
+def _initializer(context: ErrorContext) -> Diagnostic | None:
     kinds = ("INPUT", "PARAM", "STATE", "BUFFER", "TARGET")
-    if place.token.type not in ("COMMA", "EQUAL", "TILDE") or place.first.type not in kinds:
+    if context.token.type not in ("COMMA", "EQUAL", "TILDE") or context.first.type not in kinds:
         return None
     signs = ("EQUAL", "TILDE")
-    if not any(token.type in signs for token in place.tokens[place.start : place.at]) or innermost(place) is not None:
+    if (
+        not any(token.type in signs for token in context.tokens[context.start : context.index])
+        or innermost_bracket(context) is not None
+    ):
         return None
-    hint = f"start a second `{place.first.text}` on a separate line"
+    hint = f"start a second `{context.first.text}` on a separate line"
     note = "the initial value ends the statement and applies to all its names"
-    return Diagnostic(codes.E135, "a statement has at most one initial value", place.token.span, note, hint=hint)
+    return Diagnostic(codes.E135, "a statement has at most one initial value", context.token.span, note, hint=hint)
 
 
-def _missing_name(place: Place) -> Diagnostic | None:
-    named = KIND_NAMES.get(place.before.type) if place.before is not None else None
-    if named is None or place.expected & {"NUMBER"} or "NAME" not in place.expected:
+def _missing_name(context: ErrorContext) -> Diagnostic | None:
+    declaration = KIND_NAMES.get(context.previous.type) if context.previous is not None else None
+    if declaration is None or context.expected & {"NUMBER"} or "NAME" not in context.expected:
         return None
-    span, note = here(place)
-    return Diagnostic(codes.E120, f"{named} has no name", span, note)
+    span, note = span_and_note(context)
+    return Diagnostic(codes.E120, f"{declaration} has no name", span, note)
 
 
 KIND_NAMES = {
@@ -285,45 +317,45 @@ KIND_NAMES = {
 } | {"TRAIN": "the model of a `train` block"}
 
 
-def _missing_brace(place: Place) -> Diagnostic | None:
-    if "LBRACE" not in place.expected:
+def _missing_brace(context: ErrorContext) -> Diagnostic | None:
+    if "LBRACE" not in context.expected:
         return None
-    if place.token.type == "COLON":
+    if context.token.type == "COLON":
         hint = "write `{` here, and `}` after the block"
-        return Diagnostic(codes.E116, "a block starts with `{`, not with `:`", place.token.span, hint=hint)
-    if place.token.type == "NEWLINE" or (place.at > place.start and place.first.type in ("IF", "FOR")):
-        if place.first.type == "FN" and place.token.type != "NEWLINE":
+        return Diagnostic(codes.E116, "a block starts with `{`, not with `:`", context.token.span, hint=hint)
+    if context.token.type == "NEWLINE" or (context.index > context.start and context.first.type in ("IF", "FOR")):
+        if context.first.type == "FN" and context.token.type != "NEWLINE":
             return None
-        started = f"the block of this `{place.first.text}`"
-        label = (Label(place.first.span, "starts here"),)
-        return Diagnostic(codes.E116, f"{started} has no `{{`", *here(place), label)
+        started = f"the block of this `{context.first.text}`"
+        label = (Label(context.first.span, "starts here"),)
+        return Diagnostic(codes.E116, f"{started} has no `{{`", *span_and_note(context), label)
     return None
 
 
-def _missing_type(place: Place) -> Diagnostic | None:
-    before = place.before
+def _missing_type(context: ErrorContext) -> Diagnostic | None:
+    previous = context.previous
     if (
-        before is None
-        or before.type != "COLON"
-        or place.first.type not in ("INPUT", "PARAM", "STATE", "BUFFER", "TARGET")
+        previous is None
+        or previous.type != "COLON"
+        or context.first.type not in ("INPUT", "PARAM", "STATE", "BUFFER", "TARGET")
     ):
         return None
-    if innermost(place) is not None:
+    if innermost_bracket(context) is not None:
         return None
     hint = "a type looks like `f32[batch, time, 1]`, `[batch, features]` or `bool`"
-    return Diagnostic(codes.E121, "a type is missing after `:`", *here(place), hint=hint)
+    return Diagnostic(codes.E121, "a type is missing after `:`", *span_and_note(context), hint=hint)
 
 
-def _bare_expression(place: Place) -> Diagnostic | None:
-    if place.at != place.start + 1 or place.first.type not in ("NAME", "PRIMED") or place.at_top:
+def _bare_expression(context: ErrorContext) -> Diagnostic | None:
+    if context.index != context.start + 1 or context.first.type not in ("NAME", "PRIMED") or context.at_top_level:
         return None
-    if "COMMA" not in place.expected:  # in a preset
+    if "COMMA" not in context.expected:  # in a preset
         return None
-    near = did_you_mean(place.first.text, WORDS) if place.token.type in NAMES else None
-    hint = near or habits.declared_type(place) or "name the value, `y = ...`, or return it, `output ...`"
+    near = did_you_mean(context.first.text, WORDS) if context.token.type in NAMES else None
+    hint = near or foreign_syntax.declared_type(context) or "name the value, `y = ...`, or return it, `output ...`"
     message = "expected a statement"
-    note = f"expected {words_for(place.expected)} after it"
-    return Diagnostic(codes.E131, message, place.first.span, note, hint=hint)
+    note = f"expected {describe_expected(context.expected)} after it"
+    return Diagnostic(codes.E131, message, context.first.span, note, hint=hint)
 
 
 WORDS = (*sorted(word.lower() for word in STATEMENT_WORDS), "if")

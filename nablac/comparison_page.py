@@ -1,12 +1,12 @@
-"""A comparison of runs as a page: results, settings that differ, and histories over each other."""
+"""A comparison of runs as a page: results, settings that differ, and overlaid histories."""
 
 from __future__ import annotations
 
-from nablac.comparison import ComparedRun, Comparison
+from nablac.run_comparison import ComparedRun, Comparison
 from runtime.charts.lines import Series, line_chart
-from runtime.charts.numbers import duration, readable
 from runtime.charts.page import Code, Facts, Figures, Folded, Paragraph, Part, Section, Table, page
 from runtime.charts.panel import Chart
+from runtime.charts.readable_numbers import duration, readable
 
 
 def comparison_page(comparison: Comparison, footer: str = "") -> str:

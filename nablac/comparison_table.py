@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from grammar.visible import visible
-from nablac.comparison import ComparedRun, Comparison
-from runtime.charts.numbers import duration, readable
+from nablac.run_comparison import ComparedRun, Comparison
+from runtime.charts.readable_numbers import duration, readable
 
 _LONGEST = 40  # of a setting's text in a column
 
 
 def render_comparison(comparison: Comparison, width: int, color: bool = False) -> str:
-    """The settings that differ and the results, in so many columns of a terminal as there is room for."""
+    """The settings that differ and the results, for a terminal of `width` columns."""
     blocks = [_settings(comparison, width, color), _results(comparison, width, color)]
     winner = comparison.winner
     if winner is not None:
@@ -23,7 +23,7 @@ def render_comparison(comparison: Comparison, width: int, color: bool = False) -
 
 
 def _settings(comparison: Comparison, width: int, color: bool) -> str:
-    """A row for each setting and a column for each run; where they do not fit, a line for each value with its runs."""
+    """A row for each setting and a column for each run; if these do not fit, a line for each value with its runs."""
     changed = _changed_lines(comparison)
     if not comparison.differences and not changed:
         return "the settings are equal"
@@ -43,7 +43,7 @@ def _settings(comparison: Comparison, width: int, color: bool) -> str:
 
 
 def _changed_lines(comparison: Comparison) -> list[str]:
-    """How far each run's text is from the first one's; empty where all are equal."""
+    """How many lines of each run's text differ from the first one's; empty if all texts are equal."""
     counts = []
     for index in range(len(comparison.runs)):
         lines = [line for line in comparison.changes(index) if not line.startswith(("+++", "---"))]
@@ -53,7 +53,7 @@ def _changed_lines(comparison: Comparison) -> list[str]:
 
 
 def _results(comparison: Comparison, width: int, color: bool) -> str:
-    """A row for each run. Quantities of training go first where there is no room for all."""
+    """A row for each run; if not all quantities fit, those of training are left out first."""
     names = [name for name in comparison.quantities if any(name in run.metrics for run in comparison.runs)]
     while True:
         header = ["run", "best epoch", *names, "parameters", "time"]

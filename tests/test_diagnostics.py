@@ -1,4 +1,4 @@
-"""Every page of `specs/diagnostics` is true: its model gets exactly the text that the page shows."""
+"""Every page of `specs/diagnostics` is correct: its models get exactly the diagnostics that it shows."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ def blocks(path: Path, kind: str) -> list[str]:
     return re.findall(rf"^```{kind}\n(.*?)^```$", path.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
 
 
-# Pages of files that are too large or no text have no model to show.
+# Pages about files that are too large or not text show no model.
 SHOWN = [path for path in PAGES if path.stem[1] in CHECKED and blocks(path, "model")]
 
 
 @pytest.mark.parametrize("path", SHOWN, ids=[path.stem for path in SHOWN])
-def test_a_page_shows_what_its_models_get(path: Path) -> None:
+def test_the_models_of_a_page_get_its_diagnostics(path: Path) -> None:
     code = path.stem.split("-")[0]
     assert path.read_text(encoding="utf-8").startswith(f"# {code}: ")
     for model, expected in zip(blocks(path, "model"), blocks(path, "diagnostic"), strict=True):
         with pytest.raises(NablacError) as caught:
             check(Source(f"{path.stem}.model", model))
-        assert code in [each.code for each in caught.value.diagnostics]
+        assert code in [diagnostic.code for diagnostic in caught.value.diagnostics]
         assert render_all(caught.value.diagnostics) + "\n" == expected
 
 
@@ -62,9 +62,9 @@ def test_every_code_is_used() -> None:
 
 @pytest.mark.parametrize("path", SOURCES, ids=[path.relative_to(ROOT).as_posix() for path in SOURCES])
 def test_no_code_is_written_as_a_string(path: Path) -> None:
-    constants = (each.value for each in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(each, ast.Constant))
-    assert not [each for each in constants if isinstance(each, str) and re.fullmatch(r"E\d{3}", each)]
+    constants = (node.value for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Constant))
+    assert not [value for value in constants if isinstance(value, str) and re.fullmatch(r"E\d{3}", value)]
 
 
-def test_more_than_sixty_kinds_of_mistake_are_pinned_whole() -> None:
+def test_more_than_sixty_pages_have_examples() -> None:
     assert len(SHOWN) > 60

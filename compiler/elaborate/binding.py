@@ -1,4 +1,4 @@
-"""Arguments meet parameters: names, kinds, and what is missing or too many."""
+"""Binding arguments to parameters: names, kinds, missing and surplus ones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from compiler.elaborate.frameworks import argument_hint, name_hint
 from compiler.elaborate.interruptions import AlreadyReported
-from compiler.elaborate.search_ranges import misfit, resolve_choices
+from compiler.elaborate.search_ranges import mismatch_at, resolve_choices
 from compiler.elaborate.session import Session
 from compiler.elaborate.value_kinds import Kind
 from compiler.elaborate.values import (
@@ -27,11 +27,11 @@ from grammar.diagnostics import Label, NablacError, did_you_mean
 from grammar.limits import MOST_ERRORS
 from grammar.source import Span
 
-_NAMED = ("fn", "layer", "cell")  # kinds of what a name stands for
+_NAMED = ("fn", "layer", "cell")  # kinds of hyperparameters whose values are names
 
 
 def evaluate_arguments(session: Session, written: Sequence[syntax.Argument]) -> list[Argument]:
-    """The arguments of a call, evaluated in order; a range among them is still what a loop may run over."""
+    """The arguments of a call, evaluated in order; ranges are kept, since the callee may loop over them."""
     check_names(session, written)
     arguments: list[Argument] = []
     for argument in written:
@@ -41,14 +41,14 @@ def evaluate_arguments(session: Session, written: Sequence[syntax.Argument]) -> 
 
 
 def argument_of(argument: syntax.Argument, value: CompileTimeValue, span: Span) -> Argument:
-    """A written argument with its value, and where that is written."""
+    """A written argument with its value, which is written at `span`."""
     if argument.name is None:
         return Argument(None, value, span)
     return Argument(argument.name.text, value, span, argument.name.span)
 
 
 def check_names(session: Session, written: Iterable[syntax.Argument]) -> None:
-    """Arguments with names come last, and no name twice."""
+    """NablacError unless named arguments come last, each name once."""
     names: dict[str, Span] = {}
     for argument in written:
         if argument.name is None:
@@ -67,7 +67,7 @@ def check_names(session: Session, written: Iterable[syntax.Argument]) -> None:
 def bind_names(
     session: Session, what: str, names: Sequence[str], arguments: list[Argument], span: Span, declared: Span | None
 ) -> dict[str, Argument]:
-    """Arguments by parameter name; too many, unknown ones and doubles are errors, all of them told."""
+    """Arguments by parameter name; NablacError holds every surplus, unknown and repeated one."""
     bound: dict[str, Argument] = {}
     known = names if len(names) < 16 else frozenset(names)
     wrong: list[NablacError] = []
@@ -102,7 +102,7 @@ def bind_names(
 
 
 def bind_hypers(session: Session, defined: Defined, arguments: list[Argument], span: Span) -> dict[str, Argument]:
-    """The arguments of a definition by hyperparameter; one without a default has to be given."""
+    """The arguments of a definition by hyperparameter; those without a default are required."""
     what, hypers = f"{defined.kind} {defined.name}", defined.syntax.hypers
     names = [hyper.name.text for hyper in hypers]
     bound = bind_names(session, what, names, arguments, span, defined.syntax.name.span)
@@ -137,7 +137,7 @@ _KINDS = {
 def check_hyper(
     session: Session, defined: Defined, hyper: syntax.Hyper, value: CompileTimeValue, span: Span
 ) -> CompileTimeValue:
-    """The hyperparameter's value, of the kind that its declaration asks for."""
+    """A hyperparameter's value; NablacError if it is not of the declared kind."""
     if hyper.kind is None:
         return value
     kind = hyper.kind.text
@@ -152,21 +152,21 @@ def check_hyper(
         raise AlreadyReported
     if defined.kind == "optimizer" and isinstance(value, Value):
         return value  # a schedule of the step
-    wrong = misfit(session, _KINDS[kind].allows, value, span)
-    if wrong is not None:
+    mismatch = mismatch_at(session, _KINDS[kind].allows, value, span)
+    if mismatch is not None:
         what = f"`{hyper.name.text}` of {defined.kind} {defined.name}"
         raise session.fault(
             codes.E404,
-            f"{what} must be {_KINDS[kind].words}, got {wrong.what}",
+            f"{what} must be {_KINDS[kind].words}, got {mismatch.actual}",
             span,
             labels=(Label(hyper.span, "declared here"),),
-            hint=unquoted_hint(session, value, f"{hyper.name.text}: ") if kind in _NAMED else wrong.hint,
+            hint=unquoted_hint(session, value, f"{hyper.name.text}: ") if kind in _NAMED else mismatch.hint,
         )
     return float(value) if kind == "float" and is_number(value) else value
 
 
 def unquoted_hint(session: Session, value: CompileTimeValue, before: str) -> str | None:
-    """What is said of a text where the thing that it names belongs."""
+    """The hint for a text that names what was meant, such as "relu" for the function `relu`."""
     if not isinstance(value, str) or isinstance(value, DType):
         return None
     scope = session.frame.scope

@@ -8,7 +8,7 @@ from compiler.dims import Dim
 from compiler.elaborate import products
 from compiler.elaborate.binding import evaluate_arguments, unquoted_hint
 from compiler.elaborate.interruptions import require_known
-from compiler.elaborate.search_ranges import chosen_option, is_choice, settle_arguments
+from compiler.elaborate.search_ranges import chosen_option, is_choice, resolve_argument_ranges
 from compiler.elaborate.session import Session, calls, evaluates
 from compiler.elaborate.values import Argument, Builtin, CompileTimeValue, describe, is_number
 from compiler.graph import Value
@@ -22,7 +22,7 @@ def call(session: Session, expression: syntax.Call) -> CompileTimeValue:
     callee = session.evaluate(expression.callee)
     if is_choice(callee):
         return session.evaluate(chosen_option(session, expression))
-    arguments = settle_arguments(session, callee, evaluate_arguments(session, expression.arguments))
+    arguments = resolve_argument_ranges(session, callee, evaluate_arguments(session, expression.arguments))
     product = products.applied(session, expression, callee, arguments)
     if product is not None:
         return product
@@ -31,13 +31,13 @@ def call(session: Session, expression: syntax.Call) -> CompileTimeValue:
 
 @calls(Builtin)
 def call_builtin(session: Session, callee: Builtin, arguments: list[Argument], span: Span) -> CompileTimeValue:
-    """A function of the compiler's own."""
+    """A function implemented by the compiler."""
     return callee.call(session, arguments, span)
 
 
 @calls(object)
 def refuse_call(session: Session, callee: Any, arguments: list[Argument], span: Span) -> CompileTimeValue:
-    """The error for what is not something to call, with what may have been meant."""
+    """NablacError for a value that cannot be called, with a hint at what may have been meant."""
     hint = unquoted_hint(session, callee, "")
     if is_number(callee) or isinstance(callee, Value):
         hint = "write a product with `*`, a matrix product with `@`"

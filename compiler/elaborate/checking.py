@@ -28,7 +28,7 @@ from grammar.diagnostics import Diagnostic, Diagnostics, Label, NablacError, did
 
 
 def check(program: Program, *, hypers: Mapping[str, Any] | None = None) -> None:
-    """Check everything in a file; NablacError holds every mistake in it."""
+    """Check everything in a file; NablacError holds every error in it."""
     diagnostics, work, options = Diagnostics(), Work(), OptionChecks(program)
     with bounded():
         report_each(diagnostics, unknown_names(program))
@@ -61,7 +61,7 @@ def _check_model(
     work: Work,
     options: OptionChecks,
 ) -> None:
-    """A model in both modes, the step that trains it, and its presets."""
+    """Check a model in both modes, its training step, its options, and its presets."""
     search = search_of({})
     session = _session(False, diagnostics, work, search)
     elaboration = elaborate_in(session, program, defined, None, hypers)
@@ -69,23 +69,23 @@ def _check_model(
     if session.asked_training:
         session = _session(True, diagnostics, work, search)
         elaboration = elaborate_in(session, program, defined, None, hypers)
-    if elaboration is not None and elaboration.block is not None and not diagnostics.found:
+    if elaboration is not None and elaboration.block is not None and not diagnostics.reported:
         _check_step(elaboration)
     if valid:
         options.run(search, defined, None, hypers, diagnostics)
     for preset in presets_of(defined):
         if valid:
             _check_preset(program, defined, preset, hypers, diagnostics, work, options)
-        else:  # its sizes would only repeat what is wrong
+        else:  # elaborating it would only repeat the errors
             preset_values(_session(False, diagnostics, work), defined, preset.name.text)
 
 
 def _check_step(elaboration: Elaboration) -> None:
-    """What training a model would refuse: a loss without a gradient, patterns of no parameter."""
+    """Report the errors of building the training step: a loss without a gradient, patterns without a match."""
     from compiler.training.step import training_step  # here: most files have no train block
 
     session = elaboration.session
-    session.work = Work()  # as `train` has it
+    session.work = Work()  # as in `train`
     try:
         training_step(spec_of(elaboration))
     except NablacError as error:
@@ -101,7 +101,7 @@ def _check_preset(
     work: Work,
     options: OptionChecks,
 ) -> None:
-    """A model with the sizes of a preset; what is wrong with them is told with the preset's place."""
+    """Check a model with the values of a preset; its errors get a label at the preset."""
     own, stopped, search = Diagnostics(), False, search_of({})
     try:
         if elaborate_in(_session(False, own, work, search), program, defined, preset.name.text, hypers) is not None:
@@ -110,17 +110,18 @@ def _check_preset(
         stopped = True
     settings = {setting.value.span for setting in preset.settings} | {setting.name.span for setting in preset.settings}
     label = Label(preset.name.span, "with this preset")
-    reported_spans = {each.span for each in diagnostics.found}
-    new = [each for each in own.found if each.span not in reported_spans]
-    report_each(
-        diagnostics, (each if each.span in settings else replace(each, labels=(*each.labels, label)) for each in new)
-    )
+    reported = {diagnostic.span for diagnostic in diagnostics.reported}
+    for diagnostic in own.reported:
+        if diagnostic.span not in reported:
+            at_preset = diagnostic.span in settings
+            labelled = diagnostic if at_preset else replace(diagnostic, labels=(*diagnostic.labels, label))
+            report_each(diagnostics, [labelled])
     if stopped:
         raise BudgetExceeded
 
 
 def _check_unused_optimizer(defined: Defined, session: Session) -> None:
-    """An optimizer that no train block uses, with numbers for what has no default."""
+    """Check an optimizer that no train block uses, with 0.1 for hyperparameters without a default."""
     hypers = {hyper.name.text: 0.1 for hyper in defined.syntax.hypers if hyper.default is None}
     span = defined.syntax.name.span
     arguments = [Argument(name, value, span) for name, value in hypers.items()]

@@ -1,15 +1,15 @@
-"""What a train block may say of its data: a source piped through stages, each with its parameters.
+"""The data of a train block: a source piped through stages, each with its parameters.
 
-The table states names, kinds and defaults; `runtime.data` gives each of them its meaning.
+The tables have names, kinds and defaults; `runtime.data` implements them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from compiler.elaborate.binding import bind_names, evaluate_arguments
-from compiler.elaborate.search_ranges import misfit, resolve_choices, settle_arguments
+from compiler.elaborate.search_ranges import mismatch_at, resolve_argument_ranges, resolve_choices
 from compiler.elaborate.session import Session
 from compiler.elaborate.value_kinds import (
     CHANNELS,
@@ -37,14 +37,14 @@ REQUIRED = object()
 
 
 class Parameter(Record):
-    """What a source or a stage takes, and what stands for it where it is not given."""
+    """A parameter of a source or stage."""
 
     kind: Kind
     default: Any = REQUIRED
 
 
 class Rule(Record):
-    """What the arguments of a stage have to be together."""
+    """A condition on several arguments of one stage; `words` describe it in messages."""
 
     words: str
     holds: Callable[[dict[str, Any]], bool]
@@ -110,7 +110,7 @@ STAGES: dict[str, dict[str, Parameter]] = {
         "target": Parameter(one_of("text", "class", "number"), "text"),
     },
 }
-ON_EXAMPLES = ("standardize", "min_max", "split", "augment")  # which change examples; the other stages make them
+ON_EXAMPLES = ("standardize", "min_max", "split", "augment")  # stages that change examples; the others create them
 RULES = {
     "csv": Rule(
         "`separator` must differ from a quote, a line break and `decimal`",
@@ -132,7 +132,7 @@ RULES = {
 
 
 def data_stages(session: Session, expression: syntax.Expression) -> tuple[DataStage, ...]:
-    """A data description read from its source on; the arguments are known at compile time."""
+    """The source and stages of a data description; all arguments must be known at compile time."""
     stages: list[syntax.Expression] = []
     waiting = [expression]
     while waiting:  # a chosen stage may be several
@@ -141,30 +141,30 @@ def data_stages(session: Session, expression: syntax.Expression) -> tuple[DataSt
             waiting += [last.value, last.stage]
         else:
             stages.append(last)
-    read = tuple(_stage(session, stage, index == 0) for index, stage in enumerate(reversed(stages)))
-    _check_repeated(session, read[1:])
-    maker = next((stage for stage in read[1:] if stage.name not in ON_EXAMPLES), None)
-    if read[0].name == "arrays" and maker is not None:
+    source, *following = (_stage(session, stage, index == 0) for index, stage in enumerate(reversed(stages)))
+    _check_repeated(session, following)
+    maker = next((stage for stage in following if stage.name not in ON_EXAMPLES), None)
+    if source.name == "arrays" and maker is not None:
         raise session.fault(
             codes.E609,
             f"`{maker.name}` makes examples of a table or a text, but arrays are examples already",
             maker.span,
             hint=f"the stages of `arrays()` are {', '.join(ON_EXAMPLES)}",
         )
-    return read
+    return source, *following
 
 
 SCALES = ("standardize", "min_max")
 
 
-def _check_repeated(session: Session, stages: tuple[DataStage, ...]) -> None:
-    """A second stage that would take the place of a first one is a mistake: of two scalings of a column one is lost."""
+def _check_repeated(session: Session, stages: Sequence[DataStage]) -> None:
+    """NablacError for a stage that would override an earlier one, such as a second scaling of a column."""
     first: dict[tuple[str, str], Span] = {}
     for stage in stages:
         kind, parts, is_set = stage.name, [f"`{stage.name}`"], "appears"
         if stage.name in SCALES:
             kind, columns = "scaling", stage.arguments["columns"]
-            parts = [f"`{each}`" for each in ([columns] if isinstance(columns, str) else columns)] or ["every column"]
+            parts = [f"`{name}`" for name in ([columns] if isinstance(columns, str) else columns)] or ["every column"]
             is_set = "is scaled"
         elif stage.name == "augment":
             parts = [f"`{name}` of `augment`" for name, value in stage.arguments.items() if value]
@@ -191,20 +191,20 @@ def _stage(session: Session, stage: syntax.Expression, first: bool) -> DataStage
             hint=did_you_mean(name, known) or f"there are {', '.join(known)}",
         )
     parameters = known[name]
-    arguments = settle_arguments(session, NONE, evaluate_arguments(session, stage.arguments))
+    arguments = resolve_argument_ranges(session, NONE, evaluate_arguments(session, stage.arguments))
     bound = bind_names(session, name, list(parameters), arguments, stage.span, None)
     for key, argument in bound.items():
         kind = parameters[key].kind
-        wrong = misfit(session, kind.allows, argument.value, argument.span)
-        if wrong is not None:
-            message = f"`{key}` of `{name}` must be {kind.words}, got {wrong.what}"
-            raise session.fault(codes.E605, message, argument.span, hint=wrong.hint)
+        mismatch = mismatch_at(session, kind.allows, argument.value, argument.span)
+        if mismatch is not None:
+            message = f"`{key}` of `{name}` must be {kind.words}, got {mismatch.actual}"
+            raise session.fault(codes.E605, message, argument.span, hint=mismatch.hint)
     missing = next(
         (key for key, parameter in parameters.items() if parameter.default is REQUIRED and key not in bound), None
     )
     if missing is not None:
         raise session.fault(
-            codes.E401, f"{name} needs `{missing}`", stage.span, hint=f"{name}({', '.join(parameters)})"
+            codes.E401, f"{name} needs `{missing}`", stage.span, hint=f"as in `{name}({', '.join(parameters)})`"
         )
     values = {key: bound[key].value if key in bound else parameter.default for key, parameter in parameters.items()}
     rule = RULES.get(name)

@@ -6,13 +6,13 @@ from compiler.elaborate.bounded import bounded_list
 from compiler.elaborate.frame import Frame
 from compiler.elaborate.frameworks import name_hint
 from compiler.elaborate.interruptions import AlreadyReported, require_known
-from compiler.elaborate.search_ranges import settle
+from compiler.elaborate.search_ranges import resolve_range
 from compiler.elaborate.session import MOST_CONSTANTS, Session, evaluates
 from compiler.elaborate.values import UNKNOWN, CompileTimeValue, Interval, Lazy
 from compiler.types import DType
 from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError, did_you_mean
-from grammar.habits import comment_hint
+from grammar.foreign_syntax import comment_hint
 
 
 @evaluates(syntax.Number)
@@ -36,7 +36,7 @@ def boolean(session: Session, expression: syntax.Boolean) -> bool:
 @evaluates(syntax.ListOf)
 def list_of(session: Session, expression: syntax.ListOf) -> CompileTimeValue:
     """`[a, b]`."""
-    items = [settle(session, session.evaluate(item)) for item in expression.items]
+    items = [resolve_range(session, session.evaluate(item)) for item in expression.items]
     return bounded_list(session, items, expression.span)
 
 
@@ -54,7 +54,7 @@ def interval(session: Session, expression: syntax.Range) -> Interval:
 
 @evaluates(syntax.Name)
 def name(session: Session, expression: syntax.Name) -> CompileTimeValue:
-    """What a name stands for: the piped value, a flag, a state's next value, or what a scope binds it to."""
+    """The value of a name: the piped value, the flag `training`, a next value, or what a scope binds it to."""
     if expression.primed:
         return _next_value(session, expression)
     if expression.text == "_":
@@ -70,13 +70,13 @@ def name(session: Session, expression: syntax.Name) -> CompileTimeValue:
         value = require_known(session.frame.scope.find(expression.text))
     except KeyError:
         raise unknown_name(session, expression) from None
-    if isinstance(value, DType) and value == expression.text:  # its own name, and not a variable that holds one
+    if isinstance(value, DType) and value == expression.text:  # the name of a dtype, and not a variable that holds one
         return session.actual(value)
     return evaluate_const(session, value) if isinstance(value, Lazy) else value
 
 
 def _next_value(session: Session, name: syntax.Name) -> CompileTimeValue:
-    """`h'`, which is read after its equation."""
+    """`h'`; NablacError if it is read before its equation."""
     frame = session.frame
     if name.text not in frame.states and frame.scope.names.get(name.text) is UNKNOWN:
         raise AlreadyReported  # its declaration was refused
@@ -106,7 +106,7 @@ def unknown_name(session: Session, name: syntax.Name) -> NablacError:
 
 
 def evaluate_const(session: Session, lazy: Lazy) -> CompileTimeValue:
-    """The value of a `const`, evaluated where it is declared when it is first asked for."""
+    """The value of a `const`, evaluated in the scope of its declaration when it is first used."""
     name = lazy.syntax.name
     if lazy in session.constants:
         return session.constants[lazy]
@@ -116,13 +116,13 @@ def evaluate_const(session: Session, lazy: Lazy) -> CompileTimeValue:
         message = f"a chain of more than {MOST_CONSTANTS} constants"
         raise session.fault(codes.E503, message, name.span)
     lazy.busy = True
-    settled = session.settled
+    resolved_before = session.resolved_count
     try:
         with session.inside(Frame("fn", name.text, lazy.scope, "")):
             value = session.evaluate(lazy.syntax.value)
     finally:
         lazy.busy = False
-    if session.settled == settled:
+    if session.resolved_count == resolved_before:
         lazy.scope.names[name.text] = value
     else:  # another search chooses another value
         session.constants[lazy] = value

@@ -1,4 +1,4 @@
-"""What PyTorch, Keras, TensorFlow and NumPy call the things that have another name here, or none."""
+"""Names from PyTorch, Keras, TensorFlow and NumPy, and what nablac calls or writes them."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ DTYPES = {
     "uint8": "u8",
 }
 
-# Our names for what others call otherwise. Names that differ from ours in capitals and underscores alone, as `ReLU` and
-# `Conv2d`, are found without a row.
+# Their names and ours. Names that differ only in case and underscores, such as `ReLU` and `Conv2d`, need no row: the
+# search for similar names suggests them.
 OUR_NAMES = {
     **{name: ours for name, ours in DTYPES.items() if name not in ("float", "int")},
     # layers
@@ -137,10 +137,10 @@ OUR_NAMES = {
     "interpolate": "UpSample2D",
 }
 
-# How others' names are written here where there is no such name.
+# How to write what has no name here.
 WRITTEN_HERE = {
     # the language
-    "None": "`none` is for optional inputs, which `given(x)` asks for; a new axis is `unsqueeze(x, axis)`",
+    "None": "`none` is for optional inputs, which `given(x)` tests for; a new axis is `unsqueeze(x, axis)`",
     "newaxis": "a new axis is `unsqueeze(x, axis)`",
     "True": "it is written `true`",
     "False": "it is written `false`",
@@ -187,12 +187,12 @@ WRITTEN_HERE = {
     "std": "it is `sqrt(mean((x - mean(x)) ** 2))`",
     "norm": "it is `sqrt(sum(x ** 2))`",
     "numel": "it is `product(shape(x))`",
-    "gather": "rows are taken by `take(x, indices, axis: 0)`, elements by `gather_elements`",
+    "gather": "select rows with `take(x, indices, axis: 0)`, elements with `gather_elements`",
     "masked_fill": "it is `where(mask, value, x)`",
-    "sort": "`top_k(x, k)` gives the largest in their order",
-    "argsort": "`top_k(x, k)` gives the largest in their order, and where they stand",
-    "tril": "what hides later keys is `iota(T) <= unsqueeze(iota(T), 1)`",
-    "triu": "what keeps later keys is `iota(T) >= unsqueeze(iota(T), 1)`",
+    "sort": "`top_k(x, k)` returns the largest elements in order",
+    "argsort": "`top_k(x, k)` returns the largest elements in order, and their indices",
+    "tril": "a causal mask is `iota(T) <= unsqueeze(iota(T), 1)`",
+    "triu": "a mask of the upper triangle is `iota(T) >= unsqueeze(iota(T), 1)`",
     "arange": "it is `iota(n)`",
     "zeros_like": "it is `zeros(shape(x))`",
     "ones_like": "it is `ones(shape(x))`",
@@ -263,7 +263,7 @@ _SAID_ELSEWHERE = {
     "embed_dim": _FROM_INPUT,
     "d_model": _FROM_INPUT,
     "key_dim": "a head is as wide as the input's last axis, divided by `heads`",
-    "betas": "they are given one by one: `beta1: 0.9, beta2: 0.999`",
+    "betas": "pass them separately: `beta1: 0.9, beta2: 0.999`",
     "bidirectional": "a recurrent layer runs both ways as `Bidirectional(LSTM(8))`",
     "batch_first": "the batch is always the first axis",
     "name": _BOUND,
@@ -271,15 +271,15 @@ _SAID_ELSEWHERE = {
 
 
 def name_hint(name: str, known: Iterable[str]) -> str | None:
-    """What a name that nothing has may mean: what others call so, or what is spelt nearly the same."""
+    """The hint for an unknown name: nablac's name for what other frameworks call so, or a similar name."""
     if name in OUR_NAMES:
         return f"nablac calls it `{OUR_NAMES[name]}`"
     return WRITTEN_HERE.get(name) or did_you_mean(name, known)
 
 
 def argument_hint(name: str, taken: Sequence[str]) -> str:
-    """What an argument that nothing takes may mean; else the arguments that there are."""
-    ours = next((each for each in ARGUMENTS.get(name, ()) if each in taken), None)
+    """The hint for an unknown argument: our name for it or a similar name, otherwise the known arguments."""
+    ours = next((candidate for candidate in ARGUMENTS.get(name, ()) if candidate in taken), None)
     if ours is not None:
         return f"nablac calls it `{ours}`"
     near = _SAID_ELSEWHERE.get(name) or did_you_mean(name, taken)

@@ -1,4 +1,4 @@
-"""The options of a `choice` that are not the first: each is elaborated once, the other choices left at their first."""
+"""Checks of the options of `choice`: each but the first is elaborated once, with the first of other choices."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from compiler.types import DType
 from grammar.diagnostics import Diagnostic, Diagnostics, Label
 from grammar.source import Span
 
-_Indices = Mapping[Span, int]  # which option of a choice; of others it is the first
+_Indices = Mapping[Span, int]  # of the chosen options, by the spans of their choices; 0 for others
 
 
 def search_of(indices: _Indices) -> Search:
-    """A search that makes these choices."""
+    """A search that chooses these options."""
 
     def choose(variable: Variable) -> int:
         return indices.get(variable.span, 0)
@@ -32,7 +32,7 @@ def search_of(indices: _Indices) -> Search:
 
 @dataclass(eq=False)
 class OptionChecks:
-    """What has been checked of the options of a file, with work of their own: a long check leaves some of them out."""
+    """The options of a file that have been checked, and a work budget of their own, after which the rest is skipped."""
 
     program: Program
     work: Work = field(default_factory=Work)
@@ -41,7 +41,7 @@ class OptionChecks:
     def run(
         self, search: Search, defined: Defined, preset: str | None, hypers: Mapping[str, Any], diagnostics: Diagnostics
     ) -> None:
-        """Elaborate a model once with each option that `search` has met and not taken, and the choices in it."""
+        """Elaborate a model once with each option that `search` met but did not choose, and those inside it."""
         waiting = self._untried(search, {})
         while waiting:
             indices, option = waiting.pop(0)
@@ -56,14 +56,15 @@ class OptionChecks:
                 except BudgetExceeded:
                     if self.work.left < 0:
                         return
-                if own.found or not session.asked_training:
+                if own.reported or not session.asked_training:
                     break
-            reported = {each.span for each in diagnostics.found}
-            report_each(diagnostics, (_beside(each, option) for each in own.found if each.span not in reported))
+            reported = {diagnostic.span for diagnostic in diagnostics.reported}
+            new = [diagnostic for diagnostic in own.reported if diagnostic.span not in reported]
+            report_each(diagnostics, (_labelled(diagnostic, option) for diagnostic in new))
             waiting += self._untried(tried, indices)
 
     def _untried(self, search: Search, indices: _Indices) -> list[tuple[_Indices, Span]]:
-        """The choices that are new in an elaboration, each with its options but the first."""
+        """The choices that an elaboration met first, and their options except the first ones."""
         untried: list[tuple[_Indices, Span]] = []
         for span, chosen in search.chosen.items():
             if span not in self.known and isinstance(chosen.variable.candidates, Options):
@@ -73,8 +74,8 @@ class OptionChecks:
         return untried
 
 
-def _beside(diagnostic: Diagnostic, option: Span) -> Diagnostic:
-    """A mistake that an option leads to; where it is elsewhere, with the option."""
+def _labelled(diagnostic: Diagnostic, option: Span) -> Diagnostic:
+    """An error that an option leads to, with a label at the option unless it is inside it."""
     span = diagnostic.span
     if span is not None and span.source is option.source and option.start <= span.start and span.end <= option.end:
         return diagnostic

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from compiler.elaborate.binding import evaluate_arguments
 from compiler.elaborate.interruptions import require_known
-from compiler.elaborate.search_ranges import resolve_choices, settle, settle_arguments
+from compiler.elaborate.search_ranges import resolve_argument_ranges, resolve_choices, resolve_range
 from compiler.elaborate.session import Session, evaluates
 from compiler.elaborate.values import Argument, CompileTimeValue, Defined
 from grammar import codes, syntax
@@ -19,7 +19,7 @@ def _pipe(session: Session, expression: syntax.Pipe) -> CompileTimeValue:
     while isinstance(stages[-1].value, syntax.Pipe):
         stages.append(stages[-1].value)
     first = stages[-1].value
-    value, span = settle(session, session.evaluate(first)), first.span
+    value, span = resolve_range(session, session.evaluate(first)), first.span
     for pipe in reversed(stages):
         value = _stage(session, Argument(None, value, span), pipe)
         span = pipe.span
@@ -42,16 +42,16 @@ def _stage(session: Session, piped: Argument, pipe: syntax.Pipe) -> CompileTimeV
         session.piped.pop()
         placed = session.placed.pop()
     if isinstance(callee, Defined) and callee.kind in ("layer", "model", "cell"):
-        arguments = settle_arguments(session, callee, arguments)
-        instance = session.apply(callee, arguments, stage.span)  # a size of what is piped may be among these
+        arguments = resolve_argument_ranges(session, callee, arguments)
+        instance = session.apply(callee, arguments, stage.span)  # these may use a size of the piped value
         return require_known(session.apply(instance, [piped], stage.span))
     if not placed:
         arguments = [piped, *arguments]
-    return require_known(session.apply(callee, settle_arguments(session, callee, arguments), stage.span))
+    return require_known(session.apply(callee, resolve_argument_ranges(session, callee, arguments), stage.span))
 
 
 def _applied_to_less(session: Session, pipe: syntax.Pipe, stage: syntax.Binary) -> NablacError:
-    """`x -> Dense(4) + x`, of a person to whom `->` binds tighter."""
+    """The error for `x -> Dense(4) + x`, written as if `->` bound tighter."""
     first: syntax.Expression = stage
     while isinstance(first, syntax.Binary):
         first = first.left

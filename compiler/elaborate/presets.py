@@ -1,4 +1,4 @@
-"""Values for a model's hyperparameters: those of a preset, and those from outside of the text."""
+"""Values for a model's hyperparameters: from a preset, and from the command line or Python."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from compiler.elaborate.frame import Frame
 from compiler.elaborate.reporting import report_each
-from compiler.elaborate.search_ranges import settle
+from compiler.elaborate.search_ranges import resolve_range
 from compiler.elaborate.session import Session
 from compiler.elaborate.values import Argument, Defined, Scope
 from compiler.elaborate.work import EXPRESSION
@@ -18,7 +18,7 @@ from grammar.source import Source
 
 
 def parse_settings(texts: Iterable[str]) -> dict[str, str]:
-    """The `name=value`s of `--set` options, each name once; the values are read where the model's names are known."""
+    """The values of `--set name=value` options, unparsed; NablacError for a name that is set twice."""
     settings: dict[str, str] = {}
     for name, value in map(_parse_setting, texts):
         if name in settings:
@@ -40,15 +40,15 @@ def _parse_setting(text: str) -> tuple[str, str]:
 
 
 def presets_of(defined: Defined) -> list[syntax.Preset]:
-    """The presets that a model names, in their order."""
+    """The presets of a model, in order."""
     return [statement for statement in defined.syntax.body if isinstance(statement, syntax.Preset)]
 
 
 def preset_values(session: Session, defined: Defined, preset: str | None) -> dict[str, Argument]:
-    """The values of a preset by name; those that are wrong are reported. NablacError where there is no such preset."""
+    """The values of a preset by name; invalid ones are reported. NablacError if there is no such preset."""
     if preset is None:
         return {}
-    presets = {each.name.text: each for each in presets_of(defined)}
+    presets = {declared.name.text: declared for declared in presets_of(defined)}
     session.charge(len(defined.syntax.body) * EXPRESSION, defined.syntax.name.span)
     if preset not in presets:
         hint = did_you_mean(preset, presets) or (f"it has {', '.join(presets)}" if presets else "it has none")
@@ -72,7 +72,7 @@ def preset_values(session: Session, defined: Defined, preset: str | None) -> dic
                 report_each(session.diagnostics, [error])
                 continue
             try:
-                value = settle(session, session.evaluate(setting.value))
+                value = resolve_range(session, session.evaluate(setting.value))
                 values[name] = Argument(name, value, setting.value.span)
             except NablacError as error:
                 session.report(error)
@@ -81,7 +81,7 @@ def preset_values(session: Session, defined: Defined, preset: str | None) -> dic
 
 @lru_cache(maxsize=256)
 def setting_expression(name: str, text: str) -> syntax.Expression:
-    """The value that a hyperparameter has from outside, as an expression: one tree for one text, in every mode."""
+    """The expression in `--set name=text`, parsed once, so that a range in it has one span in all modes."""
     from grammar.parser import parse
 
     constant = parse(Source(f"--set {name}", f"const {name} = {text}\n")).declarations[0]
@@ -91,7 +91,10 @@ def setting_expression(name: str, text: str) -> syntax.Expression:
 
 
 def outside_values(session: Session, defined: Defined, hypers: Mapping[str, Any]) -> dict[str, Argument]:
-    """Hyperparameters from outside by name; a text is an expression of the language. NablacError for a wrong one."""
+    """Hyperparameters from the command line or Python by name; texts are parsed as expressions.
+
+    NablacError for an unknown name or an invalid value.
+    """
     names = {hyper.name.text: hyper for hyper in defined.syntax.hypers}
     values: dict[str, Argument] = {}
     for name, value in hypers.items():
@@ -110,5 +113,5 @@ def outside_values(session: Session, defined: Defined, hypers: Mapping[str, Any]
             expression = setting_expression(name, value)
             with session.inside(Frame("fn", defined.name, defined.scope, "")):
                 value, span = session.evaluate(expression), expression.span
-        values[name] = Argument(name, settle(session, value), span)
+        values[name] = Argument(name, resolve_range(session, value), span)
     return values

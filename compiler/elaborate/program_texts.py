@@ -1,4 +1,4 @@
-"""The texts of a program, as a run's folder keeps them: complete, and known again."""
+"""The texts of a program: a hash to recognise it by, and a complete copy for a run's folder."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ SPEC, IMPORTED = "spec.model", "imported"
 
 
 def fingerprint(program: Program) -> str:
-    """A hash of a model's text and of all that it imports, wherever these files lie."""
+    """A hash of a model's text and of all that it imports, independent of their paths."""
     digest = blake2b(digest_size=8)
     for file in files_of(program):
-        digest.update(replaced(whole_text(file), dict.fromkeys(file.imports, '""')).encode() + b"\0")
+        digest.update(replace_spans(whole_text(file), dict.fromkeys(file.imports, '""')).encode() + b"\0")
     return digest.hexdigest()
 
 
-def written_out(program: Program, replacements: Mapping[Span, str] = MappingProxyType({})) -> dict[str, str]:
-    """The texts of a program by paths below one folder; each imports the others from there.
+def collect_texts(program: Program, replacements: Mapping[Span, str] = MappingProxyType({})) -> dict[str, str]:
+    """The texts of a program by paths below one folder, with imports changed to these paths.
 
-    `replacements` are what stands there in the place of stretches of the texts.
+    `replacements` are new texts for parts of them.
     """
     names: dict[Program, str] = {}
     for file in files_of(program):
@@ -36,15 +36,15 @@ def written_out(program: Program, replacements: Mapping[Span, str] = MappingProx
         paths = {span: names[other] for span, other in file.imports.items()}
         if file is program:
             quoted = {span: f'"{IMPORTED}/{name}"' for span, name in paths.items()}
-            texts[SPEC] = replaced(whole_text(file), {**replacements, **quoted})
+            texts[SPEC] = replace_spans(whole_text(file), {**replacements, **quoted})
         else:
             quoted = {span: f'"{name}"' for span, name in paths.items()}
-            texts[f"{IMPORTED}/{names[file]}"] = replaced(whole_text(file), {**replacements, **quoted})
+            texts[f"{IMPORTED}/{names[file]}"] = replace_spans(whole_text(file), {**replacements, **quoted})
     return texts
 
 
 def files_of(program: Program) -> Iterator[Program]:
-    """A program and what it imports, each once, in the order of the texts."""
+    """A program and all its imports, each once, in the order of the texts."""
     files: dict[Program, None] = {}
     waiting = [program]
     while waiting:
@@ -56,14 +56,14 @@ def files_of(program: Program) -> Iterator[Program]:
 
 
 def whole_text(program: Program) -> Span:
-    """All of a file's text, without what it imports."""
+    """The span of a file's text."""
     return Span(program.source, 0, len(program.source.text))
 
 
-def replaced(part: Span, replacements: Mapping[Span, str]) -> str:
-    """A stretch of a text, with others in the place of stretches inside of it, and all else as it was written.
+def replace_spans(part: Span, replacements: Mapping[Span, str]) -> str:
+    """The text of a span with parts of it replaced, and the rest unchanged.
 
-    Of two stretches of which one is inside the other, the outer one is replaced.
+    Of two spans one inside the other, the outer one is replaced.
     """
     text, end, parts = part.source.text, part.start, []
     inside = [span for span in replacements if span.source is part.source and span.start >= part.start]

@@ -1,6 +1,6 @@
-"""Ranges and choices that `tune` may vary: checked where they are written, and the value that each has.
+"""Ranges and choices that `tune` searches: their checks, and the values that they have.
 
-Where nothing is searched, a range is its middle and a choice its first option.
+Without a search, a range has the value of its middle and a choice that of its first option.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ CHOICE = "choice"
 # Ranges
 
 
-def settle(session: Session, value: CompileTimeValue) -> CompileTimeValue:
-    """The value of an expression where a number may stand: of a range, which a loop would run over, one in it."""
+def resolve_range(session: Session, value: CompileTimeValue) -> CompileTimeValue:
+    """The value itself, or for a range, which only a loop may iterate over, the number that stands for it."""
     return value_in_range(session, "linear", value, value.span) if isinstance(value, Interval) else value
 
 
 def value_in_range(session: Session, scale: Scale, interval: Interval, span: Span) -> int | float:
-    """The number that the range written at `span` stands for; NablacError where nothing can be searched in it."""
+    """The number chosen from the range at `span`, by default its middle; NablacError if it is no search range."""
     numbers = _numbers(session, scale, interval, span)
     session.ranges[span] = numbers
-    session.settled += 1
+    session.resolved_count += 1
     search = session.search
     if search is None or not search.covers_range(span):
         return numbers.default
@@ -48,7 +48,7 @@ def value_in_range(session: Session, scale: Scale, interval: Interval, span: Spa
 
 
 def _numbers(session: Session, scale: Scale, interval: Interval, span: Span) -> Numbers:
-    """The numbers of a range, from one up to a larger one."""
+    """The candidates of a range; NablacError unless its bounds are increasing numbers, positive for a log scale."""
     low, high = interval.start, interval.stop
     if not (is_number(low) and is_number(high)):
         message = f"the bounds of a search range must be numbers, got {describe(high if is_number(low) else low)}"
@@ -60,29 +60,29 @@ def _numbers(session: Session, scale: Scale, interval: Interval, span: Span) -> 
     return Numbers(low, high, scale, isinstance(low, int) and isinstance(high, int))
 
 
-def settle_arguments(session: Session, callee: CompileTimeValue, arguments: list[Argument]) -> list[Argument]:
-    """Arguments of a call, a number for each range, but for `log(a..b)` and for what a function loops over."""
+def resolve_argument_ranges(session: Session, callee: CompileTimeValue, arguments: list[Argument]) -> list[Argument]:
+    """The arguments with a number for each range, except in `log(a..b)` and where the callee loops over it."""
     if not any(isinstance(argument.value, Interval) for argument in arguments):
         return arguments
     if isinstance(callee, Builtin) and callee.name == "log":
         return arguments
-    kept = _looped_over(session, callee, arguments) if isinstance(callee, Defined) else ()
+    kept = _loop_arguments(session, callee, arguments) if isinstance(callee, Defined) else ()
     return [
-        argument if argument in kept else argument.replace(value=settle(session, argument.value))
+        argument if argument in kept else argument.replace(value=resolve_range(session, argument.value))
         for argument in arguments
     ]
 
 
-def _looped_over(session: Session, callee: Defined, arguments: list[Argument]) -> list[Argument]:
-    """The arguments whose hyperparameter is what a `for` of the definition runs over."""
+def _loop_arguments(session: Session, callee: Defined, arguments: list[Argument]) -> list[Argument]:
+    """The arguments for hyperparameters that a `for` of the definition iterates over."""
     names = [hyper.name.text for hyper in callee.syntax.hypers]
-    looped: set[str] = set()
+    iterated: set[str] = set()
     waiting: list[Any] = [callee.syntax.body]
     while waiting:
         part = waiting.pop()
         session.charge(EXPRESSION, callee.syntax.name.span)
         if isinstance(part, syntax.For) and isinstance(part.iterable, syntax.Name):
-            looped.add(part.iterable.text)
+            iterated.add(part.iterable.text)
         if isinstance(part, (syntax.For, syntax.If)):
             waiting += vars(part).values()
         elif isinstance(part, tuple):
@@ -90,7 +90,7 @@ def _looped_over(session: Session, callee: Defined, arguments: list[Argument]) -
     return [
         argument
         for index, argument in enumerate(arguments)
-        if (argument.name or next(iter(names[index : index + 1]), None)) in looped
+        if (argument.name or next(iter(names[index : index + 1]), None)) in iterated
     ]
 
 
@@ -98,15 +98,15 @@ def _looped_over(session: Session, callee: Defined, arguments: list[Argument]) -
 
 
 def is_choice(callee: CompileTimeValue) -> bool:
-    """Whether a callee is the language's `choice`, which evaluates the chosen argument alone."""
+    """Whether a callee is the language's `choice`, of whose arguments only the chosen one is evaluated."""
     return isinstance(callee, Builtin) and callee.name == CHOICE
 
 
 def chosen_option(session: Session, call: syntax.Call) -> syntax.Expression:
-    """The argument that a call of `choice` stands for; NablacError where there is nothing to choose from."""
+    """The chosen argument of a call of `choice`, by default the first; NablacError if it has invalid arguments."""
     session.charge(len(call.arguments) * EXPRESSION, call.span)
     options = options_of(session, call)
-    session.settled += 1
+    session.resolved_count += 1
     search = session.search
     if search is None or not search.covers_choice(call.span):
         return options[0]
@@ -121,7 +121,7 @@ def _as_texts(options: tuple[syntax.Expression, ...]) -> Options:
 
 
 def _short(option: syntax.Expression) -> str:
-    """An option without its arguments, as `adam`; a range or a choice as it is written."""
+    """An option without its arguments, such as `adam`; a range or a choice in full."""
     match option:
         case syntax.Call(callee=syntax.Name(text=text)) if text not in (CHOICE, "log"):
             return text
@@ -129,8 +129,8 @@ def _short(option: syntax.Expression) -> str:
 
 
 def options_of(session: Session, call: syntax.Call) -> tuple[syntax.Expression, ...]:
-    """The arguments of a call of `choice`."""
-    example = "choice(25, 50, 100)"
+    """The arguments of a call of `choice`; NablacError if there are none, or if they are named or one list."""
+    example = "as in `choice(25, 50, 100)`"
     named = next((argument.name for argument in call.arguments if argument.name is not None), None)
     if named is not None:
         raise session.fault(codes.E402, f"choice has no argument `{named.text}`", named.span, hint=example)
@@ -146,7 +146,7 @@ def options_of(session: Session, call: syntax.Call) -> tuple[syntax.Expression, 
 
 
 def resolve_choices(session: Session, expression: syntax.Expression) -> syntax.Expression:
-    """An expression as it reads once its choices are made, where what it says depends on how it is written."""
+    """The chosen option of a call of `choice`, any other expression unchanged; for code that reads the syntax."""
     while isinstance(expression, syntax.Call) and isinstance(expression.callee, syntax.Name):
         name = expression.callee.text
         if name != CHOICE or name not in session.frame.scope or not is_choice(session.frame.scope.find(name)):
@@ -155,21 +155,23 @@ def resolve_choices(session: Session, expression: syntax.Expression) -> syntax.E
     return expression
 
 
-# What a range is refused for
+# Values and ranges of the wrong kind
 
 
-class Misfit(Record):
-    """Why a value is not what it has to be: what it is instead, and what may have been meant."""
+class Mismatch(Record):
+    """What a message says of a value of the wrong kind."""
 
-    what: str
+    actual: str
     hint: str | None
 
 
-def misfit(session: Session, allows: Callable[[Any], bool], value: CompileTimeValue, span: Span) -> Misfit | None:
-    """What is wrong with the value of the expression at `span`; of a range both ends have to be allowed too."""
+def mismatch_at(
+    session: Session, allows: Callable[[Any], bool], value: CompileTimeValue, span: Span
+) -> Mismatch | None:
+    """None if the value of the expression at `span` is allowed, and for a range both bounds are too."""
     numbers = session.ranges.get(span)
     if numbers is None:
-        return None if allows(value) else Misfit(describe(value), None)
+        return None if allows(value) else Mismatch(describe(value), None)
     if allows(value) and allows(numbers.low) and allows(numbers.high):
         return None
     low, high = round(numbers.low), round(numbers.high)
@@ -178,4 +180,4 @@ def misfit(session: Session, allows: Callable[[Any], bool], value: CompileTimeVa
     hint = f"a range of whole numbers has whole bounds: `{written}`" if is_float else None
     if allows(True):
         hint = "a flag is searched by `choice(true, false)`"
-    return Misfit(str(numbers), hint)
+    return Mismatch(str(numbers), hint)

@@ -8,7 +8,7 @@ from compiler.elaborate.bounded import bounded_count, bounded_list, bounded_text
 from compiler.elaborate.numbers import number_arithmetic, size_arithmetic, undecided
 from compiler.elaborate.operands import not_a_tensor
 from compiler.elaborate.primitives import operate
-from compiler.elaborate.search_ranges import settle
+from compiler.elaborate.search_ranges import resolve_range
 from compiler.elaborate.session import Session, evaluates
 from compiler.elaborate.values import (
     Argument,
@@ -24,8 +24,8 @@ from compiler.elaborate.values import (
 from compiler.elaborate.work import COPIED
 from compiler.graph import Operator, Value
 from compiler.operators import OPERATORS
+from compiler.operators.leaves import size_of
 from compiler.operators.making import cast
-from compiler.operators.source import size_of
 from compiler.types import DType
 from grammar import codes, syntax
 from grammar.diagnostics import Label
@@ -65,7 +65,7 @@ def binary(
 ) -> CompileTimeValue:
     """One sign between two values."""
     sign = expression.operator
-    left, right = settle(session, left), settle(session, right)
+    left, right = resolve_range(session, left), resolve_range(session, right)
     if sign == " ":
         return products.side_by_side(session, expression, left, right)
     if isinstance(left, Value) or isinstance(right, Value):
@@ -74,10 +74,10 @@ def binary(
         return (left and right) if sign == "and" else (left or right)
     if sign in ("==", "!="):
         return _equal(session, expression, left, right) == (sign == "==")
-    if is_size(left) and is_size(right) and sign != "/":
-        return size_arithmetic(session, expression, left, right)
     if is_number(left) and is_number(right):
         return number_arithmetic(session, expression, left, right)
+    if is_size(left) and is_size(right) and sign != "/":
+        return size_arithmetic(session, expression, left, right)
     if (is_number(left) or is_size(left)) and (is_number(right) or is_size(right)) and sign in _OPERATORS:
         return _tensor(session, expression, _as_scalar(session, left), _as_scalar(session, right))
     if sign == "+" and isinstance(left, list) and isinstance(right, list):
@@ -120,7 +120,7 @@ def _tensor(
 
 @evaluates(syntax.Unary)
 def _unary(session: Session, expression: syntax.Unary) -> CompileTimeValue:
-    value = settle(session, session.evaluate(expression.operand))
+    value = resolve_range(session, session.evaluate(expression.operand))
     match expression.operator:
         case "-" if is_number(value):
             return -value

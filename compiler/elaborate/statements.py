@@ -8,11 +8,11 @@ from compiler.elaborate.bounded import bounded_list
 from compiler.elaborate.instances import claim_path
 from compiler.elaborate.interruptions import AlreadyReported
 from compiler.elaborate.operands import as_tensor, not_a_tensor
-from compiler.elaborate.search_ranges import resolve_choices, settle
+from compiler.elaborate.search_ranges import resolve_choices, resolve_range
 from compiler.elaborate.session import MOST_ITERATIONS, Session, runs
 from compiler.elaborate.values import NONE, UNKNOWN, CompileTimeValue, Defined, Instance, Interval, ScanOf, describe
 from compiler.elaborate.work import EXPRESSION
-from compiler.operators.source import Buffer
+from compiler.operators.leaves import Buffer
 from grammar import codes, syntax
 from grammar.diagnostics import Label, NablacError, did_you_mean
 from grammar.source import Span
@@ -20,7 +20,7 @@ from grammar.source import Span
 
 @runs(syntax.Preset)
 def run_preset(session: Session, statement: syntax.Preset) -> None:
-    """Nothing: a preset says with which hyperparameters its model may be made."""
+    """Nothing: presets are read before the body runs, by `compiler.elaborate.presets`."""
 
 
 @runs(syntax.Assign)
@@ -71,7 +71,7 @@ def _assign_next(session: Session, target: syntax.Name, value: CompileTimeValue,
             codes.E202,
             f"`{name}'` has two equations",
             target.span,
-            labels=(Label(frame.equations[name], "the first"),),
+            labels=(Label(frame.equations[name], "first here"),),
             hint="a state has one next value; `where(condition, a, b)` chooses between two",
         )
     frame.equations[name] = target.span
@@ -111,16 +111,16 @@ def run_output(session: Session, statement: syntax.Output) -> None:
 
 
 def _put_out(session: Session, statement: syntax.Output, item: syntax.Expression) -> None:
-    """One item of an output; it is several outputs where it is a tuple."""
+    """Add one item of an `output` statement; a tuple is several outputs."""
     item, frame = resolve_choices(session, item), session.frame
     if statement.name is not None:
         name: str | None = statement.name.text
     elif isinstance(item, syntax.Name) and item.text not in frame.inputs:
-        name = item.text  # an input bound again, `x = x -> Dense(4)`, gives its name to the input alone
+        name = item.text  # in `x = x -> Dense(4)` the name remains that of the input
     else:
         name = None
     try:
-        value = settle(session, session.evaluate(item))
+        value = resolve_range(session, session.evaluate(item))
     except (NablacError, AlreadyReported):
         frame.outputs.append((name, UNKNOWN, item.span))
         raise
@@ -139,20 +139,20 @@ def _put_out(session: Session, statement: syntax.Output, item: syntax.Expression
 
 @runs(syntax.For)
 def run_for(session: Session, statement: syntax.For) -> None:
-    """The body once for each item; paths in it have the number of the round."""
+    """Run the body for each item; paths in it contain the index of the iteration."""
     items = _items(session, statement)
-    count = items.stop - items.start if isinstance(items, range) else len(items)  # `len` counts to 2**63
+    count = items.stop - items.start if isinstance(items, range) else len(items)  # `len` is limited to 2**63
     session.iterations += max(count, 0)
     if session.iterations > MOST_ITERATIONS:
         raise session.fault(
             codes.E502,
-            f"the loops of this model run more than {MOST_ITERATIONS} times",
+            f"the loops of this model run more than {MOST_ITERATIONS:,} times",
             statement.iterable.span,
-            note=f"{count} times here",
+            note=f"{count:,} times here",
             hint="`for` is unrolled at compile time; along an axis of a tensor use `scan`",
         )
     frame = session.frame
-    reported = len(session.diagnostics.found)
+    reported = len(session.diagnostics.reported)
     for index, item in enumerate(items):
         session.charge(EXPRESSION, statement.variable.span)
         frame.loops.append(index)
@@ -161,20 +161,20 @@ def run_for(session: Session, statement: syntax.For) -> None:
             session.run(statement.body)
         finally:
             frame.loops.pop()
-        if len(session.diagnostics.found) > reported:
-            raise AlreadyReported  # the rounds to come would only repeat the error
+        if len(session.diagnostics.reported) > reported:
+            raise AlreadyReported  # later iterations would only repeat the error
 
 
-def _ranges(session: Session, iterable: syntax.Expression) -> CompileTimeValue:
-    """What stands behind `in`: ranges in a list there are what inner loops run over, and no search."""
+def _iterable(session: Session, iterable: syntax.Expression) -> CompileTimeValue:
+    """The value after `in`; ranges in a list there are not searched, but are for inner loops to iterate over."""
     if isinstance(iterable, syntax.ListOf) and any(isinstance(item, syntax.Range) for item in iterable.items):
         return bounded_list(session, [session.evaluate(item) for item in iterable.items], iterable.span)
     return session.evaluate(iterable)
 
 
 def _items(session: Session, statement: syntax.For) -> Sequence[CompileTimeValue]:
-    """What a loop runs over."""
-    value, span = _ranges(session, statement.iterable), statement.iterable.span
+    """The items that a loop iterates over."""
+    value, span = _iterable(session, statement.iterable), statement.iterable.span
     match value:
         case Interval(int() as start, int() as stop):
             return range(start, stop)

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from compiler.attributes import OptionalNumber
+from compiler.attribute_kinds import OptionalNumber
 from compiler.dims import Size
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
+from compiler.operators.leaves import constant
 from compiler.operators.making import (
     batch_broadcast,
     equal,
@@ -24,7 +25,6 @@ from compiler.operators.making import (
     sum_to,
     where,
 )
-from compiler.operators.source import constant
 from compiler.types import DType, TensorType, TypeMismatch, broadcast
 from compiler.window import Window
 
@@ -358,11 +358,9 @@ class Clip(Elementwise):
                 raise TypeMismatch(f"the bound {bound} would be {beyond} in {x.dtype}", "convert `x`, as by `widen(x)`")
             if bound is not None and x.dtype.is_integer and not x.dtype.holds(bound):
                 low, high = x.dtype.range
-                raise TypeMismatch(f"{bound} is not a valid bound for {x}", f"give a whole number from {low} to {high}")
+                raise TypeMismatch(f"{bound} is not a valid bound for {x}", f"use a whole number from {low} to {high}")
         if self.low is not None and self.high is not None and self.low > self.high:
-            raise TypeMismatch(
-                f"the lower bound {self.low} is above the upper bound {self.high}", "exchange the bounds"
-            )
+            raise TypeMismatch(f"the lower bound {self.low} is above the upper bound {self.high}", "swap the bounds")
         return x
 
     def compute(self, x: Array) -> Array:

@@ -7,13 +7,14 @@ from functools import reduce
 from itertools import product as every
 from typing import TYPE_CHECKING, ClassVar
 
-from compiler.attributes import Flag, Integers
+from compiler.attribute_kinds import Flag, Integers
 from compiler.dims import Size, product
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
 from compiler.lowering import Emit
 from compiler.operators.activations import Relu
 from compiler.operators.convolution import Conv, SlidingWindow
+from compiler.operators.leaves import constant
 from compiler.operators.making import (
     cast,
     concat,
@@ -26,7 +27,6 @@ from compiler.operators.making import (
     unsqueeze,
     zeros,
 )
-from compiler.operators.source import constant
 from compiler.types import DType, TensorType, TypeMismatch
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Pool(SlidingWindow):
         _, pads, _ = self.settings(rank)
         if any(pad >= self.kernel[axis % rank] for axis, pad in enumerate(pads)):
             raise TypeMismatch(
-                "a pad must be smaller than its window", "a larger one would make windows of padding alone"
+                "a pad must be smaller than its window", "with a larger one, some windows would contain only padding"
             )
         return x.with_shape(*x.shape[:2], *self.output_sizes(x, self.kernel))
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from compiler.attributes import Axes, Axis, Extents, Integers
+from compiler.attribute_kinds import Axes, Axis, Extents, Integers
 from compiler.dims import Dim, Size, differ, product, quotient
 from compiler.graph import Operator, Value
 from compiler.lazy import LazyModule
@@ -105,7 +105,7 @@ class Reshape(DataMovement):
             return self.shape
         rest = product(size for size in self.shape if size != -1)
         if rest == 0:
-            raise TypeMismatch(f"{x} does not reshape to {wanted}: -1 is ambiguous beside a size of 0")
+            raise TypeMismatch(f"{x} does not reshape to {wanted}: -1 is ambiguous next to a size of 0")
         whole = quotient(x.elements, rest)
         if whole * rest != x.elements:
             raise TypeMismatch(
@@ -296,7 +296,7 @@ class Concat(DataMovement):
 
     def infer(self, *operands: TensorType) -> TensorType:
         if not operands:
-            raise TypeMismatch("`concat` needs at least one tensor", "give it a list: `concat([x, y], axis: 0)`")
+            raise TypeMismatch("`concat` needs at least one tensor", "pass a list: `concat([x, y], axis: 0)`")
         first = operands[0]
         dtype = same_dtype(*operands)
         axis = first.axis(self.axis)

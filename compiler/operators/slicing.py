@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from compiler.attributes import TEXT, Axes, Bounds, Extents, Integers, Number
+from compiler.attribute_kinds import TEXT, Axes, Bounds, Extents, Integers, Number
 from compiler.dims import LARGEST, Size, Symbol
 from compiler.graph import Value
 from compiler.lazy import LazyModule
@@ -195,7 +195,7 @@ class Pad(DataMovement):
         if self.mode not in ("constant", "reflect", "edge"):
             raise TypeMismatch(f"`{self.mode}` is not a mode of `pad`", 'use "constant", "reflect" or "edge"')
         if self.value != 0 and (x.dtype is DType.BOOL or not x.dtype.holds(self.value)):
-            raise TypeMismatch(f"{x} cannot be padded with {self.value}", f"give a number that {x.dtype} holds")
+            raise TypeMismatch(f"{x} cannot be padded with {self.value}", f"use a number that {x.dtype} can represent")
         for axis, (size, before, after) in enumerate(zip(x.shape, self.before, self.after, strict=True)):
             if _negative(before) or _negative(after):
                 raise TypeMismatch(

@@ -1,4 +1,4 @@
-"""`nablac compare`: runs side by side."""
+"""`nablac compare`: the differences between runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nablac.commands.options import output_options
 from nablac.commands.output import encodable, note, print_json, wants_color
 
 if TYPE_CHECKING:
-    from nablac.comparison import Comparison
+    from nablac.run_comparison import Comparison
 
 
 @click.command()
@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 )
 @output_options
 def command(runs: Sequence[Path], report: Path | None, as_json: bool, quiet: bool) -> int:
-    """Compare runs: the settings that differ, what each came to, and their histories over each other.
+    """Compare runs.
 
-    Of each run, every quantity is that of its best epoch, by what the run monitors.
+    Shows the settings that differ, and every quantity in the best epoch of each run, by the quantity that it monitors.
     """
-    from nablac.comparison import compare_runs
     from nablac.comparison_table import render_comparison
+    from nablac.run_comparison import compare_runs
 
     if report is not None and report.suffix.lower() not in (".html", ".htm"):
         raise click.UsageError(f"`--report {report}` is an HTML file: name it {report.with_suffix('.html')}")
@@ -38,8 +38,8 @@ def command(runs: Sequence[Path], report: Path | None, as_json: bool, quiet: boo
         named = "one run is named twice" if len(runs) > 1 else "one is named" if runs else "none is named"
         raise click.UsageError(f"compare takes two runs or more, and {named}")
     comparison = compare_runs(folders)
-    for each in comparison.notes:
-        note(f"note: {each}", quiet)
+    for text in comparison.notes:
+        note(f"note: {text}", quiet)
     if report is not None:
         _write_report(report, comparison)
     if as_json:

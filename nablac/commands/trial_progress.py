@@ -6,7 +6,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from nablac.commands.output import note
-from runtime.search.page import show_value
+from runtime.search.study_page import show_value
 from runtime.search.trial_results import ENDED, TrialResult, ranked, trial_results
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class TrialProgress:
-    """Shows the trials of a study as they end, here and in other processes; silent where `quiet`."""
+    """Shows the trials of a study as they end, here and in other processes; silent if `quiet`."""
 
     def __init__(self, study: OpenStudy, total: int, quiet: bool) -> None:
         self._study, self._total, self._quiet = study, total, quiet
@@ -48,12 +48,12 @@ class TrialProgress:
             self._bar.stop()
 
     def epoch(self, number: int, position: Position) -> None:
-        """Show how far the running trial is."""
+        """Show the epoch of the running trial."""
         if self._bar is not None:
             self._bar.update(self._task, description=f"trial {number}, epoch {position.epoch}")
 
     def look(self) -> None:
-        """A line for each trial that has ended since the last look."""
+        """Print a line for each trial that has ended since the last call."""
         if self._quiet:
             return
         trials = trial_results(self._study.study)

@@ -1,4 +1,4 @@
-"""`nablac tune`: the ranges of a model's text searched, each trial an ordinary run."""
+"""`nablac tune`: search the ranges of a model; each trial is an ordinary run."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from nablac.commands.options import Finite, asked, output_options, run_options, text_options
+from nablac.commands.options import Finite, output_options, run_options, text_options, was_given, whole_number
 from nablac.commands.output import note, print_json
-from nablac.commands.signals import handled
-from runtime.training.run_options import LEAST, MOST_VALIDATION
+from nablac.commands.signals import signals_handled_by
+from runtime.training.run_options import MOST_VALIDATION
 
 if TYPE_CHECKING:
     from runtime.search.studies import OpenStudy
@@ -36,43 +36,70 @@ _MOST_JOBS = 256
     type=click.Choice(_SEARCHES),
     default="tpe",
     show_default=True,
-    help="Every combination, at random, or by what the trials so far have shown (TPE).",
+    help="Try every combination, random values, or values near those of good trials (TPE).",
 )
-@click.option("--trials", type=click.IntRange(1), metavar="N", help="How many trials.  [default: 20; of a grid all]")
+@click.option(
+    "--trials", type=click.IntRange(1), metavar="N", help="The number of trials.  [default: 20, or the whole grid]"
+)
 @click.option(
     "--points",
     type=click.IntRange(1, 1000),
     default=3,
     show_default=True,
     metavar="P",
-    help="The values of each numeric range in a grid.",
+    help="Use P values of each numeric range in a grid.",
 )
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="The seed of the search, not of the trials."
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the search, not of the trials."
 )
 @click.option(
-    "--jobs", type=click.IntRange(1, _MOST_JOBS), default=1, show_default=True, metavar="K", help="Trials at a time."
+    "--jobs",
+    type=click.IntRange(1, _MOST_JOBS),
+    default=1,
+    show_default=True,
+    metavar="K",
+    help="Run K trials at a time.",
 )
-@click.option("--prune", is_flag=True, help="End trials early that are worse than the others were.")
-@click.option("--pruner", type=click.Choice(_PRUNERS), help="How --prune decides.  [default: median]")
+@click.option("--prune", is_flag=True, help="Stop trials early that are worse than others at that epoch.")
+@click.option("--pruner", type=click.Choice(_PRUNERS), help="The rule of --prune.  [default: median]")
 @click.option("--time", "minutes", type=Finite(0), metavar="MINUTES", help="Save and stop after this time.")
 @click.option(
-    "--resume", type=click.Path(path_type=Path), metavar="STUDY", help="Go on with a study, also beside others that do."
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="STUDY",
+    help="Resume a study, also while other processes work on it.",
 )
 @click.option(
     "--storage",
     type=click.Path(path_type=Path),
     metavar="FILE",
-    help="Where trials are shared, for studies on several machines.  [default: in the study's folder]",
+    help="Share trials through this file, for studies on several machines.  [default: in the study's folder]",
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="The study's folder.  [default: studies/MODEL/N]")
-@click.option("--epochs", type=click.IntRange(LEAST["epochs"]), help="Epochs of each trial.")
 @click.option(
-    "--patience", type=click.IntRange(LEAST["patience"]), help="End a trial after this many epochs without improvement."
+    "-o", "--output", type=click.Path(path_type=Path), help="Write to this folder.  [default: studies/MODEL/N]"
 )
-@click.option("--validation", type=Finite(0, MOST_VALIDATION), help="The fraction of examples for validation.")
-@click.option("--data", type=click.Path(), help="Data to use instead of the train block's file.")
-@click.option("--weights", type=click.Path(path_type=Path), metavar="FILE", help="Weights that each trial begins with.")
+@click.option(
+    "--epochs",
+    type=whole_number("epochs"),
+    metavar="N",
+    help="Train each trial for N epochs.  [default: from the train block]",
+)
+@click.option(
+    "--patience", type=whole_number("patience"), metavar="N", help="Stop a trial after N epochs without improvement."
+)
+@click.option(
+    "--validation",
+    type=Finite(0, MOST_VALIDATION),
+    metavar="FRACTION",
+    help="Use this fraction of the examples for validation.",
+)
+@click.option("--data", type=click.Path(), help="Train on this data instead of the file in the train block.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Start each trial from these weights.",
+)
 @click.option("--skip-broken", is_flag=True, help="Skip broken rows and files.")
 @run_options
 @output_options
@@ -87,10 +114,11 @@ def command(
     quiet: bool,
     **parameters: Any,
 ) -> int:
-    """Search the ranges of a model's text: `16..128`, `log(1e-4..1e-1)`, `choice(...)` wherever a value stands.
+    """Search the ranges of a model.
 
-    Each trial is an ordinary run in the study's folder. The best is written as a .model file, ready to train.
-    Ctrl-C saves and stops; --resume STUDY goes on, in as many processes as you start.
+    Ranges such as `16..128`, `log(1e-4..1e-1)` and `choice(...)` can be written instead of any value. Each trial is an
+    ordinary run in the study's folder; the best one is written as a .model file, ready to train. Ctrl-C saves and
+    stops; --resume STUDY resumes, in any number of processes.
     """
     from runtime.search.extra import require_optuna
 
@@ -123,8 +151,10 @@ def command(
     return _report(study, total, bool(caught), as_json, quiet)
 
 
-def _begin(file: Path | None, output: Path | None, trials: int | None, jobs: int, said: dict[str, Any]) -> OpenStudy:
-    """A new study."""
+def _begin(
+    file: Path | None, output: Path | None, trials: int | None, jobs: int, parameters: dict[str, Any]
+) -> OpenStudy:
+    """Start a new study."""
     import nablac
     from runtime.search.processes import share_of_processors
     from runtime.search.resuming import complete_record
@@ -137,28 +167,28 @@ def _begin(file: Path | None, output: Path | None, trials: int | None, jobs: int
     if file is None:
         raise click.UsageError("name a .model file, or a study with --resume STUDY")
     if (file / "study.json").is_file():
-        raise click.UsageError(f"{file} is a study: --resume {file} goes on with it")
+        raise click.UsageError(f"{file} is a study: `--resume {file}` resumes it")
     folder = None
     if file.is_dir():
-        file, folder = _of_run(file, said)
-    kind = said["pruner"] or ("median" if said["prune"] else None)
+        file, folder = _of_run(file, parameters)
+    kind = parameters["pruner"] or ("median" if parameters["prune"] else None)
     options = TrialOptions(
-        model=said["model"],
-        preset=said["preset"],
-        set=list(said["set"]),
-        dtype=said["dtype"],
-        weights=str(said["weights"].resolve()) if said["weights"] is not None else None,
-        epochs=said["epochs"],
-        patience=said["patience"],
-        validation=said["validation"],
-        data=path_of(said["data"]) if said["data"] is not None else None,
-        backend=said["backend"],
-        device=said["device"],
-        skip_broken=said["skip_broken"],
+        model=parameters["model"],
+        preset=parameters["preset"],
+        set=list(parameters["set"]),
+        dtype=parameters["dtype"],
+        weights=str(parameters["weights"].resolve()) if parameters["weights"] is not None else None,
+        epochs=parameters["epochs"],
+        patience=parameters["patience"],
+        validation=parameters["validation"],
+        data=path_of(parameters["data"]) if parameters["data"] is not None else None,
+        backend=parameters["backend"],
+        device=parameters["device"],
+        skip_broken=parameters["skip_broken"],
     )
     setup = TrialSetup(file, options, folder, say=note)
     require_variables(setup.source)
-    storage = said["storage"]
+    storage = parameters["storage"]
     record = StudyRecord(
         form=FORM,
         nablac=nablac.__version__,
@@ -168,7 +198,7 @@ def _begin(file: Path | None, output: Path | None, trials: int | None, jobs: int
         storage=str(storage.resolve()) if storage is not None else None,
         trials=trials,
         threads=share_of_processors(jobs),
-        search=Search(said["search"], said["points"], said["seed"], kind),
+        search=Search(parameters["search"], parameters["points"], parameters["seed"], kind),
         options=options,
         monitor="",
         higher_is_better=False,
@@ -179,20 +209,20 @@ def _begin(file: Path | None, output: Path | None, trials: int | None, jobs: int
     return begin_study(output, record, setup, epochs)
 
 
-def _of_run(folder: Path, said: dict[str, Any]) -> tuple[Path, Path]:
-    """The text of a run, with where its data begins; what it was started with goes to `said` where nothing is asked."""
+def _of_run(folder: Path, parameters: dict[str, Any]) -> tuple[Path, Path]:
+    """The text of a run and the folder of its data; its options are added to `parameters` if they are not given."""
     from compiler.elaborate.program_texts import SPEC
     from nablac.commands.runs import read_run
 
     run = read_run(folder)
     for name in ("model", "preset", "set", "dtype", "validation", "data", "skip_broken"):
-        if not asked(name):
-            said[name] = run.choices[name]
+        if not was_given(name):
+            parameters[name] = run.choices[name]
     return folder / SPEC, run.record.data_folder(folder)
 
 
-def _resume(folder: Path, file: Path | None, output: Path | None, said: dict[str, Any]) -> OpenStudy:
-    """A study as it was begun, and no other."""
+def _resume(folder: Path, file: Path | None, output: Path | None, parameters: dict[str, Any]) -> OpenStudy:
+    """Open a study to resume it; NablacError if the command contradicts it."""
     from runtime.search.resuming import resume_study
     from runtime.search.study_record import cannot_resume, check_same
 
@@ -201,27 +231,31 @@ def _resume(folder: Path, file: Path | None, output: Path | None, said: dict[str
     study = resume_study(folder, note)
     if file is not None and file.resolve() != study.setup.file.resolve():
         message = f"{folder} is a study of {study.setup.file}, not of {file}"
-        raise cannot_resume(folder, message, f"`nablac tune --resume {folder}` goes on with it")
-    check_same(study.record, _requested(study.record, said), folder)
+        raise cannot_resume(folder, message, f"`nablac tune --resume {folder}` resumes it")
+    check_same(study.record, _requested(study.record, parameters), folder)
     return study
 
 
-def _requested(record: StudyRecord, said: dict[str, Any]) -> StudyRecord:
-    """A study's record with what the command says of it."""
+def _requested(record: StudyRecord, parameters: dict[str, Any]) -> StudyRecord:
+    """A study's record, changed by the given options of the command."""
     from runtime.training.training_data import path_of
 
-    now: dict[str, Any] = {name: value for name, value in said.items() if asked(name)}
+    requested: dict[str, Any] = {name: value for name, value in parameters.items() if was_given(name)}
     for name in ("weights", "storage"):
-        if name in now:
-            now[name] = str(now[name].resolve())
-    if "data" in now:
-        now["data"] = path_of(now["data"])
-    if "set" in now:
-        now["set"] = list(now["set"])
-    search = {{"search": "kind"}.get(name, name): now[name] for name in ("search", "points", "seed") if name in now}
-    if "pruner" in now or "prune" in now:
-        search["pruner"] = now.get("pruner") or record.search.pruner or "median"
-    options = {name: value for name, value in now.items() if hasattr(record.options, name)}
+        if name in requested:
+            requested[name] = str(requested[name].resolve())
+    if "data" in requested:
+        requested["data"] = path_of(requested["data"])
+    if "set" in requested:
+        requested["set"] = list(requested["set"])
+    search = {
+        {"search": "kind"}.get(name, name): requested[name]
+        for name in ("search", "points", "seed")
+        if name in requested
+    }
+    if "pruner" in requested or "prune" in requested:
+        search["pruner"] = requested.get("pruner") or record.search.pruner or "median"
+    options = {name: value for name, value in requested.items() if hasattr(record.options, name)}
     return replace(record, search=replace(record.search, **search), options=replace(record.options, **options))
 
 
@@ -236,11 +270,11 @@ def _announce(study: OpenStudy, total: int) -> None:
     for variable in variables_of(study.setup.source):
         note(f"  {variable.name}: {describe_variable(variable)}")
     if not record.monitor.startswith("val_"):
-        note(f"note: {record.monitor} is of the examples that train; `validation 0.2` holds some out to compare by")
+        note(f"note: {record.monitor} is measured on the training examples; `validation 0.2` holds some of them out")
 
 
 def _report(study: OpenStudy, total: int, interrupted: bool, as_json: bool, quiet: bool) -> int:
-    """Write the results, show them, say how to go on; the command's exit status."""
+    """Write the results, show them and how to continue; returns the exit status."""
     from runtime.search.study_results import BEST, as_written, write_results
     from runtime.search.trial_results import ENDED, ranked, trial_results
 
@@ -274,8 +308,8 @@ def _report(study: OpenStudy, total: int, interrupted: bool, as_json: bool, quie
 
 
 def _print_table(study: OpenStudy, best: list[TrialResult]) -> None:
-    """The best trials, each in a row."""
-    from runtime.search.page import show_value
+    """Print the best trials, one a row."""
+    from runtime.search.study_page import show_value
     from runtime.search.trial_results import variable_columns
 
     shown = best[:_SHOWN]
@@ -293,10 +327,10 @@ def _print_table(study: OpenStudy, best: list[TrialResult]) -> None:
 
 
 def _print_ends(study: OpenStudy, best: TrialResult, own: TrialResult | None, quiet: bool) -> None:
-    """What lies where, and the commands that go on from here."""
+    """Print which files were written, and the commands that use them."""
     from runtime.search.study_results import BEST, PAGE, TABLE
 
-    text = f"; the text as it stands {own.objective:.6g}" if own is not None else ""
+    text = f"; with the default values {own.objective:.6g}" if own is not None else ""
     click.echo(
         f"best trial {best.number}: {study.record.monitor} {best.objective:.6g} in epoch {best.best_epoch}{text}"
     )
@@ -308,7 +342,7 @@ def _print_ends(study: OpenStudy, best: TrialResult, own: TrialResult | None, qu
 
 
 def _train_options(record: StudyRecord) -> str:
-    """The options with which `nablac train` trains the best as the trial was trained."""
+    """The options with which `nablac train` trains the best program as in its trial."""
     options, defaults = record.options, {"dtype": "f32", "backend": "numpy", "device": "cpu", "skip_broken": False}
     parts = []
     for name in ("model", "dtype", "weights", "epochs", "patience", "validation", "data", "backend", "device"):
@@ -324,7 +358,7 @@ def _quoted(path: Path) -> str:
 
 @contextmanager
 def _signals() -> Iterator[list[int]]:
-    """Ctrl-C and SIGTERM end the search after the running step; a second one ends the command at once."""
+    """Collect Ctrl-C and SIGTERM, which end the search after the running step; a second one exits at once."""
     caught: list[int] = []
 
     def handle(number: int) -> None:
@@ -332,5 +366,5 @@ def _signals() -> Iterator[list[int]]:
             raise KeyboardInterrupt
         caught.append(number)
 
-    with handled(handle):
+    with signals_handled_by(handle):
         yield caught

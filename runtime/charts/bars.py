@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from runtime.charts.elements import fit, line, rectangle, text, text_width
-from runtime.charts.numbers import is_drawable, readable, ticks
 from runtime.charts.palette import BLUE, GRID, INK, MUTED, Color
 from runtime.charts.panel import EDGE, HEIGHT, WIDTH, Chart, Panel
+from runtime.charts.readable_numbers import is_drawable, readable, ticks
 from runtime.charts.scales import Axis, Scale, numeric_scale
 
 _ROW, _BAR = 26.0, 16.0
@@ -26,9 +26,9 @@ def bar_chart(
     most: int = 30,
     width: float = WIDTH,
 ) -> Chart:
-    """A horizontal bar for each amount, in the order given, with its value at its end; from 0 on.
+    """A horizontal bar from 0 for each amount, in order, with the value at its end.
 
-    `texts` take the place of the values. After the first `most` it is said how many more there are.
+    `texts` replace the values. Only the first `most` are drawn, with a note of how many more there are.
     """
     written = texts if texts is not None else [readable(amount, 3) for amount in amounts.values()]
     rows = list(zip(amounts.items(), written, strict=True))
@@ -75,9 +75,9 @@ def histogram(
     width: float = WIDTH,
     height: float = HEIGHT,
 ) -> Chart:
-    """How often values fall into intervals of one width, whose ends are round numbers; a vertical line at `mark`.
+    """Counts of values in intervals of equal width between round numbers, and a vertical line at `mark`.
 
-    There are about `bins` of them, or as many as the rule of Freedman and Diaconis (1981) asks for.
+    There are about `bins` of them, or as many as by the rule of Freedman and Diaconis (1981).
     """
     numbers = sorted(float(value) for value in values if is_drawable(value))
     panel = Panel.begin(title, width, height, note=note)
@@ -112,7 +112,7 @@ def histogram(
 
 
 def bin_edges(numbers: Sequence[float], bins: int | None = None) -> list[float]:
-    """Round ends of intervals of one width around sorted numbers; one interval around numbers that are all equal."""
+    """The edges of intervals of equal width, round numbers, for sorted numbers; one interval if all are equal."""
     low, high = numbers[0], numbers[-1]
     size = max(abs(low), abs(high))
     if high - low <= max(1e-9 * size, 1e-290):
@@ -131,7 +131,7 @@ def bin_edges(numbers: Sequence[float], bins: int | None = None) -> list[float]:
 
 
 def bin_counts(numbers: Iterable[float], edges: Sequence[float]) -> list[int]:
-    """How many numbers lie in each interval; one at an inner end is of the interval above it."""
+    """The number of values in each interval; an edge belongs to the interval above it."""
     counts = [0] * (len(edges) - 1)
     width = edges[1] - edges[0]
     for number in numbers:

@@ -1,4 +1,4 @@
-"""The elements of an SVG as text, and how wide texts are in it."""
+"""SVG elements as text, and the widths of texts in them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif"
 def element(
     tag: str, *content: str, fill: Color | None = None, stroke: Color | None = None, css: str = "", **attributes: Any
 ) -> str:
-    """An element; `content` is markup. `stroke_width` is written `stroke-width`; what is `hollow` has no fill."""
+    """An element; `content` is markup. `stroke_width` is written `stroke-width`; `hollow` elements have no fill."""
     head = f"<{tag}"
     if fill is not None or stroke is not None or css:
         named = {"fill": fill, "stroke": stroke}
@@ -88,13 +88,13 @@ def escape(content: str) -> str:
 
 
 def text_width(content: str, size: float = 12, bold: bool = False) -> float:
-    """About how wide a text is, in the widest of the fonts."""
+    """The approximate width of a text in the widest of the fonts."""
     ems = sum(1.0 if unicodedata.east_asian_width(letter) in "WF" else 0.7 if bold else 0.63 for letter in content)
     return ems * size
 
 
 def fit(content: str, room: float, size: float = 12, bold: bool = False) -> str:
-    """The text, or as much of its beginning as there is room for."""
+    """The text, shortened to the room that there is."""
     if text_width(content, size, bold) <= room:
         return content
     while content and text_width(content + "…", size, bold) > room:

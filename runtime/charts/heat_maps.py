@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from runtime.charts.elements import fit, rectangle, text, text_width
-from runtime.charts.numbers import is_drawable
 from runtime.charts.palette import MUTED, RAMP, shade
 from runtime.charts.panel import EDGE, WIDTH, Chart, Panel
+from runtime.charts.readable_numbers import is_drawable
 
 _WIDEST, _HIGHEST, _SMALLEST = 110.0, 52.0, 22.0  # of a cell
 _LONGEST_NAME = 140.0
@@ -56,7 +56,7 @@ def heat_map(
 
 @dataclass(frozen=True)
 class _Grid:
-    """Where cells lie: the first at `left` and `top`, each `wide` and `high` with the space after it."""
+    """The layout of cells: the first is at `left` and `top`; `wide` and `high` include the space after a cell."""
 
     width: float  # of the whole chart
     left: float
@@ -93,7 +93,7 @@ def _lay_out(rows: Sequence[str], columns: Sequence[str], top: float) -> _Grid:
 
 
 def confusion_matrix(title: str, names: Sequence[str], counts: Sequence[Sequence[int]], *, note: str = "") -> Chart:
-    """How often `counts[actual][predicted]` each class was taken for each; colours are shares of the actual class.
+    """The counts of predictions by class, `counts[actual][predicted]`; colours are shares of the actual class.
 
     Of very many classes those with the most mistakes are drawn; that is said.
     """
@@ -133,7 +133,7 @@ def confusion_matrix(title: str, names: Sequence[str], counts: Sequence[Sequence
 
 
 def _text_size(texts: Sequence[Sequence[str]] | None, grid: _Grid) -> float:
-    """Of the letters in cells; 0 where they would not fit or could not be read."""
+    """The font size in cells; 0 if the texts would not fit or not be readable."""
     longest = max((text_width(written, 1) for row in texts or () for written in row), default=0.0)
     if not longest:
         return 0.0

@@ -1,4 +1,4 @@
-"""Line charts: what a quantity does as another goes on."""
+"""Line charts: quantities over epochs, time or another quantity."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runtime.charts.elements import circle, line, polyline
-from runtime.charts.numbers import is_drawable, readable
 from runtime.charts.palette import BEST, MUTED, SERIES, SURFACE, Color
 from runtime.charts.panel import HEIGHT, WIDTH, Chart, Entry, Panel
+from runtime.charts.readable_numbers import is_drawable, readable
 from runtime.charts.scales import Axis, numeric_scale, whole_scale
 from runtime.charts.times import time_scale
 
@@ -19,7 +19,7 @@ Points = list[tuple[float, float]]
 
 @dataclass(frozen=True)
 class Series:
-    """A quantity: its value `y[i]` at `x[i]`. What is not finite leaves a gap.
+    """A quantity: its value `y[i]` at `x[i]`. Values that are not finite leave gaps.
 
     Steps keep a value up to the next one. `tips` are texts for the dots, one for each value.
     """
@@ -34,7 +34,7 @@ class Series:
 
 @dataclass(frozen=True)
 class Highlight:
-    """A point that stands out. What it is stands in the legend: beside the point it would lie on a line."""
+    """A point that stands out; its text is in the legend, since beside the point it would collide with a line."""
 
     x: float
     y: float
@@ -62,19 +62,19 @@ def line_chart(
 ) -> Chart:
     """A chart of several series. `levels` are dashed horizontal lines by name.
 
-    Values of x are counts where `whole_x` says so, such as epochs; with `times` they are seconds since 1970, and the
+    With `whole_x`, values of x are counts such as epochs; with `times` they are seconds since 1970, and the
     axis has dates.
 
-    The y axis is logarithmic as `log_y` says, or where values are positive and more than two decades apart, and has
-    `about` so many ticks. `air` is left at both ends of the x axis, as a share of it.
+    The y axis is logarithmic with `log_y`, or if it is None and values are positive and span more than two decades. It
+    has about `about` ticks. `air` is left at both ends of the x axis, as a share of it.
     """
     levels = {name: value for name, value in (levels or {}).items() if is_drawable(value)}
     colors = _colors(series)
     entries = _legend(series, colors, levels, highlight) if legend else []
     panel = Panel.begin(title, width, height, entries, note)
-    points = [_drawable_points(each, log_x) for each in series]
-    x_values = [x for each in series for x in each.x[: len(each.y)] if _has_place(x, 0.0, log_x)]
-    y_values = [*(y for each in points for _, y in each), *levels.values()]
+    points = [_drawable_points(curve, log_x) for curve in series]
+    x_values = [x for curve in series for x in curve.x[: len(curve.y)] if _has_place(x, 0.0, log_x)]
+    y_values = [*(y for curve in points for _, y in curve), *levels.values()]
     description = _description(series, x_name)
     if not any(points):
         panel.say("no finite value")
@@ -91,24 +91,24 @@ def line_chart(
     if highlight is not None:
         x, y = x_axis.at(highlight.x), y_axis.at(highlight.y)
         panel.parts.append(line(x, y, x, y_axis.start, BEST, stroke_dasharray="3 3", opacity=0.6))
-    for number, each in enumerate(series):
-        panel.parts += _draw(each, colors[number], number >= len(SERIES), x_axis, y_axis)
+    for number, curve in enumerate(series):
+        panel.parts += _draw(curve, colors[number], number >= len(SERIES), x_axis, y_axis)
     if highlight is not None:
         panel.parts.append(circle(x, y, 4.5, BEST, stroke=SURFACE, stroke_width=1.5))
     return panel.chart(title, description)
 
 
 def _colors(series: Sequence[Series]) -> list[Color]:
-    return [each.color or SERIES[number % len(SERIES)] for number, each in enumerate(series)]
+    return [curve.color or SERIES[number % len(SERIES)] for number, curve in enumerate(series)]
 
 
 def _legend(
     series: Sequence[Series], colors: Sequence[Color], levels: Mapping[str, float], highlight: Highlight | None
 ) -> list[Entry]:
     entries = []
-    for number, (each, color) in enumerate(zip(series, colors, strict=True)):
+    for number, (curve, color) in enumerate(zip(series, colors, strict=True)):
         line_mark: Literal["line", "dashes"] = "dashes" if number >= len(SERIES) else "line"
-        entries.append(Entry(each.name, color, "dot" if each.style == "dots" else line_mark))
+        entries.append(Entry(curve.name, color, "dot" if curve.style == "dots" else line_mark))
     entries += [Entry(f"{name} {readable(value)}", MUTED, "dashes") for name, value in levels.items()]
     if highlight is not None:
         entries.append(Entry(highlight.text, BEST, "dot", bold=True))
@@ -124,7 +124,7 @@ def _drawable_points(series: Series, log_x: bool) -> Points:
 
 
 def _draw(series: Series, color: Color, dashed: bool, x_axis: Axis, y_axis: Axis) -> list[str]:
-    """A line for each run of values; one that stands between two gaps is a dot."""
+    """A line for each stretch of values; a value between two gaps is a dot."""
     runs: list[Points] = [[]]
     dots: list[str] = []
     for index, (x, y) in enumerate(zip(series.x, series.y, strict=False)):
@@ -155,7 +155,7 @@ def _steps(points: Points) -> Points:
 
 
 def _thinned(points: Points) -> Points:
-    """A line that looks the same: of the points on each pixel the first, the last, and the two extremes."""
+    """The points of a line that looks the same: on each pixel the first, the last, and the two extremes."""
     if len(points) <= _DENSE * (points[-1][0] - points[0][0]):
         return points
     columns: dict[int, Points] = {}
@@ -172,11 +172,11 @@ def _thinned(points: Points) -> Points:
 def _description(series: Sequence[Series], x_name: str) -> str:
     over = f" by {x_name}" if x_name else ""
     sentences = []
-    for each in series:
-        values = [value for value in each.y if is_drawable(value)]
+    for curve in series:
+        values = [value for value in curve.y if is_drawable(value)]
         if not values:
-            sentences.append(f"{each.name}{over} has no finite value.")
+            sentences.append(f"{curve.name}{over} has no finite value.")
             continue
         extremes = f"lowest {readable(min(values))}, highest {readable(max(values))}, last {readable(values[-1])}"
-        sentences.append(f"{each.name}{over}, {len(values):,} values: {extremes}.")
+        sentences.append(f"{curve.name}{over}, {len(values):,} values: {extremes}.")
     return " ".join(sentences)

@@ -21,14 +21,14 @@ _KINDS = {
     "bmp": re.compile(rb"BM"),
 }
 _NUMERIC = re.compile(r"[-+]?[\d.,]+(e[-+]?\d+)?( ?[%a-zµ]{1,3})?|[-+]?∞|NaN|–|")
-_TINY = 64  # pixels of a picture's width, up to which each is seen by itself
-_LONG = 60  # letters, from which a cell has several lines
+_TINY = 64  # pixels; narrower pictures show their pixels
+_LONG = 60  # letters; longer cells have several lines
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A text; `quiet` is beside the matter."""
+    """A paragraph of text; a `quiet` one is small and grey."""
 
     text: str
     quiet: bool = False
@@ -40,7 +40,7 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Facts:
-    """The few figures that matter most: each a name, a value, and what there is to say of it."""
+    """The most important figures: names, values, and optional notes."""
 
     facts: Sequence[tuple[str, str] | tuple[str, str, str]]
 
@@ -88,7 +88,7 @@ class Table:
 
 
 def _kind(column: Sequence[str]) -> str:
-    """The class of a column by what is in it."""
+    """The CSS class of a column, by its contents."""
     if any(column) and all(_NUMERIC.fullmatch(cell) for cell in column):
         return "number"
     return "long" if any(len(cell) > _LONG for cell in column) else ""
@@ -115,7 +115,7 @@ class Figures:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image file (PNG, JPEG, GIF, WebP, BMP) in the page itself; `description` is for those who do not see it."""
+    """An image file (PNG, JPEG, GIF, WebP, BMP) in the page itself; `description` is its alternative text."""
 
     content: bytes
     description: str
@@ -145,7 +145,7 @@ class Pictures:
 
 @dataclass(frozen=True)
 class Code:
-    """A text as it stands, in letters of one width. Lines of a `diff` have the colours of what is gone and new."""
+    """A text in a monospaced font, unchanged; added and removed lines of a `diff` are coloured."""
 
     text: str
     diff: bool = False
@@ -161,14 +161,14 @@ class Code:
 
 @dataclass(frozen=True)
 class Folded:
-    """Parts behind a line that opens them."""
+    """Parts that are hidden until the summary is clicked."""
 
     summary: str
     parts: Sequence[Part]
 
     def html(self) -> str:
         """As markup."""
-        return _tag("details", _tag("summary", _escape(self.summary)) + "\n".join(each.html() for each in self.parts))
+        return _tag("details", _tag("summary", _escape(self.summary)) + "\n".join(part.html() for part in self.parts))
 
 
 Part = Paragraph | Facts | Table | Figures | Picture | Pictures | Code | Folded
@@ -176,19 +176,21 @@ Part = Paragraph | Facts | Table | Figures | Picture | Pictures | Code | Folded
 
 @dataclass(frozen=True)
 class Section:
-    """A heading with what stands under it."""
+    """A heading and its parts."""
 
     heading: str
     parts: Sequence[Part]
 
 
 def page(title: str, sections: Sequence[Section], *, subtitle: str = "", footer: str = "") -> str:
-    """The whole file. All texts are plain: what looks like markup in them is shown as it is."""
+    """The HTML file. All texts are plain: markup in them is shown as it is."""
     body = [_tag("h1", _escape(title))]
     if subtitle:
         body.append(_tag("p", _escape(subtitle), css="quiet"))
     if len(sections) > 3:
-        links = [_tag("a", _escape(each.heading), href=f"#section-{number}") for number, each in enumerate(sections, 1)]
+        links = [
+            _tag("a", _escape(section.heading), href=f"#section-{number}") for number, section in enumerate(sections, 1)
+        ]
         body.append(_tag("nav", " ".join(links), aria_label="Sections"))
     parts = [_tag("header", "\n".join(body))]
     for number, section in enumerate(sections, 1):
@@ -210,7 +212,7 @@ def page(title: str, sections: Sequence[Section], *, subtitle: str = "", footer:
 
 
 def _tag(name: str, content: str | None, css: str = "", **attributes: str) -> str:
-    """An HTML element; empty attributes are left out, and None for content makes an element that has no end."""
+    """An HTML element; empty attributes are left out; without content it has no end tag."""
     written = {"class": css} | {key.replace("_", "-"): value for key, value in attributes.items()}
     head = "".join(f' {key}="{_escape(value, quote=True)}"' for key, value in written.items() if value)
     return f"<{name}{head}>" if content is None else f"<{name}{head}>{content}</{name}>"

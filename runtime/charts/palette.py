@@ -1,6 +1,6 @@
 """The colours of charts and pages, for a light and a dark screen.
 
-Whatever is read or told apart by its colour has a contrast of at least 4.5 with the surface that it stands on (WCAG
+Texts and marks have a contrast of at least 4.5 with their background (WCAG
 2.2, 1.4.3), and the colours of series differ for people with any of the three colour vision deficiencies.
 """
 
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Color:
-    """A colour by what it is for; `light` and `dark` are its values on screens of either kind."""
+    """A colour named for its use; `light` and `dark` are its values on screens of either kind."""
 
     name: str
     light: str
@@ -22,7 +22,7 @@ class Color:
 CANVAS = Color("canvas", "#f8fafc", "#0f1420")  # behind panels
 SURFACE = Color("surface", "#ffffff", "#171d2b")  # behind marks
 INK = Color("ink", "#0f172a", "#e6eaf2")
-MUTED = Color("muted", "#5b6880", "#9aa7bd")  # what is beside the data: labels of axes, notes
+MUTED = Color("muted", "#5b6880", "#9aa7bd")  # labels of axes, notes
 GRID = Color("grid", "#e2e8f0", "#2b3447")
 FAINT = Color("faint", "#f1f5f9", "#1f2737")
 BEST = Color("best", "#15803d", "#4ade80")
@@ -36,11 +36,11 @@ SERIES = (
     Color("navy", "#172554", "#f1f5f9"),
 )
 BLUE, ORANGE, TEAL, MAGENTA, BROWN, NAVY = SERIES
-STEPS = 10  # of the ramp, from nothing to all
+STEPS = 10  # of the ramp
 
 
 def mix(start: str, end: str, share: float) -> str:
-    """The colour at a `share` of the way between two, as they are encoded."""
+    """The interpolation between two encoded colours."""
     pairs = zip(_channels(start), _channels(end), strict=True)
     return "#" + "".join(f"{round(a + (b - a) * share):02x}" for a, b in pairs)
 
@@ -63,7 +63,7 @@ def _channels(color: str) -> list[int]:
 
 
 def _readable_on(color: str) -> str:
-    """Black or white: whichever is read better on a colour. Of any colour one of them has a contrast above 4.5."""
+    """Black or white, whichever has the higher contrast with a colour, which is above 4.5 for any colour."""
     return max("#000000", "#ffffff", key=lambda text: contrast(text, color))
 
 
@@ -73,12 +73,12 @@ def _ramp() -> tuple[Color, ...]:
     return tuple(Color(f"ramp-{step}", *pair) for step, pair in enumerate(zip(lights, darks, strict=True)))
 
 
-RAMP = _ramp()  # from what hardly stands out of the surface to what stands out most
-ON_RAMP = tuple(Color(f"on-{each.name}", _readable_on(each.light), _readable_on(each.dark)) for each in RAMP)
+RAMP = _ramp()  # from nearly the surface to the strongest contrast
+ON_RAMP = tuple(Color(f"on-{color.name}", _readable_on(color.light), _readable_on(color.dark)) for color in RAMP)
 
 
 def shade(share: float) -> tuple[Color, Color]:
-    """The colour of the ramp for a share from 0 to 1, and that of a text on it. What is more than nothing looks so."""
+    """The colour of the ramp for a share from 0 to 1, and of a text on it; only a share of 0 has the first colour."""
     step = max(1, round(float(min(share, 1.0) ** 0.7) * STEPS)) if share > 0 else 0
     return RAMP[step], ON_RAMP[step]
 
@@ -90,7 +90,7 @@ DARK = "@media screen and (prefers-color-scheme: dark)"
 def dark_rules(drawing: str) -> str:
     """CSS that gives a drawing the colours of a dark screen. The light ones are attributes of its elements.
 
-    So viewers that know no CSS, and paper, have the light ones.
+    So viewers without CSS, and paper, have the light ones.
     """
     used = set(re.findall(r"(?:fill|stroke)-[a-z]+(?:-[a-z0-9]+)*", drawing))
     rules = [

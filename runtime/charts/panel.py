@@ -1,4 +1,4 @@
-"""A panel: what all charts have around their marks - a surface, a title, a legend, axes with their grid."""
+"""A panel: the surface, title, legend, axes and grid around the marks of a chart."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Chart:
     """A finished chart. `body` is the markup inside of its panel."""
 
     title: str
-    description: str  # what is seen, for those who do not see it
+    description: str  # the alternative text
     width: float
     height: float
     body: str
@@ -51,7 +51,7 @@ class Chart:
 
 @dataclass(frozen=True)
 class Entry:
-    """What a kind of mark in a chart means."""
+    """An entry of a legend: a mark and its meaning."""
 
     text: str
     color: Color
@@ -60,7 +60,7 @@ class Entry:
 
     @property
     def width(self) -> float:
-        """With the space that follows it."""
+        """Its width with the space after it."""
         return 20 + text_width(self.text, 12, self.bold) + 14
 
     def draw(self, x: float, y: float) -> str:
@@ -78,7 +78,7 @@ class Entry:
 
 @dataclass
 class Panel:
-    """What stands around a plot, as markup; `top` is where the plot may begin."""
+    """The markup around a plot; `top` is the first free pixel below the title and the legend."""
 
     width: float
     height: float
@@ -111,18 +111,18 @@ class Panel:
         return panel
 
     def chart(self, title: str, description: str) -> Chart:
-        """The panel as it is now."""
+        """The finished chart."""
         return Chart(title, description, self.width, self.height, "".join(self.parts))
 
     def say(self, words: str) -> None:
-        """Write in the middle what there is instead of a plot."""
+        """Write a text in the middle, instead of a plot."""
         middle = (self.top + self.height - EDGE) / 2 + 4
         self.parts.append(text(self.width / 2, middle, words, fill=MUTED, anchor="middle"))
 
     def axes(
         self, x_scale: Scale, y_scale: Scale, x_name: str, y_name: str = "", grid: Literal["rows", "both"] = "rows"
     ) -> tuple[Axis, Axis]:
-        """Draw a grid with labels at the left and below; where the x and y values lie in it."""
+        """Draw a grid with labels at the left and below, and return its axes."""
         top = self.top + (14 if y_name else 0)
         bottom = self.height - _AXIS - (_AXIS_NAME if x_name else 6)
         left = max(52.0, 26 + max((text_width(label) for _, label in y_scale.ticks), default=0.0))
@@ -146,7 +146,7 @@ class Panel:
 
 
 def _apart(ticks: Sequence[tuple[float, str]], axis: Axis) -> list[tuple[float, str]]:
-    """Those ticks of a horizontal axis whose labels do not run into the one before."""
+    """The ticks of a horizontal axis whose labels do not overlap the one before."""
     kept: list[tuple[float, str]] = []
     free = -float("inf")
     for value, label in ticks:
@@ -158,19 +158,19 @@ def _apart(ticks: Sequence[tuple[float, str]], axis: Axis) -> list[tuple[float, 
 
 
 def card(title: str, rows: Sequence[Sequence[Chart]], empty: str = "nothing to show") -> Chart:
-    """Charts in rows under one title, as one; `empty` is said where there are none."""
-    width = 2 * _MARGIN + max((sum(each.width for each in row) + GAP * (len(row) - 1) for row in rows), default=WIDTH)
+    """Charts in rows under one title, as one chart; `empty` is shown if there are none."""
+    width = 2 * _MARGIN + max((sum(chart.width for chart in row) + GAP * (len(row) - 1) for row in rows), default=WIDTH)
     parts, y = [], _HEADER
     for row in rows:
         x = _MARGIN
-        for each in row:
-            parts.append(element("g", each.body, css="panel", transform=f"translate({x:g} {y:g})"))
-            x += each.width + GAP
-        y += max(each.height for each in row) + GAP
+        for chart in row:
+            parts.append(element("g", chart.body, css="panel", transform=f"translate({x:g} {y:g})"))
+            x += chart.width + GAP
+        y += max(chart.height for chart in row) + GAP
     height = y - GAP + _MARGIN if rows else _HEADER + 44
     if not rows:
         parts.append(text(_MARGIN + 4, _HEADER + 14, empty, fill=MUTED))
     head = rectangle(0, 0, width, height, CANVAS, rx=12)
     head += text(_MARGIN + 4, 36, fit(title, width - 2 * _MARGIN - 8, 17, bold=True), size=17, weight=600)
-    described = [f"{each.title}: {each.description}" for row in rows for each in row]
+    described = [f"{chart.title}: {chart.description}" for row in rows for chart in row]
     return Chart(title, " ".join(described) or empty, width, height, head + "".join(parts))

@@ -8,9 +8,9 @@ from itertools import pairwise
 from typing import Any
 
 from runtime.charts.elements import fit, line, polyline, text, text_width
-from runtime.charts.numbers import is_drawable, readable
 from runtime.charts.palette import BEST, GRID, MUTED, RAMP, STEPS, SURFACE
 from runtime.charts.panel import EDGE, Chart, Entry, Panel
+from runtime.charts.readable_numbers import is_drawable, readable
 from runtime.charts.scales import Axis, Scale, named_scale, numeric_scale
 
 _HEIGHT, _NARROWEST, _SPACING = 380, 968, 104
@@ -20,9 +20,9 @@ _MOST_DISTINCT = 6  # numbers that are all written at an axis
 
 @dataclass(frozen=True)
 class Dimension:
-    """A setting with its value on each line: numbers, or texts for the names of options; None where it had none.
+    """A setting with its value on each line: numbers, or texts for the names of options; None if it had none.
 
-    Flags are texts too. Unless it is said, positive numbers of more than two decades have a logarithmic axis.
+    Flags are texts too. By default, positive numbers that span more than two decades have a logarithmic axis.
     """
 
     name: str
@@ -31,8 +31,8 @@ class Dimension:
 
 
 @dataclass(frozen=True)
-class _Placed:
-    """A dimension's axis, the height of what has no value, and each line's height."""
+class _DrawnAxis:
+    """A dimension's axis, the height of lines without a value, and the height of each line."""
 
     axis: Axis
     missing: float | None
@@ -50,7 +50,7 @@ def parallel_coordinates(
     width: float | None = None,
     height: float = _HEIGHT,
 ) -> Chart:
-    """A line for each value of the objective, which is the last axis: the better, the stronger; the best stands out.
+    """A line for each value of the objective, the last axis; better lines have stronger colours, the best stands out.
 
     Lines without an objective are left out.
     """
@@ -65,26 +65,26 @@ def parallel_coordinates(
     if not order:
         panel.say("no trial has a result yet")
         return panel.chart(title, "No trial has a result yet.")
-    axes = [*(_aligned(each, order) for each in dimensions), _aligned(objective, order)]
-    scales = [_scale(each) for each in axes]
+    axes = [*(_aligned(dimension, order) for dimension in dimensions), _aligned(objective, order)]
+    scales = [_scale(dimension) for dimension in axes]
     left, right = (EDGE + _beside(axes[index], scales[index]) for index in (0, -1))
     spacing = (wide - left - right) / max(len(axes) - 1, 1)
     top, bottom = panel.top + 22, height - 22
-    placed = [_place(each, scale, top, bottom) for each, scale in zip(axes, scales, strict=True)]
+    layouts = [_lay_out(dimension, scale, top, bottom) for dimension, scale in zip(axes, scales, strict=True)]
     xs = [left + spacing * number for number in range(len(axes))] if len(axes) > 1 else [wide / 2]
     for number, index in enumerate(order):
-        points = [(x, each.heights[number]) for x, each in zip(xs, placed, strict=True)]
+        points = [(x, drawn.heights[number]) for x, drawn in zip(xs, layouts, strict=True)]
         best = number == len(order) - 1
         share = number / max(len(order) - 1, 1)
         color = BEST if best else RAMP[2 + round(share * (STEPS - 2))]
         tip = tips[index] if index < len(tips) else ""
         shape: dict[str, Any] = {"stroke_width": 3.0} if best else {"stroke_width": 1.5, "opacity": 0.8}
         panel.parts.append(polyline(points, color, tip, css="trial", **shape))
-    for x, dimension, each in zip(xs, axes, placed, strict=True):
-        panel.parts += _draw_axis(x, dimension.name, each, spacing, panel.top, dimension is axes[-1])
+    for x, dimension, drawn in zip(xs, axes, layouts, strict=True):
+        panel.parts += _draw_axis(x, dimension.name, drawn, spacing, panel.top, dimension is axes[-1])
     best_value = readable(_number(objective.values[order[-1]]))
     return panel.chart(
-        title, f"{len(order):,} lines across {', '.join(each.name for each in axes)}; best {best_value}."
+        title, f"{len(order):,} lines across {', '.join(dimension.name for dimension in axes)}; best {best_value}."
     )
 
 
@@ -94,7 +94,7 @@ def _number(value: float | str | None) -> float:
 
 
 def _aligned(dimension: Dimension, order: Sequence[int]) -> Dimension:
-    """Its values on the lines that are drawn, in their order: all numbers or all texts; of NaN None."""
+    """A dimension with its values on the drawn lines in order: all numbers or all texts, None instead of NaN."""
     values = [dimension.values[index] for index in order]
     if any(isinstance(value, str) for value in values):
         return replace(dimension, values=[None if value is None else str(value) for value in values])
@@ -104,7 +104,7 @@ def _aligned(dimension: Dimension, order: Sequence[int]) -> Dimension:
 
 
 def _scale(dimension: Dimension) -> Scale:
-    """Of texts by name, in the order met; of a few numbers with a tick at each, where there is room."""
+    """The scale of texts, by first appearance, or of numbers, with a tick at each of a few if there is room."""
     names = list(dict.fromkeys(value for value in dimension.values if isinstance(value, str)))
     if names:
         return named_scale(names)
@@ -118,13 +118,13 @@ def _scale(dimension: Dimension) -> Scale:
 
 
 def _beside(dimension: Dimension, scale: Scale) -> float:
-    """The room that the texts of the first or the last axis need beside it."""
+    """The room beside the first or the last axis for its texts."""
     ticks = [text_width(label, 11) for _, label in scale.ticks]
     return max(min(max(ticks, default=0.0), _SPACING) + 8, min(text_width(dimension.name, 12, True), _SPACING) / 2, 24)
 
 
-def _place(dimension: Dimension, scale: Scale, top: float, bottom: float) -> _Placed:
-    """What has no value lies below the axis, which is shorter for it."""
+def _lay_out(dimension: Dimension, scale: Scale, top: float, bottom: float) -> _DrawnAxis:
+    """Lines without a value pass below the axis, which is shorter for it."""
     names = {label: value for value, label in scale.ticks}
     missing = bottom if None in dimension.values else None
     axis = Axis(scale, bottom - 34 if missing is not None else bottom, top)
@@ -132,18 +132,18 @@ def _place(dimension: Dimension, scale: Scale, top: float, bottom: float) -> _Pl
         bottom if value is None else axis.at(names[value] if isinstance(value, str) else value)
         for value in dimension.values
     ]
-    return _Placed(axis, missing, heights)
+    return _DrawnAxis(axis, missing, heights)
 
 
-def _draw_axis(x: float, name: str, placed: _Placed, spacing: float, top: float, last: bool) -> list[str]:
-    axis = placed.axis
+def _draw_axis(x: float, name: str, layout: _DrawnAxis, spacing: float, top: float, last: bool) -> list[str]:
+    axis = layout.axis
     parts = [line(x, axis.start, x, axis.end, MUTED, stroke_width=1)]
     halo: dict[str, Any] = {"stroke": SURFACE, "stroke_width": 4, "paint_order": "stroke", "stroke_linejoin": "round"}
     side, anchor = (8, "start") if last else (-8, "end")
     ticks = [(axis.at(value), label) for value, label in axis.scale.ticks]
-    if placed.missing is not None:
-        ticks.append((placed.missing, _MISSING))
-        parts.append(line(x, axis.start, x, placed.missing, GRID, stroke_dasharray="2 3"))
+    if layout.missing is not None:
+        ticks.append((layout.missing, _MISSING))
+        parts.append(line(x, axis.start, x, layout.missing, GRID, stroke_dasharray="2 3"))
     for y, label in ticks:
         parts.append(line(x - 3, y, x + 3, y, MUTED))
         parts.append(text(x + side, y + 4, fit(label, spacing - 14, 11), fill=MUTED, size=11, anchor=anchor, **halo))

@@ -1,4 +1,4 @@
-"""Points: one quantity against another, and stated probabilities against what happened."""
+"""Scatter plots, and reliability diagrams of predicted probabilities."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from runtime.charts.elements import circle, line, polyline, rectangle
-from runtime.charts.numbers import is_drawable, readable
 from runtime.charts.palette import BLUE, MUTED, RAMP, Color
 from runtime.charts.panel import WIDTH, Chart, Entry, Panel
+from runtime.charts.readable_numbers import is_drawable, readable
 from runtime.charts.scales import Scale, numeric_scale
 
 _MOST_POINTS = 2000
@@ -74,7 +74,7 @@ def _diagonal(x: float, y: float, to_x: float, to_y: float) -> str:
 
 @dataclass(frozen=True)
 class CalibrationBin:
-    """Predictions of about one confidence: its mean, the share that was right, and how many there are."""
+    """Predictions of similar confidence: their mean confidence, the share of correct ones, and their number."""
 
     confidence: float
     share_right: float
@@ -91,11 +91,11 @@ def calibration_plot(
     width: float = WIDTH,
     height: float = _HEIGHT,
 ) -> Chart:
-    """How often predictions were right by how sure they were (a reliability diagram).
+    """A reliability diagram: the share of correct predictions by their confidence.
 
     On the diagonal they are right as often as they say. Columns show how many predictions there are of a confidence.
     """
-    bins = [each for each in bins if each.count and is_drawable(each.confidence) and is_drawable(each.share_right)]
+    bins = [group for group in bins if group.count and is_drawable(group.confidence) and is_drawable(group.share_right)]
     legend = [
         Entry("model", BLUE),
         Entry("perfectly calibrated", MUTED, "dashes"),
@@ -106,18 +106,18 @@ def calibration_plot(
         panel.say("no predictions")
         return panel.chart(title, "No predictions.")
     x_axis, y_axis = panel.axes(_SHARES, _SHARES, x_name, y_name)
-    most = max(each.count for each in bins)
+    most = max(group.count for group in bins)
     wide = min((x_axis.end - x_axis.start) / max(len(bins), 10) * 0.8, 30.0)
-    for each in bins:
-        tall = (y_axis.start - y_axis.end) * 0.25 * each.count / most
-        x = min(max(x_axis.at(each.confidence) - wide / 2, x_axis.start), x_axis.end - wide)
-        panel.parts.append(rectangle(x, y_axis.start - tall, wide, tall, RAMP[2], f"{each.count:,} predictions"))
+    for group in bins:
+        tall = (y_axis.start - y_axis.end) * 0.25 * group.count / most
+        x = min(max(x_axis.at(group.confidence) - wide / 2, x_axis.start), x_axis.end - wide)
+        panel.parts.append(rectangle(x, y_axis.start - tall, wide, tall, RAMP[2], f"{group.count:,} predictions"))
     panel.parts.append(_diagonal(x_axis.start, y_axis.start, x_axis.end, y_axis.end))
-    points = [(x_axis.at(each.confidence), y_axis.at(each.share_right)) for each in bins]
+    points = [(x_axis.at(group.confidence), y_axis.at(group.share_right)) for group in bins]
     if len(points) > 1:
         panel.parts.append(polyline(points, BLUE))
-    for (x, y), each in zip(points, bins, strict=True):
-        tip = f"confidence {each.confidence:.1%}, right {each.share_right:.1%}, {each.count:,} predictions"
+    for (x, y), group in zip(points, bins, strict=True):
+        tip = f"confidence {group.confidence:.1%}, right {group.share_right:.1%}, {group.count:,} predictions"
         panel.parts.append(circle(x, y, 4.5, BLUE, tip))
-    sentences = [f"Of {each.count:,} at {each.confidence:.0%}, {each.share_right:.0%} are right." for each in bins]
+    sentences = [f"Of {group.count:,} at {group.confidence:.0%}, {group.share_right:.0%} are right." for group in bins]
     return panel.chart(title, " ".join(sentences))

@@ -1,4 +1,4 @@
-"""Where values lie along an axis: linear, logarithmic or by name, with ticks at round values."""
+"""Scales of axes: linear, logarithmic or by name, with ticks at round values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runtime.charts.numbers import decades, labels, readable, ticks, whole_ticks
+from runtime.charts.readable_numbers import decades, labels, readable, ticks, whole_ticks
 
 _AIR = 0.07  # of the range, beyond its ends
 
@@ -22,7 +22,7 @@ class Scale:
     logarithmic: bool = False
 
     def share(self, value: float) -> float:
-        """Where a value lies, from 0 at the low end to 1 at the high one."""
+        """The position of a value, from 0 at the low end to 1 at the high one."""
         value = math.log10(value) if self.logarithmic else value
         return (value - self.low) / (self.high - self.low)
 
@@ -83,7 +83,7 @@ def _logarithmic(low: float, high: float, about: int, air: float) -> Scale:
 
 
 def _within_decades(low: float, high: float) -> tuple[float, ...]:
-    """What is 2 to 9 times a power of ten: lines there show that the scale is logarithmic."""
+    """2 to 9 times the powers of ten, for minor grid lines, which show that the scale is logarithmic."""
     powers = range(math.floor(low), math.ceil(high))
     values = [times * 10.0**power for power in powers for times in range(2, 10)]
     return tuple(value for value in values if low < math.log10(value) < high)

@@ -22,7 +22,7 @@ _ABOUT = 5
 
 
 def seconds_of(time: datetime) -> float:
-    """A date and time as the seconds since 1970 that an axis of times takes; a time zone is left out of account."""
+    """A date and time as the seconds since 1970 that an axis of times takes; time zones are ignored."""
     return (time.replace(tzinfo=None) - _EPOCH).total_seconds()
 
 
@@ -54,7 +54,7 @@ def _ticks(low: float, high: float) -> list[tuple[datetime, str]]:
 
 
 def _months(low: float, high: float, step: int) -> list[datetime]:
-    """The first day of every month, or of every so many."""
+    """The first day of every month, or of every `step` months."""
     first, last = (_EPOCH + timedelta(seconds=seconds) for seconds in (low, high))
     numbers = range(math.ceil((first.year * 12 + first.month - 1) / step), (last.year * 12 + 12) // step + 1)
     every = [divmod(number * step, 12) for number in numbers]

@@ -1,6 +1,6 @@
-"""What a training part has shown of its data: later data is scaled, numbered and cut as it was.
+"""The state of data processing that is fitted to the training part, and applied to all later data.
 
-A run keeps it in its folder, so that its weights meet the data that they were trained on.
+A run keeps it in its folder, so that its weights are used with data in the form that they were trained on.
 """
 
 from __future__ import annotations
@@ -14,26 +14,37 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from compiler.elaborate.data import REQUIRED, SOURCES, STAGES
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
-from runtime.atomic_files import write_bytes
 from runtime.boundary import LARGEST_JSON, read_file, reason_of
 from runtime.data.scaling import Scaling
 from runtime.metadata import column_names, texts
 from runtime.text.tokenizers import Tokenizer, from_json, read_tokenizer
+from runtime.typed import read_as
 
 if TYPE_CHECKING:
     from compiler.types import Array
 
 DATA, TOKENS = "data.json", "tokenizer.json"
+FILES = frozenset({"path", "labels"})  # the arguments of sources that say where their files are
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A source or stage of a data description, with its arguments by name, without the paths of its files."""
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """Scalings by the model's names of inputs and targets, classes by the names of columns, the tokenizer of texts.
+    """Scalings by the names of inputs and targets, classes by the names of columns, the tokenizer of texts.
 
-    `labels` are the classes of the target, in the order of their numbers; `columns` those of a table that each input
-    was made of, in their order.
+    `labels` are the names of the target's classes in order; `columns` are the columns of a table in each input, and
+    `targets` those in each target. `stages` begin with the source; they are empty if the data was arrays, and in files
+    of earlier versions.
     """
 
     scalings: Mapping[str, Scaling] = field(default_factory=dict)
@@ -41,6 +52,8 @@ class Fitted:
     tokenizer: Tokenizer | None = None
     labels: tuple[str, ...] = ()
     columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    targets: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    stages: tuple[Stage, ...] = ()
 
     @property
     def numbers(self) -> dict[str, tuple[Array, Array]]:
@@ -48,59 +61,83 @@ class Fitted:
         return {name: (value.offset, value.scale) for name, value in self.scalings.items()}
 
 
-def write_fitted(folder: Path, fitted: Fitted) -> None:
-    """Keep in a run's folder what later data needs."""
-    text = json.dumps(_stored(fitted), indent=2, ensure_ascii=False)
-    write_bytes(folder / DATA, (text + "\n").encode())
-    if fitted.tokenizer is not None:
-        write_bytes(folder / TOKENS, fitted.tokenizer.to_json().encode())
-
-
 def read_fitted(folder: Path) -> Fitted | None:
-    """What a run's folder keeps; None of a folder that is none of a run."""
+    """The fitted state in a run's folder; None for other folders."""
     path, tokens = folder / DATA, folder / TOKENS
     if not os.path.isfile(path):
         return None
     try:
         stored = json.loads(read_file(path, LARGEST_JSON))
-    except (ValueError, RecursionError) as error:
+        return parse_facts(stored, read_tokenizer(tokens) if os.path.isfile(tokens) else None)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise unreadable(str(path), reason_of(error)) from error
-    return _parsed(stored, str(path), read_tokenizer(tokens) if os.path.isfile(tokens) else None)
 
 
 def fitted_to_json(fitted: Fitted) -> dict[str, Any]:
-    """The same as JSON values, the tokenizer among them."""
-    return {**_stored(fitted), "tokenizer": fitted.tokenizer.to_json() if fitted.tokenizer is not None else None}
+    """The fitted state as JSON values, including the tokenizer."""
+    return {**facts_of(fitted), "tokenizer": fitted.tokenizer.to_json() if fitted.tokenizer is not None else None}
 
 
-def fitted_from_json(stored: Any, place: str) -> Fitted:
-    """What `fitted_to_json` made; NablacError for anything else."""
+def fitted_from_json(stored: Any, location: str) -> Fitted:
+    """The fitted state from the values of `fitted_to_json`; NablacError for anything else."""
     text = stored.get("tokenizer") if isinstance(stored, dict) else None
     if text is not None and not isinstance(text, str):
-        raise unreadable(place, "its tokenizer is not a text")
-    return _parsed(stored, place, from_json(text, place) if text is not None else None)
+        raise unreadable(location, "its tokenizer is not a text")
+    tokenizer = from_json(text, location) if text is not None else None
+    try:
+        return parse_facts(stored, tokenizer)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
+        raise unreadable(location, reason_of(error)) from error
 
 
-def _stored(fitted: Fitted) -> dict[str, Any]:
+def facts_of(fitted: Fitted) -> dict[str, Any]:
+    """The fitted state as JSON values, without the tokenizer."""
     scalings = {
         name: {"offset": value.offset.tolist(), "scale": value.scale.tolist()}
         for name, value in fitted.scalings.items()
     }
-    return {"scalings": scalings, "classes": fitted.classes, "labels": fitted.labels, "columns": fitted.columns}
+    return {
+        "scalings": scalings,
+        "classes": fitted.classes,
+        "labels": fitted.labels,
+        "columns": fitted.columns,
+        "targets": fitted.targets,
+        "stages": [{"name": stage.name, "arguments": stage.arguments} for stage in fitted.stages],
+    }
 
 
-def _parsed(stored: Any, place: str, tokenizer: Tokenizer | None) -> Fitted:
-    try:
-        scalings = {name: _scaling(scaling["offset"], scaling["scale"]) for name, scaling in stored["scalings"].items()}
-        classes, columns = column_names(stored["classes"]), column_names(stored.get("columns", {}))
-        labels = tuple(texts(stored.get("labels", [])))
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
-        raise unreadable(place, reason_of(error)) from error
-    return Fitted(scalings, classes, tokenizer, labels, columns)
+def parse_facts(stored: Any, tokenizer: Tokenizer | None) -> Fitted:
+    """The fitted state from the values of `facts_of`, of any version; Python's exceptions for anything else."""
+    scalings = {name: _scaling(scaling["offset"], scaling["scale"]) for name, scaling in stored["scalings"].items()}
+    return Fitted(
+        scalings,
+        column_names(stored["classes"]),
+        tokenizer,
+        tuple(texts(stored.get("labels", []))),
+        column_names(stored.get("columns", {})),
+        column_names(stored.get("targets", {})),
+        tuple(map(_checked, read_as(list[Stage], stored.get("stages", [])))),
+    )
+
+
+def _checked(stage: Stage) -> Stage:
+    """The stage with its arguments checked as in a train block; missing ones have their defaults. Raises ValueError."""
+    parameters = {**SOURCES, **STAGES}[stage.name]
+    arguments = {name: value.default for name, value in parameters.items() if name not in FILES}
+    for name, value in stage.arguments.items():
+        if value != parameters[name].default and not parameters[name].kind.allows(value):
+            raise ValueError(f"`{name}` of `{stage.name}` is not {parameters[name].kind.words}")
+        arguments[name] = value
+    if stage.name == "tokens" and "kind" not in stage.arguments:
+        del arguments["kind"]
+    missing = next((name for name, value in arguments.items() if value is REQUIRED), None)
+    if missing is not None:
+        raise ValueError(f"`{stage.name}` has no `{missing}`")
+    return Stage(stage.name, arguments)
 
 
 def _scaling(offset: Any, scale: Any) -> Scaling:
-    """A scaling of JSON's numbers; an exception of Python's for what data cannot have been scaled by."""
+    """A scaling from JSON numbers; raises ValueError or TypeError for invalid ones."""
     scaling = Scaling(np.array(offset, np.float64), np.array(scale, np.float64))
     if scaling.offset.shape != scaling.scale.shape:
         raise ValueError("an offset and its scale differ in shape")
@@ -109,8 +146,8 @@ def _scaling(offset: Any, scale: Any) -> Scaling:
     return scaling
 
 
-def unreadable(place: str, reason: str) -> NablacError:
-    """The refusal of what is kept of data, where it is not as it was written."""
+def unreadable(location: str, reason: str) -> NablacError:
+    """The error for fitted state that is damaged."""
     hint = "restore the file that `nablac train` wrote, or remove it"
-    message = f"{place} is not a run's record of its data"
-    return NablacError(Diagnostic(codes.E827, message, place=place, note=reason, hint=hint))
+    message = f"{location} is not a run's record of its data"
+    return NablacError(Diagnostic(codes.E827, message, place=location, note=reason, hint=hint))

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from compiler.model_spec import DataStage
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from grammar.file_kinds import PARQUET
-from runtime.boundary import BEGINNING, check_table, guarded, open_regular, refuse_other_kinds
+from runtime.boundary import BEGINNING, check_table, open_regular, refuse_other_kinds, translate_errors
 from runtime.data.context import Context
 from runtime.data.csv_file import Format, read_table
 from runtime.data.rows import Rows
@@ -16,9 +19,9 @@ from runtime.data.source_files import content_of, missing_extra
 
 
 def csv(stage: DataStage, context: Context) -> Rows:
-    """Rows of a file, in the order in which they stand; it may be gzipped.
+    """The rows of a CSV file, in order; it may be gzipped.
 
-    Columns without a name, as spreadsheets leave behind, are left out.
+    Columns without a name, such as spreadsheets leave behind, are skipped.
     """
     path = context.file(stage.arguments["path"], stage.span)
     format = Format(*(stage.arguments[name] for name in ("separator", "decimal", "header")))
@@ -29,32 +32,45 @@ def csv(stage: DataStage, context: Context) -> Rows:
 
 
 def parquet(stage: DataStage, context: Context) -> Rows:
-    """Rows of a Parquet file; needs the extra `parquet`."""
+    """The rows of a Parquet file; needs the extra `parquet`."""
     path = context.file(stage.arguments["path"], stage.span)
     try:
-        import pyarrow.parquet
+        import pyarrow.parquet  # noqa: F401
     except ImportError:
         raise missing_extra("Parquet files", "parquet", stage) from None
-    with guarded(str(path), "a Parquet file"), open_regular(path) as file:
-        beginning = file.read(BEGINNING)
-        refuse_other_kinds(beginning, "a Parquet file", str(path), but=(PARQUET,))
-        if not beginning.startswith(b"PAR1"):
-            raise ValueError("its first bytes are not those of the format")
-        opened = pyarrow.parquet.ParquetFile(file)
+    with open_parquet(path) as opened:
         check_table(opened.metadata.num_rows * opened.metadata.num_columns, str(path))
         table = opened.read()
     if not table.num_rows:
         raise NablacError(Diagnostic(codes.E823, f"{path} has no rows", stage.span))
+    return arrow_rows(table, str(path))
+
+
+@contextmanager
+def open_parquet(path: Path) -> Iterator[Any]:
+    """An open Parquet file; NablacError for other files, and for errors while it is read within the block."""
+    import pyarrow.parquet
+
+    with translate_errors(str(path), "a Parquet file"), open_regular(path) as file:
+        beginning = file.read(BEGINNING)
+        refuse_other_kinds(beginning, "a Parquet file", str(path), but=(PARQUET,))
+        if not beginning.startswith(b"PAR1"):
+            raise ValueError("its first bytes are not those of the format")
+        yield pyarrow.parquet.ParquetFile(file)
+
+
+def arrow_rows(table: Any, path: str, first: int = 0) -> Rows:
+    """The rows of a pyarrow table: in the file `path` they begin at the number `first`."""
     refused = {name: what for name, column in _columns(table) if (what := _kind(column.type)) is not None}
     cells = {
-        name: [] if name in refused else [_text(cell) for cell in column.to_pylist()]
+        name: [] if name in refused else [cell_text(cell) for cell in column.to_pylist()]
         for name, column in _columns(table)
     }
     if len(cells) < len(table.column_names):
         twice = next(name for name in cells if table.column_names.count(name) > 1)
-        raise NablacError(Diagnostic(codes.E821, f"two columns are called `{twice}`", place=str(path)))
-    numbers = list(range(table.num_rows))
-    return Rows(str(path), cells, [number + 1 for number in numbers], numbers, refused=refused)
+        raise NablacError(Diagnostic(codes.E821, f"two columns are called `{twice}`", place=path))
+    numbers = list(range(first, first + table.num_rows))
+    return Rows(path, cells, [number + 1 for number in numbers], numbers, refused=refused)
 
 
 def _columns(table: Any) -> Any:
@@ -62,7 +78,7 @@ def _columns(table: Any) -> Any:
 
 
 def _kind(type: Any) -> str | None:
-    """What a column holds that is neither numbers, flags nor texts."""
+    """What a column holds, if it is neither numbers, booleans nor texts."""
     from pyarrow import types
 
     of = type.value_type if types.is_dictionary(type) else type
@@ -72,11 +88,11 @@ def _kind(type: Any) -> str | None:
     return f"{'dates or times' if types.is_temporal(of) else 'values'} ({of})"
 
 
-def _text(cell: Any) -> str:
-    """A cell as a CSV file would have it; flags are 0 and 1."""
+def cell_text(cell: Any) -> str:
+    """A cell as text; booleans are 0 and 1."""
     if cell is None:
         return ""
-    # A float of 16 bits is shortened by its own precision, and would be another number in 32.
+    # The shortest text of a 16-bit float would be another number when it is read in 32 bits.
     if isinstance(cell, (bool, float)) or type(cell).__module__ == "numpy":
         return repr(int(cell)) if isinstance(cell, bool) else repr(float(cell))
     return str(cell)

@@ -1,4 +1,4 @@
-"""Whether the package that searches need is installed."""
+"""The optional dependency of searches."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _LOWEST = 4  # the first with journals in `optuna.storages.journal`
 
 
 def require_optuna() -> None:
-    """NablacError with what installs Optuna, where it is missing or too old."""
+    """NablacError if Optuna is not installed, or too old."""
     try:
         installed = version("optuna")
     except PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""Workers as processes of their own: started, watched and stopped by the one that a person started."""
+"""Worker processes: started, watched and stopped by the process of the command."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def share_of_processors(jobs: int) -> int | None:
-    """The threads of each of several workers; None where one has them all, or the surroundings say how many."""
+    """The number of threads of each worker; None for a single worker, or if the environment sets it."""
     if jobs == 1 or any(os.environ.get(name) for name in _THREADS):
         return None
     processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -30,7 +30,7 @@ def share_of_processors(jobs: int) -> int | None:
 
 @contextmanager
 def with_threads(count: int | None) -> Iterator[None]:
-    """Compute with so many threads within the block, and start processes that do."""
+    """Use this number of threads within the block, and in processes that are started there."""
     if count is None:
         yield
         return
@@ -52,7 +52,7 @@ def with_threads(count: int | None) -> Iterator[None]:
 def run_workers(
     folder: Path, jobs: int, seconds: float | None, stop: Callable[[], bool], look: Callable[[], None]
 ) -> None:
-    """Let so many workers work on a study; NablacError for the first error of one, and where all were killed."""
+    """Run workers on a study; NablacError for the first error of a worker, and if all were killed."""
     context = multiprocessing.get_context("spawn")
     workers: list[tuple[BaseProcess, Connection]] = []
     for _ in range(jobs):
@@ -72,13 +72,13 @@ def run_workers(
         raise error
     if not stop() and all(worker.exitcode for worker, _ in workers):
         message = f"the workers ended with status {workers[0][0].exitcode}"
-        hint = f"`nablac tune --resume {folder}` goes on; with fewer `--jobs` there is more memory for each"
+        hint = f"`nablac tune --resume {folder}` resumes; fewer `--jobs` leave more memory for each"
         raise NablacError(Diagnostic(codes.E916, message, place=str(folder), hint=hint))
 
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """A process that starts within the block never sees Ctrl-C, which a terminal sends to all of them."""
+    """Processes started within the block do not get Ctrl-C, which a terminal sends to the whole group."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -92,7 +92,7 @@ def _interrupts_blocked() -> Iterator[None]:
 def _watch(
     workers: list[tuple[BaseProcess, Connection]], stop: Callable[[], bool], look: Callable[[], None]
 ) -> NablacError | None:
-    """Wait until all workers have ended; the first error of one, which ends the others as `stop` does."""
+    """Wait until all workers have ended, stopping them on `stop` or an error; returns the first error."""
     stopped, error = False, None
     while True:
         running = [worker for worker, _ in workers if worker.is_alive()]
@@ -117,11 +117,11 @@ def _receive(receiver: Connection) -> NablacError | None:
 
 
 def _worker(folder: str, seconds: float | None, sender: Connection, parent: int) -> None:
-    """The whole life of a worker's process; it ends with the one that started it."""
+    """The main function of a worker process; it ends when its parent does."""
     from runtime.search.resuming import resume_study
     from runtime.search.worker import work
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the one that started it hears it, and ends all
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it, and stops all workers
     caught: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: caught.append(number))
     ends = time.monotonic() + seconds if seconds is not None else None

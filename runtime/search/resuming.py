@@ -1,4 +1,4 @@
-"""A study that goes on: opened from its folder, and refused where it would be another one."""
+"""Resuming a study: opening it from its folder, and checking that nothing has changed."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from runtime.search.trial_setup import TrialSetup
 
 
 def resume_study(folder: Path, say: Callable[[str], object] = lambda text: None) -> OpenStudy:
-    """The study in a folder as it was begun. NablacError where its model or its data has changed since."""
+    """The study in a folder; NablacError if its model or its data has changed."""
     record = read_study(folder)
     file = record.model_file(folder)
     if not file.is_file():
-        hint = f"put {folder / TEXTS / SPEC} there, which is what the study began with"
+        hint = f"put {folder / TEXTS / SPEC} there, the program that the study began with"
         raise cannot_resume(folder, f"{file}, the model of {folder}, is missing", hint)
     data_folder = Path(record.folder) if record.folder is not None else None
     setup = TrialSetup(file, record.options, data_folder, say=say)
@@ -29,10 +29,10 @@ def resume_study(folder: Path, say: Callable[[str], object] = lambda text: None)
 
 
 def complete_record(setup: TrialSetup, unfinished: StudyRecord) -> tuple[StudyRecord, int]:
-    """The record of a new study with what its text and data say; with the epochs of a trial."""
+    """The record of a new study, completed with facts of its program and data, and the epochs of a trial."""
     training = setup.training(setup.source)
     examples = digest(training.data)
-    loop = training.loop()  # NablacError where what is monitored is not measured
+    loop = training.loop()  # NablacError if the monitored quantity is not measured
     record = replace(
         unfinished,
         folder=str(setup.folder) if setup.folder is not None else None,

@@ -1,4 +1,4 @@
-"""Data that trials of one process share: files are read again only where what is asked of them differs."""
+"""Data shared by the trials of one process: files are read again only if the request differs."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from runtime.data.examples import Examples
 from runtime.data.fitted import Fitted
 from runtime.data.loading import Requirements, load_examples
 
-_FEW, _MOST_BYTES = 2, 1 << 30  # the last ones stay in any case: a training part and the file that validates it
+_FEW, _MOST_BYTES = 2, 1 << 30  # the last two are always kept: training and validation files
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """Examples, with what was said of the data when it was read."""
+    """Examples, with the notes from when they were read."""
 
     examples: Examples
     skipped: tuple[str, ...]
     notes: dict[str, list[str]]
-    fitted: Fitted | None  # kept with them, since the key has its identity
+    fitted: Fitted | None  # kept alive, since the key contains its identity
 
     @property
     def size(self) -> int:
@@ -30,13 +30,13 @@ class _Loaded:
 
 
 class SharedData:
-    """`load_examples` with a memory: the same stages for the same inputs and targets are carried out once."""
+    """A cached `load_examples`: the same stages for the same inputs and targets are run once."""
 
     def __init__(self) -> None:
         self._loaded: dict[str, _Loaded] = {}
 
     def __call__(self, stages: Sequence[DataStage], context: Context, wanted: Requirements) -> Examples:
-        """The examples; NablacError as `load_examples` raises it."""
+        """The examples; NablacError as from `load_examples`."""
         key = _key(stages, context, wanted)
         loaded = self._loaded.pop(key, None)
         if loaded is None:
@@ -53,12 +53,12 @@ class SharedData:
 
 
 def _key(stages: Sequence[DataStage], context: Context, wanted: Requirements) -> str:
-    """All that examples depend on, as a text."""
+    """Everything that examples depend on, as a text."""
     described = [(stage.name, sorted(stage.arguments.items())) for stage in stages]
     asked = (context.folder, context.validation, context.test, context.seed, context.skip_broken, context.order)
     types = [(name, str(type)) for name, type in [*wanted.inputs.items(), *wanted.targets.items()]]
     fitted = context.fitted
-    # What is known of the data is the same where it is the very same: that of examples which are shared.
+    # Fitted states are compared by identity: shared examples have the same ones.
     known = (id(fitted.scalings), id(fitted.classes), id(fitted.tokenizer)) if fitted is not None else None
     fixed, measured = sorted(context.fixed), sorted(wanted.measured)
     return repr((described, asked, fixed, len(wanted.inputs), types, measured, known))

@@ -1,4 +1,4 @@
-"""A study's folder and its storage: begun, joined, opened again."""
+"""A study's folder and its storage: creating, joining and opening them."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ import optuna
 from optuna.storages import JournalStorage
 from optuna.study import StudyDirection
 
-from compiler.elaborate.program_texts import written_out
+from compiler.elaborate.program_texts import collect_texts
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.atomic_files import Unwritable, move_folder, scratch, write_bytes
-from runtime.search.draws import Draws, pruner
 from runtime.search.journal import locks_of, open_journal, refusal
 from runtime.search.study_record import STUDY, TEXTS, TRIALS, StudyRecord, write_study
+from runtime.search.study_sampler import SeededSampler, pruner
 from runtime.search.suggestions import Values, combinations, default_values
 from runtime.search.trial_queue import fill, hold_claims, total
 from runtime.search.trial_setup import TrialSetup
 
-MOST_COMBINATIONS = 1000  # of a grid whose number of trials is not said
-TRIALS_UNSAID = 20  # of a search that draws
-_NAME, _ABOUT = "nablac", "nablac"  # of the study in its storage, and of what is kept with it there
+MOST_COMBINATIONS = 1000  # of a grid without `--trials`
+DEFAULT_TRIALS = 20  # of a random or TPE search
+_NAME, _ABOUT = "nablac", "nablac"  # the name of the study in its storage, and of an attribute of it
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class OpenStudy:
 
 
 def begin_study(path: Path | None, record: StudyRecord, setup: TrialSetup, epochs: int) -> OpenStudy:
-    """A new study in a folder, the one asked for or the next number under `studies/<model>`; it is there whole.
+    """Create a study in a folder, by default the next number under `studies/<model>`; this is atomic.
 
-    Where the record names a storage that has this study already, the folder joins it.
+    If the record names a storage that has this study already, the folder joins it.
     """
     target = path or _next(Path("studies") / setup.name.lower())
     if target.exists() and (not target.is_dir() or any(target.iterdir())):
@@ -65,14 +65,14 @@ def begin_study(path: Path | None, record: StudyRecord, setup: TrialSetup, epoch
     file = os.path.realpath(setup.file)
     record = replace(record, file=os.path.relpath(file, os.path.realpath(target)), path=file)
     if record.storage is not None:
-        open_study(target, record, setup, epochs)  # refuses another study's before the folder is made
+        open_study(target, record, setup, epochs)  # refuses the storage of another study before creating the folder
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise Unwritable(target, error) from error
     with scratch(target) as draft:
         (draft / TRIALS).mkdir()
-        for file, text in written_out(setup.source.program).items():
+        for file, text in collect_texts(setup.source.program).items():
             (draft / TEXTS / file).parent.mkdir(parents=True, exist_ok=True)
             write_bytes(draft / TEXTS / file, text.encode())
         write_study(draft, record)
@@ -81,19 +81,22 @@ def begin_study(path: Path | None, record: StudyRecord, setup: TrialSetup, epoch
 
 
 def open_study(folder: Path, record: StudyRecord, setup: TrialSetup, epochs: int) -> OpenStudy:
-    """The study of a folder with its storage; NablacError where that holds another one. `epochs` is for pruning."""
+    """The study of a folder with its storage; NablacError if that holds another one. `epochs` is for pruning."""
     journal = record.storage_file(folder)
     storage = open_journal(journal)
     with hold_claims(locks_of(journal)):
         _check_storage(storage, journal, record)
         study = optuna.load_study(
-            study_name=_NAME, storage=storage, sampler=Draws(record.search), pruner=pruner(record.search, epochs)
+            study_name=_NAME,
+            storage=storage,
+            sampler=SeededSampler(record.search),
+            pruner=pruner(record.search, epochs),
         )
     return OpenStudy(folder, record, setup, study)
 
 
 def _check_storage(storage: JournalStorage, journal: Path, record: StudyRecord) -> None:
-    """See that a storage holds this study and no other, which is created in an empty one."""
+    """Check that a storage holds this study and no other; create it in an empty storage."""
     about = {"form": record.form, "version": record.nablac, "study": record.identity}
     studies = {stored.study_name: stored for stored in storage.get_all_studies()}
     if not studies:
@@ -102,22 +105,22 @@ def _check_storage(storage: JournalStorage, journal: Path, record: StudyRecord) 
         studies = {stored.study_name: stored for stored in storage.get_all_studies()}
     if list(studies) != [_NAME]:
         names = ", ".join(f"`{name}`" for name in list(studies)[:3])
-        raise refusal(journal, f"it holds {names}, not a study of nablac's")
+        raise refusal(journal, f"it holds {names}, not a nablac study")
     number = studies[_NAME]._study_id
     known: dict[str, Any] | None = storage.get_study_user_attrs(number).get(_ABOUT)
     if known is None and not storage.get_all_trials(number, deepcopy=False):
-        storage.set_study_user_attr(number, _ABOUT, about)  # new, or of a process killed since it made the study
+        storage.set_study_user_attr(number, _ABOUT, about)  # new, or its process was killed after creating the study
     elif not isinstance(known, dict) or known.get("form") != record.form:
         version = str(known.get("version"))[:40] if isinstance(known, dict) else "another version"
-        raise refusal(journal, f"nablac {version} wrote it in another form")
+        raise refusal(journal, f"nablac {version} wrote it in another format")
     elif known.get("study") != record.identity:
         raise refusal(journal, "it holds a study of another model, other data or other options")
 
 
 def plan(study: OpenStudy, asked: int | None) -> int:
-    """Put the trials of a study into its queue, as far as they are not there; how many it has.
+    """Put missing trials of a study into its queue; returns the number of all trials.
 
-    NablacError for a grid without an end that a person would wait for.
+    NablacError for a grid with too many combinations.
     """
     with hold_claims(study.locks):
         known, record = total(study.study), study.record
@@ -129,15 +132,15 @@ def plan(study: OpenStudy, asked: int | None) -> int:
             values: Iterable[Values] = grid
             wanted = len(grid)
         else:
-            wanted = wanted or TRIALS_UNSAID
-            # First the text as it stands: the best is compared with it, and never worse.
+            wanted = wanted or DEFAULT_TRIALS
+            # The default values first: the best result is compared with theirs, and never worse.
             values = chain([default_values(study.setup.source)], repeat({}))
         fill(study.study, values, wanted)
         return wanted
 
 
 def _grid(setup: TrialSetup, points: int, wanted: int | None) -> list[Values]:
-    """The combinations of a grid, or as many of the first as are wanted."""
+    """The first `wanted` combinations of a grid, by default all."""
     values = list(islice(combinations(setup.source, points), wanted or MOST_COMBINATIONS + 1))
     if wanted is None and len(values) > MOST_COMBINATIONS:
         message = f"the grid has more than {MOST_COMBINATIONS:,} combinations"
@@ -149,6 +152,6 @@ def _grid(setup: TrialSetup, points: int, wanted: int | None) -> list[Values]:
 
 
 def _next(base: Path) -> Path:
-    """The folder of the next number."""
+    """The folder with the next number."""
     taken = [int(folder.name) for folder in base.glob("*") if folder.name.isdigit()] if base.is_dir() else []
     return base / str(max(taken, default=0) + 1)

@@ -1,4 +1,4 @@
-"""How a study was begun: what its trials are made of, kept as `study.json` in its folder."""
+"""The settings of a study, stored as `study.json` in its folder."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError
 from runtime.atomic_files import write_bytes
 from runtime.boundary import LARGEST_JSON, read_file
-from runtime.typed import typed
+from runtime.typed import read_as
 
 STUDY, JOURNAL, TRIALS = "study.json", "journal.log", "trials"
 TEXTS = "spec"  # the folder of the texts that the study began with
 SEARCHES = ("grid", "random", "tpe")
 PRUNERS = ("median", "halving", "hyperband")
-FORM = 1  # of study.json, and of what a study keeps in its storage
+FORM = 1  # the format version of study.json and of the storage
 _LOCAL = ("file", "path", "folder", "storage", "trials", "threads", "nablac")  # which may differ between processes
 
 
 @dataclass(frozen=True)
 class Search:
-    """How the values of trials are chosen, and whether a trial without prospects is ended early."""
+    """How the values of trials are chosen, and how trials are pruned."""
 
     kind: str
     points: int  # of a numeric range in a grid
@@ -37,7 +37,7 @@ class Search:
 
 @dataclass(frozen=True)
 class TrialOptions:
-    """What the command says of every trial; None leaves it to the train block."""
+    """Options of the command for every trial; None for the value in the train block."""
 
     model: str | None
     preset: str | None
@@ -55,16 +55,16 @@ class TrialOptions:
 
 @dataclass(frozen=True)
 class StudyRecord:
-    """A study as it was begun. `text` and `examples` are hashes, of the model with its imports and of all its data."""
+    """The settings of a study. `text` and `examples` are hashes of the model with its imports, and of all its data."""
 
     form: int
     nablac: str
-    file: str  # the model's, as seen from the study's folder, with which it may have been moved
+    file: str  # of the model, relative to the study's folder: both may have been moved
     path: str  # of the model's file when the study began
-    folder: str | None  # where relative paths of data begin, where that is not beside the file
+    folder: str | None  # where relative paths of data begin; by default the file's folder
     storage: str | None  # None for the journal in the study's folder
-    trials: int | None  # as asked for first; None for a whole grid
-    threads: int | None  # of a worker, where several share the processors; None leaves them to the surroundings
+    trials: int | None  # as requested at first; None for a whole grid
+    threads: int | None  # of a worker, if several share the processors; None for the default
     search: Search
     options: TrialOptions
     monitor: str
@@ -74,12 +74,12 @@ class StudyRecord:
 
     @property
     def identity(self) -> str:
-        """A hash of all that makes the study this one, wherever it lies."""
+        """A hash of the study, independent of its location."""
         facts = {name: value for name, value in asdict(self).items() if name not in _LOCAL}
         return blake2b(json.dumps(facts, sort_keys=True).encode(), digest_size=8).hexdigest()
 
     def model_file(self, study: Path) -> Path:
-        """The model's file: seen from the study's folder, else where it was when the study began."""
+        """The model's file: relative to the study's folder, or else where it was when the study began."""
         beside = Path(os.path.normpath(study / self.file))
         return beside if beside.is_file() else Path(self.path)
 
@@ -89,12 +89,12 @@ class StudyRecord:
 
 
 def write_study(folder: Path, record: StudyRecord) -> None:
-    """Keep a record in the study's folder."""
+    """Write a record to the study's folder."""
     write_bytes(folder / STUDY, (json.dumps(asdict(record), indent=2, ensure_ascii=False) + "\n").encode())
 
 
 def read_study(folder: Path) -> StudyRecord:
-    """How the study in a folder was begun; NablacError for a folder without one, or of another version's form."""
+    """The record of the study in a folder; NablacError for other folders, and for another format version."""
     if not os.path.isfile(folder / STUDY):
         hint = "name the folder that `nablac tune` printed"
         if os.path.isfile(folder / "run.json"):
@@ -104,24 +104,24 @@ def read_study(folder: Path) -> StudyRecord:
     try:
         stored = json.loads(content)
         _check_form(folder, stored)
-        record: StudyRecord = typed(StudyRecord, stored)
+        record: StudyRecord = read_as(StudyRecord, stored)
         if record.search.kind not in SEARCHES or record.search.pruner not in (None, *PRUNERS):
             raise ValueError("its search is unknown")
         return record
     except (ValueError, AttributeError, TypeError, RecursionError) as error:
-        message = f"{folder / STUDY} is not what `nablac tune` wrote there"
+        message = f"{folder / STUDY} was not written by `nablac tune`"
         raise cannot_resume(folder, message, "start a new study") from error
 
 
 def _check_form(folder: Path, stored: Mapping[str, Any]) -> None:
     if stored.get("form") != FORM:
         version = str(stored.get("nablac", "another version"))[:40]
-        message = f"the study in {folder} was written by nablac {version}, in another form"
+        message = f"the study in {folder} was written by nablac {version}, in another format"
         raise cannot_resume(folder, message, f"resume it with `nablac=={version}`, or start a new study")
 
 
 def check_same(before: StudyRecord, now: StudyRecord, study: Path) -> None:
-    """NablacError where `now` would be another study than the one in the folder."""
+    """NablacError if `now` differs from the study in the folder."""
     for group in ("search", "options"):
         was, would = asdict(getattr(before, group)), asdict(getattr(now, group))
         for name, value in was.items():
@@ -133,19 +133,19 @@ def check_same(before: StudyRecord, now: StudyRecord, study: Path) -> None:
                 hint = "only --trials, --jobs and --time may change; start a new study for the rest"
                 raise cannot_resume(study, message, hint)
     if before.text != now.text:
-        hint = f"{study / TEXTS / SPEC} is what the study began with; a changed model needs a new study"
+        hint = f"{study / TEXTS / SPEC} is the program that the study began with; a changed model needs a new study"
         raise cannot_resume(study, f"the model has changed since {study} began", hint)
     if before.examples != now.examples:
         raise cannot_resume(study, f"the data has changed since {study} began", "other data needs a new study")
 
 
 def cannot_resume(study: Path, message: str, hint: str) -> NablacError:
-    """The error about a study that does not go on."""
+    """The error for a study that cannot be resumed."""
     return NablacError(Diagnostic(codes.E870, message, place=str(study), hint=hint))
 
 
 def _option_text(option: str, value: object) -> str:
-    """An option as a person would have written it."""
+    """An option as it is written on the command line."""
     match value:
         case None | False | []:
             return f"no {option}"

@@ -1,4 +1,4 @@
-"""What a study leaves in its folder: a table of its trials, a page that shows them, and the best as a text."""
+"""The results of a study: a table of its trials, a page, and the best program."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ from compiler.search import Numbers, choose_values
 from grammar import syntax
 from runtime.atomic_files import replace, scratch, write_bytes
 from runtime.data.matching import PackagePath
-from runtime.search.page import study_page
-from runtime.search.results import StudyFacts
+from runtime.search.study_page import study_page
 from runtime.search.suggestions import default_values, replay, variables_of
 from runtime.search.trial_results import TrialResult, ranked, table
+from runtime.search.trial_rows import StudyFacts
 
 if TYPE_CHECKING:
     from runtime.search.studies import OpenStudy
 
 BEST, TABLE, PAGE = "best.model", "trials.csv", "study.html"
-_FEWEST = 4  # trials, of which importances can be told
+_FEWEST = 4  # trials, for importances
 
 
 def write_results(study: OpenStudy, trials: list[TrialResult], total: int) -> TrialResult | None:
-    """Write them, of `total` trials in the end; the best trial, if one is done."""
+    """Write the results so far, of `total` trials; returns the best trial, None if none is done."""
     record = study.record
     write_bytes(study.folder / TABLE, table(trials, record.monitor).encode())
     text = study_page(_facts(study, trials, total), trials, _importances(study), f"nablac {record.nablac}")
@@ -41,7 +41,7 @@ def write_results(study: OpenStudy, trials: list[TrialResult], total: int) -> Tr
 
 
 def as_written(study: OpenStudy, trials: Iterable[TrialResult]) -> TrialResult | None:
-    """The trial of the values that the text itself has where nothing is searched, if it is done."""
+    """The trial with the default values, if it is done."""
     own = default_values(study.setup.source)
     numbers = {trial.number for trial in study.study.get_trials(deepcopy=False) if trial.params == own}
     return next((trial for trial in trials if trial.number in numbers and trial.state == "done"), None)
@@ -68,18 +68,18 @@ def _facts(study: OpenStudy, trials: Iterable[TrialResult], total: int) -> Study
 
 
 def _importances(study: OpenStudy) -> dict[str, float]:
-    """How much of the differences each variable explains, as shares of 1; empty where that cannot be told."""
+    """The importances of variables as shares of 1; empty if they cannot be computed."""
     done = [trial for trial in study.study.get_trials(deepcopy=False) if trial.state is TrialState.COMPLETE]
     if len(done) < _FEWEST:
         return {}
     try:
         return get_param_importances(study.study, evaluator=PedAnovaImportanceEvaluator())
-    except (ValueError, RuntimeError):  # of trials that are all equal
+    except (ValueError, RuntimeError):  # if all trials are equal
         return {}
 
 
 def _write_best(study: OpenStudy, number: int) -> None:
-    """The text with the values of the best trial written in, which finds its data from the study's folder."""
+    """Write the program with the values of the best trial, and with paths of data relative to the study's folder."""
     params = study.study.get_trials(deepcopy=False)[number].params
     texts = dict(choose_values(study.setup.source, replay(params)).texts)
     program = study.setup.of_texts(texts).program
@@ -92,11 +92,11 @@ def _write_best(study: OpenStudy, number: int) -> None:
         for path in texts:
             name = BEST if path == SPEC else path
             (study.folder / name).parent.mkdir(exist_ok=True)
-            replace(draft / name, study.folder / name)  # a text that `nablac tune` wrote itself, and may write again
+            replace(draft / name, study.folder / name)  # `nablac tune` wrote it, and may overwrite it
 
 
 def _with_data_paths(program: Program, text: str, folder: Path, target: Path) -> str:
-    """A text whose relative paths of data, which begin in `folder`, begin in `target`."""
+    """The text with paths of data relative to `target` instead of `folder`."""
     here = os.path.realpath(target)
     parts, end = [], 0
     for literal in sorted(_data_paths(program), key=lambda literal: literal.span.start):
@@ -114,7 +114,7 @@ def _is_there(folder: Path, path: str) -> bool:
 
 
 def _data_paths(program: Program) -> list[syntax.Text]:
-    """The texts of a program's train blocks that stand where paths of data may."""
+    """The texts in a program's train blocks that may be paths of data."""
     texts: list[syntax.Text] = []
     for block in program.trains:
         for statement in block.body:

@@ -1,4 +1,4 @@
-"""From the variables of a text to Optuna's parameters: what a trial draws, what a grid enumerates."""
+"""The variables of a program as Optuna's parameters: the values that a trial draws, and the combinations of a grid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Values = dict[str, Any]  # of variables by name: a number, or the label of an op
 
 
 def labels_of(options: Options) -> list[str]:
-    """The options as their texts; those of one text are numbered."""
+    """The texts of the options; equal ones are numbered."""
     labels: list[str] = []
     for text in options.texts:
         label, number = text, 2
@@ -30,7 +30,7 @@ def labels_of(options: Options) -> list[str]:
 
 
 def draw_from(trial: optuna.Trial) -> Choose:
-    """The values that a trial draws, or has drawn before."""
+    """Chooses the values that a trial draws, or has drawn before."""
 
     def choose(variable: Variable) -> int | float:
         candidates, name = variable.candidates, variable.name
@@ -46,7 +46,7 @@ def draw_from(trial: optuna.Trial) -> Choose:
 
 
 def replay(values: Mapping[str, Any]) -> Choose:
-    """The values of a trial that has ended."""
+    """Chooses the values of an ended trial."""
 
     def choose(variable: Variable) -> int | float:
         value: Any = values[variable.name]
@@ -59,12 +59,12 @@ def replay(values: Mapping[str, Any]) -> Choose:
 
 
 def variables_of(source: TextSource) -> tuple[Variable, ...]:
-    """The variables that are met where each has its default; NablacError for mistakes of the text."""
+    """The variables that are reached with default values; NablacError for errors of the program."""
     return choose_values(source, choose_default).variables
 
 
 def default_values(source: TextSource) -> Values:
-    """The values that stand in the text where nothing is searched: first options, middles of ranges."""
+    """The values without a search: first options, middles of ranges."""
     return {variable.name: _default(variable) for variable in variables_of(source)}
 
 
@@ -74,9 +74,9 @@ def _default(variable: Variable) -> int | float | str:
 
 
 def require_variables(source: TextSource) -> None:
-    """NablacError for a text in which there is nothing to search."""
+    """NablacError for a program without search variables."""
     if not variables_of(source):
-        hint = "write `16..128`, `log(1e-4..1e-1)` or `choice(LSTM, GRU)` in the place of a value"
+        hint = "write `16..128`, `log(1e-4..1e-1)` or `choice(LSTM, GRU)` instead of a value"
         place = source.program.source.name
         raise NablacError(
             Diagnostic(codes.E511, "there is nothing to search: no range, no choice", place=place, hint=hint)
@@ -84,7 +84,7 @@ def require_variables(source: TextSource) -> None:
 
 
 def describe_variable(variable: Variable) -> str:
-    """What a variable may be, for people."""
+    """The candidates of a variable, for people."""
     candidates = variable.candidates
     if isinstance(candidates, Options):
         return ", ".join(labels_of(candidates))
@@ -95,7 +95,7 @@ def describe_variable(variable: Variable) -> str:
 
 @dataclass
 class _Axis:
-    """A variable on the way to a combination of the grid, with its values and the one that it has."""
+    """A variable of the grid, its values, and the index of the current one."""
 
     name: str
     values: Sequence[Any]  # as parameters: numbers, or labels
@@ -103,27 +103,27 @@ class _Axis:
 
 
 def combinations(source: TextSource, points: int) -> Iterator[Values]:
-    """The grid: every combination, the variables that are met last changing first.
+    """The combinations of the grid, of which the variables that are met last change first.
 
-    A range gives `points` values from its low to its high end, or all its whole numbers where these are no more. What
-    is met within an option that is not chosen has no values there.
+    A range has `points` values from its low to its high end, or all its whole numbers if there are no more. Variables
+    inside an option that is not chosen have no values.
     """
     path: list[_Axis] = []
     while True:
-        met = 0
+        reached = 0
 
         def choose(variable: Variable) -> int | float:
-            nonlocal met
-            if met == len(path):
+            nonlocal reached
+            if reached == len(path):
                 path.append(_Axis(variable.name, _values(variable, points)))
-            axis = path[met]
-            met += 1
+            axis = path[reached]
+            reached += 1
             value: int | float = axis.values[axis.index]
             return axis.index if isinstance(variable.candidates, Options) else value
 
-        with suppress(NablacError):  # of a trial that fails, and says why
+        with suppress(NablacError):  # the trial will fail with it
             choose_values(source, choose)
-        del path[met:]
+        del path[reached:]
         yield {axis.name: axis.values[axis.index] for axis in path}
         while path and path[-1].index + 1 == len(path[-1].values):
             path.pop()
@@ -133,7 +133,7 @@ def combinations(source: TextSource, points: int) -> Iterator[Values]:
 
 
 def _values(variable: Variable, points: int) -> list[Any]:
-    """The values of a variable in the grid, in order, each once."""
+    """The distinct values of a variable in the grid, in order."""
     candidates = variable.candidates
     if isinstance(candidates, Options):
         return labels_of(candidates)
@@ -144,11 +144,11 @@ def _values(variable: Variable, points: int) -> list[Any]:
 
 
 def _between(numbers: Numbers, fraction: float) -> int | float:
-    """The number at a fraction of the way, by the scale of the range."""
+    """The number at a fraction of the range, on its scale."""
     low, high = numbers.low, numbers.high
     if fraction in (0.0, 1.0):
         value: float = high if fraction else low
-    elif fraction == 0.5:  # exactly what stands for the range where nothing is searched
+    elif fraction == 0.5:  # exactly the default value
         value = numbers.default
     elif numbers.scale == "log":
         value = math.exp(math.log(low) + fraction * (math.log(high) - math.log(low)))

@@ -1,4 +1,4 @@
-"""The trials of a study, shared by workers: each is taken by one, and taken over where its worker has died."""
+"""The queue of trials, shared by workers: each trial is claimed by one, and by another if that dies."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ _TOTAL = "total"  # of trials, once they are known
 
 
 class TrialQueue:
-    """One worker's part in a study, to be used in a `with` block: its lock says that it is alive.
+    """One worker's access to the queue, a context manager that holds a lock while the worker is alive.
 
-    Trials wait in the storage. Claims are made one at a time, so that a trial which is running without a living worker
-    is seen by one: it goes on as that worker left it.
+    Trials wait in the storage. Claims are made one at a time, so that only one worker claims a running trial whose
+    worker has died, and resumes it.
     """
 
     def __init__(self, study: optuna.Study, locks: Path) -> None:
@@ -43,7 +43,7 @@ class TrialQueue:
         (self._locks / self.name).unlink(missing_ok=True)
 
     def claim(self) -> optuna.Trial | None:
-        """A trial whose worker has died, else the first that waits; None where there is neither."""
+        """A trial whose worker has died, or else the first that waits; None if there is neither."""
         with self._claims:
             trials = self.study.get_trials(deepcopy=False)
             trial = None
@@ -59,9 +59,9 @@ class TrialQueue:
             return trial
 
     def _is_orphan(self, trial: FrozenTrial) -> bool:
-        """Whether a running trial's worker is dead: its lock is free. Asked by one at a time."""
+        """Whether a running trial's worker is dead, so that its lock is free. Call it with the claims lock held."""
         worker = trial.user_attrs.get(WORKER)
-        if worker is None:  # killed between its claim and its name
+        if worker is None:  # killed before it recorded its name
             return True
         path = self._locks / str(worker)
         try:
@@ -77,7 +77,7 @@ class TrialQueue:
         return all(trial.state.is_finished() for trial in self.study.get_trials(deepcopy=False))
 
     def twin(self, number: int) -> FrozenTrial | None:
-        """An earlier trial of the same values, which may not have ended; None where there is none."""
+        """An earlier trial with the same values, which may still run; None if there is none."""
         trials = self.study.get_trials(deepcopy=False)
         own = trials[number]
         return next((trial for trial in trials[:number] if trial.params == own.params and _is_begun(trial)), None)
@@ -89,19 +89,19 @@ def _is_begun(trial: FrozenTrial) -> bool:
 
 @contextmanager
 def hold_claims(locks: Path) -> Iterator[None]:
-    """Trials are put into the queue by one process at a time, and none is claimed meanwhile."""
+    """Hold the lock of claims, so that only this process adds or claims trials."""
     with FileLock(locks / "claims", thread_local=False):
         yield
 
 
 def total(study: optuna.Study) -> int | None:
-    """How many trials the study was asked for; None where that was never said whole."""
+    """The number of trials of the study; None if its queue was never completely filled."""
     value: int | None = study.user_attrs.get(_TOTAL)
     return value
 
 
 def fill(study: optuna.Study, trials: Iterable[Values], count: int) -> None:
-    """Put trials into the queue, from the first that is not there to the `count`-th; their values fixed, or to draw."""
+    """Add the missing ones of the first `count` trials to the queue, with fixed values or none."""
     present = len(study.get_trials(deepcopy=False))
     for number, values in enumerate(trials):
         if number >= count:

@@ -1,4 +1,4 @@
-"""What the trials of a study came to: in the order of their numbers, as a table, and the best of them."""
+"""The results of the trials of a study: in order, as a table, and ranked."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import optuna
 from optuna.distributions import CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from runtime.search.results import State, TrialRow, Value
 from runtime.search.trial_queue import BEST_EPOCH, EPOCHS, FOLDER, MESSAGE, SAME, SECONDS
+from runtime.search.trial_rows import State, TrialRow, Value
 
 _STATES: dict[TrialState, State] = {
     TrialState.COMPLETE: "done",
@@ -27,19 +27,19 @@ ENDED = ("done", "pruned", "failed")
 
 @dataclass(frozen=True)
 class TrialResult(TrialRow):
-    """One trial with what its run knows of it."""
+    """One trial with facts of its run."""
 
     best_epoch: int | None = None
-    same_as: int | None = None  # an earlier trial of the same values, which was not trained again
+    same_as: int | None = None  # an earlier trial with the same values, whose results it has
     folder: str | None = None  # of its run
 
     def to_json(self) -> dict[str, Any]:
-        """As an object of JSON."""
+        """As a JSON object."""
         return asdict(self)
 
 
 def trial_results(study: optuna.Study) -> list[TrialResult]:
-    """Every trial that was begun."""
+    """The results of all trials that have started."""
     trials = study.get_trials(deepcopy=False)
     return [_result(trial) for trial in trials if trial.state is not TrialState.WAITING]
 
@@ -62,7 +62,7 @@ def _result(trial: FrozenTrial) -> TrialResult:
 
 
 def _value(trial: FrozenTrial, name: str) -> Value:
-    """The value of a variable; options that are numbers or flags are such, and not their texts."""
+    """The value of a variable; options that are numbers or flags are converted from their texts."""
     value: Value = trial.params[name]
     distribution = trial.distributions[name]
     if not isinstance(distribution, CategoricalDistribution):
@@ -78,19 +78,19 @@ def _value(trial: FrozenTrial, name: str) -> Value:
 
 
 def ranked(trials: Iterable[TrialResult], higher_is_better: bool) -> list[TrialResult]:
-    """The trials that are done, the best first; of equal ones the earlier."""
+    """The trials that are done, best first, equal ones in order."""
     done = [(trial.objective, trial) for trial in trials if trial.state == "done" and trial.objective is not None]
     sign = -1.0 if higher_is_better else 1.0
     return [trial for _, trial in sorted(done, key=lambda pair: (sign * pair[0], pair[1].number))]
 
 
 def variable_columns(trials: Sequence[TrialResult]) -> list[str]:
-    """The names of all variables that a trial had, as the first trials met them."""
+    """The names of all variables of the trials, in the order in which they appear."""
     return list(dict.fromkeys(name for trial in trials for name in trial.values))
 
 
 def table(trials: Sequence[TrialResult], monitor: str) -> str:
-    """All trials as CSV; a cell is empty where a trial had no such variable."""
+    """All trials as CSV; cells of variables that a trial did not reach are empty."""
     names = variable_columns(trials)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

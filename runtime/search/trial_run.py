@@ -1,4 +1,4 @@
-"""One trial: its values written into the text, and the text trained in the trial's folder as `nablac train` would."""
+"""Running a trial: training its program in its folder, as `nablac train` would."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 
 
 class Pruned(Exception):
-    """Raised by `Watch.epoch` where a trial has no prospects."""
+    """Raised by `Watch.epoch` to prune a trial."""
 
 
 @dataclass(frozen=True)
 class Watch:
-    """What is asked and told while a trial runs."""
+    """Callbacks of a running trial."""
 
     stop: Callable[[], bool] = lambda: False
     epoch: Callable[[Position, float], None] = lambda position, value: None  # with the monitored quantity
@@ -39,7 +39,7 @@ class Watch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a trial has come to; it goes on later where `is_over` is false."""
+    """The result of a trial; it is resumed later if `is_over` is false."""
 
     value: float | None
     epochs: int
@@ -50,9 +50,9 @@ class Outcome:
 
 
 def run_trial(setup: TrialSetup, source: TextSource, path: Path, watch: Watch) -> Outcome:
-    """Train a text in a folder, from its last checkpoint where it has one.
+    """Train a program in a folder, from its last checkpoint if there is one.
 
-    NablacError where the trial fails: its data does not fit, or its loss is not finite.
+    NablacError if the trial fails: its data does not fit, or its loss is not finite.
     """
     started = time.monotonic()
     training = setup.training(source)
@@ -62,7 +62,7 @@ def run_trial(setup: TrialSetup, source: TextSource, path: Path, watch: Watch) -
         is_pruned = False
 
         def epoch(position: Position, row: dict[str, float]) -> None:
-            folder.epoch(position, row)
+            folder.write_epoch(position, row)
             watch.epoch(position, row.get(loop.monitor, row["loss"]))
 
         loop.events.epoch = epoch
@@ -83,13 +83,13 @@ def run_trial(setup: TrialSetup, source: TextSource, path: Path, watch: Watch) -
 
 
 def _open_run(setup: TrialSetup, training: Training, path: Path) -> tuple[RunFolder, Loop]:
-    """The run's folder and its loop: where a killed worker left them, else new ones."""
+    """The run's folder and its loop, resumed from a stopped or killed worker, or new."""
     if (path / RECORD).is_file():
         try:
             return _resume_run(training, path)
         except NablacError as error:
-            with RunFolder(path):  # NablacError where somebody else trains in it
-                setup.say(f"{path} cannot go on, and starts anew: {error.diagnostics[0].message}")
+            with RunFolder(path):  # NablacError if another process trains in it
+                setup.say(f"{path} cannot be resumed, and starts again: {error.diagnostics[0].message}")
                 shutil.rmtree(path)
         training = setup.training(training.text)
     for draft in path.parent.glob(f".{path.name}.*.part"):  # of a worker that was killed
@@ -99,8 +99,8 @@ def _open_run(setup: TrialSetup, training: Training, path: Path) -> tuple[RunFol
 
 
 def _resume_run(training: Training, path: Path) -> tuple[RunFolder, Loop]:
-    training.fitted = read_fitted(path)  # fitted anew it could be to changed data
-    folder = RunFolder.existing(path, training)
+    training.fitted = read_fitted(path)  # fitting it again could use changed data
+    folder = RunFolder.resume(path, training)
     try:
         return folder, training.loop(folder.checkpoints, resume=True)
     except BaseException:

@@ -1,4 +1,4 @@
-"""What all trials of a study have in common: the text with its ranges, the options, the data."""
+"""The common setup of all trials of a study: the program with its ranges, options, and data."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class TrialSetup:
-    """Makes the training of each trial, as `nablac train` would of the trial's text. `say` is told of notes."""
+    """Creates the training of each trial, as `nablac train` would for its program. `say` is called with notes."""
 
     file: Path
     options: TrialOptions
-    folder: Path | None = None  # where relative paths of data begin, where that is not beside the file
+    folder: Path | None = None  # where relative paths of data begin; by default the file's folder
     shared: SharedData = field(default_factory=SharedData)
     say: Callable[[str], object] = lambda text: None
 
     @cached_property
     def source(self) -> TextSource:
-        """The text with its ranges; NablacError for its mistakes."""
+        """The program with its ranges; NablacError for its errors."""
         chosen = self.options
         return TextSource(load(self.file), chosen.model, chosen.preset, parse_settings(chosen.set), DType(chosen.dtype))
 
@@ -55,7 +55,7 @@ class TrialSetup:
         return self.folder or Path(os.path.realpath(self.file)).parent
 
     def training(self, source: TextSource) -> Training:
-        """A training of a text: this study's own, or one of a trial."""
+        """The training of a program: that of the study, or of a trial."""
         chosen = self.options
         options = Options(
             epochs=chosen.epochs,
@@ -78,7 +78,7 @@ class TrialSetup:
         return training
 
     def of_texts(self, texts: Mapping[str, str]) -> TextSource:
-        """The program of a trial's texts, called as the file that it was made of; its settings are written in."""
+        """The program of a trial's texts, named like the file of the study; its hyperparameters are written in."""
         if len(texts) == 1:
             return self._trial(program_of(Source(str(self.file), texts[SPEC])))
         with tempfile.TemporaryDirectory(prefix="nablac-") as folder:

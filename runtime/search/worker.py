@@ -1,4 +1,4 @@
-"""What a worker does: take a trial, run it, say what became of it, until none is left."""
+"""A worker: claims trials, runs them and records their results, until none is left."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from runtime.search.studies import OpenStudy
     from runtime.training.checkpoints import Position
 
-_PAUSE = 0.25  # seconds between two looks at trials that other workers run
-_OF_SURROUNDINGS = (codes.E809, codes.E841, codes.E843)  # which the next trial would meet too
+_PAUSE = 0.25  # seconds between checks of trials that other workers run
+_OF_ENVIRONMENT = (codes.E809, codes.E841, codes.E843)  # errors that the next trial would meet too
 
 
 def work(
@@ -30,16 +30,16 @@ def work(
     look: Callable[[], None] = lambda: None,
     epoch: Callable[[int, Position], None] = lambda number, position: None,
 ) -> None:
-    """Work on a study until every trial has ended, or `stop` says so; it is asked after every batch.
+    """Work on a study until every trial has ended, or `stop` returns true; it is called after every batch.
 
-    `look` is called when a trial may have ended, here or elsewhere. NablacError where the surroundings are at fault;
-    what is wrong with one trial's values is recorded, and the study goes on.
+    `look` is called when a trial may have ended, here or elsewhere. NablacError for errors of the environment; errors
+    of one trial's values are recorded, and the study continues.
     """
-    waiting: dict[int, optuna.Trial] = {}  # for an earlier trial of the same values, which runs elsewhere
+    waiting: dict[int, optuna.Trial] = {}  # for an earlier trial with the same values, which runs elsewhere
     with TrialQueue(study.study, study.locks) as queue:
         while not stop():
             for number, trial in list(waiting.items()):
-                if _settle(study, trial, queue.twin(number)):
+                if _copy_results(study, trial, queue.twin(number)):
                     del waiting[number]
             claimed = queue.claim()
             if claimed is not None:
@@ -69,13 +69,13 @@ class _Attempt:
         self.reported = set(study.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
 
     def run(self) -> bool:
-        """Run the trial; False where it waits for an earlier one of the same values."""
+        """Run the trial; False if it waits for an earlier one with the same values."""
         study, trial = self.study, self.trial
         try:
             choices = choose_values(study.setup.source, draw_from(trial))
             twin = self.queue.twin(trial.number)
             if twin is not None:
-                return _settle(study, trial, twin)
+                return _copy_results(study, trial, twin)
             path = study.trial_folder(trial.number)
             trial.set_user_attr(FOLDER, str(path.resolve()))
             outcome = run_trial(
@@ -95,7 +95,7 @@ class _Attempt:
         self.shown(self.trial.number, position)
         if self.study.record.search.pruner is None:
             return
-        if position.epoch not in self.reported:  # an epoch that is done again comes to the same
+        if position.epoch not in self.reported:  # an epoch that is run again has the same result
             self.reported.add(position.epoch)
             self.trial.report(value, position.epoch)
         if self.trial.should_prune():
@@ -106,7 +106,7 @@ class _Attempt:
         before = float(trial.user_attrs.get(SECONDS, 0.0))
         trial.set_user_attr(SECONDS, round(before + outcome.seconds, 3))
         if not outcome.is_over:
-            return  # it runs on, of nobody: the next worker takes it over
+            return  # it stays running without a worker: the next one resumes it
         trial.set_user_attr(EPOCHS, outcome.epochs)
         trial.set_user_attr(BEST_EPOCH, outcome.best_epoch)
         if outcome.is_pruned:
@@ -119,9 +119,9 @@ class _Attempt:
         self.study.study.tell(self.trial, state=TrialState.FAIL)
 
 
-def _settle(study: OpenStudy, trial: optuna.Trial, twin: FrozenTrial | None) -> bool:
-    """Record a trial as equal to an earlier one; False where that one has not ended yet."""
-    assert twin is not None, "trials are never taken out"
+def _copy_results(study: OpenStudy, trial: optuna.Trial, twin: FrozenTrial | None) -> bool:
+    """Record the results of an earlier trial with the same values; False if that has not ended yet."""
+    assert twin is not None, "trials are never removed"
     if not twin.state.is_finished():
         return False
     trial.set_user_attr(SAME, twin.user_attrs.get(SAME, twin.number))
@@ -138,5 +138,5 @@ def _settle(study: OpenStudy, trial: optuna.Trial, twin: FrozenTrial | None) -> 
 
 
 def _is_of_values(error: NablacError) -> bool:
-    """Whether an error is about a trial's values, and not about the surroundings of all trials."""
-    return all(fault.code[1] != "9" and fault.code not in _OF_SURROUNDINGS for fault in error.diagnostics)
+    """Whether an error is about a trial's values, and not about the environment of all trials."""
+    return all(fault.code[1] != "9" and fault.code not in _OF_ENVIRONMENT for fault in error.diagnostics)

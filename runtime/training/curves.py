@@ -1,4 +1,4 @@
-"""The history of a run as a picture: one panel for each quantity, training beside validation, as SVG."""
+"""Learning curves as SVG: one panel for each quantity, with training and validation."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from runtime.charts.lines import Highlight, Series, line_chart
-from runtime.charts.numbers import is_drawable, readable
 from runtime.charts.palette import BLUE, MAGENTA, ORANGE
 from runtime.charts.panel import GAP, HEIGHT, WIDTH, Chart, card
+from runtime.charts.readable_numbers import is_drawable, readable
 
 _SMALL_HEIGHT = 180
 _SMALL = ("lr", "learning_rate")
 
 
 def curves(history: Mapping[str, Sequence[float]], title: str, higher_is_better: Collection[str] = ()) -> str:
-    """An SVG of Keras-style history: `loss` and `val_loss` share a panel; x is the epoch.
+    """An SVG of a Keras-style history: `loss` and `val_loss` share a panel; the x axis is the epoch.
 
-    The best epoch on validation data is marked: the lowest value, of the metrics `higher_is_better` the highest.
+    The best epoch on validation data is marked: the one of the lowest value, or of the highest if `higher_is_better`.
     """
     panels = _panels(history, higher_is_better)
     large = [panel for panel in panels if not panel.is_small]
@@ -27,13 +27,13 @@ def curves(history: Mapping[str, Sequence[float]], title: str, higher_is_better:
     width = across * WIDTH + (across - 1) * GAP
     rows = [large[index : index + across] for index in range(0, len(large), across)]
     rows += [[panel] for panel in panels if panel.is_small]
-    # A panel that is alone in its row takes all of it: no hole in the card.
+    # A single panel in a row takes its full width.
     charts = [[panel.chart((width - (len(row) - 1) * GAP) // len(row)) for panel in row] for row in rows]
     return card(title, charts, empty="no epoch is finished yet").svg()
 
 
 def _panels(history: Mapping[str, Sequence[float]], higher_is_better: Collection[str]) -> list[_Panel]:
-    """A panel for every quantity that has a value, in the order of the history."""
+    """A panel for every quantity with values, in the order of the history."""
     series = {name: tuple(map(float, values)) for name, values in history.items() if len(values)}
     epochs = series.pop("epoch", ())
     count = max(map(len, series.values()), default=0)
@@ -57,7 +57,7 @@ class _Panel:
 
     @property
     def is_small(self) -> bool:
-        """Whether it is of a learning rate, which is looked at last."""
+        """Whether it shows a learning rate; these panels are small and come last."""
         return self.name in _SMALL
 
     def chart(self, width: int) -> Chart:

@@ -1,4 +1,4 @@
-"""What a run's event files tell: the scalars that `EventWriter` wrote."""
+"""Reading the scalars that `EventWriter` wrote to a run's event files."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ _LARGEST = 1 << 30  # bytes of a file; a run of a million epochs has fewer
 
 
 def read_scalars(folder: Path, tag: str) -> dict[int, float]:
-    """The value of a tag by step, from all event files in a folder; where two have a step, the later one's.
+    """The value of a tag by step, from all event files in a folder; the latest file's where several have a step.
 
-    A file is read up to its first damaged record, as one of a run that was killed may have.
+    A file is read up to its first damaged record: a killed run may leave one.
     """
     values: dict[int, float] = {}
     for path in sorted(folder.glob(EVENT_FILES)):
         try:
             for content in _records(read_file(path, _LARGEST)):
                 values |= _scalars(content, tag.encode())
-        except (IndexError, struct.error):  # a record that is whole, but no event
+        except (IndexError, struct.error):  # an intact record that is not an event
             continue
     return values
 
 
 def _scalars(content: bytes, tag: bytes) -> dict[int, float]:
-    """The value of a tag in one event, by its step; empty where it has none."""
+    """The value of a tag in one event, by its step; empty if it has none."""
     event = dict(_fields(content))
     step, summary = event.get(2, 0), event.get(5)
     values: dict[int, float] = {}
@@ -41,7 +41,7 @@ def _scalars(content: bytes, tag: bytes) -> dict[int, float]:
 
 
 def _records(data: bytes) -> Iterator[bytes]:
-    """The contents of whole TFRecords, up to the first that is damaged."""
+    """The contents of TFRecords, up to the first damaged one."""
     start = 0
     while start + 16 <= len(data):
         (length,) = struct.unpack_from("<Q", data, start)

@@ -12,10 +12,11 @@ from compiler.gradient import gradients
 from compiler.graph import Graph, NotDifferentiable, Operator, Value
 from compiler.operators.activations import Tanh
 from compiler.operators.casting import Cast, StopGradient
+from compiler.operators.control import Scan
+from compiler.operators.leaves import Input, constant
 from compiler.operators.linear import MatMul
 from compiler.operators.ordering import TopK
 from compiler.operators.reductions import Sum
-from compiler.operators.source import Input, constant
 from compiler.types import DType, TensorType
 from tests.compiler.operators.harness import run_numpy, tensor_type
 
@@ -113,9 +114,21 @@ Opaque.name = "opaque"
 
 def test_an_operator_without_gradient_is_refused_only_where_a_gradient_passes() -> None:
     x, y = tensor("x", "f64[]"), tensor("y", "f64[]")
-    with pytest.raises(NotDifferentiable):
-        gradients([Opaque()(x) * y], [one], [x])
+    opaque = Opaque()(x)
+    with pytest.raises(NotDifferentiable) as raised:
+        gradients([opaque * y], [one], [x])
+    assert raised.value.node is opaque.node
     assert gradients([Opaque()(x) * y], [one], [y])[0] is not None
+
+
+def test_the_operator_without_gradient_is_named_where_it_is_a_step_of_a_recurrence() -> None:
+    state, item = tensor("state", "f64[]"), tensor("item", "f64[]")
+    opaque = Opaque()(state) * item
+    body = Graph({"state": state, "item": item}, {"next": opaque})
+    last = Scan(body, 1, 1).apply(tensor("first", "f64[]"), tensor("items", "f64[3]")).results[0]
+    with pytest.raises(NotDifferentiable) as raised:
+        gradients([last], [one], [last.node.operands[1]])
+    assert raised.value.node is not None and raised.value.node.op.name == "opaque"
 
 
 def test_a_long_chain_does_not_recurse() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from compiler.dump import dump
-from compiler.operators.source import Parameter
+from compiler.operators.leaves import Parameter
 from tests.compiler.texts import graph, mistakes
 
 INPUTS = "input x: [b, 4]\ninput y: [b, 4]\noutput z = "
@@ -32,13 +32,13 @@ def test_what_an_underscore_places_is_not_first_as_well(piped: str) -> None:
 
 
 @pytest.mark.parametrize("piped", ["x -> Dense(2) if true else x -> Dense(3)", "x if true else y -> Dense(3)"])
-def test_a_choice_before_an_arrow_needs_parentheses(piped: str) -> None:
-    said = "E424 ambiguous `->`: it may continue the whole choice or its last branch alone"
+def test_a_conditional_before_an_arrow_needs_parentheses(piped: str) -> None:
+    said = "E424 ambiguous `->`: it may continue the whole conditional or only its last branch"
     assert mistakes(INPUTS + piped) == [said]
 
 
 @pytest.mark.parametrize(("condition", "units"), [("true", 2), ("false", 3)])
-def test_of_a_choice_between_pipes_one_is_made(condition: str, units: int) -> None:
+def test_only_the_chosen_pipe_of_a_conditional_is_built(condition: str, units: int) -> None:
     chosen = graph(f"{INPUTS}(x -> Dense(2)) if {condition} else (x -> Dense(3))")
     shapes = [node.op.type.shape for node in chosen if isinstance(node.op, Parameter)]
     assert sorted(shapes) == [(units,), (4, units)]

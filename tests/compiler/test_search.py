@@ -1,4 +1,4 @@
-"""Searching a program: each range and choice that is reached is asked for once, and the text says what was chosen."""
+"""Search: `choose` is called once for each range and choice reached, and the values are written into the text."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from hypothesis import strategies as st
 
 from compiler.dump import dump
 from compiler.elaborate.model_choice import choose_model
-from compiler.elaborate.models import TextSource, elaborate_model
+from compiler.elaborate.models import TextSource, elaborate_in, spec_of
 from compiler.elaborate.program import load, program_of
+from compiler.elaborate.session import Session
+from compiler.elaborate.work import Work
 from compiler.graph import Graph
 from compiler.model_spec import ModelSpec
 from compiler.search import Choices, Choose, Numbers, Options, Variable, choose_default, choose_values
 from compiler.search_space import Search
+from compiler.types import DType
 from compiler.variable_names import variable_names
-from grammar.diagnostics import NablacError
+from grammar.diagnostics import Diagnostics, NablacError
 from grammar.source import Source
 from tests.compiler.texts import sound
 
@@ -127,7 +130,7 @@ STANDING: dict[str, tuple[str, dict[str, object]]] = {
 def test_a_range_or_choice_stands_wherever_a_value_does(case: str) -> None:
     text, values = STANDING[case]
     choices = choose_values(source(text), choose_default)
-    rounded = {name: round(each, 9) if isinstance(each, float) else each for name, each in choices.values.items()}
+    rounded = {name: round(value, 9) if isinstance(value, float) else value for name, value in choices.values.items()}
     assert list(rounded.items()) == list(values.items())
     assert list(choices.values) == [variable.name for variable in choices.variables]
     assert {name: type(value) for name, value in choices.values.items()} == {
@@ -185,7 +188,7 @@ def test_values_from_outside_are_written_in_as_defaults() -> None:
     assert choices.values == {"n": 31, "m": 9, "cell": "SimpleRNN"}
     expected = text.replace("(n, m = 1..3, f = relu, cell = LSTM)", "(n = 31, m = 9, f = tanh, cell = SimpleRNN)")
     assert text_of(choices) == expected.replace("2 * 8..32", "31")
-    with_preset, written = (each.spec(training=False).graph for each in (outside, source(text_of(choices))))
+    with_preset, written = (chosen.spec(training=False).graph for chosen in (outside, source(text_of(choices))))
     assert {name: value.type.rank for name, value in with_preset.outputs.items()} == {
         name: value.type.rank for name, value in written.outputs.items()
     }
@@ -226,13 +229,23 @@ _EXPRESSIONS = st.recursive(
 )
 
 
+def searched_spec(searched: TextSource, choose: Choose, *, training: bool = False) -> ModelSpec:
+    """The spec with the chosen values, without writing them into the text."""
+    program, preset, hypers = searched.program, searched.preset, searched.hypers
+    defined, diagnostics = choose_model(program, None), Diagnostics()
+    search = Search(choose, variable_names(program, defined, preset, hypers))
+    session = Session(training=training, float_type=DType.F32, diagnostics=diagnostics, work=Work(), search=search)
+    elaboration = elaborate_in(session, program, defined, preset, hypers)
+    diagnostics.raise_if_any()
+    assert elaboration is not None
+    return spec_of(elaboration)
+
+
 @given(_EXPRESSIONS, st.integers(0, 99))
 def test_the_value_of_the_text_is_the_one_that_was_chosen(expression: str, seed: int) -> None:
     text = model("Dense(8)", f"n = {expression}")
     written = text_of(choose_values(source(text), drawing(seed)))
-    program = source(text).program
-    search = Search(drawing(seed), variable_names(program, choose_model(program, None), None, {}))
-    expected = elaborate_model(program, search=search).hypers["n"]
+    expected = searched_spec(source(text), drawing(seed)).hypers["n"]
     read = source(written).spec(training=False).hypers["n"]
     assert (read, type(read)) == (expected, type(expected))
 
@@ -338,11 +351,12 @@ train M {
 
 
 def shown(spec: ModelSpec) -> list[object]:
-    """All that elaboration makes of a model."""
+    """A spec in a form that can be compared."""
     training = spec.training
     assert training is not None
     equations = [
-        each if isinstance(each, NablacError) else dump(each.graph) for each in training.optimizer.equations.values()
+        update if isinstance(update, NablacError) else dump(update.graph)
+        for update in training.optimizer.equations.values()
     ]
     ends = {"loss": training.loss, **training.metrics}
     graph = Graph({**spec.graph.inputs, **training.targets}, {**spec.graph.outputs, **ends}, spec.graph.updates)
@@ -357,11 +371,8 @@ def test_the_text_elaborates_to_what_the_search_chose(seed: int, preset: str | N
     searched = source(PROGRAM, preset, **hypers)
     choices = choose_values(searched, drawing(seed))
     values = {variable.span: chosen for variable, chosen in zip(choices.variables, _asked(searched, seed), strict=True)}
-    defined = choose_model(searched.program, None)
     for training in (True, False):
-        names = variable_names(searched.program, defined, preset, hypers)
-        again = Search(lambda variable: values[variable.span], names)
-        chosen = elaborate_model(searched.program, preset=preset, hypers=hypers, training=training, search=again)
+        chosen = searched_spec(searched, lambda variable: values[variable.span], training=training)
         assert shown(source(text_of(choices)).spec(training=training)) == shown(chosen)
 
 

@@ -53,7 +53,7 @@ error[E401]: choice needs values to choose from
   |
 1 | model M(units = choice()) {
   |                 ^^^^^^^^
-help: choice(25, 50, 100)
+help: as in `choice(25, 50, 100)`
 """,
     ),
     "a range of floats for a whole number": (
@@ -238,7 +238,7 @@ model M(n = choice(2, 3)) {
 }
 """,
         """\
-error[E311]: an axis of size 4 does not split into `(h d)` where the known part is 3
+error[E311]: an axis of size 4 cannot be split into `(h d)`: 4 is not a multiple of 3
  --> m.model:3:25
   |
 3 |     output rearrange(x, "b (h d) -> b h d", h: n)
@@ -315,7 +315,7 @@ error[E401]: choice needs values to choose from
   |
 9 |     clip_norm choice()
   |               ^^^^^^^^
-help: choice(25, 50, 100)
+help: as in `choice(25, 50, 100)`
 """,
     'data csv("a.csv") -> choice(standardize(), min_maxx())': """\
 error[E609]: `min_maxx` is not a data stage

@@ -1,4 +1,4 @@
-"""What ranges and choices are where nothing is searched: the middle, the first, and what a loop runs over."""
+"""Ranges and choices without a search: the middle, the first option, and ranges that a loop iterates over."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from compiler.dump import dump
 from compiler.elaborate.checking import check
-from compiler.elaborate.models import TextSource, elaborate, elaborate_in
+from compiler.elaborate.models import elaborate_in
 from compiler.elaborate.option_checks import OptionChecks, search_of
 from compiler.elaborate.program import program_of
 from compiler.elaborate.session import Session
@@ -16,6 +16,7 @@ from compiler.types import DType
 from grammar.diagnostics import Diagnostics
 from grammar.source import Source
 from tests.compiler.texts import mistakes
+from tests.models import elaborate, text_source
 
 MODEL = """model M(units: int = {default}) {{
     input x: [batch, 3]
@@ -29,8 +30,8 @@ SETTLED = {"choice(25, 50)": 25, "20 .. 40": 30, "log(1 .. 100)": 10, "log(1 .. 
 @pytest.mark.parametrize("written", SETTLED)
 def test_a_range_settles_as_a_default_in_a_preset_and_from_outside(written: str) -> None:
     def units(default: str = "1", chosen: str = "1", preset: str | None = None, **hypers: str) -> object:
-        program = program_of(Source("m.model", MODEL.format(default=default, preset=chosen)))
-        (made,) = elaborate(program, preset=preset, hypers=hypers).outputs.values()
+        text = MODEL.format(default=default, preset=chosen)
+        (made,) = elaborate(text, preset=preset, hypers=hypers).outputs.values()
         return made.shape[-1]
 
     assert units(default=written) == SETTLED[written]
@@ -76,17 +77,17 @@ fn counted(x, many) {
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_what_a_loop_runs_over_is_not_searched(loop: str) -> None:
+def test_a_range_that_a_loop_iterates_over_is_not_searched(loop: str) -> None:
     text = f"{COUNTED}model M {{\n input x: [b, 3]\n {LOOPS[loop]}\n output x\n}}\n"
-    source = TextSource(program_of(Source("m.model", text)))
+    source = text_source(text)
     expected = f"{COUNTED}model M {{\n input x: [b, 3]\n x = x + 0 + 1 + 2\n output x\n}}\n"
-    assert dump(source.spec(training=False).graph) == dump(elaborate(program_of(Source("m.model", expected))))
+    assert dump(source.spec(training=False).graph) == dump(elaborate(expected))
     assert choose_values(source, choose_default).values == {}
 
 
 def test_a_choice_of_the_file_hides_that_of_the_language() -> None:
     text = "fn choice(x, y) = x + y\nmodel M {\n input x: [b, 3]\n output choice(x, 1) -> choice(2)\n}\n"
-    source = TextSource(program_of(Source("m.model", text)))
+    source = text_source(text)
     check(source.program)
     assert choose_values(source, choose_default).values == {}
     assert dump(source.spec(training=False).graph).count("= add") == 2
@@ -100,14 +101,14 @@ def test_each_option_is_elaborated_once_however_many_choices_there_are() -> None
 
 def test_a_check_without_work_left_leaves_options_out() -> None:
     text = "model M {\n input x: [b, 3]\n output x -> choice(Dense(3), Dense(4, 5, 6))\n}\n"
-    program, found = program_of(Source("m.model", text)), []
+    program, reported = program_of(Source("m.model", text)), []
     for work in (Work(100), Work()):
         diagnostics, search = Diagnostics(), search_of({})
         session = Session(training=False, float_type=DType.F32, diagnostics=diagnostics, work=Work(), search=search)
         elaborate_in(session, program, program.models[0], None, {})
         OptionChecks(program, work).run(search, program.models[0], None, {}, diagnostics)
-        found.append([each.code for each in diagnostics.found])
-    assert found == [[], ["E404"]]
+        reported.append([diagnostic.code for diagnostic in diagnostics.reported])
+    assert reported == [[], ["E404"]]
 
 
 def test_only_the_model_that_is_searched_gives_names() -> None:
@@ -115,5 +116,5 @@ def test_only_the_model_that_is_searched_gives_names() -> None:
     trained = other + "train Other {\n target t: [b, 2]\n loss mse(y, t)\n epochs 1..3\n}\n"
     text = trained + "model M(n = 4..6) {\n input x: [b, 3]\n output x -> Other() -> Dense(n)\n}\n"
     for model, values in (("M", {"n": 5, "Other.n": 2}), ("Other", {"n": 2, "epochs": 2})):
-        source = TextSource(program_of(Source("m.model", text)), model)
+        source = text_source(text, model=model)
         assert choose_values(source, choose_default).values == values

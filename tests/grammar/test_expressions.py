@@ -1,4 +1,4 @@
-"""How expressions group."""
+"""Precedence and associativity of expressions."""
 
 from __future__ import annotations
 

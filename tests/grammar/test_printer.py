@@ -46,11 +46,12 @@ def test_the_canonical_text_is(text: str, expected: str) -> None:
 
 
 @pytest.mark.parametrize("path", MODELS, ids=[str(path.relative_to(SPECS)) for path in MODELS])
-def test_a_printed_file_says_the_same_and_keeps_its_comments(path: Path) -> None:
+def test_a_printed_file_has_the_same_tree_and_comments(path: Path) -> None:
     source = read_source(path)
     tree = parse(source)
     printed = Source("printed.model", print_file(tree))
     again = parse(printed)
     assert shape(again) == shape(tree)
-    assert [each.text.rstrip() for each in comments_of(printed)] == [each.text.rstrip() for each in comments_of(source)]
+    comments = [comment.text.rstrip() for comment in comments_of(source)]
+    assert [comment.text.rstrip() for comment in comments_of(printed)] == comments
     assert print_file(again) == printed.text

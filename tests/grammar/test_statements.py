@@ -1,4 +1,4 @@
-"""Statements and declarations, and where each ends."""
+"""Statements and declarations, and where they end."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tests.grammar.trees import body, brief, parsed, shape
 def declared(text: str) -> list[str]:
     (node,) = body(text)
     assert isinstance(node, Declare)
-    said = []
+    descriptions = []
     for name in node.names:
         type = name.type
         dtype = type.dtype.text if type is not None and type.dtype is not None else ""
         dims = " ".join(map(brief, type.dims)) if type is not None else "none"
-        said.append(f"{name.name.text}{'?' if name.optional else ''} {dtype}[{dims}]")
-    return said
+        descriptions.append(f"{name.name.text}{'?' if name.optional else ''} {dtype}[{dims}]")
+    return descriptions
 
 
 @pytest.mark.parametrize(
@@ -39,10 +39,10 @@ def test_a_declaration_of_tensors_reads(text: str, expected: list[str]) -> None:
     assert declared(text) == expected
 
 
-def test_an_initializer_is_drawn_or_given() -> None:
-    drawn, given, absent = body("param a: [n] ~ zeros()\nparam b: [n] = 0\ninput c: [n]")
+def test_an_initializer_is_drawn_or_fixed() -> None:
+    drawn, fixed, absent = body("param a: [n] ~ zeros()\nparam b: [n] = 0\ninput c: [n]")
     assert (drawn.drawn, brief(drawn.initializer)) == (True, "(call zeros)")
-    assert (given.drawn, brief(given.initializer)) == (False, "0")
+    assert (fixed.drawn, brief(fixed.initializer)) == (False, "0")
     assert (absent.drawn, absent.initializer) == (False, None)
 
 
@@ -111,8 +111,8 @@ def test_a_function_is_a_definition_with_one_output() -> None:
 def test_hyperparameters_have_kinds_and_defaults() -> None:
     (node,) = parsed("layer D(\n  units: int,\n  act = relu,\n  bias: bool = true,\n  input,\n) { }").declarations
     assert isinstance(node, Definition)
-    said = [(each.name.text, each.kind.text if each.kind else None, brief(each.default)) for each in node.hypers]
-    assert said == [("units", "int", "."), ("act", None, "relu"), ("bias", "bool", "True"), ("input", None, ".")]
+    hypers = [(hyper.name.text, hyper.kind.text if hyper.kind else None, brief(hyper.default)) for hyper in node.hypers]
+    assert hypers == [("units", "int", "."), ("act", None, "relu"), ("bias", "bool", "True"), ("input", None, ".")]
 
 
 def test_an_import_names_its_file_and_names() -> None:

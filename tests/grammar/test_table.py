@@ -33,7 +33,7 @@ def fresh() -> None:
         grammar.table.table.cache_clear()
 
 
-def test_the_table_is_written_once_and_read_after(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_table_is_written_once_and_then_read(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fresh()
     (written,) = cache.iterdir()
     monkeypatch.setattr(grammar.table, "_write", lambda *_: pytest.fail("written twice"))
@@ -42,7 +42,7 @@ def test_the_table_is_written_once_and_read_after(cache: Path, monkeypatch: pyte
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\x80\x04.", b'{"data": {}, "memo": {}}', b"[" * 100_000])
-def test_a_corrupt_cache_is_made_anew(cache: Path, content: bytes) -> None:
+def test_a_corrupt_cache_is_replaced(cache: Path, content: bytes) -> None:
     fresh()
     (written,) = cache.iterdir()
     assert len(written.read_bytes()) > 1000
@@ -60,7 +60,7 @@ def test_a_cache_that_others_could_write_is_not_read(cache: Path) -> None:
     assert written.stat().st_mode & 0o777 == 0o600
 
 
-def test_a_place_that_cannot_be_written_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_folder_that_cannot_be_written_does_no_harm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     monkeypatch.setenv("XDG_CACHE_HOME", str(blocked))

@@ -1,4 +1,4 @@
-"""Syntax trees as short text, to compare and to read: `a + b * c` is `(+ a (* b c))`."""
+"""Syntax trees as short texts that can be compared and read: `a + b * c` is `(+ a (* b c))`."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def brief(node: Any) -> str:
 
 
 def shape(node: Any) -> Any:
-    """A tree without its spans, which compares by what it says."""
+    """A tree without its spans, for comparison."""
     if isinstance(node, Record):
         fields = [name for name in node.fields if not name.endswith("span")]
         return (type(node).__name__, *(shape(getattr(node, name)) for name in fields))

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nablac.comparison import compare_runs
+from nablac.run_comparison import compare_runs
 from runtime.training.event_reader import read_scalars
 from tests.command_line import invoke
 from tests.runtime.charts.test_page import Reader
@@ -98,7 +98,7 @@ def test_the_settings_that_differ_are_those_of_text_preset_and_options(
 def test_the_data_of_a_run_are_told_apart_by_what_they_hold(runs: Path) -> None:
     content = compared(runs, "adam", "data")
     assert list(content["differences"]) == ["data"]
-    assert content["notes"] == ["the runs' data differ: their results are of other examples"]
+    assert content["notes"] == ["the runs have different data: their results are not comparable"]
 
 
 def test_results_are_those_of_the_best_epoch(runs: Path) -> None:
@@ -128,7 +128,7 @@ def test_the_best_run_is_named(runs: Path) -> None:
 def test_runs_that_monitor_different_quantities_have_no_best(runs: Path) -> None:
     content = compared(runs, "adam", "mae")
     assert content["best"] is None
-    assert content["notes"] == ["the runs monitor different quantities (val_loss, val_mae): none is called the best"]
+    assert content["notes"] == ["the runs monitor different quantities (val_loss, val_mae): no best run is named"]
 
 
 def test_the_table_has_settings_and_results(runs: Path) -> None:
@@ -179,7 +179,7 @@ def test_the_page_shows_results_histories_and_changes_of_the_text(runs: Path, tm
     charts = [text for attributes, text in reader.of("title") if text in ("val_loss", "loss", "mae", "val_mae")]
     assert charts == ["val_loss", "loss", "mae", "val_mae"]
     assert len(reader.of("polyline")) == 2 * 4
-    changed = {each.get("class"): text for each, text in reader.of("span")}
+    changed = {attributes.get("class"): text for attributes, text in reader.of("span")}
     assert changed["gone"].strip("- ") == "optimizer adam(lr: 1e-2)"
     assert changed["new"].strip("+ ") == "optimizer sgd(lr: 0.05)"
 

@@ -363,7 +363,7 @@ def test_without_optuna_the_extra_is_named(tmp_path: Path, installed: object, me
         (lambda folder: (folder / "rows.csv").open("a").write("1,2,3\n"), "the data has changed since study began"),
         (lambda folder: (folder / "net.model").unlink(), "is missing"),
         (lambda folder: (folder / "study" / "study.json").write_text("{}"), "was written by nablac another version"),
-        (lambda folder: (folder / "study" / "study.json").write_text("?"), "is not what `nablac tune` wrote there"),
+        (lambda folder: (folder / "study" / "study.json").write_text("?"), "was not written by `nablac tune`"),
         (lambda folder: (folder / "study" / "study.json").unlink(), "study is not the folder of a study"),
     ],
 )
@@ -402,10 +402,10 @@ def test_a_storage_of_another_version_or_study_is_refused(tmp_path: Path) -> Non
     journal = tmp_path / "shared.log"
     journal.write_text(journal.read_text().replace('"form":1', '"form":0'))
     older = invoke("tune", "net.model", *options, "-o", "three", folder=tmp_path)
-    assert older.exit_code == 2 and "wrote it in another form" in older.stderr
+    assert older.exit_code == 2 and "wrote it in another format" in older.stderr
     journal.write_text(journal.read_text().replace('"study_name":"nablac"', '"study_name":"mine"'))
     foreign = invoke("tune", "net.model", *options, "-o", "four", folder=tmp_path)
-    assert foreign.exit_code == 2 and "it holds `mine`, not a study of nablac's" in foreign.stderr
+    assert foreign.exit_code == 2 and "it holds `mine`, not a nablac study" in foreign.stderr
     journal.write_text('{"op_code":99}\n{"op_code":98}\n')
     broken = invoke("tune", "net.model", *options, "-o", "five", folder=tmp_path)
     assert broken.exit_code == 2 and "it cannot be read" in broken.stderr

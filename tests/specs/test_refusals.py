@@ -5,46 +5,49 @@ from __future__ import annotations
 import pytest
 
 from compiler.elaborate.checking import check
-from compiler.elaborate.models import elaborate
 from compiler.elaborate.program import program_of
 from grammar.diagnostics import NablacError
 from grammar.source import Source
+from tests.models import elaborate
 
 REFUSED = {
-    "x -> MultiHeadAttention(3)": ("[batch, T, 8]", "width = 8 must split into heads = 3"),
-    "x -> MultiHeadAttention(4, kv_heads: 3)": ("[batch, T, 8]", "heads = 4 must split into kv_heads = 3"),
+    "x -> MultiHeadAttention(3)": ("[batch, T, 8]", "heads = 3 must divide width = 8"),
+    "x -> MultiHeadAttention(4, kv_heads: 3)": ("[batch, T, 8]", "kv_heads = 3 must divide heads = 4"),
     "x -> SinusoidalPositions()": ("[batch, T, 7]", "width = 7 must be even"),
-    "x -> GroupNorm(4)": ("[batch, 6, n]", "channels = 6 must split into groups = 4"),
-    "x -> Conv2D(8, 3, groups: 4)": ("[batch, 6, 9, 9]", "channels = 6 must split into groups = 4"),
-    "x -> Conv2D(6, 3, groups: 4)": ("[batch, 8, 9, 9]", "filters = 6 must split into groups = 4"),
-    "x -> Conv2D(6, [3, 3, 3])": ("[batch, 8, 9, 9]", "[3, 3, 3] must be one number or a list of 2"),
-    "x -> Conv2D(6, 3, padding: [1, 2, 3])": ("[batch, 8, 9, 9]", "[1, 2, 3] must be one number or a list of 2"),
+    "x -> GroupNorm(4)": ("[batch, 6, n]", "groups = 4 must divide channels = 6"),
+    "x -> Conv2D(8, 3, groups: 4)": ("[batch, 6, 9, 9]", "groups = 4 must divide channels = 6"),
+    "x -> Conv2D(6, 3, groups: 4)": ("[batch, 8, 9, 9]", "groups = 4 must divide filters = 6"),
+    "x -> Conv2D(6, [3, 3, 3])": ("[batch, 8, 9, 9]", "[3, 3, 3] must be a number or a list of 2 numbers"),
+    "x -> Conv2D(6, 3, padding: [1, 2, 3])": ("[batch, 8, 9, 9]", "[1, 2, 3] must be a number or a list of 2 numbers"),
     'x -> Conv2D(6, 3, padding: "SAME")': (
         "[batch, 8, 9, 9]",
         'padding = SAME must be "same", "valid" or a number',
     ),
-    "x -> Conv1D(6, 3, padding: -1)": ("[batch, 8, 9]", "padding = -1 must be whole, and at least 0"),
-    "x -> Conv2D(6, 3.0)": ("[batch, 8, 9, 9]", "kernel = 3.0 must be whole, and at least 1"),
-    "x -> Conv2D(6, 3, stride: [1, 1.5])": ("[batch, 8, 9, 9]", "stride = [1, 1.5] must be whole, and at least 1"),
-    "x -> Conv1D(6, 3, stride: 0)": ("[batch, 8, 9]", "stride = 0 must be whole, and at least 1"),
-    "x -> Conv3D(6, 3, dilation: 0)": ("[batch, 8, 9, 9, 9]", "dilation = 0 must be whole, and at least 1"),
-    "x -> Conv2D(6, 0)": ("[batch, 8, 9, 9]", "kernel = 0 must be whole, and at least 1"),
+    "x -> Conv1D(6, 3, padding: -1)": ("[batch, 8, 9]", "padding = -1 must be a whole number of at least 0"),
+    "x -> Conv2D(6, 3.0)": ("[batch, 8, 9, 9]", "kernel = 3.0 must be a whole number of at least 1"),
+    "x -> Conv2D(6, 3, stride: [1, 1.5])": (
+        "[batch, 8, 9, 9]",
+        "stride = [1, 1.5] must be a whole number of at least 1",
+    ),
+    "x -> Conv1D(6, 3, stride: 0)": ("[batch, 8, 9]", "stride = 0 must be a whole number of at least 1"),
+    "x -> Conv3D(6, 3, dilation: 0)": ("[batch, 8, 9, 9, 9]", "dilation = 0 must be a whole number of at least 1"),
+    "x -> Conv2D(6, 0)": ("[batch, 8, 9, 9]", "kernel = 0 must be a whole number of at least 1"),
     "x -> Conv2D(0, 3)": ("[batch, 8, 9, 9]", "filters = 0 must be at least 1"),
-    "x -> Conv2D(8, 3, groups: 0)": ("[batch, 8, 9, 9]", "channels = 8 must split into groups = 0"),
+    "x -> Conv2D(8, 3, groups: 0)": ("[batch, 8, 9, 9]", "groups = 0 must divide channels = 8"),
     "x -> ConvTranspose2D(4, 3, padding: 1, output_padding: 1)": (
         "[batch, 3, 8, 8]",
         "an output padding must be at least 0 and below the stride or dilation, 1, not 1",
     ),
     "x -> ConvTranspose2D(4, 3, 2, output_padding: 1)": (
         "[batch, 3, 8, 8]",
-        'output_padding goes with padding as a number: padding: "same" has one of its own',
+        'output_padding needs a number as padding: "same" determines its own',
     ),
-    "x -> MaxPool2D(0)": ("[batch, 8, 9, 9]", "window = 0 must be whole, and at least 1"),
-    "x -> AvgPool1D(2, stride: 0)": ("[batch, 8, 9]", "stride = 0 must be whole, and at least 1"),
-    "x -> GroupNorm(0)": ("[batch, 6, n]", "channels = 6 must split into groups = 0"),
-    "x -> MultiHeadAttention(0)": ("[batch, T, 8]", "width = 8 must split into heads = 0"),
-    "x -> MultiHeadAttention(-2)": ("[batch, T, 8]", "width = 8 must split into heads = -2"),
-    "x -> MultiHeadAttention(4, kv_heads: 0)": ("[batch, T, 8]", "heads = 4 must split into kv_heads = 0"),
+    "x -> MaxPool2D(0)": ("[batch, 8, 9, 9]", "window = 0 must be a whole number of at least 1"),
+    "x -> AvgPool1D(2, stride: 0)": ("[batch, 8, 9]", "stride = 0 must be a whole number of at least 1"),
+    "x -> GroupNorm(0)": ("[batch, 6, n]", "groups = 0 must divide channels = 6"),
+    "x -> MultiHeadAttention(0)": ("[batch, T, 8]", "heads = 0 must divide width = 8"),
+    "x -> MultiHeadAttention(-2)": ("[batch, T, 8]", "heads = -2 must divide width = 8"),
+    "x -> MultiHeadAttention(4, kv_heads: 0)": ("[batch, T, 8]", "kv_heads = 0 must divide heads = 4"),
     "x -> Dense(0)": ("[batch, 3]", "units = 0 must be at least 1"),
     "x -> FeedForward(0)": ("[batch, 3]", "inner = 0 must be at least 1"),
     "x -> LSTM(0)": ("[batch, time, 3]", "units = 0 must be at least 1"),
@@ -62,7 +65,7 @@ REFUSED = {
         "merge = add must be concat, sum, mean or product",
     ),
     **{
-        f"{name}(x, zeros([batch]))": ("[batch, 1]", "the target is f32[batch] beside f32[batch, 1]")
+        f"{name}(x, zeros([batch]))": ("[batch, 1]", "the shapes of target f32[batch] and output f32[batch, 1] differ")
         for name in (
             *("mse", "mae", "rmse", "huber", "log_cosh", "hinge", "mape", "r_squared", "binary_cross_entropy"),
             *("binary_accuracy", "categorical_cross_entropy", "kl_divergence", "cosine_similarity"),
@@ -71,30 +74,33 @@ REFUSED = {
     **{
         f"{name}(x, zeros([batch, 1], i64){more})": (
             "[batch, 5]",
-            "the label is i64[batch, 1] beside logits f32[batch, 5]",
+            "the label is i64[batch, 1], logits f32[batch, 5]: each row needs one label",
         )
         for name, more in {
             **dict.fromkeys(("accuracy", "top_k_accuracy", "cross_entropy", "perplexity"), ""),
             "masked_accuracy": ", ignore: 0",
         }.items()
     },
-    "cross_entropy(softmax(x), zeros([batch], i64))": ("[batch, 3]", "logits are asked for, not what `softmax` gave"),
+    "cross_entropy(softmax(x), zeros([batch], i64))": ("[batch, 3]", "expected logits, got the output of `softmax`"),
     "cross_entropy(reshape(softmax(x), [batch, 3]), zeros([batch], i64))": (
         "[batch, 3]",
-        "logits are asked for, not what `softmax` gave: leave it out",
+        "expected logits, got the output of `softmax`: leave it out",
     ),
     "categorical_cross_entropy(softmax(x), softmax(x))": (
         "[batch, 3]",
-        "logits are asked for, not what `softmax` gave: leave it out",
+        "expected logits, got the output of `softmax`: leave it out",
     ),
-    "perplexity(sigmoid(x), zeros([batch], i64))": ("[batch, 3]", "logits are asked for, not what `sigmoid` gave"),
+    "perplexity(sigmoid(x), zeros([batch], i64))": ("[batch, 3]", "expected logits, got the output of `sigmoid`"),
     "binary_cross_entropy(x -> Dense(1, activation: sigmoid), 1)": (
         "[batch, 3]",
-        "logits are asked for, not what `sigmoid` gave: leave it out",
+        "expected logits, got the output of `sigmoid`: leave it out",
     ),
-    "binary_accuracy(sigmoid(x), 1)": ("[batch, 3]", "logits are asked for, not what `sigmoid` gave: leave it out"),
-    "kl_divergence(softmax(x), softmax(x))": ("[batch, 3]", "log_y is a logarithm, as of log_softmax, not softmax"),
-    "cross_entropy(x, zeros([batch], i64))": ("[batch, 1]", "f32[batch, 1] has one class: take binary_cross_entropy"),
+    "binary_accuracy(sigmoid(x), 1)": ("[batch, 3]", "expected logits, got the output of `sigmoid`: leave it out"),
+    "kl_divergence(softmax(x), softmax(x))": (
+        "[batch, 3]",
+        "log_y must be a logarithm, such as log_softmax, not softmax",
+    ),
+    "cross_entropy(x, zeros([batch], i64))": ("[batch, 1]", "f32[batch, 1] has one class: use binary_cross_entropy"),
     "cross_entropy(x, zeros([batch], i64), smoothing: 1)": (
         "[batch, 3]",
         "smoothing = 1 must be at least 0 and below 1",
@@ -104,8 +110,8 @@ REFUSED = {
         "smoothing = -0.1 must be at least 0 and below 1",
     ),
     "huber(x, 0, delta: 0)": ("[batch, 3]", "delta = 0 must be above 0"),
-    "top_k_accuracy(x, zeros([batch], i64))": ("[batch, 3]", "k = 5 is more than the 3 classes: it would be 1 always"),
-    "top_k_accuracy(x, zeros([batch], i64), k: 0)": ("[batch, 3]", "k = 0 must be whole, and at least 1"),
+    "top_k_accuracy(x, zeros([batch], i64))": ("[batch, 3]", "k = 5 exceeds the 3 classes: it would always be 1"),
+    "top_k_accuracy(x, zeros([batch], i64), k: 0)": ("[batch, 3]", "k = 0 must be a whole number of at least 1"),
     "x -> Dropout(1)": ("[batch, 3]", "rate = 1 must be at least 0 and below 1"),
     "x -> SpatialDropout2D(-0.5)": ("[batch, 3, 8, 8]", "rate = -0.5 must be at least 0 and below 1"),
     "x -> GaussianNoise(-1.0)": ("[batch, 3]", "std = -1.0 must be at least 0"),
@@ -167,7 +173,7 @@ def test_a_refusal_says_what_is_wrong_where_it_was_asked_for(text: str) -> None:
 @pytest.mark.parametrize("name", ["size", "max", "len", "range", "rank", "shape", "split", "pi"])
 def test_a_dim_may_be_called_as_a_function_is(name: str) -> None:
     text = f"model M() {{\n    input x: [batch, {name}], y: [2 * {name}]\n    output sum(x, axis: 1)\n}}\n"
-    elaborate(program_of(Source("case.model", text)))
+    elaborate(text)
 
 
 def test_a_target_may_be_one_number() -> None:
@@ -178,7 +184,7 @@ def test_a_target_may_be_one_number() -> None:
 OPTIMIZERS = {
     "sgd(lr: 0)": "lr = 0 must be above 0",
     "sgd(momentum: 2)": "momentum = 2 must be at least 0 and below 1",
-    "sgd(nesterov: true)": "nesterov looks ahead along the momentum, which is 0",
+    "sgd(nesterov: true)": "nesterov needs a momentum above 0",
     "sgd(weight_decay: -0.1)": "weight_decay = -0.1 must be at least 0",
     "adam(lr: -0.001)": "lr = -0.001 must be above 0",
     "adam(beta1: 1.5)": "beta1 = 1.5 must be at least 0 and below 1",

@@ -20,7 +20,6 @@ def _len(session: Session, bound: dict[str, Argument], span: Span) -> CompileTim
 
 @builtin("product", "list")
 def _product(session: Session, bound: dict[str, Argument], span: Span) -> CompileTimeValue:
-
     total: int | float | Dim = 1
     for item in list_argument(session, bound["list"], "product"):
         if is_size(item) and is_size(total):
@@ -50,9 +49,11 @@ def _pair(session: Session, bound: dict[str, Argument], span: Span) -> CompileTi
     if isinstance(value, list):
         if len(value) != 2:
             raise session.fault(
-                codes.E404, f"expected one number or a list of two, got {describe(value)}", bound["x"].span
+                codes.E404, f"expected a number or a list of two numbers, got {describe(value)}", bound["x"].span
             )
         return value
     if not is_size(value):
-        raise session.fault(codes.E404, f"expected one number or a list of two, got {describe(value)}", bound["x"].span)
+        raise session.fault(
+            codes.E404, f"expected a number or a list of two numbers, got {describe(value)}", bound["x"].span
+        )
     return [value, value]

@@ -1,4 +1,4 @@
-"""Numbers: conversions, choices to search, and operators that are computed at once where operands are numbers."""
+"""Functions of numbers: conversions, choices for `tune`, and operators that are folded at compile time."""
 
 from __future__ import annotations
 
@@ -50,12 +50,13 @@ def _float(session: Session, bound: dict[str, Argument], span: Span) -> CompileT
 
 @binding_builtin(CHOICE)
 def _choice(session: Session, arguments: list[Argument], span: Span) -> CompileTimeValue:
-    """`choice(25, 50, 100)` evaluates the chosen option alone, where it is written; here it is passed on as a value."""
-    raise session.fault(codes.E407, "choice cannot be passed on as a function", span, hint="choice(25, 50, 100)")
+    """`choice(25, 50, 100)` called by its name evaluates only the chosen option; this is the function as a value."""
+    hint = "as in `choice(25, 50, 100)`"
+    raise session.fault(codes.E407, "choice cannot be passed on as a function", span, hint=hint)
 
 
 def _folding(name: str, function: Callable[..., float]) -> Builtin:
-    """An operator that is computed at once when all its operands are numbers, and is a node otherwise."""
+    """An operator that is computed at compile time if all its operands are numbers, and is a node otherwise."""
     operator = OPERATORS[name]
 
     def bind(session: Session, arguments: list[Argument], span: Span) -> dict[str, Argument]:
@@ -88,6 +89,6 @@ def _folding(name: str, function: Callable[..., float]) -> Builtin:
 
 
 def folding_operators() -> dict[str, Builtin]:
-    """The operators that are numbers where all their operands are, by name."""
+    """The operators that are folded if all their operands are numbers, by name."""
     functions = {name: operator.number_function for name, operator in OPERATORS.items()}
     return {name: _folding(name, function) for name, function in functions.items() if function is not None}

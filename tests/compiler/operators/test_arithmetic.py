@@ -165,7 +165,7 @@ def test_a_quotient_of_integers_suggests_the_other_division() -> None:
          "which are not known to be equal"),
         (Add(), ("f32[2]", "f32[3]"),
          "f32[2] and f32[3] do not broadcast: axis -1 is 2 on one side and 3 on the other"),
-        (Add(), ("f32[2]", "i64[2]"), "f32[2] and i64[2] do not mix"),
+        (Add(), ("f32[2]", "i64[2]"), "f32[2] and i64[2] have different dtypes"),
         (Add(), ("bool[2]", "bool[2]"), "`add` takes float or int tensors, not bool[2]"),
         (Exp(), ("i64[2]",), "`exp` takes float tensors, not i64[2]"),
         (Neg(), ("u8[2]",), "u8[2] is unsigned and cannot be negated"),

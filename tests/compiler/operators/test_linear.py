@@ -49,7 +49,7 @@ def test_a_product_counts_a_multiplication_and_an_addition_for_each_pair() -> No
          "axis -1 is 2 on one side and 4 on the other", None),
         (("f32[]", "f32[3]"),
          "`@` needs at least one axis on each side, not f32[] @ f32[3]", "a scalar multiplies by `*`"),
-        (("f32[3]", "i64[3]"), "f32[3] and i64[3] do not mix", "convert one: `cast(x, f32)`"),
+        (("f32[3]", "i64[3]"), "f32[3] and i64[3] have different dtypes", "convert one: `cast(x, f32)`"),
         (("bool[3]", "bool[3]"), "`@` multiplies numbers, not bool[3] and bool[3]", "convert them: `cast(x, f32)`"),
     ],
 )  # fmt: skip

@@ -25,11 +25,11 @@ def elements(root: Element, tag: str) -> list[Element]:
 def of_color(root: Element, tag: str, color: str) -> list[Element]:
     """Those of a tag that are filled with a colour of the palette, or drawn in it."""
     wanted = {f"fill-{color}", f"stroke-{color}"}
-    return [each for each in elements(root, tag) if wanted & set(each.get("class", "").split())]
+    return [node for node in elements(root, tag) if wanted & set(node.get("class", "").split())]
 
 
 def texts(root: Element) -> list[str]:
-    return [each.text or "" for each in elements(root, "text")]
+    return [node.text or "" for node in elements(root, "text")]
 
 
 def number(element: Element, attribute: str) -> float:
@@ -43,38 +43,38 @@ def points(line: Element) -> list[tuple[float, float]]:
 
 def label(root: Element, words: str) -> Element:
     """The one text of these words."""
-    (found,) = [each for each in elements(root, "text") if each.text == words]
-    return found
+    (match,) = [node for node in elements(root, "text") if node.text == words]
+    return match
 
 
 def tips(root: Element) -> list[str]:
     """What marks show when they are pointed at."""
     marks = ("circle", "rect", "polyline")
-    return [title.text or "" for mark in marks for each in elements(root, mark) for title in each.iter(SVG + "title")]
+    return [title.text or "" for mark in marks for node in elements(root, mark) for title in node.iter(SVG + "title")]
 
 
 def outside(root: Element) -> Iterator[str]:
     """What is not inside of the drawing, with some pixels for how roughly texts are measured."""
     width, height = number(root, "width"), number(root, "height")
-    for each in root.iter():
-        tag = each.tag.removeprefix(SVG)
+    for node in root.iter():
+        tag = node.tag.removeprefix(SVG)
         corners: list[tuple[float, float]] = []
-        if tag == "text" and "transform" not in each.attrib:
-            wide = text_width(each.text or "", number(each, "font-size"), each.get("font-weight") == "600")
-            start = {"start": 0.0, "middle": 0.5, "end": 1.0}[each.get("text-anchor", "start")]
-            x, y = number(each, "x") - start * wide, number(each, "y")
-            corners = [(x, y - number(each, "font-size") * 0.8), (x + wide, y)]
+        if tag == "text" and "transform" not in node.attrib:
+            wide = text_width(node.text or "", number(node, "font-size"), node.get("font-weight") == "600")
+            start = {"start": 0.0, "middle": 0.5, "end": 1.0}[node.get("text-anchor", "start")]
+            x, y = number(node, "x") - start * wide, number(node, "y")
+            corners = [(x, y - number(node, "font-size") * 0.8), (x + wide, y)]
         elif tag == "circle":
-            corners = [(number(each, "cx"), number(each, "cy"))]
+            corners = [(number(node, "cx"), number(node, "cy"))]
         elif tag == "rect":
-            x, y = number(each, "x"), number(each, "y")
-            corners = [(x, y), (x + number(each, "width"), y + number(each, "height"))]
-            if min(number(each, "width"), number(each, "height")) < 0:
-                yield f"{ElementTree.tostring(each)!r} has a negative size"
+            x, y = number(node, "x"), number(node, "y")
+            corners = [(x, y), (x + number(node, "width"), y + number(node, "height"))]
+            if min(number(node, "width"), number(node, "height")) < 0:
+                yield f"{ElementTree.tostring(node)!r} has a negative size"
         elif tag == "line":
-            corners = [(number(each, "x1"), number(each, "y1")), (number(each, "x2"), number(each, "y2"))]
+            corners = [(number(node, "x1"), number(node, "y1")), (number(node, "x2"), number(node, "y2"))]
         elif tag == "polyline":
-            corners = points(each)
+            corners = points(node)
         for x, y in corners:
             if not (-2 <= x <= width + 2 and -2 <= y <= height + 2):
-                yield f"{ElementTree.tostring(each)!r} is outside of {width} x {height}"
+                yield f"{ElementTree.tostring(node)!r} is outside of {width} x {height}"

@@ -42,7 +42,7 @@ WORDS = st.text(max_size=30)
 def test_a_line_for_each_series_with_gaps_where_values_are_not_finite() -> None:
     chart = line_chart("t", [Series("a", [1, 2, 3, 4, 5], [1, 2, NAN, 4, 5]), Series("b", [1, 2, 3], [INF, 2, NAN])])
     root = parsed(chart)
-    assert [len(points(each)) for each in of_color(root, "polyline", "blue")] == [2, 2]
+    assert [len(points(mark)) for mark in of_color(root, "polyline", "blue")] == [2, 2]
     assert of_color(root, "polyline", "orange") == []
     assert len(of_color(root, "circle", "orange")) == 1  # a value between two gaps
     assert {"t", "a", "b"} <= set(texts(root))
@@ -79,9 +79,9 @@ def test_dots_have_their_own_tips() -> None:
 def test_a_level_is_a_dashed_line_at_its_value_and_a_highlight_stands_in_the_legend() -> None:
     series = [Series("a", [0, 10], [0, 100])]
     root = parsed(line_chart("t", series, levels={"base": 50.0, "nowhere": NAN}, highlight=Highlight(5, 50, "half")))
-    dashed = [each for each in of_color(root, "line", "muted") if number(each, "x2") - number(each, "x1") > 100]
+    dashed = [mark for mark in of_color(root, "line", "muted") if number(mark, "x2") - number(mark, "x1") > 100]
     (line,) = elements(root, "polyline")
-    assert [number(each, "y1") for each in dashed] == pytest.approx([(points(line)[0][1] + points(line)[1][1]) / 2])
+    assert [number(mark, "y1") for mark in dashed] == pytest.approx([(points(line)[0][1] + points(line)[1][1]) / 2])
     assert {"base 50", "half"} <= set(texts(root))
     dot = of_color(root, "circle", "best")[-1]
     assert number(dot, "cy") == pytest.approx(number(dashed[0], "y1"), abs=0.1)
@@ -98,7 +98,7 @@ def test_a_legend_in_several_rows_makes_the_panel_higher() -> None:
         line_chart("t", [Series(f"a long name {index}", [0, 1], [0, 1]) for index in range(n)]) for n in (2, 9)
     )
     assert many.height > few.height
-    assert {number(each, "y") for each in elements(parsed(many), "text") if "long" in (each.text or "")} == {47, 67, 87}
+    assert {number(mark, "y") for mark in elements(parsed(many), "text") if "long" in (mark.text or "")} == {47, 67, 87}
 
 
 def test_a_long_line_is_thinned_out_to_what_can_be_seen() -> None:
@@ -146,8 +146,8 @@ def test_a_file_has_the_colours_of_a_dark_screen_and_a_part_of_a_page_leaves_the
 def test_a_card_holds_its_charts_side_by_side_and_below_each_other() -> None:
     chart = line_chart("a", [Series("run", [1, 2], [3, 1])], width=100, height=80)
     root = parsed(card("All", [[chart, chart], [chart]]))
-    places = [each.get("transform") for each in elements(root, "g")]
-    assert places == ["translate(20 56)", "translate(136 56)", "translate(20 152)"]
+    moves = [mark.get("transform") for mark in elements(root, "g")]
+    assert moves == ["translate(20 56)", "translate(136 56)", "translate(20 152)"]
     assert texts(parsed(card("All", [], empty="no runs"))) == ["All", "no runs"]
 
 
@@ -156,7 +156,7 @@ def test_a_card_holds_its_charts_side_by_side_and_below_each_other() -> None:
 
 def test_bars_are_as_long_as_their_amounts() -> None:
     root = parsed(bar_chart("t", {"a": 1.0, "b": 3.0, "c": 0.0}))
-    widths = [number(each, "width") for each in of_color(root, "rect", "blue")]
+    widths = [number(mark, "width") for mark in of_color(root, "rect", "blue")]
     assert widths == pytest.approx([widths[1] / 3, widths[1], 0.0], abs=0.02)
     assert tips(root) == ["a: 1", "b: 3", "c: 0"]
 
@@ -183,7 +183,7 @@ def test_a_histogram_has_a_column_for_each_interval_that_has_values() -> None:
     root = parsed(histogram("t", [0, 1, 1, 2, 2, 2, 9, NAN, INF], bins=10, mark=0.0))
     assert tips(root) == ["0 to 1: 1", "1 to 2: 2", "2 to 3: 3", "8 to 9: 1"]  # the last end is of its interval
     columns = of_color(root, "rect", "blue")
-    heights = [number(each, "height") for each in columns]
+    heights = [number(mark, "height") for mark in columns]
     assert heights == pytest.approx([heights[0], 2 * heights[0], 3 * heights[0], heights[0]], abs=0.05)
 
 
@@ -211,7 +211,7 @@ def test_a_dot_for_each_pair_that_has_a_place() -> None:
 
 def test_the_line_of_equal_values_goes_through_equal_values() -> None:
     root = parsed(scatter("t", [0, 10, 5], [0, 10, 90], identity=True))
-    (line,) = [each for each in of_color(root, "line", "muted") if number(each, "x2") - number(each, "x1") > 100]
+    (line,) = [mark for mark in of_color(root, "line", "muted") if number(mark, "x2") - number(mark, "x1") > 100]
     slope = (number(line, "y2") - number(line, "y1")) / (number(line, "x2") - number(line, "x1"))
     low, high, _ = of_color(root, "circle", "blue")
     for dot in (low, high):
@@ -236,7 +236,7 @@ def test_calibration_is_a_dot_and_a_column_for_each_bin_with_predictions() -> No
     first, second = of_color(root, "circle", "blue")
     columns = of_color(root, "rect", "ramp-2")[1:]  # the first is the legend's
     assert number(columns[1], "height") == pytest.approx(4 * number(columns[0], "height"), abs=0.05)
-    (diagonal,) = [each for each in of_color(root, "line", "muted") if number(each, "x2") - number(each, "x1") > 100]
+    (diagonal,) = [mark for mark in of_color(root, "line", "muted") if number(mark, "x2") - number(mark, "x1") > 100]
     assert number(first, "cy") < number(diagonal, "y1") * 0.9 + number(diagonal, "y2") * 0.1  # above it: too modest
     assert number(second, "cy") > number(diagonal, "y1") * 0.1 + number(diagonal, "y2") * 0.9  # below it: too sure
     assert "Of 10 at 10%, 20% are right." in (root.findtext(f"{SVG}desc") or "")
@@ -248,8 +248,8 @@ def test_calibration_is_a_dot_and_a_column_for_each_bin_with_predictions() -> No
 
 def test_a_confusion_matrix_has_counts_names_and_the_shares_of_its_rows() -> None:
     root = parsed(confusion_matrix("t", ["cat", "dog"], [[9, 1], [0, 0]]))
-    cells = [each for each in elements(root, "rect") if each.get("rx") == "3"]
-    classes = [each.get("class") for each in cells]
+    cells = [mark for mark in elements(root, "rect") if mark.get("rx") == "3"]
+    classes = [mark.get("class") for mark in cells]
     assert classes == ["fill-ramp-9", "fill-ramp-2", "fill-ramp-0", "fill-ramp-0"]
     assert tips(root)[:2] == ["cat taken for cat: 9 of 10", "cat taken for dog: 1 of 10"]
     shown = texts(root)
@@ -264,9 +264,9 @@ def test_of_very_many_classes_those_with_the_most_mistakes_are_shown() -> None:
         counts[index][index] = 50
     counts[70][71] = 5
     root = parsed(confusion_matrix("t", [f"c{index}" for index in range(count)], counts))
-    assert len([each for each in elements(root, "rect") if each.get("rx") == "3"]) == 40 * 40
+    assert len([mark for mark in elements(root, "rect") if mark.get("rx") == "3"]) == 40 * 40
     assert {"c70", "c71"} <= set(texts(root))
-    assert any("the 40 of 100 classes with the most mistakes" in each for each in texts(root))
+    assert any("the 40 of 100 classes with the most mistakes" in words for words in texts(root))
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 8, 10, 15, 25, 40])
@@ -287,7 +287,7 @@ def test_cells_without_a_number_are_empty() -> None:
 
 
 def trials(root: ElementTree.Element) -> list[ElementTree.Element]:
-    return [each for each in elements(root, "polyline") if "trial" in each.get("class", "")]
+    return [mark for mark in elements(root, "polyline") if "trial" in mark.get("class", "")]
 
 
 def test_a_line_for_each_trial_the_best_last_and_in_its_own_colour() -> None:
@@ -298,7 +298,7 @@ def test_a_line_for_each_trial_the_best_last_and_in_its_own_colour() -> None:
         )
     )
     assert [tip for tip in tips(root) if tip] == ["trial 3", "trial 0", "trial 2"]
-    assert ["stroke-best" in each.get("class", "") for each in trials(root)] == [False, False, True]
+    assert ["stroke-best" in mark.get("class", "") for mark in trials(root)] == [False, False, True]
     higher = parsed(parallel_coordinates("t", [], objective, higher_is_better=True, tips=["a", "b", "c", "d", "e"]))
     assert tips(higher) == ["c", "a", "d"]
 
@@ -310,7 +310,7 @@ def test_axes_are_numeric_logarithmic_or_of_names() -> None:
         Dimension("lr", [1e-4, 1e-3, 1e-2], logarithmic=True),
     ]
     root = parsed(parallel_coordinates("t", dimensions, Dimension("loss", [3.0, 2.0, 1.0])))
-    lines = [points(each) for each in trials(root)]
+    lines = [points(mark) for mark in trials(root)]
     assert lines[0][0] == lines[2][0] != lines[1][0]  # the same name is the same point
     for axis in (1, 2):
         low, middle, high = (line[axis][1] for line in lines)
@@ -321,7 +321,7 @@ def test_axes_are_numeric_logarithmic_or_of_names() -> None:
 def test_what_a_trial_has_not_lies_below_the_axis() -> None:
     dimensions = [Dimension("dropout", [0.1, None, 0.3]), Dimension("kind", [None, "a", "b"])]
     root = parsed(parallel_coordinates("t", dimensions, Dimension("loss", [3.0, 2.0, 1.0])))
-    (first, second, third) = [points(each) for each in trials(root)]
+    (first, second, third) = [points(mark) for mark in trials(root)]
     assert second[0][1] > first[0][1] + 20 > third[0][1]
     assert texts(root).count("none") == 2
 

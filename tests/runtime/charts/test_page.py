@@ -103,7 +103,7 @@ def test_a_page_loads_nothing_and_allows_nothing_to_be_loaded() -> None:
     ]
     assert addresses and all((value or "").startswith(("data:image/png;base64,", "#")) for value in addresses)
     assert "url(" not in text and "@import" not in text
-    (policy,) = [each["content"] for each, _ in reader.of("meta") if each.get("http-equiv")]
+    (policy,) = [attributes["content"] for attributes, _ in reader.of("meta") if attributes.get("http-equiv")]
     assert policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 
 
@@ -119,33 +119,33 @@ def test_a_page_is_to_be_read_aloud() -> None:
     assert reader.of("html")[0][0]["lang"] == "en"
     assert len(reader.of("h1")) == 1 and len(reader.of("main")) == 1
     headings = {attributes["id"]: text for attributes, text in reader.of("h2")}
-    assert [headings[each["aria-labelledby"]] for each, _ in reader.of("section")] == ["One", "Two"]
-    assert all(each["role"] == "img" for each, _ in reader.of("svg"))
-    assert {each.get("scope") for each, _ in reader.of("th")} == {"col", "row"}
+    assert [headings[attributes["aria-labelledby"]] for attributes, _ in reader.of("section")] == ["One", "Two"]
+    assert all(attributes["role"] == "img" for attributes, _ in reader.of("svg"))
+    assert {attributes.get("scope") for attributes, _ in reader.of("th")} == {"col", "row"}
 
 
 def test_many_sections_have_a_list_of_links() -> None:
     reader = Reader(page("Report", [Section(f"Part {number}", []) for number in range(1, 6)]))
-    assert [each["href"] for each, _ in reader.of("a")] == [f"#section-{number}" for number in range(1, 6)]
+    assert [attributes["href"] for attributes, _ in reader.of("a")] == [f"#section-{number}" for number in range(1, 6)]
     assert read([]).of("nav") == []
 
 
 def test_columns_of_numbers_are_aligned_at_the_right() -> None:
     rows = [["1", "0.25", "a", "1.5 s", "", "12%"], ["2", "-1e-5", "2", "3 min", "7", "–"]]
     reader = read([Table(["n", "loss", "name", "time", "epochs", "share"], rows, strong=[1])])
-    heads = [each.get("class") for each, _ in reader.of("th")][:6]
+    heads = [attributes.get("class") for attributes, _ in reader.of("th")][:6]
     assert heads == [None, "number", None, "number", "number", "number"]
-    assert [each.get("class") for each, _ in reader.of("tr")] == [None, None, "strong"]
+    assert [attributes.get("class") for attributes, _ in reader.of("tr")] == [None, None, "strong"]
 
 
 def test_columns_of_long_texts_have_several_lines() -> None:
     reader = read([Table(["n", "text"], [["1", "word " * 20], ["2", "word"]])])
-    assert [each.get("class") for each, _ in reader.of("td")] == ["long", "long"]
+    assert [attributes.get("class") for attributes, _ in reader.of("td")] == ["long", "long"]
 
 
 def test_lines_of_a_diff_are_new_or_gone() -> None:
     reader = read([Code("@@ -1 +1 @@\n-a\n+b\n c", diff=True)])
-    assert [(each["class"], text) for each, text in reader.of("span")] == [
+    assert [(attributes["class"], text) for attributes, text in reader.of("span")] == [
         ("quiet", "@@ -1 +1 @@"),
         ("gone", "-a"),
         ("new", "+b"),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from runtime.charts.numbers import duration, is_drawable, labels, readable, ticks, whole_ticks
+from runtime.charts.readable_numbers import duration, is_drawable, labels, readable, ticks, whole_ticks
 from runtime.charts.scales import Axis, Scale, named_scale, numeric_scale, whole_scale
 
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False).filter(is_drawable)

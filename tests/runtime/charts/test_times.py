@@ -25,7 +25,7 @@ from tests.runtime.charts.drawings import outside, parsed, texts
     ],
 )  # fmt: skip
 def test_labels_are_those_of_the_calendar(first: str, last: str, labels: list[str]) -> None:
-    low, high = (seconds_of(datetime.fromisoformat(each)) for each in (first, last))
+    low, high = (seconds_of(datetime.fromisoformat(text)) for text in (first, last))
     assert [label for _, label in time_scale([low, high]).ticks] == labels
 
 

@@ -15,7 +15,7 @@ from runtime.training.events import EventWriter, record
 def written(folder: Path) -> Path:
     with EventWriter(folder) as writer:
         for step in range(1, 4):
-            writer.scalars(step, {"loss": step / 2, "seconds": step / 4})
+            writer.write_scalars(step, {"loss": step / 2, "seconds": step / 4})
     return writer.path
 
 
@@ -29,8 +29,8 @@ def test_of_a_resumed_run_the_later_file_counts(tmp_path: Path) -> None:
     path = written(tmp_path)
     path.rename(tmp_path / "events.out.tfevents.0000000001.host.1.nablac")
     with EventWriter(tmp_path) as writer:
-        writer.scalars(3, {"loss": 9.0})
-        writer.scalars(300, {"loss": 8.0})
+        writer.write_scalars(3, {"loss": 9.0})
+        writer.write_scalars(300, {"loss": 8.0})
     assert read_scalars(tmp_path, "loss") == {1: 0.5, 2: 1.0, 3: 9.0, 300: 8.0}
 
 

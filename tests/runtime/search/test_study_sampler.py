@@ -8,13 +8,13 @@ import pytest
 
 optuna = pytest.importorskip("optuna")
 
-from runtime.search.draws import Draws, pruner  # noqa: E402
 from runtime.search.study_record import Search  # noqa: E402
+from runtime.search.study_sampler import SeededSampler, pruner  # noqa: E402
 
 
 def study(kind: str, seed: int = 0) -> optuna.Study:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna.create_study(sampler=Draws(Search(kind, 3, seed, None)))
+    return optuna.create_study(sampler=SeededSampler(Search(kind, 3, seed, None)))
 
 
 def draw(trial: optuna.Trial, names: str) -> dict[str, object]:

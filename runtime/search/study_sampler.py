@@ -1,4 +1,4 @@
-"""What a study draws: a function of its seed, of the trial's number and of the trials that have ended."""
+"""The sampler of a study: draws depend only on its seed, the trial's number and the ended trials."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from optuna.trial import FrozenTrial
 
 from runtime.search.study_record import Search
 
-_WARMUP = 10  # a trial is not pruned in the first tenth of its epochs, where losses say little
+_WARMUP = 10  # trials are not pruned in the first tenth of their epochs, whose losses say little
 
 
-class Draws(BaseSampler):
-    """Optuna's sampler, made anew for every draw and seeded by what the draw is for.
+class SeededSampler(BaseSampler):
+    """An Optuna sampler that is created for every draw, seeded by the study's seed, the trial and the variable.
 
     So it does not matter which process draws, what it has drawn before, and whether it was killed in between. A grid
     draws nothing: its trials are enqueued with their values.
@@ -51,7 +51,7 @@ class Draws(BaseSampler):
 
 
 def pruner(search: Search, epochs: int) -> BasePruner:
-    """What ends a trial without prospects early, of so many epochs."""
+    """The pruner of trials of `epochs` epochs."""
     match search.pruner:
         case "median":
             return MedianPruner(n_startup_trials=4, n_warmup_steps=epochs // _WARMUP)

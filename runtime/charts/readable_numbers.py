@@ -1,4 +1,4 @@
-"""Round numbers for axes, and numbers as people write them."""
+"""Round numbers for axes, and readable numbers."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 
 def is_drawable(value: float) -> bool:
-    """Whether a number has a place on an axis: neither NaN nor infinite, nor so large that a difference would be."""
+    """Whether a number can be drawn: neither NaN nor infinite, nor so large that a difference would be."""
     return abs(value) < 1e300
 
 
 def ticks(low: float, high: float, about: int = 5) -> list[float]:
-    """Round numbers from `low` to `high`: 1, 2 or 5 times a power of ten apart, `about` so many."""
+    """About `about` round numbers from `low` to `high`, spaced by 1, 2 or 5 times a power of ten."""
     rough = (high - low) / about
     power = 10.0 ** math.floor(math.log10(rough))
     step = min((times * power for times in (1, 2, 5, 10)), key=lambda step: abs(math.log(step / rough)))
@@ -20,14 +20,14 @@ def ticks(low: float, high: float, about: int = 5) -> list[float]:
 
 
 def decades(low: float, high: float) -> list[float]:
-    """Whole exponents of ten from `low` to `high`, every so many that there are about five."""
+    """About five evenly spaced exponents of ten from `low` to `high`."""
     step = math.ceil((high - low) / 6)
     first = math.ceil(low / step) * step
     return [float(power) for power in range(first, math.floor(high) + 1, step)]
 
 
 def whole_ticks(low: float, high: float) -> list[float]:
-    """Round whole numbers from `low` to `high`, the first of all among them where there is room for it."""
+    """Round whole numbers from `low` to `high`, including the first if there is room for it."""
     first, last = math.ceil(low), math.floor(high)
     if last - first < 1:
         return [float(round(low))]
@@ -37,7 +37,7 @@ def whole_ticks(low: float, high: float) -> list[float]:
 
 
 def labels(values: Sequence[float]) -> list[str]:
-    """Evenly spaced numbers with as many digits as tell neighbours apart."""
+    """The labels of evenly spaced numbers, with enough digits to tell neighbours apart."""
     if len(values) < 2:
         return [readable(value, 3) for value in values]
     largest, step = max(map(abs, values)), values[1] - values[0]
@@ -59,7 +59,7 @@ def readable(value: float, digits: int = 4) -> str:
 
 
 def duration(seconds: float) -> str:
-    """A time as a person says it: 0.4 s, 12 s, 3 min, 2.5 h."""
+    """A readable duration: 0.4 s, 12 s, 3 min, 2.5 h."""
     if seconds < 10:
         return f"{seconds:.1f} s"
     if seconds < 120:

@@ -1,4 +1,4 @@
-"""What is shown of a study: its trials as plain rows, whichever engine ran them."""
+"""The results of a study: facts and a row for each trial, independent of the engine that ran them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from runtime.charts.numbers import is_drawable
+from runtime.charts.readable_numbers import is_drawable
 
 State = Literal["done", "pruned", "failed", "running", "waiting"]
 Value = bool | int | float | str
@@ -14,7 +14,7 @@ Value = bool | int | float | str
 
 @dataclass(frozen=True)
 class TrialRow:
-    """One trial. `values` are those of its variables by name, which has only those that the trial reached."""
+    """One trial; `values` are of the variables that it reached, by name."""
 
     number: int
     state: State
@@ -27,7 +27,7 @@ class TrialRow:
 
 @dataclass(frozen=True)
 class StudyFacts:
-    """What a study is: its model and search, and what its trials are compared by."""
+    """A study: its model, its search, and the objective."""
 
     model: str
     search: str  # "grid", "random" or "tpe"
@@ -40,7 +40,7 @@ class StudyFacts:
 
 
 def best_row(rows: Iterable[TrialRow], higher_is_better: bool) -> TrialRow | None:
-    """The best trial of those that are done, the earlier of two equal ones; None where none is."""
+    """The best trial of those that are done, the earlier of two equal ones; None if none is done."""
     done = [(row.objective, row) for row in rows if row.state == "done" and row.objective is not None]
     usable = [(value, row) for value, row in done if is_drawable(value)]
     sign = -1 if higher_is_better else 1
@@ -48,7 +48,7 @@ def best_row(rows: Iterable[TrialRow], higher_is_better: bool) -> TrialRow | Non
 
 
 def best_so_far(rows: Iterable[TrialRow], higher_is_better: bool) -> list[tuple[int, float]]:
-    """The number of each trial that is done, with the best objective up to it."""
+    """The number of each trial that is done, and the best objective up to it."""
     better = max if higher_is_better else min
     pairs: list[tuple[int, float]] = []
     for row in sorted(rows, key=lambda row: row.number):

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from runtime.search.page import study_page
-from runtime.search.results import StudyFacts, TrialRow, best_row, best_so_far
+from runtime.search.study_page import study_page
+from runtime.search.trial_rows import StudyFacts, TrialRow, best_row, best_so_far
 from tests.runtime.charts.test_page import Reader
 
 FACTS = StudyFacts("Forecaster", "tpe", "val_loss", trials=6, logarithmic=frozenset({"lr"}), baseline=0.5, seed=3)

@@ -1,4 +1,4 @@
-"""Runs side by side: the settings that differ, what each came to, and its history."""
+"""Runs compared: the settings that differ, their results and histories."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ _LONGEST = 200  # of a setting's text
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One run: what it was begun with, and what it has come to.
+    """One run: its settings and results.
 
     `settings` are texts by name: hyperparameters, statements of the train block, options of the command.
     """
 
     folder: Path
-    name: str  # as short as tells the runs of a comparison apart
+    name: str  # as short as is distinct among the compared runs
     model: str
     parameters: int | None
     data: str  # a hash of its examples
@@ -44,16 +44,16 @@ class ComparedRun:
     higher_is_better: frozenset[str]
     history: Mapping[str, Sequence[float]]
     seconds: float | None  # of all its epochs
-    kept_epoch: int | None  # the best one, whose weights the run keeps; None where nothing says it
+    kept_epoch: int | None  # the best one, whose weights the run keeps; None if unknown
 
     @property
     def epochs(self) -> int:
-        """How many it has finished."""
+        """The number of finished epochs."""
         return max(map(len, self.history.values()), default=0)
 
     @property
     def best(self) -> int | None:
-        """The index of the best epoch: that of its weights, else by what it monitors; None without a finite value."""
+        """The index of the best epoch: that of its weights, else by the monitored quantity; None if it has no value."""
         values = self.history.get(self.monitor, ())
         if self.kept_epoch is not None and 0 < self.kept_epoch <= len(values):
             return self.kept_epoch - 1
@@ -68,7 +68,7 @@ class ComparedRun:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Every quantity in the best epoch, what is monitored first."""
+        """Every quantity in the best epoch, the monitored one first."""
         if self.best is None:
             return {}
         values = {name: column[self.best] for name, column in self.history.items() if self.best < len(column)}
@@ -93,22 +93,22 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs with what differs among their settings: a text for each run, None where a run has no such setting."""
+    """Runs and the settings in which they differ: a text for each run, None if it has no such setting."""
 
     runs: tuple[ComparedRun, ...]
     differences: Mapping[str, tuple[str | None, ...]]
-    notes: tuple[str, ...]  # what makes results not comparable
+    notes: tuple[str, ...]  # reasons why results are not comparable
 
     @property
     def quantities(self) -> list[str]:
-        """The names of all that was measured, what is monitored first, learning rates last."""
+        """The names of all measured quantities, monitored ones first, learning rates last."""
         monitors = dict.fromkeys(run.monitor for run in self.runs if run.monitor in run.history)
         names = dict.fromkeys([*monitors, *(name for run in self.runs for name in run.history if name != "epoch")])
         return sorted(names, key=lambda name: name in ("lr", "learning_rate"))
 
     @property
     def winner(self) -> int | None:
-        """The index of the run whose monitored quantity is best; None where they monitor different ones."""
+        """The index of the run with the best monitored quantity; None if the runs monitor different ones."""
         if len({run.monitor for run in self.runs}) > 1:
             return None
         values = [run.metrics.get(run.monitor, math.nan) for run in self.runs]
@@ -138,7 +138,7 @@ class Comparison:
 
 
 def compare_runs(folders: Sequence[Path]) -> Comparison:
-    """Read the runs in folders; NablacError for a folder that is none, and for fewer than two runs."""
+    """Read the runs in folders; NablacError for a folder that is not one of a run."""
     names = _short_names(folders)
     runs = tuple(_read(folder, name) for folder, name in zip(folders, names, strict=True))
     settings = dict.fromkeys(name for run in runs for name in run.settings)
@@ -150,10 +150,10 @@ def compare_runs(folders: Sequence[Path]) -> Comparison:
 def _notes(runs: Sequence[ComparedRun]) -> list[str]:
     notes = []
     if len({run.data for run in runs}) > 1:
-        notes.append("the runs' data differ: their results are of other examples")
+        notes.append("the runs have different data: their results are not comparable")
     if len({run.monitor for run in runs}) > 1:
         monitors = ", ".join(dict.fromkeys(run.monitor for run in runs))
-        notes.append(f"the runs monitor different quantities ({monitors}): none is called the best")
+        notes.append(f"the runs monitor different quantities ({monitors}): no best run is named")
     for run in runs:
         if not run.is_finished:
             state = f"it has finished {run.epochs:,} epochs" if run.epochs else "no epoch is finished yet"
@@ -162,11 +162,11 @@ def _notes(runs: Sequence[ComparedRun]) -> list[str]:
 
 
 def _short_names(folders: Sequence[Path]) -> list[str]:
-    """The last parts of paths, two where there are so many, and as many more as tell the paths apart."""
+    """The last two parts of each path, or more if the names would not be distinct."""
     parts = [Path(folder).absolute().parts for folder in folders]
     longest = max(map(len, parts))
     for count in range(2, longest):
-        names = ["/".join(each[-count:]) for each in parts]
+        names = ["/".join(path[-count:]) for path in parts]
         if len(set(names)) == len(names):
             return names
     return [str(folder) for folder in folders]
@@ -181,7 +181,7 @@ def _read(folder: Path, name: str) -> ComparedRun:
         if path.is_file()
     }
     times = read_scalars(folder, "seconds")
-    guess = "val_loss" if "val_loss" in history else "loss"  # a run of a version that did not keep it
+    guess = "val_loss" if "val_loss" in history else "loss"  # for runs of versions that did not record it
     higher = facts.get("higher_is_better")
     options = {name: value for name, value in asdict(record.length).items() if name != "keep"}
     return ComparedRun(
@@ -202,7 +202,7 @@ def _read(folder: Path, name: str) -> ComparedRun:
 
 
 def _history(folder: Path) -> dict[str, list[float]]:
-    """The history of a run, none where no epoch is finished; NablacError for a file that is no history."""
+    """The history of a run, empty if no epoch is finished; NablacError for a file that is not a history."""
     path = folder / "history.json"
     if not path.is_file():
         return {}
@@ -218,7 +218,7 @@ def _history(folder: Path) -> dict[str, list[float]]:
 
 
 def _settings(folder: Path, choices: Choices, options: Mapping[str, Any]) -> dict[str, str]:
-    """What the text says, then what the command said instead of it."""
+    """The settings in the program, overridden by the options of the command."""
     settings = _written(folder / SPEC, choices.model, choices.preset) if (folder / SPEC).is_file() else {}
     settings |= parse_settings(choices.set)
     for name, value in options.items():
@@ -228,16 +228,20 @@ def _settings(folder: Path, choices: Choices, options: Mapping[str, Any]) -> dic
 
 
 def _written(path: Path, model: str | None, preset: str | None) -> dict[str, str]:
-    """The hyperparameters of a model and the statements of its train block, as the text has them."""
+    """The hyperparameters of a model and the statements of its train block, as written."""
     declarations = parse(read_source(path)).declarations
-    blocks = [each for each in declarations if isinstance(each, syntax.Train)]
+    blocks = [declaration for declaration in declarations if isinstance(declaration, syntax.Train)]
     wanted = model or (blocks[0].model.text if len(blocks) == 1 else None)
     settings: dict[str, str] = {}
-    for each in declarations:
-        if isinstance(each, syntax.Definition) and each.kind == "model" and wanted in (None, each.name.text):
-            settings |= _hyperparameters(each, preset)
-        elif isinstance(each, syntax.Train) and wanted in (None, each.model.text):
-            for statement in each.body:
+    for declaration in declarations:
+        if (
+            isinstance(declaration, syntax.Definition)
+            and declaration.kind == "model"
+            and wanted in (None, declaration.name.text)
+        ):
+            settings |= _hyperparameters(declaration, preset)
+        elif isinstance(declaration, syntax.Train) and wanted in (None, declaration.model.text):
+            for statement in declaration.body:
                 if isinstance(statement, syntax.Setting):
                     name = " ".join(part.text for part in (statement.name, statement.label) if part is not None)
                     value = _shown(statement.value.span.text)
@@ -246,14 +250,14 @@ def _written(path: Path, model: str | None, preset: str | None) -> dict[str, str
 
 
 def _hyperparameters(model: syntax.Definition, preset: str | None) -> dict[str, str]:
-    values = {each.name.text: _shown(each.default.span.text) for each in model.hypers if each.default is not None}
+    values = {hyper.name.text: _shown(hyper.default.span.text) for hyper in model.hypers if hyper.default is not None}
     for statement in model.body:
         if isinstance(statement, syntax.Preset) and statement.name.text == preset:
-            values |= {each.name.text: _shown(each.value.span.text) for each in statement.settings}
+            values |= {setting.name.text: _shown(setting.value.span.text) for setting in statement.settings}
     return values
 
 
 def _shown(text: str) -> str:
-    """On one line, and not too long."""
+    """A text on one line, shortened if it is long."""
     joined = " ".join(text.split())
     return joined if len(joined) <= _LONGEST else joined[: _LONGEST - 1] + "…"

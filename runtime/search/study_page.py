@@ -1,4 +1,4 @@
-"""A study as a page: the best so far, what mattered, all trials at once and one by one."""
+"""A study as a page: the best result so far, the importance of variables, and all trials as a chart and a table."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 
 from runtime.charts.bars import bar_chart
 from runtime.charts.lines import Highlight, Series, line_chart
-from runtime.charts.numbers import duration, is_drawable, readable
 from runtime.charts.page import Facts, Figures, Paragraph, Part, Section, Table, page
 from runtime.charts.palette import BLUE, MAGENTA, ORANGE
 from runtime.charts.panel import Chart
 from runtime.charts.parallel import Dimension, parallel_coordinates
-from runtime.search.results import StudyFacts, TrialRow, Value, best_row, best_so_far
+from runtime.charts.readable_numbers import duration, is_drawable, readable
+from runtime.search.trial_rows import StudyFacts, TrialRow, Value, best_row, best_so_far
 
 _MOST_AXES = 9  # of variables, side by side
 _MOST_SLICES = 5
@@ -20,7 +20,7 @@ _FEW = 10  # trials, of which importances say little
 
 
 def study_page(facts: StudyFacts, rows: Sequence[TrialRow], importances: Mapping[str, float], footer: str = "") -> str:
-    """The HTML file. `importances` are shares of 1 by variable; empty where there are too few trials to tell."""
+    """The HTML file. `importances` are shares of 1 by variable; empty if there are too few trials to compute them."""
     rows = sorted(rows, key=lambda row: row.number)
     best = best_row(rows, facts.higher_is_better)
     names = _variables(rows, importances)
@@ -113,7 +113,7 @@ def _tip(row: TrialRow) -> str:
 def _importances(
     facts: StudyFacts, rows: Sequence[TrialRow], names: Sequence[str], importances: Mapping[str, float]
 ) -> list[Part]:
-    """How much of the differences each variable explains, and each numeric one against the objective."""
+    """The importances of variables, and the objective over each numeric one."""
     charts: list[Chart] = []
     if importances:
         shares = {name: importances[name] for name in names if name in importances}
@@ -124,14 +124,14 @@ def _importances(
     done = sum(row.state == "done" for row in rows)
     parts: list[Part] = [Figures(charts)] if charts else []
     if not importances:
-        parts.append(Paragraph("There are too few trials to tell how important each variable is.", quiet=True))
+        parts.append(Paragraph("There are too few trials to compute the importances of variables.", quiet=True))
     elif done < _FEW:
         parts.append(Paragraph(f"Importances of {done} trials are no more than a hint.", quiet=True))
     return parts
 
 
 def _slice(facts: StudyFacts, rows: Sequence[TrialRow], name: str) -> Chart | None:
-    """The objective over one variable; None for one that is no number, or has one value only."""
+    """The objective over one variable; None if it is not numeric, or has only one value."""
     chosen = [row for row in rows if row.state == "done" and row.objective is not None and name in row.values]
     values = [row.values[name] for row in chosen]
     numbers = [float(value) for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
@@ -185,7 +185,7 @@ def _table(facts: StudyFacts, rows: Sequence[TrialRow], best: TrialRow | None) -
 
 
 def show_value(value: Value) -> str:
-    """A value of a variable as a person writes it."""
+    """The readable value of a variable."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return readable(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value

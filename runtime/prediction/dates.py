@@ -1,0 +1,213 @@
+"""Columns that go on by a rule: dates and times by their step, numbers that count. For rows beyond the last one."""
+
+from __future__ import annotations
+
+import calendar
+import re
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from itertools import pairwise, product
+from typing import Any
+
+_DATES = ("%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%Y%m%d")
+_TIMES = ("", "{}%H:%M:%S", "{}%H:%M", "{}%H:%M:%S.%f", "{}%H")
+_ZONES = ("", "Z", "%z")
+_MONTHS = ("%Y-%m", "%Y/%m", "%m/%Y", "%b %Y", "%B %Y", "%Y-%b", "%b-%Y", "%b-%y", "%YM%m")
+_QUARTER = re.compile(r"(\d{4})(-?Q)([1-4])")
+_PADDED = re.compile(r"(?<!\d)0(?=\d(?!\d))")  # the zero before a day, a month or an hour of one digit
+_DAY = timedelta(days=1)
+_PER_YEAR = 12
+
+
+@dataclass(frozen=True)
+class Continued:
+    """How a column goes on: `after(n)` is the cell of the n-th row beyond the last, from 1."""
+
+    what: str  # for a person: "1 hour", "3 months"
+    after: Callable[[int], Any]
+    regular: bool = True  # whether every step was the same
+    descends: bool = False  # whether it runs backwards
+
+
+def continued(cells: Sequence[Any]) -> Continued | None:
+    """How the last cells of a column go on; None where they are neither dates nor numbers of one step.
+
+    Cells are texts, numbers, or dates as Python has them.
+    """
+    if len(cells) < 2 or any(cell is None for cell in cells):
+        return None
+    if all(isinstance(cell, datetime) for cell in cells):
+        return _by_step(list(cells), lambda moment: moment)
+    if all(isinstance(cell, date) for cell in cells):
+        moments = [datetime(cell.year, cell.month, cell.day) for cell in cells]
+        return _by_step(moments, lambda moment: moment.date())
+    if all(isinstance(cell, int) and not isinstance(cell, bool) for cell in cells):
+        return _counting(list(cells), int)
+    if not all(isinstance(cell, str) for cell in cells):
+        return None
+    texts = [cell.strip() for cell in cells]
+    return _of_dates(texts) or _of_quarters(texts) or _of_counts(texts)
+
+
+def _of_dates(texts: list[str]) -> Continued | None:
+    """As the first way of writing dates that fits all; one in which every step is the same goes first."""
+    candidates: list[Continued] = []
+    for format in _formats(texts[0]):
+        try:
+            moments = [datetime.strptime(text, format) for text in texts]
+        except ValueError:
+            continue
+        write = _writer(format, texts, moments)
+        way = _by_step(moments, write) if write is not None else None
+        if way is not None:
+            candidates.append(way)
+    return next((way for way in candidates if way.regular), candidates[0] if candidates else None)
+
+
+def _formats(text: str) -> Iterator[str]:
+    """The ways of writing dates that fit a text."""
+    whole = (
+        f"{day}{time.format(between)}{zone}"
+        for day, time, between, zone in product(_DATES, _TIMES, " T", _ZONES)
+        if time or (between == " " and not zone)
+    )
+    for format in (*whole, *_MONTHS):
+        try:
+            datetime.strptime(text, format)
+        except ValueError:
+            continue
+        yield format
+
+
+def _writer(format: str, texts: list[str], moments: list[datetime]) -> Callable[[datetime], str] | None:
+    """What writes dates as the texts are; None where none of the ways does.
+
+    Digits of a fraction, zeros before short numbers, and the colon of a time zone may be there or not.
+    """
+    if format == "%Y%m%d" and any(len(text) != 8 for text in texts):
+        return None
+    digits = len(texts[-1].partition(".")[2].rstrip("Z").split("+")[0].split("-")[0]) if "%f" in format else 0
+
+    def padded(moment: datetime) -> str:
+        text = moment.strftime(format)
+        if moment.year < 1000 and "%Y" in format:  # which strftime does not fill up everywhere
+            return ""
+        fraction = f".{moment.microsecond:06d}"
+        return text.replace(fraction, fraction[: digits + 1].ljust(digits + 1, "0")) if digits else text
+
+    def with_colon(moment: datetime) -> str:
+        text = padded(moment)
+        return f"{text[:-2]}:{text[-2:]}"
+
+    def unpadded(moment: datetime) -> str:
+        return _PADDED.sub("", padded(moment))
+
+    def zulu(moment: datetime) -> str:
+        return f"{padded(moment)[:-5]}Z"
+
+    ways = [padded, *([with_colon, zulu] if "%z" in format else []), unpadded]
+    return next(
+        (way for way in ways if all(way(moment) == text for moment, text in zip(moments, texts, strict=True))), None
+    )
+
+
+def _of_quarters(texts: list[str]) -> Continued | None:
+    matches = [_QUARTER.fullmatch(text) for text in texts]
+    if not all(matches):
+        return None
+    signs = {match[2] for match in matches if match}
+    counted = [4 * int(match[1]) + int(match[3]) - 1 for match in matches if match]
+    if len(signs) > 1:
+        return None
+    (sign,) = signs
+    return _counting(counted, lambda number: f"{number // 4:04d}{sign}{number % 4 + 1}", "quarter")
+
+
+def _of_counts(texts: list[str]) -> Continued | None:
+    """Whole numbers that count, as years or time stamps do."""
+    if not all(re.fullmatch(r"-?\d{1,18}(\.0+)?", text) for text in texts):
+        return None
+    fractions = {text.partition(".")[1:] for text in texts}
+    if len(fractions) > 1:
+        return None
+    ((point, zeros),) = fractions
+    return _counting([int(text.partition(".")[0]) for text in texts], lambda number: f"{number}{point}{zeros}")
+
+
+def _counting(numbers: list[int], write: Callable[[int], Any], unit: str = "") -> Continued | None:
+    """Whole numbers of one step other than 0."""
+    steps = {after - before for before, after in pairwise(numbers)}
+    if len(steps) != 1 or steps == {0}:
+        return None
+    (step,) = steps
+    what = _counted(step, unit) if unit else str(step)
+    return Continued(what, lambda count: write(numbers[-1] + count * step), descends=step < 0)
+
+
+def _by_step(moments: list[datetime], write: Callable[[datetime], Any]) -> Continued | None:
+    """Dates whose steps are whole months, working days, or mostly one length of time; None of any others."""
+    if len({moment.tzinfo is None for moment in moments}) > 1:
+        return None
+    last = moments[-1]
+    months = _months_between(moments)
+    if months is not None:
+        ends = all(moment.day == _days_in(moment.year, moment.month) for moment in moments)
+        what = _counted(months // _PER_YEAR, "year") if months % _PER_YEAR == 0 else _counted(months, "month")
+        day = 31 if ends else max(moment.day for moment in moments)
+        return Continued(what, lambda count: write(_months_later(last, count * months, day)), descends=months < 0)
+    steps = Counter(after - before for before, after in pairwise(moments))
+    step, times = steps.most_common(1)[0]
+    if not step or 2 * times <= len(moments) - 1:
+        return None
+    if _are_working_days(moments):
+        return Continued("1 working day", lambda count: write(_working_days_later(last, count)))
+    return Continued(_length(step), lambda count: write(last + count * step), len(steps) == 1, step < timedelta(0))
+
+
+def _months_between(moments: list[datetime]) -> int | None:
+    """The months of every step, where the day in the month and the time of day stay; None of any other steps."""
+    counted = [_PER_YEAR * moment.year + moment.month for moment in moments]
+    steps = {after - before for before, after in pairwise(counted)}
+    if len(steps) != 1 or steps == {0} or len({moment.timetz() for moment in moments}) > 1:
+        return None
+    day = max(moment.day for moment in moments)
+    stays = all(moment.day == min(day, _days_in(moment.year, moment.month)) for moment in moments)
+    return steps.pop() if stays else None
+
+
+def _months_later(moment: datetime, months: int, day: int) -> datetime:
+    """The day of that number in a later month, or its last one."""
+    counted = _PER_YEAR * moment.year + moment.month - 1 + months
+    year, month = counted // _PER_YEAR, counted % _PER_YEAR + 1
+    return moment.replace(year=year, month=month, day=min(day, _days_in(year, month)))
+
+
+def _days_in(year: int, month: int) -> int:
+    return calendar.monthrange(year, month)[1]
+
+
+def _are_working_days(moments: list[datetime]) -> bool:
+    """Whether all days are from Monday to Friday, each the working day after the one before it, over a weekend."""
+    if any(moment.weekday() > 4 for moment in moments) or not any(moment.weekday() == 4 for moment in moments[:-1]):
+        return False
+    return all(_working_days_later(before, 1) == after for before, after in pairwise(moments))
+
+
+def _working_days_later(moment: datetime, days: int) -> datetime:
+    for _ in range(days):
+        moment += _DAY * (7 - moment.weekday() if moment.weekday() >= 4 else 1)
+    return moment
+
+
+def _length(step: timedelta) -> str:
+    seconds = step.total_seconds()
+    for unit, size in (("week", 604_800), ("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds % size == 0:
+            return _counted(int(seconds // size), unit)
+    return _counted(seconds if seconds % 1 else int(seconds), "second")
+
+
+def _counted(number: float, unit: str) -> str:
+    return f"{number} {unit}" + ("" if abs(number) == 1 else "s")

@@ -1,0 +1,324 @@
+"""Forecasts: a model of `window(...)` on a whole series, beyond its last row or for all of its past."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError
+from runtime.data.examples import Examples
+from runtime.prediction.answers import PREDICTED, Answers
+from runtime.prediction.dates import Continued, continued
+from runtime.prediction.findings import Findings
+from runtime.prediction.predictor import Predictor
+from runtime.prediction.table_blocks import Block
+from runtime.prediction.table_rows import (
+    Columns,
+    Keep,
+    beside_predictions,
+    input_columns,
+    kept_names,
+    len_of,
+    numbers_of,
+)
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+    from runtime.data.recipe import Recipe
+
+STEP, ROW = "step", "row"
+_LOOKED_AT = 64  # rows from whose dates their step is read, where a window has fewer
+
+
+@dataclass(frozen=True)
+class Window:
+    """`length` rows in, and `horizon` rows out that begin `begin` rows after the first of them."""
+
+    length: int
+    horizon: int
+    begin: int
+
+    @staticmethod
+    def of(recipe: Recipe) -> Window | None:
+        """The windows that a model was trained on; None of a model of anything else."""
+        stage = recipe.stage("window")
+        if stage is None:
+            return None
+        length, horizon, shift = (int(stage.arguments[name]) for name in ("length", "horizon", "shift"))
+        return Window(length, horizon, shift or length)
+
+    @property
+    def rows(self) -> int:
+        """How many rows a window and what it predicts take together."""
+        return max(self.length, self.begin + self.horizon)
+
+    @property
+    def seen(self) -> int:
+        """How many of the rows that it predicts it has seen itself."""
+        return max(0, min(self.horizon, self.length - self.begin))
+
+    @property
+    def gap(self) -> int:
+        """How many rows lie between a window and what it predicts."""
+        return max(0, self.begin - self.length)
+
+    @property
+    def beyond(self) -> int:
+        """How many rows the windows of a series predict after its last row."""
+        return self.gap + self.horizon - self.seen if self.seen < self.horizon else 0
+
+
+@dataclass
+class _Series:
+    """The last rows of a series: numbers [rows, columns], where each stands, and every column as it stands."""
+
+    names: list[str]  # that the model reads
+    targets: set[str]  # that it predicts
+    numbers: Array
+    rows: list[int] = field(default_factory=list)  # the number of each among all rows of the table
+    lines: list[int] = field(default_factory=list)
+    values: dict[str, list[Any]] = field(default_factory=dict)
+    place: str = ""
+
+    @staticmethod
+    def of(predictor: Predictor) -> _Series:
+        names = input_columns(predictor)
+        targets = {column for columns in predictor.recipe.fitted.targets.values() for column in columns}
+        return _Series(names, targets, np.empty((0, len(names))))
+
+    def add(self, block: Block, predictor: Predictor, findings: Findings) -> None:
+        table = numbers_of(block, self.names, predictor, findings)
+        self.place = block.rows.path
+        self.numbers = np.concatenate([self.numbers, table.numbers])
+        kept = table.kept.tolist()
+        self.rows += [block.rows.numbers[row] for row in kept]
+        self.lines += [block.rows.lines[row] for row in kept]
+        for name, values in block.values.items():
+            self.values.setdefault(name, []).extend(values[row] for row in kept)
+
+    def drop(self, count: int) -> None:
+        """Forget the first rows."""
+        if count > 0:
+            self.numbers = self.numbers[count:]
+            del self.rows[:count], self.lines[:count]
+            for values in self.values.values():
+                del values[:count]
+
+
+def forecast(
+    predictor: Predictor,
+    blocks: Iterator[Block],
+    window: Window,
+    answers: Answers,
+    steps: int | None,
+    keep: Keep,
+    findings: Findings,
+) -> Iterator[Columns]:
+    """What comes after the last row: `steps` rows, by default those that the model predicts at once.
+
+    More are predicted by feeding back. NablacError where the series is shorter than a window, or is broken in its last
+    one, and where a step needs columns that nothing predicts.
+    """
+    if not window.beyond:
+        message = "the model looks at no row beyond its window: it predicts none"
+        raise NablacError(Diagnostic(codes.E882, message, place=predictor.name, hint="`--all` predicts the past"))
+    count = steps or window.beyond
+    if count > window.beyond:
+        _check_feedback(predictor, window.beyond, count)
+    series = _Series.of(predictor)
+    for block in blocks:
+        series.add(block, predictor, findings)
+        series.drop(len(series.rows) - max(window.length + window.gap, _LOOKED_AT))
+    _check_length(series, window.length + window.gap)
+    numbers = series.numbers
+    parts: list[Columns] = []
+    while (done := sum(len_of(part) for part in parts)) < count:
+        end = len(series.numbers) + done - window.gap
+        outputs = predictor.run(_feeds(predictor, numbers[None, end - window.length : end], series))
+        # The rest of what this window predicts a later one predicts by later rows.
+        stop = window.seen + 1 if end < len(series.numbers) else window.horizon
+        said = {name: column[window.seen : stop] for name, column in answers.columns(outputs, 1).items()}
+        parts.append(said)
+        if count > window.beyond:
+            numbers = np.concatenate([numbers, _fed_back(said, series.names)])
+    said = {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+    beside = _beyond(series, window, keep, count, findings)
+    places: Columns = {} if beside else {ROW: series.rows[-1] + 1 + np.arange(1, count + 1)}
+    said = {STEP: np.arange(1, count + 1), **said}
+    yield {**places, **beside_predictions(beside, said, series.place, findings)}
+
+
+def _check_feedback(predictor: Predictor, beyond: int, count: int) -> None:
+    """NablacError where the model reads a column that it does not predict."""
+    predicted = {
+        column
+        for meaning in predictor.recipe.outputs.values()
+        if meaning.kind == "value"
+        for column in predictor.recipe.fitted.targets.get(meaning.target, ())
+    }
+    if predictor.in_scaled_units():
+        message = "the model predicts in its own units, as in training, and reads raw ones"
+        raise NablacError(Diagnostic(codes.E882, message, place="--steps"))
+    missing = [name for name in input_columns(predictor) if name not in predicted]
+    if missing:
+        listed = ", ".join(f"`{name}`" for name in missing)
+        message = f"{count} steps need later rows of {listed}, which the model reads and does not predict"
+        what = "row" if beyond == 1 else f"{beyond} rows"
+        hint = f"it predicts {what} at once; a model whose `window` has its inputs for targets goes on from its own"
+        raise NablacError(Diagnostic(codes.E882, message, place="--steps", hint=hint))
+
+
+def _fed_back(said: Mapping[str, Array], names: list[str]) -> Array:
+    """Rows that were predicted, [rows, columns] as if they had been read; NablacError where one has no such column."""
+    missing = next((name for name in names if f"{PREDICTED}{name}" not in said), None)
+    if missing is not None:
+        message = f"no output of the model has numbers of `{missing}` alone, which a next step reads"
+        raise NablacError(Diagnostic(codes.E882, message, place="--steps"))
+    return np.stack([np.asarray(said[f"{PREDICTED}{name}"], np.float64) for name in names], axis=1)
+
+
+def _check_length(series: _Series, length: int) -> None:
+    """NablacError where the last `length` rows are not there, or have a gap."""
+    there = len(series.rows)
+    if there < length:
+        counted = f"{there} row{'' if there == 1 else 's'}"
+        message = f"the series has {counted}, and the model reads the last {length}"
+        raise NablacError(Diagnostic(codes.E883, message, place=series.place))
+    last = series.rows[-length:]
+    if last[-1] - last[0] != length - 1:
+        gap = max(index for index in range(1, length) if last[index] - last[index - 1] > 1)
+        line = series.lines[-length:][gap - 1]
+        message = f"rows after line {line} are left out, and the model reads the last {length} without a gap"
+        raise NablacError(Diagnostic(codes.E883, message, place=series.place))
+
+
+def _feeds(predictor: Predictor, windows: Array, series: _Series) -> dict[str, Array]:
+    """Windows [examples, length, columns] as each input takes them."""
+    names, columns = series.names, predictor.recipe.fitted.columns
+    examples = Examples({}, path=series.place)
+    return {
+        name: predictor.feed(name, windows[:, :, [names.index(column) for column in columns.get(name, ())]], examples)
+        for name in predictor.types
+    }
+
+
+def _going_on(series: _Series, unknown: set[str]) -> tuple[str, Continued] | None:
+    """The column that says when a row is, and how it goes on: the first that is a date, or that counts."""
+    at_once = min(len(series.rows), _LOOKED_AT)
+    for name, values in series.values.items():
+        if name not in unknown:
+            how = continued(values[-at_once:])
+            if how is not None:
+                return name, how
+    return None
+
+
+def _beyond(series: _Series, window: Window, keep: Keep, count: int, findings: Findings) -> Columns:
+    """The kept columns of rows that are not there: dates that go on, and what has been the same all along."""
+    if keep == "none":
+        return {}
+    unknown = {*series.names, *series.targets}
+    dated = _going_on(series, unknown)
+    kept: Columns = {}
+    for name, values in series.values.items():
+        if dated is not None and name == dated[0]:
+            how = dated[1]
+            if how.descends:
+                findings.note(
+                    series.place, f"`{name}` runs backwards, and a forecast is of what comes after the last row"
+                )
+            if not how.regular:
+                findings.note(series.place, f"the dates in `{name}` are not evenly spaced: they go on by {how.what}")
+            try:
+                kept[name] = [how.after(step) for step in range(1, count + 1)]
+            except (OverflowError, ValueError):  # beyond the year 9999
+                findings.note(series.place, f"the dates in `{name}` go on beyond the last year that there is")
+        elif name not in unknown and window.length > 1 and len(set(map(str, values[-window.length :]))) == 1:
+            kept[name] = [values[-1]] * count
+    return kept
+
+
+def predict_all(
+    predictor: Predictor,
+    blocks: Iterator[Block],
+    window: Window,
+    answers: Answers,
+    keep: Keep,
+    findings: Findings,
+) -> Iterator[Columns]:
+    """What every window predicts, beside the rows that it is about; the last ones lie beyond the last row.
+
+    Of a window that predicts several rows each has a row of results, and `step` tells how far ahead it is. Rows that
+    a window has seen itself are left out, unless it predicts no others.
+    """
+    series = _Series.of(predictor)
+    passed = 0  # rows that were dropped
+    done = 0  # the first window that is not predicted yet, counted from the rows that are held
+    for block in blocks:
+        series.add(block, predictor, findings)
+        last = len(series.rows) - window.rows + 1
+        if last > done:
+            yield from _windows(predictor, series, range(done, last), window, answers, keep, findings)
+            done = last
+        spare = min(done, len(series.rows) - _LOOKED_AT)
+        if spare > 0:
+            series.drop(spare)
+            passed, done = passed + spare, done - spare
+    if not passed and len(series.rows) < window.length:
+        _check_length(series, window.length)
+    left = range(done, len(series.rows) - window.length + 1)
+    yield from _windows(predictor, series, left, window, answers, keep, findings)
+
+
+def _windows(
+    predictor: Predictor,
+    series: _Series,
+    starts: range,
+    window: Window,
+    answers: Answers,
+    keep: Keep,
+    findings: Findings,
+) -> Iterator[Columns]:
+    """The results of windows that begin at `starts`; those over a gap have none."""
+    rows = np.array(series.rows)
+    there = len(rows)
+    whole = [
+        start
+        for start in starts
+        if rows[min(start + window.rows, there) - 1] - rows[start] == min(window.rows, there - start) - 1
+    ]
+    most = predictor.batch({name: (window.length, len(series.names)) for name in predictor.types})
+    first = window.seen if window.seen < window.horizon else 0
+    for begin in range(0, len(whole), most):
+        chosen = np.array(whole[begin : begin + most])
+        windows = series.numbers[chosen[:, None] + np.arange(window.length)]
+        said = answers.columns(predictor.run(_feeds(predictor, windows, series)), len(chosen))
+        ahead = np.arange(first, window.horizon)
+        about = (chosen[:, None] + window.begin + ahead).ravel()
+        picked = (np.arange(len(chosen))[:, None] * window.horizon + ahead).ravel()
+        results = {name: column[picked] for name, column in said.items()}
+        beside = _beside(series, about, window, keep, findings)
+        numbers = (rows[chosen][:, None] + window.begin + ahead + 1).ravel()
+        places: Columns = {} if beside else {ROW: numbers}
+        steps = np.tile(window.begin + ahead - window.length + 1, len(chosen))
+        if len(ahead) > 1:
+            results = {STEP: steps, **results}
+        yield {**places, **beside_predictions(beside, results, series.place, findings)}
+
+
+def _beside(series: _Series, about: Array, window: Window, keep: Keep, findings: Findings) -> Columns:
+    """The kept columns of the rows that predictions are about; where these lie beyond the last, dates that go on."""
+    there = len(series.rows)
+    most = int(about.max(initial=0)) - there + 1
+    beyond = _beyond(series, window, keep, most, findings) if most > 0 else {}
+    kept: Columns = {}
+    for name in kept_names(keep, series.values, set(series.names) - series.targets):
+        values, after = series.values[name], beyond.get(name)
+        kept[name] = [
+            values[row] if row < there else after[row - there] if after is not None else None for row in about.tolist()
+        ]
+    return kept

@@ -1,0 +1,85 @@
+"""Predictions for each row of a table: a model of `columns(...)`."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from runtime.data.examples import Examples
+from runtime.data.rows import Table
+from runtime.prediction.answers import Answers
+from runtime.prediction.findings import Findings
+from runtime.prediction.predictor import Predictor
+from runtime.prediction.table_blocks import Block
+
+if TYPE_CHECKING:
+    from compiler.types import Array
+
+Columns = dict[str, Any]  # of results: lists of values, or arrays, of one length
+Keep = Literal["other", "all", "none"]  # columns of a table beside the predictions; `other` than those that are read
+
+
+def kept_names(keep: Keep, there: Iterable[str], read: Container[str]) -> list[str]:
+    """The columns to keep of those that are there, of which the model has `read` some."""
+    return [name for name in there if keep == "all" or (keep == "other" and name not in read)]
+
+
+def input_columns(predictor: Predictor) -> list[str]:
+    """The columns of a table that a model reads, each once."""
+    columns = predictor.recipe.fitted.columns
+    return list(dict.fromkeys(column for name in predictor.types for column in columns.get(name, ())))
+
+
+def numbers_of(block: Block, names: list[str], predictor: Predictor, findings: Findings) -> Table:
+    """Columns of a block as numbers, classes by those of the training; rows that are broken are left out."""
+    classes = {name: texts for name, texts in predictor.recipe.fitted.classes.items() if name in names}
+    return block.rows.read_columns(names, findings, None, classes, closed=True)
+
+
+def examples_at(block: Block, kept: Array, table: Table) -> Examples:
+    """What messages about examples need to know of the rows that they are."""
+    lines = np.array(block.rows.lines)[kept]
+    return Examples({}, classes=table.classes, path=block.rows.path, lines=lines)
+
+
+def predict_rows(
+    predictor: Predictor, blocks: Iterator[Block], answers: Answers, keep: Keep, findings: Findings
+) -> Iterator[Columns]:
+    """Results a block at a time: the columns that are kept, and what the model says."""
+    names = input_columns(predictor)
+    for block in blocks:
+        table = numbers_of(block, names, predictor, findings)
+        if not len(table.kept):
+            continue
+        examples = examples_at(block, table.kept, table)
+        feeds = {
+            name: predictor.feed(name, table.numbers[:, _indices(names, predictor, name)], examples)
+            for name in predictor.types
+        }
+        said = answers.columns(predictor.run(feeds), len(table.kept))
+        beside = kept_names(keep, block.values, names)
+        kept = {name: _at(block.values[name], table.kept) for name in beside}
+        yield beside_predictions(kept, said, block.rows.path, findings)
+
+
+def beside_predictions(kept: Columns, said: Mapping[str, Any], place: str, findings: Findings) -> Columns:
+    """The kept columns and then the predictions; a column of the table with the name of one makes way."""
+    for name in [name for name in kept if name in said]:
+        findings.note(place, f"column `{name}` of the table makes way for the prediction of this name")
+        del kept[name]
+    return {**kept, **said}
+
+
+def _indices(names: list[str], predictor: Predictor, name: str) -> list[int]:
+    return [names.index(column) for column in predictor.recipe.fitted.columns.get(name, ())]
+
+
+def _at(values: Sequence[Any], kept: Array) -> list[Any]:
+    return list(values) if len(kept) == len(values) else [values[row] for row in kept]
+
+
+def len_of(columns: Mapping[str, Any]) -> int:
+    """How many rows columns of one length have."""
+    return len(next(iter(columns.values()))) if columns else 0

@@ -1,0 +1,116 @@
+"""Predictions for texts: the lines of text files, and columns of texts in tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+from compiler.dims import Dim
+from grammar import codes
+from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
+from runtime.prediction.answers import Answers
+from runtime.prediction.findings import Findings
+from runtime.prediction.predictor import Predictor
+from runtime.prediction.table_blocks import Block
+from runtime.prediction.table_rows import Columns, Keep, beside_predictions, kept_names
+from runtime.text.coding import TextLimit, tokens_of
+from runtime.text.roles import whole
+from runtime.text.tokenizers import PADDING
+from runtime.text_inputs import token_batches
+
+TEXT = "text"
+_AT_ONCE = 256  # texts, of which those of one length share a batch
+
+
+@dataclass(frozen=True)
+class Texts:
+    """Some texts, where each is from, and the columns beside them."""
+
+    texts: list[str]
+    places: list[str]
+    beside: Columns
+    place: str
+
+
+def text_input(predictor: Predictor) -> str | None:
+    """The input that takes texts whose class or number a model tells; None of any other model."""
+    stage = predictor.recipe.stage("tokens")
+    if stage is None or stage.arguments.get("target") == "text" or len(predictor.types) != 1:
+        return None
+    source = predictor.recipe.source
+    ((name, type),) = predictor.types.items()
+    return name if type.rank == 2 and source is not None and source.name == "pairs" else None
+
+
+def texts_of_lines(lines: Iterable[tuple[int, str]], path: str, predictor: Predictor) -> Iterator[Texts]:
+    """A text a line; of lines as those of the training, with a separator, the first of the two sides."""
+    source = predictor.recipe.source
+    arguments: dict[str, Any] = source.arguments if source is not None else {}
+    separator, sides = str(arguments.get("separator", "\t")), arguments.get("columns") or [0, 1]
+    waiting = iter(lines)
+    while part := list(islice(waiting, _AT_ONCE)):
+        cells = [line.split(separator) for _, line in part]
+        texts = [row[sides[0]].strip() if len(row) > max(sides) else line for row, (_, line) in zip(cells, part)]
+        places = [f"{path}:{number}" for number, _ in part]
+        yield Texts(texts, places, {TEXT: texts}, path)
+
+
+def texts_of_table(blocks: Iterable[Block], column: str | None, keep: Keep) -> Iterator[Texts]:
+    """The texts of a column: the one that is named, the one that is called `text`, or the only one."""
+    for block in blocks:
+        rows = block.rows
+        name = column or _only_texts(block)
+        if name not in rows.cells or name in rows.refused:
+            hint = did_you_mean(name, rows.cells) or f"the columns are {', '.join(rows.cells)}"
+            message = f"{rows.path} has no column `{name}`"
+            raise NablacError(Diagnostic(codes.E822, message, place=rows.path, hint=hint))
+        beside = {kept: list(block.values[kept]) for kept in kept_names(keep, block.values, ())}
+        places = [f"{rows.path}:{line}, column `{name}`" for line in rows.lines]
+        yield Texts(rows.cells[name], places, beside, rows.path)
+
+
+def _only_texts(block: Block) -> str:
+    """The column that holds the texts, where no other can; NablacError where it has to be named."""
+    rows = block.rows
+    if TEXT in rows.cells or len(rows.cells) == 1:
+        return TEXT if TEXT in rows.cells else next(iter(rows.cells))
+    texts = [
+        name
+        for name, cells in rows.cells.items()
+        if name not in rows.refused and any(" " in cell.strip() for cell in cells)
+    ]
+    if len(texts) != 1:
+        message = f"which column of {rows.path} holds the texts is not known: {', '.join(rows.cells)}"
+        raise NablacError(Diagnostic(codes.E822, message, place=rows.path, hint="`--column NAME` says it"))
+    return texts[0]
+
+
+def predict_texts(
+    predictor: Predictor, parts: Iterable[Texts], name: str, answers: Answers, findings: Findings
+) -> Iterator[Columns]:
+    """Results for some texts at a time, beside the texts or the columns that they stand among."""
+    type = predictor.types[name]
+    tokenizer = predictor.recipe.fitted.tokenizer
+    if tokenizer is None:
+        message, hint = "the model was trained on texts, and its tokenizer is not there", "pass `--tokenizer FILE`"
+        raise NablacError(Diagnostic(codes.E853, message, place=predictor.name, hint=hint))
+    fixed = type.shape[1]
+    most = predictor.longest.get(name) if isinstance(fixed, Dim) else fixed
+    limit = TextLimit(f"`{name}`", most)
+    for part in parts:
+        rows: list[list[int]] = []
+        kept: list[int] = []
+        for number, text in enumerate(part.texts):
+            try:
+                rows.append(tokens_of(tokenizer, text, whole, part.places[number], limit))
+                kept.append(number)
+            except NablacError as error:
+                findings.leave_out(error, part.places[number])
+        if not rows:
+            continue
+        batches = token_batches(rows, name, type, tokenizer.padding or PADDING, predictor.least.get(name, 1))
+        said = answers.columns(batches.run(predictor.run), len(rows))
+        beside: Columns = {column: [values[row] for row in kept] for column, values in part.beside.items()}
+        yield beside_predictions(beside, said, part.place, findings)

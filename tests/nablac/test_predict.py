@@ -1,0 +1,413 @@
+"""`nablac predict`: from a table, a series, images and texts to a file, by a run, its `.onnx` and Python alike."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import chdir
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nablac
+from tests.command_line import Ended, invoke, shell
+
+Array = Any
+
+MODELS = {
+    "table": """
+model Table {
+    input x: [batch, 2]
+    input colour: i64[batch]
+    h = x -> Dense(8) -> relu
+    output logits = concat([h, colour -> Embedding(3, 2)], axis: -1) -> Dense(3)
+    output hidden = h
+}
+train Table {
+    target kind: i64[batch]; loss cross_entropy(logits, kind); epochs 2; optimizer adam(lr: 1e-2)
+    data csv("table.csv") -> standardize() -> columns(inputs: ["a", "b", "colour"], targets: "kind")
+}
+""",
+    "price": """
+model Price { input x: [batch, 2]; output y = x -> Dense(1) }
+train Price {
+    target price: [batch, 1]; loss mse(y, price); epochs 2
+    data csv("table.csv") -> standardize() -> columns(inputs: ["a", "b"], targets: "price")
+}
+""",
+    "series": """
+model Series { input x: [batch, T, 2]; output y = x -> GRU(4) -> Dense(4) -> rearrange("b (h c) -> b h c", c: 2) }
+train Series {
+    target next: [batch, 2, 2]; loss mse(y, next); epochs 1; validation 0.2
+    data csv("series.csv") -> standardize() -> window(["temp", "load"], length: 6, horizon: 2)
+}
+""",
+    "images": """
+model Pictures { input x: [batch, 3, 8, 8]; output logits = x -> Conv2D(4, 3) -> relu -> GlobalAvgPool2D() -> Dense(3) }
+train Pictures {
+    target label: i64[batch]; loss cross_entropy(logits, label); epochs 1
+    data images("pictures", size: 8)
+}
+""",
+    "texts": """
+model Reviews {
+    input tokens: i64[batch, T]
+    seen = cast(tokens != 0, f32)
+    e = (tokens -> Embedding(40, 4)) * unsqueeze(seen, -1)
+    output logits = sum(e, axis: 1) / maximum(sum(seen, axis: 1, keep: true), 1) -> Dense(2)
+}
+train Reviews {
+    target label: i64[batch]; loss cross_entropy(logits, label); epochs 2; optimizer adam(lr: 1e-2)
+    data pairs("reviews.tsv") -> tokens(length: 20, kind: "words", most: 40, target: "class")
+}
+""",
+    "digits": """
+model Digits { input image: [batch, 64]; output logits = image -> Dense(3) }
+train Digits {
+    target label: i64[batch]; loss cross_entropy(logits, label); epochs 1
+    data digits("digits.csv", label: "last")
+}
+""",
+    "letters": """
+model Letters { input text: i64[batch, T]; output logits = text -> Embedding(30, 4) -> Dense(30) }
+train Letters {
+    target next: i64[batch, T]; loss cross_entropy(logits, next); epochs 1
+    data text("long.txt") -> characters(length: 8)
+}
+""",
+}
+
+
+def write_data(folder: Path) -> None:
+    """A table, a series, pictures and texts to train on."""
+    generator = np.random.default_rng(0)
+    with (folder / "table.csv").open("w") as file:
+        file.write("id,day,a,colour,b,kind,price\n")
+        for row in range(30):
+            kind = row % 3
+            a, b = generator.normal([kind, -kind], 0.3)
+            colour, name = ("red", "green", "blue")[row * 7 % 3], ("oak", "elm", "ash")[kind]
+            file.write(f"n{row:02d},2024-01-{row + 1:02d},{a:.3f},{colour},{b:.3f},{name},{100 + 10 * a:.2f}\n")
+    with (folder / "series.csv").open("w") as file:
+        file.write("time,temp,station,load\n")
+        for hour in range(48):
+            temp, load = 10 + np.sin(hour / 4) + generator.normal(0, 0.1), 50 + np.cos(hour / 4)
+            file.write(f"2024-02-{28 + hour // 24:02d} {hour % 24:02d}:00,{temp:.3f},north,{load:.3f}\n")
+    (folder / "reviews.tsv").write_text(
+        "".join(
+            f"{'good nice' if row % 2 else 'bad poor'} film {row}\t{'pos' if row % 2 else 'neg'}\n" for row in range(40)
+        )
+    )
+    rows = generator.integers(0, 17, (12, 64))
+    rows[0, 0] = 16
+    (folder / "digits.csv").write_text("".join(f"{','.join(map(str, row))},{n % 3}\n" for n, row in enumerate(rows)))
+    (folder / "long.txt").write_text("the quick brown fox jumps over the lazy dog " * 8)
+
+
+def write_pictures(folder: Path) -> None:
+    image_module = pytest.importorskip("PIL.Image")
+    generator = np.random.default_rng(1)
+    for kind in ("cross", "disc", "line"):
+        (folder / "pictures" / kind).mkdir(parents=True)
+        for number in range(3):
+            pixels = generator.integers(0, 255, (8, 8, 3)).astype(np.uint8)
+            image_module.fromarray(pixels).save(folder / "pictures" / kind / f"{number}.png")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with a run of every model, each trained when it is first asked for, which is the current one."""
+    folder = tmp_path_factory.mktemp("predict")
+    write_data(folder)
+    with chdir(folder):
+        yield folder
+
+
+def run(folder: Path, name: str) -> str:
+    """The name of the run of a model in the folder."""
+    if not (folder / name).exists():
+        if name == "images":
+            write_pictures(folder)
+        (folder / f"{name}.model").write_text(MODELS[name])
+        done = invoke("train", f"{name}.model", "-o", name, "-q", folder=folder)
+        assert done.exit_code == 0, done.stderr
+    return name
+
+
+def rows_of(ended: Ended) -> list[dict[str, str]]:
+    """The rows that were printed."""
+    assert ended.exit_code == 0, ended.stderr
+    return list(csv.DictReader(io.StringIO(ended.stdout)))
+
+
+# The input that each model predicts for, and the columns of its results
+INPUTS: dict[str, tuple[list[str], list[str]]] = {
+    "table": (
+        ["table.csv"],
+        ["id", "day", "kind", "price", "predicted_kind", "probability_ash", "probability_elm", "probability_oak"],
+    ),
+    "price": (["table.csv"], ["id", "day", "colour", "kind", "price", "predicted_price"]),
+    "series": (["series.csv", "--steps", "5"], ["time", "station", "step", "predicted_temp", "predicted_load"]),
+    "images": (["pictures"], ["file", "predicted_label", "probability_cross", "probability_disc", "probability_line"]),
+    "texts": (["reviews.tsv"], ["text", "predicted_label", "probability_neg", "probability_pos"]),
+    "digits": (["digits.csv"], ["label", "predicted_label", "probability_0", "probability_1", "probability_2"]),
+}
+
+
+def values(rows: list[dict[str, str]]) -> dict[str, list[Any]]:
+    """Columns of numbers where all cells are some, else of texts."""
+    columns: dict[str, list[Any]] = {}
+    for name in rows[0]:
+        cells = [row[name] for row in rows]
+        try:
+            columns[name] = [float(cell) for cell in cells]
+        except ValueError:
+            columns[name] = cells
+    return columns
+
+
+@pytest.mark.parametrize("model", INPUTS)
+def test_a_run_its_onnx_and_python_give_the_same(runs: Path, model: str) -> None:
+    arguments, names = INPUTS[model]
+    by_run = values(rows_of(invoke("predict", run(runs, model), *arguments)))
+    assert list(by_run) == names
+    by_ort = values(rows_of(invoke("predict", model, *arguments, "--backend", "ort")))
+    by_file = values(rows_of(invoke("predict", f"{model}/model.onnx", *arguments)))
+    assert by_file == by_ort  # one runtime, bit for bit
+    again = f"{model}.again.onnx"
+    assert invoke("compile", model, "-o", again, "-q").exit_code == 0
+    assert values(rows_of(invoke("predict", again, *arguments))) == by_file
+    options: dict[str, Any] = {"steps": 5} if model == "series" else {}
+    loaded = nablac.load(model)
+    in_python = loaded.predict(arguments[0], **options)
+    loaded.save(f"{model}.again.safetensors")
+    kept = nablac.load(f"{model}.model", f"{model}.again.safetensors").predict(arguments[0], **options)
+    assert list(in_python) == list(kept) == names
+    for name in names:
+        if isinstance(by_run[name][0], str):
+            assert list(in_python[name]) == list(kept[name]) == by_run[name] == by_file[name]
+        else:
+            np.testing.assert_array_equal(in_python[name].astype(np.float32), np.float32(by_run[name]))
+            np.testing.assert_array_equal(kept[name], in_python[name])
+            np.testing.assert_allclose(by_file[name], by_run[name], rtol=1e-5, atol=1e-6)
+
+
+def test_the_numbers_are_those_of_run(runs: Path) -> None:
+    """Raw in, raw out: what `run` says of the same table."""
+    run(runs, "price")
+    invoke("run", "price", "table.csv", "-o", "by_run.csv", "-q")
+    by_run = [float(row["y"]) for row in csv.DictReader(Path("by_run.csv").read_text().splitlines())]
+    said = values(rows_of(invoke("predict", "price", "table.csv")))
+    np.testing.assert_array_equal(np.float32(said["predicted_price"]), np.float32(by_run))
+    assert 90 < np.mean(said["predicted_price"]) < 130  # in the units of the column
+
+
+def test_columns_in_another_order_are_the_same_columns(runs: Path) -> None:
+    run(runs, "table")
+    rows = list(csv.DictReader(Path("table.csv").read_text().splitlines()))
+    names = ["price", "colour", "b", "id", "a"]
+    with Path("turned.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, names, extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(rows)
+    plain, turned = (invoke("predict", "table", name, "--keep", "none") for name in ("table.csv", "turned.csv"))
+    assert plain.exit_code == 0 and plain.stdout == turned.stdout
+
+
+@pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
+def test_results_are_written_to_a_file(runs: Path, ending: str) -> None:
+    if ending == "parquet":
+        pytest.importorskip("pyarrow")
+    run(runs, "table")
+    done = invoke("predict", "table", "table.csv", "-o", f"out.{ending}")
+    assert (done.exit_code, done.stdout, done.stderr) == (0, "", f"out.{ending}: 30 rows\n")
+    again = invoke("predict", "table", "table.csv", "-o", f"all.{ending}", "--keep", "all", "--json")
+    facts = json.loads(again.stdout)
+    assert (facts["output"], facts["rows"], facts["skipped"]) == (f"all.{ending}", 30, 0)
+    assert facts["columns"][:3] == ["id", "day", "a"]
+    # what was written is a table that the model predicts for
+    assert (
+        invoke("predict", "table", f"all.{ending}", "--keep", "none").stdout
+        == invoke("predict", "table", "table.csv", "--keep", "none").stdout
+    )
+
+
+def test_json_is_a_list_of_rows(runs: Path) -> None:
+    done = invoke("predict", run(runs, "price"), "table.csv", "--json")
+    rows = json.loads(done.stdout)
+    assert len(rows) == 30 and rows[0]["id"] == "n00" and isinstance(rows[0]["predicted_price"], float)
+
+
+def test_tables_come_from_standard_input(runs: Path) -> None:
+    run(runs, "price")
+    whole = invoke("predict", "price", "table.csv").stdout
+    assert invoke("predict", "price", "-", stdin=Path("table.csv").read_text()).stdout == whole
+    gzipped = shell(f"cd '{runs}'; gzip -c table.csv | nablac predict price -")
+    assert (gzipped.returncode, gzipped.stdout) == (0, whole)
+    assert shell(f"cd '{runs}'; nablac predict price table.csv | head -1").stdout == whole.splitlines()[0] + "\n"
+
+
+def test_a_series_goes_on_with_its_dates(runs: Path) -> None:
+    rows = rows_of(invoke("predict", run(runs, "series"), "series.csv", "--steps", "26"))
+    assert rows[0]["time"] == "2024-03-01 00:00" and rows[-1]["time"] == "2024-03-02 01:00"
+    assert [row["step"] for row in rows] == [str(step) for step in range(1, 27)]
+    assert {row["station"] for row in rows} == {"north"}
+    assert rows_of(invoke("predict", "series", "series.csv")) == rows[:2]
+    past = rows_of(invoke("predict", "series", "series.csv", "--all"))
+    assert len(past) == 2 * (48 - 6 + 1) and past[0]["time"] == "2024-02-28 06:00"
+    assert past[-1]["predicted_temp"] == rows[1]["predicted_temp"] and past[-1]["temp"] == ""
+
+
+def test_images_are_files_folders_and_lists(runs: Path) -> None:
+    run(runs, "images")
+    Path("broken.png").write_bytes(b"no image")
+    Path("list.txt").write_text("pictures/disc/1.png\nbroken.png\n\nlost.png\n")
+    whole = {row["file"]: row for row in rows_of(invoke("predict", "images", "pictures"))}
+    assert len(whole) == 9
+    assert rows_of(invoke("predict", "images", "pictures/disc/1.png")) == [whole["pictures/disc/1.png"]]
+    done = invoke("predict", "images", "@list.txt", "--skip-broken")
+    assert rows_of(done) == [whole["pictures/disc/1.png"]]
+    assert done.stderr.splitlines()[:3] == [
+        "2 broken rows or files skipped:",
+        "  list.txt:4: there is no file lost.png",
+        "  broken.png: this cannot be read as an image: cannot identify image file",
+    ]
+    refused = invoke("predict", "images", "pictures", "broken.png", "-o", "x.csv")
+    assert refused.exit_code == 2 and "broken.png" in refused.stderr and "--skip-broken" in refused.stderr
+    assert not Path("x.csv").exists()
+
+
+def test_texts_are_lines_and_columns(runs: Path) -> None:
+    run(runs, "texts")
+    Path("new.txt").write_text("a nice film\n\nbad\n")
+    Path("new.csv").write_text('id,review\n1,"a nice film"\n2,bad\n')
+    Path("three.csv").write_text("id,review,title\n1,a nice film,no no\n2,bad,so so\n")
+    lines = rows_of(invoke("predict", "texts", "new.txt"))
+    assert [row["text"] for row in lines] == ["a nice film", "bad"]
+    table = rows_of(invoke("predict", "texts", "new.csv"))
+    assert [row["id"] for row in table] == ["1", "2"]
+    assert [row["probability_pos"] for row in table] == [row["probability_pos"] for row in lines]
+    assert invoke("predict", "texts", "three.csv").exit_code == 2
+    named = rows_of(invoke("predict", "texts", "three.csv", "--column", "review"))
+    assert [row["probability_pos"] for row in named] == [row["probability_pos"] for row in lines]
+    assert rows_of(invoke("predict", "texts/model.onnx", "-", stdin="a nice film\n"))[0]["text"] == "a nice film"
+    in_python = nablac.load("texts").predict({"text": ["bad"]})
+    assert in_python["probability_pos"].tolist() == [np.float32(lines[1]["probability_pos"])]
+
+
+def test_an_output_is_given_as_it_is_where_that_is_asked(runs: Path) -> None:
+    rows = rows_of(invoke("predict", run(runs, "table"), "table.csv", "--output-of", "hidden"))
+    assert [name for name in rows[0] if name.startswith("hidden_")] == [f"hidden_{index}" for index in range(8)]
+    refused = invoke("predict", "table", "table.csv", "--output-of", "hiden")
+    assert (refused.exit_code, "did you mean `hidden`?" in refused.stderr) == (2, True)
+
+
+# The model, the arguments after it, and what is said
+REFUSED: dict[str, tuple[str, list[str], str]] = {
+    "a missing column": ("price", ["no_b.csv"], "error[E822]: no_b.csv has no column `b`"),
+    "a text for a number": ("price", ["tall.csv"], "error[E821]: column `a`: `tall` is not a number\n --> tall.csv:3"),
+    "no rows": ("price", ["empty.csv"], "error[E823]: empty.csv has no rows"),
+    "no file": (
+        "price",
+        ["tabel.csv"],
+        "error[E901]: there is no file tabel.csv\n --> tabel.csv\nhelp: did you mean `table.csv`?",
+    ),
+    "a short series": ("series", ["short.csv"], "error[E883]: the series has 2 rows, and the model reads the last 6"),
+    "an image for a table": ("price", ["broken.png"], "error[E881]: the model was trained on `csv(...)`"),
+    "a table for texts": ("letters", ["table.csv"], "error[E881]: the model tells the tokens of texts"),
+    "a folder that is none of a run": (".", ["table.csv"], "error[E841]: . is not the folder of a nablac run"),
+    "an output that cannot be written": (
+        "price",
+        ["table.csv", "-o", "nowhere/x.csv"],
+        "error[E904]: nowhere/x.csv cannot be written",
+    ),
+    "an output that is an input": (
+        "price",
+        ["table.csv", "-o", "table.csv"],
+        "error[E904]: table.csv is read by this command",
+    ),
+    "a form of no name": ("price", ["table.csv", "-o", "x.xlsx"], "`.xlsx` is not a format of predictions"),
+    "steps and the past": ("series", ["series.csv", "--steps", "2", "--all"], "choose one"),
+    "steps of a table": ("price", ["table.csv", "--steps", "2"], "error[E881]: `--steps` is about series"),
+    "untrained weights": ("price.model", ["table.csv"], "error[E880]: Price does not say what data it was trained on"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_predicted_is_said_and_nothing_is_written(runs: Path, case: str) -> None:
+    model, arguments, message = REFUSED[case]
+    run(runs, model.removesuffix(".model") if model != "." else "price")
+    Path("no_b.csv").write_text("a,c\n1,2\n")
+    Path("tall.csv").write_text("a,b\n1,2\ntall,3\n")
+    Path("empty.csv").write_text("a,b\n")
+    Path("short.csv").write_text("temp,load\n1,2\n2,3\n")
+    Path("broken.png").write_bytes(b"no image")
+    there = sorted(Path().iterdir())
+    done = invoke("predict", model, *arguments)
+    assert (done.exit_code, message in done.stderr) == (2, True), done.stderr
+    assert sorted(Path().iterdir()) == there
+
+
+def test_an_onnx_file_without_a_recipe_says_what_to_do(runs: Path) -> None:
+    run(runs, "price")
+    import onnx
+
+    model = onnx.load("price/model.onnx")
+    kept = [entry for entry in model.metadata_props if entry.key != "nablac.recipe"]
+    del model.metadata_props[:]
+    model.metadata_props.extend(kept)
+    onnx.save(model, "bare.onnx")
+    done = invoke("predict", "bare.onnx", "table.csv")
+    assert done.exit_code == 2 and done.stderr.startswith(
+        "error[E880]: bare.onnx does not say what data it was trained on"
+    )
+    assert "`nablac run`" in done.stderr
+
+
+def test_a_run_of_an_earlier_version_predicts(runs: Path) -> None:
+    """Its record has neither stages nor targets: its train block has them."""
+    shutil.copytree(run(runs, "table"), "old")
+    content = json.loads(Path("old/data.json").read_text())
+    for key in ("stages", "targets", "outputs"):
+        del content[key]
+    Path("old/data.json").write_text(json.dumps(content))
+    from safetensors.numpy import load_file, save_file
+
+    save_file(load_file("old/weights.safetensors"), "old/weights.safetensors")
+    old, new = (invoke("predict", name, "table.csv") for name in ("old", "table"))
+    assert old.exit_code == 0 and old.stdout == new.stdout
+
+
+def test_python_says_what_it_was_given(runs: Path) -> None:
+    model = nablac.load(run(runs, "price"))
+    with pytest.raises(nablac.NablacError, match="did you mean `steps`"):
+        model.predict("table.csv", step=2)
+    with pytest.raises(nablac.NablacError, match="a dict of columns, or a data frame"):
+        model.predict(3)
+    with pytest.raises(nablac.NablacError, match="does not say what data"):
+        nablac.compile("price.model").predict("table.csv")
+    said = model.predict({"a": [1.0, "x"], "b": [2.0, 3.0]}, skip_broken=True)
+    assert said.rows == 1 and said.notes[0] == "1 broken row or file skipped:"
+
+
+class Frame:
+    """What a data frame of any library has."""
+
+    def __init__(self, columns: dict[str, Any]) -> None:
+        self.held, self.columns = columns, list(columns)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.held[name]
+
+
+def test_a_data_frame_is_a_table(runs: Path) -> None:
+    model = nablac.load(run(runs, "price"))
+    columns = {"b": np.array([0.5, 1.0]), "id": ["x", "y"], "a": np.array([1, 2])}
+    said = model.predict(Frame(columns))
+    np.testing.assert_array_equal(said["predicted_price"], model.predict(columns)["predicted_price"])
+    assert said["id"].tolist() == ["x", "y"]

@@ -1,0 +1,193 @@
+"""Tables some rows at a time: the same rows as at once, whatever the file, and every fault at its line."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from grammar.diagnostics import NablacError
+from runtime.data.csv_file import OF_COMMAND, Format, read_table
+from runtime.prediction.findings import Findings
+from runtime.prediction.table_blocks import Block, mapping_blocks, table_blocks
+
+
+def blocks_of(path: Path, most: int = 2, findings: Findings | None = None, format: Format = OF_COMMAND) -> list[Block]:
+    """All blocks of a file."""
+    return list(table_blocks(str(path), format, findings or Findings(), most))
+
+
+def joined(blocks: list[Block]) -> dict[str, list[Any]]:
+    """The columns of all blocks."""
+    return {name: [value for block in blocks for value in block.values[name]] for name in blocks[0].values}
+
+
+ROWS = {"id": ["x1", "x2", "x3", "x4", "x5"], "a": [1.5, -2.0, 1e-7, 4.0, 5.0], "n": [1, 2, 3, 4, 5]}
+
+
+def csv_text() -> str:
+    return "id,a,n\n" + "".join(f"{i},{a!r},{n}\n" for i, a, n in zip(*ROWS.values(), strict=True))
+
+
+def objects() -> list[dict[str, Any]]:
+    return [dict(zip(ROWS, row, strict=True)) for row in zip(*ROWS.values(), strict=True)]
+
+
+def write(folder: Path, kind: str) -> Path:
+    """The rows as a file of the kind."""
+    path = folder / f"table.{kind}"
+    match kind:
+        case "csv":
+            path.write_text(csv_text())
+        case "csv.gz":
+            path.write_bytes(gzip.compress(csv_text().encode()))
+        case "jsonl" | "jsonl.gz":
+            text = "".join(json.dumps(row) + "\n" for row in objects()).encode()
+            path.write_bytes(gzip.compress(text) if kind.endswith("gz") else text)
+        case "json":
+            path.write_text(json.dumps(objects()))
+        case "parquet":
+            pyarrow = pytest.importorskip("pyarrow")
+            pytest.importorskip("pyarrow.parquet").write_table(pyarrow.table(ROWS), path)
+    return path
+
+
+@pytest.mark.parametrize("most", [1, 2, 5, 100])
+@pytest.mark.parametrize("kind", ["csv", "csv.gz", "jsonl", "jsonl.gz", "json", "parquet"])
+def test_a_table_has_the_same_rows_in_any_form_and_in_blocks_of_any_size(tmp_path: Path, kind: str, most: int) -> None:
+    blocks = blocks_of(write(tmp_path, kind), most)
+    assert [len(block.rows.lines) for block in blocks] == [min(most, 5 - start) for start in range(0, 5, most)]
+    assert [number for block in blocks for number in block.rows.numbers] == [0, 1, 2, 3, 4]
+    tables = [block.rows.read_columns(["n", "a"], Findings(), None).numbers for block in blocks]
+    np.testing.assert_array_equal(np.concatenate(tables), np.stack([ROWS["n"], ROWS["a"]], axis=1))
+    assert joined(blocks)["id"] == ROWS["id"]
+
+
+def test_values_keep_their_types_where_the_file_has_types(tmp_path: Path) -> None:
+    assert joined(blocks_of(write(tmp_path, "jsonl"))) == ROWS
+    assert joined(blocks_of(write(tmp_path, "csv")))["n"] == ["1", "2", "3", "4", "5"]
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "csv.gz"])
+def test_standard_input_is_known_by_its_first_bytes(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    stdin = io.TextIOWrapper(io.BytesIO(write(tmp_path, kind).read_bytes()))
+    monkeypatch.setattr("sys.stdin", stdin)
+    blocks = list(table_blocks("-", OF_COMMAND, Findings(), 3))
+    assert joined(blocks)["id"] == ROWS["id"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-32"])
+def test_a_text_is_read_in_the_encoding_that_its_mark_tells(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "t.csv").write_text("name,a\r\nZoë,1\r\n", encoding=encoding, newline="")
+    assert joined(blocks_of(tmp_path / "t.csv")) == {"name": ["Zoë"], "a": ["1"]}
+
+
+@given(
+    st.lists(st.tuples(st.integers(-99, 99), st.text('ab"\n,é ', max_size=5)), min_size=1, max_size=12),
+    st.integers(1, 5),
+)
+def test_blocks_of_csv_are_its_table(tmp_path_factory: pytest.TempPathFactory, rows: list[Any], most: int) -> None:
+    quoted = ['"' + text.replace('"', '""') + '"' for _, text in rows]
+    content = "n,text\n" + "".join(f"{number},{text}\n" for (number, _), text in zip(rows, quoted, strict=True))
+    path = tmp_path_factory.mktemp("blocks") / "t.csv"
+    path.write_text(content, newline="")
+    whole = read_table(content.encode(), str(path), OF_COMMAND, Findings())
+    blocks = blocks_of(path, most)
+    assert [line for block in blocks for line in block.rows.lines] == whole.lines
+    assert joined(blocks) == dict(zip(whole.names, whole.cells, strict=True))
+
+
+# A file's name and content, and the diagnostic; FILE is its path
+FAULTS: dict[str, tuple[str, bytes, str]] = {
+    "no rows": ("t.csv", b"a,b\n", "E823 FILE: FILE has no rows"),
+    "nothing": ("t.csv", b"", "E823 FILE: FILE is empty"),
+    "a short row": ("t.csv", b"a,b\n1,2\n3\n", "E821 FILE:3: 1 cell, where the header names 2"),
+    "an open quote": (
+        "t.csv",
+        b'a,b\n1,2\n3,"4\n',
+        "E821 FILE:3: this cannot be read as CSV: this quote is never closed",
+    ),
+    "no text": ("t.csv", b"a,b\n1,2\n\xff,4\n", "E821 FILE, after line 0: this is not UTF-8 text"),
+    "a null byte": ("t.csv", b"a,b\n1,2\n\0,4\n", "E821 FILE:3: the text contains a null byte"),
+    "an image": ("t.csv", b"\x89PNG\r\n", "E821 FILE: this is an image; expected a text"),
+    "two columns of a name": ("t.csv", b"a,a\n1,2\n", "E821 FILE:1: two columns are called `a`"),
+    "half a gzip file": (
+        "t.csv.gz",
+        gzip.compress(b"a,b\n" + b"1,2\n" * 50)[:-20],
+        "E821 FILE: this cannot be read as ",
+    ),
+    "no rows of JSON": ("t.jsonl", b"\n\n", "E823 FILE: FILE has no rows"),
+    "a number in a line": (
+        "t.jsonl",
+        b'{"a": 1}\n3\n',
+        'E821 FILE:2: a row of a table in JSON is an object, as `{"a": 1.5}`',
+    ),
+    "a broken line": ("t.jsonl", b'{"a": 1}\n{"a":\n', "E821 FILE:2: this cannot be read as JSON: "),
+    "an object": (
+        "t.json",
+        b'{"a": [1]}',
+        "E807 FILE: a table in JSON is a list of objects, or an object on each line",
+    ),
+    "no Parquet": ("t.parquet", b"a,b\n1,2\n", "E821 FILE: this cannot be read as a Parquet file: "),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_a_fault_is_told_with_its_line(tmp_path: Path, case: str) -> None:
+    name, content, expected = FAULTS[case]
+    if name.endswith("parquet"):
+        pytest.importorskip("pyarrow")
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(NablacError) as caught:
+        blocks_of(tmp_path / name, 1)
+    (diagnostic,) = caught.value.diagnostics
+    said = f"{diagnostic.code} {diagnostic.place}: {diagnostic.message}".replace(str(tmp_path / name), "FILE")
+    assert said.startswith(expected)
+
+
+def test_broken_rows_are_counted_where_they_may_be_skipped(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n1,2\n3\n4,5\n6,7,8\n")
+    findings = Findings(skip_broken=True)
+    assert joined(blocks_of(tmp_path / "t.csv", 1, findings)) == {"a": ["1", "4"], "b": ["2", "5"]}
+    assert findings.lines() == [
+        "2 broken rows or files skipped:",
+        f"  {tmp_path}/t.csv:3: 1 cell, where the header names 2",
+        f"  {tmp_path}/t.csv:5: 3 cells, where the header names 2",
+    ]
+
+
+def test_a_column_that_a_later_object_lacks_is_empty(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('{"a": 1, "b": null}\n{"a": 2}\n')
+    blocks = blocks_of(tmp_path / "t.jsonl")
+    assert blocks[0].rows.cells == {"a": ["1", "2"], "b": ["", ""]}
+
+
+def test_columns_from_python_are_a_table() -> None:
+    day = np.array(["2024-01-01", "2024-01-02"], "datetime64[ns]")
+    columns = {"a": np.array([0.1, 2], np.float32), "text": ["x", "y"], "flag": [True, False], "day": day}
+    (block,) = mapping_blocks(columns, "the table", 10)
+    numbers = block.rows.read_columns(["a", "flag"], Findings(), None).numbers
+    np.testing.assert_array_equal(numbers, [[np.float32(0.1), 1], [2, 0]])
+    assert str(block.values["day"][1]) == "2024-01-02 00:00:00"
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"a": [1, 2], "b": [1]}, "columns must have the same length: `a` 2, `b` 1"),
+        ({}, "columns must have the same length: nothing"),
+        ({"a": []}, "the table has no rows"),
+        ({"a": np.zeros((2, 2))}, "a column has one axis, not 2"),
+    ],
+)
+def test_columns_that_are_no_table_are_refused(columns: dict[str, Any], message: str) -> None:
+    with pytest.raises(NablacError) as caught:
+        list(mapping_blocks(columns, "the table", 10))
+    assert caught.value.diagnostics[0].message == message
