@@ -190,7 +190,8 @@ class _NameCollector:
         if not isinstance(callee, syntax.Name):
             return []
         if self._in_data:
-            return list((SOURCES | STAGES).get(callee.text, ()))
+            declared = (SOURCES | STAGES).get(callee.text)
+            return list(declared.parameters) if declared is not None else []
         value = self.scope.find(callee.text) if callee.text in self.scope else None
         if not isinstance(value, Defined):
             return []

@@ -251,7 +251,7 @@ def _check_mode(session: Session, statements: Statements) -> None:
     metric = metric_of(monitor, statements.metrics)
     if metric is None and monitor not in ("loss", "val_loss"):
         names = [f"{part}{name}" for part in ("", "val_") for name in ("loss", *statements.metrics)]
-        hint = did_you_mean(monitor, names) or f"there are {', '.join(names)}"
+        hint = did_you_mean(monitor, names) or f"the choices are {', '.join(names)}"
         message = f"the `monitor` {monitor} is not measured"
         session.report(session.fault(codes.E615, message, statements.set_at["monitor"], hint=hint))
     if metric is not None and metric not in statements.best and mode is None:

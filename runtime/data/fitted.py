@@ -122,7 +122,7 @@ def parse_facts(stored: Any, tokenizer: Tokenizer | None) -> Fitted:
 
 def _checked(stage: Stage) -> Stage:
     """The stage with its arguments checked as in a train block; missing ones have their defaults. Raises ValueError."""
-    parameters = {**SOURCES, **STAGES}[stage.name]
+    parameters = (SOURCES | STAGES)[stage.name].parameters
     arguments = {name: value.default for name, value in parameters.items() if name not in FILES}
     for name, value in stage.arguments.items():
         if value != parameters[name].default and not parameters[name].kind.allows(value):

@@ -19,6 +19,6 @@ def require_optuna() -> None:
     else:
         if int(installed.split(".")[0]) >= _LOWEST:
             return
-        message = f"a search needs Optuna {_LOWEST}.0 or newer, and {installed} is installed"
+        message = f"a search needs Optuna {_LOWEST}.0 or newer, but {installed} is installed"
     hint = "pip install 'nablac[tune]'"
     raise NablacError(Diagnostic(codes.E809, message, place="tune", hint=hint))

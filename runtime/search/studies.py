@@ -37,7 +37,7 @@ class OpenStudy:
     record: StudyRecord
     setup: TrialSetup
     study: optuna.Study
-    grid: list[Values] | None = None  # as far as it is wanted, where it is known already
+    grid: list[Values] | None = None  # its wanted combinations, if they are known already
 
     @property
     def locks(self) -> Path:

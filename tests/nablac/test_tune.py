@@ -342,7 +342,7 @@ def test_a_grid_without_end_is_refused(tmp_path: Path) -> None:
     ("installed", "message"),
     [
         (PackageNotFoundError("optuna"), "a search needs the `tune` extra"),
-        ("3.6.1", "a search needs Optuna 4.0 or newer, and 3.6.1 is installed"),
+        ("3.6.1", "a search needs Optuna 4.0 or newer, but 3.6.1 is installed"),
     ],
 )
 def test_without_optuna_the_extra_is_named(tmp_path: Path, installed: object, message: str) -> None:

@@ -86,6 +86,15 @@ def test_rows_are_fed_some_at_a_time(most: int, monkeypatch: pytest.MonkeyPatch)
     assert max(sizes) <= most and sum(sizes) == 7
 
 
+def test_results_come_before_the_rest_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictor_module, "_MOST_AT_ONCE", 2)
+    (tmp_path / "t.csv").write_text("a,b\n1,0\n2,0\n3,0\nbroken,0\n")
+    parts = predict(of_rows(weighed), [str(tmp_path / "t.csv")], Request(), Findings())
+    assert next(parts)["predicted_t"].tolist() == [100.0, 200.0]
+    with pytest.raises(NablacError, match="`broken` is not a number"):
+        next(parts)
+
+
 COLOURS = {"colour": ("blue", "green", "red"), "t": ("no", "yes")}
 
 
