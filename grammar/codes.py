@@ -173,6 +173,7 @@ E615 = Code("E615", "a `monitor` that is not measured")
 E616 = Code("E616", "a setting written with `=`")
 E617 = Code("E617", "a `monitor` without a known direction")
 E618 = Code("E618", "a loss that does not add up over batches")
+E619 = Code("E619", "`over epoch` where it cannot apply")
 E624 = Code("E624", "an axis that does not count the examples")
 
 # Weights

@@ -92,6 +92,7 @@ def training_spec(session: Session, block: TrainBlock) -> TrainingSpec:
         block.updates,
         block.layers,
         block.syntax.span,
+        said.over_epoch,
     )
 
 

@@ -75,6 +75,7 @@ class Statements:
     plain: dict[str, Any] = field(default_factory=dict)  # the others by name, each of its kind
     set_at: dict[str, Span] = field(default_factory=dict)
     named_at: dict[str, Span] = field(default_factory=dict)  # metrics
+    over_epoch: dict[str, Span] = field(default_factory=dict)  # of the metrics `over epoch`, their values
 
     @property
     def settings(self) -> TrainingSettings:
@@ -92,6 +93,10 @@ def read_setting(session: Session, statements: Statements, setting: syntax.Setti
     name = setting.name.text
     _check_name(session, statements, setting)
     statements.set_at[name] = setting.name.span
+    if setting.over_epoch is not None and name != "metric":
+        hint = "only a metric can: training takes its loss batch by batch" if name == "loss" else "only a metric can"
+        message = f"`{name}` cannot be computed over an epoch"
+        raise session.fault(codes.E619, message, setting.over_epoch, hint=hint)
     if name == "data":
         statements.data = data_stages(session, setting.value)
         return
@@ -157,6 +162,8 @@ def _add_metric(
     name, named_at = _metric_name(setting)
     _check_metric_name(session, statements, setting, name, named_at)
     statements.named_at[name] = named_at
+    if setting.over_epoch is not None:
+        statements.over_epoch[name] = setting.value.span
     statements.metrics[name] = _scalar(session, "a metric", value, setting.value.span)
     refuse_crossing(session, statements.metrics[name], known, setting.value.span)
     direction = _direction(session, setting.value)
