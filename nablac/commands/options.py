@@ -109,7 +109,7 @@ _MODEL = (
     click.option("--preset", metavar="NAME", help="A preset of the model."),
     click.option("--set", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter."),
     click.option(
-        "--dtype", type=click.Choice(["f32", "f64"]), default="f32", show_default=True, help="The float type."
+        "--dtype", type=click.Choice(["f32", "f64", "f16", "bf16"]), default="f32", show_default=True, help="The float type."
     ),
 )
 
