@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
+from compiler.types import FLOATS
 from nablac.commands.output import remember
 from runtime.backends import BACKENDS, DEVICES
 
@@ -108,9 +109,7 @@ _MODEL = (
     click.option("--model", metavar="NAME", help="The model, if the file holds several."),
     click.option("--preset", metavar="NAME", help="A preset of the model."),
     click.option("--set", multiple=True, metavar="NAME=VALUE", help="Set a hyperparameter."),
-    click.option(
-        "--dtype", type=click.Choice(["f32", "f64", "f16", "bf16"]), default="f32", show_default=True, help="The float type."
-    ),
+    click.option("--dtype", type=click.Choice(FLOATS), default="f32", show_default=True, help="The float type."),
 )
 
 

@@ -99,17 +99,17 @@ def _encoded(ending: str, results: dict[str, Array]) -> tuple[bytes, list[str]]:
     buffer = io.BytesIO()
     name, *others = results
     if ending == ".npy":
-        np.save(buffer, _known(results[name]))
+        np.save(buffer, readable(results[name]))
         return buffer.getvalue(), others
     if ending == ".npz":
-        np.savez(buffer, **{key: _known(array) for key, array in results.items()})  # type: ignore[arg-type]
+        np.savez(buffer, **{key: readable(array) for key, array in results.items()})  # type: ignore[arg-type]
         return buffer.getvalue(), []
     if ending == ".json":
         return json_text({key: array.tolist() for key, array in results.items()}, None).encode(), []
     return _csv(results)
 
 
-def _known(array: Array) -> Array:
+def readable(array: Array) -> Array:
     """An array of a dtype that NumPy's files have: bf16, which they would keep as raw bytes, is exact in f32."""
     return array.astype("float32") if array.dtype.name == "bfloat16" else array
 

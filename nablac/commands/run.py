@@ -23,7 +23,7 @@ from nablac.commands.options import (
     weight_options,
 )
 from nablac.commands.output import note, note_untrained, print_json, printable
-from nablac.commands.results import STDOUT, check_ending, shown, write
+from nablac.commands.results import STDOUT, check_ending, readable, shown, write
 
 if TYPE_CHECKING:
     from compiler.types import Array
@@ -98,6 +98,7 @@ def command(
         classes = list(fitted.labels) if fitted is not None else []
         if model.is_drawn and model.weights:
             note_untrained(quiet, f"--seed {options.seed}")
+    results = {name: readable(array) for name, array in results.items()}
     if output is not None:
         write(output, results)
         if as_json and str(output) != STDOUT:
@@ -176,9 +177,6 @@ def _run_onnx(
         note(f"warning: the output `{name}` is not a tensor, and is skipped")
         del results[name]
     _note_units(stored(runner.metadata, UNITS, {}, unit_kinds), reading.say)
-    for name, value in results.items():
-        if value.dtype.name == "bfloat16":  # which no file and no reader of numbers knows
-            results[name] = value.astype(np.float32)
     return results, stored(runner.metadata, CLASSES, [], texts)
 
 

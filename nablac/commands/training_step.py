@@ -14,11 +14,9 @@ from nablac.commands.output import note, print_json, unless_kernels_lack
 from nablac.commands.runs import read_run
 
 if TYPE_CHECKING:
-    from compiler.graph import Graph
     from runtime.training.training_run import Training
 
 _STEPS = 3  # that both runtimes run before the file is written
-_TOLERANCE = 1e-4
 
 
 def write_step(options: ModelOptions, target: Path, how: FileOptions) -> int:
@@ -31,6 +29,7 @@ def write_step(options: ModelOptions, target: Path, how: FileOptions) -> int:
     from runtime.onnx_file import save
     from runtime.training.run_options import Options
     from runtime.training.steppers import DISABLED_PASSES
+    from runtime.verification import tolerance_of
     from runtime.weights import save_weights
 
     seed = options.seed if options.is_run or asked("seed") else None
@@ -48,7 +47,7 @@ def write_step(options: ModelOptions, target: Path, how: FileOptions) -> int:
     if how.verify:
         with unless_kernels_lack():
             worst = _compared(training, options.seed)
-    if worst is not None and worst > max(_TOLERANCE, _STEPS * _coarsest(training.step.graph)):
+    if worst is not None and worst > tolerance_of([training.step.graph], _STEPS):
         note(f"not written: after {_STEPS} steps the losses of onnxruntime and NumPy differ by {worst:.1e}")
         return 1
     needed = {each.name for each in model.graph.input} & state.keys()
@@ -68,12 +67,6 @@ def write_step(options: ModelOptions, target: Path, how: FileOptions) -> int:
     if worst is not None:
         note(f"verified over {_STEPS} steps against the NumPy runtime: worst relative difference {worst:.1e}")
     return 0
-
-
-def _coarsest(graph: Graph) -> float:
-    """How far apart the floats beside 1 are, of the shortest type in a graph: what one rounding may change."""
-    types = {value.type.dtype for node in graph for value in node.results}
-    return max((dtype.eps for dtype in types if dtype.is_float), default=0.0)
 
 
 def _metadata(training: Training) -> dict[str, str]:

@@ -1,0 +1,50 @@
+"""A graph of f16 as onnxruntime computes it: in f32 from operator to operator, and rounded at its ends.
+
+Its CPU provider has few kernels of f16: it casts what it reads to f32 and what it gives to f16, and leaves out a cast
+there and back between two operators. So a number that is too large for f16 in between does not become infinite.
+"""
+
+from __future__ import annotations
+
+from compiler.graph import Graph, Node, Value
+from compiler.operators.casting import Cast
+from compiler.operators.source import Source
+from compiler.rewrite import with_operands
+from compiler.types import DType
+
+
+def without_rounding(graph: Graph) -> Graph:
+    """`graph` with each value of f16 in f32, but for its inputs, weights and ends, and what chooses or compares."""
+    new: dict[Value, Value] = {}
+    for node in graph:
+        if isinstance(node.op, Source):
+            results = node.results
+        else:
+            rounds = node.op.discontinuous or bool(node.op.graphs)
+            results = _applied(node, [_operand(before, new[before], rounds) for before in node.operands], rounds)
+        new.update((before, _wide(value)) for before, value in zip(node.results, results, strict=True))
+
+    def ends(values: dict[str, Value]) -> dict[str, Value]:
+        return {name: _as(new[value], value.type.dtype) for name, value in values.items()}
+
+    return Graph(graph.inputs, ends(dict(graph.outputs)), ends(dict(graph.updates)), graph.name)
+
+
+def _applied(node: Node, operands: list[Value], rounds: bool) -> tuple[Value, ...]:
+    """The node's results of these operands, which are of its own types where it `rounds`."""
+    if rounds or all(new is before for new, before in zip(operands, node.operands, strict=True)):
+        return with_operands(node, tuple(operands)).results
+    results = node.op(*operands)
+    return results if isinstance(results, tuple) else (results,)
+
+
+def _operand(before: Value, value: Value, rounds: bool) -> Value:
+    return _as(value, before.type.dtype) if rounds else value
+
+
+def _wide(value: Value) -> Value:
+    return _as(value, DType.F32) if value.type.dtype == DType.F16 else value
+
+
+def _as(value: Value, dtype: DType) -> Value:
+    return value if value.type.dtype == dtype else Cast(dtype)(value)
