@@ -11,6 +11,8 @@ import click
 from grammar import codes
 from nablac.commands.options import output_options
 from nablac.commands.output import detail, note, print_json, show_error
+from nablac.commands.runs import is_run
+from runtime.training.program_texts import SPEC
 
 if TYPE_CHECKING:
     from compiler.elaborate.program import Program
@@ -31,7 +33,10 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> int:
-    """Check .model files: names, shapes, dtypes, training blocks. A folder stands for the .model files in it."""
+    """Check .model files: names, shapes, dtypes, training blocks. A folder stands for the .model files in it.
+
+    The folder of a run stands for its own text, and its gradients are those of the model that was trained.
+    """
     if (preset or settings) and not gradients:
         raise click.UsageError("--preset and --set need --gradients; without it every preset and size is checked")
     from compiler.elaborate.checking import check
@@ -42,7 +47,7 @@ def command(
     errors: list[NablacError] = []
     count = 0
     compared: dict[str, list[GradientRow]] = {}
-    for file in _expanded(files):
+    for file, run in _expanded(files):
         count += 1
         try:
             if str(file) != "-" and file.is_dir():
@@ -58,7 +63,7 @@ def command(
                     Diagnostic(codes.E911, "this file declares nothing", place=program.source.name, hint=hint)
                 )
             if gradients:
-                compared |= _gradients(program, preset, settings, quiet or as_json)
+                compared |= _gradients(program, preset, settings, run, quiet or as_json)
             detail(f"{file}: {', '.join(f'{each.kind} {each.name}' for each in program.definitions.values())}")
         except NablacError as error:
             errors.append(error)
@@ -80,13 +85,21 @@ def command(
 
 
 def _gradients(
-    program: Program, preset: str | None, settings: tuple[str, ...], silent: bool
+    program: Program, preset: str | None, settings: tuple[str, ...], run: Path | None, silent: bool
 ) -> dict[str, list[GradientRow]]:
-    """The gradients of every model with a train block; a line for each, and for each parameter whose are wrong."""
+    """The gradients of every model with a train block; a line for each, and for each parameter whose are wrong.
+
+    Of a `run` they are those of the sizes that it has, but for what is asked for.
+    """
     from compiler.elaborate.presets import parse_settings
     from runtime.gradient_check import check_gradients
 
     hypers = parse_settings(settings)
+    if run is not None:
+        from runtime.training.run_record import read_record
+
+        choices = read_record(run).choices
+        preset, hypers = preset or choices.preset, parse_settings(choices.set) | hypers
     found: dict[str, list[GradientRow]] = {}
     if not program.trains:
         note(f"{program.source.name} has no train block: there is no loss to differentiate")
@@ -105,10 +118,15 @@ def _gradients(
     return found
 
 
-def _expanded(files: tuple[Path, ...]) -> list[Path]:
-    """The files, with those in a folder in its place; a folder without any stands for itself."""
-    found: list[Path] = []
+def _expanded(files: tuple[Path, ...]) -> list[tuple[Path, Path | None]]:
+    """The files, with those in a folder in its place, and each with its run; a folder without any stands for itself."""
+    expanded: list[tuple[Path, Path | None]] = []
     for file in files:
-        inside = [] if str(file) == "-" else sorted(each for each in file.rglob("*.model") if not each.is_dir())
-        found.extend(inside or [file])
-    return found
+        if str(file) == "-" or not file.is_dir():
+            expanded.append((file, None))
+        elif is_run(file):
+            expanded.append((file / SPEC, file))
+        else:
+            inside = sorted(path for path in file.rglob("*.model") if not path.is_dir())
+            expanded += [(path, None) for path in inside or [file]]
+    return expanded

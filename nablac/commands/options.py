@@ -118,13 +118,36 @@ def model_options(command: Callable[..., int]) -> Callable[..., int]:
 
     Above `weight_options` and `run_options`, whose options are in it too.
     """
+    return _with_options(_gathered(command), _MODEL)
+
+
+def resumable_options(command: Callable[..., int]) -> Callable[..., int]:
+    """`model_options` of a command whose FILE may be left out where `--resume` names a run, which has its own text."""
+
+    def resumed(*, file: Path | None, resume: Path | None, **parameters: Any) -> int:
+        from nablac.commands.runs import is_run
+        from runtime.training.program_texts import SPEC
+
+        if file is None and resume is None:
+            raise click.UsageError("name a .model file, or a run with --resume RUN")
+        if file is not None and is_run(file):
+            raise click.UsageError(f"{file} is a run already: `nablac train --resume {file}` goes on with it")
+        return gathered(file=file or Path(resume or "", SPEC), resume=resume, **parameters)
+
+    gathered = _gathered(command)
+    file = click.argument("file", type=click.Path(path_type=Path), metavar="[FILE]", required=False)
+    return _with_options(wraps(gathered)(resumed), (file, *_MODEL[1:]))
+
+
+def _gathered(command: Callable[..., int]) -> Callable[..., int]:
+    """A command that takes the options of its model one by one, and has them as its first argument."""
 
     @wraps(command)
     def gathered(**parameters: Any) -> int:
         names = [each.name for each in fields(ModelOptions) if each.name in parameters]
         return command(ModelOptions(**{name: parameters.pop(name) for name in names}), **parameters)
 
-    return _with_options(gathered, _MODEL)
+    return gathered
 
 
 def _with_options(command: F, options: Sequence[Callable[[F], F]]) -> F:

@@ -39,7 +39,7 @@ class Run:
         options = self.begun_model(options)
         weights = options.weights or self.folder / WEIGHTS
         if not weights.is_file():
-            hint = f"`nablac train {self.folder / SPEC} --resume {self.folder}` finishes it"
+            hint = f"`nablac train --resume {self.folder}` finishes it"
             message = f"{self.folder} is not finished: it has no weights"
             raise NablacError(Diagnostic(codes.E853, message, place=str(self.folder), hint=hint))
         return replace(options, file=self.folder / SPEC, weights=weights)
@@ -64,6 +64,15 @@ class Run:
 
 def _not_asked(choices: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
     return {name: choices[name] for name in names if not asked(name)}
+
+
+def is_run(folder: Path) -> bool:
+    """Whether this is the folder of a run."""
+    if not folder.is_dir():
+        return False
+    from runtime.training.trained import RECORD
+
+    return (folder / RECORD).is_file()
 
 
 def read_run(folder: Path) -> Run:

@@ -17,8 +17,8 @@ from nablac.commands.options import (
     ModelOptions,
     asked,
     check_rename,
-    model_options,
     output_options,
+    resumable_options,
     run_options,
     weight_options,
 )
@@ -43,7 +43,7 @@ def _whole(name: str) -> click.IntRange:
 
 
 @click.command()
-@model_options
+@resumable_options
 @run_options
 @click.option("--epochs", type=_whole("epochs"), help="The number of epochs.  [default: the train block's]")
 @click.option("--batch", type=_whole("batch"), help="Examples per batch.  [default: the train block's]")
@@ -86,7 +86,7 @@ def command(
 ) -> int:
     """Train a model on the data of its train block; checkpoints, curves, weights and the compiled model go to a folder.
 
-    Ctrl-C saves and stops; --resume RUN goes on as if nothing had happened.
+    Ctrl-C saves and stops; --resume RUN goes on as if nothing had happened. Without FILE it is of the run's own text.
     """
     from runtime.training.folder import RunFolder
     from runtime.training.run_options import Options
@@ -271,7 +271,8 @@ def _train(training: Training, loop: Loop, folder: RunFolder, file: Path, quiet:
     from runtime.training.not_finite import NotFinite
     from runtime.training.unit_notes import unit_notes
 
-    resume = f"nablac train {_quoted(file)} --resume {_quoted(folder.path)}"
+    text = f"{_quoted(file)} " if asked("file") else ""
+    resume = f"nablac train {text}--resume {_quoted(folder.path)}"
     position, compiled = loop.position, None
     with Progress(loop, quiet or as_json) as progress, _signals() as caught:
         loop.stop = lambda: bool(caught)
