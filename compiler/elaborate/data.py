@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from compiler.elaborate.binding import bind_names, evaluate_arguments
+from compiler.elaborate.data_checks import check_stages
 from compiler.elaborate.session import Session
 from compiler.elaborate.value_kinds import (
     CHANNELS,
@@ -47,6 +48,7 @@ class Rule(Record):
 
     words: str
     holds: Callable[[dict[str, Any]], bool]
+    hint: str | None = None
 
 
 _FILE = Parameter(TEXT)
@@ -114,6 +116,7 @@ RULES = {
     "csv": Rule(
         "`separator` must differ from a quote, a line break and `decimal`",
         lambda arguments: arguments["separator"] not in ('"', "\r", "\n", arguments["decimal"]),
+        "where numbers have a decimal comma, cells are mostly separated by `;`: add `separator: \";\"`",
     ),
     "columns": Rule(
         "no column may be named twice in `inputs` or in `targets`",
@@ -147,6 +150,7 @@ def data_stages(session: Session, expression: syntax.Expression) -> tuple[DataSt
             maker.span,
             hint=f"the stages of `arrays()` are {', '.join(ON_EXAMPLES)}",
         )
+    check_stages(session, read)
     return read
 
 
@@ -204,5 +208,5 @@ def _stage(session: Session, stage: syntax.Expression, first: bool) -> DataStage
     values = {key: bound[key].value if key in bound else parameter.default for key, parameter in parameters.items()}
     rule = RULES.get(name)
     if rule is not None and not rule.holds(values):
-        raise session.fault(codes.E605, f"`{name}`: {rule.words}", stage.span)
+        raise session.fault(codes.E605, f"`{name}`: {rule.words}", stage.span, hint=rule.hint)
     return DataStage(name, values, stage.span)

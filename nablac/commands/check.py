@@ -40,6 +40,7 @@ def command(
     if (preset or settings) and not gradients:
         raise click.UsageError("--preset and --set need --gradients; without it every preset and size is checked")
     from compiler.elaborate.checking import check
+    from compiler.elaborate.model_choice import check_declarations
     from compiler.elaborate.program import load, program_of
     from grammar.diagnostics import Diagnostic, NablacError
     from grammar.source import Source
@@ -57,11 +58,7 @@ def command(
             else:
                 program = load(file)
             check(program)
-            if not program.tree.declarations:
-                hint = "a model is declared with `model Name(...) { input ...; output ... }`"
-                raise NablacError(
-                    Diagnostic(codes.E911, "this file declares nothing", place=program.source.name, hint=hint)
-                )
+            check_declarations(program)
             if gradients:
                 compared |= _gradients(program, preset, settings, run, quiet or as_json)
             detail(f"{file}: {', '.join(f'{each.kind} {each.name}' for each in program.definitions.values())}")

@@ -395,3 +395,17 @@ def test_sizes_that_were_computed_for_bf16_are_there_when_it_is_computed_in_f32(
         "model M {\n    input x: [batch, n]\n    output y = top_k(x, k: n // 2 + 1)[0][..., 0]\n}\n", dtype="bf16"
     )
     onnx.checker.check_model(made.onnx(18), full_check=True)
+
+
+@pytest.mark.parametrize(
+    ("body", "inputs"),
+    [
+        ("noise = random.normal(like: x)\n    output y = x", ["x"]),
+        ("options = [x, x + random.normal(like: x)]\n    output y = options[0]", ["x"]),
+        ("options = [x, x + random.normal(like: x)]\n    output y = options[1]", ["x", "seed"]),
+        ("output y = x + random.normal(like: x) if noisy else x", ["x"]),
+    ],
+)
+def test_a_draw_that_nothing_reads_needs_no_seed(body: str, inputs: list[str]) -> None:
+    made = nablac.compile(f"model M(noisy = false) {{\n    input x: [batch, 4]\n    {body}\n}}\n")
+    assert [each.name for each in made.onnx().graph.input] == inputs
