@@ -116,7 +116,7 @@ RULES = {
     "csv": Rule(
         "`separator` must differ from a quote, a line break and `decimal`",
         lambda arguments: arguments["separator"] not in ('"', "\r", "\n", arguments["decimal"]),
-        "where numbers have a decimal comma, cells are mostly separated by `;`: add `separator: \";\"`",
+        'where numbers have a decimal comma, cells are mostly separated by `;`: add `separator: ";"`',
     ),
     "columns": Rule(
         "no column may be named twice in `inputs` or in `targets`",

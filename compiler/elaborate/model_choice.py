@@ -7,7 +7,6 @@ from compiler.elaborate.values import Defined
 from grammar import codes
 from grammar.diagnostics import Diagnostic, NablacError, did_you_mean
 
-
 _DECLARED = "a model is declared with `model Name(...) { input ...; output ... }`"
 
 
